@@ -1,0 +1,23 @@
+/** Types of the functions of `@std/fs` that this project uses. */
+export function ensureDirSync(dir: string | URL): void;
+export function existsSync(
+  path: string | URL,
+  options?: { isReadable?: boolean; isDirectory?: boolean; isFile?: boolean },
+): boolean;
+
+export interface WalkOptions {
+  maxDepth?: number;
+  includeFiles?: boolean;
+  includeDirs?: boolean;
+  includeSymlinks?: boolean;
+  followSymlinks?: boolean;
+  match?: RegExp[];
+  skip?: RegExp[];
+}
+export interface WalkEntry extends Deno.DirEntry {
+  path: string;
+}
+export function walkSync(
+  root: string | URL,
+  options?: WalkOptions,
+): IterableIterator<WalkEntry>;

@@ -1,0 +1,336 @@
+/**
+ * Open files: opening, reading, writing, copying in the kernel.
+ *
+ * Each call has a raw form `try…` (result or `-errno`) and a form that throws {@linkcode SyscallError}.
+ * Every descriptor is opened close-on-exec.
+ *
+ * @module
+ */
+import { cstring, type Path } from "./cstring.ts";
+import { EINTR, SyscallError } from "./errno.ts";
+import { E, io } from "./libc.ts";
+import { layout, Struct } from "./struct.ts";
+import { assertRange, unwrap } from "./unwrap.ts";
+
+/** Resolve relative paths from the working directory (`AT_FDCWD`, `linux/fcntl.h`). */
+export const AT_FDCWD = -100;
+
+// Open flags: `asm-generic/fcntl.h`. O_DIRECTORY and O_NOFOLLOW differ between x86_64 and aarch64.
+const ARM = Deno.build.arch === "aarch64";
+export const O_RDONLY = 0;
+export const O_WRONLY = 1;
+export const O_RDWR = 2;
+export const O_CREAT = 0o100;
+export const O_EXCL = 0o200;
+export const O_TRUNC = 0o1000;
+export const O_APPEND = 0o2000;
+export const O_NONBLOCK = 0o4000;
+export const O_DIRECTORY = ARM ? 0o40000 : 0o200000;
+export const O_NOFOLLOW = ARM ? 0o100000 : 0o400000;
+export const O_CLOEXEC = 0o2000000;
+export const O_PATH = 0o10000000;
+export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
+
+/** `openat(2)`, raw. `path` must be NUL-terminated where it is bytes; `O_CLOEXEC` is added. */
+export function tryOpenat(
+  dirfd: number,
+  path: Path,
+  flags: number,
+  mode = 0,
+): number {
+  const bytes = cstring(path);
+  const fd = io().openat(dirfd, bytes, flags | O_CLOEXEC, mode);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `openat(2)`: a new descriptor, which the caller closes. */
+export function openat(
+  dirfd: number,
+  path: Path,
+  flags: number,
+  mode = 0,
+): number {
+  return unwrap(tryOpenat(dirfd, path, flags, mode), "openat", path);
+}
+
+/** `open(2)`. */
+export function open(path: Path, flags: number, mode = 0): number {
+  return unwrap(tryOpenat(AT_FDCWD, path, flags, mode), "open", path);
+}
+
+/** `struct open_how` of `linux/openat2.h`. */
+export const OPEN_HOW = layout("struct open_how", 24, {
+  flags: ["u64", 0],
+  mode: ["u64", 8],
+  resolve: ["u64", 16],
+});
+
+// `linux/openat2.h`.
+/** No crossing into another mount. */
+export const RESOLVE_NO_XDEV = 0x01;
+/** No `/proc/<pid>/fd`-like links, which lead anywhere. */
+export const RESOLVE_NO_MAGICLINKS = 0x02;
+/** No symbolic links at all. */
+export const RESOLVE_NO_SYMLINKS = 0x04;
+/** Refuse what leads above `dirfd`. */
+export const RESOLVE_BENEATH = 0x08;
+/** `dirfd` is the root: absolute links and `..` stay inside. */
+export const RESOLVE_IN_ROOT = 0x10;
+
+/** `openat2`'s number: `asm-generic/unistd.h`, the same on every architecture. */
+const SYS_openat2 = 437;
+
+const how = new Struct(OPEN_HOW);
+
+/** `openat2(2)`, raw: `openat` with rules of resolution. */
+export function tryOpenat2(
+  dirfd: number,
+  path: Path,
+  flags: number,
+  resolve: number,
+  mode = 0,
+): number {
+  const bytes = cstring(path);
+  how.set("flags", flags | O_CLOEXEC).set("mode", mode).set("resolve", resolve);
+  const fd = io().openat2(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `openat2(2)`: a new descriptor, which the caller closes. */
+export function openat2(
+  dirfd: number,
+  path: Path,
+  flags: number,
+  resolve: number,
+  mode = 0,
+): number {
+  return unwrap(
+    tryOpenat2(dirfd, path, flags, resolve, mode),
+    "openat2",
+    path,
+  );
+}
+
+/** `close(2)`. A failure is ignored: the descriptor is gone all the same. */
+export function close(fd: number): void {
+  io().close(fd);
+}
+
+/** Runs `use` on an open descriptor and closes it, whatever happens. */
+export function withFd<T>(fd: number, use: (fd: number) => T): T {
+  try {
+    return use(fd);
+  } finally {
+    close(fd);
+  }
+}
+
+/** `read(2)`, raw, again after EINTR: bytes read, 0 at the end. `buffer` is filled from its start. */
+export function tryRead(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  count: number = buffer.byteLength,
+): number {
+  assertRange(buffer, 0, count);
+  for (;;) {
+    const got = io().read(fd, buffer, count);
+    const result = got < 0 ? -E[0] : got;
+    if (result !== -EINTR) return result;
+  }
+}
+
+/** `read(2)`. */
+export function read(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  count: number = buffer.byteLength,
+): number {
+  return unwrap(tryRead(fd, buffer, count), "read");
+}
+
+/** `pread(2)`: bytes read at `offset` (in bytes), 0 at the end. */
+export function pread(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  count: number,
+  offset: bigint,
+): number {
+  assertRange(buffer, 0, count);
+  for (;;) {
+    const got = io().pread64(fd, buffer, count, offset);
+    const result = got < 0 ? -E[0] : got;
+    if (result !== -EINTR) return unwrap(result, "pread");
+  }
+}
+
+/** `write(2)`, raw, again after EINTR: bytes written, possibly fewer than `count`. */
+export function tryWrite(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  count: number = buffer.byteLength,
+): number {
+  assertRange(buffer, 0, count);
+  for (;;) {
+    const got = io().write(fd, buffer, count);
+    const result = got < 0 ? -E[0] : got;
+    if (result !== -EINTR) return result;
+  }
+}
+
+/** Writes all of `buffer`. */
+export function writeAll(fd: number, buffer: Uint8Array<ArrayBuffer>): void {
+  let rest = buffer;
+  while (rest.byteLength > 0) {
+    rest = rest.subarray(unwrap(tryWrite(fd, rest), "write"));
+  }
+}
+
+/** `pwrite(2)`: writes all of `buffer` at `offset` (in bytes). */
+export function pwriteAll(
+  fd: number,
+  buffer: Uint8Array<ArrayBuffer>,
+  offset: bigint,
+): void {
+  let rest = buffer;
+  while (rest.byteLength > 0) {
+    const put = io().pwrite64(fd, rest, rest.byteLength, offset);
+    const result = put < 0 ? -E[0] : put;
+    if (result === -EINTR) continue;
+    unwrap(result, "pwrite");
+    rest = rest.subarray(result);
+    offset += BigInt(result);
+  }
+}
+
+/** Reads a whole small file (metadata). */
+export function readFile(path: Path): Uint8Array<ArrayBuffer> {
+  return withFd(open(path, O_RDONLY), readToEnd);
+}
+
+/** Reads an open file from where it stands to its end. */
+export function readToEnd(fd: number): Uint8Array<ArrayBuffer> {
+  let buffer = new Uint8Array(4096);
+  let length = 0;
+  for (;;) {
+    if (length === buffer.length) {
+      const larger = new Uint8Array(buffer.length * 4);
+      larger.set(buffer);
+      buffer = larger;
+    }
+    const got = read(fd, buffer.subarray(length));
+    if (got === 0) return buffer.subarray(0, length);
+    length += got;
+  }
+}
+
+/** Where `lseek(2)` counts from: `linux/fs.h`. */
+export const SEEK_SET = 0;
+export const SEEK_CUR = 1;
+export const SEEK_END = 2;
+/** To the next data at or after an offset; ENXIO where there is none. */
+export const SEEK_DATA = 3;
+/** To the next hole at or after an offset; the end of the file is one. */
+export const SEEK_HOLE = 4;
+
+/** `lseek(2)`, raw: the new offset in bytes, or a negated error number. */
+export function tryLseek(fd: number, offset: bigint, whence: number): bigint {
+  const result = io().lseek64(fd, offset, whence);
+  return result < 0n ? BigInt(-E[0]) : result;
+}
+
+/** `lseek(2)`: the new offset in bytes. */
+export function lseek(fd: number, offset: bigint, whence: number): bigint {
+  const result = tryLseek(fd, offset, whence);
+  if (result < 0n) throw new SyscallError("lseek", Number(-result));
+  return result;
+}
+
+/** `ftruncate(2)`: sets a file's length in bytes. */
+export function ftruncate(fd: number, length: bigint, path?: Path): void {
+  const result = io().ftruncate64(fd, length);
+  unwrap(result < 0 ? -E[0] : result, "ftruncate", path);
+}
+
+/** `fallocate(2)`: allocates `length` bytes from `offset`. Raw. */
+export function tryFallocate(
+  fd: number,
+  mode: number,
+  offset: bigint,
+  length: bigint,
+): number {
+  const result = io().fallocate64(fd, mode, offset, length);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `fsync(2)`. */
+export function fsync(fd: number, path?: Path): void {
+  const result = io().fsync(fd);
+  unwrap(result < 0 ? -E[0] : result, "fsync", path);
+}
+
+/** `syncfs(2)`: writes out the whole file system that `fd` lies on. */
+export function syncfs(fd: number, path?: Path): void {
+  const result = io().syncfs(fd);
+  unwrap(result < 0 ? -E[0] : result, "syncfs", path);
+}
+
+/** A close-on-exec pipe: the descriptors to read from and to write to. */
+export function pipe(): { readable: number; writable: number } {
+  const ends = new Int32Array(2);
+  const result = io().pipe2(new Uint8Array(ends.buffer), O_CLOEXEC);
+  unwrap(result < 0 ? -E[0] : result, "pipe2");
+  return { readable: ends[0], writable: ends[1] };
+}
+
+// `linux/fcntl.h`.
+const F_SETPIPE_SZ = 1031;
+const F_GETFL = 3;
+
+/** Asks for a pipe's capacity in bytes; raw: the capacity it got, or `-errno` (also where it is no pipe). */
+export function trySetPipeSize(fd: number, size: number): number {
+  const result = io().fcntl(fd, F_SETPIPE_SZ, size);
+  return result < 0 ? -E[0] : result;
+}
+
+/** The flags a descriptor was opened with (`O_ACCMODE`, `O_APPEND` …). */
+export function openFlags(fd: number): number {
+  const result = io().fcntl(fd, F_GETFL, 0);
+  return unwrap(result < 0 ? -E[0] : result, "fcntl F_GETFL");
+}
+
+/** `dup3(2)`: makes `target` another name of `fd`. */
+export function dup3(fd: number, target: number): void {
+  const result = io().dup3(fd, target, O_CLOEXEC);
+  unwrap(result < 0 ? -E[0] : result, "dup3");
+}
+
+/** A file in memory that no path names (`memfd_create(2)`). */
+export function memfd(name: string): number {
+  const MFD_CLOEXEC = 1;
+  const bytes = cstring(name);
+  const result = io().memfd_create(bytes, MFD_CLOEXEC);
+  return unwrap(result < 0 ? -E[0] : result, "memfd_create");
+}
+
+/** `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel. */
+export function trySendfile(out: number, from: number, count: number): number {
+  const result = io().sendfile64(out, from, null, count);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `splice(2)`, raw, where one end is a pipe: moves up to `count` bytes at the current offsets. */
+export function trySplice(from: number, out: number, count: number): number {
+  const SPLICE_F_MOVE = 1;
+  const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `copy_file_range(2)`, raw: copies (or shares) up to `count` bytes at the current offsets. */
+export function tryCopyFileRange(
+  from: number,
+  out: number,
+  count: number,
+): number {
+  const result = io().copy_file_range(from, null, out, null, count, 0);
+  return result < 0 ? -E[0] : result;
+}

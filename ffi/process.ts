@@ -1,0 +1,50 @@
+/**
+ * The process's own attributes: umask, working directory, terminal.
+ *
+ * @module
+ */
+import { E, process } from "./libc.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** `CLONE_FS` of `linux/sched.h`: the working directory, root and umask. */
+const CLONE_FS = 0x200;
+/** `CLONE_NEWNS` of `linux/sched.h`: the mount namespace. */
+const CLONE_NEWNS = 0x20000;
+
+let ownFsContext = false;
+
+/**
+ * Gives the calling thread a umask and working directory of its own, once, so that changing them leaves
+ * every other thread's alone.
+ */
+export function unshareFsContext(): void {
+  if (ownFsContext) return;
+  const result = process().unshare(CLONE_FS);
+  unwrap(result < 0 ? -E[0] : result, "unshare");
+  ownFsContext = true;
+}
+
+/** Moves the calling thread to a mount namespace of its own (with an own working directory and umask). */
+export function unshareMountNamespace(): void {
+  const result = process().unshare(CLONE_NEWNS);
+  unwrap(result < 0 ? -E[0] : result, "unshare");
+  ownFsContext = true;
+}
+
+/** Sets this thread's umask (see {@linkcode unshareFsContext}); returns the former one. */
+export function umask(mask: number): number {
+  unshareFsContext();
+  return process().umask(mask);
+}
+
+/** Sets this thread's working directory to an open directory. */
+export function fchdir(fd: number): void {
+  unshareFsContext();
+  const result = process().fchdir(fd);
+  unwrap(result < 0 ? -E[0] : result, "fchdir");
+}
+
+/** Whether a descriptor is a terminal. */
+export function isTerminal(fd: number): boolean {
+  return process().isatty(fd) === 1;
+}

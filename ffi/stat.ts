@@ -1,0 +1,183 @@
+/**
+ * `statx(2)`: what an entry is.
+ *
+ * @module
+ */
+import { cstring, type Path } from "./cstring.ts";
+import { AT_FDCWD } from "./files.ts";
+import { E, tree } from "./libc.ts";
+import { layout } from "./struct.ts";
+import {
+  AT_EMPTY_PATH,
+  AT_SYMLINK_NOFOLLOW,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFDIR,
+  S_IFLNK,
+  S_IFMT,
+  S_IFREG,
+} from "./tree.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** `struct statx` of `linux/stat.h`. */
+export const STATX = layout("struct statx", 256, {
+  stx_mask: ["u32", 0],
+  stx_nlink: ["u32", 16],
+  stx_uid: ["u32", 20],
+  stx_gid: ["u32", 24],
+  stx_mode: ["u16", 28],
+  stx_ino: ["u64", 32],
+  stx_size: ["u64", 40],
+  stx_blocks: ["u64", 48],
+  "stx_atime.tv_sec": ["i64", 64],
+  "stx_atime.tv_nsec": ["u32", 72],
+  "stx_ctime.tv_sec": ["i64", 96],
+  "stx_ctime.tv_nsec": ["u32", 104],
+  "stx_mtime.tv_sec": ["i64", 112],
+  "stx_mtime.tv_nsec": ["u32", 120],
+  stx_rdev_major: ["u32", 128],
+  stx_rdev_minor: ["u32", 132],
+  stx_dev_major: ["u32", 136],
+  stx_dev_minor: ["u32", 140],
+});
+
+/** What plain `stat` gives (`linux/stat.h`). */
+export const STATX_BASIC_STATS = 0x7ff;
+/** Type and mode alone. */
+export const STATX_TYPE = 0x1;
+/** `linux/fcntl.h`: do not trigger an automount. */
+const AT_NO_AUTOMOUNT = 0x800;
+
+/**
+ * The buffer `statx` fills, and what it says. One is reused for many calls: read what you need before the
+ * next. Sizes and times are numbers (exact up to 2^53); inode numbers are BigInts, as file systems use all
+ * 64 bits.
+ */
+export class Stat {
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(STATX.size);
+  readonly #u16 = new Uint16Array(this.bytes.buffer);
+  readonly #u32 = new Uint32Array(this.bytes.buffer);
+  readonly #i32 = new Int32Array(this.bytes.buffer);
+  readonly #u64 = new BigUint64Array(this.bytes.buffer);
+
+  /** Type and permission bits. */
+  get mode(): number {
+    return this.#u16[28 / 2];
+  }
+  /** The type bits of {@linkcode mode}: `S_IFREG` … */
+  get type(): number {
+    return this.mode & S_IFMT;
+  }
+  get isDirectory(): boolean {
+    return this.type === S_IFDIR;
+  }
+  get isFile(): boolean {
+    return this.type === S_IFREG;
+  }
+  get isSymlink(): boolean {
+    return this.type === S_IFLNK;
+  }
+  get isDevice(): boolean {
+    return this.type === S_IFCHR || this.type === S_IFBLK;
+  }
+  get uid(): number {
+    return this.#u32[20 / 4];
+  }
+  get gid(): number {
+    return this.#u32[24 / 4];
+  }
+  get links(): number {
+    return this.#u32[16 / 4];
+  }
+  get inode(): bigint {
+    return this.#u64[32 / 8];
+  }
+  /** In bytes. */
+  get size(): number {
+    return this.#u32[40 / 4] + this.#u32[44 / 4] * 0x1_0000_0000;
+  }
+  /** Space taken, in units of 512 bytes. */
+  get blocks(): number {
+    return this.#u32[48 / 4] + this.#u32[52 / 4] * 0x1_0000_0000;
+  }
+  get accessSeconds(): number {
+    return this.#u32[64 / 4] + this.#i32[68 / 4] * 0x1_0000_0000;
+  }
+  get accessNanos(): number {
+    return this.#u32[72 / 4];
+  }
+  get changeSeconds(): number {
+    return this.#u32[96 / 4] + this.#i32[100 / 4] * 0x1_0000_0000;
+  }
+  get changeNanos(): number {
+    return this.#u32[104 / 4];
+  }
+  get seconds(): number {
+    return this.#u32[112 / 4] + this.#i32[116 / 4] * 0x1_0000_0000;
+  }
+  get nanos(): number {
+    return this.#u32[120 / 4];
+  }
+  /** Of a device node: what it stands for. */
+  get rdevMajor(): number {
+    return this.#u32[128 / 4];
+  }
+  get rdevMinor(): number {
+    return this.#u32[132 / 4];
+  }
+  /** The file system's device. */
+  get devMajor(): number {
+    return this.#u32[136 / 4];
+  }
+  get devMinor(): number {
+    return this.#u32[140 / 4];
+  }
+}
+
+const EMPTY = cstring("");
+
+/** `statx(2)` of the entry itself (links are not followed), raw: 0 or `-errno`. */
+export function tryStatat(dirfd: number, path: Path, stat: Stat): number {
+  const bytes = cstring(path);
+  const result = tree().statx(
+    dirfd,
+    bytes,
+    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+    STATX_BASIC_STATS,
+    stat.bytes,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** `statx(2)` of an open file, raw: 0 or `-errno`. */
+export function tryFstat(fd: number, stat: Stat): number {
+  const result = tree().statx(
+    fd,
+    EMPTY,
+    AT_EMPTY_PATH,
+    STATX_BASIC_STATS,
+    stat.bytes,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** What the entry at `path` is, links not followed. */
+export function lstat(path: Path, stat = new Stat()): Stat {
+  unwrap(tryStatat(AT_FDCWD, path, stat), "statx", path);
+  return stat;
+}
+
+/** The same, or `undefined` where nothing is there. Other failures throw. */
+export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
+  const result = tryStatat(AT_FDCWD, path, stat);
+  const ENOENT = 2, ENOTDIR = 20;
+  if (result === -ENOENT || result === -ENOTDIR) return undefined;
+  unwrap(result, "statx", path);
+  return stat;
+}
+
+/** What an open file is. */
+export function fstat(fd: number, stat = new Stat()): Stat {
+  unwrap(tryFstat(fd, stat), "statx");
+  return stat;
+}

@@ -1,0 +1,260 @@
+/**
+ * The tree of names: making, linking, renaming and removing entries, and their owners, modes and times.
+ *
+ * Paths are relative to a directory descriptor (`AT_FDCWD` for the working directory). Each call has a raw
+ * form `try…` (result or `-errno`).
+ *
+ * @module
+ */
+import { cstring, decode, type Path } from "./cstring.ts";
+import { E, tree } from "./libc.ts";
+import { unwrap } from "./unwrap.ts";
+
+// `linux/fcntl.h`.
+export const AT_SYMLINK_NOFOLLOW = 0x100;
+export const AT_REMOVEDIR = 0x200;
+export const AT_SYMLINK_FOLLOW = 0x400;
+export const AT_EMPTY_PATH = 0x1000;
+
+// File types of `st_mode`: `linux/stat.h`.
+export const S_IFMT = 0o170000;
+export const S_IFSOCK = 0o140000;
+export const S_IFLNK = 0o120000;
+export const S_IFREG = 0o100000;
+export const S_IFBLK = 0o060000;
+export const S_IFDIR = 0o040000;
+export const S_IFCHR = 0o020000;
+export const S_IFIFO = 0o010000;
+
+/** `mkdirat(2)`, raw. */
+export function tryMkdirat(dirfd: number, path: Path, mode: number): number {
+  const bytes = cstring(path);
+  const result = tree().mkdirat(dirfd, bytes, mode);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `mkdirat(2)`. */
+export function mkdirat(dirfd: number, path: Path, mode: number): void {
+  unwrap(tryMkdirat(dirfd, path, mode), "mkdirat", path);
+}
+
+/** A device number as `mknod(2)` takes it: `makedev(3)` of glibc. */
+export function makedev(major: number, minor: number): bigint {
+  const a = BigInt(major), i = BigInt(minor);
+  return (a & 0xfffn) << 8n | (a & ~0xfffn) << 32n | (i & 0xffn) |
+    (i & ~0xffn) << 12n;
+}
+
+/** `mknodat(2)`, raw. `mode` holds the type; `device` is from {@linkcode makedev}, 0 for fifos and sockets. */
+export function tryMknodat(
+  dirfd: number,
+  path: Path,
+  mode: number,
+  device = 0n,
+): number {
+  const bytes = cstring(path);
+  const result = tree().mknodat(dirfd, bytes, mode, device);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `mknodat(2)`. */
+export function mknodat(
+  dirfd: number,
+  path: Path,
+  mode: number,
+  device = 0n,
+): void {
+  unwrap(tryMknodat(dirfd, path, mode, device), "mknodat", path);
+}
+
+/** `symlinkat(2)`, raw: makes `path` a symbolic link to `target`. */
+export function trySymlinkat(target: Path, dirfd: number, path: Path): number {
+  const targetBytes = cstring(target), bytes = cstring(path);
+  const result = tree().symlinkat(targetBytes, dirfd, bytes);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `symlinkat(2)`. */
+export function symlinkat(target: Path, dirfd: number, path: Path): void {
+  unwrap(trySymlinkat(target, dirfd, path), "symlinkat", path);
+}
+
+/** `linkat(2)`, raw: makes `newPath` another name of `oldPath` (itself, where that is a symbolic link). */
+export function tryLinkat(
+  oldDirfd: number,
+  oldPath: Path,
+  newDirfd: number,
+  newPath: Path,
+  flags = 0,
+): number {
+  const oldBytes = cstring(oldPath), newBytes = cstring(newPath);
+  const result = tree().linkat(oldDirfd, oldBytes, newDirfd, newBytes, flags);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `unlinkat(2)`, raw; with `AT_REMOVEDIR` in `flags` for a directory. */
+export function tryUnlinkat(dirfd: number, path: Path, flags = 0): number {
+  const bytes = cstring(path);
+  const result = tree().unlinkat(dirfd, bytes, flags);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `unlinkat(2)`. */
+export function unlinkat(dirfd: number, path: Path, flags = 0): void {
+  unwrap(tryUnlinkat(dirfd, path, flags), "unlinkat", path);
+}
+
+// `linux/fs.h`.
+/** Fail with EEXIST where the new name exists. */
+export const RENAME_NOREPLACE = 1;
+/** Exchange the two. */
+export const RENAME_EXCHANGE = 2;
+
+/** `renameat2(2)`, raw. */
+export function tryRenameat(
+  oldDirfd: number,
+  oldPath: Path,
+  newDirfd: number,
+  newPath: Path,
+  flags = 0,
+): number {
+  const oldBytes = cstring(oldPath), newBytes = cstring(newPath);
+  const result = tree().renameat2(
+    oldDirfd,
+    oldBytes,
+    newDirfd,
+    newBytes,
+    flags,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** `renameat2(2)`. */
+export function renameat(
+  oldDirfd: number,
+  oldPath: Path,
+  newDirfd: number,
+  newPath: Path,
+  flags = 0,
+): void {
+  unwrap(
+    tryRenameat(oldDirfd, oldPath, newDirfd, newPath, flags),
+    "renameat",
+    oldPath,
+  );
+}
+
+/** The longest target of a symbolic link: `PATH_MAX` of `linux/limits.h`. */
+const PATH_MAX = 4096;
+const target = new Uint8Array(PATH_MAX);
+
+/** `readlinkat(2)`, raw: the target's bytes, valid until the next call, or `-errno`. */
+export function tryReadlinkat(
+  dirfd: number,
+  path: Path,
+): Uint8Array<ArrayBuffer> | number {
+  const bytes = cstring(path);
+  const length = tree().readlinkat(dirfd, bytes, target, PATH_MAX);
+  return length < 0 ? -E[0] : target.subarray(0, length);
+}
+
+/** `readlinkat(2)`: the target as text. */
+export function readlinkat(dirfd: number, path: Path): string {
+  const result = tryReadlinkat(dirfd, path);
+  if (typeof result !== "number") return decode(result);
+  unwrap(result, "readlinkat", path);
+  return "";
+}
+
+/** `fchownat(2)` of the entry itself, raw. An id of 0xffffffff leaves that one as it is. */
+export function tryLchownat(
+  dirfd: number,
+  path: Path,
+  uid: number,
+  gid: number,
+): number {
+  const bytes = cstring(path);
+  const result = tree().fchownat(dirfd, bytes, uid, gid, AT_SYMLINK_NOFOLLOW);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `fchownat(2)` of the entry itself. */
+export function lchownat(
+  dirfd: number,
+  path: Path,
+  uid: number,
+  gid: number,
+): void {
+  unwrap(tryLchownat(dirfd, path, uid, gid), "fchownat", path);
+}
+
+/** `fchown(2)`, raw. */
+export function tryFchown(fd: number, uid: number, gid: number): number {
+  const result = tree().fchown(fd, uid, gid);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `fchown(2)`. */
+export function fchown(fd: number, uid: number, gid: number): void {
+  unwrap(tryFchown(fd, uid, gid), "fchown");
+}
+
+/** `fchmod(2)`, raw. */
+export function tryFchmod(fd: number, mode: number): number {
+  const result = tree().fchmod(fd, mode);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `fchmod(2)`. */
+export function fchmod(fd: number, mode: number): void {
+  unwrap(tryFchmod(fd, mode), "fchmod");
+}
+
+/** `fchmodat(2)`, raw. Follows symbolic links: never call it on an entry that may be one. */
+export function tryFchmodat(dirfd: number, path: Path, mode: number): number {
+  const bytes = cstring(path);
+  const result = tree().fchmodat(dirfd, bytes, mode, 0);
+  return result < 0 ? -E[0] : result;
+}
+
+/** Leaves a time as it is, in a `tv_nsec` (`UTIME_OMIT`, `linux/stat.h`). */
+export const UTIME_OMIT = 0x3ffffffe;
+
+/** Two `struct timespec`, access and modification, for the calls below; reused, so set it right before. */
+export class Times {
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(32);
+  readonly #words = new Int32Array(this.bytes.buffer);
+  readonly #seconds = new BigInt64Array(this.bytes.buffer);
+
+  /** Seconds since the epoch (may be negative) and nanoseconds, of access and of modification. */
+  set(
+    accessSeconds: number,
+    accessNanos: number,
+    seconds: number,
+    nanos: number,
+  ): this {
+    this.#seconds[0] = BigInt(accessSeconds);
+    this.#words[2] = accessNanos;
+    this.#seconds[2] = BigInt(seconds);
+    this.#words[6] = nanos;
+    return this;
+  }
+}
+
+/** `utimensat(2)` of the entry itself, raw. */
+export function tryLutimensat(dirfd: number, path: Path, times: Times): number {
+  const bytes = cstring(path);
+  const result = tree().utimensat(
+    dirfd,
+    bytes,
+    times.bytes,
+    AT_SYMLINK_NOFOLLOW,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** `futimens(3)`, raw. */
+export function tryFutimens(fd: number, times: Times): number {
+  const result = tree().futimens(fd, times.bytes);
+  return result < 0 ? -E[0] : result;
+}

@@ -1,0 +1,38 @@
+/**
+ * From a raw result to a value or a {@linkcode SyscallError}.
+ *
+ * Every wrapper in this folder has a raw form, `try…`, that returns what the call returned or `-errno`, for
+ * loops in which failures are ordinary; the plain form throws.
+ *
+ * @module
+ */
+import { type Path, pathText } from "./cstring.ts";
+import { SyscallError } from "./errno.ts";
+
+/** `result`, or a throw where it is a negated error number. */
+export function unwrap(result: number, syscall: string, path?: Path): number {
+  if (result < 0) {
+    throw new SyscallError(
+      syscall,
+      -result,
+      path === undefined ? undefined : pathText(path),
+    );
+  }
+  return result;
+}
+
+/** Throws unless `[offset, offset + length)` lies in `buffer` and below 2 GiB: C checks neither. */
+export function assertRange(
+  buffer: ArrayBufferView,
+  offset: number,
+  length: number,
+): void {
+  if (
+    !(offset >= 0 && length >= 0 && length <= 0x7fff_f000 &&
+      offset + length <= buffer.byteLength)
+  ) {
+    throw new RangeError(
+      `bytes ${offset}..${offset + length} of a buffer of ${buffer.byteLength}`,
+    );
+  }
+}

@@ -1,0 +1,140 @@
+/**
+ * Extended attributes.
+ *
+ * The descriptor forms want a file opened for reading or writing; an `O_PATH` descriptor, a symbolic link
+ * or a device goes by {@linkcode descriptorPath} and the `l…` forms.
+ *
+ * @module
+ */
+import { cstring, decode, type Path } from "./cstring.ts";
+import { ENODATA, EOPNOTSUPP, ERANGE } from "./errno.ts";
+import { E, xattrs } from "./libc.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** The longest value and the longest list of names: `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` of `linux/limits.h`. */
+const XATTR_MAX = 65536;
+const scratch = new Uint8Array(XATTR_MAX);
+
+/** `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`. */
+export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
+  const length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
+  return length < 0 ? -E[0] : scratch.subarray(0, length);
+}
+
+/** The names of a file's attributes, sorted; none where the file system has no attributes. */
+export function flistxattr(fd: number): string[] {
+  return names(tryFlistxattr(fd), "flistxattr");
+}
+
+/** The same by path, of the entry itself. */
+export function llistxattr(path: Path): string[] {
+  const bytes = cstring(path);
+  const length = xattrs().llistxattr(bytes, scratch, XATTR_MAX);
+  const result = length < 0 ? -E[0] : scratch.subarray(0, length);
+  return names(result, "llistxattr", path);
+}
+
+function names(
+  list: Uint8Array | number,
+  syscall: string,
+  path?: Path,
+): string[] {
+  if (typeof list === "number") {
+    if (list === -EOPNOTSUPP) return [];
+    unwrap(list, syscall, path);
+    return [];
+  }
+  return list.length === 0
+    ? []
+    : decode(list.subarray(0, -1)).split("\0").sort();
+}
+
+/** An attribute's value (a copy), or `undefined` where the file has none of that name. */
+export function fgetxattr(
+  fd: number,
+  name: string,
+): Uint8Array<ArrayBuffer> | undefined {
+  const key = cstring(name);
+  const length = xattrs().fgetxattr(fd, key, scratch, XATTR_MAX);
+  return value(length < 0 ? -E[0] : length, `fgetxattr ${name}`);
+}
+
+/** The same by path, of the entry itself. */
+export function lgetxattr(
+  path: Path,
+  name: string,
+): Uint8Array<ArrayBuffer> | undefined {
+  const bytes = cstring(path), key = cstring(name);
+  const length = xattrs().lgetxattr(bytes, key, scratch, XATTR_MAX);
+  return value(length < 0 ? -E[0] : length, `lgetxattr ${name}`, path);
+}
+
+function value(
+  length: number,
+  syscall: string,
+  path?: Path,
+): Uint8Array<ArrayBuffer> | undefined {
+  if (length === -ENODATA || length === -EOPNOTSUPP || length === -ERANGE) {
+    return undefined;
+  }
+  return scratch.slice(0, unwrap(length, syscall, path));
+}
+
+/** `fsetxattr(2)`, raw. */
+export function tryFsetxattr(
+  fd: number,
+  name: string,
+  value: Uint8Array<ArrayBuffer>,
+): number {
+  const key = cstring(name);
+  const result = xattrs().fsetxattr(fd, key, value, value.byteLength, 0);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `fsetxattr(2)`. */
+export function fsetxattr(
+  fd: number,
+  name: string,
+  value: Uint8Array<ArrayBuffer>,
+): void {
+  unwrap(tryFsetxattr(fd, name, value), `fsetxattr ${name}`);
+}
+
+/** `lsetxattr(2)`, raw: of the entry itself. */
+export function tryLsetxattr(
+  path: Path,
+  name: string,
+  value: Uint8Array<ArrayBuffer>,
+): number {
+  const bytes = cstring(path), key = cstring(name);
+  const result = xattrs().lsetxattr(bytes, key, value, value.byteLength, 0);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `lsetxattr(2)`. */
+export function lsetxattr(
+  path: Path,
+  name: string,
+  value: Uint8Array<ArrayBuffer>,
+): void {
+  unwrap(tryLsetxattr(path, name, value), `lsetxattr ${name}`, path);
+}
+
+/** `fremovexattr(2)`, raw. */
+export function tryFremovexattr(fd: number, name: string): number {
+  const key = cstring(name);
+  const result = xattrs().fremovexattr(fd, key);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `lremovexattr(2)`, raw: of the entry itself. */
+export function tryLremovexattr(path: Path, name: string): number {
+  const bytes = cstring(path), key = cstring(name);
+  const result = xattrs().lremovexattr(bytes, key);
+  return result < 0 ? -E[0] : result;
+}
+
+/** A path to what an open descriptor refers to, for calls that take only paths (`proc(5)`). */
+export function descriptorPath(fd: number, name = ""): string {
+  return name === "" ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
+}

@@ -1,0 +1,63 @@
+/**
+ * Errors with stable codes: what the command line turns into an exit status and the services into HTTP and
+ * gRPC statuses. A message is one line that names the thing, the reason and the remedy.
+ *
+ * @module
+ */
+import { EDQUOT, ENOSPC, SyscallError } from "../ffi/errno.ts";
+
+/** Each kind of error and the exit status of a command that ends with it. */
+export const EXIT_STATUS = {
+  /** A system call failed; the message names the call, the path and the error. */
+  "failed": 1,
+  /** The command line is wrong. */
+  "usage": 2,
+  /** A layer, a parent, a snapshot. */
+  "not found": 3,
+  "already exists": 4,
+  /** The message names the holder: a mount point, a process, a child. */
+  "in use": 5,
+  /** The message names what lacks: a kernel option, a module, a file system, a mount option. */
+  "not supported": 6,
+  /** The message names the argument and the rule. */
+  "invalid argument": 7,
+  /** A view committed, an incomplete layer mounted, an active parent. */
+  "failed precondition": 8,
+  /** The message names what was found and what is wanted. */
+  "incompatible": 9,
+  /** The message names the file. */
+  "corrupt store": 10,
+  /** The message names the limit and the remedy: also no space, quota. */
+  "limit exceeded": 11,
+} as const;
+
+export type ErrorCode = keyof typeof EXIT_STATUS;
+
+/** An error of this program's own finding. */
+export class VeneerError extends Error {
+  override readonly name = "VeneerError";
+
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+/** The code of any error: a full disk or quota is a limit, every other foreign error is `failed`. */
+export function codeOf(error: unknown): ErrorCode {
+  if (error instanceof VeneerError) return error.code;
+  if (
+    error instanceof SyscallError &&
+    (error.errno === ENOSPC || error.errno === EDQUOT)
+  ) return "limit exceeded";
+  return "failed";
+}
+
+/** An error's message on one line. */
+export function messageOf(error: unknown): string {
+  const text = error instanceof Error ? error.message : String(error);
+  return text.replaceAll(/\s*\n\s*/g, " ").trim();
+}

@@ -1,0 +1,140 @@
+/**
+ * Id maps: which host ids the ids inside a user namespace stand for (user_namespaces(7)).
+ *
+ * Tars and `changes` speak of container ids; the store's files carry host ids.
+ *
+ * @module
+ */
+import { VeneerError } from "./errors.ts";
+
+/** One range: `size` ids from `container` inside are those from `host` outside. */
+export interface IdRange {
+  readonly container: number;
+  readonly host: number;
+  readonly size: number;
+}
+
+/** One more than the largest id: (uid_t)-1 stands for "no id". */
+const ID_LIMIT = 0xffff_ffff;
+
+/**
+ * The map of user or of group ids. The empty map is the identity.
+ */
+export class IdMap {
+  readonly #ranges: readonly IdRange[];
+
+  /** @throws {VeneerError} `invalid argument` where ranges overlap or leave 32 bits */
+  constructor(ranges: readonly IdRange[] = []) {
+    for (const [i, range] of ranges.entries()) {
+      if (
+        range.size === 0 || !fits(range.container, range) ||
+        !fits(range.host, range)
+      ) {
+        throw invalid(
+          format(range),
+          "a range has a size of at least 1 and ends below 4294967295",
+        );
+      }
+      for (const other of ranges.slice(0, i)) {
+        if (overlap(range.container, range.size, other.container, other.size)) {
+          throw invalid(
+            format(range),
+            `its container ids overlap those of ${format(other)}`,
+          );
+        }
+        if (overlap(range.host, range.size, other.host, other.size)) {
+          throw invalid(
+            format(range),
+            `its host ids overlap those of ${format(other)}`,
+          );
+        }
+      }
+    }
+    this.#ranges = ranges;
+  }
+
+  /** Reads `container:host:size`, the form of `--uidmap`, once or comma-separated. */
+  static parse(texts: readonly string[]): IdMap {
+    return new IdMap(
+      texts.flatMap((text) => text.split(",")).map((text) => {
+        const match = /^(\d+):(\d+):(\d+)$/.exec(text);
+        if (!match) {
+          throw invalid(
+            text,
+            "it is CONTAINER:HOST:SIZE, such as 0:100000:65536",
+          );
+        }
+        const [container, host, size] = match.slice(1).map(Number);
+        return { container, host, size };
+      }),
+    );
+  }
+
+  /** Whether nothing is mapped: every id stands for itself. */
+  get isIdentity(): boolean {
+    return this.#ranges.length === 0;
+  }
+
+  get ranges(): readonly IdRange[] {
+    return this.#ranges;
+  }
+
+  /** The host id of a container id. */
+  toHost(id: number): number | undefined {
+    if (this.isIdentity) return id;
+    const range = this.#ranges.find((r) =>
+      id >= r.container && id < r.container + r.size
+    );
+    return range && range.host + (id - range.container);
+  }
+
+  /** The container id of a host id. */
+  toContainer(id: number): number | undefined {
+    if (this.isIdentity) return id;
+    const range = this.#ranges.find((r) =>
+      id >= r.host && id < r.host + r.size
+    );
+    return range && range.container + (id - range.host);
+  }
+
+  /**
+   * The host id of container root, who owns what a driver makes.
+   *
+   * @throws {VeneerError} `invalid argument` where id 0 is not mapped
+   */
+  get root(): number {
+    const root = this.toHost(0);
+    if (root === undefined) {
+      throw invalid(
+        this.#ranges.map(format).join(","),
+        "it maps no id 0, who would own the layer's root",
+      );
+    }
+    return root;
+  }
+}
+
+/** Both maps of a store. */
+export interface IdMaps {
+  readonly uids: IdMap;
+  readonly gids: IdMap;
+}
+
+/** Every id stands for itself. */
+export const IDENTITY: IdMaps = { uids: new IdMap(), gids: new IdMap() };
+
+const format = ({ container, host, size }: IdRange) =>
+  `${container}:${host}:${size}`;
+
+const fits = (start: number, { size }: IdRange) =>
+  Number.isSafeInteger(start) && start >= 0 && start + size <= ID_LIMIT;
+
+const overlap = (a: number, aSize: number, b: number, bSize: number) =>
+  a < b + bSize && b < a + aSize;
+
+function invalid(text: string, rule: string): VeneerError {
+  return new VeneerError(
+    "invalid argument",
+    `id map ${JSON.stringify(text)}: ${rule}`,
+  );
+}
