@@ -93,7 +93,5 @@ export function cstring(text: Path): Uint8Array<ArrayBuffer> {
 
 /** The text of a path, for messages: what {@linkcode cstring} was given, as a string. */
 export function pathText(path: Path): string {
-  return typeof path === "string"
-    ? path
-    : decode(path.subarray(0, path.length - 1));
+  return typeof path === "string" ? path : decode(path.subarray(0, path.length - 1));
 }

@@ -17,8 +17,7 @@ const encode = (
   BigInt(number);
 
 /** `_IO(type, number)`: no argument. */
-export const io = (type: number, number: number): bigint =>
-  encode(0, type, number, 0);
+export const io = (type: number, number: number): bigint => encode(0, type, number, 0);
 /** `_IOW`: the argument, of `size` bytes, is read by the kernel. */
 export const iow = (type: number, number: number, size: number): bigint =>
   encode(1, type, number, size);

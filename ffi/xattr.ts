@@ -44,9 +44,7 @@ function names(
     unwrap(list, syscall, path);
     return [];
   }
-  return list.length === 0
-    ? []
-    : decode(list.subarray(0, -1)).split("\0").sort();
+  return list.length === 0 ? [] : decode(list.subarray(0, -1)).split("\0").sort();
 }
 
 /** An attribute's value (a copy), or `undefined` where the file has none of that name. */

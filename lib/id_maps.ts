@@ -82,18 +82,14 @@ export class IdMap {
   /** The host id of a container id. */
   toHost(id: number): number | undefined {
     if (this.isIdentity) return id;
-    const range = this.#ranges.find((r) =>
-      id >= r.container && id < r.container + r.size
-    );
+    const range = this.#ranges.find((r) => id >= r.container && id < r.container + r.size);
     return range && range.host + (id - range.container);
   }
 
   /** The container id of a host id. */
   toContainer(id: number): number | undefined {
     if (this.isIdentity) return id;
-    const range = this.#ranges.find((r) =>
-      id >= r.host && id < r.host + r.size
-    );
+    const range = this.#ranges.find((r) => id >= r.host && id < r.host + r.size);
     return range && range.container + (id - range.host);
   }
 
@@ -123,8 +119,7 @@ export interface IdMaps {
 /** Every id stands for itself. */
 export const IDENTITY: IdMaps = { uids: new IdMap(), gids: new IdMap() };
 
-const format = ({ container, host, size }: IdRange) =>
-  `${container}:${host}:${size}`;
+const format = ({ container, host, size }: IdRange) => `${container}:${host}:${size}`;
 
 const fits = (start: number, { size }: IdRange) =>
   Number.isSafeInteger(start) && start >= 0 && start + size <= ID_LIMIT;
