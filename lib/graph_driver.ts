@@ -1,0 +1,216 @@
+/**
+ * The contract of a graph driver, and of what a driver itself must provide.
+ *
+ * A *layer* has an id and at most one *parent*; its root file system is its parent's with the layer's own
+ * changes on top. Layers are created empty, filled by applying a tar of changes (or by mounting and
+ * writing), and never changed below a child. {@linkcode GraphDriver} is what commands, engines and programs
+ * use; it has Docker's operations under Docker's names. It is implemented once, by `graph.ts`, over a
+ * {@linkcode LayerBackend}: the primitives in which drivers differ. Locks, reference counts, incomplete
+ * layers, the rules of removal and the choice between a native diff and the tree comparison are the graph's;
+ * a backend never takes a lock of its own.
+ *
+ * @module
+ */
+import type { Change } from "./changes.ts";
+import type { IdMaps } from "./id_maps.ts";
+import type { Mount, MountPlan } from "./mount_plan.ts";
+import type { Home } from "./home.ts";
+import type { WhiteoutForm } from "./whiteouts.ts";
+
+/** A line of `status`: a name and a value, as `docker info` prints them. */
+export type StatusLine = readonly [name: string, value: string];
+
+/**
+ * A parent as callers name it: an id; `""` for none, the layer being taken whole; `undefined` for the one
+ * that is recorded.
+ */
+export type ParentArgument = string | undefined;
+
+/** What a layer is created with. */
+export interface CreateOptions {
+  /** The parent's id; none makes a base layer. */
+  readonly parent?: string;
+  /** An SELinux label for the layer's files, where the driver writes labels. */
+  readonly mountLabel?: string;
+  /** `size=10G` and the like; keys in any case. */
+  readonly storageOptions?: ReadonlyMap<string, string>;
+}
+
+/** How a layer is mounted. */
+export interface GetOptions {
+  /** An SELinux label: becomes the `context=` mount option. */
+  readonly label?: string;
+  readonly readOnly?: boolean;
+  /** Mount options for this mount alone that the driver knows, such as overlay's `volatile`. */
+  readonly options?: readonly string[];
+}
+
+/** What a transfer of a layer's content may be given. */
+export interface TransferOptions {
+  /** Called now and then with the bytes of tar so far. */
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/** A layer as listings show it. */
+export interface LayerInfo {
+  readonly id: string;
+  /** `""` for a base layer, `undefined` where no record says. */
+  readonly parent: string | undefined;
+  /** An apply failed or was killed: nothing may use it but `apply`, which starts over, and `remove`. */
+  readonly incomplete: boolean;
+  /** How many `get`s have had no `put` yet. */
+  readonly references: number;
+  /** Where it is mounted. */
+  readonly mountPoint?: string;
+}
+
+/**
+ * A store of layers. Operations are safe against each other across processes, and against being killed.
+ *
+ * Every method that takes an id throws {@linkcode VeneerError} `not found` for a layer that does not exist
+ * and `invalid argument` for an id that could not be one.
+ */
+export interface GraphDriver {
+  /** The driver's name, such as `"overlay2"`. */
+  readonly name: string;
+  /** Its directory, `<root>/<driver>`. */
+  readonly home: string;
+
+  /** What the driver found and uses. */
+  status(): StatusLine[];
+
+  /** What the driver knows of one layer, such as where its directories are. */
+  getMetadata(id: string): ReadonlyMap<string, string>;
+
+  /** Makes a layer to apply a tar to. @throws `already exists`, `not found` (parent), `limit exceeded` (depth) */
+  create(id: string, options?: CreateOptions): void;
+
+  /** Makes a layer for a container to write to: storage options such as `size` are for these. */
+  createReadWrite(id: string, options?: CreateOptions): void;
+
+  /** Removes a layer. @throws `in use` where it has children, references, or is being applied or read */
+  remove(id: string): void;
+
+  /** Mounts a layer, or counts one more user of its mount; returns the path of its root. */
+  get(id: string, options?: GetOptions): string;
+
+  /** The reverse of {@linkcode get}: the last one unmounts. */
+  put(id: string): void;
+
+  exists(id: string): boolean;
+
+  /** Every layer, sorted by id. */
+  layers(): LayerInfo[];
+
+  /** One layer. */
+  layer(id: string): LayerInfo;
+
+  /** Unmounts what nobody counts, finishes interrupted removals, releases the home; returns what it did. */
+  cleanup(): string[];
+
+  /** Writes the tar of a layer's changes against a parent to a descriptor; returns bytes written. */
+  diff(id: string, parent: ParentArgument, output: number, options?: TransferOptions): number;
+
+  /** What a layer changes of a parent, in the order of `comparePaths`. */
+  changes(id: string, parent: ParentArgument): Iterable<Change>;
+
+  /**
+   * Applies a tar from a descriptor, plain, gzip or zstd, all or nothing: a layer on which this failed is
+   * incomplete. Returns the bytes of the files applied.
+   */
+  applyDiff(id: string, parent: ParentArgument, input: number, options?: TransferOptions): number;
+
+  /** Bytes of the files that {@linkcode changes} names. */
+  diffSize(id: string, parent: ParentArgument): number;
+
+  /** How someone else would mount the layer. @throws `limit exceeded` where mount options cannot say it */
+  mounts(id: string, options?: GetOptions): Mount[];
+}
+
+/** What a layer is to be made with: {@linkcode CreateOptions} after the graph checked it. */
+export interface LayerSpec {
+  /** An existing, complete layer. */
+  readonly parent: string | undefined;
+  /** Made by `createReadWrite`. */
+  readonly readWrite: boolean;
+  readonly mountLabel: string | undefined;
+  /** Keys in lower case. */
+  readonly storageOptions: ReadonlyMap<string, string>;
+}
+
+/**
+ * Where a layer's own changes can be read without comparing trees:
+ * - `upper`: a directory of changes and whiteouts over lowers, uppermost first;
+ * - `listed`: the kernel lists the changes, and `root` is the whole tree to read them from.
+ */
+export type NativeDiff =
+  | {
+    readonly kind: "upper";
+    readonly upper: string;
+    readonly lowers: readonly string[];
+    readonly form: "overlay" | "aufs";
+  }
+  | {
+    readonly kind: "listed";
+    readonly root: string;
+    readonly changes: () => Iterable<Change>;
+    readonly release: () => void;
+  };
+
+/**
+ * The primitives of a driver.
+ *
+ * The graph calls them with an id that is well-formed. It holds the layer's lock around every call that
+ * names a layer, and the store's lock around {@linkcode create} and {@linkcode retire}. A process may be
+ * killed inside any of them: {@linkcode dispose} must bring a half-made or half-removed layer to an end.
+ */
+export interface LayerBackend {
+  readonly name: string;
+  readonly home: Home;
+  readonly idMaps: IdMaps;
+
+  status(): StatusLine[];
+  metadata(id: string): ReadonlyMap<string, string>;
+
+  /** Throws `invalid argument` for an id that this driver's layout has other uses for. */
+  checkId(id: string): void;
+
+  /** The ids of every layer that was fully made. */
+  list(): string[];
+  exists(id: string): boolean;
+
+  /** The recorded parent; `""` for a base layer, `undefined` where nothing says. */
+  parent(id: string): string | undefined;
+
+  /** Makes a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging}) or not at all. */
+  create(id: string, spec: LayerSpec): void;
+
+  /** Takes a layer out of sight in one rename, to {@linkcode Home.staging}. Quick: others wait. */
+  retire(id: string): void;
+
+  /** Deletes what `create` left half-made or `retire` put aside under this id. Slow is fine. Idempotent. */
+  dispose(id: string): void;
+
+  /** Empties a layer to what `create` made. */
+  reset(id: string): void;
+
+  /** Whether the layer has no changes of its own, as `create` made it. */
+  isPristine(id: string): boolean;
+
+  /** How it is mounted; with no steps where it need not be. */
+  plan(id: string, options: GetOptions): MountPlan;
+
+  /** The same as triples. */
+  mounts(id: string, options: GetOptions): Mount[];
+
+  /** Where a tar is applied without mounting, and in which form; `undefined` where the mounted tree takes it. */
+  applyTarget(
+    id: string,
+  ): { readonly directory: string; readonly whiteouts: WhiteoutForm } | undefined;
+
+  /** The layer's changes to its direct parent, where reading them is right; else `undefined`. */
+  nativeDiff(id: string): NativeDiff | undefined;
+
+  /** Called by `cleanup`, when no layer is in use. */
+  close(): void;
+}

@@ -1,0 +1,184 @@
+/**
+ * Mount plans: how a layer is mounted, as data.
+ *
+ * A driver makes a plan; nothing is done until {@linkcode performPlan} carries it out, step by step, and
+ * undoes the steps already done, last first, where one fails. {@linkcode undoPlan} takes the whole down
+ * again. Both go through a {@linkcode MountPort}, so that a test can write down the very calls a driver asks
+ * for without a kernel that understands them.
+ *
+ * @module
+ */
+import { ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
+import { AT_FDCWD } from "../ffi/files.ts";
+import { EBUSY, EEXIST } from "../ffi/errno.ts";
+import { AT_REMOVEDIR, lchownat, tryMkdirat, tryUnlinkat } from "../ffi/tree.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+
+/** A mount as containerd speaks of one: for someone else to perform. */
+export interface Mount {
+  readonly type: string;
+  readonly source: string;
+  readonly options: readonly string[];
+}
+
+/** One step of a plan. */
+export type MountStep =
+  /** Make a directory to mount on, where there is none; undone by removing it. */
+  | {
+    readonly kind: "directory";
+    readonly path: string;
+    readonly mode: number;
+    readonly uid: number;
+    readonly gid: number;
+  }
+  /** `mount(2)`. Where `from` is given, relative paths in `target` and `data` start there. */
+  | {
+    readonly kind: "mount";
+    readonly source: string;
+    readonly target: string;
+    readonly type: string;
+    /** `MS_*` of `ffi/mount.ts`. */
+    readonly flags: number;
+    readonly data: string;
+    readonly from?: string;
+  }
+  /**
+   * `fsopen`, `fsconfig` for each parameter, `fsmount`, `move_mount`. A parameter without a value is a flag.
+   * Where `from` is given, values marked `path` are names below that directory.
+   */
+  | {
+    readonly kind: "fsmount";
+    readonly source: string;
+    readonly target: string;
+    readonly type: string;
+    /** `MOUNT_ATTR_*` of `ffi/fsmount.ts`. */
+    readonly attributes: number;
+    readonly parameters: readonly MountParameter[];
+    readonly from?: string;
+  }
+  /** A remount that adds to the mount of an earlier step; undone with it. */
+  | {
+    readonly kind: "append";
+    readonly target: string;
+    readonly type: string;
+    readonly flags: number;
+    readonly data: string;
+  }
+  /** Anything a driver must do first, such as activating a device. */
+  | {
+    readonly kind: "prepare";
+    /** For messages. */
+    readonly name: string;
+    readonly perform: () => void;
+    readonly undo: () => void;
+  };
+
+/** A parameter of `fsconfig(2)`; `path` says that the value is a path. */
+export interface MountParameter {
+  readonly key: string;
+  readonly value?: string;
+  readonly path?: boolean;
+}
+
+/** How a layer is mounted. */
+export interface MountPlan {
+  /** Where the layer's root is afterwards. With no steps it is there already. */
+  readonly path: string;
+  readonly steps: readonly MountStep[];
+}
+
+/** What a plan's mount calls go through. Failures throw `SyscallError`. */
+export interface MountPort {
+  mount(step: MountStep & { kind: "mount" | "append" }): void;
+  fsmount(step: MountStep & { kind: "fsmount" }): void;
+  /** Flags are `MNT_*` of `ffi/mount.ts`. */
+  unmount(target: string, flags: number): void;
+}
+
+/**
+ * Carries a plan out: all of it, or nothing.
+ *
+ * @throws what the failing step threw, after the steps before it were undone
+ */
+export function performPlan(plan: MountPlan, port: MountPort): void {
+  const done: MountStep[] = [];
+  try {
+    for (const step of plan.steps) {
+      if (perform(step, port)) done.push(step);
+    }
+  } catch (error) {
+    for (const step of done.reverse()) {
+      try {
+        undo(step, port, 0);
+      } catch {
+        // The first failure is the one to report; what cannot be undone is swept as an uncounted mount.
+      }
+    }
+    throw error;
+  }
+}
+
+/**
+ * Takes down what {@linkcode performPlan} put up, last first. A mount that is busy is detached from the tree
+ * and goes when its last user does; `busy` is told which.
+ */
+export function undoPlan(
+  plan: MountPlan,
+  port: MountPort,
+  busy: (target: string, error: SyscallError) => void,
+): void {
+  for (const step of plan.steps.toReversed()) {
+    try {
+      undo(step, port, 0);
+    } catch (error) {
+      if (!(error instanceof SyscallError) || !("target" in step)) throw error;
+      busy(step.target, error);
+      const MNT_DETACH = 2;
+      undo(step, port, MNT_DETACH);
+    }
+  }
+}
+
+/** Performs a step; false where there was nothing to do, and so is nothing to undo. */
+function perform(step: MountStep, port: MountPort): boolean {
+  switch (step.kind) {
+    case "directory": {
+      const result = tryMkdirat(AT_FDCWD, step.path, step.mode);
+      if (result === -EEXIST) return false;
+      unwrap(result, "mkdir", step.path);
+      if (step.uid !== 0 || step.gid !== 0) lchownat(AT_FDCWD, step.path, step.uid, step.gid);
+      return true;
+    }
+    case "mount":
+    case "append":
+      port.mount(step);
+      return true;
+    case "fsmount":
+      port.fsmount(step);
+      return true;
+    case "prepare":
+      step.perform();
+      return true;
+  }
+}
+
+function undo(step: MountStep, port: MountPort, flags: number): void {
+  switch (step.kind) {
+    case "directory": {
+      const result = tryUnlinkat(AT_FDCWD, step.path, AT_REMOVEDIR);
+      // Busy: still mounted, here or in another namespace. Not empty: not only ours.
+      if (result === -ENOENT || result === -ENOTEMPTY || result === -EBUSY) return;
+      unwrap(result, "rmdir", step.path);
+      return;
+    }
+    case "mount":
+    case "fsmount":
+      port.unmount(step.target, flags);
+      return;
+    case "append":
+      return;
+    case "prepare":
+      step.undo();
+      return;
+  }
+}

@@ -1,0 +1,71 @@
+/**
+ * Options given as `key=value`: to a driver (`-o overlay2.size=10G`) and to a layer (`--storage-opt size=1G`).
+ *
+ * @module
+ */
+import { levenshteinDistance } from "@std/text";
+import { VeneerError } from "./errors.ts";
+
+/**
+ * Reads `key=value` texts; keys come back in lower case, and a later one wins.
+ *
+ * @throws {VeneerError} `invalid argument` for a text without `=` or key
+ */
+export function parseOptions(texts: readonly string[], what = "option"): Map<string, string> {
+  const options = new Map<string, string>();
+  for (const text of texts) {
+    const at = text.indexOf("=");
+    if (at < 1) {
+      throw new VeneerError(
+        "invalid argument",
+        `${what} ${JSON.stringify(text)}: write it as KEY=VALUE`,
+      );
+    }
+    options.set(text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim());
+  }
+  return options;
+}
+
+/**
+ * Refuses keys that are not known.
+ *
+ * @param whose for the message, such as `"overlay2"`
+ * @throws {VeneerError} `invalid argument` with the nearest known key
+ */
+export function checkKnown(
+  options: ReadonlyMap<string, string>,
+  known: readonly string[],
+  whose: string,
+): void {
+  for (const key of options.keys()) {
+    if (!known.includes(key)) {
+      throw new VeneerError(
+        "invalid argument",
+        `${whose} has no option ${key}; ${suggestion(key, known)}`,
+      );
+    }
+  }
+}
+
+/**
+ * The value of a yes-or-no option.
+ *
+ * @throws {VeneerError} `invalid argument` for what is neither
+ */
+export function parseBoolean(text: string, name: string): boolean {
+  const value = text.toLowerCase();
+  if (["true", "1", "t"].includes(value)) return true;
+  if (["false", "0", "f"].includes(value)) return false;
+  throw new VeneerError("invalid argument", `${name} ${JSON.stringify(text)}: it is true or false`);
+}
+
+/** `did you mean X?`, or what there is where nothing is near. */
+export function suggestion(word: string, known: readonly string[]): string {
+  if (known.length === 0) return "it has none";
+  const [best] = known
+    .map((name) => ({ name, distance: levenshteinDistance(word, name) }))
+    .sort((a, b) => a.distance - b.distance);
+  return best.distance <= Math.max(2, Math.floor(best.name.length / 3))
+    ? `did you mean ${best.name}?`
+    : `there are ${known.join(", ")}`;
+}
