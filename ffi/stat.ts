@@ -4,6 +4,7 @@
  * @module
  */
 import { cstring, type Path } from "./cstring.ts";
+import { ENOENT, ENOTDIR } from "./errno.ts";
 import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { layout } from "./struct.ts";
@@ -22,6 +23,7 @@ import { unwrap } from "./unwrap.ts";
 /** `struct statx` of `linux/stat.h`. */
 export const STATX = layout("struct statx", 256, {
   stx_mask: ["u32", 0],
+  stx_attributes: ["u64", 8],
   stx_nlink: ["u32", 16],
   stx_uid: ["u32", 20],
   stx_gid: ["u32", 24],
@@ -29,8 +31,11 @@ export const STATX = layout("struct statx", 256, {
   stx_ino: ["u64", 32],
   stx_size: ["u64", 40],
   stx_blocks: ["u64", 48],
+  stx_attributes_mask: ["u64", 56],
   "stx_atime.tv_sec": ["i64", 64],
   "stx_atime.tv_nsec": ["u32", 72],
+  "stx_btime.tv_sec": ["i64", 80],
+  "stx_btime.tv_nsec": ["u32", 88],
   "stx_ctime.tv_sec": ["i64", 96],
   "stx_ctime.tv_nsec": ["u32", 104],
   "stx_mtime.tv_sec": ["i64", 112],
@@ -39,12 +44,19 @@ export const STATX = layout("struct statx", 256, {
   stx_rdev_minor: ["u32", 132],
   stx_dev_major: ["u32", 136],
   stx_dev_minor: ["u32", 140],
+  stx_mnt_id: ["u64", 144],
 });
 
 /** What plain `stat` gives (`linux/stat.h`). */
 export const STATX_BASIC_STATS = 0x7ff;
 /** Type and mode alone. */
 export const STATX_TYPE = 0x1;
+/** The time of creation, where the file system keeps it. */
+export const STATX_BTIME = 0x800;
+/** The id of the mount, as in `/proc/self/mountinfo` (Linux 5.8). */
+export const STATX_MNT_ID = 0x1000;
+/** In `stx_attributes`: the entry is the root of a mount (Linux 5.8). */
+const STATX_ATTR_MOUNT_ROOT = 0x2000;
 /** `linux/fcntl.h`: do not trigger an automount. */
 const AT_NO_AUTOMOUNT = 0x800;
 
@@ -125,6 +137,20 @@ export class Stat {
   get rdevMinor(): number {
     return this.#u32[132 / 4];
   }
+  /** Nanoseconds since the epoch of the entry's creation; 0 where the file system does not keep it. */
+  get birth(): bigint {
+    if ((this.#u32[0] & STATX_BTIME) === 0) return 0n;
+    return this.#u64[80 / 8] * 1_000_000_000n + BigInt(this.#u32[88 / 4]);
+  }
+  /** Whether the entry is where something is mounted; `undefined` on kernels that do not say. */
+  get isMountRoot(): boolean | undefined {
+    if ((this.#u32[56 / 4] & STATX_ATTR_MOUNT_ROOT) === 0) return undefined;
+    return (this.#u32[8 / 4] & STATX_ATTR_MOUNT_ROOT) !== 0;
+  }
+  /** The id of the mount that the entry was found on; 0 on kernels that do not say. */
+  get mountId(): bigint {
+    return (this.#u32[0] & STATX_MNT_ID) === 0 ? 0n : this.#u64[144 / 8];
+  }
   /** The file system's device. */
   get devMajor(): number {
     return this.#u32[136 / 4];
@@ -170,7 +196,22 @@ export function lstat(path: Path, stat = new Stat()): Stat {
 /** The same, or `undefined` where nothing is there. Other failures throw. */
 export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
   const result = tryStatat(AT_FDCWD, path, stat);
-  const ENOENT = 2, ENOTDIR = 20;
+  if (result === -ENOENT || result === -ENOTDIR) return undefined;
+  unwrap(result, "statx", path);
+  return stat;
+}
+
+/** The same with {@linkcode Stat.birth} and the mount it is on; `undefined` where nothing is there. */
+export function tryLstatMount(path: Path, stat = new Stat()): Stat | undefined {
+  const bytes = cstring(path);
+  const failed = tree().statx(
+    AT_FDCWD,
+    bytes,
+    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+    STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID,
+    stat.bytes,
+  );
+  const result = failed < 0 ? -E[0] : 0;
   if (result === -ENOENT || result === -ENOTDIR) return undefined;
   unwrap(result, "statx", path);
   return stat;
