@@ -110,15 +110,17 @@ export class SyscallError extends Error {
    * @param syscall the call's name, such as `"openat"`
    * @param errno   its positive error number
    * @param path    what it was called on, where that helps
+   * @param detail  what the kernel said of it in words, where it did
    */
   constructor(
     readonly syscall: string,
     readonly errno: number,
     readonly path?: string,
+    detail = "",
   ) {
     const code = errnoName(errno);
     const what = path === undefined ? syscall : `${syscall} ${path}`;
-    super(`${what}: ${MEANINGS[errno] ?? "failed"} (${code})`);
+    super(`${what}: ${MEANINGS[errno] ?? "failed"} (${code})${detail && `: ${detail}`}`);
     this.code = code;
   }
 }

@@ -1,0 +1,254 @@
+/**
+ * Mounting by the calls of Linux 5.2 and later: a file system is configured option by option on a *context*
+ * descriptor, created, turned into a *mount* descriptor, and put into the tree of mounts last.
+ *
+ * What the file system complains of waits in the context and is read into the error of the call that failed.
+ * All descriptors are close-on-exec and the caller's to close; a mount that was never moved into the tree
+ * goes when its descriptor does, so a killed process leaves nothing.
+ *
+ * @module
+ */
+import { cstring, type Path, pathText } from "./cstring.ts";
+import { SyscallError } from "./errno.ts";
+import { AT_FDCWD, tryRead } from "./files.ts";
+import { E, newMounts } from "./libc.ts";
+import { layout, Struct } from "./struct.ts";
+import { AT_EMPTY_PATH } from "./tree.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** Numbers of the calls: `asm-generic/unistd.h`, the same on every architecture. */
+export const SYSCALLS = {
+  SYS_open_tree: 428,
+  SYS_move_mount: 429,
+  SYS_fsopen: 430,
+  SYS_fsconfig: 431,
+  SYS_fsmount: 432,
+  SYS_mount_setattr: 442,
+} as const;
+
+// `linux/mount.h`, all below.
+const FSOPEN_CLOEXEC = 1;
+const FSMOUNT_CLOEXEC = 1;
+
+/** `enum fsconfig_command`. */
+export const FSCONFIG_SET_FLAG = 0;
+export const FSCONFIG_SET_STRING = 1;
+export const FSCONFIG_SET_PATH = 3;
+export const FSCONFIG_SET_FD = 5;
+export const FSCONFIG_CMD_CREATE = 6;
+export const FSCONFIG_CMD_RECONFIGURE = 7;
+
+/** Attributes of a mount, for {@linkcode fsmount} and {@linkcode mountSetattr}. */
+export const MOUNT_ATTR_RDONLY = 0x1;
+export const MOUNT_ATTR_NOSUID = 0x2;
+export const MOUNT_ATTR_NODEV = 0x4;
+export const MOUNT_ATTR_NOEXEC = 0x8;
+export const MOUNT_ATTR_NOATIME = 0x10;
+export const MOUNT_ATTR_STRICTATIME = 0x20;
+export const MOUNT_ATTR_NODIRATIME = 0x80;
+export const MOUNT_ATTR_IDMAP = 0x100000;
+export const MOUNT_ATTR_NOSYMFOLLOW = 0x200000;
+
+/** The longest string {@linkcode fsconfigString} takes, in bytes without NUL (`fsconfig` in `fs/fsopen.c`). */
+export const FSCONFIG_STRING_MAX = 255;
+
+/** `fsopen(2)`, raw: a context for a new file system of the type, or `-errno`; ENOSYS before Linux 5.2. */
+export function tryFsopen(type: string): number {
+  const bytes = cstring(type);
+  const fd = newMounts().fsopen(SYSCALLS.SYS_fsopen, bytes, FSOPEN_CLOEXEC);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `fsopen(2)`: ENODEV where the kernel has no such type. */
+export function fsopen(type: string): number {
+  return unwrap(tryFsopen(type), "fsopen", type);
+}
+
+/** `fsconfig(2)`, raw, every command: 0 or `-errno`. Leaves the file system's message in the context. */
+export function tryFsconfig(
+  context: number,
+  command: number,
+  key: string | null,
+  value: Path | null,
+  aux = 0,
+): number {
+  const keyBytes = key === null ? null : cstring(key);
+  const valueBytes = value === null ? null : cstring(value);
+  const result = newMounts().fsconfig(
+    SYSCALLS.SYS_fsconfig,
+    context,
+    command,
+    keyBytes,
+    valueBytes,
+    aux,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** An option without a value, such as `ro`. */
+export function fsconfigFlag(context: number, key: string): void {
+  check(context, tryFsconfig(context, FSCONFIG_SET_FLAG, key, null), key);
+}
+
+/** An option with a value of at most {@linkcode FSCONFIG_STRING_MAX} bytes; also `source`. */
+export function fsconfigString(context: number, key: string, value: Path): void {
+  const result = tryFsconfig(context, FSCONFIG_SET_STRING, key, value);
+  check(context, result, `${key}=${pathText(value)}`);
+}
+
+/** An option whose value is a path from a directory descriptor, where the file system takes such. */
+export function fsconfigPath(context: number, key: string, dirfd: number, path: Path): void {
+  const result = tryFsconfig(context, FSCONFIG_SET_PATH, key, path, dirfd);
+  check(context, result, `${key}=${pathText(path)}`);
+}
+
+/** An option whose value is an open descriptor (overlay's `lowerdir+`, `upperdir`, `workdir` since 6.13). */
+export function fsconfigFd(context: number, key: string, fd: number): void {
+  check(context, tryFsconfig(context, FSCONFIG_SET_FD, key, null, fd), `${key}=<fd ${fd}>`);
+}
+
+/** Makes the file system (or finds the one that is there) from the options set. */
+export function fsconfigCreate(context: number): void {
+  check(context, tryFsconfig(context, FSCONFIG_CMD_CREATE, null, null), "create");
+}
+
+/** Throws with what the file system said, where `result` is a failure of `fsconfig` on `what`. */
+function check(context: number, result: number, what: string): void {
+  if (result < 0) {
+    throw new SyscallError("fsconfig", -result, what, contextMessages(context).join("; "));
+  }
+}
+
+/** More than any message: the kernel formats each into less than a page (`logfc` in `fs/fs_context.c`). */
+const message = new Uint8Array(4096);
+
+/**
+ * What the file system has said of the context's options since last asked, oldest first, without the
+ * severity (`e `, `w `, `i `) and the line end.
+ */
+export function contextMessages(context: number): string[] {
+  const messages: string[] = [];
+  for (;;) {
+    const got = tryRead(context, message);
+    if (got <= 0) return messages; // ENODATA: nothing more
+    const text = new TextDecoder().decode(message.subarray(0, got));
+    messages.push(text.replace(/^[ewi] /, "").trimEnd());
+  }
+}
+
+/** `fsmount(2)`, raw: a descriptor of a mount outside the tree of mounts, or `-errno`. */
+export function tryFsmount(context: number, attributes = 0): number {
+  const fd = newMounts().fsmount(SYSCALLS.SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/**
+ * `fsmount(2)`: the created file system as a mount, a descriptor that serves as a directory's, too.
+ *
+ * @param attributes `MOUNT_ATTR_…`
+ */
+export function fsmount(context: number, attributes = 0): number {
+  const fd = tryFsmount(context, attributes);
+  if (fd < 0) {
+    throw new SyscallError("fsmount", -fd, undefined, contextMessages(context).join("; "));
+  }
+  return fd;
+}
+
+/** Flags of {@linkcode openTree}: a copy of the mount instead of the mount itself; the mounts below it, too. */
+export const OPEN_TREE_CLONE = 1;
+export const AT_RECURSIVE = 0x8000; // `linux/fcntl.h`
+/** `O_CLOEXEC` of `asm-generic/fcntl.h`, by this call's name. */
+const OPEN_TREE_CLOEXEC = 0o2000000;
+
+/** `open_tree(2)`, raw: a descriptor of the mount or directory at `path`, or `-errno`. */
+export function tryOpenTree(dirfd: number, path: Path, flags = 0): number {
+  const bytes = cstring(path);
+  const fd = newMounts().open_tree(
+    SYSCALLS.SYS_open_tree,
+    dirfd,
+    bytes,
+    flags | OPEN_TREE_CLOEXEC,
+  );
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `open_tree(2)`; with `OPEN_TREE_CLONE` a bind mount that {@linkcode moveMount} puts somewhere. */
+export function openTree(dirfd: number, path: Path, flags = 0): number {
+  return unwrap(tryOpenTree(dirfd, path, flags), "open_tree", path);
+}
+
+const EMPTY = cstring("");
+const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
+
+/** `move_mount(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */
+export function tryMoveMount(mount: number, dirfd: number, target: Path): number {
+  const bytes = cstring(target);
+  const result = newMounts().move_mount(
+    SYSCALLS.SYS_move_mount,
+    mount,
+    EMPTY,
+    dirfd,
+    bytes,
+    MOVE_MOUNT_F_EMPTY_PATH,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** Puts the mount that a descriptor stands for at `target`, relative to `dirfd`. */
+export function moveMount(mount: number, target: Path, dirfd: number = AT_FDCWD): void {
+  unwrap(tryMoveMount(mount, dirfd, target), "move_mount", target);
+}
+
+/** `struct mount_attr`. */
+export const MOUNT_ATTR = layout("struct mount_attr", 32, {
+  attr_set: ["u64", 0],
+  attr_clr: ["u64", 8],
+  propagation: ["u64", 16],
+  userns_fd: ["u64", 24],
+});
+
+/** What {@linkcode mountSetattr} changes; what is left out stays. */
+export interface MountAttributes {
+  /** `MOUNT_ATTR_…` to set, and to clear first. */
+  set?: number;
+  clear?: number;
+  /** `MS_PRIVATE`, `MS_SHARED`, `MS_SLAVE` or `MS_UNBINDABLE` of `mount.ts`. */
+  propagation?: number;
+  /** With `MOUNT_ATTR_IDMAP`: a descriptor of the user namespace whose map applies. */
+  userNamespace?: number;
+}
+
+/** `mount_setattr(2)`, raw: 0 or `-errno`. An empty `path` means `dirfd` itself. */
+export function tryMountSetattr(
+  dirfd: number,
+  path: Path,
+  { set = 0, clear = 0, propagation = 0, userNamespace = 0 }: MountAttributes,
+  flags = 0,
+): number {
+  const bytes = cstring(path);
+  const attributes = new Struct(MOUNT_ATTR)
+    .set("attr_set", set)
+    .set("attr_clr", clear)
+    .set("propagation", propagation)
+    .set("userns_fd", userNamespace);
+  const result = newMounts().mount_setattr(
+    SYSCALLS.SYS_mount_setattr,
+    dirfd,
+    bytes,
+    bytes.byteLength === 1 ? flags | AT_EMPTY_PATH : flags,
+    attributes.bytes,
+    MOUNT_ATTR.size,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
+/** `mount_setattr(2)`; with `AT_RECURSIVE` in `flags` the mounts below it, too. */
+export function mountSetattr(
+  dirfd: number,
+  path: Path,
+  attributes: MountAttributes,
+  flags = 0,
+): void {
+  unwrap(tryMountSetattr(dirfd, path, attributes, flags), "mount_setattr", path);
+}
