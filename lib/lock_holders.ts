@@ -1,0 +1,79 @@
+/**
+ * Who holds a lock or keeps a mount busy: for messages, when something is in use.
+ *
+ * @module
+ */
+import { decode } from "../ffi/cstring.ts";
+import { readNames } from "../ffi/directory.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, readFile, withFd } from "../ffi/files.ts";
+import { fstat } from "../ffi/stat.ts";
+import { readlinkat } from "../ffi/tree.ts";
+
+/** The processes that hold a `flock` on an open file, as `/proc/locks` (proc(5)) tells: `docker (pid 42)`. */
+export function holdersOf(fd: number): string[] {
+  const stat = fstat(fd);
+  const hex = (n: number) => n.toString(16).padStart(2, "0");
+  const file = `${hex(stat.devMajor)}:${hex(stat.devMinor)}:${stat.inode}`;
+  const pids = new Set<string>();
+  for (const line of decode(readFile("/proc/locks")).split("\n")) {
+    const words = line.trim().split(/\s+/);
+    if (words[1] === "FLOCK" && words[5] === file) pids.add(words[4]);
+  }
+  return [...pids].map(describe);
+}
+
+/** The processes whose working directory, root or an open file lies at or below a path: at most three. */
+export function usersOf(path: string): string[] {
+  const users: string[] = [];
+  for (const pid of processes()) {
+    if (links(pid).some((target) => target === path || target.startsWith(`${path}/`))) {
+      users.push(describe(pid));
+      if (users.length === 3) break;
+    }
+  }
+  return users;
+}
+
+/** Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt` shows. */
+export function isNamespaceAlive(namespace: string): boolean {
+  return processes().some((pid) => readLink(`/proc/${pid}/ns/mnt`) === `mnt:[${namespace}]`);
+}
+
+function processes(): string[] {
+  return names("/proc").filter((name) => /^\d+$/.test(name));
+}
+
+function* candidates(pid: string): Generator<string> {
+  yield `/proc/${pid}/cwd`;
+  yield `/proc/${pid}/root`;
+  for (const fd of names(`/proc/${pid}/fd`)) yield `/proc/${pid}/fd/${fd}`;
+}
+
+function links(pid: string): string[] {
+  return [...candidates(pid)].map(readLink);
+}
+
+/** Processes end while they are looked at: what cannot be read is not there. */
+function readLink(path: string): string {
+  try {
+    return readlinkat(AT_FDCWD, path);
+  } catch {
+    return "";
+  }
+}
+
+function names(path: string): string[] {
+  try {
+    return withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
+  } catch {
+    return [];
+  }
+}
+
+function describe(pid: string): string {
+  try {
+    return `${decode(readFile(`/proc/${pid}/comm`)).trim()} (pid ${pid})`;
+  } catch {
+    return `pid ${pid}`;
+  }
+}

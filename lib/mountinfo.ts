@@ -1,0 +1,79 @@
+/**
+ * What is mounted, as `/proc/self/mountinfo` tells it (proc(5)).
+ *
+ * @module
+ */
+import { decode, encode } from "../ffi/cstring.ts";
+import { readFile } from "../ffi/files.ts";
+import { tryLstatMount } from "../ffi/stat.ts";
+
+/** One mount of this process's namespace. */
+export interface MountInfo {
+  readonly id: number;
+  readonly parentId: number;
+  /** `major:minor`. */
+  readonly device: string;
+  /** The directory of the file system that is the mount's root. */
+  readonly root: string;
+  readonly mountPoint: string;
+  /** Per-mount options, such as `rw`, `nosuid`. */
+  readonly options: readonly string[];
+  /** `shared:N`, `master:N` …; none for a private mount. */
+  readonly propagation: readonly string[];
+  readonly type: string;
+  readonly source: string;
+  /** Of the file system, such as `lowerdir=…`. */
+  readonly superOptions: string;
+}
+
+/** Every mount, in the order in which they were made. */
+export function readMountInfo(): MountInfo[] {
+  return decode(readFile("/proc/self/mountinfo")).split("\n").filter(Boolean).map(parseMountInfo);
+}
+
+/** A line of mountinfo. */
+export function parseMountInfo(line: string): MountInfo {
+  const words = line.split(" ");
+  const dash = words.indexOf("-", 6);
+  const [id, parentId, device, root, mountPoint, options] = words;
+  const [type, source, superOptions] = words.slice(dash + 1);
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    device,
+    root: unescape(root),
+    mountPoint: unescape(mountPoint),
+    options: options.split(","),
+    propagation: words.slice(6, dash),
+    type,
+    source: unescape(source),
+    superOptions: unescape(superOptions),
+  };
+}
+
+/** The kernel writes space, tab, newline and backslash as `\ooo`. */
+function unescape(text: string): string {
+  if (!text.includes("\\")) return text;
+  const bytes = encode(text);
+  const result: number[] = [];
+  const BACKSLASH = 0x5c;
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] === BACKSLASH) {
+      result.push(parseInt(String.fromCharCode(...bytes.subarray(i + 1, i + 4)), 8));
+      i += 3;
+    } else {
+      result.push(bytes[i]);
+    }
+  }
+  return decode(Uint8Array.from(result));
+}
+
+/**
+ * Whether something is mounted on a path. Asks `statx`, at a microsecond however many mounts there are, and
+ * reads mountinfo only on kernels before 5.8.
+ */
+export function isMountPoint(path: string): boolean {
+  const stat = tryLstatMount(path);
+  if (stat === undefined) return false;
+  return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
+}

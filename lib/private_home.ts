@@ -1,0 +1,46 @@
+/**
+ * A home of its own propagation: mounts made below it are seen here only, and none that others make below
+ * it leak in.
+ *
+ * The home is bind-mounted on itself once, and that mount is private. The run-time state remembers the
+ * mount's id, so that {@linkcode releaseHome} takes down Veneer's own mount and never an administrator's.
+ *
+ * @module
+ */
+import { EBUSY } from "../ffi/errno.ts";
+import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../ffi/mount.ts";
+import { tryLstatMount } from "../ffi/stat.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+import type { Home } from "./home.ts";
+import { isMountPoint } from "./mountinfo.ts";
+import type { RunState } from "./run_state.ts";
+
+/** Makes the home a private mount, where it is not one. */
+export function makeHomePrivate(home: Home, state: RunState): void {
+  using _lock = state.lockStore();
+  if (!isMountPoint(home.path)) {
+    mount({ source: home.path, target: home.path, flags: MS_BIND });
+    state.homeMount = mountIdOf(home.path);
+  }
+  mount({ target: home.path, flags: MS_PRIVATE });
+}
+
+/**
+ * Takes the private mount down again.
+ *
+ * @returns false where there is none of ours, or something below it is still mounted or open
+ */
+export function releaseHome(home: Home, state: RunState): boolean {
+  using _lock = state.lockStore();
+  const ours = state.homeMount;
+  if (ours === undefined || ours !== mountIdOf(home.path)) return false;
+  const result = tryUmount(home.path);
+  if (result === -EBUSY) return false;
+  unwrap(result, "umount", home.path);
+  state.homeMount = undefined;
+  return true;
+}
+
+function mountIdOf(path: string): bigint | undefined {
+  return tryLstatMount(path)?.mountId;
+}

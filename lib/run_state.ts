@@ -1,0 +1,249 @@
+/**
+ * What must not outlive a boot: locks and reference counts, under `/run/veneer/<device>-<inode of the home>/`,
+ * so that two paths to one store share them.
+ *
+ * ```text
+ * birth          of the home that the counts are about; another home that got the same inode starts anew
+ * store          locked exclusively to change which layers there are
+ * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
+ * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
+ * home-mount     the id of the private mount of the home on itself, where Veneer made it
+ * ```
+ *
+ * Rules:
+ * - All locks are `flock(2)`: the kernel frees them when their holder dies.
+ * - Order: a layer's lock, then the store's. Never two layers' locks at once, but for tries that do not wait.
+ * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
+ *   long as the client at its other end likes.
+ * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
+ *   the lock of a removed file opens the name again.
+ * - A count is written before the mount is made and after it is gone: a process killed between leaves a
+ *   count without a mount, which is recognised as stale.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { decode, encode } from "../ffi/cstring.ts";
+import { AT_FDCWD, close, O_CREAT, O_RDWR, open, pread, pwriteAll } from "../ffi/files.ts";
+import { type LockMode, tryLock } from "../ffi/flock.ts";
+import { fstat, Stat, tryLstat, tryLstatMount } from "../ffi/stat.ts";
+import { readlinkat, tryUnlinkat, unlinkat } from "../ffi/tree.ts";
+import { VeneerError } from "./errors.ts";
+import { type Home, list, makeDirectory } from "./home.ts";
+import { holdersOf } from "./lock_holders.ts";
+import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
+import { sleep } from "./sleep.ts";
+
+const RUN_ROOT = "/run/veneer";
+
+/** How long an operation waits for another one's lock before it gives up, in milliseconds. */
+const PATIENCE = 120_000;
+
+/** A count as it stands in a layer's lock file: one write of fixed length, so that it is never half there. */
+const RECORD_LENGTH = 32;
+
+/** How often a layer is in use, and in whose mount namespace. */
+interface References {
+  readonly count: number;
+  /** The inode of `/proc/self/ns/mnt` where it is mounted. */
+  readonly namespace: string;
+}
+
+/** The run-time state of one home. */
+export class RunState {
+  readonly #directory: string;
+
+  constructor(home: Home) {
+    makeDirectory(RUN_ROOT, 0o711);
+    this.#directory = join(RUN_ROOT, `${home.device.replace(":", ".")}-${home.inode}`);
+    makeDirectory(this.#directory, 0o700);
+    for (const name of ["layers", "use"]) makeDirectory(join(this.#directory, name), 0o700);
+    this.#checkBirth(home);
+  }
+
+  /** Forgets counts that are about an earlier home whose inode this one got. */
+  #checkBirth(home: Home): void {
+    const path = join(this.#directory, "birth");
+    const birth = String(tryLstatMount(home.path)?.birth ?? 0n);
+    if (readMetadata(path) === birth) return;
+    using _lock = this.lockStore();
+    if (readMetadata(path) === birth) return;
+    for (const id of list(join(this.#directory, "layers"))) {
+      tryUnlinkat(AT_FDCWD, join(this.#directory, "layers", id));
+    }
+    removeMetadata(join(this.#directory, "home-mount"), false);
+    writeFile(path, birth);
+  }
+
+  /** Locks the store's shape: which layers there are. */
+  lockStore(): Disposable {
+    const path = join(this.#directory, "store");
+    const fd = open(path, O_RDWR | O_CREAT, 0o600);
+    try {
+      waitForLock(fd, "the store");
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
+    return { [Symbol.dispose]: () => close(fd) };
+  }
+
+  /** Locks a layer, waiting for whoever works on it. */
+  lockLayer(id: string): LayerLock {
+    const path = join(this.#directory, "layers", id);
+    for (;;) {
+      const lock = LayerLock.open(path);
+      try {
+        waitForLock(lock.fd, `layer ${id}`);
+        if (lock.isCurrent()) return lock;
+      } catch (error) {
+        close(lock.fd);
+        throw error;
+      }
+      close(lock.fd);
+    }
+  }
+
+  /** Locks a layer unless somebody works on it. */
+  tryLockLayer(id: string): LayerLock | undefined {
+    const lock = LayerLock.open(join(this.#directory, "layers", id));
+    if (tryLock(lock.fd, "exclusive", lock.path) && lock.isCurrent()) return lock;
+    close(lock.fd);
+    return undefined;
+  }
+
+  /**
+   * Says that a layer's content is being read (shared) or replaced, until disposed of.
+   *
+   * @throws {VeneerError} `in use`, at once, where that excludes what somebody else does
+   */
+  use(id: string, mode: LockMode): Disposable {
+    const path = join(this.#directory, "use", id);
+    for (;;) {
+      const fd = open(path, O_RDWR | O_CREAT, 0o600);
+      if (!tryLock(fd, mode, path)) {
+        const holders = holdersOf(fd);
+        close(fd);
+        throw new VeneerError("in use", `layer ${id} is being transferred${by(holders)}`);
+      }
+      if (isCurrent(fd, path)) {
+        return {
+          [Symbol.dispose]() {
+            // Only the last reader may remove the name: one that gets the lock exclusively. Another may have
+            // done so while this one changed its lock.
+            if (tryLock(fd, "exclusive") && isCurrent(fd, path)) tryUnlinkat(AT_FDCWD, path);
+            close(fd);
+          },
+        };
+      }
+      close(fd);
+    }
+  }
+
+  /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
+  references(id: string): number {
+    const text = readMetadata(join(this.#directory, "layers", id));
+    return text ? parseReferences(text).count : 0;
+  }
+
+  /** The id of the mount that made the home private, as it was recorded. */
+  get homeMount(): bigint | undefined {
+    const text = readMetadata(join(this.#directory, "home-mount"));
+    return text ? BigInt(text) : undefined;
+  }
+
+  set homeMount(id: bigint | undefined) {
+    const path = join(this.#directory, "home-mount");
+    if (id === undefined) removeMetadata(path, false);
+    else writeFile(path, String(id));
+  }
+}
+
+/** An exclusive hold on a layer, and its reference count. */
+export class LayerLock implements Disposable {
+  #record: References | undefined;
+
+  private constructor(readonly fd: number, readonly path: string) {}
+
+  /** Opens the lock file, not locked yet. */
+  static open(path: string): LayerLock {
+    return new LayerLock(open(path, O_RDWR | O_CREAT, 0o600), path);
+  }
+
+  /** Whether the name still leads to this file: its last holder may have removed it. */
+  isCurrent(): boolean {
+    return isCurrent(this.fd, this.path);
+  }
+
+  /** How often `get` was called without a `put`. */
+  get references(): number {
+    return this.#read().count;
+  }
+
+  /** Recorded for this process's mount namespace, at once and as a whole. */
+  set references(count: number) {
+    this.#record = { count, namespace: mountNamespace() };
+    const text = `${count} ${this.#record.namespace}`.padEnd(RECORD_LENGTH - 1) + "\n";
+    pwriteAll(this.fd, encode(text), 0n);
+  }
+
+  /** Whether a mount that is counted must be one of this process's namespace. */
+  get isCountedHere(): boolean {
+    return this.#read().namespace === mountNamespace();
+  }
+
+  /** The mount namespace, by inode, that the count is about. */
+  get namespace(): string {
+    return this.#read().namespace;
+  }
+
+  #read(): References {
+    if (this.#record) return this.#record;
+    const buffer = new Uint8Array(RECORD_LENGTH);
+    const length = pread(this.fd, buffer, RECORD_LENGTH, 0n);
+    return this.#record = parseReferences(decode(buffer.subarray(0, length)));
+  }
+
+  /** Unlocks; a layer without references leaves no file behind. */
+  [Symbol.dispose](): void {
+    if (this.#read().count === 0) unlinkat(AT_FDCWD, this.path);
+    close(this.fd);
+  }
+}
+
+function parseReferences(text: string): References {
+  const [count, namespace] = text.trim().split(" ");
+  return { count: Number(count) || 0, namespace: namespace ?? "" };
+}
+
+let namespace: string | undefined;
+
+/** This process's mount namespace, by the inode that `/proc/self/ns/mnt` shows. */
+function mountNamespace(): string {
+  return namespace ??= /\d+/.exec(readlinkat(AT_FDCWD, "/proc/self/ns/mnt"))?.[0] ?? "";
+}
+
+const opened = new Stat(), named = new Stat();
+
+function isCurrent(fd: number, path: string): boolean {
+  return fstat(fd, opened).links > 0 && tryLstat(path, named)?.inode === opened.inode;
+}
+
+/** Waits for an exclusive lock, with growing pauses, until it has it or {@linkcode PATIENCE} is at its end. */
+function waitForLock(fd: number, what: string): void {
+  const deadline = performance.now() + PATIENCE;
+  for (let pause = 0.2;; pause = Math.min(pause * 1.5, 20)) {
+    if (tryLock(fd, "exclusive", what)) return;
+    if (performance.now() > deadline) {
+      throw new VeneerError(
+        "in use",
+        `${what} has been locked for ${PATIENCE / 1000} s${
+          by(holdersOf(fd))
+        }; end that process or wait`,
+      );
+    }
+    sleep(pause * (0.5 + Math.random()));
+  }
+}
+
+const by = (holders: readonly string[]) => holders.length > 0 ? ` by ${holders.join(", ")}` : "";
