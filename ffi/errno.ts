@@ -39,6 +39,8 @@ export function* errnoEntries(): Generator<[name: string, errno: number]> {
 // The numbers that callers tell apart.
 export const EPERM = 1;
 export const ENOENT = 2;
+export const ESRCH = 3;
+export const ENXIO = 6;
 export const EINTR = 4;
 export const EBADF = 9;
 export const EAGAIN = 11;

@@ -1,0 +1,257 @@
+/**
+ * Project quotas: a directory tree that carries a project id, and limits on what that project may take.
+ *
+ * The id is an attribute of every inode; with `FS_XFLAG_PROJINHERIT` on a directory, what is made in it
+ * inherits both. XFS keeps limits in its own structures (`Q_X…`), ext4 and others in the generic ones.
+ * Sizes are bytes and counts are inodes here, whatever unit the kernel's structure has.
+ *
+ * @module
+ */
+import { cstring, type Path } from "./cstring.ts";
+import { EINVAL, ENOENT, ENOSYS, ENOTTY, EOPNOTSUPP, ESRCH } from "./errno.ts";
+import { ioctl, ior, iow, tryIoctl } from "./ioctl.ts";
+import { E, volumes } from "./libc.ts";
+import { fstatfs, XFS_MAGIC } from "./statfs.ts";
+import { layout, Struct } from "./struct.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** `struct fsxattr` of `linux/fs.h`. */
+export const FSXATTR = layout("struct fsxattr", 28, {
+  fsx_xflags: ["u32", 0],
+  fsx_extsize: ["u32", 4],
+  fsx_nextents: ["u32", 8],
+  fsx_projid: ["u32", 12],
+  fsx_cowextsize: ["u32", 16],
+});
+export const FS_IOC_FSGETXATTR = ior(0x58, /* X */ 31, FSXATTR.size);
+export const FS_IOC_FSSETXATTR = iow(0x58, 32, FSXATTR.size);
+/** `linux/fs.h`: what is made in this directory gets its project id and this flag. */
+export const FS_XFLAG_PROJINHERIT = 0x200;
+
+/** The project id of an open file or directory; 0 where it has none. */
+export function projectId(fd: number, path?: string): number {
+  const attributes = new Struct(FSXATTR);
+  ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
+  return attributes.get("fsx_projid");
+}
+
+/** Whether the file system of an open file has project ids at all (ENOTTY and EOPNOTSUPP say it has not). */
+export function hasProjectIds(fd: number): boolean {
+  const attributes = new Struct(FSXATTR);
+  const result = tryIoctl(fd, FS_IOC_FSGETXATTR, attributes.bytes);
+  if (result === -ENOTTY || result === -EOPNOTSUPP) return false;
+  unwrap(result, "ioctl FS_IOC_FSGETXATTR");
+  return true;
+}
+
+/** Gives an open directory a project id, which what is made in it from now on inherits. */
+export function setProjectId(fd: number, id: number, path?: string): void {
+  const attributes = new Struct(FSXATTR);
+  ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
+  attributes
+    .set("fsx_projid", id)
+    .set("fsx_xflags", attributes.get("fsx_xflags") | FS_XFLAG_PROJINHERIT);
+  ioctl(fd, FS_IOC_FSSETXATTR, attributes.bytes, "FS_IOC_FSSETXATTR", path);
+}
+
+/** `PRJQUOTA` of `linux/quota.h`: of the kinds of quota, that of projects. */
+export const PRJQUOTA = 2;
+/** `SUBCMDSHIFT` of `linux/quota.h`: a command is shifted by it, the kind is or-ed in. */
+export const SUBCMDSHIFT = 8;
+
+// Commands: `linux/quota.h`, and `linux/dqblk_xfs.h` for those that begin with Q_X.
+export const Q_GETINFO = 0x800005;
+export const Q_GETQUOTA = 0x800007;
+export const Q_SETQUOTA = 0x800008;
+export const Q_XGETQUOTA = 0x5803;
+export const Q_XSETQLIM = 0x5804;
+export const Q_XGETQSTAT = 0x5805;
+
+/** `struct if_dqblk` of `linux/quota.h`: limits in units of 1,024 bytes, use in bytes. */
+export const IF_DQBLK = layout("struct if_dqblk", 72, {
+  dqb_bhardlimit: ["u64", 0],
+  dqb_bsoftlimit: ["u64", 8],
+  dqb_curspace: ["u64", 16],
+  dqb_ihardlimit: ["u64", 24],
+  dqb_isoftlimit: ["u64", 32],
+  dqb_curinodes: ["u64", 40],
+  dqb_valid: ["u32", 64],
+});
+/** `linux/quota.h`: both limits are meant. */
+export const QIF_LIMITS = 5;
+/** `linux/quota.h`: the unit of limits, in bytes. */
+export const QIF_DQBLKSIZE = 1024;
+
+/** `struct if_dqinfo` of `linux/quota.h`. */
+export const IF_DQINFO = layout("struct if_dqinfo", 24, {
+  dqi_bgrace: ["u64", 0],
+  dqi_igrace: ["u64", 8],
+  dqi_flags: ["u32", 16],
+  dqi_valid: ["u32", 20],
+});
+
+/** `struct fs_disk_quota` of `linux/dqblk_xfs.h`: all sizes in basic blocks of 512 bytes. */
+export const FS_DISK_QUOTA = layout("struct fs_disk_quota", 112, {
+  d_version: ["u8", 0],
+  d_flags: ["u8", 1],
+  d_fieldmask: ["u16", 2],
+  d_id: ["u32", 4],
+  d_blk_hardlimit: ["u64", 8],
+  d_blk_softlimit: ["u64", 16],
+  d_ino_hardlimit: ["u64", 24],
+  d_ino_softlimit: ["u64", 32],
+  d_bcount: ["u64", 40],
+  d_icount: ["u64", 48],
+});
+// `linux/dqblk_xfs.h`.
+export const FS_DQUOT_VERSION = 1;
+export const FS_PROJ_QUOTA = 2;
+export const FS_DQ_ISOFT = 1 << 0;
+export const FS_DQ_IHARD = 1 << 1;
+export const FS_DQ_BSOFT = 1 << 2;
+export const FS_DQ_BHARD = 1 << 3;
+const BASIC_BLOCK = 512;
+
+/** `struct fs_quota_stat` of `linux/dqblk_xfs.h`. */
+export const FS_QUOTA_STAT = layout("struct fs_quota_stat", 80, {
+  qs_version: ["u8", 0],
+  qs_flags: ["u16", 2],
+  qs_incoredqs: ["u32", 56],
+});
+// `linux/dqblk_xfs.h`: project quotas are counted, and limits are kept to.
+export const FS_QUOTA_PDQ_ACCT = 1 << 4;
+export const FS_QUOTA_PDQ_ENFD = 1 << 5;
+
+/** `quotactl_fd`'s number: `asm-generic/unistd.h`, the same on every architecture. */
+export const SYS_quotactl_fd = 443;
+
+/** A file system whose quotas are meant. */
+export interface QuotaTarget {
+  /** Any open file on it. */
+  readonly fd: number;
+  /** Its block device, which kernels before 5.14 (without `quotactl_fd`) want. */
+  readonly device?: Path;
+}
+
+/** `quotactl_fd(2)` for projects, raw, and `quotactl(2)` on kernels without it: 0 or `-errno`. */
+export function tryQuotactl(
+  target: QuotaTarget,
+  command: number,
+  id: number,
+  argument: Uint8Array<ArrayBuffer>,
+): number {
+  const packed = (command << SUBCMDSHIFT | PRJQUOTA) >>> 0;
+  const got = volumes().quotactl_fd(SYS_quotactl_fd, target.fd, packed, id, argument);
+  const result = got < 0 ? -E[0] : got;
+  if (result !== -ENOSYS || target.device === undefined) return result;
+  return tryQuotactlByDevice(target.device, command, id, argument);
+}
+
+/** `quotactl(2)` for projects, raw: 0 or `-errno`. */
+export function tryQuotactlByDevice(
+  device: Path,
+  command: number,
+  id: number,
+  argument: Uint8Array<ArrayBuffer>,
+): number {
+  const bytes = cstring(device);
+  const result = volumes().quotactl(command << SUBCMDSHIFT | PRJQUOTA, bytes, id, argument);
+  return result < 0 ? -E[0] : result;
+}
+
+/** Whether project quotas are counted and kept to on a file system. */
+export interface QuotaState {
+  readonly accounting: boolean;
+  readonly enforcing: boolean;
+}
+
+/** Reads it; both are false where the file system is mounted without project quotas or has none. */
+export function quotaState(target: QuotaTarget): QuotaState {
+  const state = new Struct(FS_QUOTA_STAT);
+  const result = tryQuotactl(target, Q_XGETQSTAT, 0, state.bytes);
+  if (LACKING.has(result)) return { accounting: false, enforcing: false };
+  unwrap(result, "quotactl Q_XGETQSTAT");
+  const flags = state.get("qs_flags");
+  return {
+    accounting: (flags & FS_QUOTA_PDQ_ACCT) !== 0,
+    enforcing: (flags & FS_QUOTA_PDQ_ENFD) !== 0,
+  };
+}
+
+/** How a file system or kernel without quotas, or with them off, refuses (quotactl(2)). */
+const LACKING: ReadonlySet<number> = new Set([-ENOSYS, -ESRCH, -EINVAL, -EOPNOTSUPP, -ENOTTY]);
+
+/** Hard limits; 0 is no limit. */
+export interface ProjectLimits {
+  /** Rounded up to the unit that the file system keeps: 512 or 1,024 bytes. */
+  readonly bytes: number;
+  readonly inodes: number;
+}
+
+/** Limits and what is taken of them. */
+export interface ProjectUsage extends ProjectLimits {
+  readonly usedBytes: number;
+  readonly usedInodes: number;
+}
+
+/** Sets a project's limits, both of them. */
+export function setProjectLimits(target: QuotaTarget, id: number, limits: ProjectLimits): void {
+  if (isXfs(target)) setXfsLimits(target, id, limits);
+  else setGenericLimits(target, id, limits);
+}
+
+/** A project's limits and use; all 0 for a project that nothing was ever counted for. */
+export function projectUsage(target: QuotaTarget, id: number): ProjectUsage {
+  return isXfs(target) ? xfsUsage(target, id) : genericUsage(target, id);
+}
+
+const isXfs = ({ fd }: QuotaTarget) => fstatfs(fd).type === XFS_MAGIC;
+
+function setXfsLimits(target: QuotaTarget, id: number, { bytes, inodes }: ProjectLimits): void {
+  const blocks = Math.ceil(bytes / BASIC_BLOCK);
+  const quota = new Struct(FS_DISK_QUOTA)
+    .set("d_version", FS_DQUOT_VERSION)
+    .set("d_flags", FS_PROJ_QUOTA)
+    .set("d_fieldmask", FS_DQ_BHARD | FS_DQ_BSOFT | FS_DQ_IHARD | FS_DQ_ISOFT)
+    .set("d_id", id)
+    .set("d_blk_hardlimit", blocks)
+    .set("d_blk_softlimit", blocks)
+    .set("d_ino_hardlimit", inodes)
+    .set("d_ino_softlimit", inodes);
+  unwrap(tryQuotactl(target, Q_XSETQLIM, id, quota.bytes), "quotactl Q_XSETQLIM");
+}
+
+function xfsUsage(target: QuotaTarget, id: number): ProjectUsage {
+  const quota = new Struct(FS_DISK_QUOTA);
+  const result = tryQuotactl(target, Q_XGETQUOTA, id, quota.bytes);
+  if (result !== -ENOENT) unwrap(result, "quotactl Q_XGETQUOTA");
+  return {
+    bytes: quota.get("d_blk_hardlimit") * BASIC_BLOCK,
+    inodes: quota.get("d_ino_hardlimit"),
+    usedBytes: quota.get("d_bcount") * BASIC_BLOCK,
+    usedInodes: quota.get("d_icount"),
+  };
+}
+
+function setGenericLimits(target: QuotaTarget, id: number, { bytes, inodes }: ProjectLimits): void {
+  const blocks = Math.ceil(bytes / QIF_DQBLKSIZE);
+  const quota = new Struct(IF_DQBLK)
+    .set("dqb_bhardlimit", blocks)
+    .set("dqb_bsoftlimit", blocks)
+    .set("dqb_ihardlimit", inodes)
+    .set("dqb_isoftlimit", inodes)
+    .set("dqb_valid", QIF_LIMITS);
+  unwrap(tryQuotactl(target, Q_SETQUOTA, id, quota.bytes), "quotactl Q_SETQUOTA");
+}
+
+function genericUsage(target: QuotaTarget, id: number): ProjectUsage {
+  const quota = new Struct(IF_DQBLK);
+  const result = tryQuotactl(target, Q_GETQUOTA, id, quota.bytes);
+  if (result !== -ENOENT) unwrap(result, "quotactl Q_GETQUOTA");
+  return {
+    bytes: quota.get("dqb_bhardlimit") * QIF_DQBLKSIZE,
+    inodes: quota.get("dqb_ihardlimit"),
+    usedBytes: quota.get("dqb_curspace"),
+    usedInodes: quota.get("dqb_curinodes"),
+  };
+}
