@@ -153,6 +153,8 @@ export type NativeDiff =
   | {
     readonly kind: "listed";
     readonly root: string;
+    /** The parent's tree, none for a base layer. */
+    readonly parentRoot: string | undefined;
     readonly changes: () => Iterable<Change>;
     readonly release: () => void;
   };
@@ -197,7 +199,10 @@ export interface LayerBackend {
   /** Whether the layer has no changes of its own, as `create` made it. */
   isPristine(id: string): boolean;
 
-  /** How it is mounted; with no steps where it need not be. */
+  /** Where {@linkcode plan} mounts it, also for a layer too damaged to be mounted. */
+  mountPoint(id: string): string;
+
+  /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;
 
   /** The same as triples. */

@@ -71,6 +71,11 @@ export class Home {
     return join(this.path, OWN, "staging", id);
   }
 
+  /** Whether something is staged under an id. */
+  isStaged(id: string): boolean {
+    return tryLstat(this.staging(id)) !== undefined;
+  }
+
   /** The ids that something is staged under. */
   staged(): string[] {
     return list(join(this.path, OWN, "staging"));

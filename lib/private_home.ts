@@ -2,14 +2,13 @@
  * A home of its own propagation: mounts made below it are seen here only, and none that others make below
  * it leak in.
  *
- * The home is bind-mounted on itself once, and that mount is private. The run-time state remembers the
- * mount's id, so that {@linkcode releaseHome} takes down Veneer's own mount and never an administrator's.
+ * The home is bind-mounted on itself once, and that mount is private. The run-time state remembers that, so
+ * that {@linkcode releaseHome} takes down Veneer's own mount and never an administrator's.
  *
  * @module
  */
 import { EBUSY } from "../ffi/errno.ts";
 import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../ffi/mount.ts";
-import { tryLstatMount } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import type { Home } from "./home.ts";
 import { isMountPoint } from "./mountinfo.ts";
@@ -19,8 +18,8 @@ import type { RunState } from "./run_state.ts";
 export function makeHomePrivate(home: Home, state: RunState): void {
   using _lock = state.lockStore();
   if (!isMountPoint(home.path)) {
+    state.ownsHomeMount = true;
     mount({ source: home.path, target: home.path, flags: MS_BIND });
-    state.homeMount = mountIdOf(home.path);
   }
   mount({ target: home.path, flags: MS_PRIVATE });
 }
@@ -32,15 +31,10 @@ export function makeHomePrivate(home: Home, state: RunState): void {
  */
 export function releaseHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
-  const ours = state.homeMount;
-  if (ours === undefined || ours !== mountIdOf(home.path)) return false;
+  if (!state.ownsHomeMount || !isMountPoint(home.path)) return false;
   const result = tryUmount(home.path);
   if (result === -EBUSY) return false;
   unwrap(result, "umount", home.path);
-  state.homeMount = undefined;
+  state.ownsHomeMount = false;
   return true;
-}
-
-function mountIdOf(path: string): bigint | undefined {
-  return tryLstatMount(path)?.mountId;
 }

@@ -7,7 +7,7 @@
  * store          locked exclusively to change which layers there are
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
- * home-mount     the id of the private mount of the home on itself, where Veneer made it
+ * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
  * ```
  *
  * Rules:
@@ -42,12 +42,14 @@ const PATIENCE = 120_000;
 /** A count as it stands in a layer's lock file: one write of fixed length, so that it is never half there. */
 const RECORD_LENGTH = 32;
 
-/** How often a layer is in use, and in whose mount namespace. */
-interface References {
+/** How often a layer is in use, and where its mount is. */
+export interface References {
   readonly count: number;
-  /** The inode of `/proc/self/ns/mnt` where it is mounted. */
+  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
   readonly namespace: string;
 }
+
+const UNUSED: References = { count: 0, namespace: "" };
 
 /** The run-time state of one home. */
 export class RunState {
@@ -141,21 +143,20 @@ export class RunState {
   }
 
   /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
-  references(id: string): number {
+  references(id: string): References {
     const text = readMetadata(join(this.#directory, "layers", id));
-    return text ? parseReferences(text).count : 0;
+    return text ? parseReferences(text) : UNUSED;
   }
 
-  /** The id of the mount that made the home private, as it was recorded. */
-  get homeMount(): bigint | undefined {
-    const text = readMetadata(join(this.#directory, "home-mount"));
-    return text ? BigInt(text) : undefined;
+  /** Whether the mount that makes the home private is Veneer's own; recorded before it is made. */
+  get ownsHomeMount(): boolean {
+    return readMetadata(join(this.#directory, "home-mount")) !== undefined;
   }
 
-  set homeMount(id: bigint | undefined) {
+  set ownsHomeMount(owned: boolean) {
     const path = join(this.#directory, "home-mount");
-    if (id === undefined) removeMetadata(path, false);
-    else writeFile(path, String(id));
+    if (owned) writeFile(path, "");
+    else removeMetadata(path, false);
   }
 }
 
@@ -176,51 +177,37 @@ export class LayerLock implements Disposable {
   }
 
   /** How often `get` was called without a `put`. */
-  get references(): number {
-    return this.#read().count;
-  }
-
-  /** Recorded for this process's mount namespace, at once and as a whole. */
-  set references(count: number) {
-    this.#record = { count, namespace: mountNamespace() };
-    const text = `${count} ${this.#record.namespace}`.padEnd(RECORD_LENGTH - 1) + "\n";
-    pwriteAll(this.fd, encode(text), 0n);
-  }
-
-  /** Whether a mount that is counted must be one of this process's namespace. */
-  get isCountedHere(): boolean {
-    return this.#read().namespace === mountNamespace();
-  }
-
-  /** The mount namespace, by inode, that the count is about. */
-  get namespace(): string {
-    return this.#read().namespace;
-  }
-
-  #read(): References {
+  get references(): References {
     if (this.#record) return this.#record;
     const buffer = new Uint8Array(RECORD_LENGTH);
     const length = pread(this.fd, buffer, RECORD_LENGTH, 0n);
     return this.#record = parseReferences(decode(buffer.subarray(0, length)));
   }
 
+  /** Recorded at once and as a whole. */
+  set references(references: References) {
+    this.#record = references;
+    const text = `${references.count} ${references.namespace}`.padEnd(RECORD_LENGTH - 1) + "\n";
+    pwriteAll(this.fd, encode(text), 0n);
+  }
+
   /** Unlocks; a layer without references leaves no file behind. */
   [Symbol.dispose](): void {
-    if (this.#read().count === 0) unlinkat(AT_FDCWD, this.path);
+    if (this.references.count === 0) unlinkat(AT_FDCWD, this.path);
     close(this.fd);
   }
 }
 
 function parseReferences(text: string): References {
-  const [count, namespace] = text.trim().split(" ");
-  return { count: Number(count) || 0, namespace: namespace ?? "" };
+  const [count, namespace = ""] = text.trim().split(" ");
+  return { count: Number(count) || 0, namespace };
 }
 
-let namespace: string | undefined;
+let ownNamespace: string | undefined;
 
 /** This process's mount namespace, by the inode that `/proc/self/ns/mnt` shows. */
-function mountNamespace(): string {
-  return namespace ??= /\d+/.exec(readlinkat(AT_FDCWD, "/proc/self/ns/mnt"))?.[0] ?? "";
+export function mountNamespace(): string {
+  return ownNamespace ??= /\d+/.exec(readlinkat(AT_FDCWD, "/proc/self/ns/mnt"))?.[0] ?? "";
 }
 
 const opened = new Stat(), named = new Stat();

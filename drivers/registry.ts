@@ -1,0 +1,126 @@
+/**
+ * The drivers there are, and which of them a store is opened with.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import type { DriverDefinition } from "../lib/driver_definition.ts";
+import { VeneerError } from "../lib/errors.ts";
+import { Graph } from "../lib/graph.ts";
+import type { GraphDriver } from "../lib/graph_driver.ts";
+import { list } from "../lib/home.ts";
+import type { IdMaps } from "../lib/id_maps.ts";
+import { isId } from "../lib/ids.ts";
+import { kernelMountPort } from "../lib/mount_port.ts";
+import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
+import { overlay2 } from "./overlay2/mod.ts";
+
+/** In the order in which `auto` tries them where there is no store yet. */
+export const DRIVERS: readonly DriverDefinition[] = [overlay2];
+
+/**
+ * Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store, also of a
+ * driver that this program lacks.
+ */
+const LAYER_DIRECTORIES: ReadonlyMap<string, string> = new Map([
+  ["overlay2", "overlay2"],
+  ["btrfs", "btrfs/subvolumes"],
+  ["devicemapper", "devicemapper/metadata"],
+  ["aufs", "aufs/layers"],
+]);
+
+/** The driver that stands for whichever fits. */
+export const AUTO = "auto";
+
+/** Every name that `--driver` takes. */
+export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
+
+/** Options of every driver. */
+const COMMON_OPTIONS = ["sync"];
+
+/** What a store is opened with. */
+export interface OpenOptions {
+  readonly root: string;
+  /** One of {@linkcode DRIVER_NAMES}. */
+  readonly driver: string;
+  /** `key=value`. */
+  readonly options: readonly string[];
+  readonly idMaps: IdMaps;
+  /** Told, in one line, what works less well than it could. */
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * Opens the store at a root.
+ *
+ * @throws {VeneerError} `incompatible` where the store is another driver's, `not supported` where the driver
+ * cannot run here, `invalid argument` for an option that is none
+ */
+export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions): GraphDriver {
+  const given = parseOptions(options);
+  checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
+  const sync = parseSync(given.get("sync"));
+  const definition = choose(root, driver);
+  const own = new Map([...given].filter(([key]) => !COMMON_OPTIONS.includes(key)));
+  checkKnown(own, definition.optionKeys, definition.name);
+  const backend = definition.open({ root, options: own, idMaps, warn });
+  return new Graph({ backend, port: kernelMountPort, warn, sync });
+}
+
+function choose(root: string, driver: string): DriverDefinition {
+  const stores = priorStores(root);
+  if (driver === AUTO) {
+    if (stores.length > 1) {
+      throw new VeneerError(
+        "incompatible",
+        `${root} has stores of ${stores.join(" and ")}; choose one with --driver`,
+      );
+    }
+    return stores.length === 1 ? find(stores[0]) : firstThatRuns(root);
+  }
+  const definition = find(driver);
+  if (stores.length > 0 && !stores.includes(driver)) {
+    throw new VeneerError(
+      "incompatible",
+      `${root} has a store of ${stores.join(" and ")}, not of ${driver}; use --driver ${
+        stores[0]
+      } or another --root`,
+    );
+  }
+  return definition;
+}
+
+/** The drivers that have layers at a root. */
+function priorStores(root: string): string[] {
+  return [...LAYER_DIRECTORIES]
+    .filter(([, directory]) =>
+      list(join(root, directory)).some((name) => isId(name) && name !== "l")
+    )
+    .map(([name]) => name);
+}
+
+function find(name: string): DriverDefinition {
+  const definition = DRIVERS.find((d) => d.name === name);
+  if (definition !== undefined) return definition;
+  if (LAYER_DIRECTORIES.has(name)) {
+    throw new VeneerError("not supported", `this version has no ${name} driver`);
+  }
+  throw new VeneerError("usage", `there is no driver ${name}; ${suggestion(name, DRIVER_NAMES)}`);
+}
+
+function firstThatRuns(root: string): DriverDefinition {
+  const runs = DRIVERS.find((d) => d.examine(root).every(({ state }) => state !== "missing"));
+  if (runs === undefined) {
+    throw new VeneerError("not supported", `no driver runs at ${root}; \`veneer doctor\` says why`);
+  }
+  return runs;
+}
+
+function parseSync(value: string | undefined): boolean {
+  if (value === undefined || value === "none") return false;
+  if (value === "filesystem") return true;
+  throw new VeneerError(
+    "invalid argument",
+    `sync ${JSON.stringify(value)}: it is none or filesystem`,
+  );
+}

@@ -1,0 +1,383 @@
+/**
+ * A graph driver over a backend: what is the same for every driver.
+ *
+ * Invariants:
+ * - A layer is seen whole or not at all: backends rename it into place.
+ * - What a killed process left is in the home's staging directory, and is deleted by the next open, unless
+ *   the layer's lock says that somebody is at work there.
+ * - A layer with children, with references, or being transferred is not removed.
+ * - An incomplete layer is not mounted, not read and not built on.
+ *
+ * Locks are `run_state.ts`'s: a layer's, then the store's.
+ *
+ * @module
+ */
+import type { Change } from "./changes.ts";
+import { VeneerError } from "./errors.ts";
+import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
+import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
+import { MountedLayers } from "./graph/mounted_layers.ts";
+import type {
+  CreateOptions,
+  GetOptions,
+  GraphDriver,
+  LayerBackend,
+  LayerInfo,
+  ParentArgument,
+  StatusLine,
+  TransferOptions,
+} from "./graph_driver.ts";
+import type { Home } from "./home.ts";
+import { checkId, layerNotFound } from "./ids.ts";
+import type { Mount, MountPort } from "./mount_plan.ts";
+import { isMountPoint } from "./mountinfo.ts";
+import { releaseHome } from "./private_home.ts";
+import { type LayerLock, RunState } from "./run_state.ts";
+import { openTarInput } from "./tar/apply.ts";
+
+/** What a graph is made with. */
+export interface GraphContext {
+  readonly backend: LayerBackend;
+  readonly port: MountPort;
+  /** Told, in one line, what did not go as it should and was survived. */
+  readonly warn: (message: string) => void;
+  /** Write a layer's content out before it counts as applied. */
+  readonly sync: boolean;
+}
+
+/** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
+export class Graph implements GraphDriver {
+  readonly #context: GraphContext;
+  readonly #backend: LayerBackend;
+  readonly #state: RunState;
+  readonly #mounted: MountedLayers;
+
+  /** Opens a store and finishes what killed processes left of it. */
+  constructor(context: GraphContext) {
+    this.#context = context;
+    this.#backend = context.backend;
+    this.#state = new RunState(context.backend.home);
+    this.#mounted = new MountedLayers(context.backend, this.#state, context.port, context.warn);
+    this.#sweep();
+  }
+
+  get name(): string {
+    return this.#backend.name;
+  }
+
+  get home(): string {
+    return this.#home.path;
+  }
+
+  get #home(): Home {
+    return this.#backend.home;
+  }
+
+  status(): StatusLine[] {
+    return this.#backend.status();
+  }
+
+  getMetadata(id: string): ReadonlyMap<string, string> {
+    this.#require(id);
+    return this.#backend.metadata(id);
+  }
+
+  create(id: string, options: CreateOptions = {}): void {
+    this.#create(id, options, false);
+  }
+
+  createReadWrite(id: string, options: CreateOptions = {}): void {
+    this.#create(id, options, true);
+  }
+
+  #create(id: string, options: CreateOptions, readWrite: boolean): void {
+    checkId(id);
+    this.#backend.checkId(id);
+    const parent = options.parent || undefined;
+    if (parent !== undefined) checkId(parent);
+    using _lock = this.#lock(id);
+    using _store = this.#state.lockStore();
+    if (this.#backend.exists(id)) {
+      throw new VeneerError("already exists", `layer ${id} exists; choose another id or remove it`);
+    }
+    if (parent !== undefined) {
+      if (!this.#backend.exists(parent)) throw layerNotFound(parent);
+      this.#requireComplete(parent);
+    }
+    const storageOptions = new Map(
+      [...options.storageOptions ?? []].map(([key, value]) => [key.toLowerCase(), value]),
+    );
+    try {
+      this.#backend.create(id, {
+        parent,
+        readWrite,
+        mountLabel: options.mountLabel,
+        storageOptions,
+      });
+    } catch (error) {
+      if (!this.#backend.exists(id)) this.#dispose(id);
+      throw error;
+    }
+  }
+
+  remove(id: string): void {
+    checkId(id);
+    using lock = this.#lock(id);
+    if (!this.#backend.exists(id)) throw layerNotFound(id);
+    using _use = this.#state.use(id, "exclusive");
+    const { count } = this.#mounted.confirmed(id, lock.references);
+    if (count > 0) throw inUse(id, count, this.#backend.mountPoint(id));
+    {
+      using _store = this.#state.lockStore();
+      const children = this.#children(id);
+      if (children.length > 0) {
+        const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
+        throw new VeneerError("in use", `layer ${id} has children: ${some}; remove them first`);
+      }
+      this.#mounted.unmountUncounted(id);
+      this.#backend.retire(id);
+    }
+    lock.references = { count: 0, namespace: "" };
+    this.#dispose(id);
+  }
+
+  get(id: string, options: GetOptions = {}): string {
+    checkId(id);
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#requireComplete(id);
+    return this.#mounted.get(id, lock, options);
+  }
+
+  put(id: string): void {
+    checkId(id);
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#mounted.put(id, lock);
+  }
+
+  exists(id: string): boolean {
+    checkId(id);
+    return this.#backend.exists(id);
+  }
+
+  layers(): LayerInfo[] {
+    return this.#backend.list().sort().map((id) => this.#describe(id));
+  }
+
+  layer(id: string): LayerInfo {
+    this.#require(id);
+    return this.#describe(id);
+  }
+
+  #describe(id: string): LayerInfo {
+    const mountPoint = this.#backend.mountPoint(id);
+    return {
+      id,
+      parent: this.#backend.parent(id),
+      incomplete: this.#home.isIncomplete(id),
+      references: this.#mounted.confirmed(id, this.#state.references(id)).count,
+      mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,
+    };
+  }
+
+  cleanup(): string[] {
+    const done = this.#sweep();
+    let mounted = 0;
+    for (const id of this.#backend.list()) {
+      using lock = this.#state.tryLockLayer(id);
+      if (lock === undefined) continue;
+      const references = this.#mounted.confirmed(id, lock.references);
+      if (references.count !== lock.references.count) lock.references = references;
+      if (references.count > 0) mounted++;
+      else if (this.#mounted.unmountUncounted(id)) done.push(`unmounted layer ${id}`);
+    }
+    if (mounted === 0) {
+      this.#backend.close();
+      if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);
+    }
+    return done;
+  }
+
+  diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
+    using scope = new DisposableStack();
+    const { warn } = this.#context;
+    const { idMaps } = this.#backend;
+    return this.#open(id, parent, scope).export(output, { idMaps, warn, ...options });
+  }
+
+  *changes(id: string, parent: ParentArgument): Iterable<Change> {
+    using scope = new DisposableStack();
+    yield* this.#open(id, parent, scope).changes();
+  }
+
+  diffSize(id: string, parent: ParentArgument): number {
+    using scope = new DisposableStack();
+    return sizeOf(this.#open(id, parent, scope));
+  }
+
+  applyDiff(
+    id: string,
+    parent: ParentArgument,
+    input: number,
+    { onProgress }: TransferOptions = {},
+  ): number {
+    checkId(id);
+    this.#require(id);
+    const base = this.#parent(id, parent);
+    // Reads from the client, so before any lock; what is no tar is refused before anything changes.
+    using tar = openTarInput(input);
+    using _use = this.#state.use(id, "exclusive");
+    const pristine = this.#beginApply(id);
+    try {
+      using scope = new DisposableStack();
+      const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
+        { directory: this.#mountUnchecked(id, scope), whiteouts: "none" as const };
+      return applyMarked(id, tar, target, { ...this.#context, onProgress });
+    } catch (error) {
+      if (pristine) this.#giveBack(id);
+      throw incompleteError(id, error);
+    }
+  }
+
+  #beginApply(id: string): boolean {
+    using lock = this.#lock(id);
+    this.#require(id);
+    const { count } = this.#mounted.confirmed(id, lock.references);
+    if (count > 0) throw inUse(id, count, this.#backend.mountPoint(id));
+    const [child] = this.#children(id);
+    if (child !== undefined) {
+      throw new VeneerError(
+        "in use",
+        `layer ${id} has a child, ${child}: it must not change any more`,
+      );
+    }
+    this.#mounted.unmountUncounted(id);
+    return beginApply(id, this.#backend);
+  }
+
+  /** Gives back the space of what a failed apply wrote. */
+  #giveBack(id: string): void {
+    try {
+      this.#backend.reset(id);
+    } catch (error) {
+      this.#context.warn(
+        `layer ${id} was not emptied: ${error instanceof Error ? error.message : error}`,
+      );
+    }
+  }
+
+  mounts(id: string, options: GetOptions = {}): Mount[] {
+    this.#require(id);
+    this.#requireComplete(id);
+    return this.#backend.mounts(id, options);
+  }
+
+  /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
+  #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
+    checkId(id);
+    scope.use(this.#state.use(id, "shared"));
+    this.#require(id);
+    this.#requireComplete(id);
+    const base = this.#parent(id, parent);
+    if (base === this.#backend.parent(id)) {
+      const native = this.#backend.nativeDiff(id);
+      if (native !== undefined) {
+        if (native.kind === "listed") scope.defer(native.release);
+        return nativeDelta(native);
+      }
+    }
+    const parentRoot = base === "" ? undefined : this.#mountForReading(base, scope);
+    return treeDelta(this.#mountForReading(id, scope), parentRoot);
+  }
+
+  /** The parent an argument stands for, checked; `""` for none. */
+  #parent(id: string, parent: ParentArgument): string {
+    const base = parent ?? this.#backend.parent(id);
+    if (base === undefined) {
+      throw new VeneerError(
+        "invalid argument",
+        `layer ${id} has no recorded parent; name it with --parent (--parent "" for the whole layer)`,
+      );
+    }
+    if (base !== "") {
+      checkId(base);
+      this.#require(base);
+      this.#requireComplete(base);
+    }
+    return base;
+  }
+
+  #mountForReading(id: string, scope: DisposableStack): string {
+    const path = this.get(id, { readOnly: true });
+    scope.defer(() => this.put(id));
+    return path;
+  }
+
+  /** Mounts a layer that is being applied to, and so is incomplete. */
+  #mountUnchecked(id: string, scope: DisposableStack): string {
+    using lock = this.#lock(id);
+    const path = this.#mounted.get(id, lock, {});
+    scope.defer(() => this.put(id));
+    return path;
+  }
+
+  /** Locks a layer, and finishes what a killed process left of one of this id. */
+  #lock(id: string): LayerLock {
+    const lock = this.#state.lockLayer(id);
+    if (this.#home.isStaged(id)) this.#dispose(id);
+    return lock;
+  }
+
+  /** Finishes what killed processes left; layers that somebody works on are theirs. */
+  #sweep(): string[] {
+    const done: string[] = [];
+    for (const id of this.#home.staged()) {
+      using lock = this.#state.tryLockLayer(id);
+      if (lock === undefined || !this.#home.isStaged(id)) continue;
+      this.#dispose(id);
+      done.push(`finished the removal of layer ${id}`);
+    }
+    return done;
+  }
+
+  /** Deletes what is staged; records of a layer that is gone go first, while the staged rest reminds of them. */
+  #dispose(id: string): void {
+    if (!this.#backend.exists(id)) this.#home.forget(id);
+    this.#backend.dispose(id);
+  }
+
+  #children(id: string): string[] {
+    return this.#backend.list().filter((other) => {
+      try {
+        return this.#backend.parent(other) === id;
+      } catch {
+        return false; // A damaged layer keeps no other from being removed.
+      }
+    });
+  }
+
+  #require(id: string): void {
+    checkId(id);
+    if (!this.#backend.exists(id)) throw layerNotFound(id);
+  }
+
+  #requireComplete(id: string): void {
+    if (this.#home.isIncomplete(id)) {
+      throw new VeneerError(
+        "failed precondition",
+        `layer ${id} is incomplete: a tar was not applied to its end; apply again or remove it`,
+      );
+    }
+  }
+}
+
+function inUse(id: string, count: number, mountPoint: string): VeneerError {
+  const where = isMountPoint(mountPoint) ? ` at ${mountPoint}` : "";
+  return new VeneerError(
+    "in use",
+    `layer ${id} is mounted${where} (${count} ${
+      count === 1 ? "use" : "uses"
+    }); \`veneer umount ${id}\` first`,
+  );
+}

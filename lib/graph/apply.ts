@@ -1,0 +1,82 @@
+/**
+ * Applying a tar to a layer: all or nothing.
+ *
+ * The layer is marked incomplete, on disk, before the first entry, and the mark is taken away after the
+ * last. A process killed between leaves a layer that nothing mounts or builds on; so does a failure, which
+ * also gives back the space where the layer had nothing of its own before. Applying to an incomplete layer
+ * starts it over. Input that is no tar at all is refused before anything is touched.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
+import { codeOf, messageOf, VeneerError } from "../errors.ts";
+import type { LayerBackend } from "../graph_driver.ts";
+import { applyTar, type TarInput } from "../tar/apply.ts";
+import type { WhiteoutForm } from "../whiteouts.ts";
+
+/** Where a tar goes, and how deletions are written there. */
+export interface ApplyTarget {
+  readonly directory: string;
+  readonly whiteouts: WhiteoutForm;
+}
+
+/** What {@linkcode applyMarked} is told beside the layer. */
+export interface ApplyContext {
+  readonly backend: LayerBackend;
+  /** Write the content out before the layer counts as complete. */
+  readonly sync: boolean;
+  readonly warn: (message: string) => void;
+  readonly onProgress?: (bytes: number) => void;
+}
+
+/**
+ * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the mark.
+ *
+ * @returns whether the layer has nothing of its own yet
+ */
+export function beginApply(id: string, backend: LayerBackend): boolean {
+  const { home } = backend;
+  if (home.isIncomplete(id)) {
+    backend.reset(id);
+    return true;
+  }
+  const pristine = backend.isPristine(id);
+  home.markIncomplete(id);
+  return pristine;
+}
+
+/**
+ * Applies a tar to a layer that {@linkcode beginApply} marked, and takes the mark away.
+ *
+ * @returns bytes of the files applied
+ * @throws what the tar engine threw; the layer is then incomplete
+ */
+export function applyMarked(
+  id: string,
+  input: TarInput,
+  target: ApplyTarget,
+  { backend, sync, warn, onProgress }: ApplyContext,
+): number {
+  return withFd(open(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
+    const { size } = applyTar(input, directory, {
+      whiteouts: target.whiteouts,
+      idMaps: backend.idMaps,
+      warn,
+      onProgress,
+    });
+    if (sync) syncfs(directory, target.directory);
+    backend.home.markComplete(id, sync);
+    return size;
+  });
+}
+
+/** The error of a failed apply, with what became of the layer and the remedy. */
+export function incompleteError(id: string, error: unknown): VeneerError {
+  const code = codeOf(error);
+  const remedy = code === "limit exceeded" ? "make room, then apply again" : "apply again";
+  return new VeneerError(
+    code,
+    `${messageOf(error)}; layer ${id} is incomplete: ${remedy} or remove it`,
+    { cause: error },
+  );
+}

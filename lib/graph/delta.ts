@@ -1,0 +1,143 @@
+/**
+ * A layer's changes against a parent, open for reading.
+ *
+ * Three kinds of source say what changed: a driver's upper directory, a driver's list, or the comparison of
+ * two mounted trees. All three give the same changes and the same tar.
+ *
+ * @module
+ */
+import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
+import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
+import type { Change } from "../changes.ts";
+import { compareTrees } from "../compare.ts";
+import type { NativeDiff } from "../graph_driver.ts";
+import { exportChanges, type ExportOptions, exportTree } from "../tar/export.ts";
+import { upperChanges } from "../upper_changes.ts";
+import { isOverlayXattr } from "../whiteouts.ts";
+
+/** What changed, and where to read it. */
+export interface Delta {
+  /** The directory below which added and changed entries are. */
+  readonly root: string;
+  /** In the order of `comparePaths`. */
+  changes(): Iterable<Change>;
+  /** Writes the changes as a tar; returns bytes written. */
+  export(output: number, options: ExportOptions): number;
+}
+
+/** The changes that a driver knows of itself. */
+export function nativeDelta(native: NativeDiff): Delta {
+  return native.kind === "upper" ? upperDelta(native) : listedDelta(native);
+}
+
+function upperDelta({ upper, lowers, form }: NativeDiff & { kind: "upper" }): Delta {
+  return {
+    root: upper,
+    *changes() {
+      using directories = new Directories();
+      yield* upperChanges(
+        directories.open(upper),
+        lowers.map((lower) => directories.open(lower)),
+        form,
+      );
+    },
+    export(output, options) {
+      using directories = new Directories();
+      const includeRoot = rootDiffers(upper, lowers.at(0));
+      return exportTree(directories.open(upper), output, form, { ...options, includeRoot });
+    },
+  };
+}
+
+function listedDelta(native: NativeDiff & { kind: "listed" }): Delta {
+  return {
+    root: native.root,
+    changes: () => native.changes(),
+    export: (output, options) =>
+      exportListed(native.root, native.parentRoot, native.changes(), output, options),
+  };
+}
+
+/** The changes between two complete trees; without a parent, all of the child. */
+export function treeDelta(root: string, parentRoot: string | undefined): Delta {
+  function* changes(): Iterable<Change> {
+    using directories = new Directories();
+    const parent = parentRoot === undefined ? undefined : directories.open(parentRoot);
+    yield* compareTrees(parent, directories.open(root));
+  }
+  return {
+    root,
+    changes,
+    export(output, options) {
+      if (parentRoot !== undefined) {
+        return exportListed(root, parentRoot, changes(), output, options);
+      }
+      using directories = new Directories();
+      const includeRoot = rootDiffers(root, undefined);
+      return exportTree(directories.open(root), output, "none", { ...options, includeRoot });
+    },
+  };
+}
+
+function exportListed(
+  root: string,
+  parentRoot: string | undefined,
+  changes: Iterable<Change>,
+  output: number,
+  options: ExportOptions,
+): number {
+  using directories = new Directories();
+  const includeRoot = rootDiffers(root, parentRoot);
+  return exportChanges(directories.open(root), changes, output, { ...options, includeRoot });
+}
+
+/** Bytes of the files that changes name; a file of several names counts once. */
+export function sizeOf(delta: Delta): number {
+  using directories = new Directories();
+  const root = directories.open(delta.root);
+  const stat = new Stat();
+  const linked = new Set<bigint>();
+  let size = 0;
+  for (const { kind, path } of delta.changes()) {
+    if (kind === "D" || tryStatat(root, path.slice(1), stat) < 0 || !stat.isFile) continue;
+    if (stat.links > 1) {
+      if (linked.has(stat.inode)) continue;
+      linked.add(stat.inode);
+    }
+    size += stat.size;
+  }
+  return size;
+}
+
+/** What a layer's root is where nothing says otherwise: 0755, owned by root, without attributes. */
+const PLAIN_ROOT = "755 0 0";
+
+/** Whether a root's own mode, owner or attributes differ from its parent's, so that a tar must carry them. */
+function rootDiffers(root: string, parent: string | undefined): boolean {
+  return describeRoot(root) !== (parent === undefined ? PLAIN_ROOT : describeRoot(parent));
+}
+
+function describeRoot(path: string): string {
+  return withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => {
+    const { mode, uid, gid } = fstat(fd);
+    const xattrs = flistxattr(fd).filter((name) => !isOverlayXattr(name))
+      .map((name) => `${name}=${fgetxattr(fd, name)?.toHex()}`);
+    return [(mode & 0o7777).toString(8), uid, gid, ...xattrs].join(" ");
+  });
+}
+
+/** Directories that are open together and closed together. */
+class Directories implements Disposable {
+  readonly #fds: number[] = [];
+
+  open(path: string): number {
+    const fd = open(path, O_RDONLY | O_DIRECTORY);
+    this.#fds.push(fd);
+    return fd;
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#fds) close(fd);
+  }
+}
