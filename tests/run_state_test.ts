@@ -1,0 +1,91 @@
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { VeneerError } from "../lib/errors.ts";
+import { Home } from "../lib/home.ts";
+import { IDENTITY } from "../lib/id_maps.ts";
+import { RunState } from "../lib/run_state.ts";
+
+const WORKER = new URL("./run_state_worker.ts", import.meta.url).pathname;
+
+/** Runs `use` on the state of a new home, and leaves nothing of either. */
+async function withState(use: (state: RunState, root: string) => void | Promise<void>) {
+  const root = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR") });
+  const home = Home.open(root, "test", IDENTITY);
+  try {
+    await use(new RunState(home), root);
+  } finally {
+    Deno.removeSync(root, { recursive: true });
+    Deno.removeSync(runDirectory(home), { recursive: true });
+  }
+}
+
+const runDirectory = (home: Home) => `/run/veneer/${home.device.replace(":", ".")}-${home.inode}`;
+
+const spawn = (root: string, rounds: number, final = "") =>
+  new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--quiet", WORKER, root, String(rounds), final],
+    stdout: "piped",
+  }).spawn();
+
+Deno.test("run state: counts of many processes add up", () =>
+  withState(async (state, root) => {
+    const statuses = await Promise.all([1, 2, 3, 4].map(() => spawn(root, 500).output()));
+    assert(statuses.every(({ success }) => success));
+    using lock = state.lockLayer("layer");
+    assertEquals(lock.references.count, 2000);
+    lock.references = { count: 0, namespace: "" };
+  }));
+
+Deno.test("run state: a layer without references leaves no file behind", () =>
+  withState((state, root) => {
+    {
+      using lock = state.lockLayer("layer");
+      lock.references = { count: 2, namespace: "" };
+    }
+    assertEquals(state.references("layer").count, 2);
+    {
+      using lock = state.lockLayer("layer");
+      lock.references = { count: 0, namespace: "" };
+    }
+    const home = Home.open(root, "test", IDENTITY);
+    assertEquals([...Deno.readDirSync(`${runDirectory(home)}/layers`)], []);
+    {
+      using _one = state.use("layer", "shared");
+      using _two = state.use("layer", "shared");
+    }
+    assertEquals([...Deno.readDirSync(`${runDirectory(home)}/use`)], []);
+  }));
+
+Deno.test("run state: what a killed process held is free, and until then its holder is named", () =>
+  withState(async (state, root) => {
+    const child = spawn(root, 0, "hold");
+    const reader = child.stdout.getReader();
+    await reader.read();
+    assertEquals(state.tryLockLayer("layer"), undefined);
+    const error = assertThrows(() => state.use("layer", "shared"), VeneerError);
+    assertEquals(error.code, "in use");
+    assertStringIncludes(error.message, `(pid ${child.pid})`);
+    child.kill("SIGKILL");
+    await reader.cancel();
+    await child.status;
+    using lock = state.tryLockLayer("layer");
+    assert(lock !== undefined);
+    using _use = state.use("layer", "exclusive");
+  }));
+
+Deno.test("run state: shared users exclude an exclusive one and not each other", () =>
+  withState((state) => {
+    using _one = state.use("layer", "shared");
+    using _two = state.use("layer", "shared");
+    assertThrows(() => state.use("layer", "exclusive"), VeneerError, "being transferred");
+  }));
+
+Deno.test("run state: another home that got the same inode does not inherit counts", () =>
+  withState((state, root) => {
+    {
+      using lock = state.lockLayer("layer");
+      lock.references = { count: 7, namespace: "" };
+    }
+    const home = Home.open(root, "test", IDENTITY);
+    Deno.writeTextFileSync(`${runDirectory(home)}/birth`, "12345");
+    assertEquals(new RunState(home).references("layer").count, 0);
+  }));

@@ -1,0 +1,18 @@
+/** A process of its own for `run_state_test.ts`: locks a layer, adds one to its count, again and again. */
+import { Home } from "../lib/home.ts";
+import { IDENTITY } from "../lib/id_maps.ts";
+import { RunState } from "../lib/run_state.ts";
+
+const [root, rounds, final] = Deno.args;
+const state = new RunState(Home.open(root, "test", IDENTITY));
+for (let i = 0; i < Number(rounds); i++) {
+  using lock = state.lockLayer("layer");
+  const { count } = lock.references;
+  lock.references = { count: count + 1, namespace: "" };
+}
+if (final === "hold") {
+  const _held = state.lockLayer("layer");
+  const _use = state.use("layer", "exclusive");
+  console.log("held");
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
+}
