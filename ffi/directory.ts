@@ -71,3 +71,87 @@ export function readNames(fd: number): string[] {
     .map((entry) => decode(entry.name.subarray(0, -1)))
     .sort();
 }
+
+/** The names of a listing being read, NUL-terminated, one after the other; grows, and is used again. */
+let block = new Uint8Array(64 << 10);
+const blockUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * A directory's entries in the order of `comparePaths`, all names in one buffer: for walks of large trees.
+ *
+ * `names` (text, see `cstring.ts`) and `bytes(i)` (NUL-terminated, for system calls) are the same names.
+ */
+export class Listing {
+  readonly names: readonly string[];
+  readonly #block: Uint8Array<ArrayBuffer>;
+  /** Where the names begin in the block, in the file system's order, and where the last one ends. */
+  readonly #starts: Uint32Array;
+  readonly #types: Uint8Array;
+  /** From the sorted position to that in the file system's order. */
+  readonly #order: Uint32Array;
+
+  constructor(block: Uint8Array<ArrayBuffer>, starts: number[], types: number[]) {
+    this.#block = block;
+    this.#starts = Uint32Array.from(starts);
+    this.#types = Uint8Array.from(types);
+    const names = textOf(block, starts);
+    this.#order = Uint32Array.from(types, (_, i) => i)
+      .sort((a, b) => names[a] < names[b] ? -1 : 1);
+    this.names = Array.from(this.#order, (at) => names[at]);
+  }
+
+  get length(): number {
+    return this.#order.length;
+  }
+
+  /** The NUL-terminated name, a view of the listing's own memory. */
+  bytes(index: number): Uint8Array<ArrayBuffer> {
+    const at = this.#order[index];
+    return this.#block.subarray(this.#starts[at], this.#starts[at + 1]);
+  }
+
+  /** `DT_REG` …, or `DT_UNKNOWN` where the file system does not say. */
+  type(index: number): number {
+    return this.#types[this.#order[index]];
+  }
+}
+
+/** Decodes all names at once; one by one only where some name is not UTF-8. */
+function textOf(block: Uint8Array<ArrayBuffer>, starts: number[]): string[] {
+  try {
+    return blockUtf8.decode(block).split("\0");
+  } catch {
+    return starts.slice(0, -1).map((start, i) => decode(block.subarray(start, starts[i + 1] - 1)));
+  }
+}
+
+/** Reads an open directory from its current position to the end, as {@linkcode readEntries} does. */
+export function readListing(fd: number): Listing {
+  const starts: number[] = [], types: number[] = [];
+  let end = 0;
+  for (;;) {
+    const got = tree().getdents64(fd, buffer, buffer.byteLength);
+    const length = unwrap(got < 0 ? -E[0] : got, "getdents64");
+    if (length === 0) break;
+    if (end + length > block.byteLength) block = grown(block, end);
+    for (let at = 0; at < length;) {
+      const next = at + (buffer[at + RECLEN] | buffer[at + RECLEN + 1] << 8);
+      const start = at + NAME;
+      if (!isDots(start, buffer[start + 1] === 0 ? 2 : buffer[start + 2] === 0 ? 3 : 4)) {
+        starts.push(end);
+        types.push(buffer[at + TYPE]);
+        for (let i = start; (block[end++] = buffer[i]) !== 0; i++);
+      }
+      at = next;
+    }
+  }
+  starts.push(end);
+  return new Listing(block.slice(0, end), starts, types);
+}
+
+/** A buffer of twice the size that begins with the first `used` bytes. */
+function grown(bytes: Uint8Array<ArrayBuffer>, used: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(bytes.byteLength * 2);
+  larger.set(bytes.subarray(0, used));
+  return larger;
+}

@@ -73,6 +73,8 @@ export const io = group({
   dup3: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int fcntl(int fd, int op, int arg);
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int poll(struct pollfd *fds, nfds_t nfds, int timeout);
+  poll: { parameters: ["buffer", "u32", "i32"], result: "i32" },
   // int flock(int fd, int op);
   flock: { parameters: ["i32", "i32"], result: "i32" },
   // int pipe2(int pipefd[2], int flags);
@@ -91,6 +93,12 @@ export const io = group({
     parameters: ["i32", "buffer", "i32", "buffer", "u32", "u32"],
     result: "i32",
   },
+});
+
+/** Memory. */
+export const memory = group({
+  // int memcmp(const void *s1, const void *s2, size_t n);
+  memcmp: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
 });
 
 /** Names and attributes: the `*at` family. */
@@ -162,6 +170,12 @@ export const xattrs = group({
   flistxattr: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   // ssize_t llistxattr(const char *path, char *list, size_t size);
   llistxattr: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
+  // long syscall(SYS_listxattrat, int dirfd, const char *path, unsigned int at_flags, char *list, size_t size);
+  listxattrat: {
+    name: "syscall",
+    parameters: ["i32", "i32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
   // int fremovexattr(int fd, const char *name);
   fremovexattr: { parameters: ["i32", "buffer"], result: "i32" },
   // int lremovexattr(const char *path, const char *name);

@@ -151,6 +151,11 @@ export class Stat {
   get mountId(): bigint {
     return (this.#u32[0] & STATX_MNT_ID) === 0 ? 0n : this.#u64[144 / 8];
   }
+  /** Whether both are of the very same inode of the same file system. */
+  isSameInode(other: Stat): boolean {
+    return this.#u32[32 / 4] === other.#u32[32 / 4] && this.#u32[36 / 4] === other.#u32[36 / 4] &&
+      this.devMajor === other.devMajor && this.devMinor === other.devMinor;
+  }
   /** The file system's device. */
   get devMajor(): number {
     return this.#u32[136 / 4];

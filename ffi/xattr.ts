@@ -7,8 +7,9 @@
  * @module
  */
 import { cstring, decode, type Path } from "./cstring.ts";
-import { ENODATA, EOPNOTSUPP, ERANGE } from "./errno.ts";
+import { ENODATA, ENOSYS, EOPNOTSUPP, ERANGE } from "./errno.ts";
 import { E, xattrs } from "./libc.ts";
+import { AT_SYMLINK_NOFOLLOW } from "./tree.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** The longest value and the longest list of names: `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` of `linux/limits.h`. */
@@ -32,6 +33,43 @@ export function llistxattr(path: Path): string[] {
   const length = xattrs().llistxattr(bytes, scratch, XATTR_MAX);
   const result = length < 0 ? -E[0] : scratch.subarray(0, length);
   return names(result, "llistxattr", path);
+}
+
+/** `listxattrat`'s number (Linux 6.13): `asm-generic/unistd.h`, the same on every architecture. */
+const SYS_listxattrat = 465;
+let hasListxattrat = true;
+
+/**
+ * The list of an entry itself by its name in a directory, raw, as {@linkcode tryFlistxattr} gives it: by
+ * `listxattrat(2)`, and through `/proc` where the kernel lacks that.
+ *
+ * @param name NUL-terminated
+ */
+export function tryListxattrat(
+  dirfd: number,
+  name: Uint8Array<ArrayBuffer>,
+): Uint8Array<ArrayBuffer> | number {
+  if (hasListxattrat) {
+    const length = xattrs().listxattrat(
+      SYS_listxattrat,
+      dirfd,
+      name,
+      AT_SYMLINK_NOFOLLOW,
+      scratch,
+      XATTR_MAX,
+    );
+    const result = length < 0 ? -E[0] : length;
+    if (result !== -ENOSYS) return result < 0 ? result : scratch.subarray(0, result);
+    hasListxattrat = false;
+  }
+  const path = cstring(entryPath(dirfd, name));
+  const length = xattrs().llistxattr(path, scratch, XATTR_MAX);
+  return length < 0 ? -E[0] : scratch.subarray(0, length);
+}
+
+/** A path to an entry of an open directory, for the `l…` forms; `name` is NUL-terminated. */
+export function entryPath(dirfd: number, name: Uint8Array): string {
+  return descriptorPath(dirfd, decode(name.subarray(0, -1)));
 }
 
 function names(
