@@ -36,6 +36,8 @@ const WORLDS: Record<string, readonly string[]> = {
     "unistd.h",
   ],
   kernel: [
+    "linux/btrfs.h",
+    "linux/btrfs_tree.h",
     "linux/dqblk_xfs.h",
     "linux/errno.h",
     "linux/fcntl.h",
@@ -106,6 +108,8 @@ const LITERALS: Record<string, number> = {
   FSOPEN_CLOEXEC: 1, // kernel, include/uapi/linux/mount.h
   FSMOUNT_CLOEXEC: 1, // the same
   UMOUNT_NOFOLLOW: 8, // kernel, include/linux/fs.h
+  BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
+  BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
 };
 

@@ -1,0 +1,210 @@
+/**
+ * btrfs's own trees: searching them by key, and finding the path of an inode.
+ *
+ * A tree is a sorted map from keys (object id, type, offset) to items. Both calls need CAP_SYS_ADMIN.
+ *
+ * @module
+ */
+import { decode } from "./cstring.ts";
+import { ENOENT, EOVERFLOW } from "./errno.ts";
+import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
+import { iowr, tryIoctl } from "./ioctl.ts";
+import { layout, Struct } from "./struct.ts";
+import { unwrap } from "./unwrap.ts";
+
+// Trees and types of items: `linux/btrfs_tree.h`.
+export const BTRFS_ROOT_TREE_OBJECTID = 1n;
+export const BTRFS_QUOTA_TREE_OBJECTID = 8n;
+export const BTRFS_INODE_ITEM_KEY = 1;
+export const BTRFS_INODE_REF_KEY = 12;
+export const BTRFS_INODE_EXTREF_KEY = 13;
+export const BTRFS_ROOT_BACKREF_KEY = 144;
+
+/** `struct btrfs_ioctl_search_args_v2` without the items that follow it. */
+export const SEARCH_ARGS_V2 = layout("struct btrfs_ioctl_search_args_v2", 112, {
+  "key.tree_id": ["u64", 0],
+  "key.min_objectid": ["u64", 8],
+  "key.max_objectid": ["u64", 16],
+  "key.min_offset": ["u64", 24],
+  "key.max_offset": ["u64", 32],
+  "key.min_transid": ["u64", 40],
+  "key.max_transid": ["u64", 48],
+  "key.min_type": ["u32", 56],
+  "key.max_type": ["u32", 60],
+  "key.nr_items": ["u32", 64],
+  buf_size: ["u64", 104],
+});
+
+/** `struct btrfs_ioctl_search_header`: before each item. */
+export const SEARCH_HEADER = layout("struct btrfs_ioctl_search_header", 32, {
+  transid: ["u64", 0],
+  objectid: ["u64", 8],
+  offset: ["u64", 16],
+  type: ["u32", 24],
+  len: ["u32", 28],
+});
+
+export const BTRFS_IOC_TREE_SEARCH_V2 = iowr(BTRFS_IOCTL_MAGIC, 17, SEARCH_ARGS_V2.size);
+
+/** An item of a tree. */
+export interface TreeItem {
+  readonly objectId: bigint;
+  readonly type: number;
+  readonly offset: bigint;
+  /** Valid until the next item is asked for. */
+  readonly data: Uint8Array<ArrayBuffer>;
+}
+
+/** Which items {@linkcode searchTree} gives: those of one object, by type and offset. */
+export interface TreeSearch {
+  /** A tree's id; 0 for the subvolume that the descriptor lies in. */
+  readonly tree: bigint;
+  readonly objectId: bigint;
+  /** The first and the last type. */
+  readonly types: readonly [first: number, last: number];
+  /** The only offset, where it matters. */
+  readonly offset?: bigint;
+}
+
+const MAX_U64 = 0xffff_ffff_ffff_ffffn;
+const PAGE = 64 << 10;
+
+/** The items of one object in a tree, in the order of their keys; none where there is no such tree. */
+export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem> {
+  const { tree, objectId, types: [first, last], offset } = search;
+  let args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + PAGE);
+  let type = first, minOffset = offset ?? 0n;
+  for (;;) {
+    args.set("key.tree_id", tree)
+      .set("key.min_objectid", objectId).set("key.max_objectid", objectId)
+      .set("key.min_type", type).set("key.max_type", last)
+      .set("key.min_offset", minOffset).set("key.max_offset", offset ?? MAX_U64)
+      .set("key.min_transid", 0n).set("key.max_transid", MAX_U64)
+      .set("key.nr_items", 0xffff_ffff)
+      .set("buf_size", args.bytes.length - SEARCH_ARGS_V2.size);
+    const result = tryIoctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args.bytes);
+    if (result === -ENOENT) return;
+    if (result === -EOVERFLOW) { // One item is larger than the buffer: the kernel says how large.
+      args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + Number(args.big("buf_size")));
+      continue;
+    }
+    unwrap(result, "ioctl BTRFS_IOC_TREE_SEARCH_V2");
+    const found = args.get("key.nr_items");
+    if (found === 0) return;
+    let item: TreeItem | undefined;
+    for (item of readItems(args.bytes, found)) yield item;
+    if (item === undefined || item.offset === MAX_U64) return;
+    type = item.type;
+    minOffset = item.offset + 1n;
+  }
+}
+
+function* readItems(bytes: Uint8Array<ArrayBuffer>, count: number): Generator<TreeItem> {
+  const view = new DataView(bytes.buffer);
+  const at = (name: keyof typeof SEARCH_HEADER.fields) => header + SEARCH_HEADER.fields[name][1];
+  let header = SEARCH_ARGS_V2.size;
+  for (let i = 0; i < count; i++) {
+    const start = header + SEARCH_HEADER.size;
+    const end = start + view.getUint32(at("len"), true);
+    yield {
+      objectId: view.getBigUint64(at("objectid"), true),
+      type: view.getUint32(at("type"), true),
+      offset: view.getBigUint64(at("offset"), true),
+      data: bytes.subarray(start, end),
+    };
+    header = end;
+  }
+}
+
+/** A copy of an item as a structure; what an older kernel's shorter item lacks is zero. */
+export function itemStruct<Name extends string>(
+  layoutOfItem: ReturnType<typeof layout<Name>>,
+  item: TreeItem,
+): Struct<Name> {
+  const struct = new Struct(layoutOfItem);
+  struct.bytes.set(item.data.subarray(0, layoutOfItem.size));
+  return struct;
+}
+
+/** `struct btrfs_root_ref`, packed; the name follows. */
+export const ROOT_REF = layout("struct btrfs_root_ref", 18, {
+  dirid: ["u64", 0],
+  sequence: ["u64", 8],
+  name_len: ["u16", 16],
+});
+
+/** The name that a nested subvolume has in the subvolume around it; `undefined` where it is there no more. */
+export function nestedName(fd: number, id: bigint, outer: bigint): string | undefined {
+  const search = {
+    tree: BTRFS_ROOT_TREE_OBJECTID,
+    objectId: id,
+    types: [BTRFS_ROOT_BACKREF_KEY, BTRFS_ROOT_BACKREF_KEY] as const,
+    offset: outer,
+  };
+  for (const item of searchTree(fd, search)) {
+    const length = itemStruct(ROOT_REF, item).get("name_len");
+    return decode(item.data.subarray(ROOT_REF.size, ROOT_REF.size + length));
+  }
+  return undefined;
+}
+
+/** `struct btrfs_inode_ref`, packed; the name follows, and after it, perhaps, the next one. */
+export const INODE_REF = layout("struct btrfs_inode_ref", 10, {
+  index: ["u64", 0],
+  name_len: ["u16", 8],
+});
+
+/** `struct btrfs_inode_extref`, packed; the same. */
+export const INODE_EXTREF = layout("struct btrfs_inode_extref", 18, {
+  parent_objectid: ["u64", 0],
+  index: ["u64", 8],
+  name_len: ["u16", 16],
+});
+
+/** Where an inode has a name. */
+export interface InodeName {
+  /** The directory's inode. */
+  readonly directory: bigint;
+  readonly name: string;
+}
+
+/** Every name of an inode of the subvolume that `fd` lies in. */
+export function* inodeNames(fd: number, inode: bigint): Generator<InodeName> {
+  const search = {
+    tree: 0n,
+    objectId: inode,
+    types: [BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY] as const,
+  };
+  for (const { type, offset, data } of searchTree(fd, search)) {
+    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+    const extended = type === BTRFS_INODE_EXTREF_KEY;
+    const { size, fields } = extended ? INODE_EXTREF : INODE_REF;
+    for (let at = 0; at + size <= data.length;) {
+      const start = at + size;
+      const end = start + view.getUint16(at + fields.name_len[1], true);
+      const directory = extended ? view.getBigUint64(at, true) : offset;
+      yield { directory, name: decode(data.subarray(start, end)) };
+      at = end;
+    }
+  }
+}
+
+/** `struct btrfs_ioctl_ino_lookup_args`. */
+export const INO_LOOKUP_ARGS = layout("struct btrfs_ioctl_ino_lookup_args", 4096, {
+  treeid: ["u64", 0],
+  objectid: ["u64", 8],
+  name: ["u8", 16],
+});
+
+export const BTRFS_IOC_INO_LOOKUP = iowr(BTRFS_IOCTL_MAGIC, 18, INO_LOOKUP_ARGS.size);
+
+/**
+ * The path of a directory's inode below the root of the subvolume that `fd` lies in: `""` for the root
+ * itself, else with a trailing slash; `undefined` where there is none, or none shorter than 4080 bytes.
+ */
+export function directoryPath(fd: number, inode: bigint): string | undefined {
+  const args = new Struct(INO_LOOKUP_ARGS).set("treeid", 0n).set("objectid", inode);
+  if (tryIoctl(fd, BTRFS_IOC_INO_LOOKUP, args.bytes) < 0) return undefined;
+  const start = INO_LOOKUP_ARGS.fields.name[1];
+  return decode(args.bytes.subarray(start, args.bytes.indexOf(0, start)));
+}
