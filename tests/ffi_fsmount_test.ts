@@ -14,6 +14,7 @@ import {
 import {
   AT_RECURSIVE,
   contextMessages,
+  FSCONFIG_CMD_CREATE,
   FSCONFIG_SET_FD,
   FSCONFIG_SET_STRING,
   FSCONFIG_STRING_MAX,
@@ -41,7 +42,7 @@ Deno.test("tmpfs: configured, made, moved into place", () => {
   const mount = withFd(fsopen("tmpfs"), (context) => {
     fsconfigString(context, "source", "veneer");
     fsconfigString(context, "size", "2m");
-    fsconfigFlag(context, "noswap");
+    fsconfigFlag(context, "inode64");
     fsconfigCreate(context);
     return fsmount(context, MOUNT_ATTR_NODEV);
   });
@@ -105,14 +106,21 @@ function overlayDirectories(path: string) {
   Deno.writeTextFileSync(`${path}/l2/g`, "only here");
 }
 
-/** Why overlay takes no `lowerdir+` here, if it does not: found by trying. */
+/**
+ * Why overlay takes no `lowerdir+` here, if it does not: found by making one, since before Linux 6.5 overlay
+ * takes whatever it is told and refuses when it is made.
+ */
 function lacksLowerdirPlus(): string | undefined {
   const lacking = lacksFileSystem("overlay");
   if (lacking) return lacking;
   using dir = tempDir();
+  overlayDirectories(dir.path);
   return withFd(fsopen("overlay"), (context) => {
-    const result = tryFsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", dir.path);
-    return result === 0 ? undefined : "the kernel's overlay has no lowerdir+ (Linux 6.7)";
+    tryFsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", `${dir.path}/l1`);
+    tryFsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", `${dir.path}/l2`);
+    return tryFsconfig(context, FSCONFIG_CMD_CREATE, null, null) === 0
+      ? undefined
+      : "the kernel's overlay has no lowerdir+ (Linux 6.7)";
   });
 }
 
