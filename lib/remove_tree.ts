@@ -13,7 +13,7 @@
  */
 import { cstring, type Path, pathText } from "../ffi/cstring.ts";
 import { DT_DIR, DT_UNKNOWN, type Entry, readSomeEntries } from "../ffi/directory.ts";
-import { EBUSY, EEXIST, ENOENT, ENOTDIR, ENOTEMPTY, EPERM, EXDEV } from "../ffi/errno.ts";
+import { EBUSY, EEXIST, ENOENT, ENOTDIR, EPERM, EXDEV } from "../ffi/errno.ts";
 import {
   AT_FDCWD,
   close,
