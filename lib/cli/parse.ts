@@ -88,7 +88,8 @@ function normalize(args: readonly string[]): {
   return { command, canonical: [...options, "--", ...operands] };
 }
 
-function commandNamed(name: string): CommandSpec {
+/** The command of a name. @throws {VeneerError} `usage` with the nearest one */
+export function commandNamed(name: string): CommandSpec {
   const command = findCommand(name);
   if (command) return command;
   const names = COMMANDS.map((known) => known.name);
