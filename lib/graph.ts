@@ -43,7 +43,7 @@ export interface GraphContext {
   readonly warn: (message: string) => void;
   /** Write a layer's content out before it counts as applied. */
   readonly sync: boolean;
-  /** How many Workers help a transfer: none or one, which is the default. */
+  /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
 }
 
@@ -203,9 +203,9 @@ export class Graph implements GraphDriver {
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
     using scope = new DisposableStack();
-    const { warn, workers } = this.#context;
+    const { warn } = this.#context;
     const { idMaps } = this.#backend;
-    return this.#open(id, parent, scope).export(output, { idMaps, warn, workers, ...options });
+    return this.#open(id, parent, scope).export(output, { idMaps, warn, ...options });
   }
 
   *changes(id: string, parent: ParentArgument): Iterable<Change> {
