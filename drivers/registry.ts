@@ -36,7 +36,7 @@ export const AUTO = "auto";
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
 
 /** Options of every driver. */
-const COMMON_OPTIONS = ["sync"];
+const COMMON_OPTIONS = ["sync", "workers"];
 
 /** What a store is opened with. */
 export interface OpenOptions {
@@ -60,11 +60,12 @@ export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions)
   const given = parseOptions(options);
   checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
   const sync = parseSync(given.get("sync"));
+  const workers = parseWorkers(given.get("workers"));
   const definition = choose(root, driver);
   const own = new Map([...given].filter(([key]) => !COMMON_OPTIONS.includes(key)));
   checkKnown(own, definition.optionKeys, definition.name);
   const backend = definition.open({ root, options: own, idMaps, warn });
-  return new Graph({ backend, port: kernelMountPort, warn, sync });
+  return new Graph({ backend, port: kernelMountPort, warn, sync, workers });
 }
 
 function choose(root: string, driver: string): DriverDefinition {
@@ -123,4 +124,10 @@ function parseSync(value: string | undefined): boolean {
     "invalid argument",
     `sync ${JSON.stringify(value)}: it is none or filesystem`,
   );
+}
+
+function parseWorkers(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined;
+  if (value === "0" || value === "1") return Number(value);
+  throw new VeneerError("invalid argument", `workers ${JSON.stringify(value)}: it is 0 or 1`);
 }

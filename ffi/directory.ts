@@ -39,10 +39,17 @@ const buffer = new Uint8Array(32 << 10);
  */
 export function readEntries(fd: number): Entry[] {
   const entries: Entry[] = [];
-  for (;;) {
+  for (let some; (some = readSomeEntries(fd)).length > 0;) entries.push(...some);
+  return entries;
+}
+
+/** The next entries of an open directory, as many as one call gives; none at its end. */
+export function readSomeEntries(fd: number): Entry[] {
+  const entries: Entry[] = [];
+  while (entries.length === 0) {
     const got = tree().getdents64(fd, buffer, buffer.byteLength);
     const length = unwrap(got < 0 ? -E[0] : got, "getdents64");
-    if (length === 0) return entries;
+    if (length === 0) break;
     for (let at = 0; at < length;) {
       const next = at + (buffer[at + RECLEN] | buffer[at + RECLEN + 1] << 8);
       const start = at + NAME;
@@ -56,6 +63,7 @@ export function readEntries(fd: number): Entry[] {
       at = next;
     }
   }
+  return entries;
 }
 
 /** Whether the NUL-terminated name of `length` bytes at `start` is `.` or `..`. */

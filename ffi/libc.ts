@@ -194,6 +194,12 @@ export const process = group({
   isatty: { parameters: ["i32"], result: "i32" },
 });
 
+/** The library itself. */
+export const library = group({
+  // const char *gnu_get_libc_version(void);
+  gnu_get_libc_version: { parameters: [], result: "pointer" },
+});
+
 /** Mounting, by the old calls. */
 export const mounts = group({
   // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);

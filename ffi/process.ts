@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { E, process } from "./libc.ts";
+import { E, library, process } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** `CLONE_FS` of `linux/sched.h`: the working directory, root and umask. */
@@ -47,4 +47,10 @@ export function fchdir(fd: number): void {
 /** Whether a descriptor is a terminal. */
 export function isTerminal(fd: number): boolean {
   return process().isatty(fd) === 1;
+}
+
+/** The version of glibc, such as `2.36`. Throws where the C library is another. */
+export function libcVersion(): string {
+  const text = library().gnu_get_libc_version();
+  return text === null ? "unknown" : Deno.UnsafePointerView.getCString(text);
 }

@@ -44,6 +44,13 @@ export function hasProjectIds(fd: number): boolean {
   return true;
 }
 
+/** Whether what is made in an open directory inherits its project id. */
+export function inheritsProject(fd: number): boolean {
+  const attributes = new Struct(FSXATTR);
+  ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR");
+  return (attributes.get("fsx_xflags") & FS_XFLAG_PROJINHERIT) !== 0;
+}
+
 /** Gives an open directory a project id, which what is made in it from now on inherits. */
 export function setProjectId(fd: number, id: number, path?: string): void {
   const attributes = new Struct(FSXATTR);

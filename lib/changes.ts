@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { escapePath } from "./printable.ts";
 
 /** `A` added, `C` changed (content, type, owner, mode, attributes, or something below a directory), `D` deleted. */
 export type ChangeKind = "A" | "C" | "D";
@@ -14,9 +15,9 @@ export interface Change {
   readonly path: string;
 }
 
-/** A line of `veneer changes`: the kind, a space, the path. */
+/** A line of `veneer changes`: the kind, a space, the path with its control characters escaped. */
 export function formatChange({ kind, path }: Change): string {
-  return `${kind} ${path}`;
+  return `${kind} ${escapePath(path)}`;
 }
 
 /**

@@ -43,6 +43,8 @@ export interface GraphContext {
   readonly warn: (message: string) => void;
   /** Write a layer's content out before it counts as applied. */
   readonly sync: boolean;
+  /** How many Workers help an apply: none or one, which is the default. */
+  readonly workers?: number;
 }
 
 /** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */

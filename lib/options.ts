@@ -15,13 +15,14 @@ export function parseOptions(texts: readonly string[], what = "option"): Map<str
   const options = new Map<string, string>();
   for (const text of texts) {
     const at = text.indexOf("=");
-    if (at < 1) {
+    const key = text.slice(0, Math.max(at, 0)).trim().toLowerCase();
+    if (key === "") {
       throw new VeneerError(
         "invalid argument",
         `${what} ${JSON.stringify(text)}: write it as KEY=VALUE`,
       );
     }
-    options.set(text.slice(0, at).trim().toLowerCase(), text.slice(at + 1).trim());
+    options.set(key, text.slice(at + 1).trim());
   }
   return options;
 }
@@ -59,13 +60,16 @@ export function parseBoolean(text: string, name: string): boolean {
   throw new VeneerError("invalid argument", `${name} ${JSON.stringify(text)}: it is true or false`);
 }
 
-/** `did you mean X?`, or what there is where nothing is near. */
+/**
+ * `did you mean X?`, or what there is where nothing is near. Near is what differs in at most two letters or a third
+ * of the longer word, and in less than half of it.
+ */
 export function suggestion(word: string, known: readonly string[]): string {
   if (known.length === 0) return "it has none";
   const [best] = known
     .map((name) => ({ name, distance: levenshteinDistance(word, name) }))
     .sort((a, b) => a.distance - b.distance);
-  return best.distance <= Math.max(2, Math.floor(best.name.length / 3))
-    ? `did you mean ${best.name}?`
-    : `there are ${known.join(", ")}`;
+  const length = Math.max(word.length, best.name.length);
+  const isNear = best.distance <= Math.max(2, length / 3) && best.distance < length / 2;
+  return isNear ? `did you mean ${best.name}?` : `there are ${known.join(", ")}`;
 }

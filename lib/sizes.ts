@@ -15,7 +15,7 @@ const UNITS = ["b", "k", "m", "g", "t", "p"] as const;
  * @throws {VeneerError} `invalid argument` for what is no size, is negative, or is above 2^53 - 1
  */
 export function parseSize(text: string, name = "size"): number {
-  const match = /^(\d+(?:\.\d*)?|\.\d+) ?([kmgtp]?)(i?)(b?)$/i.exec(text);
+  const match = /^\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([kmgtp]?)(i?)(b?)$/i.exec(text);
   const invalid = (rule: string) =>
     new VeneerError("invalid argument", `${name} ${JSON.stringify(text)}: ${rule}`);
   if (!match || (match[3] && !(match[2] && match[4]))) {
@@ -30,11 +30,9 @@ export function parseSize(text: string, name = "size"): number {
 /** A size in the largest unit that leaves it above one, with at most four digits: `1.5 GiB`, `340 B`. */
 export function formatSize(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  const shown = (unit: number) => Number((bytes / 1024 ** unit).toPrecision(4));
   let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 ? value : Number(value.toPrecision(4))} ${units[unit]}`;
+  // By the rounded value: one byte less than 1 MiB is not 1024 KiB.
+  while (shown(unit) >= 1024 && unit < units.length - 1) unit++;
+  return `${shown(unit)} ${units[unit]}`;
 }

@@ -49,6 +49,7 @@ const WORLDS: Record<string, readonly string[]> = {
     "linux/memfd.h",
     "linux/mount.h",
     "linux/openat2.h",
+    "linux/poll.h",
     "linux/quota.h",
     "linux/sched.h",
     "linux/stat.h",
@@ -99,6 +100,7 @@ const ENUMERATORS = /^(FSCONFIG_(?!STRING_MAX)|LO_FLAGS_)/;
 
 /** What Debian 12's headers lack: the value, and where it stands. */
 const LITERALS: Record<string, number> = {
+  SYS_listxattrat: 465, // kernel 6.13, include/uapi/asm-generic/unistd.h
   AUFS_MAGIC: 0x61756673, // aufs-standalone, include/uapi/linux/aufs_type.h: AUFS_SUPER_MAGIC
   ZFS_MAGIC: 0x2fc12fc1, // OpenZFS, include/sys/fs/zfs.h: ZFS_SUPER_MAGIC
   LOOP_CTRL_MINOR: 237, // kernel, include/linux/miscdevice.h

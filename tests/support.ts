@@ -5,6 +5,7 @@
  * `VENEER_TEST_FS`, its name: `ext4`, `xfs`, `btrfs`, with an addition such as `xfs+pquota`. Alone, `deno test`
  * works in the system's directory for temporary files.
  */
+import { readMountInfo } from "../lib/mountinfo.ts";
 import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
 
 /** The file system that cases run on, as the runner names it; `""` where it was not the runner. */
@@ -37,17 +38,12 @@ export function unmountBelow(directory: string): void {
   }
 }
 
-/** Where something is mounted at or below a directory, in the order of mounting (proc_pid_mountinfo(5)). */
+/** Where something is mounted at or below a directory, in the order of mounting. */
 export function mountPoints(directory: string): string[] {
   const real = Deno.realPathSync(directory);
-  return Deno.readTextFileSync("/proc/self/mountinfo").split("\n")
-    .flatMap((line) => line === "" ? [] : [unescapeOctal(line.split(" ")[4])])
+  return readMountInfo().map(({ mountPoint }) => mountPoint)
     .filter((point) => point === real || point.startsWith(`${real}/`));
 }
-
-/** The kernel writes space, tab, newline and backslash as `\ooo`. */
-const unescapeOctal = (text: string) =>
-  text.replace(/\\([0-7]{3})/g, (_, octal) => String.fromCharCode(parseInt(octal, 8)));
 
 /** Registers a case that cannot run here, with the reason: the runner lists those that ran nowhere. */
 export function skip(name: string, reason: string): void {

@@ -25,6 +25,8 @@ export interface ApplyContext {
   readonly backend: LayerBackend;
   /** Write the content out before the layer counts as complete. */
   readonly sync: boolean;
+  /** How many Workers help: none or one. */
+  readonly workers?: number;
   readonly warn: (message: string) => void;
   readonly onProgress?: (bytes: number) => void;
 }
@@ -55,12 +57,13 @@ export function applyMarked(
   id: string,
   input: TarInput,
   target: ApplyTarget,
-  { backend, sync, warn, onProgress }: ApplyContext,
+  { backend, sync, workers, warn, onProgress }: ApplyContext,
 ): number {
   return withFd(open(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
       whiteouts: target.whiteouts,
       idMaps: backend.idMaps,
+      workers,
       warn,
       onProgress,
     });

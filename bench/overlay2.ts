@@ -1,0 +1,185 @@
+/**
+ * The overlay2 driver against its peers and the kernel's floor, on the file system that `VENEER_TEST_DIR` lies
+ * on.
+ *
+ * Whole commands are compared with whole commands, each with its own start: `veneer apply` with `tar -x` and
+ * `containers-storage applydiff`, `veneer diff` with `tar -c | cat`. Mounting is compared inside one process
+ * with the bare system calls for the same mount.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { overlay2 } from "../drivers/overlay2/mod.ts";
+import { openDriver } from "../drivers/registry.ts";
+import { umount } from "../ffi/mount.ts";
+import type { GraphDriver } from "../lib/graph_driver.ts";
+import { IDENTITY } from "../lib/id_maps.ts";
+import { kernelMountPort } from "../lib/mount_port.ts";
+import { type Corpus, makeBase, makeDelta, makeMany } from "./corpus.ts";
+import { compare, type Contender, peakMemory, report, run } from "./measure.ts";
+
+const directory = Deno.env.get("VENEER_TEST_DIR");
+const fileSystem = Deno.env.get("VENEER_TEST_FS");
+if (directory === undefined) throw new Error("set VENEER_TEST_DIR; `make bench` does it all");
+
+/** The program under test: the compiled one where `VENEER` names it. */
+const VENEER = Deno.env.get("VENEER")?.split(" ") ??
+  [
+    Deno.execPath(),
+    "run",
+    "--allow-all",
+    "--quiet",
+    new URL("../main.ts", import.meta.url).pathname,
+  ];
+
+const root = join(directory, "root");
+const scratch = join(directory, "scratch");
+const quick = Deno.env.has("VENEER_BENCH_QUICK");
+
+const veneer = (...args: string[]) =>
+  run(VENEER[0], ...VENEER.slice(1), "--root", root, "--driver", "overlay2", ...args);
+
+console.log(`== overlay2 on ${fileSystem ?? directory}, as ratios of medians (least to most)`);
+const corpora = [makeBase(directory), makeMany(directory), makeDelta(directory)];
+const warn = (message: string) => console.error(message);
+const store = openDriver({ root, driver: "overlay2", options: [], idMaps: IDENTITY, warn });
+
+for (const corpus of corpora) await benchApply(corpus);
+for (const corpus of corpora) await benchDiff(corpus);
+await benchMount(store, 2);
+await benchMount(store, 40);
+await benchStart();
+await benchMemory(corpora);
+
+async function benchApply({ name, tar }: Corpus): Promise<void> {
+  const fresh = () => run("mkdir", "-p", scratch);
+  const contenders: Contender[] = [
+    {
+      name: "tar -x",
+      before: fresh,
+      run: () => run("tar", "-C", scratch, "-xf", tar),
+      after: () => run("rm", "-rf", scratch),
+    },
+    {
+      name: "veneer apply",
+      before: () => store.create("bench"),
+      run: () => veneer("apply", "bench", tar),
+      after: () => store.remove("bench"),
+    },
+    {
+      name: "veneer apply -o workers=0",
+      before: () => store.create("bench"),
+      run: () => veneer("-o", "workers=0", "apply", "bench", tar),
+      after: () => store.remove("bench"),
+    },
+  ];
+  if (hasContainersStorage()) contenders.push(containersStorageApply(tar));
+  report(
+    `apply, ${name}`,
+    await compare(contenders, quick ? 1 : 5),
+    "tar -x",
+    "0.65 with a worker, 0.9 without; a third of containers-storage",
+  );
+}
+
+function hasContainersStorage(): boolean {
+  try {
+    run("containers-storage", "version");
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function containersStorageApply(tar: string): Contender {
+  const graph = join(directory!, "containers-storage");
+  const storage = [`--graph=${graph}`, `--run=${graph}-run`, "--storage-driver=overlay"];
+  return {
+    name: "containers-storage applydiff",
+    before: () => run("containers-storage", ...storage, "create-layer", "--id", "bench"),
+    run: () => run("containers-storage", ...storage, "applydiff", "--file", tar, "bench"),
+    after: () => run("containers-storage", ...storage, "delete-layer", "bench"),
+  };
+}
+
+async function benchDiff({ name, tar, directory: tree }: Corpus): Promise<void> {
+  store.create("bench");
+  veneer("apply", "bench", tar);
+  const shell = (line: string) => run("bash", "-c", `set -o pipefail; ${line}`);
+  const command = [...VENEER, "--root", root, "--driver", "overlay2", "diff", "bench"].join(" ");
+  report(
+    `diff, ${name}`,
+    await compare([
+      { name: "tar -c | cat", run: () => shell(`tar -C ${tree} -c . | cat >/dev/null`) },
+      { name: "veneer diff | cat", run: () => shell(`${command} | cat >/dev/null`) },
+    ], quick ? 1 : 7),
+    "tar -c | cat",
+    "0.75",
+  );
+  store.remove("bench");
+}
+
+/** Mounting and unmounting a chain: `get` and `put` against the plan's own system calls and nothing else. */
+async function benchMount(store: GraphDriver, depth: number): Promise<void> {
+  const ids = Array.from({ length: depth }, (_, i) => `chain${i}`);
+  ids.forEach((id, i) => store.create(id, { parent: ids[i - 1] }));
+  const top = ids[depth - 1];
+  const backend = overlay2.open({ root, options: new Map(), idMaps: IDENTITY, warn });
+  const plan = backend.plan(top, {});
+  const rounds = quick ? 50 : 500;
+  const bare = () => {
+    for (let i = 0; i < rounds; i++) {
+      for (const step of plan.steps) {
+        if (step.kind === "mount") kernelMountPort.mount(step);
+        if (step.kind === "fsmount") kernelMountPort.fsmount(step);
+      }
+      umount(plan.path);
+    }
+  };
+  const whole = () => {
+    for (let i = 0; i < rounds; i++) {
+      store.get(top);
+      store.put(top);
+    }
+  };
+  const results = await compare([
+    {
+      name: "mount and umount",
+      before: () => run("mkdir", "-p", plan.path),
+      run: bare,
+      after: () => run("rmdir", plan.path),
+    },
+    { name: "get and put", run: whole },
+  ], 5);
+  report(`${rounds} mounts of ${depth} layers, one process`, results, "mount and umount", "1.3");
+  for (const id of ids.toReversed()) store.remove(id);
+}
+
+async function benchStart(): Promise<void> {
+  store.create("one");
+  const hello = Deno.makeTempFileSync({ suffix: ".ts" });
+  Deno.writeTextFileSync(hello, 'console.log("hello");\n');
+  report(
+    "start",
+    await compare([
+      { name: "deno run hello.ts", run: () => run(Deno.execPath(), "run", hello) },
+      { name: "veneer --version", run: () => veneer("--version") },
+      { name: "veneer ls", run: () => veneer("ls") },
+    ], quick ? 3 : 21),
+    "deno run hello.ts",
+  );
+  Deno.removeSync(hello);
+  store.remove("one");
+}
+
+async function benchMemory(corpora: readonly Corpus[]): Promise<void> {
+  console.log("\nlargest resident memory   (aim: under 150 MiB)");
+  for (const { name, tar } of corpora) {
+    store.create("bench");
+    const args = [...VENEER.slice(1), "--root", root, "--driver", "overlay2"];
+    const apply = await peakMemory(VENEER[0], ...args, "apply", "bench", tar);
+    const diff = await peakMemory(VENEER[0], ...args, "diff", "bench");
+    console.log(`  ${name.padEnd(44)} apply ${apply.toFixed(0)} MiB, diff ${diff.toFixed(0)} MiB`);
+    store.remove("bench");
+  }
+}

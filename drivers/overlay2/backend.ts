@@ -1,0 +1,322 @@
+/**
+ * The overlay2 backend: layers in Docker's layout, mounted by overlay.
+ *
+ * A layer is made in the home's staging directory and renamed into place last. The link in `l/` comes
+ * before that rename, and goes before the layer's files do; both times the staged directory's `link` file
+ * says which one it is.
+ *
+ * @module
+ */
+import { EEXIST, ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { readSomeEntries } from "../../ffi/directory.ts";
+import { RENAME_EXCHANGE, RENAME_NOREPLACE, renameat, tryLchownat } from "../../ffi/tree.ts";
+import { trySymlinkat, tryUnlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type {
+  GetOptions,
+  LayerBackend,
+  LayerSpec,
+  NativeDiff,
+  StatusLine,
+} from "../../lib/graph_driver.ts";
+import type { Home } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
+import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
+import { checkKnown } from "../../lib/options.ts";
+import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
+import { removeTree } from "../../lib/remove_tree.ts";
+import type { WhiteoutForm } from "../../lib/whiteouts.ts";
+import { makeDiff, makeLayerDirectory, makeWork } from "./layer_directories.ts";
+import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
+import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
+import { MS_RDONLY } from "../../ffi/mount.ts";
+import {
+  checkDepth,
+  checkLabel,
+  MAX_LOWERS,
+  newStep,
+  oldStep,
+  type OverlayMount,
+  triple,
+} from "./mount_data.ts";
+import { type Overlay2Options, parseLayerLimits } from "./options.ts";
+import { disposeProbe, isProbe, probe, type Probed } from "./probe.ts";
+import { clearVolatile, prepareVolatile } from "./volatile.ts";
+
+/** What the driver found when it was opened. */
+export interface Overlay2Environment {
+  readonly options: Overlay2Options;
+  /** The mount calls that layers are mounted by. */
+  readonly api: "new" | "old";
+  /** Options that every mount gets on this kernel, such as `index=off`. */
+  readonly features: readonly string[];
+  /** The name of the file system below the home. */
+  readonly backing: string;
+}
+
+export class Overlay2 implements LayerBackend {
+  readonly name = "overlay2";
+  readonly #layout: Layout;
+  readonly #environment: Overlay2Environment;
+  readonly #quotas: ProjectQuotas;
+  #probed: Probed | undefined;
+
+  constructor(readonly home: Home, readonly idMaps: IdMaps, environment: Overlay2Environment) {
+    this.#layout = new Layout(home);
+    this.#environment = environment;
+    this.#quotas = new ProjectQuotas(home);
+    if (isLimited(environment.options.limits)) {
+      this.#quotas.require("-o overlay2.size and overlay2.inodes");
+    }
+  }
+
+  status(): StatusLine[] {
+    const { backing, api, features } = this.#environment;
+    const { unreadable, metacopy } = this.#probe();
+    return [
+      ["Backing Filesystem", backing],
+      ["Supports d_type", "true"],
+      ["Using metacopy", String(metacopy)],
+      ["Native Overlay Diff", String(unreadable === undefined)],
+      ["userxattr", String(features.includes("userxattr"))],
+      ["Mount API", api === "new" ? "new (lowerdir+)" : "old (mount)"],
+    ];
+  }
+
+  metadata(id: string): ReadonlyMap<string, string> {
+    const layout = this.#layout;
+    const entries: [string, string][] = [
+      ["WorkDir", layout.work(id)],
+      ["MergedDir", layout.merged(id)],
+      ["UpperDir", layout.diff(id)],
+    ];
+    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor));
+    if (lowers.length > 0) entries.unshift(["LowerDir", lowers.join(":")]);
+    const usage = this.#quotas.usage(layout.layer(id));
+    if (usage?.bytes) entries.push(["Size", String(usage.bytes)]);
+    if (usage?.inodes) entries.push(["Inodes", String(usage.inodes)]);
+    return new Map(entries);
+  }
+
+  checkId(id: string): void {
+    if (id !== LINKS) return;
+    throw new VeneerError(
+      "invalid argument",
+      `layer id ${LINKS}: overlay2 keeps its links there; choose another id`,
+    );
+  }
+
+  list(): string[] {
+    return this.#layout.list();
+  }
+
+  exists(id: string): boolean {
+    return this.#layout.exists(id);
+  }
+
+  parent(id: string): string | undefined {
+    return this.#layout.parent(id);
+  }
+
+  create(id: string, spec: LayerSpec): void {
+    const limits = parseLayerLimits(spec, this.#environment.options.limits);
+    if (spec.mountLabel !== undefined) checkLabel(spec.mountLabel);
+    const layout = this.#layout;
+    const lowers = spec.parent === undefined ? [] : layout.lowersOfChild(spec.parent);
+    checkDepth({ ...this.#mount(id, lowers, {}), label: spec.mountLabel }, this.#environment.api);
+    if (isLimited(limits)) this.#quotas.require(`layer ${id}, storage options size and inodes`);
+
+    const staged = this.home.staging(id);
+    makeLayerDirectory(staged, this.idMaps);
+    // First of all, so that everything in the layer inherits the project.
+    if (isLimited(limits)) this.#quotas.assign(staged, limits);
+    const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
+    makeDiff(`${staged}/diff`, parentDiff, this.idMaps);
+    if (lowers.length > 0) {
+      makeWork(`${staged}/work`, this.idMaps);
+      writeFile(`${staged}/lower`, lowers.join(":"), 0o644, true);
+    }
+    this.#makeLink(id, staged);
+    syncDirectory(staged);
+    renameat(AT_FDCWD, staged, AT_FDCWD, layout.layer(id), RENAME_NOREPLACE);
+    syncDirectory(this.home.path);
+  }
+
+  /** Chooses the layer's short name, records it in `link`, and makes the link. */
+  #makeLink(id: string, staged: string): void {
+    for (;;) {
+      const name = newLinkName();
+      writeFile(`${staged}/link`, name, 0o644, true);
+      const path = `${this.#layout.links()}/${name}`;
+      const result = trySymlinkat(linkTarget(id), AT_FDCWD, path);
+      if (result === -EEXIST) continue;
+      unwrap(result, "symlink", path);
+      syncDirectory(this.#layout.links());
+      return;
+    }
+  }
+
+  retire(id: string): void {
+    renameat(AT_FDCWD, this.#layout.layer(id), AT_FDCWD, this.home.staging(id), RENAME_NOREPLACE);
+  }
+
+  dispose(id: string): void {
+    if (isProbe(id)) return disposeProbe(this.home, id);
+    const staged = this.home.staging(id);
+    this.#removeLink(id, readMetadata(`${staged}/link`));
+    this.#quotas.release(staged);
+    removeTree(staged);
+  }
+
+  /** Removes the link of a staged layer, unless it is of the layer that is in place under the same id. */
+  #removeLink(id: string, name: string | undefined): void {
+    if (name === undefined || !isLinkName(name)) return;
+    const layout = this.#layout;
+    if (layout.linkTarget(name) !== linkTarget(id)) return;
+    if (readMetadata(`${layout.layer(id)}/link`) === name) return;
+    const path = `${layout.links()}/${name}`;
+    const result = tryUnlinkat(AT_FDCWD, path);
+    if (result !== -ENOENT) unwrap(result, "unlink", path);
+  }
+
+  reset(id: string): void {
+    const layout = this.#layout;
+    const parent = layout.parent(id);
+    const staged = this.home.staging(id);
+    makeLayerDirectory(staged, this.idMaps);
+    this.#quotas.inherit(staged, layout.layer(id));
+    makeDiff(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
+    const parts = ["diff"];
+    if (parent !== "") {
+      makeWork(`${staged}/work`, this.idMaps);
+      parts.push("work");
+    }
+    for (const part of parts) {
+      const path = `${layout.layer(id)}/${part}`;
+      renameat(AT_FDCWD, `${staged}/${part}`, AT_FDCWD, path, RENAME_EXCHANGE);
+    }
+    removeTree(staged);
+  }
+
+  isPristine(id: string): boolean {
+    return withFd(open(this.#layout.diff(id), O_RDONLY | O_DIRECTORY), readSomeEntries).length ===
+      0;
+  }
+
+  mountPoint(id: string): string {
+    return this.#layout.merged(id);
+  }
+
+  plan(id: string, options: GetOptions): MountPlan {
+    const lowers = this.#layout.lowers(id);
+    if (lowers.length === 0) {
+      this.#layout.requireDiff(id);
+      return { path: this.#layout.diff(id), steps: [] };
+    }
+    const mount = this.#mount(id, lowers, options);
+    const path = this.#layout.merged(id);
+    const { uids, gids } = this.idMaps;
+    const steps: MountStep[] = [
+      this.#checkLayers(id, mount.volatile),
+      { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root },
+      this.#mountStep(mount, options.readOnly ?? false),
+    ];
+    if (mount.upper) steps.push(this.#ownWork(id));
+    return { path, steps };
+  }
+
+  #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {
+    return this.#environment.api === "new"
+      ? newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0)
+      : oldStep(mount, readOnly ? MS_RDONLY : 0);
+  }
+
+  /** Looks before it mounts, so that what is damaged is named; taking down must work in any case. */
+  #checkLayers(id: string, volatile: boolean): MountStep {
+    const layer = this.#layout.layer(id);
+    return {
+      kind: "prepare",
+      name: "check the layers below",
+      perform: () => {
+        this.#layout.requireDiff(id);
+        this.#layout.ancestors(id);
+        prepareVolatile(id, layer, volatile);
+      },
+      undo: () => clearVolatile(layer),
+    };
+  }
+
+  /** Overlay makes `work/work` as the real root's; container root owns it, as it does its layer. */
+  #ownWork(id: string): MountStep {
+    const path = `${this.#layout.work(id)}/work`;
+    const { uids, gids } = this.idMaps;
+    return {
+      kind: "prepare",
+      name: "own the work directory",
+      perform: () => {
+        const result = tryLchownat(AT_FDCWD, path, uids.root, gids.root);
+        if (result !== -ENOENT) unwrap(result, "chown", path);
+      },
+      undo: () => {},
+    };
+  }
+
+  mounts(id: string, options: GetOptions): Mount[] {
+    const lowers = this.#layout.ancestors(id).length === 0 ? [] : this.#layout.lowers(id);
+    if (lowers.length === 0) {
+      const source = this.#layout.diff(id);
+      this.#layout.requireDiff(id);
+      return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
+    }
+    const mount = triple(this.#mount(id, lowers, options));
+    return [options.readOnly ? { ...mount, options: ["ro", ...mount.options] } : mount];
+  }
+
+  #mount(id: string, lowers: readonly string[], options: GetOptions): OverlayMount {
+    const { label, readOnly = false, options: own = [] } = options;
+    checkKnown(new Map(own.map((name) => [name, ""])), ["volatile"], "an overlay2 mount");
+    if (label) checkLabel(label);
+    return {
+      home: this.home.path,
+      id,
+      lowers,
+      // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
+      upper: !readOnly || lowers.length === MAX_LOWERS,
+      features: this.#environment.features,
+      volatile: own.includes("volatile") && !readOnly,
+      label: label || undefined,
+    };
+  }
+
+  applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } | undefined {
+    if (this.#hasUserXattrs()) return undefined;
+    return { directory: this.#layout.diff(id), whiteouts: "overlay" };
+  }
+
+  nativeDiff(id: string): NativeDiff | undefined {
+    if (this.#hasUserXattrs() || this.#probe().unreadable !== undefined) return undefined;
+    const layout = this.#layout;
+    layout.requireDiff(id);
+    return {
+      kind: "upper",
+      upper: layout.diff(id),
+      lowers: layout.ancestors(id).map((ancestor) => layout.diff(ancestor)),
+      form: "overlay",
+    };
+  }
+
+  /** Opaque marks are then `user.` attributes, which the tar engine neither writes nor reads. */
+  #hasUserXattrs(): boolean {
+    return this.#environment.features.includes("userxattr");
+  }
+
+  #probe(): Probed {
+    const { features, api } = this.#environment;
+    return this.#probed ??= probe(this.home, features, api);
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,87 @@
+/**
+ * What overlay2 finds at a place, for `veneer doctor`. Changes nothing.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
+import type { Finding } from "../../lib/driver_definition.ts";
+import type { VeneerError } from "../../lib/errors.ts";
+import { quotaLacking } from "../../lib/project_quota.ts";
+import { hasOverlay, inUserNamespace, moduleDefault, takesLowersOneByOne } from "./kernel.ts";
+import { MAX_LOWERS, MAX_LOWERS_OLD } from "./mount_data.ts";
+import { parseDriverOptions } from "./options.ts";
+import {
+  checkBacking,
+  checkEntryTypes,
+  checkKernelVersion,
+  checkOverlay,
+  nearestExisting,
+} from "./support.ts";
+
+export function examine(root: string): Finding[] {
+  const options = parseDriverOptions(new Map());
+  const below = nearestExisting(join(root, "overlay2"));
+  const backing = statfs(below);
+  const release = Deno.osRelease();
+  const findings = [
+    need("the kernel has overlay", checkOverlay()),
+    need(`kernel ${release} is recent enough`, checkKernelVersion(release, options)),
+    need(`${below} is on ${backing.name}`, checkBacking(below, backing, options)),
+    need(`${backing.name} says the types of directory entries`, checkEntryTypes(below, backing)),
+  ];
+  if (hasOverlay()) findings.push(depth(below), nativeDiff());
+  findings.push(quota(below));
+  return findings;
+}
+
+/** A requirement: a message of the form `what; remedy`. */
+function need(what: string, problem: VeneerError | undefined): Finding {
+  if (problem === undefined) return { state: "ok", what };
+  const [found, ...remedy] = problem.message.split("; ");
+  return { state: "missing", what: found, remedy: remedy.join("; ") };
+}
+
+function depth(below: string): Finding {
+  if (takesLowersOneByOne(below)) {
+    return { state: "ok", what: `up to ${MAX_LOWERS} layers below another (lowerdir+)` };
+  }
+  return {
+    state: "limited",
+    what: `up to ${MAX_LOWERS_OLD} layers below another, without overlay's lowerdir+`,
+    remedy: `Linux 6.7 and later mount ${MAX_LOWERS}`,
+  };
+}
+
+function nativeDiff(): Finding {
+  const on = ["redirect_dir", "metacopy"].filter((name) => moduleDefault(name) === "Y");
+  if (inUserNamespace()) {
+    return {
+      state: "limited",
+      what:
+        "diffs compare whole trees: this is a user namespace, where overlay uses user. attributes",
+      remedy: "run in the initial user namespace",
+    };
+  }
+  if (on.length === 0) return { state: "ok", what: "diffs read the layer's own files alone" };
+  return {
+    state: "limited",
+    what: `diffs compare whole trees: overlay's ${on.join(" and ")} is on`,
+    remedy: on.map((name) => `echo N > /sys/module/overlay/parameters/${name}`).join(" and "),
+  };
+}
+
+function quota(below: string): Finding {
+  const lacking = quotaLacking(below);
+  if (lacking === undefined) return { state: "ok", what: "layers can have a size (project quota)" };
+  const { type } = statfs(below);
+  return {
+    state: "limited",
+    what: `layers cannot have a size: ${lacking}`,
+    remedy: type === XFS_MAGIC
+      ? "mount it with -o pquota"
+      : type === EXT_MAGIC
+      ? "`tune2fs -O quota,project` it unmounted, and mount it with -o prjquota"
+      : "put --root on xfs or ext4",
+  };
+}

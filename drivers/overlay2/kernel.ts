@@ -1,0 +1,74 @@
+/**
+ * What this kernel's overlay can do, found by asking or by trying.
+ *
+ * @module
+ */
+import { EINVAL } from "../../ffi/errno.ts";
+import { close, O_DIRECTORY, O_PATH, open, withFd } from "../../ffi/files.ts";
+import { FSCONFIG_SET_STRING, tryFsconfig, tryFsopen } from "../../ffi/fsmount.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { descriptorPath } from "../../ffi/xattr.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+
+const PARAMETERS = "/sys/module/overlay/parameters";
+
+/** Whether `/proc/filesystems` lists overlay, after loading its module where it does not. */
+export function hasOverlay(): boolean {
+  if (isListed()) return true;
+  try {
+    new Deno.Command("modprobe", { args: ["overlay"], stdout: "null", stderr: "null" })
+      .outputSync();
+  } catch {
+    // No modprobe, or not found: then the list decides.
+  }
+  return isListed();
+}
+
+const isListed = () => /\toverlay$/m.test(readMetadata("/proc/filesystems") ?? "");
+
+/** The default of a parameter of overlay's module, `undefined` where the kernel has none of that name. */
+export function moduleDefault(name: string): string | undefined {
+  return readMetadata(`${PARAMETERS}/${name}`);
+}
+
+/**
+ * Mount options that every overlay mount gets here.
+ *
+ * - `index=off`: with an index, an upper directory could not be mounted again below another path, and a
+ *   lower directory that another mount has as its upper would be refused.
+ * - `userxattr`: in a user namespace, where `trusted.` attributes cannot be had.
+ */
+export function mountFeatures(): string[] {
+  const features: string[] = [];
+  if (tryLstat(`${PARAMETERS}/index`) !== undefined) features.push("index=off");
+  if (inUserNamespace()) features.push("userxattr");
+  return features;
+}
+
+/** Whether this process is in a user namespace other than the first, whose map is of every id to itself. */
+export function inUserNamespace(): boolean {
+  const map = readMetadata("/proc/self/uid_map");
+  return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
+}
+
+/**
+ * Whether overlay takes its lower directories one by one, as `lowerdir+` (Linux 6.7): tried on a context
+ * that is never mounted.
+ *
+ * @param directory any directory of the home's file system
+ */
+export function takesLowersOneByOne(directory: string): boolean {
+  const context = tryFsopen("overlay");
+  if (context < 0) return false;
+  try {
+    return withFd(open(directory, O_PATH | O_DIRECTORY), (fd) => {
+      const value = descriptorPath(fd);
+      const result = tryFsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", value);
+      // Before 6.5 overlay took any key here, and complained at the mount.
+      const unknown = tryFsconfig(context, FSCONFIG_SET_STRING, "no-such-option", value);
+      return result === 0 && unknown === -EINVAL;
+    });
+  } finally {
+    close(context);
+  }
+}

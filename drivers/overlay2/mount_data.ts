@@ -1,0 +1,224 @@
+/**
+ * The options of an overlay mount, for the new mount calls, for `mount(2)`, and for someone else.
+ *
+ * Nothing here asks the kernel or the disk: what a mount is made of comes in as {@linkcode OverlayMount},
+ * and a step or a triple comes out.
+ *
+ * - New calls: one `lowerdir+` a layer, each value at most 255 bytes, 500 layers.
+ * - `mount(2)`: one string of at most a page, in which `,` `:` and `\` would need escapes. Where absolute
+ *   paths do not fit or hold one of those, they are written relative to the home.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
+import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type { Mount, MountParameter, MountStep } from "../../lib/mount_plan.ts";
+
+/** The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel. */
+export const MAX_LOWERS = 500;
+
+/** The most that Docker puts into one `mount(2)`; short names of that many layers leave room for a label. */
+export const MAX_LOWERS_OLD = 128;
+
+/** Room for `,context="…"` that a chain must leave at `create`, in bytes: SELinux's own are below 80. */
+const LABEL_ROOM = 128;
+
+/** What a mount of a layer is made of. */
+export interface OverlayMount {
+  /** The home's absolute path. */
+  readonly home: string;
+  readonly id: string;
+  /** `l/<name>` of the layers below, uppermost first; at least one. */
+  readonly lowers: readonly string[];
+  /** Without an upper directory, `diff` is the uppermost lower. */
+  readonly upper: boolean;
+  /** Options that depend on the kernel, such as `index=off` and `userxattr`. */
+  readonly features: readonly string[];
+  readonly volatile: boolean;
+  readonly label?: string;
+}
+
+/** The parts of a mount relative to the home. */
+function parts({ id, lowers, upper }: OverlayMount) {
+  return {
+    lowers: upper ? lowers : [`${id}/diff`, ...lowers],
+    upper: upper ? `${id}/diff` : undefined,
+    work: upper ? `${id}/work` : undefined,
+  };
+}
+
+/**
+ * The step for the new mount calls.
+ *
+ * @throws {VeneerError} `limit exceeded` for a label of more than 255 bytes
+ */
+export function newStep(mount: OverlayMount, attributes: number): MountStep {
+  const { lowers, upper, work } = parts(mount);
+  const { home, label } = mount;
+  const absolute = isPlain(home) &&
+    [...lowers, upper, work].every((path) =>
+      path === undefined || byteLength(`${home}/${path}`) <= FSCONFIG_STRING_MAX
+    );
+  const directory = (key: string, path: string): MountParameter =>
+    absolute ? { key, value: `${home}/${path}` } : { key, value: path, path: true };
+  if (label !== undefined && byteLength(label) > FSCONFIG_STRING_MAX) {
+    throw labelTooLong(mount.id, label, FSCONFIG_STRING_MAX);
+  }
+
+  const parameters = mount.features.map(option);
+  for (const lower of lowers) parameters.push(directory("lowerdir+", lower));
+  if (upper !== undefined) parameters.push(directory("upperdir", upper));
+  if (work !== undefined) parameters.push(directory("workdir", work));
+  if (mount.volatile) parameters.push({ key: "volatile" });
+  if (label !== undefined) parameters.push({ key: "context", value: label });
+  return {
+    kind: "fsmount",
+    source: "overlay",
+    target: `${home}/${mount.id}/merged`,
+    type: "overlay",
+    attributes,
+    parameters,
+    ...(absolute ? {} : { from: home }),
+  };
+}
+
+/**
+ * The step for `mount(2)`.
+ *
+ * @throws {VeneerError} `limit exceeded` where the options are longer than a page even with relative paths
+ */
+export function oldStep(mount: OverlayMount, flags: number): MountStep {
+  const { home, id, label } = mount;
+  const step = {
+    kind: "mount",
+    source: "overlay",
+    target: `${home}/${id}/merged`,
+    type: "overlay",
+  };
+  const absolute = isPlain(home) ? data(mount, `${home}/`) : undefined;
+  if (absolute !== undefined && byteLength(absolute) <= MOUNT_DATA_MAX) {
+    return { ...step, kind: "mount", flags, data: absolute };
+  }
+  const relative = data(mount, "");
+  if (byteLength(relative) > MOUNT_DATA_MAX) {
+    const without = byteLength(data({ ...mount, label: undefined }, ""));
+    if (label !== undefined && without <= MOUNT_DATA_MAX) {
+      const room = MOUNT_DATA_MAX - without - byteLength(',context=""');
+      throw labelTooLong(id, label, Math.max(room, 0));
+    }
+    throw tooLong(id, byteLength(relative));
+  }
+  return { ...step, kind: "mount", flags, data: relative, from: home };
+}
+
+/**
+ * The mount as a triple, lowers by their absolute short names.
+ *
+ * @throws {VeneerError} `limit exceeded` where the options are longer than a page
+ */
+export function triple(mount: OverlayMount): Mount {
+  const { lowers, upper, work } = parts(mount);
+  const path = (relative: string) => escape(`${mount.home}/${relative}`);
+  const options = [
+    ...(work === undefined ? [] : [`workdir=${path(work)}`]),
+    ...(upper === undefined ? [] : [`upperdir=${path(upper)}`]),
+    `lowerdir=${lowers.map(path).join(":")}`,
+    ...mount.features,
+    ...(mount.volatile ? ["volatile"] : []),
+    ...(mount.label === undefined ? [] : [context(mount.label)]),
+  ];
+  const length = byteLength(options.join(","));
+  if (length > MOUNT_DATA_MAX) throw tooLong(mount.id, length);
+  return { type: "overlay", source: "overlay", options };
+}
+
+/**
+ * Refuses a layer that could not be mounted: `lowers` layers lie below it.
+ *
+ * @throws {VeneerError} `limit exceeded` with the limit and the remedy
+ */
+export function checkDepth(mount: OverlayMount, api: "new" | "old"): void {
+  const { id, lowers, label } = mount;
+  const limit = api === "new" ? MAX_LOWERS : MAX_LOWERS_OLD;
+  const squash =
+    'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
+  if (lowers.length > limit) {
+    const newer = api === "old" ? ", or run Linux 6.7 or later, which takes 500" : "";
+    throw new VeneerError(
+      "limit exceeded",
+      `layer ${id} would lie on ${lowers.length} layers, and ${limit} is the most that can be mounted; ` +
+        squash + newer,
+    );
+  }
+  if (api === "new") return;
+  const room = Math.max(LABEL_ROOM, label === undefined ? 0 : byteLength(`,${context(label)}`));
+  const length = byteLength(data({ ...mount, label: undefined }, "")) + room;
+  if (length > MOUNT_DATA_MAX) {
+    throw new VeneerError(
+      "limit exceeded",
+      `layer ${id} on ${lowers.length} layers needs ${length} bytes of mount options, and ${MOUNT_DATA_MAX} ` +
+        `is the most that mount(2) takes; use a shorter id, or ${squash}`,
+    );
+  }
+}
+
+/**
+ * A label that can stand in mount options.
+ *
+ * @throws {VeneerError} `invalid argument`
+ */
+export function checkLabel(label: string): void {
+  // deno-lint-ignore no-control-regex
+  if (!/^[^\u0000-\u001f"\\\u007f]+$/.test(label)) {
+    throw new VeneerError(
+      "invalid argument",
+      `mount label ${JSON.stringify(label)}: it must have no quote, backslash or control character`,
+    );
+  }
+}
+
+/** The option string of `mount(2)`, in Docker's order, with `prefix` before every path. */
+function data(mount: OverlayMount, prefix: string): string {
+  const { lowers, upper, work } = parts(mount);
+  return [
+    ...mount.features,
+    `lowerdir=${lowers.map((path) => prefix + path).join(":")}`,
+    ...(upper === undefined ? [] : [`upperdir=${prefix}${upper}`]),
+    ...(work === undefined ? [] : [`workdir=${prefix}${work}`]),
+    ...(mount.volatile ? ["volatile"] : []),
+    ...(mount.label === undefined ? [] : [context(mount.label)]),
+  ].join(",");
+}
+
+/** `context="…"`: quoted, as a label may hold commas (mount(8)). */
+const context = (label: string) => `context="${label}"`;
+
+/** `index=off` as a parameter; `userxattr` as a flag. */
+function option(text: string): MountParameter {
+  const at = text.indexOf("=");
+  return at < 0 ? { key: text } : { key: text.slice(0, at), value: text.slice(at + 1) };
+}
+
+/** Whether a path stands for itself wherever overlay parses options. */
+const isPlain = (path: string) => !/[,:\\]/.test(path);
+
+/** Overlay takes `\` before what would end a path (`ovl_unescape` in `fs/overlayfs/params.c`). */
+const escape = (path: string) => path.replaceAll(/[,:\\]/g, "\\$&");
+
+const byteLength = (text: string) => encode(text).length;
+
+const labelTooLong = (id: string, label: string, room: number) =>
+  new VeneerError(
+    "limit exceeded",
+    `layer ${id}: the mount label has ${byteLength(label)} bytes, and there is room for ${room}; ` +
+      "use a shorter label",
+  );
+
+const tooLong = (id: string, length: number) =>
+  new VeneerError(
+    "limit exceeded",
+    `layer ${id}: its mount options have ${length} bytes, and mount(2) takes ${MOUNT_DATA_MAX}; ` +
+      "let Veneer mount it (`veneer mount`), or use fewer layers",
+  );

@@ -1,0 +1,99 @@
+/**
+ * The options of the driver and of its layers.
+ *
+ * | option | meaning |
+ * | --- | --- |
+ * | `overlay2.override_kernel_check` | run on a kernel older than overlay2 is known to work on |
+ * | `overlay2.size`, `overlay2.inodes` | limits of every read-write layer that names none |
+ * | `overlay2.allow_btrfs` | stand on btrfs, where the btrfs driver is the better choice |
+ * | `overlay2.mount_api` | `auto`, `new` (`lowerdir+`) or `old` (`mount(2)`, at most a page of options) |
+ * | a layer's `size`, `inodes` | its limits, by project quota; read-write layers only |
+ *
+ * @module
+ */
+import { VeneerError } from "../../lib/errors.ts";
+import type { LayerSpec } from "../../lib/graph_driver.ts";
+import { checkKnown, parseBoolean } from "../../lib/options.ts";
+import { parseSize } from "../../lib/sizes.ts";
+import type { ProjectLimits } from "../../ffi/quota.ts";
+
+/** What `overlay2.mount_api` may say. */
+export type MountApi = "auto" | "new" | "old";
+const MOUNT_APIS: readonly MountApi[] = ["auto", "new", "old"];
+
+/** The driver's options, read. */
+export interface Overlay2Options {
+  readonly overrideKernelCheck: boolean;
+  readonly allowBtrfs: boolean;
+  readonly mountApi: MountApi;
+  /** For read-write layers that name no limits; 0 is no limit. */
+  readonly limits: ProjectLimits;
+}
+
+export const OPTION_KEYS: readonly string[] = [
+  "overlay2.override_kernel_check",
+  "overlay2.size",
+  "overlay2.inodes",
+  "overlay2.allow_btrfs",
+  "overlay2.mount_api",
+];
+
+/** @throws {VeneerError} `invalid argument` with the option and its rule */
+export function parseDriverOptions(options: ReadonlyMap<string, string>): Overlay2Options {
+  checkKnown(options, OPTION_KEYS, "overlay2");
+  const flag = (key: string) => parseBoolean(options.get(key) ?? "false", key);
+  return {
+    overrideKernelCheck: flag("overlay2.override_kernel_check"),
+    allowBtrfs: flag("overlay2.allow_btrfs"),
+    mountApi: parseMountApi(options.get("overlay2.mount_api") ?? "auto"),
+    limits: {
+      bytes: parseSize(options.get("overlay2.size") ?? "0", "overlay2.size"),
+      inodes: parseCount(options.get("overlay2.inodes") ?? "0", "overlay2.inodes"),
+    },
+  };
+}
+
+/**
+ * The limits a layer is made with.
+ *
+ * @param defaults for what a read-write layer does not say itself
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a limit on a layer that is
+ * not read-write
+ */
+export function parseLayerLimits(
+  { storageOptions, readWrite }: LayerSpec,
+  defaults: ProjectLimits,
+): ProjectLimits {
+  checkKnown(storageOptions, ["size", "inodes"], "an overlay2 layer");
+  const [key] = storageOptions.keys();
+  if (key !== undefined && !readWrite) {
+    throw new VeneerError(
+      "invalid argument",
+      `storage option ${key}: only read-write layers have limits; create it with --read-write`,
+    );
+  }
+  if (!readWrite) return { bytes: 0, inodes: 0 };
+  const size = storageOptions.get("size"), inodes = storageOptions.get("inodes");
+  return {
+    bytes: size === undefined ? defaults.bytes : parseSize(size),
+    inodes: inodes === undefined ? defaults.inodes : parseCount(inodes, "inodes"),
+  };
+}
+
+function parseMountApi(text: string): MountApi {
+  const api = MOUNT_APIS.find((name) => name === text.toLowerCase());
+  if (api !== undefined) return api;
+  throw new VeneerError(
+    "invalid argument",
+    `overlay2.mount_api ${JSON.stringify(text)}: it is ${MOUNT_APIS.join(", ")}`,
+  );
+}
+
+function parseCount(text: string, name: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(count)) return count;
+  throw new VeneerError(
+    "invalid argument",
+    `${name} ${JSON.stringify(text)}: it is a number of files`,
+  );
+}

@@ -1,0 +1,127 @@
+/**
+ * Whether overlay2 can run: the kernel, its version, the file system below, and its directory entries.
+ *
+ * Each check returns what is wrong, or `undefined`; opening a store throws the first, `doctor` lists all.
+ *
+ * @module
+ */
+import { dirname } from "@std/path";
+import { DT_UNKNOWN, readSomeEntries } from "../../ffi/directory.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import {
+  AUFS_MAGIC,
+  BTRFS_MAGIC,
+  ECRYPTFS_MAGIC,
+  type FileSystem,
+  NFS_MAGIC,
+  OVERLAY_MAGIC,
+  ZFS_MAGIC,
+} from "../../ffi/statfs.ts";
+import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { hasOverlay } from "./kernel.ts";
+import type { Overlay2Options } from "./options.ts";
+
+/** Overlay itself, built in or as a module. */
+export function checkOverlay(): VeneerError | undefined {
+  if (hasOverlay()) return undefined;
+  return new VeneerError(
+    "not supported",
+    "the kernel has no overlay file system, and `modprobe overlay` does not load one; " +
+      "it needs CONFIG_OVERLAY_FS",
+  );
+}
+
+/** Several lower directories came with Linux 4.0, and with 3.10.0-514 of Red Hat's. */
+export function checkKernelVersion(
+  release: string,
+  { overrideKernelCheck }: Overlay2Options,
+): VeneerError | undefined {
+  if (overrideKernelCheck || isRecentEnough(release)) return undefined;
+  return new VeneerError(
+    "not supported",
+    `kernel ${release}: overlay2 wants 4.0 or later (3.10.0-514 of Red Hat); ` +
+      "-o overlay2.override_kernel_check=true tries all the same",
+  );
+}
+
+function isRecentEnough(release: string): boolean {
+  const redHat = /^3\.10\.0-(\d+).*\.el7/.exec(release);
+  if (redHat) return Number(redHat[1]) >= 514;
+  const major = /^(\d+)\./.exec(release);
+  return major !== null && Number(major[1]) >= 4;
+}
+
+/** File systems that overlay cannot have as its upper one, or that Docker found it to fail on. */
+const REFUSED: ReadonlyMap<number, string> = new Map([
+  [AUFS_MAGIC, "aufs"],
+  [ECRYPTFS_MAGIC, "ecryptfs"],
+  [NFS_MAGIC, "nfs"],
+  [OVERLAY_MAGIC, "overlay"],
+  [ZFS_MAGIC, "zfs"],
+]);
+
+/**
+ * The file system below the store.
+ *
+ * btrfs is refused unless asked for, as Docker did while kernels could not do it (before 4.7): its own
+ * driver serves a btrfs better.
+ */
+export function checkBacking(
+  path: string,
+  backing: FileSystem,
+  { allowBtrfs }: Overlay2Options,
+): VeneerError | undefined {
+  const refused = REFUSED.get(backing.type);
+  if (refused !== undefined) {
+    return new VeneerError(
+      "incompatible",
+      `${path} is on ${refused}, which overlay cannot stand on; put --root on ext4 or xfs`,
+    );
+  }
+  if (backing.type === BTRFS_MAGIC && !allowBtrfs) {
+    return new VeneerError(
+      "incompatible",
+      `${path} is on btrfs, where the btrfs driver is the one to use; ` +
+        "-o overlay2.allow_btrfs=true uses overlay2 all the same",
+    );
+  }
+  return undefined;
+}
+
+/**
+ * Whether directories say the types of their entries, without which overlay shows whiteouts as files.
+ *
+ * @param path a directory; nothing in it is left changed
+ */
+export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
+  if (hasEntryTypes(path)) return undefined;
+  const remedy = backing.name === "xfs"
+    ? "make it anew with `mkfs.xfs -n ftype=1`"
+    : "put --root on ext4 or on xfs made with ftype=1";
+  return new VeneerError(
+    "not supported",
+    `${path} is on ${backing.name} without d_type (types in directory entries); ${remedy}`,
+  );
+}
+
+function hasEntryTypes(path: string): boolean {
+  const entries = () => withFd(open(path, O_RDONLY | O_DIRECTORY), readSomeEntries);
+  let found = entries();
+  if (found.length === 0) {
+    const probe = `${path}/.veneer-probe-${crypto.randomUUID()}`;
+    mkdirat(AT_FDCWD, probe, 0o700);
+    try {
+      found = entries();
+    } finally {
+      unlinkat(AT_FDCWD, probe, AT_REMOVEDIR);
+    }
+  }
+  return found.every(({ type }) => type !== DT_UNKNOWN);
+}
+
+/** The directory at `path`, or the nearest one above it that exists. */
+export function nearestExisting(path: string): string {
+  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
+}

@@ -1,0 +1,48 @@
+/**
+ * Volatile mounts: overlay then never writes a layer's files out, and leaves a mark in the work directory,
+ * `work/incompat/volatile`, which keeps the layer from being mounted again: after a crash its files may be
+ * half written.
+ *
+ * The mark is about the machine's crash, not a process's, so the boot in which a layer is mounted volatile
+ * is written beside it, to `<id>/volatile`. A mark of this boot is taken away: what the page cache holds is
+ * whole. A mark of an earlier boot is left and its layer refused.
+ *
+ * @module
+ */
+import { tryLstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { readMetadata, removeMetadata, writeFile } from "../../lib/metadata.ts";
+import { removeTree } from "../../lib/remove_tree.ts";
+
+/** In the directory that overlay makes in the work directory it is given. */
+const mark = (layer: string) => `${layer}/work/work/incompat/volatile`;
+const bootFile = (layer: string) => `${layer}/volatile`;
+
+const bootId = () => readMetadata("/proc/sys/kernel/random/boot_id") ?? "";
+
+/**
+ * Before a mount of a layer.
+ *
+ * @param layer its directory
+ * @throws {VeneerError} `failed precondition` where the machine went down while it was mounted volatile
+ */
+export function prepareVolatile(id: string, layer: string, volatile: boolean): void {
+  if (tryLstat(mark(layer)) !== undefined) {
+    if (readMetadata(bootFile(layer)) !== bootId()) {
+      throw new VeneerError(
+        "failed precondition",
+        `layer ${id} was mounted volatile when the machine went down, so its files may be half written; ` +
+          `remove it, or trust them and delete ${mark(layer)}`,
+      );
+    }
+    clearVolatile(layer);
+  }
+  if (volatile) writeFile(bootFile(layer), bootId());
+}
+
+/** After a layer was unmounted: nothing was lost. */
+export function clearVolatile(layer: string): void {
+  if (tryLstat(mark(layer)) === undefined) return;
+  removeTree(mark(layer));
+  removeMetadata(bootFile(layer), false);
+}

@@ -1,0 +1,135 @@
+/**
+ * What a command says: results on standard output, everything else on standard error.
+ *
+ * With `--json` a result is one JSON value, and an error is one object on one line,
+ * `{"error": {"code", "message", "exit"}}`. Writes are synchronous and whole: when a command ends, what it
+ * said is out.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { EAGAIN, EPIPE, SyscallError } from "../../ffi/errno.ts";
+import { tryWrite } from "../../ffi/files.ts";
+import { codeOf, EXIT_STATUS, messageOf, VeneerError } from "../errors.ts";
+import { escapeControls } from "../printable.ts";
+import { sleep } from "../sleep.ts";
+import { type Style, styleFor } from "./style.ts";
+import { LOG_LEVELS, type LogLevel } from "./table.ts";
+
+const STDOUT = 1, STDERR = 2;
+
+/** How much standard output is gathered before it is written, in UTF-16 units. */
+const BUFFER = 32 * 1024;
+
+/** The reader of standard output has gone; the program ends without a word. */
+export class ReaderGone extends Error {}
+
+/** Where a command's words go. */
+export class Output {
+  readonly style: Style = styleFor(Deno.stdout);
+  #pending = "";
+
+  constructor(readonly json: boolean, private readonly level: LogLevel) {}
+
+  /** A result: as JSON, or as lines of text, which are made only where they are wanted. */
+  result(value: unknown, lines: () => Iterable<string>): void {
+    if (this.json) this.line(JSON.stringify(value));
+    else for (const line of lines()) this.line(line);
+  }
+
+  /** A list of results, which may be long: none of it is kept. As JSON an array, one element a line. */
+  list<T>(items: Iterable<T>, toJson: (item: T) => unknown, toText: (item: T) => string): void {
+    if (!this.json) {
+      for (const item of items) this.line(toText(item));
+      return;
+    }
+    let separator = "[";
+    for (const item of items) {
+      this.#write(`${separator}\n${JSON.stringify(toJson(item))}`);
+      separator = ",";
+    }
+    this.line(separator === "[" ? "[]" : "\n]");
+  }
+
+  /** One line of a result. */
+  line(text: string): void {
+    this.#write(`${text}\n`);
+  }
+
+  /** Writes out what is gathered. @throws {ReaderGone} */
+  flush(): void {
+    const text = this.#pending;
+    this.#pending = "";
+    if (text) write(STDOUT, text);
+  }
+
+  /** An error: one line, or one JSON object. Returns the exit status it stands for. */
+  error(error: unknown): number {
+    const code = codeOf(error);
+    const exit = EXIT_STATUS[code];
+    const message = describe(error);
+    if (this.json) this.#say(JSON.stringify({ error: { code, message, exit } }));
+    else this.#say(`veneer: ${message}`);
+    if (this.level === "debug" && error instanceof Error) this.#say(error.stack ?? "");
+    return exit;
+  }
+
+  /** Something works less well than it could. */
+  warn(message: string): void {
+    this.#log("warn", "warning", message);
+  }
+
+  /** What is done. */
+  info(message: string): void {
+    this.#log("info", "info", message);
+  }
+
+  #log(level: LogLevel, name: string, message: string): void {
+    if (LOG_LEVELS.indexOf(this.level) < LOG_LEVELS.indexOf(level)) return;
+    const text = escapeControls(message);
+    this.#say(
+      this.json ? JSON.stringify({ [name]: { message: text } }) : `veneer: ${name}: ${text}`,
+    );
+  }
+
+  #write(text: string): void {
+    this.#pending += text;
+    if (this.#pending.length > BUFFER) this.flush();
+  }
+
+  /** Keeps the order of what the two streams say, for who reads them as one. */
+  #say(line: string): void {
+    this.flush();
+    try {
+      write(STDERR, `${line}\n`);
+    } catch {
+      // Nobody is left to tell.
+    }
+  }
+}
+
+/** One line; of an error that is nobody's fault but this program's, it says so. */
+function describe(error: unknown): string {
+  const message = escapeControls(messageOf(error));
+  return isForeseen(error)
+    ? message
+    : `internal error: ${message}; --log-level debug shows where it arose`;
+}
+
+/** Errors of our own finding, of system calls, and of the runtime's own calls, which carry a code. */
+function isForeseen(error: unknown): boolean {
+  return error instanceof VeneerError ||
+    (error instanceof Error && "code" in error && typeof error.code === "string");
+}
+
+/** Writes all of a text, waiting where the descriptor was made non-blocking by whoever shares it. */
+function write(fd: number, text: string): void {
+  let rest = encode(text);
+  while (rest.byteLength > 0) {
+    const written = tryWrite(fd, rest);
+    if (written >= 0) rest = rest.subarray(written);
+    else if (written === -EAGAIN) sleep(1);
+    else if (written === -EPIPE) throw new ReaderGone();
+    else throw new SyscallError("write", -written, fd === STDOUT ? "standard output" : undefined);
+  }
+}

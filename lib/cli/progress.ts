@@ -1,0 +1,128 @@
+/**
+ * A progress bar for transfers, on standard error where that is a terminal.
+ *
+ * A frame ends with a newline, and the next one goes back up over it: so the cursor rests at the start of an
+ * empty line, and a program that is killed midway leaves the terminal clean.
+ *
+ * @module
+ */
+import { formatSize } from "../sizes.ts";
+import { hasControlSequences, plain, type Style, styleFor } from "./style.ts";
+
+/** The least time between two frames, in milliseconds. */
+const FRAME_INTERVAL = 100;
+
+/** `CSI A`: up a line. `CSI K`: erase to the end of the line (ECMA-48). */
+const UP = "\x1b[1A", ERASE = "\r\x1b[K";
+
+/** What a frame shows. */
+export interface Progress {
+  readonly label: string;
+  /** Bytes so far. */
+  readonly bytes: number;
+  /** Bytes in all, where that is known. */
+  readonly total?: number;
+  /** Since the start. */
+  readonly seconds: number;
+}
+
+/** A frame: at most `columns` wide. */
+export function formatProgress(
+  { label, bytes, total, seconds }: Progress,
+  columns: number,
+  style: Style = plain,
+): string {
+  const rate = seconds > 0 ? bytes / seconds : 0;
+  const speed = `${formatSize(Math.round(rate))}/s`;
+  if (!total) return fit(`${label}  ${formatSize(bytes)}  ${speed}`, columns);
+
+  const part = Math.min(1, bytes / total);
+  const percent = `${Math.floor(part * 100)}%`.padStart(4);
+  const left = rate > 0 ? `  ${formatTime((total - total * part) / rate)} left` : "";
+  const words = `${percent}  ${formatSize(bytes)} of ${formatSize(total)}  ${speed}${left}`;
+  const room = Math.min(40, columns - label.length - words.length - 2);
+  if (room < 8) return fit(`${label}${words}`, columns);
+  const filled = Math.round(room * part);
+  const bar = style("cyan", "━".repeat(filled)) + style("dim", "─".repeat(room - filled));
+  return `${label} ${bar} ${words}`;
+}
+
+/** `1:07`, `2:03:04`. */
+export function formatTime(seconds: number): string {
+  const whole = Math.ceil(seconds);
+  const two = (n: number) => String(n).padStart(2, "0");
+  const minutes = Math.floor(whole / 60) % 60, hours = Math.floor(whole / 3600);
+  return hours > 0
+    ? `${hours}:${two(minutes)}:${two(whole % 60)}`
+    : `${minutes}:${two(whole % 60)}`;
+}
+
+/** What a bar draws on. */
+export interface Screen {
+  write(text: string): void;
+  /** How wide it is now. */
+  columns(): number;
+  readonly style: Style;
+}
+
+/** A bar that is redrawn in place. */
+export class ProgressBar implements Disposable {
+  readonly #started: number;
+  #drawn = -Infinity;
+
+  constructor(
+    private readonly label: string,
+    private readonly total: number | undefined,
+    private readonly screen: Screen,
+    private readonly now: () => number = () => performance.now(),
+  ) {
+    this.#started = now();
+  }
+
+  /** Says how many bytes there are so far. */
+  update(bytes: number): void {
+    const now = this.now();
+    if (now - this.#drawn < FRAME_INTERVAL) return;
+    const seconds = (now - this.#started) / 1000;
+    const frame = formatProgress(
+      { label: this.label, bytes, total: this.total, seconds },
+      this.screen.columns() - 1,
+      this.screen.style,
+    );
+    this.screen.write(`${this.#goBack()}${frame}\n`);
+    this.#drawn = now;
+  }
+
+  /** Takes the bar off the screen. */
+  [Symbol.dispose](): void {
+    this.screen.write(this.#goBack());
+    this.#drawn = -Infinity;
+  }
+
+  #goBack(): string {
+    return this.#drawn === -Infinity ? "" : UP + ERASE;
+  }
+}
+
+/** A bar on standard error; none where that is no terminal that could draw it. */
+export function openProgress(label: string, total?: number): ProgressBar | undefined {
+  if (!hasControlSequences(Deno.stderr)) return undefined;
+  const utf8 = new TextEncoder();
+  return new ProgressBar(label, total, {
+    write: (text) => void Deno.stderr.writeSync(utf8.encode(text)),
+    columns: terminalColumns,
+    style: styleFor(Deno.stderr),
+  });
+}
+
+function terminalColumns(): number {
+  try {
+    return Deno.consoleSize().columns || 80;
+  } catch {
+    return 80;
+  }
+}
+
+function fit(text: string, columns: number): string {
+  return text.slice(0, Math.max(0, columns));
+}

@@ -1,0 +1,49 @@
+/**
+ * How a command is described: enough to parse its arguments, print its help and complete it in a shell.
+ * Descriptions are data and import nothing, so that help and completions load no command.
+ *
+ * @module
+ */
+
+/** What a value is, for completion. */
+export type ValueKind = "layer" | "file" | "directory" | "command" | "other";
+
+/** An option. One without `value` is a flag. */
+export interface OptionSpec {
+  /** Without its dashes. */
+  readonly name: string;
+  /** One letter. */
+  readonly short?: string;
+  /** How help writes its value, such as `DIR`. */
+  readonly value?: string;
+  /** Its value is one of these. */
+  readonly choices?: readonly string[];
+  readonly kind?: ValueKind;
+  /** It may be given more than once, and every value counts; of other options the last one does. */
+  readonly repeatable?: boolean;
+  readonly summary: string;
+}
+
+/** An argument that is not an option. */
+export interface OperandSpec {
+  /** How help writes it, such as `ID`. */
+  readonly name: string;
+  readonly optional?: boolean;
+  /** One or more; only the last operand may be. */
+  readonly repeatable?: boolean;
+  readonly choices?: readonly string[];
+  readonly kind: ValueKind;
+}
+
+/** A command. */
+export interface CommandSpec {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  readonly operands: readonly OperandSpec[];
+  readonly options: readonly OptionSpec[];
+  /** What help says beyond the summary: sentences, wrapped by hand. */
+  readonly details?: string;
+  /** A command line and what it does. */
+  readonly examples: readonly (readonly [line: string, meaning: string])[];
+}

@@ -1,0 +1,35 @@
+/**
+ * Colours and bold, where a terminal shows them and nobody asked for none.
+ *
+ * @module
+ */
+
+/** Select Graphic Rendition codes (ECMA-48): what starts a style and what ends it. */
+const STYLES = {
+  bold: [1, 22],
+  dim: [2, 22],
+  red: [31, 39],
+  green: [32, 39],
+  yellow: [33, 39],
+  cyan: [36, 39],
+} as const;
+
+export type Style = (name: keyof typeof STYLES, text: string) => string;
+
+/** Leaves text as it is. */
+export const plain: Style = (_name, text) => text;
+
+const coloured: Style = (name, text) => {
+  const [start, end] = STYLES[name];
+  return `\x1b[${start}m${text}\x1b[${end}m`;
+};
+
+/** Whether a terminal understands control sequences at all. */
+export function hasControlSequences(stream: { isTerminal(): boolean }): boolean {
+  return stream.isTerminal() && Deno.env.get("TERM") !== "dumb";
+}
+
+/** The style for a stream: `NO_COLOR` (no-color.org), set to anything but nothing, means plain. */
+export function styleFor(stream: { isTerminal(): boolean }): Style {
+  return hasControlSequences(stream) && !Deno.env.get("NO_COLOR") ? coloured : plain;
+}

@@ -1,0 +1,254 @@
+/**
+ * Every command and option, as data: the one place that parsing, help and completions read.
+ *
+ * @module
+ */
+import type { CommandSpec, OperandSpec, OptionSpec } from "./spec.ts";
+
+export const DEFAULT_ROOT = "/var/lib/veneer";
+
+/** The values of `--log-level`, the most silent first. */
+export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
+export type LogLevel = typeof LOG_LEVELS[number];
+
+/** Options that every command takes, before or after its name. */
+export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: "root",
+    value: "DIR",
+    kind: "directory",
+    summary: `where stores are (default ${DEFAULT_ROOT})`,
+  },
+  {
+    name: "driver",
+    value: "NAME",
+    choices: ["auto", "overlay2", "btrfs", "devicemapper", "aufs"],
+    summary: "auto (the default), overlay2, btrfs, devicemapper or aufs",
+  },
+  {
+    name: "option",
+    short: "o",
+    value: "KEY=VALUE",
+    repeatable: true,
+    summary: "an option of the driver, such as overlay2.size=10G",
+  },
+  {
+    name: "uidmap",
+    value: "CONTAINER:HOST:SIZE",
+    repeatable: true,
+    summary: "host ids of the users inside layers, such as 0:100000:65536",
+  },
+  {
+    name: "gidmap",
+    value: "CONTAINER:HOST:SIZE",
+    repeatable: true,
+    summary: "the same for groups",
+  },
+  { name: "json", summary: "print results and errors as JSON" },
+  {
+    name: "log-level",
+    value: "LEVEL",
+    choices: LOG_LEVELS,
+    summary: "error, warn (the default), info or debug",
+  },
+  { name: "help", short: "h", summary: "print help, of a command after its name" },
+  { name: "version", summary: "print the version" },
+];
+
+const ID: OperandSpec = { name: "ID", kind: "layer" };
+const NEW_ID: OperandSpec = { name: "ID", kind: "other" };
+
+const PARENT: OptionSpec = {
+  name: "parent",
+  value: "ID",
+  kind: "layer",
+  summary: 'compare with this layer, or with none where it is "" (default: the recorded parent)',
+};
+
+const MOUNT_LABEL: OptionSpec = {
+  name: "mount-label",
+  value: "LABEL",
+  summary: "an SELinux label, for the mount option context=",
+};
+
+export const COMMANDS: readonly CommandSpec[] = [
+  {
+    name: "create",
+    summary: "make an empty layer",
+    operands: [NEW_ID],
+    options: [
+      { name: "parent", value: "ID", kind: "layer", summary: "the layer it stands on" },
+      { name: "read-write", summary: "for a container to write to: storage options apply" },
+      {
+        name: "storage-opt",
+        value: "KEY=VALUE",
+        repeatable: true,
+        summary: "a limit for the layer: size=10G, inodes=100000",
+      },
+      MOUNT_LABEL,
+    ],
+    examples: [["veneer create app --parent base", "a layer on top of base"]],
+  },
+  {
+    name: "rm",
+    summary: "remove layers",
+    operands: [{ ...ID, repeatable: true }],
+    options: [],
+    details:
+      "Goes on past a layer that cannot be removed; the exit status is that of the first failure.",
+    examples: [["veneer rm app base", "app, then the layer it stood on"]],
+  },
+  {
+    name: "mount",
+    summary: "mount a layer and print the path of its root",
+    operands: [ID],
+    options: [
+      { name: "read-only", summary: "refuse writes through this mount" },
+      MOUNT_LABEL,
+      { name: "volatile", summary: "never sync what is written (overlay2): fast, lost by a crash" },
+    ],
+    details: "Mounts are counted: each `mount` wants one `umount`.",
+    examples: [['cd "$(veneer mount app)"', "mount app and go there"]],
+  },
+  {
+    name: "umount",
+    summary: "undo one mount of a layer; the last one unmounts it",
+    operands: [ID],
+    options: [],
+    examples: [["veneer umount app", ""]],
+  },
+  {
+    name: "exists",
+    summary: "succeed if a layer exists, end with status 3 if not; print nothing",
+    operands: [ID],
+    options: [],
+    examples: [["veneer exists app || veneer create app", "make app where it is missing"]],
+  },
+  {
+    name: "ls",
+    summary: "list layers",
+    operands: [],
+    options: [{ name: "quiet", short: "q", summary: "print ids only" }],
+    examples: [["veneer ls", ""]],
+  },
+  {
+    name: "tree",
+    summary: "draw the layers with their sizes and mounts",
+    operands: [],
+    options: [{ name: "brief", summary: "leave out sizes, which cost a walk through every layer" }],
+    details:
+      "An only child stands below its parent after ↳; where a layer has several, they branch off.",
+    examples: [["veneer tree", ""]],
+  },
+  {
+    name: "inspect",
+    summary: "show what is known of a layer",
+    operands: [ID],
+    options: [],
+    examples: [["veneer inspect app --json", "as a JSON object"]],
+  },
+  {
+    name: "changes",
+    summary: "list what a layer adds (A), changes (C) and deletes (D)",
+    operands: [ID],
+    options: [PARENT],
+    details:
+      "Control characters and backslashes in paths are written as octal escapes, such as \\012.",
+    examples: [["veneer changes app", "against the layer it stands on"], [
+      'veneer changes app --parent ""',
+      "every file it shows",
+    ]],
+  },
+  {
+    name: "diff",
+    summary: "write what a layer changes as a tar",
+    operands: [ID],
+    options: [
+      PARENT,
+      {
+        name: "output",
+        short: "o",
+        value: "FILE",
+        kind: "file",
+        summary: "write to FILE, which appears when it is complete; - is standard output",
+      },
+    ],
+    details: "After `diff`, -o is --output; a driver's option is written --option there.",
+    examples: [
+      ["veneer diff app -o app.tar", ""],
+      ["veneer diff app | zstd > app.tar.zst", ""],
+    ],
+  },
+  {
+    name: "apply",
+    summary: "fill a layer from a tar and print the bytes of its files",
+    operands: [ID, { name: "FILE|-", optional: true, kind: "file" }],
+    options: [{
+      ...PARENT,
+      summary: "the layer that the tar is a change of (default: the recorded parent)",
+    }],
+    details:
+      "The tar may be plain, gzip or zstd; - or no FILE is standard input. A layer on which this failed is\n" +
+      "incomplete: apply again or remove it.",
+    examples: [["veneer apply base base.tar.gz", ""]],
+  },
+  {
+    name: "diffsize",
+    summary: "print the bytes of the files that a layer changes",
+    operands: [ID],
+    options: [PARENT],
+    examples: [["veneer diffsize app", ""]],
+  },
+  {
+    name: "status",
+    summary: "show what the driver found and uses",
+    operands: [],
+    options: [],
+    examples: [["veneer status", ""]],
+  },
+  {
+    name: "cleanup",
+    summary: "unmount what nobody counts, finish interrupted removals, release the store",
+    operands: [],
+    options: [],
+    examples: [["veneer cleanup", ""]],
+  },
+  {
+    name: "doctor",
+    summary: "say what this machine can run, and what to do about what is missing",
+    operands: [],
+    options: [],
+    details: "Succeeds if at least one driver can run.",
+    examples: [["veneer doctor --root /mnt/store", "of a store on another file system"]],
+  },
+  {
+    name: "version",
+    summary: "print the versions of Veneer and of its runtime",
+    operands: [],
+    options: [],
+    examples: [["veneer version --json", ""]],
+  },
+  {
+    name: "completions",
+    summary: "print a shell's completion script",
+    operands: [{ name: "SHELL", choices: ["bash", "zsh", "fish"], kind: "other" }],
+    options: [],
+    examples: [
+      ["veneer completions bash > /etc/bash_completion.d/veneer", ""],
+      ["veneer completions zsh > /usr/local/share/zsh/site-functions/_veneer", ""],
+      ["veneer completions fish > ~/.config/fish/completions/veneer.fish", ""],
+    ],
+  },
+  {
+    name: "help",
+    summary: "print help, of a command where one is named",
+    operands: [{ name: "COMMAND", optional: true, kind: "command" }],
+    options: [],
+    examples: [["veneer help diff", ""]],
+  },
+];
+
+/** The description of a command. */
+export function findCommand(name: string): CommandSpec | undefined {
+  return COMMANDS.find((command) => command.name === name);
+}

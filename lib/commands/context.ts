@@ -1,0 +1,100 @@
+/**
+ * What a command is given. Commands know no driver: whoever runs them says how a store is opened.
+ *
+ * @module
+ */
+import { VeneerError } from "../errors.ts";
+import type { DriverDefinition } from "../driver_definition.ts";
+import type { GraphDriver } from "../graph_driver.ts";
+import { IdMap, type IdMaps } from "../id_maps.ts";
+import { layerNotFound, resolveId } from "../ids.ts";
+import type { Output } from "../cli/output.ts";
+import type { Options } from "../cli/parse.ts";
+import { DEFAULT_ROOT } from "../cli/table.ts";
+
+/** A store as the command line names it. */
+export interface StoreOptions {
+  readonly root: string;
+  readonly driver: string;
+  readonly options: readonly string[];
+  readonly idMaps: IdMaps;
+  readonly warn: (message: string) => void;
+}
+
+/** The drivers, loaded when they are first asked for. */
+export interface Drivers {
+  open(options: StoreOptions): Promise<GraphDriver>;
+  definitions(): Promise<readonly DriverDefinition[]>;
+}
+
+/** What a command works with. */
+export class CommandContext {
+  constructor(
+    readonly output: Output,
+    readonly options: Options,
+    readonly operands: readonly string[],
+    readonly drivers: Drivers,
+  ) {}
+
+  /** The directory where stores are. */
+  get root(): string {
+    const root = this.options.value("root") ?? DEFAULT_ROOT;
+    if (root === "") throw new VeneerError("usage", 'option --root "": name a directory');
+    return root;
+  }
+
+  /**
+   * Opens the store that the options name.
+   *
+   * @throws {VeneerError} `failed precondition` for who is not root, and what opening throws
+   */
+  async open(): Promise<GraphDriver> {
+    const idMaps = {
+      uids: IdMap.parse(this.options.values("uidmap")),
+      gids: IdMap.parse(this.options.values("gidmap")),
+    };
+    const { root } = this;
+    requireRoot();
+    const driver = await this.drivers.open({
+      root,
+      driver: this.options.value("driver") ?? "auto",
+      options: this.options.values("option"),
+      idMaps,
+      warn: (message) => this.output.warn(message),
+    });
+    this.output.info(`opened ${driver.home} with ${driver.name}`);
+    return driver;
+  }
+
+  /**
+   * The layer that the first operand names, whole or by a prefix that no other id begins with. Scripts, with
+   * `--json`, must write it whole: what is unique today may not be tomorrow.
+   */
+  layerId(driver: GraphDriver): string {
+    return this.#resolve(driver, this.operands[0]);
+  }
+
+  /** The layer that `--parent` names likewise; `""` is none, `undefined` the recorded one. */
+  parentId(driver: GraphDriver): string | undefined {
+    const parent = this.options.value("parent");
+    return parent ? this.#resolve(driver, parent) : parent;
+  }
+
+  #resolve(driver: GraphDriver, text: string): string {
+    if (driver.exists(text)) return text;
+    if (this.output.json) throw layerNotFound(text);
+    return resolveId(text, driver.layers().map(({ id }) => id));
+  }
+}
+
+/** A command. Returns its exit status where that is not 0 and no error says why. */
+export type Run = (context: CommandContext) => void | number | Promise<void | number>;
+
+function requireRoot(): void {
+  const uid = Deno.uid();
+  if (uid === 0) return;
+  throw new VeneerError(
+    "failed precondition",
+    `veneer must run as root, and this user's id is ${uid}: layers keep owners and are mounted; use sudo`,
+  );
+}

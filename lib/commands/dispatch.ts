@@ -1,0 +1,75 @@
+/**
+ * From arguments to a command's end: parses, loads the one command that is asked for, runs it, and turns
+ * whatever went wrong into one line and an exit status.
+ *
+ * @module
+ */
+import { EPIPE, SyscallError } from "../../ffi/errno.ts";
+import { Output, ReaderGone } from "../cli/output.ts";
+import { type Invocation, parseCommandLine } from "../cli/parse.ts";
+import type { LogLevel } from "../cli/table.ts";
+import { CommandContext, type Drivers, type Run } from "./context.ts";
+
+/** Each command's module, by literal names, so that a compiled program holds them. */
+export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = {
+  "create": () => import("./create.ts"),
+  "rm": () => import("./rm.ts"),
+  "mount": () => import("./mount.ts"),
+  "umount": () => import("./umount.ts"),
+  "exists": () => import("./exists.ts"),
+  "ls": () => import("./ls.ts"),
+  "tree": () => import("./tree.ts"),
+  "inspect": () => import("./inspect.ts"),
+  "changes": () => import("./changes.ts"),
+  "diff": () => import("./diff.ts"),
+  "apply": () => import("./apply.ts"),
+  "diffsize": () => import("./diffsize.ts"),
+  "status": () => import("./status.ts"),
+  "cleanup": () => import("./cleanup.ts"),
+  "doctor": () => import("./doctor.ts"),
+  "version": () => import("./version.ts"),
+  "completions": () => import("./completions.ts"),
+  "help": () => import("./help.ts"),
+};
+
+/** As a shell reports a program that SIGPIPE ended, which is what other programs do here. */
+const READER_GONE = 128 + 13;
+
+/** Runs a command line; returns its exit status. */
+export async function dispatch(args: readonly string[], drivers: Drivers): Promise<number> {
+  let invocation: Invocation;
+  try {
+    invocation = parseCommandLine(args);
+  } catch (error) {
+    return new Output(args.includes("--json"), "warn").error(error);
+  }
+  const { options } = invocation;
+  const level = (options.value("log-level") ?? "warn") as LogLevel;
+  const output = new Output(options.flag("json"), level);
+  try {
+    const status = await run(invocation, output, drivers);
+    output.flush();
+    return status;
+  } catch (error) {
+    return isReaderGone(error) ? READER_GONE : output.error(error);
+  }
+}
+
+async function run(
+  { command, options, operands }: Invocation,
+  output: Output,
+  drivers: Drivers,
+): Promise<number> {
+  if (options.flag("help")) {
+    const { helpText } = await import("../cli/help.ts");
+    output.line(helpText(command));
+    return 0;
+  }
+  const name = options.flag("version") ? "version" : command!.name;
+  const { run } = await LOADERS[name]();
+  return await run(new CommandContext(output, options, operands, drivers)) ?? 0;
+}
+
+function isReaderGone(error: unknown): boolean {
+  return error instanceof ReaderGone || (error instanceof SyscallError && error.errno === EPIPE);
+}

@@ -1,0 +1,99 @@
+/**
+ * `veneer doctor`: what this machine can run, and what to do about what is missing.
+ *
+ * @module
+ */
+import { libcVersion } from "../../ffi/process.ts";
+import type { Style } from "../cli/style.ts";
+import type { DriverDefinition, Finding } from "../driver_definition.ts";
+import { EXIT_STATUS, messageOf } from "../errors.ts";
+import { readMountInfo } from "../mountinfo.ts";
+import type { Run } from "./context.ts";
+
+/** What concerns every driver, or one. */
+interface Section {
+  readonly name: string;
+  readonly findings: readonly Finding[];
+}
+
+export const run: Run = async (context) => {
+  const { output, root } = context;
+  const general = { name: "this machine", findings: examineHost() };
+  const drivers = (await context.drivers.definitions()).map((definition) =>
+    examineDriver(definition, root)
+  );
+  const runnable = drivers.filter(canRun).map(({ name }) => name);
+  output.result(
+    {
+      root,
+      general: general.findings,
+      drivers: drivers.map((section) => ({ ...section, canRun: canRun(section) })),
+    },
+    () => [
+      ...[general, ...drivers].flatMap((section) => sectionLines(section, output.style)),
+      runnable.length > 0
+        ? `Can run at ${root}: ${runnable.join(", ")}`
+        : `No driver can run at ${root}.`,
+    ],
+  );
+  return runnable.length > 0 && canRun(general) ? 0 : EXIT_STATUS["not supported"];
+};
+
+function examineDriver(definition: DriverDefinition, root: string): Section {
+  try {
+    return { name: definition.name, findings: definition.examine(root) };
+  } catch (error) {
+    return { name: definition.name, findings: [{ state: "missing", what: messageOf(error) }] };
+  }
+}
+
+function examineHost(): Finding[] {
+  return [
+    { state: "ok", what: `kernel ${Deno.osRelease()} on ${Deno.build.arch}` },
+    Deno.uid() === 0
+      ? { state: "ok", what: "run by root" }
+      : { state: "missing", what: `run by user ${Deno.uid()}, not root`, remedy: "use sudo" },
+    examineRun(),
+    examineLibc(),
+    { state: "ok", what: `Deno ${Deno.version.deno}` },
+  ];
+}
+
+/** Locks and counts of mounts live there. */
+function examineRun(): Finding {
+  const mounts = readMountInfo();
+  const run = mounts.findLast(({ mountPoint }) => mountPoint === "/run") ??
+    mounts.findLast(({ mountPoint }) => mountPoint === "/");
+  return run?.options.includes("ro") || run?.superOptions.split(",").includes("ro")
+    ? { state: "missing", what: "/run is read-only", remedy: "mount a tmpfs there" }
+    : { state: "ok", what: "/run is writable" };
+}
+
+function examineLibc(): Finding {
+  try {
+    return { state: "ok", what: `glibc ${libcVersion()}` };
+  } catch {
+    return {
+      state: "missing",
+      what: "the C library is not glibc",
+      remedy: "use a distribution with glibc, such as Debian",
+    };
+  }
+}
+
+const canRun = ({ findings }: Section) => findings.every(({ state }) => state !== "missing");
+
+function sectionLines({ name, findings }: Section, style: Style): string[] {
+  const signs = {
+    ok: style("green", "✓"),
+    limited: style("yellow", "!"),
+    missing: style("red", "✗"),
+  };
+  return [
+    style("bold", name),
+    ...findings.map(({ state, what, remedy }) =>
+      `  ${signs[state]} ${what}${remedy ? `: ${remedy}` : ""}`
+    ),
+    "",
+  ];
+}

@@ -1,0 +1,18 @@
+/**
+ * `veneer mount`: mounts a layer and prints where its root is.
+ *
+ * @module
+ */
+import type { Run } from "./context.ts";
+
+export const run: Run = async (context) => {
+  const { options, output } = context;
+  const driver = await context.open();
+  const id = context.layerId(driver);
+  const path = driver.get(id, {
+    readOnly: options.flag("read-only"),
+    label: options.value("mount-label"),
+    options: options.flag("volatile") ? ["volatile"] : [],
+  });
+  output.result({ id, path }, () => [path]);
+};

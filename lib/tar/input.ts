@@ -1,0 +1,108 @@
+/**
+ * What a tar is read from: a plain tar, or a gzip or zstd stream that is decompressed on the way.
+ *
+ * {@linkcode openTarInput} looks at the first header, so that a caller can refuse what is no tar before it
+ * has touched the layer.
+ *
+ * @module
+ */
+import { VeneerError } from "../errors.ts";
+import { type Compression, Decompressor } from "./decompress.ts";
+import { BLOCK, checksumAgrees, isZeroBlock } from "./header.ts";
+import { Window } from "./window.ts";
+
+/** An opened tar. The descriptor it was opened on stays the caller's. */
+export class TarInput implements Disposable {
+  readonly window: Window;
+  readonly compression: Compression | undefined;
+  readonly #decompressor: Decompressor | undefined;
+
+  constructor(window: Window, decompressor?: Decompressor) {
+    this.window = window;
+    this.compression = decompressor?.compression;
+    this.#decompressor = decompressor;
+  }
+
+  /** Whether there is no entry at all: an empty stream, or nothing but zeros. */
+  get isEmpty(): boolean {
+    return !this.window.fill(1);
+  }
+
+  /** Ends the decompression, whether it is done or not. May be called twice. */
+  close(): void {
+    this.#decompressor?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Opens a tar and checks its first header.
+ *
+ * @param fd any descriptor open for reading, which is read from its current position
+ * @throws {VeneerError} `invalid argument` where it is no tar, `not supported` for another compression
+ */
+export function openTarInput(fd: number): TarInput {
+  const window = Window.over(fd);
+  window.fill(BLOCK);
+  const compression = detect(window.bytes.subarray(0, window.end));
+  let input = new TarInput(window);
+  if (compression !== undefined) {
+    // A file is read again from its position, which the window has left alone.
+    const head = window.base === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
+    const decompressor = new Decompressor(compression, fd, head);
+    const plain = new Window(decompressor.output, undefined, () => decompressor.check());
+    input = new TarInput(plain, decompressor);
+  }
+  try {
+    checkFirstHeader(input);
+  } catch (error) {
+    input.close();
+    throw error;
+  }
+  return input;
+}
+
+function checkFirstHeader({ window, compression }: TarInput): void {
+  const isWhole = window.fill(BLOCK);
+  if (!isWhole && window.end === 0) return;
+  if (isWhole) {
+    const first = window.bytes.subarray(0, BLOCK);
+    if (isZeroBlock(first, 0) || checksumAgrees(first, 0)) return;
+  }
+  const what = compression === undefined ? "the input" : `the ${compression} input's content`;
+  throw new VeneerError(
+    "invalid argument",
+    `tar: ${what} is no tar: ${
+      isWhole ? "at byte 0 is no header of one" : `it has only ${window.end} bytes`
+    }`,
+  );
+}
+
+/** The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be refused. */
+const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bzip2"][] = [
+  [[0x1f, 0x8b, 0x08], "gzip"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "zstd"],
+  [[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz"],
+  [[0x42, 0x5a, 0x68], "bzip2"],
+];
+
+function detect(head: Uint8Array): Compression | undefined {
+  const name = isSkippableFrame(head)
+    ? "zstd"
+    : MAGICS.find(([magic]) => magic.every((byte, i) => head[i] === byte))?.[1];
+  // A tar may begin with a file whose name looks like one of these.
+  if (name === undefined || head.length >= BLOCK && checksumAgrees(head, 0)) return undefined;
+  if (name === "gzip" || name === "zstd") return name;
+  throw new VeneerError(
+    "not supported",
+    `tar: the input is compressed with ${name}; decompress it first (${name} -dc), or use gzip or zstd`,
+  );
+}
+
+/** A frame of zstd that a decompressor skips: magic 0x184D2A50 to 0x184D2A5F, little-endian. */
+function isSkippableFrame(head: Uint8Array): boolean {
+  return (head[0] & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18;
+}
