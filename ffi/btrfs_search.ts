@@ -66,7 +66,7 @@ export interface TreeSearch {
   readonly offset?: bigint;
 }
 
-const MAX_U64 = 0xffff_ffff_ffff_ffffn;
+const MAX_U64 = BigInt.asUintN(64, -1n);
 const PAGE = 64 << 10;
 
 /** The items of one object in a tree, in the order of their keys; none where there is no such tree. */
