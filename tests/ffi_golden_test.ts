@@ -112,8 +112,12 @@ const LITERALS: Record<string, number> = {
   UMOUNT_NOFOLLOW: 8, // kernel, include/linux/fs.h
   BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
   BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
+  FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
 };
+
+/** Structures that the kernel's own headers lack. */
+const GLIBC_TYPES = new Set(["struct statfs64", "struct file_handle"]);
 
 /** Numbers of our own choosing. */
 const OURS = new Set(["ATTEMPTS", "DOT"]);
@@ -143,7 +147,7 @@ Deno.test("every layout of ffi/ has the sizes and offsets of its header", async 
     for (const name of Object.keys(fields)) {
       expressions.push(`offsetof(${ctype}, ${name})`, `sizeof(((${ctype} *)0)->${name})`);
     }
-    const world = ctype === "struct statfs64" ? "glibc" : "kernel";
+    const world = GLIBC_TYPES.has(ctype) ? "glibc" : "kernel";
     const values = compile(world, expressions.map((e) => print(e)).join("\n"));
     assertEquals(values.get(expressions[0]), BigInt(size), `size of ${ctype}`);
     for (const [name, [type, offset]] of Object.entries(fields)) {
