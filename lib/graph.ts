@@ -28,7 +28,7 @@ import type {
   TransferOptions,
 } from "./graph_driver.ts";
 import type { Home } from "./home.ts";
-import { checkId, layerNotFound } from "./ids.ts";
+import { checkId, isId, layerNotFound } from "./ids.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import { releaseHome } from "./private_home.ts";
@@ -283,14 +283,19 @@ export class Graph implements GraphDriver {
     this.#requireComplete(id);
     const base = this.#parent(id, parent);
     if (base === this.#backend.parent(id)) {
-      const native = this.#backend.nativeDiff(id);
-      if (native !== undefined) {
-        if (native.kind === "listed") scope.defer(native.release);
-        return nativeDelta(native);
-      }
+      const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
+      if (native !== undefined) return nativeDelta(native);
     }
     const parentRoot = base === "" ? undefined : this.#mountForReading(base, scope);
     return treeDelta(this.#mountForReading(id, scope), parentRoot);
+  }
+
+  /** A staging name for the time of a transfer: locked, and disposed of at its end. */
+  #scratch(scope: DisposableStack): string {
+    const name = `.${crypto.randomUUID()}`;
+    scope.use(this.#state.lockLayer(name));
+    scope.defer(() => this.#backend.dispose(name));
+    return name;
   }
 
   /** The parent an argument stands for, checked; `""` for none. */
@@ -338,7 +343,7 @@ export class Graph implements GraphDriver {
       using lock = this.#state.tryLockLayer(id);
       if (lock === undefined || !this.#home.isStaged(id)) continue;
       this.#dispose(id);
-      done.push(`finished the removal of layer ${id}`);
+      done.push(isId(id) ? `finished the removal of layer ${id}` : "deleted what a diff left");
     }
     return done;
   }

@@ -13,7 +13,7 @@ import { MNT_DETACH } from "../../ffi/mount.ts";
 import { VeneerError } from "../errors.ts";
 import type { GetOptions, LayerBackend } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
-import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
+import { type MountPort, mountsSomething, performPlan, undoPlan } from "../mount_plan.ts";
 import { isMountPoint } from "../mountinfo.ts";
 import { makeHomePrivate } from "../private_home.ts";
 import { type LayerLock, mountNamespace, type References, type RunState } from "../run_state.ts";
@@ -33,7 +33,9 @@ export class MountedLayers {
   get(id: string, lock: LayerLock, options: GetOptions): string {
     const plan = this.backend.plan(id, options);
     const { count, namespace } = this.confirmed(id, lock.references);
-    if (plan.steps.length === 0) {
+    if (!mountsSomething(plan)) {
+      this.#makeHomePrivate();
+      performPlan(plan, this.port);
       lock.references = { count: count + 1, namespace: "" };
     } else if (count > 0) {
       lock.references = { count: count + 1, namespace };
@@ -46,13 +48,17 @@ export class MountedLayers {
 
   #mount(id: string, lock: LayerLock, options: GetOptions): void {
     try {
-      if (!this.#homeIsPrivate) makeHomePrivate(this.backend.home, this.state);
-      this.#homeIsPrivate = true;
+      this.#makeHomePrivate();
       performPlan(this.backend.plan(id, options), this.port);
     } catch (error) {
       lock.references = { count: 0, namespace: "" };
       throw error;
     }
+  }
+
+  #makeHomePrivate(): void {
+    if (!this.#homeIsPrivate) makeHomePrivate(this.backend.home, this.state);
+    this.#homeIsPrivate = true;
   }
 
   /**

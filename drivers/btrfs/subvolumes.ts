@@ -1,0 +1,63 @@
+/**
+ * Removing subvolumes with those that lie in them.
+ *
+ * The kernel's root tree says what lies where, and everything goes by id: no directory is read, and neither
+ * long paths nor mounts nor links inside a layer matter. A read-only subvolume is made writable first, since
+ * nothing can be removed from one. Every step leaves a state from which the removal can start anew.
+ *
+ * @module
+ */
+import {
+  isReadOnly,
+  nestedSubvolumes,
+  setReadOnly,
+  subvolumeInfo,
+  tryDestroySubvolume,
+  tryDestroySubvolumeById,
+  tryOpenSubvolume,
+} from "../../ffi/btrfs_subvolume.ts";
+import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { removeTreeAt } from "../../lib/remove_tree.ts";
+import { isSubvolume } from "./layout.ts";
+
+/**
+ * Removes what has a name in an open directory: a subvolume and all in it, or a plain tree.
+ *
+ * @param removing is told each subvolume's id right before it goes
+ */
+export function removeSubvolume(
+  directory: number,
+  name: string,
+  removing: (id: bigint) => void,
+): void {
+  const fd = tryOpenat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd === -ENOENT) return;
+  if (fd === -ENOTDIR) return removeTreeAt(directory, name);
+  const plain = withFd(unwrap(fd, "open", name), (subvolume) => {
+    if (!isSubvolume(subvolume)) return true;
+    if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
+    removeNested(directory, subvolume, removing);
+    removing(subvolumeInfo(subvolume).id);
+    return false;
+  });
+  if (plain) return removeTreeAt(directory, name);
+  const result = tryDestroySubvolume(directory, name);
+  if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY", name);
+}
+
+/** Removes the subvolumes that lie in an open, writable one, innermost first. */
+function removeNested(volume: number, outer: number, removing: (id: bigint) => void): void {
+  for (const { id } of nestedSubvolumes(outer)) {
+    const fd = tryOpenSubvolume(volume, id);
+    if (fd === -ESTALE) continue;
+    withFd(unwrap(fd, "open_by_handle_at", `subvolume ${id}`), (nested) => {
+      if (isReadOnly(nested)) setReadOnly(nested, false);
+      removeNested(volume, nested, removing);
+    });
+    removing(id);
+    const result = tryDestroySubvolumeById(volume, id);
+    if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY_V2", `subvolume ${id}`);
+  }
+}
