@@ -32,7 +32,7 @@ import { checkId, isId, layerNotFound } from "./ids.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import { releaseHome } from "./private_home.ts";
-import { type LayerLock, RunState } from "./run_state.ts";
+import { type LayerLock, pruneRunStates, RunState } from "./run_state.ts";
 import { openTarInput } from "./tar/apply.ts";
 
 /** What a graph is made with. */
@@ -194,6 +194,7 @@ export class Graph implements GraphDriver {
       if (references.count > 0) mounted++;
       else if (this.#mounted.unmountUncounted(id)) done.push(`unmounted layer ${id}`);
     }
+    pruneRunStates();
     if (mounted === 0) {
       this.#backend.close();
       if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);

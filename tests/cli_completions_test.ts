@@ -60,11 +60,9 @@ needs(
     assertEquals(complete(store, "veneer", "create", ""), [], "a new id is nobody's");
     assertEquals(complete(store, "veneer", "ls", ""), []);
     const tar = store.tar("t.tar", { "f": "" });
-    assertEquals(
-      complete(store, "veneer", "apply", "base", tar.slice(0, -3)),
-      [tar, `${tar}.tree`].filter((name) => name.startsWith(tar.slice(0, -3))),
-    );
-    assertEquals(complete(store, "veneer", "diff", "base", "-o", tar.slice(0, -1)), [tar]);
+    const files = [tar, `${tar}.tree`];
+    assertEquals(complete(store, "veneer", "apply", "base", tar.slice(0, -3)), files);
+    assertEquals(complete(store, "veneer", "diff", "base", "-o", tar.slice(0, -1)), files);
     assertEquals(complete(store, "veneer", "--root", root.slice(0, -1)), [root]);
   },
 );

@@ -121,7 +121,7 @@ function complete(stage: Stage): Stage {
 
 async function checks(): Promise<Stage[]> {
   const stages: Stage[] = [];
-  for (const args of [["fmt", "--check"], ["lint"], ["check", "--frozen"]]) {
+  for (const args of [["fmt", "--check"], ["lint", "--quiet"], ["check", "--quiet", "--frozen"]]) {
     const { code, seconds, log } = await keep([Deno.execPath(), ...args], { NO_COLOR: "1" });
     const outcome = code === 0 ? "passed" : "failed";
     const cases: Case[] = [{ file: "deno.json", name: `deno ${args.join(" ")}`, outcome }];

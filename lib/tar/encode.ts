@@ -76,7 +76,7 @@ const SHORT = 8, LONG = 12;
 const SHORT_MAX = 8 ** (SHORT - 1) - 1;
 const LONG_MAX = 8 ** (LONG - 1) - 1;
 
-const SLASH = 0x2f, ZERO = 0x30;
+const NEWLINE = 0x0a, SPACE = 0x20, SLASH = 0x2f, ZERO = 0x30, EQUALS = 0x3d;
 /** The magic `ustar`, NUL, and the version `00`. */
 const USTAR = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x72, 0, ZERO, ZERO);
 
@@ -134,7 +134,6 @@ function octal(target: Uint8Array, at: number, width: number, value: number): vo
 
 /** Fills in the checksum: six digits, NUL, space; it is taken with the field itself as spaces. */
 function seal(target: Uint8Array, at: number): void {
-  const SPACE = 0x20;
   let sum = 8 * SPACE;
   for (let i = at; i < at + BLOCK; i++) sum += target[i];
   octal(target, at + CHECKSUM, 7, sum);
@@ -185,23 +184,35 @@ export class PaxRecords {
     seal(target, at);
   }
 
+  /** Adds a record whose value is text in ASCII. */
   #addText(key: string, value: string): void {
-    this.#add(key, encode(value));
+    this.#start(key, value.length);
+    this.#putAscii(value);
+    this.#bytes[this.#length++] = NEWLINE;
   }
 
-  /** Adds `<length> <key>=<value>\n`, where the length is that of the whole record, itself included. */
   #add(key: string, value: Uint8Array): void {
-    const name = encode(key);
-    const rest = name.length + value.length + 3;
-    let length = rest + String(rest).length;
-    length = rest + String(length).length;
-    const head = encode(`${length} `);
-    this.#reserve(length);
-    this.#put(head);
-    this.#put(name);
-    this.#bytes[this.#length++] = 0x3d;
+    this.#start(key, value.length);
     this.#put(value);
-    this.#bytes[this.#length++] = 0x0a;
+    this.#bytes[this.#length++] = NEWLINE;
+  }
+
+  /** Begins `<length> <key>=<value>\n`, where the length is that of the whole record, itself included. */
+  #start(key: string, valueLength: number): void {
+    const name = isAsciiText(key) ? undefined : encode(key);
+    const rest = (name ?? key).length + valueLength + 3;
+    let length = rest + digits(rest);
+    length = rest + digits(length);
+    this.#reserve(length);
+    this.#putAscii(String(length));
+    this.#bytes[this.#length++] = SPACE;
+    if (name) this.#put(name);
+    else this.#putAscii(key);
+    this.#bytes[this.#length++] = EQUALS;
+  }
+
+  #putAscii(text: string): void {
+    for (let i = 0; i < text.length; i++) this.#bytes[this.#length++] = text.charCodeAt(i);
   }
 
   #put(bytes: Uint8Array): void {
@@ -223,6 +234,14 @@ function isAscii(bytes: Uint8Array): boolean {
   return true;
 }
 
+function isAsciiText(text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) >= 0x80) return false;
+  return true;
+}
+
+/** How many decimal digits a positive integer has. */
+const digits = (value: number) => String(value).length;
+
 /** A time as pax has it: decimal, with as many digits of a fraction as it needs. */
 function formatTime(seconds: number, nanos: number): string {
   if (nanos === 0) return String(seconds);
@@ -230,8 +249,8 @@ function formatTime(seconds: number, nanos: number): string {
   const negative = seconds < 0;
   const whole = negative ? -seconds - 1 : seconds;
   const fraction = negative ? 1_000_000_000 - nanos : nanos;
-  const digits = String(fraction).padStart(9, "0").replace(/0+$/, "");
-  return `${negative ? "-" : ""}${whole}.${digits}`;
+  const text = `${negative ? "-" : ""}${whole}.${String(fraction).padStart(9, "0")}`;
+  return text.endsWith("0") ? text.replace(/0+$/, "") : text;
 }
 
 /**

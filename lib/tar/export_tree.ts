@@ -5,12 +5,10 @@
  */
 import { DT_DIR, DT_REG, type Listing, readListing } from "../../ffi/directory.ts";
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { S_IFCHR } from "../../ffi/tree.ts";
-import { fgetxattr } from "../../ffi/xattr.ts";
+import { isOverlayOpaque, isOverlayWhiteout } from "../branch.ts";
 import type { DirectoryStack } from "../directory_stack.ts";
 import {
   OPAQUE_MARKER,
-  OVERLAY_OPAQUE_XATTR,
   WHITEOUT_META_PREFIX,
   WHITEOUT_PREFIX,
   type WhiteoutForm,
@@ -102,9 +100,7 @@ export class TreeExport {
       path.length = parentLength;
       return stat.isDirectory ? this.#directory(name) : this.#file(name);
     }
-    if (
-      form === "overlay" && stat.type === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0
-    ) {
+    if (form === "overlay" && isOverlayWhiteout(stat)) {
       path.length = parentLength;
       return writer.whiteout(path.view, name);
     }
@@ -122,9 +118,4 @@ export class TreeExport {
       writer.whiteout(path.view, name.subarray(WHITEOUT_PREFIX.length));
     }
   }
-}
-
-function isOverlayOpaque(fd: number): boolean {
-  const value = fgetxattr(fd, OVERLAY_OPAQUE_XATTR);
-  return value?.length === 1 && value[0] === 0x79;
 }

@@ -135,10 +135,10 @@ export class Placement {
     if (open !== undefined) {
       this.#open.delete(path);
       this.#open.set(path, open);
-      this.#setLast();
+      this.#leaveLast();
       return open;
     }
-    this.#setLast();
+    this.#leaveLast();
     const fd = tryOpenat2(
       this.#root,
       path === "" ? "." : path,
@@ -148,11 +148,12 @@ export class Placement {
     if (fd >= 0) return this.#keep(path, this.#describe(fd, true));
     if (path === "") unwrap(fd, "openat2", "./");
     this.#hooks.settle();
+    this.#leaveLast();
     return this.#describe(this.#make(path, MOST_LINKS), false);
   }
 
   /** The last directory is about to be another one: one that is not kept is done with. */
-  #setLast(): void {
+  #leaveLast(): void {
     if (this.#last !== undefined && !this.#last.direct) this.#hooks.release(this.#last);
     this.#last = undefined;
   }
