@@ -8,7 +8,7 @@
 import { decode } from "./cstring.ts";
 import { ENOENT, EOVERFLOW } from "./errno.ts";
 import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
-import { iowr, tryIoctl } from "./ioctl.ts";
+import { ioctl, iowr, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -176,11 +176,13 @@ export const BTRFS_IOC_INO_LOOKUP = iowr(BTRFS_IOCTL_MAGIC, 18, INO_LOOKUP_ARGS.
 
 /**
  * The path of a directory's inode below the root of the subvolume that `fd` lies in: `""` for the root
- * itself, else with a trailing slash; `undefined` where there is none, or none shorter than 4080 bytes.
+ * itself, else with a trailing slash.
+ *
+ * @throws {SyscallError} also ENAMETOOLONG, where it has 4080 bytes and more
  */
-export function directoryPath(fd: number, inode: bigint): string | undefined {
+export function directoryPath(fd: number, inode: bigint): string {
   const args = new Struct(INO_LOOKUP_ARGS).set("treeid", 0n).set("objectid", inode);
-  if (tryIoctl(fd, BTRFS_IOC_INO_LOOKUP, args.bytes) < 0) return undefined;
+  ioctl(fd, BTRFS_IOC_INO_LOOKUP, args.bytes, "BTRFS_IOC_INO_LOOKUP");
   const start = INO_LOOKUP_ARGS.fields.name[1];
   return decode(args.bytes.subarray(start, args.bytes.indexOf(0, start)));
 }

@@ -82,7 +82,9 @@ export class Layout {
     if (Number.isSafeInteger(size)) return size;
     throw new VeneerError(
       "corrupt store",
-      `${path} holds ${JSON.stringify(text.slice(0, 40))}, not a number of bytes; correct or remove it`,
+      `${path} holds ${
+        JSON.stringify(text.slice(0, 40))
+      }, not a number of bytes; correct or remove it`,
     );
   }
 

@@ -15,17 +15,23 @@
  */
 import { directoryPath, inodeNames } from "../../ffi/btrfs_search.ts";
 import { sendChanges } from "../../ffi/btrfs_send.ts";
-import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
+import {
+  createSnapshot,
+  nestedSubvolumes,
+  type SubvolumeInfo,
+  subvolumeInfo,
+} from "../../ffi/btrfs_subvolume.ts";
+import { SyscallError } from "../../ffi/errno.ts";
 import { AT_FDCWD, close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { tryMkdirat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
+import { compareTrees } from "../../lib/compare.ts";
 import type { NativeDiff, Scratch } from "../../lib/graph_driver.ts";
 import { ReplayedTree } from "./replayed_tree.ts";
-import { readSendStream } from "./send_stream.ts";
+import { readSendStream, SendStreamError } from "./send_stream.ts";
 import { compareSuspects, type Suspects } from "./suspects.ts";
-import { compareTrees } from "../../lib/compare.ts";
 
 /**
  * The native diff of an open layer and its open parent, where there can be one.
@@ -37,23 +43,24 @@ export function nativeDiff(
   parent: number,
   scratch: Scratch,
 ): NativeDiff | undefined {
-  if (!mayDescend(child, parent)) return undefined;
+  if (!descends(subvolumeInfo(child), subvolumeInfo(parent))) return undefined;
+  if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
   const directory = scratch();
+  const root = `${directory}/child`, parentRoot = `${directory}/parent`;
   unwrap(tryMkdirat(AT_FDCWD, directory, 0o700), "mkdir", directory);
   withFd(open(directory, O_RDONLY | O_DIRECTORY), (fd) => {
     createSnapshot(fd, "parent", parent, { readOnly: true });
     createSnapshot(fd, "child", child, { readOnly: true });
   });
-  const root = `${directory}/child`, parentRoot = `${directory}/parent`;
-  const changes = () => changesBetween(parentRoot, root);
-  return { kind: "listed", root, parentRoot, changes };
+  // A snapshot says when its source had changed last: again, for what happened meanwhile.
+  const from = withFd(open(parentRoot, O_RDONLY | O_DIRECTORY), subvolumeInfo);
+  if (from.changed > subvolumeInfo(child).created) return undefined;
+  return { kind: "listed", root, parentRoot, changes: () => changesBetween(parentRoot, root) };
 }
 
-/** Whether the child is proven to be what became of the parent as it is now. */
-function mayDescend(child: number, parent: number): boolean {
-  const from = subvolumeInfo(parent), to = subvolumeInfo(child);
-  return to.parentUuid === from.uuid && from.changed <= to.created &&
-    nestedSubvolumes(child).length === 0 && nestedSubvolumes(parent).length === 0;
+/** Whether a subvolume is proven to be what became of another, as that one is now. */
+function descends(child: SubvolumeInfo, parent: SubvolumeInfo): boolean {
+  return child.parentUuid === parent.uuid && parent.changed <= child.created;
 }
 
 function* changesBetween(parentPath: string, childPath: string): Generator<Change> {
@@ -61,7 +68,9 @@ function* changesBetween(parentPath: string, childPath: string): Generator<Chang
   try {
     const child = open(childPath, O_RDONLY | O_DIRECTORY);
     try {
-      yield* compareSuspects(suspectsOf(parent, child), parent, child);
+      const suspects = suspectsOf(parent, child);
+      if (suspects === undefined) yield* compareTrees(parent, child);
+      else yield* compareSuspects(suspects, parent, child);
     } finally {
       close(child);
     }
@@ -70,31 +79,41 @@ function* changesBetween(parentPath: string, childPath: string): Generator<Chang
   }
 }
 
-/** What may differ between two open snapshots. */
-function suspectsOf(parent: number, child: number): Suspects {
-  // In memory: without data of files it is some hundred bytes for each changed entry.
-  return withFd(memfd("veneer-send"), (stream) => {
-    sendChanges(child, subvolumeInfo(parent).id, stream);
-    const tree = new ReplayedTree();
-    for (const command of readSendStream(stream)) tree.apply(command);
-    return tree.suspects(new Links(child).namesOf);
-  });
+/**
+ * What may differ between two open snapshots; `undefined` where the stream cannot be had, such as with paths
+ * longer than 4 KiB, or is not understood: then the trees have to be compared.
+ */
+function suspectsOf(parent: number, child: number): Suspects | undefined {
+  try {
+    // In memory: without data of files it is some hundred bytes for each changed entry.
+    return withFd(memfd("veneer-send"), (stream) => {
+      sendChanges(child, subvolumeInfo(parent).id, stream);
+      const tree = new ReplayedTree();
+      for (const command of readSendStream(stream)) tree.apply(command);
+      return tree.suspects(new Links(child).namesOf);
+    });
+  } catch (error) {
+    if (error instanceof SendStreamError || error instanceof SyscallError) return undefined;
+    throw error;
+  }
 }
 
 /** The names of files that have several. */
 class Links {
   readonly #stat = new Stat();
-  readonly #seen = new Set<bigint>();
+  /** The inodes whose names were given, and whether for one that was rewritten. */
+  readonly #given = new Map<bigint, boolean>();
   readonly #directories = new Map<bigint, string>();
 
   constructor(readonly subvolume: number) {}
 
-  /** Every name of a file that has several, the first time that one of them is asked for. */
-  readonly namesOf = (path: string): string[] => {
+  readonly namesOf = (path: string, rewritten: boolean): string[] => {
     const stat = this.#stat;
-    if (tryStatat(this.subvolume, path.slice(1), stat) < 0) return [];
-    if (stat.isDirectory || stat.links < 2 || this.#seen.has(stat.inode)) return [];
-    this.#seen.add(stat.inode);
+    unwrap(tryStatat(this.subvolume, path.slice(1), stat), "statx", path);
+    if (stat.isDirectory || stat.links < 2) return [];
+    const given = this.#given.get(stat.inode);
+    if (given === true || given === rewritten) return [];
+    this.#given.set(stat.inode, rewritten);
     return Array.from(
       inodeNames(this.subvolume, stat.inode),
       ({ directory, name }) => `/${this.#pathOf(directory)}${name}`,
@@ -102,11 +121,10 @@ class Links {
   };
 
   #pathOf(directory: bigint): string {
-    let path = this.#directories.get(directory);
-    if (path === undefined) {
-      path = directoryPath(this.subvolume, directory);
-      this.#directories.set(directory, path);
-    }
+    const known = this.#directories.get(directory);
+    if (known !== undefined) return known;
+    const path = directoryPath(this.subvolume, directory);
+    this.#directories.set(directory, path);
     return path;
   }
 }

@@ -69,7 +69,9 @@ export function parseLayerSize(
   if (size < minSpace) {
     throw new VeneerError(
       "invalid argument",
-      `size ${formatSize(size)} is less than btrfs.min_space, ${formatSize(minSpace)}; ask for more`,
+      `size ${formatSize(size)} is less than btrfs.min_space, ${
+        formatSize(minSpace)
+      }; ask for more`,
     );
   }
   return size;

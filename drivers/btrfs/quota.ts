@@ -69,7 +69,9 @@ export class Quota {
     }
     this.#withVolume((volume) => {
       const { mode } = quotaStatus(volume);
-      if (mode === "off") return this.#turnOn(volume, this.choice === "simple" ? "simple" : "qgroup");
+      if (mode === "off") {
+        return this.#turnOn(volume, this.choice === "simple" ? "simple" : "qgroup");
+      }
       if (mode === this.choice) return;
       this.warn(
         mode === "simple"

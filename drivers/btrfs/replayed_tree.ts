@@ -31,6 +31,12 @@ const entry = (origin: string | undefined): Entry => ({
   rewritten: false,
 });
 
+/**
+ * Gives every name of an entry of the child that has several: a command is about one of them. What was given
+ * already may be left out, where it was given for an entry that was rewritten, or this one was not.
+ */
+export type NamesOf = (path: string, rewritten: boolean) => Iterable<string>;
+
 /** The parent's tree, to which commands are applied. Paths begin with a slash; the root is `""`. */
 export class ReplayedTree {
   readonly #root = entry("");
@@ -102,24 +108,15 @@ export class ReplayedTree {
     directory.entries.set(name, what);
   }
 
-  /**
-   * Every path, of either tree, that may not be the same in both.
-   *
-   * @param namesOf the other names of an entry of the child that has several: commands are about one of them
-   */
-  suspects(namesOf: (path: string) => Iterable<string>): Suspects {
+  /** Every path, of either tree, that may not be the same in both. */
+  suspects(namesOf: NamesOf): Suspects {
     const suspects = new Suspects();
     for (const path of this.#left) suspects.add(path);
     this.#collect(this.#root, "", suspects, namesOf);
     return suspects;
   }
 
-  #collect(
-    directory: Entry,
-    path: string,
-    suspects: Suspects,
-    namesOf: (path: string) => Iterable<string>,
-  ): void {
+  #collect(directory: Entry, path: string, suspects: Suspects, namesOf: NamesOf): void {
     for (const [name, found] of directory.entries) {
       if (found === undefined) continue;
       const place = `${path}/${name}`;
@@ -128,7 +125,9 @@ export class ReplayedTree {
         suspect.stayed = found.origin === place;
         suspect.rewritten ||= found.rewritten;
         if (found.origin !== undefined) {
-          for (const other of namesOf(place)) suspects.add(other).rewritten ||= found.rewritten;
+          for (const other of namesOf(place, found.rewritten)) {
+            suspects.add(other).rewritten ||= found.rewritten;
+          }
         }
       }
       this.#collect(found, place, suspects, namesOf);

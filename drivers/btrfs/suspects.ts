@@ -98,7 +98,7 @@ class Comparison {
     yield* changes.take();
   }
 
-  #isSame({ stayed, rewritten }: Suspect, name: Uint8Array<ArrayBuffer>): boolean {
+  #isSame({ rewritten }: Suspect, name: Uint8Array<ArrayBuffer>): boolean {
     const parent = this.#old, child = this.#now;
     return isSameEntry({
       parentDirectory: this.parents.fd,
@@ -106,7 +106,7 @@ class Comparison {
       name,
       parent,
       child,
-      sameData: stayed && !rewritten && parent.inode === child.inode,
+      sameData: !rewritten && parent.inode === child.inode,
     });
   }
 
