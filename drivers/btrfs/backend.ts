@@ -1,6 +1,6 @@
 /**
- * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and nothing is
- * mounted: a layer's root is its place in the home.
+ * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a layer's root is
+ * its place in the home: nothing is mounted, but for reading only.
  *
  * A layer is made in a staging directory and renamed into place last; it is renamed there before it goes.
  * What the kernel commits with a snapshot has all that was recorded before it, so a layer made from a parent
@@ -20,6 +20,7 @@ import { ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
 import { tryOpenat } from "../../ffi/files.ts";
 import { readNames } from "../../ffi/directory.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
 import { unlinkat } from "../../ffi/tree.ts";
@@ -35,7 +36,7 @@ import type {
 import { type Home, makeDirectory } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
-import { readMountInfo } from "../../lib/mountinfo.ts";
+import { isMountPoint, readMountInfo } from "../../lib/mountinfo.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { LAYER, type Layout } from "./layout.ts";
 import { nativeDiff } from "./native_diff.ts";
@@ -88,7 +89,7 @@ export class Btrfs implements LayerBackend {
   }
 
   create(id: string, spec: LayerSpec): void {
-    const size = parseLayerSize(spec.storageOptions, this.#options);
+    const size = parseLayerSize(spec, this.#options);
     if (size !== undefined) this.#quota.enable(`layer ${id}, storage option size`);
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
@@ -160,7 +161,9 @@ export class Btrfs implements LayerBackend {
       });
       const size = this.#effectiveSize(id);
       if (size !== undefined) this.#limit(staged, size);
-      renameat(staged, LAYER, AT_FDCWD, layout.layer(id), RENAME_EXCHANGE);
+      // Both by path: the home may become a mount of its own meanwhile.
+      const path = `${this.home.staging(id)}/${LAYER}`;
+      renameat(AT_FDCWD, path, AT_FDCWD, layout.layer(id), RENAME_EXCHANGE);
       removeSubvolume(staged, LAYER, this.#quota.doomer());
     });
     this.#quota.sweep();
@@ -185,10 +188,13 @@ export class Btrfs implements LayerBackend {
     return this.#layout.layer(id);
   }
 
-  plan(id: string): MountPlan {
+  /** Nothing is mounted, but for reading only: then the layer is, on itself. */
+  plan(id: string, { readOnly }: GetOptions): MountPlan {
+    const path = this.#layout.layer(id);
+    // A layer that is mounted so has these steps in its plan as long as it is: they are what to undo.
+    if (readOnly || isMountPoint(path)) return { path, steps: mountReadOnly(path) };
     const size = this.#effectiveSize(id);
-    const steps = size === undefined ? [] : [this.#applyLimit(id, size)];
-    return { path: this.#layout.layer(id), steps };
+    return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
   }
 
   /** The limit to keep a layer to: one that was recorded when less was allowed is ignored. */
@@ -237,13 +243,26 @@ export class Btrfs implements LayerBackend {
     if (!parent || !this.exists(parent)) return undefined;
     return this.#layout.withLayer(
       id,
-      (child) => this.#layout.withLayer(parent, (base) => nativeDiff(child, base, scratch)),
+      (child) =>
+        this.#layout.withLayer(
+          parent,
+          (base) => nativeDiff(child, base, () => this.home.staging(scratch())),
+        ),
     );
   }
 
   close(): void {
     this.#quota.close(this.#options.minSpace > 0 || this.#layout.hasSizes());
   }
+}
+
+/** A bind mount takes no flags but by a remount. */
+function mountReadOnly(path: string): MountStep[] {
+  const mount = { source: path, target: path, type: "", data: "" };
+  return [
+    { kind: "mount", ...mount, flags: MS_BIND },
+    { kind: "append", ...mount, flags: MS_BIND | MS_REMOUNT | MS_RDONLY },
+  ];
 }
 
 function makeWritable(subvolume: number): void {

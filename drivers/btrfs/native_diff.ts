@@ -28,7 +28,7 @@ import { tryMkdirat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
-import type { NativeDiff, Scratch } from "../../lib/graph_driver.ts";
+import type { NativeDiff } from "../../lib/graph_driver.ts";
 import { ReplayedTree } from "./replayed_tree.ts";
 import { readSendStream, SendStreamError } from "./send_stream.ts";
 import { compareSuspects, type Suspects } from "./suspects.ts";
@@ -41,7 +41,7 @@ import { compareSuspects, type Suspects } from "./suspects.ts";
 export function nativeDiff(
   child: number,
   parent: number,
-  scratch: Scratch,
+  scratch: () => string,
 ): NativeDiff | undefined {
   if (!descends(subvolumeInfo(child), subvolumeInfo(parent))) return undefined;
   if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;

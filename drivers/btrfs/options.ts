@@ -5,11 +5,12 @@
  * | --- | --- |
  * | `btrfs.min_space` | turn quotas on at open; the least size a layer may be given |
  * | `btrfs.quota` | `qgroup`: limits count inherited data; `simple` (Linux 6.7): they do not; `off`: no limits |
- * | a layer's `size` | the most it may refer to |
+ * | a layer's `size` | the most it may refer to; read-write layers only |
  *
  * @module
  */
 import { VeneerError } from "../../lib/errors.ts";
+import type { LayerSpec } from "../../lib/graph_driver.ts";
 import { checkKnown } from "../../lib/options.ts";
 import { formatSize, parseSize } from "../../lib/sizes.ts";
 
@@ -53,15 +54,22 @@ function parseQuota(text: string): QuotaChoice {
 /**
  * The size limit that a layer's storage options give it, in bytes.
  *
- * @throws {VeneerError} `invalid argument` for an unknown key, a bad or a too small size
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad or a too small size, or a layer that is
+ * not read-write
  */
 export function parseLayerSize(
-  storageOptions: ReadonlyMap<string, string>,
+  { storageOptions, readWrite }: LayerSpec,
   { minSpace }: BtrfsOptions,
 ): number | undefined {
   checkKnown(storageOptions, ["size"], "a btrfs layer");
   const text = storageOptions.get("size");
   if (text === undefined) return undefined;
+  if (!readWrite) {
+    throw new VeneerError(
+      "invalid argument",
+      "storage option size: only read-write layers have a limit; create it with --read-write",
+    );
+  }
   const size = parseSize(text);
   if (size === 0) {
     throw new VeneerError("invalid argument", `size ${JSON.stringify(text)}: it must be above 0`);
