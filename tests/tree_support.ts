@@ -2,6 +2,7 @@
  * What the cases on trees share: making entries, and reading a tree back as plain data.
  */
 import { createHash } from "node:crypto";
+import { encode } from "../ffi/cstring.ts";
 import { readListing } from "../ffi/directory.ts";
 import {
   AT_FDCWD,
@@ -14,8 +15,16 @@ import {
   withFd,
 } from "../ffi/files.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
-import { lchownat, makedev, mknodat, readlinkat, Times, tryLutimensat } from "../ffi/tree.ts";
-import { descriptorPath, lgetxattr, llistxattr } from "../ffi/xattr.ts";
+import {
+  lchownat,
+  makedev,
+  mknodat,
+  readlinkat,
+  S_IFCHR,
+  Times,
+  tryLutimensat,
+} from "../ffi/tree.ts";
+import { descriptorPath, lgetxattr, llistxattr, tryLsetxattr } from "../ffi/xattr.ts";
 import { compareTrees } from "../lib/compare.ts";
 import { type Change, formatChange } from "../lib/changes.ts";
 import { isOverlayXattr } from "../lib/whiteouts.ts";
@@ -120,4 +129,47 @@ function digest(fd: number): string {
     }
     return hash.digest("hex").slice(0, 16);
   });
+}
+
+/** A small reproducible generator of numbers below `limit` (mulberry32). */
+export function generator(seed: number): (limit: number) => number {
+  return (limit) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ seed >>> 15, seed | 1);
+    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
+    return ((t ^ t >>> 14) >>> 0) % limit;
+  };
+}
+
+/** One random operation in a tree, by system calls a program would make; what cannot be done is not. */
+export function operate(root: string, random: (limit: number) => number): void {
+  const pick = () =>
+    `${root}/` + Array.from({ length: 1 + random(3) }, () => "abc"[random(3)]).join("/");
+  const path = pick(), other = pick();
+  const operations = [
+    () => Deno.mkdirSync(path),
+    () => Deno.mkdirSync(path, { recursive: true }),
+    () => put(path, ["", "x", "y", "long content"][random(4)]),
+    () => Deno.writeTextFileSync(path, "appended", { append: true }),
+    () => Deno.removeSync(path),
+    () => Deno.removeSync(path, { recursive: true }),
+    () => {
+      Deno.removeSync(path, { recursive: true });
+      Deno.mkdirSync(path);
+    },
+    () => Deno.renameSync(path, other),
+    () => Deno.linkSync(path, other),
+    () => Deno.symlinkSync("abc"[random(3)], path),
+    () => Deno.chmodSync(path, 0o700 + random(2)),
+    () => chown(path, random(2), 0),
+    () => setTime(path),
+    () => tryLsetxattr(path, "user.x", encode(String(random(2)))),
+    () => Deno.openSync(path, { read: true, write: true }).close(),
+    () => makeNode(path, S_IFCHR | 0o600, 1, 3 + random(2)),
+  ];
+  try {
+    operations[random(operations.length)]();
+  } catch {
+    // There is no such entry, or it is of another type: as good an operation as any.
+  }
 }

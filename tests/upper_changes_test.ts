@@ -6,7 +6,16 @@ import { mount, umount } from "../ffi/mount.ts";
 import { S_IFCHR } from "../ffi/tree.ts";
 import { upperChanges } from "../lib/upper_changes.ts";
 import { lacksFileSystem, needs, tempDir } from "./support.ts";
-import { chown, compared, lines, makeNode, put, setTime, withDirectories } from "./tree_support.ts";
+import {
+  chown,
+  compared,
+  generator,
+  lines,
+  makeNode,
+  operate,
+  put,
+  withDirectories,
+} from "./tree_support.ts";
 
 /** The changes of an upper over lowers, uppermost first. */
 function changesOf(
@@ -188,49 +197,6 @@ const lacking = lacksFileSystem("overlay");
 
 /** How many trees are tried; more by `VENEER_TEST_SEEDS`. */
 const SEEDS = Number(Deno.env.get("VENEER_TEST_SEEDS") ?? 60);
-
-/** A small reproducible generator of numbers below `limit` (mulberry32). */
-function generator(seed: number): (limit: number) => number {
-  return (limit) => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ seed >>> 15, seed | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) % limit;
-  };
-}
-
-/** One random operation in a tree, by system calls a program would make; what cannot be done is not. */
-function operate(root: string, random: (limit: number) => number): void {
-  const pick = () =>
-    `${root}/` + Array.from({ length: 1 + random(3) }, () => "abc"[random(3)]).join("/");
-  const path = pick(), other = pick();
-  const operations = [
-    () => Deno.mkdirSync(path),
-    () => Deno.mkdirSync(path, { recursive: true }),
-    () => put(path, ["", "x", "y", "long content"][random(4)]),
-    () => Deno.writeTextFileSync(path, "appended", { append: true }),
-    () => Deno.removeSync(path),
-    () => Deno.removeSync(path, { recursive: true }),
-    () => {
-      Deno.removeSync(path, { recursive: true });
-      Deno.mkdirSync(path);
-    },
-    () => Deno.renameSync(path, other),
-    () => Deno.linkSync(path, other),
-    () => Deno.symlinkSync("abc"[random(3)], path),
-    () => Deno.chmodSync(path, 0o700 + random(2)),
-    () => chown(path, random(2), 0),
-    () => setTime(path),
-    () => tryLsetxattr(path, "user.x", encode(String(random(2)))),
-    () => Deno.openSync(path, { read: true, write: true }).close(),
-    () => makeNode(path, S_IFCHR | 0o600, 1, 3 + random(2)),
-  ];
-  try {
-    operations[random(operations.length)]();
-  } catch {
-    // There is no such entry, or it is of another type: as good an operation as any.
-  }
-}
 
 needs(lacking, "random operations: the upper tells what the merged trees differ in", () => {
   const kinds = { A: 0, C: 0, D: 0 };
