@@ -7,7 +7,8 @@ import { IDENTITY } from "../../lib/id_maps.ts";
 import { readMountInfo } from "../../lib/mountinfo.ts";
 import { apply, assertFails, diff, fill, treeOf } from "../drivers/conformance.ts";
 import { describeTree, lines, modelChanges } from "../drivers/trees.ts";
-import { lacksFileSystem, needs, tempDir } from "../support.ts";
+import { storeDir } from "../drivers/store_dir.ts";
+import { lacksFileSystem, needs } from "../support.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
 const lackingOverlay = lacksFileSystem("overlay");
@@ -22,7 +23,7 @@ function store(root: string): GraphDriver {
 
 function test(name: string, body: (dir: string) => void, lacks = lacking): void {
   needs(lacks, `overlay2 on an older kernel: ${name}`, () => {
-    using dir = tempDir();
+    using dir = storeDir();
     body(dir.path);
   });
 }

@@ -8,7 +8,8 @@ import { IDENTITY } from "../../lib/id_maps.ts";
 import { quotaLacking } from "../../lib/project_quota.ts";
 import { apply, assertFails, fill } from "../drivers/conformance.ts";
 import { tarOf } from "../drivers/trees.ts";
-import { lacksFileSystem, must, needs, tempDir, TEST_FS } from "../support.ts";
+import { storeDir } from "../drivers/store_dir.ts";
+import { lacksFileSystem, must, needs, TEST_FS } from "../support.ts";
 
 const lacking = lacksFileSystem("overlay") ??
   quotaLacking(Deno.env.get("VENEER_TEST_DIR") ?? "/tmp");
@@ -25,7 +26,7 @@ function test(
   lacks = lacking,
 ): void {
   needs(lacks, `overlay2 quota: ${name}`, () => {
-    using dir = tempDir();
+    using dir = storeDir();
     Deno.mkdirSync(`${dir.path}/scratch`);
     body(`${dir.path}/root`, `${dir.path}/scratch`);
   });
