@@ -13,10 +13,12 @@ import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
 // Trees and types of items: `linux/btrfs_tree.h`.
+export const BTRFS_ROOT_TREE_OBJECTID = 1n;
 export const BTRFS_QUOTA_TREE_OBJECTID = 8n;
 export const BTRFS_INODE_ITEM_KEY = 1;
 export const BTRFS_INODE_REF_KEY = 12;
 export const BTRFS_INODE_EXTREF_KEY = 13;
+export const BTRFS_ROOT_BACKREF_KEY = 144;
 
 /** `struct btrfs_ioctl_search_args_v2` without the items that follow it. */
 export const SEARCH_ARGS_V2 = layout("struct btrfs_ioctl_search_args_v2", 112, {
@@ -122,6 +124,28 @@ export function itemStruct<Name extends string>(
   const struct = new Struct(layoutOfItem);
   struct.bytes.set(item.data.subarray(0, layoutOfItem.size));
   return struct;
+}
+
+/** `struct btrfs_root_ref`, packed; the name follows. */
+export const ROOT_REF = layout("struct btrfs_root_ref", 18, {
+  dirid: ["u64", 0],
+  sequence: ["u64", 8],
+  name_len: ["u16", 16],
+});
+
+/** The name that a nested subvolume has in the one around it; `undefined` where it is there no more. */
+export function nestedName(fd: number, id: bigint, outer: bigint): string | undefined {
+  const search = {
+    tree: BTRFS_ROOT_TREE_OBJECTID,
+    objectId: id,
+    types: [BTRFS_ROOT_BACKREF_KEY, BTRFS_ROOT_BACKREF_KEY] as const,
+    offset: outer,
+  };
+  for (const item of searchTree(fd, search)) {
+    const length = itemStruct(ROOT_REF, item).get("name_len");
+    return decode(item.data.subarray(ROOT_REF.size, ROOT_REF.size + length));
+  }
+  return undefined;
 }
 
 /** `struct btrfs_inode_ref`, packed; the name follows, and after it, perhaps, the next one. */

@@ -35,7 +35,6 @@ export const VOL_ARGS_V2 = layout("struct btrfs_ioctl_vol_args_v2", 4096, {
   transid: ["u64", 8],
   flags: ["u64", 16],
   name: ["u8", 56],
-  subvolid: ["u64", 56],
 });
 
 /** `struct btrfs_ioctl_get_subvol_info_args`. */
@@ -66,15 +65,12 @@ export const BTRFS_IOC_SNAP_DESTROY = iow(BTRFS_IOCTL_MAGIC, 15, VOL_ARGS.size);
 export const BTRFS_IOC_SNAP_CREATE_V2 = iow(BTRFS_IOCTL_MAGIC, 23, VOL_ARGS_V2.size);
 export const BTRFS_IOC_SUBVOL_GETFLAGS = ior(BTRFS_IOCTL_MAGIC, 25, 8);
 export const BTRFS_IOC_SUBVOL_SETFLAGS = iow(BTRFS_IOCTL_MAGIC, 26, 8);
-export const BTRFS_IOC_SNAP_DESTROY_V2 = iow(BTRFS_IOCTL_MAGIC, 63, VOL_ARGS_V2.size);
 export const BTRFS_IOC_GET_SUBVOL_INFO = ior(BTRFS_IOCTL_MAGIC, 60, GET_SUBVOL_INFO_ARGS.size);
 export const BTRFS_IOC_GET_SUBVOL_ROOTREF = 0x80000000n |
   iow(BTRFS_IOCTL_MAGIC, 61, GET_SUBVOL_ROOTREF_ARGS.size);
 
 /** In a subvolume's flags: nothing in it can be changed. */
 export const BTRFS_SUBVOL_RDONLY = 2n;
-/** In the arguments of a removal: the subvolume is named by its id. */
-export const BTRFS_SUBVOL_SPEC_BY_ID = 16n;
 
 /** Makes an empty subvolume in an open directory; its root is the caller's, with the umask's mode. */
 export function createSubvolume(directory: number, name: string): void {
@@ -113,28 +109,26 @@ export function tryDestroySubvolume(directory: number, name: string): number {
   return tryIoctl(directory, BTRFS_IOC_SNAP_DESTROY, args.bytes);
 }
 
-/**
- * Removes a subvolume by its id, wherever it lies in the file system of `fd`, raw: ENOENT where there is none.
- * Linux 5.7.
- */
-export function tryDestroySubvolumeById(fd: number, id: bigint): number {
-  const args = new Struct(VOL_ARGS_V2).set("flags", BTRFS_SUBVOL_SPEC_BY_ID).set("subvolid", id);
-  return tryIoctl(fd, BTRFS_IOC_SNAP_DESTROY_V2, args.bytes);
-}
-
 /** The type of a handle that names an inode and its subvolume: `linux/exportfs.h` of the kernel. */
 const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;
 
 /**
- * Opens the root of a subvolume by its id, wherever it lies in the file system of `fd`, raw: ESTALE where
- * there is none. No path is walked, so none can be too long, lead elsewhere or be covered by a mount.
+ * Opens a directory by its inode and the id of its subvolume, wherever that lies in the file system of `fd`,
+ * raw: ESTALE where there is none. No path is walked, so none can be too long, lead elsewhere or be covered by
+ * a mount.
+ *
+ * @param inode the subvolume's root where left out
  */
-export function tryOpenSubvolume(fd: number, id: bigint): number {
+export function tryOpenInSubvolume(
+  fd: number,
+  subvolume: bigint,
+  inode = BTRFS_FIRST_FREE_OBJECTID,
+): number {
   // `struct btrfs_fid` of `fs/btrfs/export.h`: inode, subvolume, generation of the inode (0: whichever).
   const handle = new Uint8Array(20);
   const view = new DataView(handle.buffer);
-  view.setBigUint64(0, BTRFS_FIRST_FREE_OBJECTID, true);
-  view.setBigUint64(8, id, true);
+  view.setBigUint64(0, inode, true);
+  view.setBigUint64(8, subvolume, true);
   return tryOpenByHandle(fd, FILEID_BTRFS_WITHOUT_PARENT, handle, O_RDONLY | O_DIRECTORY);
 }
 

@@ -38,7 +38,7 @@ import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
 import { isMountPoint, readMountInfo } from "../../lib/mountinfo.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
-import { LAYER, type Layout } from "./layout.ts";
+import { isSubvolume, LAYER, type Layout } from "./layout.ts";
 import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
@@ -265,6 +265,6 @@ function mountReadOnly(path: string): MountStep[] {
   ];
 }
 
-function makeWritable(subvolume: number): void {
-  if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
+function makeWritable(fd: number): void {
+  if (isSubvolume(fd) && isReadOnly(fd)) setReadOnly(fd, false);
 }

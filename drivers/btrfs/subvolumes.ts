@@ -1,7 +1,7 @@
 /**
  * Removing subvolumes with those that lie in them.
  *
- * The kernel's root tree says what lies where, and everything goes by id: no directory is read, and neither
+ * The kernel's root tree says what lies where, and everything is opened by number: no directory is read, and neither
  * long paths nor mounts nor links inside a layer matter. A read-only subvolume is made writable first, since
  * nothing can be removed from one. Every step leaves a state from which the removal can start anew.
  *
@@ -13,9 +13,9 @@ import {
   setReadOnly,
   subvolumeInfo,
   tryDestroySubvolume,
-  tryDestroySubvolumeById,
-  tryOpenSubvolume,
+  tryOpenInSubvolume,
 } from "../../ffi/btrfs_subvolume.ts";
+import { nestedName } from "../../ffi/btrfs_search.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -38,26 +38,39 @@ export function removeSubvolume(
   const plain = withFd(unwrap(fd, "open", name), (subvolume) => {
     if (!isSubvolume(subvolume)) return true;
     if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
-    removeNested(directory, subvolume, removing);
+    removeNested(subvolume, removing);
     removing(subvolumeInfo(subvolume).id);
     return false;
   });
   if (plain) return removeTreeAt(directory, name);
-  const result = tryDestroySubvolume(directory, name);
-  if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY", name);
+  destroy(directory, name);
 }
 
 /** Removes the subvolumes that lie in an open, writable one, innermost first. */
-function removeNested(volume: number, outer: number, removing: (id: bigint) => void): void {
-  for (const { id } of nestedSubvolumes(outer)) {
-    const fd = tryOpenSubvolume(volume, id);
-    if (fd === -ESTALE) continue;
-    withFd(unwrap(fd, "open_by_handle_at", `subvolume ${id}`), (nested) => {
+function removeNested(outer: number, removing: (id: bigint) => void): void {
+  const outerId = subvolumeInfo(outer).id;
+  for (const { id, directory } of nestedSubvolumes(outer)) {
+    const name = nestedName(outer, id, outerId);
+    if (name === undefined) continue;
+    withOpened(tryOpenInSubvolume(outer, id), `subvolume ${id}`, (nested) => {
       if (isReadOnly(nested)) setReadOnly(nested, false);
-      removeNested(volume, nested, removing);
+      removeNested(nested, removing);
     });
     removing(id);
-    const result = tryDestroySubvolumeById(volume, id);
-    if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY_V2", `subvolume ${id}`);
+    withOpened(
+      tryOpenInSubvolume(outer, outerId, directory),
+      `directory ${directory} of subvolume ${outerId}`,
+      (fd) => destroy(fd, name),
+    );
   }
+}
+
+/** Runs `use` on what was opened by number; nothing where it is gone. */
+function withOpened(opened: number, what: string, use: (fd: number) => void): void {
+  if (opened !== -ESTALE) withFd(unwrap(opened, "open_by_handle_at", what), use);
+}
+
+function destroy(directory: number, name: string): void {
+  const result = tryDestroySubvolume(directory, name);
+  if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY", name);
 }
