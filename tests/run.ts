@@ -42,11 +42,11 @@ function testFiles(folder: string): string[] {
     .map(({ name }) => join("tests", folder, name)).sort();
 }
 
-/** Runs a program with its output kept; kills it after {@linkcode STAGE_SECONDS}. */
-async function keep(args: string[], env: Record<string, string> = {}) {
+/** Runs a program with its output kept; kills it after `limit` seconds. */
+async function keep(args: string[], env: Record<string, string> = {}, limit = STAGE_SECONDS) {
   const started = performance.now();
   const child = new Deno.Command("setpriv", {
-    args: ["--pdeathsig", "KILL", "timeout", "--signal", "KILL", `${STAGE_SECONDS}`, ...args],
+    args: ["--pdeathsig", "KILL", "timeout", "--signal", "KILL", `${limit}`, ...args],
     cwd: TOP,
     env,
     stdin: "null",
@@ -69,7 +69,7 @@ async function testOn(
   const junit = join(results, `${suite} on ${kind}.xml`);
   const args = [Deno.execPath(), "test", "--allow-all", "--no-check", "--frozen"];
   const { code, seconds, log } = await keep(
-    [...args, `--junit-path=${junit}`, "--", ...files],
+    [...args, `--junit-path=${junit}`, ...files],
     { VENEER_TEST_DIR: directory, VENEER_TEST_FS: kind, NO_COLOR: "1" },
   );
   Deno.writeTextFileSync(junit.replace(/xml$/, "json"), JSON.stringify({ code, seconds, log }));
@@ -152,7 +152,7 @@ async function underUml(directory: string): Promise<Stage[]> {
   Deno.mkdirSync(results);
   const uml = [join(TOP, "tools/uml"), "-C", TOP, "-m", "3G", "-t", `${STAGE_SECONDS}`];
   const guest = [Deno.execPath(), "run", "--allow-all", "--no-check", "tests/run.ts", "guest"];
-  const { code, seconds, log } = await keep([...uml, ...guest, results]);
+  const { code, seconds, log } = await keep([...uml, ...guest, results], {}, STAGE_SECONDS + 30);
   const stages = collect(results, "uml").map(announce);
   if (code !== 0) {
     const failed: Case = {
