@@ -71,6 +71,8 @@ export const BTRFS_IOC_GET_SUBVOL_ROOTREF = 0x80000000n |
 
 /** In a subvolume's flags: nothing in it can be changed. */
 export const BTRFS_SUBVOL_RDONLY = 2n;
+/** The same in what {@linkcode subvolumeInfo} is told: `linux/btrfs_tree.h`. */
+export const BTRFS_ROOT_SUBVOL_RDONLY = 1n;
 
 /** Makes an empty subvolume in an open directory; its root is the caller's, with the umask's mode. */
 export function createSubvolume(directory: number, name: string): void {
@@ -185,7 +187,7 @@ export function subvolumeInfo(fd: number): SubvolumeInfo {
     generation: args.big("generation"),
     changed: args.big("ctransid"),
     created: args.big("otransid"),
-    readOnly: (args.big("flags") & BTRFS_SUBVOL_RDONLY) !== 0n,
+    readOnly: (args.big("flags") & BTRFS_ROOT_SUBVOL_RDONLY) !== 0n,
   };
 }
 
