@@ -98,7 +98,7 @@ export class Layout {
 
   /** Whether any layer has a size limit. */
   hasSizes(): boolean {
-    return list(this.home.join("quotas")).length > 0;
+    return list(this.home.join("quotas")).some((id) => this.exists(id));
   }
 
   #size(id: string): string {

@@ -2,8 +2,8 @@
  * Removing subvolumes with those that lie in them.
  *
  * The kernel's root tree says what lies where, and everything is opened by number: no directory is read, and neither
- * long paths nor mounts nor links inside a layer matter. A read-only subvolume is made writable first, since
- * nothing can be removed from one. Every step leaves a state from which the removal can start anew.
+ * long paths nor mounts nor links inside a layer matter. A read-only subvolume that others lie in is made
+ * writable first, since nothing can be removed from one. Every step leaves a state from which the removal can start anew.
  *
  * @module
  */
@@ -37,7 +37,6 @@ export function removeSubvolume(
   if (fd === -ENOTDIR) return removeTreeAt(directory, name);
   const plain = withFd(unwrap(fd, "open", name), (subvolume) => {
     if (!isSubvolume(subvolume)) return true;
-    if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
     removeNested(subvolume, removing);
     removing(subvolumeInfo(subvolume).id);
     return false;
@@ -46,16 +45,20 @@ export function removeSubvolume(
   destroy(directory, name);
 }
 
-/** Removes the subvolumes that lie in an open, writable one, innermost first. */
+/** Removes the subvolumes that lie in an open one, innermost first. */
 function removeNested(outer: number, removing: (id: bigint) => void): void {
+  const nested = nestedSubvolumes(outer);
+  // Costs a commit, so only where something is to be removed from it.
+  if (nested.length > 0 && isReadOnly(outer)) setReadOnly(outer, false);
   const outerId = subvolumeInfo(outer).id;
-  for (const { id, directory } of nestedSubvolumes(outer)) {
+  for (const { id, directory } of nested) {
     const name = nestedName(outer, id, outerId);
     if (name === undefined) continue;
-    withOpened(tryOpenInSubvolume(outer, id), `subvolume ${id}`, (nested) => {
-      if (isReadOnly(nested)) setReadOnly(nested, false);
-      removeNested(nested, removing);
-    });
+    withOpened(
+      tryOpenInSubvolume(outer, id),
+      `subvolume ${id}`,
+      (inner) => removeNested(inner, removing),
+    );
     removing(id);
     withOpened(
       tryOpenInSubvolume(outer, outerId, directory),
