@@ -1,10 +1,11 @@
-/** The btrfs driver through the conformance suite: without quotas, with full and with simple ones. */
-import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
+/** The btrfs driver through the conformance suite: without quotas and with them. */
+import { assertEquals } from "@std/assert";
 import { openDriver } from "../../drivers/registry.ts";
+import { disableQuota, quotaStatus } from "../../ffi/btrfs_quota.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { needs } from "../support.ts";
+import { directory, lacking } from "./btrfs_support.ts";
 import { conformance } from "./conformance.ts";
-
-const { type, name } = statfs(Deno.env.get("VENEER_TEST_DIR") ?? "/tmp");
-const lacking = type === BTRFS_MAGIC ? undefined : `it needs btrfs, this is ${name}`;
 
 function run(variant: string, options: string[], lackingQuota?: string): void {
   conformance({
@@ -19,3 +20,11 @@ function run(variant: string, options: string[], lackingQuota?: string): void {
 
 run("", ["btrfs.quota=off"], "btrfs.quota=off: with quotas it ran");
 run(" with quotas", ["btrfs.min_space=1M"]);
+
+needs(lacking, "btrfs: min_space keeps quotas on, as long as nobody turns them off", () => {
+  withFd(open(directory, O_RDONLY | O_DIRECTORY), (volume) => {
+    assertEquals(quotaStatus(volume).mode, "qgroup");
+    disableQuota(volume);
+    assertEquals(quotaStatus(volume).mode, "off");
+  });
+});

@@ -2,18 +2,15 @@
 import { assert, assertEquals } from "@std/assert";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { close, lseek, memfd, pread, SEEK_END } from "../../ffi/files.ts";
-import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
 import { compareTrees } from "../../lib/compare.ts";
 import type { LayerBackend } from "../../lib/graph_driver.ts";
 import { type Delta, nativeDelta, treeDelta } from "../../lib/graph/delta.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { btrfs } from "../../drivers/btrfs/mod.ts";
 import { needs, tempDir } from "../support.ts";
+import { lacking } from "./btrfs_support.ts";
 import { operate } from "./btrfs_operations.ts";
 import { describeTree, lines, modelChanges, random } from "./trees.ts";
-
-const { type, name } = statfs(Deno.env.get("VENEER_TEST_DIR") ?? "/tmp");
-const lacking = type === BTRFS_MAGIC ? undefined : `it needs btrfs, this is ${name}`;
 
 const TREES = Deno.env.has("VENEER_TEST_LONG") ? 2000 : 100;
 const FIRST_SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);

@@ -14,7 +14,7 @@ import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { sleep } from "../../lib/sleep.ts";
 import { must } from "../support.ts";
 import { directory, storeCase as anyStoreCase, type TestStore } from "./btrfs_support.ts";
-import { assertFails, diff, fill } from "./conformance.ts";
+import { assertFails, diff, fill } from "./layers.ts";
 
 const onVolume = <T>(use: (volume: number) => T): T =>
   withFd(open(directory, O_RDONLY | O_DIRECTORY), use);

@@ -10,7 +10,7 @@ import { lgetxattr } from "../../ffi/xattr.ts";
 import { IDENTITY, IdMap } from "../../lib/id_maps.ts";
 import { must, needs } from "../support.ts";
 import { directory, storeCase } from "./btrfs_support.ts";
-import { assertFails, diff, fill, treeOf } from "./conformance.ts";
+import { assertFails, diff, fill, treeOf } from "./layers.ts";
 import { lines } from "./trees.ts";
 
 /** The subvolumes of a store, wherever in it they lie. */
@@ -132,6 +132,25 @@ storeCase("nested subvolumes go with a layer, deep, read-only and many", (store)
   assertEquals(subvolumesIn(driver.home).length, 1);
   driver.remove("base");
   assertEquals(subvolumesIn(driver.home), []);
+});
+
+storeCase("a layer that is mounted for reading is built on, read and removed", (store, dir) => {
+  const driver = store.driver();
+  fill(driver, "base", (root) => Deno.writeTextFileSync(`${root}/base`, ""));
+  fill(driver, "layer", (root) => Deno.writeTextFileSync(`${root}/new`, ""), "base");
+  for (const id of ["base", "layer"]) driver.get(id, { readOnly: true });
+  driver.create("child", { parent: "layer" });
+  assertEquals([...treeOf(driver, "child").keys()], ["/base", "/new"]);
+  assertEquals(lines(driver.changes("layer", undefined)), ["A /new"]);
+  assert(Deno.statSync(diff(driver, "layer", undefined, dir.path)).size > 1024);
+  // One more user, who would write, gets what is mounted.
+  const path = driver.get("layer");
+  assertThrows(() => Deno.writeTextFileSync(`${path}/more`, ""));
+  for (const id of ["base", "layer", "layer"]) driver.put(id);
+  Deno.writeTextFileSync(`${driver.get("layer")}/more`, "");
+  driver.put("layer");
+  for (const id of ["child", "layer", "base"]) driver.remove(id);
+  driver.cleanup();
 });
 
 storeCase("an interrupted removal is finished by the next open", (store) => {
