@@ -2,9 +2,10 @@
  * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a layer's root is
  * its place in the home: nothing is mounted, but for reading only.
  *
- * A layer is made in a staging directory and renamed into place last; it is renamed there before it goes.
- * What the kernel commits with a snapshot has all that was recorded before it, so a layer made from a parent
- * costs one commit and no sync of ours.
+ * A snapshot is whole as soon as it is there; a layer that takes more steps is made in a staging directory
+ * and renamed into place last, and every layer is renamed there before it goes. What the kernel commits with
+ * a snapshot has all that was recorded before it, so a layer made from a parent costs one commit and no sync
+ * of ours.
  *
  * @module
  */
@@ -20,8 +21,6 @@ import { ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
 import { tryOpenat } from "../../ffi/files.ts";
 import { readNames } from "../../ffi/directory.ts";
-import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
-import { tryLstatMount } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
 import { unlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -35,10 +34,12 @@ import type {
 } from "../../lib/graph_driver.ts";
 import { type Home, makeDirectory } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
+import { syncDirectory } from "../../lib/metadata.ts";
 import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
-import { isMountPoint, readMountInfo } from "../../lib/mountinfo.ts";
+import { isMountPoint } from "../../lib/mountinfo.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { isSubvolume, LAYER, type Layout } from "./layout.ts";
+import { deviceOf, mountReadOnly } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
@@ -94,13 +95,22 @@ export class Btrfs implements LayerBackend {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
       this.home.recordParent(id, spec.parent, { sync: false });
-      this.#makeSubvolume(staged, spec.parent);
+      if (spec.parent !== undefined && size === undefined && !spec.mountLabel) {
+        // Whole as soon as it is there, and on disk then, with its record: one commit for all.
+        withFd(
+          open(layout.layers, O_RDONLY | O_DIRECTORY),
+          (layers) => this.#makeSubvolume(layers, id, spec.parent),
+        );
+        return;
+      }
+      this.#makeSubvolume(staged, LAYER, spec.parent);
       if (spec.mountLabel) relabel(`${this.home.staging(id)}/${LAYER}`, spec.mountLabel);
       if (size !== undefined) {
         layout.recordSize(id, size);
         this.#limit(staged, size);
       }
       renameat(staged, LAYER, AT_FDCWD, layout.layer(id), RENAME_NOREPLACE);
+      syncDirectory(layout.layers);
     });
     this.#quota.sweep();
   }
@@ -113,13 +123,14 @@ export class Btrfs implements LayerBackend {
     unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
   }
 
-  #makeSubvolume(staged: number, parent: string | undefined): void {
+  /** Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container root's. */
+  #makeSubvolume(directory: number, name: string, parent: string | undefined): void {
     if (parent !== undefined) {
-      this.#layout.withLayer(parent, (source) => createSnapshot(staged, LAYER, source));
+      this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
       return;
     }
-    createSubvolume(staged, LAYER);
-    withFd(openat(staged, LAYER, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, this.idMaps));
+    createSubvolume(directory, name);
+    withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, this.idMaps));
   }
 
   #limit(staged: number, size: number): void {
@@ -154,7 +165,7 @@ export class Btrfs implements LayerBackend {
   reset(id: string): void {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
-      this.#makeSubvolume(staged, this.parent(id) || undefined);
+      this.#makeSubvolume(staged, LAYER, this.parent(id) || undefined);
       withFd(open(layout.layer(id), O_RDONLY | O_DIRECTORY), (before) => {
         makeWritable(before);
         this.#relabelAs(before, id);
@@ -220,18 +231,11 @@ export class Btrfs implements LayerBackend {
   mounts(id: string, options: GetOptions): Mount[] {
     const subvolume = this.#layout.withLayer(id, (fd) => subvolumeInfo(fd).id);
     const access = options.readOnly ? "ro" : "rw";
-    return [{ type: "btrfs", source: this.#device(), options: [access, `subvolid=${subvolume}`] }];
-  }
-
-  /** The device that the home's file system was mounted from. */
-  #device(): string {
-    const mount = tryLstatMount(this.home.path)?.mountId;
-    const mounts = readMountInfo();
-    const own = mounts.find(({ id }) => BigInt(id) === mount) ??
-      mounts.findLast(({ type, mountPoint }) =>
-        type === "btrfs" && `${this.home.path}/`.startsWith(mountPoint.replace(/\/?$/, "/"))
-      );
-    return own?.source ?? "";
+    return [{
+      type: "btrfs",
+      source: deviceOf(this.home.path),
+      options: [access, `subvolid=${subvolume}`],
+    }];
   }
 
   applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
@@ -254,15 +258,6 @@ export class Btrfs implements LayerBackend {
   close(): void {
     this.#quota.close(this.#options.minSpace > 0 || this.#layout.hasSizes());
   }
-}
-
-/** A bind mount takes no flags but by a remount. */
-function mountReadOnly(path: string): MountStep[] {
-  const mount = { source: path, target: path, type: "", data: "" };
-  return [
-    { kind: "mount", ...mount, flags: MS_BIND },
-    { kind: "append", ...mount, flags: MS_BIND | MS_REMOUNT | MS_RDONLY },
-  ];
 }
 
 function makeWritable(fd: number): void {

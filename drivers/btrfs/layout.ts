@@ -5,7 +5,7 @@
  * <home>/subvolumes/<id>                  a layer: a subvolume
  * <home>/quotas/<id>                      its size limit in bytes, decimal, where it has one
  * <home>/.veneer/parents/<id>             its parent
- * <home>/.veneer/staging/<id>/layer       a layer being made, or on its way out
+ * <home>/.veneer/staging/<id>/…           a layer being made, or on its way out
  * <home>/.veneer/staging/.<name>/…        snapshots that a diff compares
  * <home>/.veneer/qgroups/<subvolume>      a qgroup that goes when the kernel lets it
  * <home>/.veneer/quota                    there where Veneer turned quotas on
@@ -39,6 +39,11 @@ export class Layout {
     makeDirectory(this.home.own("qgroups"), 0o700);
   }
 
+  /** The directory of the layers. */
+  get layers(): string {
+    return this.home.join("subvolumes");
+  }
+
   layer(id: string): string {
     return this.home.join("subvolumes", id);
   }
@@ -48,7 +53,7 @@ export class Layout {
   }
 
   list(): string[] {
-    return list(this.home.join("subvolumes")).filter(isId);
+    return list(this.layers).filter(isId);
   }
 
   /**
