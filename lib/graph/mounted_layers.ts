@@ -15,13 +15,11 @@ import type { GetOptions, LayerBackend } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
 import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
 import { isMountPoint } from "../mountinfo.ts";
-import { makeHomePrivate } from "../private_home.ts";
+import { withPrivateHome } from "../private_home.ts";
 import { type LayerLock, mountNamespace, type References, type RunState } from "../run_state.ts";
 
 /** The mounts of one store. Every method wants the layer's lock held by the caller. */
 export class MountedLayers {
-  #homeIsPrivate = false;
-
   constructor(
     readonly backend: LayerBackend,
     readonly state: RunState,
@@ -46,9 +44,8 @@ export class MountedLayers {
 
   #mount(id: string, lock: LayerLock, options: GetOptions): void {
     try {
-      if (!this.#homeIsPrivate) makeHomePrivate(this.backend.home, this.state);
-      this.#homeIsPrivate = true;
-      performPlan(this.backend.plan(id, options), this.port);
+      const plan = this.backend.plan(id, options);
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
     } catch (error) {
       lock.references = { count: 0, namespace: "" };
       throw error;
