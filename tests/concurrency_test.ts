@@ -3,9 +3,11 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { openDriver } from "../drivers/registry.ts";
 import { lstat } from "../ffi/stat.ts";
 import { statfs } from "../ffi/statfs.ts";
 import { type ErrorCode, EXIT_STATUS } from "../lib/errors.ts";
+import { IDENTITY } from "../lib/id_maps.ts";
 import { PROGRAM, refusal, shellWords, TestStore, veneer } from "./cli_support.ts";
 import { mountImage } from "./images.ts";
 import { lacksFileSystem, lacksProgram, mountPoints, must, needs, tempDir } from "./support.ts";
@@ -224,6 +226,36 @@ needs(
     const { stderr } = all("umount");
     assertEquals(stderr, "");
     assertNothingLeft(store, ["app", "base"]);
+  },
+);
+
+needs(
+  lacking,
+  "concurrency: a store that one releases while another uses it hides no mount",
+  () => {
+    using store = new TestStore();
+    store.must("create", "base");
+    for (const id of ["a", "b"]) store.must("create", id, "--parent", "base");
+    const warnings: string[] = [];
+    const driver = openDriver({
+      root: store.root,
+      driver: "overlay2",
+      options: [],
+      idMaps: IDENTITY,
+      warn: (message) => warnings.push(message),
+    });
+    driver.get("a");
+    driver.put("a");
+    assertEquals(store.must("cleanup"), `released ${home(store)}\n`);
+    const path = driver.get("a");
+    store.must("mount", "b");
+    assert(mountPoints(store.root).includes(path));
+    Deno.writeTextFileSync(join(path, "file"), "");
+    assertEquals(store.must("changes", "a"), "A /file\n");
+    driver.put("a");
+    store.must("umount", "b");
+    assertEquals(warnings, []);
+    assertNothingLeft(store, ["a", "b", "base"]);
   },
 );
 

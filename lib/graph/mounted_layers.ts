@@ -15,13 +15,11 @@ import type { GetOptions, LayerBackend } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
 import { type MountPort, mountsSomething, performPlan, undoPlan } from "../mount_plan.ts";
 import { isMountPoint } from "../mountinfo.ts";
-import { makeHomePrivate } from "../private_home.ts";
+import { withPrivateHome } from "../private_home.ts";
 import { type LayerLock, mountNamespace, type References, type RunState } from "../run_state.ts";
 
 /** The mounts of one store. Every method wants the layer's lock held by the caller. */
 export class MountedLayers {
-  #homeIsPrivate = false;
-
   constructor(
     readonly backend: LayerBackend,
     readonly state: RunState,
@@ -34,8 +32,7 @@ export class MountedLayers {
     const plan = this.backend.plan(id, options);
     const { count, namespace } = this.confirmed(id, lock.references);
     if (!mountsSomething(plan)) {
-      this.#makeHomePrivate();
-      performPlan(plan, this.port);
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
       lock.references = { count: count + 1, namespace: "" };
     } else if (count > 0) {
       lock.references = { count: count + 1, namespace };
@@ -48,17 +45,12 @@ export class MountedLayers {
 
   #mount(id: string, lock: LayerLock, options: GetOptions): void {
     try {
-      this.#makeHomePrivate();
-      performPlan(this.backend.plan(id, options), this.port);
+      const plan = this.backend.plan(id, options);
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
     } catch (error) {
       lock.references = { count: 0, namespace: "" };
       throw error;
     }
-  }
-
-  #makeHomePrivate(): void {
-    if (!this.#homeIsPrivate) makeHomePrivate(this.backend.home, this.state);
-    this.#homeIsPrivate = true;
   }
 
   /**
