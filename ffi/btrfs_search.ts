@@ -1,13 +1,14 @@
 /**
- * btrfs's own trees: searching them by key, and finding the path of an inode.
+ * btrfs's own trees: searching them by key, finding the path of an inode, opening it by its number.
  *
- * A tree is a sorted map from keys (object id, type, offset) to items. Both calls need CAP_SYS_ADMIN.
+ * A tree is a sorted map from keys (object id, type, offset) to items. The calls need CAP_SYS_ADMIN.
  *
  * @module
  */
 import { decode } from "./cstring.ts";
-import { ENOENT, EOVERFLOW } from "./errno.ts";
-import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
+import { BTRFS_FIRST_FREE_OBJECTID, BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
+import { ENOENT, EOVERFLOW, ESTALE } from "./errno.ts";
+import { O_DIRECTORY, O_RDONLY, tryOpenByHandle } from "./files.ts";
 import { ioctl, iowr, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
@@ -146,6 +147,37 @@ export function nestedName(fd: number, id: bigint, outer: bigint): string | unde
     return decode(item.data.subarray(ROOT_REF.size, ROOT_REF.size + length));
   }
   return undefined;
+}
+
+/** `struct btrfs_inode_item`, packed. */
+export const INODE_ITEM = layout("struct btrfs_inode_item", 160, { generation: ["u64", 0] });
+
+/** The type of a handle that names an inode and its subvolume: `linux/exportfs.h` of the kernel. */
+const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;
+
+/**
+ * Opens a directory by its inode and the id of its subvolume, wherever that lies in the file system of `fd`,
+ * raw: ESTALE where there is none. No path is walked, so none can be too long, lead elsewhere or be covered by
+ * a mount.
+ *
+ * @param inode the subvolume's root where left out
+ */
+export function tryOpenInSubvolume(
+  fd: number,
+  subvolume: bigint,
+  inode = BTRFS_FIRST_FREE_OBJECTID,
+): number {
+  const types = [BTRFS_INODE_ITEM_KEY, BTRFS_INODE_ITEM_KEY] as const;
+  for (const item of searchTree(fd, { tree: subvolume, objectId: inode, types })) {
+    // `struct btrfs_fid` of `fs/btrfs/export.h`: inode, subvolume, generation of the inode.
+    const handle = new Uint8Array(20);
+    const view = new DataView(handle.buffer);
+    view.setBigUint64(0, inode, true);
+    view.setBigUint64(8, subvolume, true);
+    view.setUint32(16, Number(itemStruct(INODE_ITEM, item).big("generation") & 0xffff_ffffn), true);
+    return tryOpenByHandle(fd, FILEID_BTRFS_WITHOUT_PARENT, handle, O_RDONLY | O_DIRECTORY);
+  }
+  return -ESTALE;
 }
 
 /** `struct btrfs_inode_ref`, packed; the name follows, and after it, perhaps, the next one. */

@@ -9,7 +9,6 @@
  */
 import { cstring } from "./cstring.ts";
 import { EOVERFLOW } from "./errno.ts";
-import { O_DIRECTORY, O_RDONLY, tryOpenByHandle } from "./files.ts";
 import { ioctl, ior, iow, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
@@ -109,29 +108,6 @@ export function createSnapshot(
 export function tryDestroySubvolume(directory: number, name: string): number {
   const args = new Struct(VOL_ARGS).put("name", volumeName(name));
   return tryIoctl(directory, BTRFS_IOC_SNAP_DESTROY, args.bytes);
-}
-
-/** The type of a handle that names an inode and its subvolume: `linux/exportfs.h` of the kernel. */
-const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;
-
-/**
- * Opens a directory by its inode and the id of its subvolume, wherever that lies in the file system of `fd`,
- * raw: ESTALE where there is none. No path is walked, so none can be too long, lead elsewhere or be covered by
- * a mount.
- *
- * @param inode the subvolume's root where left out
- */
-export function tryOpenInSubvolume(
-  fd: number,
-  subvolume: bigint,
-  inode = BTRFS_FIRST_FREE_OBJECTID,
-): number {
-  // `struct btrfs_fid` of `fs/btrfs/export.h`: inode, subvolume, generation of the inode (0: whichever).
-  const handle = new Uint8Array(20);
-  const view = new DataView(handle.buffer);
-  view.setBigUint64(0, inode, true);
-  view.setBigUint64(8, subvolume, true);
-  return tryOpenByHandle(fd, FILEID_BTRFS_WITHOUT_PARENT, handle, O_RDONLY | O_DIRECTORY);
 }
 
 function volumeName(name: string): Uint8Array {

@@ -13,9 +13,8 @@ import {
   setReadOnly,
   subvolumeInfo,
   tryDestroySubvolume,
-  tryOpenInSubvolume,
 } from "../../ffi/btrfs_subvolume.ts";
-import { nestedName } from "../../ffi/btrfs_search.ts";
+import { nestedName, tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";

@@ -9,7 +9,12 @@ import {
   tryLimitReferenced,
   tryRemoveQgroup,
 } from "../../ffi/btrfs_quota.ts";
-import { directoryPath, inodeNames, nestedName } from "../../ffi/btrfs_search.ts";
+import {
+  directoryPath,
+  inodeNames,
+  nestedName,
+  tryOpenInSubvolume,
+} from "../../ffi/btrfs_search.ts";
 import { sendChanges } from "../../ffi/btrfs_send.ts";
 import {
   createSnapshot,
@@ -19,7 +24,6 @@ import {
   setReadOnly,
   subvolumeInfo,
   tryDestroySubvolume,
-  tryOpenInSubvolume,
 } from "../../ffi/btrfs_subvolume.ts";
 import { commit, features, spaceUsage, volumeInfo } from "../../ffi/btrfs_volume.ts";
 import { EBUSY, ENOENT, ENOTCONN, ENOTEMPTY, ESTALE, SyscallError } from "../../ffi/errno.ts";

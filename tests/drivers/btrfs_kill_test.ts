@@ -1,6 +1,6 @@
 /** btrfs killed at any point, with quotas on: no snapshot, no qgroup and no record is left. */
 import { disableQuota, qgroups, quotaStatus, tryEnableQuota } from "../../ffi/btrfs_quota.ts";
-import { tryOpenInSubvolume } from "../../ffi/btrfs_subvolume.ts";
+import { tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
 import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { TEMPORARY_SUFFIX } from "../../lib/metadata.ts";
