@@ -4,7 +4,6 @@ import { ftruncate, O_CREAT, O_RDWR, open, pwriteAll, withFd } from "../ffi/file
 import { encodeHeader, type Entry, PaxRecords, TYPE } from "../lib/tar/encode.ts";
 import { Extensions } from "../lib/tar/pax.ts";
 import { must, tempDir } from "./support.ts";
-import { names } from "./tar_export_support.ts";
 
 /** An entry that needs no pax record. */
 const PLAIN: Entry = {
