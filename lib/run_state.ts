@@ -51,9 +51,12 @@ export interface References {
   readonly count: number;
   /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
   readonly namespace: string;
+  /** Whether they were promised that nobody can write to it there. */
+  readonly readOnly: boolean;
 }
 
-const UNUSED: References = { count: 0, namespace: "" };
+/** Nobody uses it. */
+export const UNUSED: References = { count: 0, namespace: "", readOnly: false };
 
 /** The run-time state of one home. */
 export class RunState {
@@ -226,7 +229,9 @@ export class LayerLock implements Disposable {
   /** Recorded at once and as a whole. */
   set references(references: References) {
     this.#record = references;
-    const text = `${references.count} ${references.namespace}`.padEnd(RECORD_LENGTH - 1) + "\n";
+    const { count, namespace, readOnly } = references;
+    const record = `${count} ${namespace || "-"} ${readOnly ? "ro" : "rw"}`;
+    const text = record.padEnd(RECORD_LENGTH - 1) + "\n";
     pwriteAll(this.fd, encode(text), 0n);
   }
 
@@ -238,8 +243,12 @@ export class LayerLock implements Disposable {
 }
 
 function parseReferences(text: string): References {
-  const [count, namespace = ""] = text.trim().split(" ");
-  return { count: Number(count) || 0, namespace };
+  const [count, namespace = "-", mode] = text.trim().split(" ");
+  return {
+    count: Number(count) || 0,
+    namespace: namespace === "-" ? "" : namespace,
+    readOnly: mode === "ro",
+  };
 }
 
 let ownNamespace: string | undefined;

@@ -82,6 +82,10 @@ Deno.test("worker: 20,000 small files and every kind of entry, the same bytes as
     }
     Deno.linkSync(`${directory}/f5`, `${root}/d${d}-f5`);
     if (d > 0) Deno.linkSync(`${root}/d0/f400`, `${directory}/f400 linked`);
+    // In a run whose end is not far, with the other names right behind it and in none.
+    for (let i = 0; i < 30; i++) put(`${directory}/g${i}`, "g");
+    Deno.mkdirSync(`${directory}/h`);
+    for (const i of [15, 2, 25]) Deno.linkSync(`${directory}/g${i}`, `${directory}/h/linked${i}`);
     put(`${directory}/f50 large`, "z".repeat(200_000 + d));
     for (let i = 0; i < 8; i++) put(`${directory}/f60 middling ${i}`, "m".repeat(100_000));
     tryLsetxattr(`${directory}/f70`, "user.comment", encode("x".repeat(d * 100)));
