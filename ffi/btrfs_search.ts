@@ -47,40 +47,50 @@ export const SEARCH_HEADER = layout("struct btrfs_ioctl_search_header", 32, {
 
 export const BTRFS_IOC_TREE_SEARCH_V2 = iowr(BTRFS_IOCTL_MAGIC, 17, SEARCH_ARGS_V2.size);
 
-/** An item of a tree. */
-export interface TreeItem {
+/** Where an item lies in a tree. */
+interface TreeKey {
   readonly objectId: bigint;
   readonly type: number;
   readonly offset: bigint;
+}
+
+/** An item of a tree. */
+export interface TreeItem extends TreeKey {
   /** Valid until the next item is asked for. */
   readonly data: Uint8Array<ArrayBuffer>;
 }
 
-/** Which items {@linkcode searchTree} gives: those of one object, by type and offset. */
+/** Which items {@linkcode searchTree} gives: those between two keys, both included. */
 export interface TreeSearch {
   /** A tree's id; 0 for the subvolume that the descriptor lies in. */
   readonly tree: bigint;
+  /** The first object. */
   readonly objectId: bigint;
+  /** The last one, where there are more than one: then items of all types come of those between. */
+  readonly lastObjectId?: bigint;
   /** The first and the last type. */
   readonly types: readonly [first: number, last: number];
   /** The only offset, where it matters. */
   readonly offset?: bigint;
+  /** Leave out what lies in parts of the tree that were last written before this transaction. */
+  readonly since?: bigint;
 }
 
 const MAX_U64 = BigInt.asUintN(64, -1n);
 const PAGE = 64 << 10;
 
-/** The items of one object in a tree, in the order of their keys; none where there is no such tree. */
+/** The items of a tree, in the order of their keys; none where there is no such tree. */
 export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem> {
-  const { tree, objectId, types: [first, last], offset } = search;
+  const { tree, types: [type, lastType], offset, since = 0n } = search;
   let args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + PAGE);
-  let type = first, minOffset = offset ?? 0n;
-  for (;;) {
+  let next: TreeKey | undefined = { objectId: search.objectId, type, offset: offset ?? 0n };
+  while (next !== undefined) {
     args.set("key.tree_id", tree)
-      .set("key.min_objectid", objectId).set("key.max_objectid", objectId)
-      .set("key.min_type", type).set("key.max_type", last)
-      .set("key.min_offset", minOffset).set("key.max_offset", offset ?? MAX_U64)
-      .set("key.min_transid", 0n).set("key.max_transid", MAX_U64)
+      .set("key.min_objectid", next.objectId)
+      .set("key.max_objectid", search.lastObjectId ?? search.objectId)
+      .set("key.min_type", next.type).set("key.max_type", lastType)
+      .set("key.min_offset", next.offset).set("key.max_offset", offset ?? MAX_U64)
+      .set("key.min_transid", since).set("key.max_transid", MAX_U64)
       .set("key.nr_items", 0xffff_ffff)
       .set("buf_size", args.bytes.length - SEARCH_ARGS_V2.size);
     const result = tryIoctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args.bytes);
@@ -90,14 +100,20 @@ export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem>
       continue;
     }
     unwrap(result, "ioctl BTRFS_IOC_TREE_SEARCH_V2");
-    const found = args.get("key.nr_items");
-    if (found === 0) return;
-    let item: TreeItem | undefined;
-    for (item of readItems(args.bytes, found)) yield item;
-    if (item === undefined || item.offset === MAX_U64) return;
-    type = item.type;
-    minOffset = item.offset + 1n;
+    next = undefined;
+    for (const item of readItems(args.bytes, args.get("key.nr_items"))) {
+      yield item;
+      next = keyAfter(item);
+    }
   }
+}
+
+/** The smallest key above another. */
+function keyAfter({ objectId, type, offset }: TreeKey): TreeKey | undefined {
+  if (offset < MAX_U64) return { objectId, type, offset: offset + 1n };
+  if (type < 0xff) return { objectId, type: type + 1, offset: 0n };
+  if (objectId < MAX_U64) return { objectId: objectId + 1n, type: 0, offset: 0n };
+  return undefined;
 }
 
 function* readItems(bytes: Uint8Array<ArrayBuffer>, count: number): Generator<TreeItem> {
@@ -151,6 +167,22 @@ export function nestedName(fd: number, id: bigint, outer: bigint): string | unde
 
 /** `struct btrfs_inode_item`, packed. */
 export const INODE_ITEM = layout("struct btrfs_inode_item", 160, { generation: ["u64", 0] });
+
+/** Whether the subvolume that `fd` lies in has an inode that was made after a transaction. */
+export function hasInodeAfter(fd: number, transaction: bigint): boolean {
+  const search = {
+    tree: 0n,
+    objectId: BTRFS_FIRST_FREE_OBJECTID,
+    lastObjectId: MAX_U64,
+    types: [BTRFS_INODE_ITEM_KEY, BTRFS_INODE_ITEM_KEY] as const,
+    since: transaction + 1n,
+  };
+  for (const item of searchTree(fd, search)) {
+    if (item.type !== BTRFS_INODE_ITEM_KEY) continue;
+    if (itemStruct(INODE_ITEM, item).big("generation") > transaction) return true;
+  }
+  return false;
+}
 
 /** The type of a handle that names an inode and its subvolume: `linux/exportfs.h` of the kernel. */
 const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;

@@ -7,20 +7,16 @@
  * stream only says where to look, and what is listed is what the tree comparison lists.
  *
  * The kernel compares any two subvolumes it is given, and takes inodes of the same number and generation for
- * the same ones. That holds where the child is a snapshot of the parent, which its UUIDs prove, and where the
- * parent has not changed since, so that it has no inode that the child cannot know. Where either is not so,
- * or where a subvolume lies in one of them (a snapshot has an empty directory there), there is no native diff.
+ * the same ones. That holds where the child is a snapshot of the parent, which its UUIDs prove, and where no
+ * inode was made in the parent since: one that was may have the number and generation of another one of the
+ * child. Where either is not so, or where a subvolume lies in one of them (a snapshot has an empty directory
+ * there), there is no native diff.
  *
  * @module
  */
-import { directoryPath, inodeNames } from "../../ffi/btrfs_search.ts";
+import { directoryPath, hasInodeAfter, inodeNames } from "../../ffi/btrfs_search.ts";
 import { sendChanges } from "../../ffi/btrfs_send.ts";
-import {
-  createSnapshot,
-  nestedSubvolumes,
-  type SubvolumeInfo,
-  subvolumeInfo,
-} from "../../ffi/btrfs_subvolume.ts";
+import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { AT_FDCWD, close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
@@ -43,7 +39,7 @@ export function nativeDiff(
   parent: number,
   scratch: () => string,
 ): NativeDiff | undefined {
-  if (!descends(subvolumeInfo(child), subvolumeInfo(parent))) return undefined;
+  if (!descends(child, parent)) return undefined;
   if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
   const directory = scratch();
   const root = `${directory}/child`, parentRoot = `${directory}/parent`;
@@ -52,15 +48,17 @@ export function nativeDiff(
     createSnapshot(fd, "parent", parent, { readOnly: true });
     createSnapshot(fd, "child", child, { readOnly: true });
   });
-  // A snapshot says when its source had changed last: again, for what happened meanwhile.
-  const from = withFd(open(parentRoot, O_RDONLY | O_DIRECTORY), subvolumeInfo);
-  if (from.changed > subvolumeInfo(child).created) return undefined;
+  // Again, for what happened meanwhile.
+  if (!descends(child, parent)) return undefined;
   return { kind: "listed", root, parentRoot, changes: () => changesBetween(parentRoot, root) };
 }
 
-/** Whether a subvolume is proven to be what became of another, as that one is now. */
-function descends(child: SubvolumeInfo, parent: SubvolumeInfo): boolean {
-  return child.parentUuid === parent.uuid && parent.changed <= child.created;
+/** Whether a subvolume is proven to be what became of another, whose inodes it knows all. */
+function descends(child: number, parent: number): boolean {
+  const { uuid, changed } = subvolumeInfo(parent), { parentUuid, created } = subvolumeInfo(child);
+  if (parentUuid !== uuid) return false;
+  // Most often nothing has changed. Where something has, reading the parent may be all: that sets times.
+  return changed <= created || !hasInodeAfter(parent, created);
 }
 
 function* changesBetween(parentPath: string, childPath: string): Generator<Change> {

@@ -234,14 +234,20 @@ needs(lacking, "btrfs: what is not proven to descend is compared", () => {
   backend.create("stranger", spec());
   backend.home.recordParent("stranger", "parent");
   assert(!isNative("stranger"));
-  // Both got an inode of one number in one transaction.
+  // The parent was read and changed: none of its inodes is new.
+  Deno.utimeSync(`${backend.mountPoint("parent")}/f`, 1, 1);
+  Deno.writeTextFileSync(`${backend.mountPoint("parent")}/f`, "changed below the child");
+  assert(isNative("child"));
+  withNativeDelta(backend, "child", (delta) => assertEquals(lines(delta.changes()), ["C /f"]));
+  // Both get an inode of one number in one transaction, which are two files for all that.
   for (const id of ["parent", "child"]) {
     Deno.writeTextFileSync(`${backend.mountPoint(id)}/new in ${id}`, id);
   }
   assert(!isNative("child"));
   withFd(open(backend.mountPoint("parent"), O_RDONLY | O_DIRECTORY), (parent) => {
     withFd(open(backend.mountPoint("child"), O_RDONLY | O_DIRECTORY), (child) => {
-      assertEquals(lines(compareTrees(parent, child)), ["A /new in child", "D /new in parent"]);
+      const expected = ["C /f", "A /new in child", "D /new in parent"];
+      assertEquals(lines(compareTrees(parent, child)), expected);
     });
   });
 });

@@ -11,6 +11,7 @@ import {
 } from "../../ffi/btrfs_quota.ts";
 import {
   directoryPath,
+  hasInodeAfter,
   inodeNames,
   nestedName,
   tryOpenInSubvolume,
@@ -131,6 +132,23 @@ ffiCase("all names of an inode, more than an item holds", (directory, path) => {
     assertEquals([...inodeNames(fd, 999_999n)], []);
   });
   assertEquals(tryDestroySubvolume(directory, "links"), 0);
+});
+
+ffiCase("inodes made after a transaction, among many", (directory, path) => {
+  createSubvolume(directory, "tree");
+  for (let i = 0; i < 3000; i++) Deno.writeTextFileSync(`${path}/tree/${i}`, `${i}`);
+  inside(directory, "tree", (fd) => {
+    createSnapshot(directory, "copy", fd);
+    const { created } = inside(directory, "copy", subvolumeInfo);
+    assert(!hasInodeAfter(fd, created));
+    assert(hasInodeAfter(fd, 1n));
+    for (let i = 0; i < 3000; i++) Deno.chmodSync(`${path}/tree/${i}`, 0o600);
+    commit(fd);
+    assert(!hasInodeAfter(fd, created));
+    Deno.writeTextFileSync(`${path}/tree/new`, "");
+    assert(hasInodeAfter(fd, created));
+  });
+  for (const name of ["tree", "copy"]) assertEquals(tryDestroySubvolume(directory, name), 0);
 });
 
 ffiCase("quotas that are off", (directory) => {
