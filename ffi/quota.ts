@@ -67,7 +67,6 @@ export const PRJQUOTA = 2;
 export const SUBCMDSHIFT = 8;
 
 // Commands: `linux/quota.h`, and `linux/dqblk_xfs.h` for those that begin with Q_X.
-export const Q_GETINFO = 0x800005;
 export const Q_GETQUOTA = 0x800007;
 export const Q_SETQUOTA = 0x800008;
 export const Q_XGETQUOTA = 0x5803;
@@ -88,14 +87,6 @@ export const IF_DQBLK = layout("struct if_dqblk", 72, {
 export const QIF_LIMITS = 5;
 /** `linux/quota.h`: the unit of limits, in bytes. */
 export const QIF_DQBLKSIZE = 1024;
-
-/** `struct if_dqinfo` of `linux/quota.h`. */
-export const IF_DQINFO = layout("struct if_dqinfo", 24, {
-  dqi_bgrace: ["u64", 0],
-  dqi_igrace: ["u64", 8],
-  dqi_flags: ["u32", 16],
-  dqi_valid: ["u32", 20],
-});
 
 /** `struct fs_disk_quota` of `linux/dqblk_xfs.h`: all sizes in basic blocks of 512 bytes. */
 export const FS_DISK_QUOTA = layout("struct fs_disk_quota", 112, {

@@ -16,10 +16,24 @@ import { unwrap } from "./unwrap.ts";
 const XATTR_MAX = 65536;
 const scratch = new Uint8Array(XATTR_MAX);
 
+/** Enough for nearly every list: the kernel allocates as much as it is asked for, and 64 KiB take it 1 µs. */
+const LIST_FIRST = 1024;
+const NO_NAMES = new Uint8Array(0);
+
 /** `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`. */
 export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
-  const length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
-  return length < 0 ? -E[0] : scratch.subarray(0, length);
+  let length = xattrs().flistxattr(fd, scratch, LIST_FIRST);
+  let result = length < 0 ? -E[0] : length;
+  if (result === -ERANGE) {
+    length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
+    result = length < 0 ? -E[0] : length;
+  }
+  return list(result);
+}
+
+/** The list that a call left in the buffer, by its raw result. */
+function list(result: number): Uint8Array<ArrayBuffer> | number {
+  return result < 0 ? result : result === 0 ? NO_NAMES : scratch.subarray(0, result);
 }
 
 /** The names of a file's attributes, sorted; none where the file system has no attributes. */
@@ -50,21 +64,26 @@ export function tryListxattrat(
   name: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> | number {
   if (hasListxattrat) {
-    const length = xattrs().listxattrat(
-      SYS_listxattrat,
-      dirfd,
-      name,
-      AT_SYMLINK_NOFOLLOW,
-      scratch,
-      XATTR_MAX,
-    );
-    const result = length < 0 ? -E[0] : length;
-    if (result !== -ENOSYS) return result < 0 ? result : scratch.subarray(0, result);
+    let result = listxattrat(dirfd, name, LIST_FIRST);
+    if (result === -ERANGE) result = listxattrat(dirfd, name, XATTR_MAX);
+    if (result !== -ENOSYS) return list(result);
     hasListxattrat = false;
   }
   const path = cstring(entryPath(dirfd, name));
   const length = xattrs().llistxattr(path, scratch, XATTR_MAX);
-  return length < 0 ? -E[0] : scratch.subarray(0, length);
+  return list(length < 0 ? -E[0] : length);
+}
+
+function listxattrat(dirfd: number, name: Uint8Array<ArrayBuffer>, size: number): number {
+  const length = xattrs().listxattrat(
+    SYS_listxattrat,
+    dirfd,
+    name,
+    AT_SYMLINK_NOFOLLOW,
+    scratch,
+    size,
+  );
+  return length < 0 ? -E[0] : length;
 }
 
 /** A path to an entry of an open directory, for the `l…` forms; `name` is NUL-terminated. */

@@ -32,7 +32,7 @@ import { checkId, layerNotFound } from "./ids.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import { releaseHome } from "./private_home.ts";
-import { type LayerLock, RunState } from "./run_state.ts";
+import { type LayerLock, pruneRunStates, RunState } from "./run_state.ts";
 import { openTarInput } from "./tar/apply.ts";
 
 /** What a graph is made with. */
@@ -43,7 +43,7 @@ export interface GraphContext {
   readonly warn: (message: string) => void;
   /** Write a layer's content out before it counts as applied. */
   readonly sync: boolean;
-  /** How many Workers help a transfer: none or one, which is the default. */
+  /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
 }
 
@@ -194,6 +194,7 @@ export class Graph implements GraphDriver {
       if (references.count > 0) mounted++;
       else if (this.#mounted.unmountUncounted(id)) done.push(`unmounted layer ${id}`);
     }
+    pruneRunStates();
     if (mounted === 0) {
       this.#backend.close();
       if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);
@@ -203,9 +204,9 @@ export class Graph implements GraphDriver {
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
     using scope = new DisposableStack();
-    const { warn, workers } = this.#context;
+    const { warn } = this.#context;
     const { idMaps } = this.#backend;
-    return this.#open(id, parent, scope).export(output, { idMaps, warn, workers, ...options });
+    return this.#open(id, parent, scope).export(output, { idMaps, warn, ...options });
   }
 
   *changes(id: string, parent: ParentArgument): Iterable<Change> {

@@ -131,7 +131,7 @@ class Removal {
       const move = () => tryRenameat(directory, name, this.root, free, RENAME_NOREPLACE);
       let result = move();
       if (result === -EPERM) {
-        clearProtection(this.root);
+        for (const fd of [this.root, directory]) clearProtection(fd);
         unprotect(directory, name);
         result = move();
       }

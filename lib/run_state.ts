@@ -3,7 +3,8 @@
  * so that two paths to one store share them.
  *
  * ```text
- * birth          of the home that the counts are about; another home that got the same inode starts anew
+ * birth          of the home that the counts are about, and its path; another home that got the same inode
+ *                starts anew
  * store          locked exclusively to change which layers there are
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
@@ -32,6 +33,7 @@ import { VeneerError } from "./errors.ts";
 import { type Home, list, makeDirectory } from "./home.ts";
 import { holdersOf } from "./lock_holders.ts";
 import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
+import { removeTree } from "./remove_tree.ts";
 import { sleep } from "./sleep.ts";
 
 const RUN_ROOT = "/run/veneer";
@@ -57,7 +59,7 @@ export class RunState {
 
   constructor(home: Home) {
     makeDirectory(RUN_ROOT, 0o711);
-    this.#directory = join(RUN_ROOT, `${home.device.replace(":", ".")}-${home.inode}`);
+    this.#directory = join(RUN_ROOT, stateName(home.device, home.inode));
     makeDirectory(this.#directory, 0o700);
     for (const name of ["layers", "use"]) makeDirectory(join(this.#directory, name), 0o700);
     this.#checkBirth(home);
@@ -67,14 +69,15 @@ export class RunState {
   #checkBirth(home: Home): void {
     const path = join(this.#directory, "birth");
     const birth = String(tryLstatMount(home.path)?.birth ?? 0n);
-    if (readMetadata(path) === birth) return;
+    const isKnown = () => readMetadata(path)?.split(" ")[0] === birth;
+    if (isKnown()) return;
     using _lock = this.lockStore();
-    if (readMetadata(path) === birth) return;
+    if (isKnown()) return;
     for (const id of list(join(this.#directory, "layers"))) {
       tryUnlinkat(AT_FDCWD, join(this.#directory, "layers", id));
     }
-    removeMetadata(join(this.#directory, "home-mount"), false);
-    writeFile(path, birth);
+    this.ownsHomeMount = false;
+    writeFile(path, `${birth} ${home.path}`);
   }
 
   /** Locks the store's shape: which layers there are. */
@@ -158,6 +161,26 @@ export class RunState {
     if (owned) writeFile(path, "");
     else removeMetadata(path, false);
   }
+}
+
+/**
+ * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
+ * nothing to remember.
+ */
+export function pruneRunStates(): void {
+  for (const name of list(RUN_ROOT)) {
+    const birth = readMetadata(join(RUN_ROOT, name, "birth"));
+    if (birth === undefined) continue;
+    const home = tryLstat(birth.slice(birth.indexOf(" ") + 1));
+    if (home !== undefined && stateName(`${home.devMajor}:${home.devMinor}`, home.inode) === name) {
+      continue;
+    }
+    removeTree(join(RUN_ROOT, name));
+  }
+}
+
+function stateName(device: string, inode: bigint): string {
+  return `${device.replace(":", ".")}-${inode}`;
 }
 
 /** An exclusive hold on a layer, and its reference count. */

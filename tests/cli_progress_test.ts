@@ -27,7 +27,7 @@ Deno.test("without one: bytes and rate", () => {
 Deno.test("the first frame has no rate; a total that was exceeded is full", () => {
   assertMatch(
     formatProgress({ label: "x", bytes: 0, total: 10, seconds: 0 }, 80),
-    / 0%  0 B of 10 B  0 B\/s$/,
+    / 0% {2}0 B of 10 B {2}0 B\/s$/,
   );
   assertMatch(formatProgress({ label: "x", bytes: 20, total: 10, seconds: 1 }, 80), /━ 100%/);
 });
@@ -70,7 +70,8 @@ Deno.test("a bar is drawn at most ten times a second, over itself, and taken awa
   const frames = written.slice(0, -1);
   assertEquals(frames.length, 10);
   assertEquals(frames[0], "apply a  0 B  0 B/s\n");
-  for (const frame of frames.slice(1)) assertMatch(frame, /^\x1b\[1A\r\x1b\[Kapply a .*\n$/);
+  const overItself = "\x1b[1A\r\x1b[Kapply a ";
+  for (const frame of frames.slice(1)) assert(frame.startsWith(overItself) && frame.endsWith("\n"));
   assertEquals(written.at(-1), "\x1b[1A\r\x1b[K");
 });
 

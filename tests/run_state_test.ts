@@ -1,8 +1,9 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { mount, MS_BIND, umount } from "../ffi/mount.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Home } from "../lib/home.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
-import { RunState } from "../lib/run_state.ts";
+import { pruneRunStates, RunState } from "../lib/run_state.ts";
 
 const WORKER = new URL("./run_state_worker.ts", import.meta.url).pathname;
 
@@ -88,4 +89,39 @@ Deno.test("run state: another home that got the same inode does not inherit coun
     const home = Home.open(root, "test", IDENTITY);
     Deno.writeTextFileSync(`${runDirectory(home)}/birth`, "12345");
     assertEquals(new RunState(home).references("layer").count, 0);
+  }));
+
+Deno.test("run state: what is remembered of a home that is gone is forgotten, of others it is not", () =>
+  withState((state, root) => {
+    const gone = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR") });
+    const home = Home.open(gone, "test", IDENTITY);
+    new RunState(home);
+    Deno.removeSync(gone, { recursive: true });
+    {
+      using lock = state.lockLayer("layer");
+      lock.references = { count: 1, namespace: "" };
+    }
+    pruneRunStates();
+    assertThrows(() => Deno.statSync(runDirectory(home)), Deno.errors.NotFound);
+    assertEquals(state.references("layer").count, 1);
+    assert(Deno.statSync(runDirectory(Home.open(root, "test", IDENTITY))).isDirectory);
+  }));
+
+Deno.test("run state: a second path to a home finds the same counts", () =>
+  withState((state, root) => {
+    {
+      using lock = state.lockLayer("layer");
+      lock.references = { count: 3, namespace: "" };
+    }
+    const other = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR") });
+    mount({ source: root, target: other, flags: MS_BIND });
+    try {
+      const second = new RunState(Home.open(other, "test", IDENTITY));
+      assertEquals(second.references("layer").count, 3);
+      using _lock = second.lockLayer("layer");
+      assertEquals(state.tryLockLayer("layer"), undefined);
+    } finally {
+      umount(other);
+      Deno.removeSync(other);
+    }
   }));

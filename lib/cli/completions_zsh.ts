@@ -12,9 +12,7 @@ export function zshCompletions(): string {
 # zsh completion for veneer
 
 _veneer_layers() {
-  local -a layers store
-  (( $+opt_args[--root] )) && store+=(--root \${(Q)opt_args[--root]})
-  (( $+opt_args[--driver] )) && store+=(--driver \${(Q)opt_args[--driver]})
+  local -a layers
   layers=(\${(f)"$(veneer $store ls --quiet 2>/dev/null)"})
   compadd -a layers
 }
@@ -27,12 +25,20 @@ ${COMMANDS.map(({ name, summary }) => `    ${quote(`${name}:${summary}`)}`).join
 }
 
 _veneer() {
-  local curcontext=$curcontext state line
+  local curcontext=$curcontext state line i
   typeset -A opt_args
+  # The store that the line names: _arguments forgets it behind the command.
+  local -a store
+  for ((i = 2; i < CURRENT; i++)); do
+    case $words[i] in
+      --root | --driver) store+=($words[i] \${(Q)words[i+1]}) ;;
+      --root=* | --driver=*) store+=(\${(Q)words[i]}) ;;
+    esac
+  done
   local -a global=(
 ${GLOBAL_OPTIONS.map((option) => `    ${argument(option)}`).join("\n")}
   )
-  _arguments -C -s $global '1:command:_veneer_commands' '*::argument:->command'
+  _arguments -C -s -A '-*' $global '1:command:_veneer_commands' '*::argument:->command'
   [[ $state == command ]] || return
   case $line[1] in
 ${COMMANDS.map(commandCase).join("\n")}
@@ -43,8 +49,12 @@ _veneer "$@"`;
 }
 
 function commandCase({ name, options, operands }: CommandSpec): string {
-  const lines = [...options.map(argument), ...operands.map(operand)].map((line) => ` ${line}`);
-  return `    ${name}) _arguments -s $global${lines.join("")} ;;`;
+  const letters = options.map(({ short }) => short);
+  const globals = GLOBAL_OPTIONS.map((option) =>
+    letters.includes(option.short) ? { ...option, short: undefined } : option
+  );
+  const words = [...globals.map(argument), ...options.map(argument), ...operands.map(operand)];
+  return `    ${name})\n      _arguments -s \\\n        ${words.join(" \\\n        ")} ;;`;
 }
 
 /** `'(-o --output)'{-o,--output=}'[summary]:FILE:_files'` */

@@ -92,7 +92,7 @@ function sectionLines({ name, findings }: Section, style: Style): string[] {
   return [
     style("bold", name),
     ...findings.map(({ state, what, remedy }) =>
-      `  ${signs[state]} ${what}${remedy ? `: ${remedy}` : ""}`
+      `  ${signs[state]} ${what}${remedy ? `; ${remedy}` : ""}`
     ),
     "",
   ];

@@ -49,7 +49,7 @@ function layerSize(
   try {
     return driver.diffSize(id, undefined);
   } catch (error) {
-    output.info(`no size of ${id}: ${messageOf(error)}`);
+    output.warn(`no size of ${id}: ${messageOf(error)}`);
     return undefined;
   }
 }

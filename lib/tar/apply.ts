@@ -30,6 +30,7 @@ import type { WhiteoutForm } from "../whiteouts.ts";
 import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "./bad_tar.ts";
+import { Crew, WORTH_A_WORKER } from "./crew.ts";
 import { DirectoryTimes } from "./directory_times.ts";
 import { Entry } from "./entry.ts";
 import {
@@ -46,6 +47,7 @@ import { type Directory, Placement } from "./placement.ts";
 import { TarReader } from "./reader.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { removeEntry } from "./remove_entry.ts";
+import { Window } from "./window.ts";
 
 export { openTarInput, TarInput };
 
@@ -109,8 +111,8 @@ class Applier {
   readonly #source: TarInput;
   readonly #root: number;
   readonly #options: ApplyOptions;
-  readonly #reader: TarReader;
-  readonly #entry: Entry;
+  /** The tar's; while something is done over, another one. */
+  #reader: TarReader;
   readonly #attributes: Attributes;
   readonly #placement: Placement;
   readonly #whiteouts: Whiteouts;
@@ -118,13 +120,13 @@ class Applier {
   readonly #stat = new Stat();
   readonly #applied: Applied = { size: 0, entries: 0 };
   readonly #isMapped: boolean;
+  readonly #crew: Crew | undefined;
 
   constructor(source: TarInput, root: number, options: ApplyOptions) {
     this.#source = source;
     this.#root = root;
     this.#options = options;
     this.#reader = new TarReader(source.window);
-    this.#entry = this.#reader.entry;
     const { uids, gids } = options.idMaps;
     this.#isMapped = !(uids.isIdentity && gids.isIdentity);
     this.#attributes = new Attributes(options.idMaps, options.warn ?? (() => {}));
@@ -133,8 +135,36 @@ class Applier {
       obstacle: (dirfd, name) => this.#replaceWhiteout(dirfd, name),
       implied: (dirfd, name) => this.#noteImplied(dirfd, name),
       settle: () => this.#settle(),
-      release: (directory) => this.#release(directory),
+      release: (directory) => this.#crew ? this.#crew.release(directory) : close(directory.fd),
     });
+    this.#crew = this.#hire();
+  }
+
+  get #entry(): Entry {
+    return this.#reader.entry;
+  }
+
+  /** A Worker, where one can help: it reads the tar by offset, and must repay its start. */
+  #hire(): Crew | undefined {
+    const { fd, base } = this.#source.window;
+    if (this.#options.workers === 0 || base === undefined) return undefined;
+    if (fstat(fd, this.#stat).size - base < WORTH_A_WORKER) return undefined;
+    const redo = (offset: number) => this.#redo(offset);
+    return new Crew(fd, base, this.#options.idMaps, this.#attributes, redo);
+  }
+
+  /** Applies once more the entry at an offset, which the Worker found something in the way of. */
+  #redo(offset: number): void {
+    const reader = this.#reader;
+    const { fd, base } = this.#source.window;
+    this.#reader = new TarReader(new Window(fd, base));
+    try {
+      this.#reader.seek(offset);
+      this.#reader.next();
+      this.#makeRegular();
+    } finally {
+      this.#reader = reader;
+    }
   }
 
   run(): Applied {
@@ -156,19 +186,23 @@ class Applier {
     return this.#applied;
   }
 
+  /** Ends the Worker and closes every descriptor. */
   close(): void {
     this.#placement.forget();
+    this.#crew?.close();
   }
 
-  #settle(): void {}
-
-  #release({ fd }: Directory): void {
-    close(fd);
+  #settle(): void {
+    this.#crew?.settle();
   }
 
   #apply(): void {
     const entry = this.#entry;
-    if (entry.whiteoutStart >= 0 && this.#applyWhiteout()) return;
+    if (entry.whiteoutStart >= 0) {
+      if (this.#applyWhiteout()) return;
+      // Kept as a file. It may be lifted again, so it is not left to the Worker.
+      if (entry.type === REGULAR) return this.#makeRegular();
+    }
     if (entry.pathLength === 0) return this.#applyRoot();
     if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
@@ -200,13 +234,29 @@ class Applier {
     }
   }
 
+  #applyRegular(): void {
+    const entry = this.#entry;
+    this.#applied.size += entry.fileSize;
+    const parent = this.#placement.parentOf(entry);
+    if (this.#crew?.take(entry, parent)) return this.#whiteouts.made(parent.inode, entry.name);
+    this.#makeRegular();
+  }
+
+  #makeRegular(): void {
+    this.#make(
+      "openat",
+      (parent) => tryMakeRegular(parent.fd, parent.inherits, this.#reader, this.#attributes),
+    );
+  }
+
   /** Makes an entry by a raw call, in place of what may be there. */
   #make(syscall: string, make: (parent: Directory) => number): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
+    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
     let result = make(parent);
     if (result === -EEXIST) {
-      this.#clear(parent);
+      this.#clear();
       parent = this.#placement.parentOf(entry);
       result = make(parent);
     }
@@ -215,8 +265,9 @@ class Applier {
   }
 
   /** Removes what is where the entry goes. */
-  #clear(parent: Directory): void {
+  #clear(): void {
     this.#settle();
+    const parent = this.#placement.parentOf(this.#entry);
     const { name } = this.#entry;
     const found = tryStatat(parent.fd, name, this.#stat);
     if (found === -ENOENT) return;
@@ -240,16 +291,18 @@ class Applier {
   #applyDirectory(): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
+    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
     const wasHidden = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
     let isOpaque = wasHidden;
     let made = tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
     if (made === -EEXIST) {
       this.#settle();
+      parent = this.#placement.parentOf(entry);
       isOpaque ||= this.#whiteouts.lift(parent.fd, entry.name);
       const found = tryStatat(parent.fd, entry.name, this.#stat);
       if (found < 0 || !this.#stat.isDirectory) {
-        this.#clear(parent);
+        this.#clear();
         parent = this.#placement.parentOf(entry);
         made = unwrap(
           tryMkdirat(parent.fd, entry.name, entry.mode & 0o777),
@@ -297,7 +350,6 @@ class Applier {
   /** A second name for a file: of the file itself, never of what a link there points to. */
   #applyHardLink(): void {
     const entry = this.#entry;
-    this.#settle();
     const target = new Entry();
     try {
       const path = this.#linkTarget();
@@ -310,6 +362,7 @@ class Applier {
     const above = this.#placement.tryOpen(decode(target.parentPath));
     if (above < 0) this.#missingTarget(target, above);
     withFd(above, () => {
+      this.#crew?.settleName(fstat(above, this.#stat).inode, target.name);
       if (this.#isSameEntry(above, target)) return;
       this.#make("linkat", (parent) => {
         const result = tryLinkat(above, target.name, parent.fd, entry.name);
@@ -372,6 +425,7 @@ class Applier {
   #applyWhiteout(): boolean {
     const kind = classify(this.#entry);
     if (kind === "metadata") return true;
+    this.#settle();
     const parent = this.#placement.parentOf(this.#entry);
     const isDone = kind === "opaque"
       ? this.#whiteouts.hideAll(parent)

@@ -38,8 +38,8 @@ const SPECIAL_BITS = 0o7000;
 export const ACL_ACCESS = "system.posix_acl_access";
 export const ACL_DEFAULT = "system.posix_acl_default";
 
-/** What makes warnings; each kind of it is given once for a whole tar. */
-export type Warn = (message: string) => void;
+/** Takes warnings; of each kind there is one for a whole tar. */
+export type Warn = (message: string, kind: string) => void;
 
 /** Sets attributes as entries say. One per thread. */
 export class Attributes {
@@ -153,7 +153,7 @@ export class Attributes {
   warnOnce(kind: string, message: string): void {
     if (this.#warned.has(kind)) return;
     this.#warned.add(kind);
-    this.#warn(message);
+    this.#warn(message, kind);
   }
 
   /** Takes away the access list that a new file got from its directory's default one. */

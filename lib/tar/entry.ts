@@ -111,15 +111,25 @@ function findWhiteout(path: Uint8Array, length: number): number {
  *
  * `..` takes the component before it away, as every reader of layers has it; one too many is refused, since
  * no tar of a layer has a reason to name what lies above the root.
+ *
+ * @param atRoot what `..` at the root does: `stay` is how the kernel has it for the targets of links
+ * @throws {RangeError}
  */
-export function normalise(raw: Uint8Array, length: number, into: Uint8Array): number {
+export function normalise(
+  raw: Uint8Array,
+  length: number,
+  into: Uint8Array,
+  atRoot: "refuse" | "stay" = "refuse",
+): number {
   let out = 0;
   for (let at = 0; at < length;) {
     let end = at;
     while (end < length && raw[end] !== SLASH) end++;
     const size = end - at;
     if (size === 2 && raw[at] === DOT && raw[at + 1] === DOT) {
-      if (out === 0) throw new RangeError("its path leads out of the layer by '..'");
+      if (out === 0 && atRoot === "refuse") {
+        throw new RangeError("its path leads out of the layer by '..'");
+      }
       while (out > 0 && into[--out] !== SLASH);
     } else if (size > 0 && !(size === 1 && raw[at] === DOT)) {
       if (size > LONGEST_NAME) {

@@ -12,7 +12,7 @@ import { BLOCK, checksumAgrees, isZeroBlock } from "./header.ts";
 import { Window } from "./window.ts";
 
 /** An opened tar. The descriptor it was opened on stays the caller's. */
-export class TarInput {
+export class TarInput implements Disposable {
   readonly window: Window;
   readonly compression: Compression | undefined;
   readonly #decompressor: Decompressor | undefined;
@@ -31,6 +31,10 @@ export class TarInput {
   /** Ends the decompression, whether it is done or not. May be called twice. */
   close(): void {
     this.#decompressor?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 }
 

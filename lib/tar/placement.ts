@@ -22,7 +22,7 @@ import {
   tryOpenat2,
 } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
-import { tryLchownat, tryMkdirat, tryReadlinkat } from "../../ffi/tree.ts";
+import { readlinkat, tryLchownat, tryMkdirat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../errors.ts";
@@ -135,10 +135,10 @@ export class Placement {
     if (open !== undefined) {
       this.#open.delete(path);
       this.#open.set(path, open);
-      this.#setLast();
+      this.#leaveLast();
       return open;
     }
-    this.#setLast();
+    this.#leaveLast();
     const fd = tryOpenat2(
       this.#root,
       path === "" ? "." : path,
@@ -148,11 +148,12 @@ export class Placement {
     if (fd >= 0) return this.#keep(path, this.#describe(fd, true));
     if (path === "") unwrap(fd, "openat2", "./");
     this.#hooks.settle();
+    this.#leaveLast();
     return this.#describe(this.#make(path, MOST_LINKS), false);
   }
 
   /** The last directory is about to be another one: one that is not kept is done with. */
-  #setLast(): void {
+  #leaveLast(): void {
     if (this.#last !== undefined && !this.#last.direct) this.#hooks.release(this.#last);
     this.#last = undefined;
   }
@@ -224,30 +225,16 @@ export class Placement {
 
   /** `path` is a link to nothing: makes the directory it names, inside the layer, and opens it. */
   #makeTarget(above: number, path: string, name: Uint8Array<ArrayBuffer>, links: number): number {
-    const target = tryReadlinkat(above, name);
-    if (typeof target === "number") unwrap(target, "readlinkat", path);
-    else {
-      if (links === 0) throw new SyscallError("openat2", ELOOP, path);
-      const text = decode(target);
-      const slash = path.lastIndexOf("/");
-      const full = text.startsWith("/") ? text : `${path.slice(0, slash + 1)}${text}`;
-      return this.#make(normalised(full, path), links - 1);
-    }
-    return -1;
+    if (links === 0) throw new SyscallError("openat2", ELOOP, path);
+    const target = readlinkat(above, name);
+    const beside = path.slice(0, path.lastIndexOf("/") + 1);
+    return this.#make(normalised(target.startsWith("/") ? target : beside + target), links - 1);
   }
 }
 
-/** A link's target as a path from the root. @throws {VeneerError} where it leads out of the layer */
-function normalised(target: string, link: string): string {
+/** A link's target as a path from the root, at which `..` stays, as it does for the kernel. */
+function normalised(target: string): string {
   const raw = encode(target);
   const into = new Uint8Array(LONGEST_PATH + 1);
-  try {
-    return decode(into.subarray(0, normalise(raw, raw.length, into)));
-  } catch (error) {
-    throw new VeneerError(
-      "invalid argument",
-      `tar: an entry lies below the link ${quoted(link)}, whose target is not in the layer`,
-      { cause: error },
-    );
-  }
+  return decode(into.subarray(0, normalise(raw, raw.length, into, "stay")));
 }

@@ -1,0 +1,63 @@
+# Veneer: everything there is to build, run and test. Tests, images and the demo need root.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
+# The Deno that setup fetches. `make build` also honours DENORT_BIN, the runtime that is put into the binary.
+DENO ?= $(CURDIR)/tools/deno/node_modules/@deno/linux-$(ARCH)-glibc/deno
+PREFIX ?= /usr/local
+DESTDIR ?=
+# The command that the demo runs: `make demo VENEER=dist/veneer` runs it with the binary.
+VENEER ?= $(DENO) run --quiet --allow-all --no-check --frozen $(CURDIR)/main.ts
+
+SOURCES := main.ts deno.json deno.lock $(shell find deps drivers ffi lib -name '*.ts')
+WORKERS := $(shell find drivers lib -name '*_worker.ts')
+bin := $(DESTDIR)$(PREFIX)/bin
+completions := $(DESTDIR)$(PREFIX)/share
+
+export DENO
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+setup: ## fetch Deno and install what the program, the demo and the tests need
+	@tools/setup
+
+demo: ## show layers being made, mounted, changed and diffed, on a loopback image
+	@tools/setup demo
+	@VENEER="$(VENEER)" tools/isolated tools/demo
+
+images: root setup ## make loopback images and mount them below images/mnt: ext4, xfs, btrfs, with quotas
+	@$(DENO) run --quiet --allow-all --no-check tests/images.ts make images
+
+test: root setup ## run all tests, here and under user-mode Linux
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
+
+test-long: root setup ## the same with more rounds of what is random or concurrent
+	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
+
+bench: root setup ## measure against GNU tar and other tools, as ratios
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts
+
+build: dist/veneer ## make the binary dist/veneer
+
+dist/veneer: $(SOURCES) | setup
+	@mkdir -p dist
+	$(DENO) compile --quiet --allow-all --frozen $(WORKERS:%=--include %) --output dist/veneer main.ts
+
+install: build ## install the binary and its shell completions below $(DESTDIR)$(PREFIX)
+	install -D -m 755 dist/veneer $(bin)/veneer
+	install -d $(completions)/bash-completion/completions $(completions)/zsh/site-functions $(completions)/fish/vendor_completions.d
+	dist/veneer completions bash >$(completions)/bash-completion/completions/veneer
+	dist/veneer completions zsh >$(completions)/zsh/site-functions/_veneer
+	dist/veneer completions fish >$(completions)/fish/vendor_completions.d/veneer.fish
+
+clean: ## unmount and remove the images, remove dist
+	@[ ! -d images ] || $(DENO) run --quiet --allow-all --no-check tests/images.ts clean images
+	rm -rf dist
+
+root:
+	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
+
+.PHONY: help setup demo images test test-long bench build install clean root

@@ -1,0 +1,83 @@
+/**
+ * The Worker of `crew.ts`: makes the regular files it is handed, in order.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { umask } from "../../ffi/process.ts";
+import { IdMap } from "../id_maps.ts";
+import { Attributes } from "./attributes.ts";
+import type { CrewJob } from "./crew.ts";
+import {
+  BACK,
+  CrewMemory,
+  DONE,
+  FAILED,
+  IDLE,
+  PUSHED,
+  RING,
+  RUNNING,
+  SIGNAL,
+  STATE,
+  STOP,
+  STOPPED,
+} from "./crew_memory.ts";
+import { TarReader } from "./reader.ts";
+import { tryMakeRegular } from "./regular_file.ts";
+import { Window } from "./window.ts";
+
+self.onmessage = ({ data }: MessageEvent<CrewJob>) => {
+  const memory = new CrewMemory(data.buffer);
+  const { control } = memory;
+  // Too late: the tar was applied before this thread was there.
+  if (Atomics.compareExchange(control, STATE, IDLE, RUNNING) !== IDLE) return self.close();
+  let state = STOPPED;
+  try {
+    work(memory, data);
+  } catch (error) {
+    memory.setError(error);
+    state = FAILED;
+  } finally {
+    Atomics.store(control, STATE, state);
+    Atomics.notify(control, STATE);
+    signalBack(control);
+    self.close();
+  }
+};
+
+/** Does jobs until it is told to stop. */
+function work(memory: CrewMemory, { input, base, uids, gids }: CrewJob): void {
+  umask(0);
+  const idMaps = { uids: new IdMap(uids), gids: new IdMap(gids) };
+  const attributes = new Attributes(
+    idMaps,
+    (message, kind) => memory.addWarning(kind, message),
+  );
+  const reader = new TarReader(new Window(input, base));
+  const { control, offsets, directories, inherits, answers } = memory;
+  for (let done = 0;;) {
+    const signal = Atomics.load(control, SIGNAL);
+    if (Atomics.load(control, STOP) === 1) return;
+    if (done === Atomics.load(control, PUSHED)) {
+      Atomics.wait(control, SIGNAL, signal);
+      continue;
+    }
+    const place = done % RING;
+    reader.seek(offsets[place]);
+    reader.next();
+    answers[place] = tryMakeRegular(
+      directories[place],
+      inherits[place] === 1,
+      reader,
+      attributes,
+    );
+    Atomics.store(control, DONE, ++done);
+    signalBack(control);
+  }
+}
+
+function signalBack(control: Int32Array): void {
+  Atomics.add(control, BACK, 1);
+  Atomics.notify(control, BACK);
+}

@@ -1,0 +1,47 @@
+/**
+ * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the user's
+ * and the administrator's own. What overlay, a security module or a file system keeps for itself does not
+ * leave this machine.
+ *
+ * @module
+ */
+import { decode } from "../../ffi/cstring.ts";
+import { ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
+import { isOverlayXattr } from "../whiteouts.ts";
+import type { Xattr } from "./encode.ts";
+
+const NONE: readonly Xattr[] = [];
+
+/** Of an open file or directory, sorted by name. */
+export function exportedXattrs(fd: number): readonly Xattr[] {
+  return values(tryFlistxattr(fd), (name) => fgetxattr(fd, name));
+}
+
+/** Of the entry `name` (NUL-terminated) itself, such as a link or device, which is not opened. */
+export function exportedXattrsAt(dirfd: number, name: Uint8Array<ArrayBuffer>): readonly Xattr[] {
+  return values(tryListxattrat(dirfd, name), (key) => lgetxattr(entryPath(dirfd, name), key));
+}
+
+function values(
+  list: Uint8Array | number,
+  get: (name: string) => Uint8Array | undefined,
+): readonly Xattr[] {
+  if (typeof list === "number") {
+    if (list !== -EOPNOTSUPP && list !== -ENODATA && list !== -ENOENT) unwrap(list, "listxattr");
+    return NONE;
+  }
+  if (list.length === 0) return NONE;
+  const xattrs: Xattr[] = [];
+  for (const name of decode(list.subarray(0, -1)).split("\0").filter(isExported).sort()) {
+    const value = get(name);
+    if (value) xattrs.push([name, value]);
+  }
+  return xattrs;
+}
+
+function isExported(name: string): boolean {
+  return name === "security.capability" || name.startsWith("system.posix_acl_") ||
+    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name);
+}

@@ -1,0 +1,103 @@
+/**
+ * Completion scripts, in the shells they are for.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { COMMANDS, GLOBAL_OPTIONS } from "../lib/cli/table.ts";
+import { shellWords, TestStore, veneer } from "./cli_support.ts";
+import { lacksFileSystem, lacksProgram, must, needs } from "./support.ts";
+
+const commandNames = COMMANDS.map(({ name }) => name);
+
+/** What bash offers for a command line, of which the last word is being completed. */
+function complete(store: TestStore | undefined, ...words: string[]): string[] {
+  const script = `
+    source <(veneer completions bash)
+    COMP_WORDS=(${shellWords(words)}) COMP_CWORD=${words.length - 1}
+    _veneer
+    printf '%s\\n' "\${COMPREPLY[@]}"`;
+  const program = store ?? new TestStore();
+  const { code, stdout, stderr } = program.shell(script);
+  if (!store) program[Symbol.dispose]();
+  assertEquals({ code, stderr }, { code: 0, stderr: "" });
+  return stdout.split("\n").filter(Boolean).sort();
+}
+
+needs(lacksProgram("bash"), "completions: bash offers commands, options and choices", () => {
+  using store = new TestStore();
+  assertEquals(complete(store, "veneer", ""), commandNames.toSorted());
+  assertEquals(complete(store, "veneer", "m"), ["mount"]);
+  assertEquals(complete(store, "veneer", "--root", "/x", "diff"), ["diff", "diffsize"]);
+  assertEquals(complete(store, "veneer", "--lo"), ["--log-level"]);
+  assertEquals(complete(store, "veneer", "create", "--read"), ["--read-write"]);
+  assertEquals(
+    complete(store, "veneer", "ls", "--"),
+    ["--quiet", ...GLOBAL_OPTIONS.map(({ name }) => `--${name}`)].sort(),
+  );
+  assertEquals(complete(store, "veneer", "--driver", "o"), ["overlay2"]);
+  assertEquals(complete(store, "veneer", "--driver", "=", "b"), ["btrfs"], "bash splits at =");
+  assertEquals(complete(store, "veneer", "--driver", "="), [
+    "aufs",
+    "auto",
+    "btrfs",
+    "devicemapper",
+    "overlay2",
+  ]);
+  assertEquals(complete(store, "veneer", "completions", ""), ["bash", "fish", "zsh"]);
+  assertEquals(complete(store, "veneer", "help", "ap"), ["apply"]);
+});
+
+needs(
+  lacksFileSystem("overlay") ?? lacksProgram("bash"),
+  "completions: bash offers layers and files",
+  () => {
+    using store = new TestStore();
+    for (const id of ["base", "app", "app2"]) store.must("create", id);
+    const { root } = store;
+    assertEquals(complete(store, "veneer", "mount", ""), ["app", "app2", "base"]);
+    assertEquals(complete(store, "veneer", "rm", "base", "ap"), ["app", "app2"]);
+    assertEquals(complete(store, "veneer", "create", "x", "--parent", "b"), ["base"]);
+    assertEquals(complete(store, "veneer", "changes", "--parent", "=", "b"), ["base"]);
+    assertEquals(complete(store, "veneer", "create", ""), [], "a new id is nobody's");
+    assertEquals(complete(store, "veneer", "ls", ""), []);
+    const tar = store.tar("t.tar", { "f": "" });
+    const files = [tar, `${tar}.tree`];
+    assertEquals(complete(store, "veneer", "apply", "base", tar.slice(0, -3)), files);
+    assertEquals(complete(store, "veneer", "diff", "base", "-o", tar.slice(0, -1)), files);
+    assertEquals(complete(store, "veneer", "--root", root.slice(0, -1)), [root]);
+  },
+);
+
+needs(lacksFileSystem("overlay"), "completions: bash asks the store that the line names", () => {
+  using one = new TestStore();
+  using other = new TestStore();
+  other.must("create", "elsewhere");
+  // The later --root wins, as it does for the program.
+  assertEquals(complete(one, "veneer", "--root", other.root, "mount", "e"), ["elsewhere"]);
+  assertEquals(complete(one, "veneer", "--root", "=", other.root, "mount", "e"), ["elsewhere"]);
+  assertEquals(complete(one, "veneer", "mount", "e"), []);
+});
+
+Deno.test("completions: each shell's script speaks of every command and option", () => {
+  for (const shell of ["bash", "zsh", "fish"]) {
+    const { code, stdout } = veneer("completions", shell);
+    assertEquals(code, 0);
+    for (const { name, options } of COMMANDS) {
+      assertMatch(stdout, new RegExp(`\\b${name}\\b`));
+      for (const option of options) {
+        assert(stdout.includes(option.name), `${shell}: ${name} --${option.name}`);
+      }
+    }
+  }
+});
+
+for (const shell of ["bash", "zsh", "fish"]) {
+  needs(lacksProgram(shell), `completions: ${shell} accepts its script`, () => {
+    const file = Deno.makeTempFileSync();
+    try {
+      Deno.writeTextFileSync(file, veneer("completions", shell).stdout);
+      assertEquals(must(shell, "-n", file), "");
+    } finally {
+      Deno.removeSync(file);
+    }
+  });
+}

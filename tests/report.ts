@@ -1,0 +1,96 @@
+/** What the runner makes of results: reading them, adding them up, the summary. */
+import { parseSkipped } from "./support.ts";
+
+export interface Case {
+  readonly file: string;
+  readonly name: string;
+  readonly outcome: "passed" | "failed" | "skipped";
+  /** Why it was skipped. */
+  readonly reason?: string;
+}
+
+/** One suite on one file system under one kernel. */
+export interface Stage {
+  readonly kernel: "native" | "uml";
+  readonly suite: string;
+  /** `""` where it does not matter. */
+  readonly fs: string;
+  /** The exit status. */
+  readonly code: number;
+  readonly seconds: number;
+  /** All it said. */
+  readonly log: string;
+  readonly cases: readonly Case[];
+}
+
+/** Reads the JUnit file of `deno test`: each `testcase` holds nothing, a `failure` or a `skipped`. */
+export function parseJunit(xml: string): Case[] {
+  const testcase = /<testcase name="([^"]*)" classname="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g;
+  return [...xml.matchAll(testcase)].map(([, title, file, body]): Case => {
+    const { name, reason } = parseSkipped(unescapeXml(title));
+    const outcome = /<(failure|error)\b/.test(body)
+      ? "failed"
+      : body.includes("<skipped")
+      ? "skipped"
+      : "passed";
+    return { file: unescapeXml(file), name, outcome, reason };
+  });
+}
+
+const ENTITIES: Record<string, string> = { lt: "<", gt: ">", amp: "&", quot: '"', apos: "'" };
+
+const unescapeXml = (text: string) =>
+  text.replace(/&(?:#x([\da-f]+)|#(\d+)|(\w+));/gi, (whole, hex, decimal, name) => {
+    if (name) return ENTITIES[name] ?? whole;
+    return String.fromCodePoint(hex ? parseInt(hex, 16) : Number(decimal));
+  });
+
+export interface Counts {
+  passed: number;
+  failed: number;
+  /** Cases that ran nowhere. */
+  skipped: number;
+}
+
+/** Adds stages up; a case that was skipped in one and ran in another is not skipped. */
+export function addUp(stages: readonly Stage[]): Counts {
+  const cases = stages.flatMap((stage) => stage.cases);
+  const count = (outcome: Case["outcome"]) => cases.filter((it) => it.outcome === outcome).length;
+  return { passed: count("passed"), failed: count("failed"), skipped: ranNowhere(stages).length };
+}
+
+/** The cases that every stage skipped, once each. */
+export function ranNowhere(stages: readonly Stage[]): Case[] {
+  const key = ({ file, name }: Case) => `${file}\n${name}`;
+  const cases = stages.flatMap((stage) => stage.cases);
+  const ran = new Set(cases.filter(({ outcome }) => outcome !== "skipped").map(key));
+  const skipped = cases.filter((it) => it.outcome === "skipped" && !ran.has(key(it)));
+  return [...new Map(skipped.map((it) => [key(it), it])).values()];
+}
+
+/** The table by file system, what ran nowhere, what failed, and last the count. */
+export function summary(stages: readonly Stage[], silentDrivers: readonly string[]): string {
+  const lines = ["", "by file system:"];
+  const places = new Set(stages.filter(({ fs }) => fs).map(({ kernel, fs }) => `${kernel} ${fs}`));
+  for (const place of [...places].sort()) {
+    const here = stages.filter(({ kernel, fs }) => `${kernel} ${fs}` === place);
+    const { passed, failed, skipped } = addUp(here);
+    lines.push(`  ${place.padEnd(20)} ${passed} passed, ${failed} failed, ${skipped} skipped`);
+  }
+  const skipped = ranNowhere(stages);
+  if (skipped.length > 0) lines.push("ran nowhere:");
+  for (const { file, name, reason } of skipped) {
+    lines.push(`  ${file}: ${name}: ${reason ?? "ignored without a reason"}`);
+  }
+  const failures = stages.flatMap((stage) =>
+    stage.cases.filter(({ outcome }) => outcome === "failed").map((it) => ({ ...stage, ...it }))
+  );
+  if (failures.length > 0) lines.push("failed:");
+  for (const { kernel, fs, file, name } of failures) {
+    lines.push(`  ${[kernel, fs, file].filter(Boolean).join(" ")}: ${name}`);
+  }
+  for (const driver of silentDrivers) lines.push(`no case of the ${driver} driver passed`);
+  const total = addUp(stages);
+  lines.push(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
+  return lines.join("\n");
+}
