@@ -271,6 +271,8 @@ export class Graph implements GraphDriver {
   }
 
   mounts(id: string, options: GetOptions = {}): Mount[] {
+    checkId(id);
+    using _lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
     return this.#backend.mounts(id, options);

@@ -6,6 +6,7 @@
  * birth          of the home that the counts are about, and its path; another home that got the same inode
  *                starts anew
  * store          locked exclusively to change which layers there are
+devices        locked exclusively by the devicemapper driver while it changes or activates devices
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
  * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
@@ -13,7 +14,7 @@
  *
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
- * - Order: a layer's lock, then the store's. Never two layers' locks at once, but for tries that do not wait.
+ * - Order: a layer's lock, then the store's, then a driver's own. Never two layers' locks at once, but for tries that do not wait.
  * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
  *   long as the client at its other end likes.
  * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
@@ -82,10 +83,19 @@ export class RunState {
 
   /** Locks the store's shape: which layers there are. */
   lockStore(): Disposable {
-    const path = join(this.#directory, "store");
+    return this.lockNamed("store", "the store");
+  }
+
+  /**
+   * Locks something of a driver's own, such as its devices; taken last of all locks.
+   *
+   * @param what it is, for messages
+   */
+  lockNamed(name: string, what: string): Disposable {
+    const path = join(this.#directory, name);
     const fd = open(path, O_RDWR | O_CREAT, 0o600);
     try {
-      waitForLock(fd, "the store");
+      waitForLock(fd, what);
     } catch (error) {
       close(fd);
       throw error;

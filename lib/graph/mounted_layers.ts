@@ -39,7 +39,7 @@ export class MountedLayers {
       lock.references = { count: count + 1, namespace };
     } else {
       lock.references = { count: 1, namespace: mountNamespace() };
-      if (!isMountPoint(plan.path)) this.#mount(id, lock, options);
+      if (!isMountPoint(this.backend.mountPoint(id))) this.#mount(id, lock, options);
     }
     return plan.path;
   }
