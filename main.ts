@@ -8,9 +8,7 @@
  */
 import { VERSION } from "./lib/version.ts";
 
-if (Deno.args.length === 1 && Deno.args[0] === "--version") {
-  Deno.stdout.writeSync(new TextEncoder().encode(`veneer ${VERSION}\n`));
-} else {
+if (!isVersionPrinted()) {
   const { dispatch } = await import("./lib/commands/dispatch.ts");
   Deno.exit(
     await dispatch(Deno.args, {
@@ -18,4 +16,15 @@ if (Deno.args.length === 1 && Deno.args[0] === "--version") {
       definitions: async () => (await import("./drivers/registry.ts")).DRIVERS,
     }),
   );
+}
+
+/** Prints the version where that alone is asked for. What goes wrong is left to the command, which says it. */
+function isVersionPrinted(): boolean {
+  if (Deno.args.length !== 1 || Deno.args[0] !== "--version") return false;
+  try {
+    Deno.stdout.writeSync(new TextEncoder().encode(`veneer ${VERSION}\n`));
+    return true;
+  } catch {
+    return false;
+  }
 }

@@ -17,12 +17,12 @@ const XATTR_MAX = 65536;
 const scratch = new Uint8Array(XATTR_MAX);
 
 /** Enough for nearly every list: the kernel allocates as much as it is asked for, and 64 KiB take it 1 µs. */
-const LIST_FIRST = 1024;
+const usualListSize = 1024;
 const NO_NAMES = new Uint8Array(0);
 
 /** `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`. */
 export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
-  let length = xattrs().flistxattr(fd, scratch, LIST_FIRST);
+  let length = xattrs().flistxattr(fd, scratch, usualListSize);
   let result = length < 0 ? -E[0] : length;
   if (result === -ERANGE) {
     length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
@@ -64,7 +64,7 @@ export function tryListxattrat(
   name: Uint8Array<ArrayBuffer>,
 ): Uint8Array<ArrayBuffer> | number {
   if (hasListxattrat) {
-    let result = listxattrat(dirfd, name, LIST_FIRST);
+    let result = listxattrat(dirfd, name, usualListSize);
     if (result === -ERANGE) result = listxattrat(dirfd, name, XATTR_MAX);
     if (result !== -ENOSYS) return list(result);
     hasListxattrat = false;

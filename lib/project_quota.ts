@@ -7,6 +7,9 @@
  * two layers never get one id. A layer keeps its id until its directory is gone; its limits are lifted when
  * its removal begins, so an id that is used again starts without any.
  *
+ * ext4 does not hold processes with CAP_SYS_RESOURCE to limits, such as root's; overlay drops that
+ * capability, so what is written through a mount is counted and refused all the same. xfs holds everyone.
+ *
  * @module
  */
 import {

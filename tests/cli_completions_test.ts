@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { COMMANDS, GLOBAL_OPTIONS } from "../lib/cli/table.ts";
-import { shellWords, TestStore, veneer } from "./cli_support.ts";
+import { PROGRAM, shellWords, TestStore, veneer } from "./cli_support.ts";
 import { lacksFileSystem, lacksProgram, must, needs } from "./support.ts";
 
 const commandNames = COMMANDS.map(({ name }) => name);
@@ -100,4 +100,92 @@ for (const shell of ["bash", "zsh", "fish"]) {
       Deno.removeSync(file);
     }
   });
+}
+
+needs(
+  lacksFileSystem("overlay") ?? lacksProgram("fish"),
+  "completions: fish offers commands, options, choices and layers",
+  () => {
+    using store = new TestStore();
+    for (const id of ["base", "app"]) store.must("create", id);
+    const script = store.path("veneer.fish"), bin = installed(store);
+    Deno.writeTextFileSync(script, veneer("completions", "fish").stdout);
+    const offered = (line: string) =>
+      must(
+        "env",
+        `PATH=${bin}`,
+        "fish",
+        "--no-config",
+        "-c",
+        `source ${script}; complete -C '${line}'`,
+      )
+        .split("\n").map((line) => line.split("\t")[0]).filter(Boolean).sort();
+    assertEquals(offered("veneer mo"), ["mount"]);
+    assertEquals(offered("veneer ls --qu"), ["--quiet"]);
+    assertEquals(offered("veneer --driver over"), ["overlay2"]);
+    assertEquals(offered("veneer completions "), ["bash", "fish", "zsh"]);
+    assertEquals(offered(`veneer --root ${store.root} mount `), ["app", "base"]);
+    assertEquals(offered(`veneer --root=${store.root} create x --parent b`), ["base"]);
+  },
+);
+
+needs(
+  lacksFileSystem("overlay") ?? lacksProgram("zsh"),
+  "completions: zsh offers commands, options, choices and layers",
+  () => {
+    using store = new TestStore();
+    for (const id of ["base", "app"]) store.must("create", id);
+    const script = store.path("_veneer"), bin = installed(store);
+    Deno.writeTextFileSync(script, veneer("completions", "zsh").stdout);
+    const lines: [line: string, completed: string][] = [
+      ["veneer mo", "veneer mount "],
+      ["veneer ls --qu", "veneer ls --quiet "],
+      ["veneer --driver over", "veneer --driver overlay2 "],
+      ["veneer completions f", "veneer completions fish "],
+      ["veneer diff x --outp", "veneer diff x --output="],
+      [`veneer --root ${store.root} mount b`, `veneer --root ${store.root} mount base `],
+      [`veneer rm --root=${store.root} app b`, `veneer rm --root=${store.root} app base `],
+      [
+        `veneer --root ${store.root} create x --parent b`,
+        `veneer --root ${store.root} create x --parent base `,
+      ],
+    ];
+    // An interactive shell in a terminal of zsh's own making: Tab completes, Ctrl-G shows the line.
+    const driver = `
+      zmodload zsh/zpty
+      zpty z "PS1= TERM=dumb zsh -f -i"
+      zpty -w z 'stty -echo; unsetopt beep; autoload -U compinit; compinit -u -D
+        source ${script} 2>/dev/null; compdef _veneer veneer
+        show() { print -r -- "<$BUFFER>" }; zle -N show; bindkey "^G" show; print RE""ADY'
+      zpty -r z out '*READY*'
+      for line; do
+        zpty -w -n z $line$'\\t\\a'
+        zpty -r z out '*<*>*'
+        print -r -- "\${\${out##*<}%%>*}|"
+        zpty -w -n z $'\\x15'
+      done`;
+    const shown = must(
+      "env",
+      `PATH=${bin}`,
+      "timeout",
+      "30",
+      "zsh",
+      "-f",
+      "-c",
+      driver,
+      "zsh",
+      ...lines.map(([line]) => line),
+    );
+    assertEquals(shown.trimEnd().split("\n"), lines.map(([, completed]) => `${completed}|`));
+  },
+);
+
+/** Makes the program a command named `veneer`; the search path on which it is found. */
+function installed(store: TestStore): string {
+  const bin = store.path("bin");
+  Deno.mkdirSync(bin);
+  Deno.writeTextFileSync(`${bin}/veneer`, `#!/bin/sh\nexec ${shellWords(PROGRAM)} "$@"\n`, {
+    mode: 0o755,
+  });
+  return `${bin}:${Deno.env.get("PATH")}`;
 }

@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { PROGRAM, shellWords, TestStore } from "./cli_support.ts";
-import { lacksFileSystem, lacksProgram, needs, run } from "./support.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay") ?? lacksProgram("script");
 
@@ -48,6 +48,12 @@ needs(lacking, "terminal: apply and diff show a bar and take it away", () => {
   assertStringIncludes(shown, "apply big ");
   assertMatch(shown, /% {2}.* of 8\.\d+ MiB/);
   assert(shown.endsWith(`${UP}8388608\n`), JSON.stringify(shown));
+
+  store.must("create", "packed");
+  must("gzip", "-k", tar);
+  const packed = inTerminal(store, ["apply", "packed", `${tar}.gz`]);
+  assertMatch(packed.shown, /^apply packed {2}/);
+  assert(!packed.shown.includes("%"), "how much tar a compressed file holds is not known");
 
   const diff = inTerminal(store, ["diff", "big", "-o", store.path("out.tar")]);
   assertEquals(diff.code, 0);

@@ -5,8 +5,17 @@
  * @module
  */
 import { assertEquals, assertInstanceOf } from "@std/assert";
-import { close, O_DIRECTORY, O_RDONLY, open, pwriteAll, withFd } from "../ffi/files.ts";
-import { memfd } from "../ffi/files.ts";
+import { readNames } from "../ffi/directory.ts";
+import {
+  close,
+  memfd,
+  O_DIRECTORY,
+  O_RDONLY,
+  open,
+  pwriteAll,
+  readFile,
+  withFd,
+} from "../ffi/files.ts";
 import { lstat } from "../ffi/stat.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../ffi/tree.ts";
 import { lgetxattr, llistxattr } from "../ffi/xattr.ts";
@@ -120,7 +129,7 @@ export function tree(root: string, options: TreeOptions = {}): string[] {
   const walk = (path: string, shown: string) => {
     lines.push(line(path, shown, options));
     if (!lstat(path).isDirectory) return;
-    const names = [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+    const names = withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
     for (const name of names) walk(`${path}/${name}`, shown === "." ? name : `${shown}/${name}`);
   };
   walk(root, ".");
@@ -150,5 +159,5 @@ export function line(path: string, shown: string, options: TreeOptions = {}): st
 
 function content(path: string, size: number): string {
   if (size > 64) return `<${size} bytes>`;
-  return JSON.stringify(Deno.readTextFileSync(path));
+  return JSON.stringify(decode(readFile(path)));
 }

@@ -187,7 +187,6 @@ export class Overlay2 implements LayerBackend {
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
     makeLayerDirectory(staged, this.idMaps);
-    this.#quotas.inherit(staged, layout.layer(id));
     makeDiff(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
     const parts = ["diff"];
     if (parent !== "") {
@@ -196,6 +195,8 @@ export class Overlay2 implements LayerBackend {
     }
     for (const part of parts) {
       const path = `${layout.layer(id)}/${part}`;
+      // Only now: in the layer's project, which may be full, nothing new could be made.
+      this.#quotas.inherit(`${staged}/${part}`, layout.layer(id));
       renameat(AT_FDCWD, `${staged}/${part}`, AT_FDCWD, path, RENAME_EXCHANGE);
     }
     removeTree(staged);

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { openProgress } from "../cli/progress.ts";
 import { VeneerError } from "../errors.ts";
@@ -31,11 +31,23 @@ function withInput<T>(file: string, use: (input: number) => T): T {
   return use(STDIN);
 }
 
-/** The bytes there are to read, where that is known: of a regular file. */
+/**
+ * The bytes of tar there are to read, where that is known: of a regular file that is not compressed.
+ *
+ * @throws {VeneerError} `invalid argument` for a directory
+ */
 function inputSize(input: number, file: string): number | undefined {
   const stat = fstat(input);
   if (stat.isDirectory) {
     throw new VeneerError("invalid argument", `${file} is a directory; name a tar`);
   }
-  return stat.isFile ? stat.size : undefined;
+  return stat.isFile && !isCompressed(input) ? stat.size : undefined;
+}
+
+/** Whether a file begins as gzip (RFC 1952) or zstd (RFC 8878) does. */
+function isCompressed(input: number): boolean {
+  const magic = new Uint8Array(4);
+  pread(input, magic, magic.length, 0n);
+  const [a, b, c, d] = magic;
+  return (a === 0x1f && b === 0x8b) || (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd);
 }

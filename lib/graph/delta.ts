@@ -122,7 +122,7 @@ function describeRoot(path: string): string {
   return withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => {
     const { mode, uid, gid } = fstat(fd);
     const xattrs = flistxattr(fd).filter((name) => !isOverlayXattr(name))
-      .map((name) => `${name}=${fgetxattr(fd, name)?.toHex()}`);
+      .map((name) => `${name}=${fgetxattr(fd, name)}`);
     return [(mode & 0o7777).toString(8), uid, gid, ...xattrs].join(" ");
   });
 }

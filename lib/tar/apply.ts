@@ -209,11 +209,7 @@ class Applier {
     }
     switch (entry.type) {
       case REGULAR:
-        this.#applied.size += entry.fileSize;
-        return this.#make(
-          "openat",
-          (parent) => tryMakeRegular(parent.fd, parent.inherits, this.#reader, this.#attributes),
-        );
+        return this.#applyRegular();
       case DIRECTORY:
         return this.#applyDirectory();
       case SYMBOLIC_LINK:

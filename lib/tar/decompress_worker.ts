@@ -6,6 +6,7 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 import type { Buffer } from "node:buffer";
+import type { Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { close, tryRead, writeAll } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -18,6 +19,9 @@ import {
   RUNNING,
   STATE,
 } from "./decompress.ts";
+import { ZstdFrames } from "./zstd_frames.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
 
 /** How much is read and how much is decompressed at a time, in bytes. */
 const CHUNK = 256 << 10;
@@ -35,35 +39,59 @@ self.onmessage = ({ data }: MessageEvent<DecompressJob>) => {
   });
 };
 
-/** Pumps until the input ends or something fails. */
-function run({ compression, input, output, head }: DecompressJob): Promise<void> {
-  const inflate = compression === "gzip"
-    ? createGunzip({ chunkSize: CHUNK })
-    : createZstdDecompress({ chunkSize: CHUNK });
+/** Decompresses until the input ends or something fails. */
+async function run({ compression, input, output, head }: DecompressJob): Promise<void> {
+  let first = head;
+  const read = () => {
+    if (first.length === 0) return next(input);
+    const bytes = first;
+    first = first.subarray(bytes.length);
+    return bytes;
+  };
+  if (compression === "gzip") {
+    await pump(createGunzip({ chunkSize: CHUNK }), chunks(read), output);
+    return;
+  }
+  const frames = new ZstdFrames(read);
+  while (frames.next()) {
+    await pump(createZstdDecompress({ chunkSize: CHUNK }), frames.frame(), output);
+  }
+}
+
+function* chunks(read: () => Bytes): Generator<Bytes> {
+  for (let chunk = read(); chunk.length > 0; chunk = read()) yield chunk;
+}
+
+/** Feeds a decompressor, and writes what it gives to the pipe, where a full pipe holds this thread up. */
+function pump(inflate: Transform, input: Iterator<Bytes>, output: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    inflate.on("data", (plain: Buffer) => {
+    /** An exception of these steps would be nobody's. */
+    const guarded = <A>(step: (argument: A) => void) => (argument: A) => {
       try {
-        writeAll(
-          output,
-          new Uint8Array(plain.buffer as ArrayBuffer, plain.byteOffset, plain.length),
-        );
+        step(argument);
       } catch (error) {
         inflate.destroy();
         reject(error);
       }
-    });
+    };
+    inflate.on(
+      "data",
+      guarded(({ buffer, byteOffset, length }: Buffer) => {
+        writeAll(output, new Uint8Array(buffer as ArrayBuffer, byteOffset, length));
+      }),
+    );
     inflate.on("end", resolve);
     inflate.on("error", reject);
-    const feed = (chunk: Uint8Array<ArrayBuffer>) => {
-      if (inflate.destroyed) return;
-      if (chunk.length === 0) inflate.end();
-      else inflate.write(chunk, () => feed(next(input)));
-    };
-    feed(head.length > 0 ? head : next(input));
+    const feed = guarded(() => {
+      const { done, value } = input.next();
+      if (done) inflate.end();
+      else inflate.write(value, () => feed(undefined));
+    });
+    feed(undefined);
   });
 }
 
-function next(input: number): Uint8Array<ArrayBuffer> {
+function next(input: number): Bytes {
   const chunk = new Uint8Array(CHUNK);
   return chunk.subarray(0, unwrap(tryRead(input, chunk), "read"));
 }

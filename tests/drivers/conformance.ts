@@ -6,7 +6,7 @@
  * fails where it leaves anything mounted or staged.
  */
 import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
-import { lchownSync, statSync } from "node:fs";
+import { lchownSync } from "node:fs";
 import { join } from "@std/path";
 import { close, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY, open, withFd } from "../../ffi/files.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
@@ -14,7 +14,8 @@ import { type ErrorCode, VeneerError } from "../../lib/errors.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../lib/id_maps.ts";
 import { readMountInfo } from "../../lib/mountinfo.ts";
-import { mountPoints, must, needs, tempDir } from "../support.ts";
+import { mountPoints, must, needs } from "../support.ts";
+import { runState, storeDir } from "./store_dir.ts";
 import { changeAtRandom, describeTree, lines, modelChanges, random, tarOf } from "./trees.ts";
 
 /** A driver under test. */
@@ -73,7 +74,7 @@ class Suite {
   }
 
   open(idMaps: IdMaps): Store {
-    const dir = tempDir();
+    const dir = storeDir();
     const root = `${dir.path}/root`, scratch = `${dir.path}/scratch`;
     Deno.mkdirSync(scratch);
     const reopen = () => this.subject.open(root, idMaps);
@@ -599,7 +600,8 @@ class Suite {
 
     this.case("random changes are what a model says, what trees say, and travel", (store) => {
       const { driver, scratch } = store;
-      for (let seed = 1; seed <= 12; seed++) {
+      const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;
+      for (let seed = 1; seed <= seeds; seed++) {
         const pick = random(seed);
         const [base, twin, child, copy] = ["base", "twin", "child", "copy"].map((n) => n + seed);
         fill(driver, base, (root) => changeAtRandom(root, pick, 40));
@@ -801,9 +803,7 @@ export function assertFails(code: ErrorCode, call: () => void): VeneerError {
 
 /** Loses a layer's count, as if its process had been killed between mounting and counting. */
 function forgetCount(driver: GraphDriver, id: string): void {
-  const { dev, ino } = statSync(driver.home, { bigint: true });
-  const major = dev >> 8n & 0xfffn, minor = dev & 0xffn | dev >> 12n & ~0xffn;
-  Deno.removeSync(`/run/veneer/${major}.${minor}-${ino}/layers/${id}`);
+  Deno.removeSync(join(runState(driver.home), "layers", id));
 }
 
 const isMounted = (root: string, path: string) => mountPoints(root).includes(path);

@@ -21,6 +21,7 @@ import { IDENTITY, IdMap, type IdMaps } from "../../lib/id_maps.ts";
 import { performPlan, undoPlan } from "../../lib/mount_plan.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
 import { isMountPoint, readMountInfo } from "../../lib/mountinfo.ts";
+import { quotaLacking } from "../../lib/project_quota.ts";
 import { mountImage } from "../images.ts";
 import {
   lacksFileSystem,
@@ -705,6 +706,26 @@ test("options are checked", (dir) => {
   }
   assertEquals(names(dir.path), []);
 });
+
+test("a size is refused where there is no project quota, with the reason", (dir) => {
+  const backend = open(dir.path);
+  const storageOptions = new Map([["size", "1G"]]);
+  const error = assertFails(
+    "not supported",
+    () =>
+      backend.create("x", {
+        parent: undefined,
+        readWrite: true,
+        mountLabel: undefined,
+        storageOptions,
+      }),
+  );
+  assertMatch(error.message, /^layer x, storage options size and inodes: .* p(rj)?quota/);
+  assertEquals([backend.list(), backend.home.staged()], [[], []]);
+  const default_ = assertFails("not supported", () => open(dir.path, { "overlay2.size": "1G" }));
+  assertMatch(default_.message, /^-o overlay2.size and overlay2.inodes: .* p(rj)?quota/);
+  open(dir.path, { "overlay2.size": "0" });
+}, lacking ?? (quotaLacking(directory) ? undefined : "this file system has project quotas"));
 
 test("lowerdir+ is not asked for where the kernel lacks it", (dir) => {
   const error = assertFails("not supported", () => open(dir.path, apiOption("new")));

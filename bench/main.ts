@@ -1,0 +1,35 @@
+/**
+ * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
+ *
+ *     bench/main.ts [overlay2] [ext4|xfs]…      # all, where none is named
+ *
+ * @module
+ */
+import { cleanAll, type ImageKind, mountImage } from "../tests/images.ts";
+
+/** Each bench and its file systems. */
+const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
+  overlay2: ["ext4", "xfs"],
+};
+
+const chosen = (name: string, among: readonly string[]) =>
+  Deno.args.includes(name) || !among.some((other) => Deno.args.includes(other));
+
+const directory = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "veneer-bench." });
+try {
+  for (const [name, kinds] of Object.entries(BENCHES)) {
+    if (!chosen(name, Object.keys(BENCHES))) continue;
+    for (const kind of kinds) {
+      if (!chosen(kind, Object.values(BENCHES).flat())) continue;
+      using image = mountImage(kind, directory);
+      new Deno.Command(Deno.execPath(), {
+        args: ["run", "--allow-all", "--quiet", new URL(`./${name}.ts`, import.meta.url).pathname],
+        env: { VENEER_TEST_DIR: image.mountPoint, VENEER_TEST_FS: kind },
+        stdout: "inherit",
+        stderr: "inherit",
+      }).outputSync();
+    }
+  }
+} finally {
+  cleanAll(directory);
+}

@@ -1,0 +1,227 @@
+/**
+ * Killing a driver with SIGKILL before each system call of an operation, and looking at what is left.
+ *
+ * A first run is traced to learn which calls the operation makes; then each of them is a point at which a
+ * fresh process is killed, on a fresh store. `make test` takes a sample of the points, every one of them is
+ * taken where `VENEER_TEST_LONG` is set.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { openDriver } from "../../drivers/registry.ts";
+import type { GraphDriver } from "../../lib/graph_driver.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
+import { lacksProgram, mountPoints, needs, type TempDir, TEST_FS } from "../support.ts";
+import { apply, fill, treeOf } from "./conformance.ts";
+import { storeDir } from "./store_dir.ts";
+import { END_MARK } from "./kill_child.ts";
+import { tarOf } from "./trees.ts";
+
+/** Calls of the runtime, which come and go with its threads and its memory, and change nothing on disk. */
+const RUNTIME =
+  /^(futex|m(map|unmap|advise|protect|remap)|brk|sched_|epoll_|clock_|rt_sig|getrandom|membarrier|rseq|prctl|sigaltstack|exit|restart_syscall|getpid|gettid|tgkill|nanosleep|\+|-)/;
+
+/** How many points of an operation `make test` takes. */
+const SAMPLE = 5;
+
+const OPERATIONS = ["create", "get", "put", "apply", "diff", "remove", "cleanup"] as const;
+type Operation = typeof OPERATIONS[number];
+
+/** A point: before the `count`th call of that name. */
+interface Point {
+  readonly syscall: string;
+  readonly count: number;
+}
+
+/** Registers the kill cases of a driver; `lost` names what else must not be left, if anything is. */
+export function killCases(
+  driver: string,
+  lacking: string | undefined,
+  lost: (home: string) => string[],
+): void {
+  for (const operation of OPERATIONS) {
+    needs(
+      lacking ?? lacksProgram("strace") ??
+        (TEST_FS.includes("+") ? "it ran on the machine's own kernel" : undefined),
+      `${driver}: killed before every system call of ${operation}`,
+      async () => {
+        const points = await trace(driver, operation);
+        assert(points.length >= 10, `a trace of ${points.length} calls`);
+        for (const point of sample(points)) {
+          using dir = storeDir();
+          const store = prepare(dir, driver);
+          const killed = await runChild(dir, driver, operation, injection(point));
+          assert(killed, `${operation} was not killed at ${point.syscall} ${point.count}`);
+          try {
+            verify(dir, driver, operation, store, lost);
+          } catch (error) {
+            throw new Error(`${operation} killed before ${point.syscall} ${point.count}`, {
+              cause: error,
+            });
+          }
+        }
+      },
+    );
+  }
+}
+
+function sample(points: Point[]): Point[] {
+  if (Deno.env.has("VENEER_TEST_LONG") || points.length <= SAMPLE) return points;
+  // Spread over the operation, others at each run.
+  const step = points.length / SAMPLE;
+  return Array.from({ length: SAMPLE }, (_, i) => points[Math.floor((i + Math.random()) * step)]);
+}
+
+const injection = ({ syscall, count }: Point) => `inject=${syscall}:signal=KILL:when=${count}`;
+
+/** What a store is before the operation: its trees. */
+interface Before {
+  readonly base: Map<string, string>;
+  readonly layer: Map<string, string>;
+  readonly applied: Map<string, string>;
+}
+
+const openStore = (dir: TempDir, driver: string): GraphDriver =>
+  openDriver({
+    root: join(dir.path, "root"),
+    driver,
+    options: [],
+    idMaps: IDENTITY,
+    warn: () => {},
+  });
+
+/** A base with files, a layer on it with changes (none, for `apply`), and what the tar makes of that. */
+function prepare(dir: TempDir, name: string): Before {
+  const driver = openStore(dir, name);
+  fill(driver, "base", (root) => {
+    Deno.mkdirSync(`${root}/directory`);
+    for (const file of ["kept", "removed", "directory/inside"]) {
+      Deno.writeTextFileSync(`${root}/${file}`, file);
+    }
+  });
+  const tree = join(dir.path, "tree");
+  Deno.mkdirSync(join(tree, "directory/new"), { recursive: true });
+  Deno.writeTextFileSync(join(tree, "added"), "added".repeat(20_000));
+  Deno.writeTextFileSync(join(tree, "directory/.wh.inside"), "");
+  Deno.writeTextFileSync(join(tree, ".wh.removed"), "");
+  const tar = tarOf(tree, join(dir.path, "layer.tar"));
+  driver.create("layer", { parent: "base" });
+  driver.create("applied", { parent: "base" });
+  apply(driver, "applied", tar);
+  const before = {
+    base: treeOf(driver, "base"),
+    layer: treeOf(driver, "layer"),
+    applied: treeOf(driver, "applied"),
+  };
+  driver.remove("applied");
+  driver.cleanup();
+  return before;
+}
+
+/** What must hold whatever was killed. */
+function verify(
+  dir: TempDir,
+  name: string,
+  operation: Operation,
+  before: Before,
+  lost: (home: string) => string[],
+): void {
+  const driver = openStore(dir, name);
+  assertEquals(treeOf(driver, "base"), before.base);
+  const ids = driver.layers().map(({ id }) => id);
+  const optional = operation === "create" ? ["new"] : operation === "remove" ? ["layer"] : [];
+  for (const id of ["base", "layer"]) assert(ids.includes(id) || optional.includes(id), id);
+  for (const id of ids) assert(["base", "layer"].includes(id) || optional.includes(id), id);
+
+  for (const { id, incomplete } of driver.layers()) {
+    if (incomplete) {
+      assertEquals([operation, id], ["apply", "layer"]);
+      apply(driver, id, join(dir.path, "layer.tar"));
+      assertEquals(treeOf(driver, id), before.applied);
+    } else if (id !== "base") {
+      const tree = treeOf(driver, id);
+      const applied = operation === "apply" && tree.has("/added");
+      assertEquals(tree, applied ? before.applied : id === "layer" ? before.layer : before.base);
+    }
+  }
+  // A count whose process was killed stays while its mount does: what `veneer umount` takes away.
+  while (driver.exists("layer") && driver.layer("layer").references > 0) driver.put("layer");
+  driver.cleanup();
+  assertEquals(mountPoints(dir.path), []);
+  assertEquals(lost(driver.home), []);
+  for (const id of ["new", "layer", "base"]) {
+    if (driver.exists(id)) driver.remove(id);
+  }
+  assertEquals(driver.layers(), []);
+  driver.create("base");
+  driver.create("new", { parent: "base" });
+  driver.get("new");
+  driver.put("new");
+  driver.cleanup();
+  assertEquals(lost(driver.home), []);
+}
+
+/** The calls that the operation makes, in order. */
+async function trace(driver: string, operation: Operation): Promise<Point[]> {
+  using dir = storeDir();
+  prepare(dir, driver);
+  const log = join(dir.path, "trace");
+  assert(!await runChild(dir, driver, operation, "trace=all", log), "the first run is not killed");
+  const points: Point[] = [];
+  const counts = new Map<string, number>();
+  for (const line of Deno.readTextFileSync(log).split("\n")) {
+    if (line.includes(END_MARK)) return points;
+    const syscall = /^(\w+)\(/.exec(line)?.[1];
+    if (syscall === undefined) continue;
+    const count = (counts.get(syscall) ?? 0) + 1;
+    counts.set(syscall, count);
+    if (!RUNTIME.test(syscall)) points.push({ syscall, count });
+  }
+  throw new Error(`the trace of ${operation} has no end`);
+}
+
+/** Runs the operation in a process of its own under strace; whether it was killed. */
+async function runChild(
+  dir: TempDir,
+  driver: string,
+  operation: Operation,
+  expression: string,
+  log = "/dev/null",
+): Promise<boolean> {
+  const script = join(import.meta.dirname!, "kill_child.ts");
+  const root = join(dir.path, "root");
+  const child = new Deno.Command(Deno.execPath(), {
+    args: [
+      "run",
+      "--allow-all",
+      "--no-check",
+      script,
+      root,
+      driver,
+      operation,
+      `${dir.path}/layer.tar`,
+    ],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const stderr = new Response(child.stderr).text();
+  const stdout = child.stdout.getReader();
+  const { value } = await stdout.read();
+  if (value === undefined) throw new Error(`the process did not start: ${await stderr}`);
+  const strace = new Deno.Command("strace", {
+    args: ["-o", log, "-e", expression, "-p", String(child.pid)],
+    stdin: "null",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const tracing = strace.stderr.getReader();
+  await tracing.read(); // It says when it is attached.
+  const writer = child.stdin.getWriter();
+  await writer.write(new Uint8Array(1));
+  const { success, signal } = await child.status;
+  await strace.status;
+  await Promise.all([writer.close().catch(() => {}), stdout.cancel(), tracing.cancel()]);
+  if (!success && signal !== "SIGKILL") throw new Error(`the process failed: ${await stderr}`);
+  await stderr;
+  return signal === "SIGKILL";
+}

@@ -1,0 +1,142 @@
+/**
+ * A Docker daemon of a case's own: its store, sockets and processes are below one directory.
+ *
+ * It has no network: containers get none, and no rule of a firewall is touched.
+ */
+import { join } from "@std/path";
+import { lacksFileSystem, lacksProgram, must, run, tempDir, unmountBelow } from "../support.ts";
+
+/** How long the daemon may take to start or end, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** The client that came with the daemon, where another one stands before it in `PATH`. */
+const CLIENT = run("test", "-x", "/usr/bin/docker").success ? "/usr/bin/docker" : "docker";
+
+/** A running daemon. `await using` ends it, and takes down what it left mounted. */
+export class Docker implements AsyncDisposable {
+  readonly #directory: string;
+  #daemon: Deno.ChildProcess | undefined;
+
+  /** @param directory where all of it goes; short, since it holds sockets */
+  constructor(directory: string) {
+    this.#directory = directory;
+    Deno.mkdirSync(this.#path("config"), { recursive: true });
+  }
+
+  /** Docker's `data-root`, which Veneer takes for `--root`. */
+  get root(): string {
+    return this.#path("data");
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name);
+  }
+
+  /** Starts the daemon on its store. @throws with the end of its log where it does not come up */
+  start(): void {
+    const log = this.#path("log");
+    const dockerd = [
+      ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("exec")],
+      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", "overlay2"],
+      ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
+    ];
+    this.#daemon = new Deno.Command("setpriv", {
+      // Should this process be killed, the daemon still ends, and ends its containers.
+      args: ["--pdeathsig", "TERM", "sh", "-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log]
+        .concat(dockerd),
+      stdin: "null",
+    }).spawn();
+    for (let waited = 0; waited < PATIENCE; waited += 100) {
+      if (this.try("version").success) return;
+      if (!run("kill", "-0", `${this.#daemon.pid}`).success) break;
+      run("sleep", "0.1");
+    }
+    const [last] = Deno.readTextFileSync(log).trim().split("\n").slice(-1);
+    throw new Error(`dockerd did not start: ${last}`);
+  }
+
+  get #socket(): string {
+    return `unix://${this.#path("sock")}`;
+  }
+
+  /** Ends the daemon, which ends its containerd; no container runs any more. */
+  async stop(): Promise<void> {
+    const daemon = this.#daemon;
+    if (daemon === undefined) return;
+    this.#daemon = undefined;
+    const timer = setTimeout(() => daemon.kill("SIGKILL"), PATIENCE);
+    try {
+      daemon.kill("SIGTERM");
+    } catch {
+      // It ended by itself.
+    }
+    await daemon.status;
+    clearTimeout(timer);
+    this.#endContainerd();
+  }
+
+  /** Ends the containerd that a killed daemon left. */
+  #endContainerd(): void {
+    const pidFile = this.#path("exec/containerd/containerd.pid");
+    if (!run("test", "-s", pidFile).success) return;
+    const pid = Deno.readTextFileSync(pidFile).trim();
+    const command = run("cat", `/proc/${pid}/cmdline`).stdout;
+    if (command.includes(this.#directory)) run("kill", "-KILL", pid);
+  }
+
+  /** Runs a command of the client. */
+  try(...args: string[]) {
+    const config = `DOCKER_CONFIG=${this.#path("config")}`;
+    // The builder that runs in the daemon itself.
+    return run("env", config, "DOCKER_BUILDKIT=0", CLIENT, "-H", this.#socket, ...args);
+  }
+
+  /** Runs a command of the client that must succeed; returns what it prints. */
+  must(...args: string[]): string {
+    const { success, stdout, stderr } = this.try(...args);
+    if (!success) throw new Error(`docker ${args.join(" ")}: ${stderr || stdout}`);
+    return stdout.trim();
+  }
+
+  /** Runs a shell command in a new container of an image. */
+  sh(image: string, command: string): string {
+    return this.must("run", "--rm", "--network", "none", image, "/bin/sh", "-c", command);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    unmountBelow(this.#directory);
+  }
+}
+
+/** Makes a tree in which programs of this machine run: with them go the libraries they are linked with. */
+export function makeSystem(tree: string, programs: readonly string[]): void {
+  Deno.mkdirSync(join(tree, "bin"), { recursive: true });
+  for (const program of programs) {
+    const file = must("sh", "-c", `command -v "$0"`, program).trim();
+    must("cp", "-L", file, join(tree, "bin", program));
+    for (const [library] of must("ldd", file).matchAll(/\/\S+/g)) {
+      must("install", "-D", "-m", "755", library, join(tree, library));
+    }
+  }
+}
+
+/** Why no daemon, or no container, runs here, if it does not. Tries it. */
+export async function lacksDocker(): Promise<string | undefined> {
+  const lacking = lacksFileSystem("overlay") ?? lacksProgram("dockerd") ?? lacksProgram(CLIENT) ??
+    lacksProgram("runc");
+  if (lacking !== undefined) return lacking;
+  using dir = tempDir("docker-");
+  await using docker = new Docker(dir.path);
+  try {
+    docker.start();
+    const system = join(dir.path, "system");
+    makeSystem(system, ["sh"]);
+    must("tar", "-C", system, "-cf", `${system}.tar`, ".");
+    docker.must("import", `${system}.tar`, "system");
+    docker.sh("system", "exit 0");
+    return undefined;
+  } catch (error) {
+    return error instanceof Error ? error.message.trim() : `${error}`;
+  }
+}
