@@ -488,6 +488,24 @@ for (const [name, test] of Object.entries(WHITEOUTS)) {
   }
 }
 
+Deno.test("whiteouts as aufs: entries that are no files become empty ones, and none is opened", () => {
+  using sandbox = new Sandbox();
+  sandbox.apply(
+    tar(
+      dir("d"),
+      { name: "d/.wh..wh..opq", type: "6" },
+      file(".wh.d", "not empty"),
+      symlink("/etc/passwd", ".wh.x"),
+    ),
+    { whiteouts: "aufs" },
+  );
+  assertEquals(sandbox.tree({ attributes: false }), [
+    '.wh.x file ""',
+    "d dir",
+    'd/.wh..wh..opq file ""',
+  ]);
+});
+
 Deno.test("TestOverlayUntarInvalidWhiteoutNames", () => {
   for (const whiteouts of ["overlay", "aufs", "none"] as const) {
     for (const name of [".wh.", ".wh..", ".wh...", "d/.wh.", "d/.wh..", "d/.wh...", ".wh.x/y"]) {
@@ -693,13 +711,18 @@ function crowd(prefix: string, directories: number, files: number): Part[] {
 }
 
 Deno.test("worker: many directories, the same tree as without one", () => {
-  const tree = assertSameWithWorker([...crowd("a", 200, 30), ...crowd("b", 1, 5000)]);
-  assertEquals(tree.length, 2 + 200 * 31 + 5001);
+  const tree = assertSameWithWorker([
+    ...crowd("a", 100, 30),
+    ...crowd("b", 1, 3000),
+    // More directories in flight than are kept open.
+    ...crowd("c", 1000, 1),
+  ]);
+  assertEquals(tree.length, 2 + 100 * 31 + 3001 + 1000 * 2);
 });
 
 Deno.test("worker: what is hard linked, replaced, whited out or removed while it is in flight", () => {
   const twists: Part[] = [];
-  for (let i = 0; i < 60; i++) {
+  for (let i = 0; i < 30; i++) {
     const d = `t${i}`;
     twists.push(
       ...crowd(`t${i}-crowd`, 1, 40),
@@ -719,6 +742,8 @@ Deno.test("worker: what is hard linked, replaced, whited out or removed while it
       file(`${d}/to-file`, "file"),
       file(`${d}/hidden`, "kept: of this tar"),
       file(`${d}/.wh.hidden`, ""),
+      file(`${d}/.wh.later`, ""),
+      file(`${d}/later`, "kept: of this tar"),
       dir(`${d}/tree`),
       ...Array.from({ length: 20 }, (_, j) => file(`${d}/tree/f${j}`, "x")),
       symlink("first", `${d}/tree`),

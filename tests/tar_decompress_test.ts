@@ -11,7 +11,7 @@ import { VeneerError } from "../lib/errors.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
 import { applyTar, openTarInput } from "../lib/tar/apply.ts";
 import { bytes, concat, dir, file, tar } from "./tar_builder.ts";
-import { Sandbox } from "./tar_layers.ts";
+import { makeTempDir, Sandbox } from "./tar_layers.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -26,7 +26,7 @@ const TREE = ["d dir", "d/noise file <3000000 bytes>", 'd/small file "x"'];
 
 /** Applies from a pipe that a program writes to. */
 async function applyFromPipe(sandbox: Sandbox, data: Bytes): Promise<void> {
-  const path = `${sandbox.top}/data`, fifo = `${sandbox.top}/fifo`;
+  const top = makeTempDir(), path = `${top}/data`, fifo = `${top}/fifo`;
   Deno.writeFileSync(path, data);
   new Deno.Command("mkfifo", { args: [fifo] }).outputSync();
   const writer = new Deno.Command("sh", {
@@ -41,6 +41,7 @@ async function applyFromPipe(sandbox: Sandbox, data: Bytes): Promise<void> {
     close(input);
     close(directory);
     await writer.status;
+    Deno.removeSync(top, { recursive: true });
   }
 }
 

@@ -200,8 +200,7 @@ class Applier {
     const entry = this.#entry;
     if (entry.whiteoutStart >= 0) {
       if (this.#applyWhiteout()) return;
-      // Kept as a file. It may be lifted again, so it is not left to the Worker.
-      if (entry.type === REGULAR) return this.#makeRegular();
+      return this.#keepWhiteout();
     }
     if (entry.pathLength === 0) return this.#applyRoot();
     if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
@@ -429,6 +428,15 @@ class Applier {
     // What was removed may have been the way to a directory that is open.
     if (isDone && this.#options.whiteouts === "none") this.#placement.forget();
     return isDone;
+  }
+
+  /** Aufs's form: an empty file, whatever the tar has. It may be lifted again: the Worker does not get it. */
+  #keepWhiteout(): void {
+    const entry = this.#entry;
+    entry.type = REGULAR;
+    entry.size = 0;
+    entry.sparse = undefined;
+    this.#makeRegular();
   }
 
   #replaceWhiteout(dirfd: number, name: Uint8Array<ArrayBuffer>): boolean {

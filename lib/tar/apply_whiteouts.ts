@@ -13,6 +13,7 @@ import {
   close,
   O_CREAT,
   O_DIRECTORY,
+  O_EXCL,
   O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
@@ -199,8 +200,9 @@ class AufsWhiteouts implements Whiteouts {
   }
 
   makeOpaque(fd: number): void {
-    const marker = tryOpenat(fd, OPAQUE, O_WRONLY | O_CREAT | O_NOFOLLOW, 0o644);
-    close(unwrap(marker, "openat", OPAQUE));
+    // O_EXCL: whatever is there already (never open what could be a fifo) is a marker too.
+    const marker = tryOpenat(fd, OPAQUE, O_WRONLY | O_CREAT | O_EXCL, 0o644);
+    if (marker !== -EEXIST) close(unwrap(marker, "openat", OPAQUE));
   }
 
   made(): void {}
