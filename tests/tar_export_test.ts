@@ -127,7 +127,7 @@ function everything(root: string): void {
   Deno.symlinkSync("t/".repeat(150), `${root}/longlink`);
   makeNode(`${root}/fifo`, S_IFIFO | 0o620);
   makeNode(`${root}/char`, S_IFCHR | 0o666, 1, 3);
-  makeNode(`${root}/block-device`, S_IFBLK | 0o660, 259, 1_000_000);
+  makeNode(`${root}/block-device`, S_IFBLK | 0o660, 259, 200_000);
   Deno.linkSync(`${root}/dir/sub/file`, `${root}/hardlink`);
   Deno.linkSync(`${root}/char`, `${root}/zchar`);
   tryLsetxattr(`${root}/setuid`, "user.comment", encode("two\nlines=\0and NUL"));
