@@ -1,0 +1,48 @@
+import { assertEquals, assertThrows } from "@std/assert";
+import { cstring } from "../ffi/cstring.ts";
+import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
+import { fstat, lstat } from "../ffi/stat.ts";
+import { DirectoryStack } from "../lib/directory_stack.ts";
+import { VeneerError } from "../lib/errors.ts";
+import { tempDir } from "./support.ts";
+import { withDirectories } from "./tree_support.ts";
+
+const PATH = ["a", "b", "c", "d", "e"];
+
+/** Runs `use` on a stack of limit 2 that stands in `a/b/c/d/e`. */
+function withStack(use: (stack: DirectoryStack, root: string) => void): void {
+  using dir = tempDir();
+  Deno.mkdirSync(`${dir.path}/${PATH.join("/")}`, { recursive: true });
+  withDirectories([dir.path], (fd) => {
+    using stack = new DirectoryStack(fd, 2);
+    for (const name of PATH) stack.tryEnter(cstring(name));
+    use(stack, dir.path);
+  });
+}
+
+Deno.test("levels that were closed are the same directories on the way up", () => {
+  withStack((stack, root) => {
+    for (let depth = PATH.length; depth > 0; depth--) {
+      assertEquals(stack.depth, depth);
+      const path = [root, ...PATH.slice(0, depth)].join("/");
+      assertEquals(fstat(stack.fd).inode, lstat(path).inode);
+      stack.leave();
+    }
+    assertEquals(fstat(stack.fd).inode, lstat(root).inode);
+    assertEquals(stack.tryEnter(cstring("missing")), -ENOENT);
+    Deno.symlinkSync("a", `${root}/link`);
+    assertEquals(stack.tryEnter(cstring("link")), -ENOTDIR);
+    assertEquals(stack.depth, 0);
+  });
+});
+
+Deno.test("a directory that was moved elsewhere meanwhile is never taken for its parent's", () => {
+  withStack((stack, root) => {
+    Deno.mkdirSync(`${root}/elsewhere`);
+    Deno.renameSync(`${root}/a/b/c`, `${root}/elsewhere/c`);
+    stack.leave();
+    stack.leave();
+    const error = assertThrows(() => stack.leave(), VeneerError);
+    assertEquals(error.code, "failed");
+  });
+});
