@@ -30,6 +30,10 @@ export interface Subject {
   readonly maxDepth: number;
   /** Why layers cannot have a size here, if they cannot. */
   readonly lackingQuota?: string;
+  /** A size that a layer can have, in MiB; 8 where left out. */
+  readonly quota?: number;
+  /** The longest id, in bytes; 200 where left out. */
+  readonly longestId?: number;
 }
 
 /** A store of a case's own. */
@@ -101,20 +105,20 @@ class Suite {
     });
 
     this.case("CreateBase", ({ driver }) => {
-      makeBase(driver, "base");
-      verifyBase(driver, "base");
-      driver.remove("base");
+      makeBase(driver, "bottom");
+      verifyBase(driver, "bottom");
+      driver.remove("bottom");
     });
 
     this.case("CreateSnap", ({ driver }) => {
-      makeBase(driver, "base");
-      driver.create("snap", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("snap", { parent: "bottom" });
       verifyBase(driver, "snap");
       const root = driver.get("snap");
       Deno.writeTextFileSync(`${root}/a file`, "changed in the snap");
       Deno.removeSync(`${root}/a subdir`);
       driver.put("snap");
-      verifyBase(driver, "base");
+      verifyBase(driver, "bottom");
       assertEquals(lines(driver.changes("snap", undefined)), ["C /a file", "D /a subdir"]);
     });
 
@@ -129,7 +133,7 @@ class Suite {
 
     this.case("DiffApply", (store) => {
       const { driver, scratch } = store;
-      fill(driver, "base", (root) => {
+      fill(driver, "bottom", (root) => {
         for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/base-${i}`, `${i}`);
         Deno.mkdirSync(`${root}/directory/below`, { recursive: true });
       });
@@ -138,21 +142,21 @@ class Suite {
         for (let i = 0; i < 30; i++) Deno.writeTextFileSync(`${root}/upper-${i}`, "x".repeat(i));
         Deno.removeSync(`${root}/directory`, { recursive: true });
         Deno.mkdirSync(`${root}/directory`);
-      }, "base");
+      }, "bottom");
       const size = driver.diffSize("upper", undefined);
       assertEquals(size, 29 * 30 / 2);
 
-      driver.create("copy", { parent: "base" });
+      driver.create("copy", { parent: "bottom" });
       assertEquals(apply(driver, "copy", diff(driver, "upper", undefined, scratch)), size);
       assertEquals(treeOf(driver, "copy"), treeOf(driver, "upper"));
       assertEquals(
         lines(driver.changes("copy", undefined)),
-        lines(driver.changes("upper", "base")),
+        lines(driver.changes("upper", "bottom")),
       );
     });
 
     this.case("Changes", ({ driver }) => {
-      fill(driver, "base", (root) => {
+      fill(driver, "bottom", (root) => {
         Deno.mkdirSync(`${root}/untouched`);
         Deno.mkdirSync(`${root}/directory`);
         for (const name of ["kept", "changed", "removed", "mode", "directory/inside"]) {
@@ -166,7 +170,7 @@ class Suite {
         Deno.writeTextFileSync(`${root}/directory/new`, "new");
         Deno.mkdirSync(`${root}/added`);
         Deno.symlinkSync("anywhere", `${root}/added/link`);
-      }, "base");
+      }, "bottom");
       const expected = [
         "A /added",
         "A /added/link",
@@ -176,9 +180,9 @@ class Suite {
         "C /mode",
         "D /removed",
       ];
-      assertEquals(lines(driver.changes("upper", "base")), expected);
+      assertEquals(lines(driver.changes("upper", "bottom")), expected);
       assertEquals(lines(driver.changes("upper", undefined)), expected);
-      assertEquals(lines(driver.changes("base", undefined)), [
+      assertEquals(lines(driver.changes("bottom", undefined)), [
         "A /changed",
         "A /directory",
         "A /directory/inside",
@@ -190,12 +194,14 @@ class Suite {
     });
 
     this.case("SetQuota", ({ driver }) => {
-      makeBase(driver, "base");
-      const limit = new Map([["SIZE", "8M"]]);
-      driver.createReadWrite("limited", { parent: "base", storageOptions: limit });
+      makeBase(driver, "bottom");
+      const { quota = 8 } = this.subject;
+      const limit = new Map([["SIZE", `${quota}M`]]);
+      driver.createReadWrite("limited", { parent: "bottom", storageOptions: limit });
       const root = driver.get("limited");
-      Deno.writeFileSync(`${root}/fits`, new Uint8Array(5 << 20));
-      assertThrows(() => Deno.writeFileSync(`${root}/does not`, new Uint8Array(6 << 20)));
+      Deno.writeFileSync(`${root}/fits`, new Uint8Array(quota * 0.6 * 2 ** 20));
+      const more = new Uint8Array(quota * 0.75 * 2 ** 20);
+      assertThrows(() => Deno.writeFileSync(`${root}/does not`, more));
       driver.put("limited");
       driver.remove("limited");
     }, this.subject.lacking ?? this.subject.lackingQuota);
@@ -261,16 +267,16 @@ class Suite {
 
   contract(): void {
     this.case("get and put count", ({ driver, reopen }) => {
-      fill(driver, "base", (root) => Deno.writeTextFileSync(`${root}/f`, "base"));
-      driver.create("child", { parent: "base" });
+      fill(driver, "bottom", (root) => Deno.writeTextFileSync(`${root}/f`, "bottom"));
+      driver.create("child", { parent: "bottom" });
       const path = driver.get("child");
-      assertEquals(Deno.readTextFileSync(`${path}/f`), "base");
+      assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
       const other = reopen();
       assertEquals(other.get("child"), path);
       assertEquals(driver.layer("child").references, 2);
       driver.put("child");
       assertEquals(other.layer("child").references, 1);
-      assertEquals(Deno.readTextFileSync(`${path}/f`), "base");
+      assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
       other.put("child");
       const info = driver.layer("child");
       assertEquals([info.references, info.mountPoint], [0, undefined]);
@@ -278,17 +284,17 @@ class Suite {
     });
 
     this.case("what is written through a mount is there at the next", ({ driver }) => {
-      for (const [id, parent] of [["base", undefined], ["child", "base"]] as const) {
+      for (const [id, parent] of [["bottom", undefined], ["child", "bottom"]] as const) {
         fill(driver, id, (root) => Deno.writeTextFileSync(`${root}/in ${id}`, id), parent);
         const names = [...Deno.readDirSync(driver.get(id))].map(({ name }) => name);
-        assertEquals(names.sort(), parent ? ["in base", "in child"] : ["in base"]);
+        assertEquals(names.sort(), parent ? ["in bottom", "in child"] : ["in bottom"]);
         driver.put(id);
       }
     });
 
     this.case("a mount is seen here only, and once", ({ driver, root }) => {
-      driver.create("base");
-      driver.create("child", { parent: "base" });
+      driver.create("bottom");
+      driver.create("child", { parent: "bottom" });
       const path = driver.get("child");
       for (const mount of readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(root))) {
         assertEquals(mount.propagation, [], mount.mountPoint);
@@ -300,8 +306,8 @@ class Suite {
     });
 
     this.case("a read-only mount", ({ driver }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       const root = driver.get("child", { readOnly: true });
       assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
       const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
@@ -311,16 +317,16 @@ class Suite {
     });
 
     this.case("children and references keep a layer", ({ driver }) => {
-      driver.create("base");
-      driver.create("child", { parent: "base" });
-      const error = assertFails("in use", () => driver.remove("base"));
+      driver.create("bottom");
+      driver.create("child", { parent: "bottom" });
+      const error = assertFails("in use", () => driver.remove("bottom"));
       assert(error.message.includes("child"), error.message);
       driver.get("child");
       const used = assertFails("in use", () => driver.remove("child"));
       assert(used.message.includes("child"), used.message);
       driver.put("child");
       driver.remove("child");
-      driver.remove("base");
+      driver.remove("bottom");
       assertEquals(driver.layers(), []);
     });
 
@@ -358,10 +364,10 @@ class Suite {
     });
 
     this.case("what exists is not made again", ({ driver }) => {
-      makeBase(driver, "base");
-      assertFails("already exists", () => driver.create("base"));
-      assertFails("already exists", () => driver.createReadWrite("base"));
-      verifyBase(driver, "base");
+      makeBase(driver, "bottom");
+      assertFails("already exists", () => driver.create("bottom"));
+      assertFails("already exists", () => driver.createReadWrite("bottom"));
+      verifyBase(driver, "bottom");
     });
 
     this.case("what is no id is refused everywhere", ({ driver, scratch, root }) => {
@@ -394,8 +400,9 @@ class Suite {
         if (id !== "") assertFails("invalid argument", () => driver.create("x", { parent: id }));
       }
       assertEquals(treeNames(root), before);
-      driver.create("x".repeat(200));
-      driver.create("child", { parent: "x".repeat(200) });
+      const longest = "x".repeat(this.subject.longestId ?? 200);
+      driver.create(longest);
+      driver.create("child", { parent: longest });
       driver.get("child");
       driver.put("child");
     });
@@ -414,18 +421,18 @@ class Suite {
     });
 
     this.case("metadata and status are there", ({ driver }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
-      for (const id of ["base", "child"]) assert(driver.getMetadata(id).size > 0);
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
+      for (const id of ["bottom", "child"]) assert(driver.getMetadata(id).size > 0);
       const status = driver.status();
       assert(status.length > 0);
       assert(status.every(([name, value]) => name !== "" && typeof value === "string"));
     });
 
     this.case("cleanup takes down what nobody counts, and nothing else", ({ driver, root }) => {
-      driver.create("base");
+      driver.create("bottom");
       for (const id of ["used", "stray"]) {
-        driver.create(id, { parent: "base" });
+        driver.create(id, { parent: "bottom" });
         driver.get(id);
       }
       const path = driver.layer("stray").mountPoint;
@@ -442,8 +449,8 @@ class Suite {
     });
 
     this.case("a mount that nobody counts is adopted, and does not keep a layer", ({ driver }) => {
-      driver.create("base");
-      driver.create("layer", { parent: "base" });
+      driver.create("bottom");
+      driver.create("layer", { parent: "bottom" });
       const path = driver.get("layer");
       forgetCount(driver, "layer");
       assertEquals(driver.get("layer"), path);
@@ -454,9 +461,9 @@ class Suite {
     });
 
     this.case("mounts says how to mount a layer elsewhere", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
-      for (const id of ["base", "child"]) {
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
+      for (const id of ["bottom", "child"]) {
         for (const readOnly of [false, true]) {
           const [mount, ...more] = driver.mounts(id, { readOnly });
           assertEquals(more, []);
@@ -481,13 +488,13 @@ class Suite {
       gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
     };
     this.caseMapped("IdMaps", mapped, ({ driver, scratch }) => {
-      driver.create("base");
+      driver.create("bottom");
       Deno.mkdirSync(`${scratch}/layer`);
       Deno.writeTextFileSync(`${scratch}/layer/file`, "");
       lchownSync(`${scratch}/layer/file`, 5, 6);
-      apply(driver, "base", tarOf(`${scratch}/layer`, `${scratch}/layer.tar`));
-      driver.create("child", { parent: "base" });
-      for (const id of ["base", "child"]) {
+      apply(driver, "bottom", tarOf(`${scratch}/layer`, `${scratch}/layer.tar`));
+      driver.create("child", { parent: "bottom" });
+      for (const id of ["bottom", "child"]) {
         const root = driver.get(id);
         const owner = (path: string) => {
           const { uid, gid } = Deno.lstatSync(path);
@@ -497,7 +504,7 @@ class Suite {
         assertEquals(owner(`${root}/file`), [100_005, 200_006]);
         driver.put(id);
       }
-      const tar = diff(driver, "base", undefined, scratch);
+      const tar = diff(driver, "bottom", undefined, scratch);
       assert(/ 5\/6 /.test(must("tar", "--numeric-owner", "-tvf", tar)));
       assertEquals(Deno.readFileSync(diff(driver, "child", undefined, scratch)), EMPTY_TAR);
     });
@@ -505,8 +512,8 @@ class Suite {
 
   diffs(): void {
     this.case("a layer without changes is the empty tar", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       driver.get("child");
       driver.put("child");
       assertEquals(Deno.readFileSync(diff(driver, "child", undefined, scratch)), EMPTY_TAR);
@@ -517,16 +524,16 @@ class Suite {
     });
 
     this.case("the empty tar is applied", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       Deno.writeFileSync(`${scratch}/empty.tar`, EMPTY_TAR);
       assertEquals(apply(driver, "child", `${scratch}/empty.tar`), 0);
       verifyBase(driver, "child");
     });
 
     this.case("no parent is the whole layer", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      fill(driver, "child", (root) => Deno.writeTextFileSync(`${root}/new`, "new"), "base");
+      makeBase(driver, "bottom");
+      fill(driver, "child", (root) => Deno.writeTextFileSync(`${root}/new`, "new"), "bottom");
       assertEquals(lines(driver.changes("child", "")), ["A /a file", "A /a subdir", "A /new"]);
       driver.create("whole");
       apply(driver, "whole", diff(driver, "child", "", scratch));
@@ -535,11 +542,11 @@ class Suite {
     });
 
     this.case("another parent than the direct one is compared with", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      fill(driver, "middle", (root) => Deno.writeTextFileSync(`${root}/middle`, ""), "base");
+      makeBase(driver, "bottom");
+      fill(driver, "middle", (root) => Deno.writeTextFileSync(`${root}/middle`, ""), "bottom");
       fill(driver, "top", (root) => Deno.writeTextFileSync(`${root}/top`, ""), "middle");
       fill(driver, "other", (root) => Deno.writeTextFileSync(`${root}/other`, ""));
-      assertEquals(lines(driver.changes("top", "base")), ["A /middle", "A /top"]);
+      assertEquals(lines(driver.changes("top", "bottom")), ["A /middle", "A /top"]);
       const expected = ["A /a file", "A /a subdir", "A /middle", "D /other", "A /top"];
       assertEquals(lines(driver.changes("top", "other")), expected);
       driver.create("copy", { parent: "other" });
@@ -548,27 +555,27 @@ class Suite {
     });
 
     this.case("the root's own mode, owner and attributes are carried on", ({ driver, scratch }) => {
-      fill(driver, "base", (root) => {
+      fill(driver, "bottom", (root) => {
         Deno.chmodSync(root, 0o1777);
         lchownSync(root, 7, 8);
-        lsetxattr(root, "user.root", new TextEncoder().encode("base"));
+        lsetxattr(root, "user.root", new TextEncoder().encode("bottom"));
       });
       fill(driver, "child", (root) => {
-        assertEquals(rootOf(root), [0o1777, 7, 8, "base"]);
+        assertEquals(rootOf(root), [0o1777, 7, 8, "bottom"]);
         Deno.chmodSync(root, 0o711);
-      }, "base");
+      }, "bottom");
       driver.create("grandchild", { parent: "child" });
       assertEquals(Deno.readFileSync(diff(driver, "grandchild", undefined, scratch)), EMPTY_TAR);
       driver.create("base-copy");
-      apply(driver, "base-copy", diff(driver, "base", undefined, scratch));
+      apply(driver, "base-copy", diff(driver, "bottom", undefined, scratch));
       driver.create("child-copy", { parent: "base-copy" });
       apply(driver, "child-copy", diff(driver, "child", undefined, scratch));
-      assertEquals(rootOf(driver.get("child-copy")), [0o711, 7, 8, "base"]);
+      assertEquals(rootOf(driver.get("child-copy")), [0o711, 7, 8, "bottom"]);
       driver.put("child-copy");
     });
 
     this.case("deletions and replacements travel", ({ driver, scratch }) => {
-      fill(driver, "base", (root) => {
+      fill(driver, "bottom", (root) => {
         Deno.mkdirSync(`${root}/opaque/below`, { recursive: true });
         Deno.writeTextFileSync(`${root}/opaque/old`, "old");
         Deno.mkdirSync(`${root}/becomes-file/inside`, { recursive: true });
@@ -587,13 +594,13 @@ class Suite {
         Deno.writeTextFileSync(`${root}/becomes-file`, "file");
         Deno.mkdirSync(`${root}/becomes-directory/inside`, { recursive: true });
         Deno.mkdirSync(`${root}/becomes-real/inside`, { recursive: true });
-      }, "base");
+      }, "bottom");
       const expected = treeOf(driver, "child");
       assertEquals(
         lines(driver.changes("child", undefined)),
-        modelChanges(treeOf(driver, "base"), expected),
+        modelChanges(treeOf(driver, "bottom"), expected),
       );
-      driver.create("copy", { parent: "base" });
+      driver.create("copy", { parent: "bottom" });
       apply(driver, "copy", diff(driver, "child", undefined, scratch));
       assertEquals(treeOf(driver, "copy"), expected);
     });
@@ -603,7 +610,7 @@ class Suite {
       const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;
       for (let seed = 1; seed <= seeds; seed++) {
         const pick = random(seed);
-        const [base, twin, child, copy] = ["base", "twin", "child", "copy"].map((n) => n + seed);
+        const [base, twin, child, copy] = ["bottom", "twin", "child", "copy"].map((n) => n + seed);
         fill(driver, base, (root) => changeAtRandom(root, pick, 40));
         driver.create(twin, { parent: base });
         fill(driver, child, (root) => changeAtRandom(root, pick, 25), base);
@@ -621,8 +628,8 @@ class Suite {
 
   failures(): void {
     this.case("a tar cut short leaves the layer incomplete", ({ driver, scratch, reopen }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       const whole = sampleTar(scratch), cut = `${scratch}/cut.tar`;
       Deno.writeFileSync(cut, Deno.readFileSync(whole).subarray(0, 3000));
       assertThrows(() => apply(driver, "child", cut), VeneerError);
@@ -664,8 +671,8 @@ class Suite {
     });
 
     this.case("what is no tar changes nothing", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       Deno.writeTextFileSync(`${scratch}/text`, "this is not a tar\n".repeat(100));
       assertThrows(() => apply(driver, "child", `${scratch}/text`), VeneerError);
       assert(!driver.layer("child").incomplete);
@@ -673,10 +680,10 @@ class Suite {
     });
 
     this.case("a layer in use is not applied to", ({ driver, scratch }) => {
-      makeBase(driver, "base");
-      driver.create("child", { parent: "base" });
+      makeBase(driver, "bottom");
+      driver.create("child", { parent: "bottom" });
       const tar = sampleTar(scratch);
-      assertFails("in use", () => apply(driver, "base", tar));
+      assertFails("in use", () => apply(driver, "bottom", tar));
       driver.get("child");
       assertFails("in use", () => apply(driver, "child", tar));
       driver.put("child");
@@ -685,11 +692,11 @@ class Suite {
     });
 
     this.case("layers are whole after every failed create", ({ driver, root }) => {
-      driver.create("base");
+      driver.create("bottom");
       const before = treeNames(root);
       const failing: (() => void)[] = [
         () => driver.create("x", { parent: "none" }),
-        () => driver.create("base"),
+        () => driver.create("bottom"),
         () => driver.create("x", { storageOptions: new Map([["size", "1G"]]) }),
         () => driver.createReadWrite("x", { storageOptions: new Map([["nothing", "1"]]) }),
       ];
