@@ -60,10 +60,14 @@ const halves = new Uint32Array(2);
 const inode = new BigUint64Array(1);
 const inodeWords = new Uint32Array(inode.buffer);
 
-/** Hashes an entry into `halves`: two multiplicative hashes of the bytes with different constants, mixed. */
+/**
+ * Hashes an entry into `halves`: two multiplicative hashes of the bytes with different constants, mixed. The
+ * inode number is mixed first: neighbours differ in one bit, which a byte of a name would undo.
+ */
 export function hash(directory: bigint, name: Uint8Array): Uint32Array {
   inode[0] = directory;
-  let low = inodeWords[0] ^ 0x811c9dc5, high = inodeWords[1] ^ inodeWords[0] ^ 0x9e3779b9;
+  const seed = mix(inodeWords[0] ^ mix(inodeWords[1] ^ 0x9e3779b9));
+  let low = seed ^ 0x811c9dc5, high = mix(seed ^ 0x85ebca6b);
   for (let i = 0; name[i] !== 0; i++) {
     low = Math.imul(low ^ name[i], 0x01000193);
     high = Math.imul(high + name[i], 0x85ebca6b) ^ (high >>> 15);

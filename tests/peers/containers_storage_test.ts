@@ -15,7 +15,8 @@ import {
   tempDir,
 } from "../support.ts";
 import { describe } from "../tree_support.ts";
-import { changeRichTree, makeRichTree } from "./rich_tree.ts";
+import { addLinkedSpecials, changeRichTree, makeRichTree } from "./rich_tree.ts";
+import { contentOf, inSeconds, namesIn } from "./trees.ts";
 
 const lacking = lacksFileSystem("overlay") ?? lacksProgram("containers-storage");
 
@@ -77,30 +78,13 @@ function mounted<T>(store: TestStore, id: string, use: (root: string) => T): T {
   }
 }
 
-const LAYERS = [{ id: "base", parent: "", fill: makeRichTree }, {
-  id: "app",
-  parent: "base",
-  fill: changeRichTree,
-}];
+const LAYERS = [
+  { id: "base", parent: "", fill: makeRichTree },
+  { id: "app", parent: "base", fill: changeRichTree },
+  { id: "top", parent: "app", fill: addLinkedSpecials },
+];
 
-/** A line of `describe` with its time to the second: containers-storage writes no fractions. */
-const inSeconds = (line: string) => line.replace(/^(".*?" \d+ \d+:\d+ -?\d+)\.\d+/, "$1");
-
-const treeOf = (root: string) => describe(root).map(inSeconds);
-
-/** What is in a tar, by GNU tar; of whiteouts name and size alone: nobody asks for their mode or time. */
-function contentOf(tar: string): string[] {
-  using dir = tempDir("tar-");
-  must("tar", "-C", dir.path, "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", tar);
-  return treeOf(dir.path)
-    .map((line) => line.replace(/^(".*\.wh\.[^/"]*") \d+ \d+:\d+ \d+/, "$1"));
-}
-
-/** The names in a tar, without what programs write differently: `./` before and `/` behind. */
-function namesIn(tar: string): string[] {
-  return must("tar", "-tf", tar).trim().split("\n")
-    .map((name) => name.replace(/^\.\//, "").replace(/\/$/, "")).filter(Boolean).sort();
-}
+const treeOf = (root: string) => inSeconds(describe(root));
 
 needs(
   lacking,

@@ -10,6 +10,8 @@ import { mountPoints, must, needs, tempDir } from "../support.ts";
 import { chown, describe, makeNode } from "../tree_support.ts";
 import { S_IFCHR, S_IFIFO } from "../../ffi/tree.ts";
 import { Docker, lacksDocker, makeSystem } from "./docker.ts";
+import { CAP_NET_RAW } from "./rich_tree.ts";
+import { contentOf, inSeconds, namesIn, withoutHiddenNames } from "./trees.ts";
 
 const lacking = await lacksDocker();
 
@@ -104,9 +106,6 @@ function make(docker: Docker, scratch: string): Made {
   };
 }
 
-/** `cap_net_raw+ep`, as `struct vfs_cap_data` of `linux/capability.h`. */
-const CAP_NET_RAW = Uint8Array.fromHex("0100000200200000000000000000000000000000");
-
 const imagesOf = (docker: Docker) =>
   sorted(docker.must("images", "--no-trunc", "--format", "{{.ID}} {{.Repository}} {{.Size}}"));
 
@@ -119,30 +118,7 @@ function onDockers(root: string, ...args: string[]): string {
   return stdout;
 }
 
-/**
- * What is in a tree, times to the second: Docker's tars have no more. A file whose other names are hidden by
- * whiteouts counts as one without others.
- */
-function inSeconds(root: string): string[] {
-  const lines = describe(root).map((line) => line.replace(/^(".*" \d+ \d+:\d+ \d+)\.\d+/, "$1"));
-  const linked = lines.flatMap((line) => / (is ".*?") \d+ bytes/.exec(line)?.[1] ?? []);
-  const alone = linked.filter((name) => linked.indexOf(name) === linked.lastIndexOf(name));
-  return lines.map((line) => alone.reduce((text, name) => text.replace(` ${name}`, ""), line));
-}
-
-/** What is in a tar, by GNU tar; of whiteouts name and size alone: nobody asks for their mode or time. */
-function contentOf(tar: string): string[] {
-  using dir = tempDir("tar-");
-  must("tar", "-C", dir.path, "--xattrs", "--xattrs-include=*", "--numeric-owner", "-xpf", tar);
-  return inSeconds(dir.path)
-    .map((line) => line.replace(/^(".*\.wh\.[^/]*") \d+ \d+:\d+ \d+/, "$1"));
-}
-
-/** The names in a tar, without what programs write differently: `./` before and `/` behind. */
-function namesIn(tar: string): string[] {
-  return must("tar", "-tf", tar).trim().split("\n")
-    .map((name) => name.replace(/^\.\//, "").replace(/\/$/, "")).filter(Boolean).sort();
-}
+const treeOf = (root: string) => withoutHiddenNames(inSeconds(describe(root)));
 
 function listsWithParents({ docker }: Made): void {
   const layers: { id: string; parent: string }[] = JSON.parse(
@@ -166,7 +142,7 @@ function mountsAsExported({ docker: { root }, exported }: Made): void {
   const box = boxLayer(root);
   for (const options of [[], ["--read-only"]]) {
     const merged = onDockers(root, "mount", box, ...options).trimEnd();
-    assertEquals(inSeconds(merged), contentOf(exported));
+    assertEquals(treeOf(merged), contentOf(exported));
     onDockers(root, "umount", box);
   }
 }

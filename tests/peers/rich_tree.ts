@@ -27,7 +27,7 @@ const text = new TextEncoder();
 
 /** Makes entries below a root, each with owner, mode and times of its own, and puts times last. */
 class Maker {
-  readonly #times: [path: string, seconds: number, nanos: number][] = [];
+  readonly #times = new Map<string, readonly [seconds: number, nanos: number]>();
   #made = 0;
 
   constructor(readonly root: string) {}
@@ -73,12 +73,14 @@ class Maker {
   }
 
   time(path: string, seconds: number, nanos: number): void {
-    this.#times.push([path, seconds, nanos]);
+    this.#times.set(path, [seconds, nanos]);
   }
 
   /** What comes into a directory moves its time, so times are set when all is there, the innermost first. */
   done(): void {
-    for (const [path, seconds, nanos] of this.#times.reverse()) setTime(path, seconds, nanos);
+    for (const [path, [seconds, nanos]] of [...this.#times].reverse()) {
+      setTime(path, seconds, nanos);
+    }
   }
 }
 
@@ -121,7 +123,6 @@ export function makeRichTree(root: string): void {
   make.node("d/null", S_IFCHR | 0o666, 1, 3);
   make.node("d/disk", S_IFBLK | 0o660, 4000, 1_000_000);
   make.node("fifo", S_IFIFO | 0o622);
-  make.link("d/null", "null of another name");
   make.node("made by mknod", S_IFREG | 0o600);
 
   const capable = make.file("capable", "#!/bin/sh\n", 0o755);
@@ -130,6 +131,16 @@ export function makeRichTree(root: string): void {
   lsetxattr(marked, "user.text", text.encode("a value"));
   lsetxattr(marked, "user.bytes", new Uint8Array([0, 10, 0x3d, 255, 0]));
   lsetxattr(make.directory("marked directory"), "user.where", text.encode("on a directory"));
+  make.done();
+}
+
+/** Several names of what most programs expect one of. */
+export function addLinkedSpecials(root: string): void {
+  const make = new Maker(root);
+  make.symlink("nowhere", "link of two names");
+  make.link("link of two names", "link of two names, too");
+  make.node("device of two names", S_IFCHR | 0o666, 1, 7);
+  make.link("device of two names", "device of two names, too");
   make.done();
 }
 
