@@ -155,9 +155,7 @@ export class ThinDevices {
     const by = holders.length > 0 ? ` by ${holders.join(", ")}` : "";
     return new VeneerError(
       "in use",
-      `device ${name} has been in use${by} for ${
-        this.patience / 1000
-      } s; end that use and try again`,
+      `device ${name} has been in use${by} for ${patience / 1000} s; end that use and try again`,
     );
   }
 
