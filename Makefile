@@ -42,9 +42,11 @@ bench: root setup ## measure against GNU tar and other tools, as ratios
 
 build: dist/veneer ## make the binary dist/veneer
 
-dist/veneer: $(SOURCES) | setup
-	@mkdir -p dist
-	$(DENO) compile --quiet --allow-all --frozen $(WORKERS:%=--include %) --output dist/veneer main.ts
+# DENO may be another one than the project's own, which bundles.
+dist/veneer: $(SOURCES) tools/bundle
+	@DENO= tools/setup demo
+	@tools/bundle dist/js
+	$(DENO) compile --quiet --no-config --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 
 install: build ## install the binary and its shell completions below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer $(bin)/veneer

@@ -164,19 +164,29 @@ export class Graph implements GraphDriver {
   }
 
   layers(): LayerInfo[] {
-    return this.#backend.list().sort().map((id) => this.#describe(id));
+    return this.#backend.list().sort().flatMap((id) => {
+      try {
+        return this.#describe(id, this.#backend.parent(id));
+      } catch (error) {
+        if (!(error instanceof VeneerError && error.code === "corrupt store")) throw error;
+        // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
+        if (!this.#backend.exists(id)) return [];
+        this.#context.warn(`layer ${id} has no parent that can be found: ${error.message}`);
+        return this.#describe(id, undefined);
+      }
+    });
   }
 
   layer(id: string): LayerInfo {
     this.#require(id);
-    return this.#describe(id);
+    return this.#describe(id, this.#backend.parent(id));
   }
 
-  #describe(id: string): LayerInfo {
+  #describe(id: string, parent: string | undefined): LayerInfo {
     const mountPoint = this.#backend.mountPoint(id);
     return {
       id,
-      parent: this.#backend.parent(id),
+      parent,
       incomplete: this.#home.isIncomplete(id),
       references: this.#mounted.confirmed(id, this.#state.references(id)).count,
       mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,

@@ -243,6 +243,33 @@ needs(lacking, "cli: tree draws parents, sizes and mounts", () => {
   store.must("umount", "app");
 });
 
+needs(
+  lacking,
+  "cli: a layer whose parent is gone is listed, with a warning, and can be removed",
+  () => {
+    using store = sample();
+    store.must("create", "top", "--parent", "app");
+    const home = join(store.root, "overlay2");
+    // As Docker leaves a store when it removes an image below a layer that it does not know.
+    Deno.removeSync(join(home, "l", Deno.readTextFileSync(join(home, "base/link"))));
+    Deno.removeSync(join(home, "base"), { recursive: true });
+    const { code, stdout, stderr } = store.run("--json", "ls");
+    assertEquals(code, 0);
+    const layers: Layer[] = JSON.parse(stdout);
+    assertEquals(layers.map(({ id, parent }) => [id, parent]), [["app", null], ["top", "app"]]);
+    assertMatch(
+      stderr,
+      /^\{"warning":\{"message":"layer app has no parent that can be found: .*\}\n$/,
+    );
+    const tree = store.run("tree");
+    assertEquals([tree.code, tree.stdout.match(/app|top/g)], [0, ["app", "top"]]);
+    assertEquals(store.run("mount", "app").code, 10);
+    assertEquals(store.run("rm", "app").code, 5);
+    store.must("rm", "top", "app");
+    assertEquals(store.must("ls", "--quiet"), "");
+  },
+);
+
 needs(lacking, "cli: inspect shows a layer, its children and the driver's directories", () => {
   using store = sample();
   const text = store.must("inspect", "base");

@@ -59,13 +59,21 @@ export function addUp(stages: readonly Stage[]): Counts {
   return { passed: count("passed"), failed: count("failed"), skipped: ranNowhere(stages).length };
 }
 
-/** The cases that every stage skipped, once each. */
+/**
+ * The cases that every stage skipped, once each. A case is known by its name, since `deno test` gives the file
+ * that registers it, which may be a helper: see {@linkcode sharedNames}.
+ */
 export function ranNowhere(stages: readonly Stage[]): Case[] {
-  const key = ({ file, name }: Case) => `${file}\n${name}`;
   const cases = stages.flatMap((stage) => stage.cases);
-  const ran = new Set(cases.filter(({ outcome }) => outcome !== "skipped").map(key));
-  const skipped = cases.filter((it) => it.outcome === "skipped" && !ran.has(key(it)));
-  return [...new Map(skipped.map((it) => [key(it), it])).values()];
+  const ran = new Set(cases.filter(({ outcome }) => outcome !== "skipped").map(({ name }) => name));
+  const skipped = cases.filter(({ outcome, name }) => outcome === "skipped" && !ran.has(name));
+  return [...new Map(skipped.map((it) => [it.name, it])).values()];
+}
+
+/** The names that more than one case of a suite has, so that one could hide that the other was skipped. */
+export function sharedNames(cases: readonly Case[]): string[] {
+  const names = cases.map(({ name }) => name);
+  return [...new Set(names.filter((name, i) => names.indexOf(name) < i))];
 }
 
 /** The table by file system, what ran nowhere, what failed, and last the count. */
@@ -79,8 +87,8 @@ export function summary(stages: readonly Stage[], silentDrivers: readonly string
   }
   const skipped = ranNowhere(stages);
   if (skipped.length > 0) lines.push("ran nowhere:");
-  for (const { file, name, reason } of skipped) {
-    lines.push(`  ${file}: ${name}: ${reason ?? "ignored without a reason"}`);
+  for (const { name, reason } of skipped) {
+    lines.push(`  ${name}: ${reason ?? "ignored without a reason"}`);
   }
   const failures = stages.flatMap((stage) =>
     stage.cases.filter(({ outcome }) => outcome === "failed").map((it) => ({ ...stage, ...it }))

@@ -1,6 +1,14 @@
 /** The runner's arithmetic: nothing may pass by not being counted. */
 import { assertEquals } from "@std/assert";
-import { addUp, type Case, parseJunit, ranNowhere, type Stage, summary } from "./report.ts";
+import {
+  addUp,
+  type Case,
+  parseJunit,
+  ranNowhere,
+  sharedNames,
+  type Stage,
+  summary,
+} from "./report.ts";
 
 /** As `deno test --junit-path` writes it, cut short. */
 const JUNIT = `<?xml version="1.0" encoding="UTF-8"?>
@@ -47,6 +55,10 @@ Deno.test("a case that ran somewhere is not skipped, one that ran nowhere is, on
   assertEquals(ranNowhere(stages).map(({ name }) => name), ["c"]);
 });
 
+Deno.test("cases that share a name are found", () => {
+  assertEquals(sharedNames([passed("a"), skipped("b"), skipped("a"), passed("a")]), ["a"]);
+});
+
 Deno.test("the summary ends with the count and names what failed and what ran nowhere", () => {
   const failed: Case = { file: "f", name: "d", outcome: "failed" };
   const text = summary([stage("ext4", [passed("a"), skipped("c"), failed], 1)], ["btrfs"]);
@@ -55,7 +67,7 @@ Deno.test("the summary ends with the count and names what failed and what ran no
     "by file system:",
     "  native ext4          1 passed, 1 failed, 1 skipped",
     "ran nowhere:",
-    "  f: c: why",
+    "  c: why",
     "failed:",
     "  native ext4 f: d",
     "no case of the btrfs driver passed",

@@ -3,8 +3,8 @@
  *
  *     tests/run.ts [native] [uml]      # both, where none is named
  *
- * 1. Natively: format, lint, types; `tests/*_test.ts` on an ext4 image; `tests/drivers/*_test.ts` on each file
- *    system that a driver here stands on.
+ * 1. Natively: format, lint, types; `tests/*_test.ts` and `tests/peers/*_test.ts` (which other programs' stores
+ *    and tars are for) on an ext4 image; `tests/drivers/*_test.ts` on each file system that a driver stands on.
  * 2. Under user-mode Linux, beside it: `tests/uml/*_test.ts` and the drivers' cases on the file systems with
  *    project quotas, by the mount calls of an older kernel.
  *
@@ -14,7 +14,7 @@ import { basename, dirname, join } from "@std/path";
 import { AT_FDCWD, O_CREAT, O_RDWR, openat } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { cleanAll, type ImageKind, mountImage } from "./images.ts";
-import { addUp, type Case, parseJunit, type Stage, summary } from "./report.ts";
+import { addUp, type Case, parseJunit, sharedNames, type Stage, summary } from "./report.ts";
 import { mountPoints } from "./support.ts";
 
 const TESTS = import.meta.dirname!;
@@ -42,11 +42,15 @@ function testFiles(folder: string): string[] {
     .map(({ name }) => join("tests", folder, name)).sort();
 }
 
-/** Runs a program with its output kept; kills it after {@linkcode STAGE_SECONDS}. */
-async function keep(args: string[], env: Record<string, string> = {}) {
+/** Tests of colours meet the environment as it is, so their output may have some. */
+// deno-lint-ignore no-control-regex
+const stripAnsiCode = (text: string) => text.replace(/\x1b\[[\d;]*m/g, "");
+
+/** Runs a program with its output kept; kills it after `limit` seconds. */
+async function keep(args: string[], env: Record<string, string> = {}, limit = STAGE_SECONDS) {
   const started = performance.now();
   const child = new Deno.Command("setpriv", {
-    args: ["--pdeathsig", "KILL", "timeout", "--signal", "KILL", `${STAGE_SECONDS}`, ...args],
+    args: ["--pdeathsig", "KILL", "timeout", "--signal", "KILL", `${limit}`, ...args],
     cwd: TOP,
     env,
     stdin: "null",
@@ -55,7 +59,8 @@ async function keep(args: string[], env: Record<string, string> = {}) {
   }).spawn();
   const { code, stdout, stderr } = await child.output();
   const seconds = (performance.now() - started) / 1000;
-  return { code, seconds, log: text.decode(stdout) + text.decode(stderr) };
+  const log = stripAnsiCode(text.decode(stdout) + text.decode(stderr));
+  return { code, seconds, log };
 }
 
 /** Runs test files on one file system. The results stay in `results`, where the host reads the guest's. */
@@ -69,10 +74,12 @@ async function testOn(
   const junit = join(results, `${suite} on ${kind}.xml`);
   const args = [Deno.execPath(), "test", "--allow-all", "--no-check", "--frozen"];
   const { code, seconds, log } = await keep(
-    [...args, `--junit-path=${junit}`, "--", ...files],
-    { VENEER_TEST_DIR: directory, VENEER_TEST_FS: kind, NO_COLOR: "1" },
+    [...args, `--junit-path=${junit}`, ...files],
+    { VENEER_TEST_DIR: directory, VENEER_TEST_FS: kind },
   );
-  Deno.writeTextFileSync(junit.replace(/xml$/, "json"), JSON.stringify({ code, seconds, log }));
+  const left = mountPoints(directory).slice(1); // the first is the image itself
+  const result = { code, seconds, log, left };
+  Deno.writeTextFileSync(junit.replace(/xml$/, "json"), JSON.stringify(result));
 }
 
 /** Makes a file system, runs suites on it, takes it down. */
@@ -88,9 +95,6 @@ async function onImage(
       if (files.length > 0) await testOn(kind, suite, files, image.mountPoint, results);
     }
   } finally {
-    for (const point of mountPoints(image.mountPoint).slice(1)) {
-      console.error(`left mounted by a case: ${point}`);
-    }
     image[Symbol.dispose]();
   }
 }
@@ -99,7 +103,7 @@ async function onImage(
 function collect(results: string, kernel: Stage["kernel"]): Stage[] {
   return [...Deno.readDirSync(results)].filter(({ name }) => name.endsWith(".json"))
     .map(({ name }): Stage => {
-      const { code, seconds, log } = JSON.parse(Deno.readTextFileSync(join(results, name)));
+      const { code, seconds, log, left } = JSON.parse(Deno.readTextFileSync(join(results, name)));
       const label = basename(name.replace(/\.json$/, ""));
       const [suite, fs] = label.split(" on ");
       let cases: Case[] = [];
@@ -108,21 +112,26 @@ function collect(results: string, kernel: Stage["kernel"]): Stage[] {
       } catch (error) {
         if (!(error instanceof Deno.errors.NotFound)) throw error;
       }
-      return complete({ kernel, suite, fs, code, seconds, log, cases });
+      return complete({ kernel, suite, fs, code, seconds, log, cases }, left);
     });
 }
 
-/** A suite that failed otherwise than by a case (a file that does not load, a time-out) fails as one. */
-function complete(stage: Stage): Stage {
-  if (stage.code === 0 || stage.cases.some(({ outcome }) => outcome === "failed")) return stage;
-  const name = stage.code === 137 ? `it took longer than ${STAGE_SECONDS} s` : "it ended early";
-  return { ...stage, cases: [...stage.cases, { file: stage.suite, name, outcome: "failed" }] };
+/** Adds as failed cases what else is wrong with a suite. */
+function complete(stage: Stage, left: string[]): Stage {
+  const wrong = left.map((point) => `a case left ${point} mounted`);
+  for (const name of sharedNames(stage.cases)) wrong.push(`two cases are named ${name}`);
+  if (stage.code !== 0 && !stage.cases.some(({ outcome }) => outcome === "failed")) {
+    const late = stage.code === 137;
+    wrong.push(late ? `it took longer than ${STAGE_SECONDS} s` : "it ended early");
+  }
+  const failed = wrong.map((name): Case => ({ file: stage.suite, name, outcome: "failed" }));
+  return { ...stage, cases: [...stage.cases, ...failed] };
 }
 
 async function checks(): Promise<Stage[]> {
   const stages: Stage[] = [];
   for (const args of [["fmt", "--check"], ["lint", "--quiet"], ["check", "--quiet", "--frozen"]]) {
-    const { code, seconds, log } = await keep([Deno.execPath(), ...args], { NO_COLOR: "1" });
+    const { code, seconds, log } = await keep([Deno.execPath(), ...args]);
     const outcome = code === 0 ? "passed" : "failed";
     const cases: Case[] = [{ file: "deno.json", name: `deno ${args.join(" ")}`, outcome }];
     const suite = `deno ${args[0]}`;
@@ -137,7 +146,7 @@ async function native(directory: string): Promise<Stage[]> {
   if (drivers.includes("btrfs")) kinds.push("btrfs");
   for (const kind of kinds) {
     const suites: [string, string[]][] = [["drivers", testFiles("drivers")]];
-    if (kind === "ext4") suites.unshift(["general", testFiles(".")]);
+    if (kind === "ext4") suites.unshift(["general", testFiles(".")], ["peers", testFiles("peers")]);
     const results = join(directory, `results-${kind}`);
     Deno.mkdirSync(results);
     await onImage(kind, directory, suites, results);
@@ -152,7 +161,7 @@ async function underUml(directory: string): Promise<Stage[]> {
   Deno.mkdirSync(results);
   const uml = [join(TOP, "tools/uml"), "-C", TOP, "-m", "3G", "-t", `${STAGE_SECONDS}`];
   const guest = [Deno.execPath(), "run", "--allow-all", "--no-check", "tests/run.ts", "guest"];
-  const { code, seconds, log } = await keep([...uml, ...guest, results]);
+  const { code, seconds, log } = await keep([...uml, ...guest, results], {}, STAGE_SECONDS + 30);
   const stages = collect(results, "uml").map(announce);
   if (code !== 0) {
     const failed: Case = {

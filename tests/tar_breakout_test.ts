@@ -1,6 +1,6 @@
 /**
  * Tars that try to leave the layer. Each case checks the exact tree that results and that nothing beside the
- * layer changed, in every form of whiteouts.
+ * layer changed, with whiteouts as overlay writes them and as removals.
  *
  * Names are those of the field's own suites (containerd's `TestBreakouts`, moby's archive tests).
  *

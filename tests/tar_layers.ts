@@ -161,3 +161,10 @@ function content(path: string, size: number): string {
   if (size > 64) return `<${size} bytes>`;
   return JSON.stringify(decode(readFile(path)));
 }
+
+/** Runs a program that must succeed; returns its output. */
+export function run(command: string, ...args: string[]): Uint8Array<ArrayBuffer> {
+  const { success, stdout, stderr } = new Deno.Command(command, { args }).outputSync();
+  assertEquals(success, true, new TextDecoder().decode(stderr));
+  return new Uint8Array(stdout);
+}

@@ -12,8 +12,8 @@
  * @module
  */
 import { close } from "../../ffi/files.ts";
-import type { IdMaps } from "../id_maps.ts";
-import type { IdRange } from "../id_maps.ts";
+import { fstat } from "../../ffi/stat.ts";
+import type { IdMaps, IdRange } from "../id_maps.ts";
 import type { Attributes } from "./attributes.ts";
 import {
   BACK,
@@ -32,6 +32,7 @@ import {
 import type { Entry } from "./entry.ts";
 import { hash } from "./entry_set.ts";
 import type { Directory } from "./placement.ts";
+import type { Window } from "./window.ts";
 
 /** What the Worker is told. */
 export interface CrewJob {
@@ -75,7 +76,22 @@ export class Crew {
   #current: Directory | undefined;
   #isHandedOver = false;
 
-  constructor(
+  /**
+   * A crew for a tar, where it pays: its Worker must be able to read by offset, and to repay its start.
+   *
+   * @param redo applies the entry at an offset on the calling thread
+   */
+  static hire(
+    { fd, base }: Window,
+    idMaps: IdMaps,
+    attributes: Attributes,
+    redo: (offset: number) => void,
+  ): Crew | undefined {
+    if (base === undefined || fstat(fd).size - base < WORTH_A_WORKER) return undefined;
+    return new Crew(fd, base, idMaps, attributes, redo);
+  }
+
+  private constructor(
     input: number,
     base: number,
     { uids, gids }: IdMaps,

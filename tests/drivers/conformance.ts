@@ -610,8 +610,10 @@ class Suite {
       const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;
       for (let seed = 1; seed <= seeds; seed++) {
         const pick = random(seed);
-        const [base, twin, child, copy] = ["bottom", "twin", "child", "copy"].map((n) => n + seed);
-        fill(driver, base, (root) => changeAtRandom(root, pick, 40));
+        const [bottom, base, twin, child, copy] = ["bottom", "base", "twin", "child", "copy"]
+          .map((name) => name + seed);
+        fill(driver, bottom, (root) => changeAtRandom(root, pick, 40));
+        fill(driver, base, (root) => changeAtRandom(root, pick, 15), bottom);
         driver.create(twin, { parent: base });
         fill(driver, child, (root) => changeAtRandom(root, pick, 25), base);
         const tree = treeOf(driver, child);
@@ -620,7 +622,8 @@ class Suite {
         assertEquals(lines(driver.changes(child, twin)), changes, `seed ${seed}, trees compared`);
         driver.create(copy, { parent: base });
         const tar = diff(driver, child, undefined, scratch);
-        assertEquals(apply(driver, copy, tar), driver.diffSize(child, undefined), `seed ${seed}`);
+        // A tar may also hold what was copied up and is as it was, which is no change.
+        assert(apply(driver, copy, tar) >= driver.diffSize(child, undefined), `seed ${seed}`);
         assertEquals(treeOf(driver, copy), tree, `seed ${seed}, copied`);
       }
     });

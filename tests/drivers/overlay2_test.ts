@@ -469,12 +469,14 @@ for (const [api, lacks] of APIS) {
     assertEquals(names(backend.home.join(long("b"), "diff")), ["f"]);
   }, lacks);
 
-  test(`mounts ${by} read-only, also at the limit`, (dir) => {
+  test(`mounts ${by} read-only, without an upper directory`, (dir) => {
     const backend = open(dir.path, apiOption(api));
     chain(backend, 2);
     withMount(backend, "2", (root) => {
       assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""));
       assertEquals(names(root), ["file-1", "file-2"]);
+      const mounted = readMountInfo().find(({ mountPoint }) => mountPoint === root);
+      assert(!mounted?.superOptions.includes("upperdir"), mounted?.superOptions);
     }, { readOnly: true });
   }, lacks);
 
