@@ -97,6 +97,7 @@ export class DeviceMapper implements LayerBackend {
 
   create(id: string, spec: LayerSpec): void {
     const size = parseLayerSize(spec);
+    this.devices.start(); // A store that cannot be used is left as it is.
     // First of all: what is staged under an id is how an interrupted creation is found.
     const staged = this.home.staging(id);
     makeDirectory(staged, 0o700);

@@ -101,6 +101,11 @@ export class DeviceSet {
     });
   }
 
+  /** Brings the pool up and the records in order, where that was not done. */
+  start(): void {
+    this.#session(() => {});
+  }
+
   /**
    * Makes a device: a snapshot of another, or of the base.
    *
@@ -202,8 +207,8 @@ export class DeviceSet {
 
   /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
   dispose(hash: string): void {
-    const record = this.records.tryRead(hash);
-    if (record === undefined || record.deleted) this.#session(() => this.#deleteRetired(hash));
+    this.#settle(hash);
+    if (this.records.tryRead(hash)?.deleted) this.#session(() => this.#deleteRetired(hash));
   }
 
   /** Deletes a device. @throws {VeneerError} `in use`, `not found` */

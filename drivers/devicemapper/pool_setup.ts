@@ -65,6 +65,9 @@ export function setUpPool(context: PoolContext): void {
 
 function bringUp(context: PoolContext): void {
   const { pool, home, options, warn } = context;
+  for (const device of [options.metadataDevice, options.dataDevice]) {
+    if (device !== undefined) checkBlockDevice(device);
+  }
   checkImages(context);
   using metadata = backing(
     options.metadataDevice,
@@ -102,7 +105,6 @@ function backing(
   warn: (message: string) => void,
 ): Backing {
   if (device !== undefined) {
-    checkBlockDevice(device);
     return { path: device, image: undefined, [Symbol.dispose]: () => {} };
   }
   const isNew = tryLstat(image) === undefined;

@@ -195,7 +195,7 @@ test("a device of the pool's name that is no pool is not touched", (root) => {
 });
 
 test("a pool that is full refuses layers, and takes them when there is room again", (root) => {
-  const options = ["dm.loopdatasize=160M", "dm.min_free_space=30%", "dm.when_full=error"];
+  const options = ["dm.loopdatasize=140M", "dm.min_free_space=30%", "dm.when_full=error"];
   const driver = openStore(root, { options });
   driver.create("small");
   driver.create("large");
@@ -207,7 +207,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   driver.put("small");
   driver.put("large");
   const message = assertFails("limit exceeded", () => driver.create("more"));
-  assertMatch(message, /of data free, and dm\.min_free_space wants 48 MiB; remove layers/);
+  assertMatch(message, /of data free, and dm\.min_free_space wants 42 MiB; remove layers/);
   assertEquals(driver.layers().map(({ id }) => id), ["large", "small"]);
   driver.remove("large");
   driver.create("more");
@@ -238,7 +238,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
 });
 
 test("metadata that is nearly full refuses layers", (root) => {
-  const options = ["dm.loopmetadatasize=2M", "dm.min_free_space=25%"];
+  const options = ["dm.loopmetadatasize=2M", "dm.min_free_space=60%"];
   const driver = openStore(root, { options });
   driver.create("layer");
   const metadataUsed = () => statusOf(driver).get("Metadata Space Used");
@@ -254,7 +254,7 @@ test("metadata that is nearly full refuses layers", (root) => {
       });
     }
   }
-  assertMatch(message, /of metadata free, and dm\.min_free_space wants 512 KiB/, metadataUsed());
+  assertMatch(message, /of metadata free, and dm\.min_free_space wants 1.199 MiB/, metadataUsed());
   assert(made > 5, `${made}`);
   for (let i = 0; i < made - 1; i++) driver.remove(`layer-${i}`);
   driver.create("again", { parent: "layer" });
