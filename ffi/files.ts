@@ -125,15 +125,18 @@ export function withFd<T>(fd: number, use: (fd: number) => T): T {
   }
 }
 
+/** A view of shared memory is passed like any other; only the runtime's types do not say so. */
+const passable = (buffer: Uint8Array) => buffer as Uint8Array<ArrayBuffer>;
+
 /** `read(2)`, raw, again after EINTR: bytes read, 0 at the end. `buffer` is filled from its start. */
 export function tryRead(
   fd: number,
-  buffer: Uint8Array<ArrayBuffer>,
+  buffer: Uint8Array,
   count: number = buffer.byteLength,
 ): number {
   assertRange(buffer, 0, count);
   for (;;) {
-    const got = io().read(fd, buffer, count);
+    const got = io().read(fd, passable(buffer), count);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return result;
   }
@@ -166,12 +169,12 @@ export function pread(
 /** `write(2)`, raw, again after EINTR: bytes written, possibly fewer than `count`. */
 export function tryWrite(
   fd: number,
-  buffer: Uint8Array<ArrayBuffer>,
+  buffer: Uint8Array,
   count: number = buffer.byteLength,
 ): number {
   assertRange(buffer, 0, count);
   for (;;) {
-    const got = io().write(fd, buffer, count);
+    const got = io().write(fd, passable(buffer), count);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return result;
   }
@@ -283,6 +286,7 @@ export function pipe(): { readable: number; writable: number } {
 }
 
 // `linux/fcntl.h`, `asm-generic/fcntl.h`.
+const F_DUPFD_CLOEXEC = 1030;
 const F_SETPIPE_SZ = 1031;
 const F_SETFD = 2;
 const F_GETFL = 3;
@@ -304,6 +308,12 @@ export function openFlags(fd: number): number {
 export function setCloseOnExec(fd: number): void {
   const result = io().fcntl(fd, F_SETFD, FD_CLOEXEC);
   unwrap(result < 0 ? -E[0] : result, "fcntl F_SETFD");
+}
+
+/** Another descriptor of the same open file, which the caller closes. */
+export function duplicate(fd: number): number {
+  const result = io().fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  return unwrap(result < 0 ? -E[0] : result, "fcntl F_DUPFD_CLOEXEC");
 }
 
 /** `dup3(2)`: makes `target` another name of `fd`. */

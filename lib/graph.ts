@@ -214,9 +214,9 @@ export class Graph implements GraphDriver {
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
     using scope = new DisposableStack();
-    const { warn } = this.#context;
+    const { warn, workers } = this.#context;
     const { idMaps } = this.#backend;
-    return this.#open(id, parent, scope).export(output, { idMaps, warn, ...options });
+    return this.#open(id, parent, scope).export(output, { idMaps, warn, workers, ...options });
   }
 
   *changes(id: string, parent: ParentArgument): Iterable<Change> {

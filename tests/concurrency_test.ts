@@ -338,16 +338,27 @@ needs(lacking, "concurrency: commands killed at any moment keep no other from wo
   using store = new TestStore();
   store.must("create", "base");
   const program = shellWords([...PROGRAM, ...store.options]);
-  const { stderr } = store.shell(`
+  const rounds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 5;
+  const { stdout, stderr } = store.shell(`
     job() {
-      for command in "create $1 --parent base" "mount $1" "umount $1" "rm $1"; do
-        timeout --signal=KILL 0.$((RANDOM % 9 + 1))$((RANDOM % 10)) ${program} $command
+      for ((round = 0; round < ${rounds}; round++)); do
+        for command in "create $1 --parent base" "mount $1" "umount $1" "rm $1"; do
+          timeout --signal=KILL 0.$((RANDOM % 8))$((RANDOM % 9 + 1)) ${program} $command >/dev/null 2>&1
+          echo $?
+        done
       done
     }
-    for i in {1..24}; do job layer-$((i % 6)) >/dev/null 2>&1 & done
+    for i in {1..6}; do job layer-$((i % 3)) 2>/dev/null & done
     wait
   `);
   assertEquals(stderr, "");
+  const killed = 128 + 9;
+  const codes: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
+  const expected = [0, killed, ...codes.map((code) => EXIT_STATUS[code])];
+  const ended = stdout.trim().split("\n").map(Number);
+  assertEquals(ended.filter((status) => !expected.includes(status)), []);
+  const count = ended.filter((status) => status === killed).length;
+  assert(count > 0 && count < ended.length, `${count} of ${ended.length} were killed`);
   for (const { id } of store.json<{ id: string }[]>("ls").filter(({ id }) => id !== "base")) {
     store.must("mount", id);
     while (store.json<{ references: number }>("umount", id).references > 0);

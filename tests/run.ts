@@ -21,7 +21,8 @@ const TESTS = import.meta.dirname!;
 const TOP = dirname(TESTS);
 /** Not the system's place for temporary files, which may be memory. */
 const BASE = "/var/tmp";
-const PREFIX = "veneer-test.";
+/** Short, since cases make Unix sockets below, whose paths end at 107 bytes (unix(7)). */
+const PREFIX = "veneer.";
 
 /** Longer than any stage takes; what takes longer hangs. */
 const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 3600 : 600;

@@ -10,8 +10,16 @@
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { RENAME_EXCHANGE, RENAME_NOREPLACE, renameat, tryLchownat } from "../../ffi/tree.ts";
-import { trySymlinkat, tryUnlinkat } from "../../ffi/tree.ts";
+import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
+import { MS_RDONLY } from "../../ffi/mount.ts";
+import {
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  renameat,
+  tryLchownat,
+  trySymlinkat,
+  tryUnlinkat,
+} from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type {
@@ -31,8 +39,6 @@ import { removeTree } from "../../lib/remove_tree.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { makeDiff, makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
-import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
-import { MS_RDONLY } from "../../ffi/mount.ts";
 import {
   checkDepth,
   checkLabel,

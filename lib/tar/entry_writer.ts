@@ -34,9 +34,9 @@ import {
   type TypeFlag,
   type Xattr,
 } from "./encode.ts";
+import type { EntryBuffer } from "./entry_buffer.ts";
 import { exportedXattrs, exportedXattrsAt } from "./exported_xattrs.ts";
-import { Links } from "./links.ts";
-import type { Output } from "./output.ts";
+import type { Links } from "./links.ts";
 
 const NOTHING = new Uint8Array(0);
 const NO_XATTRS: readonly Xattr[] = [];
@@ -54,16 +54,23 @@ const SPECIAL: Readonly<Record<number, TypeFlag>> = {
   [S_IFIFO]: TYPE.fifo,
 };
 
+/** What the entries of one tar have in common. */
+export interface TarContext {
+  readonly idMaps: IdMaps;
+  readonly links: Pick<Links, "find" | "add">;
+  readonly warn: (message: string) => void;
+}
+
 /**
  * Writes entries to an output. Paths are relative to the layer's root, those of directories with a slash at
  * their end, the root's own being empty; names end with NUL.
  */
 export class EntryWriter {
-  readonly #output: Output;
+  readonly #output: EntryBuffer;
   readonly #uids: IdMap;
   readonly #gids: IdMap;
   readonly #warn: (message: string) => void;
-  readonly #links = new Links();
+  readonly #links: Pick<Links, "find" | "add">;
   readonly #pax = new PaxRecords();
   readonly #stat = new Stat();
   readonly #entry: Entry = {
@@ -81,15 +88,17 @@ export class EntryWriter {
     xattrs: NO_XATTRS,
   };
 
-  constructor(output: Output, idMaps: IdMaps, warn: (message: string) => void = () => {}) {
+  constructor(output: EntryBuffer, { idMaps, links, warn }: TarContext) {
     this.#output = output;
     this.#uids = idMaps.uids;
     this.#gids = idMaps.gids;
+    this.#links = links;
     this.#warn = warn;
   }
 
-  /** Says what is not in the tar, or not as it was. */
+  /** Says what is not in the tar, or not as it was; in the order of the tar, too. */
   warn(path: Uint8Array, what: string): void {
+    this.#output.settle();
     this.#warn(`/${decode(path)} ${what}`);
   }
 
@@ -196,7 +205,9 @@ export class EntryWriter {
 
   /** Writes the link to an inode that was written before under another name; false for any other. */
   #linked(path: Uint8Array): boolean {
-    const first = this.#stat.links > 1 ? this.#links.find(this.#stat) : undefined;
+    if (this.#stat.links < 2) return false;
+    this.#output.settle(); // An entry before this one may be the first name.
+    const first = this.#links.find(this.#stat);
     if (!first) return false;
     this.#take(path, TYPE.hardlink);
     this.#entry.link = first;

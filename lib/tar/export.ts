@@ -14,9 +14,11 @@ import { DirectoryStack } from "../directory_stack.ts";
 import type { IdMaps } from "../id_maps.ts";
 import type { WhiteoutForm } from "../whiteouts.ts";
 import { BLOCK } from "./encode.ts";
-import { EntryWriter } from "./entry_writer.ts";
+import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { ChangesExport } from "./export_changes.ts";
+import { ExportCrew } from "./export_crew.ts";
 import { TreeExport } from "./export_tree.ts";
+import { Links } from "./links.ts";
 import { Output } from "./output.ts";
 
 export interface ExportOptions {
@@ -24,6 +26,8 @@ export interface ExportOptions {
   readonly idMaps: IdMaps;
   /** Whether the root itself is an entry, `./`. */
   readonly includeRoot?: boolean;
+  /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree. */
+  readonly workers?: number;
   /** Called now and then, and at the end. */
   readonly onProgress?: (bytesWritten: number) => void;
   /** Told, in one line, what is not in the tar or not as it was. */
@@ -47,10 +51,16 @@ export function exportTree(
   options: ExportOptions,
 ): number {
   const output = new Output(out, options.onProgress);
-  const writer = new EntryWriter(output, options.idMaps, options.warn);
+  const context = contextOf(options);
+  const writer = new EntryWriter(output, context);
+  const crew = options.workers === 0 ? undefined : new ExportCrew(output, context);
   using stack = new DirectoryStack(directory);
-  new TreeExport(stack, writer, form).run(options.includeRoot ?? false);
-  return finish(output);
+  try {
+    new TreeExport(stack, writer, form, crew).run(options.includeRoot ?? false);
+    return finish(output);
+  } finally {
+    crew?.close();
+  }
 }
 
 /**
@@ -71,12 +81,16 @@ export function exportChanges(
   options: ExportOptions,
 ): number {
   const output = new Output(out, options.onProgress);
-  const writer = new EntryWriter(output, options.idMaps, options.warn);
+  const writer = new EntryWriter(output, contextOf(options));
   using stack = new DirectoryStack(directory);
   if (options.includeRoot) writer.directory(stack.fd, new Uint8Array(0));
   const exporter = new ChangesExport(stack, writer);
   for (const change of changes) exporter.write(change);
   return finish(output);
+}
+
+function contextOf({ idMaps, warn = () => {} }: ExportOptions): TarContext {
+  return { idMaps, warn, links: new Links() };
 }
 
 /** Ends the tar: two blocks of zeros. */

@@ -14,6 +14,8 @@ import {
   type WhiteoutForm,
 } from "../whiteouts.ts";
 import type { EntryWriter } from "./entry_writer.ts";
+import type { ExportCrew } from "./export_crew.ts";
+import { RUN_MAX } from "./export_runs.ts";
 import { PathBytes } from "./path_bytes.ts";
 
 /** A directory on the way down to where the walk stands. */
@@ -21,6 +23,8 @@ interface Level {
   readonly listing: Listing;
   /** The next entry of the listing. */
   next: number;
+  /** Up to here, files are written on this thread. */
+  own: number;
   /** Of the directory's path, with the slash. */
   readonly pathLength: number;
 }
@@ -34,6 +38,7 @@ export class TreeExport {
     readonly stack: DirectoryStack,
     readonly writer: EntryWriter,
     readonly form: WhiteoutForm,
+    readonly crew?: ExportCrew,
   ) {}
 
   run(includeRoot: boolean): void {
@@ -42,7 +47,7 @@ export class TreeExport {
     for (let level; (level = this.#levels.at(-1));) {
       this.#path.length = level.pathLength;
       if (level.next < level.listing.length) {
-        this.#entry(level.listing, level.next++);
+        if (!this.#queued(level)) this.#entry(level.listing, level.next++);
       } else {
         this.#levels.pop();
         if (this.#levels.length > 0) this.stack.leave();
@@ -55,13 +60,26 @@ export class TreeExport {
     const { fd } = this.stack;
     const listing = readListing(fd);
     if (this.#isOpaque(fd, listing)) this.writer.opaque(this.#path.view);
-    this.#levels.push({ listing, next: 0, pathLength: this.#path.length });
+    this.#levels.push({ listing, next: 0, own: 0, pathLength: this.#path.length });
   }
 
   /** Whether the directory hides all that the parent has in it: the tar says so before its first entry. */
   #isOpaque(fd: number, { names }: Listing): boolean {
     if (this.form === "aufs") return names.includes(OPAQUE_MARKER);
     return this.form === "overlay" && isOverlayOpaque(fd);
+  }
+
+  /** Gives the crew the files that come next, if it takes them. */
+  #queued(level: Level): boolean {
+    const { listing, next, own } = level;
+    if (!this.crew || next < own || !isPlainFile(listing, next)) return false;
+    let end = next + 1;
+    const most = Math.min(listing.length, next + RUN_MAX);
+    while (end < most && isPlainFile(listing, end)) end++;
+    const queued = this.crew.queue(this.stack.fd, this.#path.view, listing, next, end - next);
+    if (queued) level.next = end;
+    else level.own = end;
+    return queued;
   }
 
   #entry(listing: Listing, index: number): void {
@@ -118,4 +136,9 @@ export class TreeExport {
       writer.whiteout(path.view, name.subarray(WHITEOUT_PREFIX.length));
     }
   }
+}
+
+/** Whether an entry is a regular file whose name means nothing else. */
+function isPlainFile(listing: Listing, index: number): boolean {
+  return listing.type(index) === DT_REG && !listing.names[index].startsWith(WHITEOUT_PREFIX);
 }

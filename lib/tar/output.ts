@@ -1,21 +1,19 @@
 /**
  * The stream a tar is written to: a file, a pipe or a socket.
  *
- * Headers and small files are put together in one buffer, the data of a file being read straight to its
- * place behind its header; larger files go to the output inside the kernel.
+ * Small things go through a buffer, larger files to the output inside the kernel. Somewhere in the buffer
+ * there may be *pieces* of the tar that are still being made elsewhere: what comes after one is held back
+ * until it is done, so that the stream is in order whoever made its parts.
  *
  * @module
  */
 import { EAGAIN, EINTR, EINVAL, ENOSYS, EOPNOTSUPP } from "../../ffi/errno.ts";
-import { tryRead, trySendfile, trySetPipeSize, tryWrite } from "../../ffi/files.ts";
+import { trySendfile, trySetPipeSize, tryWrite } from "../../ffi/files.ts";
 import { waitWritable } from "../../ffi/poll.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { paddingOf } from "./encode.ts";
+import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 
 const CAPACITY = 512 << 10;
-
-/** From this size on moving a file inside the kernel is cheaper than reading and writing it (measured). */
-const SENDFILE_MIN = 128 << 10;
 
 /** At most this much is moved in one call, so that progress shows. */
 const SENDFILE_MAX = 16 << 20;
@@ -23,73 +21,56 @@ const SENDFILE_MAX = 16 << 20;
 /** As much as an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`); the default is 64 KiB. */
 const PIPE_SIZE = 1 << 20;
 
-export class Output {
-  readonly buffer: Uint8Array<ArrayBuffer> = new Uint8Array(CAPACITY);
-  #used = 0;
+/** A part of the tar that is being made elsewhere. */
+export interface Piece {
+  isDone(): boolean;
+  /** Waits until it is done, and puts it out by {@linkcode Output.put} and {@linkcode Output.aside}. */
+  finish(): void;
+}
+
+/** A buffer, what of it is yet to be written, and where in it pieces belong. */
+class Held {
+  readonly buffer = new Uint8Array(CAPACITY);
+  start = 0;
+  end = 0;
+  readonly pieces: { readonly at: number; readonly piece: Piece }[] = [];
+}
+
+export class Output extends EntryBuffer {
+  #held = new Held();
+  #spare: Held | undefined;
   #written = 0;
   #sendfile = true;
 
   /** @param fd stays the caller's; a pipe is made larger, and may be in non-blocking mode */
   constructor(readonly fd: number, readonly onProgress?: (bytesWritten: number) => void) {
+    super();
     trySetPipeSize(fd, PIPE_SIZE);
   }
 
-  /** Bytes so far. */
-  get length(): number {
-    return this.#written + this.#used;
+  get buffer(): Uint8Array<ArrayBuffer> {
+    return this.#held.buffer;
   }
 
-  /** Makes room for `count` bytes, at most the buffer's length, at the returned offset of {@linkcode buffer}. */
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#written;
+  }
+
   reserve(count: number): number {
-    if (this.#used + count > CAPACITY) this.flush();
-    const at = this.#used;
-    this.#used += count;
+    const held = this.#held;
+    if (held.end + count > CAPACITY) this.flush();
+    const at = held.end;
+    held.end += count;
     return at;
   }
 
-  /** Writes any number of bytes. */
-  write(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      const piece = bytes.subarray(at, at + CAPACITY);
-      this.buffer.set(piece, this.reserve(piece.length));
-      at += piece.length;
-    }
+  giveBack(count: number): void {
+    this.#held.end -= count;
   }
 
-  /** Writes any number of zero bytes. */
-  zeros(count: number): void {
-    for (let rest = count; rest > 0;) {
-      const piece = Math.min(rest, CAPACITY);
-      const at = this.reserve(piece);
-      this.buffer.fill(0, at, at + piece);
-      rest -= piece;
-    }
-  }
-
-  /**
-   * Writes the first `size` bytes of a file that stands at its start, and fills the last block. A file that
-   * has become shorter is filled up with zeros.
-   *
-   * @returns how many bytes the file had
-   */
   file(fd: number, size: number): number {
-    const found = size >= SENDFILE_MIN ? this.#send(fd, size) : this.#read(fd, size);
-    this.zeros(size - found + paddingOf(size));
-    return found;
-  }
-
-  /** Reads up to `size` bytes of a file into the buffer. */
-  #read(fd: number, size: number): number {
-    let found = 0;
-    while (found < size) {
-      const count = Math.min(size - found, SENDFILE_MIN);
-      const at = this.reserve(count);
-      const got = unwrap(tryRead(fd, this.buffer.subarray(at, at + count)), "read");
-      this.#used -= count - got;
-      if (got === 0) break;
-      found += got;
-    }
-    return found;
+    return this.pad(size, size >= SENDFILE_MIN ? this.#send(fd, size) : this.read(fd, size));
   }
 
   /** Moves up to `size` bytes of a file to the output inside the kernel, where that can be. */
@@ -109,19 +90,62 @@ export class Output {
         this.#count(moved);
       }
     }
-    return found + this.#read(fd, size - found);
+    return found + this.read(fd, size - found);
   }
 
-  /** Hands over what is in the buffer. */
-  flush(): void {
-    for (let at = 0; at < this.#used;) {
-      const put = tryWrite(this.fd, this.buffer.subarray(at, this.#used));
+  /** Makes a piece the next part of the tar. */
+  insert(piece: Piece): void {
+    this.#held.pieces.push({ at: this.#held.end, piece });
+  }
+
+  /** Writes the first piece and what comes before it, and the pieces after it that are done by then. */
+  finishPiece(): void {
+    const held = this.#held;
+    do {
+      const { at, piece } = held.pieces.shift()!;
+      this.#writeTo(at);
+      piece.finish();
+    } while (held.pieces.at(0)?.piece.isDone());
+  }
+
+  settle(): void {
+    while (this.#held.pieces.length > 0) this.finishPiece();
+  }
+
+  /** For a piece that is being finished: writes bytes of it. */
+  put(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      const put = tryWrite(this.fd, at === 0 ? bytes : bytes.subarray(at));
       if (put === -EAGAIN) waitWritable(this.fd);
       else at += unwrap(put, "write");
     }
-    const count = this.#used;
-    this.#used = 0;
-    if (count > 0) this.#count(count);
+    if (bytes.length > 0) this.#count(bytes.length);
+  }
+
+  /** For a piece that is being finished: writes what `make` puts into this output, ahead of what is held. */
+  aside(make: () => void): void {
+    const held = this.#held;
+    this.#held = this.#spare ??= new Held();
+    try {
+      make();
+      this.flush();
+    } finally {
+      this.#held = held;
+    }
+  }
+
+  /** Writes all that is held. */
+  flush(): void {
+    this.settle();
+    const held = this.#held;
+    this.#writeTo(held.end);
+    held.start = held.end = 0;
+  }
+
+  #writeTo(end: number): void {
+    const held = this.#held;
+    this.put(held.buffer.subarray(held.start, end));
+    held.start = end;
   }
 
   #count(bytes: number): void {

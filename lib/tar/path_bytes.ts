@@ -6,8 +6,14 @@
 const SLASH = 0x2f;
 
 export class PathBytes {
-  #bytes = new Uint8Array(4096);
-  #length = 0;
+  #bytes: Uint8Array<ArrayBuffer>;
+  #length: number;
+
+  constructor(path: Uint8Array = new Uint8Array(0)) {
+    this.#bytes = new Uint8Array(Math.max(4096, path.length * 2));
+    this.#bytes.set(path);
+    this.#length = path.length;
+  }
 
   get length(): number {
     return this.#length;

@@ -85,7 +85,7 @@ export class Extensions {
         break;
       default:
         if (key.startsWith(XATTR_PREFIX)) {
-          this.#xattr(key.slice(XATTR_PREFIX.length), value);
+          this.#xattr(attributeName(key.slice(XATTR_PREFIX.length)), value);
         } else if (key.startsWith("GNU.sparse.")) {
           this.sparse ??= new Map();
           this.sparse.set(key.slice("GNU.sparse.".length), decode(value));
@@ -107,6 +107,11 @@ export class Extensions {
     }
     this.sparsePairs.push(integer(key, value) ?? NaN);
   }
+}
+
+/** An attribute's name from a key, where GNU tar writes `=`, which would end the key, as `%3D`, and `%` as `%25`. */
+function attributeName(text: string): string {
+  return text.replace(/%3D|%25/g, (escaped) => escaped === "%25" ? "%" : "=");
 }
 
 function name(key: string, value: Uint8Array): Uint8Array | undefined {

@@ -11,7 +11,7 @@ import { openDriver } from "../../drivers/registry.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { lacksProgram, mountPoints, needs, type TempDir, TEST_FS } from "../support.ts";
-import { apply, fill, treeOf } from "./conformance.ts";
+import { apply, fill, treeOf } from "./layers.ts";
 import { storeDir } from "./store_dir.ts";
 import { END_MARK } from "./kill_child.ts";
 import { tarOf } from "./trees.ts";

@@ -10,7 +10,7 @@ import { assert, assertEquals } from "@std/assert";
 import type { DeviceSet } from "../../drivers/devicemapper/device_set.ts";
 import { EEXIST } from "../../ffi/errno.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
-import { fill } from "../drivers/conformance.ts";
+import { fill } from "../drivers/layers.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { lacksProgram, mountPoints, needs } from "../support.ts";
 import {

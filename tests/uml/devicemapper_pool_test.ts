@@ -1,6 +1,6 @@
 /** devicemapper's pools and stores: what they are made of, full ones, damaged ones, other people's. */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { assertFails as failure, fill, treeOf } from "../drivers/conformance.ts";
+import { assertFails as failure, fill, treeOf } from "../drivers/layers.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { must, needs, run } from "../support.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./devicemapper_support.ts";

@@ -5,7 +5,7 @@ import { takesLowersOneByOne } from "../../drivers/overlay2/kernel.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { readMountInfo } from "../../lib/mountinfo.ts";
-import { apply, assertFails, diff, fill, treeOf } from "../drivers/conformance.ts";
+import { apply, assertFails, diff, fill, treeOf } from "../drivers/layers.ts";
 import { describeTree, lines, modelChanges } from "../drivers/trees.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { lacksFileSystem, needs } from "../support.ts";

@@ -6,7 +6,7 @@ import { projectId, projectUsage } from "../../ffi/quota.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { quotaLacking } from "../../lib/project_quota.ts";
-import { apply, assertFails, fill } from "../drivers/conformance.ts";
+import { apply, assertFails, fill } from "../drivers/layers.ts";
 import { tarOf } from "../drivers/trees.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { lacksFileSystem, must, needs, TEST_FS } from "../support.ts";

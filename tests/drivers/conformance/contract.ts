@@ -1,0 +1,274 @@
+/** The contract of `GraphDriver`: ids, counts, references, removal, who owns what. */
+import { assert, assertEquals, assertThrows } from "@std/assert";
+import { lchownSync } from "node:fs";
+import { join } from "@std/path";
+import type { GraphDriver } from "../../../lib/graph_driver.ts";
+import { IdMap, type IdMaps } from "../../../lib/id_maps.ts";
+import { readMountInfo } from "../../../lib/mountinfo.ts";
+import { mountPoints, must } from "../../support.ts";
+import { runState } from "../store_dir.ts";
+import { lines, tarOf } from "../trees.ts";
+
+import {
+  apply,
+  assertFails,
+  diff,
+  EMPTY_TAR,
+  fill,
+  makeBase,
+  treeNames,
+  verifyBase,
+} from "../layers.ts";
+import type { Suite } from "./suite.ts";
+
+export function contract(suite: Suite): void {
+  suite.case("get and put count", ({ driver, reopen }) => {
+    fill(driver, "bottom", (root) => Deno.writeTextFileSync(`${root}/f`, "bottom"));
+    driver.create("child", { parent: "bottom" });
+    const path = driver.get("child");
+    assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
+    const other = reopen();
+    assertEquals(other.get("child"), path);
+    assertEquals(driver.layer("child").references, 2);
+    driver.put("child");
+    assertEquals(other.layer("child").references, 1);
+    assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
+    other.put("child");
+    const info = driver.layer("child");
+    assertEquals([info.references, info.mountPoint], [0, undefined]);
+    assertFails("failed precondition", () => driver.put("child"));
+  });
+
+  suite.case("what is written through a mount is there at the next", ({ driver }) => {
+    for (const [id, parent] of [["bottom", undefined], ["child", "bottom"]] as const) {
+      fill(driver, id, (root) => Deno.writeTextFileSync(`${root}/in ${id}`, id), parent);
+      const names = [...Deno.readDirSync(driver.get(id))].map(({ name }) => name);
+      assertEquals(names.sort(), parent ? ["in bottom", "in child"] : ["in bottom"]);
+      driver.put(id);
+    }
+  });
+
+  suite.case("a mount is seen here only, and once", ({ driver, root }) => {
+    driver.create("bottom");
+    driver.create("child", { parent: "bottom" });
+    const path = driver.get("child");
+    for (const mount of readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(root))) {
+      assertEquals(mount.propagation, [], mount.mountPoint);
+    }
+    if (mountPoints(root).includes(path)) {
+      assertEquals(mountPoints(root).filter((point) => point === path).length, 1);
+    }
+    driver.put("child");
+  });
+
+  suite.case("a read-only mount", ({ driver }) => {
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    const root = driver.get("child", { readOnly: true });
+    assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
+    const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
+    assert(/read-only|EROFS|os error 30/i.test(error.message), error.message);
+    driver.put("child");
+    assertEquals(lines(driver.changes("child", undefined)), []);
+  });
+
+  suite.case("children and references keep a layer", ({ driver }) => {
+    driver.create("bottom");
+    driver.create("child", { parent: "bottom" });
+    const error = assertFails("in use", () => driver.remove("bottom"));
+    assert(error.message.includes("child"), error.message);
+    driver.get("child");
+    const used = assertFails("in use", () => driver.remove("child"));
+    assert(used.message.includes("child"), used.message);
+    driver.put("child");
+    driver.remove("child");
+    driver.remove("bottom");
+    assertEquals(driver.layers(), []);
+  });
+
+  suite.case("a layer is removed once", ({ driver }) => {
+    driver.create("layer");
+    driver.remove("layer");
+    assertFails("not found", () => driver.remove("layer"));
+    driver.create("layer");
+    assertEquals(lines(driver.changes("layer", undefined)), []);
+  });
+
+  suite.case("what does not exist is not found", ({ driver, scratch }) => {
+    const tar = `${scratch}/empty.tar`;
+    Deno.writeFileSync(tar, EMPTY_TAR);
+    assert(!driver.exists("nothing"));
+    const calls: (() => void)[] = [
+      () => driver.get("nothing"),
+      () => driver.put("nothing"),
+      () => driver.remove("nothing"),
+      () => driver.layer("nothing"),
+      () => driver.getMetadata("nothing"),
+      () => driver.mounts("nothing"),
+      () => lines(driver.changes("nothing", undefined)),
+      () => driver.diffSize("nothing", undefined),
+      () => diff(driver, "nothing", undefined, scratch),
+      () => apply(driver, "nothing", tar),
+      () => driver.create("child", { parent: "nothing" }),
+      () => driver.createReadWrite("child", { parent: "nothing" }),
+    ];
+    for (const call of calls) assertFails("not found", call);
+    driver.create("layer");
+    assertFails("not found", () => lines(driver.changes("layer", "nothing")));
+    assertFails("not found", () => diff(driver, "layer", "nothing", scratch));
+    assertEquals(driver.layers().map(({ id }) => id), ["layer"]);
+  });
+
+  suite.case("what exists is not made again", ({ driver }) => {
+    makeBase(driver, "bottom");
+    assertFails("already exists", () => driver.create("bottom"));
+    assertFails("already exists", () => driver.createReadWrite("bottom"));
+    verifyBase(driver, "bottom");
+  });
+
+  suite.case("what is no id is refused everywhere", ({ driver, scratch, root }) => {
+    const before = treeNames(root);
+    const ids = [
+      "",
+      ".",
+      "..",
+      "a/b",
+      "../x",
+      ".veneer",
+      "-x",
+      "x".repeat(201),
+      "a b",
+      "é",
+      "a\0b",
+    ];
+    for (const id of ids) {
+      for (
+        const call of [
+          () => driver.create(id),
+          () => driver.get(id),
+          () => driver.put(id),
+          () => driver.remove(id),
+          () => driver.exists(id),
+          () => driver.getMetadata(id),
+          () => diff(driver, id, undefined, scratch),
+        ]
+      ) assertFails("invalid argument", call);
+      if (id !== "") assertFails("invalid argument", () => driver.create("x", { parent: id }));
+    }
+    assertEquals(treeNames(root), before);
+    const longest = "x".repeat(suite.subject.longestId ?? 200);
+    driver.create(longest);
+    driver.create("child", { parent: longest });
+    driver.get("child");
+    driver.put("child");
+  });
+
+  suite.case("storage options that are none are refused", ({ driver }) => {
+    const error = assertFails(
+      "invalid argument",
+      () => driver.createReadWrite("x", { storageOptions: new Map([["sise", "1G"]]) }),
+    );
+    assert(error.message.includes("size"), error.message);
+    assertFails(
+      "invalid argument",
+      () => driver.createReadWrite("x", { storageOptions: new Map([["size", "lots"]]) }),
+    );
+    assertEquals(driver.layers(), []);
+  });
+
+  suite.case("metadata and status are there", ({ driver }) => {
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) assert(driver.getMetadata(id).size > 0);
+    const status = driver.status();
+    assert(status.length > 0);
+    assert(status.every(([name, value]) => name !== "" && typeof value === "string"));
+  });
+
+  suite.case("cleanup takes down what nobody counts, and nothing else", ({ driver, root }) => {
+    driver.create("bottom");
+    for (const id of ["used", "stray"]) {
+      driver.create(id, { parent: "bottom" });
+      driver.get(id);
+    }
+    const path = driver.layer("stray").mountPoint;
+    if (path !== undefined) {
+      forgetCount(driver, "stray");
+      assert(isMounted(root, path));
+      assertEquals(driver.cleanup(), ["unmounted layer stray"]);
+      assert(!isMounted(root, path));
+      assertEquals(driver.layer("used").references, 1);
+    } else {
+      driver.put("stray"); // Layers of this driver need no mount.
+    }
+    driver.put("used");
+  });
+
+  suite.case("a mount that nobody counts is adopted, and does not keep a layer", ({ driver }) => {
+    driver.create("bottom");
+    driver.create("layer", { parent: "bottom" });
+    const path = driver.get("layer");
+    forgetCount(driver, "layer");
+    assertEquals(driver.get("layer"), path);
+    assertEquals(driver.layer("layer").references, 1);
+    forgetCount(driver, "layer");
+    driver.remove("layer");
+    assert(!driver.exists("layer"));
+  });
+
+  suite.case("mounts says how to mount a layer elsewhere", ({ driver, scratch }) => {
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) {
+      for (const readOnly of [false, true]) {
+        const [mount, ...more] = driver.mounts(id, { readOnly });
+        assertEquals(more, []);
+        const target = `${scratch}/target`;
+        Deno.mkdirSync(target, { recursive: true });
+        const options = mount.options.join(",");
+        // mount(8) takes a bind mount's type for an option.
+        const type = mount.type === "bind" ? [] : ["-t", mount.type];
+        must("mount", ...type, "-o", options, mount.source, target);
+        try {
+          assertEquals(Deno.readTextFileSync(`${target}/a file`), "content");
+          if (readOnly) assertThrows(() => Deno.writeTextFileSync(`${target}/new`, ""));
+        } finally {
+          must("umount", target);
+        }
+      }
+    }
+  });
+
+  const mapped: IdMaps = {
+    uids: new IdMap([{ container: 0, host: 100_000, size: 65_536 }]),
+    gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
+  };
+  suite.caseMapped("IdMaps", mapped, ({ driver, scratch }) => {
+    driver.create("bottom");
+    Deno.mkdirSync(`${scratch}/layer`);
+    Deno.writeTextFileSync(`${scratch}/layer/file`, "");
+    lchownSync(`${scratch}/layer/file`, 5, 6);
+    apply(driver, "bottom", tarOf(`${scratch}/layer`, `${scratch}/layer.tar`));
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) {
+      const root = driver.get(id);
+      const owner = (path: string) => {
+        const { uid, gid } = Deno.lstatSync(path);
+        return [uid, gid];
+      };
+      assertEquals(owner(root), [100_000, 200_000]);
+      assertEquals(owner(`${root}/file`), [100_005, 200_006]);
+      driver.put(id);
+    }
+    const tar = diff(driver, "bottom", undefined, scratch);
+    assert(/ 5\/6 /.test(must("tar", "--numeric-owner", "-tvf", tar)));
+    assertEquals(Deno.readFileSync(diff(driver, "child", undefined, scratch)), EMPTY_TAR);
+  });
+}
+
+/** Loses a layer's count, as if its process had been killed between mounting and counting. */
+function forgetCount(driver: GraphDriver, id: string): void {
+  Deno.removeSync(join(runState(driver.home), "layers", id));
+}
+
+const isMounted = (root: string, path: string) => mountPoints(root).includes(path);

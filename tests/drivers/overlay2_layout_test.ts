@@ -1,0 +1,303 @@
+/** overlay2's layout: Docker's, byte by byte; what is damaged in it, and what is left of layers. */
+import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { lchownSync } from "node:fs";
+import { lsetxattr } from "../../ffi/xattr.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { lacksProgram, mountPoints, must } from "../support.ts";
+import { assertFails } from "./layers.ts";
+import {
+  chain,
+  create,
+  lacking,
+  MAPPED,
+  names,
+  open,
+  ownership,
+  read,
+  test,
+  withMount,
+} from "./overlay2_support.ts";
+
+test("layout: a base layer and a child, byte by byte", (dir) => {
+  const backend = open(dir.path);
+  const { home } = backend;
+  assertEquals(home.path, `${Deno.realPathSync(dir.path)}/overlay2`);
+  create(backend, "base");
+  create(backend, "child", "base");
+  create(backend, "grandchild", "child");
+  assertEquals(names(home.path), [".veneer", "base", "child", "grandchild", "l"]);
+  assertEquals(names(home.join("base")), ["diff", "link"]);
+  assertEquals(names(home.join("child")), ["diff", "link", "lower", "work"]);
+  const links = ["base", "child", "grandchild"].map((id) => read(home.join(id, "link")));
+  for (const link of links) assertMatch(link, /^[A-Z2-7]{26}$/);
+  assertEquals(read(home.join("child/lower")), `l/${links[0]}`);
+  assertEquals(read(home.join("grandchild/lower")), `l/${links[1]}:l/${links[0]}`);
+  assertEquals(names(home.join("l")), links.toSorted());
+  assertEquals(Deno.readLinkSync(home.join("l", links[0])), "../base/diff");
+  assertEquals(Deno.readLinkSync(home.join("l", links[1])), "../child/diff");
+  const modes = ["", "l", "base", "base/link", "base/diff", "child/lower", "child/work"];
+  assertEquals(modes.map((path) => ownership(home.join(path))), [
+    "710 0:0",
+    "700 0:0",
+    "710 0:0",
+    "644 0:0",
+    "755 0:0",
+    "644 0:0",
+    "700 0:0",
+  ]);
+  assertEquals(backend.list(), ["base", "child", "grandchild"]);
+  assertEquals(backend.parent("base"), "");
+  assertEquals(backend.parent("grandchild"), "child");
+});
+
+test("layout: owners by id map, whatever the umask", (dir) => {
+  const backend = open(dir.path, {}, MAPPED);
+  create(backend, "base");
+  create(backend, "child", "base");
+  const paths = ["", "base", "base/diff", "child/diff", "child/work"];
+  assertEquals(paths.map((path) => ownership(backend.home.join(path))), [
+    "710 0:200000",
+    "710 0:200000",
+    "755 100000:200000",
+    "755 100000:200000",
+    "700 100000:200000",
+  ]);
+  withMount(backend, "child", (root) => {
+    assertEquals(ownership(root), "755 100000:200000");
+    assertEquals(ownership(backend.home.join("child/merged")), "755 100000:200000");
+    assertEquals(ownership(backend.home.join("child/work/work")), "0 100000:200000");
+  });
+});
+
+test("layout: a child's root begins as its parent's", (dir) => {
+  const backend = open(dir.path);
+  create(backend, "base");
+  const diff = backend.home.join("base/diff");
+  lchownSync(diff, 5, 6);
+  Deno.chmodSync(diff, 0o1777);
+  lsetxattr(diff, "user.note", new TextEncoder().encode("kept"));
+  lsetxattr(diff, "trusted.overlay.opaque", new TextEncoder().encode("y"));
+  create(backend, "child", "base");
+  assertEquals(ownership(backend.home.join("child/diff")), "1777 5:6");
+  const xattrs = must(
+    "getfattr",
+    "-d",
+    "-m",
+    "-",
+    "--absolute-names",
+    backend.home.join("child/diff"),
+  );
+  assert(xattrs.includes('user.note="kept"'), xattrs);
+  assert(!xattrs.includes("trusted.overlay"), xattrs);
+}, lacking ?? lacksProgram("getfattr"));
+
+/** A store as Docker leaves it: names and contents as its driver writes them. */
+function dockerStore(root: string): void {
+  const home = `${root}/overlay2`;
+  const layers = [
+    ["8f2f6b1d4a10", "OYEVNUHBFI5AWPRHHS2FHQDYV2", undefined],
+    ["0b1c9a8e7f66-init", "Z4CVOFMDBNLYTBJG4SVDC5QFBL", "l/OYEVNUHBFI5AWPRHHS2FHQDYV2"],
+    [
+      "0b1c9a8e7f66",
+      "ACU7LKWUTVYAIQN2GFXPF3AYVA",
+      "l/Z4CVOFMDBNLYTBJG4SVDC5QFBL:l/OYEVNUHBFI5AWPRHHS2FHQDYV2",
+    ],
+  ] as const;
+  Deno.mkdirSync(`${home}/l`, { recursive: true, mode: 0o710 });
+  for (const [id, link, lower] of layers) {
+    Deno.mkdirSync(`${home}/${id}/diff`, { recursive: true });
+    Deno.writeTextFileSync(`${home}/${id}/diff/from-${id}`, id);
+    Deno.writeTextFileSync(`${home}/${id}/link`, link);
+    Deno.symlinkSync(`../${id}/diff`, `${home}/l/${link}`);
+    if (lower === undefined) continue;
+    Deno.writeTextFileSync(`${home}/${id}/lower`, lower);
+    Deno.mkdirSync(`${home}/${id}/work/work`, { recursive: true });
+  }
+  // What the driver of other versions leaves beside: marks of layers with children, and its probe.
+  Deno.writeTextFileSync(`${home}/8f2f6b1d4a10/committed`, "");
+  Deno.mkdirSync(`${home}/0b1c9a8e7f66-init/merged`);
+  Deno.writeTextFileSync(`${home}/backingFsBlockDev`, "");
+}
+
+test("layout: a store of Docker's is read, mounted, extended and removed from", (dir) => {
+  dockerStore(dir.path);
+  const backend = open(dir.path);
+  assertEquals(backend.list(), ["0b1c9a8e7f66", "0b1c9a8e7f66-init", "8f2f6b1d4a10"]);
+  assertEquals(backend.parent("0b1c9a8e7f66"), "0b1c9a8e7f66-init");
+  assertEquals(backend.parent("0b1c9a8e7f66-init"), "8f2f6b1d4a10");
+  assertEquals(backend.parent("8f2f6b1d4a10"), "");
+  withMount(backend, "0b1c9a8e7f66", (root) => {
+    assertEquals(names(root), [
+      "from-0b1c9a8e7f66",
+      "from-0b1c9a8e7f66-init",
+      "from-8f2f6b1d4a10",
+    ]);
+  });
+  create(backend, "mine", "0b1c9a8e7f66");
+  assertEquals(
+    read(backend.home.join("mine/lower")),
+    "l/ACU7LKWUTVYAIQN2GFXPF3AYVA:l/Z4CVOFMDBNLYTBJG4SVDC5QFBL:l/OYEVNUHBFI5AWPRHHS2FHQDYV2",
+  );
+  withMount(backend, "mine", (root) => assertEquals(names(root).length, 3));
+  for (const id of ["mine", "0b1c9a8e7f66"]) {
+    backend.retire(id);
+    backend.dispose(id);
+  }
+  assertEquals(names(backend.home.join("l")), [
+    "OYEVNUHBFI5AWPRHHS2FHQDYV2",
+    "Z4CVOFMDBNLYTBJG4SVDC5QFBL",
+  ]);
+});
+
+test("layout: metadata as Docker names it", (dir) => {
+  const backend = open(dir.path);
+  chain(backend, 3);
+  const at = (part: string) => backend.home.join(part);
+  assertEquals([...backend.metadata("3")], [
+    ["LowerDir", `${at("2/diff")}:${at("1/diff")}`],
+    ["WorkDir", at("3/work")],
+    ["MergedDir", at("3/merged")],
+    ["UpperDir", at("3/diff")],
+  ]);
+  assertEquals([...backend.metadata("1").keys()], ["WorkDir", "MergedDir", "UpperDir"]);
+});
+
+test("layout: the directory of links is no layer", (dir) => {
+  const backend = open(dir.path);
+  assertFails("invalid argument", () => backend.checkId("l"));
+  backend.checkId("L");
+  assert(!backend.exists("l"));
+  assertEquals(backend.list(), []);
+});
+
+test("a damaged store is named by file", (dir) => {
+  const backend = open(dir.path);
+  chain(backend, 2);
+  const { home } = backend;
+  const link = read(home.join("1/link")), lower = read(home.join("2/lower"));
+  const damaged = (file: string, change: () => void, call: () => void) => {
+    change();
+    const error = assertFails("corrupt store", call);
+    assert(error.message.includes(home.join(file)), error.message);
+  };
+  const write = (file: string, content: string) => Deno.writeTextFileSync(home.join(file), content);
+  const relink = (target: string) => {
+    Deno.removeSync(home.join("l", link));
+    Deno.symlinkSync(target, home.join("l", link));
+  };
+
+  for (const garbage of ["", "garbage", "l/../../etc", `${lower}:`, "/etc", "l/A,upperdir=/etc"]) {
+    damaged("2/lower", () => write("2/lower", garbage), () => backend.parent("2"));
+    assertFails("corrupt store", () => backend.plan("2", {}));
+  }
+  write("2/lower", lower);
+  for (const target of ["/etc", "../../../etc/diff", "../l/diff", "../.veneer/diff", "../1"]) {
+    damaged(`l/${link}`, () => relink(target), () => backend.parent("2"));
+    assertThrows(() => withMount(backend, "2", () => {}), VeneerError);
+  }
+  Deno.removeSync(home.join("l", link));
+  damaged("2/lower", () => {}, () => withMount(backend, "2", () => {}));
+  write(`l/${link}`, "a file");
+  damaged(`l/${link}`, () => {}, () => backend.parent("2"));
+  Deno.removeSync(home.join("l", link));
+  Deno.symlinkSync("../1/diff", home.join("l", link));
+  damaged("1/link", () => write("1/link", "../x"), () => create(backend, "3", "1"));
+  damaged("1/link", () => Deno.removeSync(home.join("1/link")), () => create(backend, "3", "1"));
+  write("1/link", link);
+  damaged(
+    "1/diff",
+    () => Deno.renameSync(home.join("1/diff"), home.join("1/moved")),
+    () => withMount(backend, "2", () => {}),
+  );
+  assertEquals(names(home.path), [".veneer", "1", "2", "l"]);
+  assertEquals(mountPoints(dir.path), []);
+});
+
+test("what is left of a layer is listed, and removed", (dir) => {
+  const backend = open(dir.path);
+  const { home } = backend;
+  chain(backend, 2);
+  Deno.removeSync(home.join("2/link"));
+  Deno.removeSync(home.join("2/diff"), { recursive: true });
+  for (const [id, part] of [["only-lower", "lower"], ["only-work", "work/work"], ["empty", ""]]) {
+    Deno.mkdirSync(home.join(id, part), { recursive: true });
+  }
+  Deno.mkdirSync(home.join("-no-id/diff"), { recursive: true });
+  assertEquals(backend.list(), ["1", "2", "only-lower", "only-work"]);
+  assertEquals(backend.parent("only-work"), undefined);
+  assertEquals(backend.parent("2"), "1");
+  for (const id of ["2", "only-lower", "only-work", "empty"]) {
+    assert(backend.exists(id));
+    backend.retire(id);
+    assert(!backend.exists(id));
+    backend.dispose(id);
+  }
+  assertEquals(backend.list(), ["1"]);
+  assertEquals(home.staged(), []);
+});
+
+test("what a killed create left is disposed of at every step", (dir) => {
+  const backend = open(dir.path);
+  const { home } = backend;
+  create(backend, "base");
+  const link = "KILLEDKILLEDKILLEDKILLEDAB";
+  const steps: (() => void)[] = [
+    () => Deno.mkdirSync(home.staging("x")),
+    () => Deno.mkdirSync(home.staging("x") + "/diff"),
+    () => Deno.writeTextFileSync(home.staging("x") + "/link", ""),
+    () => Deno.writeTextFileSync(home.staging("x") + "/link", link),
+    () => Deno.symlinkSync("../x/diff", home.join("l", link)),
+  ];
+  for (let count = 1; count <= steps.length; count++) {
+    for (const step of steps.slice(0, count)) step();
+    backend.dispose("x");
+    assertEquals(home.staged(), []);
+    assertEquals(names(home.join("l")), [read(home.join("base/link"))]);
+    backend.dispose("x");
+  }
+  create(backend, "x", "base");
+});
+
+test("disposing of a layer leaves the link of one that has its id now", (dir) => {
+  const backend = open(dir.path);
+  const { home } = backend;
+  create(backend, "x");
+  const link = read(home.join("x/link"));
+  // The same link as the layer in place, and one of another layer: neither is what was put aside.
+  for (const claimed of [link, "OTHEROTHEROTHEROTHEROTHERA"]) {
+    Deno.mkdirSync(home.staging("x"));
+    Deno.writeTextFileSync(home.staging("x") + "/link", claimed);
+    if (claimed !== link) Deno.symlinkSync("../other/diff", home.join("l", claimed));
+    backend.dispose("x");
+  }
+  assertEquals(names(home.join("l")), [link, "OTHEROTHEROTHEROTHEROTHERA"].sort());
+  withMount(backend, "x", () => {});
+});
+
+test("a name in a link file that leads elsewhere is not deleted", (dir) => {
+  const backend = open(dir.path);
+  Deno.writeTextFileSync(`${dir.path}/kept`, "");
+  Deno.mkdirSync(backend.home.staging("x"));
+  Deno.writeTextFileSync(backend.home.staging("x") + "/link", "../../kept");
+  backend.dispose("x");
+  assertEquals(read(`${dir.path}/kept`), "");
+});
+
+test("reset empties a layer and keeps what it is", (dir) => {
+  const backend = open(dir.path);
+  const { home } = backend;
+  chain(backend, 2);
+  lchownSync(home.join("1/diff"), 3, 4);
+  const before = ["link", "lower"].map((file) => read(home.join("2", file)));
+  Deno.writeTextFileSync(home.join("2/work/left"), "");
+  assert(!backend.isPristine("2"));
+  for (const id of ["2", "1"]) {
+    backend.reset(id);
+    assert(backend.isPristine(id));
+  }
+  assertEquals(ownership(home.join("2/diff")), "755 3:4");
+  assertEquals(["link", "lower"].map((file) => read(home.join("2", file))), before);
+  assertEquals([names(home.join("1")), names(home.join("2/work"))], [["diff", "link"], []]);
+  assertEquals(home.staged(), []);
+  withMount(backend, "2", (root) => assertEquals(names(root), []));
+});
