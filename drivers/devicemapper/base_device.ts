@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { VeneerError } from "../../lib/errors.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { growFileSystem, makeFileSystem } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
@@ -85,10 +85,20 @@ export class BaseDevice {
    */
   verify(status: PoolStatus): void {
     const { records } = this.#context;
+    this.#putAside();
     if (!records.has(BASE)) return this.#checkUnused(status);
     const record = records.tryRead(BASE);
     if (record === undefined) return; // Damaged: whoever needs the base is told.
     if (record.initialized) this.#verify(record);
+  }
+
+  /** The base is used under the lock alone: where it is active, a killed process, or its mkfs, left it so. */
+  #putAside(): void {
+    try {
+      this.#context.devices.deactivateNow(BASE);
+    } catch (error) {
+      this.#context.warn(messageOf(error));
+    }
   }
 
   /** A pool that is to be taken into use must not hold what nobody recorded. */

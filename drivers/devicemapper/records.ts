@@ -162,6 +162,15 @@ export class Records {
     };
   }
 
+  /** The device that the note of a transaction is about; none where there is no note, or a damaged one. */
+  noted(): string | undefined {
+    try {
+      return this.readTransaction()?.hash;
+    } catch {
+      return undefined; // Whoever changes something is told.
+    }
+  }
+
   writeTransaction({ openTransactionId, hash, deviceId }: TransactionRecord): void {
     writeMetadata(
       `${this.directory}/${TRANSACTION_FILE}`,

@@ -123,8 +123,8 @@ export class ThinDevices {
   }
 
   /** The same, whatever the options: the device must be gone. */
-  deactivateNow(hash: string): void {
-    this.#remove(this.names.device(hash), false);
+  deactivateNow(hash: string, patience = this.patience): void {
+    this.#remove(this.names.device(hash), false, patience);
   }
 
   #remove(name: string, deferred: boolean, patience = this.patience): void {

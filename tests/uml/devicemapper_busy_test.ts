@@ -213,3 +213,20 @@ test("processes that make and remove layers at once lose none", async (root) => 
   assertEquals(set.status().pool.transactionId, 2 + 36 + 12);
   driver.cleanup();
 });
+
+test("an id whose layer waits for its deletion is free when that is done", async (root) => {
+  const options = ["dm.use_deferred_removal=true", "dm.use_deferred_deletion=true"];
+  const set = openSet(root, { options, patience: 200, warn: () => {} });
+  set.add("layer", "");
+  const { deviceId } = set.describe("layer");
+  const device = set.activate("layer");
+  {
+    await using _other = await holder(device);
+    set.remove("layer");
+    assertEquals(assertThrows(() => set.add("layer", ""), VeneerError).code, "in use");
+    assertEquals([set.has("layer"), set.status().deleted], [false, 1]);
+  }
+  set.add("layer", "");
+  assertEquals([set.describe("layer").deviceId, set.status().deleted], [deviceId, 0]);
+  set.shutdown();
+});
