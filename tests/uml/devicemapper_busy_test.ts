@@ -33,6 +33,9 @@ async function holder(path: string): Promise<AsyncDisposable & { readonly pid: n
   }).spawn();
   const reader = child.stdout.getReader();
   await reader.read();
+  while (Deno.readTextFileSync(`/proc/${child.pid}/comm`) !== "sleep\n") {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
   return {
     pid: child.pid,
     async [Symbol.asyncDispose]() {

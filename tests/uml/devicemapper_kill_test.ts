@@ -41,6 +41,7 @@ const RUNTIME: ReadonlyMap<string, number> = new Map([
   ["clock_nanosleep", 230],
   ["epoll_wait", 232],
   ["tgkill", 234],
+  ["restart_syscall", 219],
   ["getrandom", 318],
   ["clone3", 435],
 ]);
@@ -167,14 +168,24 @@ for (const operation of ["create", "remove", "grow", "reset", "start"]) {
         prepare(root);
         restore(openStore(root), root);
       }
-      begin();
-      const { killed, calls } = killBefore(Infinity, child("killer", root, operation), counts);
-      assertEquals(killed, false);
-      end();
-      begin();
-      const names = strace(child("strace", root, operation), `${dir.path}/trace`)
-        .filter((name) => !RUNTIME.has(name) && name !== "restart_syscall");
-      end();
+      const counted = () => {
+        begin();
+        const { killed, calls } = killBefore(Infinity, child("killer", root, operation), counts);
+        assertEquals(killed, false);
+        end();
+        return calls;
+      };
+      const traced = () => {
+        begin();
+        const names = strace(child("strace", root, operation), `${dir.path}/trace`);
+        end();
+        return names.filter((name) => !RUNTIME.has(name));
+      };
+      let calls = counted(), names = traced();
+      // The runtime may have had something of its own to do in one of the two.
+      for (let again = 0; again < 3 && calls.length !== names.length; again++) {
+        [calls, names] = [counted(), traced()];
+      }
       assertEquals(calls.length, names.length, "as many calls as strace sees");
       const tasks = calls.filter(({ number, request }) =>
         number === IOCTL && (request >> 8n & 0xffn) === DM_IOCTL
