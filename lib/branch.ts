@@ -10,8 +10,9 @@ import { ENOENT } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { S_IFCHR } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { fgetxattr } from "../ffi/xattr.ts";
+import { fgetxattr, flistxattr } from "../ffi/xattr.ts";
 import {
+  checkOverlayReferences,
   OPAQUE_MARKER,
   OVERLAY_OPAQUE_XATTR,
   WHITEOUT_META_PREFIX,
@@ -58,8 +59,13 @@ export function isOverlayWhiteout(stat: Stat): boolean {
   return stat.type === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0;
 }
 
-/** Whether an open directory has overlay's mark of an opaque one. */
+/**
+ * Whether an open directory has overlay's mark of an opaque one.
+ *
+ * @throws {VeneerError} `failed precondition` where its content is elsewhere
+ */
 export function isOverlayOpaque(fd: number): boolean {
+  checkOverlayReferences(flistxattr(fd));
   const value = fgetxattr(fd, OVERLAY_OPAQUE_XATTR);
   return value?.length === 1 && value[0] === 0x79;
 }

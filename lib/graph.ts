@@ -28,11 +28,11 @@ import type {
   TransferOptions,
 } from "./graph_driver.ts";
 import type { Home } from "./home.ts";
-import { checkId, layerNotFound } from "./ids.ts";
+import { checkId, isId, layerNotFound } from "./ids.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import { releaseHome } from "./private_home.ts";
-import { type LayerLock, pruneRunStates, RunState } from "./run_state.ts";
+import { type LayerLock, pruneRunStates, RunState, UNUSED } from "./run_state.ts";
 import { openTarInput } from "./tar/apply.ts";
 
 /** What a graph is made with. */
@@ -139,7 +139,7 @@ export class Graph implements GraphDriver {
       this.#mounted.unmountUncounted(id);
       this.#backend.retire(id);
     }
-    lock.references = { count: 0, namespace: "" };
+    lock.references = UNUSED;
     this.#dispose(id);
   }
 
@@ -323,8 +323,12 @@ export class Graph implements GraphDriver {
     return base;
   }
 
+  /** A layer that is mounted already is read through its mount, read-only or not. */
   #mountForReading(id: string, scope: DisposableStack): string {
-    const path = this.get(id, { readOnly: true });
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#requireComplete(id);
+    const path = this.#mounted.get(id, lock, { readOnly: true }, true);
     scope.defer(() => this.put(id));
     return path;
   }
@@ -351,7 +355,7 @@ export class Graph implements GraphDriver {
       using lock = this.#state.tryLockLayer(id);
       if (lock === undefined || !this.#home.isStaged(id)) continue;
       this.#dispose(id);
-      done.push(`finished the removal of layer ${id}`);
+      if (isId(id)) done.push(`finished the removal of layer ${id}`);
     }
     return done;
   }

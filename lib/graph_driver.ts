@@ -91,7 +91,11 @@ export interface GraphDriver {
   /** Removes a layer. @throws `in use` where it has children, references, or is being applied or read */
   remove(id: string): void;
 
-  /** Mounts a layer, or counts one more user of its mount; returns the path of its root. */
+  /**
+   * Mounts a layer, or counts one more user of its mount; returns the path of its root.
+   *
+   * @throws `in use` where it is in use read-only and wanted writable, or the other way round
+   */
   get(id: string, options?: GetOptions): string;
 
   /** The reverse of {@linkcode get}: the last one unmounts. */

@@ -5,6 +5,10 @@
  * The home is bind-mounted on itself once, and that mount is private. The run-time state remembers that, so
  * that {@linkcode releaseHome} takes down Veneer's own mount and never an administrator's.
  *
+ * A layer that is mounted while the home is not would be hidden by the next such mount, and what is written
+ * to it lost. So {@linkcode withPrivateHome} looks anew each time, and holds the home until the layer's mount
+ * is there and does the holding.
+ *
  * @module
  */
 import { EBUSY } from "../ffi/errno.ts";
@@ -14,24 +18,29 @@ import type { Home } from "./home.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import type { RunState } from "./run_state.ts";
 
-/** Makes the home a private mount, where it is not one. */
-export function makeHomePrivate(home: Home, state: RunState): void {
-  using _lock = state.lockStore();
-  if (!isMountPoint(home.path)) {
-    state.ownsHomeMount = true;
-    mount({ source: home.path, target: home.path, flags: MS_BIND });
-  }
+/** Makes the home a private mount, where it is not one, and lets `mountLayer` mount below it. */
+export function withPrivateHome(home: Home, state: RunState, mountLayer: () => void): void {
+  using _hold = state.holdHome();
+  if (!isMountPoint(home.path)) bindHome(home, state);
   mount({ target: home.path, flags: MS_PRIVATE });
+  mountLayer();
+}
+
+function bindHome(home: Home, state: RunState): void {
+  using _lock = state.lockStore();
+  if (isMountPoint(home.path)) return;
+  state.ownsHomeMount = true;
+  mount({ source: home.path, target: home.path, flags: MS_BIND });
 }
 
 /**
  * Takes the private mount down again.
  *
- * @returns false where there is none of ours, or something below it is still mounted or open
+ * @returns false where there is none of ours, or something below it is mounted, being mounted or open
  */
 export function releaseHome(home: Home, state: RunState): boolean {
-  using _lock = state.lockStore();
-  if (!state.ownsHomeMount || !isMountPoint(home.path)) return false;
+  using lock = state.tryLockHome();
+  if (lock === undefined || !state.ownsHomeMount || !isMountPoint(home.path)) return false;
   const result = tryUmount(home.path);
   if (result === -EBUSY) return false;
   unwrap(result, "umount", home.path);

@@ -9,12 +9,14 @@
 devices        locked exclusively by the devicemapper driver while it changes or activates devices
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
+ * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
  * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
  * ```
  *
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
- * - Order: a layer's lock, then the store's, then a driver's own. Never two layers' locks at once, but for tries that do not wait.
+ * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
+ *   once, but for tries that do not wait.
  * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
  *   long as the client at its other end likes.
  * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
@@ -50,9 +52,12 @@ export interface References {
   readonly count: number;
   /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
   readonly namespace: string;
+  /** Whether they were promised that nobody can write to it there. */
+  readonly readOnly: boolean;
 }
 
-const UNUSED: References = { count: 0, namespace: "" };
+/** Nobody uses it. */
+export const UNUSED: References = { count: 0, namespace: "", readOnly: false };
 
 /** The run-time state of one home. */
 export class RunState {
@@ -83,7 +88,17 @@ export class RunState {
 
   /** Locks the store's shape: which layers there are. */
   lockStore(): Disposable {
-    return this.lockNamed("store", "the store");
+    return this.#lock("store", (fd) => waitForLock(fd, "exclusive", "the store"))!;
+  }
+
+  /** Keeps the home's mount, made or not yet, from being taken down; many can at once. */
+  holdHome(): Disposable {
+    return this.#lock("home", (fd) => waitForLock(fd, "shared", "the store's home"))!;
+  }
+
+  /** Keeps layers from being mounted, unless one is being mounted now. */
+  tryLockHome(): Disposable | undefined {
+    return this.#lock("home", (fd) => tryLock(fd, "exclusive"));
   }
 
   /**
@@ -92,15 +107,19 @@ export class RunState {
    * @param what it is, for messages
    */
   lockNamed(name: string, what: string): Disposable {
-    const path = join(this.#directory, name);
-    const fd = open(path, O_RDWR | O_CREAT, 0o600);
+    return this.#lock(name, (fd) => waitForLock(fd, "exclusive", what))!;
+  }
+
+  /** Locks a file of the whole store's, which is never removed. */
+  #lock(name: string, take: (fd: number) => boolean): Disposable | undefined {
+    const fd = open(join(this.#directory, name), O_RDWR | O_CREAT, 0o600);
+    let taken = false;
     try {
-      waitForLock(fd, what);
-    } catch (error) {
-      close(fd);
-      throw error;
+      taken = take(fd);
+    } finally {
+      if (!taken) close(fd);
     }
-    return { [Symbol.dispose]: () => close(fd) };
+    return taken ? { [Symbol.dispose]: () => close(fd) } : undefined;
   }
 
   /** Locks a layer, waiting for whoever works on it. */
@@ -109,7 +128,7 @@ export class RunState {
     for (;;) {
       const lock = LayerLock.open(path);
       try {
-        waitForLock(lock.fd, `layer ${id}`);
+        waitForLock(lock.fd, "exclusive", `layer ${id}`);
         if (lock.isCurrent()) return lock;
       } catch (error) {
         close(lock.fd);
@@ -220,7 +239,9 @@ export class LayerLock implements Disposable {
   /** Recorded at once and as a whole. */
   set references(references: References) {
     this.#record = references;
-    const text = `${references.count} ${references.namespace}`.padEnd(RECORD_LENGTH - 1) + "\n";
+    const { count, namespace, readOnly } = references;
+    const record = `${count} ${namespace || "-"} ${readOnly ? "ro" : "rw"}`;
+    const text = record.padEnd(RECORD_LENGTH - 1) + "\n";
     pwriteAll(this.fd, encode(text), 0n);
   }
 
@@ -232,8 +253,12 @@ export class LayerLock implements Disposable {
 }
 
 function parseReferences(text: string): References {
-  const [count, namespace = ""] = text.trim().split(" ");
-  return { count: Number(count) || 0, namespace };
+  const [count, namespace = "-", mode] = text.trim().split(" ");
+  return {
+    count: Number(count) || 0,
+    namespace: namespace === "-" ? "" : namespace,
+    readOnly: mode === "ro",
+  };
 }
 
 let ownNamespace: string | undefined;
@@ -249,11 +274,11 @@ function isCurrent(fd: number, path: string): boolean {
   return fstat(fd, opened).links > 0 && tryLstat(path, named)?.inode === opened.inode;
 }
 
-/** Waits for an exclusive lock, with growing pauses, until it has it or {@linkcode PATIENCE} is at its end. */
-function waitForLock(fd: number, what: string): void {
+/** Waits for a lock, with growing pauses, until it has it or {@linkcode PATIENCE} is at its end. */
+function waitForLock(fd: number, mode: LockMode, what: string): true {
   const deadline = performance.now() + PATIENCE;
   for (let pause = 0.2;; pause = Math.min(pause * 1.5, 20)) {
-    if (tryLock(fd, "exclusive", what)) return;
+    if (tryLock(fd, mode, what)) return true;
     if (performance.now() > deadline) {
       throw new VeneerError(
         "in use",

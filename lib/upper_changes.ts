@@ -4,8 +4,8 @@
  * The result is that of the tree comparison between what the lowers make and what the upper makes of it,
  * but only the upper is walked, so that the cost grows with the change. What was merely copied up, and is
  * as it was, is no change; a whiteout of what is not there is none; an opaque directory deletes what the
- * lowers have in it and the upper has not. Redirected directories (overlay's `redirect_dir`) are not known:
- * stores are mounted without them.
+ * lowers have in it and the upper has not. Redirected directories (overlay's `redirect_dir`) are refused:
+ * only a mount can follow them.
  *
  * @module
  */

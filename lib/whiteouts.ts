@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { VeneerError } from "./errors.ts";
 
 /**
  * How deletions stand in a directory:
@@ -27,6 +28,35 @@ export const OPAQUE_MARKER = ".wh..wh..opq";
 
 /** Overlay's mark of an opaque directory (`Documentation/filesystems/overlayfs.rst`); the value is `y`. */
 export const OVERLAY_OPAQUE_XATTR = "trusted.overlay.opaque";
+
+/**
+ * Overlay's marks of an entry whose content is elsewhere (`Documentation/filesystems/overlayfs.rst`), and the
+ * parameter of the module with which it writes and follows them: a directory was renamed, or a file's
+ * attributes were changed without copying it up.
+ */
+const OVERLAY_REFERENCES = [
+  ["trusted.overlay.redirect", "redirect_dir"],
+  ["trusted.overlay.metacopy", "metacopy"],
+] as const;
+
+/**
+ * Refuses to read an upper directory in which an attribute says that content is elsewhere: what can be read
+ * there would be taken for the whole. Drivers do not let it come to that where overlay is known to write
+ * such marks, but it may have been made to do so earlier.
+ *
+ * @param attributes the names of an entry's attributes
+ * @throws {VeneerError} `failed precondition`
+ */
+export function checkOverlayReferences(attributes: readonly string[]): void {
+  const reference = OVERLAY_REFERENCES.find(([name]) => attributes.includes(name));
+  if (reference === undefined) return;
+  const [name, parameter] = reference;
+  throw new VeneerError(
+    "failed precondition",
+    `an entry of the layer has ${name}, and only a mount with ${parameter} on can read it: write Y to ` +
+      `/sys/module/overlay/parameters/${parameter} and try again`,
+  );
+}
 
 /** Whether an attribute is overlay's own: such ones are never applied from a tar and never exported. */
 export function isOverlayXattr(name: string): boolean {

@@ -3,7 +3,7 @@ import { mount, MS_BIND, umount } from "../ffi/mount.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Home } from "../lib/home.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
-import { pruneRunStates, RunState } from "../lib/run_state.ts";
+import { pruneRunStates, RunState, UNUSED } from "../lib/run_state.ts";
 
 const WORKER = new URL("./run_state_worker.ts", import.meta.url).pathname;
 
@@ -33,19 +33,19 @@ Deno.test("run state: counts of many processes add up", () =>
     assert(statuses.every(({ success }) => success));
     using lock = state.lockLayer("layer");
     assertEquals(lock.references.count, 2000);
-    lock.references = { count: 0, namespace: "" };
+    lock.references = { ...UNUSED, count: 0 };
   }));
 
 Deno.test("run state: a layer without references leaves no file behind", () =>
   withState((state, root) => {
     {
       using lock = state.lockLayer("layer");
-      lock.references = { count: 2, namespace: "" };
+      lock.references = { ...UNUSED, count: 2 };
     }
     assertEquals(state.references("layer").count, 2);
     {
       using lock = state.lockLayer("layer");
-      lock.references = { count: 0, namespace: "" };
+      lock.references = { ...UNUSED, count: 0 };
     }
     const home = Home.open(root, "test", IDENTITY);
     assertEquals([...Deno.readDirSync(`${runDirectory(home)}/layers`)], []);
@@ -84,7 +84,7 @@ Deno.test("run state: another home that got the same inode does not inherit coun
   withState((state, root) => {
     {
       using lock = state.lockLayer("layer");
-      lock.references = { count: 7, namespace: "" };
+      lock.references = { ...UNUSED, count: 7 };
     }
     const home = Home.open(root, "test", IDENTITY);
     Deno.writeTextFileSync(`${runDirectory(home)}/birth`, "12345");
@@ -99,7 +99,7 @@ Deno.test("run state: what is remembered of a home that is gone is forgotten, of
     Deno.removeSync(gone, { recursive: true });
     {
       using lock = state.lockLayer("layer");
-      lock.references = { count: 1, namespace: "" };
+      lock.references = { ...UNUSED, count: 1 };
     }
     pruneRunStates();
     assertThrows(() => Deno.statSync(runDirectory(home)), Deno.errors.NotFound);
@@ -111,7 +111,7 @@ Deno.test("run state: a second path to a home finds the same counts", () =>
   withState((state, root) => {
     {
       using lock = state.lockLayer("layer");
-      lock.references = { count: 3, namespace: "" };
+      lock.references = { ...UNUSED, count: 3 };
     }
     const other = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR") });
     mount({ source: root, target: other, flags: MS_BIND });

@@ -1,14 +1,14 @@
 /** A process of its own for `run_state_test.ts`: locks a layer, adds one to its count, again and again. */
 import { Home } from "../lib/home.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
-import { RunState } from "../lib/run_state.ts";
+import { RunState, UNUSED } from "../lib/run_state.ts";
 
 const [root, rounds, final] = Deno.args;
 const state = new RunState(Home.open(root, "test", IDENTITY));
 for (let i = 0; i < Number(rounds); i++) {
   using lock = state.lockLayer("layer");
   const { count } = lock.references;
-  lock.references = { count: count + 1, namespace: "" };
+  lock.references = { ...UNUSED, count: count + 1 };
 }
 if (final === "hold") {
   const _held = state.lockLayer("layer");

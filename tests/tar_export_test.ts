@@ -2,171 +2,42 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { decode, encode } from "../ffi/cstring.ts";
 import {
   close,
-  ftruncate,
-  lseek,
-  memfd,
   O_APPEND,
   O_CREAT,
-  O_DIRECTORY,
   O_NONBLOCK,
-  O_RDONLY,
   O_RDWR,
   O_WRONLY,
   open,
-  openat,
-  pipe,
-  pread,
-  pwriteAll,
-  SEEK_SET,
   withFd,
 } from "../ffi/files.ts";
-import { fstat } from "../ffi/stat.ts";
-import { mkdirat, S_IFBLK, S_IFCHR, S_IFIFO, S_IFSOCK, symlinkat } from "../ffi/tree.ts";
+import { S_IFCHR, S_IFIFO, S_IFSOCK } from "../ffi/tree.ts";
 import { tryLsetxattr } from "../ffi/xattr.ts";
-import { compareTrees } from "../lib/compare.ts";
 import type { Change } from "../lib/changes.ts";
-import { SyscallError } from "../ffi/errno.ts";
+import { compareTrees } from "../lib/compare.ts";
 import { VeneerError } from "../lib/errors.ts";
-import { IDENTITY, IdMap } from "../lib/id_maps.ts";
-import { applyTar } from "../lib/tar/apply.ts";
-import { encodeHeader, type Entry, PaxRecords, TYPE } from "../lib/tar/encode.ts";
-import { Extensions } from "../lib/tar/pax.ts";
-import { exportChanges, type ExportOptions, exportTree } from "../lib/tar/export.ts";
-import type { WhiteoutForm } from "../lib/whiteouts.ts";
+import { IdMap } from "../lib/id_maps.ts";
+import { exportTree } from "../lib/tar/export.ts";
 import { must, run, tempDir } from "./support.ts";
+import {
+  apply,
+  changesTar,
+  DEFAULTS,
+  everything,
+  exportTo,
+  listed,
+  names,
+  treeTar,
+} from "./tar_export_support.ts";
 import {
   chown,
   copyTree,
   describe,
   generator,
   makeNode,
-  OLD,
   operate,
   put,
-  setTime,
   withDirectories,
 } from "./tree_support.ts";
-
-const DEFAULTS: ExportOptions = {
-  idMaps: IDENTITY,
-  warn: (message) => {
-    throw new Error(`unexpected warning: ${message}`);
-  },
-};
-
-/** Exports a directory to a file. */
-function exportTo(
-  file: string,
-  directory: string,
-  form: WhiteoutForm = "none",
-  options: Partial<ExportOptions> = {},
-): number {
-  return withFd(open(file, O_RDWR | O_CREAT, 0o600), (out) => {
-    ftruncate(out, 0n);
-    return withDirectories(
-      [directory],
-      (fd) => exportTree(fd, out, form, { ...DEFAULTS, ...options }),
-    );
-  });
-}
-
-/** The tar that `write` makes, as bytes. */
-function tarOf(write: (out: number) => number): Uint8Array<ArrayBuffer> {
-  return withFd(memfd("tar"), (out) => {
-    const length = write(out);
-    assertEquals(fstat(out).size, length);
-    const bytes = new Uint8Array(length);
-    assertEquals(pread(out, bytes, length, 0n), length);
-    return bytes;
-  });
-}
-
-const treeTar = (root: string, form: WhiteoutForm, options: Partial<ExportOptions> = {}) =>
-  tarOf((out) =>
-    withDirectories([root], (fd) => exportTree(fd, out, form, { ...DEFAULTS, ...options }))
-  );
-
-const changesTar = (
-  root: string,
-  changes: Iterable<Change>,
-  options: Partial<ExportOptions> = {},
-) =>
-  tarOf((out) =>
-    withDirectories([root], (fd) => exportChanges(fd, changes, out, { ...DEFAULTS, ...options }))
-  );
-
-/** A tar's entries, by an independent reader: `name type mode uid:gid size mtime [linkname]`. */
-function listed(tar: Uint8Array<ArrayBuffer>, path: string): string[] {
-  Deno.writeFileSync(path, tar);
-  const script = `
-import sys, tarfile
-for e in tarfile.open(sys.argv[1], "r:"):
-    sys.stdout.write("%s %s %o %d:%d %d%s\\n" % (e.name + ("/" if e.isdir() else ""),
-        e.type.decode(), e.mode, e.uid, e.gid, e.size, " -> " + e.linkname if e.linkname else ""))`;
-  return must("python3", "-c", script, path).trimEnd().split("\n").filter((line) => line !== "");
-}
-
-/** Names alone. */
-const names = (tar: Uint8Array<ArrayBuffer>, path: string) =>
-  listed(tar, path).map((line) => line.split(" ")[0]);
-
-/** A tree with an entry of every type, and attributes of every kind. */
-function everything(root: string): void {
-  Deno.mkdirSync(root, { recursive: true });
-  Deno.mkdirSync(`${root}/dir/sub`, { recursive: true });
-  Deno.mkdirSync(`${root}/sticky`);
-  Deno.chmodSync(`${root}/sticky`, 0o1777);
-  put(`${root}/dir/empty`);
-  put(`${root}/dir/sub/file`, "content\n");
-  put(`${root}/block`, "x".repeat(512));
-  put(`${root}/small`, "y".repeat((128 << 10) - 1));
-  put(`${root}/large`, "z".repeat(3_000_001));
-  put(`${root}/setuid`, "#!", 0o6755);
-  put(`${root}/owned`, "", 0o400);
-  chown(`${root}/owned`, 1234, 3_000_000_000);
-  Deno.symlinkSync("dir/sub/file", `${root}/link`);
-  Deno.symlinkSync("t/".repeat(150), `${root}/longlink`);
-  makeNode(`${root}/fifo`, S_IFIFO | 0o620);
-  makeNode(`${root}/char`, S_IFCHR | 0o666, 1, 3);
-  makeNode(`${root}/block-device`, S_IFBLK | 0o660, 259, 200_000);
-  Deno.linkSync(`${root}/dir/sub/file`, `${root}/hardlink`);
-  Deno.linkSync(`${root}/char`, `${root}/zchar`);
-  tryLsetxattr(`${root}/setuid`, "user.comment", encode("two\nlines=\0and NUL"));
-  tryLsetxattr(`${root}/setuid`, "user.a=b%3D", encode("odd name"));
-  tryLsetxattr(`${root}/setuid`, "trusted.mine", encode(""));
-  // struct vfs_cap_data of linux/capability.h, revision 2: cap_net_raw, effective.
-  tryLsetxattr(
-    `${root}/setuid`,
-    "security.capability",
-    Uint8Array.fromHex("0100000200200000000000000000000000000000"),
-  );
-  tryLsetxattr(`${root}/dir`, "user.large", new Uint8Array(3000).fill(7));
-  put(`${root}/before`);
-  setTime(`${root}/before`, -2, 500_000_000);
-  put(`${root}/long-before`);
-  setTime(`${root}/long-before`, -1_000_000_000, 0);
-  put(`${root}/far`);
-  setTime(`${root}/far`, 2 ** 33 - 1, 10);
-  const fd = open(root, O_RDONLY | O_DIRECTORY);
-  const odd = [
-    encode("new\nline"),
-    encode("日本語"),
-    Uint8Array.of(0x66, 0xff, 0xfe),
-    new Uint8Array(255).fill(0xe4),
-    new Uint8Array(255).fill(0x61),
-  ];
-  for (const name of odd) symlinkat("odd", fd, Uint8Array.of(...name, 0));
-  close(fd);
-  // Every way in which a path can and cannot be split for the header.
-  for (const length of [98, 99, 100, 101, 154, 155, 156, 200]) {
-    const below = `${root}/${"p".repeat(length)}`;
-    Deno.mkdirSync(below);
-    for (const last of [1, 54, 55, 56, 99, 100, 101]) put(`${below}/${"n".repeat(last)}`);
-  }
-  setTime(`${root}/link`);
-  setTime(`${root}/dir`, OLD, 5);
-  setTime(root, OLD, 999_999_999);
-}
 
 Deno.test("TestGenerateEmptyFile: a tree or list without anything is 1024 zero bytes", () => {
   using dir = tempDir();
@@ -266,102 +137,6 @@ Deno.test("applying a tar and writing it again makes the same bytes", () => {
   apply(tar, to, "none");
   assertEquals(describe(to), describe(from));
   assertEquals(treeTar(to, "none", { includeRoot: true }), Deno.readFileSync(tar));
-});
-
-function apply(tar: string, to: string, whiteouts: WhiteoutForm): void {
-  withFd(open(tar, O_RDONLY), (input) => {
-    withDirectories([to], (fd) => applyTar(input, fd, { whiteouts, idMaps: IDENTITY }));
-  });
-}
-
-/** An entry that needs no pax record. */
-const PLAIN: Entry = {
-  path: encode("plain"),
-  type: TYPE.file,
-  mode: 0o644,
-  uid: 0,
-  gid: 0,
-  size: 0,
-  seconds: 0,
-  nanos: 0,
-  link: new Uint8Array(0),
-  major: 0,
-  minor: 0,
-  xattrs: [],
-};
-
-Deno.test("numbers beyond their fields go to pax records", () => {
-  using dir = tempDir();
-  const entry: Entry = {
-    ...PLAIN,
-    path: encode("huge"),
-    uid: 0o7777777,
-    gid: 0o10000000,
-    size: 9 * 2 ** 30 + 1,
-    seconds: 8 ** 11,
-  };
-  const records = new PaxRecords();
-  assert(records.take(entry));
-  assertEquals(
-    decode(records.bytes),
-    "19 size=9663676417\n" + "15 gid=2097152\n" + "20 mtime=8589934592\n",
-  );
-  const file = `${dir.path}/tar`;
-  const block = new Uint8Array(512);
-  withFd(open(file, O_RDWR | O_CREAT, 0o600), (out) => {
-    records.encodeHeader(block, 0);
-    pwriteAll(out, block, 0n);
-    pwriteAll(out, records.bytes, 512n);
-    encodeHeader(entry, block, 0);
-    pwriteAll(out, block, 1024n);
-    ftruncate(out, BigInt(1536 + entry.size + 511 + 1024));
-  });
-  const line = must("tar", "--numeric-owner", "--full-time", "-tvf", file);
-  assertStringIncludes(line, "2097151/2097152");
-  assertStringIncludes(line, "9663676417 2242-03-16 12:56:32 huge");
-});
-
-Deno.test("attributes' names with = and % are written as GNU tar writes them, and read back as they were", () => {
-  const cases: [name: string, key: string][] = [
-    ["user.plain", "user.plain"],
-    ["user.a=b", "user.a%3Db"],
-    ["user.=", "user.%3D"],
-    ["user.%3D", "user.%253D"],
-    ["user.%25", "user.%2525"],
-    ["user.%=%%25", "user.%25%3D%25%2525"],
-    // What reads the same either way stays as it is, for readers that decode nothing.
-    ["user.100%", "user.100%"],
-    ["user.%3d", "user.%3d"],
-    ["user.%41", "user.%41"],
-  ];
-  for (const [name, key] of cases) {
-    const records = new PaxRecords();
-    const value = encode("a=b%3D");
-    records.take({ ...PLAIN, xattrs: [[name, value]] });
-    assertStringIncludes(decode(records.bytes), ` SCHILY.xattr.${key}=a=b%3D\n`);
-    const read = new Extensions();
-    read.parse(records.bytes);
-    assertEquals(read.xattrs, [[name, value]]);
-  }
-});
-
-Deno.test("times before the epoch and fractions are written without loss", () => {
-  const cases: [number, number, string | undefined][] = [
-    [0, 0, undefined],
-    [1, 0, undefined],
-    [0, 1, "0.000000001"],
-    [5, 500_000_000, "5.5"],
-    [-1, 0, "-1"],
-    [-1, 500_000_000, "-0.5"],
-    [-2, 999_999_999, "-1.000000001"],
-    [-(2 ** 31), 0, "-2147483648"],
-    [2 ** 33 - 1, 120, "8589934591.00000012"],
-  ];
-  const records = new PaxRecords();
-  for (const [seconds, nanos, text] of cases) {
-    records.take({ ...PLAIN, seconds, nanos });
-    assertEquals(/mtime=(.*)\n/.exec(decode(records.bytes))?.[1], text);
-  }
 });
 
 Deno.test("TestOverlayTarUntar: overlay's whiteouts and opaque directories become entries, its marks nothing", () => {
@@ -531,103 +306,4 @@ Deno.test("random changes: applied to a copy of the parent, their tar makes the 
     const rest = withDirectories([result, child], (a, b) => [...compareTrees(a, b)]);
     assertEquals(rest, [], `seed ${seed}`);
   }
-});
-
-Deno.test("a file that shrinks is filled up, one that grows is cut, one that goes is left out", () => {
-  using dir = tempDir();
-  const root = `${dir.path}/root`;
-  Deno.mkdirSync(root);
-  for (const name of ["1 shrinks", "2 grows"]) put(`${root}/${name}`, "x".repeat(20 << 20));
-  put(`${root}/3 goes`);
-  const warnings: string[] = [];
-  const tar = treeTar(root, "none", {
-    warn: (message) => warnings.push(message),
-    onProgress(written) {
-      if (written > 10 << 20) Deno.truncateSync(`${root}/1 shrinks`, 1 << 20);
-      if (written < 25 << 20) return;
-      Deno.writeTextFileSync(`${root}/2 grows`, "more", { append: true });
-      must("rm", "-f", `${root}/3 goes`);
-    },
-  });
-  assertEquals(warnings, [
-    "/1 shrinks became shorter while it was read: filled up with zeros",
-    "/3 goes was removed or replaced while it was read: left out",
-  ]);
-  // Each file has a pax header of two blocks, for its time, and its own.
-  assertEquals(tar.length, 2 * (3 * 512 + (20 << 20)) + 1024);
-  assertEquals(tar.subarray(3 * 512 + (20 << 20) - 3, 3 * 512 + (20 << 20)), new Uint8Array(3));
-  assertEquals(decode(tar.subarray(-1026, -1024)), "xx");
-});
-
-Deno.test("progress ends at what was written", () => {
-  using dir = tempDir();
-  everything(`${dir.path}/from`);
-  let last = 0, calls = 0;
-  const tar = treeTar(`${dir.path}/from`, "none", {
-    onProgress(written) {
-      assert(written > last);
-      last = written;
-      calls++;
-    },
-  });
-  assertEquals(last, tar.length);
-  assert(calls > 2);
-});
-
-Deno.test("an output that takes no more is one clear error", () => {
-  using dir = tempDir();
-  put(`${dir.path}/file`, "x".repeat(1 << 20));
-  const { readable, writable } = pipe();
-  close(readable);
-  const error = assertThrows(
-    () => withDirectories([dir.path], (fd) => exportTree(fd, writable, "none", DEFAULTS)),
-    SyscallError,
-  );
-  close(writable);
-  assertEquals(error.code, "EPIPE");
-  const full = open("/dev/full", O_WRONLY);
-  assertEquals(
-    assertThrows(
-      () => withDirectories([dir.path], (fd) => exportTree(fd, full, "none", DEFAULTS)),
-      SyscallError,
-    ).code,
-    "ENOSPC",
-  );
-  close(full);
-});
-
-Deno.test("a tree 2000 directories deep is written with few descriptors and read back by GNU tar", () => {
-  using dir = tempDir();
-  const root = `${dir.path}/root`, tar = `${dir.path}/tar`;
-  Deno.mkdirSync(root);
-  let fd = open(root, O_RDONLY | O_DIRECTORY);
-  for (let i = 0; i < 2000; i++) {
-    mkdirat(fd, "d", 0o755);
-    const below = openat(fd, "d", O_RDONLY | O_DIRECTORY);
-    symlinkat("nowhere", fd, "z");
-    close(fd);
-    fd = below;
-  }
-  close(fd);
-  let most = 0;
-  const onProgress = () => {
-    most = Math.max(most, [...Deno.readDirSync("/proc/self/fd")].length);
-  };
-  exportTo(tar, root, "none", { onProgress });
-  assert(most > 0 && most < 120, `${most} descriptors`);
-  const list = must("tar", "-tf", tar).trimEnd().split("\n");
-  assertEquals(list.length, 4000);
-  assertEquals(list[1999], "d/".repeat(2000));
-  assertEquals(list[2000], "d/".repeat(1999) + "z");
-  must("rm", "-rf", root);
-});
-
-Deno.test("the walk begins at the directory's start, wherever its descriptor stands", () => {
-  using dir = tempDir();
-  put(`${dir.path}/file`);
-  withDirectories([dir.path], (fd) => {
-    const first = tarOf((out) => exportTree(fd, out, "none", DEFAULTS));
-    lseek(fd, 0x7fff_ffffn, SEEK_SET);
-    assertEquals(tarOf((out) => exportTree(fd, out, "none", DEFAULTS)), first);
-  });
 });

@@ -242,8 +242,14 @@ export class DeviceSet {
     );
   }
 
-  /** The file system that every device has. */
+  /** The file system that every device has: the base's. */
   fileSystem(): string {
+    // Old stores do not say; a start looks.
+    if (!this.records.readSet()?.baseFileSystem) this.start();
+    return this.#recordedFileSystem();
+  }
+
+  #recordedFileSystem(): string {
     return this.records.readSet()?.baseFileSystem || this.#context.options.fileSystem;
   }
 
@@ -257,7 +263,7 @@ export class DeviceSet {
         data,
         metadata,
         base: this.records.tryRead(BASE),
-        baseFileSystem: this.fileSystem(),
+        baseFileSystem: this.#recordedFileSystem(),
         deleted: this.records.ids().filter((id) => this.records.tryRead(id)?.deleted).length,
       };
     });

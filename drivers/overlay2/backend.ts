@@ -11,7 +11,7 @@ import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
-import { MS_RDONLY } from "../../ffi/mount.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -221,18 +221,36 @@ export class Overlay2 implements LayerBackend {
     const lowers = this.#layout.lowers(id);
     if (lowers.length === 0) {
       this.#layout.requireDiff(id);
-      return { path: this.#layout.diff(id), steps: [] };
+      return options.readOnly ? this.#readOnlyBase(id) : { path: this.#layout.diff(id), steps: [] };
     }
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
-    const { uids, gids } = this.idMaps;
     const steps: MountStep[] = [
       this.#checkLayers(id, mount.volatile),
-      { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root },
+      this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
     if (mount.upper) steps.push(this.#ownWork(id));
     return { path, steps };
+  }
+
+  /** A base layer, which needs no overlay, bound to where it cannot be written to. */
+  #readOnlyBase(id: string): MountPlan {
+    const path = this.#layout.merged(id);
+    const bind = { target: path, type: "none", data: "" };
+    return {
+      path,
+      steps: [
+        this.#mountDirectory(path),
+        { ...bind, kind: "mount", source: this.#layout.diff(id), flags: MS_BIND },
+        { ...bind, kind: "append", flags: MS_REMOUNT | MS_BIND | MS_RDONLY },
+      ],
+    };
+  }
+
+  #mountDirectory(path: string): MountStep {
+    const { uids, gids } = this.idMaps;
+    return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
   #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {

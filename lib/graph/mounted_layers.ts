@@ -13,15 +13,19 @@ import { MNT_DETACH } from "../../ffi/mount.ts";
 import { VeneerError } from "../errors.ts";
 import type { GetOptions, LayerBackend } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
-import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
-import { isMountPoint } from "../mountinfo.ts";
-import { makeHomePrivate } from "../private_home.ts";
-import { type LayerLock, mountNamespace, type References, type RunState } from "../run_state.ts";
+import { type MountPlan, type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
+import { isMountPoint, readMountInfo } from "../mountinfo.ts";
+import { withPrivateHome } from "../private_home.ts";
+import {
+  type LayerLock,
+  mountNamespace,
+  type References,
+  type RunState,
+  UNUSED,
+} from "../run_state.ts";
 
 /** The mounts of one store. Every method wants the layer's lock held by the caller. */
 export class MountedLayers {
-  #homeIsPrivate = false;
-
   constructor(
     readonly backend: LayerBackend,
     readonly state: RunState,
@@ -29,28 +33,39 @@ export class MountedLayers {
     readonly warn: (message: string) => void,
   ) {}
 
-  /** Mounts the layer or counts one more user; returns the path of its root. */
-  get(id: string, lock: LayerLock, options: GetOptions): string {
+  /**
+   * Mounts the layer or counts one more user; returns the path of its root.
+   *
+   * @param anyMode take the mount that is there, read-only or not
+   * @throws {VeneerError} `in use` where it is mounted read-only and wanted writable, or the other way round
+   */
+  get(id: string, lock: LayerLock, options: GetOptions, anyMode = false): string {
+    const readOnly = options.readOnly ?? false;
+    const current = this.confirmed(id, lock.references);
+    if (current.count > 0) {
+      if (current.readOnly !== readOnly && !anyMode) throw otherMode(id, current.readOnly);
+      lock.references = { ...current, count: current.count + 1 };
+      return this.backend.plan(id, { ...options, readOnly: current.readOnly }).path;
+    }
     const plan = this.backend.plan(id, options);
-    const { count, namespace } = this.confirmed(id, lock.references);
     if (plan.steps.length === 0) {
-      lock.references = { count: count + 1, namespace: "" };
-    } else if (count > 0) {
-      lock.references = { count: count + 1, namespace };
+      lock.references = { count: 1, namespace: "", readOnly };
+    } else if (isMountPoint(this.backend.mountPoint(id))) {
+      const isReadOnly = isMountedReadOnly(this.backend.mountPoint(id));
+      if (isReadOnly !== readOnly && !anyMode) throw otherMode(id, isReadOnly);
+      lock.references = { count: 1, namespace: mountNamespace(), readOnly: isReadOnly };
     } else {
-      lock.references = { count: 1, namespace: mountNamespace() };
-      if (!isMountPoint(this.backend.mountPoint(id))) this.#mount(id, lock, options);
+      lock.references = { count: 1, namespace: mountNamespace(), readOnly };
+      this.#mount(plan, lock);
     }
     return plan.path;
   }
 
-  #mount(id: string, lock: LayerLock, options: GetOptions): void {
+  #mount(plan: MountPlan, lock: LayerLock): void {
     try {
-      if (!this.#homeIsPrivate) makeHomePrivate(this.backend.home, this.state);
-      this.#homeIsPrivate = true;
-      performPlan(this.backend.plan(id, options), this.port);
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
     } catch (error) {
-      lock.references = { count: 0, namespace: "" };
+      lock.references = UNUSED;
       throw error;
     }
   }
@@ -61,22 +76,22 @@ export class MountedLayers {
    * @throws {VeneerError} `failed precondition` where nobody uses the layer
    */
   put(id: string, lock: LayerLock): void {
-    const { count, namespace } = this.confirmed(id, lock.references);
-    if (count > 1) {
-      lock.references = { count: count - 1, namespace };
-    } else if (count === 1 || isMountPoint(this.backend.mountPoint(id))) {
-      this.unmount(id);
-      lock.references = { count: 0, namespace: "" };
+    const current = this.confirmed(id, lock.references);
+    if (current.count > 1) {
+      lock.references = { ...current, count: current.count - 1 };
+    } else if (current.count === 1 || isMountPoint(this.backend.mountPoint(id))) {
+      this.#unmount(id, current.readOnly);
+      lock.references = UNUSED;
     } else {
-      lock.references = { count: 0, namespace: "" };
+      lock.references = UNUSED;
       throw new VeneerError("failed precondition", `layer ${id} is not mounted`);
     }
   }
 
-  /** Takes the layer's mount down, whoever counts on it. A busy one is detached, with a warning. */
-  unmount(id: string): void {
+  /** Takes the layer's mount down. A busy one is detached, with a warning. */
+  #unmount(id: string, readOnly: boolean): void {
     undoPlan(
-      this.backend.plan(id, {}),
+      this.backend.plan(id, { readOnly }),
       this.port,
       (target, error) => this.#warnBusy(target, error),
     );
@@ -103,6 +118,21 @@ export class MountedLayers {
       return references;
     }
     if (namespace !== mountNamespace() && isNamespaceAlive(namespace)) return references;
-    return { count: 0, namespace: "" };
+    return UNUSED;
   }
+}
+
+function isMountedReadOnly(path: string): boolean {
+  return readMountInfo().findLast(({ mountPoint }) => mountPoint === path)?.options.includes(
+    "ro",
+  ) ??
+    false;
+}
+
+function otherMode(id: string, isReadOnly: boolean): VeneerError {
+  const [is, wanted] = isReadOnly ? ["read-only", "writable"] : ["writable", "read-only"];
+  return new VeneerError(
+    "in use",
+    `layer ${id} is in use ${is} and was wanted ${wanted}; \`veneer umount ${id}\` first`,
+  );
 }

@@ -10,19 +10,17 @@ import { IdMap } from "../id_maps.ts";
 import { Attributes } from "./attributes.ts";
 import type { CrewJob } from "./crew.ts";
 import {
-  BACK,
-  CrewMemory,
+  beginWork,
   DONE,
+  endWork,
   FAILED,
-  IDLE,
   PUSHED,
-  RING,
-  RUNNING,
   SIGNAL,
-  STATE,
+  signalBack,
   STOP,
   STOPPED,
-} from "./crew_memory.ts";
+} from "./crew_control.ts";
+import { CrewMemory, RING } from "./crew_memory.ts";
 import { TarReader } from "./reader.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { Window } from "./window.ts";
@@ -30,18 +28,15 @@ import { Window } from "./window.ts";
 self.onmessage = ({ data }: MessageEvent<CrewJob>) => {
   const memory = new CrewMemory(data.buffer);
   const { control } = memory;
-  // Too late: the tar was applied before this thread was there.
-  if (Atomics.compareExchange(control, STATE, IDLE, RUNNING) !== IDLE) return self.close();
-  let state = STOPPED;
+  if (!beginWork(control)) return self.close();
+  let state: typeof STOPPED | typeof FAILED = STOPPED;
   try {
     work(memory, data);
   } catch (error) {
     memory.setError(error);
     state = FAILED;
   } finally {
-    Atomics.store(control, STATE, state);
-    Atomics.notify(control, STATE);
-    signalBack(control);
+    endWork(control, state);
     self.close();
   }
 };
@@ -75,9 +70,4 @@ function work(memory: CrewMemory, { input, base, uids, gids }: CrewJob): void {
     Atomics.store(control, DONE, ++done);
     signalBack(control);
   }
-}
-
-function signalBack(control: Int32Array): void {
-  Atomics.add(control, BACK, 1);
-  Atomics.notify(control, BACK);
 }

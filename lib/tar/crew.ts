@@ -18,17 +18,15 @@ import type { Attributes } from "./attributes.ts";
 import {
   BACK,
   CANCELLED,
-  CrewMemory,
   DONE,
+  endWorker,
   FAILED,
   IDLE,
   PUSHED,
-  RING,
-  RUNNING,
-  SIGNAL,
+  signalWorker,
   STATE,
-  STOP,
-} from "./crew_memory.ts";
+} from "./crew_control.ts";
+import { CrewMemory, RING } from "./crew_memory.ts";
 import type { Entry } from "./entry.ts";
 import { hash } from "./entry_set.ts";
 import type { Directory } from "./placement.ts";
@@ -140,8 +138,7 @@ export class Crew {
     this.#weight += weight;
     directory.lastJob = ++this.#pushed;
     Atomics.store(control, PUSHED, this.#pushed);
-    Atomics.add(control, SIGNAL, 1);
-    Atomics.notify(control, SIGNAL);
+    signalWorker(control);
   }
 
   get #isRunning(): boolean {
@@ -234,13 +231,7 @@ export class Crew {
 
   /** Ends the Worker after the file it is at. Descriptors stay open until it has ended. */
   close(): void {
-    const { control } = this.#memory;
-    Atomics.store(control, STOP, 1);
-    Atomics.add(control, SIGNAL, 1);
-    Atomics.notify(control, SIGNAL);
-    const state = Atomics.compareExchange(control, STATE, IDLE, CANCELLED);
-    if (state === RUNNING) Atomics.wait(control, STATE, RUNNING);
-    this.#worker.terminate();
+    endWorker(this.#memory.control, this.#worker);
     this.#collected = this.#pushed;
     this.#letGo();
   }

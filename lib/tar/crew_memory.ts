@@ -9,26 +9,10 @@
  */
 import { SyscallError } from "../../ffi/errno.ts";
 import { type ErrorCode, VeneerError } from "../errors.ts";
+import { WORDS } from "./crew_control.ts";
 
 /** Jobs in flight at most: about 20 ms of work. */
 export const RING = 1024;
-
-// Words of control.
-/** One of the states below. */
-export const STATE = 0;
-/** Changes whenever the worker has a reason to look: what it waits on. */
-export const SIGNAL = 1;
-/** Jobs handed over, ever. */
-export const PUSHED = 2;
-/** Jobs done, ever. */
-export const DONE = 3;
-/** 1 when there will be no more jobs, and those that are left are not to be done. */
-export const STOP = 4;
-/** Changes after {@linkcode DONE} and {@linkcode STATE}: what the main thread waits on. */
-export const BACK = 5;
-const WORDS = 8;
-
-export const IDLE = 0, RUNNING = 1, STOPPED = 2, FAILED = 3, CANCELLED = 4;
 
 /** Room for an error as JSON, and as much for warnings, in bytes. */
 const TEXT = 32 << 10;

@@ -11,7 +11,7 @@
 import type { Listing } from "../../ffi/directory.ts";
 import { close, duplicate } from "../../ffi/files.ts";
 import type { IdRange } from "../id_maps.ts";
-import { BACK, CANCELLED, IDLE, PUSHED, RUNNING, SIGNAL, STATE, STOP } from "./crew_memory.ts";
+import { BACK, endWorker, PUSHED, RUNNING, signalWorker, STATE } from "./crew_control.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { type Run, RunEncoder, RunMemory, RUNS } from "./export_runs.ts";
 import type { Output } from "./output.ts";
@@ -71,8 +71,7 @@ export class ExportCrew {
       return false;
     }
     Atomics.store(control, PUSHED, ++this.#queued);
-    Atomics.add(control, SIGNAL, 1);
-    Atomics.notify(control, SIGNAL);
+    signalWorker(control);
     this.#output.insert({ isDone: () => run.isDone, finish: () => this.#finish(run) });
     return true;
   }
@@ -140,14 +139,9 @@ export class ExportCrew {
 
   /** Ends the Worker after the file it is at. Descriptors stay open until it has ended. */
   close(): void {
-    if (!this.#memory) return;
+    if (!this.#memory || !this.#worker) return;
     const { control, runs } = this.#memory;
-    Atomics.store(control, STOP, 1);
-    Atomics.add(control, SIGNAL, 1);
-    Atomics.notify(control, SIGNAL);
-    const state = Atomics.compareExchange(control, STATE, IDLE, CANCELLED);
-    if (state === RUNNING) Atomics.wait(control, STATE, RUNNING);
-    this.#worker?.terminate();
+    endWorker(control, this.#worker);
     while (this.#finished < this.#queued) close(runs[this.#finished++ % RUNS].directory);
   }
 }

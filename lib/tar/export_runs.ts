@@ -10,6 +10,7 @@
  */
 import type { Listing } from "../../ffi/directory.ts";
 import type { IdMaps } from "../id_maps.ts";
+import { WORDS as CONTROL_WORDS } from "./crew_control.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 import { EntryWriter } from "./entry_writer.ts";
 import { PathBytes } from "./path_bytes.ts";
@@ -39,7 +40,7 @@ const WORDS = ENDS + RUN_MAX;
 const WAITING = 1, TAKEN = 2, DONE = 3;
 
 /** Control words, then each run's words, then each run's input and data. */
-const CONTROL_BYTES = 64;
+const CONTROL_BYTES = 4 * CONTROL_WORDS;
 const BYTES = CONTROL_BYTES + RUNS * (WORDS * 4 + INPUT + DATA);
 
 /** The memory that the threads of an export share. */
@@ -48,7 +49,7 @@ export class RunMemory {
   readonly runs: readonly Run[];
 
   constructor(readonly buffer = new SharedArrayBuffer(BYTES)) {
-    this.control = new Int32Array(buffer, 0, CONTROL_BYTES / 4);
+    this.control = new Int32Array(buffer, 0, CONTROL_WORDS);
     this.runs = Array.from({ length: RUNS }, (_, i) => new Run(buffer, i));
   }
 }

@@ -6,21 +6,18 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 import { IdMap } from "../id_maps.ts";
-import { BACK, IDLE, PUSHED, RUNNING, SIGNAL, STATE, STOP, STOPPED } from "./crew_memory.ts";
+import { beginWork, endWork, PUSHED, SIGNAL, signalBack, STOP, STOPPED } from "./crew_control.ts";
 import type { ExportJob } from "./export_crew.ts";
 import { RunEncoder, RunMemory, RUNS } from "./export_runs.ts";
 
 self.onmessage = ({ data }: MessageEvent<ExportJob>) => {
   const memory = new RunMemory(data.buffer);
   const { control } = memory;
-  // Too late: the tar was written before this thread was there.
-  if (Atomics.compareExchange(control, STATE, IDLE, RUNNING) !== IDLE) return self.close();
+  if (!beginWork(control)) return self.close();
   try {
     work(memory, data);
   } finally {
-    Atomics.store(control, STATE, STOPPED);
-    Atomics.notify(control, STATE);
-    signalBack(control);
+    endWork(control, STOPPED);
     self.close();
   }
 };
@@ -40,9 +37,4 @@ function work({ control, runs }: RunMemory, { uids, gids }: ExportJob): void {
     encoder.encode(run);
     signalBack(control);
   }
-}
-
-function signalBack(control: Int32Array): void {
-  Atomics.add(control, BACK, 1);
-  Atomics.notify(control, BACK);
 }

@@ -1,7 +1,7 @@
 /**
  * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the user's
  * and the administrator's own. What overlay, a security module or a file system keeps for itself does not
- * leave this machine.
+ * leave this machine. Where overlay says that content is elsewhere, nothing is exported.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { decode } from "../../ffi/cstring.ts";
 import { ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
-import { isOverlayXattr } from "../whiteouts.ts";
+import { checkOverlayReferences, isOverlayXattr } from "../whiteouts.ts";
 import type { Xattr } from "./encode.ts";
 
 const NONE: readonly Xattr[] = [];
@@ -34,7 +34,9 @@ function values(
   }
   if (list.length === 0) return NONE;
   const xattrs: Xattr[] = [];
-  for (const name of decode(list.subarray(0, -1)).split("\0").filter(isExported).sort()) {
+  const names = decode(list.subarray(0, -1)).split("\0");
+  checkOverlayReferences(names);
+  for (const name of names.filter(isExported).sort()) {
     const value = get(name);
     if (value) xattrs.push([name, value]);
   }

@@ -64,7 +64,7 @@ export function rootOf(root: string): [number, number | null, number | null, str
 
 /** A layer's whole tree, through its mount. */
 export function treeOf(driver: GraphDriver, id: string): Map<string, string> {
-  const root = driver.get(id, { readOnly: true });
+  const root = driver.get(id);
   try {
     return describeTree(root);
   } finally {

@@ -64,12 +64,31 @@ export function contract(suite: Suite): void {
   suite.case("a read-only mount", ({ driver }) => {
     makeBase(driver, "bottom");
     driver.create("child", { parent: "bottom" });
-    const root = driver.get("child", { readOnly: true });
-    assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
-    const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
-    assert(/read-only|EROFS|os error 30/i.test(error.message), error.message);
-    driver.put("child");
+    for (const id of ["bottom", "child"]) {
+      const root = driver.get(id, { readOnly: true });
+      assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
+      const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
+      assert(/read-only|EROFS|os error 30/i.test(error.message), error.message);
+      assertFails("in use", () => driver.get(id));
+      assertEquals(driver.get(id, { readOnly: true }), root);
+      driver.put(id);
+      driver.put(id);
+      assertEquals(driver.layer(id).references, 0);
+      assertEquals(driver.layer(id).mountPoint, undefined);
+    }
     assertEquals(lines(driver.changes("child", undefined)), []);
+  });
+
+  suite.case("what is in use writable is not handed out read-only, but diffed", ({ driver }) => {
+    makeBase(driver, "bottom");
+    driver.create("middle", { parent: "bottom" });
+    driver.create("child", { parent: "middle" });
+    const root = driver.get("child");
+    Deno.writeTextFileSync(`${root}/new`, "");
+    assertFails("in use", () => driver.get("child", { readOnly: true }));
+    assertEquals(lines(driver.changes("child", "bottom")), ["A /new"]);
+    Deno.writeTextFileSync(`${root}/newer`, "");
+    driver.put("child");
   });
 
   suite.case("children and references keep a layer", ({ driver }) => {

@@ -1,0 +1,156 @@
+/**
+ * Processes that are killed, and a disk that gets full: others go on, and nothing is left over.
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { lstat } from "../ffi/stat.ts";
+import { statfs } from "../ffi/statfs.ts";
+import { type ErrorCode, EXIT_STATUS } from "../lib/errors.ts";
+import { PROGRAM, refusal, shellWords, TestStore, veneer } from "./cli_support.ts";
+import { mountImage } from "./images.ts";
+import {
+  assertNothingLeft,
+  end,
+  isThere,
+  kill,
+  start,
+  startApply,
+  stateOf,
+  until,
+} from "./processes_support.ts";
+import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "./support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+needs(
+  lacking,
+  "killed: an apply that was killed leaves a layer that nothing uses",
+  async () => {
+    using store = new TestStore();
+    store.must("create", "base");
+    store.must("create", "app", "--parent", "base");
+    const halfway = await startApply(store, "app");
+    await kill(halfway);
+    for (
+      const command of [["mount", "app"], ["create", "child", "--parent", "app"], ["diff", "app"]]
+    ) {
+      const message = refusal("failed precondition", store.run(...command));
+      assertStringIncludes(message, "layer app is incomplete");
+    }
+    const [app] = store.json<{ id: string; incomplete: boolean }[]>("ls");
+    assertEquals([app.id, app.incomplete], ["app", true]);
+
+    const other = store.tar("other.tar", { other: "12345" });
+    assertEquals(store.must("apply", "app", other), "5\n");
+    assertEquals(store.must("changes", "app"), "A /other\n", "it started over");
+    store.must("mount", "app");
+    store.must("umount", "app");
+    store.must("rm", "app");
+
+    store.must("create", "app", "--parent", "base");
+    await kill(await startApply(store, "app"));
+    store.must("rm", "app");
+    assertNothingLeft(store, ["base"]);
+  },
+);
+
+needs(
+  lacking ?? lacksProgram("flock"),
+  "killed: what a killed process had locked is free at once",
+  async () => {
+    using store = new TestStore();
+    store.must("create", "base");
+    const directory = stateOf(store);
+    for (const [lock, id] of [["store", "a"], ["layers/b", "b"]]) {
+      const held = join(directory, lock);
+      const holder = new Deno.Command("flock", { args: ["--no-fork", held, "sleep", "60"] })
+        .spawn();
+      await until("the holder's lock", () =>
+        isThere(held) &&
+        Deno.readTextFileSync("/proc/locks").includes(`:${lstat(held).inode} `));
+      const child = start(store, "create", id, "--parent", "base");
+      const ended = end(child);
+      const first = await Promise.race([
+        ended,
+        new Promise((resolve) => setTimeout(() => resolve("waits"), 1000)),
+      ]);
+      assertEquals(first, "waits");
+      holder.kill("SIGKILL");
+      await holder.status;
+      assertEquals((await ended).code, 0);
+    }
+    assertNothingLeft(store, ["a", "b", "base"]);
+  },
+);
+
+needs(lacking, "killed: commands killed at any moment keep no other from working", () => {
+  using store = new TestStore();
+  store.must("create", "base");
+  const program = shellWords([...PROGRAM, ...store.options]);
+  const rounds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 5;
+  const { stdout, stderr } = store.shell(`
+    job() {
+      for ((round = 0; round < ${rounds}; round++)); do
+        for command in "create $1 --parent base" "mount $1" "umount $1" "rm $1"; do
+          timeout --signal=KILL 0.$((RANDOM % 8))$((RANDOM % 9 + 1)) ${program} $command >/dev/null 2>&1
+          echo $?
+        done
+      done
+    }
+    for i in {1..6}; do job layer-$((i % 3)) 2>/dev/null & done
+    wait
+  `);
+  assertEquals(stderr, "");
+  const killed = 128 + 9;
+  const codes: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
+  const expected = [0, killed, ...codes.map((code) => EXIT_STATUS[code])];
+  const ended = stdout.trim().split("\n").map(Number);
+  assertEquals(ended.filter((status) => !expected.includes(status)), []);
+  const count = ended.filter((status) => status === killed).length;
+  assert(count > 0 && count < ended.length, `${count} of ${ended.length} were killed`);
+  for (const { id } of store.json<{ id: string }[]>("ls").filter(({ id }) => id !== "base")) {
+    store.must("mount", id);
+    while (store.json<{ references: number }>("umount", id).references > 0);
+    store.must("rm", id);
+  }
+  assertNothingLeft(store, ["base"]);
+});
+
+// A full disk
+
+needs(
+  lacking ?? lacksProgram("mkfs.ext4"),
+  "a disk full midway gives its space back",
+  () => {
+    using dir = tempDir("full-");
+    using image = mountImage("ext4", dir.path, 48 << 20);
+    const on = (...args: string[]) => veneer("--root", join(image.mountPoint, "store"), ...args);
+    const done = (...args: string[]) => {
+      const { code, stdout, stderr } = on(...args);
+      assertEquals({ code, stderr }, { code: 0, stderr: "" });
+      return stdout;
+    };
+    const free = () => {
+      must("sync", "--file-system", image.mountPoint);
+      return statfs(image.mountPoint).availableBytes;
+    };
+    const tree = join(dir.path, "tree"), tar = join(dir.path, "large.tar");
+    Deno.mkdirSync(tree);
+    for (let i = 0; i < 64; i++) Deno.writeFileSync(join(tree, `${i}`), new Uint8Array(1 << 20));
+    must("tar", "-C", tree, "-cf", tar, ".");
+
+    done("create", "base");
+    const before = free();
+    for (let round = 0; round < 2; round++) {
+      const message = refusal("limit exceeded", on("apply", "base", tar));
+      assertStringIncludes(message, "layer base is incomplete: make room");
+      assert(free() > before - (1 << 20), `${before} bytes were free, now ${free()}`);
+      refusal("failed precondition", on("mount", "base"));
+    }
+    const small = join(dir.path, "small.tar");
+    must("tar", "-C", tree, "-cf", small, "1", "2");
+    assertEquals(done("apply", "base", small), `${2 << 20}\n`);
+    done("rm", "base");
+    done("cleanup");
+  },
+);
