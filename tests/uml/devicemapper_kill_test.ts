@@ -183,7 +183,7 @@ for (const operation of ["create", "remove", "grow", "reset", "start"]) {
       };
       let calls = counted(), names = traced();
       // The runtime may have had something of its own to do in one of the two.
-      for (let again = 0; again < 3 && calls.length !== names.length; again++) {
+      for (let again = 0; again < 6 && calls.length !== names.length; again++) {
         [calls, names] = [counted(), traced()];
       }
       assertEquals(calls.length, names.length, "as many calls as strace sees");
