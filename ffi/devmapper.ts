@@ -15,6 +15,7 @@ import {
   DM_DEVICE_INFO,
   DM_DEVICE_LIST,
   DM_DEVICE_LIST_VERSIONS,
+  DM_DEVICE_MKNODES,
   DM_DEVICE_RELOAD,
   DM_DEVICE_REMOVE,
   DM_DEVICE_RESUME,
@@ -26,6 +27,7 @@ import {
   Task,
 } from "./devmapper_task.ts";
 import { ENXIO } from "./errno.ts";
+import { tryLstat } from "./stat.ts";
 import { layout, Struct } from "./struct.ts";
 import { makedev } from "./tree.ts";
 import { unwrap } from "./unwrap.ts";
@@ -220,6 +222,15 @@ function stringAt(address: bigint): string {
 export function createDevice(name: string, target: Target): void {
   using task = new Task(DM_DEVICE_CREATE, name).addNodeOnCreate();
   task.addTarget(target.start, target.length, target.type, target.parameters).runSynced();
+}
+
+/**
+ * Makes the node of a device where it lacks one: a process that was killed between the kernel's part of its
+ * creation and the library's, where there is no udev, leaves it so. @throws {SyscallError}
+ */
+export function ensureNode(name: string): void {
+  if (tryLstat(`${deviceDirectory()}/${name}`) !== undefined) return;
+  using _task = new Task(DM_DEVICE_MKNODES, name).run();
 }
 
 /** Gives a device another table, which it has from its next resume on. @throws {SyscallError} */

@@ -29,6 +29,7 @@ export const DM_DEVICE_STATUS = 10;
 export const DM_DEVICE_TABLE = 11;
 export const DM_DEVICE_LIST = 13;
 export const DM_DEVICE_CLEAR = 14;
+export const DM_DEVICE_MKNODES = 15;
 export const DM_DEVICE_LIST_VERSIONS = 16;
 export const DM_DEVICE_TARGET_MSG = 17;
 
@@ -46,6 +47,7 @@ const TASK_NAMES: ReadonlyMap<number, string> = new Map([
   [DM_DEVICE_TABLE, "table"],
   [DM_DEVICE_LIST, "list"],
   [DM_DEVICE_CLEAR, "clear"],
+  [DM_DEVICE_MKNODES, "mknodes"],
   [DM_DEVICE_LIST_VERSIONS, "versions"],
   [DM_DEVICE_TARGET_MSG, "message"],
 ]);

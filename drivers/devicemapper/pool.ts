@@ -10,6 +10,7 @@ import {
   createDevice,
   deviceDirectory,
   deviceInfo,
+  ensureNode,
   reloadTable,
   resumeDevice,
   SECTOR_SIZE,
@@ -74,6 +75,7 @@ export class Pool {
       return false;
     }
     if (info.suspended) resumeDevice(this.name);
+    ensureNode(this.name);
     return true;
   }
 

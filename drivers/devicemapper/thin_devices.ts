@@ -12,6 +12,7 @@ import {
   deviceDirectory,
   deviceInfo,
   deviceNames,
+  ensureNode,
   reloadTable,
   resumeDevice,
   SECTOR_SIZE,
@@ -93,11 +94,13 @@ export class ThinDevices {
       deviceIdOf(current) === thin.deviceId;
     if (isSame) {
       if (info.suspended) resumeDevice(name); // killed while it made a snapshot
+      ensureNode(name);
       return true;
     }
     if (current !== undefined && deviceIdOf(current) === thin.deviceId) {
       reloadTable(name, wanted);
       resumeDevice(name);
+      ensureNode(name);
       return true;
     }
     this.#remove(name, false); // killed between creating and loading it, or of a device that is gone
