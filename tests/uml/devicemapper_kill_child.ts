@@ -1,7 +1,7 @@
 /**
  * What the kill tests of devicemapper kill.
  *
- *     devicemapper_kill_child.ts killer|strace ROOT create|remove|grow|reset|start
+ *     devicemapper_kill_child.ts killer|strace ROOT create|remove|grow|reset|mount|unmount|start
  */
 import { openSet, openStore } from "./devicemapper_support.ts";
 import { beginHere, endHere } from "./killer.ts";
@@ -30,6 +30,16 @@ if (import.meta.main) {
       const set = openSet(root, { warn });
       set.status();
       return () => set.reset("victim", "bottom");
+    },
+    mount() {
+      const driver = openStore(root, { warn });
+      driver.status();
+      return () => driver.get("bottom");
+    },
+    unmount() {
+      const driver = openStore(root, { warn });
+      driver.get("bottom");
+      return () => driver.put("bottom");
     },
     start: () => () => openStore(root, { warn }).create("new"),
   };
