@@ -43,6 +43,7 @@ export type MountStep =
     /** Options for a second attempt, where the kernel calls `data` invalid. */
     readonly plainData?: string;
     readonly from?: string;
+    readonly explain?: Explain;
   }
   /**
    * `fsopen`, `fsconfig` for each parameter, `fsmount`, `move_mount`. A parameter without a value is a flag.
@@ -57,6 +58,7 @@ export type MountStep =
     readonly attributes: number;
     readonly parameters: readonly MountParameter[];
     readonly from?: string;
+    readonly explain?: Explain;
   }
   /** A remount that adds to the mount of an earlier step; undone with it. */
   | {
@@ -74,6 +76,12 @@ export type MountStep =
     readonly perform: () => void;
     readonly undo: () => void;
   };
+
+/**
+ * Called where a mount call failed: throws an error that names what is wrong, such as a layer that is gone,
+ * where it finds it. Looking only then costs a mount that works nothing.
+ */
+export type Explain = () => void;
 
 /** A parameter of `fsconfig(2)`; `path` says that the value is a path. */
 export interface MountParameter {
@@ -106,7 +114,7 @@ export function performPlan(plan: MountPlan, port: MountPort): void {
   const done: MountStep[] = [];
   try {
     for (const step of plan.steps) {
-      if (perform(step, port)) done.push(step);
+      if (attempt(step, port)) done.push(step);
     }
   } catch (error) {
     for (const step of done.reverse()) {
@@ -138,6 +146,16 @@ export function undoPlan(
       const MNT_DETACH = 2;
       undo(step, port, MNT_DETACH);
     }
+  }
+}
+
+/** Performs a step, and explains a failure where the step can. */
+function attempt(step: MountStep, port: MountPort): boolean {
+  try {
+    return perform(step, port);
+  } catch (error) {
+    if (step.kind === "mount" || step.kind === "fsmount") step.explain?.();
+    throw error;
   }
 }
 

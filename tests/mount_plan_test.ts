@@ -1,4 +1,4 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertThrows, fail } from "@std/assert";
 import { SyscallError } from "../ffi/errno.ts";
 import { type MountPlan, type MountPort, performPlan, undoPlan } from "../lib/mount_plan.ts";
 import { EBUSY, EINVAL } from "../ffi/errno.ts";
@@ -51,6 +51,15 @@ Deno.test("mount plan: where a step fails, the ones before it are undone and its
   const error = assertThrows(() => performPlan(plan, port), SyscallError);
   assertEquals(error.code, "EINVAL");
   assertEquals(port.calls, ["mount /t br", "append /t append", "append /t append", "unmount /t 0"]);
+});
+
+Deno.test("mount plan: a mount that fails is explained where its step can, else its own error stands", () => {
+  const failing = () => recorder(() => EINVAL);
+  const explained = { ...mountStep, explain: () => fail("layer x is gone") };
+  assertThrows(() => performPlan({ path: "/t", steps: [explained] }, failing()), Error, "is gone");
+  const silent = { ...mountStep, explain: () => {} };
+  assertThrows(() => performPlan({ path: "/t", steps: [silent] }, failing()), SyscallError);
+  performPlan({ path: "/t", steps: [explained] }, recorder());
 });
 
 Deno.test("mount plan: a busy mount is reported and detached", () => {

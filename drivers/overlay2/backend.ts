@@ -226,7 +226,7 @@ export class Overlay2 implements LayerBackend {
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
-      this.#checkLayers(id, mount.volatile),
+      this.#checkLinks(id, mount.volatile),
       this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
@@ -253,21 +253,25 @@ export class Overlay2 implements LayerBackend {
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
+  /** Mounts; where the kernel refuses, says which layer is damaged, if one is. */
   #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {
+    const explain = () => {
+      this.#layout.requireDiff(mount.id);
+      this.#layout.ancestors(mount.id);
+    };
     return this.#environment.api === "new"
-      ? newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0)
-      : oldStep(mount, readOnly ? MS_RDONLY : 0);
+      ? { ...newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0), explain }
+      : { ...oldStep(mount, readOnly ? MS_RDONLY : 0), explain };
   }
 
-  /** Looks before it mounts, so that what is damaged is named; taking down must work in any case. */
-  #checkLayers(id: string, volatile: boolean): MountStep {
+  /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
+  #checkLinks(id: string, volatile: boolean): MountStep {
     const layer = this.#layout.layer(id);
     return {
       kind: "prepare",
-      name: "check the layers below",
+      name: "check the links to the layers below",
       perform: () => {
-        this.#layout.requireDiff(id);
-        this.#layout.ancestors(id);
+        this.#layout.resolveLowers(id);
         prepareVolatile(id, layer, volatile);
       },
       undo: () => clearVolatile(layer),

@@ -138,21 +138,27 @@ export class Layout {
   }
 
   /**
-   * The ids below a layer, its parent first.
+   * The ids below a layer, its parent first, as far as the links say.
    *
-   * @throws {VeneerError} `corrupt store` where one of them is gone
+   * @throws {VeneerError} `corrupt store` where a link does not lead to a layer's files
+   */
+  resolveLowers(id: string): string[] {
+    return this.lowers(id).map((entry) => this.resolve(entry, id));
+  }
+
+  /**
+   * The same, each of which is there.
+   *
+   * @throws {VeneerError} `corrupt store` where one of them is gone, too
    */
   ancestors(id: string): string[] {
-    return this.lowers(id).map((entry) => {
-      const ancestor = this.resolve(entry, id);
-      if (!this.#has(`${ancestor}/diff`)) {
-        throw corrupt(
-          `${this.layer(id)}/lower`,
-          `names ${entry}, layer ${ancestor}, and ${this.diff(ancestor)} does not exist`,
-        );
-      }
-      return ancestor;
-    });
+    const ancestors = this.resolveLowers(id);
+    const gone = ancestors.find((ancestor) => !this.#has(`${ancestor}/diff`));
+    if (gone === undefined) return ancestors;
+    throw corrupt(
+      `${this.layer(id)}/lower`,
+      `names layer ${gone}, and ${this.diff(gone)} does not exist`,
+    );
   }
 
   /** The parent's id, `""` for a base layer; `undefined` for what is left of a layer half removed. */

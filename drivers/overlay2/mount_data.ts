@@ -54,7 +54,10 @@ function parts({ id, lowers, upper }: OverlayMount) {
  *
  * @throws {VeneerError} `limit exceeded` for a label of more than 255 bytes
  */
-export function newStep(mount: OverlayMount, attributes: number): MountStep {
+export function newStep(
+  mount: OverlayMount,
+  attributes: number,
+): MountStep & { kind: "fsmount" } {
   const { lowers, upper, work } = parts(mount);
   const { home, label } = mount;
   const absolute = isPlain(home) &&
@@ -89,17 +92,13 @@ export function newStep(mount: OverlayMount, attributes: number): MountStep {
  *
  * @throws {VeneerError} `limit exceeded` where the options are longer than a page even with relative paths
  */
-export function oldStep(mount: OverlayMount, flags: number): MountStep {
+export function oldStep(mount: OverlayMount, flags: number): MountStep & { kind: "mount" } {
   const { home, id, label } = mount;
-  const step = {
-    kind: "mount",
-    source: "overlay",
-    target: `${home}/${id}/merged`,
-    type: "overlay",
-  };
+  const target = `${home}/${id}/merged`;
+  const step = { kind: "mount", source: "overlay", target, type: "overlay", flags } as const;
   const absolute = isPlain(home) ? data(mount, `${home}/`) : undefined;
   if (absolute !== undefined && byteLength(absolute) <= MOUNT_DATA_MAX) {
-    return { ...step, kind: "mount", flags, data: absolute };
+    return { ...step, data: absolute };
   }
   const relative = data(mount, "");
   if (byteLength(relative) > MOUNT_DATA_MAX) {
@@ -110,7 +109,7 @@ export function oldStep(mount: OverlayMount, flags: number): MountStep {
     }
     throw tooLong(id, byteLength(relative));
   }
-  return { ...step, kind: "mount", flags, data: relative, from: home };
+  return { ...step, data: relative, from: home };
 }
 
 /**
