@@ -8,6 +8,7 @@
  */
 import { cstring } from "./cstring.ts";
 import { library } from "./devmapper_library.ts";
+import { withLog } from "./devmapper_log.ts";
 import {
   bytes,
   DM_DEVICE_CREATE,
@@ -29,7 +30,6 @@ import {
 import { ENXIO } from "./errno.ts";
 import { tryLstat } from "./stat.ts";
 import { layout, Struct } from "./struct.ts";
-import { makedev } from "./tree.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** `DM_NAME_LEN` of `linux/dm-ioctl.h`, its NUL included. */
@@ -166,10 +166,9 @@ export function dependencies(name: string): bigint[] {
   const deps = library().dm_task_get_deps(task.pointer);
   if (deps === null) return [];
   const view = new Deno.UnsafePointerView(deps);
-  return Array.from({ length: view.getUint32(0) }, (_, i) => {
-    // The kernel's huge_encode_dev, where glibc's dev_t has the same bits for numbers this small.
-    return view.getBigUint64(DEPS_DEVICES + 8 * i);
-  });
+  const count = view.getUint32(DM_DEPS.fields.count[1]);
+  // The kernel's huge_encode_dev and glibc's dev_t have the same bits for the kernel's 32-bit numbers.
+  return Array.from({ length: count }, (_, i) => view.getBigUint64(DEPS_DEVICES + 8 * i));
 }
 
 /** A device's targets and what they are made of. @throws {SyscallError} ENXIO where there is none */
@@ -231,6 +230,8 @@ export function createDevice(name: string, target: Target): void {
 export function ensureNode(name: string): void {
   if (tryLstat(`${deviceDirectory()}/${name}`) !== undefined) return;
   using _task = new Task(DM_DEVICE_MKNODES, name).run();
+  // Nodes are made when a cookie is waited for, which this task has none of.
+  withLog(() => library().dm_task_update_nodes());
 }
 
 /** Gives a device another table, which it has from its next resume on. @throws {SyscallError} */
@@ -277,7 +278,10 @@ export function deviceDirectory(): string {
   return text === null ? "/dev/mapper" : Deno.UnsafePointerView.getCString(text);
 }
 
-/** Chooses the directory above {@linkcode deviceDirectory}; `/dev` if never called. For the whole process. */
+/**
+ * Chooses the directory above {@linkcode deviceDirectory}, `/dev` if never called; `mapper` must be there. For
+ * the whole process.
+ */
 export function setDeviceRoot(path: string): void {
   if (library().dm_set_dev_dir(cstring(path)) !== 1) unwrap(-ENXIO, "dm_set_dev_dir", path);
 }
@@ -286,6 +290,3 @@ export function setDeviceRoot(path: string): void {
 export function isUdevSynced(): boolean {
   return library().dm_udev_get_sync_support() === 1;
 }
-
-/** A device number as {@linkcode dependencies} gives it. */
-export const deviceNumber = (major: number, minor: number): bigint => makedev(major, minor);

@@ -18,6 +18,8 @@ const SYMBOLS = {
   dm_task_destroy: { parameters: ["pointer"], result: "void" },
   // int dm_task_run(struct dm_task *dmt);
   dm_task_run: { parameters: ["pointer"], result: "i32" },
+  // void dm_task_update_nodes(void);
+  dm_task_update_nodes: { parameters: [], result: "void" },
   // int dm_task_get_errno(struct dm_task *dmt);
   dm_task_get_errno: { parameters: ["pointer"], result: "i32" },
   // int dm_task_set_name(struct dm_task *dmt, const char *name);
@@ -33,18 +35,12 @@ const SYMBOLS = {
   },
   // int dm_task_set_add_node(struct dm_task *dmt, dm_add_node_t add_node);
   dm_task_set_add_node: { parameters: ["pointer", "i32"], result: "i32" },
-  // int dm_task_set_ro(struct dm_task *dmt);
-  dm_task_set_ro: { parameters: ["pointer"], result: "i32" },
   // int dm_task_set_cookie(struct dm_task *dmt, uint32_t *cookie, uint16_t flags);
   dm_task_set_cookie: { parameters: ["pointer", "buffer", "u16"], result: "i32" },
   // int dm_task_deferred_remove(struct dm_task *dmt);
   dm_task_deferred_remove: { parameters: ["pointer"], result: "i32" },
   // int dm_task_no_flush(struct dm_task *dmt);
   dm_task_no_flush: { parameters: ["pointer"], result: "i32" },
-  // int dm_task_skip_lockfs(struct dm_task *dmt);
-  dm_task_skip_lockfs: { parameters: ["pointer"], result: "i32" },
-  // int dm_task_no_open_count(struct dm_task *dmt);
-  dm_task_no_open_count: { parameters: ["pointer"], result: "i32" },
   // int dm_task_get_info(struct dm_task *dmt, struct dm_info *dmi);
   dm_task_get_info: { parameters: ["pointer", "buffer"], result: "i32" },
   // struct dm_deps *dm_task_get_deps(struct dm_task *dmt);
@@ -68,18 +64,10 @@ const SYMBOLS = {
   dm_dir: { parameters: [], result: "pointer" },
   // void dm_log_with_errno_init(dm_log_with_errno_fn fn);
   dm_log_with_errno_init: { parameters: ["function"], result: "void" },
-  // void dm_log_init_verbose(int level);
-  dm_log_init_verbose: { parameters: ["i32"], result: "void" },
-  // void dm_udev_set_sync_support(int sync_with_udev);
-  dm_udev_set_sync_support: { parameters: ["i32"], result: "void" },
   // int dm_udev_get_sync_support(void);
   dm_udev_get_sync_support: { parameters: [], result: "i32" },
   // int dm_udev_wait(uint32_t cookie);
   dm_udev_wait: { parameters: ["u32"], result: "i32" },
-  // int dm_udev_complete(uint32_t cookie);
-  dm_udev_complete: { parameters: ["u32"], result: "i32" },
-  // void dm_lib_release(void);
-  dm_lib_release: { parameters: [], result: "void" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 /** The library's functions. */

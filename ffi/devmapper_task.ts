@@ -116,11 +116,6 @@ export class Task implements Disposable {
     return this.#must(this.#library.dm_task_set_add_node(this.pointer, DM_ADD_NODE_ON_CREATE));
   }
 
-  /** Asks for no open count, which the kernel has to look for. */
-  withoutOpenCount(): this {
-    return this.#must(this.#library.dm_task_no_open_count(this.pointer));
-  }
-
   /** Leaves what is in flight where it is. */
   withoutFlush(): this {
     return this.#must(this.#library.dm_task_no_flush(this.pointer));
