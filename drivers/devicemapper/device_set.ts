@@ -27,6 +27,9 @@ import { setUpPool } from "./pool_setup.ts";
 import { type DeviceRecord, Records } from "./records.ts";
 import { PATIENCE, ThinDevices, type ThinStatus } from "./thin_devices.ts";
 
+/** How long {@linkcode DeviceSet.shutdown} waits for each device that is in use, in milliseconds. */
+const SHUTDOWN_PATIENCE = 1000;
+
 /** What a set is opened with. */
 export interface DeviceSetContext {
   readonly home: Home;
@@ -275,7 +278,7 @@ export class DeviceSet {
     this.#started = false;
     for (const name of this.#devices.active()) {
       try {
-        this.#devices.deactivateNamed(name);
+        this.#devices.deactivateNamed(name, SHUTDOWN_PATIENCE);
       } catch (error) {
         this.#context.warn(messageOf(error));
       }

@@ -188,8 +188,8 @@ export class ThinDevices {
   }
 
   /** Deactivates by name what {@linkcode active} listed. */
-  deactivateNamed(name: string): void {
-    this.#remove(name, false);
+  deactivateNamed(name: string, patience: number): void {
+    this.#remove(name, false, patience);
   }
 
   /** Gives the space of a device that is to be deleted back to what the pool is made of. Best effort. */
