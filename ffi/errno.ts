@@ -66,6 +66,8 @@ export const ELOOP = 40;
 export const ENODATA = 61;
 export const EOVERFLOW = 75;
 export const EOPNOTSUPP = 95;
+export const ENOTCONN = 107;
+export const EINPROGRESS = 115;
 export const ESTALE = 116;
 export const EDQUOT = 122;
 

@@ -111,6 +111,32 @@ export function openat2(
   );
 }
 
+/** `struct file_handle` of open_by_handle_at(2), without the bytes that follow it. */
+export const FILE_HANDLE = layout("struct file_handle", 8, {
+  handle_bytes: ["u32", 0],
+  handle_type: ["i32", 4],
+});
+
+/**
+ * `open_by_handle_at(2)`, raw: opens by what the file system itself calls a file, without any path. Needs
+ * CAP_DAC_READ_SEARCH.
+ *
+ * @param mount a descriptor of anything on the file system
+ */
+export function tryOpenByHandle(
+  mount: number,
+  type: number,
+  handle: Uint8Array,
+  flags: number,
+): number {
+  const args = new Struct(FILE_HANDLE, FILE_HANDLE.size + handle.length)
+    .set("handle_bytes", handle.length)
+    .set("handle_type", type);
+  args.bytes.set(handle, FILE_HANDLE.size);
+  const fd = io().open_by_handle_at(mount, args.bytes, flags | O_CLOEXEC);
+  return fd < 0 ? -E[0] : fd;
+}
+
 /** `close(2)`. A failure is ignored: the descriptor is gone all the same. */
 export function close(fd: number): void {
   io().close(fd);
@@ -269,6 +295,17 @@ export function tryFallocate(
 export function fsync(fd: number, path?: Path): void {
   const result = io().fsync(fd);
   unwrap(result < 0 ? -E[0] : result, "fsync", path);
+}
+
+/**
+ * Hands a file's data to the file system and waits until it has it (`sync_file_range(2)`). That is not yet on
+ * disk: whatever the file system writes out next carries it.
+ */
+export function writeBack(fd: number, path?: Path): void {
+  const SYNC_FILE_RANGE_WRITE = 2, SYNC_FILE_RANGE_WAIT_AFTER = 4;
+  const flags = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  const result = io().sync_file_range(fd, 0n, 0n, flags);
+  unwrap(result < 0 ? -E[0] : result, "sync_file_range", path);
 }
 
 /** `syncfs(2)`: writes out the whole file system that `fd` lies on. */

@@ -47,6 +47,8 @@ export const io = group({
     parameters: ["i32", "i32", "buffer", "buffer", "u32"],
     result: "i32",
   },
+  // int open_by_handle_at(int mount_fd, struct file_handle *handle, int flags);
+  open_by_handle_at: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   // int close(int fd);
   close: { parameters: ["i32"], result: "i32" },
   // ssize_t read(int fd, void *buf, size_t count);
@@ -67,6 +69,8 @@ export const io = group({
   fsync: { parameters: ["i32"], result: "i32" },
   // int fdatasync(int fd);
   fdatasync: { parameters: ["i32"], result: "i32" },
+  // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned int flags);
+  sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   // int syncfs(int fd);
   syncfs: { parameters: ["i32"], result: "i32" },
   // int dup3(int oldfd, int newfd, int flags);

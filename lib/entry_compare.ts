@@ -29,6 +29,8 @@ export interface Pair {
   readonly name: Uint8Array<ArrayBuffer>;
   readonly parent: Stat;
   readonly child: Stat;
+  /** A file is known to hold the same bytes, which need not be read. */
+  readonly sameData?: boolean;
 }
 
 /**
@@ -50,7 +52,7 @@ export function isSameEntry(pair: Pair): boolean {
   }
   if (isUntouched(parent, child)) return true;
   if (!hasSameXattrs(pair)) return false;
-  if (child.isFile) return child.size === 0 || hasSameBytes(pair);
+  if (child.isFile) return child.size === 0 || pair.sameData || hasSameBytes(pair);
   return !child.isSymlink || hasSameTarget(pair);
 }
 

@@ -300,14 +300,19 @@ export class Graph implements GraphDriver {
     this.#requireComplete(id);
     const base = this.#parent(id, parent);
     if (base === this.#backend.parent(id)) {
-      const native = this.#backend.nativeDiff(id);
-      if (native !== undefined) {
-        if (native.kind === "listed") scope.defer(native.release);
-        return nativeDelta(native);
-      }
+      const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
+      if (native !== undefined) return nativeDelta(native);
     }
     const parentRoot = base === "" ? undefined : this.#mountForReading(base, scope);
     return treeDelta(this.#mountForReading(id, scope), parentRoot);
+  }
+
+  /** A staging name for the time of a transfer: locked, and disposed of at its end. */
+  #scratch(scope: DisposableStack): string {
+    const name = `.${crypto.randomUUID()}`;
+    scope.use(this.#state.lockLayer(name));
+    scope.defer(() => this.#backend.dispose(name));
+    return name;
   }
 
   /** The parent an argument stands for, checked; `""` for none. */

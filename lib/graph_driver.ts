@@ -160,8 +160,13 @@ export type NativeDiff =
     /** The parent's tree, none for a base layer. */
     readonly parentRoot: string | undefined;
     readonly changes: () => Iterable<Change>;
-    readonly release: () => void;
   };
+
+/**
+ * Gives a name in {@linkcode Home.staging} that is this transfer's own: nobody else sweeps it while the
+ * transfer goes on, and the graph disposes of it afterwards. It is no layer's id.
+ */
+export type Scratch = () => string;
 
 /**
  * The primitives of a driver.
@@ -217,8 +222,12 @@ export interface LayerBackend {
     id: string,
   ): { readonly directory: string; readonly whiteouts: WhiteoutForm } | undefined;
 
-  /** The layer's changes to its direct parent, where reading them is right; else `undefined`. */
-  nativeDiff(id: string): NativeDiff | undefined;
+  /**
+   * The layer's changes to its direct parent, where reading them is right; else `undefined`.
+   *
+   * @param scratch for what has to be made to read them
+   */
+  nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined;
 
   /** Called by `cleanup`, when no layer is in use. */
   close(): void;

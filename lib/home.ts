@@ -13,7 +13,19 @@
  * @module
  */
 import { join } from "@std/path";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { encode } from "../ffi/cstring.ts";
+import {
+  AT_FDCWD,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_TRUNC,
+  O_WRONLY,
+  open,
+  withFd,
+  writeAll,
+  writeBack,
+} from "../ffi/files.ts";
 import { EEXIST, ENOENT } from "../ffi/errno.ts";
 import { readNames } from "../ffi/directory.ts";
 import { lstat, tryLstat } from "../ffi/stat.ts";
@@ -66,6 +78,11 @@ export class Home {
     return join(this.path, ...parts);
   }
 
+  /** A path among Veneer's own records, for those that one driver alone keeps. */
+  own(...parts: string[]): string {
+    return join(this.path, OWN, ...parts);
+  }
+
   /** Where a layer is made before it is renamed into place, and put before it is deleted. */
   staging(id: string): string {
     return join(this.path, OWN, "staging", id);
@@ -104,8 +121,16 @@ export class Home {
     return readMetadata(this.#parent(id));
   }
 
-  recordParent(id: string, parent: string | undefined): void {
-    writeMetadata(this.#parent(id), parent ?? "");
+  /**
+   * Records a layer's parent; on disk when this returns. Where `sync` is false the file system has it, and
+   * writes it out with whatever it writes next: for a layer that is not in place yet and comes with a commit.
+   */
+  recordParent(id: string, parent: string | undefined, { sync = true } = {}): void {
+    if (sync) return writeMetadata(this.#parent(id), parent ?? "");
+    withFd(open(this.#parent(id), O_WRONLY | O_CREAT | O_TRUNC, 0o600), (fd) => {
+      writeAll(fd, encode(parent ?? ""));
+      writeBack(fd);
+    });
   }
 
   /** Forgets what is recorded of a layer that is gone. */

@@ -92,7 +92,7 @@ export interface MountParameter {
 
 /** How a layer is mounted. */
 export interface MountPlan {
-  /** Where the layer's root is afterwards. With no steps it is there already. */
+  /** Where the layer's root is afterwards. Where no step mounts anything it is there already. */
   readonly path: string;
   readonly steps: readonly MountStep[];
 }
@@ -103,6 +103,11 @@ export interface MountPort {
   fsmount(step: MountStep & { kind: "fsmount" }): void;
   /** Flags are `MNT_*` of `ffi/mount.ts`. */
   unmount(target: string, flags: number): void;
+}
+
+/** Whether a plan leads to a mount. */
+export function mountsSomething(plan: MountPlan): boolean {
+  return plan.steps.some(({ kind }) => kind === "mount" || kind === "fsmount");
 }
 
 /**

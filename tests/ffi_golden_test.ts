@@ -36,6 +36,8 @@ const WORLDS: Record<string, readonly string[]> = {
     "unistd.h",
   ],
   kernel: [
+    "linux/btrfs.h",
+    "linux/btrfs_tree.h",
     "linux/dqblk_xfs.h",
     "linux/errno.h",
     "linux/fcntl.h",
@@ -76,7 +78,6 @@ const DECLARATIONS: Record<string, string> = {
 
 /** The world of a structure; `kernel` where it is not said. */
 const STRUCTURE_WORLDS: Record<string, string> = {
-  "struct statfs64": "glibc",
   "struct dm_info": "devmapper",
   "struct dm_deps": "devmapper",
   "struct dm_names": "devmapper",
@@ -150,8 +151,14 @@ const LITERALS: Record<string, number> = {
   LOG_NOTICE: 5,
   LOG_INFO: 6,
   LOG_DEBUG: 7,
+  BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
+  BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
+  FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
 };
+
+/** Structures that the kernel's own headers lack. */
+const GLIBC_TYPES = new Set(["struct statfs64", "struct file_handle"]);
 
 /** Numbers of our own choosing. */
 const OURS = new Set(["ATTEMPTS", "DOT"]);
@@ -182,7 +189,7 @@ Deno.test("every layout of ffi/ has the sizes and offsets of its header", async 
       expressions.push(`offsetof(${ctype}, ${name})`);
       if (type !== "u8") expressions.push(`sizeof(((${ctype} *)0)->${name})`);
     }
-    const world = STRUCTURE_WORLDS[ctype] ?? "kernel";
+    const world = GLIBC_TYPES.has(ctype) ? "glibc" : STRUCTURE_WORLDS[ctype] ?? "kernel";
     const values = compile(world, expressions.map((e) => print(e)).join("\n"));
     assertEquals(values.get(expressions[0]), BigInt(size), `size of ${ctype}`);
     for (const [name, [type, offset]] of Object.entries(fields)) {

@@ -13,7 +13,13 @@ import { MNT_DETACH } from "../../ffi/mount.ts";
 import { VeneerError } from "../errors.ts";
 import type { GetOptions, LayerBackend } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
-import { type MountPlan, type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
+import {
+  type MountPlan,
+  type MountPort,
+  mountsSomething,
+  performPlan,
+  undoPlan,
+} from "../mount_plan.ts";
 import { isMountPoint, readMountInfo } from "../mountinfo.ts";
 import { withPrivateHome } from "../private_home.ts";
 import {
@@ -48,12 +54,13 @@ export class MountedLayers {
       return this.backend.plan(id, { ...options, readOnly: current.readOnly }).path;
     }
     const plan = this.backend.plan(id, options);
-    if (plan.steps.length === 0) {
-      lock.references = { count: 1, namespace: "", readOnly };
-    } else if (isMountPoint(this.backend.mountPoint(id))) {
+    if (isMountPoint(this.backend.mountPoint(id))) {
       const isReadOnly = isMountedReadOnly(this.backend.mountPoint(id));
       if (isReadOnly !== readOnly && !anyMode) throw otherMode(id, isReadOnly);
       lock.references = { count: 1, namespace: mountNamespace(), readOnly: isReadOnly };
+    } else if (!mountsSomething(plan)) {
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+      lock.references = { count: 1, namespace: "", readOnly };
     } else {
       lock.references = { count: 1, namespace: mountNamespace(), readOnly };
       this.#mount(plan, lock);

@@ -1,0 +1,265 @@
+/**
+ * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a layer's root is
+ * its place in the home: nothing is mounted, but for reading only.
+ *
+ * A snapshot is whole as soon as it is there; a layer that takes more steps is made in a staging directory
+ * and renamed into place last, and every layer is renamed there before it goes. What the kernel commits with
+ * a snapshot has all that was recorded before it, so a layer made from a parent costs one commit and no sync
+ * of ours.
+ *
+ * @module
+ */
+import {
+  createSnapshot,
+  createSubvolume,
+  isReadOnly,
+  setReadOnly,
+  subvolumeInfo,
+} from "../../ffi/btrfs_subvolume.ts";
+import { readSomeEntries } from "../../ffi/directory.ts";
+import { ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
+import { tryOpenat } from "../../ffi/files.ts";
+import { readNames } from "../../ffi/directory.ts";
+import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
+import { unlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import type {
+  GetOptions,
+  LayerBackend,
+  LayerSpec,
+  NativeDiff,
+  Scratch,
+  StatusLine,
+} from "../../lib/graph_driver.ts";
+import { type Home, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { syncDirectory } from "../../lib/metadata.ts";
+import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
+import { isMountPoint } from "../../lib/mountinfo.ts";
+import type { WhiteoutForm } from "../../lib/whiteouts.ts";
+import { isSubvolume, LAYER, type Layout } from "./layout.ts";
+import { deviceOf, mountReadOnly } from "./mounting.ts";
+import { nativeDiff } from "./native_diff.ts";
+import { type BtrfsOptions, parseLayerSize } from "./options.ts";
+import { labelOf, ownRoot, relabel } from "./ownership.ts";
+import type { Quota } from "./quota.ts";
+import { layerMetadata, statusLines } from "./status.ts";
+import { removeSubvolume } from "./subvolumes.ts";
+
+export class Btrfs implements LayerBackend {
+  readonly name = "btrfs";
+  readonly #layout: Layout;
+  readonly #quota: Quota;
+  readonly #options: BtrfsOptions;
+
+  constructor(layout: Layout, quota: Quota, options: BtrfsOptions, readonly idMaps: IdMaps) {
+    this.#layout = layout;
+    this.#quota = quota;
+    this.#options = options;
+  }
+
+  get home(): Home {
+    return this.#layout.home;
+  }
+
+  status(): StatusLine[] {
+    return withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+  }
+
+  metadata(id: string): ReadonlyMap<string, string> {
+    const layout = this.#layout;
+    return layout.withLayer(
+      id,
+      (subvolume) => layerMetadata(subvolume, layout.layer(id), layout.recordedSize(id)),
+    );
+  }
+
+  checkId(): void {}
+
+  list(): string[] {
+    return this.#layout.list();
+  }
+
+  exists(id: string): boolean {
+    return this.#layout.exists(id);
+  }
+
+  parent(id: string): string | undefined {
+    return this.home.recordedParent(id);
+  }
+
+  create(id: string, spec: LayerSpec): void {
+    const size = parseLayerSize(spec, this.#options);
+    if (size !== undefined) this.#quota.enable(`layer ${id}, storage option size`);
+    const layout = this.#layout;
+    this.#withStaging(id, (staged) => {
+      this.home.recordParent(id, spec.parent, { sync: false });
+      if (spec.parent !== undefined && size === undefined && !spec.mountLabel) {
+        // Whole as soon as it is there, and on disk then, with its record: one commit for all.
+        withFd(
+          open(layout.layers, O_RDONLY | O_DIRECTORY),
+          (layers) => this.#makeSubvolume(layers, id, spec.parent),
+        );
+        return;
+      }
+      this.#makeSubvolume(staged, LAYER, spec.parent);
+      if (spec.mountLabel) relabel(`${this.home.staging(id)}/${LAYER}`, spec.mountLabel);
+      if (size !== undefined) {
+        layout.recordSize(id, size);
+        this.#limit(staged, size);
+      }
+      renameat(staged, LAYER, AT_FDCWD, layout.layer(id), RENAME_NOREPLACE);
+      syncDirectory(layout.layers);
+    });
+    this.#quota.sweep();
+  }
+
+  /** Runs `use` with a new staging directory, which it must leave empty. */
+  #withStaging(id: string, use: (staged: number) => void): void {
+    const path = this.home.staging(id);
+    makeDirectory(path, 0o700);
+    withFd(open(path, O_RDONLY | O_DIRECTORY), use);
+    unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  }
+
+  /** Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container root's. */
+  #makeSubvolume(directory: number, name: string, parent: string | undefined): void {
+    if (parent !== undefined) {
+      this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
+      return;
+    }
+    createSubvolume(directory, name);
+    withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, this.idMaps));
+  }
+
+  #limit(staged: number, size: number): void {
+    withFd(
+      openat(staged, LAYER, O_RDONLY | O_DIRECTORY),
+      (subvolume) => this.#quota.limit(subvolume, size),
+    );
+  }
+
+  retire(id: string): void {
+    const path = this.#layout.layer(id);
+    // The kernel does not move a read-only subvolume: the entry `..` in it would change.
+    withFd(open(path, O_RDONLY | O_DIRECTORY), makeWritable);
+    const staged = this.home.staging(id);
+    makeDirectory(staged, 0o700);
+    renameat(AT_FDCWD, path, AT_FDCWD, `${staged}/${LAYER}`, RENAME_NOREPLACE);
+  }
+
+  dispose(id: string): void {
+    if (!this.exists(id)) this.#layout.forgetSize(id);
+    const path = this.home.staging(id);
+    const staged = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    if (staged === -ENOENT) return;
+    withFd(unwrap(staged, "open", path), (staged) => {
+      const doom = this.#quota.doomer();
+      for (const name of readNames(staged)) removeSubvolume(staged, name, doom);
+    });
+    unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    this.#quota.sweep();
+  }
+
+  reset(id: string): void {
+    const layout = this.#layout;
+    this.#withStaging(id, (staged) => {
+      this.#makeSubvolume(staged, LAYER, this.parent(id) || undefined);
+      withFd(open(layout.layer(id), O_RDONLY | O_DIRECTORY), (before) => {
+        makeWritable(before);
+        this.#relabelAs(before, id);
+      });
+      const size = this.#effectiveSize(id);
+      if (size !== undefined) this.#limit(staged, size);
+      // Both by path: the home may become a mount of its own meanwhile.
+      const path = `${this.home.staging(id)}/${LAYER}`;
+      renameat(AT_FDCWD, path, AT_FDCWD, layout.layer(id), RENAME_EXCHANGE);
+      removeSubvolume(staged, LAYER, this.#quota.doomer());
+    });
+    this.#quota.sweep();
+  }
+
+  /** Gives the staged layer the label that the one it takes the place of was made with. */
+  #relabelAs(before: number, id: string): void {
+    const staged = `${this.home.staging(id)}/${LAYER}`;
+    const label = labelOf(before);
+    const has = withFd(open(staged, O_RDONLY | O_DIRECTORY), labelOf);
+    if (label !== undefined && label !== has) relabel(staged, label);
+  }
+
+  isPristine(id: string): boolean {
+    return this.#layout.withLayer(id, (subvolume) => {
+      const { changed, created, parentUuid } = subvolumeInfo(subvolume);
+      return parentUuid === "" ? readSomeEntries(subvolume).length === 0 : changed <= created;
+    });
+  }
+
+  mountPoint(id: string): string {
+    return this.#layout.layer(id);
+  }
+
+  /** Nothing is mounted, but for reading only: then the layer is, on itself. */
+  plan(id: string, { readOnly }: GetOptions): MountPlan {
+    const path = this.#layout.layer(id);
+    // A layer that is mounted so has these steps in its plan as long as it is: they are what to undo.
+    if (readOnly || isMountPoint(path)) return { path, steps: mountReadOnly(path) };
+    const size = this.#effectiveSize(id);
+    return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
+  }
+
+  /** The limit to keep a layer to: one that was recorded when less was allowed is ignored. */
+  #effectiveSize(id: string): number | undefined {
+    if (this.#options.quota === "off") return undefined;
+    const size = this.#layout.recordedSize(id);
+    return size !== undefined && size > 0 && size >= this.#options.minSpace ? size : undefined;
+  }
+
+  /** Whoever turned quotas off and on again, or made the store elsewhere, lost the kernel's own record. */
+  #applyLimit(id: string, size: number): MountStep {
+    return {
+      kind: "prepare",
+      name: "limit the size",
+      perform: () => {
+        this.#quota.enable(`layer ${id}, which has a size,`);
+        this.#layout.withLayer(id, (subvolume) => this.#quota.limit(subvolume, size));
+      },
+      undo: () => {},
+    };
+  }
+
+  mounts(id: string, options: GetOptions): Mount[] {
+    const subvolume = this.#layout.withLayer(id, (fd) => subvolumeInfo(fd).id);
+    const access = options.readOnly ? "ro" : "rw";
+    return [{
+      type: "btrfs",
+      source: deviceOf(this.home.path),
+      options: [access, `subvolid=${subvolume}`],
+    }];
+  }
+
+  applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
+    return { directory: this.#layout.layer(id), whiteouts: "none" };
+  }
+
+  nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined {
+    const parent = this.parent(id);
+    if (!parent || !this.exists(parent)) return undefined;
+    return this.#layout.withLayer(
+      id,
+      (child) =>
+        this.#layout.withLayer(
+          parent,
+          (base) => nativeDiff(child, base, () => this.home.staging(scratch())),
+        ),
+    );
+  }
+
+  close(): void {
+    this.#quota.close(this.#options.minSpace > 0 || this.#layout.hasSizes());
+  }
+}
+
+function makeWritable(fd: number): void {
+  if (isSubvolume(fd) && isReadOnly(fd)) setReadOnly(fd, false);
+}

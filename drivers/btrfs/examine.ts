@@ -1,0 +1,64 @@
+/**
+ * What btrfs finds at a place, for `veneer doctor`. Changes nothing.
+ *
+ * @module
+ */
+import { dirname, join } from "@std/path";
+import { tryLstat } from "../../ffi/stat.ts";
+import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
+import { quotaStatus } from "../../ffi/btrfs_quota.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import type { Finding } from "../../lib/driver_definition.ts";
+import { VeneerError } from "../../lib/errors.ts";
+
+/** The path itself, or the nearest directory above it that exists. */
+function nearestExisting(path: string): string {
+  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
+}
+
+/** @throws {VeneerError} `incompatible` where the home is not, or would not be, on btrfs */
+export function requireBtrfs(root: string): void {
+  const below = nearestExisting(join(root, "btrfs"));
+  const { type, name } = statfs(below);
+  if (type === BTRFS_MAGIC) return;
+  throw new VeneerError(
+    "incompatible",
+    `prerequisite: the btrfs driver needs btrfs, and ${below} is on ${name}; put --root on btrfs or use another --driver`,
+  );
+}
+
+export function examine(root: string): Finding[] {
+  const below = nearestExisting(join(root, "btrfs"));
+  const { type, name } = statfs(below);
+  const what = `${below} is on ${name}`;
+  if (type !== BTRFS_MAGIC) {
+    return [{ state: "missing", what, remedy: "put --root on btrfs" }];
+  }
+  if (Deno.uid() !== 0) {
+    return [
+      { state: "ok", what },
+      { state: "missing", what: "subvolumes are removed by root alone", remedy: "run as root" },
+    ];
+  }
+  return [
+    { state: "ok", what },
+    { state: "ok", what: "diffs read what changed (send)" },
+    quota(below),
+  ];
+}
+
+function quota(below: string): Finding {
+  const { mode } = withFd(open(below, O_RDONLY | O_DIRECTORY), quotaStatus);
+  switch (mode) {
+    case "off":
+      return { state: "ok", what: "layers can have a size; quotas are off until one has" };
+    case "qgroup":
+      return { state: "ok", what: "layers can have a size (qgroups are on)" };
+    case "simple":
+      return {
+        state: "limited",
+        what: "layers can have a size, but simple quotas are on: limits ignore what is inherited",
+        remedy: "`btrfs quota disable` and `btrfs quota enable` it, where nobody else needs them",
+      };
+  }
+}

@@ -1,0 +1,117 @@
+/**
+ * Where a btrfs store keeps things: Docker's layout, and Veneer's records beside it.
+ *
+ * ```text
+ * <home>/subvolumes/<id>                  a layer: a subvolume
+ * <home>/quotas/<id>                      its size limit in bytes, decimal, where it has one
+ * <home>/.veneer/parents/<id>             its parent
+ * <home>/.veneer/staging/<id>/…           a layer being made, or on its way out
+ * <home>/.veneer/staging/.<name>/…        snapshots that a diff compares
+ * <home>/.veneer/qgroups/<subvolume>      a qgroup that goes when the kernel lets it
+ * <home>/.veneer/quota                    there where Veneer turned quotas on
+ * ```
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { fstat, tryLstat } from "../../ffi/stat.ts";
+import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { isId } from "../../lib/ids.ts";
+import { readMetadata, removeMetadata, writeMetadata } from "../../lib/metadata.ts";
+import { own } from "./ownership.ts";
+
+/** The name of a layer in its staging directory. */
+export const LAYER = "layer";
+
+/** Paths and records of one store. */
+export class Layout {
+  constructor(readonly home: Home) {}
+
+  /** Makes the directories that are missing. */
+  make(idMaps: IdMaps): void {
+    for (const name of ["subvolumes", "quotas"]) {
+      const path = this.home.join(name);
+      if (makeDirectory(path, 0o700)) own(path, idMaps);
+    }
+    makeDirectory(this.home.own("qgroups"), 0o700);
+  }
+
+  /** The directory of the layers. */
+  get layers(): string {
+    return this.home.join("subvolumes");
+  }
+
+  layer(id: string): string {
+    return this.home.join("subvolumes", id);
+  }
+
+  exists(id: string): boolean {
+    return tryLstat(this.layer(id))?.isDirectory ?? false;
+  }
+
+  list(): string[] {
+    return list(this.layers).filter(isId);
+  }
+
+  /**
+   * Opens a layer's root.
+   *
+   * @throws {VeneerError} `corrupt store` where a plain directory stands in its place
+   */
+  withLayer<T>(id: string, use: (subvolume: number) => T): T {
+    const path = this.layer(id);
+    return withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => {
+      if (!isSubvolume(fd)) {
+        throw new VeneerError(
+          "corrupt store",
+          `${path} is a directory and no subvolume, so not a layer of this driver; remove layer ${id} and make it again`,
+        );
+      }
+      return use(fd);
+    });
+  }
+
+  /**
+   * The size limit recorded for a layer, in bytes; `undefined` where there is none.
+   *
+   * @throws {VeneerError} `corrupt store` where the record is no number
+   */
+  recordedSize(id: string): number | undefined {
+    const path = this.#size(id);
+    const text = readMetadata(path);
+    if (text === undefined) return undefined;
+    const size = /^\d+$/.test(text) ? Number(text) : NaN;
+    if (Number.isSafeInteger(size)) return size;
+    throw new VeneerError(
+      "corrupt store",
+      `${path} holds ${
+        JSON.stringify(text.slice(0, 40))
+      }, not a number of bytes; correct or remove it`,
+    );
+  }
+
+  recordSize(id: string, bytes: number): void {
+    writeMetadata(this.#size(id), String(bytes), 0o644);
+  }
+
+  forgetSize(id: string): void {
+    removeMetadata(this.#size(id), false);
+  }
+
+  /** Whether any layer has a size limit. */
+  hasSizes(): boolean {
+    return list(this.home.join("quotas")).some((id) => this.exists(id));
+  }
+
+  #size(id: string): string {
+    return this.home.join("quotas", id);
+  }
+}
+
+/** Whether an open directory is the root of a subvolume. */
+export function isSubvolume(fd: number): boolean {
+  return fstat(fd).inode === BTRFS_FIRST_FREE_OBJECTID;
+}

@@ -1,0 +1,128 @@
+/**
+ * A layer's changes in the time that they take, not the layer: by what the kernel would send.
+ *
+ * Both layers are snapshotted read-only, the kernel compares the snapshots' trees, sharing unread what they
+ * share, and writes the commands that turn one into the other, without the data of files. They are replayed
+ * on names (`replayed_tree.ts`); what they touched is compared in the snapshots (`suspects.ts`). So the
+ * stream only says where to look, and what is listed is what the tree comparison lists.
+ *
+ * The kernel compares any two subvolumes it is given, and takes inodes of the same number and generation for
+ * the same ones. That holds where the child is a snapshot of the parent, which its UUIDs prove, and where no
+ * inode was made in the parent since: one that was may have the number and generation of another one of the
+ * child. Where either is not so, or where a subvolume lies in one of them (a snapshot has an empty directory
+ * there), there is no native diff.
+ *
+ * @module
+ */
+import { directoryPath, hasInodeAfter, inodeNames } from "../../ffi/btrfs_search.ts";
+import { sendChanges } from "../../ffi/btrfs_send.ts";
+import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
+import { SyscallError } from "../../ffi/errno.ts";
+import { AT_FDCWD, close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { tryMkdirat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import type { Change } from "../../lib/changes.ts";
+import { compareTrees } from "../../lib/compare.ts";
+import type { NativeDiff } from "../../lib/graph_driver.ts";
+import { ReplayedTree } from "./replayed_tree.ts";
+import { readSendStream, SendStreamError } from "./send_stream.ts";
+import { compareSuspects, type Suspects } from "./suspects.ts";
+
+/**
+ * The native diff of an open layer and its open parent, where there can be one.
+ *
+ * @param scratch gives the path of a directory to make for the snapshots
+ */
+export function nativeDiff(
+  child: number,
+  parent: number,
+  scratch: () => string,
+): NativeDiff | undefined {
+  if (!descends(child, parent)) return undefined;
+  if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
+  const directory = scratch();
+  const root = `${directory}/child`, parentRoot = `${directory}/parent`;
+  unwrap(tryMkdirat(AT_FDCWD, directory, 0o700), "mkdir", directory);
+  withFd(open(directory, O_RDONLY | O_DIRECTORY), (fd) => {
+    createSnapshot(fd, "parent", parent, { readOnly: true });
+    createSnapshot(fd, "child", child, { readOnly: true });
+  });
+  // Again, for what happened meanwhile.
+  if (!descends(child, parent)) return undefined;
+  return { kind: "listed", root, parentRoot, changes: () => changesBetween(parentRoot, root) };
+}
+
+/** Whether a subvolume is proven to be what became of another, whose inodes it knows all. */
+function descends(child: number, parent: number): boolean {
+  const { uuid, changed } = subvolumeInfo(parent), { parentUuid, created } = subvolumeInfo(child);
+  if (parentUuid !== uuid) return false;
+  // Most often nothing has changed. Where something has, reading the parent may be all: that sets times.
+  return changed <= created || !hasInodeAfter(parent, created);
+}
+
+function* changesBetween(parentPath: string, childPath: string): Generator<Change> {
+  const parent = open(parentPath, O_RDONLY | O_DIRECTORY);
+  try {
+    const child = open(childPath, O_RDONLY | O_DIRECTORY);
+    try {
+      const suspects = suspectsOf(parent, child);
+      if (suspects === undefined) yield* compareTrees(parent, child);
+      else yield* compareSuspects(suspects, parent, child);
+    } finally {
+      close(child);
+    }
+  } finally {
+    close(parent);
+  }
+}
+
+/**
+ * What may differ between two open snapshots; `undefined` where the stream cannot be had, such as with paths
+ * longer than 4 KiB, or is not understood: then the trees have to be compared.
+ */
+function suspectsOf(parent: number, child: number): Suspects | undefined {
+  try {
+    // In memory: without data of files it is some hundred bytes for each changed entry.
+    return withFd(memfd("veneer-send"), (stream) => {
+      sendChanges(child, subvolumeInfo(parent).id, stream);
+      const tree = new ReplayedTree();
+      for (const command of readSendStream(stream)) tree.apply(command);
+      return tree.suspects(new Links(child).namesOf);
+    });
+  } catch (error) {
+    if (error instanceof SendStreamError || error instanceof SyscallError) return undefined;
+    throw error;
+  }
+}
+
+/** The names of files that have several. */
+class Links {
+  readonly #stat = new Stat();
+  /** The inodes whose names were given, and whether for one that was rewritten. */
+  readonly #given = new Map<bigint, boolean>();
+  readonly #directories = new Map<bigint, string>();
+
+  constructor(readonly subvolume: number) {}
+
+  readonly namesOf = (path: string, rewritten: boolean): string[] => {
+    const stat = this.#stat;
+    unwrap(tryStatat(this.subvolume, path.slice(1), stat), "statx", path);
+    if (stat.isDirectory || stat.links < 2) return [];
+    const given = this.#given.get(stat.inode);
+    if (given === true || given === rewritten) return [];
+    this.#given.set(stat.inode, rewritten);
+    return Array.from(
+      inodeNames(this.subvolume, stat.inode),
+      ({ directory, name }) => `/${this.#pathOf(directory)}${name}`,
+    );
+  };
+
+  #pathOf(directory: bigint): string {
+    const known = this.#directories.get(directory);
+    if (known !== undefined) return known;
+    const path = directoryPath(this.subvolume, directory);
+    this.#directories.set(directory, path);
+    return path;
+  }
+}

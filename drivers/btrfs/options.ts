@@ -1,0 +1,86 @@
+/**
+ * The options of the driver and of its layers.
+ *
+ * | option | meaning |
+ * | --- | --- |
+ * | `btrfs.min_space` | turn quotas on at open; the least size a layer may be given |
+ * | `btrfs.quota` | `qgroup`: limits count inherited data; `simple` (Linux 6.7): they do not; `off`: no limits |
+ * | a layer's `size` | the most it may refer to; read-write layers only |
+ *
+ * @module
+ */
+import { VeneerError } from "../../lib/errors.ts";
+import type { LayerSpec } from "../../lib/graph_driver.ts";
+import { checkKnown } from "../../lib/options.ts";
+import { formatSize, parseSize } from "../../lib/sizes.ts";
+
+const QUOTA_CHOICES = ["qgroup", "simple", "off"] as const;
+
+/** What `btrfs.quota` may say. */
+export type QuotaChoice = typeof QUOTA_CHOICES[number];
+
+/** The driver's options, read. */
+export interface BtrfsOptions {
+  /** In bytes; 0 where none was given. */
+  readonly minSpace: number;
+  readonly quota: QuotaChoice;
+}
+
+export const OPTION_KEYS: readonly string[] = ["btrfs.min_space", "btrfs.quota"];
+
+/** @throws {VeneerError} `invalid argument` with the option and its rule */
+export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsOptions {
+  checkKnown(options, OPTION_KEYS, "btrfs");
+  const minSpace = parseSize(options.get("btrfs.min_space") ?? "0", "btrfs.min_space");
+  const quota = parseQuota(options.get("btrfs.quota") ?? "qgroup");
+  if (minSpace > 0 && quota === "off") {
+    throw new VeneerError(
+      "invalid argument",
+      "btrfs.min_space needs quotas, which btrfs.quota=off rules out; leave one of them out",
+    );
+  }
+  return { minSpace, quota };
+}
+
+function parseQuota(text: string): QuotaChoice {
+  const choice = QUOTA_CHOICES.find((name) => name === text.toLowerCase());
+  if (choice !== undefined) return choice;
+  throw new VeneerError(
+    "invalid argument",
+    `btrfs.quota ${JSON.stringify(text)}: it is ${QUOTA_CHOICES.join(", ")}`,
+  );
+}
+
+/**
+ * The size limit that a layer's storage options give it, in bytes.
+ *
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad or a too small size, or a layer that is
+ * not read-write
+ */
+export function parseLayerSize(
+  { storageOptions, readWrite }: LayerSpec,
+  { minSpace }: BtrfsOptions,
+): number | undefined {
+  checkKnown(storageOptions, ["size"], "a btrfs layer");
+  const text = storageOptions.get("size");
+  if (text === undefined) return undefined;
+  if (!readWrite) {
+    throw new VeneerError(
+      "invalid argument",
+      "storage option size: only read-write layers have a limit; create it with --read-write",
+    );
+  }
+  const size = parseSize(text);
+  if (size === 0) {
+    throw new VeneerError("invalid argument", `size ${JSON.stringify(text)}: it must be above 0`);
+  }
+  if (size < minSpace) {
+    throw new VeneerError(
+      "invalid argument",
+      `size ${formatSize(size)} is less than btrfs.min_space, ${
+        formatSize(minSpace)
+      }; ask for more`,
+    );
+  }
+  return size;
+}

@@ -1,0 +1,61 @@
+/**
+ * Who owns what the driver makes, and the labels it carries.
+ *
+ * @module
+ */
+import { cstring, decode } from "../../ffi/cstring.ts";
+import { DT_DIR, readEntries } from "../../ffi/directory.ts";
+import { EOPNOTSUPP } from "../../ffi/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { fchmod, fchown, lchownat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { descriptorPath, entryPath, lgetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
+import { DirectoryStack } from "../../lib/directory_stack.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+
+const SELINUX_LABEL = "security.selinux";
+
+/** Gives an entry to container root. */
+export function own(path: string, { uids, gids }: IdMaps): void {
+  if (uids.root !== 0 || gids.root !== 0) lchownat(AT_FDCWD, path, uids.root, gids.root);
+}
+
+/** Makes an open directory what the root of an empty layer is: container root's, mode 0755. */
+export function ownRoot(fd: number, { uids, gids }: IdMaps): void {
+  fchown(fd, uids.root, gids.root);
+  fchmod(fd, 0o755);
+}
+
+/** The SELinux label of an open directory, where it has one. */
+export function labelOf(fd: number): string | undefined {
+  const label = lgetxattr(descriptorPath(fd, "."), SELINUX_LABEL);
+  return label && decode(label).replace(/\0$/, "");
+}
+
+/**
+ * Labels a directory and all that is below it: a snapshot begins with the labels of its source, which another
+ * container may not read. As `chcon -R` does it; links are labelled, not followed.
+ */
+export function relabel(root: string, label: string): void {
+  const value = cstring(label);
+  setLabel(root, value);
+  withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
+    using directories = new DirectoryStack(fd);
+    relabelBelow(directories, value);
+  });
+}
+
+function relabelBelow(directories: DirectoryStack, label: Uint8Array<ArrayBuffer>): void {
+  for (const { name, type } of readEntries(directories.fd)) {
+    setLabel(entryPath(directories.fd, name), label);
+    if (type !== DT_DIR) continue;
+    unwrap(directories.tryEnter(name), "open", name);
+    relabelBelow(directories, label);
+    directories.leave();
+  }
+}
+
+function setLabel(path: string, label: Uint8Array<ArrayBuffer>): void {
+  const result = tryLsetxattr(path, SELINUX_LABEL, label);
+  if (result !== -EOPNOTSUPP) unwrap(result, `lsetxattr ${SELINUX_LABEL}`, path);
+}

@@ -1,0 +1,179 @@
+/**
+ * Size limits by qgroups, and what becomes of the qgroups of removed subvolumes.
+ *
+ * Quotas are turned on when the first limit is asked for, and recorded as ours, since they cost every write
+ * of the file system: `cleanup` turns off what Veneer turned on when no limit is left, and nothing else.
+ *
+ * The kernel keeps a removed subvolume's qgroup busy until its cleaner has freed the subvolume, and some
+ * kernels never remove it. So its id is written down before the subvolume goes, and every later operation
+ * tries again, until the qgroup is gone.
+ *
+ * @module
+ */
+import {
+  disableQuota,
+  isRescanning,
+  limitedQgroups,
+  quotaStatus,
+  startRescan,
+  tryEnableQuota,
+  tryLimitReferenced,
+  tryRemoveQgroup,
+} from "../../ffi/btrfs_quota.ts";
+import { commit } from "../../ffi/btrfs_volume.ts";
+import { EBUSY, EINVAL, ENOENT, ENOTCONN } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, list } from "../../lib/home.ts";
+import { removeMetadata, writeFile, writeMetadata } from "../../lib/metadata.ts";
+import { sleep } from "../../lib/sleep.ts";
+import type { QuotaChoice } from "./options.ts";
+
+/** How long to wait, in milliseconds, for the kernel to count what is there when quotas are turned on. */
+const RESCAN_PATIENCE = 10_000;
+
+/** How long `cleanup` waits for the kernel to free removed subvolumes, in milliseconds. */
+const CLEANER_PATIENCE = 5_000;
+
+/** What simple quotas cost, for whoever asked for them. */
+const SIMPLE_WARNING =
+  "btrfs.quota=simple: limits ignore what a layer inherits, and turning them on sets the simple_quota " +
+  "feature, with which kernels before 6.7 refuse to mount this file system";
+
+/** The quotas of the file system that a home lies on. */
+export class Quota {
+  constructor(
+    readonly home: Home,
+    readonly choice: QuotaChoice,
+    readonly warn: (message: string) => void,
+  ) {}
+
+  #withVolume<T>(use: (volume: number) => T): T {
+    return withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), use);
+  }
+
+  /**
+   * Turns quotas on where they are off.
+   *
+   * @param what wants them, for messages
+   * @throws {VeneerError} `not supported` where they cannot be had
+   */
+  enable(what: string): void {
+    if (this.choice === "off") {
+      throw new VeneerError(
+        "not supported",
+        `${what} needs quotas, which btrfs.quota=off rules out; leave that option out`,
+      );
+    }
+    this.#withVolume((volume) => {
+      const { mode } = quotaStatus(volume);
+      if (mode === "off") {
+        return this.#turnOn(volume, this.choice === "simple" ? "simple" : "qgroup");
+      }
+      if (mode === this.choice) return;
+      this.warn(
+        mode === "simple"
+          ? "simple quotas are on here already: limits ignore what a layer inherits"
+          : "full qgroups are on here already: btrfs.quota=simple changes nothing",
+      );
+    });
+  }
+
+  #turnOn(volume: number, mode: "qgroup" | "simple"): void {
+    const result = tryEnableQuota(volume, mode);
+    if (result === -EINVAL && mode === "simple") {
+      throw new VeneerError(
+        "not supported",
+        `kernel ${Deno.osRelease()} has no simple quotas, which are in Linux 6.7 and later; leave btrfs.quota out`,
+      );
+    }
+    unwrap(result, "ioctl BTRFS_IOC_QUOTA_CTL", this.home.path);
+    if (mode === "simple") this.warn(SIMPLE_WARNING);
+    // Afterwards: killed between the two, quotas stay on, which is better than turning off somebody else's.
+    writeMetadata(this.#ours, mode);
+    if (mode === "qgroup") awaitRescan(volume);
+  }
+
+  /** There where Veneer turned quotas on. */
+  get #ours(): string {
+    return this.home.own("quota");
+  }
+
+  /**
+   * Limits what an open subvolume may refer to. Where the kernel's counts are wrong it is told to count anew.
+   *
+   * @returns false where quotas are off
+   */
+  limit(subvolume: number, bytes: number): boolean {
+    const result = tryLimitReferenced(subvolume, bytes);
+    if (result === -ENOTCONN) return false;
+    unwrap(result, "ioctl BTRFS_IOC_QGROUP_LIMIT");
+    const { mode, inconsistent } = quotaStatus(subvolume);
+    if (mode === "qgroup" && inconsistent && !isRescanning(subvolume)) startRescan(subvolume);
+    return true;
+  }
+
+  /**
+   * What to call right before each subvolume is removed: writes its qgroup down. It need not be synced: the
+   * transaction that removes the subvolume has it too.
+   */
+  doomer(): (subvolume: bigint) => void {
+    if (this.#withVolume(quotaStatus).mode === "off") return () => {};
+    return (subvolume) => writeFile(this.#doomed(subvolume), "");
+  }
+
+  #doomed(subvolume: bigint | string): string {
+    return this.home.own("qgroups", String(subvolume));
+  }
+
+  /** Removes the qgroups of removed subvolumes, as far as the kernel lets them go; returns how many stay. */
+  sweep(): number {
+    const doomed = list(this.home.own("qgroups"));
+    if (doomed.length === 0) return 0;
+    return this.#withVolume((volume) =>
+      doomed.filter((name) => {
+        const result = tryRemoveQgroup(volume, BigInt(name));
+        if (result === -EBUSY) return true;
+        if (result !== -ENOENT && result !== -ENOTCONN) {
+          unwrap(result, "ioctl BTRFS_IOC_QGROUP_CREATE", `0/${name}`);
+        }
+        removeMetadata(this.#doomed(name), false);
+        return false;
+      }).length
+    );
+  }
+
+  /**
+   * Removes what is left of qgroups, waiting a little for the kernel's cleaner, and turns quotas off where
+   * Veneer turned them on and nobody has a limit.
+   *
+   * @param wanted whether the store itself still has a use for them
+   */
+  close(wanted: boolean): void {
+    this.#withVolume((volume) => {
+      const deadline = performance.now() + CLEANER_PATIENCE;
+      while (this.sweep() > 0 && performance.now() < deadline) {
+        commit(volume);
+        sleep(50);
+      }
+      if (tryLstat(this.#ours) === undefined || wanted) return;
+      const doomed = new Set(list(this.home.own("qgroups")));
+      const others = limitedQgroups(volume).filter((id) => !doomed.has(String(id)));
+      if (others.length > 0) return;
+      if (quotaStatus(volume).mode !== "off") disableQuota(volume);
+      removeMetadata(this.#ours);
+      this.sweep();
+    });
+  }
+}
+
+/** Waits for a rescan to end, within bounds: on a large file system it goes on by itself. */
+function awaitRescan(volume: number): void {
+  const deadline = performance.now() + RESCAN_PATIENCE;
+  for (let pause = 1; isRescanning(volume); pause = Math.min(pause * 2, 100)) {
+    if (performance.now() > deadline) return;
+    sleep(pause);
+  }
+}

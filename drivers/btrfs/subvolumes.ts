@@ -1,0 +1,78 @@
+/**
+ * Removing subvolumes with those that lie in them.
+ *
+ * The kernel's root tree says what lies where, and everything is opened by number: no directory is read, and neither
+ * long paths nor mounts nor links inside a layer matter. A read-only subvolume that others lie in is made
+ * writable first, since nothing can be removed from one. Every step leaves a state from which the removal can start anew.
+ *
+ * @module
+ */
+import {
+  isReadOnly,
+  nestedSubvolumes,
+  setReadOnly,
+  subvolumeInfo,
+  tryDestroySubvolume,
+} from "../../ffi/btrfs_subvolume.ts";
+import { nestedName, tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
+import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { removeTreeAt } from "../../lib/remove_tree.ts";
+import { isSubvolume } from "./layout.ts";
+
+/**
+ * Removes what has a name in an open directory: a subvolume and all in it, or a plain tree.
+ *
+ * @param removing is told each subvolume's id right before it goes
+ */
+export function removeSubvolume(
+  directory: number,
+  name: string,
+  removing: (id: bigint) => void,
+): void {
+  const fd = tryOpenat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd === -ENOENT) return;
+  if (fd === -ENOTDIR) return removeTreeAt(directory, name);
+  const plain = withFd(unwrap(fd, "open", name), (subvolume) => {
+    if (!isSubvolume(subvolume)) return true;
+    removeNested(subvolume, removing);
+    removing(subvolumeInfo(subvolume).id);
+    return false;
+  });
+  if (plain) return removeTreeAt(directory, name);
+  destroy(directory, name);
+}
+
+/** Removes the subvolumes that lie in an open one, innermost first. */
+function removeNested(outer: number, removing: (id: bigint) => void): void {
+  const nested = nestedSubvolumes(outer);
+  // Costs a commit, so only where something is to be removed from it.
+  if (nested.length > 0 && isReadOnly(outer)) setReadOnly(outer, false);
+  const outerId = subvolumeInfo(outer).id;
+  for (const { id, directory } of nested) {
+    const name = nestedName(outer, id, outerId);
+    if (name === undefined) continue;
+    withOpened(
+      tryOpenInSubvolume(outer, id),
+      `subvolume ${id}`,
+      (inner) => removeNested(inner, removing),
+    );
+    removing(id);
+    withOpened(
+      tryOpenInSubvolume(outer, outerId, directory),
+      `directory ${directory} of subvolume ${outerId}`,
+      (fd) => destroy(fd, name),
+    );
+  }
+}
+
+/** Runs `use` on what was opened by number; nothing where it is gone. */
+function withOpened(opened: number, what: string, use: (fd: number) => void): void {
+  if (opened !== -ESTALE) withFd(unwrap(opened, "open_by_handle_at", what), use);
+}
+
+function destroy(directory: number, name: string): void {
+  const result = tryDestroySubvolume(directory, name);
+  if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY", name);
+}

@@ -1,0 +1,147 @@
+/**
+ * Paths that may differ between two trees, and the comparison of the two there and nowhere else.
+ *
+ * Suspects are more than what changed: a directory's times change with every name in it, and an edit may be
+ * taken back. So each is compared in both trees, by the rules of `entry_compare.ts`; what is listed is
+ * exactly what the comparison of the whole trees lists. Only what is new, or moved, is walked.
+ *
+ * @module
+ */
+import { cstring } from "../../ffi/cstring.ts";
+import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { close } from "../../ffi/files.ts";
+import { tryOpenDirectory } from "../../ffi/quiet_open.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { ChangeList } from "../../lib/change_list.ts";
+import type { Change } from "../../lib/changes.ts";
+import { compareTrees } from "../../lib/compare.ts";
+import { DirectoryStack } from "../../lib/directory_stack.ts";
+import { isSameEntry } from "../../lib/entry_compare.ts";
+
+/** A path that may differ, or that lies above one. */
+export class Suspect {
+  /** May differ itself. */
+  suspected = false;
+  /** What is here in the child was here in the parent: all in it that is no suspect is the same. */
+  stayed = true;
+  /** Its data may differ, too. */
+  rewritten = false;
+  readonly below = new Map<string, Suspect>();
+}
+
+/** A tree of suspects. */
+export class Suspects {
+  readonly root = new Suspect();
+
+  /** The suspect at a path, which begins with a slash. */
+  add(path: string): Suspect {
+    let suspect = this.root;
+    for (const name of path.slice(1).split("/")) {
+      let next = suspect.below.get(name);
+      if (next === undefined) suspect.below.set(name, next = new Suspect());
+      suspect = next;
+    }
+    suspect.suspected = true;
+    return suspect;
+  }
+}
+
+/**
+ * What of the suspects makes the child of the parent, in the order of `comparePaths`.
+ *
+ * @param parent an open directory, the caller's until the iteration ends, as `child` is
+ */
+export function* compareSuspects(
+  suspects: Suspects,
+  parent: number,
+  child: number,
+): Generator<Change> {
+  using parents = new DirectoryStack(parent);
+  using children = new DirectoryStack(child);
+  const comparison = new Comparison(parents, children);
+  yield* comparison.directory(suspects.root, "");
+}
+
+class Comparison {
+  readonly #changes = new ChangeList();
+  readonly #old = new Stat();
+  readonly #now = new Stat();
+
+  constructor(readonly parents: DirectoryStack, readonly children: DirectoryStack) {}
+
+  /** The suspects in a directory that both trees have, where the stacks stand. */
+  *directory(directory: Suspect, path: string): Generator<Change> {
+    this.#changes.enter(path);
+    for (const name of [...directory.below.keys()].sort()) {
+      yield* this.#entry(directory.below.get(name)!, cstring(name), `${path}/${name}`);
+    }
+    this.#changes.leave();
+  }
+
+  *#entry(suspect: Suspect, name: Uint8Array<ArrayBuffer>, path: string): Generator<Change> {
+    const changes = this.#changes;
+    const parent = this.#old, child = this.#now;
+    const isOld = isThere(tryStatat(this.parents.fd, name, parent));
+    const isNow = isThere(tryStatat(this.children.fd, name, child));
+    if (!isNow) {
+      if (isOld) changes.add("D", path);
+      yield* changes.take();
+      return;
+    }
+    const wasDirectory = isOld && parent.isDirectory;
+    const isDirectory = child.isDirectory;
+    if (!isOld) changes.add("A", path);
+    else if (suspect.suspected && !this.#isSame(suspect, name)) changes.add("C", path);
+    if (isDirectory && wasDirectory && suspect.stayed) yield* this.#descend(suspect, name, path);
+    else if (isDirectory) this.#wholeTree(name, path, wasDirectory);
+    yield* changes.take();
+  }
+
+  #isSame({ rewritten }: Suspect, name: Uint8Array<ArrayBuffer>): boolean {
+    const parent = this.#old, child = this.#now;
+    return isSameEntry({
+      parentDirectory: this.parents.fd,
+      childDirectory: this.children.fd,
+      name,
+      parent,
+      child,
+      sameData: !rewritten && parent.inode === child.inode,
+    });
+  }
+
+  *#descend(suspect: Suspect, name: Uint8Array<ArrayBuffer>, path: string): Generator<Change> {
+    if (suspect.below.size === 0) return;
+    unwrap(this.parents.tryEnter(name), "openat", name);
+    unwrap(this.children.tryEnter(name), "openat", name);
+    yield* this.directory(suspect, path);
+    this.parents.leave();
+    this.children.leave();
+  }
+
+  /** Another directory is here than was, or one where none was: everything in it counts. */
+  #wholeTree(name: Uint8Array<ArrayBuffer>, path: string, wasDirectory: boolean): void {
+    const child = openDirectory(this.children.fd, name);
+    const parent = wasDirectory ? openDirectory(this.parents.fd, name) : undefined;
+    this.#changes.enter(path);
+    try {
+      for (const change of compareTrees(parent, child)) {
+        this.#changes.add(change.kind, path + change.path);
+      }
+    } finally {
+      this.#changes.leave();
+      close(child);
+      if (parent !== undefined) close(parent);
+    }
+  }
+}
+
+function isThere(result: number): boolean {
+  if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) return false;
+  unwrap(result, "statx");
+  return true;
+}
+
+function openDirectory(directory: number, name: Uint8Array<ArrayBuffer>): number {
+  return unwrap(tryOpenDirectory(directory, name), "openat", name);
+}
