@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
 import { encode } from "../ffi/cstring.ts";
 import {
   AT_FDCWD,
@@ -151,6 +151,11 @@ export class Home {
 /** The names in a directory, sorted; none where it does not exist. */
 export function list(path: string): string[] {
   return tryLstat(path) === undefined ? [] : withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
+}
+
+/** The path itself, or the nearest directory above it that exists: for what is known before a home is made. */
+export function nearestExisting(path: string): string {
+  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
 }
 
 /** Makes a directory; false where it was there. */

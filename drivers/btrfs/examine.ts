@@ -3,18 +3,13 @@
  *
  * @module
  */
-import { dirname, join } from "@std/path";
-import { tryLstat } from "../../ffi/stat.ts";
+import { join } from "@std/path";
 import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
 import { quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import type { Finding } from "../../lib/driver_definition.ts";
 import { VeneerError } from "../../lib/errors.ts";
-
-/** The path itself, or the nearest directory above it that exists. */
-function nearestExisting(path: string): string {
-  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
-}
+import { nearestExisting } from "../../lib/home.ts";
 
 /** @throws {VeneerError} `incompatible` where the home is not, or would not be, on btrfs */
 export function requireBtrfs(root: string): void {

@@ -11,13 +11,8 @@ import { quotaLacking } from "../../lib/project_quota.ts";
 import { hasOverlay, inUserNamespace, moduleDefault, takesLowersOneByOne } from "./kernel.ts";
 import { MAX_LOWERS, MAX_LOWERS_OLD } from "./mount_data.ts";
 import { parseDriverOptions } from "./options.ts";
-import {
-  checkBacking,
-  checkEntryTypes,
-  checkKernelVersion,
-  checkOverlay,
-  nearestExisting,
-} from "./support.ts";
+import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
+import { nearestExisting } from "../../lib/home.ts";
 
 export function examine(root: string): Finding[] {
   const options = parseDriverOptions(new Map());

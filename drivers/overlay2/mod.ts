@@ -7,19 +7,13 @@ import { statfs } from "../../ffi/statfs.ts";
 import { join } from "@std/path";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { Home, makeDirectory } from "../../lib/home.ts";
+import { Home, makeDirectory, nearestExisting } from "../../lib/home.ts";
 import { Overlay2 } from "./backend.ts";
 import { examine } from "./examine.ts";
 import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
 import { LINKS } from "./layout.ts";
 import { OPTION_KEYS, type Overlay2Options, parseDriverOptions } from "./options.ts";
-import {
-  checkBacking,
-  checkEntryTypes,
-  checkKernelVersion,
-  checkOverlay,
-  nearestExisting,
-} from "./support.ts";
+import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
 
 export const overlay2: DriverDefinition = {
   name: "overlay2",

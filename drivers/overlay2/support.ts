@@ -5,10 +5,8 @@
  *
  * @module
  */
-import { dirname } from "@std/path";
 import { DT_UNKNOWN, readSomeEntries } from "../../ffi/directory.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { tryLstat } from "../../ffi/stat.ts";
 import {
   AUFS_MAGIC,
   BTRFS_MAGIC,
@@ -119,9 +117,4 @@ function hasEntryTypes(path: string): boolean {
     }
   }
   return found.every(({ type }) => type !== DT_UNKNOWN);
-}
-
-/** The directory at `path`, or the nearest one above it that exists. */
-export function nearestExisting(path: string): string {
-  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
 }

@@ -5,7 +5,7 @@ import { openDriver } from "../../drivers/registry.ts";
 import { formatChange } from "../../lib/changes.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
-import { lacksFileSystem, must, needs, tempDir } from "../support.ts";
+import { lacksFileSystem, must, needs } from "../support.ts";
 import { apply, assertFails, diff } from "./layers.ts";
 import { storeDir } from "./store_dir.ts";
 
