@@ -91,7 +91,7 @@ export function killBefore(at: number, args: string[], counts: (call: number) =>
     if (!isEntry || !counts(number)) continue;
     if (calls.length === at) {
       libc.kill(pid, SIGKILL);
-      wait(pid);
+      while ((wait(pid) & 0x7f) === 0x7f); // a stop that was on its way
       return { killed: true, calls };
     }
     calls.push({ number, request: libc.ptrace(PTRACE_PEEKUSER, pid, RSI, 0n) });
