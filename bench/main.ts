@@ -1,7 +1,7 @@
 /**
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
  *
- *     bench/main.ts [overlay2|btrfs] [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|btrfs|devicemapper]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -11,6 +11,8 @@ import { cleanAll, type ImageKind, mountImage } from "../tests/images.ts";
 const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   overlay2: ["ext4", "xfs"],
   btrfs: ["btrfs"],
+  // In the memory of a guest, where this machine's kernel has no device-mapper.
+  devicemapper: ["ext4"],
 };
 
 const chosen = (name: string, among: readonly string[]) =>

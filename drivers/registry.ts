@@ -14,10 +14,11 @@ import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
 import { btrfs } from "./btrfs/mod.ts";
+import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
 /** In the order in which `auto` tries them where there is no store yet. */
-export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs];
+export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, devicemapper];
 
 /**
  * Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store, also of a

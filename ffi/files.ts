@@ -322,10 +322,12 @@ export function pipe(): { readable: number; writable: number } {
   return { readable: ends[0], writable: ends[1] };
 }
 
-// `linux/fcntl.h`.
+// `linux/fcntl.h`, `asm-generic/fcntl.h`.
 const F_DUPFD_CLOEXEC = 1030;
 const F_SETPIPE_SZ = 1031;
+const F_SETFD = 2;
 const F_GETFL = 3;
+const FD_CLOEXEC = 1;
 
 /** Asks for a pipe's capacity in bytes; raw: the capacity it got, or `-errno` (also where it is no pipe). */
 export function trySetPipeSize(fd: number, size: number): number {
@@ -337,6 +339,12 @@ export function trySetPipeSize(fd: number, size: number): number {
 export function openFlags(fd: number): number {
   const result = io().fcntl(fd, F_GETFL, 0);
   return unwrap(result < 0 ? -E[0] : result, "fcntl F_GETFL");
+}
+
+/** Keeps a descriptor that somebody else opened from programs that are started from here. */
+export function setCloseOnExec(fd: number): void {
+  const result = io().fcntl(fd, F_SETFD, FD_CLOEXEC);
+  unwrap(result < 0 ? -E[0] : result, "fcntl F_SETFD");
 }
 
 /** Another descriptor of the same open file, which the caller closes. */

@@ -206,7 +206,11 @@ export class Graph implements GraphDriver {
     }
     pruneRunStates();
     if (mounted === 0) {
-      this.#backend.close();
+      {
+        // Not while another process is between making a layer ready and mounting it.
+        using still = this.#state.tryLockHome();
+        if (still !== undefined) this.#backend.close();
+      }
       if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);
     }
     return done;
@@ -281,6 +285,8 @@ export class Graph implements GraphDriver {
   }
 
   mounts(id: string, options: GetOptions = {}): Mount[] {
+    checkId(id);
+    using _lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
     return this.#backend.mounts(id, options);

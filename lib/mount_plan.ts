@@ -40,6 +40,8 @@ export type MountStep =
     /** `MS_*` of `ffi/mount.ts`. */
     readonly flags: number;
     readonly data: string;
+    /** Options for a second attempt, where the kernel calls `data` invalid. */
+    readonly plainData?: string;
     readonly from?: string;
     readonly explain?: Explain;
   }

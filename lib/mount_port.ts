@@ -12,8 +12,10 @@ import {
   fsopen,
   moveMount,
 } from "../ffi/fsmount.ts";
-import { mount, umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
+import { EINVAL } from "../ffi/errno.ts";
+import { mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
 import { fchdir } from "../ffi/process.ts";
+import { unwrap } from "../ffi/unwrap.ts";
 import { descriptorPath } from "../ffi/xattr.ts";
 import type { MountPort, MountStep } from "./mount_plan.ts";
 
@@ -25,6 +27,10 @@ export const kernelMountPort: MountPort = {
     const request = { source, target, type, flags, data };
     if (step.kind === "mount" && step.from !== undefined) {
       inDirectory(step.from, () => mount(request));
+    } else if (step.kind === "mount" && step.plainData !== undefined) {
+      const result = tryMount(request);
+      if (result === -EINVAL) mount({ ...request, data: step.plainData });
+      else unwrap(result, "mount", target);
     } else {
       mount(request);
     }

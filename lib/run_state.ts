@@ -6,6 +6,7 @@
  * birth          of the home that the counts are about, and its path; another home that got the same inode
  *                starts anew
  * store          locked exclusively to change which layers there are
+devices        locked exclusively by the devicemapper driver while it changes or activates devices
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
@@ -14,8 +15,8 @@
  *
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
- * - Order: a layer's lock, then the home's, then the store's. Never two layers' locks at once, but for tries
- *   that do not wait.
+ * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
+ *   once, but for tries that do not wait.
  * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
  *   long as the client at its other end likes.
  * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
@@ -109,6 +110,15 @@ export class RunState {
   /** Keeps layers from being mounted, unless one is being mounted now. */
   tryLockHome(): Disposable | undefined {
     return this.#lock("home", (fd) => tryLock(fd, "exclusive"));
+  }
+
+  /**
+   * Locks something of a driver's own, such as its devices; taken last of all locks.
+   *
+   * @param what it is, for messages
+   */
+  lockNamed(name: string, what: string): Disposable {
+    return this.#lock(name, (fd) => waitForLock(fd, "exclusive", what))!;
   }
 
   /** Locks a file of the whole store's, which is never removed. */

@@ -58,6 +58,32 @@ const WORLDS: Record<string, readonly string[]> = {
     "stddef.h",
     "stdio.h",
   ],
+  devmapper: ["libdevmapper.h", "linux/dm-ioctl.h"],
+  xfs: ["linux/types.h", "stddef.h", "stdio.h"],
+};
+
+/** Structures that Debian 12's headers lack, as the kernel's fs/xfs/libxfs/xfs_fs.h declares them. */
+const DECLARATIONS: Record<string, string> = {
+  xfs: `
+    struct xfs_growfs_data { __u64 newblocks; __u32 imaxpct; };
+    struct xfs_fsop_geom_v1 {
+      __u32 blocksize, rtextsize, agblocks, agcount, logblocks, sectsize, inodesize, imaxpct;
+      __u64 datablocks, rtblocks, rtextents, logstart;
+      unsigned char uuid[16];
+      __u32 sunit, swidth;
+      __s32 version;
+      __u32 flags, logsectsize, rtsectsize, dirblocksize;
+    };`,
+};
+
+/** The world of a structure; `kernel` where it is not said. */
+const STRUCTURE_WORLDS: Record<string, string> = {
+  "struct dm_info": "devmapper",
+  "struct dm_deps": "devmapper",
+  "struct dm_names": "devmapper",
+  "struct dm_versions": "devmapper",
+  "struct xfs_growfs_data": "xfs",
+  "struct xfs_fsop_geom_v1": "xfs",
 };
 
 /** What has another name in C, or is an expression of it. */
@@ -72,6 +98,7 @@ const C_NAMES: Record<string, string> = {
   RECLEN: "offsetof(struct dirent64, d_reclen)",
   TYPE: "offsetof(struct dirent64, d_type)",
   NAME: "offsetof(struct dirent64, d_name)",
+  DEPS_DEVICES: "offsetof(struct dm_deps, device)",
 };
 
 /** The header's name of each file system's magic number that no constant of ours carries. */
@@ -95,8 +122,11 @@ const MAGIC_NAMES: Record<string, string> = {
   sysfs: "SYSFS_MAGIC",
 };
 
-/** Enumerators, which `#ifdef` does not see. */
-const ENUMERATORS = /^(FSCONFIG_(?!STRING_MAX)|LO_FLAGS_)/;
+/** Enumerators, which `#ifdef` does not see, and the world they are of. */
+const ENUMERATORS: readonly (readonly [RegExp, world: string])[] = [
+  [/^(FSCONFIG_(?!STRING_MAX)|LO_FLAGS_)/, "kernel"],
+  [/^(DM_DEVICE_|DM_ADD_NODE_)/, "devmapper"],
+];
 
 /** What Debian 12's headers lack: the value, and where it stands. */
 const LITERALS: Record<string, number> = {
@@ -110,6 +140,17 @@ const LITERALS: Record<string, number> = {
   FSOPEN_CLOEXEC: 1, // kernel, include/uapi/linux/mount.h
   FSMOUNT_CLOEXEC: 1, // the same
   UMOUNT_NOFOLLOW: 8, // kernel, include/linux/fs.h
+  SECTOR_SIZE: 512, // kernel, include/linux/blk_types.h
+  EXT4_IOC_RESIZE_FS: 0x40086610, // kernel, fs/ext4/ext4.h: _IOW('f', 16, __u64)
+  XFS_IOC_FSGROWFSDATA: 0x4010586e, // kernel, fs/xfs/libxfs/xfs_fs.h: _IOW('X', 110, struct xfs_growfs_data)
+  XFS_IOC_FSGEOMETRY_V1: 0x80705864, // the same: _IOR('X', 100, struct xfs_fsop_geom_v1)
+  LOG_LEVEL_MASK: 7, // LVM2, lib/log/log.h: log_level()
+  LOG_FATAL: 2, // the same: _LOG_FATAL and so on
+  LOG_ERR: 3,
+  LOG_WARN: 4,
+  LOG_NOTICE: 5,
+  LOG_INFO: 6,
+  LOG_DEBUG: 7,
   BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
   BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
   FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h
@@ -144,10 +185,11 @@ Deno.test("every layout of ffi/ has the sizes and offsets of its header", async 
   assert(found.length >= 9, `found ${found.length} layouts only`);
   for (const { ctype, size, fields } of found) {
     const expressions = [`sizeof(${ctype})`];
-    for (const name of Object.keys(fields)) {
-      expressions.push(`offsetof(${ctype}, ${name})`, `sizeof(((${ctype} *)0)->${name})`);
+    for (const [name, [type]] of Object.entries(fields)) {
+      expressions.push(`offsetof(${ctype}, ${name})`);
+      if (type !== "u8") expressions.push(`sizeof(((${ctype} *)0)->${name})`);
     }
-    const world = GLIBC_TYPES.has(ctype) ? "glibc" : "kernel";
+    const world = GLIBC_TYPES.has(ctype) ? "glibc" : STRUCTURE_WORLDS[ctype] ?? "kernel";
     const values = compile(world, expressions.map((e) => print(e)).join("\n"));
     assertEquals(values.get(expressions[0]), BigInt(size), `size of ${ctype}`);
     for (const [name, [type, offset]] of Object.entries(fields)) {
@@ -248,14 +290,18 @@ function headerValues(names: string[]): Map<string, Set<bigint>> {
   const values = new Map<string, Set<bigint>>(names.map((name) => [name, new Set()]));
   for (const world of Object.keys(WORLDS)) {
     const lines = names.flatMap((name) => {
-      if (ENUMERATORS.test(name)) return world === "kernel" ? [print(name)] : [];
-      if (!/^\w+$/.test(name)) return world === "glibc" ? [print(name)] : [];
+      const enumerator = ENUMERATORS.find(([pattern]) => pattern.test(name));
+      if (enumerator !== undefined) return world === enumerator[1] ? [print(name)] : [];
+      if (!/^\w+$/.test(name)) return world === expressionWorld(name) ? [print(name)] : [];
       return [`#ifdef ${name}`, print(name), "#endif"];
     });
     for (const [name, value] of compile(world, lines.join("\n"))) values.get(name)?.add(value);
   }
   return values;
 }
+
+const expressionWorld = (expression: string) =>
+  expression.includes("struct dm_") ? "devmapper" : "glibc";
 
 /** A C statement that prints an expression and its value, of whichever integer type. */
 const print = (expression: string) =>
@@ -283,7 +329,11 @@ function compile(world: string, statements: string): Map<string, bigint> {
 }
 
 const includes = (world: string) =>
-  ["#define _GNU_SOURCE", ...WORLDS[world].map((header) => `#include <${header}>`)].join("\n");
+  [
+    "#define _GNU_SOURCE",
+    ...WORLDS[world].map((header) => `#include <${header}>`),
+    DECLARATIONS[world] ?? "",
+  ].join("\n");
 
 /** All macros that a world's headers define. */
 function preprocess(world: string): Uint8Array {

@@ -54,8 +54,8 @@ export class MountedLayers {
       return this.backend.plan(id, { ...options, readOnly: current.readOnly }).path;
     }
     const plan = this.backend.plan(id, options);
-    if (isMountPoint(plan.path)) {
-      const isReadOnly = isMountedReadOnly(plan.path);
+    if (isMountPoint(this.backend.mountPoint(id))) {
+      const isReadOnly = isMountedReadOnly(this.backend.mountPoint(id));
       if (isReadOnly !== readOnly && !anyMode) throw otherMode(id, isReadOnly);
       lock.references = { count: 1, namespace: mountNamespace(), readOnly: isReadOnly };
     } else if (!mountsSomething(plan)) {

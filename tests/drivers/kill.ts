@@ -96,7 +96,7 @@ const openStore = (dir: TempDir, driver: string): GraphDriver =>
 /** A base with files, a layer on it with changes (none, for `apply`), and what the tar makes of that. */
 function prepare(dir: TempDir, name: string): Before {
   const driver = openStore(dir, name);
-  fill(driver, "base", (root) => {
+  fill(driver, "bottom", (root) => {
     Deno.mkdirSync(`${root}/directory`);
     for (const file of ["kept", "removed", "directory/inside"]) {
       Deno.writeTextFileSync(`${root}/${file}`, file);
@@ -108,11 +108,11 @@ function prepare(dir: TempDir, name: string): Before {
   Deno.writeTextFileSync(join(tree, "directory/.wh.inside"), "");
   Deno.writeTextFileSync(join(tree, ".wh.removed"), "");
   const tar = tarOf(tree, join(dir.path, "layer.tar"));
-  driver.create("layer", { parent: "base" });
-  driver.create("applied", { parent: "base" });
+  driver.create("layer", { parent: "bottom" });
+  driver.create("applied", { parent: "bottom" });
   apply(driver, "applied", tar);
   const before = {
-    base: treeOf(driver, "base"),
+    base: treeOf(driver, "bottom"),
     layer: treeOf(driver, "layer"),
     applied: treeOf(driver, "applied"),
   };
@@ -130,18 +130,18 @@ function verify(
   lost: (home: string) => string[],
 ): void {
   const driver = openStore(dir, name);
-  assertEquals(treeOf(driver, "base"), before.base);
+  assertEquals(treeOf(driver, "bottom"), before.base);
   const ids = driver.layers().map(({ id }) => id);
   const optional = operation === "create" ? ["new"] : operation === "remove" ? ["layer"] : [];
-  for (const id of ["base", "layer"]) assert(ids.includes(id) || optional.includes(id), id);
-  for (const id of ids) assert(["base", "layer"].includes(id) || optional.includes(id), id);
+  for (const id of ["bottom", "layer"]) assert(ids.includes(id) || optional.includes(id), id);
+  for (const id of ids) assert(["bottom", "layer"].includes(id) || optional.includes(id), id);
 
   for (const { id, incomplete } of driver.layers()) {
     if (incomplete) {
       assertEquals([operation, id], ["apply", "layer"]);
       apply(driver, id, join(dir.path, "layer.tar"));
       assertEquals(treeOf(driver, id), before.applied);
-    } else if (id !== "base") {
+    } else if (id !== "bottom") {
       const tree = treeOf(driver, id);
       const applied = operation === "apply" && tree.has("/added");
       assertEquals(tree, applied ? before.applied : id === "layer" ? before.layer : before.base);
@@ -152,12 +152,12 @@ function verify(
   driver.cleanup();
   assertEquals(mountPoints(dir.path), []);
   assertEquals(lost(driver.home), []);
-  for (const id of ["new", "layer", "base"]) {
+  for (const id of ["new", "layer", "bottom"]) {
     if (driver.exists(id)) driver.remove(id);
   }
   assertEquals(driver.layers(), []);
-  driver.create("base");
-  driver.create("new", { parent: "base" });
+  driver.create("bottom");
+  driver.create("new", { parent: "bottom" });
   driver.get("new");
   driver.put("new");
   driver.cleanup();

@@ -22,7 +22,7 @@ if (import.meta.main) {
   Deno.stdin.readSync(new Uint8Array(1));
 
   const operations: Record<string, () => unknown> = {
-    create: () => driver.create("new", { parent: "base" }),
+    create: () => driver.create("new", { parent: "bottom" }),
     get: () => driver.get("layer"),
     put: () => driver.put("layer"),
     apply: () => driver.applyDiff("layer", undefined, input),

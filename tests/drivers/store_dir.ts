@@ -1,7 +1,8 @@
 /** Directories for stores, whose run-time state goes with them. */
 import { statSync } from "node:fs";
 import { join } from "@std/path";
-import { type TempDir, tempDir } from "../support.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { run, type TempDir, tempDir } from "../support.ts";
 
 /** Where the run-time state of a home is: `/run/veneer/<device>-<inode>`. */
 export function runState(home: string): string {
@@ -19,6 +20,7 @@ export function storeDir(): TempDir {
   return {
     path: dir.path,
     [Symbol.dispose]() {
+      const prefixes = homes(root).map(devicePrefix);
       for (const home of homes(root)) {
         try {
           Deno.removeSync(runState(home), { recursive: true });
@@ -27,6 +29,7 @@ export function storeDir(): TempDir {
         }
       }
       dir[Symbol.dispose]();
+      for (const prefix of prefixes) removeDevices(prefix);
     },
   };
 }
@@ -37,5 +40,21 @@ function homes(root: string): string[] {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
+  }
+}
+
+/** How the names of a home's device-mapper devices begin, if it has any. */
+function devicePrefix(home: string): string {
+  return `docker-${runState(home).replace("/run/veneer/", "").replace(".", ":")}-`;
+}
+
+/** Removes what a failed case left active; the pool goes last. */
+function removeDevices(prefix: string): void {
+  if (tryLstat("/dev/mapper/control") === undefined) return;
+  const left = run("dmsetup", "ls").stdout.split("\n").map((line) => line.split("\t")[0])
+    .filter((name) => name.startsWith(prefix));
+  const pools = left.filter((name) => name === `${prefix}pool`);
+  for (const name of [...left.filter((name) => !pools.includes(name)), ...pools]) {
+    run("dmsetup", "remove", "--retry", name);
   }
 }

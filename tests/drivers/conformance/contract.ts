@@ -23,16 +23,16 @@ import type { Suite } from "./suite.ts";
 
 export function contract(suite: Suite): void {
   suite.case("get and put count", ({ driver, reopen }) => {
-    fill(driver, "base", (root) => Deno.writeTextFileSync(`${root}/f`, "base"));
-    driver.create("child", { parent: "base" });
+    fill(driver, "bottom", (root) => Deno.writeTextFileSync(`${root}/f`, "bottom"));
+    driver.create("child", { parent: "bottom" });
     const path = driver.get("child");
-    assertEquals(Deno.readTextFileSync(`${path}/f`), "base");
+    assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
     const other = reopen();
     assertEquals(other.get("child"), path);
     assertEquals(driver.layer("child").references, 2);
     driver.put("child");
     assertEquals(other.layer("child").references, 1);
-    assertEquals(Deno.readTextFileSync(`${path}/f`), "base");
+    assertEquals(Deno.readTextFileSync(`${path}/f`), "bottom");
     other.put("child");
     const info = driver.layer("child");
     assertEquals([info.references, info.mountPoint], [0, undefined]);
@@ -40,17 +40,17 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("what is written through a mount is there at the next", ({ driver }) => {
-    for (const [id, parent] of [["base", undefined], ["child", "base"]] as const) {
+    for (const [id, parent] of [["bottom", undefined], ["child", "bottom"]] as const) {
       fill(driver, id, (root) => Deno.writeTextFileSync(`${root}/in ${id}`, id), parent);
       const names = [...Deno.readDirSync(driver.get(id))].map(({ name }) => name);
-      assertEquals(names.sort(), parent ? ["in base", "in child"] : ["in base"]);
+      assertEquals(names.sort(), parent ? ["in bottom", "in child"] : ["in bottom"]);
       driver.put(id);
     }
   });
 
   suite.case("a mount is seen here only, and once", ({ driver, root }) => {
-    driver.create("base");
-    driver.create("child", { parent: "base" });
+    driver.create("bottom");
+    driver.create("child", { parent: "bottom" });
     const path = driver.get("child");
     for (const mount of readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(root))) {
       assertEquals(mount.propagation, [], mount.mountPoint);
@@ -62,9 +62,9 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("a read-only mount", ({ driver }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
-    for (const id of ["base", "child"]) {
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) {
       const root = driver.get(id, { readOnly: true });
       assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
       const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
@@ -80,28 +80,28 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("what is in use writable is not handed out read-only, but diffed", ({ driver }) => {
-    makeBase(driver, "base");
-    driver.create("middle", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("middle", { parent: "bottom" });
     driver.create("child", { parent: "middle" });
     const root = driver.get("child");
     Deno.writeTextFileSync(`${root}/new`, "");
     assertFails("in use", () => driver.get("child", { readOnly: true }));
-    assertEquals(lines(driver.changes("child", "base")), ["A /new"]);
+    assertEquals(lines(driver.changes("child", "bottom")), ["A /new"]);
     Deno.writeTextFileSync(`${root}/newer`, "");
     driver.put("child");
   });
 
   suite.case("children and references keep a layer", ({ driver }) => {
-    driver.create("base");
-    driver.create("child", { parent: "base" });
-    const error = assertFails("in use", () => driver.remove("base"));
+    driver.create("bottom");
+    driver.create("child", { parent: "bottom" });
+    const error = assertFails("in use", () => driver.remove("bottom"));
     assert(error.message.includes("child"), error.message);
     driver.get("child");
     const used = assertFails("in use", () => driver.remove("child"));
     assert(used.message.includes("child"), used.message);
     driver.put("child");
     driver.remove("child");
-    driver.remove("base");
+    driver.remove("bottom");
     assertEquals(driver.layers(), []);
   });
 
@@ -139,10 +139,10 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("what exists is not made again", ({ driver }) => {
-    makeBase(driver, "base");
-    assertFails("already exists", () => driver.create("base"));
-    assertFails("already exists", () => driver.createReadWrite("base"));
-    verifyBase(driver, "base");
+    makeBase(driver, "bottom");
+    assertFails("already exists", () => driver.create("bottom"));
+    assertFails("already exists", () => driver.createReadWrite("bottom"));
+    verifyBase(driver, "bottom");
   });
 
   suite.case("what is no id is refused everywhere", ({ driver, scratch, root }) => {
@@ -175,8 +175,9 @@ export function contract(suite: Suite): void {
       if (id !== "") assertFails("invalid argument", () => driver.create("x", { parent: id }));
     }
     assertEquals(treeNames(root), before);
-    driver.create("x".repeat(200));
-    driver.create("child", { parent: "x".repeat(200) });
+    const longest = "x".repeat(suite.subject.longestId ?? 200);
+    driver.create(longest);
+    driver.create("child", { parent: longest });
     driver.get("child");
     driver.put("child");
   });
@@ -195,18 +196,18 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("metadata and status are there", ({ driver }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
-    for (const id of ["base", "child"]) assert(driver.getMetadata(id).size > 0);
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) assert(driver.getMetadata(id).size > 0);
     const status = driver.status();
     assert(status.length > 0);
     assert(status.every(([name, value]) => name !== "" && typeof value === "string"));
   });
 
   suite.case("cleanup takes down what nobody counts, and nothing else", ({ driver, root }) => {
-    driver.create("base");
+    driver.create("bottom");
     for (const id of ["used", "stray"]) {
-      driver.create(id, { parent: "base" });
+      driver.create(id, { parent: "bottom" });
       driver.get(id);
     }
     const path = driver.layer("stray").mountPoint;
@@ -223,8 +224,8 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("a mount that nobody counts is adopted, and does not keep a layer", ({ driver }) => {
-    driver.create("base");
-    driver.create("layer", { parent: "base" });
+    driver.create("bottom");
+    driver.create("layer", { parent: "bottom" });
     const path = driver.get("layer");
     forgetCount(driver, "layer");
     assertEquals(driver.get("layer"), path);
@@ -235,9 +236,9 @@ export function contract(suite: Suite): void {
   });
 
   suite.case("mounts says how to mount a layer elsewhere", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
-    for (const id of ["base", "child"]) {
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) {
       for (const readOnly of [false, true]) {
         const [mount, ...more] = driver.mounts(id, { readOnly });
         assertEquals(more, []);
@@ -262,13 +263,13 @@ export function contract(suite: Suite): void {
     gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
   };
   suite.caseMapped("IdMaps", mapped, ({ driver, scratch }) => {
-    driver.create("base");
+    driver.create("bottom");
     Deno.mkdirSync(`${scratch}/layer`);
     Deno.writeTextFileSync(`${scratch}/layer/file`, "");
     lchownSync(`${scratch}/layer/file`, 5, 6);
-    apply(driver, "base", tarOf(`${scratch}/layer`, `${scratch}/layer.tar`));
-    driver.create("child", { parent: "base" });
-    for (const id of ["base", "child"]) {
+    apply(driver, "bottom", tarOf(`${scratch}/layer`, `${scratch}/layer.tar`));
+    driver.create("child", { parent: "bottom" });
+    for (const id of ["bottom", "child"]) {
       const root = driver.get(id);
       const owner = (path: string) => {
         const { uid, gid } = Deno.lstatSync(path);
@@ -278,7 +279,7 @@ export function contract(suite: Suite): void {
       assertEquals(owner(`${root}/file`), [100_005, 200_006]);
       driver.put(id);
     }
-    const tar = diff(driver, "base", undefined, scratch);
+    const tar = diff(driver, "bottom", undefined, scratch);
     assert(/ 5\/6 /.test(must("tar", "--numeric-owner", "-tvf", tar)));
     assertEquals(Deno.readFileSync(diff(driver, "child", undefined, scratch)), EMPTY_TAR);
   });

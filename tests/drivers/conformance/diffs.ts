@@ -9,8 +9,8 @@ import type { Suite } from "./suite.ts";
 
 export function diffs(suite: Suite): void {
   suite.case("a layer without changes is the empty tar", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
     driver.get("child");
     driver.put("child");
     assertEquals(Deno.readFileSync(diff(driver, "child", undefined, scratch)), EMPTY_TAR);
@@ -21,16 +21,16 @@ export function diffs(suite: Suite): void {
   });
 
   suite.case("the empty tar is applied", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
     Deno.writeFileSync(`${scratch}/empty.tar`, EMPTY_TAR);
     assertEquals(apply(driver, "child", `${scratch}/empty.tar`), 0);
     verifyBase(driver, "child");
   });
 
   suite.case("no parent is the whole layer", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    fill(driver, "child", (root) => Deno.writeTextFileSync(`${root}/new`, "new"), "base");
+    makeBase(driver, "bottom");
+    fill(driver, "child", (root) => Deno.writeTextFileSync(`${root}/new`, "new"), "bottom");
     assertEquals(lines(driver.changes("child", "")), ["A /a file", "A /a subdir", "A /new"]);
     driver.create("whole");
     apply(driver, "whole", diff(driver, "child", "", scratch));
@@ -39,11 +39,11 @@ export function diffs(suite: Suite): void {
   });
 
   suite.case("another parent than the direct one is compared with", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    fill(driver, "middle", (root) => Deno.writeTextFileSync(`${root}/middle`, ""), "base");
+    makeBase(driver, "bottom");
+    fill(driver, "middle", (root) => Deno.writeTextFileSync(`${root}/middle`, ""), "bottom");
     fill(driver, "top", (root) => Deno.writeTextFileSync(`${root}/top`, ""), "middle");
     fill(driver, "other", (root) => Deno.writeTextFileSync(`${root}/other`, ""));
-    assertEquals(lines(driver.changes("top", "base")), ["A /middle", "A /top"]);
+    assertEquals(lines(driver.changes("top", "bottom")), ["A /middle", "A /top"]);
     const expected = ["A /a file", "A /a subdir", "A /middle", "D /other", "A /top"];
     assertEquals(lines(driver.changes("top", "other")), expected);
     driver.create("copy", { parent: "other" });
@@ -52,27 +52,27 @@ export function diffs(suite: Suite): void {
   });
 
   suite.case("the root's own mode, owner and attributes are carried on", ({ driver, scratch }) => {
-    fill(driver, "base", (root) => {
+    fill(driver, "bottom", (root) => {
       Deno.chmodSync(root, 0o1777);
       lchownSync(root, 7, 8);
-      lsetxattr(root, "user.root", new TextEncoder().encode("base"));
+      lsetxattr(root, "user.root", new TextEncoder().encode("bottom"));
     });
     fill(driver, "child", (root) => {
-      assertEquals(rootOf(root), [0o1777, 7, 8, "base"]);
+      assertEquals(rootOf(root), [0o1777, 7, 8, "bottom"]);
       Deno.chmodSync(root, 0o711);
-    }, "base");
+    }, "bottom");
     driver.create("grandchild", { parent: "child" });
     assertEquals(Deno.readFileSync(diff(driver, "grandchild", undefined, scratch)), EMPTY_TAR);
     driver.create("base-copy");
-    apply(driver, "base-copy", diff(driver, "base", undefined, scratch));
+    apply(driver, "base-copy", diff(driver, "bottom", undefined, scratch));
     driver.create("child-copy", { parent: "base-copy" });
     apply(driver, "child-copy", diff(driver, "child", undefined, scratch));
-    assertEquals(rootOf(driver.get("child-copy")), [0o711, 7, 8, "base"]);
+    assertEquals(rootOf(driver.get("child-copy")), [0o711, 7, 8, "bottom"]);
     driver.put("child-copy");
   });
 
   suite.case("deletions and replacements travel", ({ driver, scratch }) => {
-    fill(driver, "base", (root) => {
+    fill(driver, "bottom", (root) => {
       Deno.mkdirSync(`${root}/opaque/below`, { recursive: true });
       Deno.writeTextFileSync(`${root}/opaque/old`, "old");
       Deno.mkdirSync(`${root}/becomes-file/inside`, { recursive: true });
@@ -91,13 +91,13 @@ export function diffs(suite: Suite): void {
       Deno.writeTextFileSync(`${root}/becomes-file`, "file");
       Deno.mkdirSync(`${root}/becomes-directory/inside`, { recursive: true });
       Deno.mkdirSync(`${root}/becomes-real/inside`, { recursive: true });
-    }, "base");
+    }, "bottom");
     const expected = treeOf(driver, "child");
     assertEquals(
       lines(driver.changes("child", undefined)),
-      modelChanges(treeOf(driver, "base"), expected),
+      modelChanges(treeOf(driver, "bottom"), expected),
     );
-    driver.create("copy", { parent: "base" });
+    driver.create("copy", { parent: "bottom" });
     apply(driver, "copy", diff(driver, "child", undefined, scratch));
     assertEquals(treeOf(driver, "copy"), expected);
   });

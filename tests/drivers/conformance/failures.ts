@@ -17,8 +17,8 @@ import type { Suite } from "./suite.ts";
 
 export function failures(suite: Suite): void {
   suite.case("a tar cut short leaves the layer incomplete", ({ driver, scratch, reopen }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
     const whole = sampleTar(scratch), cut = `${scratch}/cut.tar`;
     Deno.writeFileSync(cut, Deno.readFileSync(whole).subarray(0, 3000));
     assertThrows(() => apply(driver, "child", cut), VeneerError);
@@ -60,8 +60,8 @@ export function failures(suite: Suite): void {
   });
 
   suite.case("what is no tar changes nothing", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
     Deno.writeTextFileSync(`${scratch}/text`, "this is not a tar\n".repeat(100));
     assertThrows(() => apply(driver, "child", `${scratch}/text`), VeneerError);
     assert(!driver.layer("child").incomplete);
@@ -69,10 +69,10 @@ export function failures(suite: Suite): void {
   });
 
   suite.case("a layer in use is not applied to", ({ driver, scratch }) => {
-    makeBase(driver, "base");
-    driver.create("child", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("child", { parent: "bottom" });
     const tar = sampleTar(scratch);
-    assertFails("in use", () => apply(driver, "base", tar));
+    assertFails("in use", () => apply(driver, "bottom", tar));
     driver.get("child");
     assertFails("in use", () => apply(driver, "child", tar));
     driver.put("child");
@@ -81,11 +81,11 @@ export function failures(suite: Suite): void {
   });
 
   suite.case("layers are whole after every failed create", ({ driver, root }) => {
-    driver.create("base");
+    driver.create("bottom");
     const before = treeNames(root);
     const failing: (() => void)[] = [
       () => driver.create("x", { parent: "none" }),
-      () => driver.create("base"),
+      () => driver.create("bottom"),
       () => driver.create("x", { storageOptions: new Map([["size", "1G"]]) }),
       () => driver.createReadWrite("x", { storageOptions: new Map([["nothing", "1"]]) }),
     ];

@@ -20,20 +20,20 @@ export function peers(suite: Suite): void {
   });
 
   suite.case("CreateBase", ({ driver }) => {
-    makeBase(driver, "base");
-    verifyBase(driver, "base");
-    driver.remove("base");
+    makeBase(driver, "bottom");
+    verifyBase(driver, "bottom");
+    driver.remove("bottom");
   });
 
   suite.case("CreateSnap", ({ driver }) => {
-    makeBase(driver, "base");
-    driver.create("snap", { parent: "base" });
+    makeBase(driver, "bottom");
+    driver.create("snap", { parent: "bottom" });
     verifyBase(driver, "snap");
     const root = driver.get("snap");
     Deno.writeTextFileSync(`${root}/a file`, "changed in the snap");
     Deno.removeSync(`${root}/a subdir`);
     driver.put("snap");
-    verifyBase(driver, "base");
+    verifyBase(driver, "bottom");
     assertEquals(lines(driver.changes("snap", undefined)), ["C /a file", "D /a subdir"]);
   });
 
@@ -48,7 +48,7 @@ export function peers(suite: Suite): void {
 
   suite.case("DiffApply", (store) => {
     const { driver, scratch } = store;
-    fill(driver, "base", (root) => {
+    fill(driver, "bottom", (root) => {
       for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/base-${i}`, `${i}`);
       Deno.mkdirSync(`${root}/directory/below`, { recursive: true });
     });
@@ -57,21 +57,21 @@ export function peers(suite: Suite): void {
       for (let i = 0; i < 30; i++) Deno.writeTextFileSync(`${root}/upper-${i}`, "x".repeat(i));
       Deno.removeSync(`${root}/directory`, { recursive: true });
       Deno.mkdirSync(`${root}/directory`);
-    }, "base");
+    }, "bottom");
     const size = driver.diffSize("upper", undefined);
     assertEquals(size, 29 * 30 / 2);
 
-    driver.create("copy", { parent: "base" });
+    driver.create("copy", { parent: "bottom" });
     assertEquals(apply(driver, "copy", diff(driver, "upper", undefined, scratch)), size);
     assertEquals(treeOf(driver, "copy"), treeOf(driver, "upper"));
     assertEquals(
       lines(driver.changes("copy", undefined)),
-      lines(driver.changes("upper", "base")),
+      lines(driver.changes("upper", "bottom")),
     );
   });
 
   suite.case("Changes", ({ driver }) => {
-    fill(driver, "base", (root) => {
+    fill(driver, "bottom", (root) => {
       Deno.mkdirSync(`${root}/untouched`);
       Deno.mkdirSync(`${root}/directory`);
       for (const name of ["kept", "changed", "removed", "mode", "directory/inside"]) {
@@ -85,7 +85,7 @@ export function peers(suite: Suite): void {
       Deno.writeTextFileSync(`${root}/directory/new`, "new");
       Deno.mkdirSync(`${root}/added`);
       Deno.symlinkSync("anywhere", `${root}/added/link`);
-    }, "base");
+    }, "bottom");
     const expected = [
       "A /added",
       "A /added/link",
@@ -95,9 +95,9 @@ export function peers(suite: Suite): void {
       "C /mode",
       "D /removed",
     ];
-    assertEquals(lines(driver.changes("upper", "base")), expected);
+    assertEquals(lines(driver.changes("upper", "bottom")), expected);
     assertEquals(lines(driver.changes("upper", undefined)), expected);
-    assertEquals(lines(driver.changes("base", undefined)), [
+    assertEquals(lines(driver.changes("bottom", undefined)), [
       "A /changed",
       "A /directory",
       "A /directory/inside",
@@ -109,12 +109,14 @@ export function peers(suite: Suite): void {
   });
 
   suite.case("SetQuota", ({ driver }) => {
-    makeBase(driver, "base");
-    const limit = new Map([["SIZE", "8M"]]);
-    driver.createReadWrite("limited", { parent: "base", storageOptions: limit });
+    makeBase(driver, "bottom");
+    const { quota = 8 } = suite.subject;
+    const limit = new Map([["SIZE", `${quota}M`]]);
+    driver.createReadWrite("limited", { parent: "bottom", storageOptions: limit });
     const root = driver.get("limited");
-    Deno.writeFileSync(`${root}/fits`, new Uint8Array(5 << 20));
-    assertThrows(() => Deno.writeFileSync(`${root}/does not`, new Uint8Array(6 << 20)));
+    Deno.writeFileSync(`${root}/fits`, new Uint8Array(quota * 0.6 * 2 ** 20));
+    const more = new Uint8Array(quota * 0.75 * 2 ** 20);
+    assertThrows(() => Deno.writeFileSync(`${root}/does not`, more));
     driver.put("limited");
     driver.remove("limited");
   }, suite.subject.lacking ?? suite.subject.lackingQuota);

@@ -17,6 +17,10 @@ export interface Subject {
   readonly maxDepth: number;
   /** Why layers cannot have a size here, if they cannot. */
   readonly lackingQuota?: string;
+  /** A size that a layer can have, in MiB; 8 where left out. */
+  readonly quota?: number;
+  /** The longest id, in bytes; 200 where left out. */
+  readonly longestId?: number;
 }
 
 /** A store of a case's own. */

@@ -1,0 +1,263 @@
+/**
+ * The devicemapper backend: every layer a thin device with a file system of its own, a snapshot of its
+ * parent's.
+ *
+ * ```text
+ * <home>/metadata/        records of devices (`records.ts`)
+ * <home>/devicemapper/    the pool's images
+ * <home>/mnt/<id>         where a layer's device is mounted; the layer's root is `rootfs` in it
+ * ```
+ *
+ * A layer is there when its device's record is. Parents are Veneer's own records, since a device has none.
+ *
+ * @module
+ */
+import { MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { AT_REMOVEDIR, lchownat, mkdirat, tryUnlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type {
+  GetOptions,
+  LayerBackend,
+  LayerSpec,
+  NativeDiff,
+  StatusLine,
+} from "../../lib/graph_driver.ts";
+import { type Home, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { writeFile } from "../../lib/metadata.ts";
+import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount_plan.ts";
+import { isMountPoint } from "../../lib/mountinfo.ts";
+import { checkKnown } from "../../lib/options.ts";
+import type { DeviceSet } from "./device_set.ts";
+import { mountsOf } from "./file_systems.ts";
+import { optionList, splitOptions } from "./mount_options.ts";
+import { BASE } from "./names.ts";
+import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
+import { statusLines } from "./status.ts";
+
+/** How long `put` waits for whoever is about to close a layer's device, in milliseconds. */
+const PUT_PATIENCE = 1000;
+
+/** What the backend is made of. */
+export interface BackendContext {
+  readonly home: Home;
+  readonly idMaps: IdMaps;
+  readonly devices: DeviceSet;
+  readonly options: DeviceMapperOptions;
+  readonly port: MountPort;
+  readonly warn: (message: string) => void;
+}
+
+export class DeviceMapper implements LayerBackend {
+  readonly name = "devicemapper";
+  readonly home: Home;
+  readonly idMaps: IdMaps;
+  readonly devices: DeviceSet;
+  readonly #context: BackendContext;
+
+  constructor(context: BackendContext) {
+    this.#context = context;
+    this.home = context.home;
+    this.idMaps = context.idMaps;
+    this.devices = context.devices;
+  }
+
+  status(): StatusLine[] {
+    return statusLines(this.devices.status(), this.#context.options, this.home);
+  }
+
+  metadata(id: string): ReadonlyMap<string, string> {
+    const { deviceId, size, name } = this.devices.describe(id);
+    return new Map([
+      ["DeviceId", String(deviceId)],
+      ["DeviceSize", String(size)],
+      ["DeviceName", name],
+    ]);
+  }
+
+  checkId(id: string): void {
+    this.devices.names.checkId(id);
+  }
+
+  list(): string[] {
+    return this.devices.list();
+  }
+
+  exists(id: string): boolean {
+    return this.devices.has(id);
+  }
+
+  parent(id: string): string | undefined {
+    return this.home.recordedParent(id);
+  }
+
+  create(id: string, spec: LayerSpec): void {
+    const size = parseLayerSize(spec);
+    this.devices.start(); // A store that cannot be used is left as it is.
+    // First of all: what is staged under an id is how an interrupted creation is found.
+    const staged = this.home.staging(id);
+    makeDirectory(staged, 0o700);
+    this.home.recordParent(id, spec.parent);
+    this.devices.add(id, spec.parent ?? BASE, size);
+    this.#unstage(staged);
+  }
+
+  retire(id: string): void {
+    makeDirectory(this.home.staging(id), 0o700);
+    try {
+      this.devices.retire(id);
+    } catch (error) {
+      this.#unstage(this.home.staging(id));
+      throw error;
+    }
+  }
+
+  dispose(id: string): void {
+    this.devices.dispose(id);
+    if (!this.devices.has(id)) this.#removeMountPoint(id);
+    this.#unstage(this.home.staging(id));
+  }
+
+  #unstage(staged: string): void {
+    const result = tryUnlinkat(AT_FDCWD, staged, AT_REMOVEDIR);
+    if (result !== -ENOENT) unwrap(result, "rmdir", staged);
+  }
+
+  #removeMountPoint(id: string): void {
+    const path = this.mountPoint(id);
+    if (isMountPoint(path)) return;
+    const result = tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    if (result !== -ENOENT && result !== -ENOTEMPTY) unwrap(result, "rmdir", path);
+  }
+
+  reset(id: string): void {
+    const parent = this.parent(id);
+    if (parent === undefined) {
+      throw new VeneerError(
+        "failed precondition",
+        `layer ${id} has no recorded parent, so it cannot be started over; remove it and make it anew`,
+      );
+    }
+    this.devices.reset(id, parent || BASE);
+  }
+
+  isPristine(id: string): boolean {
+    return !this.devices.isInitialized(id);
+  }
+
+  mountPoint(id: string): string {
+    return this.home.join("mnt", id);
+  }
+
+  plan(id: string, { label, readOnly = false, options = [] }: GetOptions): MountPlan {
+    checkKnown(new Map(options.map((name) => [name, ""])), [], "a devicemapper mount");
+    const target = this.mountPoint(id);
+    const type = this.#fileSystem();
+    const { mountOptions } = this.#context.options;
+    const list = optionList({ fileSystem: type, readOnly, options: mountOptions, label });
+    const plain = list.filter((option) => option !== "discard");
+    const { uids, gids } = this.idMaps;
+    return {
+      path: `${target}/rootfs`,
+      steps: [
+        {
+          kind: "prepare",
+          name: "activate the device",
+          perform: () => void this.devices.activate(id, readOnly ? "read" : "write"),
+          undo: () => this.#deactivate(id),
+        },
+        { kind: "directory", path: target, mode: 0o755, uid: uids.root, gid: gids.root },
+        {
+          kind: "mount",
+          source: this.devices.path(id),
+          target,
+          type,
+          ...splitOptions(list),
+          plainData: splitOptions(plain).data,
+        },
+        {
+          kind: "prepare",
+          name: "make the root",
+          perform: () => this.#finishMount(id, target, type, readOnly),
+          undo: () => {},
+        },
+      ],
+    };
+  }
+
+  /** Taking a layer down must work, however damaged the store: it needs no type. */
+  #fileSystem(): string {
+    try {
+      return this.devices.fileSystem();
+    } catch {
+      return this.#context.options.fileSystem;
+    }
+  }
+
+  #deactivate(id: string): void {
+    try {
+      this.devices.deactivate(id, PUT_PATIENCE);
+    } catch (error) {
+      this.#context.warn(`${messageOf(error)}: it stays active`);
+    }
+  }
+
+  /** Docker's layout in the device: `rootfs`, and a file `id` for whoever finds it alone. */
+  #finishMount(id: string, target: string, type: string, readOnly: boolean): void {
+    const root = `${target}/rootfs`;
+    if (tryLstat(root) === undefined) {
+      if (readOnly) remount(target, 0);
+      const { uids, gids } = this.idMaps;
+      mkdirat(AT_FDCWD, root, 0o755);
+      lchownat(AT_FDCWD, root, uids.root, gids.root);
+      if (readOnly) remount(target, MS_RDONLY);
+    }
+    if (!readOnly && tryLstat(`${target}/id`) === undefined) {
+      writeFile(`${target}/id`, id, 0o600);
+    }
+    const { xfsNoSpaceRetries } = this.#context.options;
+    if (type === "xfs" && xfsNoSpaceRetries !== undefined) {
+      this.#setNoSpaceRetries(target, xfsNoSpaceRetries);
+    }
+  }
+
+  /** How often xfs retries metadata for which there is no space: kernel, Documentation/admin-guide/xfs.rst. */
+  #setNoSpaceRetries(target: string, retries: number): void {
+    const stat = tryLstat(target);
+    const device = stat && mountsOf(`${stat.devMajor}:${stat.devMinor}`).at(0);
+    if (device === undefined) return;
+    const name = Deno.realPathSync(`/sys/dev/block/${device.device}`).split("/").at(-1);
+    writeFile(`/sys/fs/xfs/${name}/error/metadata/ENOSPC/max_retries`, String(retries));
+  }
+
+  /**
+   * The layer is mounted, uncounted, and someone else may bind its root: a layer's root is a directory of its
+   * device, which the options of one mount cannot say. Removal and cleanup take the mount down.
+   */
+  mounts(id: string, options: GetOptions): Mount[] {
+    const plan = this.plan(id, options);
+    if (!isMountPoint(this.mountPoint(id))) performPlan(plan, this.#context.port);
+    const access = options.readOnly ? "ro" : "rw";
+    return [{ type: "bind", source: plan.path, options: ["rbind", access] }];
+  }
+
+  applyTarget(): undefined {
+    return undefined;
+  }
+
+  nativeDiff(): NativeDiff | undefined {
+    return undefined;
+  }
+
+  close(): void {
+    this.devices.shutdown();
+  }
+}
+
+function remount(target: string, flags: number): void {
+  unwrap(tryMount({ target, flags: MS_REMOUNT | flags }), "mount", target);
+}

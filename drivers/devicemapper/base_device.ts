@@ -1,0 +1,171 @@
+/**
+ * The base device: an empty file system, of which every base layer is a snapshot.
+ *
+ * It is made once. Its record says `initialized` only when its file system is whole and its UUID is
+ * recorded: one that a crash left without is removed and made anew. On every start its file system is held
+ * against the record, so that a pool that is not this store's is noticed before anything is written.
+ *
+ * @module
+ */
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import { growFileSystem, makeFileSystem } from "./file_systems.ts";
+import { BASE } from "./names.ts";
+import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
+import type { Pool, PoolStatus } from "./pool.ts";
+import type { DeviceRecord, Records } from "./records.ts";
+import { corrupt } from "./records.ts";
+import { readSuperblock } from "./superblock.ts";
+import type { ThinDevices } from "./thin_devices.ts";
+
+/** What the base device is made by. */
+export interface BaseContext {
+  readonly records: Records;
+  readonly devices: ThinDevices;
+  readonly pool: Pool;
+  readonly options: DeviceMapperOptions;
+  /** A directory to mount it on while it is grown; need not be there. */
+  readonly scratch: string;
+  readonly warn: (message: string) => void;
+  /** Makes the thin device and its record. */
+  readonly add: () => DeviceRecord;
+  readonly remove: (record: DeviceRecord) => void;
+}
+
+/** The base device of one store, under its devices' lock. */
+export class BaseDevice {
+  readonly #context: BaseContext;
+
+  constructor(context: BaseContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Makes it where it is not.
+   *
+   * @throws {VeneerError} `corrupt store` where its record is damaged, or gone and others are there
+   */
+  ensure(): void {
+    const { records, devices, options, remove, add } = this.#context;
+    const found = records.read(BASE);
+    if (found?.initialized) return;
+    if (found !== undefined) remove(found);
+    else if (records.readSet()?.baseUuid && records.ids().length > 0) {
+      throw corrupt(records.path(BASE), "is missing, and layers are recorded");
+    }
+    const record = add();
+    const device = devices.activate(BASE, record);
+    try {
+      makeFileSystem(options.fileSystem, device, options.mkfsArguments);
+      this.#record(device);
+    } finally {
+      devices.deactivateNow(BASE);
+    }
+    records.write(BASE, { ...record, initialized: true });
+  }
+
+  /** Records the file system that a device has. */
+  #record(device: string): void {
+    const { records } = this.#context;
+    const found = readSuperblock(device);
+    if (found === undefined) {
+      throw new VeneerError("failed", `mkfs left no file system that is known on ${device}`);
+    }
+    records.writeSet({
+      nextDeviceId: records.readSet()?.nextDeviceId ?? 0,
+      baseUuid: found.uuid,
+      baseFileSystem: found.type,
+    });
+  }
+
+  /**
+   * Holds what is there against what is recorded, at a start; grows the base where that is asked for.
+   *
+   * @throws {VeneerError} `incompatible` where the pool is another store's, `corrupt store` where the pool
+   * has devices and no record says which
+   */
+  verify(status: PoolStatus): void {
+    const { records } = this.#context;
+    this.#putAside();
+    if (!records.has(BASE)) return this.#checkUnused(status);
+    const record = records.tryRead(BASE);
+    if (record === undefined) return; // Damaged: whoever needs the base is told.
+    if (record.initialized) this.#verify(record);
+  }
+
+  /** The base is used under the lock alone: where it is active, a killed process, or its mkfs, left it so. */
+  #putAside(): void {
+    try {
+      this.#context.devices.deactivateNow(BASE);
+    } catch (error) {
+      this.#context.warn(messageOf(error));
+    }
+  }
+
+  /** A pool that is to be taken into use must not hold what nobody recorded. */
+  #checkUnused({ transactionId, usedData }: PoolStatus): void {
+    const { records, pool, options } = this.#context;
+    if (records.readSet() !== undefined || records.ids().length > 0) return;
+    if (transactionId === 0 && (usedData === 0 || options.thinPool === undefined)) {
+      // From now on an empty store is known to be ours: it was made here.
+      records.writeSet({ nextDeviceId: 0, baseUuid: "", baseFileSystem: "" });
+      return;
+    }
+    const has =
+      `pool ${pool.name} is at transaction ${transactionId} and has ${usedData} used blocks`;
+    throw options.thinPool === undefined
+      ? new VeneerError(
+        "corrupt store",
+        `${has}, and ${records.directory} records no device; restore the records from a copy, or remove ` +
+          "the pool's images to start anew",
+      )
+      : new VeneerError(
+        "incompatible",
+        `${has}: it is in use by something else; give dm.thinpooldev a new pool`,
+      );
+  }
+
+  #verify(record: DeviceRecord): void {
+    const { records, devices, pool, options, warn } = this.#context;
+    const set = records.readSet();
+    const device = devices.activate(BASE, record);
+    try {
+      const found = readSuperblock(device);
+      if (found === undefined) {
+        throw new VeneerError(
+          "incompatible",
+          `the base device in pool ${pool.name} has no file system: is it the pool of another store?`,
+        );
+      }
+      if (set?.baseUuid && set.baseUuid !== found.uuid) {
+        throw new VeneerError(
+          "incompatible",
+          `the base device in pool ${pool.name} has UUID ${found.uuid}, and ${set.baseUuid} is recorded: ` +
+            "is it the pool of another store?",
+        );
+      }
+      if (set?.baseFileSystem && set.baseFileSystem !== found.type) {
+        throw new VeneerError(
+          "incompatible",
+          `the base device in pool ${pool.name} has ${found.type}, and ${set.baseFileSystem} is recorded`,
+        );
+      }
+      if (!set?.baseUuid || !set.baseFileSystem) this.#record(device);
+      if (options.fileSystemGiven && options.fileSystem !== found.type) {
+        warn(`the base device has ${found.type}; dm.fs=${options.fileSystem} is for a new store`);
+      }
+      this.#grow(record);
+    } finally {
+      devices.deactivateNow(BASE);
+    }
+  }
+
+  /** Grows the base to `dm.basesize`: first the device, in its record; then, however often, the file system. */
+  #grow(record: DeviceRecord): void {
+    const { records, devices, options, scratch } = this.#context;
+    if (!options.growBase) return;
+    checkNotSmaller(options.baseSize, record.size, "dm.basesize");
+    const grown = { ...record, size: options.baseSize };
+    if (grown.size > record.size) records.write(BASE, grown);
+    growFileSystem(devices.activate(BASE, grown), grown.size, scratch);
+  }
+}

@@ -1,0 +1,236 @@
+/**
+ * Making and deleting devices: what changes a device set, under its lock.
+ *
+ * Each change is a transaction (`transactions.ts`). Numbers of devices are the lowest that are free; which
+ * those are is read from the records, and remembered as long as the pool's transaction id says that nobody
+ * else changed anything.
+ *
+ * @module
+ */
+import { EBUSY, EEXIST, ENODATA } from "../../ffi/errno.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/home.ts";
+import { layerNotFound } from "../../lib/ids.ts";
+import { growFileSystem, unmountBelow } from "./file_systems.ts";
+import { BASE } from "./names.ts";
+import type { DeviceMapperOptions } from "./options.ts";
+import type { Pool, PoolStatus } from "./pool.ts";
+import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
+import type { ThinDevices } from "./thin_devices.ts";
+import { DeviceIdTaken, Transactions } from "./transactions.ts";
+
+/** What is changed. */
+export interface DeviceChangesContext {
+  readonly home: Home;
+  readonly pool: Pool;
+  readonly records: Records;
+  readonly devices: ThinDevices;
+  readonly options: DeviceMapperOptions;
+  /** A directory to mount file systems on that are grown; need not be there. */
+  readonly scratch: string;
+  readonly warn: (message: string) => void;
+}
+
+/** The changes of one device set. */
+export class DeviceChanges {
+  readonly #context: DeviceChangesContext;
+  readonly #pool: Pool;
+  readonly #records: Records;
+  readonly #devices: ThinDevices;
+  readonly #transactions: Transactions;
+  /** Numbers in use, as of a transaction. */
+  #taken: { readonly transactionId: number; readonly ids: Set<number> } | undefined;
+
+  constructor(context: DeviceChangesContext) {
+    this.#context = context;
+    const { pool, records, devices, warn } = context;
+    [this.#pool, this.#records, this.#devices] = [pool, records, devices];
+    const release = (hash: string) => this.#release(hash);
+    this.#transactions = new Transactions({ pool, records, release, warn });
+  }
+
+  /** A device's record. @throws {VeneerError} `not found`, `corrupt store` */
+  require(hash: string): DeviceRecord {
+    const record = this.#records.read(hash);
+    if (record !== undefined) return record;
+    throw layerNotFound(hash || "base");
+  }
+
+  /** Brings to its end what a process was killed in; returns the pool's status after it. */
+  recover(status: PoolStatus): PoolStatus {
+    if (this.#records.noted() === undefined) {
+      this.#transactions.recover(status);
+      return status;
+    }
+    this.#devices.resumeAll();
+    this.#transactions.recover(status);
+    return this.#pool.status();
+  }
+
+  /**
+   * Makes a snapshot of a device.
+   *
+   * @param size in bytes; where it is more than the origin's, the file system is grown
+   */
+  addSnapshot(hash: string, origin: string, size: number): void {
+    const left = this.#records.tryRead(hash);
+    if (left?.deleted) this.delete(hash, left); // one of the same id that was busy until now
+    const from = this.require(origin);
+    this.#withNewId((deviceId) => {
+      const make = () => this.#pool.tryCreateSnapshot(deviceId, from.deviceId);
+      return this.#transactions.run(hash, deviceId, (transactionId) => {
+        const result = this.#devices.whileSuspended(origin, make);
+        if (result === -EEXIST) throw new DeviceIdTaken(deviceId);
+        unwrap(result, "device-mapper message", `create_snap ${deviceId} ${from.deviceId}`);
+        const record = { deviceId, size, transactionId, initialized: false, deleted: false };
+        this.#records.write(hash, record);
+        if (size > from.size) this.#grow(hash, record);
+      });
+    });
+  }
+
+  #grow(hash: string, record: DeviceRecord): void {
+    const device = this.#devices.activate(hash, record);
+    try {
+      growFileSystem(device, record.size, this.#context.scratch);
+    } finally {
+      this.#devices.deactivateNow(hash);
+    }
+  }
+
+  /** Makes the base device, empty. */
+  addBase(): DeviceRecord {
+    const { options } = this.#context;
+    return this.#withNewId((deviceId) =>
+      this.#transactions.run(BASE, deviceId, (transactionId) => {
+        const result = this.#pool.tryCreateThin(deviceId);
+        if (result === -EEXIST) throw new DeviceIdTaken(deviceId);
+        unwrap(result, "device-mapper message", `create_thin ${deviceId}`);
+        const size = options.baseSize;
+        const record = { deviceId, size, transactionId, initialized: false, deleted: false };
+        this.#records.write(BASE, record);
+        return record;
+      })
+    );
+  }
+
+  /**
+   * Makes something under the lowest free number. The pool may know of numbers that no record has; those are
+   * passed over.
+   */
+  #withNewId<T>(make: (deviceId: number) => T): T {
+    const { id: transactionId } = this.#transactions;
+    if (this.#taken?.transactionId !== transactionId) {
+      this.#taken = { transactionId, ids: this.#records.deviceIds() };
+    }
+    const { ids } = this.#taken;
+    for (let deviceId = 1; deviceId <= MAX_DEVICE_ID; deviceId++) {
+      if (ids.has(deviceId)) continue;
+      try {
+        const result = make(deviceId);
+        ids.add(deviceId);
+        this.#taken = { transactionId: this.#transactions.id, ids };
+        return result;
+      } catch (error) {
+        if (!(error instanceof DeviceIdTaken)) throw error;
+        ids.add(deviceId);
+      }
+    }
+    throw new VeneerError(
+      "limit exceeded",
+      `pool ${this.#pool.name} has no free device number`,
+    );
+  }
+
+  /**
+   * Deletes a device that was retired; where it is busy it stays, with a warning, for a later start.
+   *
+   * @param patience how long a busy one is waited for, in milliseconds
+   */
+  deleteRetired(hash: string, patience?: number): void {
+    const record = this.#records.tryRead(hash);
+    if (record === undefined || !record.deleted) return;
+    try {
+      this.delete(hash, record, patience);
+    } catch (error) {
+      if (!(error instanceof VeneerError) || error.code !== "in use") throw error;
+      this.#context.warn(`${error.message}; it is deleted then`);
+    }
+  }
+
+  /** Deletes a device and its record. */
+  delete(hash: string, record: DeviceRecord, patience?: number): void {
+    const { options } = this.#context;
+    const name = this.#devices.names.device(hash);
+    if (options.deferredDeletion) {
+      this.#devices.deactivate(hash);
+      if (this.#devices.isActive(hash)) {
+        throw new VeneerError("in use", `device ${name} goes with its last user`);
+      }
+    } else {
+      this.#devices.deactivateNow(hash, patience);
+    }
+    if (options.discard) this.#discard(hash, record);
+    this.#transactions.run(hash, record.deviceId, () => {
+      const result = this.#pool.tryDelete(record.deviceId);
+      if (result === -EBUSY) {
+        throw new VeneerError("in use", `device ${name} is busy in the pool`);
+      }
+      if (result !== -ENODATA) {
+        unwrap(result, "device-mapper message", `delete ${record.deviceId}`);
+      }
+      this.#records.remove(hash);
+    });
+    if (this.#taken !== undefined) {
+      this.#taken.ids.delete(record.deviceId);
+      this.#taken = { transactionId: this.#transactions.id, ids: this.#taken.ids };
+    }
+  }
+
+  #discard(hash: string, record: DeviceRecord): void {
+    try {
+      this.#devices.discard(hash, record);
+    } catch (error) {
+      this.#context.warn(`the space of ${hash} was not given back: ${messageOf(error)}`);
+    }
+  }
+
+  /** Deletes what {@linkcode DeviceSet.reset} put aside. */
+  deleteDiscarded(): void {
+    for (const hash of this.#records.discarded()) {
+      const record = this.#records.tryRead(hash);
+      if (record !== undefined) this.delete(hash, record);
+    }
+  }
+
+  /** Drops devices of transactions that the pool never reached: they are not in it. */
+  dropLost(transactionId: number): void {
+    for (const hash of [BASE, ...this.#records.ids()]) {
+      const record = this.#records.tryRead(hash);
+      if (record === undefined || record.transactionId <= transactionId) continue;
+      this.#context.warn(
+        `device ${hash || "base"} is of transaction ${record.transactionId}, which the pool, at ` +
+          `${transactionId}, has lost; its record is dropped`,
+      );
+      this.#pool.tryDelete(record.deviceId);
+      this.#records.remove(hash);
+    }
+  }
+
+  /** Deletes what is waiting for it. */
+  collect(): void {
+    this.deleteDiscarded();
+    for (const hash of this.#records.ids()) {
+      if (this.#records.tryRead(hash)?.deleted) this.deleteRetired(hash, 0);
+    }
+  }
+
+  /** Takes a half-made device out of use. */
+  #release(hash: string): void {
+    const numbers = this.#devices.numbers(hash);
+    if (numbers === undefined) return;
+    unmountBelow(this.#context.home.path, numbers);
+    this.#devices.deactivateNow(hash);
+  }
+}

@@ -1,0 +1,334 @@
+/**
+ * A device set: the thin devices of a store, recorded and in the pool, one for each layer and one that is
+ * the base of all.
+ *
+ * Several processes use one set at once. Every public method takes the lock of the set's devices, the last
+ * in the order of locks (`run_state.ts`), and looks at the pool and at the note of an open transaction anew;
+ * records are read when they are needed, and nothing of them is kept. The pool is brought up by the first call that needs it.
+ *
+ * @module
+ */
+import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
+import { EBUSY } from "../../ffi/errno.ts";
+import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
+import { messageOf } from "../../lib/errors.ts";
+import type { Home } from "../../lib/home.ts";
+import type { RunState } from "../../lib/run_state.ts";
+import { sleep } from "../../lib/sleep.ts";
+import { BaseDevice } from "./base_device.ts";
+import { mountDevice } from "./file_systems.ts";
+import { DeviceChanges } from "./device_changes.ts";
+import { checkFreeSpace } from "./free_space.ts";
+import { importLegacy } from "./legacy.ts";
+import { BASE, DeviceNames, DISCARDED_SUFFIX } from "./names.ts";
+import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
+import { Pool, type PoolStatus } from "./pool.ts";
+import { setUpPool } from "./pool_setup.ts";
+import { type DeviceRecord, Records } from "./records.ts";
+import { PATIENCE, ThinDevices, type ThinStatus } from "./thin_devices.ts";
+
+/** How long {@linkcode DeviceSet.shutdown} waits for each device that is in use, in milliseconds. */
+const SHUTDOWN_PATIENCE = 1000;
+
+/** What a set is opened with. */
+export interface DeviceSetContext {
+  readonly home: Home;
+  readonly state: RunState;
+  readonly options: DeviceMapperOptions;
+  readonly warn: (message: string) => void;
+  /** How long a busy device is waited for, in milliseconds. */
+  readonly patience?: number;
+}
+
+/** A device of the set, as {@linkcode DeviceSet.describe} tells. */
+export interface Device extends DeviceRecord {
+  /** In device-mapper. */
+  readonly name: string;
+}
+
+/** What {@linkcode DeviceSet.status} tells. */
+export interface DeviceSetStatus {
+  readonly poolName: string;
+  /** In bytes. */
+  readonly blockSize: number;
+  readonly pool: PoolStatus;
+  /** `major:minor` of the pool's devices. */
+  readonly data: string;
+  readonly metadata: string;
+  readonly base: DeviceRecord | undefined;
+  readonly baseFileSystem: string;
+  /** Devices that wait for their deletion. */
+  readonly deleted: number;
+}
+
+/** The devices of one store. */
+export class DeviceSet {
+  readonly names: DeviceNames;
+  readonly records: Records;
+  readonly pool: Pool;
+  readonly #context: DeviceSetContext;
+  readonly #devices: ThinDevices;
+  readonly #changes: DeviceChanges;
+  readonly #base: BaseDevice;
+  #started = false;
+
+  constructor(context: DeviceSetContext) {
+    const { home, options, warn } = this.#context = context;
+    this.names = new DeviceNames(home);
+    this.records = new Records(home.join("metadata"));
+    this.pool = new Pool(options.thinPool ?? this.names.pool);
+    this.#devices = new ThinDevices(
+      this.names,
+      this.pool,
+      options.deferredRemoval,
+      context.patience ?? PATIENCE,
+    );
+    // No layer has this name; under the lock one file system is grown at a time.
+    const scratch = home.join("mnt", ".grow");
+    const { records, pool } = this, devices = this.#devices;
+    this.#changes = new DeviceChanges({ home, pool, records, devices, options, scratch, warn });
+    this.#base = new BaseDevice({
+      records,
+      devices,
+      pool,
+      options,
+      scratch,
+      warn,
+      add: () => this.#changes.addBase(),
+      remove: (record) => this.#changes.delete(BASE, record),
+    });
+  }
+
+  /** Brings the pool up and the records in order, where that was not done. */
+  start(): void {
+    this.#session(() => {});
+  }
+
+  /**
+   * Makes a device: a snapshot of another, or of the base.
+   *
+   * @param size in bytes; its origin's where left out. A larger one has its file system grown.
+   * @throws {VeneerError} `limit exceeded` where the pool has too little room, `invalid argument` for a size
+   * below the origin's, `corrupt store` where the origin's record is damaged
+   */
+  add(hash: string, origin: string, size?: number): void {
+    this.#session((status) => {
+      checkFreeSpace(this.pool, status, this.#context.options.minFreeSpace);
+      if (origin === BASE) this.#base.ensure();
+      const from = this.#changes.require(origin);
+      if (size !== undefined) checkNotSmaller(size, from.size, "size");
+      this.#changes.addSnapshot(hash, origin, size ?? from.size);
+    });
+  }
+
+  /**
+   * Says that a device is to be deleted: from then on it is not there for anyone.
+   *
+   * @throws {VeneerError} `in use` where it is busy and deletion is not deferred
+   */
+  retire(hash: string): void {
+    this.#session(() => {
+      const record = this.#changes.require(hash);
+      if (!this.#context.options.deferredDeletion) this.#devices.deactivateNow(hash);
+      this.records.write(hash, { ...record, deleted: true });
+    });
+  }
+
+  /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
+  dispose(hash: string): void {
+    this.#settle(hash);
+    if (this.records.tryRead(hash)?.deleted) this.#session(() => this.#changes.deleteRetired(hash));
+  }
+
+  /** Deletes a device. @throws {VeneerError} `in use`, `not found` */
+  remove(hash: string): void {
+    this.retire(hash);
+    this.dispose(hash);
+  }
+
+  /**
+   * Gives a device the content of another, as {@linkcode add} made it: a second snapshot takes its place in
+   * one rename, and the first is deleted.
+   */
+  reset(hash: string, origin: string): void {
+    const discarded = hash + DISCARDED_SUFFIX;
+    this.#session((status) => {
+      checkFreeSpace(this.pool, status, this.#context.options.minFreeSpace);
+      if (origin === BASE) this.#base.ensure();
+      const record = this.#changes.require(hash);
+      this.#devices.deactivateNow(hash);
+      this.#changes.deleteDiscarded();
+      this.#changes.addSnapshot(discarded, origin, record.size);
+      this.records.exchange(hash, discarded);
+      this.#changes.deleteDiscarded();
+    });
+  }
+
+  /** The path of a device's node while it is active. */
+  path(hash: string): string {
+    return this.#devices.path(hash);
+  }
+
+  /** Activates a device, to be written to or not; returns its node's path. */
+  activate(hash: string, access: "read" | "write" = "write"): string {
+    return this.#session(() => {
+      const record = this.#changes.require(hash);
+      if (access === "write" && !record.initialized) {
+        this.records.write(hash, { ...record, initialized: true });
+      }
+      return this.#devices.activate(hash, record);
+    });
+  }
+
+  /**
+   * Deactivates a device, now or, where options say so, when its last user closes it.
+   *
+   * @param patience how long a busy one is waited for, in milliseconds
+   */
+  deactivate(hash: string, patience?: number): void {
+    this.#session(() => this.#devices.deactivate(hash, patience));
+  }
+
+  /** Activates a device and mounts it. */
+  mount(hash: string, target: string, { readOnly = false, label }: MountRequest = {}): void {
+    const device = this.activate(hash, readOnly ? "read" : "write");
+    const { mountOptions: options } = this.#context.options;
+    mountDevice(device, target, { fileSystem: this.fileSystem(), readOnly, options, label });
+  }
+
+  /** Unmounts a device and deactivates it, unless it is to be kept active. */
+  unmount(hash: string, target: string, { keepActive = false } = {}): void {
+    umount(target, UMOUNT_NOFOLLOW);
+    if (!keepActive) this.deactivate(hash);
+  }
+
+  /** Whether there is a device, that is not to be deleted. Damaged records are of devices, too. */
+  has(hash: string): boolean {
+    this.#settle(hash);
+    if (!this.records.has(hash)) return false;
+    return this.records.tryRead(hash)?.deleted !== true;
+  }
+
+  /** The hashes of every device but the base. */
+  list(): string[] {
+    const note = this.records.noted();
+    if (note !== undefined && this.records.has(note)) this.#settle(note);
+    return this.records.ids().filter((hash) => this.records.tryRead(hash)?.deleted !== true);
+  }
+
+  isActivated(hash: string): boolean {
+    return this.#devices.isActive(hash);
+  }
+
+  /** Whether it was mounted for writing since it was made, or, the base, has its file system. */
+  isInitialized(hash: string): boolean {
+    return this.#changes.require(hash).initialized;
+  }
+
+  setInitialized(hash: string): void {
+    if (this.isInitialized(hash)) return;
+    this.#session(() => {
+      const record = this.#changes.require(hash);
+      this.records.write(hash, { ...record, initialized: true });
+    });
+  }
+
+  /** What is recorded of a device. @throws {VeneerError} `not found`, `corrupt store` */
+  describe(hash: string): Device {
+    return { ...this.#changes.require(hash), name: this.names.device(hash) };
+  }
+
+  /** How much space a device has; `undefined` where it is not active. */
+  usage(hash: string): ThinStatus | undefined {
+    return this.#session(() =>
+      this.#devices.isActive(hash) ? this.#devices.status(hash) : undefined
+    );
+  }
+
+  /** The file system that every device has: the base's. */
+  fileSystem(): string {
+    // Old stores do not say; a start looks.
+    if (!this.records.readSet()?.baseFileSystem) this.start();
+    return this.#recordedFileSystem();
+  }
+
+  #recordedFileSystem(): string {
+    return this.records.readSet()?.baseFileSystem || this.#context.options.fileSystem;
+  }
+
+  status(): DeviceSetStatus {
+    return this.#session((pool) => {
+      const { data, metadata, blockSize } = this.pool.table();
+      return {
+        poolName: this.pool.name,
+        blockSize: blockSize * SECTOR_SIZE,
+        pool,
+        data,
+        metadata,
+        base: this.records.tryRead(BASE),
+        baseFileSystem: this.#recordedFileSystem(),
+        deleted: this.records.ids().filter((id) => this.records.tryRead(id)?.deleted).length,
+      };
+    });
+  }
+
+  /** Deactivates every device and takes the pool down, but for one that was given. */
+  shutdown(): void {
+    using _lock = this.#lock();
+    this.#started = false;
+    for (const name of this.#devices.active()) {
+      try {
+        this.#devices.deactivateNamed(name, SHUTDOWN_PATIENCE);
+      } catch (error) {
+        this.#context.warn(messageOf(error));
+      }
+    }
+    if (this.#context.options.thinPool !== undefined) return;
+    if (this.#devices.active().length > 0) return;
+    const deadline = performance.now() + PATIENCE;
+    for (;;) {
+      const result = this.pool.tryRemove();
+      if (result !== -EBUSY || performance.now() > deadline) break;
+      sleep(20);
+    }
+  }
+
+  #lock(): Disposable {
+    return this.#context.state.lockNamed("devices", "the device set");
+  }
+
+  /** Runs `use` under the lock, with the pool up and nothing half done. */
+  #session<T>(use: (status: PoolStatus) => T): T {
+    using _lock = this.#lock();
+    return use(this.#start());
+  }
+
+  /** Brings to its end an interrupted transaction that is about this device. */
+  #settle(hash: string): void {
+    if (this.records.noted() === hash) this.#session(() => {});
+  }
+
+  #start(): PoolStatus {
+    const running = this.#started ? this.pool.tryStatus() : undefined;
+    if (running !== undefined) return this.#changes.recover(running);
+    const { home, options, warn } = this.#context;
+    const hasRecords = this.records.ids().length > 0 || this.records.has(BASE);
+    setUpPool({ pool: this.pool, home, options, hasRecords, warn });
+    const status = this.pool.status();
+    this.records.sweep();
+    importLegacy(home.join("devicemapper"), this.records, status.transactionId);
+    this.#devices.resumeAll();
+    this.#changes.recover(status);
+    this.#changes.dropLost(status.transactionId);
+    this.#base.verify(status);
+    this.#started = true;
+    this.#changes.collect();
+    return this.pool.status();
+  }
+}
+
+/** How {@linkcode DeviceSet.mount} mounts. */
+export interface MountRequest {
+  readonly readOnly?: boolean;
+  readonly label?: string;
+}

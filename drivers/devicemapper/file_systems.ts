@@ -1,0 +1,120 @@
+/**
+ * Making, mounting and growing the file systems on devices.
+ *
+ * @module
+ */
+import { EINVAL } from "../../ffi/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { MNT_DETACH, mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
+import { growExt4, growXfs } from "../../ffi/resize.ts";
+import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import { makeDirectory } from "../../lib/home.ts";
+import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
+import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
+import type { BaseFileSystem } from "./options.ts";
+import { readSuperblock } from "./superblock.ts";
+
+/**
+ * Makes a file system on a device.
+ *
+ * Nothing is left to be initialised later: every layer would do it again, in space of its own.
+ *
+ * @throws {VeneerError} `not supported` where mkfs is not installed, `failed` with what it said
+ */
+export function makeFileSystem(
+  type: BaseFileSystem,
+  device: string,
+  mkfsArguments: readonly string[],
+): void {
+  if (type === "xfs") return must("mkfs.xfs", ["-q", "-f", ...mkfsArguments, device]);
+  const attempts = [
+    "discard,lazy_itable_init=0,lazy_journal_init=0",
+    "discard,lazy_itable_init=0", // before e2fsprogs 1.42.4
+    "discard",
+  ];
+  let failure: VeneerError | undefined;
+  for (const extended of attempts) {
+    failure = run("mkfs.ext4", ["-q", "-F", "-E", extended, ...mkfsArguments, device]);
+    // No check by time or count of mounts: nobody waits for one when a container starts.
+    if (failure === undefined) return must("tune2fs", ["-c", "-1", "-i", "0", device]);
+    if (failure.code === "not supported") break;
+  }
+  throw failure;
+}
+
+function must(program: string, args: string[]): void {
+  const failure = run(program, args);
+  if (failure !== undefined) throw failure;
+}
+
+function run(program: string, args: string[]): VeneerError | undefined {
+  let output: Deno.CommandOutput;
+  try {
+    output = new Deno.Command(program, { args, stdin: "null", env: { LC_ALL: "C" } }).outputSync();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    const install = program === "mkfs.xfs" ? "xfsprogs" : "e2fsprogs";
+    return new VeneerError("not supported", `there is no ${program}; install ${install}`);
+  }
+  if (output.success) return undefined;
+  const said = messageOf(new TextDecoder().decode(output.stderr));
+  return new VeneerError("failed", `${program} ${args.join(" ")}: exit ${output.code}: ${said}`);
+}
+
+/** Mounts a device; without `discard` where the kernel does not know it for this file system. */
+export function mountDevice(device: string, target: string, choice: MountChoice): void {
+  const options = optionList(choice);
+  const request = { source: device, target, type: choice.fileSystem };
+  const result = tryMount({ ...request, ...splitOptions(options) });
+  if (result === -EINVAL) {
+    const plain = options.filter((option) => option !== "discard");
+    return mount({ ...request, ...splitOptions(plain) });
+  }
+  unwrap(result, "mount", target);
+}
+
+/**
+ * Grows the file system of an active device to the size of the device, where it is smaller.
+ *
+ * @param scratch a directory to mount it on, which is made and removed
+ */
+export function growFileSystem(device: string, size: number, scratch: string): void {
+  const found = readSuperblock(device);
+  if (found === undefined) {
+    throw new VeneerError(
+      "incompatible",
+      `${device} has neither ext4 nor xfs, and cannot be grown`,
+    );
+  }
+  if (size - found.size < found.blockSize) return;
+  makeDirectory(scratch, 0o700);
+  mountDevice(device, scratch, {
+    fileSystem: found.type,
+    readOnly: false,
+    options: "",
+    label: undefined,
+  });
+  try {
+    withFd(open(scratch, O_RDONLY | O_DIRECTORY), (fd) => {
+      if (found.type === "xfs") growXfs(fd, size, device);
+      else growExt4(fd, size, found.blockSize, device);
+    });
+  } finally {
+    umount(scratch, UMOUNT_NOFOLLOW);
+    unlinkat(AT_FDCWD, scratch, AT_REMOVEDIR);
+  }
+}
+
+/** Where a device is mounted in this process's namespace. */
+export function mountsOf(numbers: string): MountInfo[] {
+  return readMountInfo().filter(({ device }) => device === numbers);
+}
+
+/** Unmounts what is mounted of a device at or below a directory. */
+export function unmountBelow(directory: string, numbers: string): void {
+  for (const { mountPoint } of mountsOf(numbers).reverse()) {
+    if (mountPoint.startsWith(`${directory}/`)) umount(mountPoint, MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
+}

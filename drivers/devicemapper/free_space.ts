@@ -1,0 +1,40 @@
+/**
+ * Refusing to make devices in a pool that is nearly full: a pool without space for data stops every writer,
+ * one without space for metadata has to be repaired.
+ *
+ * @module
+ */
+import { VeneerError } from "../../lib/errors.ts";
+import { formatSize } from "../../lib/sizes.ts";
+import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
+
+/**
+ * @param share of each space that must be free, 0 to 0.99
+ * @throws {VeneerError} `limit exceeded` with which space it is, and what helps
+ */
+export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): void {
+  if (status.mode === "ro" || status.needsCheck) {
+    throw new VeneerError(
+      "failed precondition",
+      `pool ${pool.name} is read-only and needs thin_check: its metadata was full or damaged`,
+    );
+  }
+  check("data", status.usedData, status.totalData, () => pool.table().blockSize * 512);
+  check("metadata", status.usedMetadata, status.totalMetadata, () => METADATA_BLOCK_SIZE);
+
+  function check(what: string, used: number, total: number, blockSize: () => number): void {
+    const free = total - used;
+    const least = Math.floor(total * share);
+    if (free >= least && free > 0) return;
+    const unit = blockSize();
+    throw new VeneerError(
+      "limit exceeded",
+      `pool ${pool.name} has ${
+        formatSize(free * unit)
+      } of ${what} free, and dm.min_free_space wants ` +
+        `${
+          formatSize(least * unit)
+        }; remove layers, make its ${what} larger, or lower dm.min_free_space`,
+    );
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * Who keeps a device busy: for messages.
+ *
+ * @module
+ */
+import { decode } from "../../ffi/cstring.ts";
+import { readNames } from "../../ffi/directory.ts";
+import { O_DIRECTORY, O_PATH, O_RDONLY, open, readFile, withFd } from "../../ffi/files.ts";
+import { fstat, Stat } from "../../ffi/stat.ts";
+import { parseMountInfo } from "../../lib/mountinfo.ts";
+
+/** As many as one line shows. */
+const MOST = 3;
+
+/**
+ * What has a block device open: devices made of it, mounts in any process's namespace, processes with files
+ * in a mount that is detached or with the device itself.
+ */
+export function holdersOfDevice(major: number, minor: number): string[] {
+  const found = names(`/sys/dev/block/${major}:${minor}/holders`).map((name) => `device ${name}`);
+  for (const pid of names("/proc").filter((name) => /^\d+$/.test(name))) {
+    if (found.length >= MOST) break;
+    const point = mountPointOf(pid, `${major}:${minor}`);
+    if (point !== undefined) {
+      // Every process of a namespace sees the same mount: the first one stands for all.
+      const text = `a mount at ${point}`;
+      if (!found.some((other) => other.startsWith(text))) {
+        found.push(`${text} (seen by ${show(pid)})`);
+      }
+    } else if (uses(pid, major, minor)) {
+      found.push(show(pid));
+    }
+  }
+  return found;
+}
+
+function mountPointOf(pid: string, device: string): string | undefined {
+  const line = read(`/proc/${pid}/mountinfo`).split("\n")
+    .find((text) => text.split(" ", 3)[2] === device);
+  return line && parseMountInfo(line).mountPoint;
+}
+
+const stat = new Stat();
+
+function uses(pid: string, major: number, minor: number): boolean {
+  const directory = `/proc/${pid}`;
+  return ["cwd", "root", ...names(`${directory}/fd`).map((fd) => `fd/${fd}`)].some((name) => {
+    try {
+      withFd(open(`${directory}/${name}`, O_PATH), (fd) => fstat(fd, stat));
+      const on = stat.devMajor === major && stat.devMinor === minor;
+      return on || (stat.rdevMajor === major && stat.rdevMinor === minor);
+    } catch {
+      return false; // It ended, or closed it, meanwhile.
+    }
+  });
+}
+
+function show(pid: string): string {
+  return `${read(`/proc/${pid}/comm`).trim() || "process"} (pid ${pid})`;
+}
+
+function read(path: string): string {
+  try {
+    return decode(readFile(path));
+  } catch {
+    return "";
+  }
+}
+
+function names(path: string): string[] {
+  try {
+    return withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
+  } catch {
+    return [];
+  }
+}

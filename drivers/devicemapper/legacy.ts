@@ -1,0 +1,54 @@
+/**
+ * Stores of old Dockers: all records in one file, `<home>/devicemapper/json`, `{"Devices": {<id>: …}}` with
+ * the base device under the empty id. It is read once, its records are written as files of their own, and it
+ * is renamed `json.migrated`.
+ *
+ * @module
+ */
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { renameat } from "../../ffi/tree.ts";
+import { isId } from "../../lib/ids.ts";
+import { readMetadata, syncDirectory } from "../../lib/metadata.ts";
+import {
+  corrupt,
+  type DeviceRecord,
+  isObject,
+  parseObject,
+  type Records,
+  toDeviceRecord,
+} from "./records.ts";
+import { BASE, isRecordName } from "./names.ts";
+
+/** The records in an old file. @throws {VeneerError} `corrupt store` */
+export function parseLegacy(text: string, path: string): Map<string, DeviceRecord> {
+  const fields = parseObject(text, path);
+  const devices = fields.Devices ?? fields.devices;
+  if (!isObject(devices)) throw corrupt(path, "has no Devices");
+  const records = new Map<string, DeviceRecord>();
+  for (const [hash, value] of Object.entries(devices)) {
+    if (hash !== BASE && !(isId(hash) && isRecordName(hash))) {
+      throw corrupt(path, `names a device ${JSON.stringify(hash)}`);
+    }
+    if (!isObject(value)) throw corrupt(path, `has no object as device ${JSON.stringify(hash)}`);
+    records.set(hash, toDeviceRecord(value, path));
+  }
+  return records;
+}
+
+/**
+ * Converts an old file, if there is one. Killed, it starts over.
+ *
+ * @param directory where it lies
+ * @param transactionId the pool's: devices of later ones were lost with the crash that cost them
+ */
+export function importLegacy(directory: string, records: Records, transactionId: number): boolean {
+  const path = `${directory}/json`;
+  const text = readMetadata(path);
+  if (text === undefined) return false;
+  for (const [hash, record] of parseLegacy(text, path)) {
+    if (record.transactionId <= transactionId) records.write(hash, record);
+  }
+  renameat(AT_FDCWD, path, AT_FDCWD, `${path}.migrated`);
+  syncDirectory(directory);
+  return true;
+}

@@ -1,0 +1,70 @@
+/**
+ * Sparse files as the pool's devices.
+ *
+ * A file grows where a larger size is asked for and never shrinks. Its loop device is attached with
+ * autoclear: it lives as long as the pool that is made of it, and a process killed between the two leaves
+ * none behind.
+ *
+ * @module
+ */
+import { close, ftruncate, O_CREAT, O_RDONLY, O_RDWR, open, withFd } from "../../ffi/files.ts";
+import { attach, LOOP_MAJOR, loopStatus, refreshCapacity as refreshFd } from "../../ffi/loop.ts";
+import { fstat, tryLstat } from "../../ffi/stat.ts";
+import { makedev } from "../../ffi/tree.ts";
+import { dirname } from "@std/path";
+import { VeneerError } from "../../lib/errors.ts";
+import { syncDirectory } from "../../lib/metadata.ts";
+
+/** A pool's device, open: closed when the pool holds it. */
+export interface Backing extends Disposable {
+  /** Of the block device. */
+  readonly path: string;
+  /** The file behind it, where it is a loop device. */
+  readonly image: string | undefined;
+}
+
+/**
+ * Makes an image, or grows one.
+ *
+ * @param size in bytes; `warn` is told of one that is larger
+ */
+export function ensureImage(path: string, size: number, warn: (message: string) => void): void {
+  const isNew = tryLstat(path) === undefined;
+  withFd(open(path, O_RDWR | O_CREAT, 0o600), (fd) => {
+    const stat = fstat(fd);
+    if (!stat.isFile) {
+      throw new VeneerError("corrupt store", `${path} is not a file; move it out of the way`);
+    }
+    if (stat.size > size) warn(`${path} has ${stat.size} bytes and is not shrunk to ${size}`);
+    if (stat.size < size) ftruncate(fd, BigInt(size), path);
+  });
+  if (isNew) syncDirectory(dirname(path));
+}
+
+/** Attaches an image to a loop device. */
+export function attachImage(image: string): Backing {
+  const { path, fd } = attach(image, { autoclear: true });
+  return { path, image, [Symbol.dispose]: () => close(fd) };
+}
+
+/** The number of a loop device, `undefined` for a device that is none. */
+export function loopNumber(device: bigint): number | undefined {
+  const number = Number(device & 0xffn) | Number((device >> 12n) & 0xfff00n);
+  return makedev(LOOP_MAJOR, number) === device ? number : undefined;
+}
+
+/** Whether a loop device is attached to a file. */
+export function isAttachedTo(number: number, image: string): boolean {
+  const file = tryLstat(image);
+  if (file === undefined) return false;
+  return withFd(open(`/dev/loop${number}`, O_RDONLY), (fd) => {
+    const status = loopStatus(fd);
+    return status !== undefined && status.inode === file.inode &&
+      status.device === makedev(file.devMajor, file.devMinor);
+  });
+}
+
+/** Makes a loop device as large as its file has become. */
+export function refreshCapacity(number: number): void {
+  withFd(open(`/dev/loop${number}`, O_RDWR), refreshFd);
+}

@@ -1,0 +1,193 @@
+/**
+ * The thin pool, as the kernel has it: one device from which thin devices take their space.
+ *
+ * A pool has a transaction id, which only its user changes; it is written together with whatever the user
+ * made or deleted before. Kernel, Documentation/admin-guide/device-mapper/thin-provisioning.rst.
+ *
+ * @module
+ */
+import {
+  createDevice,
+  deviceDirectory,
+  deviceInfo,
+  ensureNode,
+  reloadTable,
+  resumeDevice,
+  SECTOR_SIZE,
+  sendMessage,
+  status,
+  suspendDevice,
+  table,
+  type Target,
+  tryRemoveDevice,
+  trySendMessage,
+} from "../../ffi/devmapper.ts";
+import { ENXIO, SyscallError } from "../../ffi/errno.ts";
+import { VeneerError } from "../../lib/errors.ts";
+
+/** What a pool is made of, and how. */
+export interface PoolTable {
+  /** `major:minor` of the devices; a path where a table is made. */
+  readonly metadata: string;
+  readonly data: string;
+  /** In sectors. */
+  readonly blockSize: number;
+  readonly whenFull: "queue" | "error";
+}
+
+/** How a pool is. */
+export interface PoolStatus {
+  readonly transactionId: number;
+  /** In blocks of metadata, which are 4 KiB. */
+  readonly usedMetadata: number;
+  readonly totalMetadata: number;
+  /** In blocks of {@linkcode PoolTable.blockSize}. */
+  readonly usedData: number;
+  readonly totalData: number;
+  readonly mode: "rw" | "ro" | "out_of_data_space";
+  readonly needsCheck: boolean;
+}
+
+/** The size of a metadata block in bytes: `THIN_METADATA_BLOCK_SIZE` of the kernel's dm-thin-metadata.h. */
+export const METADATA_BLOCK_SIZE = 4096;
+
+/** The most metadata that a pool can use, in bytes: `THIN_METADATA_MAX_SECTORS` of the same. */
+export const MAX_METADATA_SIZE = 255 * (1 << 14) * METADATA_BLOCK_SIZE;
+
+/** Free blocks at which the kernel sends an event: Docker's choice. */
+const LOW_WATER_MARK = 32768;
+
+/** One pool. Every method asks the kernel anew. */
+export class Pool {
+  constructor(readonly name: string) {}
+
+  /** The path of its node. */
+  get path(): string {
+    return `${deviceDirectory()}/${this.name}`;
+  }
+
+  /** Whether it is there and whole; what a killed process left between creating and loading it is removed. */
+  exists(): boolean {
+    const info = deviceInfo(this.name);
+    if (info === undefined) return false;
+    if (!info.live) {
+      tryRemoveDevice(this.name);
+      return false;
+    }
+    if (info.suspended) resumeDevice(this.name);
+    ensureNode(this.name);
+    return true;
+  }
+
+  /** @param size in bytes */
+  create(size: number, made: PoolTable): void {
+    createDevice(this.name, target(size, made));
+  }
+
+  /** Gives it devices that have grown. */
+  resize(size: number, made: PoolTable): void {
+    reloadTable(this.name, target(size, made));
+    suspendDevice(this.name);
+    resumeDevice(this.name);
+  }
+
+  /** Removes it, raw: 0 or `-errno`. */
+  tryRemove(): number {
+    return tryRemoveDevice(this.name);
+  }
+
+  /** @throws {VeneerError} `incompatible` where the device of this name is no pool */
+  table(): PoolTable & { readonly size: number } {
+    const [first] = table(this.name);
+    const parsed = first && parsePoolTable(first);
+    if (parsed) return { ...parsed, size: first.length * SECTOR_SIZE };
+    throw new VeneerError(
+      "incompatible",
+      `device ${this.name} is a ${first?.type ?? "device without a table"}, not a thin-pool`,
+    );
+  }
+
+  /** @throws {SyscallError} ENXIO where it is not there; {@linkcode VeneerError} `failed` where it failed */
+  status(): PoolStatus {
+    const [first] = status(this.name);
+    const parsed = first && parsePoolStatus(first.parameters);
+    if (parsed) return parsed;
+    throw new VeneerError(
+      "failed",
+      `pool ${this.name} has failed (${first?.parameters ?? "no status"}): see dmesg; ` +
+        "its metadata may need thin_repair",
+    );
+  }
+
+  /** The same; `undefined` where it is not there. */
+  tryStatus(): PoolStatus | undefined {
+    try {
+      return this.status();
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ENXIO) return undefined;
+      throw error;
+    }
+  }
+
+  /** Makes an empty device, raw: 0 or `-errno` (`-EEXIST` where the number is taken). */
+  tryCreateThin(id: number): number {
+    return trySendMessage(this.name, `create_thin ${id}`);
+  }
+
+  /** Makes a snapshot of a device that is suspended or not active, raw. */
+  tryCreateSnapshot(id: number, origin: number): number {
+    return trySendMessage(this.name, `create_snap ${id} ${origin}`);
+  }
+
+  /** Deletes a device, raw: 0 or `-errno` (`-ENODATA` where there is none, `-EBUSY` where it is active). */
+  tryDelete(id: number): number {
+    return trySendMessage(this.name, `delete ${id}`);
+  }
+
+  /** @throws {SyscallError} EINVAL where the id is not `from` */
+  setTransactionId(from: number, to: number): void {
+    sendMessage(this.name, `set_transaction_id ${from} ${to}`);
+  }
+}
+
+/** A pool's table, as device-mapper takes it. */
+export function target(size: number, { metadata, data, blockSize, whenFull }: PoolTable): Target {
+  const features = ["skip_block_zeroing", ...(whenFull === "error" ? ["error_if_no_space"] : [])];
+  return {
+    start: 0,
+    length: Math.floor(size / SECTOR_SIZE),
+    type: "thin-pool",
+    parameters: [metadata, data, blockSize, LOW_WATER_MARK, features.length, ...features].join(" "),
+  };
+}
+
+/** `undefined` for another kind of target. */
+export function parsePoolTable({ type, parameters }: Target): PoolTable | undefined {
+  if (type !== "thin-pool") return undefined;
+  const [metadata, data, blockSize, , , ...features] = parameters.split(" ");
+  return {
+    metadata,
+    data,
+    blockSize: Number(blockSize),
+    whenFull: features.includes("error_if_no_space") ? "error" : "queue",
+  };
+}
+
+/** `undefined` for `Fail` and `Error`, and for what is no status of a pool. */
+export function parsePoolStatus(parameters: string): PoolStatus | undefined {
+  const match = /^(\d+) (\d+)\/(\d+) (\d+)\/(\d+) \S+ (rw|ro|out_of_data_space)\b(.*)$/.exec(
+    parameters.trim(),
+  );
+  if (match === null) return undefined;
+  const [transactionId, usedMetadata, totalMetadata, usedData, totalData] = match.slice(1, 6)
+    .map(Number);
+  return {
+    transactionId,
+    usedMetadata,
+    totalMetadata,
+    usedData,
+    totalData,
+    mode: match[6] as PoolStatus["mode"],
+    needsCheck: match[7].split(" ").includes("needs_check"),
+  };
+}

@@ -1,0 +1,209 @@
+/**
+ * Bringing a store's pool up, or making sure that the one that is up is this store's.
+ *
+ * ```text
+ * <home>/devicemapper/data       sparse images, where no devices are given
+ * <home>/devicemapper/metadata
+ * ```
+ *
+ * @module
+ */
+import { sizeOfBlockDevice } from "../../ffi/block.ts";
+import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
+import { ENOENT, ENOTTY, SyscallError } from "../../ffi/errno.ts";
+import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { statfs } from "../../ffi/statfs.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/home.ts";
+import {
+  attachImage,
+  type Backing,
+  ensureImage,
+  isAttachedTo,
+  loopNumber,
+  refreshCapacity,
+} from "./loopback.ts";
+import { DEFAULTS, type DeviceMapperOptions } from "./options.ts";
+import type { Pool } from "./pool.ts";
+import { makedev } from "../../ffi/tree.ts";
+
+/** What a pool is brought up from. */
+export interface PoolContext {
+  readonly pool: Pool;
+  readonly home: Home;
+  readonly options: DeviceMapperOptions;
+  /** Whether any device is recorded: then a missing image is a loss. */
+  readonly hasRecords: boolean;
+  readonly warn: (message: string) => void;
+}
+
+/** The images' paths; they are there only where no devices are given. */
+export const dataImage = (home: Home) => home.join("devicemapper", "data");
+export const metadataImage = (home: Home) => home.join("devicemapper", "metadata");
+
+/**
+ * Brings the pool up where it is not.
+ *
+ * @throws {VeneerError} `incompatible` where a pool of this name is made of something else, `not supported`
+ * where a pool that was named does not exist, `corrupt store` where an image is gone
+ */
+export function setUpPool(context: PoolContext): void {
+  const { pool, options } = context;
+  if (pool.exists()) {
+    if (options.thinPool === undefined) useExisting(context);
+    else pool.table(); // throws where it is none
+  } else if (options.thinPool !== undefined) {
+    throw new VeneerError(
+      "not supported",
+      `dm.thinpooldev ${options.thinPool}: there is no such device; make the pool, or activate its volume group`,
+    );
+  } else {
+    bringUp(context);
+  }
+}
+
+function bringUp(context: PoolContext): void {
+  const { pool, home, options, warn } = context;
+  for (const device of [options.metadataDevice, options.dataDevice]) {
+    if (device !== undefined) checkBlockDevice(device);
+  }
+  checkImages(context);
+  using metadata = backing(
+    options.metadataDevice,
+    metadataImage(home),
+    options.metadataSize,
+    DEFAULTS.metadataSize,
+    warn,
+  );
+  using data = backing(
+    options.dataDevice,
+    dataImage(home),
+    options.dataSize,
+    DEFAULTS.dataSize,
+    warn,
+  );
+  const recorded = recordedBlockSize(metadata.path);
+  const blockSize = recorded ?? options.blockSize;
+  if (recorded !== undefined && options.blockSizeGiven && recorded !== options.blockSize) {
+    warn(`the pool has a block size of ${recorded} bytes; dm.blocksize is for new pools`);
+  }
+  pool.create(sizeOfBlockDevice(data.path), {
+    metadata: metadata.path,
+    data: data.path,
+    blockSize: blockSize / SECTOR_SIZE,
+    whenFull: options.whenFull,
+  });
+}
+
+/** A device that was given, or an image. */
+function backing(
+  device: string | undefined,
+  image: string,
+  size: number | undefined,
+  defaultSize: number,
+  warn: (message: string) => void,
+): Backing {
+  if (device !== undefined) {
+    return { path: device, image: undefined, [Symbol.dispose]: () => {} };
+  }
+  const isNew = tryLstat(image) === undefined;
+  ensureImage(image, size ?? (isNew ? defaultSize : 0), size === undefined ? () => {} : warn);
+  return attachImage(image);
+}
+
+function checkBlockDevice(path: string): void {
+  try {
+    sizeOfBlockDevice(path);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    if (error.errno !== ENOTTY && error.errno !== ENOENT) throw error;
+    const reason = error.errno === ENOENT ? "it does not exist" : "it is no block device";
+    throw new VeneerError("invalid argument", `device ${path}: ${reason}`);
+  }
+}
+
+/** A half of a pool is no pool. */
+function checkImages({ home, options, hasRecords }: PoolContext): void {
+  const isLost = (device: string | undefined, image: string) =>
+    device === undefined && tryLstat(image) === undefined;
+  const lost = isLost(options.metadataDevice, metadataImage(home))
+    ? metadataImage(home)
+    : isLost(options.dataDevice, dataImage(home))
+    ? dataImage(home)
+    : undefined;
+  if (lost === undefined || !hasRecords) return;
+  throw new VeneerError(
+    "corrupt store",
+    `${lost} is missing, and devices are recorded in ${
+      home.join("metadata")
+    }; restore it from a copy, ` +
+      `or remove ${home.path} to start anew`,
+  );
+}
+
+/**
+ * The block size that a pool's metadata records, in bytes: `struct thin_disk_superblock` of the kernel's
+ * drivers/md/dm-thin-metadata.c, little-endian. `undefined` where there is no pool's metadata.
+ */
+function recordedBlockSize(device: string): number | undefined {
+  const MAGIC = 27022010n, MAGIC_AT = 32, BLOCK_SIZE_AT = 336;
+  const bytes = new Uint8Array(512);
+  withFd(open(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));
+  const view = new DataView(bytes.buffer);
+  if (view.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
+  return view.getUint32(BLOCK_SIZE_AT, true) * SECTOR_SIZE;
+}
+
+/** A pool that is up: ours? And have its images been asked to grow? */
+function useExisting({ pool, home, options, warn }: PoolContext): void {
+  const table = pool.table();
+  const metadata = checkOurs(pool, table.metadata, options.metadataDevice, metadataImage(home));
+  const data = checkOurs(pool, table.data, options.dataDevice, dataImage(home));
+  const grow = (loop: number | undefined, image: string, size: number | undefined): boolean => {
+    if (loop === undefined || size === undefined) return false;
+    if (size <= (tryLstat(image)?.size ?? 0)) return false;
+    ensureImage(image, size, warn);
+    refreshCapacity(loop);
+    return true;
+  };
+  const grown = [
+    grow(metadata, metadataImage(home), options.metadataSize),
+    grow(data, dataImage(home), options.dataSize),
+  ];
+  if (!grown.includes(true)) return;
+  const size = data === undefined ? table.size : sizeOfBlockDevice(`/dev/loop${data}`);
+  pool.resize(size, table);
+}
+
+/**
+ * Throws unless a pool's device is the given one or the image's loop device; returns the loop device's number.
+ *
+ * @param numbers `major:minor`
+ */
+function checkOurs(
+  pool: Pool,
+  numbers: string,
+  device: string | undefined,
+  image: string,
+): number | undefined {
+  const [major, minor] = numbers.split(":").map(Number);
+  const loop = device === undefined ? loopNumber(makedev(major, minor)) : undefined;
+  const isOurs = device === undefined
+    ? loop !== undefined && isAttachedTo(loop, image)
+    : isNode(device, major, minor);
+  if (isOurs) return loop;
+  throw new VeneerError(
+    "incompatible",
+    `pool ${pool.name} is made of device ${numbers}, not of ${device ?? image}; ` +
+      `run with the options it was made with, or remove it: dmsetup remove ${pool.name}`,
+  );
+}
+
+function isNode(path: string, major: number, minor: number): boolean {
+  const stat = tryLstat(Deno.realPathSync(path));
+  return stat?.rdevMajor === major && stat.rdevMinor === minor;
+}
+
+/** How much an image can still grow on its file system, in bytes. */
+export const availableBytes = (image: string): number => statfs(image).availableBytes;

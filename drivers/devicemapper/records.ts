@@ -1,0 +1,271 @@
+/**
+ * What a store knows of its devices: small JSON files in `<home>/metadata`, Docker's.
+ *
+ * ```text
+ * base, <id>            {"device_id":N,"size":N,"transaction_id":N,"initialized":B,"deleted":B}
+ * deviceset-metadata    {"next_device_id":N,"BaseDeviceUUID":"…","BaseDeviceFilesystem":"…"}
+ * transaction-metadata  {"open_transaction_id":N,"device_hash":"…","device_id":N}
+ * ```
+ *
+ * Each is replaced as a whole (`metadata.ts`). What is read may be damaged: then the file is named, and only
+ * what needs this very file fails.
+ *
+ * @module
+ */
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { RENAME_EXCHANGE, renameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { list } from "../../lib/home.ts";
+import {
+  readMetadata,
+  removeMetadata,
+  syncDirectory,
+  TEMPORARY_SUFFIX,
+  writeMetadata,
+} from "../../lib/metadata.ts";
+import { BASE, DISCARDED_SUFFIX, isRecordName } from "./names.ts";
+
+/** A thin device as it is recorded. */
+export interface DeviceRecord {
+  /** Its number in the pool: 24 bits. */
+  readonly deviceId: number;
+  /** In bytes. */
+  readonly size: number;
+  /** Of the pool, in which the device was made. */
+  readonly transactionId: number;
+  /** The base: it has its file system. A layer: it was mounted for writing. */
+  readonly initialized: boolean;
+  /** It is to be deleted. */
+  readonly deleted: boolean;
+}
+
+/** What is true of the whole store. */
+export interface DeviceSetRecord {
+  readonly nextDeviceId: number;
+  /** Of the base device's file system; `""` where nothing was recorded. */
+  readonly baseUuid: string;
+  readonly baseFileSystem: string;
+}
+
+/** A change of the pool that is under way. */
+export interface TransactionRecord {
+  /** What the pool's transaction id is when it is done. */
+  readonly openTransactionId: number;
+  readonly hash: string;
+  readonly deviceId: number;
+}
+
+/** Device numbers are 24 bits: the kernel's drivers/md/dm-thin.c, `MAX_DEV_ID`. */
+export const MAX_DEVICE_ID = 0xffffff;
+
+const SET_FILE = "deviceset-metadata";
+const TRANSACTION_FILE = "transaction-metadata";
+
+/** The files of one store. Writers hold the devices' lock. */
+export class Records {
+  constructor(readonly directory: string) {}
+
+  /** The file of a device's record. */
+  path(hash: string): string {
+    return `${this.directory}/${hash === BASE ? "base" : hash}`;
+  }
+
+  /** The ids of every layer that there is a record of, also one that is to be deleted. */
+  ids(): string[] {
+    return list(this.directory).filter(isRecordName);
+  }
+
+  /** The hashes under which devices wait for their deletion after a reset. */
+  discarded(): string[] {
+    return list(this.directory).filter((name) => name.endsWith(DISCARDED_SUFFIX));
+  }
+
+  /** @throws {VeneerError} `corrupt store` where the file says anything else */
+  read(hash: string): DeviceRecord | undefined {
+    const path = this.path(hash);
+    const text = readMetadata(path);
+    return text === undefined ? undefined : parseDeviceRecord(text, path);
+  }
+
+  /** The same, with damaged files as `undefined`. */
+  tryRead(hash: string): DeviceRecord | undefined {
+    try {
+      return this.read(hash);
+    } catch {
+      return undefined;
+    }
+  }
+
+  has(hash: string): boolean {
+    return readMetadata(this.path(hash)) !== undefined;
+  }
+
+  write(hash: string, record: DeviceRecord): void {
+    writeMetadata(this.path(hash), formatDeviceRecord(record));
+  }
+
+  remove(hash: string): void {
+    removeMetadata(this.path(hash));
+  }
+
+  /** Swaps the records of two devices at once. */
+  exchange(one: string, other: string): void {
+    renameat(AT_FDCWD, this.path(one), AT_FDCWD, this.path(other), RENAME_EXCHANGE);
+    syncDirectory(this.directory);
+  }
+
+  /** Every number that is taken, as far as records say; damaged ones still tell theirs, mostly. */
+  deviceIds(): Set<number> {
+    const taken = new Set<number>();
+    for (const hash of [BASE, ...this.ids(), ...this.discarded()]) {
+      const text = readMetadata(this.path(hash));
+      const id = /"device_id"\s*:\s*(\d+)/.exec(text ?? "")?.[1];
+      if (id !== undefined) taken.add(Number(id));
+    }
+    return taken;
+  }
+
+  /** @throws {VeneerError} `corrupt store` */
+  readSet(): DeviceSetRecord | undefined {
+    const path = `${this.directory}/${SET_FILE}`;
+    const text = readMetadata(path);
+    if (text === undefined) return undefined;
+    const fields = parseObject(text, path);
+    return {
+      nextDeviceId: integer(fields, "next_device_id", path, 0),
+      baseUuid: string(fields, "BaseDeviceUUID", path),
+      baseFileSystem: string(fields, "BaseDeviceFilesystem", path),
+    };
+  }
+
+  writeSet({ nextDeviceId, baseUuid, baseFileSystem }: DeviceSetRecord): void {
+    writeMetadata(
+      `${this.directory}/${SET_FILE}`,
+      JSON.stringify({
+        next_device_id: nextDeviceId,
+        BaseDeviceUUID: baseUuid,
+        BaseDeviceFilesystem: baseFileSystem,
+      }),
+    );
+  }
+
+  /** @throws {VeneerError} `corrupt store` */
+  readTransaction(): TransactionRecord | undefined {
+    const path = `${this.directory}/${TRANSACTION_FILE}`;
+    const text = readMetadata(path);
+    if (text === undefined) return undefined;
+    const fields = parseObject(text, path);
+    return {
+      openTransactionId: integer(fields, "open_transaction_id", path),
+      hash: string(fields, "device_hash", path),
+      deviceId: integer(fields, "device_id", path),
+    };
+  }
+
+  /** The device that the note of a transaction is about; none where there is no note, or a damaged one. */
+  noted(): string | undefined {
+    try {
+      return this.readTransaction()?.hash;
+    } catch {
+      return undefined; // Whoever changes something is told.
+    }
+  }
+
+  writeTransaction({ openTransactionId, hash, deviceId }: TransactionRecord): void {
+    writeMetadata(
+      `${this.directory}/${TRANSACTION_FILE}`,
+      JSON.stringify({
+        open_transaction_id: openTransactionId,
+        device_hash: hash,
+        device_id: deviceId,
+      }),
+    );
+  }
+
+  /** Not synced: one that comes back after a power failure is of a transaction that the pool knows as done. */
+  removeTransaction(): void {
+    removeMetadata(`${this.directory}/${TRANSACTION_FILE}`, false);
+  }
+
+  /** Deletes what killed writers left beside their files. */
+  sweep(): void {
+    for (const name of list(this.directory)) {
+      if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlinkat(AT_FDCWD, `${this.directory}/${name}`);
+    }
+  }
+}
+
+/** @throws {VeneerError} `corrupt store`, with the file's path */
+export function parseDeviceRecord(text: string, path: string): DeviceRecord {
+  return toDeviceRecord(parseObject(text, path), path);
+}
+
+/** The same of an object that was parsed already. */
+export function toDeviceRecord(fields: Fields, path: string): DeviceRecord {
+  const deviceId = integer(fields, "device_id", path);
+  if (deviceId > MAX_DEVICE_ID) throw corrupt(path, `has the device_id ${deviceId}`);
+  const size = integer(fields, "size", path);
+  if (size === 0 || size % 512 !== 0) throw corrupt(path, `has the size ${size}`);
+  return {
+    deviceId,
+    size,
+    transactionId: integer(fields, "transaction_id", path),
+    initialized: boolean(fields, "initialized", path),
+    deleted: boolean(fields, "deleted", path),
+  };
+}
+
+/** As Docker writes it. */
+export function formatDeviceRecord(record: DeviceRecord): string {
+  return JSON.stringify({
+    device_id: record.deviceId,
+    size: record.size,
+    transaction_id: record.transactionId,
+    initialized: record.initialized,
+    deleted: record.deleted,
+  });
+}
+
+/** A JSON object. */
+export type Fields = Readonly<Record<string, unknown>>;
+
+/** @throws {VeneerError} `corrupt store` where the text is no JSON object */
+export function parseObject(text: string, path: string): Fields {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw corrupt(path, text === "" ? "is empty" : "is no JSON: it was cut short or overwritten");
+  }
+  if (isObject(value)) return value;
+  throw corrupt(path, "holds no JSON object");
+}
+
+export const isObject = (value: unknown): value is Fields =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+function integer(fields: Fields, key: string, path: string, otherwise?: number): number {
+  const value = fields[key] ?? otherwise;
+  if (typeof value === "number" && Number.isSafeInteger(value) && value >= 0) return value;
+  throw corrupt(path, `has no number as ${key}`);
+}
+
+function string(fields: Fields, key: string, path: string): string {
+  const value = fields[key] ?? "";
+  if (typeof value === "string") return value;
+  throw corrupt(path, `has no text as ${key}`);
+}
+
+function boolean(fields: Fields, key: string, path: string): boolean {
+  const value = fields[key] ?? false;
+  if (typeof value === "boolean") return value;
+  throw corrupt(path, `has neither true nor false as ${key}`);
+}
+
+/** The error for a file that cannot be what it should be. */
+export function corrupt(path: string, what: string): VeneerError {
+  return new VeneerError(
+    "corrupt store",
+    `${path} ${what}; restore it from a copy, or delete it to give its device up`,
+  );
+}

@@ -1,0 +1,80 @@
+/**
+ * The lines of `status`, in Docker's order and under Docker's names.
+ *
+ * @module
+ */
+import { isUdevSynced, libraryVersion } from "../../ffi/devmapper.ts";
+import { decode } from "../../ffi/cstring.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { tryReadlinkat } from "../../ffi/tree.ts";
+import type { StatusLine } from "../../lib/graph_driver.ts";
+import type { Home } from "../../lib/home.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+import { formatSize } from "../../lib/sizes.ts";
+import type { DeviceSetStatus } from "./device_set.ts";
+import type { DeviceMapperOptions } from "./options.ts";
+import { METADATA_BLOCK_SIZE } from "./pool.ts";
+import { availableBytes, dataImage, metadataImage } from "./pool_setup.ts";
+
+/** What a store's pool is like. */
+export function statusLines(
+  { poolName, blockSize, pool, data, metadata, base, baseFileSystem, deleted }: DeviceSetStatus,
+  options: DeviceMapperOptions,
+  home: Home,
+): StatusLine[] {
+  const isImage = options.thinPool === undefined;
+  const dataLoop = isImage && options.dataDevice === undefined ? dataImage(home) : undefined;
+  const metadataLoop = isImage && options.metadataDevice === undefined
+    ? metadataImage(home)
+    : undefined;
+  const size = (blocks: number, unit: number) => formatSize(blocks * unit);
+  // Space that the file system of the images lacks is not available, whatever the pool says.
+  const available = (blocks: number, unit: number, image: string | undefined) =>
+    formatSize(Math.min(blocks * unit, image === undefined ? Infinity : availableBytes(image)));
+  return [
+    ["Pool Name", poolName],
+    ["Pool Blocksize", formatSize(blockSize)],
+    ["Base Device Size", formatSize(base?.size ?? options.baseSize)],
+    ["Backing Filesystem", baseFileSystem],
+    ["Udev Sync Supported", String(isUdevSynced())],
+    ["Data file", deviceName(data)],
+    ["Metadata file", deviceName(metadata)],
+    ...optional("Data loop file", dataLoop),
+    ...optional("Metadata loop file", metadataLoop),
+    ["Data Space Used", size(pool.usedData, blockSize)],
+    ["Data Space Total", size(pool.totalData, blockSize)],
+    ["Data Space Available", available(pool.totalData - pool.usedData, blockSize, dataLoop)],
+    ["Metadata Space Used", size(pool.usedMetadata, METADATA_BLOCK_SIZE)],
+    ["Metadata Space Total", size(pool.totalMetadata, METADATA_BLOCK_SIZE)],
+    [
+      "Metadata Space Available",
+      available(pool.totalMetadata - pool.usedMetadata, METADATA_BLOCK_SIZE, metadataLoop),
+    ],
+    [
+      "Thin Pool Minimum Free Space",
+      size(Math.floor(pool.totalData * options.minFreeSpace), blockSize),
+    ],
+    ["Deferred Removal Enabled", String(options.deferredRemoval)],
+    ["Deferred Deletion Enabled", String(options.deferredDeletion)],
+    ["Deferred Deleted Device Count", String(deleted)],
+    ["Library Version", libraryVersion()],
+    ...semaphores(),
+  ];
+}
+
+const optional = (name: string, value: string | undefined): StatusLine[] =>
+  value === undefined ? [] : [[name, value]];
+
+/** The node of a block device, by its `major:minor`. */
+function deviceName(numbers: string): string {
+  const target = tryReadlinkat(AT_FDCWD, `/sys/dev/block/${numbers}`);
+  return typeof target === "number" ? numbers : `/dev/${decode(target).split("/").at(-1)}`;
+}
+
+/** How many of the machine's semaphores, which udev's cookies are, are in use: `SEMMNI` of semget(2). */
+function semaphores(): StatusLine[] {
+  const total = readMetadata("/proc/sys/kernel/sem")?.split(/\s+/)[3];
+  const used = readMetadata("/proc/sysvipc/sem")?.split("\n").slice(1).filter(Boolean).length;
+  if (total === undefined || used === undefined) return [];
+  return [["Semaphore Set Used", String(used)], ["Semaphore Set Total", total]];
+}

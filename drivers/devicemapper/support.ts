@@ -1,0 +1,128 @@
+/**
+ * What the driver needs of the machine: device-mapper with thin provisioning, libdevmapper, and, where udev
+ * runs, waiting for it.
+ *
+ * @module
+ */
+import { driverVersion, isUdevSynced, libraryVersion, targetTypes } from "../../ffi/devmapper.ts";
+import { SyscallError } from "../../ffi/errno.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+import type { DeviceMapperOptions } from "./options.ts";
+
+/** Why the driver cannot run here, or `undefined`. Loads the kernel's modules where it may. */
+export function checkSupport(): VeneerError | undefined {
+  return checkLibrary() ?? checkKernel(loadModule);
+}
+
+/** The same without loading anything: a module that could be loaded is enough. */
+export function checkSupportQuietly(): VeneerError | undefined {
+  return checkLibrary() ?? checkKernel(() => {});
+}
+
+function checkLibrary(): VeneerError | undefined {
+  try {
+    libraryVersion();
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    return new VeneerError(
+      "not supported",
+      "libdevmapper.so.1.02.1 cannot be loaded; install libdevmapper1.02.1 (Debian) or device-mapper-libs",
+      { cause: error },
+    );
+  }
+}
+
+/** A part of the kernel that may be built in, a module, or lacking. */
+interface KernelPart {
+  readonly what: string;
+  readonly option: string;
+  readonly module: string;
+  readonly isThere: () => boolean;
+}
+
+const PARTS: readonly KernelPart[] = [
+  {
+    what: "device-mapper",
+    option: "CONFIG_BLK_DEV_DM",
+    module: "dm-mod",
+    isThere: () => /\bdevice-mapper$/m.test(readMetadata("/proc/misc") ?? ""),
+  },
+  {
+    what: "thin provisioning",
+    option: "CONFIG_DM_THIN_PROVISIONING",
+    module: "dm-thin-pool",
+    isThere: () => targetTypes().includes("thin-pool"),
+  },
+];
+
+function checkKernel(load: (module: string) => void): VeneerError | undefined {
+  for (const { what, option, module, isThere } of PARTS) {
+    if (isThere()) continue;
+    load(module);
+    if (!isThere() && !isLoadable(module)) {
+      return new VeneerError(
+        "not supported",
+        `the kernel has no ${what} (${option}, module ${module}); ` +
+          "install the kernel's modules, or run a kernel that has it",
+      );
+    }
+    if (what === "device-mapper" && !isThere()) return undefined; // The next part cannot be asked for.
+  }
+  return undefined;
+}
+
+function loadModule(module: string): void {
+  try {
+    new Deno.Command("modprobe", { args: ["-q", module], stdin: "null", stderr: "null" })
+      .outputSync();
+  } catch {
+    // No modprobe: whether the module is there is asked next.
+  }
+}
+
+/** Whether the running kernel has a module that is not loaded yet. */
+function isLoadable(module: string): boolean {
+  const listed = readMetadata(`/lib/modules/${Deno.osRelease()}/modules.dep`) ?? "";
+  return new RegExp(`/${module.replaceAll("-", "[-_]")}\\.ko`, "m").test(listed);
+}
+
+/**
+ * Throws where udev runs and libdevmapper cannot wait for it: nodes would come and go while they are used.
+ * With `DM_DISABLE_UDEV` in the environment the library makes its nodes alone.
+ */
+export function checkUdev({ overrideUdevSyncCheck }: DeviceMapperOptions): void {
+  if (isUdevSynced() || overrideUdevSyncCheck || Deno.env.has("DM_DISABLE_UDEV")) return;
+  if (tryLstat("/run/udev/control") === undefined) return;
+  throw new VeneerError(
+    "not supported",
+    "udev runs and libdevmapper cannot wait for it (no System V semaphores, or built without udev); " +
+      "run on the host, or risk it with -o dm.override_udev_sync_check=true",
+  );
+}
+
+/** Whether the kernel can remove a device when its last user closes it: interface 4.27 (Linux 3.13). */
+export function hasDeferredRemoval(): boolean {
+  const [major, minor] = driverVersion().split(".").map(Number);
+  return major > 4 || (major === 4 && minor >= 27);
+}
+
+/** @throws {VeneerError} `not supported` for options that this kernel is too old for */
+export function checkDeferral({ deferredRemoval }: DeviceMapperOptions): void {
+  if (!deferredRemoval || hasDeferredRemoval()) return;
+  throw new VeneerError(
+    "not supported",
+    `dm.use_deferred_removal: kernel ${Deno.osRelease()} cannot (Linux 3.13 and later can); leave it out`,
+  );
+}
+
+/** A message for `doctor`. */
+export const describeVersions = (): string => {
+  try {
+    return `libdevmapper ${libraryVersion()}, kernel interface ${driverVersion()}`;
+  } catch (error) {
+    return messageOf(error);
+  }
+};

@@ -1,0 +1,110 @@
+/**
+ * Transactions: a change of the pool and of its records, whole or not at all.
+ *
+ * A transaction is about one device, which it makes or deletes. What it is about is written down before the
+ * pool is touched; that the pool's transaction id goes up is its end. One that was cut short, by an error or a
+ * kill, leaves the note with an id that the pool has not reached, and is brought to an end the same way
+ * whatever it was: the device shall not exist, and have no record. So a creation is undone, and a deletion
+ * is finished.
+ *
+ * @module
+ */
+import { EBUSY, ENODATA } from "../../ffi/errno.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import type { Pool, PoolStatus } from "./pool.ts";
+import type { Records, TransactionRecord } from "./records.ts";
+
+/** What {@linkcode Transactions} changes. */
+export interface TransactionContext {
+  readonly pool: Pick<Pool, "tryDelete" | "setTransactionId">;
+  readonly records: Records;
+  /** Takes a device out of use that is about to be deleted: unmounted and not active. */
+  readonly release: (hash: string) => void;
+  readonly warn: (message: string) => void;
+}
+
+/** The pool has a device of the number that a transaction wanted to make. */
+export class DeviceIdTaken extends Error {
+  constructor(deviceId: number) {
+    super(`device number ${deviceId} is taken`);
+  }
+}
+
+/** The transactions of one store, under its devices' lock. */
+export class Transactions {
+  readonly #context: TransactionContext;
+  #id = 0;
+
+  constructor(context: TransactionContext) {
+    this.#context = context;
+  }
+
+  /** The pool's transaction id, as far as it was begun and ended here. */
+  get id(): number {
+    return this.#id;
+  }
+
+  /**
+   * Makes or deletes a device.
+   *
+   * @param change does it; it is told the id that a record of the device has to bear
+   */
+  run<T>(hash: string, deviceId: number, change: (transactionId: number) => T): T {
+    const { pool, records } = this.#context;
+    const note = { openTransactionId: this.#id + 1, hash, deviceId };
+    records.writeTransaction(note);
+    let result: T;
+    try {
+      result = change(note.openTransactionId);
+      pool.setTransactionId(this.#id, note.openTransactionId);
+    } catch (error) {
+      // A device that was there before is not this transaction's to delete.
+      if (error instanceof DeviceIdTaken) records.removeTransaction();
+      else this.#rollBack(note);
+      throw error;
+    }
+    this.#id = note.openTransactionId;
+    records.removeTransaction();
+    return result;
+  }
+
+  /** Brings to its end what an earlier process left, if it did. */
+  recover({ transactionId }: PoolStatus): void {
+    this.#id = transactionId;
+    const { records, warn } = this.#context;
+    const note = records.readTransaction();
+    if (note === undefined) return;
+    if (note.openTransactionId > transactionId) this.#rollBack(note);
+    else if (note.openTransactionId < transactionId) {
+      warn(
+        `a transaction ${note.openTransactionId} is noted, and the pool is at ${transactionId}: ` +
+          "another program used the pool; nothing was rolled back",
+      );
+    }
+    records.removeTransaction();
+  }
+
+  #rollBack({ hash, deviceId }: TransactionRecord): void {
+    const { pool, records, release, warn } = this.#context;
+    const record = records.tryRead(hash);
+    // A record with another number is of a device that this transaction was not about.
+    const isItsRecord = record?.deviceId === deviceId;
+    if (isItsRecord || record === undefined) {
+      try {
+        release(hash);
+      } catch (error) {
+        warn(error instanceof Error ? error.message : String(error));
+      }
+    }
+    const result = pool.tryDelete(deviceId);
+    if (result === -EBUSY && isItsRecord) {
+      // It cannot go yet; it is remembered as what is to be deleted.
+      if (!record.deleted) records.write(hash, { ...record, deleted: true });
+      warn(`device ${deviceId} of ${hash || "the base"} is busy; it is deleted when it is free`);
+    } else {
+      if (result !== -ENODATA) unwrap(result, "device-mapper message", `delete ${deviceId}`);
+      if (isItsRecord) records.remove(hash);
+    }
+    records.removeTransaction();
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Block devices: their size, and giving back what they no longer hold.
+ *
+ * @module
+ */
+import { O_RDONLY, O_RDWR, open, withFd } from "./files.ts";
+import { io, ioctl, ior, tryIoctl } from "./ioctl.ts";
+
+// `linux/fs.h`.
+export const BLKDISCARD = io(0x12, 119);
+export const BLKGETSIZE64 = ior(0x12, 114, 8);
+
+/** The size of an open block device in bytes. @throws {SyscallError} ENOTTY where it is none */
+export function blockDeviceSize(fd: number, path?: string): number {
+  const size = new BigUint64Array(1);
+  ioctl(fd, BLKGETSIZE64, new Uint8Array(size.buffer), "BLKGETSIZE64", path);
+  return Number(size[0]);
+}
+
+/** The same of a device by its path. */
+export const sizeOfBlockDevice = (path: string): number =>
+  withFd(open(path, O_RDONLY), (fd) => blockDeviceSize(fd, path));
+
+/** Forgets the content of a device's first `length` bytes, raw: 0 or `-errno` (`-EOPNOTSUPP`). */
+export function tryDiscard(path: string, length: number): number {
+  const range = new BigUint64Array([0n, BigInt(length)]);
+  return withFd(
+    open(path, O_RDWR),
+    (fd) => tryIoctl(fd, BLKDISCARD, new Uint8Array(range.buffer)),
+  );
+}

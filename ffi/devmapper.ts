@@ -1,0 +1,292 @@
+/**
+ * Device-mapper: virtual block devices made of targets, through libdevmapper.
+ *
+ * Sizes and offsets are in sectors of 512 bytes, as everywhere in device-mapper. Names of devices are at
+ * most {@linkcode NAME_MAX} bytes. See `devmapper_task.ts` for udev, `devmapper_library.ts` for threads.
+ *
+ * @module
+ */
+import { cstring } from "./cstring.ts";
+import { library } from "./devmapper_library.ts";
+import { withLog } from "./devmapper_log.ts";
+import {
+  bytes,
+  DM_DEVICE_CREATE,
+  DM_DEVICE_DEPS,
+  DM_DEVICE_INFO,
+  DM_DEVICE_LIST,
+  DM_DEVICE_LIST_VERSIONS,
+  DM_DEVICE_MKNODES,
+  DM_DEVICE_RELOAD,
+  DM_DEVICE_REMOVE,
+  DM_DEVICE_RESUME,
+  DM_DEVICE_STATUS,
+  DM_DEVICE_SUSPEND,
+  DM_DEVICE_TABLE,
+  DM_DEVICE_TARGET_MSG,
+  DM_DEVICE_VERSION,
+  Task,
+} from "./devmapper_task.ts";
+import { ENXIO } from "./errno.ts";
+import { tryLstat } from "./stat.ts";
+import { layout, Struct } from "./struct.ts";
+import { unwrap } from "./unwrap.ts";
+
+/** `DM_NAME_LEN` of `linux/dm-ioctl.h`, its NUL included. */
+export const DM_NAME_LEN = 128;
+
+/** The size of a sector in bytes, device-mapper's unit: `SECTOR_SIZE` of the kernel's `linux/blk_types.h`. */
+export const SECTOR_SIZE = 512;
+
+/** `struct dm_info` of libdevmapper.h. */
+export const DM_INFO = layout("struct dm_info", 48, {
+  exists: ["i32", 0],
+  suspended: ["i32", 4],
+  live_table: ["i32", 8],
+  inactive_table: ["i32", 12],
+  open_count: ["i32", 16],
+  event_nr: ["u32", 20],
+  major: ["u32", 24],
+  minor: ["u32", 28],
+  read_only: ["i32", 32],
+  target_count: ["i32", 36],
+  deferred_remove: ["i32", 40],
+  internal_suspend: ["i32", 44],
+});
+
+/** `struct dm_deps` of libdevmapper.h; `device` is an array of `count`. */
+export const DM_DEPS = layout("struct dm_deps", 8, { count: ["u32", 0] });
+const DEPS_DEVICES = 8;
+
+/** `struct dm_names` of libdevmapper.h; `next` is an offset from its own start, 0 in the last. */
+export const DM_NAMES = layout("struct dm_names", 16, {
+  dev: ["u64", 0],
+  next: ["u32", 8],
+  name: ["u8", 12],
+});
+
+/** `struct dm_versions` of libdevmapper.h. */
+export const DM_VERSIONS = layout("struct dm_versions", 16, {
+  next: ["u32", 0],
+  version: ["u8", 4],
+  name: ["u8", 16],
+});
+
+/** A part of a device: which driver of device-mapper makes it, from what. */
+export interface Target {
+  readonly start: number;
+  readonly length: number;
+  readonly type: string;
+  /** Of a table: what it is made of. Of a status: what it is like. */
+  readonly parameters: string;
+}
+
+/** What the kernel says of a device. */
+export interface DeviceInfo {
+  readonly major: number;
+  readonly minor: number;
+  readonly openCount: number;
+  readonly suspended: boolean;
+  /** It can be read and written; false between its creation and its first resume. */
+  readonly live: boolean;
+  readonly readOnly: boolean;
+  /** It goes when its last user closes it. */
+  readonly deferredRemove: boolean;
+}
+
+/** The library's version, such as `1.02.185 (2022-05-18)`. */
+export function libraryVersion(): string {
+  const buffer = new Uint8Array(128);
+  library().dm_get_library_version(buffer, buffer.byteLength);
+  return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
+}
+
+/** The version of the kernel's device-mapper interface, such as `4.47.0`. @throws {SyscallError} */
+export function driverVersion(): string {
+  using task = new Task(DM_DEVICE_VERSION).run();
+  const buffer = new Uint8Array(128);
+  library().dm_task_get_driver_version(task.pointer, buffer, buffer.byteLength);
+  return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
+}
+
+/** The kinds of target that the kernel has loaded. */
+export function targetTypes(): string[] {
+  using task = new Task(DM_DEVICE_LIST_VERSIONS).run();
+  const first = library().dm_task_get_versions(task.pointer);
+  return first === null ? [] : [...chain(first, DM_VERSIONS.fields.next[1])]
+    .map((view) => view.getCString(DM_VERSIONS.fields.name[1]));
+}
+
+/** Every device-mapper device of this machine. */
+export function deviceNames(): { readonly name: string; readonly device: bigint }[] {
+  using task = new Task(DM_DEVICE_LIST).run();
+  const first = library().dm_task_get_names(task.pointer);
+  if (first === null) return [];
+  return [...chain(first, DM_NAMES.fields.next[1])]
+    .map((view) => ({
+      device: view.getBigUint64(DM_NAMES.fields.dev[1]),
+      name: view.getCString(DM_NAMES.fields.name[1]),
+    }))
+    // No device at all is one entry without number and name.
+    .filter(({ device }) => device !== 0n);
+}
+
+/** Records that lie one after the other, each saying at `offset` how far the next one is. */
+function* chain(first: Deno.PointerObject, offset: number): Generator<Deno.UnsafePointerView> {
+  for (let at = first;;) {
+    const view = new Deno.UnsafePointerView(at);
+    yield view;
+    const next = view.getUint32(offset);
+    const pointer = Deno.UnsafePointer.offset(at, next);
+    if (next === 0 || pointer === null) return;
+    at = pointer;
+  }
+}
+
+/** A device by its name; `undefined` where there is none. @throws {SyscallError} */
+export function deviceInfo(name: string): DeviceInfo | undefined {
+  using task = new Task(DM_DEVICE_INFO, name).run();
+  const info = new Struct(DM_INFO);
+  library().dm_task_get_info(task.pointer, info.bytes);
+  if (info.get("exists") === 0) return undefined;
+  return {
+    major: info.get("major"),
+    minor: info.get("minor"),
+    openCount: info.get("open_count"),
+    suspended: info.get("suspended") !== 0,
+    live: info.get("live_table") !== 0,
+    readOnly: info.get("read_only") !== 0,
+    deferredRemove: info.get("deferred_remove") !== 0,
+  };
+}
+
+/** The devices that a device is made of, as `makedev` packs their numbers. @throws {SyscallError} */
+export function dependencies(name: string): bigint[] {
+  using task = new Task(DM_DEVICE_DEPS, name).run();
+  const deps = library().dm_task_get_deps(task.pointer);
+  if (deps === null) return [];
+  const view = new Deno.UnsafePointerView(deps);
+  const count = view.getUint32(DM_DEPS.fields.count[1]);
+  // The kernel's huge_encode_dev and glibc's dev_t have the same bits for the kernel's 32-bit numbers.
+  return Array.from({ length: count }, (_, i) => view.getBigUint64(DEPS_DEVICES + 8 * i));
+}
+
+/** A device's targets and what they are made of. @throws {SyscallError} ENXIO where there is none */
+export function table(name: string): Target[] {
+  using task = new Task(DM_DEVICE_TABLE, name).run();
+  return targetsOf(task, name);
+}
+
+/** A device's targets and how they are. @throws {SyscallError} ENXIO where there is none */
+export function status(name: string): Target[] {
+  // Without a flush, which a full pool would answer with an error or not at all.
+  using task = new Task(DM_DEVICE_STATUS, name).withoutFlush().run();
+  return targetsOf(task, name);
+}
+
+function targetsOf(task: Task, name: string): Target[] {
+  const info = new Struct(DM_INFO);
+  library().dm_task_get_info(task.pointer, info.bytes);
+  if (info.get("exists") === 0) unwrap(-ENXIO, "device-mapper table", name);
+  const start = new BigUint64Array(1), length = new BigUint64Array(1);
+  const type = new BigUint64Array(1), parameters = new BigUint64Array(1);
+  const targets: Target[] = [];
+  let next: Deno.PointerValue = null;
+  do {
+    next = library().dm_get_next_target(
+      task.pointer,
+      next,
+      bytes(start),
+      bytes(length),
+      bytes(type),
+      bytes(parameters),
+    );
+    if (type[0] === 0n) break; // A device without a table.
+    targets.push({
+      start: Number(start[0]),
+      length: Number(length[0]),
+      type: stringAt(type[0]),
+      parameters: stringAt(parameters[0]),
+    });
+  } while (next !== null);
+  return targets;
+}
+
+function stringAt(address: bigint): string {
+  const pointer = Deno.UnsafePointer.create(address);
+  return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
+}
+
+/** Makes a device with one target, and its node. @throws {SyscallError} EBUSY where the name is taken */
+export function createDevice(name: string, target: Target): void {
+  using task = new Task(DM_DEVICE_CREATE, name).addNodeOnCreate();
+  task.addTarget(target.start, target.length, target.type, target.parameters).runSynced();
+}
+
+/**
+ * Makes the node of a device where it lacks one: a process that was killed between the kernel's part of its
+ * creation and the library's, where there is no udev, leaves it so. @throws {SyscallError}
+ */
+export function ensureNode(name: string): void {
+  if (tryLstat(`${deviceDirectory()}/${name}`) !== undefined) return;
+  using _task = new Task(DM_DEVICE_MKNODES, name).run();
+  // Nodes are made when a cookie is waited for, which this task has none of.
+  withLog(() => library().dm_task_update_nodes());
+}
+
+/** Gives a device another table, which it has from its next resume on. @throws {SyscallError} */
+export function reloadTable(name: string, target: Target): void {
+  using task = new Task(DM_DEVICE_RELOAD, name);
+  task.addTarget(target.start, target.length, target.type, target.parameters).run();
+}
+
+/** Stops a device's input and output; a file system on it is frozen first. @throws {SyscallError} */
+export function suspendDevice(name: string): void {
+  using _task = new Task(DM_DEVICE_SUSPEND, name).run();
+}
+
+/** Lets a device go on, with the table that was loaded meanwhile. @throws {SyscallError} */
+export function resumeDevice(name: string): void {
+  using _task = new Task(DM_DEVICE_RESUME, name).runSynced();
+}
+
+/**
+ * Removes a device and its node, raw: 0 or `-errno` (`-EBUSY` where it is in use, `-ENXIO` where there is none).
+ *
+ * @param deferred where it is in use, remove it when its last user closes it
+ */
+export function tryRemoveDevice(name: string, deferred = false): number {
+  using task = new Task(DM_DEVICE_REMOVE, name);
+  if (deferred) task.setDeferredRemove();
+  return task.tryRunSynced();
+}
+
+/** Sends a message to a device's target, raw: 0 or `-errno`. */
+export function trySendMessage(name: string, text: string): number {
+  using task = new Task(DM_DEVICE_TARGET_MSG, name).setMessage(text);
+  return task.tryRun();
+}
+
+/** Sends a message to a device's target. @throws {SyscallError} */
+export function sendMessage(name: string, text: string): void {
+  using _task = new Task(DM_DEVICE_TARGET_MSG, name).setMessage(text).run();
+}
+
+/** The directory of device nodes, `/dev/mapper`. */
+export function deviceDirectory(): string {
+  const text = library().dm_dir();
+  return text === null ? "/dev/mapper" : Deno.UnsafePointerView.getCString(text);
+}
+
+/**
+ * Chooses the directory above {@linkcode deviceDirectory}, `/dev` if never called; `mapper` must be there. For
+ * the whole process.
+ */
+export function setDeviceRoot(path: string): void {
+  if (library().dm_set_dev_dir(cstring(path)) !== 1) unwrap(-ENXIO, "dm_set_dev_dir", path);
+}
+
+/** Whether the library waits for udev: false without udev, and with `DM_DISABLE_UDEV` in the environment. */
+export function isUdevSynced(): boolean {
+  return library().dm_udev_get_sync_support() === 1;
+}

@@ -1,0 +1,216 @@
+/**
+ * devicemapper killed before every system call of what it does, every task of libdevmapper among them.
+ *
+ * After each kill another process opens the store: what was there is there, what was being made is there as a
+ * whole or not at all, the pool holds exactly the devices that are recorded, its transaction id is that of
+ * the last change, nothing is mounted or active, and the store can be used. `make test` takes a sample of the
+ * points; all of them are taken where `VENEER_TEST_LONG` is set.
+ */
+import { assert, assertEquals } from "@std/assert";
+import type { DeviceSet } from "../../drivers/devicemapper/device_set.ts";
+import { EEXIST } from "../../ffi/errno.ts";
+import type { GraphDriver } from "../../lib/graph_driver.ts";
+import { fill } from "../drivers/layers.ts";
+import { storeDir } from "../drivers/store_dir.ts";
+import { lacksProgram, mountPoints, needs } from "../support.ts";
+import {
+  deviceNames,
+  FILE_SYSTEM,
+  lacking,
+  loopFiles,
+  openSet,
+  openStore,
+} from "./devicemapper_support.ts";
+import { killBefore, strace } from "./killer.ts";
+
+/** Calls of the runtime, which come and go with its memory and threads, and change nothing on disk. */
+const RUNTIME: ReadonlyMap<string, number> = new Map([
+  ["mmap", 9],
+  ["mprotect", 10],
+  ["munmap", 11],
+  ["brk", 12],
+  ["rt_sigaction", 13],
+  ["rt_sigprocmask", 14],
+  ["sched_yield", 24],
+  ["mremap", 25],
+  ["madvise", 28],
+  ["getpid", 39],
+  ["gettid", 186],
+  ["futex", 202],
+  ["clock_gettime", 228],
+  ["clock_nanosleep", 230],
+  ["epoll_wait", 232],
+  ["tgkill", 234],
+  ["restart_syscall", 219],
+  ["getrandom", 318],
+  ["clone3", 435],
+]);
+const counts = (call: number) => !RUNTIME_NUMBERS.has(call);
+const RUNTIME_NUMBERS = new Set(RUNTIME.values());
+
+/** How many points of an operation `make test` takes. */
+const SAMPLE = 3;
+
+const IOCTL = 16;
+/** `DM_IOCTL` of linux/dm-ioctl.h: the type of all of device-mapper's requests. */
+const DM_IOCTL = 0xfdn;
+
+const child = (by: string, root: string, operation: string) => [
+  Deno.execPath(),
+  "run",
+  "--quiet",
+  "--allow-all",
+  "--no-check",
+  `${import.meta.dirname}/devicemapper_kill_child.ts`,
+  by,
+  root,
+  operation,
+];
+
+/** Layers that are in every store; `victim` is what operations are about. */
+function prepare(root: string): void {
+  const driver = openStore(root);
+  fill(driver, "bottom", (path) => Deno.writeTextFileSync(`${path}/file`, "bottom"));
+  fill(driver, "victim", (path) => Deno.writeTextFileSync(`${path}/own`, "victim"), "bottom");
+}
+
+/** The numbers of the devices that the pool has: those that cannot be made. */
+function devicesInPool(set: DeviceSet, most: number): number[] {
+  const found: number[] = [];
+  for (let id = 1; id <= most; id++) {
+    if (set.pool.tryCreateThin(id) === -EEXIST) found.push(id);
+    else set.pool.tryDelete(id);
+  }
+  return found;
+}
+
+/** What must hold after any kill. */
+function verify(root: string, operation: string): GraphDriver {
+  const driver = openStore(root, { warn: () => {} });
+  const set = openSet(root, { warn: () => {} });
+  if (operation.endsWith("mount")) { // Whatever is left of it, it can be had, and given back.
+    driver.get("bottom");
+    while (driver.layer("bottom").references > 0) driver.put("bottom");
+  }
+  const ids = driver.layers().map(({ id }) => id);
+  const status = set.status(); // Whatever was left is at its end now.
+  assertEquals(driver.layers().map(({ id }) => id), ids, "what is listed stays");
+
+  const certain = operation === "start"
+    ? []
+    : operation === "remove"
+    ? ["bottom"]
+    : ["bottom", "victim"];
+  for (const id of certain) assert(ids.includes(id), `${id} is lost`);
+  for (const id of ids) assert(["bottom", "victim", "new"].includes(id), `${id} came from nowhere`);
+
+  const records = ["", ...ids].flatMap((hash) => set.records.read(hash) ?? []);
+  const numbers = records.map(({ deviceId }) => deviceId).sort((a, b) => a - b);
+  assertEquals(devicesInPool(set, 12), numbers, "the pool's devices are those recorded");
+  for (const { transactionId, deleted } of records) {
+    assert(transactionId <= status.pool.transactionId, "no record is of a transaction to come");
+    assertEquals(deleted, false);
+  }
+  assertEquals(set.records.readTransaction(), undefined);
+  assertEquals([...Deno.readDirSync(`${driver.home}/.veneer/staging`)].map(({ name }) => name), []);
+  assertEquals(deviceNames(), [set.pool.name], "no layer is active");
+  assertEquals(mountPoints(root).filter((path) => path !== driver.home), []);
+
+  for (const id of ids) {
+    const names = [...Deno.readDirSync(driver.get(id))].map(({ name }) => name).sort();
+    driver.put(id);
+    const own = id === "victim" && !(operation === "reset" && names.length === 1) ? ["own"] : [];
+    assertEquals(names, operation === "start" ? [] : ["file", ...own], id);
+  }
+  return driver;
+}
+
+/** Makes the store what it was before, with the device numbers that it had. */
+function restore(driver: GraphDriver, root: string): void {
+  for (const id of ["new", "victim"]) if (driver.exists(id)) driver.remove(id);
+  fill(driver, "victim", (path) => Deno.writeTextFileSync(`${path}/own`, "victim"), "bottom");
+  driver.cleanup();
+  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+}
+
+function points(count: number): number[] {
+  const all = Array.from({ length: count }, (_, i) => i);
+  if (Deno.env.has("VENEER_TEST_LONG")) return all;
+  // Spread over the operation, others at each run.
+  return Array.from({ length: SAMPLE }, (_, i) => Math.floor((i + Math.random()) * count / SAMPLE));
+}
+
+const lacks = lacking ?? lacksProgram("strace") ??
+  (FILE_SYSTEM === "xfs" && !Deno.env.has("VENEER_TEST_LONG") ? "it ran on ext4" : undefined);
+
+for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount", "start"]) {
+  needs(
+    lacks,
+    `devicemapper with ${FILE_SYSTEM}: killed before every system call of ${operation}`,
+    () => {
+      using dir = storeDir();
+      const store = () => {
+        const root = `${dir.path}/root`;
+        if (operation !== "start") return root;
+        Deno.mkdirSync(root, { recursive: true });
+        return Deno.makeTempDirSync({ dir: root });
+      };
+      let root = store();
+      const begin = () => {
+        if (operation === "start") root = store();
+      };
+      const end = () => {
+        const driver = verify(root, operation);
+        if (operation !== "start") return restore(driver, root);
+        driver.create("again", driver.exists("new") ? { parent: "new" } : {});
+        driver.cleanup();
+        assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+        Deno.removeSync(root, { recursive: true });
+      };
+
+      if (operation !== "start") {
+        prepare(root);
+        restore(openStore(root), root);
+      }
+      const counted = () => {
+        begin();
+        const { killed, calls } = killBefore(Infinity, child("killer", root, operation), counts);
+        assertEquals(killed, false);
+        end();
+        return calls;
+      };
+      const traced = () => {
+        begin();
+        const names = strace(child("strace", root, operation), `${dir.path}/trace`);
+        end();
+        return names.filter((name) => !RUNTIME.has(name));
+      };
+      let calls = counted(), names = traced();
+      // The runtime may have had something of its own to do in one of the two.
+      for (let again = 0; again < 6 && calls.length !== names.length; again++) {
+        [calls, names] = [counted(), traced()];
+      }
+      assertEquals(calls.length, names.length, "as many calls as strace sees");
+      const tasks = calls.filter(({ number, request }) =>
+        number === IOCTL && (request >> 8n & 0xffn) === DM_IOCTL
+      );
+      const taken = points(calls.length);
+      for (const at of taken) {
+        begin();
+        const { killed } = killBefore(at, child("killer", root, operation), counts);
+        assert(killed, `${operation} ended before its call ${at}`);
+        try {
+          end();
+        } catch (cause) {
+          throw new Error(
+            `${operation} killed before call ${at} of ${calls.length} (${names[at]})`,
+            { cause },
+          );
+        }
+      }
+      console.log(
+        `${operation}: ${calls.length} points, ${tasks.length} of them tasks of device-mapper; killed at ${taken.length}`,
+      );
+    },
+  );
+}
