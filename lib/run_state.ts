@@ -6,7 +6,7 @@
  * birth          of the home that the counts are about, and its path; another home that got the same inode
  *                starts anew
  * store          locked exclusively to change which layers there are
-devices        locked exclusively by the devicemapper driver while it changes or activates devices
+ * devices        a driver's own lock, such as of devices while they are changed or activated
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
