@@ -19,24 +19,11 @@ import { unwrap } from "../ffi/unwrap.ts";
 import { treeDelta } from "../lib/graph/delta.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
 import { compare, type Contender, report, run } from "./measure.ts";
+import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
 
-const directory = Deno.env.get("VENEER_TEST_DIR");
-if (directory === undefined) throw new Error("set VENEER_TEST_DIR; `make bench` does it all");
-
-/** The program under test: the compiled one where `VENEER` names it. */
-const VENEER = Deno.env.get("VENEER")?.split(" ") ??
-  [
-    Deno.execPath(),
-    "run",
-    "--allow-all",
-    "--quiet",
-    new URL("../main.ts", import.meta.url).pathname,
-  ];
-
-const root = join(directory, "root");
-const quick = Deno.env.has("VENEER_BENCH_QUICK");
-const BASES = quick ? [2_000, 20_000] : [2_000, 200_000];
-const turns = quick ? 3 : 5;
+const root = join(DIRECTORY, "root");
+const BASES = QUICK ? [2_000, 20_000] : [2_000, 200_000];
+const turns = QUICK ? 3 : 5;
 
 const warn = (message: string) => console.error(message);
 const open_ = { root, options: new Map<string, string>(), idMaps: IDENTITY, warn };
@@ -91,17 +78,17 @@ function makePair(files: number): void {
 
 /** The peer's package has no btrfs in its configuration: it gets one of its own. */
 function peer(...args: string[]): void {
-  const configuration = join(directory!, "storage.conf");
+  const configuration = join(DIRECTORY, "storage.conf");
   Deno.writeTextFileSync(
     configuration,
-    `[storage]\ndriver = "btrfs"\ngraphroot = "${directory}/peer"\nrunroot = "${directory}/peer-run"\n`,
+    `[storage]\ndriver = "btrfs"\ngraphroot = "${DIRECTORY}/peer"\nrunroot = "${DIRECTORY}/peer-run"\n`,
   );
   Deno.env.set("CONTAINERS_STORAGE_CONF", configuration);
   run("containers-storage", ...args);
 }
 
 function peerLayer(id: string): string {
-  return join(directory!, "peer/btrfs/subvolumes", id);
+  return join(DIRECTORY, "peer/btrfs/subvolumes", id);
 }
 
 /** Goes through all changes, or writes them as a tar to nowhere. */
@@ -162,7 +149,7 @@ async function benchCommand(command: string): Promise<void> {
 function countDirectoryReads(): void {
   console.log("\ndirectory reads (getdents64) of `veneer changes` by strace   (aim: the same)");
   for (const files of BASES) {
-    const trace = join(directory!, "trace");
+    const trace = join(DIRECTORY, "trace");
     const args = [...VENEER, "--root", root, "changes", `child-${files}`];
     run("strace", "-f", "-e", "trace=getdents64", "-o", trace, ...args);
     const calls = Deno.readTextFileSync(trace).match(/getdents64\(/g)?.length ?? 0;
@@ -176,12 +163,12 @@ function countDirectoryReads(): void {
  * written, and as it is when nobody has used it for a while.
  */
 async function benchRemove(): Promise<void> {
-  const count = quick ? 1_500 : 15_000;
+  const count = QUICK ? 1_500 : 15_000;
   for (const cached of [false, true]) {
     const make = () => {
       store.create("removed");
       makeFiles(layer("removed"), count);
-      run("sync", "-f", directory!);
+      run("sync", "-f", DIRECTORY);
       if (!cached) Deno.writeTextFileSync("/proc/sys/vm/drop_caches", "3");
     };
     const results = await compare([
@@ -189,10 +176,10 @@ async function benchRemove(): Promise<void> {
         name: "SNAP_DESTROY",
         before: () => {
           make();
-          renameat(AT_FDCWD, layer("removed"), AT_FDCWD, join(directory!, "bare"));
+          renameat(AT_FDCWD, layer("removed"), AT_FDCWD, join(DIRECTORY, "bare"));
         },
         run: () =>
-          inDirectory(directory!, (fd) => unwrap(tryDestroySubvolume(fd, "bare"), "destroy")),
+          inDirectory(DIRECTORY, (fd) => unwrap(tryDestroySubvolume(fd, "bare"), "destroy")),
         after: () => backend.home.forget("removed"),
       },
       { name: "remove", before: make, run: () => store.remove("removed") },
@@ -214,10 +201,10 @@ async function benchCreate(): Promise<void> {
       name: "SNAP_CREATE_V2",
       run: () =>
         inDirectory(
-          directory!,
+          DIRECTORY,
           (fd) => inDirectory(layer(base), (source) => createSnapshot(fd, "bare", source)),
         ),
-      after: () => inDirectory(directory!, (fd) => tryDestroySubvolume(fd, "bare")),
+      after: () => inDirectory(DIRECTORY, (fd) => tryDestroySubvolume(fd, "bare")),
     },
     {
       name: "create from a parent",

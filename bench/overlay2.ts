@@ -17,30 +17,17 @@ import { IDENTITY } from "../lib/id_maps.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { type Corpus, makeBase, makeDelta, makeMany } from "./corpus.ts";
 import { compare, type Contender, peakMemory, report, run } from "./measure.ts";
+import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
 
-const directory = Deno.env.get("VENEER_TEST_DIR");
 const fileSystem = Deno.env.get("VENEER_TEST_FS");
-if (directory === undefined) throw new Error("set VENEER_TEST_DIR; `make bench` does it all");
-
-/** The program under test: the compiled one where `VENEER` names it. */
-const VENEER = Deno.env.get("VENEER")?.split(" ") ??
-  [
-    Deno.execPath(),
-    "run",
-    "--allow-all",
-    "--quiet",
-    new URL("../main.ts", import.meta.url).pathname,
-  ];
-
-const root = join(directory, "root");
-const scratch = join(directory, "scratch");
-const quick = Deno.env.has("VENEER_BENCH_QUICK");
+const root = join(DIRECTORY, "root");
+const scratch = join(DIRECTORY, "scratch");
 
 const veneer = (...args: string[]) =>
   run(VENEER[0], ...VENEER.slice(1), "--root", root, "--driver", "overlay2", ...args);
 
-console.log(`== overlay2 on ${fileSystem ?? directory}, as ratios of medians (least to most)`);
-const corpora = [makeBase(directory), makeMany(directory), makeDelta(directory)];
+console.log(`== overlay2 on ${fileSystem ?? DIRECTORY}, as ratios of medians (least to most)`);
+const corpora = [makeBase(DIRECTORY), makeMany(DIRECTORY), makeDelta(DIRECTORY)];
 const warn = (message: string) => console.error(message);
 const store = openDriver({ root, driver: "overlay2", options: [], idMaps: IDENTITY, warn });
 
@@ -76,7 +63,7 @@ async function benchApply({ name, tar }: Corpus): Promise<void> {
   if (hasContainersStorage()) contenders.push(containersStorageApply(tar));
   report(
     `apply, ${name}`,
-    await compare(contenders, quick ? 1 : 5),
+    await compare(contenders, QUICK ? 1 : 5),
     "tar -x",
     "0.65 with a worker, 0.9 without; a third of containers-storage",
   );
@@ -92,7 +79,7 @@ function hasContainersStorage(): boolean {
 }
 
 function containersStorageApply(tar: string): Contender {
-  const graph = join(directory!, "containers-storage");
+  const graph = join(DIRECTORY, "containers-storage");
   const storage = [`--graph=${graph}`, `--run=${graph}-run`, "--storage-driver=overlay"];
   return {
     name: "containers-storage applydiff",
@@ -112,7 +99,7 @@ async function benchDiff({ name, tar, directory: tree }: Corpus): Promise<void> 
     await compare([
       { name: "tar -c | cat", run: () => shell(`tar -C ${tree} -c . | cat >/dev/null`) },
       { name: "veneer diff | cat", run: () => shell(`${command} | cat >/dev/null`) },
-    ], quick ? 1 : 7),
+    ], QUICK ? 1 : 7),
     "tar -c | cat",
     "0.75",
   );
@@ -126,7 +113,7 @@ async function benchMount(store: GraphDriver, depth: number): Promise<void> {
   const top = ids[depth - 1];
   const backend = overlay2.open({ root, options: new Map(), idMaps: IDENTITY, warn });
   const plan = backend.plan(top, {});
-  const rounds = quick ? 50 : 500;
+  const rounds = QUICK ? 50 : 500;
   const bare = () => {
     for (let i = 0; i < rounds; i++) {
       for (const step of plan.steps) {
@@ -165,7 +152,7 @@ async function benchStart(): Promise<void> {
       { name: "deno run hello.ts", run: () => run(Deno.execPath(), "run", hello) },
       { name: "veneer --version", run: () => veneer("--version") },
       { name: "veneer ls", run: () => veneer("ls") },
-    ], quick ? 3 : 21),
+    ], QUICK ? 3 : 21),
     "deno run hello.ts",
   );
   Deno.removeSync(hello);

@@ -28,7 +28,18 @@ devices        locked exclusively by the devicemapper driver while it changes or
  */
 import { join } from "@std/path";
 import { decode, encode } from "../ffi/cstring.ts";
-import { AT_FDCWD, close, O_CREAT, O_RDWR, open, pread, pwriteAll } from "../ffi/files.ts";
+import {
+  AT_FDCWD,
+  close,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_RDWR,
+  open,
+  pread,
+  pwriteAll,
+  withFd,
+} from "../ffi/files.ts";
 import { type LockMode, tryLock } from "../ffi/flock.ts";
 import { fstat, Stat, tryLstat, tryLstatMount } from "../ffi/stat.ts";
 import { readlinkat, tryUnlinkat, unlinkat } from "../ffi/tree.ts";
@@ -194,18 +205,20 @@ export class RunState {
 
 /**
  * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
- * nothing to remember.
+ * nothing to remember. Where somebody else is at it, that will do.
  */
 export function pruneRunStates(): void {
-  for (const name of list(RUN_ROOT)) {
-    const birth = readMetadata(join(RUN_ROOT, name, "birth"));
-    if (birth === undefined) continue;
-    const home = tryLstat(birth.slice(birth.indexOf(" ") + 1));
-    if (home !== undefined && stateName(`${home.devMajor}:${home.devMinor}`, home.inode) === name) {
-      continue;
-    }
-    removeTree(join(RUN_ROOT, name));
-  }
+  withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
+    if (!tryLock(fd, "exclusive", RUN_ROOT)) return;
+    for (const name of list(RUN_ROOT).filter(isOfGoneHome)) removeTree(join(RUN_ROOT, name));
+  });
+}
+
+function isOfGoneHome(name: string): boolean {
+  const birth = readMetadata(join(RUN_ROOT, name, "birth"));
+  if (birth === undefined) return false;
+  const home = tryLstat(birth.slice(birth.indexOf(" ") + 1));
+  return home === undefined || stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== name;
 }
 
 function stateName(device: string, inode: bigint): string {

@@ -107,6 +107,21 @@ Deno.test("run state: what is remembered of a home that is gone is forgotten, of
     assert(Deno.statSync(runDirectory(Home.open(root, "test", IDENTITY))).isDirectory);
   }));
 
+Deno.test("run state: many may forget the same homes at once", () =>
+  withState(async (_state, root) => {
+    const gone = Array.from({ length: 200 }, () => {
+      const path = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR") });
+      return { path, home: Home.open(path, "test", IDENTITY) };
+    });
+    for (const { home } of gone) new RunState(home);
+    for (const { path } of gone) Deno.removeSync(path, { recursive: true });
+    const outputs = await Promise.all([1, 2, 3, 4].map(() => spawn(root, 0, "prune").output()));
+    assert(outputs.every(({ success }) => success));
+    for (const { home } of gone) {
+      assertThrows(() => Deno.statSync(runDirectory(home)), Deno.errors.NotFound);
+    }
+  }));
+
 Deno.test("run state: a second path to a home finds the same counts", () =>
   withState((state, root) => {
     {

@@ -1,7 +1,10 @@
-/** A process of its own for `run_state_test.ts`: locks a layer, adds one to its count, again and again. */
+/**
+ * A process of its own for `run_state_test.ts`: locks a layer, adds one to its count, again and again; then holds
+ * the locks, or forgets homes that are gone.
+ */
 import { Home } from "../lib/home.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
-import { RunState, UNUSED } from "../lib/run_state.ts";
+import { pruneRunStates, RunState, UNUSED } from "../lib/run_state.ts";
 
 const [root, rounds, final] = Deno.args;
 const state = new RunState(Home.open(root, "test", IDENTITY));
@@ -16,3 +19,4 @@ if (final === "hold") {
   console.log("held");
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
+if (final === "prune") pruneRunStates();

@@ -226,7 +226,7 @@ export class Overlay2 implements LayerBackend {
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
-      this.#checkLinks(id, mount.volatile),
+      this.#checkLinks(mount),
       this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
@@ -265,13 +265,13 @@ export class Overlay2 implements LayerBackend {
   }
 
   /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
-  #checkLinks(id: string, volatile: boolean): MountStep {
+  #checkLinks({ id, lowers, volatile }: OverlayMount): MountStep {
     const layer = this.#layout.layer(id);
     return {
       kind: "prepare",
       name: "check the links to the layers below",
       perform: () => {
-        this.#layout.resolveLowers(id);
+        for (const entry of lowers) this.#layout.resolve(entry, id);
         prepareVolatile(id, layer, volatile);
       },
       undo: () => clearVolatile(layer),

@@ -138,21 +138,12 @@ export class Layout {
   }
 
   /**
-   * The ids below a layer, its parent first, as far as the links say.
+   * The ids below a layer, its parent first.
    *
-   * @throws {VeneerError} `corrupt store` where a link does not lead to a layer's files
-   */
-  resolveLowers(id: string): string[] {
-    return this.lowers(id).map((entry) => this.resolve(entry, id));
-  }
-
-  /**
-   * The same, each of which is there.
-   *
-   * @throws {VeneerError} `corrupt store` where one of them is gone, too
+   * @throws {VeneerError} `corrupt store` where a link does not lead to a layer's files, or these are gone
    */
   ancestors(id: string): string[] {
-    const ancestors = this.resolveLowers(id);
+    const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
     const gone = ancestors.find((ancestor) => !this.#has(`${ancestor}/diff`));
     if (gone === undefined) return ancestors;
     throw corrupt(

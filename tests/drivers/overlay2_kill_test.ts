@@ -1,5 +1,5 @@
 /** overlay2 killed at any point: nothing half-made is used, nothing is left. */
-import { lacksFileSystem } from "../support.ts";
+import { lacksFileSystem, TEST_FS } from "../support.ts";
 import { killCases } from "./kill.ts";
 
 /** Links in `l/` that lead nowhere or that no layer calls its own, and what is staged. */
@@ -16,4 +16,5 @@ function lost(home: string): string[] {
   return found;
 }
 
-killCases("overlay2", lacksFileSystem("overlay"), lost);
+const refused = TEST_FS === "btrfs" ? "overlay2 does not open on btrfs unless told to" : undefined;
+killCases("overlay2", lacksFileSystem("overlay") ?? refused, lost);
