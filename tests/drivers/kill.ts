@@ -49,23 +49,40 @@ export function killCases(
         const chosen = sample(points);
         let survived = 0;
         for (const point of chosen) {
-          using dir = storeDir();
-          const store = prepare(dir, driver);
-          const killed = await runChild(dir, driver, operation, injection(point));
-          if (!killed) survived++;
-          try {
-            verify(dir, driver, operation, store, lost);
-          } catch (error) {
-            throw new Error(`${operation} killed before ${point.syscall} ${point.count}`, {
-              cause: error,
-            });
-          }
+          if (!await killNear(driver, operation, point, lost)) survived++;
         }
         // How often the mount table is read varies with what else is mounted on the machine.
         assert(survived <= chosen.length / 5, `${survived} of ${chosen.length} were not killed`);
       },
     );
   }
+}
+
+/** How many calls before a point that was not reached the process is killed instead. */
+const NEAR = 5;
+
+/**
+ * Kills a process before a call, and looks at what it left; where it ended without coming to that call, another
+ * before one of the calls of that name just before. Returns whether any was killed.
+ */
+async function killNear(
+  driver: string,
+  operation: Operation,
+  { syscall, count }: Point,
+  lost: (home: string) => string[],
+): Promise<boolean> {
+  for (let at = count; at > Math.max(0, count - NEAR); at--) {
+    using dir = storeDir();
+    const store = prepare(dir, driver);
+    const killed = await runChild(dir, driver, operation, injection({ syscall, count: at }));
+    try {
+      verify(dir, driver, operation, store, lost);
+    } catch (error) {
+      throw new Error(`${operation} killed before ${syscall} ${at}`, { cause: error });
+    }
+    if (killed) return true;
+  }
+  return false;
 }
 
 function sample(points: Point[]): Point[] {
@@ -221,7 +238,10 @@ async function runChild(
   const tracing = strace.stderr.getReader();
   await tracing.read(); // It says when it is attached.
   const writer = child.stdin.getWriter();
-  await writer.write(new Uint8Array(1));
+  await writer.write(new Uint8Array(1)).catch((error) => {
+    // A call of the waiting itself may have been the one to be killed before.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  });
   const { success, signal } = await child.status;
   await strace.status;
   await Promise.all([writer.close().catch(() => {}), stdout.cancel(), tracing.cancel()]);
