@@ -32,6 +32,7 @@ import {
   WHITEOUT_PREFIX,
   type WhiteoutForm,
 } from "../whiteouts.ts";
+import { isOverlayWhiteout } from "../branch.ts";
 import { badTar } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { EntrySet } from "./entry_set.ts";
@@ -148,7 +149,7 @@ class OverlayWhiteouts implements Whiteouts {
   }
 
   lift(dirfd: number, name: Name): boolean {
-    if (tryStatat(dirfd, name, this.#stat) < 0 || !isWhiteoutDevice(this.#stat)) return false;
+    if (tryStatat(dirfd, name, this.#stat) < 0 || !isOverlayWhiteout(this.#stat)) return false;
     unwrap(tryUnlinkat(dirfd, name), "unlinkat", name);
     return true;
   }
@@ -158,10 +159,6 @@ class OverlayWhiteouts implements Whiteouts {
   }
 
   made(): void {}
-}
-
-function isWhiteoutDevice(stat: Stat): boolean {
-  return stat.type === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0;
 }
 
 /** Files `.wh.NAME` and `.wh..wh..opq`, kept; but aufs looks at `.wh.NAME` before a `NAME` beside it. */
