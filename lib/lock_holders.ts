@@ -39,18 +39,19 @@ export function isNamespaceAlive(namespace: string): boolean {
   return processes().some((pid) => readLink(`/proc/${pid}/ns/mnt`) === `mnt:[${namespace}]`);
 }
 
-function processes(): string[] {
+/** The ids of all processes there are. */
+export function processes(): string[] {
   return names("/proc").filter((name) => /^\d+$/.test(name));
 }
 
-function* candidates(pid: string): Generator<string> {
-  yield `/proc/${pid}/cwd`;
-  yield `/proc/${pid}/root`;
-  for (const fd of names(`/proc/${pid}/fd`)) yield `/proc/${pid}/fd/${fd}`;
+/** The links in `/proc` to what a process has open: its working directory, its root, its files. */
+export function pathsOf(pid: string): string[] {
+  const files = names(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`);
+  return [`/proc/${pid}/cwd`, `/proc/${pid}/root`, ...files];
 }
 
 function links(pid: string): string[] {
-  return [...candidates(pid)].map(readLink);
+  return pathsOf(pid).map(readLink);
 }
 
 /** Processes end while they are looked at: what cannot be read is not there. */
@@ -62,7 +63,8 @@ function readLink(path: string): string {
   }
 }
 
-function names(path: string): string[] {
+/** The names in a directory of `/proc` or `/sys`, which may go while it is read: then none. */
+export function names(path: string): string[] {
   try {
     return withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
   } catch {

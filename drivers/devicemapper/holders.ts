@@ -4,9 +4,9 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import { readNames } from "../../ffi/directory.ts";
-import { O_DIRECTORY, O_PATH, O_RDONLY, open, readFile, withFd } from "../../ffi/files.ts";
+import { O_PATH, open, readFile, withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
+import { names, pathsOf, processes } from "../../lib/lock_holders.ts";
 import { parseMountInfo } from "../../lib/mountinfo.ts";
 
 /** As many as one line shows. */
@@ -18,7 +18,7 @@ const MOST = 3;
  */
 export function holdersOfDevice(major: number, minor: number): string[] {
   const found = names(`/sys/dev/block/${major}:${minor}/holders`).map((name) => `device ${name}`);
-  for (const pid of names("/proc").filter((name) => /^\d+$/.test(name))) {
+  for (const pid of processes()) {
     if (found.length >= MOST) break;
     const point = mountPointOf(pid, `${major}:${minor}`);
     if (point !== undefined) {
@@ -43,10 +43,9 @@ function mountPointOf(pid: string, device: string): string | undefined {
 const stat = new Stat();
 
 function uses(pid: string, major: number, minor: number): boolean {
-  const directory = `/proc/${pid}`;
-  return ["cwd", "root", ...names(`${directory}/fd`).map((fd) => `fd/${fd}`)].some((name) => {
+  return pathsOf(pid).some((path) => {
     try {
-      withFd(open(`${directory}/${name}`, O_PATH), (fd) => fstat(fd, stat));
+      withFd(open(path, O_PATH), (fd) => fstat(fd, stat));
       const on = stat.devMajor === major && stat.devMinor === minor;
       return on || (stat.rdevMajor === major && stat.rdevMinor === minor);
     } catch {
@@ -64,13 +63,5 @@ function read(path: string): string {
     return decode(readFile(path));
   } catch {
     return "";
-  }
-}
-
-function names(path: string): string[] {
-  try {
-    return withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
-  } catch {
-    return [];
   }
 }
