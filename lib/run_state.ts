@@ -3,8 +3,8 @@
  * so that two paths to one store share them.
  *
  * ```text
- * birth          of the home that the counts are about, and its path; another home that got the same inode
- *                starts anew
+ * birth          of the home that the counts are about, the mount namespace it was first seen in, and its
+ *                path there; another home that got the same inode starts anew
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
@@ -94,7 +94,7 @@ export class RunState {
       tryUnlinkat(AT_FDCWD, join(this.#directory, "layers", id));
     }
     this.ownsHomeMount = false;
-    writeFile(path, `${birth} ${home.path}`);
+    writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
   }
 
   /** Locks the store's shape: which layers there are. */
@@ -205,7 +205,8 @@ export class RunState {
 
 /**
  * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
- * nothing to remember. Where somebody else is at it, that will do.
+ * nothing to remember. Only homes of this mount namespace are looked for: those of another, such as a
+ * container's that shares `/run`, are not to be seen from here. Where somebody else is at it, that will do.
  */
 export function pruneRunStates(): void {
   withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
@@ -216,8 +217,9 @@ export function pruneRunStates(): void {
 
 function isOfGoneHome(name: string): boolean {
   const birth = readMetadata(join(RUN_ROOT, name, "birth"));
-  if (birth === undefined) return false;
-  const home = tryLstat(birth.slice(birth.indexOf(" ") + 1));
+  const [, namespace, path] = /^\d+ (\d+) (.*)$/s.exec(birth ?? "") ?? [];
+  if (namespace !== mountNamespace()) return false;
+  const home = tryLstat(path);
   return home === undefined || stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== name;
 }
 

@@ -107,6 +107,19 @@ Deno.test("run state: what is remembered of a home that is gone is forgotten, of
     assert(Deno.statSync(runDirectory(Home.open(root, "test", IDENTITY))).isDirectory);
   }));
 
+Deno.test("run state: what is remembered of a home that only another mount namespace sees stays", () =>
+  withState((_state, root) => {
+    const home = Home.open(root, "elsewhere", IDENTITY);
+    new RunState(home);
+    const directory = runDirectory(home);
+    const [birth, , path] = Deno.readTextFileSync(`${directory}/birth`).split(" ");
+    Deno.writeTextFileSync(`${directory}/birth`, `${birth} 1 ${path}`);
+    Deno.removeSync(home.path, { recursive: true });
+    pruneRunStates();
+    assert(Deno.statSync(directory).isDirectory);
+    Deno.removeSync(directory, { recursive: true });
+  }));
+
 Deno.test("run state: many may forget the same homes at once", () =>
   withState(async (_state, root) => {
     const gone = Array.from({ length: 200 }, () => {
