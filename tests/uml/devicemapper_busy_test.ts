@@ -208,6 +208,22 @@ test("deferred removal: a busy device goes with its last user, or is kept by the
   set.shutdown();
 });
 
+test("without deferred deletion a busy layer is not removed", async (root) => {
+  const set = openSet(root, { options: ["dm.use_deferred_deletion=false"], patience: 200 });
+  set.add("layer", "");
+  const device = set.activate("layer");
+  {
+    await using _other = await holder(device);
+    set.deactivate("layer");
+    const error = assertThrows(() => set.remove("layer"), VeneerError);
+    assertMatch(error.message, /in use by sleep \(pid \d+\)/);
+    assertEquals([error.code, set.has("layer")], ["in use", true]);
+  }
+  set.remove("layer");
+  assertEquals([set.has("layer"), set.list()], [false, []]);
+  set.shutdown();
+});
+
 test("deferred deletion: a busy layer is gone at once, and deleted when it is free", async (root) => {
   const warnings: string[] = [];
   const warn = (message: string) => warnings.push(message);
