@@ -3,9 +3,10 @@
  *
  *     devicemapper_udev_child.ts ROOT
  */
-import { isUdevSynced } from "../../ffi/devmapper.ts";
+import { deviceInfo, isUdevSynced } from "../../ffi/devmapper.ts";
 import { examine } from "../../drivers/devicemapper/examine.ts";
 import { messageOf } from "../../lib/errors.ts";
+import { sleep } from "../../lib/sleep.ts";
 import { openStore } from "./devicemapper_support.ts";
 
 if (import.meta.main) {
@@ -16,10 +17,23 @@ if (import.meta.main) {
   const node = Deno.lstatSync(`/dev/mapper/${name}`);
   const status = new Map(driver.status()).get("Udev Sync Supported");
   driver.put("layer");
+  // A device that goes later does so without anyone to wait for its cookie; until then its node is there.
+  driver.get("layer");
+  const user = Deno.openSync(`/dev/mapper/${name}`);
+  driver.put("layer");
+  const deferred = deviceInfo(name)?.deferredRemove;
+  driver.get("layer");
+  const kept = [
+    deviceInfo(name)?.deferredRemove,
+    Deno.statSync(`/dev/mapper/${name}`).isBlockDevice,
+  ];
+  driver.put("layer");
+  user.close();
+  while (deviceInfo(name) !== undefined) sleep(5);
   driver.remove("layer");
   driver.cleanup();
   const left = [...Deno.readDirSync("/dev/mapper")].map(({ name }) => name);
-  const found = { synced: isUdevSynced(), status, isLink: node.isSymlink, left };
+  const found = { synced: isUdevSynced(), status, isLink: node.isSymlink, deferred, kept, left };
 
   // As a library is that cannot wait.
   // void dm_udev_set_sync_support(int sync_with_udev);

@@ -43,6 +43,8 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
       synced: true,
       status: "true",
       isLink: true,
+      deferred: true,
+      kept: [false, true],
       left: ["control"],
       doctor: ["udev runs and libdevmapper cannot wait for it"],
       refusal:
