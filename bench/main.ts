@@ -5,7 +5,8 @@
  *
  * @module
  */
-import { cleanAll, type ImageKind, mountImage } from "../tests/images.ts";
+import { type ImageKind, mountImage } from "../tests/images.ts";
+import { openWorkspace } from "../tests/workspace.ts";
 
 /** Each bench and its file systems. */
 const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
@@ -18,21 +19,17 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
 const chosen = (name: string, among: readonly string[]) =>
   Deno.args.includes(name) || !among.some((other) => Deno.args.includes(other));
 
-const directory = Deno.makeTempDirSync({ dir: "/var/tmp", prefix: "veneer-bench." });
-try {
-  for (const [name, kinds] of Object.entries(BENCHES)) {
-    if (!chosen(name, Object.keys(BENCHES))) continue;
-    for (const kind of kinds) {
-      if (!chosen(kind, Object.values(BENCHES).flat())) continue;
-      using image = mountImage(kind, directory);
-      new Deno.Command(Deno.execPath(), {
-        args: ["run", "--allow-all", "--quiet", new URL(`./${name}.ts`, import.meta.url).pathname],
-        env: { VENEER_TEST_DIR: image.mountPoint, VENEER_TEST_FS: kind },
-        stdout: "inherit",
-        stderr: "inherit",
-      }).outputSync();
-    }
+using workspace = openWorkspace("veneer-bench.");
+for (const [name, kinds] of Object.entries(BENCHES)) {
+  if (!chosen(name, Object.keys(BENCHES))) continue;
+  for (const kind of kinds) {
+    if (!chosen(kind, Object.values(BENCHES).flat())) continue;
+    using image = mountImage(kind, workspace.directory);
+    new Deno.Command(Deno.execPath(), {
+      args: ["run", "--allow-all", "--quiet", new URL(`./${name}.ts`, import.meta.url).pathname],
+      env: { VENEER_TEST_DIR: image.mountPoint, VENEER_TEST_FS: kind },
+      stdout: "inherit",
+      stderr: "inherit",
+    }).outputSync();
   }
-} finally {
-  cleanAll(directory);
 }

@@ -19,6 +19,7 @@ function inTerminal(
   );
   const { code, stdout } = run(
     "env",
+    "--unset=NO_COLOR",
     ...settings,
     "script",
     "--quiet",

@@ -11,19 +11,13 @@
  * A case counts as skipped only where it ran nowhere. The last line is the count.
  */
 import { basename, dirname, join } from "@std/path";
-import { AT_FDCWD, O_CREAT, O_RDWR, openat } from "../ffi/files.ts";
-import { tryLock } from "../ffi/flock.ts";
-import { cleanAll, type ImageKind, mountImage } from "./images.ts";
+import { type ImageKind, mountImage } from "./images.ts";
 import { addUp, type Case, parseJunit, sharedNames, type Stage, summary } from "./report.ts";
 import { mountPoints } from "./support.ts";
+import { openWorkspace } from "./workspace.ts";
 
 const TESTS = import.meta.dirname!;
 const TOP = dirname(TESTS);
-/** Not the system's place for temporary files, which may be memory. */
-const BASE = "/var/tmp";
-/** Short, since cases make Unix sockets below, whose paths end at 107 bytes (unix(7)). */
-const PREFIX = "veneer.";
-
 const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** Longer than any stage takes; what takes longer hangs. */
 const STAGE_SECONDS = IS_LONG ? 7200 : 600;
@@ -213,37 +207,19 @@ function unheard(stages: Stage[]): string[] {
   );
 }
 
-/** Removes what killed runs left: a run holds a lock in its directory as long as it lives. */
-function sweep(): void {
-  for (const { name } of Deno.readDirSync(BASE)) {
-    const directory = join(BASE, name);
-    if (name.startsWith(PREFIX) && tryLock(openLock(directory), "exclusive")) cleanAll(directory);
-  }
-}
-
-/** The descriptor closes with the process. */
-const openLock = (directory: string) =>
-  openat(AT_FDCWD, join(directory, "lock"), O_RDWR | O_CREAT, 0o600);
-
 async function main(parts: string[]): Promise<number> {
   if (Deno.uid() !== 0) {
     console.error("tests need root, for mounts and loop devices: sudo make test");
     return 1;
   }
-  sweep();
-  const directory = Deno.makeTempDirSync({ dir: BASE, prefix: PREFIX });
-  tryLock(openLock(directory), "exclusive");
-  try {
-    const stages = (await Promise.all([
-      parts.includes("native") ? native(directory) : [],
-      parts.includes("uml") ? underUml(directory) : [],
-    ])).flat();
-    const silent = parts.length === 2 ? unheard(stages) : [];
-    console.log(summary(stages, silent));
-    return addUp(stages).failed > 0 || silent.length > 0 ? 1 : 0;
-  } finally {
-    cleanAll(directory);
-  }
+  using workspace = openWorkspace("veneer.");
+  const stages = (await Promise.all([
+    parts.includes("native") ? native(workspace.directory) : [],
+    parts.includes("uml") ? underUml(workspace.directory) : [],
+  ])).flat();
+  const silent = parts.length === 2 ? unheard(stages) : [];
+  console.log(summary(stages, silent));
+  return addUp(stages).failed > 0 || silent.length > 0 ? 1 : 0;
 }
 
 if (Deno.args[0] === "guest") await guest(Deno.args[1]);
