@@ -8,7 +8,7 @@
  */
 import { cstring } from "./cstring.ts";
 import { library } from "./devmapper_library.ts";
-import { withLog } from "./devmapper_log.ts";
+import { withLog, withoutSink } from "./devmapper_log.ts";
 import {
   bytes,
   DM_DEVICE_CREATE,
@@ -27,8 +27,9 @@ import {
   DM_DEVICE_VERSION,
   Task,
 } from "./devmapper_task.ts";
-import { ENXIO } from "./errno.ts";
-import { tryLstat } from "./stat.ts";
+import { ENOENT, ENXIO, SyscallError } from "./errno.ts";
+import { O_PATH, open, withFd } from "./files.ts";
+import { fstat } from "./stat.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -99,6 +100,11 @@ export function libraryVersion(): string {
   const buffer = new Uint8Array(128);
   library().dm_get_library_version(buffer, buffer.byteLength);
   return new TextDecoder().decode(buffer.subarray(0, buffer.indexOf(0)));
+}
+
+/** Whether the library can ask for the removal of a device when its last user closes it. */
+export function canDeferRemoval(): boolean {
+  return library().dm_task_deferred_remove !== null;
 }
 
 /** The version of the kernel's device-mapper interface, such as `4.47.0`. @throws {SyscallError} */
@@ -225,13 +231,28 @@ export function createDevice(name: string, target: Target): void {
 
 /**
  * Makes the node of a device where it lacks one: a process that was killed between the kernel's part of its
- * creation and the library's, where there is no udev, leaves it so. @throws {SyscallError}
+ * creation and the library's, where there is no udev, leaves it so; or leaves there the node of an earlier
+ * device of this name, which another device has the number of now.
+ *
+ * @param info of the device
+ * @throws {SyscallError}
  */
-export function ensureNode(name: string): void {
-  if (tryLstat(`${deviceDirectory()}/${name}`) !== undefined) return;
+export function ensureNode(name: string, info: Pick<DeviceInfo, "major" | "minor">): void {
+  if (isNodeOf(`${deviceDirectory()}/${name}`, info)) return;
   using _task = new Task(DM_DEVICE_MKNODES, name).run();
   // Nodes are made when a cookie is waited for, which this task has none of.
   withLog(() => library().dm_task_update_nodes());
+}
+
+function isNodeOf(path: string, { major, minor }: Pick<DeviceInfo, "major" | "minor">): boolean {
+  try {
+    // udev's nodes are links. Opened by O_PATH, the device itself is left alone.
+    const stat = withFd(open(path, O_PATH), (fd) => fstat(fd));
+    return stat.rdevMajor === major && stat.rdevMinor === minor;
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === ENOENT) return false;
+    throw error;
+  }
 }
 
 /** Gives a device another table, which it has from its next resume on. @throws {SyscallError} */
@@ -261,10 +282,20 @@ export function tryRemoveDevice(name: string, deferred = false): number {
   return task.tryRunSynced();
 }
 
+/** Keeps a device that was to go with its last user; false where it is going, or gone, already. */
+export function cancelDeferredRemoval(name: string): boolean {
+  return trySendMessage(name, "@cancel_deferred_remove") === 0;
+}
+
 /** Sends a message to a device's target, raw: 0 or `-errno`. */
 export function trySendMessage(name: string, text: string): number {
   using task = new Task(DM_DEVICE_TARGET_MSG, name).setMessage(text);
   return task.tryRun();
+}
+
+/** The same for a message that is likely to fail: nobody is told what the library logs of it. */
+export function trySendQuietly(name: string, text: string): number {
+  return withoutSink(() => trySendMessage(name, text));
 }
 
 /** Sends a message to a device's target. @throws {SyscallError} */

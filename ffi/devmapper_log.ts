@@ -53,6 +53,17 @@ export function withLog<T>(use: (errors: readonly string[]) => T): T {
   }
 }
 
+/** Runs `use` with nobody being told what the library logs. */
+export function withoutSink<T>(use: () => T): T {
+  const told = sink;
+  sink = () => {};
+  try {
+    return use();
+  } finally {
+    sink = told;
+  }
+}
+
 function receive(
   flags: number,
   _file: Deno.PointerValue,

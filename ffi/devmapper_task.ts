@@ -108,7 +108,7 @@ export class Task implements Disposable {
 
   /** Remove when the last user closes the device. */
   setDeferredRemove(): this {
-    return this.#must(this.#library.dm_task_deferred_remove(this.pointer));
+    return this.#must(this.#library.dm_task_deferred_remove?.(this.pointer) ?? 0);
   }
 
   /** The device's node is made by the task itself, not only when the device is resumed. */

@@ -30,7 +30,7 @@ Deno.test("defaults are Docker's", () => {
   assertEquals(options.minFreeSpace, 0.1);
   assertEquals(options.fileSystem, "ext4");
   assertEquals([options.dataSize, options.metadataSize], [undefined, undefined]);
-  assertEquals([options.deferredRemoval, options.deferredDeletion], [false, false]);
+  assertEquals([options.deferredRemoval, options.deferredDeletion], [undefined, undefined]);
   assertEquals(options.discard, true);
   assertEquals(options.whenFull, "queue");
 });
@@ -89,7 +89,10 @@ Deno.test("what cannot be is refused with its rule", () => {
     [{ "dm.libdm_log_level": "1" }, /2 \(fatal\) to 7/],
     [{ "dm.datadev": "sdb" }, /absolute path/],
     [{ "dm.thinpooldev": "p", "dm.datadev": "/dev/sdb" }, /leave dm\.datadev out/],
-    [{ "dm.use_deferred_deletion": "true" }, /dm\.use_deferred_removal=true/],
+    [
+      { "dm.use_deferred_deletion": "true", "dm.use_deferred_removal": "false" },
+      /dm\.use_deferred_removal=true/,
+    ],
     [{ "dm.blkdiscard": "perhaps" }, /true or false/],
     [{ "dm.mountopt": "a\nb" }, /control character/],
     [{ "dm.when_full": "explode" }, /queue or error/],

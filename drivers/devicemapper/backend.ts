@@ -37,10 +37,8 @@ import { mountsOf } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
+import { BRIEF_PATIENCE } from "./patience.ts";
 import { statusLines } from "./status.ts";
-
-/** How long `put` waits for whoever is about to close a layer's device, in milliseconds. */
-const PUT_PATIENCE = 1000;
 
 /** What the backend is made of. */
 export interface BackendContext {
@@ -200,7 +198,7 @@ export class DeviceMapper implements LayerBackend {
 
   #deactivate(id: string): void {
     try {
-      this.devices.deactivate(id, PUT_PATIENCE);
+      this.devices.deactivate(id, BRIEF_PATIENCE);
     } catch (error) {
       this.#context.warn(`${messageOf(error)}: it stays active`);
     }

@@ -3,7 +3,11 @@
  *
  * Each change is a transaction (`transactions.ts`). Numbers of devices are the lowest that are free; which
  * those are is read from the records, and remembered as long as the pool's transaction id says that nobody
- * else changed anything.
+ * else changed anything. The pool may have devices that no record has (somebody deleted a damaged record), so
+ * it is asked before a transaction takes a number: one that was cut short deletes the device of its number.
+ *
+ * A device that is busy when it is to be deleted stays, recorded as deleted; whatever this process does next
+ * with the set tries again, and so does every process that opens it.
  *
  * @module
  */
@@ -15,6 +19,7 @@ import { layerNotFound } from "../../lib/ids.ts";
 import { growFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
+import { BRIEF_PATIENCE } from "./patience.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
 import type { ThinDevices } from "./thin_devices.ts";
@@ -41,6 +46,8 @@ export class DeviceChanges {
   readonly #transactions: Transactions;
   /** Numbers in use, as of a transaction. */
   #taken: { readonly transactionId: number; readonly ids: Set<number> } | undefined;
+  /** Whether a device was too busy to be deleted when this process tried last. */
+  #postponed = false;
 
   constructor(context: DeviceChangesContext) {
     this.#context = context;
@@ -115,10 +122,7 @@ export class DeviceChanges {
     );
   }
 
-  /**
-   * Makes something under the lowest free number. The pool may know of numbers that no record has; those are
-   * passed over.
-   */
+  /** Makes something under the lowest free number. */
   #withNewId<T>(make: (deviceId: number) => T): T {
     const { id: transactionId } = this.#transactions;
     if (this.#taken?.transactionId !== transactionId) {
@@ -127,6 +131,10 @@ export class DeviceChanges {
     const { ids } = this.#taken;
     for (let deviceId = 1; deviceId <= MAX_DEVICE_ID; deviceId++) {
       if (ids.has(deviceId)) continue;
+      if (this.#pool.has(deviceId)) {
+        ids.add(deviceId);
+        continue;
+      }
       try {
         const result = make(deviceId);
         ids.add(deviceId);
@@ -143,34 +151,39 @@ export class DeviceChanges {
     );
   }
 
-  /**
-   * Deletes a device that was retired; where it is busy it stays, with a warning, for a later start.
-   *
-   * @param patience how long a busy one is waited for, in milliseconds
-   */
-  deleteRetired(hash: string, patience?: number): void {
+  /** Deletes a device that was retired; where it is busy it stays for later, with a warning. */
+  deleteRetired(hash: string): void {
     const record = this.#records.tryRead(hash);
-    if (record === undefined || !record.deleted) return;
+    if (!record?.deleted) return;
+    const error = this.#deleteOrPostpone(hash, record);
+    if (error) this.#context.warn(`${error.message}; layer ${hash} is deleted then`);
+  }
+
+  #deleteOrPostpone(
+    hash: string,
+    record: DeviceRecord,
+    patience?: number,
+  ): VeneerError | undefined {
     try {
       this.delete(hash, record, patience);
+      return undefined;
     } catch (error) {
       if (!(error instanceof VeneerError) || error.code !== "in use") throw error;
-      this.#context.warn(`${error.message}; it is deleted then`);
+      this.#postponed = true;
+      return error;
     }
   }
 
-  /** Deletes a device and its record. */
-  delete(hash: string, record: DeviceRecord, patience?: number): void {
+  /**
+   * Deletes a device and its record.
+   *
+   * @param patience how long a busy one is waited for, in milliseconds
+   * @throws {VeneerError} `in use`
+   */
+  delete(hash: string, record: DeviceRecord, patience = this.#deletePatience()): void {
     const { options } = this.#context;
     const name = this.#devices.names.device(hash);
-    if (options.deferredDeletion) {
-      this.#devices.deactivate(hash);
-      if (this.#devices.isActive(hash)) {
-        throw new VeneerError("in use", `device ${name} goes with its last user`);
-      }
-    } else {
-      this.#devices.deactivateNow(hash, patience);
-    }
+    this.#devices.deactivateNamed(name, patience);
     if (options.discard) this.#discard(hash, record);
     this.#transactions.run(hash, record.deviceId, () => {
       const result = this.#pool.tryDelete(record.deviceId);
@@ -186,6 +199,12 @@ export class DeviceChanges {
       this.#taken.ids.delete(record.deviceId);
       this.#taken = { transactionId: this.#transactions.id, ids: this.#taken.ids };
     }
+  }
+
+  /** Where deletion can wait, nobody waits for long. */
+  #deletePatience(): number {
+    const { patience } = this.#devices;
+    return this.#context.options.deferredDeletion ? Math.min(patience, BRIEF_PATIENCE) : patience;
   }
 
   #discard(hash: string, record: DeviceRecord): void {
@@ -218,12 +237,22 @@ export class DeviceChanges {
     }
   }
 
-  /** Deletes what is waiting for it. */
+  /** Deletes what is waiting for it and is free now; of what is not, somebody was told, and `status` counts it. */
   collect(): void {
-    this.deleteDiscarded();
-    for (const hash of this.#records.ids()) {
-      if (this.#records.tryRead(hash)?.deleted) this.deleteRetired(hash, 0);
+    this.#postponed = false;
+    const discarded = this.#records.discarded();
+    for (const hash of [...discarded, ...this.#records.ids()]) {
+      const record = this.#records.tryRead(hash);
+      if (record === undefined) continue;
+      if (record.deleted || discarded.includes(hash)) this.#deleteOrPostpone(hash, record, 0);
     }
+  }
+
+  /** The same where this process left something; whether it did. */
+  collectPostponed(): boolean {
+    if (!this.#postponed) return false;
+    this.collect();
+    return true;
   }
 
   /** Takes a half-made device out of use. */

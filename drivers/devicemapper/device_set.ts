@@ -9,12 +9,10 @@
  * @module
  */
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
-import { EBUSY } from "../../ffi/errno.ts";
 import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { messageOf } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import type { RunState } from "../../lib/run_state.ts";
-import { sleep } from "../../lib/sleep.ts";
 import { BaseDevice } from "./base_device.ts";
 import { mountDevice } from "./file_systems.ts";
 import { DeviceChanges } from "./device_changes.ts";
@@ -22,13 +20,11 @@ import { checkFreeSpace } from "./free_space.ts";
 import { importLegacy } from "./legacy.ts";
 import { BASE, DeviceNames, DISCARDED_SUFFIX } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
+import { BRIEF_PATIENCE, PATIENCE, retryBusy } from "./patience.ts";
 import { Pool, type PoolStatus } from "./pool.ts";
 import { setUpPool } from "./pool_setup.ts";
 import { type DeviceRecord, Records } from "./records.ts";
-import { PATIENCE, ThinDevices, type ThinStatus } from "./thin_devices.ts";
-
-/** How long {@linkcode DeviceSet.shutdown} waits for each device that is in use, in milliseconds. */
-const SHUTDOWN_PATIENCE = 1000;
+import { ThinDevices, type ThinStatus } from "./thin_devices.ts";
 
 /** What a set is opened with. */
 export interface DeviceSetContext {
@@ -240,9 +236,7 @@ export class DeviceSet {
 
   /** How much space a device has; `undefined` where it is not active. */
   usage(hash: string): ThinStatus | undefined {
-    return this.#session(() =>
-      this.#devices.isActive(hash) ? this.#devices.status(hash) : undefined
-    );
+    return this.#session(() => this.#devices.status(hash));
   }
 
   /** The file system that every device has: the base's. */
@@ -267,30 +261,31 @@ export class DeviceSet {
         metadata,
         base: this.records.tryRead(BASE),
         baseFileSystem: this.#recordedFileSystem(),
-        deleted: this.records.ids().filter((id) => this.records.tryRead(id)?.deleted).length,
+        deleted: this.records.discarded().length +
+          this.records.ids().filter((id) => this.records.tryRead(id)?.deleted).length,
       };
     });
   }
 
-  /** Deactivates every device and takes the pool down, but for one that was given. */
+  /**
+   * Deactivates every device and takes the pool down, but for one that was given. With deferred removal, what is
+   * busy goes with its last user, and then the pool and the images' loop devices.
+   */
   shutdown(): void {
     using _lock = this.#lock();
+    const { thinPool, deferredRemoval } = this.#context.options;
     this.#started = false;
     for (const name of this.#devices.active()) {
       try {
-        this.#devices.deactivateNamed(name, SHUTDOWN_PATIENCE);
+        this.#devices.deactivateNamed(name, BRIEF_PATIENCE);
       } catch (error) {
-        this.#context.warn(messageOf(error));
+        this.#context.warn(messageOf(error) + (deferredRemoval ? "; it goes then" : ""));
       }
     }
-    if (this.#context.options.thinPool !== undefined) return;
-    if (this.#devices.active().length > 0) return;
-    const deadline = performance.now() + PATIENCE;
-    for (;;) {
-      const result = this.pool.tryRemove();
-      if (result !== -EBUSY || performance.now() > deadline) break;
-      sleep(20);
-    }
+    if (thinPool !== undefined) return;
+    const isBusy = this.#devices.active().length > 0;
+    if (isBusy && !deferredRemoval) return;
+    retryBusy(PATIENCE, () => this.pool.tryRemove(isBusy));
   }
 
   #lock(): Disposable {
@@ -309,8 +304,11 @@ export class DeviceSet {
   }
 
   #start(): PoolStatus {
-    const running = this.#started ? this.pool.tryStatus() : undefined;
-    if (running !== undefined) return this.#changes.recover(running);
+    const running = this.#started && this.pool.stays() ? this.pool.tryStatus() : undefined;
+    if (running !== undefined) {
+      const status = this.#changes.recover(running);
+      return this.#changes.collectPostponed() ? this.pool.status() : status;
+    }
     const { home, options, warn } = this.#context;
     const hasRecords = this.records.ids().length > 0 || this.records.has(BASE);
     setUpPool({ pool: this.pool, home, options, hasRecords, warn });

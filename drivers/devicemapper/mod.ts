@@ -12,7 +12,7 @@ import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
 import { examine } from "./examine.ts";
 import { OPTION_KEYS, parseDriverOptions } from "./options.ts";
-import { checkDeferral, checkSupport, checkUdev } from "./support.ts";
+import { checkSupport, checkUdev, settleDeferral } from "./support.ts";
 
 export const devicemapper: DriverDefinition = {
   name: "devicemapper",
@@ -22,17 +22,17 @@ export const devicemapper: DriverDefinition = {
 };
 
 function open({ root, options: given, idMaps, warn }: DriverContext): DeviceMapper {
-  const options = parseDriverOptions(given);
+  const requested = parseDriverOptions(given);
   const problem = checkSupport();
   if (problem !== undefined) throw problem;
   // What fails becomes part of an error's message; its repetition in the log is for those who ask.
   setLogSink((level, text) => {
-    if (level <= options.logLevel) {
+    if (level <= requested.logLevel) {
       warn(`libdevmapper (${level < LOG_ERR ? "fatal" : level}): ${text}`);
     }
   });
-  checkUdev(options);
-  checkDeferral(options);
+  checkUdev(requested);
+  const options = settleDeferral(requested);
 
   const home = Home.open(root, "devicemapper", idMaps);
   for (const name of ["devicemapper", "metadata"]) makeDirectory(home.join(name), 0o700);

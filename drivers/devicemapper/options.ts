@@ -13,8 +13,8 @@
  * | `dm.blocksize` | the unit in which the pool hands out space |
  * | `dm.blkdiscard` | give a removed layer's space back to the images |
  * | `dm.override_udev_sync_check` | run where udev runs and libdevmapper cannot wait for it |
- * | `dm.use_deferred_removal` | a busy device is deactivated when its last user closes it |
- * | `dm.use_deferred_deletion` | a busy layer is deleted when its last user closes it |
+ * | `dm.use_deferred_removal` | a busy device is deactivated when its last user closes it; on where that can be |
+ * | `dm.use_deferred_deletion` | a busy layer is gone at once, and deleted when nobody uses it; on with the former |
  * | `dm.min_free_space` | how much of data and metadata must be free for a layer to be made |
  * | `dm.xfs_nospace_max_retries` | how often xfs retries a write for which there is no space |
  * | `dm.libdm_log_level` | how much of libdevmapper's log is passed on: 2 (fatal) to 7 (debug) |
@@ -56,6 +56,7 @@ export interface DeviceMapperOptions {
   readonly discard: boolean;
   readonly overrideUdevSyncCheck: boolean;
   readonly deferredRemoval: boolean;
+  /** Never without the former. */
   readonly deferredDeletion: boolean;
   /** A share, 0 to 0.99. */
   readonly minFreeSpace: number;
@@ -63,6 +64,13 @@ export interface DeviceMapperOptions {
   readonly logLevel: number;
   readonly whenFull: "queue" | "error";
 }
+
+type Deferral = "deferredRemoval" | "deferredDeletion";
+
+/** What was asked for: `undefined` is for the machine to say (`settleDeferral` of `support.ts`). */
+export type RequestedOptions =
+  & Omit<DeviceMapperOptions, Deferral>
+  & { readonly [key in Deferral]: boolean | undefined };
 
 /** Options that set up LVM volumes. */
 const DIRECT_LVM_KEYS = [
@@ -109,11 +117,12 @@ export const DEFAULTS = {
 const MIN_BLOCK_SIZE = 64 << 10, MAX_BLOCK_SIZE = 1 << 30;
 
 /** @throws {VeneerError} `invalid argument` with the option and its rule, `not supported` for LVM's */
-export function parseDriverOptions(options: ReadonlyMap<string, string>): DeviceMapperOptions {
+export function parseDriverOptions(options: ReadonlyMap<string, string>): RequestedOptions {
   checkKnown(options, OPTION_KEYS, "devicemapper");
   refuseDirectLvm(options);
   const flag = (key: string, otherwise = "false") =>
     parseBoolean(options.get(key) ?? otherwise, key);
+  const optionalFlag = (key: string) => options.has(key) ? flag(key) : undefined;
   const optionalSize = (key: string) => {
     const text = options.get(key);
     return text === undefined ? undefined : positive(text, key);
@@ -124,10 +133,10 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Device
   if (thinPool !== undefined && (dataDevice ?? metadataDevice) !== undefined) {
     throw invalid("dm.thinpooldev", thinPool, "a pool has its devices; leave dm.datadev out");
   }
-  const deferredRemoval = flag("dm.use_deferred_removal");
-  const deferredDeletion = flag("dm.use_deferred_deletion");
-  if (deferredDeletion && !deferredRemoval) {
-    throw invalid("dm.use_deferred_deletion", "true", "it needs dm.use_deferred_removal=true too");
+  const deferredRemoval = optionalFlag("dm.use_deferred_removal");
+  const deferredDeletion = optionalFlag("dm.use_deferred_deletion");
+  if (deferredDeletion && deferredRemoval === false) {
+    throw invalid("dm.use_deferred_deletion", "true", "it needs dm.use_deferred_removal=true");
   }
   const onImages = thinPool === undefined && dataDevice === undefined;
   return {

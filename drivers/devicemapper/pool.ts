@@ -7,8 +7,10 @@
  * @module
  */
 import {
+  cancelDeferredRemoval,
   createDevice,
   deviceDirectory,
+  type DeviceInfo,
   deviceInfo,
   ensureNode,
   reloadTable,
@@ -21,9 +23,12 @@ import {
   type Target,
   tryRemoveDevice,
   trySendMessage,
+  trySendQuietly,
 } from "../../ffi/devmapper.ts";
-import { ENXIO, SyscallError } from "../../ffi/errno.ts";
+import { EBUSY, EEXIST, ENODATA, ENXIO, SyscallError } from "../../ffi/errno.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { PATIENCE, retryBusy } from "./patience.ts";
 
 /** What a pool is made of, and how. */
 export interface PoolTable {
@@ -69,14 +74,26 @@ export class Pool {
   /** Whether it is there and whole; what a killed process left between creating and loading it is removed. */
   exists(): boolean {
     const info = deviceInfo(this.name);
-    if (info === undefined) return false;
+    if (info === undefined || !this.#keep(info)) return false;
     if (!info.live) {
       tryRemoveDevice(this.name);
       return false;
     }
     if (info.suspended) resumeDevice(this.name);
-    ensureNode(this.name);
+    ensureNode(this.name, info);
     return true;
+  }
+
+  /** Whether a pool that was there is there still, and is going to be: a shutdown may have scheduled its end. */
+  stays(): boolean {
+    const info = deviceInfo(this.name);
+    return info !== undefined && this.#keep(info);
+  }
+
+  #keep({ deferredRemove }: DeviceInfo): boolean {
+    if (!deferredRemove || cancelDeferredRemoval(this.name)) return true;
+    retryBusy(PATIENCE, () => deviceInfo(this.name) === undefined ? 0 : -EBUSY);
+    return false;
   }
 
   /** @param size in bytes */
@@ -91,9 +108,13 @@ export class Pool {
     resumeDevice(this.name);
   }
 
-  /** Removes it, raw: 0 or `-errno`. */
-  tryRemove(): number {
-    return tryRemoveDevice(this.name);
+  /**
+   * Removes it, raw: 0 or `-errno`.
+   *
+   * @param deferred where it has active devices, remove it after the last of them
+   */
+  tryRemove(deferred = false): number {
+    return tryRemoveDevice(this.name, deferred);
   }
 
   /** @throws {VeneerError} `incompatible` where the device of this name is no pool */
@@ -127,6 +148,18 @@ export class Pool {
       if (error instanceof SyscallError && error.errno === ENXIO) return undefined;
       throw error;
     }
+  }
+
+  /**
+   * Whether it has a device of this number, whoever made it. The kernel says so when it is asked for a snapshot
+   * of that number: first it looks whether the number is taken, and then for the origin, which, being the same,
+   * is not there. So nothing is ever made; a free number is a warning in the kernel's log.
+   */
+  has(id: number): boolean {
+    const result = trySendQuietly(this.name, `create_snap ${id} ${id}`);
+    if (result === -EEXIST) return true;
+    if (result !== -ENODATA) unwrap(result, "device-mapper message", `create_snap ${id} ${id}`);
+    return false;
   }
 
   /** Makes an empty device, raw: 0 or `-errno` (`-EEXIST` where the number is taken). */

@@ -4,12 +4,18 @@
  *
  * @module
  */
-import { driverVersion, isUdevSynced, libraryVersion, targetTypes } from "../../ffi/devmapper.ts";
+import {
+  canDeferRemoval,
+  driverVersion,
+  isUdevSynced,
+  libraryVersion,
+  targetTypes,
+} from "../../ffi/devmapper.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { readMetadata } from "../../lib/metadata.ts";
-import type { DeviceMapperOptions } from "./options.ts";
+import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
 /** Why the driver cannot run here, or `undefined`. Loads the kernel's modules where it may. */
 export function checkSupport(): VeneerError | undefined {
@@ -93,7 +99,7 @@ function isLoadable(module: string): boolean {
  * Throws where udev runs and libdevmapper cannot wait for it: nodes would come and go while they are used.
  * With `DM_DISABLE_UDEV` in the environment the library makes its nodes alone.
  */
-export function checkUdev({ overrideUdevSyncCheck }: DeviceMapperOptions): void {
+export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
   if (isUdevSynced() || overrideUdevSyncCheck || Deno.env.has("DM_DISABLE_UDEV")) return;
   if (tryLstat("/run/udev/control") === undefined) return;
   throw new VeneerError(
@@ -103,19 +109,32 @@ export function checkUdev({ overrideUdevSyncCheck }: DeviceMapperOptions): void 
   );
 }
 
-/** Whether the kernel can remove a device when its last user closes it: interface 4.27 (Linux 3.13). */
-export function hasDeferredRemoval(): boolean {
-  const [major, minor] = driverVersion().split(".").map(Number);
-  return major > 4 || (major === 4 && minor >= 27);
+/** Whether kernel and library can remove a device when its last user closes it: interface 4.27 (Linux 3.13). */
+export function hasDeferredRemoval(version = driverVersion()): boolean {
+  const [major, minor] = version.split(".").map(Number);
+  return canDeferRemoval() && (major > 4 || (major === 4 && minor >= 27));
 }
 
-/** @throws {VeneerError} `not supported` for options that this kernel is too old for */
-export function checkDeferral({ deferredRemoval }: DeviceMapperOptions): void {
-  if (!deferredRemoval || hasDeferredRemoval()) return;
-  throw new VeneerError(
-    "not supported",
-    `dm.use_deferred_removal: kernel ${Deno.osRelease()} cannot (Linux 3.13 and later can); leave it out`,
-  );
+/**
+ * Decides what nobody asked for: a busy device is removed and deleted later where that can be.
+ *
+ * @param hasIt whether kernel and library can
+ * @throws {VeneerError} `not supported` where they cannot, and it was asked for
+ */
+export function settleDeferral(
+  options: RequestedOptions,
+  hasIt = hasDeferredRemoval(),
+): DeviceMapperOptions {
+  const { deferredRemoval = hasIt } = options;
+  const { deferredDeletion = deferredRemoval } = options;
+  if (!hasIt && (deferredRemoval || deferredDeletion)) {
+    const key = deferredRemoval ? "dm.use_deferred_removal" : "dm.use_deferred_deletion";
+    throw new VeneerError(
+      "not supported",
+      `${key}: kernel ${Deno.osRelease()} or its libdevmapper cannot (Linux 3.13 and later can); leave it out`,
+    );
+  }
+  return { ...options, deferredRemoval, deferredDeletion };
 }
 
 /** A message for `doctor`. */

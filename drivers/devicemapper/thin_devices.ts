@@ -8,6 +8,7 @@
  */
 import { tryDiscard } from "../../ffi/block.ts";
 import {
+  cancelDeferredRemoval,
   createDevice,
   deviceDirectory,
   deviceInfo,
@@ -21,19 +22,14 @@ import {
   table,
   type Target,
   tryRemoveDevice,
-  trySendMessage,
 } from "../../ffi/devmapper.ts";
-import { EBUSY, ENXIO } from "../../ffi/errno.ts";
+import { EBUSY, ENXIO, SyscallError } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { sleep } from "../../lib/sleep.ts";
 import { holdersOfDevice } from "./holders.ts";
 import type { DeviceNames } from "./names.ts";
+import { PATIENCE, retryBusy } from "./patience.ts";
 import type { Pool } from "./pool.ts";
-
-/** How long a busy device is waited for, and between two tries, in milliseconds. */
-export const PATIENCE = 10_000;
-const PAUSE = 50;
 
 /** What makes a device: its number in the pool, and its size in bytes. */
 export interface Thin {
@@ -84,7 +80,7 @@ export class ThinDevices {
   #keep(name: string, thin: Thin): boolean {
     const info = deviceInfo(name);
     if (info === undefined) return false;
-    if (info.deferredRemove && trySendMessage(name, "@cancel_deferred_remove") < 0) {
+    if (info.deferredRemove && !cancelDeferredRemoval(name)) {
       this.#waitUntilGone(name);
       return false;
     }
@@ -94,13 +90,13 @@ export class ThinDevices {
       deviceIdOf(current) === thin.deviceId;
     if (isSame) {
       if (info.suspended) resumeDevice(name); // killed while it made a snapshot
-      ensureNode(name);
+      ensureNode(name, info);
       return true;
     }
     if (current !== undefined && deviceIdOf(current) === thin.deviceId) {
       reloadTable(name, wanted);
       resumeDevice(name);
-      ensureNode(name);
+      ensureNode(name, info);
       return true;
     }
     this.#remove(name, false); // killed between creating and loading it, or of a device that is gone
@@ -132,24 +128,14 @@ export class ThinDevices {
 
   #remove(name: string, deferred: boolean, patience = this.patience): void {
     if (deviceInfo(name) === undefined) return;
-    const result = this.#retry(patience, () => tryRemoveDevice(name, deferred));
+    const result = retryBusy(patience, () => tryRemoveDevice(name, deferred));
     if (result === -EBUSY) throw this.#busy(name, patience);
     if (result !== -ENXIO) unwrap(result, "device-mapper remove", name);
   }
 
   #waitUntilGone(name: string): void {
     const isGone = () => deviceInfo(name) === undefined ? 0 : -EBUSY;
-    if (this.#retry(this.patience, isGone) < 0) throw this.#busy(name, this.patience);
-  }
-
-  /** Tries until something is no longer busy, or patience is at its end. */
-  #retry(patience: number, attempt: () => number): number {
-    const deadline = performance.now() + patience;
-    for (;;) {
-      const result = attempt();
-      if (result !== -EBUSY || performance.now() > deadline) return result;
-      sleep(PAUSE);
-    }
+    if (retryBusy(this.patience, isGone) < 0) throw this.#busy(name, this.patience);
   }
 
   #busy(name: string, patience: number): VeneerError {
@@ -166,18 +152,18 @@ export class ThinDevices {
   whileSuspended<T>(hash: string, use: () => T): T {
     const name = this.names.device(hash);
     if (deviceInfo(name)?.live !== true) return use();
-    suspendDevice(name);
+    if (!ifThere(() => (suspendDevice(name), true))) return use();
     try {
       return use();
     } finally {
-      resumeDevice(name);
+      ifThere(() => resumeDevice(name));
     }
   }
 
   /** Lets devices go on that a killed process left suspended. */
   resumeAll(): void {
     for (const name of this.active()) {
-      if (deviceInfo(name)?.suspended) resumeDevice(name);
+      if (deviceInfo(name)?.suspended) ifThere(() => resumeDevice(name));
     }
   }
 
@@ -187,9 +173,18 @@ export class ThinDevices {
       .filter((name) => this.names.isOwn(name) && name !== this.names.pool);
   }
 
-  /** Deactivates by name what {@linkcode active} listed. */
+  /**
+   * Deactivates by name what {@linkcode active} listed: where that is an option and it is busy, later.
+   *
+   * @throws {VeneerError} `in use`, after a while, in either case
+   */
   deactivateNamed(name: string, patience: number): void {
-    this.#remove(name, false, patience);
+    try {
+      this.#remove(name, false, patience);
+    } catch (error) {
+      if (this.deferredRemoval) this.#remove(name, true, patience);
+      throw error;
+    }
   }
 
   /** Gives the space of a device that is to be deleted back to what the pool is made of. Best effort. */
@@ -202,11 +197,26 @@ export class ThinDevices {
     }
   }
 
-  /** @throws {SyscallError} ENXIO where the device is not active */
-  status(hash: string): ThinStatus {
-    const [first] = status(this.names.device(hash));
+  /** `undefined` where the device is not active. */
+  status(hash: string): ThinStatus | undefined {
+    const targets = ifThere(() => status(this.names.device(hash)));
+    if (targets === undefined) return undefined;
+    const [first] = targets;
     const [mapped, highest] = (first?.parameters ?? "").split(" ").map(Number);
     return { mappedSectors: mapped || 0, highestMappedSector: highest || 0 };
+  }
+}
+
+/**
+ * Runs a task on a device, which may have gone with its last user just now: then it is `undefined`, as for one
+ * that was not there.
+ */
+function ifThere<T>(task: () => T): T | undefined {
+  try {
+    return task();
+  } catch (error) {
+    if (error instanceof SyscallError && error.errno === ENXIO) return undefined;
+    throw error;
   }
 }
 

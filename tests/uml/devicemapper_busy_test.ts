@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { deviceInfo } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { fill } from "../drivers/layers.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { must, needs, run } from "../support.ts";
 import { examine } from "../../drivers/devicemapper/examine.ts";
@@ -34,7 +35,7 @@ async function holder(path: string): Promise<AsyncDisposable & { readonly pid: n
   const reader = child.stdout.getReader();
   await reader.read();
   while (Deno.readTextFileSync(`/proc/${child.pid}/comm`) !== "sleep\n") {
-    await new Promise((resolve) => setTimeout(resolve, 5));
+    await pause();
   }
   return {
     pid: child.pid,
@@ -46,8 +47,18 @@ async function holder(path: string): Promise<AsyncDisposable & { readonly pid: n
   };
 }
 
+/** Without deferral a busy device is an error. */
+const NOW = ["dm.use_deferred_removal=false"];
+
+const pause = () => new Promise((resolve) => setTimeout(resolve, 5));
+
+/** Waits until a device is: its last user's end is a moment after it was told to end. */
+async function gone(name: string): Promise<void> {
+  while (deviceInfo(name) !== undefined) await pause();
+}
+
 test("a busy device is not removed, and the error names who has it", async (root) => {
-  const set = openSet(root, { patience: 200 });
+  const set = openSet(root, { options: NOW, patience: 200 });
   set.add("layer", "");
   const device = set.activate("layer");
   {
@@ -64,7 +75,7 @@ test("a busy device is not removed, and the error names who has it", async (root
 });
 
 test("a mount in another namespace is named", async (root) => {
-  const set = openSet(root, { patience: 200 });
+  const set = openSet(root, { options: NOW, patience: 200 });
   set.add("layer", "");
   const device = set.activate("layer");
   const child = new Deno.Command("unshare", {
@@ -84,7 +95,7 @@ test("a mount in another namespace is named", async (root) => {
 
 test("a busy mount is detached by put, with a warning; its layer stays until it is free", async (root) => {
   const warnings: string[] = [];
-  const driver = openStore(root, { warn: (message) => warnings.push(message) });
+  const driver = openStore(root, { options: NOW, warn: (message) => warnings.push(message) });
   driver.create("layer");
   const path = driver.get("layer");
   {
@@ -101,8 +112,86 @@ test("a busy mount is detached by put, with a warning; its layer stays until it 
   driver.cleanup();
 });
 
+test("deferral is on where the kernel has it, and can be chosen", (root) => {
+  const lines = (...options: string[]) => {
+    const status = new Map(openStore(root, { options }).status());
+    return ["Removal Enabled", "Deletion Enabled", "Deleted Device Count"]
+      .map((name) => status.get(`Deferred ${name}`));
+  };
+  assertEquals(lines(), ["true", "true", "0"]);
+  assertEquals(lines(...NOW), ["false", "false", "0"]);
+  assertEquals(lines("dm.use_deferred_deletion=false"), ["true", "false", "0"]);
+  openStore(root).cleanup();
+});
+
+test("a busy mount is detached by put; its device goes with its last user", async (root) => {
+  const warnings: string[] = [];
+  const driver = openStore(root, { warn: (message) => warnings.push(message) });
+  driver.create("layer");
+  const name = driver.getMetadata("layer").get("DeviceName")!;
+  const path = driver.get("layer");
+  {
+    await using _other = await holder(path);
+    driver.put("layer");
+    assertEquals([warnings.length, deviceInfo(name)?.deferredRemove], [1, true]);
+    assertStringIncludes(warnings[0], "sleep (pid");
+  }
+  await gone(name);
+  assertEquals(driver.get("layer"), path);
+  driver.put("layer");
+  assertEquals(deviceInfo(name), undefined);
+  driver.remove("layer");
+  driver.cleanup();
+});
+
+test("shutdown: a busy device goes with its last user, its pool and their images too", async (root) => {
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const set = openSet(root, { warn, patience: 200 }),
+    other = openSet(root, { warn, patience: 200 });
+  set.add("layer", "");
+  const device = set.activate("layer");
+  assertEquals(other.list(), ["layer"]);
+  other.usage("layer");
+  {
+    await using _other = await holder(device);
+    set.shutdown();
+    assertMatch(warnings.join(), /^device \S+-layer has been in use by sleep \(pid \d+\) for 1 s/);
+    assertEquals(deviceInfo(set.pool.name)?.deferredRemove, true);
+    // Who uses the store meanwhile keeps the pool, also where it was up for him already.
+    other.add("child", "layer");
+    assertEquals(deviceInfo(set.pool.name)?.deferredRemove, false);
+    other.shutdown();
+    openSet(root).start();
+    assertEquals(deviceInfo(set.pool.name)?.deferredRemove, false);
+    set.shutdown();
+    assertEquals(deviceInfo(set.pool.name)?.deferredRemove, true);
+  }
+  await gone(set.pool.name);
+  assertEquals(deviceNames(), []);
+  while (loopFiles(root).length > 0) await pause();
+  set.add("more", "child");
+  assertEquals(set.list(), ["child", "layer", "more"]);
+  set.shutdown();
+});
+
+test("a snapshot of a device that goes with its last user is whole", async (root) => {
+  const driver = openStore(root, { warn: () => {} });
+  driver.create("layer");
+  const path = driver.get("layer");
+  Deno.writeTextFileSync(`${path}/file`, "not synced");
+  {
+    await using _other = await holder(path);
+    driver.put("layer");
+    driver.create("child", { parent: "layer" });
+  }
+  assertEquals(Deno.readTextFileSync(`${driver.get("child")}/file`), "not synced");
+  driver.put("child");
+  driver.cleanup();
+});
+
 test("deferred removal: a busy device goes with its last user, or is kept by the next activation", async (root) => {
-  const set = openSet(root, { options: ["dm.use_deferred_removal=true"], patience: 200 });
+  const set = openSet(root, { patience: 200 });
   set.add("layer", "");
   const name = set.names.device("layer");
   const device = set.activate("layer");
@@ -110,17 +199,35 @@ test("deferred removal: a busy device goes with its last user, or is kept by the
     await using _other = await holder(device);
     set.deactivate("layer");
     assertEquals(deviceInfo(name)?.deferredRemove, true);
-    set.activate("layer");
+    assertEquals(set.activate("layer"), device);
     assertEquals(deviceInfo(name)?.deferredRemove, false);
+    must("dd", `if=${device}`, "of=/dev/null", "bs=4k", "count=1", "status=none");
     set.deactivate("layer");
   }
-  assertEquals(deviceInfo(name), undefined);
+  await gone(name);
+  set.shutdown();
+});
+
+test("without deferred deletion a busy layer is not removed", async (root) => {
+  const set = openSet(root, { options: ["dm.use_deferred_deletion=false"], patience: 200 });
+  set.add("layer", "");
+  const device = set.activate("layer");
+  {
+    await using _other = await holder(device);
+    set.deactivate("layer");
+    const error = assertThrows(() => set.remove("layer"), VeneerError);
+    assertMatch(error.message, /in use by sleep \(pid \d+\)/);
+    assertEquals([error.code, set.has("layer")], ["in use", true]);
+  }
+  set.remove("layer");
+  assertEquals([set.has("layer"), set.list()], [false, []]);
   set.shutdown();
 });
 
 test("deferred deletion: a busy layer is gone at once, and deleted when it is free", async (root) => {
-  const options = ["dm.use_deferred_removal=true", "dm.use_deferred_deletion=true"];
-  const set = openSet(root, { options, patience: 200, warn: () => {} });
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const set = openSet(root, { patience: 200, warn });
   set.add("layer", "");
   const { deviceId } = set.describe("layer");
   const device = set.activate("layer");
@@ -128,13 +235,40 @@ test("deferred deletion: a busy layer is gone at once, and deleted when it is fr
     await using _other = await holder(device);
     set.remove("layer");
     assertEquals([set.has("layer"), set.list(), set.status().deleted], [false, [], 1]);
+    assertMatch(
+      warnings.join(),
+      /in use by sleep \(pid \d+\) for 0\.2 s.*layer layer is deleted then$/,
+    );
   }
-  const next = openSet(root, { options });
+  const next = openSet(root);
   next.add("other", "");
   assertEquals([next.status().deleted, next.list()], [0, ["other"]]);
   next.add("reused", "");
   assert([next.describe("other").deviceId, next.describe("reused").deviceId].includes(deviceId));
   next.shutdown();
+});
+
+test("deferred deletion: the process that could not delete a layer does so when it is free", async (root) => {
+  const options = ["dm.min_free_space=0%"];
+  const driver = openStore(root, { options, warn: () => {} });
+  fill(driver, "layer", (path) => {
+    Deno.writeFileSync(`${path}/file`, new Uint8Array(10 << 20));
+    must("sync", "-f", path);
+  });
+  const status = () => new Map(driver.status());
+  const used = status().get("Data Space Used")!;
+  const path = driver.get("layer");
+  {
+    await using _other = await holder(path);
+    driver.put("layer");
+    driver.remove("layer");
+    assertEquals([driver.exists("layer"), driver.layers()], [false, []]);
+    assertEquals(status().get("Deferred Deleted Device Count"), "1");
+    assertEquals(status().get("Data Space Used"), used);
+  }
+  assertEquals(status().get("Deferred Deleted Device Count"), "0");
+  assert(parseFloat(status().get("Data Space Used")!) < parseFloat(used) - 9);
+  driver.cleanup();
 });
 
 test("a device that a killed process left suspended goes on", (root) => {
@@ -218,8 +352,7 @@ test("processes that make and remove layers at once lose none", async (root) => 
 });
 
 test("an id whose layer waits for its deletion is free when that is done", async (root) => {
-  const options = ["dm.use_deferred_removal=true", "dm.use_deferred_deletion=true"];
-  const set = openSet(root, { options, patience: 200, warn: () => {} });
+  const set = openSet(root, { patience: 200, warn: () => {} });
   set.add("layer", "");
   const { deviceId } = set.describe("layer");
   const device = set.activate("layer");

@@ -1,6 +1,7 @@
 /** One store used by Docker's own devicemapper driver and by this one, in turns. */
 import { assert, assertEquals } from "@std/assert";
 import { fill, treeOf } from "../drivers/layers.ts";
+import type { StatusLine } from "../../lib/graph_driver.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { lacksProgram, must, needs, run } from "../support.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./devicemapper_support.ts";
@@ -53,10 +54,19 @@ needs(lacks, "devicemapper: Docker and Veneer use one store in turns", async () 
   const first = await docker(root, dir.path);
   first.client("import", tar, "image");
   first.client("create", "--name", "container", "image", "/bin/true");
+  const lines: StatusLine[] = JSON.parse(
+    first.client("info", "--format", "{{json .DriverStatus}}"),
+  );
   await first.stop();
   assertEquals(deviceNames(), []);
 
   const veneer = openStore(root, { options: OPTIONS });
+  const own = veneer.status().slice(0, lines.length);
+  assertEquals(own.map(([name]) => name), lines.map(([name]) => name));
+  // Sizes have other units, and loop devices other numbers.
+  const isSame = ([name]: StatusLine) =>
+    !/^(Data|Metadata) file$|size$| Size$| Space | Minimum /.test(name);
+  assertEquals(own.filter(isSame), lines.filter(isSame));
   const ids = veneer.layers().map(({ id }) => id);
   assertEquals(ids.length, 3, ids.join());
   assert(veneer.layers().every(({ parent }) => parent === undefined));

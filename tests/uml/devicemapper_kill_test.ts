@@ -21,7 +21,7 @@ import {
   openSet,
   openStore,
 } from "./devicemapper_support.ts";
-import { killBefore, strace } from "./killer.ts";
+import { type Call, killBefore, strace } from "./killer.ts";
 
 /** Calls of the runtime, which come and go with its memory and threads, and change nothing on disk. */
 const RUNTIME: ReadonlyMap<string, number> = new Map([
@@ -48,12 +48,19 @@ const RUNTIME: ReadonlyMap<string, number> = new Map([
 const counts = (call: number) => !RUNTIME_NUMBERS.has(call);
 const RUNTIME_NUMBERS = new Set(RUNTIME.values());
 
+const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** How many points of an operation `make test` takes. */
 const SAMPLE = 3;
 
 const IOCTL = 16;
 /** `DM_IOCTL` of linux/dm-ioctl.h: the type of all of device-mapper's requests. */
 const DM_IOCTL = 0xfdn;
+/** `DM_TARGET_MSG_CMD` of the same: the number of a message to a target. */
+const DM_TARGET_MSG = 14n;
+
+const isTask = ({ number, request }: Call) =>
+  number === IOCTL && (request >> 8n & 0xffn) === DM_IOCTL;
+const isMessage = (call: Call) => isTask(call) && (call.request & 0xffn) === DM_TARGET_MSG;
 
 const child = (by: string, root: string, operation: string) => [
   Deno.execPath(),
@@ -84,8 +91,12 @@ function devicesInPool(set: DeviceSet, most: number): number[] {
   return found;
 }
 
-/** What must hold after any kill. */
-function verify(root: string, operation: string): GraphDriver {
+/**
+ * What must hold after any kill.
+ *
+ * @param others numbers of devices in the pool that no record has
+ */
+function verify(root: string, operation: string, others: number[] = []): GraphDriver {
   const driver = openStore(root, { warn: () => {} });
   const set = openSet(root, { warn: () => {} });
   if (operation.endsWith("mount")) { // Whatever is left of it, it can be had, and given back.
@@ -105,7 +116,7 @@ function verify(root: string, operation: string): GraphDriver {
   for (const id of ids) assert(["bottom", "victim", "new"].includes(id), `${id} came from nowhere`);
 
   const records = ["", ...ids].flatMap((hash) => set.records.read(hash) ?? []);
-  const numbers = records.map(({ deviceId }) => deviceId).sort((a, b) => a - b);
+  const numbers = [...records.map(({ deviceId }) => deviceId), ...others].sort((a, b) => a - b);
   assertEquals(devicesInPool(set, 12), numbers, "the pool's devices are those recorded");
   for (const { transactionId, deleted } of records) {
     assert(transactionId <= status.pool.transactionId, "no record is of a transaction to come");
@@ -135,13 +146,13 @@ function restore(driver: GraphDriver, root: string): void {
 
 function points(count: number): number[] {
   const all = Array.from({ length: count }, (_, i) => i);
-  if (Deno.env.has("VENEER_TEST_LONG")) return all;
+  if (IS_LONG) return all;
   // Spread over the operation, others at each run.
   return Array.from({ length: SAMPLE }, (_, i) => Math.floor((i + Math.random()) * count / SAMPLE));
 }
 
 const lacks = lacking ?? lacksProgram("strace") ??
-  (FILE_SYSTEM === "xfs" && !Deno.env.has("VENEER_TEST_LONG") ? "it ran on ext4" : undefined);
+  (FILE_SYSTEM === "xfs" && !IS_LONG ? "it ran on ext4" : undefined);
 
 for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount", "start"]) {
   needs(
@@ -191,9 +202,7 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
         [calls, names] = [counted(), traced()];
       }
       assertEquals(calls.length, names.length, "as many calls as strace sees");
-      const tasks = calls.filter(({ number, request }) =>
-        number === IOCTL && (request >> 8n & 0xffn) === DM_IOCTL
-      );
+      const tasks = calls.filter(isTask);
       const taken = points(calls.length);
       for (const at of taken) {
         begin();
@@ -214,3 +223,34 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
     },
   );
 }
+
+needs(
+  lacks,
+  `devicemapper with ${FILE_SYSTEM}: killed where a number is taken that no record has`,
+  () => {
+    using dir = storeDir();
+    const root = `${dir.path}/root`;
+    prepare(root);
+    restore(openStore(root), root);
+    // The base is 1, the layers are 2 and 3.
+    const others = [4, 5];
+    const set = openSet(root);
+    set.start();
+    for (const id of others) assertEquals(set.pool.tryCreateSnapshot(id, 2), 0);
+    set.shutdown();
+    const kill = (at: number) => {
+      const { killed, calls } = killBefore(at, child("killer", root, "create"), counts);
+      const driver = verify(root, "create", others);
+      const set = openSet(root);
+      if (driver.exists("new")) assertEquals(set.describe("new").deviceId, 6);
+      restore(driver, root);
+      return { killed, calls };
+    };
+    const { calls } = kill(Infinity);
+    const messages = calls.flatMap((call, at) => isMessage(call) ? [at] : []);
+    assert(messages.length > others.length, "each number is tried");
+    // Just after the pool answered: about numbers that are taken first.
+    const taken = IS_LONG ? messages : messages.slice(0, others.length);
+    for (const at of taken) assert(kill(at + 1).killed, `it ended before its call ${at + 1}`);
+  },
+);

@@ -7,11 +7,12 @@ import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./devic
 import type { ErrorCode } from "../../lib/errors.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 
-/** Cases that a second file system below the layers says nothing new about run on ext4 alone. */
-const once = lacking ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined);
+/** Where a case runs: one that a second file system below the layers says nothing new about, on ext4 alone. */
+type Where = "ext4" | "xfs" | "both";
 
-function test(name: string, body: (root: string) => void, lacks = once): void {
-  needs(lacks, `devicemapper with ${FILE_SYSTEM}: ${name}`, () => {
+function test(name: string, body: (root: string) => void, where: Where = "ext4"): void {
+  const elsewhere = where === "both" || where === FILE_SYSTEM ? undefined : `it runs on ${where}`;
+  needs(lacking ?? elsewhere, `devicemapper with ${FILE_SYSTEM}: ${name}`, () => {
     using dir = storeDir();
     body(`${dir.path}/root`);
     assertEquals(loopFiles(`${dir.path}/root`), []);
@@ -75,7 +76,7 @@ test("status has every line that Docker prints", (root) => {
     ["DeviceName", status.get("Pool Name")!.replace(/pool$/, "layer")],
   ]);
   driver.cleanup();
-}, lacking);
+}, "both");
 
 test("images grow with the options, whether the pool is up or not, and never shrink", (root) => {
   const total = (options: string[], warnings: string[] = []) => {
@@ -116,7 +117,7 @@ test(
     assertStringIncludes(message, "dm.basesize");
     shrunk.cleanup();
   },
-  lacking,
+  "both",
 );
 
 test("given devices make the pool", (root) => {
@@ -290,6 +291,46 @@ test("a base that a crash left without a file system is made anew", (root) => {
   again.cleanup();
 });
 
+test("an old mkfs, which knows fewer options, will do; where there is none, that is said", (root) => {
+  const bin = `${root}/bin`, real = must("sh", "-c", "command -v mkfs.ext4").trim();
+  Deno.mkdirSync(bin, { recursive: true });
+  const path = Deno.env.get("PATH")!;
+  const old = (...unknown: string[]) =>
+    Deno.writeTextFileSync(
+      `${bin}/mkfs.ext4`,
+      `#!/bin/sh\ncase "$*" in ${unknown.map((word) => `*${word}*`).join("|")})` +
+        ` echo "bad option" >&2; exit 1 ;; esac\necho "$*" >>${bin}/ran\nexec ${real} "$@"\n`,
+      { mode: 0o755 },
+    );
+  const create = (store: string) => {
+    const driver = openStore(`${root}/${store}`, { options: ["dm.mkfsarg=-m 3  -L label"] });
+    try {
+      driver.create("layer");
+    } finally {
+      driver.cleanup();
+    }
+  };
+  try {
+    Deno.env.set("PATH", `${bin}:${path}`);
+    old("lazy_journal_init");
+    create("old");
+    old("lazy_journal_init", "lazy_itable_init");
+    create("older");
+    assertEquals(
+      Deno.readTextFileSync(`${bin}/ran`).replaceAll(/ \/dev\/\S+/g, ""),
+      "-q -F -E discard,lazy_itable_init=0 -m 3 -L label\n-q -F -E discard -m 3 -L label\n",
+    );
+    old("discard");
+    assertMatch(assertFails("failed", () => create("none")), /^mkfs\.ext4 .* exit 1: bad option$/);
+    Deno.env.set("PATH", "/nowhere");
+    const message = assertFails("not supported", () => openStore(`${root}/none`).create("layer"));
+    assertEquals(message, "there is no mkfs.ext4; install e2fsprogs");
+  } finally {
+    Deno.env.set("PATH", path);
+  }
+  openStore(`${root}/none`).cleanup();
+});
+
 test("another pool below the same records is noticed", (root) => {
   const driver = openStore(root);
   driver.create("layer");
@@ -303,11 +344,17 @@ test("another pool below the same records is noticed", (root) => {
   );
   const message = assertFails("incompatible", () => openStore(root).get("layer"));
   assertStringIncludes(message, `${uuid} is recorded`);
+  Deno.writeTextFileSync(set, text.replace('"ext4"', '"xfs"'));
+  const mismatch = assertFails("incompatible", () => openStore(root).get("layer"));
+  assertStringIncludes(mismatch, "has ext4, and xfs is recorded");
   Deno.writeTextFileSync(set, text.replace(/"BaseDeviceUUID":"[^"]*"/, '"BaseDeviceUUID":""'));
-  const again = openStore(root);
+  const warnings: string[] = [];
+  const warn = (message: string) => warnings.push(message);
+  const again = openStore(root, { options: ["dm.fs=xfs"], warn });
   again.get("layer");
   again.put("layer");
   assertEquals(Deno.readTextFileSync(set), text);
+  assertEquals(warnings, ["the base device has ext4; dm.fs=xfs is for a new store"]);
   again.cleanup();
 });
 
@@ -413,7 +460,7 @@ test("xfs is told how often to try again", (root) => {
   assertEquals(Deno.readTextFileSync(file).trim(), "3");
   driver.put("layer");
   driver.cleanup();
-}, lacking ?? (FILE_SYSTEM === "xfs" ? undefined : "it is about xfs"));
+}, "xfs");
 
 test("dm.mountopt is how layers are mounted", (root) => {
   const driver = openStore(root, { options: ["dm.mountopt=nodev,noatime"] });
@@ -432,4 +479,4 @@ test("dm.mountopt is how layers are mounted", (root) => {
   assert(isMountPoint(path.replace(/\/rootfs$/, "")));
   driver.put("layer");
   driver.cleanup();
-}, lacking);
+}, "both");

@@ -2,7 +2,7 @@
 import { openDriver } from "../../drivers/registry.ts";
 import { DeviceSet } from "../../drivers/devicemapper/device_set.ts";
 import { parseDriverOptions } from "../../drivers/devicemapper/options.ts";
-import { checkSupport } from "../../drivers/devicemapper/support.ts";
+import { checkSupport, settleDeferral } from "../../drivers/devicemapper/support.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { Home } from "../../lib/home.ts";
 import { IDENTITY, type IdMaps } from "../../lib/id_maps.ts";
@@ -59,7 +59,7 @@ export function openSet(
   for (const name of ["devicemapper", "metadata", "mnt"]) {
     Deno.mkdirSync(home.join(name), { recursive: true });
   }
-  const parsed = parseDriverOptions(parseOptions([...SMALL, ...options]));
+  const parsed = settleDeferral(parseDriverOptions(parseOptions([...SMALL, ...options])));
   return new DeviceSet({ home, state: new RunState(home), options: parsed, warn, patience });
 }
 

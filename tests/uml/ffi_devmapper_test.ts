@@ -1,6 +1,7 @@
 /** libdevmapper's tasks, by what the kernel does and what dmsetup sees. */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import {
+  cancelDeferredRemoval,
   createDevice,
   dependencies,
   deviceDirectory,
@@ -21,7 +22,7 @@ import {
   trySendMessage,
 } from "../../ffi/devmapper.ts";
 import { setLogSink } from "../../ffi/devmapper_log.ts";
-import { ENXIO, SyscallError } from "../../ffi/errno.ts";
+import { EBUSY, ENXIO, SyscallError } from "../../ffi/errno.ts";
 import { makedev } from "../../ffi/tree.ts";
 import { must, needs, tempDir } from "../support.ts";
 import { lacking } from "./devicemapper_support.ts";
@@ -81,12 +82,33 @@ needs(lacking, "device-mapper: a device is made, described, changed and removed"
   resumeDevice(NAME);
   assertEquals([deviceInfo(NAME)?.suspended, table(NAME)[0].length], [false, 2048]);
 
-  Deno.removeSync(`/dev/mapper/${NAME}`);
-  ensureNode(NAME);
-  assertEquals(Deno.statSync(`/dev/mapper/${NAME}`).rdev, rdev);
+  const node = `/dev/mapper/${NAME}`;
+  Deno.removeSync(node);
+  ensureNode(NAME, info);
+  assertEquals(Deno.statSync(node).rdev, rdev);
+  // One that an earlier device of this name left, with the number of another device.
+  Deno.removeSync(node);
+  must("mknod", node, "b", "7", String(loop.number));
+  ensureNode(NAME, info);
+  assertEquals(Deno.statSync(node).rdev, rdev);
   assertEquals(tryRemoveDevice(NAME), 0);
   assertEquals([tryRemoveDevice(NAME), deviceInfo(NAME), deviceNames()], [-ENXIO, undefined, []]);
   assertThrows(() => Deno.statSync(`/dev/mapper/${NAME}`), Deno.errors.NotFound);
+});
+
+needs(lacking, "device-mapper: a device goes with its last user, unless that is cancelled", () => {
+  using loop = loopDevice();
+  createDevice(NAME, linear(loop.path, 0, 8));
+  {
+    using _user = Deno.openSync(`/dev/mapper/${NAME}`);
+    assertEquals(tryRemoveDevice(NAME), -EBUSY);
+    assertEquals(tryRemoveDevice(NAME, true), 0);
+    assertEquals([deviceInfo(NAME)?.openCount, deviceInfo(NAME)?.deferredRemove], [1, true]);
+    assertEquals([cancelDeferredRemoval(NAME), deviceInfo(NAME)?.deferredRemove], [true, false]);
+    assertEquals(tryRemoveDevice(NAME, true), 0);
+  }
+  while (deviceInfo(NAME) !== undefined) must("sleep", "0.05");
+  assertEquals(cancelDeferredRemoval(NAME), false);
 });
 
 needs(
@@ -105,6 +127,9 @@ needs(
       assertEquals(lines.length, 1);
       assertEquals(trySendMessage("nix", "hello"), -ENXIO);
       assertThrows(() => sendMessage("nix", "hello"), SyscallError);
+      for (const task of [suspendDevice, resumeDevice]) {
+        assertThrows(() => task("nix"), SyscallError, "ENXIO");
+      }
       const long = "x".repeat(128);
       assertThrows(() => createDevice(long, linear("/dev/null", 0, 8)), SyscallError, "EINVAL");
       assertThrows(
