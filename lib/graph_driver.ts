@@ -214,6 +214,12 @@ export interface LayerBackend {
   /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;
 
+  /**
+   * Called before a mount that no plan takes down is: writes into the layer what only the mount knows. What
+   * fails there is warned of, for the mount goes in any case.
+   */
+  settle?(id: string): void;
+
   /** The same as triples. */
   mounts(id: string, options: GetOptions): Mount[];
 

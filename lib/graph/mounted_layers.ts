@@ -108,6 +108,7 @@ export class MountedLayers {
   unmountUncounted(id: string): boolean {
     const mountPoint = this.backend.mountPoint(id);
     if (!isMountPoint(mountPoint)) return false;
+    this.backend.settle?.(id);
     this.port.unmount(mountPoint, MNT_DETACH);
     return true;
   }
