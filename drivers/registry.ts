@@ -13,12 +13,13 @@ import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
+import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
 /** In the order in which `auto` tries them where there is no store yet. */
-export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, devicemapper];
+export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
 /**
  * Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store, also of a
