@@ -32,7 +32,7 @@ import {
   type MountPort,
   type MountStep,
 } from "../../lib/mount_plan.ts";
-import { isMountPoint, readMountInfo } from "../../lib/mountinfo.ts";
+import { isMountPoint, type MountInfo } from "../../lib/mountinfo.ts";
 import { checkKnown } from "../../lib/options.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
@@ -52,6 +52,8 @@ export interface AufsEnvironment {
   readonly checkMountable: () => VeneerError | undefined;
   /** What probes are mounted through. */
   readonly port: MountPort;
+  /** What is mounted on a path. */
+  readonly mountAt: (path: string) => MountInfo | undefined;
   /** Where tables of inode numbers go, if this machine has the place. */
   readonly shm: string | undefined;
   /** Where the maintenance of pseudo-links is asked for. */
@@ -265,8 +267,7 @@ export class Aufs implements LayerBackend {
 
   /** Makes hard links last that only the mount knows of. */
   settle(id: string): void {
-    const path = this.#layout.mountPoint(id);
-    const mount = readMountInfo().findLast(({ mountPoint }) => mountPoint === path);
+    const mount = this.#environment.mountAt(this.#layout.mountPoint(id));
     if (mount?.type !== "aufs" || mount.options.includes("ro")) return;
     try {
       flushPseudoLinks(mount, this.#layout.diff(id), this.#environment.plinkMaint);

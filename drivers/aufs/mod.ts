@@ -9,6 +9,7 @@ import { statfs } from "../../ffi/statfs.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { Home, nearestExisting } from "../../lib/home.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
+import { mountAt } from "../../lib/mountinfo.ts";
 import { Aufs } from "./backend.ts";
 import { examine } from "./examine.ts";
 import { PLINK_MAINT } from "./plink.ts";
@@ -34,6 +35,7 @@ function open({ root, idMaps, warn }: DriverContext): Aufs {
     backing: backing.name,
     checkMountable: checkAufs,
     port: kernelMountPort,
+    mountAt,
     shm: xinoDirectory(),
     plinkMaint: PLINK_MAINT,
     branchLimit: branchLimit(),

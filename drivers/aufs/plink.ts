@@ -40,7 +40,7 @@ import { sleep } from "../../lib/sleep.ts";
 export const PLINK_MAINT = "/proc/fs/aufs/plink_maint";
 
 /** `AUFS_WH_PLINKDIR` of `linux/aufs_type.h`. */
-export const PLINK_DIRECTORY = ".wh..wh.plnk";
+const PLINK_DIRECTORY = ".wh..wh.plnk";
 
 /** How often a mount in maintenance by someone else is asked for again, and how many milliseconds apart. */
 const TRIES = 20, PAUSE = 100;

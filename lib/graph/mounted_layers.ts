@@ -20,7 +20,7 @@ import {
   performPlan,
   undoPlan,
 } from "../mount_plan.ts";
-import { isMountPoint, readMountInfo } from "../mountinfo.ts";
+import { isMountPoint, mountAt } from "../mountinfo.ts";
 import { withPrivateHome } from "../private_home.ts";
 import {
   type LayerLock,
@@ -130,12 +130,7 @@ export class MountedLayers {
   }
 }
 
-function isMountedReadOnly(path: string): boolean {
-  return readMountInfo().findLast(({ mountPoint }) => mountPoint === path)?.options.includes(
-    "ro",
-  ) ??
-    false;
-}
+const isMountedReadOnly = (path: string) => mountAt(path)?.options.includes("ro") ?? false;
 
 function otherMode(id: string, isReadOnly: boolean): VeneerError {
   const [is, wanted] = isReadOnly ? ["read-only", "writable"] : ["writable", "read-only"];
