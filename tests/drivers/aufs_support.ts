@@ -52,10 +52,11 @@ export function open(
 }
 
 /** A driver that asks a port for mounts. */
-export function graphOf(backend: Aufs, port: MountPort = kernelMountPort): GraphDriver {
-  const warn = (message: string) => {
-    throw new Error(`a warning: ${message}`);
-  };
+export function graphOf(
+  backend: Aufs,
+  port: MountPort = kernelMountPort,
+  warn: (message: string) => void = ABLE.warn,
+): GraphDriver {
   return new Graph({ backend, port, warn, sync: false });
 }
 
