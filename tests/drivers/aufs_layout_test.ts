@@ -342,6 +342,10 @@ test("an incomplete layer starts over with its own root, and what aufs left is n
   const root = `${driver.home}/diff/2`;
   Deno.mkdirSync(`${root}/.wh..wh.plnk`);
   Deno.writeTextFileSync(`${root}/.wh..wh.aufs`, "");
+  assert(open(`${dir.path}/root`).isPristine("2"));
+  Deno.writeTextFileSync(`${root}/.wh..wh..opq`, "");
+  assert(!open(`${dir.path}/root`).isPristine("2"), "an opaque root is content");
+  Deno.removeSync(`${root}/.wh..wh..opq`);
   const junk = `${dir.path}/junk.tar`, whole = `${dir.path}/whole.tar`;
   Deno.mkdirSync(`${dir.path}/tree`);
   Deno.writeTextFileSync(`${dir.path}/tree/file`, "content".repeat(1000));
