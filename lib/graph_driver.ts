@@ -220,6 +220,12 @@ export interface LayerBackend {
    */
   settle?(id: string): void;
 
+  /**
+   * Whether the layer's mount lacks something, because a process was killed on the way through a plan of
+   * several calls. Called with the layer locked, so that nobody is on the way now.
+   */
+  isHalfMounted?(id: string): boolean;
+
   /** The same as triples. */
   mounts(id: string, options: GetOptions): Mount[];
 

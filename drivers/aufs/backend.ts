@@ -23,7 +23,7 @@ import type {
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeLayerRoot, makeOwned } from "../../lib/layer_root.ts";
-import { syncDirectory, writeFile } from "../../lib/metadata.ts";
+import { removeMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
 import { checkLabel } from "../../lib/mount_label.ts";
 import {
   bindReadOnly,
@@ -218,6 +218,7 @@ export class Aufs implements LayerBackend {
     const aufs = { type: "aufs", target: path };
     const steps: MountStep[] = [
       this.#haveMountPoint(path),
+      ...(appends.length > 0 ? [this.#markStep(id)] : []),
       {
         ...aufs,
         kind: "mount",
@@ -233,7 +234,7 @@ export class Aufs implements LayerBackend {
         flags: MS_REMOUNT | flags,
         data,
       })),
-      this.#flushStep(id),
+      this.#lastStep(id),
     ];
     return { path, steps };
   }
@@ -255,14 +256,29 @@ export class Aufs implements LayerBackend {
     makeOwned(path, 0o755, uids.root, gids.root);
   }
 
+  /** Before a mount of several calls; the mark goes when they are done, or undone. */
+  #markStep(id: string): MountStep {
+    const mark = this.#layout.mounting(id);
+    return {
+      kind: "prepare",
+      name: "mark the mount as half made",
+      perform: () => writeFile(mark, ""),
+      undo: () => removeMetadata(mark, false),
+    };
+  }
+
   /** The last step, and so the first one undone: the mount is whole then, and unmounted next. */
-  #flushStep(id: string): MountStep {
+  #lastStep(id: string): MountStep {
     return {
       kind: "prepare",
       name: "flush pseudo-links",
-      perform: () => {},
+      perform: () => removeMetadata(this.#layout.mounting(id), false),
       undo: () => this.settle(id),
     };
+  }
+
+  isHalfMounted(id: string): boolean {
+    return tryLstat(this.#layout.mounting(id)) !== undefined;
   }
 
   /** Makes hard links last that only the mount knows of. */

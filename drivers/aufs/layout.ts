@@ -25,7 +25,7 @@ import { VeneerError } from "../../lib/errors.ts";
 import { type Home, list, makeDirectory } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { isId } from "../../lib/ids.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readMetadata, removeMetadata } from "../../lib/metadata.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
 
 /** The directories of a home; the first is also what a store is known by. */
@@ -52,6 +52,7 @@ export class Layout {
       const path = this.home.join(name);
       if (makeDirectory(path, 0o710)) lchownat(AT_FDCWD, path, 0, gids.root);
     }
+    makeDirectory(this.home.own("mounting"), 0o700);
   }
 
   record(id: string): string {
@@ -62,6 +63,11 @@ export class Layout {
   }
   mountPoint(id: string): string {
     return `${this.home.path}/mnt/${id}`;
+  }
+
+  /** A mark that is there while a layer is mounted by several calls; a killed process leaves it. */
+  mounting(id: string): string {
+    return this.home.own("mounting", id);
   }
 
   /** Every id with a record, and with files that lost theirs. */
@@ -139,6 +145,7 @@ export class Layout {
 
   /** Deletes what a layer without a record has, each part out of sight first. */
   removeTrees(id: string): void {
+    removeMetadata(this.mounting(id), false);
     for (const tree of TREES) {
       const path = `${this.home.path}/${tree}/${id}`;
       // What an earlier removal of this id did not come to the end of.

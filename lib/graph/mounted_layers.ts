@@ -5,7 +5,7 @@
  * The count is kept where every process sees it (`run_state.ts`) and believed only as far as the kernel
  * confirms it: a count without a mount, left by a killed process or by an administrator's `umount`, is
  * stale. A mount without a count, left by a process killed between the two, is adopted by the next `get` and
- * taken down by `put`, removal or `cleanup`.
+ * taken down by `put`, removal or `cleanup`. One that is not whole is taken down by the next `get`, counted or not.
  *
  * @module
  */
@@ -47,6 +47,7 @@ export class MountedLayers {
    */
   get(id: string, lock: LayerLock, options: GetOptions, anyMode = false): string {
     const readOnly = options.readOnly ?? false;
+    if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
     const current = this.confirmed(id, lock.references);
     if (current.count > 0) {
       if (current.readOnly !== readOnly && !anyMode) throw otherMode(id, current.readOnly);

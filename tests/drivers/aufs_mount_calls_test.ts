@@ -7,7 +7,8 @@ import { checkHome } from "../../drivers/aufs/mount_data.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { performPlan, undoPlan } from "../../lib/mount_plan.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
-import type { TempDir } from "../support.ts";
+import { kernelMountPort } from "../../lib/mount_port.ts";
+import { mountPoints, must, type TempDir } from "../support.ts";
 import { chain, create, graphOf, open, Recorder, test } from "./aufs_support.ts";
 import {
   A_BYTE_MORE,
@@ -222,8 +223,51 @@ test("a remount that fails takes the half-made mount down, and nothing is counte
     ]);
     assert(recorder.calls.every((call) => call.target === target));
     assertEquals(driver.layer("top").references, 0);
+    assert(!backend.isHalfMounted("top"));
     driver.cleanup();
   }
+});
+
+test("a mount that a killed process left half made is made anew, and one that is whole is not", (dir) => {
+  const recorder = new Recorder(`${dir.path}/root`, true, ({ call, target }) => {
+    if (call === "unmount") kernelMountPort.unmount(target.replace("$R", recorder.root), 0);
+    return false;
+  });
+  const backend = open(recorder.root, { port: recorder });
+  chain(backend, [...numbers(81), "top"]);
+  const driver = graphOf(backend, recorder);
+  const path = backend.mountPoint("top"), mark = `${driver.home}/.veneer/mounting/top`;
+  const marks: boolean[] = [];
+  const watched = graphOf(backend, {
+    ...kernelMountPort,
+    mount: (step) => {
+      marks.push(backend.isHalfMounted("top"));
+      recorder.mount(step);
+    },
+  });
+  watched.get("top");
+  assert(marks.length > 1 && marks.every((mark) => mark), `${marks}`);
+  assert(!backend.isHalfMounted("top"));
+
+  // What a process killed between the two calls leaves: a mount, a count, and the mark.
+  const leave = () => must("mount", "-t", "tmpfs", "tmpfs", path);
+  leave();
+  recorder.calls.length = 0;
+  assertEquals(driver.get("top"), path);
+  assertEquals(recorder.calls, [], "a mount without the mark is whole");
+  driver.put("top");
+  leave();
+  driver.get("top");
+  Deno.writeTextFileSync(mark, "");
+  recorder.calls.length = 0;
+  driver.get("top");
+  assertEquals(recorder.calls.slice(0, 3).map(({ call }) => call), ["unmount", "mount", "remount"]);
+  assert(!backend.isHalfMounted("top"));
+  assertEquals(mountPoints(path), []);
+  driver.cleanup();
+  Deno.writeTextFileSync(mark, "");
+  driver.remove("top");
+  assert(!backend.isHalfMounted("top"), "the mark goes with the layer");
 });
 
 test("a mount that fails names a layer that is gone, and a table that is in the way", (dir) => {
