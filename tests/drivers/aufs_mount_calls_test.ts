@@ -255,7 +255,7 @@ test("a mount that a killed process left half made is made anew, and one that is
   recorder.calls.length = 0;
   assertEquals(driver.get("top"), path);
   assertEquals(recorder.calls, [], "a mount without the mark is whole");
-  driver.put("top");
+  while (driver.layer("top").references > 0) driver.put("top");
   leave();
   driver.get("top");
   Deno.writeTextFileSync(mark, "");

@@ -20,9 +20,13 @@ export const refused = TEST_FS === "btrfs" ? "aufs does not stand on btrfs" : un
 /** Why layers cannot be mounted here, if they cannot. */
 export const lacking = lacksFileSystem("aufs") ?? refused;
 
-/** Registers a case that needs no mount of aufs. */
-export function test(name: string, body: (dir: TempDir) => void, lacks = refused): void {
-  needs(lacks, `aufs ${name}`, () => {
+/** Registers a case that needs no mount of aufs; `lacks` is null where it needs nothing at all. */
+export function test(
+  name: string,
+  body: (dir: TempDir) => void,
+  lacks: string | null | undefined = refused,
+): void {
+  needs(lacks ?? undefined, `aufs ${name}`, () => {
     using dir = storeDir();
     body(dir);
   });
