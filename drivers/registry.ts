@@ -13,17 +13,15 @@ import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
+import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
 /** In the order in which `auto` tries them where there is no store yet. */
-export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, devicemapper];
+export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
-/**
- * Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store, also of a
- * driver that this program lacks.
- */
+/** Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store. */
 const LAYER_DIRECTORIES: ReadonlyMap<string, string> = new Map([
   ["overlay2", "overlay2"],
   ["btrfs", "btrfs/subvolumes"],
@@ -105,9 +103,6 @@ function priorStores(root: string): string[] {
 function find(name: string): DriverDefinition {
   const definition = DRIVERS.find((d) => d.name === name);
   if (definition !== undefined) return definition;
-  if (LAYER_DIRECTORIES.has(name)) {
-    throw new VeneerError("not supported", `this version has no ${name} driver`);
-  }
   throw new VeneerError("usage", `there is no driver ${name}; ${suggestion(name, DRIVER_NAMES)}`);
 }
 

@@ -13,7 +13,7 @@
  * @module
  */
 import type { Change } from "./changes.ts";
-import { VeneerError } from "./errors.ts";
+import { messageOf, VeneerError } from "./errors.ts";
 import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
 import { MountedLayers } from "./graph/mounted_layers.ts";
@@ -202,7 +202,8 @@ export class Graph implements GraphDriver {
       const references = this.#mounted.confirmed(id, lock.references);
       if (references.count !== lock.references.count) lock.references = references;
       if (references.count > 0) mounted++;
-      else if (this.#mounted.unmountUncounted(id)) done.push(`unmounted layer ${id}`);
+      else if (this.#tryUnmount(id)) done.push(`unmounted layer ${id}`);
+      else if (isMountPoint(this.#backend.mountPoint(id))) mounted++;
     }
     pruneRunStates();
     if (mounted === 0) {
@@ -214,6 +215,16 @@ export class Graph implements GraphDriver {
       if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);
     }
     return done;
+  }
+
+  /** Unmounts a layer that nobody counts; one that cannot be is told of, and keeps no other from it. */
+  #tryUnmount(id: string): boolean {
+    try {
+      return this.#mounted.unmountUncounted(id);
+    } catch (error) {
+      this.#context.warn(`layer ${id} stays mounted: ${messageOf(error)}`);
+      return false;
+    }
   }
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {

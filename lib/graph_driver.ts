@@ -214,6 +214,18 @@ export interface LayerBackend {
   /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;
 
+  /**
+   * Called before a mount that no plan takes down is: writes into the layer what only the mount knows. What
+   * fails there is warned of, for the mount goes in any case.
+   */
+  settle?(id: string): void;
+
+  /**
+   * Whether the layer's mount lacks something, because a process was killed on the way through a plan of
+   * several calls. Called with the layer locked, so that nobody is on the way now.
+   */
+  isHalfMounted?(id: string): boolean;
+
   /** The same as triples. */
   mounts(id: string, options: GetOptions): Mount[];
 

@@ -8,11 +8,15 @@
  *
  * @module
  */
-import { ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
 import { AT_FDCWD } from "../ffi/files.ts";
-import { EBUSY, EEXIST } from "../ffi/errno.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../ffi/mount.ts";
 import { AT_REMOVEDIR, lchownat, tryMkdirat, tryUnlinkat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
+import { sleep } from "./sleep.ts";
+
+/** Between two tries to unmount what is busy, in milliseconds. */
+const BUSY_PAUSE = 100;
 
 /** A mount as containerd speaks of one: for someone else to perform. */
 export interface Mount {
@@ -44,6 +48,8 @@ export type MountStep =
     readonly plainData?: string;
     readonly from?: string;
     readonly explain?: Explain;
+    /** How often, every {@linkcode BUSY_PAUSE}, a busy mount is unmounted again before it counts as in use. */
+    readonly busyRetries?: number;
   }
   /**
    * `fsopen`, `fsconfig` for each parameter, `fsmount`, `move_mount`. A parameter without a value is a flag.
@@ -103,6 +109,15 @@ export interface MountPort {
   fsmount(step: MountStep & { kind: "fsmount" }): void;
   /** Flags are `MNT_*` of `ffi/mount.ts`. */
   unmount(target: string, flags: number): void;
+}
+
+/** Shows a directory at another path, or at its own, read-only: a bind mount takes no flags but by a remount. */
+export function bindReadOnly(source: string, target: string): MountStep[] {
+  const bind = { target, type: "none", data: "" };
+  return [
+    { ...bind, kind: "mount", source, flags: MS_BIND },
+    { ...bind, kind: "append", flags: MS_REMOUNT | MS_BIND | MS_RDONLY },
+  ];
 }
 
 /** Whether a plan leads to a mount. */
@@ -197,6 +212,8 @@ function undo(step: MountStep, port: MountPort, flags: number): void {
       return;
     }
     case "mount":
+      unmount(step, port, flags);
+      return;
     case "fsmount":
       port.unmount(step.target, flags);
       return;
@@ -205,5 +222,16 @@ function undo(step: MountStep, port: MountPort, flags: number): void {
     case "prepare":
       step.undo();
       return;
+  }
+}
+
+function unmount(step: MountStep & { kind: "mount" }, port: MountPort, flags: number): void {
+  for (let left = flags === 0 ? step.busyRetries ?? 0 : 0;; left--) {
+    try {
+      return port.unmount(step.target, flags);
+    } catch (error) {
+      if (left === 0 || !(error instanceof SyscallError) || error.errno !== EBUSY) throw error;
+      sleep(BUSY_PAUSE);
+    }
   }
 }

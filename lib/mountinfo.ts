@@ -31,6 +31,11 @@ export function readMountInfo(): MountInfo[] {
   return decode(readFile("/proc/self/mountinfo")).split("\n").filter(Boolean).map(parseMountInfo);
 }
 
+/** What is mounted on a path: the uppermost mount there. */
+export function mountAt(path: string): MountInfo | undefined {
+  return readMountInfo().findLast(({ mountPoint }) => mountPoint === path);
+}
+
 /** A line of mountinfo. */
 export function parseMountInfo(line: string): MountInfo {
   const words = line.split(" ");

@@ -71,6 +71,20 @@ Deno.test("mount plan: a busy mount is reported and detached", () => {
   assertEquals(port.calls, ["unmount /t 0", `unmount /t ${MNT_DETACH}`]);
 });
 
+Deno.test("mount plan: where the plan says so, a busy mount is unmounted again before it counts as in use", () => {
+  let busy = 2;
+  const port = recorder((call) => call === "unmount /t 0" && busy-- > 0 ? EBUSY : 0);
+  const patient = { path: "/t", steps: [{ ...mountStep, busyRetries: 2 }] };
+  undoPlan(patient, port, () => fail("it was not in use"));
+  assertEquals(port.calls, ["unmount /t 0", "unmount /t 0", "unmount /t 0"]);
+  busy = Infinity;
+  port.calls.length = 0;
+  const told: string[] = [];
+  undoPlan(patient, port, (target) => told.push(target));
+  assertEquals(told, ["/t"]);
+  assertEquals(port.calls, ["unmount /t 0", "unmount /t 0", "unmount /t 0", "unmount /t 2"]);
+});
+
 Deno.test("mount plan: a directory that was there is not removed when a later step fails", () => {
   const base = Deno.makeTempDirSync();
   try {

@@ -35,11 +35,11 @@ import type {
 import { type Home, makeDirectory } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { syncDirectory } from "../../lib/metadata.ts";
-import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { isSubvolume, LAYER, type Layout } from "./layout.ts";
-import { deviceOf, mountReadOnly } from "./mounting.ts";
+import { deviceOf } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
@@ -203,7 +203,7 @@ export class Btrfs implements LayerBackend {
   plan(id: string, { readOnly }: GetOptions): MountPlan {
     const path = this.#layout.layer(id);
     // A layer that is mounted so has these steps in its plan as long as it is: they are what to undo.
-    if (readOnly || isMountPoint(path)) return { path, steps: mountReadOnly(path) };
+    if (readOnly || isMountPoint(path)) return { path, steps: bindReadOnly(path, path) };
     const size = this.#effectiveSize(id);
     return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
   }

@@ -11,7 +11,7 @@ import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
-import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
+import { MS_RDONLY } from "../../ffi/mount.ts";
 import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -31,17 +31,19 @@ import type {
 } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
+import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
-import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
+import { checkLabel } from "../../lib/mount_label.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
 import { checkKnown } from "../../lib/options.ts";
+import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
-import { makeDiff, makeLayerDirectory, makeWork } from "./layer_directories.ts";
+import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
 import {
   checkDepth,
-  checkLabel,
   MAX_LOWERS,
   newStep,
   oldStep,
@@ -49,7 +51,7 @@ import {
   triple,
 } from "./mount_data.ts";
 import { type Overlay2Options, parseLayerLimits } from "./options.ts";
-import { disposeProbe, isProbe, probe, type Probed } from "./probe.ts";
+import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
 
 /** What the driver found when it was opened. */
@@ -140,7 +142,7 @@ export class Overlay2 implements LayerBackend {
     // First of all, so that everything in the layer inherits the project.
     if (isLimited(limits)) this.#quotas.assign(staged, limits);
     const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
-    makeDiff(`${staged}/diff`, parentDiff, this.idMaps);
+    makeLayerRoot(`${staged}/diff`, parentDiff, this.idMaps);
     if (lowers.length > 0) {
       makeWork(`${staged}/work`, this.idMaps);
       writeFile(`${staged}/lower`, lowers.join(":"), 0o644, true);
@@ -193,7 +195,7 @@ export class Overlay2 implements LayerBackend {
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
     makeLayerDirectory(staged, this.idMaps);
-    makeDiff(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
+    makeLayerRoot(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
     const parts = ["diff"];
     if (parent !== "") {
       makeWork(`${staged}/work`, this.idMaps);
@@ -237,14 +239,9 @@ export class Overlay2 implements LayerBackend {
   /** A base layer, which needs no overlay, bound to where it cannot be written to. */
   #readOnlyBase(id: string): MountPlan {
     const path = this.#layout.merged(id);
-    const bind = { target: path, type: "none", data: "" };
     return {
       path,
-      steps: [
-        this.#mountDirectory(path),
-        { ...bind, kind: "mount", source: this.#layout.diff(id), flags: MS_BIND },
-        { ...bind, kind: "append", flags: MS_REMOUNT | MS_BIND | MS_RDONLY },
-      ],
+      steps: [this.#mountDirectory(path), ...bindReadOnly(this.#layout.diff(id), path)],
     };
   }
 

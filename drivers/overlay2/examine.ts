@@ -7,8 +7,9 @@ import { join } from "@std/path";
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import type { Finding } from "../../lib/driver_definition.ts";
 import type { VeneerError } from "../../lib/errors.ts";
+import { hasFileSystem, inUserNamespace } from "../../lib/kernel.ts";
 import { quotaLacking } from "../../lib/project_quota.ts";
-import { hasOverlay, inUserNamespace, moduleDefault, takesLowersOneByOne } from "./kernel.ts";
+import { moduleDefault, takesLowersOneByOne } from "./kernel.ts";
 import { MAX_LOWERS, MAX_LOWERS_OLD } from "./mount_data.ts";
 import { parseDriverOptions } from "./options.ts";
 import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
@@ -25,7 +26,7 @@ export function examine(root: string): Finding[] {
     need(`${below} is on ${backing.name}`, checkBacking(below, backing, options)),
     need(`${backing.name} says the types of directory entries`, checkEntryTypes(below, backing)),
   ];
-  if (hasOverlay()) findings.push(depth(below), nativeDiff());
+  if (hasFileSystem("overlay")) findings.push(depth(below), nativeDiff());
   findings.push(quota(below));
   return findings;
 }

@@ -8,23 +8,10 @@ import { close, O_DIRECTORY, O_PATH, open, withFd } from "../../ffi/files.ts";
 import { FSCONFIG_SET_STRING, tryFsconfig, tryFsopen } from "../../ffi/fsmount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
+import { inUserNamespace } from "../../lib/kernel.ts";
 import { readMetadata } from "../../lib/metadata.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
-
-/** Whether `/proc/filesystems` lists overlay, after loading its module where it does not. */
-export function hasOverlay(): boolean {
-  if (isListed()) return true;
-  try {
-    new Deno.Command("modprobe", { args: ["overlay"], stdout: "null", stderr: "null" })
-      .outputSync();
-  } catch {
-    // No modprobe, or not found: then the list decides.
-  }
-  return isListed();
-}
-
-const isListed = () => /\toverlay$/m.test(readMetadata("/proc/filesystems") ?? "");
 
 /** The default of a parameter of overlay's module, `undefined` where the kernel has none of that name. */
 export function moduleDefault(name: string): string | undefined {
@@ -43,12 +30,6 @@ export function mountFeatures(): string[] {
   if (tryLstat(`${PARAMETERS}/index`) !== undefined) features.push("index=off");
   if (inUserNamespace()) features.push("userxattr");
   return features;
-}
-
-/** Whether this process is in a user namespace other than the first, whose map is of every id to itself. */
-export function inUserNamespace(): boolean {
-  const map = readMetadata("/proc/self/uid_map");
-  return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
 /**

@@ -14,6 +14,7 @@ import { encode } from "../../ffi/cstring.ts";
 import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
 import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { contextOption } from "../../lib/mount_label.ts";
 import type { Mount, MountParameter, MountStep } from "../../lib/mount_plan.ts";
 
 /** The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel. */
@@ -126,7 +127,7 @@ export function triple(mount: OverlayMount): Mount {
     `lowerdir=${lowers.map(path).join(":")}`,
     ...mount.features,
     ...(mount.volatile ? ["volatile"] : []),
-    ...(mount.label === undefined ? [] : [context(mount.label)]),
+    ...(mount.label === undefined ? [] : [contextOption(mount.label)]),
   ];
   const length = byteLength(options.join(","));
   if (length > MOUNT_DATA_MAX) throw tooLong(mount.id, length);
@@ -152,28 +153,16 @@ export function checkDepth(mount: OverlayMount, api: "new" | "old"): void {
     );
   }
   if (api === "new") return;
-  const room = Math.max(LABEL_ROOM, label === undefined ? 0 : byteLength(`,${context(label)}`));
+  const room = Math.max(
+    LABEL_ROOM,
+    label === undefined ? 0 : byteLength(`,${contextOption(label)}`),
+  );
   const length = byteLength(data({ ...mount, label: undefined }, "")) + room;
   if (length > MOUNT_DATA_MAX) {
     throw new VeneerError(
       "limit exceeded",
       `layer ${id} on ${lowers.length} layers needs ${length} bytes of mount options, and ${MOUNT_DATA_MAX} ` +
         `is the most that mount(2) takes; use a shorter id, or ${squash}`,
-    );
-  }
-}
-
-/**
- * A label that can stand in mount options.
- *
- * @throws {VeneerError} `invalid argument`
- */
-export function checkLabel(label: string): void {
-  // deno-lint-ignore no-control-regex
-  if (!/^[^\u0000-\u001f"\\\u007f]+$/.test(label)) {
-    throw new VeneerError(
-      "invalid argument",
-      `mount label ${JSON.stringify(label)}: it must have no quote, backslash or control character`,
     );
   }
 }
@@ -187,12 +176,9 @@ function data(mount: OverlayMount, prefix: string): string {
     ...(upper === undefined ? [] : [`upperdir=${prefix}${upper}`]),
     ...(work === undefined ? [] : [`workdir=${prefix}${work}`]),
     ...(mount.volatile ? ["volatile"] : []),
-    ...(mount.label === undefined ? [] : [context(mount.label)]),
+    ...(mount.label === undefined ? [] : [contextOption(mount.label)]),
   ].join(",");
 }
-
-/** `context="…"`: quoted, as a label may hold commas (mount(8)). */
-const context = (label: string) => `context="${label}"`;
 
 /** `index=off` as a parameter; `userxattr` as a flag. */
 function option(text: string): MountParameter {

@@ -7,28 +7,22 @@
  * below. Defaults of the kernel decide, also for layers that others made in this store, so the mount here
  * has those defaults.
  *
- * The scratch directory is in the home's staging directory under a name no layer can have. Whoever uses it
- * holds a lock on it, so that {@linkcode disposeProbe}, which is called for all that is staged, deletes only
- * what a killed process left. Where the kernel has the new mount calls, the mount is never put into the tree
- * of mounts, and goes with its descriptor.
+ * Where the kernel has the new mount calls, the mount is never put into the tree of mounts, and goes with its
+ * descriptor.
  *
  * @module
  */
-import { EINVAL, ENOENT, EXDEV, SyscallError } from "../../ffi/errno.ts";
+import { EINVAL, EXDEV, SyscallError } from "../../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   O_CREAT,
   O_DIRECTORY,
-  O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
   open,
   openat,
-  tryOpenat,
   withFd,
 } from "../../ffi/files.ts";
-import { tryLock } from "../../ffi/flock.ts";
 import {
   fsconfigCreate,
   fsconfigFlag,
@@ -37,12 +31,12 @@ import {
   fsopen,
   tryFsopen,
 } from "../../ffi/fsmount.ts";
-import { MNT_DETACH, mount, tryUmount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
-import { mkdirat, tryFchmodat, tryMkdirat, tryRenameat } from "../../ffi/tree.ts";
+import { MNT_DETACH, mount, tryUmount } from "../../ffi/mount.ts";
+import { tryFchmodat, tryRenameat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
 import type { Home } from "../../lib/home.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
+import { PROBE_MOUNT, withProbeDirectory } from "../../lib/probe_directory.ts";
 
 /** What was found. */
 export interface Probed {
@@ -51,11 +45,15 @@ export interface Probed {
   readonly metacopy: boolean;
 }
 
-/** No id begins with a dot. */
-const PREFIX = ".probe-";
-
-/** Whether a staged name is a probe's scratch directory. */
-export const isProbe = (staged: string): boolean => staged.startsWith(PREFIX);
+const DIRECTORIES = [
+  "lower",
+  "lower/dir",
+  "lower/renamed",
+  "upper-lower",
+  "upper-lower/dir",
+  "upper",
+  "work",
+];
 
 /**
  * Mounts, changes and looks.
@@ -64,39 +62,15 @@ export const isProbe = (staged: string): boolean => staged.startsWith(PREFIX);
  * @param api      `old` to mount by `mount(2)` alone
  */
 export function probe(home: Home, features: readonly string[], api: "new" | "old"): Probed {
-  for (;;) {
-    const name = PREFIX + crypto.randomUUID();
-    const path = home.staging(name);
-    mkdirat(AT_FDCWD, path, 0o700);
-    // Another process may have taken the directory for a leftover before it was locked: then try again.
-    const scratch = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (scratch === -ENOENT) continue;
-    try {
-      tryLock(unwrap(scratch, "open", path), "exclusive", path);
-      if (!prepare(scratch)) continue;
-      const xattrs = features.includes("userxattr") ? "user.overlay" : "trusted.overlay";
-      lsetxattr(descriptorPath(scratch, "upper-lower/dir"), `${xattrs}.opaque`, YES);
-      return withOverlay(scratch, features, api, (root) => inspect(scratch, root, xattrs));
-    } finally {
-      close(scratch);
-      disposeProbe(home, name);
-    }
-  }
+  return withProbeDirectory(home, DIRECTORIES, (scratch) => {
+    touch(scratch, "lower/file");
+    const xattrs = features.includes("userxattr") ? "user.overlay" : "trusted.overlay";
+    lsetxattr(descriptorPath(scratch, "upper-lower/dir"), `${xattrs}.opaque`, YES);
+    return withOverlay(scratch, features, api, (root) => inspect(scratch, root, xattrs));
+  });
 }
 
 const YES = new TextEncoder().encode("y");
-
-/** Makes the directories of the mount; false where the scratch directory was deleted meanwhile. */
-function prepare(scratch: number): boolean {
-  const directories = ["lower", "lower/dir", "lower/renamed", "upper-lower", "upper-lower/dir"];
-  for (const name of [...directories, "upper", "work", "merged"]) {
-    const result = tryMkdirat(scratch, name, 0o755);
-    if (result === -ENOENT) return false;
-    unwrap(result, "mkdirat", name);
-  }
-  touch(scratch, "lower/file");
-  return true;
-}
 
 /** Copies a directory, a renamed directory and a changed file up, and looks at what that wrote. */
 function inspect(scratch: number, root: number, xattrs: string): Probed {
@@ -136,7 +110,7 @@ function withOverlay<T>(
     `workdir=${path("work")}`,
   ];
   const kind = api === "new" && contextsWork() ? mountDetached : mountAt;
-  return withFd(withoutSync(options, (all) => kind(all, path("merged"))), use);
+  return withFd(withoutSync(options, (all) => kind(all, path(PROBE_MOUNT))), use);
 }
 
 /**
@@ -180,17 +154,4 @@ function mountAt(options: readonly string[], target: string): number {
   } finally {
     tryUmount(target, MNT_DETACH);
   }
-}
-
-/** Deletes a probe's scratch directory and takes down its mount, unless somebody is using it. */
-export function disposeProbe(home: Home, name: string): void {
-  const path = home.staging(name);
-  const fd = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (fd === -ENOENT) return;
-  withFd(unwrap(fd, "open", path), (scratch) => {
-    if (!tryLock(scratch, "exclusive", path)) return;
-    const result = tryUmount(`${path}/merged`, MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (result !== -EINVAL && result !== -ENOENT) unwrap(result, "umount2", `${path}/merged`);
-    removeTree(path);
-  });
 }

@@ -18,12 +18,12 @@ import {
 } from "../../ffi/statfs.ts";
 import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { hasOverlay } from "./kernel.ts";
+import { hasFileSystem } from "../../lib/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
 
 /** Overlay itself, built in or as a module. */
 export function checkOverlay(): VeneerError | undefined {
-  if (hasOverlay()) return undefined;
+  if (hasFileSystem("overlay")) return undefined;
   return new VeneerError(
     "not supported",
     "the kernel has no overlay file system, and `modprobe overlay` does not load one; " +

@@ -5,7 +5,7 @@
  * The count is kept where every process sees it (`run_state.ts`) and believed only as far as the kernel
  * confirms it: a count without a mount, left by a killed process or by an administrator's `umount`, is
  * stale. A mount without a count, left by a process killed between the two, is adopted by the next `get` and
- * taken down by `put`, removal or `cleanup`.
+ * taken down by `put`, removal or `cleanup`. One that is not whole is taken down by the next `get`, counted or not.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import {
   performPlan,
   undoPlan,
 } from "../mount_plan.ts";
-import { isMountPoint, readMountInfo } from "../mountinfo.ts";
+import { isMountPoint, mountAt } from "../mountinfo.ts";
 import { withPrivateHome } from "../private_home.ts";
 import {
   type LayerLock,
@@ -47,6 +47,7 @@ export class MountedLayers {
    */
   get(id: string, lock: LayerLock, options: GetOptions, anyMode = false): string {
     const readOnly = options.readOnly ?? false;
+    if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
     const current = this.confirmed(id, lock.references);
     if (current.count > 0) {
       if (current.readOnly !== readOnly && !anyMode) throw otherMode(id, current.readOnly);
@@ -108,6 +109,7 @@ export class MountedLayers {
   unmountUncounted(id: string): boolean {
     const mountPoint = this.backend.mountPoint(id);
     if (!isMountPoint(mountPoint)) return false;
+    this.backend.settle?.(id);
     this.port.unmount(mountPoint, MNT_DETACH);
     return true;
   }
@@ -129,12 +131,7 @@ export class MountedLayers {
   }
 }
 
-function isMountedReadOnly(path: string): boolean {
-  return readMountInfo().findLast(({ mountPoint }) => mountPoint === path)?.options.includes(
-    "ro",
-  ) ??
-    false;
-}
+const isMountedReadOnly = (path: string) => mountAt(path)?.options.includes("ro") ?? false;
 
 function otherMode(id: string, isReadOnly: boolean): VeneerError {
   const [is, wanted] = isReadOnly ? ["read-only", "writable"] : ["writable", "read-only"];

@@ -2,13 +2,13 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   checkDepth,
-  checkLabel,
   newStep,
   oldStep,
   type OverlayMount,
   triple,
 } from "../../drivers/overlay2/mount_data.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { checkLabel } from "../../lib/mount_label.ts";
 
 const A = "l/ABCDEFGHIJKLMNOPQRSTUVWXYZ", B = "l/234567ABCDEFGHIJKLMNOPQRST";
 const LABEL = "system_u:object_r:container_file_t:s0:c1,c2";

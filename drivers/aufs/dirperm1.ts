@@ -1,0 +1,27 @@
+/**
+ * Whether this kernel's aufs has `dirperm1`, found by mounting with it: aufs refuses an option it does not know.
+ *
+ * @module
+ */
+import { SyscallError } from "../../ffi/errno.ts";
+import type { Home } from "../../lib/home.ts";
+import type { MountPort } from "../../lib/mount_plan.ts";
+import { PROBE_MOUNT, withProbeDirectory } from "../../lib/probe_directory.ts";
+import { xinoPath } from "./xino.ts";
+
+/** @param shm where tables of inode numbers go, if anywhere: see {@linkcode xinoPath} */
+export function hasDirperm1(home: Home, port: MountPort, shm: string | undefined): boolean {
+  return withProbeDirectory(home, ["branch"], (_, path) => {
+    const target = `${path}/${PROBE_MOUNT}`;
+    const xino = xinoPath(shm, crypto.randomUUID());
+    const data = `br:${path}/branch=rw,dirperm1${xino === undefined ? "" : `,xino=${xino}`}`;
+    try {
+      port.mount({ kind: "mount", source: "none", target, type: "aufs", flags: 0, data });
+    } catch (error) {
+      if (error instanceof SyscallError) return false;
+      throw error;
+    }
+    port.unmount(target, 0);
+    return true;
+  });
+}

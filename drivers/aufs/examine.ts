@@ -1,0 +1,50 @@
+/**
+ * What aufs finds at a place, for `veneer doctor`. Changes nothing.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { statfs } from "../../ffi/statfs.ts";
+import type { Finding } from "../../lib/driver_definition.ts";
+import { nearestExisting } from "../../lib/home.ts";
+import { branchLimit, checkAufs, checkBacking, WITHOUT_MOUNT } from "./support.ts";
+import { xinoDirectory } from "./xino.ts";
+
+export function examine(root: string): Finding[] {
+  const below = nearestExisting(join(root, "aufs"));
+  const backing = statfs(below);
+  const findings: Finding[] = [kernel()];
+  const incompatible = checkBacking(below, backing);
+  findings.push(
+    incompatible === undefined
+      ? { state: "ok", what: `${below} is on ${backing.name}` }
+      : { state: "missing", what: `aufs cannot stand on ${backing.name}`, remedy: "use ext4, xfs" },
+  );
+  if (findings.every(({ state }) => state === "ok")) findings.push(depth(), tables());
+  return findings;
+}
+
+function kernel(): Finding {
+  const problem = checkAufs();
+  if (problem === undefined) return { state: "ok", what: "the kernel has aufs" };
+  const [what] = problem.message.split("; ");
+  return { state: "missing", what, remedy: `on a store that is there, ${WITHOUT_MOUNT}` };
+}
+
+function depth(): Finding {
+  const limit = branchLimit();
+  return limit === undefined
+    ? { state: "ok", what: "aufs does not say how many layers it mounts; 126 below another mostly" }
+    : { state: "ok", what: `up to ${limit - 1} layers below another` };
+}
+
+function tables(): Finding {
+  const directory = xinoDirectory();
+  return directory === undefined
+    ? {
+      state: "limited",
+      what: "tables of inode numbers are in the layers' file system",
+      remedy: "mount a tmpfs at /dev/shm",
+    }
+    : { state: "ok", what: `tables of inode numbers are in ${directory}` };
+}

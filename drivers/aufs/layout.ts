@@ -1,0 +1,196 @@
+/**
+ * The layout of an aufs home, which is Docker's:
+ *
+ * ```text
+ * layers/<id>   the ids of the layers below, the parent first, one a line; a base layer's is empty
+ * diff/<id>     the layer's own files and whiteouts: aufs's writable branch
+ * mnt/<id>      where it is mounted; there also while it is not
+ * ```
+ *
+ * A layer has three names, and `layers/<id>` is the one that counts: it comes last and goes first. While a
+ * layer is made or deleted, something is staged under its id, so that `diff/<id>` without `layers/<id>` is a
+ * layer that lost its record only where nothing is. What is being deleted has the name `<id>-removing`.
+ *
+ * What is read here may have been written by anyone who once wrote to the store, so it is checked, and the
+ * file at fault is named.
+ *
+ * @module
+ */
+import { ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { Stat, tryLstat } from "../../ffi/stat.ts";
+import { lchownat, tryRenameat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { isId } from "../../lib/ids.ts";
+import { readMetadata, removeMetadata } from "../../lib/metadata.ts";
+import { removeTree } from "../../lib/remove_tree.ts";
+
+/** The directories of a home; the first is also what a store is known by. */
+const DIRECTORIES = ["layers", "diff", "mnt"] as const;
+
+/** Those in which a layer has a directory of its own. */
+const TREES = ["diff", "mnt"] as const;
+
+/** Ends the name of what is being deleted, so no id may end so. */
+export const REMOVING = "-removing";
+
+/** Begins a staged name that is no layer's: what another program left half deleted. */
+const LEFT = ".left-";
+
+/** Where the parts of a home's layers are, and what they say. */
+export class Layout {
+  readonly #stat = new Stat();
+
+  constructor(readonly home: Home) {}
+
+  /** Makes what is missing of the home; container root's group may pass through, nobody may list it. */
+  make({ gids }: IdMaps): void {
+    for (const name of DIRECTORIES) {
+      const path = this.home.join(name);
+      if (makeDirectory(path, 0o710)) lchownat(AT_FDCWD, path, 0, gids.root);
+    }
+    makeDirectory(this.home.own("mounting"), 0o700);
+  }
+
+  record(id: string): string {
+    return `${this.home.path}/layers/${id}`;
+  }
+  diff(id: string): string {
+    return `${this.home.path}/diff/${id}`;
+  }
+  mountPoint(id: string): string {
+    return `${this.home.path}/mnt/${id}`;
+  }
+
+  /** A mark that is there while a layer is mounted by several calls; a killed process leaves it. */
+  mounting(id: string): string {
+    return this.home.own("mounting", id);
+  }
+
+  /** Every id with a record, and with files that lost theirs. */
+  list(): string[] {
+    const recorded = this.#ids("layers");
+    const known = new Set(recorded);
+    return [...recorded, ...this.#ids("diff").filter((id) => !known.has(id) && this.exists(id))];
+  }
+
+  /** How many records there are, as Docker's status counts them. */
+  count(): number {
+    return this.#ids("layers").length;
+  }
+
+  #ids(directory: string): string[] {
+    return list(this.home.join(directory)).filter((name) => isId(name) && !name.endsWith(REMOVING));
+  }
+
+  exists(id: string): boolean {
+    if (id.endsWith(REMOVING)) return false;
+    if (this.isRecorded(id)) return true;
+    // Asked twice: between the two a layer may have been begun.
+    return !this.home.isStaged(id) && this.#has(this.diff(id)) && !this.home.isStaged(id);
+  }
+
+  isRecorded(id: string): boolean {
+    return this.#has(this.record(id));
+  }
+
+  /**
+   * The ids of the layers below a layer, its parent first; `undefined` where there is no record.
+   *
+   * @throws {VeneerError} `corrupt store` where the record holds anything but ids, each of them once
+   */
+  chain(id: string): string[] | undefined {
+    const text = readMetadata(this.record(id));
+    if (text === undefined) return undefined;
+    const ids = text.split("\n").filter((line) => line !== "");
+    const seen = new Set([id]);
+    for (const ancestor of ids) {
+      if (!isId(ancestor)) {
+        throw corrupt(this.record(id), `holds ${quote(ancestor)}, which is no layer id`);
+      }
+      if (seen.has(ancestor)) {
+        throw corrupt(this.record(id), `names layer ${ancestor} a second time`);
+      }
+      seen.add(ancestor);
+    }
+    return ids;
+  }
+
+  /**
+   * The same, all of them there.
+   *
+   * @throws {VeneerError} `corrupt store` where the files of one are gone
+   */
+  ancestors(id: string): string[] {
+    const ancestors = this.chain(id) ?? [];
+    const gone = ancestors.find((ancestor) => !this.#has(this.diff(ancestor)));
+    if (gone === undefined) return ancestors;
+    throw corrupt(this.record(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
+  }
+
+  /** @throws {VeneerError} `corrupt store` where the layer's record is gone */
+  requireRecord(id: string): void {
+    if (this.isRecorded(id)) return;
+    throw corrupt(this.record(id), `is missing; remove layer ${id} and make it anew`);
+  }
+
+  /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
+  requireDiff(id: string): void {
+    if (this.#has(this.diff(id))) return;
+    throw corrupt(this.diff(id), `is missing; remove layer ${id} and make it anew`);
+  }
+
+  /** Deletes what a layer without a record has, each part out of sight first. */
+  removeTrees(id: string): void {
+    removeMetadata(this.mounting(id), false);
+    for (const tree of TREES) {
+      const path = `${this.home.path}/${tree}/${id}`;
+      // What an earlier removal of this id did not come to the end of.
+      removeTree(path + REMOVING);
+      const result = tryRenameat(AT_FDCWD, path, AT_FDCWD, path + REMOVING);
+      if (result === -ENOENT) continue;
+      unwrap(result, "rename", path);
+      removeTree(path + REMOVING);
+    }
+  }
+
+  /**
+   * Stages what another program left half deleted, under names that are no ids: whoever sweeps the staged
+   * deletes it. Where something is staged under the id itself, one of ours is at it.
+   */
+  stageLeftovers(): void {
+    for (const tree of TREES) {
+      for (const name of list(this.home.join(tree)).filter((name) => name.endsWith(REMOVING))) {
+        if (this.home.isStaged(name.slice(0, -REMOVING.length))) continue;
+        const path = this.home.join(tree, name);
+        const staged = this.home.staging(LEFT + crypto.randomUUID());
+        const result = tryRenameat(AT_FDCWD, path, AT_FDCWD, staged);
+        if (result !== -ENOENT) unwrap(result, "rename", path);
+      }
+    }
+  }
+
+  /**
+   * That nothing is in the way of a new layer. A place to mount on may be there, as an earlier layer's; what is
+   * in it would be deleted with the layer.
+   *
+   * @throws {VeneerError} `corrupt store` where it is not empty
+   */
+  requireFree(id: string): void {
+    if (list(this.mountPoint(id)).length === 0) return;
+    throw corrupt(this.mountPoint(id), "is not empty; move what is in it elsewhere");
+  }
+
+  #has(path: string): boolean {
+    return tryLstat(path, this.#stat) !== undefined;
+  }
+}
+
+function corrupt(path: string, what: string): VeneerError {
+  return new VeneerError("corrupt store", `${path} ${what}`);
+}
+
+const quote = (text: string) => JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);

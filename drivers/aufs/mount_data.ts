@@ -1,0 +1,129 @@
+/**
+ * The options of an aufs mount: what `mount(2)` takes at once, what is appended, and what is told to others.
+ *
+ * Nothing here asks the kernel or the disk. The branches are the layer's own directory and those of the layers
+ * below it, in this order. What one call cannot take is appended by remounting, a layer each time.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { contextOption } from "../../lib/mount_label.ts";
+
+/** What a mount of a layer is made of. */
+export interface AufsMount {
+  /** The home's absolute path, without what {@linkcode checkHome} refuses. */
+  readonly home: string;
+  readonly id: string;
+  /** The ids of the layers below, the parent first. */
+  readonly lowers: readonly string[];
+  /** All branches are read-only, so that nothing of aufs's own is written to them. */
+  readonly readOnly: boolean;
+  /** Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone. */
+  readonly dirperm1: boolean;
+  /** Where aufs may make its tables of inode numbers; in the writable branch where there is none. */
+  readonly xino?: string;
+  readonly label?: string;
+}
+
+/** The data of the mount, and of each remount after it. */
+export interface MountData {
+  readonly data: string;
+  readonly appends: readonly string[];
+}
+
+/**
+ * The most branches that one call takes, whatever its length. aufs keeps its parsed options, of 48 bytes on
+ * 64-bit machines, in a page, and one place is for the end: 84 options (`struct au_opt` in `fs/aufs/opts.h`,
+ * `max_opt` where it is filled). Three are for `dio`, `xino` and `dirperm1`.
+ */
+const MAX_BRANCHES = 81;
+
+/**
+ * Packs branches into the first call up to what a page holds, and leaves the rest for appending.
+ *
+ * @throws {VeneerError} `limit exceeded` for a label that leaves no room
+ */
+export function mountData(mount: AufsMount): MountData {
+  const [first, ...rest] = branches(mount);
+  const tail = tailOf(mount), label = mount.label === undefined ? "" : tailLabel(mount.label);
+  let data = `br:${first}`, length = byteLength(data + tail), taken = 0;
+  for (; taken < rest.length && taken + 1 < MAX_BRANCHES; taken++) {
+    const more = `:${rest[taken]}`;
+    length += byteLength(more);
+    if (length > MOUNT_DATA_MAX) break;
+    data += more;
+  }
+  const all = {
+    data: data + tail,
+    appends: rest.slice(taken).map((branch) => `append:${branch}${label}`),
+  };
+  for (const text of [all.data, ...all.appends]) checkLength(mount.id, text);
+  return all;
+}
+
+/**
+ * The options of the mount for someone else, who can append nothing. They say `br=`, which aufs takes for
+ * `br:`: mount(8) of util-linux 2.39 and later splits options at their first `=`.
+ *
+ * @throws {VeneerError} `limit exceeded` where one call does not take all layers
+ */
+export function tripleOptions(mount: AufsMount): string[] {
+  const { data, appends } = mountData(mount);
+  if (appends.length > 0) {
+    throw new VeneerError(
+      "limit exceeded",
+      `layer ${mount.id} lies on ${mount.lowers.length} layers, and ${
+        mount.lowers.length - appends.length
+      } are what the options of one mount hold; let Veneer mount it (\`veneer mount\`), or use fewer layers`,
+    );
+  }
+  const head = data.slice("br:".length, data.length - tailOf(mount).length);
+  return [...(mount.readOnly ? ["ro"] : []), `br=${head}`, ...options(mount)];
+}
+
+/**
+ * Refuses a home whose path would end a branch where aufs parses options: it knows no escapes.
+ *
+ * @throws {VeneerError} `not supported`
+ */
+export function checkHome(home: string): void {
+  const [character] = /[,:="]/.exec(home) ?? [];
+  if (character === undefined) return;
+  throw new VeneerError(
+    "not supported",
+    `${home} has a ${character} in its path, where aufs cannot mount layers from; ` +
+      "bind-mount the store's root to another path and use that as --root",
+  );
+}
+
+function branches({ home, id, lowers, readOnly }: AufsMount): string[] {
+  const branch = (id: string, mode: string) => `${home}/diff/${id}=${mode}`;
+  return [branch(id, readOnly ? "ro+wh" : "rw"), ...lowers.map((lower) => branch(lower, "ro+wh"))];
+}
+
+function options({ dirperm1, xino, label }: AufsMount): string[] {
+  return [
+    "dio",
+    ...(xino === undefined ? [] : [`xino=${xino}`]),
+    ...(dirperm1 ? ["dirperm1"] : []),
+    ...(label === undefined ? [] : [contextOption(label)]),
+  ];
+}
+
+const tailOf = (mount: AufsMount) => options(mount).map((option) => `,${option}`).join("");
+
+const tailLabel = (label: string) => `,${contextOption(label)}`;
+
+function checkLength(id: string, data: string): void {
+  const length = byteLength(data);
+  if (length <= MOUNT_DATA_MAX) return;
+  throw new VeneerError(
+    "limit exceeded",
+    `layer ${id}: its mount options have ${length} bytes, and mount(2) takes ${MOUNT_DATA_MAX}; ` +
+      "use a shorter label or a --root with a shorter path",
+  );
+}
+
+const byteLength = (text: string) => encode(text).length;

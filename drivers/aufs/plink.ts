@@ -1,0 +1,146 @@
+/**
+ * Making aufs's pseudo-links last.
+ *
+ * A file of several names in a read-only branch, changed through one of them, is copied up under that name
+ * alone; aufs remembers that the other names are the same file, and forgets it with the mount. Then these show
+ * the old content. So before a mount is taken down, each such name is touched, at which aufs links it to the
+ * copy.
+ *
+ * What aufs remembers stands in the writable branch: `.wh..wh.plnk/<inode in the mount>.<inode in the branch>`.
+ * Maintenance mode keeps others from adding to it meanwhile (`fs/aufs/plink.c`, `fs/aufs/procfs.c`): it begins
+ * with `si=<id of the mount>` written to `/proc/fs/aufs/plink_maint` and ends when that descriptor is closed.
+ * During it, the *thread* that wrote and its descendants alone get at linked files of the mount; all others
+ * wait. All here is therefore done synchronously, by the thread that wrote. `clean` written to the same
+ * descriptor makes aufs forget, and the names in the branch go after that.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { type Listing, readListing } from "../../ffi/directory.ts";
+import { EBUSY, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import {
+  AT_FDCWD,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_WRONLY,
+  open,
+  tryOpenat,
+  tryWrite,
+  withFd,
+} from "../../ffi/files.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { tryFchmodat, tryLchownat, tryUnlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { DirectoryStack } from "../../lib/directory_stack.ts";
+import type { MountInfo } from "../../lib/mountinfo.ts";
+import { sleep } from "../../lib/sleep.ts";
+
+/** Where maintenance mode is asked for: `AUFS_PLINK_MAINT_PATH` of `linux/aufs_type.h`, below `/proc`. */
+export const PLINK_MAINT = "/proc/fs/aufs/plink_maint";
+
+/** `AUFS_WH_PLINKDIR` of `linux/aufs_type.h`. */
+const PLINK_DIRECTORY = ".wh..wh.plnk";
+
+/** How often a mount in maintenance by someone else is asked for again, and how many milliseconds apart. */
+const TRIES = 20, PAUSE = 100;
+
+/**
+ * Links every name of a file that was copied up under another one.
+ *
+ * @param mount of aufs, still mounted
+ * @param branch its writable branch
+ * @param control {@linkcode PLINK_MAINT}
+ * @throws {SyscallError} where a name was not linked, as with a full disk; what is not linked stays remembered
+ */
+export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLINK_MAINT): void {
+  const options = mount.superOptions.split(",");
+  const si = options.find((option) => /^si=[0-9a-f]+$/.test(option));
+  if (si === undefined || options.includes("noplink")) return;
+  withFd(open(control, O_WRONLY), (maintenance) => {
+    enter(maintenance, si, control);
+    const directory = `${branch}/${PLINK_DIRECTORY}`;
+    const fd = tryOpenat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    if (fd === -ENOENT || fd === -ENOTDIR) return;
+    withFd(unwrap(fd, "open", directory), (links) => {
+      const listing = readListing(links);
+      if (listing.length === 0) return;
+      touchAll(mount.mountPoint, linkedInodes(listing.names));
+      write(maintenance, "clean", control);
+      for (let i = 0; i < listing.length; i++) {
+        const result = tryUnlinkat(links, listing.bytes(i));
+        if (result !== -ENOENT) unwrap(result, "unlink", `${directory}/${listing.names[i]}`);
+      }
+    });
+  });
+}
+
+function enter(maintenance: number, si: string, control: string): void {
+  for (let left = TRIES;; left--) {
+    const result = tryWrite(maintenance, encode(si));
+    if (result !== -EBUSY || left === 0) {
+      unwrap(result, "write", control);
+      return;
+    }
+    sleep(PAUSE);
+  }
+}
+
+function write(maintenance: number, text: string, control: string): void {
+  unwrap(tryWrite(maintenance, encode(text)), "write", control);
+}
+
+/** The inode numbers, in the mount, that names in {@linkcode PLINK_DIRECTORY} begin with. */
+function linkedInodes(names: readonly string[]): Set<bigint> {
+  return new Set(names.flatMap((name) => {
+    const [, inode] = /^(\d+)\.\d+$/.exec(name) ?? [];
+    return inode === undefined ? [] : [BigInt(inode)];
+  }));
+}
+
+/** A directory on the way down to where the walk stands. */
+interface Level {
+  readonly listing: Listing;
+  next: number;
+}
+
+/** Touches every entry of a tree, but directories and what else is mounted below it, that has one of the inodes. */
+function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
+  const stat = new Stat(), top = new Stat();
+  withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
+    using stack = new DirectoryStack(fd);
+    unwrap(tryStatat(stack.fd, ".", top), "statx", root);
+    const levels: Level[] = [{ listing: readListing(stack.fd), next: 0 }];
+    for (let level; (level = levels.at(-1));) {
+      if (level.next === level.listing.length) {
+        levels.pop();
+        if (levels.length > 0) stack.leave();
+        continue;
+      }
+      const name = level.listing.bytes(level.next++);
+      const found = tryStatat(stack.fd, name, stat);
+      if (found === -ENOENT) continue;
+      unwrap(found, "statx", name);
+      if (stat.devMajor !== top.devMajor || stat.devMinor !== top.devMinor) continue;
+      if (!stat.isDirectory) {
+        if (inodes.has(stat.inode)) touch(stack.fd, name, stat);
+        continue;
+      }
+      const entered = stack.tryEnter(name);
+      if (entered === -ENOENT || entered === -ENOTDIR) continue;
+      levels.push({ listing: readListing(unwrap(entered, "openat", name)), next: 0 });
+    }
+  });
+}
+
+/**
+ * Sets an attribute to what it is, at which aufs copies up. A mode may be set so, an owner may not: `chown`
+ * takes set-user-ID bits and capabilities from a file, also where it changes nothing. Links have neither.
+ */
+function touch(directory: number, name: Uint8Array<ArrayBuffer>, stat: Stat): void {
+  const KEEP = 0xffff_ffff;
+  const result = stat.isSymlink
+    ? tryLchownat(directory, name, KEEP, KEEP)
+    : tryFchmodat(directory, name, stat.mode & 0o7777);
+  if (result !== -ENOENT) unwrap(result, stat.isSymlink ? "lchown" : "chmod", name);
+}

@@ -1,0 +1,62 @@
+/**
+ * Whether layers can be mounted: the kernel, and the file system below the store.
+ *
+ * Each check returns what is wrong, or `undefined`. Most of what is done to a store needs no mount, so the
+ * kernel is asked only when something does.
+ *
+ * @module
+ */
+import {
+  AUFS_MAGIC,
+  BTRFS_MAGIC,
+  ECRYPTFS_MAGIC,
+  FILE_SYSTEM_NAMES,
+  type FileSystem,
+} from "../../ffi/statfs.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { hasFileSystem, inUserNamespace } from "../../lib/kernel.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+
+/** What works without aufs in the kernel, for messages. */
+export const WITHOUT_MOUNT = "`ls`, `diff`, `changes`, `apply` and `rm` work without it";
+
+/** aufs itself, built in or as a module, where it may be mounted. */
+export function checkAufs(): VeneerError | undefined {
+  if (!hasFileSystem("aufs")) {
+    return new VeneerError(
+      "not supported",
+      "the kernel has no aufs file system, and `modprobe aufs` does not load one; " +
+        "boot a kernel with CONFIG_AUFS_FS, or move the layers to another driver",
+    );
+  }
+  if (inUserNamespace()) {
+    return new VeneerError(
+      "not supported",
+      "aufs is not mounted in a user namespace; run in the initial one",
+    );
+  }
+  return undefined;
+}
+
+/** File systems that aufs refuses as a branch, or that Docker found it to fail on. */
+const REFUSED: ReadonlySet<number> = new Set([AUFS_MAGIC, BTRFS_MAGIC, ECRYPTFS_MAGIC]);
+
+/** The file system below the store. */
+export function checkBacking(path: string, { type }: FileSystem): VeneerError | undefined {
+  if (!REFUSED.has(type)) return undefined;
+  return new VeneerError(
+    "incompatible",
+    `${path} is on ${
+      FILE_SYSTEM_NAMES.get(type)
+    }, which aufs cannot stand on; put --root on ext4 or xfs`,
+  );
+}
+
+/**
+ * How many branches a mount may have, the layer's own among them; `undefined` where aufs does not say, as
+ * while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is built, and is 127 mostly.
+ */
+export function branchLimit(config = "/sys/fs/aufs/config"): number | undefined {
+  const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readMetadata(config) ?? "") ?? [];
+  return limit === undefined ? undefined : Number(limit);
+}

@@ -1,0 +1,28 @@
+/**
+ * What this kernel is asked for by more than one driver.
+ *
+ * @module
+ */
+import { readMetadata } from "./metadata.ts";
+
+/** Whether `/proc/filesystems` lists a type of file system, after loading its module where it does not. */
+export function hasFileSystem(type: string): boolean {
+  if (isListed(type)) return true;
+  try {
+    new Deno.Command("modprobe", { args: [type], stdout: "null", stderr: "null" }).outputSync();
+  } catch {
+    // No modprobe, or not found: then the list decides.
+  }
+  return isListed(type);
+}
+
+function isListed(type: string): boolean {
+  const lines = readMetadata("/proc/filesystems")?.split("\n") ?? [];
+  return lines.some((line) => line.split("\t")[1] === type);
+}
+
+/** Whether this process is in a user namespace other than the first, whose map is of every id to itself. */
+export function inUserNamespace(): boolean {
+  const map = readMetadata("/proc/self/uid_map");
+  return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
+}

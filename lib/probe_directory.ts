@@ -1,0 +1,86 @@
+/**
+ * Scratch directories for finding out what a mount does by making one.
+ *
+ * Such a directory is in the home's staging directory under a name no layer can have. Whoever uses it holds a
+ * lock on it, so that {@linkcode disposeProbe}, which is called for all that is staged, deletes only what a
+ * killed process left.
+ *
+ * @module
+ */
+import { EINVAL, ENOENT } from "../ffi/errno.ts";
+import {
+  AT_FDCWD,
+  close,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  tryOpenat,
+  withFd,
+} from "../ffi/files.ts";
+import { tryLock } from "../ffi/flock.ts";
+import { MNT_DETACH, tryUmount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
+import { mkdirat, tryMkdirat } from "../ffi/tree.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+import type { Home } from "./home.ts";
+import { removeTree } from "./remove_tree.ts";
+
+/** No id begins with a dot. */
+const PREFIX = ".probe-";
+
+/** The directory in a probe's to mount on: what is mounted there goes with it. */
+export const PROBE_MOUNT = "merged";
+
+/** Whether a staged name is a probe's scratch directory. */
+export const isProbe = (staged: string): boolean => staged.startsWith(PREFIX);
+
+/**
+ * Calls `use` with a new scratch directory, which is deleted afterwards.
+ *
+ * @param directories made in it, beside {@linkcode PROBE_MOUNT}; those above another come before it
+ * @param use gets a descriptor of it and its path
+ */
+export function withProbeDirectory<T>(
+  home: Home,
+  directories: readonly string[],
+  use: (scratch: number, path: string) => T,
+): T {
+  for (;;) {
+    const name = PREFIX + crypto.randomUUID();
+    const path = home.staging(name);
+    mkdirat(AT_FDCWD, path, 0o700);
+    // Another process may have taken the directory for a leftover before it was locked: then try again.
+    const scratch = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    if (scratch === -ENOENT) continue;
+    try {
+      tryLock(unwrap(scratch, "open", path), "exclusive", path);
+      if (makeAll(scratch, [...directories, PROBE_MOUNT])) return use(scratch, path);
+    } finally {
+      close(scratch);
+      disposeProbe(home, name);
+    }
+  }
+}
+
+/** False where the scratch directory was deleted meanwhile. */
+function makeAll(scratch: number, directories: readonly string[]): boolean {
+  for (const name of directories) {
+    const result = tryMkdirat(scratch, name, 0o755);
+    if (result === -ENOENT) return false;
+    unwrap(result, "mkdirat", name);
+  }
+  return true;
+}
+
+/** Deletes a probe's scratch directory and takes down its mount, unless somebody is using it. */
+export function disposeProbe(home: Home, name: string): void {
+  const path = home.staging(name);
+  const fd = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd === -ENOENT) return;
+  withFd(unwrap(fd, "open", path), (scratch) => {
+    if (!tryLock(scratch, "exclusive", path)) return;
+    const mounted = `${path}/${PROBE_MOUNT}`;
+    const result = tryUmount(mounted, MNT_DETACH | UMOUNT_NOFOLLOW);
+    if (result !== -EINVAL && result !== -ENOENT) unwrap(result, "umount2", mounted);
+    removeTree(path);
+  });
+}
