@@ -35,6 +35,8 @@ export interface DeviceSetContext {
   readonly home: Home;
   readonly state: RunState;
   readonly options: DeviceMapperOptions;
+  /** Whether the base device shall have an empty root, where it is to be made. */
+  readonly hasEmptyBase?: boolean;
   readonly warn: (message: string) => void;
   /** How long a busy device is waited for, in milliseconds. */
   readonly patience?: number;
@@ -93,6 +95,7 @@ export class DeviceSet {
       pool,
       options,
       scratch,
+      isEmpty: context.hasEmptyBase === true,
       warn,
       add: () => this.#changes.addBase(),
       remove: (record) => this.#changes.delete(BASE, record),
@@ -291,6 +294,11 @@ export class DeviceSet {
       if (result !== -EBUSY || performance.now() > deadline) break;
       sleep(20);
     }
+  }
+
+  /** Runs `use` under the lock, with the pool up and nothing half done: for what there is no method for. */
+  exclusively<T>(use: (devices: ThinDevices) => T): T {
+    return this.#session(() => use(this.#devices));
   }
 
   #lock(): Disposable {
