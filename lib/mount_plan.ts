@@ -11,6 +11,7 @@
 import { ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
 import { AT_FDCWD } from "../ffi/files.ts";
 import { EBUSY, EEXIST } from "../ffi/errno.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../ffi/mount.ts";
 import { AT_REMOVEDIR, lchownat, tryMkdirat, tryUnlinkat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 
@@ -103,6 +104,15 @@ export interface MountPort {
   fsmount(step: MountStep & { kind: "fsmount" }): void;
   /** Flags are `MNT_*` of `ffi/mount.ts`. */
   unmount(target: string, flags: number): void;
+}
+
+/** Shows a directory at another path, or at its own, read-only: a bind mount takes no flags but by a remount. */
+export function bindReadOnly(source: string, target: string): MountStep[] {
+  const bind = { target, type: "none", data: "" };
+  return [
+    { ...bind, kind: "mount", source, flags: MS_BIND },
+    { ...bind, kind: "append", flags: MS_REMOUNT | MS_BIND | MS_RDONLY },
+  ];
 }
 
 /** Whether a plan leads to a mount. */

@@ -10,8 +10,6 @@
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
-import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -31,37 +29,31 @@ import type {
 } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
+import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
-import type { Mount, MountPlan, MountStep } from "../../lib/mount_plan.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
 import { checkKnown } from "../../lib/options.ts";
 import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
-import { makeDiff, makeLayerDirectory, makeWork } from "./layer_directories.ts";
+import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
 import {
   checkDepth,
   checkLabel,
+  checkLength,
   MAX_LOWERS,
-  newStep,
-  oldStep,
   type OverlayMount,
+  overlayStep,
   triple,
 } from "./mount_data.ts";
-import { type Overlay2Options, parseLayerLimits } from "./options.ts";
+import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { parseLayerLimits } from "./options.ts";
 import { disposeProbe, isProbe, probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
 
-/** What the driver found when it was opened. */
-export interface Overlay2Environment {
-  readonly options: Overlay2Options;
-  /** The mount calls that layers are mounted by. */
-  readonly api: "new" | "old";
-  /** Options that every mount gets on this kernel, such as `index=off`. */
-  readonly features: readonly string[];
-  /** The name of the file system below the home. */
-  readonly backing: string;
-}
+const SQUASH =
+  'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
 
 export class Overlay2 implements LayerBackend {
   readonly name = "overlay2";
@@ -80,16 +72,11 @@ export class Overlay2 implements LayerBackend {
   }
 
   status(): StatusLine[] {
-    const { backing, api, features } = this.#environment;
     const { unreadable, metacopy } = this.#probe();
-    return [
-      ["Backing Filesystem", backing],
-      ["Supports d_type", "true"],
+    return statusOf(this.#environment, [
       ["Using metacopy", String(metacopy)],
       ["Native Overlay Diff", String(unreadable === undefined)],
-      ["userxattr", String(features.includes("userxattr"))],
-      ["Mount API", api === "new" ? "new (lowerdir+)" : "old (mount)"],
-    ];
+    ]);
   }
 
   metadata(id: string): ReadonlyMap<string, string> {
@@ -132,7 +119,8 @@ export class Overlay2 implements LayerBackend {
     if (spec.mountLabel !== undefined) checkLabel(spec.mountLabel);
     const layout = this.#layout;
     const lowers = spec.parent === undefined ? [] : layout.lowersOfChild(spec.parent);
-    checkDepth({ ...this.#mount(id, lowers, {}), label: spec.mountLabel }, this.#environment.api);
+    const mount = { ...this.#mount(id, lowers, {}), label: spec.mountLabel };
+    checkDepth(mount, this.#environment.api, SQUASH);
     if (isLimited(limits)) this.#quotas.require(`layer ${id}, storage options size and inodes`);
 
     const staged = this.home.staging(id);
@@ -140,7 +128,7 @@ export class Overlay2 implements LayerBackend {
     // First of all, so that everything in the layer inherits the project.
     if (isLimited(limits)) this.#quotas.assign(staged, limits);
     const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
-    makeDiff(`${staged}/diff`, parentDiff, this.idMaps);
+    makeLayerRoot(`${staged}/diff`, parentDiff, this.idMaps);
     if (lowers.length > 0) {
       makeWork(`${staged}/work`, this.idMaps);
       writeFile(`${staged}/lower`, lowers.join(":"), 0o644, true);
@@ -193,7 +181,7 @@ export class Overlay2 implements LayerBackend {
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
     makeLayerDirectory(staged, this.idMaps);
-    makeDiff(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
+    makeLayerRoot(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
     const parts = ["diff"];
     if (parent !== "") {
       makeWork(`${staged}/work`, this.idMaps);
@@ -226,7 +214,7 @@ export class Overlay2 implements LayerBackend {
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
-      this.#checkLinks(mount),
+      this.#checkLinks(mount, lowers),
       this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
@@ -237,14 +225,9 @@ export class Overlay2 implements LayerBackend {
   /** A base layer, which needs no overlay, bound to where it cannot be written to. */
   #readOnlyBase(id: string): MountPlan {
     const path = this.#layout.merged(id);
-    const bind = { target: path, type: "none", data: "" };
     return {
       path,
-      steps: [
-        this.#mountDirectory(path),
-        { ...bind, kind: "mount", source: this.#layout.diff(id), flags: MS_BIND },
-        { ...bind, kind: "append", flags: MS_REMOUNT | MS_BIND | MS_RDONLY },
-      ],
+      steps: [this.#mountDirectory(path), ...bindReadOnly(this.#layout.diff(id), path)],
     };
   }
 
@@ -259,13 +242,11 @@ export class Overlay2 implements LayerBackend {
       this.#layout.requireDiff(mount.id);
       this.#layout.ancestors(mount.id);
     };
-    return this.#environment.api === "new"
-      ? { ...newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0), explain }
-      : { ...oldStep(mount, readOnly ? MS_RDONLY : 0), explain };
+    return overlayStep(mount, this.#environment.api, readOnly, explain);
   }
 
   /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
-  #checkLinks({ id, lowers, volatile }: OverlayMount): MountStep {
+  #checkLinks({ id, volatile }: OverlayMount, lowers: readonly string[]): MountStep {
     const layer = this.#layout.layer(id);
     return {
       kind: "prepare",
@@ -301,6 +282,7 @@ export class Overlay2 implements LayerBackend {
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
     const mount = triple(this.#mount(id, lowers, options));
+    checkLength(id, mount);
     return [options.readOnly ? { ...mount, options: ["ro", ...mount.options] } : mount];
   }
 
@@ -308,12 +290,15 @@ export class Overlay2 implements LayerBackend {
     const { label, readOnly = false, options: own = [] } = options;
     checkKnown(new Map(own.map((name) => [name, ""])), ["volatile"], "an overlay2 mount");
     if (label) checkLabel(label);
+    const directory = `${id}/diff`;
+    // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
+    const asLower = readOnly && lowers.length < MAX_LOWERS;
     return {
       home: this.home.path,
       id,
-      lowers,
-      // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
-      upper: !readOnly || lowers.length === MAX_LOWERS,
+      target: this.#layout.merged(id),
+      lowers: asLower ? [directory, ...lowers] : lowers,
+      upper: asLower ? undefined : { directory, work: `${id}/work` },
       features: this.#environment.features,
       volatile: own.includes("volatile") && !readOnly,
       label: label || undefined,

@@ -1,0 +1,59 @@
+/**
+ * Making the directories that layers consist of.
+ *
+ * @module
+ */
+import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { fstat } from "../ffi/stat.ts";
+import { fchmod, fchown, mkdirat, Times, tryFutimens } from "../ffi/tree.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+import { fgetxattr, flistxattr, fsetxattr } from "../ffi/xattr.ts";
+import type { IdMaps } from "./id_maps.ts";
+import { isOverlayXattr } from "./whiteouts.ts";
+
+const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+/**
+ * Makes the directory that a union mount writes a layer's changes to.
+ *
+ * The root of a mount is its uppermost directory's, so a child's begins as its parent's is: mode, owner,
+ * attributes and times. A base layer's is container root's, 0755.
+ */
+export function makeLayerRoot(
+  path: string,
+  parentRoot: string | undefined,
+  { uids, gids }: IdMaps,
+): void {
+  if (parentRoot === undefined) {
+    makeOwned(path, 0o755, uids.root, gids.root);
+    return;
+  }
+  withFd(open(parentRoot, DIRECTORY), (parent) => {
+    const stat = fstat(parent);
+    makeOwned(path, stat.mode & 0o7777, stat.uid, stat.gid, (fd) => {
+      for (const name of flistxattr(parent).filter((name) => !isOverlayXattr(name))) {
+        const value = fgetxattr(parent, name);
+        if (value !== undefined) fsetxattr(fd, name, value);
+      }
+      const { accessSeconds, accessNanos, seconds, nanos } = stat;
+      const times = new Times().set(accessSeconds, accessNanos, seconds, nanos);
+      unwrap(tryFutimens(fd, times), "futimens", path);
+    });
+  });
+}
+
+/** Makes a directory with exactly this mode, whatever the umask is. */
+export function makeOwned(
+  path: string,
+  mode: number,
+  uid: number,
+  gid: number,
+  then: (fd: number) => void = () => {},
+): void {
+  mkdirat(AT_FDCWD, path, 0o700);
+  withFd(open(path, DIRECTORY), (fd) => {
+    fchown(fd, uid, gid);
+    fchmod(fd, mode);
+    then(fd);
+  });
+}
