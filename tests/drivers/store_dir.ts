@@ -34,9 +34,14 @@ export function storeDir(): TempDir {
   };
 }
 
+/** The homes of layers and those of snapshots. */
 function homes(root: string): string[] {
+  return [root, join(root, "snapshots")].flatMap(below);
+}
+
+function below(directory: string): string[] {
   try {
-    return [...Deno.readDirSync(root)].map(({ name }) => join(root, name));
+    return [...Deno.readDirSync(directory)].map(({ name }) => join(directory, name));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;
