@@ -2,11 +2,11 @@
  * Completion scripts, in the shells they are for.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { COMMANDS, GLOBAL_OPTIONS } from "../lib/cli/table.ts";
+import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, ownWord } from "../lib/cli/table.ts";
 import { PROGRAM, shellWords, TestStore, veneer } from "./cli_support.ts";
 import { lacksFileSystem, lacksProgram, must, needs } from "./support.ts";
 
-const commandNames = COMMANDS.map(({ name }) => name);
+const firstWords = FIRST_WORDS.map(ownWord);
 
 /** What bash offers for a command line, of which the last word is being completed. */
 function complete(store: TestStore | undefined, ...words: string[]): string[] {
@@ -24,7 +24,7 @@ function complete(store: TestStore | undefined, ...words: string[]): string[] {
 
 needs(lacksProgram("bash"), "completions: bash offers commands, options and choices", () => {
   using store = new TestStore();
-  assertEquals(complete(store, "veneer", ""), commandNames.toSorted());
+  assertEquals(complete(store, "veneer", ""), firstWords.toSorted());
   assertEquals(complete(store, "veneer", "m"), ["mount"]);
   assertEquals(complete(store, "veneer", "--root", "/x", "diff"), ["diff", "diffsize"]);
   assertEquals(complete(store, "veneer", "--lo"), ["--log-level"]);
@@ -81,10 +81,10 @@ Deno.test("completions: each shell's script speaks of every command and option",
   for (const shell of ["bash", "zsh", "fish"]) {
     const { code, stdout } = veneer("completions", shell);
     assertEquals(code, 0);
-    for (const { name, options } of COMMANDS) {
-      assertMatch(stdout, new RegExp(`\\b${name}\\b`));
-      for (const option of options) {
-        assert(stdout.includes(option.name), `${shell}: ${name} --${option.name}`);
+    for (const command of COMMANDS) {
+      assertMatch(stdout, new RegExp(`\\b${ownWord(command)}\\b`));
+      for (const option of command.options) {
+        assert(stdout.includes(option.name), `${shell}: ${command.name} --${option.name}`);
       }
     }
   }

@@ -1,0 +1,10 @@
+/**
+ * `veneer snapshot rm`: removes snapshots, going on past those that cannot be.
+ *
+ * @module
+ */
+import type { Run } from "../context.ts";
+import { removeEach } from "../remove_each.ts";
+
+export const run: Run = (context) =>
+  context.withSnapshots((snapshotter) => removeEach(context, (key) => snapshotter.remove(key)));
