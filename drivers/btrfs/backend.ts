@@ -64,7 +64,8 @@ export class Btrfs implements LayerBackend {
   }
 
   status(): StatusLine[] {
-    return withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    const lines = withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    return [...lines, ["Native Diff", "send"]];
   }
 
   metadata(id: string): ReadonlyMap<string, string> {
