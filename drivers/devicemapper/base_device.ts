@@ -113,18 +113,24 @@ export class BaseDevice {
     }
   }
 
-  /** A pool that is to be taken into use must not hold what nobody recorded. */
+  /**
+   * A pool that is to be taken into use must not hold what nobody recorded. One that was given may be given to
+   * others, too: it is ours when the base device is in it, which is why that is made at once.
+   */
   #checkUnused({ transactionId, usedData }: PoolStatus): void {
     const { records, pool, options } = this.#context;
-    if (records.readSet() !== undefined || records.ids().length > 0) return;
-    if (transactionId === 0 && (usedData === 0 || options.thinPool === undefined)) {
+    const isGiven = options.thinPool !== undefined;
+    const set = records.readSet();
+    if (records.ids().length > 0 || (isGiven ? set?.baseUuid : set)) return;
+    if (transactionId === 0 && (usedData === 0 || !isGiven)) {
       // From now on an empty store is known to be ours: it was made here.
       records.writeSet({ nextDeviceId: 0, baseUuid: "", baseFileSystem: "" });
+      if (isGiven) this.ensure();
       return;
     }
     const has =
       `pool ${pool.name} is at transaction ${transactionId} and has ${usedData} used blocks`;
-    throw options.thinPool === undefined
+    throw !isGiven
       ? new VeneerError(
         "corrupt store",
         `${has}, and ${records.directory} records no device; restore the records from a copy, or remove ` +

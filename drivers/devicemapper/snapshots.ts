@@ -112,7 +112,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     if (!mount) return;
     throw new VeneerError(
       "in use",
-      `layer ${layer} is mounted at ${mount.mountPoint}; unmount it and try again`,
+      `layer ${layer} is mounted at ${mount.mountPoint}; \`umount ${mount.mountPoint}\` first`,
     );
   }
 
