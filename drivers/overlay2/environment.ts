@@ -44,7 +44,7 @@ export function openHome(
   const environment = {
     options,
     api: chooseApi(home, options),
-    features: mountFeatures(),
+    features: mountFeatures(options.mountOptions),
     backing: backing.name,
   };
   return { home, environment };
