@@ -1,0 +1,395 @@
+/**
+ * The syntax of regular expressions that a filter may have: Go's, which is RE2's.
+ *
+ * What is there: literals, `.`, classes with ranges and names (`[a-z]`, `[[:alpha:]]`, `\d`, `\pL`, `\p{Greek}`),
+ * `*`, `+`, `?`, `{n,m}` (up to 1000) and their lazy forms, groups with and without names, alternatives, `^`, `$`,
+ * `\A`, `\z`, `\b`, `\B`, the flags `i`, `m`, `s`, `U`, and `\Q…\E`. `\d`, `\s`, `\w` and `\b` know ASCII only.
+ * What RE2 has not is not here either: no references back, no looking ahead or behind, no possessive forms.
+ *
+ * Greedy, lazy and capturing forms are the same here: it is only asked whether a text fits.
+ *
+ * @module
+ */
+
+/** A test of one character, given as a code point. */
+export type CharacterTest = (codePoint: number) => boolean;
+
+/** What a place in the text must be. */
+export type Assertion = "text start" | "text end" | "line start" | "line end" | "word" | "no word";
+
+/** A regular expression, taken apart. */
+export type Pattern =
+  | { readonly kind: "character"; readonly test: CharacterTest }
+  | { readonly kind: "assertion"; readonly assertion: Assertion }
+  | { readonly kind: "sequence"; readonly parts: readonly Pattern[] }
+  | { readonly kind: "alternatives"; readonly parts: readonly Pattern[] }
+  | {
+    readonly kind: "repetition";
+    readonly part: Pattern;
+    readonly min: number;
+    /** `Infinity` for no limit. */
+    readonly max: number;
+  };
+
+/** How often something may be repeated by numbers, also one repetition within another. */
+const MAX_REPEAT = 1000;
+
+/** How deep groups may be nested, as in Go. */
+const MAX_DEPTH = 1000;
+
+/** Of `[[:name:]]`, as they stand in a class of JavaScript's. */
+const POSIX: ReadonlyMap<string, string> = new Map([
+  ["alnum", "0-9A-Za-z"],
+  ["alpha", "A-Za-z"],
+  ["ascii", "\\x00-\\x7f"],
+  ["blank", "\\t "],
+  ["cntrl", "\\x00-\\x1f\\x7f"],
+  ["digit", "0-9"],
+  ["graph", "!-~"],
+  ["lower", "a-z"],
+  ["print", " -~"],
+  ["punct", "!-\\/:-@\\[-`{-~"],
+  ["space", "\\t-\\r "],
+  ["upper", "A-Z"],
+  ["word", "0-9A-Za-z_"],
+  ["xdigit", "0-9A-Fa-f"],
+]);
+
+/** Of `\d` and its like. */
+const PERL: ReadonlyMap<string, string> = new Map([
+  ["d", "0-9"],
+  ["s", "\\t\\n\\f\\r "],
+  ["w", "0-9A-Za-z_"],
+]);
+
+const CONTROLS: ReadonlyMap<string, number> = new Map([
+  ["a", 7],
+  ["t", 9],
+  ["n", 10],
+  ["v", 11],
+  ["f", 12],
+  ["r", 13],
+]);
+
+interface Flags {
+  /** `i` */
+  readonly ignoreCase: boolean;
+  /** `m` */
+  readonly multiline: boolean;
+  /** `s` */
+  readonly dotAll: boolean;
+}
+
+/** Takes a regular expression apart. @throws {SyntaxError} with what is wrong */
+export function parsePattern(text: string): Pattern {
+  return new Parser(text).parse();
+}
+
+class Parser {
+  readonly #characters: readonly string[];
+  readonly #names = new Set<string>();
+  #at = 0;
+  #depth = 0;
+  #flags: Flags = { ignoreCase: false, multiline: false, dotAll: false };
+
+  constructor(text: string) {
+    this.#characters = Array.from(text);
+  }
+
+  parse(): Pattern {
+    const pattern = this.#alternatives();
+    if (this.#next !== undefined) throw new SyntaxError("there is a ) without a (");
+    return pattern;
+  }
+
+  get #next(): string | undefined {
+    return this.#characters[this.#at];
+  }
+
+  /** Goes past a text, where it is here. */
+  #take(text: string): boolean {
+    const is = Array.from(text).every((c, i) => this.#characters[this.#at + i] === c);
+    if (is) this.#at += text.length;
+    return is;
+  }
+
+  /** What is here of a form, which begins with `^`; goes past it. */
+  #match(form: RegExp): RegExpExecArray | null {
+    const found = form.exec(this.#characters.slice(this.#at).join(""));
+    if (found !== null) this.#at += Array.from(found[0]).length;
+    return found;
+  }
+
+  #alternatives(): Pattern {
+    const parts = [this.#sequence()];
+    while (this.#take("|")) parts.push(this.#sequence());
+    return parts.length === 1 ? parts[0] : { kind: "alternatives", parts };
+  }
+
+  #sequence(): Pattern {
+    const parts: Pattern[] = [];
+    while (this.#next !== undefined && this.#next !== "|" && this.#next !== ")") {
+      if (this.#take("\\Q")) {
+        parts.push(...this.#literals());
+        continue;
+      }
+      const repeat = this.#repeat();
+      if (repeat === undefined) {
+        const part = this.#atom();
+        if (part !== undefined) parts.push(part);
+      } else {
+        const part = parts.pop();
+        if (part === undefined) throw new SyntaxError("there is nothing to repeat");
+        parts.push(repeated(part, repeat));
+        if (this.#repeat() !== undefined) throw new SyntaxError("a repetition is repeated");
+      }
+    }
+    return { kind: "sequence", parts };
+  }
+
+  /** The characters up to `\E`. */
+  *#literals(): Generator<Pattern> {
+    while (this.#next !== undefined && !this.#take("\\E")) {
+      yield this.#literal(this.#characters[this.#at++].codePointAt(0)!);
+    }
+  }
+
+  /** How often what stands before is repeated, if that is said here. */
+  #repeat(): readonly [min: number, max: number] | undefined {
+    const range = this.#limits();
+    if (range !== undefined) this.#take("?");
+    return range;
+  }
+
+  #limits(): readonly [min: number, max: number] | undefined {
+    if (this.#take("*")) return [0, Infinity];
+    if (this.#take("+")) return [1, Infinity];
+    if (this.#take("?")) return [0, 1];
+    // Anything else in braces stands for itself.
+    const found = this.#match(/^\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}/);
+    if (found === null) return undefined;
+    const min = Number(found[1]);
+    const max = found[2] === undefined ? min : found[3] === undefined ? Infinity : Number(found[3]);
+    if (min > MAX_REPEAT || max !== Infinity && max > MAX_REPEAT || min > max) {
+      throw new SyntaxError(
+        `${found[0]}: the numbers go up to ${MAX_REPEAT}, the lesser one first`,
+      );
+    }
+    return [min, max];
+  }
+
+  /** One thing that can be repeated; `undefined` for flags. */
+  #atom(): Pattern | undefined {
+    const { multiline, dotAll } = this.#flags;
+    const character = this.#characters[this.#at++];
+    switch (character) {
+      case "(":
+        return this.#group();
+      case "[":
+        return this.#class();
+      case "^":
+        return { kind: "assertion", assertion: multiline ? "line start" : "text start" };
+      case "$":
+        return { kind: "assertion", assertion: multiline ? "line end" : "text end" };
+      case ".":
+        return { kind: "character", test: dotAll ? () => true : (c) => c !== 10 };
+      case "\\":
+        return this.#escaped();
+      default:
+        return this.#literal(character.codePointAt(0)!);
+    }
+  }
+
+  #group(): Pattern | undefined {
+    const outer = this.#flags;
+    if (this.#take("?")) {
+      const name = this.#match(/^P?<([^>]*)>/)?.[1];
+      if (name === undefined) {
+        if (this.#setFlags() === ")") return undefined;
+      } else if (!/^\w+$/.test(name) || this.#names.has(name)) {
+        throw new SyntaxError(`a group cannot be named ${JSON.stringify(name)}, or not twice`);
+      } else {
+        this.#names.add(name);
+      }
+    }
+    if (++this.#depth > MAX_DEPTH) throw new SyntaxError("groups are nested too deep");
+    const pattern = this.#alternatives();
+    this.#depth--;
+    if (!this.#take(")")) throw new SyntaxError("there is a ( without a )");
+    this.#flags = outer;
+    return pattern;
+  }
+
+  /** Reads what follows `(?`: flags up to `:` or `)`, which is returned. */
+  #setFlags(): string {
+    const found = this.#match(/^([imsU]*)(?:-([imsU]+))?([:)])/);
+    if (found === null || found[0] === ")") {
+      throw new SyntaxError("after (? there can be flags of imsU, or a name as in P<name>");
+    }
+    const [, on, off = "", end] = found;
+    const { ignoreCase, multiline, dotAll } = this.#flags;
+    const set = (flag: string, before: boolean) =>
+      off.includes(flag) ? false : before || on.includes(flag);
+    this.#flags = {
+      ignoreCase: set("i", ignoreCase),
+      multiline: set("m", multiline),
+      dotAll: set("s", dotAll),
+    };
+    return end;
+  }
+
+  /** What a backslash begins, outside of a class. */
+  #escaped(): Pattern {
+    const assertions = new Map<string, Assertion>([
+      ["A", "text start"],
+      ["z", "text end"],
+      ["b", "word"],
+      ["B", "no word"],
+    ]);
+    const assertion = assertions.get(this.#next ?? "");
+    if (assertion !== undefined) {
+      this.#at++;
+      return { kind: "assertion", assertion };
+    }
+    const set = this.#namedSet();
+    return set === undefined
+      ? this.#literal(this.#escape())
+      : { kind: "character", test: setTest([set], false, this.#flags) };
+  }
+
+  /** A set by name after a backslash, such as `d` or `p{Greek}`, as a class of JavaScript's. */
+  #namedSet(): string | undefined {
+    const perl = PERL.get(this.#next?.toLowerCase() ?? "");
+    if (perl !== undefined) {
+      const isNegated = this.#characters[this.#at++] < "a";
+      return `[${isNegated ? "^" : ""}${perl}]`;
+    }
+    const property = this.#match(/^([pP])(?:\{(\^?)(\w+)\}|([A-Z]))/);
+    if (property === null) return undefined;
+    const [, p, negation = "", long, short] = property;
+    const name = long ?? short;
+    if (name === "Any") return (p === "P") !== (negation === "^") ? "[]" : "[^]";
+    const value = name.length <= 2 ? `gc=${name}` : `sc=${name}`;
+    const set = `\\${(p === "P") !== (negation === "^") ? "P" : "p"}{${value}}`;
+    try {
+      new RegExp(set, "u");
+    } catch {
+      throw new SyntaxError(`there are no characters called ${name}`);
+    }
+    return set;
+  }
+
+  /** The character that an escape stands for, after its backslash. */
+  #escape(): number {
+    const octal = this.#match(/^(?:0[0-7]{0,2}|[1-7][0-7]{1,2})/);
+    if (octal !== null) return Number.parseInt(octal[0], 8);
+    const hex = this.#match(/^x(?:\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{2}))/);
+    if (hex !== null) {
+      const value = Number.parseInt(hex[1] ?? hex[2], 16);
+      if (value <= 0x10ffff) return value;
+    }
+    const character = this.#next;
+    const control = CONTROLS.get(character ?? "");
+    if (hex === null && control !== undefined) {
+      this.#at++;
+      return control;
+    }
+    // Marks stand for themselves; any other letter or digit is kept for what may come.
+    const codePoint = character?.codePointAt(0) ?? 0x80;
+    if (hex === null && codePoint < 0x80 && !/[0-9A-Za-z]/.test(character!)) {
+      this.#at++;
+      return codePoint;
+    }
+    throw new SyntaxError(`there is no escape \\${hex?.[0] ?? character ?? ""}`);
+  }
+
+  /** A class, after its opening bracket. */
+  #class(): Pattern {
+    const isNegated = this.#take("^");
+    const sets: string[] = [];
+    for (let isFirst = true; isFirst || this.#next !== "]"; isFirst = false) {
+      if (this.#next === undefined) throw new SyntaxError("there is a [ without a ]");
+      sets.push(this.#posix() ?? this.#setInClass() ?? this.#range());
+    }
+    this.#at++;
+    return { kind: "character", test: setTest(sets, isNegated, this.#flags) };
+  }
+
+  #posix(): string | undefined {
+    const found = this.#match(/^\[:(\^?)([^:\]]*):\]/);
+    if (found === null) return undefined;
+    const set = POSIX.get(found[2]);
+    if (set === undefined) throw new SyntaxError(`there are no characters called ${found[0]}`);
+    return `[${found[1]}${set}]`;
+  }
+
+  #setInClass(): string | undefined {
+    if (this.#next !== "\\") return undefined;
+    this.#at++;
+    const set = this.#namedSet();
+    if (set === undefined) this.#at--;
+    return set;
+  }
+
+  /** A character of a class, or all from one to another. */
+  #range(): string {
+    const first = this.#classCharacter();
+    if (this.#next !== "-" || this.#characters[this.#at + 1] === "]") return rangeSet(first, first);
+    this.#at++;
+    const last = this.#classCharacter();
+    if (last < first) throw new SyntaxError("a range ends before it begins");
+    return rangeSet(first, last);
+  }
+
+  #classCharacter(): number {
+    const character = this.#characters[this.#at++];
+    if (character === undefined) throw new SyntaxError("there is a [ without a ]");
+    return character === "\\" ? this.#escape() : character.codePointAt(0)!;
+  }
+
+  #literal(codePoint: number): Pattern {
+    const test = this.#flags.ignoreCase
+      ? setTest([rangeSet(codePoint, codePoint)], false, this.#flags)
+      : (c: number) => c === codePoint;
+    return { kind: "character", test };
+  }
+}
+
+const rangeSet = (first: number, last: number) =>
+  `[\\u{${first.toString(16)}}-\\u{${last.toString(16)}}]`;
+
+/** A test for characters of any of some sets, each a class of JavaScript's; or of none of them. */
+function setTest(
+  sets: readonly string[],
+  isNegated: boolean,
+  { ignoreCase }: Flags,
+): CharacterTest {
+  const forms = sets.map((set) => new RegExp(`^${set}$`, ignoreCase ? "iu" : "u"));
+  const test = (codePoint: number) =>
+    forms.some((form) => form.test(String.fromCodePoint(codePoint))) !== isNegated;
+  const ascii = Uint8Array.from({ length: 0x80 }, (_, codePoint) => Number(test(codePoint)));
+  return (codePoint) => codePoint < 0x80 ? ascii[codePoint] === 1 : test(codePoint);
+}
+
+function repeated(part: Pattern, [min, max]: readonly [number, number]): Pattern {
+  const pattern: Pattern = { kind: "repetition", part, min, max };
+  if (copies(pattern) > MAX_REPEAT) {
+    throw new SyntaxError(`repetitions within each other come to more than ${MAX_REPEAT}`);
+  }
+  return pattern;
+}
+
+/** How often the most repeated part of a pattern is written out. */
+function copies(pattern: Pattern): number {
+  switch (pattern.kind) {
+    case "sequence":
+    case "alternatives":
+      return pattern.parts.reduce((most, part) => Math.max(most, copies(part)), 1);
+    case "repetition": {
+      const { min, max, part } = pattern;
+      return Math.max(max === Infinity ? min : max, 1) * copies(part);
+    }
+    default:
+      return 1;
+  }
+}
