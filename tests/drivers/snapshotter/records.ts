@@ -12,8 +12,9 @@ export function records(suite: SnapshotterSuite): void {
     snapshots.commit("without", "key");
     assertEquals(snapshots.stat("without").labels, new Map());
     snapshots.prepare("key", "without", { labels: prepared });
-    const given = new Map([["given", ""], ["é=\"',\n", "any text"]]);
-    snapshots.commit("with", "key", { labels: given });
+    const given = new Map([["given", "yes"], ["é=\"',\n", "any text"]]);
+    // A label without a value is none.
+    snapshots.commit("with", "key", { labels: new Map([...given, ["empty", ""]]) });
     assertEquals(snapshots.stat("with").labels, given);
     snapshots.view("key", "with", { labels: given });
     assertEquals(snapshots.stat("key").labels, given);
@@ -188,7 +189,7 @@ export function records(suite: SnapshotterSuite): void {
       return;
     }
     assertFails("not found", () => snapshots.commit("name", "key", { parent: "nothing" }));
-    assertFails("invalid argument", () => snapshots.commit("name", "key", { parent: "key" }));
+    assertFails("failed precondition", () => snapshots.commit("name", "key", { parent: "key" }));
     snapshots.commit("name", "key", { parent: "base" });
     assertEquals(snapshots.stat("name").parent, "base");
     assertEquals([...treeOf(snapshots, scratch, "name").keys()], ["/above", "/below"]);

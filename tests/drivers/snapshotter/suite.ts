@@ -19,6 +19,8 @@ export interface SnapshotterSubject {
   readonly maxDepth: number;
   /** Whether a snapshot is committed also while it is mounted and written to. */
   readonly commitsMounted: boolean;
+  /** Whether a view of a parent is mounted as that parent's layers, so that which view it is cannot be told. */
+  readonly viewsAreParents: boolean;
   /** Whether a directory that the parent has can be renamed. */
   readonly renamesDirectories: boolean;
   /** Whether a commit may name another parent. */
