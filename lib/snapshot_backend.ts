@@ -38,7 +38,8 @@ export interface SnapshotBackend {
   layerFor(kind: SnapshotKind, name: string): string | undefined;
 
   /**
-   * Makes the layer of an active snapshot or a view; it appears as a whole or not at all.
+   * Makes the layer of an active snapshot or a view; it appears as a whole or not at all. What is there
+   * under its id is nobody's, left by a power failure, and goes.
    *
    * @throws {VeneerError} `limit exceeded` where so many layers could not be mounted, or there is no room
    */
@@ -46,13 +47,14 @@ export interface SnapshotBackend {
 
   /**
    * Ends the writing to a layer that becomes committed as it is. What was written is then at least in the
-   * kernel's hands as of one file system, and mounting it as active again is over.
+   * kernel's hands as of one file system. A commit can still fail, or be killed: {@linkcode mounts} must
+   * work then as it did before.
    *
    * @throws {VeneerError} `in use` where it is mounted, with the mount point
    */
   seal(chain: LayerChain): void;
 
-  /** Makes the committed layer from the active one, whoever still writes to that. */
+  /** Makes the committed layer from the active one, whoever still writes to that; like `prepare` otherwise. */
   freeze(chain: LayerChain, committed: string): void;
 
   /** @throws {VeneerError} `in use` where the layer is mounted in this mount namespace, with the mount point */
@@ -79,7 +81,7 @@ export interface SnapshotBackend {
    */
   importable(): readonly ImportedSnapshot[];
 
-  /** Removes what {@linkcode importable} was read from, after it is recorded. */
+  /** Removes what {@linkcode importable} was read from, after it is recorded; nothing there is not an error. */
   imported(): void;
 
   /** What the driver found and uses. */

@@ -21,16 +21,17 @@
  *
  * @module
  */
-import { messageOf, VeneerError } from "./errors.ts";
+import { VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import { pruneRunStates, RunState } from "./run_state.ts";
 import type { SnapshotBackend } from "./snapshot_backend.ts";
 import { compile } from "./snapshots/filter.ts";
-import { checkKey, checkLabels, shown } from "./snapshots/keys.ts";
-import { beingMade, type Snapshot, Store } from "./snapshots/store.ts";
+import { Intents } from "./snapshots/intents.ts";
+import { checkField, checkKey, checkLabels, relabelled, shown } from "./snapshots/keys.ts";
+import type { Snapshot } from "./snapshots/records.ts";
+import { Store } from "./snapshots/store.ts";
 import type {
   CommitOptions,
-  Labels,
   SnapshotInfo,
   SnapshotKind,
   SnapshotOptions,
@@ -57,8 +58,8 @@ interface Held extends Disposable {
 /** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
 export class Snapshots implements Snapshotter {
   readonly #backend: SnapshotBackend;
-  readonly #warn: (message: string) => void;
   readonly #state: RunState;
+  readonly #intents: Intents;
   #opened: Store | undefined;
 
   /**
@@ -69,11 +70,11 @@ export class Snapshots implements Snapshotter {
    */
   constructor({ backend, warn }: SnapshotsContext) {
     this.#backend = backend;
-    this.#warn = warn;
     this.#state = new RunState(backend.home);
-    this.#opened = this.#open();
+    const store = this.#opened = this.#open();
+    this.#intents = new Intents({ store, state: this.#state, backend, warn });
     try {
-      this.#sweep();
+      this.#intents.sweep();
     } catch (error) {
       this.close();
       throw error;
@@ -133,11 +134,10 @@ export class Snapshots implements Snapshotter {
     if (parent !== "") checkKey(parent, "parent");
     const labels = checkLabels(options.labels);
     const store = this.#store;
-    const given = this.#backend.layerFor(kind, key);
-    const layer = given ?? this.#newLayer();
+    const layer = this.#backend.layerFor(kind, key) ?? this.#newLayer();
     using _lock = this.#state.lockLayer(layer);
     using _home = this.#state.holdHome();
-    return this.#fill(layer, key, parent, given !== undefined, () => {
+    return this.#intents.make(layer, key, parent, () => {
       const chain = store.chainOn(layer, kind, parent);
       this.#backend.prepare(chain);
       const mounts = this.#backend.mounts(chain);
@@ -164,7 +164,7 @@ export class Snapshots implements Snapshotter {
     const { parent = "" } = options;
     if (parent !== "") checkKey(parent, "parent");
     const store = this.#store;
-    this.#claim(name);
+    this.#intents.claim(name);
     store.checkFree(name);
     using held = this.#hold(key);
     const { snapshot } = held;
@@ -179,12 +179,12 @@ export class Snapshots implements Snapshotter {
     }
     {
       using _lock = this.#state.lockLayer(layer);
-      this.#fill(layer, name, parent, true, () => {
+      this.#intents.make(layer, name, parent, () => {
         this.#backend.freeze(chain, layer);
         store.commit(snapshot, { name, labels, parent, layer });
       });
     }
-    this.#tryToFinish(snapshot.layer);
+    this.#intents.tryToFinish(snapshot.layer);
   }
 
   /** @throws {VeneerError} `not supported` where the driver's layers are their parent's too */
@@ -207,11 +207,11 @@ export class Snapshots implements Snapshotter {
 
   #remove(snapshot: Snapshot): void {
     const store = this.#store;
-    for (const layer of store.reservedOn(snapshot)) this.#finishDead(layer);
+    for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
     store.checkChildless(snapshot);
     this.#backend.checkUnused(store.chain(snapshot));
     store.remove(snapshot);
-    this.#tryToFinish(snapshot.layer);
+    this.#intents.tryToFinish(snapshot.layer);
   }
 
   stat(key: string): SnapshotInfo {
@@ -248,16 +248,7 @@ export class Snapshots implements Snapshotter {
   cleanup(): string[] {
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = this.#sweep();
-    const known = this.#store.layers();
-    for (const layer of found.filter((layer) => !known.has(layer))) {
-      using lock = this.#state.tryLockLayer(layer);
-      if (lock === undefined || this.#store.hasLayer(layer)) continue;
-      this.#attempt(`layer ${layer}, which no snapshot has, was not deleted`, () => {
-        this.#backend.remove(layer);
-        done.push(`deleted layer ${layer}, which no snapshot had`);
-      });
-    }
+    const done = [...this.#intents.sweep(), ...this.#intents.deleteOrphans(found)];
     this.#backend.imported();
     pruneRunStates();
     using still = this.#state.tryLockHome();
@@ -320,70 +311,6 @@ export class Snapshots implements Snapshotter {
       if (!this.#store.hasLayer(layer)) return layer;
     }
   }
-
-  /**
-   * Makes a layer for a name, and its record; the layer is locked. Where that fails, neither is there.
-   *
-   * @param isGiven whether the id is the name's own, and so may be what an earlier layer had
-   */
-  #fill<T>(layer: string, name: string, parent: string, isGiven: boolean, make: () => T): T {
-    this.#claim(name);
-    if (isGiven) this.#finish(layer);
-    this.#store.reserve(layer, name, parent);
-    try {
-      if (isGiven) this.#backend.remove(layer); // What a power failure left.
-      return make();
-    } catch (error) {
-      this.#tryToFinish(layer);
-      throw error;
-    }
-  }
-
-  /** Takes a name from a dead process. @throws {VeneerError} `already exists` where it is alive */
-  #claim(name: string): void {
-    const layer = this.#store.reservedFor(name);
-    if (layer === undefined) return;
-    this.#finishDead(layer);
-    if (this.#store.reservedFor(name) !== undefined) throw beingMade(name);
-  }
-
-  /** Finishes what is intended with a layer, unless somebody is at it. */
-  #finishDead(layer: string): boolean {
-    using lock = this.#state.tryLockLayer(layer);
-    return lock !== undefined && this.#tryToFinish(layer);
-  }
-
-  /** Deletes a locked layer that there is an intent about; false where there is none, or it was not deleted. */
-  #tryToFinish(layer: string): boolean {
-    let finished = false;
-    this.#attempt(`layer ${layer} was not deleted, \`veneer snapshot cleanup\` tries again`, () => {
-      finished = this.#finish(layer);
-    });
-    return finished;
-  }
-
-  #finish(layer: string): boolean {
-    // First, so that neither a name nor a parent waits for a layer that cannot be deleted.
-    if (!this.#store.relinquish(layer)) return false;
-    this.#backend.remove(layer);
-    this.#store.forget(layer);
-    return true;
-  }
-
-  /** Finishes what killed processes left; layers that somebody works on are theirs. */
-  #sweep(): string[] {
-    return this.#store.intents().filter((layer) => this.#finishDead(layer))
-      .map((layer) => `deleted layer ${layer} of a snapshot that was removed or never finished`);
-  }
-
-  /** Does what need not succeed. */
-  #attempt(problem: string, action: () => void): void {
-    try {
-      action();
-    } catch (error) {
-      this.#warn(`${problem}: ${messageOf(error)}`);
-    }
-  }
 }
 
 function checkMountable({ name, kind }: Snapshot): void {
@@ -400,27 +327,4 @@ function checkCommitted({ name, kind }: Snapshot): void {
     "failed precondition",
     `snapshot ${shown(name)} is ${kind === "view" ? "a view" : "active"}, not committed`,
   );
-}
-
-const LABEL_FIELD = "labels.";
-
-function checkField(field: string): void {
-  if (field === "labels" || field.startsWith(LABEL_FIELD)) return;
-  throw new VeneerError(
-    "invalid argument",
-    `field ${shown(field)}: only labels, or labels.KEY, can be changed`,
-  );
-}
-
-/** A snapshot's labels after an update of some fields, or of all where none is named. */
-function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
-  if (fields.length === 0 || fields.includes("labels")) return given;
-  const labels = new Map(old);
-  for (const field of fields) {
-    const key = field.slice(LABEL_FIELD.length);
-    const value = given.get(key);
-    if (value === undefined) labels.delete(key);
-    else labels.set(key, value);
-  }
-  return labels;
 }

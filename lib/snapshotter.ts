@@ -31,7 +31,7 @@ import type { Mount, MountPlan } from "./mount_plan.ts";
 /** What a snapshot is. */
 export type SnapshotKind = "active" | "view" | "committed";
 
-/** Labels: what callers write on a snapshot, and read again. */
+/** Labels: what callers write on a snapshot, and read again. One with an empty value is the same as none. */
 export type Labels = ReadonlyMap<string, string>;
 
 /** What is known of a snapshot. */

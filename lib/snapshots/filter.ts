@@ -23,6 +23,7 @@
  *
  * @module
  */
+import { encode } from "../../ffi/cstring.ts";
 import { VeneerError } from "../errors.ts";
 import type { SnapshotInfo } from "../snapshotter.ts";
 import { compilePattern } from "./pattern.ts";
@@ -60,7 +61,7 @@ const FIELD = /[A-Za-z0-9_-]/;
 const OPERATOR = /[=!~]/;
 const QUOTE = /["/|]/;
 /** What goes on with a value: whatever can be seen, but for a comma. */
-const VALUE = /[^,\P{L}]|[\p{M}\p{N}\p{S}]|(?!,)\p{P}/u;
+const VALUE = /(?!,)[\p{L}\p{M}\p{N}\p{P}\p{S}]/u;
 
 /** The characters that an escape stands for. */
 const ESCAPES: ReadonlyMap<string, number> = new Map([
@@ -184,7 +185,7 @@ class Parser {
       }
       this.#at++;
       if (character === "\\") this.#escape(quote, bytes);
-      else bytes.push(...new TextEncoder().encode(character));
+      else bytes.push(...encode(character));
     }
     this.#at++;
     try {
@@ -211,7 +212,7 @@ class Parser {
       const [base, digits] = NUMERIC.get(letter)!;
       const value = this.#number(base, digits, 0x10ffff, start);
       if (letter === "x") bytes.push(value);
-      else bytes.push(...new TextEncoder().encode(String.fromCodePoint(value)));
+      else bytes.push(...encode(String.fromCodePoint(value)));
     } else {
       throw this.#error(`there is no escape \\${letter} in quotes`, start);
     }

@@ -66,3 +66,28 @@ function sizeProblem(key: string, value: string): string | undefined {
     ? undefined
     : `key and value have ${size} bytes, ${MAX_LABEL} are allowed`;
 }
+
+/** How a field that is one label begins; the rest is its key as it is, without quotes. */
+const LABEL_FIELD = "labels.";
+
+/** @throws {VeneerError} `invalid argument` for a field of a snapshot that cannot be changed */
+export function checkField(field: string): void {
+  if (field === "labels" || field.startsWith(LABEL_FIELD)) return;
+  throw new VeneerError(
+    "invalid argument",
+    `field ${shown(field)}: only labels, or labels.KEY, can be changed`,
+  );
+}
+
+/** A snapshot's labels after an update of some fields, or of all where none is named. */
+export function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
+  if (fields.length === 0 || fields.includes("labels")) return given;
+  const labels = new Map(old);
+  for (const field of fields) {
+    const key = field.slice(LABEL_FIELD.length);
+    const value = given.get(key);
+    if (value === undefined) labels.delete(key);
+    else labels.set(key, value);
+  }
+  return labels;
+}

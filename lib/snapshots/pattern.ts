@@ -4,12 +4,8 @@
  *
  * @module
  */
-import {
-  type Assertion,
-  type CharacterTest,
-  parsePattern,
-  type Pattern,
-} from "./pattern_syntax.ts";
+import type { CharacterTest } from "./pattern_sets.ts";
+import { type Assertion, parsePattern, type Pattern } from "./pattern_syntax.ts";
 
 /** How many steps an expression may have when repetitions are written out. */
 const MAX_STEPS = 5000;

@@ -10,9 +10,7 @@
  *
  * @module
  */
-
-/** A test of one character, given as a code point. */
-export type CharacterTest = (codePoint: number) => boolean;
+import { type CharacterTest, PERL, POSIX, propertySet, rangeSet, setTest } from "./pattern_sets.ts";
 
 /** What a place in the text must be. */
 export type Assertion = "text start" | "text end" | "line start" | "line end" | "word" | "no word";
@@ -31,36 +29,14 @@ export type Pattern =
     readonly max: number;
   };
 
+/** Of an expression, in UTF-16 code units. */
+const MAX_LENGTH = 5000;
+
 /** How often something may be repeated by numbers, also one repetition within another. */
 const MAX_REPEAT = 1000;
 
 /** How deep groups may be nested, as in Go. */
 const MAX_DEPTH = 1000;
-
-/** Of `[[:name:]]`, as they stand in a class of JavaScript's. */
-const POSIX: ReadonlyMap<string, string> = new Map([
-  ["alnum", "0-9A-Za-z"],
-  ["alpha", "A-Za-z"],
-  ["ascii", "\\x00-\\x7f"],
-  ["blank", "\\t "],
-  ["cntrl", "\\x00-\\x1f\\x7f"],
-  ["digit", "0-9"],
-  ["graph", "!-~"],
-  ["lower", "a-z"],
-  ["print", " -~"],
-  ["punct", "!-\\/:-@\\[-`{-~"],
-  ["space", "\\t-\\r "],
-  ["upper", "A-Z"],
-  ["word", "0-9A-Za-z_"],
-  ["xdigit", "0-9A-Fa-f"],
-]);
-
-/** Of `\d` and its like. */
-const PERL: ReadonlyMap<string, string> = new Map([
-  ["d", "0-9"],
-  ["s", "\\t\\n\\f\\r "],
-  ["w", "0-9A-Za-z_"],
-]);
 
 const CONTROLS: ReadonlyMap<string, number> = new Map([
   ["a", 7],
@@ -82,18 +58,30 @@ interface Flags {
 
 /** Takes a regular expression apart. @throws {SyntaxError} with what is wrong */
 export function parsePattern(text: string): Pattern {
+  if (text.length > MAX_LENGTH) {
+    throw new SyntaxError(`it has more than ${MAX_LENGTH} characters`);
+  }
   return new Parser(text).parse();
 }
 
+const LIMITS = /\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}/uy;
+const GROUP_NAME = /P?<([^>]*)>/uy;
+const GROUP_FLAGS = /([imsU]*)(?:-([imsU]+))?([:)])/uy;
+const PROPERTY = /([pP])(?:\{(\^?)(\w+)\}|([A-Z]))/uy;
+const OCTAL = /0[0-7]{0,2}|[1-7][0-7]{1,2}/uy;
+const HEX = /x(?:\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{2}))/uy;
+const POSIX_SET = /\[:(\^?)([^:\]]*):\]/uy;
+
 class Parser {
-  readonly #characters: readonly string[];
+  readonly #text: string;
   readonly #names = new Set<string>();
+  /** In UTF-16 code units. */
   #at = 0;
   #depth = 0;
   #flags: Flags = { ignoreCase: false, multiline: false, dotAll: false };
 
   constructor(text: string) {
-    this.#characters = Array.from(text);
+    this.#text = text;
   }
 
   parse(): Pattern {
@@ -102,21 +90,31 @@ class Parser {
     return pattern;
   }
 
+  /** The character here; `undefined` at the end. */
   get #next(): string | undefined {
-    return this.#characters[this.#at];
+    const codePoint = this.#text.codePointAt(this.#at);
+    return codePoint === undefined ? undefined : String.fromCodePoint(codePoint);
+  }
+
+  /** Goes past the character here, which is not the end. */
+  #advance(): string {
+    const character = this.#next!;
+    this.#at += character.length;
+    return character;
   }
 
   /** Goes past a text, where it is here. */
   #take(text: string): boolean {
-    const is = Array.from(text).every((c, i) => this.#characters[this.#at + i] === c);
+    const is = this.#text.startsWith(text, this.#at);
     if (is) this.#at += text.length;
     return is;
   }
 
-  /** What is here of a form, which begins with `^`; goes past it. */
+  /** Goes past what is here of a sticky form. */
   #match(form: RegExp): RegExpExecArray | null {
-    const found = form.exec(this.#characters.slice(this.#at).join(""));
-    if (found !== null) this.#at += Array.from(found[0]).length;
+    form.lastIndex = this.#at;
+    const found = form.exec(this.#text);
+    if (found !== null) this.#at += found[0].length;
     return found;
   }
 
@@ -150,7 +148,7 @@ class Parser {
   /** The characters up to `\E`. */
   *#literals(): Generator<Pattern> {
     while (this.#next !== undefined && !this.#take("\\E")) {
-      yield this.#literal(this.#characters[this.#at++].codePointAt(0)!);
+      yield this.#literal(this.#advance().codePointAt(0)!);
     }
   }
 
@@ -166,7 +164,7 @@ class Parser {
     if (this.#take("+")) return [1, Infinity];
     if (this.#take("?")) return [0, 1];
     // Anything else in braces stands for itself.
-    const found = this.#match(/^\{(0|[1-9][0-9]*)(,(0|[1-9][0-9]*)?)?\}/);
+    const found = this.#match(LIMITS);
     if (found === null) return undefined;
     const min = Number(found[1]);
     const max = found[2] === undefined ? min : found[3] === undefined ? Infinity : Number(found[3]);
@@ -181,7 +179,7 @@ class Parser {
   /** One thing that can be repeated; `undefined` for flags. */
   #atom(): Pattern | undefined {
     const { multiline, dotAll } = this.#flags;
-    const character = this.#characters[this.#at++];
+    const character = this.#advance();
     switch (character) {
       case "(":
         return this.#group();
@@ -203,7 +201,7 @@ class Parser {
   #group(): Pattern | undefined {
     const outer = this.#flags;
     if (this.#take("?")) {
-      const name = this.#match(/^P?<([^>]*)>/)?.[1];
+      const name = this.#match(GROUP_NAME)?.[1];
       if (name === undefined) {
         if (this.#setFlags() === ")") return undefined;
       } else if (!/^\w+$/.test(name) || this.#names.has(name)) {
@@ -222,7 +220,7 @@ class Parser {
 
   /** Reads what follows `(?`: flags up to `:` or `)`, which is returned. */
   #setFlags(): string {
-    const found = this.#match(/^([imsU]*)(?:-([imsU]+))?([:)])/);
+    const found = this.#match(GROUP_FLAGS);
     if (found === null || found[0] === ")") {
       throw new SyntaxError("after (? there can be flags of imsU, or a name as in P<name>");
     }
@@ -254,36 +252,27 @@ class Parser {
     const set = this.#namedSet();
     return set === undefined
       ? this.#literal(this.#escape())
-      : { kind: "character", test: setTest([set], false, this.#flags) };
+      : { kind: "character", test: this.#test([set], false) };
   }
 
   /** A set by name after a backslash, such as `d` or `p{Greek}`, as a class of JavaScript's. */
   #namedSet(): string | undefined {
     const perl = PERL.get(this.#next?.toLowerCase() ?? "");
     if (perl !== undefined) {
-      const isNegated = this.#characters[this.#at++] < "a";
+      const isNegated = this.#advance() < "a";
       return `[${isNegated ? "^" : ""}${perl}]`;
     }
-    const property = this.#match(/^([pP])(?:\{(\^?)(\w+)\}|([A-Z]))/);
+    const property = this.#match(PROPERTY);
     if (property === null) return undefined;
-    const [, p, negation = "", long, short] = property;
-    const name = long ?? short;
-    if (name === "Any") return (p === "P") !== (negation === "^") ? "[]" : "[^]";
-    const value = name.length <= 2 ? `gc=${name}` : `sc=${name}`;
-    const set = `\\${(p === "P") !== (negation === "^") ? "P" : "p"}{${value}}`;
-    try {
-      new RegExp(set, "u");
-    } catch {
-      throw new SyntaxError(`there are no characters called ${name}`);
-    }
-    return set;
+    const [, p, negation, long, short] = property;
+    return propertySet(long ?? short, (p === "P") !== (negation === "^"));
   }
 
   /** The character that an escape stands for, after its backslash. */
   #escape(): number {
-    const octal = this.#match(/^(?:0[0-7]{0,2}|[1-7][0-7]{1,2})/);
+    const octal = this.#match(OCTAL);
     if (octal !== null) return Number.parseInt(octal[0], 8);
-    const hex = this.#match(/^x(?:\{([0-9A-Fa-f]+)\}|([0-9A-Fa-f]{2}))/);
+    const hex = this.#match(HEX);
     if (hex !== null) {
       const value = Number.parseInt(hex[1] ?? hex[2], 16);
       if (value <= 0x10ffff) return value;
@@ -312,11 +301,11 @@ class Parser {
       sets.push(this.#posix() ?? this.#setInClass() ?? this.#range());
     }
     this.#at++;
-    return { kind: "character", test: setTest(sets, isNegated, this.#flags) };
+    return { kind: "character", test: this.#test(sets, isNegated) };
   }
 
   #posix(): string | undefined {
-    const found = this.#match(/^\[:(\^?)([^:\]]*):\]/);
+    const found = this.#match(POSIX_SET);
     if (found === null) return undefined;
     const set = POSIX.get(found[2]);
     if (set === undefined) throw new SyntaxError(`there are no characters called ${found[0]}`);
@@ -334,7 +323,7 @@ class Parser {
   /** A character of a class, or all from one to another. */
   #range(): string {
     const first = this.#classCharacter();
-    if (this.#next !== "-" || this.#characters[this.#at + 1] === "]") return rangeSet(first, first);
+    if (this.#next !== "-" || this.#text[this.#at + 1] === "]") return rangeSet(first, first);
     this.#at++;
     const last = this.#classCharacter();
     if (last < first) throw new SyntaxError("a range ends before it begins");
@@ -342,33 +331,21 @@ class Parser {
   }
 
   #classCharacter(): number {
-    const character = this.#characters[this.#at++];
-    if (character === undefined) throw new SyntaxError("there is a [ without a ]");
+    if (this.#next === undefined) throw new SyntaxError("there is a [ without a ]");
+    const character = this.#advance();
     return character === "\\" ? this.#escape() : character.codePointAt(0)!;
+  }
+
+  #test(sets: readonly string[], isNegated: boolean): CharacterTest {
+    return setTest(sets, { isNegated, ignoreCase: this.#flags.ignoreCase });
   }
 
   #literal(codePoint: number): Pattern {
     const test = this.#flags.ignoreCase
-      ? setTest([rangeSet(codePoint, codePoint)], false, this.#flags)
+      ? this.#test([rangeSet(codePoint, codePoint)], false)
       : (c: number) => c === codePoint;
     return { kind: "character", test };
   }
-}
-
-const rangeSet = (first: number, last: number) =>
-  `[\\u{${first.toString(16)}}-\\u{${last.toString(16)}}]`;
-
-/** A test for characters of any of some sets, each a class of JavaScript's; or of none of them. */
-function setTest(
-  sets: readonly string[],
-  isNegated: boolean,
-  { ignoreCase }: Flags,
-): CharacterTest {
-  const forms = sets.map((set) => new RegExp(`^${set}$`, ignoreCase ? "iu" : "u"));
-  const test = (codePoint: number) =>
-    forms.some((form) => form.test(String.fromCodePoint(codePoint))) !== isNegated;
-  const ascii = Uint8Array.from({ length: 0x80 }, (_, codePoint) => Number(test(codePoint)));
-  return (codePoint) => codePoint < 0x80 ? ascii[codePoint] === 1 : test(codePoint);
 }
 
 function repeated(part: Pattern, [min, max]: readonly [number, number]): Pattern {
