@@ -57,19 +57,23 @@ export class LayerDirectories {
   }
 
   /**
-   * Makes a layer's directories; its `fs` begins with the owner, mode and attributes of its parent's.
+   * Makes a layer's directories; its `fs` begins with the owner, mode and attributes of its parent's. What
+   * there is under its id is nobody's, and goes.
    *
    * @param work whether to make that too
    */
   make(layer: string, parent: string | undefined, { work }: { work: boolean }): void {
     if (parent !== undefined) this.require(parent);
     const staged = this.home.staging(layer);
-    makeDirectory(staged, 0o700);
+    if (!makeDirectory(staged, 0o700)) {
+      removeTree(staged);
+      makeDirectory(staged, 0o700);
+    }
     makeLayerRoot(`${staged}/fs`, parent && this.path(parent), this.idMaps);
     const { uids, gids } = this.idMaps;
     if (work) makeOwned(`${staged}/work`, 0o700, uids.root, gids.root);
     const place = this.#directory(layer);
-    unwrap(tryRenameat(AT_FDCWD, staged, AT_FDCWD, place, RENAME_NOREPLACE), "rename", place);
+    unwrap(tryMove(staged, place), "rename", place);
   }
 
   /** @throws {VeneerError} `corrupt store` where a layer's content is gone */
@@ -89,12 +93,7 @@ export class LayerDirectories {
    */
   remove(layer: string): void {
     const place = this.#directory(layer), staged = this.home.staging(layer);
-    const move = () => tryRenameat(AT_FDCWD, place, AT_FDCWD, staged, RENAME_NOREPLACE);
-    let result = move();
-    if (result === -EEXIST) {
-      removeTree(staged);
-      result = move();
-    }
+    const result = tryMove(place, staged);
     if (result === -EBUSY) {
       throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
     }
@@ -129,4 +128,13 @@ export class LayerDirectories {
   #directory(layer: string): string {
     return `${this.home.path}/${LAYERS}/${layer}`;
   }
+}
+
+/** Renames a directory, raw; what there is under the new name is deleted. */
+function tryMove(from: string, to: string): number {
+  const move = () => tryRenameat(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  const result = move();
+  if (result !== -EEXIST) return result;
+  removeTree(to);
+  return move();
 }
