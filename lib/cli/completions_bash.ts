@@ -24,7 +24,7 @@ _veneer_snapshots() {
     printf -v quoted %q "$key"
     if [[ $_veneer_word == [\\'\\"]* ]]; then
       [[ $key == "\${_veneer_word:1}"* ]] && COMPREPLY+=("$key")
-    elif [[ $quoted == "$_veneer_word"* ]]; then
+    elif [[ $quoted == "$_veneer_word"* || ($key == "$_veneer_word"* && $_veneer_word != *[=:]*) ]]; then
       COMPREPLY+=("$quoted")
     fi
   done < <(veneer "\${_veneer_store[@]}" snapshot ls --null 2>/dev/null)

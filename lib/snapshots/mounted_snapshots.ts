@@ -6,8 +6,9 @@
  * <home>/mounts/<layer>    where the snapshot with that layer is mounted
  * ```
  *
- * A snapshotter counts no mounts, and neither does this. A directory without a mount is what a killed process
- * or a reboot left, and `sweep` removes it. The lock of the mounts is taken before all others.
+ * A snapshotter counts no mounts, and neither does this: a snapshot is mounted there once or not at all. A
+ * directory without a mount is what a killed process or a reboot left, and `sweep` removes it. The lock of the
+ * mounts is taken before all others.
  *
  * @module
  */
@@ -23,6 +24,7 @@ import { isMountPoint } from "../mountinfo.ts";
 import { withPrivateHome } from "../private_home.ts";
 import type { RunState } from "../run_state.ts";
 import type { Snapshotter } from "../snapshotter.ts";
+import { shown } from "./keys.ts";
 
 /** The mounts of one store's snapshots. */
 export class MountedSnapshots {
@@ -40,23 +42,16 @@ export class MountedSnapshots {
    */
   mount(key: string): string {
     using _lock = this.#lock();
-    const path = this.#path(key);
-    if (isMountPoint(path)) {
-      throw new VeneerError(
-        "in use",
-        `snapshot ${key} is mounted at ${path}; \`veneer snapshot umount\` first`,
-      );
+    const path = this.#checkUnmounted(key);
+    makeDirectory(this.home.join("mounts"), 0o711);
+    makeDirectory(path, 0o700);
+    try {
+      const plan = this.snapshotter.plan(key, path);
+      withPrivateHome(this.home, this.state, () => performPlan(plan, this.port));
+    } catch (error) {
+      removeDirectory(path);
+      throw error;
     }
-    withPrivateHome(this.home, this.state, () => {
-      makeDirectory(this.home.join("mounts"), 0o711);
-      makeDirectory(path, 0o700);
-      try {
-        performPlan(this.snapshotter.plan(key, path), this.port);
-      } catch (error) {
-        removeDirectory(path);
-        throw error;
-      }
-    });
     return path;
   }
 
@@ -86,7 +81,9 @@ export class MountedSnapshots {
     if (!isMountPoint(path)) {
       throw new VeneerError(
         "failed precondition",
-        `snapshot ${key} is not mounted below ${this.home.path}; where it is mounted elsewhere, name the directory`,
+        `snapshot ${
+          shown(key)
+        } is not mounted below ${this.home.path}; name the directory where it is mounted`,
       );
     }
     undoPlan(this.snapshotter.plan(key, path), this.port, refuseBusy);
@@ -111,6 +108,18 @@ export class MountedSnapshots {
     return path;
   }
 
+  /**
+   * Runs `use` on a snapshot that is not mounted below the home, and not while it is being mounted: for what
+   * takes its key away, after which nobody could unmount it by that.
+   *
+   * @throws {VeneerError} `in use`, and what `use` throws
+   */
+  whileUnmounted(key: string, use: () => void): void {
+    using _lock = this.#lock();
+    this.#checkUnmounted(key);
+    use();
+  }
+
   /** Removes directories without a mount, and mounts below the home whose snapshot is gone; says which. */
   sweep(): string[] {
     using _lock = this.#lock();
@@ -133,6 +142,15 @@ export class MountedSnapshots {
 
   #lock(): Disposable {
     return this.state.lockNamed("mounts", "the mounting of snapshots");
+  }
+
+  #checkUnmounted(key: string): string {
+    const path = this.#path(key);
+    if (!isMountPoint(path)) return path;
+    throw new VeneerError(
+      "in use",
+      `snapshot ${shown(key)} is mounted at ${path}; \`veneer snapshot umount\` it first`,
+    );
   }
 
   #path(key: string): string {

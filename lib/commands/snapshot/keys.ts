@@ -4,7 +4,7 @@
  * @module
  */
 import { VeneerError } from "../../errors.ts";
-import { escapePath } from "../../printable.ts";
+import { shown } from "../../snapshots/keys.ts";
 import type { Snapshotter } from "../../snapshotter.ts";
 import type { CommandContext } from "../context.ts";
 
@@ -21,10 +21,10 @@ export function findKey(
   const matches: string[] = [];
   for (const { name } of snapshotter.walk()) if (name.startsWith(text)) matches.push(name);
   if (matches.length <= 1) return matches[0] ?? text;
-  const some = matches.slice(0, 3).map(escapePath).join(", ") + (matches.length > 3 ? ", …" : "");
+  const some = matches.slice(0, 3).map(shown).join(", ") + (matches.length > 3 ? ", …" : "");
   throw new VeneerError(
     "invalid argument",
-    `snapshot ${text}: it could be ${some}; write more of it`,
+    `snapshot ${shown(text)}: it could be ${some}; write more of it`,
   );
 }
 

@@ -6,16 +6,11 @@
 import { VeneerError } from "../../errors.ts";
 
 /**
- * Reads `KEY=VALUE` words; a later one wins. A label without a value is none, as in containerd.
+ * Reads `KEY=VALUE` words; a later one wins. A label without a value is the same as none.
  *
  * @throws {VeneerError} `invalid argument` for a word without `=` or key
  */
 export function parseLabels(words: readonly string[]): Map<string, string> {
-  return new Map([...readLabels(words)].filter(([, value]) => value !== ""));
-}
-
-/** The same, with those that are to be removed, whose value is `""`. */
-export function readLabels(words: readonly string[]): Map<string, string> {
   return new Map(words.map((word) => {
     const at = word.indexOf("=");
     if (at > 0) return [word.slice(0, at), word.slice(at + 1)];

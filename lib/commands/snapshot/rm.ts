@@ -5,6 +5,12 @@
  */
 import type { Run } from "../context.ts";
 import { removeEach } from "../remove_each.ts";
+import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = (context) =>
-  context.withSnapshots((snapshotter) => removeEach(context, (key) => snapshotter.remove(key)));
+  context.withSnapshots((snapshotter) => {
+    const mounted = mountedSnapshots(context, snapshotter);
+    return removeEach(context, (key) => {
+      mounted.whileUnmounted(key, () => snapshotter.remove(key));
+    });
+  });
