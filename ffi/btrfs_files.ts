@@ -21,10 +21,10 @@ import { layout } from "./struct.ts";
 export const BTRFS_EXTENT_TREE_OBJECTID = 2n;
 export const BTRFS_EXTENT_DATA_KEY = 108;
 export const BTRFS_EXTENT_ITEM_KEY = 168;
-/** The last inode of a subvolume; beyond are the tree's own objects. */
-const LAST_FREE_OBJECTID = BigInt.asUintN(64, -256n);
+/** The last inode of a subvolume, as 64 bits without sign; beyond are the tree's own objects. */
+export const BTRFS_LAST_FREE_OBJECTID = -256n;
 /** In the type of a file extent: its data is in the item itself. */
-const FILE_EXTENT_INLINE = 0;
+export const BTRFS_FILE_EXTENT_INLINE = 0;
 
 /** `struct btrfs_file_extent_item`, packed; the data of an inline one is where `disk_bytenr` would be. */
 export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
@@ -74,7 +74,7 @@ export function* fileRecords(
   const search = {
     tree: 0n,
     objectId: BTRFS_FIRST_FREE_OBJECTID,
-    lastObjectId: LAST_FREE_OBJECTID,
+    lastObjectId: BigInt.asUintN(64, BTRFS_LAST_FREE_OBJECTID),
     types: [BTRFS_INODE_ITEM_KEY, BTRFS_EXTENT_DATA_KEY] as const,
     since,
   };
@@ -109,7 +109,7 @@ function dataRecord(item: TreeItem): DataRecord | undefined {
   const view = viewOf(item);
   const recorded = view.getBigUint64(extentField("generation"), true);
   const data = extentField("disk_bytenr");
-  if (view.getUint8(extentField("type")) === FILE_EXTENT_INLINE) {
+  if (view.getUint8(extentField("type")) === BTRFS_FILE_EXTENT_INLINE) {
     return { type: "data", recorded, stored: item.data.length - data, address: undefined };
   }
   const address = view.getBigUint64(data, true);

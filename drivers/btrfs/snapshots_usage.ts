@@ -58,11 +58,14 @@ function wasThere(layer: number, address: bigint, length: number, since: bigint)
   return written !== undefined && written < since;
 }
 
-/** What an open active layer adds. Where it was written to, all that is written goes to disk first. */
+/**
+ * What an open active layer adds. All that is written goes to disk first: before, nothing but the memory of
+ * the kernel knows that a file was written over.
+ */
 export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): Usage {
+  commit(layer);
   const { id, changed, created } = subvolumeInfo(layer);
   if (parent !== undefined && changed <= created) return { bytes: 0, inodes: 0 };
-  commit(layer);
   const counted = committedUsage(layer, parent);
   const exclusive = exclusiveBytes(layer, id);
   return exclusive === undefined ? counted : { bytes: exclusive, inodes: counted.inodes };
