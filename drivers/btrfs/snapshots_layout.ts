@@ -12,7 +12,6 @@
  *
  * @module
  */
-import { createHash } from "node:crypto";
 import { encode } from "../../ffi/cstring.ts";
 import { ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, tryOpenat, withFd } from "../../ffi/files.ts";
@@ -33,6 +32,8 @@ const LAYER = /^(active|snapshots)\.([0-9a-f]{56})$/;
 
 /** The hash that stands for a key or name on disk. */
 export function hashOf(name: string): string {
+  // Loaded here, for a command that wants no snapshots to start without it.
+  const { createHash } = process.getBuiltinModule("node:crypto");
   return createHash("sha224").update(encode(name)).digest("hex");
 }
 

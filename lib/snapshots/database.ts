@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { DatabaseSync, type SQLInputValue, type StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { messageOf, VeneerError } from "../errors.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
@@ -28,6 +28,8 @@ export class Database implements Disposable {
   /** @param path of the file, which is made where it is missing, unless `readOnly` */
   constructor(readonly path: string, { readOnly = false } = {}) {
     try {
+      // Loaded here, for a command that opens no database to start without it.
+      const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
       this.#connection = new DatabaseSync(path, { readOnly, timeout: PATIENCE });
     } catch (error) {
       throw translated(error, path);
