@@ -217,8 +217,6 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 
   close(): void {
-    // A process may have been killed after the import was recorded.
-    removeSeed(this.home);
     this.#quota.close(false);
   }
 }

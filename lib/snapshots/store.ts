@@ -152,12 +152,19 @@ export class Store implements Disposable {
    * Records that a layer is being made for a name.
    *
    * @param parent the committed snapshot that it is made on, `""` for none
-   * @throws {VeneerError} `already exists`; `not found` or `invalid argument` for the parent
+   * @throws {VeneerError} `already exists`, also for the layer, which an imported snapshot may have under
+   * another name; `not found` or `invalid argument` for the parent
    */
   reserve(layer: string, name: string, parent: string): void {
     this.#database.transaction("in order", () => {
       const on = this.#parentId(parent, "invalid argument");
       this.checkFree(name);
+      if (this.hasLayer(layer)) {
+        throw new VeneerError(
+          "already exists",
+          `layer ${layer} of snapshot ${shown(name)} is another snapshot's; choose another name`,
+        );
+      }
       this.#statements.reserve.run(layer, name, on);
     });
   }

@@ -1,6 +1,8 @@
 /** Stores in the seed's first form, made here step by step: what is read of them, whole and damaged. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
+import { openSnapshotter } from "../../drivers/registry.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
 import { must } from "../support.ts";
 import {
   makeSnapshot,
@@ -9,6 +11,7 @@ import {
   type SnapshotHome,
 } from "./btrfs_snapshots_support.ts";
 import { assertFails } from "./layers.ts";
+import { runState } from "./store_dir.ts";
 
 const sha224 = (name: string) => createHash("sha224").update(name).digest("hex");
 
@@ -236,8 +239,53 @@ snapshotCase("a seed's store that contradicts itself is corrupt, and stays as it
   );
 });
 
-snapshotCase("records of the seed that were left go with a cleanup", (store) => {
-  new SeedStore(store.home, "with index").prepare("key");
-  store.backend.close();
-  assertEquals(names(store.home), [".veneer", "active", "snapshots"]);
+snapshotCase("a store that was the seed's goes on as ours", (store) => {
+  const seed = new SeedStore(store.home, "with index");
+  Deno.writeTextFileSync(`${seed.prepare("of base")}/file`, "base");
+  seed.commit("base", "of base");
+  Deno.writeTextFileSync(`${seed.prepare("key", "base")}/file`, "changed");
+  Deno.writeTextFileSync(`${seed.prepare("lost", "base")}/file`, "nothing else has it");
+  Deno.removeSync(`${store.home}/names/${sha224("lost")}`);
+  const lost = `active.${sha224("lost")}`;
+  const warnings: string[] = [];
+  const open = () =>
+    openSnapshotter({
+      root: store.root,
+      driver: "btrfs",
+      options: [],
+      idMaps: IDENTITY,
+      warn: (message) => void warnings.push(message),
+    });
+  try {
+    {
+      const snapshots = open();
+      assertEquals(snapshots.active(), [lost, "key"]);
+      assertEquals(snapshots.stat("key").parent, "base");
+      assertEquals(names(store.home).filter((name) => !name.startsWith("metadata.db")), [
+        ".veneer",
+        "active",
+        "snapshots",
+      ]);
+      // Its layer is where that of another snapshot would be.
+      assertFails("already exists", () => snapshots.prepare("lost", "base"));
+      snapshots.commit("name", "key");
+      snapshots.commit("found", lost);
+      snapshots.prepare("lost", "found");
+      snapshots.close();
+    }
+    assertEquals(warnings.length, 1);
+    // As if killed before they went.
+    for (const name of ["names", "parents"]) Deno.mkdirSync(`${store.home}/${name}`);
+    Deno.writeTextFileSync(`${store.home}/names/${sha224("old")}`, "old");
+    const snapshots = open();
+    assertEquals([...snapshots.walk()].map(({ name }) => name), ["base", "found", "lost", "name"]);
+    snapshots.cleanup();
+    assertEquals(names(store.home).filter((name) => /names|parents/.test(name)), []);
+    const path = (name: string) => `${store.home}/${snapshots.stat(name).layer.replace(".", "/")}`;
+    assertEquals(Deno.readTextFileSync(`${path("lost")}/file`), "nothing else has it");
+    assertEquals(Deno.readTextFileSync(`${path("name")}/file`), "changed");
+    snapshots.close();
+  } finally {
+    Deno.removeSync(runState(store.home), { recursive: true });
+  }
 });
