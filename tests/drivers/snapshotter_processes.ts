@@ -13,6 +13,8 @@ import type { Said } from "./snapshotter_worker.ts";
 
 const PROCESSES = 50;
 
+const COMMIT_LOST = ["not found", "already exists"];
+
 /** Registers the cases of a driver. */
 export function snapshotterProcessCases(
   driver: string,
@@ -67,7 +69,9 @@ export function snapshotterProcessCases(
     };
     assertEquals(count("prepare"), { "done": 1, "already exists": PROCESSES - 1 });
     assertEquals(count("name"), { "done": 1, "already exists": PROCESSES - 1 });
-    assertEquals(count("commit"), { "done": 1, "not found": PROCESSES - 1 });
+    // The key is gone then, and the name is taken: either may be said.
+    const { done, ...lost } = count("commit");
+    assertEquals([done, Object.keys(lost).filter((code) => !COMMIT_LOST.includes(code))], [1, []]);
     assertEquals(count("remove"), { "done": 1, "not found": PROCESSES - 1 });
     assertEquals(count("prepare again"), { "done": PROCESSES });
 

@@ -28,6 +28,9 @@ export function storeDir(): TempDir {
           if (!(error instanceof Deno.errors.NotFound)) throw error;
         }
       }
+      for (const path of below(join(root, "snapshots/btrfs/snapshots"))) {
+        run("btrfs", "property", "set", "-f", "-t", "subvol", path, "ro", "false");
+      }
       dir[Symbol.dispose]();
       for (const prefix of prefixes) removeDevices(prefix);
     },
