@@ -166,7 +166,7 @@ export class Snapshots implements Snapshotter {
     const store = this.#store;
     this.#intents.claim(name);
     store.checkFree(name);
-    using held = this.#hold(key);
+    using held = this.#holdForCommit(name, key);
     const { snapshot } = held;
     this.#checkRebase(snapshot, parent);
     store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
@@ -246,13 +246,14 @@ export class Snapshots implements Snapshotter {
   }
 
   cleanup(): string[] {
+    const store = this.#store;
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = [...this.#intents.sweep(), ...this.#intents.deleteOrphans(found)];
-    this.#backend.imported();
+    const done = [...this.#intents.deleteOrphans(found), ...this.#intents.sweep()];
+    this.#backend.imported(); // Again: a process may have been killed after it recorded an import.
     pruneRunStates();
     using still = this.#state.tryLockHome();
-    if (still !== undefined && !this.#store.isInUse()) this.#backend.close();
+    if (still !== undefined && !store.isInUse()) this.#backend.close();
     return done;
   }
 
@@ -299,6 +300,16 @@ export class Snapshots implements Snapshotter {
         return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
       }
       lock[Symbol.dispose]();
+    }
+  }
+
+  /** Locks what is to be committed; who comes after another's commit of the same is told that it is done. */
+  #holdForCommit(name: string, key: string): Held {
+    try {
+      return this.#hold(key);
+    } catch (error) {
+      this.#store.checkFree(name);
+      throw error;
     }
   }
 

@@ -72,6 +72,7 @@ export class Intents {
       if (known.has(layer)) return false;
       using lock = state.tryLockLayer(layer);
       if (lock === undefined || store.hasLayer(layer)) return false;
+      if (!backend.list().includes(layer)) return false; // Another process was faster.
       return this.#attempt(layer, () => backend.remove(layer));
     }).map((layer) => `deleted layer ${layer}, which no snapshot had`);
   }

@@ -6,6 +6,7 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { VeneerError } from "../errors.ts";
+import { escapeControls } from "../printable.ts";
 import type { Labels } from "../snapshotter.ts";
 
 /** Of a key in UTF-8, in bytes; as long as a path. */
@@ -47,7 +48,7 @@ export function checkLabels(labels: Labels | undefined): Labels {
 
 /** A key as messages show it: quoted, and not all of a long one. */
 export function shown(text: string): string {
-  return JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text);
+  return escapeControls(JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text));
 }
 
 function problemOf(text: string): string | undefined {
