@@ -27,6 +27,8 @@ export interface SnapshotterSubject {
   readonly rebases: boolean;
   /** Whether usage counts inodes. */
   readonly countsInodes: boolean;
+  /** How many MiB a snapshot may take beyond what is written to it; 1 where left out. */
+  readonly overhead?: number;
 }
 
 /** A store of a case's own. */
