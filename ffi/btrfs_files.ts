@@ -7,20 +7,12 @@
  *
  * @module
  */
-import {
-  BTRFS_INODE_ITEM_KEY,
-  INODE_ITEM,
-  itemStruct,
-  searchTree,
-  type TreeItem,
-} from "./btrfs_search.ts";
+import { BTRFS_INODE_ITEM_KEY, INODE_ITEM, searchTree, type TreeItem } from "./btrfs_search.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "./btrfs_subvolume.ts";
 import { layout } from "./struct.ts";
 
 // `linux/btrfs_tree.h`.
-export const BTRFS_EXTENT_TREE_OBJECTID = 2n;
 export const BTRFS_EXTENT_DATA_KEY = 108;
-export const BTRFS_EXTENT_ITEM_KEY = 168;
 /** The last inode of a subvolume, as 64 bits without sign; beyond are the tree's own objects. */
 export const BTRFS_LAST_FREE_OBJECTID = -256n;
 /** In the type of a file extent: its data is in the item itself. */
@@ -33,9 +25,6 @@ export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
   disk_bytenr: ["u64", 21],
   disk_num_bytes: ["u64", 29],
 });
-
-/** `struct btrfs_extent_item`, packed. */
-export const EXTENT_ITEM = layout("struct btrfs_extent_item", 24, { generation: ["u64", 8] });
 
 /** An inode, as it stands in the tree. */
 export interface InodeRecord {
@@ -52,8 +41,8 @@ export interface InodeRecord {
 /** A piece of a file's data. */
 export interface DataRecord {
   readonly type: "data";
-  /** The transaction that last recorded it: that wrote it, or made this file refer to it. */
-  readonly recorded: bigint;
+  /** The transaction that it was first written in, also where a file shares what another one had. */
+  readonly written: bigint;
   /** What the disk has of it, compressed or not, in bytes. */
   readonly stored: number;
   /** Where on disk; `undefined` where it lies in the tree itself. */
@@ -107,15 +96,15 @@ function inodeRecord(item: TreeItem): InodeRecord {
 /** `undefined` for a hole. */
 function dataRecord(item: TreeItem): DataRecord | undefined {
   const view = viewOf(item);
-  const recorded = view.getBigUint64(extentField("generation"), true);
+  const written = view.getBigUint64(extentField("generation"), true);
   const data = extentField("disk_bytenr");
   if (view.getUint8(extentField("type")) === BTRFS_FILE_EXTENT_INLINE) {
-    return { type: "data", recorded, stored: item.data.length - data, address: undefined };
+    return { type: "data", written, stored: item.data.length - data, address: undefined };
   }
   const address = view.getBigUint64(data, true);
   if (address === 0n) return undefined;
   const stored = Number(view.getBigUint64(extentField("disk_num_bytes"), true));
-  return { type: "data", recorded, stored, address };
+  return { type: "data", written, stored, address };
 }
 
 /**
@@ -132,21 +121,4 @@ export function differsFrom(fd: number, tree: bigint, { inode, item }: InodeReco
     return !isSame(field("size"), field("atime")) || !isSame(field("ctime"), INODE_ITEM.size);
   }
   return true;
-}
-
-/**
- * The transaction that wrote what lies at an address, as of the last commit.
- *
- * @param length in bytes, on disk
- * @returns `undefined` where nothing of that length lies there
- */
-export function extentWritten(fd: number, address: bigint, length: number): bigint | undefined {
-  const search = {
-    tree: BTRFS_EXTENT_TREE_OBJECTID,
-    objectId: address,
-    types: [BTRFS_EXTENT_ITEM_KEY, BTRFS_EXTENT_ITEM_KEY] as const,
-    offset: BigInt(length),
-  };
-  for (const item of searchTree(fd, search)) return itemStruct(EXTENT_ITEM, item).big("generation");
-  return undefined;
 }

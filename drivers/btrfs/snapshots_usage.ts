@@ -16,7 +16,7 @@
  *
  * @module
  */
-import { differsFrom, extentWritten, fileRecords } from "../../ffi/btrfs_files.ts";
+import { differsFrom, fileRecords } from "../../ffi/btrfs_files.ts";
 import { qgroupUsage, quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { type SubvolumeInfo, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
@@ -40,22 +40,12 @@ export function committedUsage(layer: number, parent: SubvolumeInfo | undefined)
       }
       continue;
     }
-    const { recorded, stored, address } = record;
-    if (recorded < since) continue;
-    if (address !== undefined) {
-      if (extents.has(address)) continue;
-      extents.add(address);
-      if (parent !== undefined && wasThere(layer, address, stored, since)) continue;
-    }
+    const { written, stored, address } = record;
+    if (written < since || address !== undefined && extents.has(address)) continue;
+    if (address !== undefined) extents.add(address);
     bytes += stored;
   }
   return { bytes, inodes };
-}
-
-/** Whether data that was recorded again, because a file was copied or a piece of it replaced, is older. */
-function wasThere(layer: number, address: bigint, length: number, since: bigint): boolean {
-  const written = extentWritten(layer, address, length);
-  return written !== undefined && written < since;
 }
 
 /**

@@ -324,42 +324,43 @@ snapshotCase(
   },
 );
 
-snapshotCase(
-  "several devices, another file system with the same subvolume ids, a store below a subvolume",
-  (store, dir) => {
-    // The cases' own file system has subvolumes from 256 on, too.
-    const images = ["a", "b"].map((name) => `${dir.path}/${name}.img`);
-    for (const image of images) must("truncate", "-s", "256M", image);
-    const devices = images.map((image) => must("losetup", "--find", "--show", image).trim());
-    const mountPoint = `${dir.path}/two`, below = `${dir.path}/below`;
-    Deno.mkdirSync(mountPoint);
-    Deno.mkdirSync(below);
-    try {
-      must("mkfs.btrfs", "-q", "-f", "-d", "single", "-m", "raid1", ...devices);
-      must(
-        "mount",
-        "-o",
-        devices.map((device) => `device=${device}`).join(","),
-        devices[1],
-        mountPoint,
-      );
-      makeSubvolume(mountPoint, "inner");
-      must("mount", "-o", "subvol=inner", devices[0], below);
-      for (const place of [mountPoint, below]) {
-        const inside = new SnapshotHome(place);
-        const { chain } = inside.prepare("key");
-        assert(devices.includes(inside.backend.mounts(chain)[0].source));
-        const here = store.prepare(`key ${place}`);
-        mounted(inside.backend.mounts(chain), `${dir.path}/target`, () => {
-          write(`${dir.path}/target/file`, place);
-          assertFails("in use", () => inside.backend.checkUnused(chain));
-          store.backend.checkUnused(here.chain);
-        });
-        assertEquals(read(`${inside.path(chain)}/file`), place);
-      }
-    } finally {
-      for (const place of [`${dir.path}/target`, below, mountPoint]) run("umount", place);
-      for (const device of devices) run("losetup", "-d", device);
-    }
-  },
-);
+snapshotCase("several devices, two file systems, a store below a subvolume", (_, dir) => {
+  const images = ["a", "b", "c"].map((name) => `${dir.path}/${name}.img`);
+  for (const image of images) must("truncate", "-s", "256M", image);
+  const [a, b, c] = images.map((image) => must("losetup", "--find", "--show", image).trim());
+  const places = ["two", "one", "below"].map((name) => `${dir.path}/${name}`);
+  const [two, one, below] = places;
+  for (const place of places) Deno.mkdirSync(place);
+  const target = `${dir.path}/target`;
+  try {
+    must("mkfs.btrfs", "-q", "-f", "-d", "single", "-m", "raid1", a, b);
+    must("mkfs.btrfs", "-q", "-f", c);
+    must("mount", "-o", `device=${a},device=${b}`, b, two);
+    must("mount", c, one);
+    const homes = [new SnapshotHome(two), new SnapshotHome(one)];
+    const [first, second] = homes.map((home) => home.prepare("key").chain);
+    const mounts = homes.map((home, i) => home.backend.mounts([first, second][i])[0]);
+    assert([a, b].includes(mounts[0].source));
+    assertEquals(mounts[1].source, c);
+    assertEquals(mounts[0].options, mounts[1].options, "both have the same id");
+    mounted([mounts[0]], target, () => {
+      write(`${target}/file`, "two");
+      assertFails("in use", () => homes[0].backend.checkUnused(first));
+      homes[1].backend.checkUnused(second);
+    });
+    assertEquals(read(`${homes[0].path(first)}/file`), "two");
+
+    makeSubvolume(one, "inner");
+    must("mount", "-o", "subvol=inner", c, below);
+    const inner = new SnapshotHome(below);
+    const { chain, path } = inner.prepare("key");
+    mounted(inner.backend.mounts(chain), target, () => {
+      write(`${target}/file`, "below");
+      assertFails("in use", () => inner.backend.checkUnused(chain));
+    });
+    assertEquals(read(`${path}/file`), "below");
+  } finally {
+    for (const place of [target, below, one, two]) run("umount", place);
+    for (const device of [a, b, c]) run("losetup", "-d", device);
+  }
+});
