@@ -116,7 +116,7 @@ function parseMountOptions(text: string): string[] {
       "invalid argument",
       `overlay2.mountopt ${JSON.stringify(option)}: it is one or more of ${
         MOUNT_OPTIONS.join(", ")
-      }, some with =VALUE`,
+      }, with =VALUE where overlay wants one`,
     );
   }
   return options;

@@ -10,10 +10,9 @@
  * to be deleted it is renamed back first.
  *
  * Nothing is synced here. A power failure may take away a directory whose snapshot is recorded, together with
- * what was written to it, since nothing of that is synced either unless the store is told to; the layer is
- * then said to be missing ({@linkcode LayerDirectories.require}). It may bring back a directory that was
- * deleted: that has no snapshot, and goes with the next cleanup. A store that syncs its layers' content syncs
- * the file system, and so their directories.
+ * what was written to it, which nobody synced either: the layer is then said to be missing ({@linkcode
+ * LayerDirectories.require}). It may bring back a directory that was deleted: that has no snapshot, and goes
+ * with the next cleanup.
  *
  * @module
  */

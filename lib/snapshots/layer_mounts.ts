@@ -30,7 +30,7 @@ export function checkUnmounted(
   const found = mounts.filter((mount) => shows(mount) || binds(mount));
   if (found.length === 0) return;
   const [{ mountPoint }] = found;
-  const more = found.length > 1 ? ` and at ${found.length - 1} other places` : "";
+  const more = found.length > 1 ? ` and at ${found.length - 1} more` : "";
   throw new VeneerError(
     "in use",
     `layer ${layer} is mounted at ${mountPoint}${more}; \`umount ${mountPoint}\` first`,

@@ -14,16 +14,7 @@ import { readMountInfo } from "../../lib/mountinfo.ts";
 import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import { mountPoints, must } from "../support.ts";
 import { assertFails } from "./layers.ts";
-import {
-  apiOption,
-  APIS,
-  lackingNew,
-  MAPPED,
-  names,
-  ownership,
-  read,
-  test,
-} from "./overlay2_support.ts";
+import { apiOption, APIS, MAPPED, names, ownership, read, test } from "./overlay2_support.ts";
 import { makeNode } from "../tree_support.ts";
 
 function open(
@@ -386,12 +377,13 @@ test("snapshots: mounts that others make are seen, however they name the layer",
   const root = Deno.realPathSync(dir.path);
   const backend = open(root), target = makeTarget(dir), second = makeTarget(dir, "second");
   commitChain(backend, "a");
-  const base = active("base"), chain = active("b", "a");
-  for (const each of [base, chain]) backend.prepare(each);
+  // The end of a name is another layer's whole name.
+  const base = active("base"), chain = active("bb", "a"), other = active("b");
+  for (const each of [base, chain, other]) backend.prepare(each);
   Deno.mkdirSync(fs(backend, "base", "sub"));
   trySymlinkat(root, AT_FDCWD, `${root}/name`);
   const overlay = (prefix: string) =>
-    `lowerdir=${prefix}a/fs,upperdir=${prefix}b/fs,workdir=${prefix}b/work`;
+    `lowerdir=${prefix}a/fs,upperdir=${prefix}bb/fs,workdir=${prefix}bb/work`;
   const step = { source: "overlay", type: "overlay", flags: 0, target };
   const CASES: [string, LayerChain, () => void][] = [
     ["a triple", chain, () => mountTriple(backend.mounts(chain)[0], target)],
@@ -431,7 +423,7 @@ test("snapshots: mounts that others make are seen, however they name the layer",
     make();
     try {
       assertMatch(assertFails("in use", () => backend.seal(used)).message, /mounted at .*target;/);
-      backend.checkUnused(used === base ? chain : base);
+      for (const each of [other, used === base ? chain : base]) backend.checkUnused(each);
     } catch (error) {
       throw new Error(what, { cause: error });
     } finally {
@@ -444,7 +436,7 @@ test("snapshots: mounts that others make are seen, however they name the layer",
   const { message } = assertFails("in use", () => backend.checkUnused(base));
   assertEquals(
     message,
-    `layer base is mounted at ${target} and at 1 other places; \`umount ${target}\` first`,
+    `layer base is mounted at ${target} and at 1 more; \`umount ${target}\` first`,
   );
 });
 
