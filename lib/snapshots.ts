@@ -173,7 +173,7 @@ export class Snapshots implements Snapshotter {
     const chain = store.chain(snapshot);
     const layer = this.#backend.layerFor("committed", name);
     if (layer === undefined) {
-      this.#backend.seal(chain);
+      naming(snapshot, () => this.#backend.seal(chain));
       store.commit(snapshot, { name, labels, parent });
       return;
     }
@@ -209,7 +209,7 @@ export class Snapshots implements Snapshotter {
     const store = this.#store;
     for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
     store.checkChildless(snapshot);
-    this.#backend.checkUnused(store.chain(snapshot));
+    naming(snapshot, () => this.#backend.checkUnused(store.chain(snapshot)));
     store.remove(snapshot);
     this.#intents.tryToFinish(snapshot.layer);
   }
@@ -321,6 +321,16 @@ export class Snapshots implements Snapshotter {
         .join("");
       if (!this.#store.hasLayer(layer)) return layer;
     }
+  }
+}
+
+/** Says of which snapshot a backend refuses the layer. */
+function naming({ name }: Snapshot, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof VeneerError)) throw error;
+    throw new VeneerError(error.code, `snapshot ${shown(name)}: ${error.message}`);
   }
 }
 

@@ -139,7 +139,12 @@ needs(lacking, "snapshot: mount at a directory, umount by it", () => {
     refusal("failed precondition", store.run("snapshot", "umount", "work")),
     /^snapshot "work" is not mounted below .*; name the directory where it is mounted$/,
   );
-  refusal("in use", store.run("snapshot", "commit", "app", "work"));
+  for (const command of [["commit", "app", "work"], ["rm", "work"]]) {
+    assertMatch(
+      refusal("in use", store.run("snapshot", ...command)),
+      /^snapshot "work": layer \S+ is mounted at \S+\/mnt; `umount \S+\/mnt` first$/,
+    );
+  }
   assertEquals(store.must("snapshot", "umount", target), "");
   assertEquals(mountPoints(target), []);
   assertMatch(

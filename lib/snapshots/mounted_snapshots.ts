@@ -164,7 +164,7 @@ export class MountedSnapshots {
 
 /** A busy mount stays: who commits the snapshot next must know that nobody writes to it any more. */
 function refuseBusy(path: string): never {
-  const users = usersOf(path);
+  const users = usersOf(path).filter((user) => !user.endsWith(`(pid ${Deno.pid})`));
   const who = users.length > 0 ? ` by ${users.join(", ")}` : "";
   throw new VeneerError("in use", `${path} is being used${who}; end that and unmount again`);
 }
