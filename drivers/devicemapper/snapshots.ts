@@ -13,7 +13,7 @@
  * mounted, even to be read, and its parent's is left alone.
  *
  * Devices become active when somebody is told how they are mounted, and stay so until they are committed,
- * removed, or no snapshot needs them: nobody says when he has unmounted one.
+ * removed, or no snapshot needs them: nobody says when one is unmounted.
  *
  * @module
  */
