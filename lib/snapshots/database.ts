@@ -99,16 +99,6 @@ export class Statement<Row = unknown> {
     return this.#try(() => this.statement.all(...values)) as Row[];
   }
 
-  /** Rows as they are asked for: no transaction must be begun on this connection meanwhile. */
-  *iterate(...values: SQLInputValue[]): Iterable<Row> {
-    const rows = this.#try(() => this.statement.iterate(...values));
-    for (;;) {
-      const next = this.#try(() => rows.next());
-      if (next.done) return;
-      yield next.value as Row;
-    }
-  }
-
   /** Returns how many rows were changed. */
   run(...values: SQLInputValue[]): number {
     return Number(this.#try(() => this.statement.run(...values)).changes);

@@ -5,10 +5,10 @@
  * filter    = selector { "," selector }          all of them fit; an empty filter fits everything
  * selector  = path [ operator value ]            without an operator: the field is there
  * path      = field { "." field }
- * field     = quoted | one or more of A-Z a-z 0-9 _ -
- * operator  = "==" | "!=" | "~="                 "~=": a regular expression, see pattern_syntax.ts
+ * field     = quoted | one or more of A-Z a-z 0-9 _
+ * operator  = "==" | "!=" | "~="                 "~=": a regular expression, `pattern_syntax.ts`
  * value     = quoted | anything up to a "," or white space
- * quoted    = between two `"`, on one line, with Go's escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
+ * quoted    = UTF-8 between two `"`, on one line, with escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
  * ```
  *
  * Of several filters one has to fit. Fields are `kind`, `name`, `parent` and `labels.KEY`, where the parts of a
@@ -57,7 +57,7 @@ function fieldOf(info: SnapshotInfo, [field, ...rest]: readonly string[]): strin
 
 /** White space, as Unicode has it. */
 const SPACE = /\p{White_Space}/u;
-const FIELD = /[A-Za-z0-9_-]/;
+const FIELD = /[A-Za-z0-9_]/;
 const OPERATOR = /[=!~]/;
 const QUOTE = /["/|]/;
 /** What goes on with a value: whatever can be seen, but for a comma. */
@@ -151,7 +151,8 @@ class Parser {
     const start = this.#at;
     const operator = this.#run(OPERATOR);
     if (operator === "==" || operator === "!=" || operator === "~=") return operator;
-    throw this.#error('"==", "!=" or "~=" is expected', start);
+    const hint = operator === "" ? "; a field with other marks than _ wants quotes" : "";
+    throw this.#error(`"==", "!=" or "~=" is expected${hint}`, start);
   }
 
   #value(isPattern: boolean): string {

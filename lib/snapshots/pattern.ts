@@ -73,27 +73,27 @@ function add(step: Step, steps: Step[]): number {
 function isMatched(steps: readonly Step[], start: number, text: string): boolean {
   /** At which place of the text each step was last come to. */
   const reached = new Int32Array(steps.length).fill(-1);
-  let place = 0;
+  /** Steps to be looked at where the text is, and those that take a character. */
+  const open: number[] = [], taking: (Step & { kind: "character" })[] = [];
   let before: number | undefined;
-  let waiting: number[] = [];
-  const characters = text[Symbol.iterator]();
-  for (;;) {
-    const here = characters.next().value?.codePointAt(0);
-    const consuming: (Step & { kind: "character" })[] = [];
-    const open = [start, ...waiting];
+  for (let place = 0;;) {
+    const here = text.codePointAt(place);
+    open.push(start);
     for (let number = open.pop(); number !== undefined; number = open.pop()) {
       if (reached[number] === place) continue;
       reached[number] = place;
       const step = steps[number];
       if (step.kind === "end") return true;
-      if (step.kind === "character") consuming.push(step);
+      if (step.kind === "character") taking.push(step);
       else if (step.kind === "fork") open.push(step.other, step.next);
       else if (holds(step.assertion, before, here)) open.push(step.next);
     }
     if (here === undefined) return false;
-    waiting = consuming.filter(({ test }) => test(here)).map(({ next }) => next);
+    for (let step = taking.pop(); step !== undefined; step = taking.pop()) {
+      if (step.test(here)) open.push(step.next);
+    }
     before = here;
-    place++;
+    place += here > 0xffff ? 2 : 1;
   }
 }
 

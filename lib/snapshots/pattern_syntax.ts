@@ -6,6 +6,8 @@
  * `\A`, `\z`, `\b`, `\B`, the flags `i`, `m`, `s`, `U`, and `\Q…\E`. `\d`, `\s`, `\w` and `\b` know ASCII only.
  * What RE2 has not is not here either: no references back, no looking ahead or behind, no possessive forms.
  *
+ * An expression has at most {@linkcode MAX_LENGTH} characters, and comes to as many steps (`pattern.ts`).
+ *
  * Greedy, lazy and capturing forms are the same here: it is only asked whether a text fits.
  *
  * @module
@@ -74,7 +76,6 @@ const POSIX_SET = /\[:(\^?)([^:\]]*):\]/uy;
 
 class Parser {
   readonly #text: string;
-  readonly #names = new Set<string>();
   /** In UTF-16 code units. */
   #at = 0;
   #depth = 0;
@@ -204,10 +205,8 @@ class Parser {
       const name = this.#match(GROUP_NAME)?.[1];
       if (name === undefined) {
         if (this.#setFlags() === ")") return undefined;
-      } else if (!/^\w+$/.test(name) || this.#names.has(name)) {
-        throw new SyntaxError(`a group cannot be named ${JSON.stringify(name)}, or not twice`);
-      } else {
-        this.#names.add(name);
+      } else if (!/^\w+$/.test(name)) {
+        throw new SyntaxError(`a group cannot be named ${JSON.stringify(name)}`);
       }
     }
     if (++this.#depth > MAX_DEPTH) throw new SyntaxError("groups are nested too deep");
@@ -221,7 +220,7 @@ class Parser {
   /** Reads what follows `(?`: flags up to `:` or `)`, which is returned. */
   #setFlags(): string {
     const found = this.#match(GROUP_FLAGS);
-    if (found === null || found[0] === ")") {
+    if (found === null) {
       throw new SyntaxError("after (? there can be flags of imsU, or a name as in P<name>");
     }
     const [, on, off = "", end] = found;

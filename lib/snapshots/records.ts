@@ -51,7 +51,7 @@ export interface Commit {
   readonly layer?: string;
 }
 
-/** A row of a listing: a snapshot, with one of its labels. */
+/** A row of a listing. */
 export interface ListedRow {
   readonly name: string;
   readonly kind: SnapshotKind;
@@ -59,28 +59,19 @@ export interface ListedRow {
   readonly layer: string;
   readonly created: number;
   readonly updated: number;
-  readonly key: string | null;
-  readonly value: string | null;
+  /** As an object in JSON. */
+  readonly labels: string;
 }
 
 /** How a listing begins. */
 export const LISTED = `
-  SELECT s.name, s.kind, coalesce(p.name, '') AS parent, s.layer, s.created, s.updated, l.key, l.value
-  FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent LEFT JOIN labels l ON l.snapshot = s.id`;
+  SELECT s.name, s.kind, coalesce(p.name, '') AS parent, s.layer, s.created, s.updated,
+    (SELECT json_group_object(key, value) FROM labels WHERE snapshot = s.id) AS labels
+  FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`;
 
-/** Puts rows of one snapshot after another together. */
-export function* assemble(rows: Iterable<ListedRow>): Generator<SnapshotInfo> {
-  let current: SnapshotInfo | undefined;
-  let labels = new Map<string, string>();
-  for (const { key, value, ...rest } of rows) {
-    if (rest.name !== current?.name) {
-      if (current !== undefined) yield current;
-      labels = new Map();
-      current = { ...rest, labels };
-    }
-    if (key !== null) labels.set(key, value!);
-  }
-  if (current !== undefined) yield current;
+export function infoOf(row: ListedRow): SnapshotInfo {
+  const labels: Record<string, string> = JSON.parse(row.labels);
+  return { ...row, labels: new Map(Object.entries(labels)) };
 }
 
 /** The statements of a store. */

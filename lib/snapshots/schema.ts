@@ -39,10 +39,11 @@ const MIGRATIONS: readonly (readonly string[])[] = [[
      PRIMARY KEY (snapshot, key)
    ) STRICT, WITHOUT ROWID`,
   `CREATE TABLE intents (
-     layer TEXT PRIMARY KEY NOT NULL,
-     name TEXT UNIQUE,
+     layer TEXT PRIMARY KEY,
+     name TEXT,
      parent INTEGER REFERENCES snapshots
-   ) STRICT`,
+   ) STRICT, WITHOUT ROWID`,
+  `CREATE UNIQUE INDEX reserved ON intents (name) WHERE name IS NOT NULL`,
   `PRAGMA application_id = ${APPLICATION_ID}`,
 ]];
 

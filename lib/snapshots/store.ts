@@ -13,8 +13,8 @@ import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.t
 import { Database } from "./database.ts";
 import { shown } from "./keys.ts";
 import {
-  assemble,
   type Commit,
+  infoOf,
   type Intent,
   LISTED,
   type ListedRow,
@@ -24,6 +24,9 @@ import {
   type Statements,
 } from "./records.ts";
 import { migrate, VERSION, versionOf } from "./schema.ts";
+
+/** How many snapshots a walk reads at a time: one by one takes thrice as long. */
+const PAGE = 200;
 
 export class Store implements Disposable {
   readonly #database: Database;
@@ -69,23 +72,29 @@ export class Store implements Disposable {
   /** @throws {VeneerError} `not found` */
   require(name: string, what = "snapshot"): Snapshot {
     const snapshot = this.find(name);
-    if (snapshot === undefined) {
-      throw new VeneerError("not found", `${what} ${shown(name)} does not exist`);
-    }
+    if (snapshot === undefined) throw notFound(name, what);
     return snapshot;
   }
 
   /** @throws {VeneerError} `not found` */
   info(name: string): SnapshotInfo {
-    for (const info of assemble(this.#statements.info.all(name))) return info;
-    throw new VeneerError("not found", `snapshot ${shown(name)} does not exist`);
+    const row = this.#statements.info.get(name);
+    if (row === undefined) throw notFound(name);
+    return infoOf(row);
   }
 
   /** Every snapshot, sorted by the bytes of its name, as they all were at the first. */
   *walk(): Generator<SnapshotInfo> {
     // On a connection of its own: what is written meanwhile, also by who walks, needs this one's transactions.
     using database = new Database(this.#database.path, { readOnly: true });
-    yield* assemble(database.prepare<ListedRow>(`${LISTED} ORDER BY s.name`).iterate());
+    database.prepare("BEGIN").run();
+    const page = database.prepare<ListedRow>(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
+    let last: string | undefined = "";
+    while (last !== undefined) {
+      const rows: ListedRow[] = page.all(last, PAGE);
+      yield* rows.map(infoOf);
+      last = rows.at(PAGE - 1)?.name;
+    }
   }
 
   /** The keys of all snapshots that are not committed, sorted by their bytes. */
@@ -306,6 +315,10 @@ export class Store implements Disposable {
     if (kind === "committed") return id;
     throw new VeneerError(code, `parent ${shown(parent)} is not committed: commit it first`);
   }
+}
+
+function notFound(name: string, what = "snapshot"): VeneerError {
+  return new VeneerError("not found", `${what} ${shown(name)} does not exist`);
 }
 
 /** The error for a name that another process is making a snapshot for. */
