@@ -17,21 +17,10 @@ import {
   nestedSubvolumes,
   subvolumeInfo,
 } from "../../ffi/btrfs_subvolume.ts";
-import { readNames } from "../../ffi/directory.ts";
-import { EEXIST, ENOENT, SyscallError } from "../../ffi/errno.ts";
-import {
-  AT_FDCWD,
-  O_DIRECTORY,
-  O_RDONLY,
-  open,
-  openat,
-  tryOpenat,
-  withFd,
-} from "../../ffi/files.ts";
+import { EEXIST, SyscallError } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
 import { MS_RDONLY } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { type Home, makeDirectory } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
@@ -46,7 +35,7 @@ import { layerOf, type SnapshotLayout } from "./snapshots_layout.ts";
 import { readSeed, removeSeed } from "./snapshots_seed.ts";
 import { activeUsage, committedUsage } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
-import { removeSubvolume } from "./subvolumes.ts";
+import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
 /** What the backend is opened with. */
 export interface BtrfsSnapshotsOptions {
@@ -149,14 +138,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 
   #removeStaged(layer: string): void {
-    const path = this.home.staging(layer);
-    const staged = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (staged === -ENOENT) return;
-    withFd(unwrap(staged, "open", path), (staged) => {
-      const doom = this.#quota.doomer();
-      for (const name of readNames(staged)) removeSubvolume(staged, name, doom);
-    });
-    unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    removeStaged(this.home.staging(layer), () => this.#quota.doomer());
   }
 
   list(): string[] {
