@@ -277,6 +277,13 @@ recoveryCase("a damaged database is told in one line", (subject) => {
   assertEquals(names(subject.open()), ["base"]);
 });
 
+recoveryCase("the database is for root alone", (subject) => {
+  withBase(subject);
+  for (const file of ["", "-wal", "-shm"]) {
+    assertEquals(Deno.statSync(subject.database + file).mode! & 0o7777, 0o600, file);
+  }
+});
+
 recoveryCase("a store is closed once, and not used after", (subject) => {
   const snapshots = withBase(subject);
   const walk = snapshots.walk()[Symbol.iterator]();
@@ -324,9 +331,19 @@ recoveryCase("a full disk fails what it fails as a whole", (subject) => {
       idMaps: IDENTITY,
       warn: () => {},
     });
-  const snapshots = open();
+  let snapshots = open();
   snapshots.prepare("base-key", "");
   snapshots.commit("base", "base-key");
+  snapshots.close();
+
+  const filler = Deno.openSync(`${small}/filler`, { create: true, write: true });
+  assertThrows(() => {
+    for (;;) filler.writeSync(new Uint8Array(4096));
+  });
+  filler.close();
+  refuses("limit exceeded", open, "metadata.db: no space left");
+  Deno.removeSync(`${small}/filler`);
+  snapshots = open();
   const labels = new Map([["big", "x".repeat(4000)]]);
   let made = 0;
   const fill = () => {

@@ -4,6 +4,9 @@
  * @module
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { EEXIST } from "../../ffi/errno.ts";
+import { AT_FDCWD, close, O_CREAT, O_EXCL, O_RDWR, tryOpenat } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf, VeneerError } from "../errors.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
@@ -11,6 +14,9 @@ const PATIENCE = 120_000;
 
 /** Result codes of sqlite3.h. */
 const SQLITE_BUSY = 5, SQLITE_CORRUPT = 11, SQLITE_FULL = 13, SQLITE_NOTADB = 26;
+
+/** The extended one of `SQLITE_IOERR` for a log's index, kept in a file, that cannot be made as large as it must. */
+const SQLITE_IOERR_SHMSIZE = 10 | 19 << 8;
 
 /**
  * Whether a transaction is on disk when it ends, or may be forgotten by a power failure, in order: it and
@@ -27,6 +33,7 @@ export class Database implements Disposable {
 
   /** @param path of the file, which is made where it is missing, unless `readOnly` */
   constructor(readonly path: string, { readOnly = false } = {}) {
+    if (!readOnly) makePrivate(path);
     try {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
@@ -113,11 +120,21 @@ export class Statement<Row = unknown> {
   }
 }
 
+/**
+ * Makes a database's file where it is missing, for root alone: labels may tell secrets. One that is there is not
+ * opened, since closing it would take this process's locks on it away.
+ */
+function makePrivate(path: string): void {
+  const fd = tryOpenat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0o600);
+  if (fd !== -EEXIST) close(unwrap(fd, "open", path));
+}
+
 /** An error of SQLite's as one of this program's. */
 function translated(error: unknown, path: string): VeneerError {
-  const code = typeof error === "object" && error !== null && "errcode" in error
-    ? Number(error.errcode) & 0xff // The rest is the extended code.
-    : undefined;
+  const extended = typeof error === "object" && error !== null && "errcode" in error
+    ? Number(error.errcode)
+    : 0;
+  const code = extended === SQLITE_IOERR_SHMSIZE ? SQLITE_FULL : extended & 0xff;
   const options = { cause: error };
   switch (code) {
     case SQLITE_BUSY:

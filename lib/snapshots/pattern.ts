@@ -5,7 +5,8 @@
  * @module
  */
 import type { CharacterTest } from "./pattern_sets.ts";
-import { type Assertion, parsePattern, type Pattern } from "./pattern_syntax.ts";
+import { parsePattern } from "./pattern_syntax.ts";
+import type { Assertion, Pattern } from "./pattern_tree.ts";
 
 /** How many steps an expression may have when repetitions are written out. */
 const MAX_STEPS = 5000;

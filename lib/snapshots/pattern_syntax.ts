@@ -13,29 +13,10 @@
  * @module
  */
 import { type CharacterTest, PERL, POSIX, propertySet, rangeSet, setTest } from "./pattern_sets.ts";
-
-/** What a place in the text must be. */
-export type Assertion = "text start" | "text end" | "line start" | "line end" | "word" | "no word";
-
-/** A regular expression, taken apart. */
-export type Pattern =
-  | { readonly kind: "character"; readonly test: CharacterTest }
-  | { readonly kind: "assertion"; readonly assertion: Assertion }
-  | { readonly kind: "sequence"; readonly parts: readonly Pattern[] }
-  | { readonly kind: "alternatives"; readonly parts: readonly Pattern[] }
-  | {
-    readonly kind: "repetition";
-    readonly part: Pattern;
-    readonly min: number;
-    /** `Infinity` for no limit. */
-    readonly max: number;
-  };
+import { type Assertion, MAX_REPEAT, type Pattern, repeated } from "./pattern_tree.ts";
 
 /** Of an expression, in UTF-16 code units. */
 const MAX_LENGTH = 5000;
-
-/** How often something may be repeated by numbers, also one repetition within another. */
-const MAX_REPEAT = 1000;
 
 /** How deep groups may be nested, as in Go. */
 const MAX_DEPTH = 1000;
@@ -344,28 +325,5 @@ class Parser {
       ? this.#test([rangeSet(codePoint, codePoint)], false)
       : (c: number) => c === codePoint;
     return { kind: "character", test };
-  }
-}
-
-function repeated(part: Pattern, [min, max]: readonly [number, number]): Pattern {
-  const pattern: Pattern = { kind: "repetition", part, min, max };
-  if (copies(pattern) > MAX_REPEAT) {
-    throw new SyntaxError(`repetitions within each other come to more than ${MAX_REPEAT}`);
-  }
-  return pattern;
-}
-
-/** How often the most repeated part of a pattern is written out. */
-function copies(pattern: Pattern): number {
-  switch (pattern.kind) {
-    case "sequence":
-    case "alternatives":
-      return pattern.parts.reduce((most, part) => Math.max(most, copies(part)), 1);
-    case "repetition": {
-      const { min, max, part } = pattern;
-      return Math.max(max === Infinity ? min : max, 1) * copies(part);
-    }
-    default:
-      return 1;
   }
 }
