@@ -73,18 +73,19 @@ export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions)
 }
 
 /**
- * Opens the store of snapshots at a root, which may have one of each driver. Options that every driver has are
- * about applying tars; they are checked, and nothing here asks for them.
+ * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
+ * applying tars; it is checked, and nothing here asks for it.
  *
  * @throws {VeneerError} as {@linkcode openDriver}, and `incompatible` where `auto` finds several
  */
 export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOptions): Snapshotter {
-  const { given } = parseStoreOptions(options);
+  const { given, sync } = parseStoreOptions(options);
   const definition = chooseForSnapshots(root, driver);
   const own = ownOptions(given, definition);
   return new Snapshots({
     backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
     warn,
+    sync,
   });
 }
 

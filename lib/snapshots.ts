@@ -21,6 +21,7 @@
  *
  * @module
  */
+import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../ffi/files.ts";
 import { VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import { pruneRunStates, RunState } from "./run_state.ts";
@@ -48,6 +49,8 @@ export interface SnapshotsContext {
   readonly backend: SnapshotBackend;
   /** Told, in one line, what did not go as it should and was survived. */
   readonly warn: (message: string) => void;
+  /** Write the home's file system out before a snapshot counts as committed; not done unless said. */
+  readonly sync?: boolean;
 }
 
 /** A snapshot whose layer is locked. */
@@ -60,6 +63,7 @@ export class Snapshots implements Snapshotter {
   readonly #backend: SnapshotBackend;
   readonly #state: RunState;
   readonly #intents: Intents;
+  readonly #sync: boolean;
   #opened: Store | undefined;
 
   /**
@@ -68,8 +72,9 @@ export class Snapshots implements Snapshotter {
    * @throws {VeneerError} `corrupt store` where there are layers and no database, or one that is none;
    * `incompatible` for one of another program or a newer version
    */
-  constructor({ backend, warn }: SnapshotsContext) {
+  constructor({ backend, warn, sync = false }: SnapshotsContext) {
     this.#backend = backend;
+    this.#sync = sync;
     this.#state = new RunState(backend.home);
     const store = this.#opened = this.#open();
     this.#intents = new Intents({ store, state: this.#state, backend, warn });
@@ -174,6 +179,7 @@ export class Snapshots implements Snapshotter {
     const layer = this.#backend.layerFor("committed", name);
     if (layer === undefined) {
       naming(snapshot, () => this.#backend.seal(chain));
+      this.#writeOut();
       store.commit(snapshot, { name, labels, parent });
       return;
     }
@@ -181,10 +187,15 @@ export class Snapshots implements Snapshotter {
       using _lock = this.#state.lockLayer(layer);
       this.#intents.make(layer, name, parent, () => {
         this.#backend.freeze(chain, layer);
+        this.#writeOut();
         store.commit(snapshot, { name, labels, parent, layer });
       });
     }
     this.#intents.tryToFinish(snapshot.layer);
+  }
+
+  #writeOut(): void {
+    if (this.#sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
   }
 
   /** @throws {VeneerError} `not supported` where the driver's layers are their parent's too */

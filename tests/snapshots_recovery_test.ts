@@ -29,11 +29,11 @@ class Subject implements Disposable {
     return this.#dir.path;
   }
 
-  open(driver = "overlay2"): Snapshotter {
+  open(driver = "overlay2", options: string[] = []): Snapshotter {
     const snapshots = openSnapshotter({
       root: this.root,
       driver,
-      options: [],
+      options,
       idMaps: IDENTITY,
       warn: (message) => this.warnings.push(message),
     });
@@ -300,6 +300,18 @@ recoveryCase("a store is closed once, and not used after", (subject) => {
   ];
   for (const use of uses) refuses("failed precondition", use, "was closed; open it again");
   assertEquals([snapshots.driver, snapshots.home], ["overlay2", subject.home.path]);
+});
+
+recoveryCase("options are the store's, as for layers", (subject) => {
+  const synced = subject.open("overlay2", ["sync=filesystem", "workers=0"]);
+  synced.prepare("key", "");
+  synced.commit("base", "key");
+  assertEquals(names(synced), ["base"]);
+  const refused = (option: string, includes: string) =>
+    refuses("invalid argument", () => subject.open("overlay2", [option]), includes);
+  refused("sync=always", "it is none or filesystem");
+  refused("snc=none", "did you mean sync?");
+  refused("dm.fs=xfs", "overlay2 has no option dm.fs");
 });
 
 recoveryCase("auto finds the driver whose database is there", (subject) => {
