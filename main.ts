@@ -13,6 +13,8 @@ if (!isVersionPrinted()) {
   Deno.exit(
     await dispatch(Deno.args, {
       open: async (options) => (await import("./drivers/registry.ts")).openDriver(options),
+      openSnapshots: async (options) =>
+        (await import("./drivers/registry.ts")).openSnapshotter(options),
       definitions: async () => (await import("./drivers/registry.ts")).DRIVERS,
     }),
   );

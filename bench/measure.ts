@@ -12,10 +12,10 @@
 export interface Contender {
   readonly name: string;
   /** Not measured: makes what the turn needs. */
-  readonly before?: () => void;
+  readonly before?: () => void | Promise<void>;
   readonly run: () => void | Promise<void>;
   /** Not measured: undoes the turn. */
-  readonly after?: () => void;
+  readonly after?: () => void | Promise<void>;
 }
 
 /** What a contender took, in milliseconds. */
@@ -30,12 +30,12 @@ export async function compare(contenders: readonly Contender[], turns: number): 
   const times = contenders.map(() => [] as number[]);
   for (let turn = 0; turn < turns; turn++) {
     for (const [i, contender] of contenders.entries()) {
-      contender.before?.();
+      await contender.before?.();
       new Deno.Command("sync").outputSync();
       const start = performance.now();
       await contender.run();
       times[i].push(performance.now() - start);
-      contender.after?.();
+      await contender.after?.();
     }
   }
   return contenders.map(({ name }, i) => ({ name, median: median(times[i]), all: times[i] }));

@@ -4,6 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
+import { tryLstat } from "../ffi/stat.ts";
 import type { DriverDefinition } from "../lib/driver_definition.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Graph } from "../lib/graph.ts";
@@ -13,6 +14,8 @@ import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
+import { DATABASE, Snapshots } from "../lib/snapshots.ts";
+import type { Snapshotter } from "../lib/snapshotter.ts";
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
@@ -35,10 +38,13 @@ export const AUTO = "auto";
 /** Every name that `--driver` takes. */
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
 
+/** Below `<root>`, where each driver has its home of snapshots. */
+const SNAPSHOTS = "snapshots";
+
 /** Options of every driver. */
 const COMMON_OPTIONS = ["sync", "workers"];
 
-/** What a store is opened with. */
+/** What a store of layers or of snapshots is opened with. */
 export interface OpenOptions {
   readonly root: string;
   /** One of {@linkcode DRIVER_NAMES}. */
@@ -57,28 +63,50 @@ export interface OpenOptions {
  * cannot run here, `invalid argument` for an option that is none
  */
 export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions): GraphDriver {
-  const given = parseOptions(options);
-  checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
-  const sync = parseSync(given.get("sync"));
-  const workers = parseWorkers(given.get("workers"));
+  const { given, sync, workers } = parseStoreOptions(options);
   const definition = choose(root, driver);
-  const own = new Map([...given].filter(([key]) => !COMMON_OPTIONS.includes(key)));
-  checkKnown(own, definition.optionKeys, definition.name);
+  const own = ownOptions(given, definition);
   const backend = definition.open({ root, options: own, idMaps, warn });
   return new Graph({ backend, port: kernelMountPort, warn, sync, workers });
 }
 
+/**
+ * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
+ * applying tars; it is checked, and nothing here asks for it.
+ *
+ * @throws {VeneerError} as {@linkcode openDriver}, and `incompatible` where `auto` finds several
+ */
+export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOptions): Snapshotter {
+  const { given, sync } = parseStoreOptions(options);
+  const definition = chooseForSnapshots(root, driver);
+  const own = ownOptions(given, definition);
+  return new Snapshots({
+    backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
+    warn,
+    sync,
+  });
+}
+
+/** Reads the options that every driver has, and refuses those that none has. */
+function parseStoreOptions(options: readonly string[]) {
+  const given = parseOptions(options);
+  checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
+  return { given, sync: parseSync(given.get("sync")), workers: parseWorkers(given.get("workers")) };
+}
+
+/** The options for one driver, which must be its own. */
+function ownOptions(
+  given: ReadonlyMap<string, string>,
+  { name, optionKeys }: DriverDefinition,
+): ReadonlyMap<string, string> {
+  const own = new Map([...given].filter(([key]) => !COMMON_OPTIONS.includes(key)));
+  checkKnown(own, optionKeys, name);
+  return own;
+}
+
 function choose(root: string, driver: string): DriverDefinition {
   const stores = priorStores(root);
-  if (driver === AUTO) {
-    if (stores.length > 1) {
-      throw new VeneerError(
-        "incompatible",
-        `${root} has stores of ${stores.join(" and ")}; choose one with --driver`,
-      );
-    }
-    return stores.length === 1 ? find(stores[0]) : firstThatRuns(root);
-  }
+  if (driver === AUTO) return chooseAmong(stores, root);
   const definition = find(driver);
   if (stores.length > 0 && !stores.includes(driver)) {
     throw new VeneerError(
@@ -89,6 +117,26 @@ function choose(root: string, driver: string): DriverDefinition {
     );
   }
   return definition;
+}
+
+/** A store for snapshots is the driver's whose database is there. */
+function chooseForSnapshots(root: string, driver: string): DriverDefinition {
+  if (driver !== AUTO) return find(driver);
+  const home = join(root, SNAPSHOTS);
+  const stores = [...LAYER_DIRECTORIES.keys()]
+    .filter((name) => tryLstat(join(home, name, DATABASE)) !== undefined);
+  return chooseAmong(stores, home);
+}
+
+/** The driver of the only store that there is, or the first that runs where there is none. */
+function chooseAmong(stores: readonly string[], where: string): DriverDefinition {
+  if (stores.length > 1) {
+    throw new VeneerError(
+      "incompatible",
+      `${where} has stores of ${stores.join(" and ")}; choose one with --driver`,
+    );
+  }
+  return stores.length === 1 ? find(stores[0]) : firstThatRuns(where);
 }
 
 /** The drivers that have layers at a root. */

@@ -7,6 +7,7 @@ import { O_RDONLY, O_RDWR, open, withFd } from "./files.ts";
 import { io, ioctl, ior, tryIoctl } from "./ioctl.ts";
 
 // `linux/fs.h`.
+export const BLKFLSBUF = io(0x12, 97);
 export const BLKDISCARD = io(0x12, 119);
 export const BLKGETSIZE64 = ior(0x12, 114, 8);
 
@@ -28,4 +29,12 @@ export function tryDiscard(path: string, length: number): number {
     open(path, O_RDWR),
     (fd) => tryIoctl(fd, BLKDISCARD, new Uint8Array(range.buffer)),
   );
+}
+
+/**
+ * Has what is read of an open device next come from the device: who writes to it below its page cache, as
+ * device-mapper's targets do, is not seen in what was read before.
+ */
+export function dropBuffers(fd: number): void {
+  ioctl(fd, BLKFLSBUF, 0, "BLKFLSBUF");
 }

@@ -78,11 +78,14 @@ export interface TreeSearch {
 
 const MAX_U64 = BigInt.asUintN(64, -1n);
 const PAGE = 64 << 10;
+/** Enough for most single items. */
+const SMALL_PAGE = 1 << 10;
 
 /** The items of a tree, in the order of their keys; none where there is no such tree. */
 export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem> {
   const { tree, types: [type, lastType], offset, since = 0n } = search;
-  let args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + PAGE);
+  const page = offset === undefined ? PAGE : SMALL_PAGE;
+  let args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + page);
   let next: TreeKey | undefined = { objectId: search.objectId, type, offset: offset ?? 0n };
   while (next !== undefined) {
     args.set("key.tree_id", tree)
@@ -166,7 +169,13 @@ export function nestedName(fd: number, id: bigint, outer: bigint): string | unde
 }
 
 /** `struct btrfs_inode_item`, packed. */
-export const INODE_ITEM = layout("struct btrfs_inode_item", 160, { generation: ["u64", 0] });
+export const INODE_ITEM = layout("struct btrfs_inode_item", 160, {
+  generation: ["u64", 0],
+  transid: ["u64", 8],
+  size: ["u64", 16],
+  atime: ["u8", 112],
+  ctime: ["u8", 124],
+});
 
 /** Whether the subvolume that `fd` lies in has an inode that was made after a transaction. */
 export function hasInodeAfter(fd: number, transaction: bigint): boolean {

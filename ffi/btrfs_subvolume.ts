@@ -49,6 +49,8 @@ export const GET_SUBVOL_INFO_ARGS = layout("struct btrfs_ioctl_get_subvol_info_a
   received_uuid: ["u8", 328],
   ctransid: ["u64", 344],
   otransid: ["u64", 352],
+  "otime.sec": ["u64", 392],
+  "otime.nsec": ["u32", 400],
 });
 
 /** `struct btrfs_ioctl_get_subvol_rootref_args`; an element of `rootref` is a tree's id and a directory's. */
@@ -145,6 +147,8 @@ export interface SubvolumeInfo {
   readonly changed: bigint;
   /** The transaction that made it. */
   readonly created: bigint;
+  /** When it was made, in microseconds since 1970. */
+  readonly birth: number;
   readonly readOnly: boolean;
 }
 
@@ -163,6 +167,7 @@ export function subvolumeInfo(fd: number): SubvolumeInfo {
     generation: args.big("generation"),
     changed: args.big("ctransid"),
     created: args.big("otransid"),
+    birth: args.get("otime.sec") * 1_000_000 + Math.floor(args.get("otime.nsec") / 1000),
     readOnly: (args.big("flags") & BTRFS_ROOT_SUBVOL_RDONLY) !== 0n,
   };
 }

@@ -9,6 +9,7 @@
  * @module
  */
 import { cstring } from "../ffi/cstring.ts";
+import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { close } from "../ffi/files.ts";
 import { tryOpenDirectory } from "../ffi/quiet_open.ts";
 import { fstat, Stat } from "../ffi/stat.ts";
@@ -99,4 +100,11 @@ function reopen(child: number, expected: string): number {
 function identity(fd: number): string {
   fstat(fd, stat);
   return `${stat.devMajor}:${stat.devMinor}:${stat.inode}`;
+}
+
+/** Whether a raw result says that an entry went, or became another, since its directory was listed. */
+export function isGone(result: number, syscall: string, name: Uint8Array<ArrayBuffer>): boolean {
+  if (result === -ENOENT || result === -ENOTDIR) return true;
+  unwrap(result, syscall, name);
+  return false;
 }

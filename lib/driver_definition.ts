@@ -5,6 +5,7 @@
  */
 import type { LayerBackend } from "./graph_driver.ts";
 import type { IdMaps } from "./id_maps.ts";
+import type { SnapshotBackend } from "./snapshot_backend.ts";
 
 /** What a driver is opened with. */
 export interface DriverContext {
@@ -36,4 +37,6 @@ export interface DriverDefinition {
   examine(root: string): Finding[];
   /** Opens the home, making it where it is missing. @throws `not supported`, `incompatible`, `invalid argument` */
   open(context: DriverContext): LayerBackend;
+  /** Opens the home of snapshots, `<root>/snapshots/<name>`, likewise. */
+  openSnapshots(context: DriverContext): SnapshotBackend;
 }

@@ -28,7 +28,17 @@ export interface MountInfo {
 
 /** Every mount, in the order in which they were made. */
 export function readMountInfo(): MountInfo[] {
-  return decode(readFile("/proc/self/mountinfo")).split("\n").filter(Boolean).map(parseMountInfo);
+  return readMountInfoWith("");
+}
+
+/**
+ * The mounts whose line has a text in it, as it stands there: with no space, comma or backslash, which the
+ * kernel writes in octal. Where it is in few lines of thousands, these alone are taken apart.
+ */
+export function readMountInfoWith(text: string): MountInfo[] {
+  const all = decode(readFile("/proc/self/mountinfo"));
+  if (!all.includes(text)) return [];
+  return all.split("\n").filter((line) => line !== "" && line.includes(text)).map(parseMountInfo);
 }
 
 /** What is mounted on a path: the uppermost mount there. */

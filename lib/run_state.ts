@@ -77,9 +77,13 @@ export class RunState {
   constructor(home: Home) {
     makeDirectory(RUN_ROOT, 0o711);
     this.#directory = join(RUN_ROOT, stateName(home.device, home.inode));
-    makeDirectory(this.#directory, 0o700);
-    for (const name of ["layers", "use"]) makeDirectory(join(this.#directory, name), 0o700);
-    this.#checkBirth(home);
+    // Until the birth is this home's, who forgets homes that are gone may take it for an earlier one.
+    withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
+      waitForLock(fd, "shared", RUN_ROOT);
+      makeDirectory(this.#directory, 0o700);
+      for (const name of ["layers", "use"]) makeDirectory(join(this.#directory, name), 0o700);
+      this.#checkBirth(home);
+    });
   }
 
   /** Forgets counts that are about an earlier home whose inode this one got. */

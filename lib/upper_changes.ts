@@ -9,13 +9,13 @@
  *
  * @module
  */
-import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
+import { ENOTDIR } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { BRANCH_FORMS, type BranchEntry, type BranchForm } from "./branch.ts";
 import { ChangeList } from "./change_list.ts";
 import type { Change } from "./changes.ts";
-import { DirectoryStack } from "./directory_stack.ts";
+import { DirectoryStack, isGone } from "./directory_stack.ts";
 import { isSameEntry } from "./entry_compare.ts";
 
 /** How many directories of all lowers together are kept open. */
@@ -164,11 +164,4 @@ class UpperWalk {
     }
     return merged;
   }
-}
-
-/** Whether a raw result says that an entry went, or became another, since its directory was listed. */
-function isGone(result: number, syscall: string, name: Uint8Array<ArrayBuffer>): boolean {
-  if (result === -ENOENT || result === -ENOTDIR) return true;
-  unwrap(result, syscall, name);
-  return false;
 }

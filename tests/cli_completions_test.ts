@@ -2,11 +2,11 @@
  * Completion scripts, in the shells they are for.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { COMMANDS, GLOBAL_OPTIONS } from "../lib/cli/table.ts";
+import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, ownWord } from "../lib/cli/table.ts";
 import { PROGRAM, shellWords, TestStore, veneer } from "./cli_support.ts";
 import { lacksFileSystem, lacksProgram, must, needs } from "./support.ts";
 
-const commandNames = COMMANDS.map(({ name }) => name);
+const firstWords = FIRST_WORDS.map(ownWord);
 
 /** What bash offers for a command line, of which the last word is being completed. */
 function complete(store: TestStore | undefined, ...words: string[]): string[] {
@@ -24,7 +24,7 @@ function complete(store: TestStore | undefined, ...words: string[]): string[] {
 
 needs(lacksProgram("bash"), "completions: bash offers commands, options and choices", () => {
   using store = new TestStore();
-  assertEquals(complete(store, "veneer", ""), commandNames.toSorted());
+  assertEquals(complete(store, "veneer", ""), firstWords.toSorted());
   assertEquals(complete(store, "veneer", "m"), ["mount"]);
   assertEquals(complete(store, "veneer", "--root", "/x", "diff"), ["diff", "diffsize"]);
   assertEquals(complete(store, "veneer", "--lo"), ["--log-level"]);
@@ -77,14 +77,62 @@ needs(lacksFileSystem("overlay"), "completions: bash asks the store that the lin
   assertEquals(complete(one, "veneer", "mount", "e"), []);
 });
 
+needs(lacksProgram("bash"), "completions: bash knows the commands of a group", () => {
+  using store = new TestStore();
+  const commands = COMMANDS.filter(({ name }) => name.startsWith("snapshot ")).map(ownWord).sort();
+  assertEquals(complete(store, "veneer", "snap"), ["snapshot"]);
+  assertEquals(complete(store, "veneer", "snapshot", ""), commands);
+  assertEquals(complete(store, "veneer", "--root", "/x", "snapshot", "--json", "mo"), [
+    "mount",
+    "mounts",
+  ]);
+  assertEquals(complete(store, "veneer", "snapshot", "prepare", "--tar"), ["--target"]);
+  assertEquals(complete(store, "veneer", "snapshot", "ls", "--read"), []);
+  assertEquals(complete(store, "veneer", "help", "snap"), ["snapshot"]);
+  assertEquals(complete(store, "veneer", "help", "snapshot", "lab"), ["label"]);
+  assertEquals(complete(store, "veneer", "snapshot", "prepare", "x", "-t", "/us"), ["/usr"]);
+});
+
+needs(
+  lacksFileSystem("overlay") ?? lacksProgram("bash"),
+  "completions: bash offers keys of snapshots, whatever is in them",
+  () => {
+    using store = snapshots();
+    const of = (...words: string[]) => complete(store, "veneer", "snapshot", ...words);
+    assertEquals(of("rm", "p"), ["plain"]);
+    assertEquals(of("commit", "x", "pl"), ["plain"]);
+    assertEquals(of("prepare", "x", "--parent", "pl"), ["plain"]);
+    assertEquals(of("prepare", "x", "--parent", "=", "pl"), ["plain"], "bash splits at =");
+    assertEquals(of("prepare", "pl"), [], "a new key is nobody's");
+    assertEquals(of("rm", "a\\ b"), ["a\\ b/c"], "quoted as the shell wants it");
+    assertEquals(of("rm", "'a b"), ["a b/c"], "an open quote is closed behind it");
+    assertEquals(of("rm", "two"), ["$'two\\nlines'"]);
+    assertEquals(of("rm", "$'two"), ["$'two\\nlines'"]);
+    // What stands before a colon is on the line already.
+    assertEquals(of("rm", "sha256", ":", "0"), ["01ab"]);
+    assertEquals(of("rm", "sha256", ":"), ["01ab", "\\$\\(touch\\ x\\)"]);
+    assertEquals(of("rm", "plain", "sha256", ":", "01a"), ["01ab"]);
+    assertEquals(complete(store, "veneer", "rm", "p"), [], "no layers are called so");
+  },
+);
+
+/** A store of snapshots with plain and odd keys. */
+function snapshots(): TestStore {
+  const store = new TestStore();
+  for (const key of ["plain", "a b/c", "two\nlines", "sha256:01ab", "sha256:$(touch x)"]) {
+    store.must("snapshot", "prepare", key);
+  }
+  return store;
+}
+
 Deno.test("completions: each shell's script speaks of every command and option", () => {
   for (const shell of ["bash", "zsh", "fish"]) {
     const { code, stdout } = veneer("completions", shell);
     assertEquals(code, 0);
-    for (const { name, options } of COMMANDS) {
-      assertMatch(stdout, new RegExp(`\\b${name}\\b`));
-      for (const option of options) {
-        assert(stdout.includes(option.name), `${shell}: ${name} --${option.name}`);
+    for (const command of COMMANDS) {
+      assertMatch(stdout, new RegExp(`\\b${ownWord(command)}\\b`));
+      for (const option of command.options) {
+        assert(stdout.includes(option.name), `${shell}: ${command.name} --${option.name}`);
       }
     }
   }
@@ -126,6 +174,16 @@ needs(
     assertEquals(offered("veneer completions "), ["bash", "fish", "zsh"]);
     assertEquals(offered(`veneer --root ${store.root} mount `), ["app", "base"]);
     assertEquals(offered(`veneer --root=${store.root} create x --parent b`), ["base"]);
+
+    using odd = snapshots();
+    const snapshot = `veneer --root ${odd.root} snapshot`;
+    assertEquals(offered(`${snapshot} mo`), ["mount", "mounts"]);
+    assertEquals(offered(`${snapshot} rm p`), ["plain"]);
+    assertEquals(offered(`${snapshot} rm sha256:0`), ["sha256:01ab"]);
+    assertEquals(offered(`${snapshot} prepare x --parent a`), ["a b/c"]);
+    assertEquals(offered(`veneer --root ${odd.root} rm `), [], "these are no layers");
+    assertEquals(offered(`veneer snapshot ls --qu`), ["--quiet"]);
+    assertEquals(offered(`veneer help snapsh`), ["snapshot"]);
   },
 );
 
@@ -150,6 +208,16 @@ needs(
         `veneer --root ${store.root} create x --parent base `,
       ],
     ];
+    using odd = snapshots();
+    const snapshot = `veneer --root ${odd.root} snapshot`;
+    lines.push(
+      ["veneer snapsh", "veneer snapshot "],
+      ["veneer snapshot prep", "veneer snapshot prepare "],
+      ["veneer snapshot prepare x --tar", "veneer snapshot prepare x --target="],
+      [`${snapshot} rm p`, `${snapshot} rm plain `],
+      [`${snapshot} rm sha256:0`, `${snapshot} rm sha256:01ab `],
+      [`${snapshot} prepare x --parent a`, `${snapshot} prepare x --parent a\\ b/c `],
+    );
     // An interactive shell in a terminal of zsh's own making: Tab completes, Ctrl-G shows the line.
     const driver = `
       zmodload zsh/zpty

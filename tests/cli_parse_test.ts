@@ -2,7 +2,7 @@ import { assert, assertEquals, assertFalse, assertMatch, assertThrows } from "@s
 import { DRIVER_NAMES } from "../drivers/registry.ts";
 import { helpText } from "../lib/cli/help.ts";
 import { parseCommandLine } from "../lib/cli/parse.ts";
-import { COMMANDS, GLOBAL_OPTIONS } from "../lib/cli/table.ts";
+import { COMMANDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "../lib/cli/table.ts";
 import { LOADERS } from "../lib/commands/dispatch.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { VERSION } from "../lib/version.ts";
@@ -118,6 +118,48 @@ Deno.test("unknown commands and options are answered with the nearest one", () =
   assertMatch(refusal("constructor"), /there is no command "constructor"/);
 });
 
+Deno.test("a command of a group has two words, and options may stand between them", () => {
+  for (
+    const args of [
+      ["snapshot", "ls", "kind==view", "-q", "--json"],
+      ["--json", "snapshot", "--root=/x", "ls", "-q", "kind==view"],
+      ["snapshot", "--json", "--", "ls", "kind==view"],
+    ]
+  ) {
+    const { command, options, operands } = parse(...args);
+    assertEquals([command?.name, operands], ["snapshot ls", ["kind==view"]]);
+    assert(options.flag("json"));
+  }
+  assertEquals(parse("ls").command?.name, "ls");
+  assertEquals(parse("rm", "snapshot", "ls").operands, ["snapshot", "ls"]);
+  assertEquals(parse("snapshot", "rm", "ls", "rm").operands, ["ls", "rm"]);
+  assertEquals(parse("snapshot", "--help").command?.name, "snapshot");
+  assertEquals(parse("snapshot", "rm", "-h").command?.name, "snapshot rm");
+});
+
+Deno.test("what is wrong behind a group's word is answered likewise", () => {
+  assertEquals(
+    refusal("snapshot"),
+    "`veneer snapshot` needs a command; `veneer snapshot --help` lists them",
+  );
+  assertEquals(refusal("snapshto", "ls"), 'there is no command "snapshto"; did you mean snapshot?');
+  assertEquals(
+    refusal("snapshot", "prepar", "x"),
+    'there is no command "snapshot prepar"; did you mean prepare?',
+  );
+  assertMatch(refusal("snapshot", "create"), /; there are prepare, view, commit, mounts, /);
+  assertEquals(
+    refusal("snapshot", "ls", "--quite"),
+    "`veneer snapshot ls` has no option --quite; did you mean --quiet?",
+  );
+  assertMatch(refusal("snapshot", "--quiet", "ls"), /^`veneer snapshot` has no option --quiet; /);
+  assertEquals(
+    refusal("snapshot", "commit", "name"),
+    "`veneer snapshot commit` needs KEY; see `veneer snapshot commit --help`",
+  );
+  assertMatch(refusal("snapshot", "tree", "x"), /^`veneer snapshot tree` does not take "x"; /);
+});
+
 Deno.test("operands are counted", () => {
   assertEquals(refusal("create"), "`veneer create` needs ID; see `veneer create --help`");
   assertEquals(refusal("rm"), "`veneer rm` needs ID; see `veneer rm --help`");
@@ -131,6 +173,7 @@ Deno.test("operands are counted", () => {
 });
 
 Deno.test("help and the version need no operands", () => {
+  assertEquals(parse("snapshot", "commit", "--help").command?.name, "snapshot commit");
   assertEquals(parse("create", "--help").command?.name, "create");
   assertEquals(parse("-h").command, undefined);
   assertEquals(parse("--version", "--json").command, undefined);
@@ -148,10 +191,26 @@ Deno.test("every command has a module, help and an example", () => {
   }
 });
 
+Deno.test("help lists a group in one line, and the group's help its commands", () => {
+  for (const group of GROUPS) {
+    const program = helpText(undefined);
+    assertEquals(program.match(new RegExp(`^ +${group.name} … .*$`, "mg"))?.length, 1);
+    for (const line of program.split("\n")) assert(line.length <= 110, line);
+    const help = helpText(group);
+    for (const line of help.split("\n")) assert(line.length <= 110, line);
+    for (const command of group.commands) {
+      assert(command.name.startsWith(`${group.name} `), command.name);
+      assertMatch(help, new RegExp(`^ {2}${ownWord(command)} .*\\S`, "m"));
+      assertMatch(helpText(command), new RegExp(`^Usage: veneer ${command.name}\\b`));
+    }
+  }
+});
+
 Deno.test("every example in help can be parsed", () => {
   for (const { examples } of COMMANDS) {
     for (const [line] of examples) {
-      for (const [, words] of line.matchAll(/\bveneer ([^>|)]*)/g)) {
+      // What xargs runs gets its operands then.
+      for (const [, words] of line.matchAll(/(?<!\bxargs .*)\bveneer ([^>|)]*)/g)) {
         const args = words.trim().split(/\s+/).map((word) =>
           word === '""' ? "" : word.replaceAll('"', "")
         );

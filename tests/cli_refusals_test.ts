@@ -244,14 +244,21 @@ needs(lacking ?? lacksProgram("unshare"), "refused: not root", () => {
   // In a user namespace that maps nobody: this user's id is the overflow id, and root's files can be read.
   const as = (...args: string[]) => run("unshare", "--user", ...PROGRAM, ...args);
   const before = store.snapshot();
-  for (const command of [["ls"], ["create", "x"], ["mount", "app"], ["cleanup"]]) {
+  for (
+    const command of [["ls"], ["create", "x"], ["mount", "app"], ["cleanup"], ["snapshot", "ls"]]
+  ) {
     assertEquals(
       refusal("failed precondition", as(...store.options, ...command)),
       "veneer must run as root, and this user's id is 65534: layers keep owners and are mounted; use sudo",
     );
   }
   assertEquals(store.snapshot(), before);
-  for (const command of [["--version"], ["--help"], ["version"], ["completions", "bash"]]) {
+  for (
+    const command of [["--version"], ["--help"], ["version"], ["completions", "bash"], [
+      "snapshot",
+      "--help",
+    ]]
+  ) {
     assertEquals(as(...command).code, 0, command.join(" "));
   }
 });

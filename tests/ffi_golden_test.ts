@@ -124,7 +124,7 @@ const MAGIC_NAMES: Record<string, string> = {
 
 /** Enumerators, which `#ifdef` does not see, and the world they are of. */
 const ENUMERATORS: readonly (readonly [RegExp, world: string])[] = [
-  [/^(FSCONFIG_(?!STRING_MAX)|LO_FLAGS_)/, "kernel"],
+  [/^(FSCONFIG_(?!STRING_MAX)|LO_FLAGS_|BTRFS_FILE_EXTENT_)/, "kernel"],
   [/^(DM_DEVICE_|DM_ADD_NODE_)/, "devmapper"],
 ];
 

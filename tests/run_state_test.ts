@@ -1,4 +1,6 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { close, O_DIRECTORY, O_RDONLY, open } from "../ffi/files.ts";
+import { tryLock } from "../ffi/flock.ts";
 import { mount, MS_BIND, umount } from "../ffi/mount.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Home } from "../lib/home.ts";
@@ -18,6 +20,8 @@ async function withState(use: (state: RunState, root: string) => void | Promise<
     Deno.removeSync(runDirectory(home), { recursive: true });
   }
 }
+
+const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
 const runDirectory = (home: Home) => `/run/veneer/${home.device.replace(":", ".")}-${home.inode}`;
 
@@ -133,6 +137,19 @@ Deno.test("run state: many may forget the same homes at once", () =>
     for (const { home } of gone) {
       assertThrows(() => Deno.statSync(runDirectory(home)), Deno.errors.NotFound);
     }
+  }));
+
+Deno.test("run state: a home is not opened while others are forgotten", () =>
+  withState(async (_state, root) => {
+    const directory = runDirectory(Home.open(root, "test", IDENTITY));
+    const fd = open("/run/veneer", O_RDONLY | O_DIRECTORY);
+    while (!tryLock(fd, "exclusive")) await pause(1);
+    const worker = spawn(root, 1);
+    await Promise.race([worker.status, pause(1000)]);
+    Deno.removeSync(directory, { recursive: true }); // Taken for that of a home before.
+    close(fd);
+    assert((await worker.output()).success);
+    assert(Deno.statSync(`${directory}/birth`).isFile);
   }));
 
 Deno.test("run state: a second path to a home finds the same counts", () =>

@@ -17,13 +17,9 @@ import {
   subvolumeInfo,
 } from "../../ffi/btrfs_subvolume.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
-import { tryOpenat } from "../../ffi/files.ts";
-import { readNames } from "../../ffi/directory.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
 import { unlinkat } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import type {
   GetOptions,
   LayerBackend,
@@ -45,7 +41,7 @@ import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
 import { layerMetadata, statusLines } from "./status.ts";
-import { removeSubvolume } from "./subvolumes.ts";
+import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
 export class Btrfs implements LayerBackend {
   readonly name = "btrfs";
@@ -64,7 +60,8 @@ export class Btrfs implements LayerBackend {
   }
 
   status(): StatusLine[] {
-    return withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    const lines = withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    return [...lines, ["Native Diff", "send"]];
   }
 
   metadata(id: string): ReadonlyMap<string, string> {
@@ -151,14 +148,7 @@ export class Btrfs implements LayerBackend {
 
   dispose(id: string): void {
     if (!this.exists(id)) this.#layout.forgetSize(id);
-    const path = this.home.staging(id);
-    const staged = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
-    if (staged === -ENOENT) return;
-    withFd(unwrap(staged, "open", path), (staged) => {
-      const doom = this.#quota.doomer();
-      for (const name of readNames(staged)) removeSubvolume(staged, name, doom);
-    });
-    unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    if (!removeStaged(this.home.staging(id), () => this.#quota.doomer())) return;
     this.#quota.sweep();
   }
 

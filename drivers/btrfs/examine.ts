@@ -11,7 +11,10 @@ import type { Finding } from "../../lib/driver_definition.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { nearestExisting } from "../../lib/home.ts";
 
-/** @throws {VeneerError} `incompatible` where the home is not, or would not be, on btrfs */
+/**
+ * @param root where `btrfs/` is, or would be
+ * @throws {VeneerError} `incompatible` where that is not on btrfs
+ */
 export function requireBtrfs(root: string): void {
   const below = nearestExisting(join(root, "btrfs"));
   const { type, name } = statfs(below);

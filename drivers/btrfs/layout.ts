@@ -63,15 +63,10 @@ export class Layout {
    */
   withLayer<T>(id: string, use: (subvolume: number) => T): T {
     const path = this.layer(id);
-    return withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => {
-      if (!isSubvolume(fd)) {
-        throw new VeneerError(
-          "corrupt store",
-          `${path} is a directory and no subvolume, so not a layer of this driver; remove layer ${id} and make it again`,
-        );
-      }
-      return use(fd);
-    });
+    return withFd(
+      open(path, O_RDONLY | O_DIRECTORY),
+      (fd) => use(openedSubvolume(fd, path, `remove layer ${id} and make it again`)),
+    );
   }
 
   /**
@@ -109,6 +104,20 @@ export class Layout {
   #size(id: string): string {
     return this.home.join("quotas", id);
   }
+}
+
+/**
+ * An open directory, which must be a subvolume's root.
+ *
+ * @param path and what to do about it, for the message
+ * @throws {VeneerError} `corrupt store` where it is a plain directory
+ */
+export function openedSubvolume(fd: number, path: string, remedy: string): number {
+  if (isSubvolume(fd)) return fd;
+  throw new VeneerError(
+    "corrupt store",
+    `${path} is a directory and no subvolume, so not a layer of this driver; ${remedy}`,
+  );
 }
 
 /** Whether an open directory is the root of a subvolume. */

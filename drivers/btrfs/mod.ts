@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "@std/path";
 import { lstat } from "../../ffi/stat.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { Home } from "../../lib/home.ts";
@@ -12,12 +13,15 @@ import { Layout } from "./layout.ts";
 import { OPTION_KEYS, parseDriverOptions } from "./options.ts";
 import { own } from "./ownership.ts";
 import { Quota } from "./quota.ts";
+import { BtrfsSnapshots } from "./snapshots.ts";
+import { SnapshotLayout } from "./snapshots_layout.ts";
 
 export const btrfs: DriverDefinition = {
   name: "btrfs",
   optionKeys: OPTION_KEYS,
   examine,
   open,
+  openSnapshots,
 };
 
 function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
@@ -30,4 +34,15 @@ function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
   const quota = new Quota(home, options.quota, warn);
   if (options.minSpace > 0) quota.enable("btrfs.min_space");
   return new Btrfs(layout, quota, options, idMaps);
+}
+
+/** Limits are what layers of the graph have, so options about them turn nothing on here. */
+function openSnapshots({ root, options, idMaps, warn }: DriverContext): BtrfsSnapshots {
+  const { quota, device } = parseDriverOptions(options);
+  const snapshots = join(root, "snapshots");
+  requireBtrfs(snapshots);
+  const home = Home.open(snapshots, "btrfs", idMaps, 0o700);
+  const layout = new SnapshotLayout(home);
+  layout.make();
+  return new BtrfsSnapshots(layout, new Quota(home, quota, warn), { device, idMaps, warn });
 }

@@ -4,16 +4,40 @@
  * @module
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
-import { readMountInfo } from "../../lib/mountinfo.ts";
+import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
 
 /** The device that the file system of a path was mounted from. */
 export function deviceOf(path: string): string {
+  return mountOf(path)?.source ?? "";
+}
+
+/**
+ * Where a subvolume, or something in it, is mounted in this mount namespace.
+ *
+ * @param path any path on its file system
+ * @param id the subvolume's
+ */
+export function mountPointOf(path: string, id: bigint): string | undefined {
+  // All mounts of a file system have its device, which is not the one that `stat` gives for a subvolume.
+  const device = mountOf(path)?.device;
+  return readMountInfo().find((mount) =>
+    mount.type === "btrfs" && mount.device === device && mountedSubvolume(mount) === id
+  )?.mountPoint;
+}
+
+/** The kernel writes the id before the path, in which anything may stand. */
+function mountedSubvolume({ superOptions }: MountInfo): bigint | undefined {
+  const id = /(?:^|,)subvolid=(\d+)/.exec(superOptions)?.[1];
+  return id === undefined ? undefined : BigInt(id);
+}
+
+/** The mount that a path lies on. */
+function mountOf(path: string): MountInfo | undefined {
   const mount = tryLstatMount(path)?.mountId;
   const mounts = readMountInfo();
   // Kernels before 5.8 do not say which mount it is: the last one above the path, then.
-  const own = mounts.find(({ id }) => BigInt(id) === mount) ??
+  return mounts.find(({ id }) => BigInt(id) === mount) ??
     mounts.findLast(({ type, mountPoint }) =>
       type === "btrfs" && `${path}/`.startsWith(mountPoint.replace(/\/?$/, "/"))
     );
-  return own?.source ?? "";
 }

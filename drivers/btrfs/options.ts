@@ -5,6 +5,7 @@
  * | --- | --- |
  * | `btrfs.min_space` | turn quotas on at open; the least size a layer may be given |
  * | `btrfs.quota` | `qgroup`: limits count inherited data; `simple` (Linux 6.7): they do not; `off`: no limits |
+ * | `btrfs.device` | what snapshots are to be mounted from, where the device found in mountinfo is not it |
  * | a layer's `size` | the most it may refer to; read-write layers only |
  *
  * @module
@@ -24,9 +25,11 @@ export interface BtrfsOptions {
   /** In bytes; 0 where none was given. */
   readonly minSpace: number;
   readonly quota: QuotaChoice;
+  /** A path; `undefined` for the device that the file system was mounted from. */
+  readonly device: string | undefined;
 }
 
-export const OPTION_KEYS: readonly string[] = ["btrfs.min_space", "btrfs.quota"];
+export const OPTION_KEYS: readonly string[] = ["btrfs.min_space", "btrfs.quota", "btrfs.device"];
 
 /** @throws {VeneerError} `invalid argument` with the option and its rule */
 export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsOptions {
@@ -39,7 +42,16 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsO
       "btrfs.min_space needs quotas, which btrfs.quota=off rules out; leave one of them out",
     );
   }
-  return { minSpace, quota };
+  return { minSpace, quota, device: parseDevice(options.get("btrfs.device")) };
+}
+
+/** For `mount(2)`, which takes a path: it need not exist here, where somebody else mounts. */
+function parseDevice(text: string | undefined): string | undefined {
+  if (text === undefined || text.startsWith("/")) return text;
+  throw new VeneerError(
+    "invalid argument",
+    `btrfs.device ${JSON.stringify(text)}: it is a device's path, such as /dev/sdb1`,
+  );
 }
 
 function parseQuota(text: string): QuotaChoice {

@@ -25,7 +25,6 @@ export function statusLines(volume: number): StatusLine[] {
     ["Quota", mode + (inconsistent ? " (counts are inconsistent until a rescan)" : "")],
     ["Data Space Used", of(data)],
     ["Metadata Space Used", of(metadata)],
-    ["Native Diff", "send"],
   ];
 }
 

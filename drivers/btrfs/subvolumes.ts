@@ -16,7 +16,9 @@ import {
 } from "../../ffi/btrfs_subvolume.ts";
 import { nestedName, tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { readNames } from "../../ffi/directory.ts";
+import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { removeTreeAt } from "../../lib/remove_tree.ts";
 import { isSubvolume } from "./layout.ts";
@@ -42,6 +44,23 @@ export function removeSubvolume(
   });
   if (plain) return removeTreeAt(directory, name);
   destroy(directory, name);
+}
+
+/**
+ * Removes a staging directory with the subvolumes in it.
+ *
+ * @param doomer gives what is told of each subvolume, as for {@linkcode removeSubvolume}
+ * @returns false where there is none
+ */
+export function removeStaged(path: string, doomer: () => (id: bigint) => void): boolean {
+  const opened = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  if (opened === -ENOENT) return false;
+  withFd(unwrap(opened, "open", path), (staged) => {
+    const removing = doomer();
+    for (const name of readNames(staged)) removeSubvolume(staged, name, removing);
+  });
+  unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  return true;
 }
 
 /** Removes the subvolumes that lie in an open one, innermost first. */

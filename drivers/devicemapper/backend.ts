@@ -33,7 +33,7 @@ import { type Mount, type MountPlan, type MountPort, performPlan } from "../../l
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import { checkKnown } from "../../lib/options.ts";
 import type { DeviceSet } from "./device_set.ts";
-import { mountsOf } from "./file_systems.ts";
+import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
@@ -219,17 +219,8 @@ export class DeviceMapper implements LayerBackend {
     }
     const { xfsNoSpaceRetries } = this.#context.options;
     if (type === "xfs" && xfsNoSpaceRetries !== undefined) {
-      this.#setNoSpaceRetries(target, xfsNoSpaceRetries);
+      setNoSpaceRetries(target, xfsNoSpaceRetries);
     }
-  }
-
-  /** How often xfs retries metadata for which there is no space: kernel, Documentation/admin-guide/xfs.rst. */
-  #setNoSpaceRetries(target: string, retries: number): void {
-    const stat = tryLstat(target);
-    const device = stat && mountsOf(`${stat.devMajor}:${stat.devMinor}`).at(0);
-    if (device === undefined) return;
-    const name = Deno.realPathSync(`/sys/dev/block/${device.device}`).split("/").at(-1);
-    writeFile(`/sys/fs/xfs/${name}/error/metadata/ENOSPC/max_retries`, String(retries));
   }
 
   /**

@@ -7,8 +7,9 @@
  *
  * @module
  */
+import { dirname } from "@std/path";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { growFileSystem, makeFileSystem } from "./file_systems.ts";
+import { emptyRoot, growFileSystem, makeFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
@@ -25,6 +26,8 @@ export interface BaseContext {
   readonly options: DeviceMapperOptions;
   /** A directory to mount it on while it is grown; need not be there. */
   readonly scratch: string;
+  /** Whether its root shall have nothing in it, not even what mkfs puts there. */
+  readonly isEmpty: boolean;
   readonly warn: (message: string) => void;
   /** Makes the thin device and its record. */
   readonly add: () => DeviceRecord;
@@ -45,17 +48,20 @@ export class BaseDevice {
    * @throws {VeneerError} `corrupt store` where its record is damaged, or gone and others are there
    */
   ensure(): void {
-    const { records, devices, options, remove, add } = this.#context;
+    const { records, devices, options, remove, add, isEmpty, scratch } = this.#context;
     const found = records.read(BASE);
     if (found?.initialized) return;
-    if (found !== undefined) remove(found);
-    else if (records.readSet()?.baseUuid && records.ids().length > 0) {
+    if (found !== undefined) {
+      this.#putAside();
+      remove(found);
+    } else if (records.readSet()?.baseUuid && records.ids().length > 0) {
       throw corrupt(records.path(BASE), "is missing, and layers are recorded");
     }
     const record = add();
     const device = devices.activate(BASE, record);
     try {
       makeFileSystem(options.fileSystem, device, options.mkfsArguments);
+      if (isEmpty) emptyRoot(options.fileSystem, device, scratch);
       this.#record(device);
     } finally {
       devices.deactivateNow(BASE);
@@ -92,27 +98,39 @@ export class BaseDevice {
     if (record.initialized) this.#verify(record);
   }
 
-  /** The base is used under the lock alone: where it is active, a killed process, or its mkfs, left it so. */
+  /**
+   * The base is used under the lock alone: where it is active or mounted, a killed process, or its mkfs, left it so.
+   */
   #putAside(): void {
+    const { devices, scratch } = this.#context;
+    const numbers = devices.numbers(BASE);
+    if (numbers === undefined) return;
     try {
-      this.#context.devices.deactivateNow(BASE);
+      unmountBelow(dirname(scratch), numbers);
+      devices.deactivateNow(BASE);
     } catch (error) {
       this.#context.warn(messageOf(error));
     }
   }
 
-  /** A pool that is to be taken into use must not hold what nobody recorded. */
+  /**
+   * A pool that is to be taken into use must not hold what nobody recorded. One that was given may be given to
+   * others, too: it is ours when the base device is in it, which is why that is made at once.
+   */
   #checkUnused({ transactionId, usedData }: PoolStatus): void {
     const { records, pool, options } = this.#context;
-    if (records.readSet() !== undefined || records.ids().length > 0) return;
-    if (transactionId === 0 && (usedData === 0 || options.thinPool === undefined)) {
+    const isGiven = options.thinPool !== undefined;
+    const set = records.readSet();
+    if (records.ids().length > 0 || (isGiven ? set?.baseUuid : set)) return;
+    if (transactionId === 0 && (usedData === 0 || !isGiven)) {
       // From now on an empty store is known to be ours: it was made here.
       records.writeSet({ nextDeviceId: 0, baseUuid: "", baseFileSystem: "" });
+      if (isGiven) this.ensure();
       return;
     }
     const has =
       `pool ${pool.name} is at transaction ${transactionId} and has ${usedData} used blocks`;
-    throw options.thinPool === undefined
+    throw !isGiven
       ? new VeneerError(
         "corrupt store",
         `${has}, and ${records.directory} records no device; restore the records from a copy, or remove ` +

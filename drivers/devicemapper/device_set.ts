@@ -31,6 +31,8 @@ export interface DeviceSetContext {
   readonly home: Home;
   readonly state: RunState;
   readonly options: DeviceMapperOptions;
+  /** Whether the base device shall have an empty root, where it is to be made. */
+  readonly hasEmptyBase?: boolean;
   readonly warn: (message: string) => void;
   /** How long a busy device is waited for, in milliseconds. */
   readonly patience?: number;
@@ -89,6 +91,7 @@ export class DeviceSet {
       pool,
       options,
       scratch,
+      isEmpty: context.hasEmptyBase === true,
       warn,
       add: () => this.#changes.addBase(),
       remove: (record) => this.#changes.delete(BASE, record),
@@ -286,6 +289,11 @@ export class DeviceSet {
     const isBusy = this.#devices.active().length > 0;
     if (isBusy && !deferredRemoval) return;
     retryBusy(PATIENCE, () => this.pool.tryRemove(isBusy));
+  }
+
+  /** Runs `use` under the lock, with the pool up and nothing half done: for what there is no method for. */
+  exclusively<T>(use: (devices: ThinDevices) => T): T {
+    return this.#session(() => use(this.#devices));
   }
 
   #lock(): Disposable {

@@ -7,10 +7,12 @@ import { EINVAL } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { growExt4, growXfs } from "../../ffi/resize.ts";
+import { tryLstat } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { makeDirectory } from "../../lib/home.ts";
+import { writeFile } from "../../lib/metadata.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
 import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
 import type { BaseFileSystem } from "./options.ts";
@@ -89,18 +91,29 @@ export function growFileSystem(device: string, size: number, scratch: string): v
     );
   }
   if (size - found.size < found.blockSize) return;
-  makeDirectory(scratch, 0o700);
-  mountDevice(device, scratch, {
-    fileSystem: found.type,
-    readOnly: false,
-    options: "",
-    label: undefined,
+  whileMounted(device, found.type, scratch, (fd) => {
+    if (found.type === "xfs") growXfs(fd, size, device);
+    else growExt4(fd, size, found.blockSize, device);
   });
+}
+
+/** Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again where it has a use for it. */
+export function emptyRoot(type: BaseFileSystem, device: string, scratch: string): void {
+  if (type !== "ext4") return;
+  whileMounted(device, type, scratch, (fd) => unlinkat(fd, "lost+found", AT_REMOVEDIR));
+}
+
+/** Mounts an active device on a directory that is made for it, and opens its root. */
+function whileMounted(
+  device: string,
+  fileSystem: BaseFileSystem,
+  scratch: string,
+  use: (root: number) => void,
+): void {
+  makeDirectory(scratch, 0o700);
+  mountDevice(device, scratch, { fileSystem, readOnly: false, options: "", label: undefined });
   try {
-    withFd(open(scratch, O_RDONLY | O_DIRECTORY), (fd) => {
-      if (found.type === "xfs") growXfs(fd, size, device);
-      else growExt4(fd, size, found.blockSize, device);
-    });
+    withFd(open(scratch, O_RDONLY | O_DIRECTORY), use);
   } finally {
     umount(scratch, UMOUNT_NOFOLLOW);
     unlinkat(AT_FDCWD, scratch, AT_REMOVEDIR);
@@ -117,4 +130,13 @@ export function unmountBelow(directory: string, numbers: string): void {
   for (const { mountPoint } of mountsOf(numbers).reverse()) {
     if (mountPoint.startsWith(`${directory}/`)) umount(mountPoint, MNT_DETACH | UMOUNT_NOFOLLOW);
   }
+}
+
+/** How often xfs retries metadata for which there is no space: kernel, Documentation/admin-guide/xfs.rst. */
+export function setNoSpaceRetries(target: string, retries: number): void {
+  const stat = tryLstat(target);
+  const device = stat && mountsOf(`${stat.devMajor}:${stat.devMinor}`).at(0);
+  if (device === undefined) return;
+  const name = Deno.realPathSync(`/sys/dev/block/${device.device}`).split("/").at(-1);
+  writeFile(`/sys/fs/xfs/${name}/error/metadata/ENOSPC/max_retries`, String(retries));
 }

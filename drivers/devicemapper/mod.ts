@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "@std/path";
 import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { Home, makeDirectory } from "../../lib/home.ts";
@@ -11,7 +12,8 @@ import { RunState } from "../../lib/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
 import { examine } from "./examine.ts";
-import { OPTION_KEYS, parseDriverOptions } from "./options.ts";
+import { type DeviceMapperOptions, OPTION_KEYS, parseDriverOptions } from "./options.ts";
+import { DeviceMapperSnapshots } from "./snapshots.ts";
 import { checkSupport, checkUdev, settleDeferral } from "./support.ts";
 
 export const devicemapper: DriverDefinition = {
@@ -19,9 +21,28 @@ export const devicemapper: DriverDefinition = {
   optionKeys: OPTION_KEYS,
   examine,
   open,
+  openSnapshots,
 };
 
-function open({ root, options: given, idMaps, warn }: DriverContext): DeviceMapper {
+function open(context: DriverContext): DeviceMapper {
+  const { root, idMaps, warn } = context;
+  const options = start(context);
+  const home = openHome(root, context);
+  const devices = new DeviceSet({ home, state: new RunState(home), options, warn });
+  return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
+}
+
+function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
+  const { root, idMaps, warn } = context;
+  const options = start(context);
+  const home = openHome(join(root, "snapshots"), context);
+  const state = new RunState(home);
+  const devices = new DeviceSet({ home, state, options, hasEmptyBase: true, warn });
+  return new DeviceMapperSnapshots({ home, idMaps, devices, options });
+}
+
+/** Reads the options, and sees to it that the driver runs here. */
+function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
   const requested = parseDriverOptions(given);
   const problem = checkSupport();
   if (problem !== undefined) throw problem;
@@ -32,11 +53,12 @@ function open({ root, options: given, idMaps, warn }: DriverContext): DeviceMapp
     }
   });
   checkUdev(requested);
-  const options = settleDeferral(requested);
+  return settleDeferral(requested);
+}
 
+function openHome(root: string, { idMaps }: DriverContext): Home {
   const home = Home.open(root, "devicemapper", idMaps);
   for (const name of ["devicemapper", "metadata"]) makeDirectory(home.join(name), 0o700);
   makeDirectory(home.join("mnt"), 0o711);
-  const devices = new DeviceSet({ home, state: new RunState(home), options, warn });
-  return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
+  return home;
 }

@@ -17,9 +17,26 @@ export interface Superblock {
 
 /** The file system on a block device; `undefined` where it is neither ext4 nor xfs. */
 export function readSuperblock(device: string): Superblock | undefined {
+  return parseSuperblock(readStart(device));
+}
+
+/** How many inodes a file system has in use, as its superblock tells; `undefined` likewise. */
+export function readUsedInodes(device: string): number | undefined {
+  const bytes = readStart(device);
+  const type = parseSuperblock(bytes)?.type;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  if (type === "xfs") {
+    const ICOUNT = 128, IFREE = 136;
+    return Number(view.getBigUint64(ICOUNT) - view.getBigUint64(IFREE));
+  }
+  const INODES = EXT4_AT, FREE_INODES = EXT4_AT + 0x10;
+  return type && view.getUint32(INODES, true) - view.getUint32(FREE_INODES, true);
+}
+
+function readStart(device: string): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(4096);
   const length = withFd(open(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));
-  return parseSuperblock(bytes.subarray(0, length));
+  return bytes.subarray(0, length);
 }
 
 /** @param bytes the device's first 4 KiB */
@@ -38,9 +55,12 @@ function parseXfs(bytes: Uint8Array, view: DataView): Superblock | undefined {
   return { type: "xfs", uuid: formatUuid(bytes.subarray(32)), blockSize, size: blocks * blockSize };
 }
 
-/** `struct ext4_super_block`, little-endian, at byte 1024: kernel, fs/ext4/ext4.h. */
+/** Where ext4's superblock begins. */
+const EXT4_AT = 1024;
+
+/** `struct ext4_super_block`, little-endian: kernel, fs/ext4/ext4.h. */
 function parseExt4(bytes: Uint8Array, view: DataView): Superblock | undefined {
-  const AT = 1024, MAGIC = 0xef53, INCOMPAT_64BIT = 0x80;
+  const AT = EXT4_AT, MAGIC = 0xef53, INCOMPAT_64BIT = 0x80;
   if (view.getUint16(AT + 0x38, true) !== MAGIC) return undefined;
   const blockSize = 1024 << view.getUint32(AT + 0x18, true);
   const is64Bit = (view.getUint32(AT + 0x60, true) & INCOMPAT_64BIT) !== 0;

@@ -10,8 +10,6 @@
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
-import { MS_RDONLY } from "../../ffi/mount.ts";
 import {
   RENAME_EXCHANGE,
   RENAME_NOREPLACE,
@@ -44,26 +42,19 @@ import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
 import {
   checkDepth,
+  checkLength,
   MAX_LOWERS,
-  newStep,
-  oldStep,
   type OverlayMount,
+  overlayStep,
   triple,
 } from "./mount_data.ts";
-import { type Overlay2Options, parseLayerLimits } from "./options.ts";
+import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { parseLayerLimits } from "./options.ts";
 import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
 
-/** What the driver found when it was opened. */
-export interface Overlay2Environment {
-  readonly options: Overlay2Options;
-  /** The mount calls that layers are mounted by. */
-  readonly api: "new" | "old";
-  /** Options that every mount gets on this kernel, such as `index=off`. */
-  readonly features: readonly string[];
-  /** The name of the file system below the home. */
-  readonly backing: string;
-}
+const SQUASH =
+  'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
 
 export class Overlay2 implements LayerBackend {
   readonly name = "overlay2";
@@ -82,16 +73,11 @@ export class Overlay2 implements LayerBackend {
   }
 
   status(): StatusLine[] {
-    const { backing, api, features } = this.#environment;
     const { unreadable, metacopy } = this.#probe();
-    return [
-      ["Backing Filesystem", backing],
-      ["Supports d_type", "true"],
+    return statusOf(this.#environment, [
       ["Using metacopy", String(metacopy)],
       ["Native Overlay Diff", String(unreadable === undefined)],
-      ["userxattr", String(features.includes("userxattr"))],
-      ["Mount API", api === "new" ? "new (lowerdir+)" : "old (mount)"],
-    ];
+    ]);
   }
 
   metadata(id: string): ReadonlyMap<string, string> {
@@ -134,7 +120,8 @@ export class Overlay2 implements LayerBackend {
     if (spec.mountLabel !== undefined) checkLabel(spec.mountLabel);
     const layout = this.#layout;
     const lowers = spec.parent === undefined ? [] : layout.lowersOfChild(spec.parent);
-    checkDepth({ ...this.#mount(id, lowers, {}), label: spec.mountLabel }, this.#environment.api);
+    const mount = { ...this.#mount(id, lowers, {}), label: spec.mountLabel };
+    checkDepth(mount, this.#environment.api, SQUASH);
     if (isLimited(limits)) this.#quotas.require(`layer ${id}, storage options size and inodes`);
 
     const staged = this.home.staging(id);
@@ -228,7 +215,7 @@ export class Overlay2 implements LayerBackend {
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
-      this.#checkLinks(mount),
+      this.#checkLinks(mount, lowers),
       this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
@@ -256,13 +243,11 @@ export class Overlay2 implements LayerBackend {
       this.#layout.requireDiff(mount.id);
       this.#layout.ancestors(mount.id);
     };
-    return this.#environment.api === "new"
-      ? { ...newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0), explain }
-      : { ...oldStep(mount, readOnly ? MS_RDONLY : 0), explain };
+    return overlayStep(mount, this.#environment.api, readOnly, explain);
   }
 
   /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
-  #checkLinks({ id, lowers, volatile }: OverlayMount): MountStep {
+  #checkLinks({ id, volatile }: OverlayMount, lowers: readonly string[]): MountStep {
     const layer = this.#layout.layer(id);
     return {
       kind: "prepare",
@@ -298,6 +283,7 @@ export class Overlay2 implements LayerBackend {
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
     const mount = triple(this.#mount(id, lowers, options));
+    checkLength(id, mount);
     return [options.readOnly ? { ...mount, options: ["ro", ...mount.options] } : mount];
   }
 
@@ -305,12 +291,15 @@ export class Overlay2 implements LayerBackend {
     const { label, readOnly = false, options: own = [] } = options;
     checkKnown(new Map(own.map((name) => [name, ""])), ["volatile"], "an overlay2 mount");
     if (label) checkLabel(label);
+    const directory = `${id}/diff`;
+    // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
+    const asLower = readOnly && lowers.length < MAX_LOWERS;
     return {
       home: this.home.path,
       id,
-      lowers,
-      // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
-      upper: !readOnly || lowers.length === MAX_LOWERS,
+      target: this.#layout.merged(id),
+      lowers: asLower ? [directory, ...lowers] : lowers,
+      upper: asLower ? undefined : { directory, work: `${id}/work` },
       features: this.#environment.features,
       volatile: own.includes("volatile") && !readOnly,
       label: label || undefined,

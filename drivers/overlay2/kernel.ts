@@ -19,16 +19,17 @@ export function moduleDefault(name: string): string | undefined {
 }
 
 /**
- * Mount options that every overlay mount gets here.
+ * Mount options that every overlay mount gets here: those that are asked for, and where these leave it open
  *
  * - `index=off`: with an index, an upper directory could not be mounted again below another path, and a
  *   lower directory that another mount has as its upper would be refused.
  * - `userxattr`: in a user namespace, where `trusted.` attributes cannot be had.
  */
-export function mountFeatures(): string[] {
-  const features: string[] = [];
-  if (tryLstat(`${PARAMETERS}/index`) !== undefined) features.push("index=off");
-  if (inUserNamespace()) features.push("userxattr");
+export function mountFeatures(asked: readonly string[]): string[] {
+  const features = [...asked];
+  const isOpen = (name: string) => !asked.some((option) => option.split("=")[0] === name);
+  if (isOpen("index") && tryLstat(`${PARAMETERS}/index`) !== undefined) features.push("index=off");
+  if (isOpen("userxattr") && inUserNamespace()) features.push("userxattr");
   return features;
 }
 

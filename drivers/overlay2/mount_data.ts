@@ -11,11 +11,11 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
-import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
+import { FSCONFIG_STRING_MAX, MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
+import { MOUNT_DATA_MAX, MS_RDONLY } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { contextOption } from "../../lib/mount_label.ts";
-import type { Mount, MountParameter, MountStep } from "../../lib/mount_plan.ts";
+import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount_plan.ts";
 
 /** The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel. */
 export const MAX_LOWERS = 500;
@@ -26,28 +26,34 @@ export const MAX_LOWERS_OLD = 128;
 /** Room for `,context="…"` that a chain must leave at `create`, in bytes: SELinux's own are below 80. */
 const LABEL_ROOM = 128;
 
-/** What a mount of a layer is made of. */
+/** What a mount of a layer is made of. All paths but `target` are relative to the home. */
 export interface OverlayMount {
   /** The home's absolute path. */
   readonly home: string;
+  /** The layer's, for messages. */
   readonly id: string;
-  /** `l/<name>` of the layers below, uppermost first; at least one. */
+  /** Where it is mounted: absolute. */
+  readonly target: string;
+  /** The directories below, uppermost first; at least one. */
   readonly lowers: readonly string[];
-  /** Without an upper directory, `diff` is the uppermost lower. */
-  readonly upper: boolean;
+  /** What takes the changes, and overlay's own directory beside it; none for what cannot be written to. */
+  readonly upper?: { readonly directory: string; readonly work: string };
   /** Options that depend on the kernel, such as `index=off` and `userxattr`. */
   readonly features: readonly string[];
   readonly volatile: boolean;
   readonly label?: string;
 }
 
-/** The parts of a mount relative to the home. */
-function parts({ id, lowers, upper }: OverlayMount) {
-  return {
-    lowers: upper ? lowers : [`${id}/diff`, ...lowers],
-    upper: upper ? `${id}/diff` : undefined,
-    work: upper ? `${id}/work` : undefined,
-  };
+/** The step for the mount calls that a home is mounted by. */
+export function overlayStep(
+  mount: OverlayMount,
+  api: "new" | "old",
+  readOnly: boolean,
+  explain: Explain,
+): MountStep {
+  return api === "new"
+    ? { ...newStep(mount, readOnly ? MOUNT_ATTR_RDONLY : 0), explain }
+    : { ...oldStep(mount, readOnly ? MS_RDONLY : 0), explain };
 }
 
 /**
@@ -59,12 +65,10 @@ export function newStep(
   mount: OverlayMount,
   attributes: number,
 ): MountStep & { kind: "fsmount" } {
-  const { lowers, upper, work } = parts(mount);
-  const { home, label } = mount;
+  const { home, lowers, upper, label } = mount;
+  const directories = upper === undefined ? lowers : [...lowers, upper.directory, upper.work];
   const absolute = isPlain(home) &&
-    [...lowers, upper, work].every((path) =>
-      path === undefined || byteLength(`${home}/${path}`) <= FSCONFIG_STRING_MAX
-    );
+    directories.every((path) => byteLength(`${home}/${path}`) <= FSCONFIG_STRING_MAX);
   const directory = (key: string, path: string): MountParameter =>
     absolute ? { key, value: `${home}/${path}` } : { key, value: path, path: true };
   if (label !== undefined && byteLength(label) > FSCONFIG_STRING_MAX) {
@@ -73,14 +77,15 @@ export function newStep(
 
   const parameters = mount.features.map(option);
   for (const lower of lowers) parameters.push(directory("lowerdir+", lower));
-  if (upper !== undefined) parameters.push(directory("upperdir", upper));
-  if (work !== undefined) parameters.push(directory("workdir", work));
+  if (upper !== undefined) {
+    parameters.push(directory("upperdir", upper.directory), directory("workdir", upper.work));
+  }
   if (mount.volatile) parameters.push({ key: "volatile" });
   if (label !== undefined) parameters.push({ key: "context", value: label });
   return {
     kind: "fsmount",
     source: "overlay",
-    target: `${home}/${mount.id}/merged`,
+    target: mount.target,
     type: "overlay",
     attributes,
     parameters,
@@ -94,8 +99,7 @@ export function newStep(
  * @throws {VeneerError} `limit exceeded` where the options are longer than a page even with relative paths
  */
 export function oldStep(mount: OverlayMount, flags: number): MountStep & { kind: "mount" } {
-  const { home, id, label } = mount;
-  const target = `${home}/${id}/merged`;
+  const { home, id, target, label } = mount;
   const step = { kind: "mount", source: "overlay", target, type: "overlay", flags } as const;
   const absolute = isPlain(home) ? data(mount, `${home}/`) : undefined;
   if (absolute !== undefined && byteLength(absolute) <= MOUNT_DATA_MAX) {
@@ -113,37 +117,41 @@ export function oldStep(mount: OverlayMount, flags: number): MountStep & { kind:
   return { ...step, data: relative, from: home };
 }
 
-/**
- * The mount as a triple, lowers by their absolute short names.
- *
- * @throws {VeneerError} `limit exceeded` where the options are longer than a page
- */
+/** The mount as a triple of absolute paths, however long its options are. */
 export function triple(mount: OverlayMount): Mount {
-  const { lowers, upper, work } = parts(mount);
+  const { lowers, upper } = mount;
   const path = (relative: string) => escape(`${mount.home}/${relative}`);
   const options = [
-    ...(work === undefined ? [] : [`workdir=${path(work)}`]),
-    ...(upper === undefined ? [] : [`upperdir=${path(upper)}`]),
+    ...(upper === undefined
+      ? []
+      : [`workdir=${path(upper.work)}`, `upperdir=${path(upper.directory)}`]),
     `lowerdir=${lowers.map(path).join(":")}`,
     ...mount.features,
     ...(mount.volatile ? ["volatile"] : []),
     ...(mount.label === undefined ? [] : [contextOption(mount.label)]),
   ];
-  const length = byteLength(options.join(","));
-  if (length > MOUNT_DATA_MAX) throw tooLong(mount.id, length);
   return { type: "overlay", source: "overlay", options };
+}
+
+/**
+ * Refuses a triple that one call of `mount(2)` does not take.
+ *
+ * @throws {VeneerError} `limit exceeded` where the options are longer than a page
+ */
+export function checkLength(id: string, { options }: Mount): void {
+  const length = byteLength(options.join(","));
+  if (length > MOUNT_DATA_MAX) throw tooLong(id, length);
 }
 
 /**
  * Refuses a layer that could not be mounted: `lowers` layers lie below it.
  *
+ * @param squash how to have fewer layers
  * @throws {VeneerError} `limit exceeded` with the limit and the remedy
  */
-export function checkDepth(mount: OverlayMount, api: "new" | "old"): void {
+export function checkDepth(mount: OverlayMount, api: "new" | "old", squash: string): void {
   const { id, lowers, label } = mount;
   const limit = api === "new" ? MAX_LOWERS : MAX_LOWERS_OLD;
-  const squash =
-    'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
   if (lowers.length > limit) {
     const newer = api === "old" ? ", or run Linux 6.7 or later, which takes 500" : "";
     throw new VeneerError(
@@ -169,12 +177,13 @@ export function checkDepth(mount: OverlayMount, api: "new" | "old"): void {
 
 /** The option string of `mount(2)`, in Docker's order, with `prefix` before every path. */
 function data(mount: OverlayMount, prefix: string): string {
-  const { lowers, upper, work } = parts(mount);
+  const { lowers, upper } = mount;
   return [
     ...mount.features,
     `lowerdir=${lowers.map((path) => prefix + path).join(":")}`,
-    ...(upper === undefined ? [] : [`upperdir=${prefix}${upper}`]),
-    ...(work === undefined ? [] : [`workdir=${prefix}${work}`]),
+    ...(upper === undefined
+      ? []
+      : [`upperdir=${prefix}${upper.directory}`, `workdir=${prefix}${upper.work}`]),
     ...(mount.volatile ? ["volatile"] : []),
     ...(mount.label === undefined ? [] : [contextOption(mount.label)]),
   ].join(",");

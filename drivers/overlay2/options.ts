@@ -7,6 +7,7 @@
  * | `overlay2.size`, `overlay2.inodes` | limits of every read-write layer that names none |
  * | `overlay2.allow_btrfs` | stand on btrfs, where the btrfs driver is the better choice |
  * | `overlay2.mount_api` | `auto`, `new` (`lowerdir+`) or `old` (`mount(2)`, at most a page of options) |
+ * | `overlay2.mountopt` | options of overlay itself that every mount gets, such as `index=on`, by commas |
  * | a layer's `size`, `inodes` | its limits, by project quota; read-write layers only |
  *
  * @module
@@ -26,6 +27,8 @@ export interface Overlay2Options {
   readonly overrideKernelCheck: boolean;
   readonly allowBtrfs: boolean;
   readonly mountApi: MountApi;
+  /** Of overlay itself, for every mount. */
+  readonly mountOptions: readonly string[];
   /** For read-write layers that name no limits; 0 is no limit. */
   readonly limits: ProjectLimits;
 }
@@ -36,6 +39,21 @@ export const OPTION_KEYS: readonly string[] = [
   "overlay2.inodes",
   "overlay2.allow_btrfs",
   "overlay2.mount_api",
+  "overlay2.mountopt",
+];
+
+/**
+ * What `overlay2.mountopt` may name: what of `Documentation/filesystems/overlayfs.rst` in the kernel leaves the
+ * layers as they are. `volatile` is asked for mount by mount.
+ */
+const MOUNT_OPTIONS = [
+  "index",
+  "metacopy",
+  "nfs_export",
+  "redirect_dir",
+  "userxattr",
+  "uuid",
+  "xino",
 ];
 
 /** @throws {VeneerError} `invalid argument` with the option and its rule */
@@ -46,6 +64,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Overla
     overrideKernelCheck: flag("overlay2.override_kernel_check"),
     allowBtrfs: flag("overlay2.allow_btrfs"),
     mountApi: parseMountApi(options.get("overlay2.mount_api") ?? "auto"),
+    mountOptions: parseMountOptions(options.get("overlay2.mountopt") ?? ""),
     limits: {
       bytes: parseSize(options.get("overlay2.size") ?? "0", "overlay2.size"),
       inodes: parseCount(options.get("overlay2.inodes") ?? "0", "overlay2.inodes"),
@@ -87,6 +106,20 @@ function parseMountApi(text: string): MountApi {
     "invalid argument",
     `overlay2.mount_api ${JSON.stringify(text)}: it is ${MOUNT_APIS.join(", ")}`,
   );
+}
+
+function parseMountOptions(text: string): string[] {
+  const options = text.split(",").filter((option) => option !== "");
+  for (const option of options) {
+    if (/^\w+(=\w+)?$/.test(option) && MOUNT_OPTIONS.includes(option.split("=")[0])) continue;
+    throw new VeneerError(
+      "invalid argument",
+      `overlay2.mountopt ${JSON.stringify(option)}: it is one or more of ${
+        MOUNT_OPTIONS.join(", ")
+      }, with =VALUE where overlay wants one`,
+    );
+  }
+  return options;
 }
 
 function parseCount(text: string, name: string): number {

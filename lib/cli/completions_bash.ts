@@ -4,15 +4,30 @@
  * @module
  */
 import type { OperandSpec, OptionSpec, ValueKind } from "./spec.ts";
-import { COMMANDS, GLOBAL_OPTIONS } from "./table.ts";
+import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
 /** The script: source it, or put it where bash-completion looks. */
 export function bashCompletions(): string {
   const everyOption = [...GLOBAL_OPTIONS, ...COMMANDS.flatMap(({ options }) => options)];
   const withValue = everyOption.filter(({ value }) => value !== undefined);
+  const groups = GROUPS.map(({ name }) => name).join(" | ");
   return `# bash completion for veneer
 _veneer_layers() {
   veneer "\${_veneer_store[@]}" ls --quiet 2>/dev/null
+}
+
+# Keys may hold anything, so they are compared and quoted here, and never expanded.
+_veneer_snapshots() {
+  local key quoted
+  compopt +o filenames 2>/dev/null
+  while IFS= read -r -d '' key; do
+    printf -v quoted %q "$key"
+    if [[ $_veneer_word == [\\'\\"]* ]]; then
+      [[ $key == "\${_veneer_word:1}"* ]] && COMPREPLY+=("$key")
+    elif [[ $quoted == "$_veneer_word"* || ($key == "$_veneer_word"* && $_veneer_word != *[=:]*) ]]; then
+      COMPREPLY+=("$quoted")
+    fi
+  done < <(veneer "\${_veneer_store[@]}" snapshot ls --null 2>/dev/null)
 }
 
 _veneer_reply() {
@@ -20,29 +35,73 @@ _veneer_reply() {
   COMPREPLY=($(compgen "$@" -- "$_veneer_word"))
 }
 
-_veneer() {
-  # Bash splits at "=": "--root=/x" comes as three words.
-  local _veneer_word=\${COMP_WORDS[COMP_CWORD]} _veneer_store=() command= option= operands=0
-  local previous=\${COMP_WORDS[COMP_CWORD - 1]} i word
-  COMPREPLY=()
-  if [[ $_veneer_word == = ]]; then _veneer_word=; option=$previous
-  elif [[ $previous == = ]]; then option=\${COMP_WORDS[COMP_CWORD - 2]}
-  elif [[ $previous == -* ]]; then option=$previous
-  fi
-  for ((i = 1; i < COMP_CWORD; i++)); do
+# The commands of a group, or what a first word may be.
+_veneer_commands() {
+  case $1 in
+${
+    GROUPS.map(({ name, commands }) =>
+      `    ${name}) _veneer_reply -W ${quote(commands.map(ownWord))} ;;`
+    ).join("\n")
+  }
+    *) _veneer_reply -W ${quote(FIRST_WORDS.map(ownWord))} ;;
+  esac
+}
+
+# Bash splits at "=" and ":", which options and keys have inside: "--root=/x" comes as three words.
+_veneer_words() {
+  local i word glue=
+  words=()
+  for ((i = 0; i <= COMP_CWORD; i++)); do
     word=\${COMP_WORDS[i]}
+    if ((i > 0)) && [[ $word =~ ^[=:]+$ ]]; then
+      words[-1]+=$word glue=1
+    elif [[ $glue && $word ]]; then
+      words[-1]+=$word glue=
+    else
+      words+=("$word") glue=
+    fi
+  done
+}
+
+_veneer() {
+  local words _veneer_word _veneer_store=() command= option= operands=0 i word
+  COMPREPLY=()
+  _veneer_words
+  _veneer_word=\${words[-1]}
+  for ((i = 1; i < \${#words[@]} - 1; i++)); do
+    word=\${words[i]}
     case $word in
       ${words(withValue)})
-        [[ \${COMP_WORDS[i + 1]} == = ]] && ((i++))
-        ((i++))
-        ((i < COMP_CWORD)) && case $word in
-          --root | --driver) _veneer_store+=("$word" "\${COMP_WORDS[i]}") ;;
+        if ((++i == \${#words[@]} - 1)); then
+          option=$word
+        else
+          case $word in --root | --driver) _veneer_store+=("$word" "\${words[i]}") ;; esac
+        fi
+        ;;
+      --root=* | --driver=*) _veneer_store+=("$word") ;;
+      -*) ;;
+      *)
+        case $command in
+          "") command=$word ;;
+          ${groups}) command+=" $word" ;;
+          *) ((operands++)) ;;
         esac
         ;;
-      -*) ;;
-      *) if [[ -z $command ]]; then command=$word; else ((operands++)); fi ;;
     esac
   done
+  if [[ ! $option && $_veneer_word == --*=* ]]; then
+    option=\${_veneer_word%%=*} _veneer_word=\${_veneer_word#*=}
+  fi
+  _veneer_complete
+  # Readline has kept what stands before the last "=" or ":".
+  local last=\${COMP_WORDS[COMP_CWORD]}
+  [[ $last =~ ^[=:]+$ ]] && last=
+  local kept=$((\${#_veneer_word} - \${#last}))
+  COMPREPLY=("\${COMPREPLY[@]#"\${_veneer_word:0:kept}"}")
+  return 0
+}
+
+_veneer_complete() {
   case $command$option in
 ${
     COMMANDS.flatMap(({ name, options }) => options.map((option) => ({ name, option })))
@@ -62,7 +121,7 @@ ${
     case $command in
 ${
     COMMANDS.map(({ name, options }) =>
-      `      ${name}) _veneer_reply -W ${quote(names([...options, ...GLOBAL_OPTIONS]))} ;;`
+      `      ${pattern(name)}) _veneer_reply -W ${quote(names([...options, ...GLOBAL_OPTIONS]))} ;;`
     ).join("\n")
   }
       *) _veneer_reply -W ${quote(names(GLOBAL_OPTIONS))} ;;
@@ -70,10 +129,10 @@ ${
     return
   fi
   case $command in
-    "") _veneer_reply -W ${quote(COMMANDS.map(({ name }) => name))} ;;
+    "" | ${groups}) _veneer_commands "$command" ;;
 ${
     COMMANDS.filter(({ operands }) => operands.length > 0)
-      .map(({ name, operands }) => `    ${name}) ${operandsReply(operands)} ;;`)
+      .map(({ name, operands }) => `    ${pattern(name)}) ${operandsReply(operands)} ;;`)
       .join("\n")
   }
   esac
@@ -85,10 +144,13 @@ complete -o filenames -o bashdefault -F _veneer veneer`;
 /** A case pattern of options' words, each behind the command's name where one is given. */
 function words(options: readonly OptionSpec[], command = ""): string {
   return options.flatMap(({ name, short }) => [`--${name}`, ...short ? [`-${short}`] : []])
-    .map((word) => command + word)
+    .map((word) => pattern(command) + word)
     .filter((word, i, all) => all.indexOf(word) === i)
     .join(" | ");
 }
+
+/** A command's name in a case pattern. */
+const pattern = (command: string) => command.replace(" ", "\\ ");
 
 const names = (options: readonly OptionSpec[]) => options.map(({ name }) => `--${name}`);
 
@@ -111,12 +173,14 @@ function reply(kind: ValueKind): string {
   switch (kind) {
     case "layer":
       return '_veneer_reply -W "$(_veneer_layers)"';
+    case "snapshot":
+      return "_veneer_snapshots";
     case "file":
       return "_veneer_reply -f";
     case "directory":
       return "_veneer_reply -d";
     case "command":
-      return `_veneer_reply -W ${quote(COMMANDS.map(({ name }) => name))}`;
+      return '_veneer_commands "${words[-2]}"';
     case "other":
       return ":";
   }

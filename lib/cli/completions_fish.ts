@@ -3,36 +3,57 @@
  *
  * @module
  */
-import type { OperandSpec, OptionSpec, ValueKind } from "./spec.ts";
-import { COMMANDS, GLOBAL_OPTIONS } from "./table.ts";
+import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
+import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
 /** The script: `veneer.fish` in a directory of `$fish_complete_path`. */
 export function fishCompletions(): string {
-  const names = COMMANDS.map(({ name }) => name).join(" ");
   return [
     "# fish completion for veneer",
-    "function __veneer_layers",
+    "function __veneer_store",
     "    set -l words (commandline -opc)",
-    "    set -l store",
     "    for i in (seq 2 (count $words))",
     "        switch $words[$i]",
     "            case --root --driver",
-    "                set -a store $words[$i] $words[(math $i + 1)]",
+    "                printf '%s\\n' $words[$i] $words[(math $i + 1)]",
     "            case '--root=*' '--driver=*'",
-    "                set -a store $words[$i]",
+    "                echo $words[$i]",
     "        end",
     "    end",
-    "    veneer $store ls --quiet 2>/dev/null",
+    "end",
+    "function __veneer_layers",
+    "    veneer (__veneer_store) ls --quiet 2>/dev/null",
+    "end",
+    "function __veneer_snapshots",
+    "    veneer (__veneer_store) snapshot ls --null 2>/dev/null | string split0",
+    "end",
+    "# The command's words, as far as they are there.",
+    "function __veneer_command",
+    "    set -l words (commandline -opc)",
+    "    set -l command",
+    "    set -l i 2",
+    "    while test $i -le (count $words)",
+    "        switch $words[$i]",
+    `            case ${optionsWithValue().join(" ")}`,
+    "                set i (math $i + 1)",
+    "            case '-*'",
+    "            case '*'",
+    "                set -a command $words[$i]",
+    `                contains -- "$command" '' ${names(GROUPS)}; or break`,
+    "        end",
+    "        set i (math $i + 1)",
+    "    end",
+    '    echo "$command"',
+    "end",
+    "function __veneer_is",
+    '    test (__veneer_command) = "$argv"',
     "end",
     "complete -c veneer -f",
-    ...COMMANDS.map(({ name, summary }) =>
-      `complete -c veneer -n 'not __fish_seen_subcommand_from ${names}' -a ${name} -d ${
-        quote(summary)
-      }`
-    ),
+    ...commandLines("", FIRST_WORDS),
+    ...GROUPS.flatMap(({ name, commands }) => commandLines(name, commands)),
     ...GLOBAL_OPTIONS.map((option) => `complete -c veneer${optionWords(option)}`),
     ...COMMANDS.flatMap(({ name, options, operands }) => {
-      const here = `complete -c veneer -n '__fish_seen_subcommand_from ${name}'`;
+      const here = behind(name);
       return [
         ...options.map((option) => here + optionWords(option)),
         ...operands.map((operand) => `${here}${operandWords(operand)}`)
@@ -40,6 +61,27 @@ export function fishCompletions(): string {
       ];
     }),
   ].join("\n");
+}
+
+/** A completion that is there behind a command's words, and nowhere else. */
+const behind = (words: string) => `complete -c veneer -n ${quote(`__veneer_is ${words}`.trim())}`;
+
+const names = (subjects: readonly Subject[]) => subjects.map(ownWord).join(" ");
+
+/** What may stand behind a group's word, or as the first. */
+function commandLines(group: string, subjects: readonly Subject[]): string[] {
+  return subjects.map((subject) =>
+    `${behind(group)} -a ${ownWord(subject)} -d ${quote(subject.summary)}`
+  );
+}
+
+/** The words that the next one belongs to. */
+function optionsWithValue(): string[] {
+  const options = [...GLOBAL_OPTIONS, ...COMMANDS.flatMap(({ options }) => options)]
+    .filter(({ value }) => value !== undefined);
+  return [
+    ...new Set(options.flatMap(({ name, short }) => [`--${name}`, ...short ? [`-${short}`] : []])),
+  ];
 }
 
 function optionWords(option: OptionSpec): string {
@@ -56,12 +98,14 @@ function candidates({ choices, kind }: { choices?: readonly string[]; kind?: Val
   switch (kind) {
     case "layer":
       return " -f -a '(__veneer_layers)'";
+    case "snapshot":
+      return " -f -a '(__veneer_snapshots)'";
     case "file":
       return " -F";
     case "directory":
       return " -f -a '(__fish_complete_directories)'";
     case "command":
-      return ` -f -a ${quote(COMMANDS.map(({ name }) => name).join(" "))}`;
+      return ` -f -a ${quote(names(FIRST_WORDS))}`;
     default:
       return "";
   }

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { CommandSpec, OperandSpec, OptionSpec, ValueKind } from "./spec.ts";
-import { COMMANDS, GLOBAL_OPTIONS } from "./table.ts";
+import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
+import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
 /** The script: a file named `_veneer` in a directory of `$fpath`. */
 export function zshCompletions(): string {
@@ -17,12 +17,19 @@ _veneer_layers() {
   compadd -a layers
 }
 
-_veneer_commands() {
-  local -a commands=(
-${COMMANDS.map(({ name, summary }) => `    ${quote(`${name}:${summary}`)}`).join("\n")}
-  )
-  _describe command commands
+_veneer_snapshots() {
+  local -a keys
+  keys=(\${(0)"$(veneer $store snapshot ls --null 2>/dev/null)"})
+  compadd -a keys
 }
+
+${commandList("_veneer_commands", FIRST_WORDS)}
+
+${
+    GROUPS.map(({ name, commands }) => commandList(`_veneer_${name}_commands`, commands)).join(
+      "\n\n",
+    )
+  }
 
 _veneer() {
   local curcontext=$curcontext state line i
@@ -38,23 +45,48 @@ _veneer() {
   local -a global=(
 ${GLOBAL_OPTIONS.map((option) => `    ${argument(option)}`).join("\n")}
   )
-  _arguments -C -s -A '-*' $global '1:command:_veneer_commands' '*::argument:->command'
-  [[ $state == command ]] || return
-  case $line[1] in
-${COMMANDS.map(commandCase).join("\n")}
-  esac
+${commandCases("_veneer_commands", FIRST_WORDS)}
 }
+
+${
+    GROUPS.map(({ name, commands }) =>
+      `_veneer_${name}() {
+  local curcontext=$curcontext state line
+${commandCases(`_veneer_${name}_commands`, commands)}
+}`
+    ).join("\n\n")
+  }
 
 _veneer "$@"`;
 }
 
-function commandCase({ name, options, operands }: CommandSpec): string {
+function commandList(name: string, subjects: readonly Subject[]): string {
+  const lines = subjects.map((subject) => `    ${quote(`${ownWord(subject)}:${subject.summary}`)}`);
+  return `${name}() {\n  local -a commands=(\n${
+    lines.join("\n")
+  }\n  )\n  _describe command commands\n}`;
+}
+
+/** Completes a command's word, and what is behind it. */
+function commandCases(list: string, subjects: readonly Subject[]): string {
+  return `  _arguments -C -s -A '-*' $global '1:command:${list}' '*::argument:->command'
+  [[ $state == command ]] || return
+  case $line[1] in
+${subjects.map(commandCase).join("\n")}
+  esac`;
+}
+
+function commandCase(subject: Subject): string {
+  if (isGroup(subject)) return `    ${subject.name}) _veneer_${subject.name} ;;`;
+  const { options, operands } = subject;
   const letters = options.map(({ short }) => short);
   const globals = GLOBAL_OPTIONS.map((option) =>
     letters.includes(option.short) ? { ...option, short: undefined } : option
   );
   const words = [...globals.map(argument), ...options.map(argument), ...operands.map(operand)];
-  return `    ${name})\n      _arguments -s \\\n        ${words.join(" \\\n        ")} ;;`;
+  return `    ${ownWord(subject)})\n      _arguments -s \\\n        ${
+    words.join(" \\\n        ")
+  } ;;`;
 }
 
 /** `'(-o --output)'{-o,--output=}'[summary]:FILE:_files'` */
@@ -73,7 +105,7 @@ function argument(option: OptionSpec): string {
 function operand(spec: OperandSpec, index: number): string {
   const { name, optional, repeatable } = spec;
   const place = repeatable ? "*" : String(index + 1);
-  return quote(`${place}:${optional ? ":" : ""}${escape(name)}:${action(spec)}`);
+  return quote(`${place}:${optional && !repeatable ? ":" : ""}${escape(name)}:${action(spec)}`);
 }
 
 function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKind }): string {
@@ -81,6 +113,8 @@ function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKi
   switch (kind) {
     case "layer":
       return "_veneer_layers";
+    case "snapshot":
+      return "_veneer_snapshots";
     case "file":
       return "_files";
     case "directory":

@@ -3,12 +3,13 @@
  *
  * @module
  */
-import type { CommandSpec, OperandSpec, OptionSpec } from "./spec.ts";
-import { COMMANDS, GLOBAL_OPTIONS } from "./table.ts";
+import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
+import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
-/** Help of the program, or of one command. */
-export function helpText(command: CommandSpec | undefined): string {
-  return command ? commandHelp(command) : programHelp();
+/** Help of the program, of a group of commands, or of one command. */
+export function helpText(subject: Subject | undefined): string {
+  if (!subject) return programHelp();
+  return isGroup(subject) ? groupHelp(subject) : commandHelp(subject);
 }
 
 function programHelp(): string {
@@ -18,12 +19,36 @@ function programHelp(): string {
     "Usage: veneer [OPTION]… COMMAND [ARGUMENT]…",
     "",
     "Commands:",
-    ...columns(COMMANDS.map(({ name, summary }) => [name, summary])),
+    ...columns(FIRST_WORDS.map((subject) => [
+      isGroup(subject) ? `${subject.name} …` : subject.name,
+      subject.summary,
+    ])),
     "",
     "Options, before or after the command:",
     ...optionLines(GLOBAL_OPTIONS),
     "",
-    "`veneer COMMAND --help` shows a command's own options and an example.",
+    "`veneer COMMAND --help` shows a command's own options and an example, and",
+    `${
+      GROUPS.map(({ name }) => `\`veneer ${name} --help\``).join(", ")
+    } the commands behind that word.`,
+  ].join("\n");
+}
+
+function groupHelp({ name, summary, details, commands }: GroupSpec): string {
+  return [
+    `Usage: veneer ${name} COMMAND [ARGUMENT]…`,
+    "",
+    sentence(summary),
+    "",
+    details,
+    "",
+    "Commands:",
+    ...columns(commands.map((command) => [ownWord(command), command.summary])),
+    "",
+    `\`veneer ${name} COMMAND --help\` shows a command's own options and an example.`,
+    "",
+    "Options of every command:",
+    ...optionLines(GLOBAL_OPTIONS),
   ].join("\n");
 }
 

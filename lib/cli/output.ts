@@ -45,7 +45,7 @@ export class Output {
     }
     let separator = "[";
     for (const item of items) {
-      this.#write(`${separator}\n${JSON.stringify(toJson(item))}`);
+      this.text(`${separator}\n${JSON.stringify(toJson(item))}`);
       separator = ",";
     }
     this.line(separator === "[" ? "[]" : "\n]");
@@ -53,7 +53,13 @@ export class Output {
 
   /** One line of a result. */
   line(text: string): void {
-    this.#write(`${text}\n`);
+    this.text(`${text}\n`);
+  }
+
+  /** A part of a result that ends otherwise than in a line. */
+  text(text: string): void {
+    this.#pending += text;
+    if (this.#pending.length > BUFFER) this.flush();
   }
 
   /** Writes out what is gathered. @throws {ReaderGone} */
@@ -90,11 +96,6 @@ export class Output {
     this.#say(
       this.json ? JSON.stringify({ [name]: { message: text } }) : `veneer: ${name}: ${text}`,
     );
-  }
-
-  #write(text: string): void {
-    this.#pending += text;
-    if (this.#pending.length > BUFFER) this.flush();
   }
 
   /** Keeps the order of what the two streams say, for who reads them as one. */

@@ -11,13 +11,13 @@
 import { parseArgs } from "@std/cli";
 import { VeneerError } from "../errors.ts";
 import { suggestion } from "../options.ts";
-import type { CommandSpec, OptionSpec } from "./spec.ts";
-import { COMMANDS, findCommand, GLOBAL_OPTIONS } from "./table.ts";
+import type { CommandSpec, OptionSpec, Subject } from "./spec.ts";
+import { FIRST_WORDS, GLOBAL_OPTIONS, isGroup, ownWord } from "./table.ts";
 
 /** A command line that was understood. */
 export interface Invocation {
-  /** Missing only where help or the version was asked of the program itself. */
-  readonly command: CommandSpec | undefined;
+  /** Missing, or a group, only where help or the version was asked for. */
+  readonly command: Subject | undefined;
   readonly options: Options;
   readonly operands: readonly string[];
 }
@@ -58,22 +58,28 @@ export function parseCommandLine(args: readonly string[]): Invocation {
   });
   const options = new Options(given as Record<string, string[]>);
   const isHelp = options.flag("help") || options.flag("version");
-  if (command && !isHelp) checkOperands(command, operands);
-  if (!command && !isHelp) throw usage("no command is named; `veneer --help` lists them");
+  if (!isHelp) {
+    if (!command) throw usage("no command is named; `veneer --help` lists them");
+    if (isGroup(command)) {
+      const { name } = command;
+      throw usage(`\`veneer ${name}\` needs a command; \`veneer ${name} --help\` lists them`);
+    }
+    checkOperands(command, operands);
+  }
   return { command, options, operands };
 }
 
 /** Writes arguments as `--name=value … -- operand …`, and finds the command. */
 function normalize(args: readonly string[]): {
-  command: CommandSpec | undefined;
+  command: Subject | undefined;
   canonical: string[];
 } {
-  let command: CommandSpec | undefined;
+  let command: Subject | undefined;
   const options: string[] = [], operands: string[] = [];
   const rest = [...args];
   const positional = (argument: string) => {
-    if (command) operands.push(argument);
-    else command = commandNamed(argument);
+    if (command && !isGroup(command)) operands.push(argument);
+    else command = subjectNamed(argument, command);
   };
   for (let argument = rest.shift(); argument !== undefined; argument = rest.shift()) {
     if (argument === "--") {
@@ -88,24 +94,25 @@ function normalize(args: readonly string[]): {
   return { command, canonical: [...options, "--", ...operands] };
 }
 
-/** The command of a name. @throws {VeneerError} `usage` with the nearest one */
-export function commandNamed(name: string): CommandSpec {
-  const command = findCommand(name);
-  if (command) return command;
-  const names = COMMANDS.map((known) => known.name);
-  throw usage(`there is no command ${JSON.stringify(name)}; ${suggestion(name, names)}`);
+/** What a word stands for, as the first one or behind a group's. @throws {VeneerError} `usage` with the nearest */
+export function subjectNamed(word: string, before?: Subject): Subject {
+  const subjects = before === undefined ? FIRST_WORDS : isGroup(before) ? before.commands : [];
+  const found = subjects.find((subject) => ownWord(subject) === word);
+  if (found) return found;
+  const name = JSON.stringify(before ? `${before.name} ${word}` : word);
+  throw usage(`there is no command ${name}; ${suggestion(word, subjects.map(ownWord))}`);
 }
 
 /** The options a command understands; its own come first, so that its letters win. */
-function scopeOf(command: CommandSpec | undefined): readonly OptionSpec[] {
-  return [...command?.options ?? [], ...GLOBAL_OPTIONS];
+function scopeOf(command: Subject | undefined): readonly OptionSpec[] {
+  return command && !isGroup(command) ? [...command.options, ...GLOBAL_OPTIONS] : GLOBAL_OPTIONS;
 }
 
 /** `--name`, `--name=value`, or `--name` and the next argument. */
 function readLong(
   argument: string,
   rest: string[],
-  command: CommandSpec | undefined,
+  command: Subject | undefined,
 ): string {
   const [, name, attached] = /^--([^=]*)(?:=(.*))?$/s.exec(argument)!;
   const option = scopeOf(command).find((known) => known.name === name);
@@ -121,7 +128,7 @@ function readLong(
 function readShort(
   argument: string,
   rest: string[],
-  command: CommandSpec | undefined,
+  command: Subject | undefined,
 ): string[] {
   const result: string[] = [];
   for (let at = 1; at < argument.length; at++) {
@@ -159,7 +166,10 @@ function canonical({ name, choices }: OptionSpec, value: string): string {
   return `--${name}=${value}`;
 }
 
-function unknownOption(shown: string, command: CommandSpec | undefined): VeneerError {
+function unknownOption(
+  shown: string,
+  command: Subject | undefined,
+): VeneerError {
   const known = scopeOf(command).map(({ name }) => `--${name}`);
   const whose = command ? `\`veneer ${command.name}\`` : "veneer";
   const help = command ? `veneer ${command.name} --help` : "veneer --help";

@@ -6,7 +6,7 @@
  */
 
 /** What a value is, for completion. */
-export type ValueKind = "layer" | "file" | "directory" | "command" | "other";
+export type ValueKind = "layer" | "snapshot" | "file" | "directory" | "command" | "other";
 
 /** An option. One without `value` is a flag. */
 export interface OptionSpec {
@@ -37,6 +37,7 @@ export interface OperandSpec {
 
 /** A command. */
 export interface CommandSpec {
+  /** One word; of a command in a group the group's and its own: `snapshot ls`. */
   readonly name: string;
   /** One line, for the list of commands. */
   readonly summary: string;
@@ -47,3 +48,16 @@ export interface CommandSpec {
   /** A command line and what it does. */
   readonly examples: readonly (readonly [line: string, meaning: string])[];
 }
+
+/** Commands on one kind of thing, which share their first word. */
+export interface GroupSpec {
+  readonly name: string;
+  /** One line, for the list of commands. */
+  readonly summary: string;
+  /** What help says of the things: sentences, wrapped by hand. */
+  readonly details: string;
+  readonly commands: readonly CommandSpec[];
+}
+
+/** What one or two words stand for. */
+export type Subject = CommandSpec | GroupSpec;

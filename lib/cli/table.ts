@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { CommandSpec, OperandSpec, OptionSpec } from "./spec.ts";
+import { SNAPSHOTS } from "./snapshot_table.ts";
+import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 export const DEFAULT_ROOT = "/var/lib/veneer";
 
@@ -71,7 +72,8 @@ const MOUNT_LABEL: OptionSpec = {
   summary: "an SELinux label, for the mount option context=",
 };
 
-export const COMMANDS: readonly CommandSpec[] = [
+/** What the first word of a command line may be, in the order of help. */
+export const FIRST_WORDS: readonly Subject[] = [
   {
     name: "create",
     summary: "make an empty layer",
@@ -199,6 +201,7 @@ export const COMMANDS: readonly CommandSpec[] = [
     options: [PARENT],
     examples: [["veneer diffsize app", ""]],
   },
+  SNAPSHOTS,
   {
     name: "status",
     summary: "show what the driver found and uses",
@@ -242,13 +245,24 @@ export const COMMANDS: readonly CommandSpec[] = [
   {
     name: "help",
     summary: "print help, of a command where one is named",
-    operands: [{ name: "COMMAND", optional: true, kind: "command" }],
+    operands: [{ name: "COMMAND", optional: true, repeatable: true, kind: "command" }],
     options: [],
-    examples: [["veneer help diff", ""]],
+    examples: [["veneer help diff", ""], ["veneer help snapshot ls", ""]],
   },
 ];
 
-/** The description of a command. */
-export function findCommand(name: string): CommandSpec | undefined {
-  return COMMANDS.find((command) => command.name === name);
+export const GROUPS: readonly GroupSpec[] = FIRST_WORDS.filter(isGroup);
+
+/** Every command, those of groups too. */
+export const COMMANDS: readonly CommandSpec[] = FIRST_WORDS.flatMap((entry) =>
+  isGroup(entry) ? entry.commands : [entry]
+);
+
+export function isGroup(entry: Subject): entry is GroupSpec {
+  return "commands" in entry;
+}
+
+/** A command's own word: the last of its name. */
+export function ownWord({ name }: Subject): string {
+  return name.slice(name.indexOf(" ") + 1);
 }

@@ -11,6 +11,7 @@ import { layerNotFound, resolveId } from "../ids.ts";
 import type { Output } from "../cli/output.ts";
 import type { Options } from "../cli/parse.ts";
 import { DEFAULT_ROOT } from "../cli/table.ts";
+import type { Snapshotter } from "../snapshotter.ts";
 
 /** A store as the command line names it. */
 export interface StoreOptions {
@@ -24,6 +25,7 @@ export interface StoreOptions {
 /** The drivers, loaded when they are first asked for. */
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
+  openSnapshots(options: StoreOptions): Promise<Snapshotter>;
   definitions(): Promise<readonly DriverDefinition[]>;
 }
 
@@ -49,21 +51,44 @@ export class CommandContext {
    * @throws {VeneerError} `failed precondition` for who is not root, and what opening throws
    */
   async open(): Promise<GraphDriver> {
-    const idMaps = {
+    const driver = await this.drivers.open(this.#storeOptions());
+    this.output.info(`opened ${driver.home} with ${driver.name}`);
+    return driver;
+  }
+
+  /**
+   * Opens the store's snapshots for as long as `use` takes.
+   *
+   * @throws as {@linkcode open}, and what `use` throws
+   */
+  async withSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+    const snapshotter = await this.drivers.openSnapshots(this.#storeOptions());
+    this.output.info(`opened ${snapshotter.home} with ${snapshotter.driver}`);
+    try {
+      return use(snapshotter);
+    } finally {
+      snapshotter.close();
+    }
+  }
+
+  /** The host ids that the options give. */
+  get idMaps(): IdMaps {
+    return {
       uids: IdMap.parse(this.options.values("uidmap")),
       gids: IdMap.parse(this.options.values("gidmap")),
     };
-    const { root } = this;
+  }
+
+  #storeOptions(): StoreOptions {
+    const { root, idMaps } = this;
     requireRoot();
-    const driver = await this.drivers.open({
+    return {
       root,
       driver: this.options.value("driver") ?? "auto",
       options: this.options.values("option"),
       idMaps,
       warn: (message) => this.output.warn(message),
-    });
-    this.output.info(`opened ${driver.home} with ${driver.name}`);
-    return driver;
+    };
   }
 
   /**

@@ -4,9 +4,12 @@
  * @module
  */
 import { helpText } from "../cli/help.ts";
-import { commandNamed } from "../cli/parse.ts";
+import { subjectNamed } from "../cli/parse.ts";
+import type { Subject } from "../cli/spec.ts";
 import type { Run } from "./context.ts";
 
-export const run: Run = ({ operands: [name], output }) => {
-  output.line(helpText(name === undefined ? undefined : commandNamed(name)));
+export const run: Run = ({ operands, output }) => {
+  let subject: Subject | undefined;
+  for (const word of operands) subject = subjectNamed(word, subject);
+  output.line(helpText(subject));
 };

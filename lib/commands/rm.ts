@@ -4,21 +4,9 @@
  * @module
  */
 import type { Run } from "./context.ts";
+import { removeEach } from "./remove_each.ts";
 
 export const run: Run = async (context) => {
-  const { operands: ids, output } = context;
   const driver = await context.open();
-  const removed: string[] = [];
-  let status = 0;
-  for (const id of ids) {
-    try {
-      driver.remove(id);
-      removed.push(id);
-    } catch (error) {
-      const failure = output.error(error);
-      status ||= failure;
-    }
-  }
-  output.result({ removed }, () => []);
-  return status;
+  return removeEach(context, (id) => driver.remove(id));
 };

@@ -2,6 +2,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   checkDepth,
+  checkLength,
   newStep,
   oldStep,
   type OverlayMount,
@@ -16,11 +17,20 @@ const LABEL = "system_u:object_r:container_file_t:s0:c1,c2";
 const mount: OverlayMount = {
   home: "/var/lib/veneer/overlay2",
   id: "child",
+  target: "/var/lib/veneer/overlay2/child/merged",
   lowers: [A, B],
-  upper: true,
+  upper: { directory: "child/diff", work: "child/work" },
   features: ["index=off"],
   volatile: false,
 };
+
+const at = (home: string, id: string): OverlayMount => ({
+  ...mount,
+  home,
+  id,
+  target: `${home}/${id}/merged`,
+  upper: { directory: `${id}/diff`, work: `${id}/work` },
+});
 
 Deno.test("overlay2 new calls: one parameter a directory, absolute", () => {
   assertEquals(newStep(mount, 0), {
@@ -41,7 +51,13 @@ Deno.test("overlay2 new calls: one parameter a directory, absolute", () => {
 
 Deno.test("overlay2 new calls: flags, label, no upper directory", () => {
   const step = newStep(
-    { ...mount, upper: false, features: ["userxattr"], label: LABEL },
+    {
+      ...mount,
+      lowers: ["child/diff", A, B],
+      upper: undefined,
+      features: ["userxattr"],
+      label: LABEL,
+    },
     1, // MOUNT_ATTR_RDONLY of linux/mount.h
   );
   assertEquals(step, {
@@ -72,7 +88,7 @@ Deno.test("overlay2 new calls: relative where a name would pass 255 bytes or hol
       ["/with space", false],
     ] as const
   ) {
-    const step = newStep({ ...mount, home, id: "i", features: [], lowers: [A] }, 0);
+    const step = newStep({ ...at(home, "i"), features: [], lowers: [A] }, 0);
     const expected = relative
       ? [
         { key: "lowerdir+", value: A, path: true },
@@ -106,7 +122,7 @@ Deno.test("overlay2 mount(2): relative where a page is too short or the home hol
   const relative =
     "index=off,lowerdir=l/ABCDEFGHIJKLMNOPQRSTUVWXYZ:l/234567ABCDEFGHIJKLMNOPQRST,upperdir=child/diff,workdir=child/work";
   for (const home of ["/a,b", "/a:b", "/a\\b", `/${"long/".repeat(220)}`]) {
-    const step = oldStep({ ...mount, home }, 1);
+    const step = oldStep(at(home, "child"), 1);
     assertEquals(step, {
       kind: "mount",
       source: "overlay",
@@ -122,14 +138,14 @@ Deno.test("overlay2 mount(2): relative where a page is too short or the home hol
 Deno.test("overlay2 mount(2): 128 layers fit a page with a label, and what does not is said", () => {
   const lowers = Array.from({ length: 128 }, () => A);
   const id = "0".repeat(64);
-  const step = oldStep({ ...mount, id, lowers, label: LABEL }, 0);
+  const step = oldStep({ ...at(mount.home, id), lowers, label: LABEL }, 0);
   // index=off, + lowerdir= 128 names of 28 bytes and 127 colons, ,upperdir= and ,workdir= of 69, ,context="".
   assertEquals(
     step.kind === "mount" && step.data.length,
     10 + 9 + 128 * 28 + 127 + 10 + 69 + 9 + 69 + 11 + LABEL.length,
   );
   const error = assertThrows(
-    () => oldStep({ ...mount, id, lowers, label: "x".repeat(300) }, 0),
+    () => oldStep({ ...at(mount.home, id), lowers, label: "x".repeat(300) }, 0),
     VeneerError,
     "the mount label has 300 bytes, and there is room for 197; use a shorter label",
   );
@@ -170,34 +186,40 @@ Deno.test("overlay2 triples", () => {
     ],
   });
   const lowers = Array.from({ length: 80 }, () => A);
-  const error = assertThrows(() => triple({ ...mount, lowers }), VeneerError);
+  const error = assertThrows(
+    () => checkLength("child", triple({ ...mount, lowers })),
+    VeneerError,
+  );
   assertEquals(error.code, "limit exceeded");
 });
 
 Deno.test("overlay2 depth: 500 layers by the new calls, 128 by mount(2), and what a page holds", () => {
   const deep = (count: number, id = "child") => ({
-    ...mount,
-    id,
+    ...at(mount.home, id),
     lowers: Array.from({ length: count }, () => A),
   });
-  checkDepth(deep(500), "new");
-  checkDepth(deep(128), "old");
+  checkDepth(deep(500), "new", "join layers");
+  checkDepth(deep(128), "old", "join layers");
   assertThrows(
-    () => checkDepth(deep(501), "new"),
+    () => checkDepth(deep(501), "new", "join layers"),
     VeneerError,
     "layer child would lie on 501 layers, and 500 is the most that can be mounted; join layers",
   );
   assertThrows(
-    () => checkDepth(deep(129), "old"),
+    () => checkDepth(deep(129), "old", "join layers"),
     VeneerError,
     "129 layers, and 128 is the most that can be mounted",
   );
   // With an id of 200 bytes the options of 128 layers pass a page, and a label's room counts.
   const long = "x".repeat(200);
-  assertThrows(() => checkDepth(deep(128, long), "old"), VeneerError, "use a shorter id");
-  checkDepth(deep(120, long), "old");
   assertThrows(
-    () => checkDepth({ ...deep(120, long), label: "x".repeat(250) }, "old"),
+    () => checkDepth(deep(128, long), "old", "join layers"),
+    VeneerError,
+    "use a shorter id",
+  );
+  checkDepth(deep(120, long), "old", "join layers");
+  assertThrows(
+    () => checkDepth({ ...deep(120, long), label: "x".repeat(250) }, "old", "join layers"),
     VeneerError,
   );
 });

@@ -28,15 +28,23 @@ export function storeDir(): TempDir {
           if (!(error instanceof Deno.errors.NotFound)) throw error;
         }
       }
+      for (const path of below(join(root, "snapshots/btrfs/snapshots"))) {
+        run("btrfs", "property", "set", "-f", "-t", "subvol", path, "ro", "false");
+      }
       dir[Symbol.dispose]();
       for (const prefix of prefixes) removeDevices(prefix);
     },
   };
 }
 
+/** The homes of layers and those of snapshots. */
 function homes(root: string): string[] {
+  return [root, join(root, "snapshots")].flatMap(below);
+}
+
+function below(directory: string): string[] {
   try {
-    return [...Deno.readDirSync(root)].map(({ name }) => join(root, name));
+    return [...Deno.readDirSync(directory)].map(({ name }) => join(directory, name));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw error;

@@ -21,36 +21,7 @@ import {
   openSet,
   openStore,
 } from "./devicemapper_support.ts";
-import { type Call, killBefore, strace } from "./killer.ts";
-
-/** Calls of the runtime, which come and go with its memory and threads, and change nothing on disk. */
-const RUNTIME: ReadonlyMap<string, number> = new Map([
-  ["mmap", 9],
-  ["mprotect", 10],
-  ["munmap", 11],
-  ["brk", 12],
-  ["rt_sigaction", 13],
-  ["rt_sigprocmask", 14],
-  ["sched_yield", 24],
-  ["mremap", 25],
-  ["madvise", 28],
-  ["getpid", 39],
-  ["gettid", 186],
-  ["futex", 202],
-  ["clock_gettime", 228],
-  ["clock_nanosleep", 230],
-  ["epoll_wait", 232],
-  ["tgkill", 234],
-  ["restart_syscall", 219],
-  ["getrandom", 318],
-  ["clone3", 435],
-]);
-const counts = (call: number) => !RUNTIME_NUMBERS.has(call);
-const RUNTIME_NUMBERS = new Set(RUNTIME.values());
-
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
-/** How many points of an operation `make test` takes. */
-const SAMPLE = 3;
+import { counts, IS_LONG, killBefore, points, RUNTIME, strace } from "./killer.ts";
 
 const IOCTL = 16;
 /** `DM_IOCTL` of linux/dm-ioctl.h: the type of all of device-mapper's requests. */
@@ -142,13 +113,6 @@ function restore(driver: GraphDriver, root: string): void {
   fill(driver, "victim", (path) => Deno.writeTextFileSync(`${path}/own`, "victim"), "bottom");
   driver.cleanup();
   assertEquals([deviceNames(), loopFiles(root)], [[], []]);
-}
-
-function points(count: number): number[] {
-  const all = Array.from({ length: count }, (_, i) => i);
-  if (IS_LONG) return all;
-  // Spread over the operation, others at each run.
-  return Array.from({ length: SAMPLE }, (_, i) => Math.floor((i + Math.random()) * count / SAMPLE));
 }
 
 const lacks = lacking ?? lacksProgram("strace") ??

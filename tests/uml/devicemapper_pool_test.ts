@@ -3,7 +3,14 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { assertFails as failure, fill, treeOf } from "../drivers/layers.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { must, needs, run } from "../support.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./devicemapper_support.ts";
+import {
+  deviceNames,
+  FILE_SYSTEM,
+  lacking,
+  loopDevice,
+  loopFiles,
+  openStore,
+} from "./devicemapper_support.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 
@@ -25,14 +32,6 @@ const assertFails = (code: ErrorCode, call: () => void): string => failure(code,
 const home = (root: string) => `${root}/devicemapper`;
 const metadata = (root: string, name: string) => `${home(root)}/metadata/${name}`;
 const statusOf = (driver: ReturnType<typeof openStore>) => new Map(driver.status());
-
-/** A file as a loop device of its own, until disposed of. */
-function loopDevice(file: string, size: number): Disposable & { readonly path: string } {
-  Deno.writeFileSync(file, new Uint8Array(0));
-  Deno.truncateSync(file, size);
-  const path = must("losetup", "--find", "--show", file).trim();
-  return { path, [Symbol.dispose]: () => void must("losetup", "--detach", path) };
-}
 
 test("status has every line that Docker prints", (root) => {
   const driver = openStore(root);

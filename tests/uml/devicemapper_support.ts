@@ -8,7 +8,7 @@ import { Home } from "../../lib/home.ts";
 import { IDENTITY, type IdMaps } from "../../lib/id_maps.ts";
 import { parseOptions } from "../../lib/options.ts";
 import { RunState } from "../../lib/run_state.ts";
-import { run, TEST_FS } from "../support.ts";
+import { must, run, TEST_FS } from "../support.ts";
 
 /** Why device-mapper cannot be used here, if it cannot. */
 export const lacking: string | undefined = Deno.uid() !== 0
@@ -73,4 +73,12 @@ export function loopFiles(below: string): string[] {
 export function deviceNames(): string[] {
   const text = run("dmsetup", "ls").stdout.trim();
   return text.startsWith("No devices") ? [] : text.split("\n").map((line) => line.split("\t")[0]);
+}
+
+/** A file as a loop device of its own, until disposed of. */
+export function loopDevice(file: string, size: number): Disposable & { readonly path: string } {
+  Deno.writeFileSync(file, new Uint8Array(0));
+  Deno.truncateSync(file, size);
+  const path = must("losetup", "--find", "--show", file).trim();
+  return { path, [Symbol.dispose]: () => void must("losetup", "--detach", path) };
 }

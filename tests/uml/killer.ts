@@ -35,6 +35,46 @@ const WUNTRACED = 2;
 // Where x86_64, the guest's architecture, has a call's number and second argument: `struct user`, sys/user.h.
 const ORIG_RAX = 15n * 8n, RSI = 13n * 8n;
 
+/** Calls of the runtime, which come and go with its memory and threads, and change nothing on disk. */
+export const RUNTIME: ReadonlyMap<string, number> = new Map([
+  ["mmap", 9],
+  ["mprotect", 10],
+  ["munmap", 11],
+  ["brk", 12],
+  ["rt_sigaction", 13],
+  ["rt_sigprocmask", 14],
+  ["sched_yield", 24],
+  ["mremap", 25],
+  ["madvise", 28],
+  ["getpid", 39],
+  ["gettid", 186],
+  ["futex", 202],
+  ["clock_gettime", 228],
+  ["clock_nanosleep", 230],
+  ["epoll_wait", 232],
+  ["tgkill", 234],
+  ["restart_syscall", 219],
+  ["getrandom", 318],
+  ["clone3", 435],
+]);
+const RUNTIME_NUMBERS = new Set(RUNTIME.values());
+
+/** Whether a call, by its number, is one of the program's own. */
+export const counts = (call: number): boolean => !RUNTIME_NUMBERS.has(call);
+
+/** Whether every point is taken. */
+export const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
+/** How many points of an operation `make test` takes. */
+const SAMPLE = 3;
+
+/** The points of an operation of so many calls that are taken. */
+export function points(count: number): number[] {
+  const all = Array.from({ length: count }, (_, i) => i);
+  if (IS_LONG) return all;
+  // Spread over the operation, others at each run.
+  return Array.from({ length: SAMPLE }, (_, i) => Math.floor((i + Math.random()) * count / SAMPLE));
+}
+
 /** A system call that was about to be made. */
 export interface Call {
   readonly number: number;

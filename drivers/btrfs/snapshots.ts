@@ -1,0 +1,213 @@
+/**
+ * The btrfs backend of snapshots: an active snapshot is a snapshot of its parent's subvolume, a view a
+ * read-only one, and committing makes a read-only snapshot of what was written.
+ *
+ * Every layer appears by one call that makes a snapshot, so that it is there as a whole, and on disk, or not
+ * at all; an empty one is a snapshot of a new subvolume. Nothing is moved: the kernel does not let a read-only
+ * subvolume be, and one that is made read-only can still be written to through a file that is open.
+ *
+ * Removing a subvolume is one call, too, but a power failure may bring it back. Where a new layer finds such a
+ * one in its place, nobody has it, and it goes.
+ *
+ * @module
+ */
+import {
+  createSnapshot,
+  createSubvolume,
+  nestedSubvolumes,
+  subvolumeInfo,
+} from "../../ffi/btrfs_subvolume.ts";
+import { EEXIST, SyscallError } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
+import { MS_RDONLY } from "../../ffi/mount.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import type { SnapshotKind, Usage } from "../../lib/snapshotter.ts";
+import { LAYER } from "./layout.ts";
+import { deviceOf, mountPointOf } from "./mounting.ts";
+import { ownRoot } from "./ownership.ts";
+import type { Quota } from "./quota.ts";
+import { layerOf, type SnapshotLayout } from "./snapshots_layout.ts";
+import { readSeed, removeSeed } from "./snapshots_seed.ts";
+import { activeUsage, committedUsage } from "./snapshots_usage.ts";
+import { statusLines } from "./status.ts";
+import { removeStaged, removeSubvolume } from "./subvolumes.ts";
+
+/** What the backend is opened with. */
+export interface BtrfsSnapshotsOptions {
+  /** What to mount from; `undefined` for the device that the file system was mounted from. */
+  readonly device: string | undefined;
+  readonly idMaps: IdMaps;
+  readonly warn: (message: string) => void;
+}
+
+export class BtrfsSnapshots implements SnapshotBackend {
+  readonly name = "btrfs";
+  readonly rebases = false;
+  readonly #layout: SnapshotLayout;
+  readonly #quota: Quota;
+  readonly #options: BtrfsSnapshotsOptions;
+
+  constructor(layout: SnapshotLayout, quota: Quota, options: BtrfsSnapshotsOptions) {
+    this.#layout = layout;
+    this.#quota = quota;
+    this.#options = options;
+  }
+
+  get home(): Home {
+    return this.#layout.home;
+  }
+
+  layerFor(kind: SnapshotKind, name: string): string {
+    return layerOf(kind, name);
+  }
+
+  prepare({ layer, kind, parents: [parent] }: LayerChain): void {
+    const readOnly = kind === "view";
+    const snapshot = (source: number) => this.#snapshot(source, layer, readOnly);
+    if (parent === undefined) this.#withEmpty(layer, snapshot);
+    else this.#layout.withLayer(parent, snapshot);
+  }
+
+  /** Makes a layer that is a snapshot of an open subvolume. */
+  #snapshot(source: number, layer: string, readOnly: boolean): void {
+    this.#layout.withPlace(layer, (directory, name) => {
+      try {
+        createSnapshot(directory, name, source, { readOnly });
+      } catch (error) {
+        if (!(error instanceof SyscallError) || error.errno !== EEXIST) throw error;
+        removeSubvolume(directory, name, this.#quota.doomer());
+        createSnapshot(directory, name, source, { readOnly });
+      }
+    });
+  }
+
+  /** Runs `use` on a new empty subvolume of container root's, which goes then. */
+  #withEmpty(layer: string, use: (empty: number) => void): void {
+    this.#removeStaged(layer);
+    const path = this.home.staging(layer);
+    makeDirectory(path, 0o700);
+    withFd(open(path, O_RDONLY | O_DIRECTORY), (staged) => {
+      createSubvolume(staged, LAYER);
+      withFd(openat(staged, LAYER, O_RDONLY | O_DIRECTORY), (empty) => {
+        ownRoot(empty, this.#options.idMaps);
+        use(empty);
+      });
+    });
+    this.#removeStaged(layer);
+  }
+
+  seal(): void {
+    throw new TypeError("a committed layer of btrfs is made by freeze");
+  }
+
+  freeze({ layer }: LayerChain, committed: string): void {
+    this.#layout.withLayer(layer, (active) => {
+      this.#snapshot(active, committed, true);
+      const nested = nestedSubvolumes(active).length;
+      if (nested === 0) return;
+      const what = nested === 1 ? "a subvolume lies" : `${nested} subvolumes lie`;
+      this.#options.warn(
+        `${what} in ${this.#layout.path(layer)}: a snapshot of it has an empty directory for each`,
+      );
+    });
+  }
+
+  checkUnused({ layer }: LayerChain): void {
+    if (!this.#layout.exists(layer)) return;
+    const id = this.#subvolume(layer);
+    const mountPoint = mountPointOf(this.home.path, id);
+    if (mountPoint === undefined) return;
+    throw new VeneerError(
+      "in use",
+      `subvolume ${id} is mounted at ${mountPoint}; unmount it first`,
+    );
+  }
+
+  remove(layer: string): void {
+    this.#layout.withPlace(
+      layer,
+      (directory, name) => removeSubvolume(directory, name, this.#quota.doomer()),
+    );
+    this.#removeStaged(layer);
+    this.#quota.sweep();
+  }
+
+  #removeStaged(layer: string): void {
+    removeStaged(this.home.staging(layer), () => this.#quota.doomer());
+  }
+
+  list(): string[] {
+    return this.#layout.list();
+  }
+
+  mounts({ layer, kind }: LayerChain): Mount[] {
+    const subvolume = `subvolid=${this.#subvolume(layer)}`;
+    return [{
+      type: "btrfs",
+      source: this.#device(),
+      options: kind === "active" ? [subvolume] : [subvolume, "ro"],
+    }];
+  }
+
+  plan({ layer, kind }: LayerChain, target: string): MountPlan {
+    const source = this.#device();
+    return {
+      path: target,
+      steps: [{
+        kind: "mount",
+        source,
+        target,
+        type: "btrfs",
+        flags: kind === "active" ? 0 : MS_RDONLY,
+        data: `subvolid=${this.#subvolume(layer)}`,
+        explain: () => explainDevice(source),
+      }],
+    };
+  }
+
+  #subvolume(layer: string): bigint {
+    return this.#layout.withLayer(layer, (fd) => subvolumeInfo(fd).id);
+  }
+
+  #device(): string {
+    return this.#options.device ?? deviceOf(this.home.path);
+  }
+
+  usage({ layer, kind, parents: [parent] }: LayerChain): Usage {
+    const layout = this.#layout;
+    const base = parent === undefined ? undefined : layout.withLayer(parent, subvolumeInfo);
+    const count = kind === "active" ? activeUsage : committedUsage;
+    return layout.withLayer(layer, (subvolume) => count(subvolume, base));
+  }
+
+  importable(): readonly ImportedSnapshot[] {
+    return readSeed(this.#layout, this.#options.warn);
+  }
+
+  imported(): void {
+    removeSeed(this.home);
+  }
+
+  status(): readonly (readonly [string, string])[] {
+    const lines = withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    return [...lines, ["Device", this.#device()]];
+  }
+
+  close(): void {
+    this.#quota.close(false);
+  }
+}
+
+/** @throws {VeneerError} `not found` where the device has another path here than where it was mounted */
+function explainDevice(device: string): void {
+  if (tryLstat(device) !== undefined) return;
+  throw new VeneerError(
+    "not found",
+    `${device}, which the file system was mounted from, is not here; name its device with -o btrfs.device=PATH`,
+  );
+}

@@ -1,0 +1,111 @@
+/**
+ * Where btrfs snapshots lie: the seed's layout.
+ *
+ * ```text
+ * <home>/active/<hash of key>           an active snapshot, or a view: a subvolume
+ * <home>/snapshots/<hash of name>       a committed one: a read-only subvolume
+ * <home>/.veneer/staging/<layer>/…      what an empty layer is made from
+ * <home>/.veneer/qgroups/<subvolume>    a qgroup that goes when the kernel lets it
+ * ```
+ *
+ * The hash is SHA-224 in hexadecimal. A layer's id is `active.<hash>` or `snapshots.<hash>`.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, tryOpenat, withFd } from "../../ffi/files.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { SnapshotKind } from "../../lib/snapshotter.ts";
+import { openedSubvolume } from "./layout.ts";
+
+/** The directories of layers. */
+export const LAYER_DIRECTORIES = ["active", "snapshots"] as const;
+
+/** The directory of layers of one kind. */
+export type LayerDirectory = typeof LAYER_DIRECTORIES[number];
+
+const LAYER = /^(active|snapshots)\.([0-9a-f]{56})$/;
+
+/** The hash that stands for a key or name on disk. */
+export function hashOf(name: string): string {
+  // Loaded here, for a command that wants no snapshots to start without it.
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  return createHash("sha224").update(encode(name)).digest("hex");
+}
+
+/** Whether a text could be such a hash. */
+export function isHash(text: string): boolean {
+  return LAYER.test(`active.${text}`);
+}
+
+/** The id of the layer of a snapshot. */
+export function layerOf(kind: SnapshotKind, name: string): string {
+  return layerId(kind === "committed" ? "snapshots" : "active", hashOf(name));
+}
+
+export function layerId(directory: LayerDirectory, hash: string): string {
+  return `${directory}.${hash}`;
+}
+
+/** Paths of one home of snapshots. */
+export class SnapshotLayout {
+  constructor(readonly home: Home) {}
+
+  /** Makes the directories that are missing. */
+  make(): void {
+    for (const name of LAYER_DIRECTORIES) makeDirectory(this.home.join(name), 0o700);
+    makeDirectory(this.home.own("qgroups"), 0o700);
+  }
+
+  path(layer: string): string {
+    const [directory, hash] = parse(layer);
+    return this.home.join(directory, hash);
+  }
+
+  /** Runs `use` on the open directory that has, or is to have, a layer, and on the layer's name there. */
+  withPlace<T>(layer: string, use: (directory: number, name: string) => T): T {
+    const [directory, hash] = parse(layer);
+    return withFd(
+      open(this.home.join(directory), O_RDONLY | O_DIRECTORY),
+      (fd) => use(fd, hash),
+    );
+  }
+
+  exists(layer: string): boolean {
+    return tryLstat(this.path(layer)) !== undefined;
+  }
+
+  /**
+   * Runs `use` on the open root of a layer that a snapshot has.
+   *
+   * @throws {VeneerError} `corrupt store` where it is gone, or no subvolume
+   */
+  withLayer<T>(layer: string, use: (subvolume: number) => T): T {
+    const path = this.path(layer);
+    const remedy = "remove the snapshot that has it";
+    const fd = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    if (fd === -ENOENT) {
+      throw new VeneerError("corrupt store", `${path}, a snapshot's layer, is gone; ${remedy}`);
+    }
+    return withFd(unwrap(fd, "open", path), (fd) => use(openedSubvolume(fd, path, remedy)));
+  }
+
+  /** The ids of all layers, also of those that are only staged, sorted. */
+  list(): string[] {
+    const layers = LAYER_DIRECTORIES.flatMap((directory) =>
+      list(this.home.join(directory)).filter(isHash).map((hash) => layerId(directory, hash))
+    );
+    const staged = this.home.staged().filter((name) => LAYER.test(name));
+    return [...new Set([...layers, ...staged])].sort();
+  }
+}
+
+function parse(layer: string): [directory: LayerDirectory, hash: string] {
+  const match = LAYER.exec(layer);
+  if (match === null) throw new TypeError(`${JSON.stringify(layer)} is no layer of this driver`);
+  return [match[1] as LayerDirectory, match[2]];
+}

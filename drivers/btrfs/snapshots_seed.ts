@@ -1,0 +1,165 @@
+/**
+ * The seed's own first form of a store, which has no database: what its records say of the snapshots.
+ *
+ * ```text
+ * <home>/names/<hash>      the key or name that the hash is of
+ * <home>/parents/<hash>    a link to the parent's path, …/snapshots/<hash>; none where it has no parent
+ * <home>/index/<hash>      a link to the snapshot's own path; in the later of two forms
+ * ```
+ *
+ * Snapshots lie where they lie now, and one that is in `active/` is a view where it is read-only. Nothing
+ * was written together or synced there, so any record may be missing, empty, or of something that is gone.
+ * No snapshot is given up for that: one whose name cannot be told is called by its layer's id, and one
+ * whose parent is gone has none.
+ *
+ * @module
+ */
+import { basename } from "@std/path";
+import { decode } from "../../ffi/cstring.ts";
+import { ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD, readFile } from "../../ffi/files.ts";
+import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { tryReadlinkat } from "../../ffi/tree.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { type Home, list } from "../../lib/home.ts";
+import { removeTree } from "../../lib/remove_tree.ts";
+import type { ImportedSnapshot } from "../../lib/snapshot_backend.ts";
+import { checkKey } from "../../lib/snapshots/keys.ts";
+import {
+  hashOf,
+  isHash,
+  LAYER_DIRECTORIES,
+  type LayerDirectory,
+  layerId,
+  type SnapshotLayout,
+} from "./snapshots_layout.ts";
+
+/** The directories of records. `names` goes first: without it there is nothing to import. */
+const RECORDS = ["names", "parents", "index"] as const;
+
+/**
+ * The snapshots of a store in the seed's first form, parents before children; empty where it is none.
+ *
+ * @param warn is told of each record that does not fit
+ * @throws {VeneerError} `corrupt store` where one is its own ancestor, or a plain directory
+ */
+export function readSeed(
+  layout: SnapshotLayout,
+  warn: (message: string) => void,
+): ImportedSnapshot[] {
+  if (tryLstat(layout.home.join("names")) === undefined) return [];
+  return new Seed(layout, warn).snapshots();
+}
+
+/** Removes the records. */
+export function removeSeed(home: Home): void {
+  for (const name of RECORDS) removeTree(home.join(name));
+}
+
+/** A snapshot whose parent is told by its layer. */
+interface Found {
+  readonly snapshot: Omit<ImportedSnapshot, "parent">;
+  readonly directory: LayerDirectory;
+  readonly hash: string;
+}
+
+class Seed {
+  /** By layer. */
+  readonly #found = new Map<string, Found>();
+
+  constructor(readonly layout: SnapshotLayout, readonly warn: (message: string) => void) {}
+
+  snapshots(): ImportedSnapshot[] {
+    // Where both have one name, it is the committed one's, which others may be built on.
+    const taken = new Set<string>();
+    for (const directory of LAYER_DIRECTORIES.toReversed()) {
+      const hashes = list(this.layout.home.join(directory)).filter(isHash);
+      for (const hash of hashes) taken.add(this.#find(directory, hash, taken));
+    }
+    for (const hash of list(this.layout.home.join("names"))) {
+      const isKnown = LAYER_DIRECTORIES.some((name) => this.#found.has(layerId(name, hash)));
+      if (!isKnown) this.warn(`names/${hash} is of a snapshot that is gone: it is ignored`);
+    }
+    return this.#parentsFirst();
+  }
+
+  /** Remembers a snapshot; returns its name. */
+  #find(directory: LayerDirectory, hash: string, taken: ReadonlySet<string>): string {
+    const layer = layerId(directory, hash);
+    const { readOnly, birth } = this.layout.withLayer(layer, subvolumeInfo);
+    const recorded = this.#recordedName(hash);
+    const name = recorded === undefined || taken.has(recorded) ? layer : recorded;
+    if (name === layer) {
+      const why = recorded === undefined
+        ? `names/${hash} does not tell its name`
+        : "a committed one has its name";
+      this.warn(`${directory}/${hash}: ${why}; the snapshot is called ${layer} now`);
+    }
+    const kind = directory === "snapshots" ? "committed" : readOnly ? "view" : "active";
+    this.#found.set(layer, { snapshot: { kind, name, layer, created: birth }, directory, hash });
+    return name;
+  }
+
+  /** The name that a hash stands for; `undefined` where there is no record, or another text than it is of. */
+  #recordedName(hash: string): string | undefined {
+    const path = this.layout.home.join("names", hash);
+    if (!tryLstat(path)?.isFile) return undefined;
+    const name = decode(readFile(path));
+    return hashOf(name) === hash && isKey(name) ? name : undefined;
+  }
+
+  #parentsFirst(): ImportedSnapshot[] {
+    const ordered = new Map<string, ImportedSnapshot>();
+    const descending = new Set<string>();
+    const add = (layer: string): ImportedSnapshot => {
+      const known = ordered.get(layer);
+      if (known !== undefined) return known;
+      if (descending.has(layer)) throw this.#ownAncestor(layer);
+      descending.add(layer);
+      const found = this.#found.get(layer)!;
+      const parent = this.#parentOf(found);
+      const snapshot = {
+        ...found.snapshot,
+        parent: parent === undefined ? "" : add(parent).name,
+      };
+      ordered.set(layer, snapshot);
+      return snapshot;
+    };
+    for (const layer of this.#found.keys()) add(layer);
+    return [...ordered.values()];
+  }
+
+  /** The layer of a snapshot's parent; `undefined` where it has none. */
+  #parentOf({ directory, hash }: Found): string | undefined {
+    const link = tryReadlinkat(AT_FDCWD, this.layout.home.join("parents", hash));
+    if (link === -ENOENT) return undefined;
+    // The store may have been made under another path.
+    const parent = typeof link === "number" ? undefined : basename(decode(link));
+    // A committed snapshot's link to itself is that of the active one with the same name.
+    if (directory === "snapshots" && parent === hash) return undefined;
+    const layer = layerId("snapshots", parent ?? "");
+    if (this.#found.has(layer)) return layer;
+    this.warn(`parents/${hash} leads to no snapshot; ${directory}/${hash} has no parent now`);
+    return undefined;
+  }
+
+  #ownAncestor(layer: string): VeneerError {
+    const { hash } = this.#found.get(layer)!;
+    return new VeneerError(
+      "corrupt store",
+      `${
+        this.layout.home.join("parents", hash)
+      } makes a snapshot its own ancestor; remove that link`,
+    );
+  }
+}
+
+function isKey(name: string): boolean {
+  try {
+    checkKey(name);
+    return true;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,215 @@
+/**
+ * Snapshots on devicemapper: every layer a thin device, an active one or a view a snapshot of its parent's.
+ *
+ * ```text
+ * <root>/snapshots/devicemapper/       a store of devices of its own, as the graph's is (`device_set.ts`)
+ *   metadata/<layer>                   the record of a layer's device
+ *   devicemapper/                      the pool's images
+ * ```
+ *
+ * A snapshot's root is its device's, which is empty where it has no parent. What was active becomes the committed
+ * layer as it is, so it must not be open then: whoever could still write to it would write below its children.
+ * A view has a device of its own, too: a file system that was not unmounted is made whole on it when it is
+ * mounted, even to be read, and its parent's is left alone.
+ *
+ * Devices become active when somebody is told how they are mounted, and stay so until they are committed,
+ * removed, or no snapshot needs them: nobody says when one is unmounted.
+ *
+ * @module
+ */
+import { deviceInfo } from "../../ffi/devmapper.ts";
+import { ENOENT } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { AT_REMOVEDIR, lchownat, tryUnlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type { StatusLine } from "../../lib/graph_driver.ts";
+import { type Home, makeDirectory } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import type { Usage } from "../../lib/snapshotter.ts";
+import type { DeviceSet } from "./device_set.ts";
+import { mountsOf, setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
+import { optionList, splitOptions } from "./mount_options.ts";
+import { BASE } from "./names.ts";
+import type { DeviceMapperOptions } from "./options.ts";
+import { usageOf } from "./snapshots_usage.ts";
+import { statusLines } from "./status.ts";
+
+/** How long a device that is mounted nowhere here is waited for, in milliseconds: udev opens new ones. */
+const PATIENCE = 1000;
+
+/** What the backend is made of. */
+export interface SnapshotsContext {
+  readonly home: Home;
+  readonly idMaps: IdMaps;
+  readonly devices: DeviceSet;
+  readonly options: DeviceMapperOptions;
+}
+
+export class DeviceMapperSnapshots implements SnapshotBackend {
+  readonly name = "devicemapper";
+  readonly home: Home;
+  /** A device has its parent's content. */
+  readonly rebases = false;
+  readonly #context: SnapshotsContext;
+  readonly #devices: DeviceSet;
+
+  constructor(context: SnapshotsContext) {
+    this.#context = context;
+    this.home = context.home;
+    this.#devices = context.devices;
+  }
+
+  layerFor(): undefined {
+    return undefined;
+  }
+
+  prepare({ layer, parents: [origin = BASE] }: LayerChain): void {
+    this.#devices.add(layer, origin);
+    if (origin === BASE) this.#ownRoot(layer);
+  }
+
+  /** A root that is nobody's yet belongs to container root. */
+  #ownRoot(layer: string): void {
+    const { uids, gids } = this.#context.idMaps;
+    if (uids.root === 0 && gids.root === 0) return;
+    const target = this.home.staging(layer);
+    makeDirectory(target, 0o700);
+    this.#devices.mount(layer, target);
+    try {
+      lchownat(AT_FDCWD, target, uids.root, gids.root);
+    } finally {
+      this.#devices.unmount(layer, target);
+    }
+    this.#unstage(layer);
+  }
+
+  #unstage(layer: string): void {
+    const result = tryUnlinkat(AT_FDCWD, this.home.staging(layer), AT_REMOVEDIR);
+    if (result !== -ENOENT) unwrap(result, "rmdir", this.home.staging(layer));
+  }
+
+  seal({ layer }: LayerChain): void {
+    this.#checkNotMounted(layer);
+    this.#deactivate(layer);
+  }
+
+  freeze(): never {
+    throw new TypeError("a device becomes the committed layer as it is");
+  }
+
+  checkUnused({ layer }: LayerChain): void {
+    this.#checkNotMounted(layer);
+    // Not active, it cannot be mounted until somebody is told how. Where deletion may wait, so may this.
+    if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
+  }
+
+  #checkNotMounted(layer: string): void {
+    const numbers = this.#numbers(layer);
+    const mount = numbers && mountsOf(numbers).at(0);
+    if (!mount) return;
+    throw new VeneerError(
+      "in use",
+      `layer ${layer} is mounted at ${mount.mountPoint}; \`umount ${mount.mountPoint}\` first`,
+    );
+  }
+
+  /** Whatever options say: nobody has the device open then. @throws {VeneerError} `in use` with who has */
+  #deactivate(layer: string): void {
+    if (this.#numbers(layer) === undefined) return;
+    this.#devices.exclusively((devices) => devices.deactivateNow(layer, PATIENCE));
+  }
+
+  /** `major:minor` of a layer's device, where it is active. */
+  #numbers(layer: string): string | undefined {
+    const info = deviceInfo(this.#devices.names.device(layer));
+    return info && `${info.major}:${info.minor}`;
+  }
+
+  remove(layer: string): void {
+    const numbers = this.#numbers(layer);
+    if (numbers !== undefined) unmountBelow(this.home.path, numbers); // of a process killed in `prepare`
+    if (this.#devices.has(layer)) this.#devices.retire(layer);
+    this.#devices.dispose(layer);
+    this.#unstage(layer);
+    if (!this.#devices.records.has(layer)) return;
+    throw new VeneerError(
+      "in use",
+      `layer ${layer} is in use; its device is deleted by the next cleanup after that`,
+    );
+  }
+
+  list(): string[] {
+    return [...new Set([...this.#devices.records.ids(), ...this.home.staged()])].sort();
+  }
+
+  mounts(chain: LayerChain): Mount[] {
+    this.#activate(chain);
+    const [type, options] = this.#howMounted(chain);
+    return [{ type, source: this.#devices.path(chain.layer), options }];
+  }
+
+  plan(chain: LayerChain, target: string): MountPlan {
+    const [type, options] = this.#howMounted(chain);
+    const plain = options.filter((option) => option !== "discard");
+    return {
+      path: target,
+      steps: [
+        {
+          kind: "prepare",
+          name: "activate the device",
+          perform: () => this.#activate(chain),
+          undo: () => {}, // Others may have been told of it.
+        },
+        {
+          kind: "mount",
+          source: this.#devices.path(chain.layer),
+          target,
+          type,
+          ...splitOptions(options),
+          plainData: splitOptions(plain).data,
+        },
+        ...this.#afterMount(type, target),
+      ],
+    };
+  }
+
+  #activate({ layer, kind }: LayerChain): void {
+    this.#devices.activate(layer, kind === "view" ? "read" : "write");
+  }
+
+  /** The file system of a layer, and every option of its mount. */
+  #howMounted({ kind }: LayerChain): [type: string, options: string[]] {
+    const fileSystem = this.#devices.fileSystem();
+    const { mountOptions: options } = this.#context.options;
+    const readOnly = kind === "view";
+    return [fileSystem, optionList({ fileSystem, readOnly, options, label: undefined })];
+  }
+
+  #afterMount(type: string, target: string): MountPlan["steps"] {
+    const { xfsNoSpaceRetries: retries } = this.#context.options;
+    if (type !== "xfs" || retries === undefined) return [];
+    const perform = () => setNoSpaceRetries(target, retries);
+    return [{ kind: "prepare", name: "set the retries of xfs", perform, undo: () => {} }];
+  }
+
+  usage({ layer, parents: [origin = BASE] }: LayerChain): Usage {
+    return usageOf(this.#devices, layer, origin);
+  }
+
+  importable(): readonly [] {
+    return [];
+  }
+
+  imported(): void {}
+
+  status(): StatusLine[] {
+    return statusLines(this.#devices.status(), this.#context.options, this.home);
+  }
+
+  close(): void {
+    this.#devices.shutdown();
+  }
+}

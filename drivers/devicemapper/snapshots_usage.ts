@@ -1,0 +1,108 @@
+/**
+ * What a snapshot adds to the one that it was made of.
+ *
+ * - Bytes: the blocks of the pool that were given to its device since it was made. They are counted in the
+ *   pool's metadata, so a block that it writes anew counts, one that it has from below does not, and what is
+ *   written and not on its way to the device yet counts later. A block that was shared since with snapshots
+ *   of it counts still: it came with this one.
+ * - Inodes: as many as its file system has more in use than the one below; none where it has less. One that
+ *   is mounted in another mount namespace alone has those that its superblock tells, which the kernel brings up to
+ *   date when it is unmounted.
+ *
+ * @module
+ */
+import { dropBuffers } from "../../ffi/block.ts";
+import { deviceDirectory, SECTOR_SIZE, sendMessage, trySendMessage } from "../../ffi/devmapper.ts";
+import { EBUSY } from "../../ffi/errno.ts";
+import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { statfs } from "../../ffi/statfs.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+import type { Usage } from "../../lib/snapshotter.ts";
+import type { DeviceSet } from "./device_set.ts";
+import { mountsOf } from "./file_systems.ts";
+import { METADATA_BLOCK_SIZE, type Pool } from "./pool.ts";
+import { readUsedInodes } from "./superblock.ts";
+import type { ThinDevices } from "./thin_devices.ts";
+import { SUPERBLOCK, ThinMetadata } from "./thin_metadata.ts";
+
+/** What a device adds to its origin. */
+export function usageOf(set: DeviceSet, hash: string, origin: string): Usage {
+  return set.exclusively((devices) => {
+    const inodes = usedInodes(set, devices, hash) - usedInodes(set, devices, origin);
+    return { bytes: ownBytes(set.pool, set.describe(hash).deviceId), inodes: Math.max(0, inodes) };
+  });
+}
+
+/** How many bytes of the pool a device was given since it was made. */
+export function ownBytes(pool: Pool, deviceId: number): number {
+  return withMetadata(
+    pool,
+    (metadata) => metadata.ownBlocks(deviceId) * metadata.dataBlockSize * SECTOR_SIZE,
+  );
+}
+
+/**
+ * Reads a pool's metadata as it is now. The kernel holds a copy for readers while others go on writing; there is
+ * one at most, which is why this needs the devices' lock.
+ */
+function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
+  const reserve = () => trySendMessage(pool.name, "reserve_metadata_snap");
+  const release = () => sendMessage(pool.name, "release_metadata_snap");
+  let result = reserve();
+  if (result === -EBUSY) { // of a process that was killed here
+    release();
+    result = reserve();
+  }
+  unwrap(result, "device-mapper message", "reserve_metadata_snap");
+  try {
+    return withFd(open(blockDevice(pool.table().metadata), O_RDONLY), (fd) => {
+      dropBuffers(fd); // The pool writes past them.
+      const read = (block: number) => {
+        const bytes = new Uint8Array(METADATA_BLOCK_SIZE);
+        return bytes.subarray(
+          0,
+          pread(fd, bytes, bytes.length, BigInt(block) * BigInt(bytes.length)),
+        );
+      };
+      return use(new ThinMetadata(read, new ThinMetadata(read, SUPERBLOCK).heldSuperblock));
+    });
+  } finally {
+    release();
+  }
+}
+
+/** The node of a block device. Without udev, device-mapper's have theirs by name alone. */
+function blockDevice(numbers: string): string {
+  const system = `/sys/dev/block/${numbers}`;
+  const name = readMetadata(`${system}/dm/name`)?.trim();
+  if (name !== undefined) return `${deviceDirectory()}/${name}`;
+  return `/dev/${Deno.realPathSync(system).split("/").at(-1)!.replaceAll("!", "/")}`;
+}
+
+function usedInodes(set: DeviceSet, devices: ThinDevices, hash: string): number {
+  const wasActive = devices.isActive(hash);
+  const device = devices.activate(hash, set.describe(hash));
+  try {
+    const mounted = mountPointOf(devices.numbers(hash)!);
+    if (mounted !== undefined) {
+      const { totalInodes, freeInodes } = statfs(mounted);
+      return totalInodes - freeInodes;
+    }
+    const used = readUsedInodes(device);
+    if (used !== undefined) return used;
+    throw new VeneerError("incompatible", `${device} has neither ext4 nor xfs`);
+  } finally {
+    if (!wasActive) devices.deactivateNow(hash);
+  }
+}
+
+/** Where a device is mounted here, and to be seen. */
+function mountPointOf(numbers: string): string | undefined {
+  return mountsOf(numbers).map(({ mountPoint }) => mountPoint).find((path) => {
+    const stat = tryLstat(path);
+    return stat !== undefined && `${stat.devMajor}:${stat.devMinor}` === numbers;
+  });
+}

@@ -1,0 +1,170 @@
+/**
+ * A pool's metadata as the kernel writes it: which blocks a device has, and since when.
+ *
+ * The layout is that of `drivers/md/dm-thin-metadata.c` and `persistent-data/dm-btree-internal.h` of the
+ * kernel, little-endian, in blocks of 4 KiB:
+ *
+ * ```text
+ * superblock          roots of two B-trees, by device number
+ *   mapping           the root of one more tree for each device: virtual block -> data block and time
+ *   details           when each device was made
+ * ```
+ *
+ * Time is a counter, which every snapshot of the pool moves on by one: a device that is a snapshot has its
+ * origin's blocks with times before its own, and every block that it was given itself with a later one.
+ *
+ * @module
+ */
+import { VeneerError } from "../../lib/errors.ts";
+import { METADATA_BLOCK_SIZE } from "./pool.ts";
+
+/** Reads a block of metadata by its number. */
+export type BlockReader = (block: number) => Uint8Array<ArrayBuffer>;
+
+/** `struct thin_disk_superblock`. */
+const MAGIC = 27022010n, MAGIC_AT = 32, HELD_ROOT_AT = 56, MAPPING_AT = 320, DETAILS_AT = 328;
+const DATA_BLOCK_SIZE_AT = 336;
+
+/** `struct node_header`, `INTERNAL_NODE`; keys follow it. */
+const FLAGS_AT = 4,
+  BLOCK_AT = 8,
+  ENTRIES_AT = 16,
+  MAX_ENTRIES_AT = 20,
+  VALUE_SIZE_AT = 24,
+  KEYS_AT = 32;
+const INTERNAL = 1;
+
+/** `struct disk_device_details`: its size, and where its `creation_time` is. */
+const DETAILS_SIZE = 24, CREATION_TIME_AT = 16;
+
+/** A mapping is `data block << 24 | time`. */
+const MAPPING_SIZE = 8, TIME_MASK = 0xffffff;
+
+/** The superblock's number. */
+export const SUPERBLOCK = 0;
+
+/** No tree of 64-bit keys in blocks of this size is as deep: a deeper one goes in circles. */
+const MAX_DEPTH = 16;
+
+/** The metadata of one moment. */
+export class ThinMetadata {
+  readonly #read: BlockReader;
+  readonly #superblock: DataView;
+
+  /** @param superblock its block: the copy that a pool holds for readers while it goes on */
+  constructor(read: BlockReader, superblock: number) {
+    this.#read = read;
+    this.#superblock = viewOf(read(superblock));
+    if (this.#superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) {
+      throw damaged(superblock, "is no superblock");
+    }
+  }
+
+  /** The block of the copy that is held for readers; 0 where there is none. */
+  get heldSuperblock(): number {
+    return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
+  }
+
+  /** The size of a block of data, in sectors. */
+  get dataBlockSize(): number {
+    return this.#superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
+  }
+
+  /** How many blocks a device was given since it was made: those that it does not have from its origin. */
+  ownBlocks(deviceId: number): number {
+    const details = this.#find(DETAILS_AT, deviceId, DETAILS_SIZE);
+    const root = this.#find(MAPPING_AT, deviceId, MAPPING_SIZE);
+    if (details === undefined || root === undefined) {
+      throw damaged(SUPERBLOCK, `has no device ${deviceId}`);
+    }
+    const made = details.getUint32(CREATION_TIME_AT, true) & TIME_MASK;
+    return this.#countSince(made, Number(root.getBigUint64(0, true)), 0);
+  }
+
+  #countSince(time: number, block: number, depth: number): number {
+    const node = this.#node(block, depth, MAPPING_SIZE);
+    let count = 0;
+    for (let i = 0; i < node.length; i++) {
+      const value = node.value(i);
+      if (node.isInternal) {
+        count += this.#countSince(time, Number(value.getBigUint64(0, true)), depth + 1);
+      } else if ((value.getUint32(0, true) & TIME_MASK) >= time) count++;
+    }
+    return count;
+  }
+
+  /** The value of a key in one of the superblock's trees. */
+  #find(rootAt: number, key: number, valueSize: number): DataView | undefined {
+    let block = Number(this.#superblock.getBigUint64(rootAt, true));
+    for (let depth = 0;; depth++) {
+      const node = this.#node(block, depth, valueSize);
+      const at = node.lastUpTo(key);
+      if (at < 0) return undefined;
+      if (!node.isInternal) return node.key(at) === key ? node.value(at) : undefined;
+      block = Number(node.value(at).getBigUint64(0, true));
+    }
+  }
+
+  #node(block: number, depth: number, valueSize: number): Node {
+    if (depth > MAX_DEPTH) throw damaged(block, "is below itself");
+    return new Node(viewOf(this.#read(block)), block, valueSize);
+  }
+}
+
+/** A node of a B-tree. */
+class Node {
+  readonly #view: DataView;
+  readonly #valuesAt: number;
+  readonly #valueSize: number;
+  readonly length: number;
+  readonly isInternal: boolean;
+
+  /** @param leafValueSize what a leaf's values must have, in bytes; an inner node's are blocks */
+  constructor(view: DataView, block: number, leafValueSize: number) {
+    this.#view = view;
+    this.isInternal = (view.getUint32(FLAGS_AT, true) & INTERNAL) !== 0;
+    this.length = view.getUint32(ENTRIES_AT, true);
+    this.#valueSize = view.getUint32(VALUE_SIZE_AT, true);
+    const most = view.getUint32(MAX_ENTRIES_AT, true);
+    this.#valuesAt = KEYS_AT + 8 * most;
+    if (
+      Number(view.getBigUint64(BLOCK_AT, true)) !== block || this.length > most ||
+      this.#valueSize !== (this.isInternal ? 8 : leafValueSize) ||
+      this.#valuesAt + most * this.#valueSize > view.byteLength
+    ) throw damaged(block, "is no node of a tree");
+  }
+
+  key(i: number): number {
+    return Number(this.#view.getBigUint64(KEYS_AT + 8 * i, true));
+  }
+
+  value(i: number): DataView {
+    const at = this.#valuesAt + i * this.#valueSize;
+    return new DataView(this.#view.buffer, this.#view.byteOffset + at, this.#valueSize);
+  }
+
+  /** The last entry whose key is not above the given one; -1 where all are. */
+  lastUpTo(key: number): number {
+    let [low, high] = [0, this.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if (this.key(middle) <= key) low = middle + 1;
+      else high = middle;
+    }
+    return low - 1;
+  }
+}
+
+function viewOf(bytes: Uint8Array<ArrayBuffer>): DataView {
+  if (bytes.length !== METADATA_BLOCK_SIZE) {
+    throw new VeneerError("failed", "the pool's metadata is shorter than it says");
+  }
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function damaged(block: number, what: string): VeneerError {
+  return new VeneerError(
+    "failed",
+    `block ${block} of the pool's metadata ${what}; look at it with thin_check`,
+  );
+}

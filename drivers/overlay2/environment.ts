@@ -1,0 +1,76 @@
+/**
+ * What overlay2 finds when a home is opened, and mounts by.
+ *
+ * @module
+ */
+import { statfs } from "../../ffi/statfs.ts";
+import { join } from "@std/path";
+import type { DriverContext } from "../../lib/driver_definition.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type { StatusLine } from "../../lib/graph_driver.ts";
+import { Home, nearestExisting } from "../../lib/home.ts";
+import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
+import { type Overlay2Options, parseDriverOptions } from "./options.ts";
+import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
+
+/** What the driver found when it was opened. */
+export interface Overlay2Environment {
+  readonly options: Overlay2Options;
+  /** The mount calls that layers are mounted by. */
+  readonly api: "new" | "old";
+  /** Options that every mount gets on this kernel, such as `index=off`. */
+  readonly features: readonly string[];
+  /** The name of the file system below the home. */
+  readonly backing: string;
+}
+
+/**
+ * Opens the home below `root`, of layers or of snapshots.
+ *
+ * @throws {VeneerError} `not supported`, `incompatible`, `invalid argument`
+ */
+export function openHome(
+  root: string,
+  { options: texts, idMaps }: DriverContext,
+): { home: Home; environment: Overlay2Environment } {
+  const options = parseDriverOptions(texts);
+  const below = nearestExisting(join(root, "overlay2"));
+  const backing = statfs(below);
+  const problem = checkOverlay() ?? checkKernelVersion(Deno.osRelease(), options) ??
+    checkBacking(below, backing, options) ?? checkEntryTypes(below, backing);
+  if (problem !== undefined) throw problem;
+
+  const home = Home.open(root, "overlay2", idMaps);
+  const environment = {
+    options,
+    api: chooseApi(home, options),
+    features: mountFeatures(options.mountOptions),
+    backing: backing.name,
+  };
+  return { home, environment };
+}
+
+function chooseApi(home: Home, { mountApi }: Overlay2Options): "new" | "old" {
+  if (mountApi === "old") return "old";
+  if (takesLowersOneByOne(home.path)) return "new";
+  if (mountApi === "auto") return "old";
+  throw new VeneerError(
+    "not supported",
+    `kernel ${Deno.osRelease()} does not take overlay's lowerdir+, which is in Linux 6.7 and later; ` +
+      "leave -o overlay2.mount_api out",
+  );
+}
+
+/** The lines of `status`, with those that were `probed` where Docker has them. */
+export function statusOf(
+  { backing, api, features }: Overlay2Environment,
+  probed: readonly StatusLine[] = [],
+): StatusLine[] {
+  return [
+    ["Backing Filesystem", backing],
+    ["Supports d_type", "true"],
+    ...probed,
+    ["userxattr", String(features.includes("userxattr"))],
+    ["Mount API", api === "new" ? "new (lowerdir+)" : "old (mount)"],
+  ];
+}

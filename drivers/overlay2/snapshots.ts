@@ -1,0 +1,141 @@
+/**
+ * Snapshots by overlay: a layer's directory takes the changes while it is active, and lies below others when
+ * it is committed. The layer that was written to becomes the committed one as it is.
+ *
+ * What has nothing to be joined with needs no overlay: a base layer is bound to where it is wanted, and so is
+ * the parent of a view that has no other layers below.
+ *
+ * @module
+ */
+import { MS_BIND } from "../../ffi/mount.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import { bindReadOnly, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
+import { isLimited } from "../../lib/project_quota.ts";
+import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import type { Usage } from "../../lib/snapshotter.ts";
+import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
+import { checkUnmounted } from "../../lib/snapshots/layer_mounts.ts";
+import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
+import { hasDirectory } from "./mounted.ts";
+
+const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+
+export class Overlay2Snapshots implements SnapshotBackend {
+  readonly name = "overlay2";
+  readonly rebases = true;
+  readonly #layers: LayerDirectories;
+  readonly #environment: Overlay2Environment;
+
+  /** @throws {VeneerError} `not supported` where the options limit layers */
+  constructor(readonly home: Home, idMaps: IdMaps, environment: Overlay2Environment) {
+    if (isLimited(environment.options.limits)) {
+      throw new VeneerError(
+        "not supported",
+        "-o overlay2.size and overlay2.inodes limit a graph's layers, and snapshots have none of these; " +
+          "leave them out",
+      );
+    }
+    this.#layers = new LayerDirectories(home, idMaps);
+    this.#environment = environment;
+  }
+
+  layerFor(): undefined {
+    return undefined;
+  }
+
+  prepare(chain: LayerChain): void {
+    const { layer, kind, parents: [parent] } = chain;
+    if (parent !== undefined) {
+      checkDepth(this.#overlay(chain, ""), this.#environment.api, SQUASH);
+      this.#layers.endWork(parent);
+    }
+    this.#layers.make(layer, parent, { work: kind === "active" && parent !== undefined });
+  }
+
+  seal(chain: LayerChain): void {
+    this.checkUnused(chain);
+  }
+
+  freeze(): never {
+    throw new TypeError("overlay2's layers become committed as they are");
+  }
+
+  checkUnused({ layer }: LayerChain): void {
+    const path = this.#layers.path(layer), tail = `${layer}/fs`;
+    checkUnmounted({ layer, path, tail }, (mount) => hasDirectory(mount, path, tail));
+  }
+
+  remove(layer: string): void {
+    this.#layers.remove(layer);
+  }
+
+  list(): string[] {
+    return this.#layers.list();
+  }
+
+  mounts(chain: LayerChain): Mount[] {
+    const bound = this.#bound(chain);
+    if (bound === undefined) return [triple(this.#overlay(chain, ""))];
+    this.#layers.require(bound);
+    const mode = chain.kind === "active" ? "rw" : "ro";
+    return [{ type: "bind", source: this.#layers.path(bound), options: [mode, "rbind"] }];
+  }
+
+  plan(chain: LayerChain, target: string): MountPlan {
+    const bound = this.#bound(chain);
+    if (bound !== undefined) return this.#bindPlan(chain, bound, target);
+    const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+    const readOnly = chain.kind !== "active";
+    const mount = this.#overlay(chain, target);
+    return {
+      path: target,
+      steps: [overlayStep(mount, this.#environment.api, readOnly, explain)],
+    };
+  }
+
+  #bindPlan({ kind }: LayerChain, layer: string, target: string): MountPlan {
+    const source = this.#layers.path(layer);
+    this.#layers.require(layer);
+    if (kind !== "active") return { path: target, steps: bindReadOnly(source, target) };
+    const step = { kind: "mount", source, target, type: "none", flags: MS_BIND, data: "" } as const;
+    return { path: target, steps: [step] };
+  }
+
+  /** The layer whose directory alone is what the snapshot shows, if one is. */
+  #bound({ layer, kind, parents }: LayerChain): string | undefined {
+    if (parents.length === 0) return layer;
+    return kind !== "active" && parents.length === 1 ? parents[0] : undefined;
+  }
+
+  #overlay({ layer, kind, parents }: LayerChain, target: string): OverlayMount {
+    const upper = { directory: this.#layers.fs(layer), work: this.#layers.work(layer) };
+    return {
+      home: this.home.path,
+      id: layer,
+      target,
+      lowers: parents.map((parent) => this.#layers.fs(parent)),
+      upper: kind === "active" ? upper : undefined,
+      features: this.#environment.features,
+      volatile: false,
+    };
+  }
+
+  usage({ layer }: LayerChain): Usage {
+    return this.#layers.usage(layer);
+  }
+
+  importable(): readonly ImportedSnapshot[] {
+    return [];
+  }
+
+  imported(): void {}
+
+  status(): readonly (readonly [name: string, value: string])[] {
+    return statusOf(this.#environment);
+  }
+
+  close(): void {}
+}

@@ -1,0 +1,17 @@
+/**
+ * A mount as a command line for mount(8).
+ *
+ * @module
+ */
+import type { Mount } from "../mount_plan.ts";
+
+/** `mount -t TYPE SOURCE TARGET -o OPTIONS`, quoted for a POSIX shell. */
+export function mountCommand({ type, source, options }: Mount, target: string): string {
+  const words = ["mount", "-t", type, source, target];
+  if (options.length > 0) words.push("-o", options.join(","));
+  return words.map(quote).join(" ");
+}
+
+function quote(word: string): string {
+  return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}

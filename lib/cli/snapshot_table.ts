@@ -1,0 +1,180 @@
+/**
+ * The commands on snapshots, as data.
+ *
+ * @module
+ */
+import type { GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
+
+const KEY: OperandSpec = { name: "KEY", kind: "snapshot" };
+const NEW_KEY: OperandSpec = { name: "KEY", kind: "other" };
+
+const PARENT: OptionSpec = {
+  name: "parent",
+  value: "NAME",
+  kind: "snapshot",
+  summary: "the committed snapshot it stands on (default: none)",
+};
+
+const LABEL: OptionSpec = {
+  name: "label",
+  value: "KEY=VALUE",
+  repeatable: true,
+  summary: "a label of the snapshot",
+};
+
+const TARGET: OptionSpec = {
+  name: "target",
+  short: "t",
+  value: "DIR",
+  kind: "directory",
+  summary: "print the commands that mount it at DIR",
+};
+
+/** `veneer snapshot …` */
+export const SNAPSHOTS: GroupSpec = {
+  name: "snapshot",
+  summary: "prepare, mount, commit and list snapshots, as containerd knows them",
+  details:
+    "A snapshot is prepared under a key, on a committed one or on nothing, mounted and changed. Committed under a\n" +
+    "name it never changes again, and others can stand on it. A view is one that cannot be changed. Keys and names\n" +
+    "are one namespace and any text; they are kept apart from the layers of `veneer ls`.",
+  commands: [
+    {
+      name: "snapshot prepare",
+      summary: "make a snapshot to be changed",
+      operands: [NEW_KEY],
+      options: [PARENT, LABEL, TARGET],
+      examples: [
+        ["veneer snapshot prepare work --parent base", "to be mounted and changed"],
+        ["veneer snapshot prepare work -t /mnt | sh", "and mount it at /mnt"],
+      ],
+    },
+    {
+      name: "snapshot view",
+      summary: "make a snapshot that can only be read",
+      operands: [NEW_KEY],
+      options: [PARENT, LABEL, TARGET],
+      examples: [["veneer snapshot view look --parent base", ""]],
+    },
+    {
+      name: "snapshot commit",
+      summary: "end the changes of a snapshot and give it a name",
+      operands: [{ name: "NAME", kind: "other" }, KEY],
+      options: [
+        LABEL,
+        {
+          ...PARENT,
+          summary: "put it on this one; only where it was prepared on none",
+        },
+      ],
+      details:
+        "The key is gone then. Labels are those given here: none are taken over from the key.",
+      examples: [[
+        "veneer snapshot commit app work",
+        "what was prepared as work is app from now on",
+      ]],
+    },
+    {
+      name: "snapshot mounts",
+      summary: "print how a snapshot is mounted; with DIR, as commands",
+      operands: [KEY, { name: "DIR", optional: true, kind: "directory" }],
+      options: [],
+      examples: [
+        ["veneer snapshot mounts work --json", "types, sources and lists of options"],
+        ["veneer snapshot mounts work /mnt | sh", "mount it by mount(8)"],
+      ],
+    },
+    {
+      name: "snapshot mount",
+      summary: "mount a snapshot and print where its root is",
+      operands: [KEY, { name: "DIR", optional: true, kind: "directory" }],
+      options: [],
+      details:
+        "Without DIR a directory below the store is made for it, and goes with `veneer snapshot umount`.",
+      examples: [
+        ['cd "$(veneer snapshot mount work)"', "mount work and go there"],
+        ["veneer snapshot mount work /mnt", ""],
+      ],
+    },
+    {
+      name: "snapshot umount",
+      summary: "unmount what `snapshot mount` mounted",
+      operands: [{ name: "KEY|DIR", kind: "snapshot" }],
+      options: [],
+      details:
+        "A directory is written with a slash, such as ./mnt. A mount that is being used stays, and the message says\n" +
+        "who uses it.",
+      examples: [["veneer snapshot umount work", ""], ["veneer snapshot umount /mnt", ""]],
+    },
+    {
+      name: "snapshot rm",
+      summary: "remove snapshots",
+      operands: [{ ...KEY, repeatable: true }],
+      options: [],
+      details:
+        "Goes on past one that cannot be removed; the exit status is that of the first failure.",
+      examples: [["veneer snapshot rm work app", ""]],
+    },
+    {
+      name: "snapshot stat",
+      summary: "show what is known of a snapshot",
+      operands: [KEY],
+      options: [],
+      examples: [["veneer snapshot stat app --json", "as a JSON object"]],
+    },
+    {
+      name: "snapshot label",
+      summary: "set labels of a snapshot (KEY=VALUE) or remove them (KEY=)",
+      operands: [KEY, { name: "KEY=VALUE", repeatable: true, kind: "other" }],
+      options: [],
+      details: "Labels that are not named stay as they are.",
+      examples: [["veneer snapshot label app team=blue draft=", "set team, remove draft"]],
+    },
+    {
+      name: "snapshot ls",
+      summary: "list snapshots; with filters, those that one of them fits",
+      operands: [{ name: "FILTER", optional: true, repeatable: true, kind: "other" }],
+      options: [
+        { name: "quiet", short: "q", summary: "print keys and names only" },
+        {
+          name: "null",
+          short: "0",
+          summary: "print keys and names only, each as it is and with a NUL behind it",
+        },
+      ],
+      details:
+        "Filters are containerd's: FIELD, FIELD==VALUE, FIELD!=VALUE or FIELD~=REGEXP, joined by commas, where a field\n" +
+        'is name, parent, kind (active, view, committed) or labels."KEY". In keys and names, control characters and\n' +
+        "backslashes are written as octal escapes, such as \\012.",
+      examples: [
+        ["veneer snapshot ls kind==active", ""],
+        [`veneer snapshot ls 'name~="^app",labels.team==blue' kind==view`, "these, and all views"],
+        ["veneer snapshot ls -0 kind==view | xargs -0 veneer snapshot rm", ""],
+      ],
+    },
+    {
+      name: "snapshot tree",
+      summary: "draw the snapshots with their sizes",
+      operands: [],
+      options: [{ name: "brief", summary: "leave out sizes, which may have to be counted" }],
+      details:
+        "An only child stands below its parent after ↳; where a snapshot has several, they branch off.",
+      examples: [["veneer snapshot tree", ""]],
+    },
+    {
+      name: "snapshot usage",
+      summary: "print what snapshots add: disk space and inodes",
+      operands: [{ ...KEY, optional: true, repeatable: true }],
+      options: [{ name: "bytes", short: "b", summary: "print sizes in bytes" }],
+      details: "Of all snapshots where none is named.",
+      examples: [["veneer snapshot usage app", ""]],
+    },
+    {
+      name: "snapshot cleanup",
+      summary: "finish interrupted removals, release the store",
+      operands: [],
+      options: [],
+      examples: [["veneer snapshot cleanup", ""]],
+    },
+  ],
+};

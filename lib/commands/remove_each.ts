@@ -1,0 +1,26 @@
+/**
+ * Removing what the operands name, going on past what cannot be removed.
+ *
+ * @module
+ */
+import type { CommandContext } from "./context.ts";
+
+/** Returns the exit status: that of the first failure. */
+export function removeEach(
+  { operands, output }: CommandContext,
+  remove: (name: string) => void,
+): number {
+  const removed: string[] = [];
+  let status = 0;
+  for (const name of operands) {
+    try {
+      remove(name);
+      removed.push(name);
+    } catch (error) {
+      const failure = output.error(error);
+      status ||= failure;
+    }
+  }
+  output.result({ removed }, () => []);
+  return status;
+}

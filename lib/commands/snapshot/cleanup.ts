@@ -1,0 +1,23 @@
+/**
+ * `veneer snapshot cleanup`: ends what nobody needs any more, and says what that was.
+ *
+ * @module
+ */
+import { releaseHome } from "../../private_home.ts";
+import type { Run } from "../context.ts";
+import { mountedSnapshots } from "./mounting.ts";
+
+export const run: Run = async (context) => {
+  const { actions, home, state } = await context.withSnapshots((snapshotter) => {
+    const mounted = mountedSnapshots(context, snapshotter);
+    const swept = mounted.sweep();
+    return {
+      actions: [...swept, ...snapshotter.cleanup()],
+      home: mounted.home,
+      state: mounted.state,
+    };
+  });
+  // With the database closed, which was opened through the mount that goes here.
+  if (releaseHome(home, state)) actions.push(`released ${home.path}`);
+  context.output.result({ actions }, () => actions);
+};

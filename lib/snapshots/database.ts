@@ -1,0 +1,158 @@
+/**
+ * An SQLite database: typed rows, transactions that roll back, and errors in this program's words.
+ *
+ * @module
+ */
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import { EEXIST } from "../../ffi/errno.ts";
+import { AT_FDCWD, close, O_CREAT, O_EXCL, O_RDWR, tryOpenat } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { messageOf, VeneerError } from "../errors.ts";
+
+/** How long a transaction waits for another process's, in milliseconds. */
+const PATIENCE = 120_000;
+
+/** Result codes of sqlite3.h. */
+const SQLITE_BUSY = 5, SQLITE_CORRUPT = 11, SQLITE_FULL = 13, SQLITE_NOTADB = 26;
+
+/** The extended one of `SQLITE_IOERR` for a log's index, kept in a file, that cannot be made as large as it must. */
+const SQLITE_IOERR_SHMSIZE = 10 | 19 << 8;
+
+/**
+ * Whether a transaction is on disk when it ends, or may be forgotten by a power failure, in order: it and
+ * whatever came after it.
+ */
+export type Durability = "on disk" | "in order";
+
+/** A connection to a database. */
+export class Database implements Disposable {
+  readonly #connection: DatabaseSync;
+  readonly #begin: Statement;
+  readonly #commit: Statement;
+  readonly #rollback: Statement;
+
+  /** @param path of the file, which is made where it is missing, unless `readOnly` */
+  constructor(readonly path: string, { readOnly = false } = {}) {
+    if (!readOnly) makePrivate(path);
+    try {
+      // Loaded here, for a command that opens no database to start without it.
+      const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
+      this.#connection = new DatabaseSync(path, { readOnly, timeout: PATIENCE });
+    } catch (error) {
+      throw translated(error, path);
+    }
+    this.#begin = this.prepare("BEGIN IMMEDIATE");
+    this.#commit = this.prepare("COMMIT");
+    this.#rollback = this.prepare("ROLLBACK");
+  }
+
+  prepare<Row = unknown>(sql: string): Statement<Row> {
+    try {
+      return new Statement<Row>(this.#connection.prepare(sql), this.path);
+    } catch (error) {
+      throw translated(error, this.path);
+    }
+  }
+
+  /** The value of a pragma; with one to set, such as `"journal_mode = WAL"`, what it is afterwards. */
+  pragma(pragma: string): unknown {
+    const row = this.prepare<Record<string, unknown>>(`PRAGMA ${pragma}`).get();
+    return row && Object.values(row)[0];
+  }
+
+  /**
+   * Runs statements as one, alone among the writers of all processes; where `body` throws, nothing was done.
+   *
+   * @throws {VeneerError} `in use` where another's transaction does not end
+   */
+  transaction<T>(durability: Durability, body: () => T): T {
+    // With a write-ahead log, NORMAL leaves the syncing of a commit to a later one.
+    this.#connection.exec(`PRAGMA synchronous = ${durability === "on disk" ? "FULL" : "NORMAL"}`);
+    this.#begin.run();
+    try {
+      const result = body();
+      this.#commit.run();
+      return result;
+    } catch (error) {
+      this.#undo();
+      throw error;
+    }
+  }
+
+  /** A full disk has SQLite roll back by itself; there is nothing left to undo then. */
+  #undo(): void {
+    try {
+      this.#rollback.run();
+    } catch {
+      // The error that led here says more.
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#connection.close();
+  }
+}
+
+/** A prepared statement, its rows typed by who wrote it. */
+export class Statement<Row = unknown> {
+  constructor(readonly statement: StatementSync, readonly path: string) {}
+
+  /** The first row. */
+  get(...values: SQLInputValue[]): Row | undefined {
+    return this.#try(() => this.statement.get(...values)) as Row | undefined;
+  }
+
+  all(...values: SQLInputValue[]): Row[] {
+    return this.#try(() => this.statement.all(...values)) as Row[];
+  }
+
+  /** Returns how many rows were changed. */
+  run(...values: SQLInputValue[]): number {
+    return Number(this.#try(() => this.statement.run(...values)).changes);
+  }
+
+  #try<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      throw translated(error, this.path);
+    }
+  }
+}
+
+/**
+ * Makes a database's file where it is missing, for root alone: labels may tell secrets. One that is there is not
+ * opened, since closing it would take this process's locks on it away.
+ */
+function makePrivate(path: string): void {
+  const fd = tryOpenat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0o600);
+  if (fd !== -EEXIST) close(unwrap(fd, "open", path));
+}
+
+/** An error of SQLite's as one of this program's. */
+function translated(error: unknown, path: string): VeneerError {
+  const extended = typeof error === "object" && error !== null && "errcode" in error
+    ? Number(error.errcode)
+    : 0;
+  const code = extended === SQLITE_IOERR_SHMSIZE ? SQLITE_FULL : extended & 0xff;
+  const options = { cause: error };
+  switch (code) {
+    case SQLITE_BUSY:
+      return new VeneerError(
+        "in use",
+        `${path} has been locked for ${PATIENCE / 1000} s by another process; end it or wait`,
+        options,
+      );
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+      return new VeneerError(
+        "corrupt store",
+        `${path}: ${messageOf(error)}; restore it from a backup, or use another --root`,
+        options,
+      );
+    case SQLITE_FULL:
+      return new VeneerError("limit exceeded", `${path}: no space left; make some`, options);
+    default:
+      return new VeneerError("failed", `${path}: ${messageOf(error)}`, options);
+  }
+}

@@ -1,0 +1,65 @@
+/**
+ * What a tree of files takes on disk.
+ *
+ * @module
+ */
+import { readSomeEntries } from "../../ffi/directory.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { DirectoryStack, isGone } from "../directory_stack.ts";
+import type { Usage } from "../snapshotter.ts";
+
+/** What `st_blocks` counts, whatever the file system's own blocks are (statx(2)). */
+const BLOCK = 512;
+
+/**
+ * The space that all below a directory takes, holes not, and how many inodes it has. An inode of several
+ * names is counted once; the directory itself, which is there without any content, is not. What comes or
+ * goes meanwhile may be counted or not.
+ *
+ * @throws {SyscallError}
+ */
+export function diskUsage(path: string): Usage {
+  return withFd(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), (fd) => {
+    using directories = new DirectoryStack(fd);
+    const count = new Count(directories);
+    count.below();
+    return { bytes: count.blocks * BLOCK, inodes: count.inodes };
+  });
+}
+
+class Count {
+  blocks = 0;
+  inodes = 0;
+  readonly #stat = new Stat();
+  /** The inodes seen that have more names. */
+  readonly #shared = new Set<bigint>();
+
+  constructor(readonly directories: DirectoryStack) {}
+
+  /** Counts what the directory has that the walk stands in. */
+  below(): void {
+    const subdirectories: Uint8Array<ArrayBuffer>[] = [];
+    for (let some; (some = readSomeEntries(this.directories.fd)).length > 0;) {
+      for (const { name } of some) if (this.#entry(name)) subdirectories.push(name);
+    }
+    for (const name of subdirectories) {
+      if (isGone(this.directories.tryEnter(name), "open", name)) continue;
+      this.below();
+      this.directories.leave();
+    }
+  }
+
+  /** Counts an entry; whether it is a directory. */
+  #entry(name: Uint8Array<ArrayBuffer>): boolean {
+    const stat = this.#stat;
+    if (isGone(tryStatat(this.directories.fd, name, stat), "statx", name)) return false;
+    if (!stat.isDirectory && stat.links > 1) {
+      if (this.#shared.has(stat.inode)) return false;
+      this.#shared.add(stat.inode);
+    }
+    this.blocks += stat.blocks;
+    this.inodes++;
+    return stat.isDirectory;
+  }
+}

@@ -1,0 +1,251 @@
+/**
+ * The language of filters that `walk` takes, containerd's.
+ *
+ * ```text
+ * filter    = selector { "," selector }          all of them fit; an empty filter fits everything
+ * selector  = path [ operator value ]            without an operator: the field is there
+ * path      = field { "." field }
+ * field     = quoted | one or more of A-Z a-z 0-9 _
+ * operator  = "==" | "!=" | "~="                 "~=": a regular expression, `pattern_syntax.ts`
+ * value     = quoted | anything up to a "," or white space
+ * quoted    = UTF-8 between two `"`, on one line, with escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
+ * ```
+ *
+ * Of several filters one has to fit. Fields are `kind`, `name`, `parent` and `labels.KEY`, where the parts of a
+ * key are put together by dots again: `labels."a.b"` and `labels.a.b` are the same. Any other field is not there.
+ * `==` asks for a field that is there, `!=` and `~=` take one that is not for empty.
+ *
+ * Regular expressions may stand between two `/` or two `|` as well, so that a comma is not their end. All quotes
+ * have the escapes above and no other: a backslash of the expression's own is written twice in them.
+ *
+ * White space may come before a field, an operator and a value, and nowhere else. A value that is not quoted
+ * begins with neither a quote (`"`, `/`, `|`) nor one of `.`, `,`, `=`, `!`, `~`.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { VeneerError } from "../errors.ts";
+import type { SnapshotInfo } from "../snapshotter.ts";
+import { compilePattern } from "./pattern.ts";
+
+/** Whether a snapshot is one that was asked for. */
+export type Filter = (info: SnapshotInfo) => boolean;
+
+/**
+ * A test for what at least one of the filters fits; for everything, where there is none.
+ *
+ * @throws {VeneerError} `invalid argument` with the place and what is expected there
+ */
+export function compile(filters: readonly string[]): Filter {
+  const compiled = filters.map((text) => new Parser(text).filter());
+  return (info) => compiled.length === 0 || compiled.some((fits) => fits(info));
+}
+
+/** A field's value; `undefined` where it is not there. */
+function fieldOf(info: SnapshotInfo, [field, ...rest]: readonly string[]): string | undefined {
+  switch (field) {
+    case "kind":
+    case "name":
+    case "parent":
+      return info[field];
+    case "labels":
+      return info.labels.get(rest.join("."));
+    default:
+      return undefined;
+  }
+}
+
+/** White space, as Unicode has it. */
+const SPACE = /\p{White_Space}/u;
+const FIELD = /[A-Za-z0-9_]/;
+const OPERATOR = /[=!~]/;
+const QUOTE = /["/|]/;
+/** What goes on with a value: whatever can be seen, but for a comma. */
+const VALUE = /(?!,)[\p{L}\p{M}\p{N}\p{P}\p{S}]/u;
+
+/** The characters that an escape stands for. */
+const ESCAPES: ReadonlyMap<string, number> = new Map([
+  ["a", 0x07],
+  ["b", 0x08],
+  ["t", 0x09],
+  ["n", 0x0a],
+  ["v", 0x0b],
+  ["f", 0x0c],
+  ["r", 0x0d],
+  ["\\", 0x5c],
+]);
+
+/** Escapes by number: the base and the count of digits. */
+const NUMERIC: ReadonlyMap<string, readonly [base: number, digits: number]> = new Map([
+  ["x", [16, 2]],
+  ["u", [16, 4]],
+  ["U", [16, 8]],
+]);
+
+/** Reads one filter from its beginning to its end. */
+class Parser {
+  readonly #text: string;
+  /** Code points, so that a place is one that can be counted. */
+  readonly #characters: readonly string[];
+  #at = 0;
+
+  constructor(text: string) {
+    this.#text = text;
+    this.#characters = Array.from(text);
+  }
+
+  filter(): Filter {
+    if (this.#text === "") return () => true;
+    const bad = this.#characters.findIndex((c) =>
+      c === "\0" || c === "\ufffd" || !c.isWellFormed()
+    );
+    if (bad >= 0) throw this.#error("a character that no filter can have", bad);
+    const selectors = [this.#selector()];
+    while (this.#next === ",") {
+      this.#at++;
+      selectors.push(this.#selector());
+    }
+    if (this.#next !== undefined) throw this.#error('"," or the end is expected');
+    return (info) => selectors.every((fits) => fits(info));
+  }
+
+  get #next(): string | undefined {
+    return this.#characters[this.#at];
+  }
+
+  #selector(): Filter {
+    const path = [this.#field()];
+    while (this.#next === ".") {
+      this.#at++;
+      path.push(this.#field());
+    }
+    if (this.#next === undefined || this.#next === ",") {
+      return (info) => fieldOf(info, path) !== undefined;
+    }
+    const operator = this.#operator();
+    this.#skipSpace();
+    const start = this.#at;
+    const value = this.#value(operator === "~=");
+    switch (operator) {
+      case "==":
+        return (info) => fieldOf(info, path) === value;
+      case "!=":
+        return (info) => (fieldOf(info, path) ?? "") !== value;
+      case "~=": {
+        const matches = this.#pattern(value, start);
+        return (info) => matches(fieldOf(info, path) ?? "");
+      }
+    }
+  }
+
+  #field(): string {
+    this.#skipSpace();
+    if (this.#next !== undefined && QUOTE.test(this.#next)) return this.#quoted(false);
+    const field = this.#run(FIELD);
+    if (field === "") throw this.#error("a field is expected");
+    return field;
+  }
+
+  #operator(): "==" | "!=" | "~=" {
+    this.#skipSpace();
+    const start = this.#at;
+    const operator = this.#run(OPERATOR);
+    if (operator === "==" || operator === "!=" || operator === "~=") return operator;
+    const hint = operator === "" ? "; a field with other marks than _ wants quotes" : "";
+    throw this.#error(`"==", "!=" or "~=" is expected${hint}`, start);
+  }
+
+  #value(isPattern: boolean): string {
+    const first = this.#next;
+    if (first === undefined || /[,.=!~]/.test(first)) throw this.#error("a value is expected");
+    if (QUOTE.test(first)) return this.#quoted(isPattern);
+    this.#at++;
+    return first + this.#run(VALUE);
+  }
+
+  #pattern(value: string, start: number): (text: string) => boolean {
+    try {
+      return compilePattern(value);
+    } catch (error) {
+      if (!(error instanceof SyntaxError)) throw error;
+      throw this.#error(`the regular expression: ${error.message}`, start);
+    }
+  }
+
+  /** The text between two quotes. */
+  #quoted(isPattern: boolean): string {
+    const start = this.#at;
+    const quote = this.#characters[this.#at++];
+    if (quote !== '"' && !isPattern) {
+      throw this.#error(`${quote} quotes a regular expression, after "~="; use " here`, start);
+    }
+    const bytes: number[] = [];
+    for (let character = this.#next; character !== quote; character = this.#next) {
+      if (character === undefined || character === "\n") {
+        throw this.#error(`the closing ${quote} is missing of what begins here`, start);
+      }
+      this.#at++;
+      if (character === "\\") this.#escape(quote, bytes);
+      else bytes.push(...encode(character));
+    }
+    this.#at++;
+    try {
+      return new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(
+        Uint8Array.from(bytes),
+      );
+    } catch {
+      throw this.#error("the escapes in the quotes that begin here make no UTF-8", start);
+    }
+  }
+
+  /** Adds the bytes that an escape stands for, after its backslash. */
+  #escape(quote: string, bytes: number[]): void {
+    const start = this.#at - 1;
+    const letter = this.#next ?? "";
+    const plain = letter === quote ? letter.codePointAt(0) : ESCAPES.get(letter);
+    if (plain !== undefined) {
+      this.#at++;
+      bytes.push(plain);
+    } else if (/[0-7]/.test(letter)) {
+      bytes.push(this.#number(8, 3, 0xff, start));
+    } else if (NUMERIC.has(letter)) {
+      this.#at++;
+      const [base, digits] = NUMERIC.get(letter)!;
+      const value = this.#number(base, digits, 0x10ffff, start);
+      if (letter === "x") bytes.push(value);
+      else bytes.push(...encode(String.fromCodePoint(value)));
+    } else {
+      throw this.#error(`there is no escape \\${letter} in quotes`, start);
+    }
+  }
+
+  #number(base: number, digits: number, max: number, start: number): number {
+    const text = this.#characters.slice(this.#at, this.#at + digits).join("");
+    const value =
+      (base === 8 ? /^[0-7]{3}$/ : /^[0-9A-Fa-f]+$/).test(text) && text.length === digits
+        ? Number.parseInt(text, base)
+        : NaN;
+    if (!(value <= max)) throw this.#error("a number is wrong in this escape", start);
+    this.#at += digits;
+    return value;
+  }
+
+  #skipSpace(): void {
+    this.#run(SPACE);
+  }
+
+  /** What there is of some kind of character from here on. */
+  #run(kind: RegExp): string {
+    const start = this.#at;
+    while (this.#next !== undefined && kind.test(this.#next)) this.#at++;
+    return this.#characters.slice(start, this.#at).join("");
+  }
+
+  #error(problem: string, at = this.#at): VeneerError {
+    const place = at < this.#characters.length ? `character ${at + 1}` : "its end";
+    return new VeneerError(
+      "invalid argument",
+      `filter ${JSON.stringify(this.#text)}, at ${place}: ${problem}`,
+    );
+  }
+}

@@ -1,0 +1,110 @@
+/**
+ * Layers that no snapshot has, or not yet: making one with its record, deleting one after its record, and
+ * finishing what a process that was killed in between has left. `snapshots.ts` tells the rules.
+ *
+ * @module
+ */
+import { messageOf } from "../errors.ts";
+import type { RunState } from "../run_state.ts";
+import type { SnapshotBackend } from "../snapshot_backend.ts";
+import { beingMade, type Store } from "./store.ts";
+
+/** What they are carried out with. */
+export interface IntentsContext {
+  readonly store: Store;
+  readonly state: RunState;
+  readonly backend: SnapshotBackend;
+  /** Told, in one line, what was not deleted. */
+  readonly warn: (message: string) => void;
+}
+
+export class Intents {
+  readonly #context: IntentsContext;
+
+  constructor(context: IntentsContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Makes a layer for a name; the layer is locked. Where that fails, there is neither it nor an intent.
+   *
+   * @param parent that it is made on, `""` for none
+   * @param make makes the layer and then its record
+   * @throws {VeneerError} as {@linkcode Store.reserve}
+   */
+  make<T>(layer: string, name: string, parent: string, make: () => T): T {
+    const { store } = this.#context;
+    this.claim(name);
+    this.#finish(layer);
+    store.reserve(layer, name, parent);
+    try {
+      return make();
+    } catch (error) {
+      this.tryToFinish(layer);
+      throw error;
+    }
+  }
+
+  /** Takes a name from a dead process. @throws {VeneerError} `already exists` where it is alive */
+  claim(name: string): void {
+    const { store } = this.#context;
+    const layer = store.reservedFor(name);
+    if (layer === undefined) return;
+    this.finishDead(layer);
+    if (store.reservedFor(name) !== undefined) throw beingMade(name);
+  }
+
+  /** Finishes every layer that nobody works on; returns what was done. */
+  sweep(): string[] {
+    return this.#context.store.intents().filter((layer) => this.finishDead(layer))
+      .map((layer) => `deleted layer ${layer} of a snapshot that was removed or never finished`);
+  }
+
+  /**
+   * Deletes layers that neither a snapshot nor an intent has.
+   *
+   * @param found on disk before anything else was looked at
+   */
+  deleteOrphans(found: readonly string[]): string[] {
+    const { store, state, backend } = this.#context;
+    const known = store.layers();
+    return found.filter((layer) => {
+      if (known.has(layer)) return false;
+      using lock = state.tryLockLayer(layer);
+      if (lock === undefined || store.hasLayer(layer)) return false;
+      if (!backend.list().includes(layer)) return false; // Another process was faster.
+      return this.#attempt(layer, () => backend.remove(layer));
+    }).map((layer) => `deleted layer ${layer}, which no snapshot had`);
+  }
+
+  /** Finishes what is intended with a layer, unless somebody works on it; false where nothing was done. */
+  finishDead(layer: string): boolean {
+    using lock = this.#context.state.tryLockLayer(layer);
+    return lock !== undefined && this.tryToFinish(layer);
+  }
+
+  /** The same for a layer that is locked. What cannot be deleted is said in a warning, and left to `cleanup`. */
+  tryToFinish(layer: string): boolean {
+    return this.#attempt(layer, () => this.#finish(layer));
+  }
+
+  #finish(layer: string): boolean {
+    const { store, backend } = this.#context;
+    // First, so that neither a name nor a parent waits for a layer that cannot be deleted.
+    if (!store.relinquish(layer)) return false;
+    backend.remove(layer);
+    store.forget(layer);
+    return true;
+  }
+
+  #attempt(layer: string, remove: () => boolean | void): boolean {
+    try {
+      return remove() ?? true;
+    } catch (error) {
+      this.#context.warn(
+        `layer ${layer} was not deleted, the next cleanup tries again: ${messageOf(error)}`,
+      );
+      return false;
+    }
+  }
+}

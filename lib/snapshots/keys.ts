@@ -1,0 +1,94 @@
+/**
+ * What a snapshot's key or name may be, and its labels. They live in the database alone: a driver that wants a
+ * file name of one hashes it.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { VeneerError } from "../errors.ts";
+import { escapeControls } from "../printable.ts";
+import type { Labels } from "../snapshotter.ts";
+
+/** Of a key in UTF-8, in bytes; as long as a path. */
+const MAX_KEY = 4096;
+
+/** Of a label's key and value together, in bytes of UTF-8: containerd's limit. */
+const MAX_LABEL = 4096;
+
+/**
+ * @param what it is, such as `"parent"`, for the message
+ * @throws {VeneerError} `invalid argument` with the rule that a text breaks
+ */
+export function checkKey(text: string, what = "snapshot"): void {
+  const problem = text === "" ? "it is empty" : problemOf(text) ?? lengthProblem(text);
+  if (problem !== undefined) {
+    throw new VeneerError("invalid argument", `${what} ${shown(text)}: ${problem}`);
+  }
+}
+
+/**
+ * The labels that are kept of those given: a label without a value is the same as none, so that who can only
+ * set labels can also take one away.
+ *
+ * @throws {VeneerError} `invalid argument` with the rule that one breaks
+ */
+export function checkLabels(labels: Labels | undefined): Labels {
+  const kept = new Map<string, string>();
+  for (const [key, value] of labels ?? []) {
+    const problem = key === ""
+      ? "its key is empty"
+      : problemOf(key) ?? problemOf(value) ?? sizeProblem(key, value);
+    if (problem !== undefined) {
+      throw new VeneerError("invalid argument", `label ${shown(key)}: ${problem}`);
+    }
+    if (value !== "") kept.set(key, value);
+  }
+  return kept;
+}
+
+/** A key as messages show it: quoted, and not all of a long one. */
+export function shown(text: string): string {
+  return escapeControls(JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text));
+}
+
+function problemOf(text: string): string | undefined {
+  if (text.includes("\0")) return "it has a NUL";
+  return text.isWellFormed() ? undefined : "it has half a surrogate pair, which UTF-8 cannot say";
+}
+
+function lengthProblem(text: string): string | undefined {
+  const { length } = encode(text);
+  return length <= MAX_KEY ? undefined : `it has ${length} bytes, ${MAX_KEY} are allowed`;
+}
+
+function sizeProblem(key: string, value: string): string | undefined {
+  const size = encode(key).length + encode(value).length;
+  return size <= MAX_LABEL
+    ? undefined
+    : `key and value have ${size} bytes, ${MAX_LABEL} are allowed`;
+}
+
+/** How a field that is one label begins; the rest is its key as it is, without quotes. */
+const LABEL_FIELD = "labels.";
+
+/** @throws {VeneerError} `invalid argument` for a field of a snapshot that cannot be changed */
+export function checkField(field: string): void {
+  if (field === "labels" || field.startsWith(LABEL_FIELD)) return;
+  throw new VeneerError(
+    "invalid argument",
+    `field ${shown(field)}: only labels, or labels.KEY, can be changed`,
+  );
+}
+
+/** A snapshot's labels after an update of some fields, or of all where none is named. */
+export function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
+  if (fields.length === 0 || fields.includes("labels")) return given;
+  const labels = new Map(old);
+  for (const field of fields) {
+    const key = field.slice(LABEL_FIELD.length);
+    const value = given.get(key);
+    if (value === undefined) labels.delete(key);
+    else labels.set(key, value);
+  }
+  return labels;
+}

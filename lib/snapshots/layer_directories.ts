@@ -1,0 +1,139 @@
+/**
+ * Snapshots' layers as directories, for drivers that join directories by a union mount:
+ *
+ * ```text
+ * snapshots/<layer>/fs     what the layer changes: the directory that a mount writes to, or shows below others
+ * snapshots/<layer>/work   the mount's own, where the driver's kind of mount wants one
+ * ```
+ *
+ * which is containerd's layout. A layer is made in the home's staging directory and renamed into place last;
+ * to be deleted it is renamed back first.
+ *
+ * Nothing is synced here. A power failure may take away a directory whose snapshot is recorded, together with
+ * what was written to it, which nobody synced either: the layer is then said to be missing ({@linkcode
+ * LayerDirectories.require}). It may bring back a directory that was deleted: that has no snapshot, and goes
+ * with the next cleanup.
+ *
+ * @module
+ */
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { Stat, tryLstat } from "../../ffi/stat.ts";
+import { AT_REMOVEDIR, RENAME_NOREPLACE, tryRenameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../errors.ts";
+import { type Home, list, makeDirectory } from "../home.ts";
+import type { IdMaps } from "../id_maps.ts";
+import { isId } from "../ids.ts";
+import { makeLayerRoot, makeOwned } from "../layer_root.ts";
+import { removeTree } from "../remove_tree.ts";
+import type { Usage } from "../snapshotter.ts";
+import { diskUsage } from "./disk_usage.ts";
+
+const LAYERS = "snapshots";
+
+/** The layers of a home. */
+export class LayerDirectories {
+  readonly #stat = new Stat();
+
+  constructor(readonly home: Home, readonly idMaps: IdMaps) {
+    makeDirectory(home.join(LAYERS), 0o700);
+  }
+
+  /** The directory of a layer's content, relative to the home. */
+  fs(layer: string): string {
+    return `${LAYERS}/${layer}/fs`;
+  }
+
+  /** The directory beside it, relative to the home. */
+  work(layer: string): string {
+    return `${LAYERS}/${layer}/work`;
+  }
+
+  /** The directory of a layer's content. */
+  path(layer: string): string {
+    return `${this.home.path}/${this.fs(layer)}`;
+  }
+
+  /**
+   * Makes a layer's directories; its `fs` begins with the owner, mode and attributes of its parent's. What
+   * there is under its id is nobody's, and goes.
+   *
+   * @param work whether to make that too
+   */
+  make(layer: string, parent: string | undefined, { work }: { work: boolean }): void {
+    if (parent !== undefined) this.require(parent);
+    const staged = this.home.staging(layer);
+    if (!makeDirectory(staged, 0o700)) {
+      removeTree(staged);
+      makeDirectory(staged, 0o700);
+    }
+    makeLayerRoot(`${staged}/fs`, parent && this.path(parent), this.idMaps);
+    const { uids, gids } = this.idMaps;
+    if (work) makeOwned(`${staged}/work`, 0o700, uids.root, gids.root);
+    const place = this.#directory(layer);
+    unwrap(tryMove(staged, place), "rename", place);
+  }
+
+  /** @throws {VeneerError} `corrupt store` where a layer's content is gone */
+  require(layer: string): void {
+    const path = this.path(layer);
+    if (tryLstat(path, this.#stat)?.isDirectory) return;
+    throw new VeneerError(
+      "corrupt store",
+      `${path} is missing; remove the snapshot that it was of, and those on it, and make them anew`,
+    );
+  }
+
+  /**
+   * Deletes a layer, whatever there is of it.
+   *
+   * @throws {VeneerError} `in use` where something is mounted in it
+   */
+  remove(layer: string): void {
+    const place = this.#directory(layer), staged = this.home.staging(layer);
+    const result = tryMove(place, staged);
+    if (result === -EBUSY) {
+      throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
+    }
+    if (result !== -ENOENT) unwrap(result, "rename", place);
+    removeTree(staged);
+  }
+
+  /** The ids of all layers, also of those being made or deleted, sorted. */
+  list(): string[] {
+    const ids = [...list(this.home.join(LAYERS)), ...this.home.staged()].filter(isId);
+    return [...new Set(ids)].sort();
+  }
+
+  /** What a layer adds to its parent. @throws {VeneerError} `corrupt store` */
+  usage(layer: string): Usage {
+    this.require(layer);
+    return diskUsage(this.path(layer));
+  }
+
+  /**
+   * Gives up the `work` of a layer that nobody mounts for writing any more. Two empty directories are all that
+   * a mount leaves there; what else there should be goes with the layer.
+   */
+  endWork(layer: string): void {
+    const work = `${this.home.path}/${this.work(layer)}`;
+    const remove = (path: string) => tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    if (remove(work) !== -ENOTEMPTY) return;
+    remove(`${work}/work`);
+    remove(work);
+  }
+
+  #directory(layer: string): string {
+    return `${this.home.path}/${LAYERS}/${layer}`;
+  }
+}
+
+/** Renames a directory, raw; what there is under the new name is deleted. */
+function tryMove(from: string, to: string): number {
+  const move = () => tryRenameat(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  const result = move();
+  if (result !== -EEXIST) return result;
+  removeTree(to);
+  return move();
+}

@@ -1,0 +1,184 @@
+/**
+ * Mounting snapshots in this process's mount namespace, for people: at a directory of theirs, or at one below
+ * the home that is made for it and goes with the mount.
+ *
+ * ```text
+ * <home>/mounts/<layer>    where the snapshot with that layer is mounted
+ * ```
+ *
+ * A snapshotter counts no mounts, and neither does this: a snapshot is mounted there once or not at all. A
+ * directory without a mount is what a killed process or a reboot left, and `sweep` removes it. The lock of the
+ * mounts is taken before all others.
+ *
+ * @module
+ */
+import { EBUSY, SyscallError } from "../../ffi/errno.ts";
+import { AT_FDCWD } from "../../ffi/files.ts";
+import { MNT_DETACH } from "../../ffi/mount.ts";
+import { AT_REMOVEDIR, tryUnlinkat } from "../../ffi/tree.ts";
+import { VeneerError } from "../errors.ts";
+import { type Home, list, makeDirectory } from "../home.ts";
+import { usersOf } from "../lock_holders.ts";
+import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
+import { isMountPoint } from "../mountinfo.ts";
+import { withPrivateHome } from "../private_home.ts";
+import type { RunState } from "../run_state.ts";
+import type { Snapshotter } from "../snapshotter.ts";
+import { shown } from "./keys.ts";
+
+/** The mounts of one store's snapshots. */
+export class MountedSnapshots {
+  constructor(
+    readonly snapshotter: Snapshotter,
+    readonly home: Home,
+    readonly state: RunState,
+    readonly port: MountPort,
+  ) {}
+
+  /**
+   * Mounts a snapshot below the home; returns where.
+   *
+   * @throws {VeneerError} `in use` where it is mounted there, and what {@linkcode Snapshotter.plan} throws
+   */
+  mount(key: string): string {
+    using _lock = this.#lock();
+    const path = this.#checkUnmounted(key);
+    makeDirectory(this.home.join("mounts"), 0o711);
+    makeDirectory(path, 0o700);
+    try {
+      const plan = this.snapshotter.plan(key, path);
+      withPrivateHome(this.home, this.state, () => performPlan(plan, this.port));
+    } catch (error) {
+      removeDirectory(path);
+      throw error;
+    }
+    return path;
+  }
+
+  /**
+   * Mounts a snapshot at a directory; returns its path without symbolic links.
+   *
+   * @throws {VeneerError} `in use` where something is mounted there, `invalid argument` for what is no directory
+   */
+  mountAt(key: string, directory: string): string {
+    using _lock = this.#lock();
+    const path = realDirectory(directory);
+    if (isMountPoint(path)) {
+      throw new VeneerError("in use", `${path} is a mount point; unmount that or name another`);
+    }
+    performPlan(this.snapshotter.plan(key, path), this.port);
+    return path;
+  }
+
+  /**
+   * Undoes {@linkcode mount}; returns where it was mounted.
+   *
+   * @throws {VeneerError} `failed precondition` where it is not mounted, `in use` where somebody uses the mount
+   */
+  unmount(key: string): string {
+    using _lock = this.#lock();
+    const path = this.#path(key);
+    if (!isMountPoint(path)) {
+      throw new VeneerError(
+        "failed precondition",
+        `snapshot ${
+          shown(key)
+        } is not mounted below ${this.home.path}; name the directory where it is mounted`,
+      );
+    }
+    undoPlan(this.snapshotter.plan(key, path), this.port, refuseBusy);
+    removeDirectory(path);
+    return path;
+  }
+
+  /** Unmounts what is mounted at a directory; returns its path. @throws as {@linkcode unmount} */
+  unmountAt(directory: string): string {
+    using _lock = this.#lock();
+    const path = realDirectory(directory);
+    if (!isMountPoint(path)) {
+      throw new VeneerError("failed precondition", `${path} is not a mount point`);
+    }
+    try {
+      this.port.unmount(path, 0);
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === EBUSY) refuseBusy(path);
+      throw error;
+    }
+    if (this.#isOwn(path)) removeDirectory(path);
+    return path;
+  }
+
+  /**
+   * Runs `use` on a snapshot that is not mounted below the home, and not while it is being mounted: for what
+   * takes its key away, after which nobody could unmount it by that.
+   *
+   * @throws {VeneerError} `in use`, and what `use` throws
+   */
+  whileUnmounted(key: string, use: () => void): void {
+    using _lock = this.#lock();
+    this.#checkUnmounted(key);
+    use();
+  }
+
+  /** Removes directories without a mount, and mounts below the home whose snapshot is gone; says which. */
+  sweep(): string[] {
+    using _lock = this.#lock();
+    const directory = this.home.join("mounts");
+    const present = list(directory);
+    if (present.length === 0) return [];
+    const layers = new Set(Array.from(this.snapshotter.walk(), ({ layer }) => layer));
+    const done: string[] = [];
+    for (const layer of present) {
+      const path = this.home.join("mounts", layer);
+      if (isMountPoint(path)) {
+        if (layers.has(layer)) continue;
+        this.port.unmount(path, MNT_DETACH);
+        done.push(`unmounted ${path}`);
+      }
+      removeDirectory(path);
+    }
+    return done;
+  }
+
+  #lock(): Disposable {
+    return this.state.lockNamed("mounts", "the mounting of snapshots");
+  }
+
+  #checkUnmounted(key: string): string {
+    const path = this.#path(key);
+    if (!isMountPoint(path)) return path;
+    throw new VeneerError(
+      "in use",
+      `snapshot ${shown(key)} is mounted at ${path}; \`veneer snapshot umount\` it first`,
+    );
+  }
+
+  #path(key: string): string {
+    return this.home.join("mounts", this.snapshotter.stat(key).layer);
+  }
+
+  #isOwn(path: string): boolean {
+    return path.startsWith(`${this.home.join("mounts")}/`);
+  }
+}
+
+/** A busy mount stays: who commits the snapshot next must know that nobody writes to it any more. */
+function refuseBusy(path: string): never {
+  const users = usersOf(path).filter((user) => !user.endsWith(`(pid ${Deno.pid})`));
+  const who = users.length > 0 ? ` by ${users.join(", ")}` : "";
+  throw new VeneerError("in use", `${path} is being used${who}; end that and unmount again`);
+}
+
+function realDirectory(path: string): string {
+  try {
+    if (Deno.statSync(path).isDirectory) return Deno.realPathSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  throw new VeneerError("invalid argument", `${path}: name a directory that exists`);
+}
+
+/** Where it is still mounted in another namespace it stays, until somebody finds it free. */
+function removeDirectory(path: string): void {
+  tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+}

@@ -1,0 +1,134 @@
+/**
+ * What a store of snapshots records, and the statements of SQL by which it does.
+ *
+ * @module
+ */
+import type { Labels, SnapshotInfo, SnapshotKind } from "../snapshotter.ts";
+import type { Database } from "./database.ts";
+
+/** A snapshot's record. */
+export interface Snapshot {
+  readonly id: number;
+  readonly name: string;
+  readonly kind: SnapshotKind;
+  /** The parent's id. */
+  readonly parent: number | null;
+  readonly layer: string;
+  /** Microseconds since 1970. */
+  readonly created: number;
+  readonly updated: number;
+  /** What it adds, once it was counted. */
+  readonly bytes: number | null;
+  readonly inodes: number | null;
+}
+
+/** A layer that no snapshot has, and what it is on disk for. */
+export interface Intent {
+  readonly layer: string;
+  /** The snapshot that it is being made for; `null` where it is to be deleted. */
+  readonly name: string | null;
+  /** The id of the parent that it is being made on. */
+  readonly parent: number | null;
+}
+
+/** A snapshot as it is recorded when its layer is there. */
+export interface NewSnapshot {
+  readonly layer: string;
+  readonly name: string;
+  readonly kind: SnapshotKind;
+  readonly parent: string;
+  readonly labels: Labels;
+  readonly created?: number;
+}
+
+/** What an active snapshot becomes. */
+export interface Commit {
+  readonly name: string;
+  readonly labels: Labels;
+  /** Another parent, for one that has none. */
+  readonly parent?: string;
+  /** The layer made from its own, which is then to be deleted. */
+  readonly layer?: string;
+}
+
+/** A row of a listing. */
+export interface ListedRow {
+  readonly name: string;
+  readonly kind: SnapshotKind;
+  readonly parent: string;
+  readonly layer: string;
+  readonly created: number;
+  readonly updated: number;
+  /** As an object in JSON. */
+  readonly labels: string;
+}
+
+/** How a listing begins. */
+export const LISTED = `
+  SELECT s.name, s.kind, coalesce(p.name, '') AS parent, s.layer, s.created, s.updated,
+    (SELECT json_group_object(key, value) FROM labels WHERE snapshot = s.id) AS labels
+  FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`;
+
+export function infoOf(row: ListedRow): SnapshotInfo {
+  const labels: Record<string, string> = JSON.parse(row.labels);
+  return { ...row, labels: new Map(Object.entries(labels)) };
+}
+
+/** The statements of a store. */
+export type Statements = ReturnType<typeof prepareAll>;
+
+export function prepareAll(database: Database) {
+  type Layer = { layer: string };
+  type Name = { name: string };
+  return {
+    find: database.prepare<Snapshot>("SELECT * FROM snapshots WHERE name = ?"),
+    info: database.prepare<ListedRow>(`${LISTED} WHERE s.name = ?`),
+    name: database.prepare<Name>("SELECT name FROM snapshots WHERE id = ?"),
+    active: database.prepare<Name>(
+      "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",
+    ),
+    lineage: database.prepare<Layer>(
+      `WITH RECURSIVE lineage (id, parent, layer) AS (
+         SELECT id, parent, layer FROM snapshots WHERE id = ?
+         UNION ALL
+         SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
+       ) SELECT layer FROM lineage`,
+    ),
+    children: database.prepare<Name>(
+      `SELECT name FROM snapshots WHERE parent = ?
+       UNION ALL SELECT coalesce(name, layer) FROM intents WHERE parent = ? LIMIT 4`,
+    ),
+    hasLayer: database.prepare<Layer>(
+      "SELECT layer FROM snapshots WHERE layer = ?1 UNION ALL SELECT layer FROM intents WHERE layer = ?1",
+    ),
+    layers: database.prepare<Layer>("SELECT layer FROM snapshots UNION SELECT layer FROM intents"),
+    isInUse: database.prepare(
+      `SELECT 1 FROM snapshots WHERE kind <> 'committed'
+       UNION ALL SELECT 1 FROM intents WHERE name IS NOT NULL LIMIT 1`,
+    ),
+    insert: database.prepare<{ id: number }>(
+      `INSERT INTO snapshots (name, kind, parent, layer, created, updated)
+       VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
+    ),
+    commit: database.prepare(
+      `UPDATE snapshots SET kind = 'committed', name = ?, parent = ?, layer = ?, created = ?, updated = ?
+       WHERE id = ?`,
+    ),
+    remove: database.prepare("DELETE FROM snapshots WHERE id = ?"),
+    touch: database.prepare("UPDATE snapshots SET updated = ? WHERE id = ?"),
+    count: database.prepare(
+      "UPDATE snapshots SET bytes = ?, inodes = ? WHERE layer = ? AND kind = 'committed'",
+    ),
+    insertLabel: database.prepare("INSERT INTO labels (snapshot, key, value) VALUES (?, ?, ?)"),
+    clearLabels: database.prepare("DELETE FROM labels WHERE snapshot = ?"),
+    intent: database.prepare<Intent>("SELECT * FROM intents WHERE layer = ?"),
+    intents: database.prepare<Layer>("SELECT layer FROM intents ORDER BY layer"),
+    reservedFor: database.prepare<Layer>("SELECT layer FROM intents WHERE name = ?"),
+    reservedOn: database.prepare<Layer>("SELECT layer FROM intents WHERE parent = ?"),
+    reserve: database.prepare("INSERT INTO intents (layer, name, parent) VALUES (?, ?, ?)"),
+    relinquish: database.prepare(
+      "UPDATE intents SET name = NULL, parent = NULL WHERE layer = ?",
+    ),
+    forget: database.prepare("DELETE FROM intents WHERE layer = ?"),
+  };
+}

@@ -1,0 +1,87 @@
+/**
+ * The tables of a store of snapshots, `metadata.db`, and how older ones become them.
+ *
+ * ```text
+ * snapshots   what there is; a committed one's `bytes` and `inodes` once they were counted
+ * labels      of a snapshot, and gone with it
+ * intents     layers that are, or may be, on disk and that no snapshot has: being made for `name` on `parent`,
+ *             which nobody else can take or remove meanwhile; or, without a name, to be deleted
+ * ```
+ *
+ * The pragma `user_version` says which form a database has.
+ *
+ * @module
+ */
+import { VeneerError } from "../errors.ts";
+import type { Database } from "./database.ts";
+
+/** `PRAGMA application_id` of these databases, "Vnr1": so that `file` and this program tell them from others. */
+export const APPLICATION_ID = 0x566e7231;
+
+/** The statements that make each form from the one before, the first from an empty database. */
+const MIGRATIONS: readonly (readonly string[])[] = [[
+  `CREATE TABLE snapshots (
+     id INTEGER PRIMARY KEY,
+     name TEXT NOT NULL UNIQUE,
+     kind TEXT NOT NULL CHECK (kind IN ('active', 'view', 'committed')),
+     parent INTEGER REFERENCES snapshots,
+     layer TEXT NOT NULL UNIQUE,
+     created INTEGER NOT NULL,
+     updated INTEGER NOT NULL,
+     bytes INTEGER,
+     inodes INTEGER
+   ) STRICT`,
+  `CREATE INDEX children ON snapshots (parent)`,
+  `CREATE TABLE labels (
+     snapshot INTEGER NOT NULL REFERENCES snapshots ON DELETE CASCADE,
+     key TEXT NOT NULL,
+     value TEXT NOT NULL,
+     PRIMARY KEY (snapshot, key)
+   ) STRICT, WITHOUT ROWID`,
+  `CREATE TABLE intents (
+     layer TEXT PRIMARY KEY,
+     name TEXT,
+     parent INTEGER REFERENCES snapshots
+   ) STRICT, WITHOUT ROWID`,
+  `CREATE UNIQUE INDEX reserved ON intents (name) WHERE name IS NOT NULL`,
+  `PRAGMA application_id = ${APPLICATION_ID}`,
+]];
+
+/** The form that this program reads and writes. */
+export const VERSION = MIGRATIONS.length;
+
+/** A database's form; 0 for an empty one. @throws `incompatible` for another program's, or a newer form */
+export function versionOf(database: Database): number {
+  const { path } = database;
+  const version = Number(database.pragma("user_version"));
+  const application = Number(database.pragma("application_id"));
+  const tables = database.prepare("SELECT name FROM sqlite_schema LIMIT 1").get();
+  if (application !== APPLICATION_ID && (application !== 0 || tables !== undefined)) {
+    throw new VeneerError(
+      "incompatible",
+      `${path} is a database of another program's; use another --root`,
+    );
+  }
+  if (version > VERSION) {
+    throw new VeneerError(
+      "incompatible",
+      `${path} has form ${version}, this program knows up to ${VERSION}; use a newer veneer`,
+    );
+  }
+  return version;
+}
+
+/**
+ * Brings a database from its form to this program's, in one transaction with what `fill` does then.
+ *
+ * The caller sees to it that nobody else does so at the same time.
+ */
+export function migrate(database: Database, version: number, fill: () => void): void {
+  // Kept by the file once it is set; it cannot be set within a transaction.
+  database.pragma("journal_mode = WAL");
+  database.transaction("on disk", () => {
+    for (const statement of MIGRATIONS.slice(version).flat()) database.prepare(statement).run();
+    database.prepare(`PRAGMA user_version = ${VERSION}`).run();
+    fill();
+  });
+}

@@ -1,0 +1,345 @@
+/**
+ * The records of a store of snapshots: the transactions on it, and the rules of names, kinds and parents.
+ *
+ * Each method that changes something is one transaction, and checks inside it what it rests on: that a name is
+ * free, that a parent is committed, that nothing is built on what is removed. A method marked as such is on
+ * disk when it returns; the others may be forgotten by a power failure, in order.
+ *
+ * @module
+ */
+import { VeneerError } from "../errors.ts";
+import type { LayerChain } from "../snapshot_backend.ts";
+import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.ts";
+import { Database } from "./database.ts";
+import { shown } from "./keys.ts";
+import {
+  type Commit,
+  infoOf,
+  type Intent,
+  LISTED,
+  type ListedRow,
+  type NewSnapshot,
+  prepareAll,
+  type Snapshot,
+  type Statements,
+} from "./records.ts";
+import { migrate, VERSION, versionOf } from "./schema.ts";
+
+/** How many snapshots a walk reads at a time: one by one takes thrice as long. */
+const PAGE = 200;
+
+export class Store implements Disposable {
+  readonly #database: Database;
+  readonly #statements: Statements;
+
+  private constructor(database: Database) {
+    this.#database = database;
+    this.#statements = prepareAll(database);
+  }
+
+  /**
+   * Opens the database of a store, making or migrating it. Nobody else must open it at the same time.
+   *
+   * @param initial what a new database begins with, parents first
+   */
+  static open(path: string, initial: () => Iterable<NewSnapshot> = () => []): Store {
+    const database = new Database(path);
+    try {
+      const version = versionOf(database);
+      if (version === VERSION) return new Store(database);
+      const imported = version === 0 ? [...initial()] : [];
+      let store: Store | undefined;
+      migrate(database, version, () => {
+        store = new Store(database);
+        for (const snapshot of imported) store.#insert(snapshot);
+      });
+      return store!;
+    } catch (error) {
+      database[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.#database[Symbol.dispose]();
+  }
+
+  /** The snapshot of a name or key, if there is one. */
+  find(name: string): Snapshot | undefined {
+    return this.#statements.find.get(name);
+  }
+
+  /** @throws {VeneerError} `not found` */
+  require(name: string, what = "snapshot"): Snapshot {
+    const snapshot = this.find(name);
+    if (snapshot === undefined) throw notFound(name, what);
+    return snapshot;
+  }
+
+  /** @throws {VeneerError} `not found` */
+  info(name: string): SnapshotInfo {
+    const row = this.#statements.info.get(name);
+    if (row === undefined) throw notFound(name);
+    return infoOf(row);
+  }
+
+  /** Every snapshot, sorted by the bytes of its name, as they all were at the first. */
+  *walk(): Generator<SnapshotInfo> {
+    // On a connection of its own: what is written meanwhile, also by who walks, needs this one's transactions.
+    using database = new Database(this.#database.path, { readOnly: true });
+    database.prepare("BEGIN").run();
+    const page = database.prepare<ListedRow>(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
+    let last: string | undefined = "";
+    while (last !== undefined) {
+      const rows: ListedRow[] = page.all(last, PAGE);
+      yield* rows.map(infoOf);
+      last = rows.at(PAGE - 1)?.name;
+    }
+  }
+
+  /** The keys of all snapshots that are not committed, sorted by their bytes. */
+  active(): string[] {
+    return this.#statements.active.all().map(({ name }) => name);
+  }
+
+  /** The name of a snapshot's parent, `""` for none. */
+  parentName({ parent }: Snapshot): string {
+    return parent === null ? "" : this.#statements.name.get(parent)!.name;
+  }
+
+  /** A snapshot's layer and those below. */
+  chain({ layer, kind, parent }: Snapshot): LayerChain {
+    return { layer, kind, parents: this.#lineage(parent) };
+  }
+
+  /** The chain of a layer that is being made on a parent, `""` for none. */
+  chainOn(layer: string, kind: SnapshotKind, parent: string): LayerChain {
+    return { layer, kind, parents: this.#lineage(parent === "" ? null : this.require(parent).id) };
+  }
+
+  /** The layers of a snapshot and of those below it, its own first. */
+  #lineage(id: number | null): string[] {
+    return id === null ? [] : this.#statements.lineage.all(id).map(({ layer }) => layer);
+  }
+
+  /** The intent about a layer, if there is one. */
+  intent(layer: string): Intent | undefined {
+    return this.#statements.intent.get(layer);
+  }
+
+  /** The layers that there are intents about. */
+  intents(): string[] {
+    return this.#statements.intents.all().map(({ layer }) => layer);
+  }
+
+  /** The layer that is being made for a name. */
+  reservedFor(name: string): string | undefined {
+    return this.#statements.reservedFor.get(name)?.layer;
+  }
+
+  /** The layers that are being made on a snapshot. */
+  reservedOn({ id }: Snapshot): string[] {
+    return this.#statements.reservedOn.all(id).map(({ layer }) => layer);
+  }
+
+  /** Whether a snapshot or an intent has a layer. */
+  hasLayer(layer: string): boolean {
+    return this.#statements.hasLayer.get(layer) !== undefined;
+  }
+
+  /** The layers that snapshots and intents have. */
+  layers(): Set<string> {
+    return new Set(this.#statements.layers.all().map(({ layer }) => layer));
+  }
+
+  /** Whether a snapshot is active, a view, or being made. */
+  isInUse(): boolean {
+    return this.#statements.isInUse.get() !== undefined;
+  }
+
+  /**
+   * Records that a layer is being made for a name.
+   *
+   * @param parent the committed snapshot that it is made on, `""` for none
+   * @throws {VeneerError} `already exists`, also for the layer, which an imported snapshot may have under
+   * another name; `not found` or `invalid argument` for the parent
+   */
+  reserve(layer: string, name: string, parent: string): void {
+    this.#database.transaction("in order", () => {
+      const on = this.#parentId(parent, "invalid argument");
+      this.checkFree(name);
+      if (this.hasLayer(layer)) {
+        throw new VeneerError(
+          "already exists",
+          `layer ${layer} of snapshot ${shown(name)} is another snapshot's; choose another name`,
+        );
+      }
+      this.#statements.reserve.run(layer, name, on);
+    });
+  }
+
+  /** Makes a snapshot of a layer that was reserved and is there. On disk when it returns. */
+  adopt(snapshot: NewSnapshot): void {
+    this.#database.transaction("on disk", () => {
+      this.#statements.forget.run(snapshot.layer);
+      this.#insert(snapshot);
+    });
+  }
+
+  #insert({ layer, name, kind, parent, labels, created = now() }: NewSnapshot): void {
+    const on = this.#parentId(parent, "invalid argument");
+    const { id } = this.#statements.insert.get(name, kind, on, layer, created, created)!;
+    this.#insertLabels(id, labels);
+  }
+
+  /**
+   * Gives an active snapshot its name. On disk when it returns.
+   *
+   * @throws {VeneerError} `already exists`; `failed precondition` where it is not active; `not found`,
+   * `failed precondition` or `invalid argument` for the parent
+   */
+  commit({ id, name: key }: Snapshot, { name, labels, parent = "", layer }: Commit): void {
+    this.#database.transaction("on disk", () => {
+      if (layer !== undefined) this.#statements.forget.run(layer);
+      const active = this.require(key);
+      const on = this.checkCommit(active, name, parent);
+      const time = Math.max(now(), active.updated + 1);
+      this.#statements.commit.run(name, on, layer ?? active.layer, time, time, id);
+      this.#statements.clearLabels.run(id);
+      this.#insertLabels(id, labels);
+      if (layer !== undefined) this.#statements.reserve.run(active.layer, null, null);
+    });
+  }
+
+  /**
+   * Whether a snapshot could be committed, on another parent where one is named.
+   *
+   * @returns the parent's id
+   * @throws {VeneerError} as {@linkcode commit}
+   */
+  checkCommit(active: Snapshot, name: string, parent: string): number | null {
+    this.checkFree(name);
+    checkActive(active);
+    const own = this.parentName(active);
+    if (parent === "" || parent === own) return active.parent;
+    if (own === "") return this.#parentId(parent, "failed precondition");
+    throw new VeneerError(
+      "invalid argument",
+      `snapshot ${shown(active.name)} was prepared on ${shown(own)}: it cannot be committed on ${
+        shown(parent)
+      }`,
+    );
+  }
+
+  /**
+   * Makes of a snapshot an intent to delete its layer. On disk when it returns.
+   *
+   * @throws {VeneerError} `failed precondition` where something is built on it
+   */
+  remove(snapshot: Snapshot): void {
+    this.#database.transaction("on disk", () => {
+      this.checkChildless(snapshot);
+      this.#statements.remove.run(snapshot.id);
+      this.#statements.reserve.run(snapshot.layer, null, null);
+    });
+  }
+
+  /** @throws {VeneerError} `failed precondition` with the names of what is built on a snapshot */
+  checkChildless({ id, name }: Snapshot): void {
+    const children = this.#statements.children.all(id, id);
+    if (children.length === 0) return;
+    const some = children.slice(0, 3).map(({ name }) => shown(name));
+    if (children.length > 3) some.push("…");
+    throw new VeneerError(
+      "failed precondition",
+      `snapshot ${shown(name)} has children: ${some.join(", ")}; remove them first`,
+    );
+  }
+
+  /** Has an intent reserve nothing any more; false where there is none. */
+  relinquish(layer: string): boolean {
+    const intent = this.intent(layer);
+    if (intent === undefined) return false;
+    if (intent.name !== null || intent.parent !== null) {
+      this.#database.transaction("in order", () => this.#statements.relinquish.run(layer));
+    }
+    return true;
+  }
+
+  /** Forgets the intent about a layer that is gone. */
+  forget(layer: string): void {
+    this.#database.transaction("in order", () => this.#statements.forget.run(layer));
+  }
+
+  /**
+   * Replaces a snapshot's labels. On disk when it returns.
+   *
+   * @param change gets those that there are
+   * @throws {VeneerError} `not found`
+   */
+  relabel(name: string, change: (labels: Labels) => Labels): SnapshotInfo {
+    return this.#database.transaction("on disk", () => {
+      const { labels } = this.info(name);
+      const { id, updated } = this.require(name);
+      this.#statements.clearLabels.run(id);
+      this.#insertLabels(id, change(labels));
+      this.#statements.touch.run(Math.max(now(), updated + 1), id);
+      return this.info(name);
+    });
+  }
+
+  #insertLabels(id: number, labels: Labels): void {
+    for (const [key, value] of labels) this.#statements.insertLabel.run(id, key, value);
+  }
+
+  /** Keeps what a committed layer adds; nothing happens where it is gone. */
+  keepUsage(layer: string, { bytes, inodes }: Usage): void {
+    this.#database.transaction("in order", () => this.#statements.count.run(bytes, inodes, layer));
+  }
+
+  /** @throws {VeneerError} `already exists` for a name that a snapshot has or is being made for */
+  checkFree(name: string): void {
+    if (this.find(name) !== undefined) {
+      throw new VeneerError(
+        "already exists",
+        `snapshot ${shown(name)} exists; choose another name`,
+      );
+    }
+    if (this.reservedFor(name) !== undefined) throw beingMade(name);
+  }
+
+  /** @throws {VeneerError} `not found`, or `code` where it is not committed */
+  #parentId(parent: string, code: "invalid argument" | "failed precondition"): number | null {
+    if (parent === "") return null;
+    const { id, kind } = this.require(parent, "parent");
+    if (kind === "committed") return id;
+    throw new VeneerError(code, `parent ${shown(parent)} is not committed: commit it first`);
+  }
+}
+
+function notFound(name: string, what = "snapshot"): VeneerError {
+  return new VeneerError("not found", `${what} ${shown(name)} does not exist`);
+}
+
+/** The error for a name that another process is making a snapshot for. */
+export function beingMade(name: string): VeneerError {
+  return new VeneerError(
+    "already exists",
+    `snapshot ${shown(name)} is being made by another process; choose another name`,
+  );
+}
+
+/** @throws {VeneerError} `failed precondition` for what cannot be committed */
+function checkActive({ name, kind }: Snapshot): void {
+  if (kind === "active") return;
+  const what = kind === "view" ? "a view" : "committed";
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is ${what}: only an active one can be committed`,
+  );
+}
+
+/** The present, in microseconds since 1970. */
+function now(): number {
+  return Date.now() * 1000;
+}

@@ -1,0 +1,48 @@
+/** btrfs' snapshots through the conformance suite: without quotas and with them. */
+import { openSnapshotter } from "../../drivers/registry.ts";
+import { disableQuota, quotaStatus, tryEnableQuota } from "../../ffi/btrfs_quota.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
+import { needs } from "../support.ts";
+import { directory, lacking, layersOnDisk } from "./btrfs_snapshotter_support.ts";
+import { snapshotterConformance } from "./snapshotter.ts";
+
+function run(name: string): void {
+  snapshotterConformance({
+    name,
+    open: (root) =>
+      openSnapshotter({
+        root,
+        driver: "btrfs",
+        options: [],
+        idMaps: IDENTITY,
+        warn: (message) => console.error(message),
+      }),
+    lacking,
+    layers: layersOnDisk,
+    maxDepth: 128,
+    commitsMounted: true,
+    viewsAreParents: false,
+    renamesDirectories: true,
+    rebases: false,
+    countsInodes: true,
+  });
+}
+
+run("btrfs");
+
+let turnedOn = false;
+
+needs(lacking, "btrfs snapshots: quotas are turned on", () => {
+  withFd(open(directory, O_RDONLY | O_DIRECTORY), (volume) => {
+    turnedOn = quotaStatus(volume).mode === "off";
+    if (turnedOn) unwrap(tryEnableQuota(volume, "qgroup"), "quota");
+  });
+});
+
+run("btrfs with quotas");
+
+needs(lacking, "btrfs snapshots: quotas are turned off again", () => {
+  if (turnedOn) withFd(open(directory, O_RDONLY | O_DIRECTORY), disableQuota);
+});

@@ -1,0 +1,34 @@
+/** overlay2's snapshots through the conformance suite, by both kinds of mount calls where the kernel has both. */
+import { openSnapshotter } from "../../drivers/registry.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
+import { TEST_FS } from "../support.ts";
+import { lacking, lackingNew, layersOnDisk, OPTIONS } from "./overlay2_snapshotter_support.ts";
+import { snapshotterConformance } from "./snapshotter.ts";
+
+function run(name: string, api: "new" | "old", maxDepth: number, lacking?: string): void {
+  snapshotterConformance({
+    name,
+    open: (root) =>
+      openSnapshotter({
+        root,
+        driver: "overlay2",
+        options: [...OPTIONS, `overlay2.mount_api=${api}`],
+        idMaps: IDENTITY,
+        warn: (message) => console.error(message),
+      }),
+    lacking,
+    layers: layersOnDisk,
+    maxDepth,
+    commitsMounted: false,
+    viewsAreParents: true,
+    // A directory of a lower layer can be renamed only with `redirect_dir`, and none is asked for.
+    renamesDirectories: false,
+    rebases: true,
+    countsInodes: true,
+  });
+}
+
+run("overlay2", "new", 500, lackingNew);
+// One kind is enough for xfs, where all that differs is the file system.
+const ran = lackingNew === undefined && TEST_FS === "xfs" ? "it ran on ext4" : undefined;
+run("overlay2 by mount(2)", "old", 128, lacking ?? ran);

@@ -1,0 +1,92 @@
+/** Committing and removing what is mounted, or still written to. */
+import { assert, assertEquals } from "@std/assert";
+import { MNT_DETACH, umount } from "../../../ffi/mount.ts";
+import { performPlan } from "../../../lib/mount_plan.ts";
+import { kernelMountPort } from "../../../lib/mount_port.ts";
+import { assertFails } from "../layers.ts";
+import { commitChanged, mounted, mountedByTriples, treeOf, write } from "./mounting.ts";
+import type { SnapshotterSuite } from "./suite.ts";
+
+export function commits(suite: SnapshotterSuite): void {
+  const { commitsMounted } = suite.subject;
+
+  for (const parent of ["", "base"]) {
+    const on = parent === "" ? "on nothing" : "on a parent";
+
+    suite.case(`what is mounted is not removed, ${on}`, ({ snapshots, scratch }) => {
+      commitChanged(snapshots, scratch, { name: "base" });
+      snapshots.prepare("active", parent);
+      snapshots.view("view", parent);
+      for (const key of ["active", "view"]) {
+        const refuse = (root: string) => {
+          // The mount of a view may be made of its parent's layers alone: then those are in use.
+          const isParents = key === "view" && parent !== "" && suite.subject.viewsAreParents;
+          if (isParents) snapshots.remove(key);
+          const used = isParents ? parent : key;
+          const error = assertFails("in use", () => snapshots.remove(used));
+          assert(error.message.includes(root), `${error.message} names ${root}`);
+          assertEquals(snapshots.stat(used).name, used);
+          if (isParents) snapshots.view(key, parent);
+        };
+        if (key === "view") snapshots.remove("active"); // So that a parent has no child but the view.
+        mounted(snapshots, key, scratch, refuse);
+        mountedByTriples(snapshots.mounts(key), scratch, refuse);
+      }
+      snapshots.remove("view");
+    });
+
+    suite.case(
+      commitsMounted
+        ? `what is committed while it is written to stays as it was then, ${on}`
+        : `what is mounted is not committed, ${on}`,
+      ({ snapshots, scratch }) => {
+        commitChanged(snapshots, scratch, { name: "base" });
+        snapshots.prepare("key", parent);
+        mounted(snapshots, "key", scratch, (root) => {
+          using file = Deno.openSync(`${root}/file`, { write: true, create: true });
+          file.writeSync(new TextEncoder().encode("before"));
+          if (commitsMounted) snapshots.commit("name", "key");
+          else {
+            const error = assertFails("in use", () => snapshots.commit("name", "key"));
+            assert(error.message.includes(root), `${error.message} names ${root}`);
+            assertEquals(snapshots.stat("key").kind, "active");
+            mountedByTriples(snapshots.mounts("key"), scratch, () => {});
+          }
+          try {
+            file.writeSync(new TextEncoder().encode(" and after"));
+          } catch {
+            // What was committed may also be gone from where it was mounted.
+          }
+        });
+        if (!commitsMounted) snapshots.commit("name", "key");
+        snapshots.view("view", "name");
+        const text = mounted(
+          snapshots,
+          "view",
+          scratch,
+          (root) => Deno.readTextFileSync(`${root}/file`),
+        );
+        assertEquals(text, commitsMounted ? "before" : "before and after");
+      },
+    );
+  }
+
+  suite.case("what was written and not synced is committed", ({ snapshots, scratch }) => {
+    const size = 8 << 20;
+    snapshots.prepare("key", "");
+    const target = Deno.makeTempDirSync({ dir: scratch });
+    const plan = snapshots.plan("key", target);
+    performPlan(plan, kernelMountPort);
+    Deno.writeFileSync(`${plan.path}/large`, new Uint8Array(size).fill(7));
+    for (let i = 0; i < 100; i++) write(`${plan.path}/small-${i}`, `${i}`);
+    umount(plan.path, MNT_DETACH);
+    snapshots.commit("name", "key");
+    const tree = treeOf(snapshots, scratch, "name");
+    assertEquals(tree.size, 101);
+    snapshots.prepare("child", "name");
+    mounted(snapshots, "child", scratch, (root) => {
+      assert(Deno.readFileSync(`${root}/large`).every((byte) => byte === 7));
+      assertEquals(Deno.readTextFileSync(`${root}/small-99`), "99");
+    });
+  });
+}
