@@ -70,6 +70,10 @@ export class Layout {
     return this.home.own("mounting", id);
   }
 
+  isMounting(id: string): boolean {
+    return this.#has(this.mounting(id));
+  }
+
   /** Every id with a record, and with files that lost theirs. */
   list(): string[] {
     const recorded = this.#ids("layers");

@@ -38,7 +38,7 @@ function open({ root, idMaps, warn }: DriverContext): Aufs {
     mountAt,
     shm: xinoDirectory(),
     plinkMaint: PLINK_MAINT,
-    branchLimit: branchLimit(),
+    branchLimit,
     warn,
   });
 }

@@ -383,7 +383,7 @@ test("a store below such a path is read, and not mounted", (dir: TempDir) => {
 
 test("more layers than this kernel's aufs mounts are refused at create and at mount", (dir) => {
   const recorder = new Recorder(`${dir.path}/root`, true);
-  const backend = open(recorder.root, { port: recorder, branchLimit: 3 });
+  const backend = open(recorder.root, { port: recorder, branchLimit: () => 3 });
   chain(backend, ["1", "2", "3"]);
   backend.plan("3", {});
   const { message } = assertFails("limit exceeded", () => create(backend, "4", "3"));

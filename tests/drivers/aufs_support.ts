@@ -2,7 +2,8 @@
  * What aufs's own cases share. Most of them need no aufs in the kernel: layers are directories, and the calls
  * of a mount are written down instead of made.
  */
-import { Aufs, type AufsEnvironment } from "../../drivers/aufs/backend.ts";
+import { Aufs } from "../../drivers/aufs/backend.ts";
+import type { AufsEnvironment } from "../../drivers/aufs/mounting.ts";
 import { EINVAL, SyscallError } from "../../ffi/errno.ts";
 import { Graph } from "../../lib/graph.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
@@ -40,7 +41,7 @@ const ABLE: AufsEnvironment = {
   mountAt,
   shm: "/dev/shm",
   plinkMaint: "/dev/null",
-  branchLimit: undefined,
+  branchLimit: () => undefined,
   warn: (message) => {
     throw new Error(`a warning: ${message}`);
   },
