@@ -21,7 +21,7 @@ import {
   openSet,
   openStore,
 } from "./devicemapper_support.ts";
-import { counts, IS_LONG, killBefore, points, RUNTIME, strace } from "./killer.ts";
+import { type Call, counts, IS_LONG, killBefore, points, RUNTIME, strace } from "./killer.ts";
 
 const IOCTL = 16;
 /** `DM_IOCTL` of linux/dm-ioctl.h: the type of all of device-mapper's requests. */
