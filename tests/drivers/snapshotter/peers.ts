@@ -230,6 +230,8 @@ function update({ snapshots }: Store): void {
     assertEquals(snapshots.stat(name).labels, expected);
     snapshots.update({ name, labels: some }, ["labels"]);
     assertEquals(snapshots.stat(name).labels, some);
+    snapshots.update({ name, labels: new Map([["l5", "alone"]]) });
+    assertEquals(snapshots.stat(name).labels, new Map([["l5", "alone"]]));
     const last = snapshots.stat(name);
     for (const field of ["parent", "kind", "name", "created", "label", "*", ""]) {
       assertFails("invalid argument", () => snapshots.update({ name, labels }, [field]));

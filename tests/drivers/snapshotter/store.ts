@@ -38,11 +38,17 @@ export function assertConsistent(
   assertEquals(orphans, [], "parents are there and committed");
   assertEquals(namesIn(join(home, ".veneer/staging")), [], "staged layers");
   if (!mayHaveLocks) assertEquals(namesIn(join(runState(home), "layers")), [], "locks of layers");
+  assertNoIntents(home);
   using database = new DatabaseSync(join(home, "metadata.db"));
-  assertEquals(database.prepare("SELECT * FROM intents").all(), [], "intentions");
   const [{ integrity_check }] = database.prepare("PRAGMA integrity_check").all();
   assertEquals(integrity_check, "ok");
   assertEquals(database.prepare("PRAGMA foreign_key_check").all(), []);
+}
+
+/** Checks that no intention is left in a home, as opening the store would bring to an end. */
+export function assertNoIntents(home: string): void {
+  using database = new DatabaseSync(join(home, "metadata.db"));
+  assertEquals(database.prepare("SELECT * FROM intents").all(), [], "intentions");
 }
 
 /** Removes every snapshot, children first, and cleans up. */

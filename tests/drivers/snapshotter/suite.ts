@@ -3,7 +3,7 @@ import type { Snapshotter } from "../../../lib/snapshotter.ts";
 import { mountPoints, needs } from "../../support.ts";
 import { assertEquals } from "@std/assert";
 import { storeDir } from "../store_dir.ts";
-import { assertConsistent, type LayersOnDisk, removeAll } from "./store.ts";
+import { assertConsistent, assertNoIntents, type LayersOnDisk, removeAll } from "./store.ts";
 
 /** A driver under test. */
 export interface SnapshotterSubject {
@@ -57,6 +57,7 @@ export class SnapshotterSuite {
       };
       try {
         body({ snapshots: reopen(), scratch, root, reopen });
+        assertNoIntents(opened[0].home);
         const snapshots = reopen();
         assertEquals(mountPoints(dir.path), [], "the case left mounts");
         assertConsistent(snapshots, this.subject.layers);
