@@ -56,18 +56,18 @@ export function parseMountInfo(line: string): MountInfo {
     id: Number(id),
     parentId: Number(parentId),
     device,
-    root: unescape(root),
-    mountPoint: unescape(mountPoint),
+    root: unescapeOctal(root),
+    mountPoint: unescapeOctal(mountPoint),
     options: options.split(","),
     propagation: words.slice(6, dash),
     type,
-    source: unescape(source),
-    superOptions: unescape(superOptions),
+    source: unescapeOctal(source),
+    superOptions: unescapeOctal(superOptions),
   };
 }
 
 /** The kernel writes space, tab, newline and backslash as `\ooo`. */
-function unescape(text: string): string {
+export function unescapeOctal(text: string): string {
   if (!text.includes("\\")) return text;
   const bytes = encode(text);
   const result: number[] = [];

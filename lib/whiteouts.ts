@@ -26,6 +26,11 @@ export const WHITEOUT_META_PREFIX = ".wh..wh.";
 /** The entry that makes its directory opaque. */
 export const OPAQUE_MARKER = ".wh..wh..opq";
 
+/** Whether a name is aufs's own metadata, which belongs to no layer. */
+export function isWhiteoutMetadata(name: string): boolean {
+  return name.startsWith(WHITEOUT_META_PREFIX) && name !== OPAQUE_MARKER;
+}
+
 /** Overlay's mark of an opaque directory (`Documentation/filesystems/overlayfs.rst`); the value is `y`. */
 export const OVERLAY_OPAQUE_XATTR = "trusted.overlay.opaque";
 

@@ -26,9 +26,10 @@ import { checkLabel } from "../../lib/mount_label.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
-import { OPAQUE_MARKER, WHITEOUT_META_PREFIX, type WhiteoutForm } from "../../lib/whiteouts.ts";
+import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/whiteouts.ts";
+import type { AufsEnvironment } from "./environment.ts";
 import { Layout, REMOVING } from "./layout.ts";
-import { type AufsEnvironment, makeMountPoint, Mounting } from "./mounting.ts";
+import { makeMountPoint, Mounting } from "./mounting.ts";
 
 export class Aufs implements LayerBackend {
   readonly name = "aufs";
@@ -142,7 +143,7 @@ export class Aufs implements LayerBackend {
   isPristine(id: string): boolean {
     const names = withFd(open(this.#layout.diff(id), O_RDONLY | O_DIRECTORY), readNames);
     // A mount leaves names of aufs's own.
-    return names.every((name) => name.startsWith(WHITEOUT_META_PREFIX) && name !== OPAQUE_MARKER);
+    return names.every(isWhiteoutMetadata);
   }
 
   mountPoint(id: string): string {

@@ -1,8 +1,9 @@
 /**
  * The options of an aufs mount: what `mount(2)` takes at once, what is appended, and what is told to others.
  *
- * Nothing here asks the kernel or the disk. The branches are the layer's own directory and those of the layers
- * below it, in this order. What one call cannot take is appended by remounting, a layer each time.
+ * Nothing here asks the kernel or the disk. The branches are the layer's own directory, where it has one to
+ * show, and those of the layers below it, in this order. What one call cannot take is appended by remounting, a
+ * layer each time.
  *
  * @module
  */
@@ -11,20 +12,25 @@ import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { contextOption } from "../../lib/mount_label.ts";
 
-/** What a mount of a layer is made of. */
-export interface AufsMount {
-  /** The home's absolute path, without what {@linkcode checkHome} refuses. */
-  readonly home: string;
+/** The directories that are joined: absolute paths, below a home that {@linkcode checkHome} does not refuse. */
+export interface Branches {
+  /** The layer's id. */
   readonly id: string;
-  /** The ids of the layers below, the parent first. */
+  /** The layer's own directory; none for what only shows the layers below. */
+  readonly upper: string | undefined;
+  /** Those of the layers below, the parent's first. */
   readonly lowers: readonly string[];
   /** All branches are read-only, so that nothing of aufs's own is written to them. */
   readonly readOnly: boolean;
+  readonly label?: string;
+}
+
+/** What a mount of a layer is made of. */
+export interface AufsMount extends Branches {
   /** Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone. */
   readonly dirperm1: boolean;
   /** Where aufs may make its tables of inode numbers; in the writable branch where there is none. */
   readonly xino?: string;
-  readonly label?: string;
 }
 
 /** The data of the mount, and of each remount after it. */
@@ -67,16 +73,17 @@ export function mountData(mount: AufsMount): MountData {
  * The options of the mount for someone else, who can append nothing. They say `br=`, which aufs takes for
  * `br:`: mount(8) of util-linux 2.39 and later splits options at their first `=`.
  *
+ * @param remedy for a mount that takes several calls
  * @throws {VeneerError} `limit exceeded` where one call does not take all layers
  */
-export function tripleOptions(mount: AufsMount): string[] {
+export function tripleOptions(mount: AufsMount, remedy: string): string[] {
   const { data, appends } = mountData(mount);
   if (appends.length > 0) {
     throw new VeneerError(
       "limit exceeded",
       `layer ${mount.id} lies on ${mount.lowers.length} layers, and ${
         mount.lowers.length - appends.length
-      } are what the options of one mount hold; let Veneer mount it (\`veneer mount\`), or use fewer layers`,
+      } are what the options of one mount hold; ${remedy}`,
     );
   }
   const head = data.slice("br:".length, data.length - tailOf(mount).length);
@@ -98,9 +105,9 @@ export function checkHome(home: string): void {
   );
 }
 
-function branches({ home, id, lowers, readOnly }: AufsMount): string[] {
-  const branch = (id: string, mode: string) => `${home}/diff/${id}=${mode}`;
-  return [branch(id, readOnly ? "ro+wh" : "rw"), ...lowers.map((lower) => branch(lower, "ro+wh"))];
+function branches({ upper, lowers, readOnly }: Branches): string[] {
+  const own = upper === undefined ? [] : [`${upper}=${readOnly ? "ro+wh" : "rw"}`];
+  return [...own, ...lowers.map((lower) => `${lower}=ro+wh`)];
 }
 
 function options({ dirperm1, xino, label }: AufsMount): string[] {

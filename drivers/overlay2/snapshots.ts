@@ -2,19 +2,16 @@
  * Snapshots by overlay: a layer's directory takes the changes while it is active, and lies below others when
  * it is committed. The layer that was written to becomes the committed one as it is.
  *
- * What has nothing to be joined with needs no overlay: a base layer is bound to where it is wanted, and so is
- * the parent of a view that has no other layers below.
- *
  * @module
  */
-import { MS_BIND } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
-import { bindReadOnly, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
+import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import { isLimited } from "../../lib/project_quota.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
+import { bindMount, bindPlan } from "../../lib/snapshots/layer_binds.ts";
 import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
 import { checkUnmounted } from "../../lib/snapshots/layer_mounts.ts";
 import { type Overlay2Environment, statusOf } from "./environment.ts";
@@ -77,16 +74,12 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   mounts(chain: LayerChain): Mount[] {
-    const bound = this.#bound(chain);
-    if (bound === undefined) return [triple(this.#overlay(chain, ""))];
-    this.#layers.require(bound);
-    const mode = chain.kind === "active" ? "rw" : "ro";
-    return [{ type: "bind", source: this.#layers.path(bound), options: [mode, "rbind"] }];
+    return [bindMount(this.#layers, chain) ?? triple(this.#overlay(chain, ""))];
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
-    const bound = this.#bound(chain);
-    if (bound !== undefined) return this.#bindPlan(chain, bound, target);
+    const bind = bindPlan(this.#layers, chain, target);
+    if (bind !== undefined) return bind;
     const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
     const readOnly = chain.kind !== "active";
     const mount = this.#overlay(chain, target);
@@ -94,20 +87,6 @@ export class Overlay2Snapshots implements SnapshotBackend {
       path: target,
       steps: [overlayStep(mount, this.#environment.api, readOnly, explain)],
     };
-  }
-
-  #bindPlan({ kind }: LayerChain, layer: string, target: string): MountPlan {
-    const source = this.#layers.path(layer);
-    this.#layers.require(layer);
-    if (kind !== "active") return { path: target, steps: bindReadOnly(source, target) };
-    const step = { kind: "mount", source, target, type: "none", flags: MS_BIND, data: "" } as const;
-    return { path: target, steps: [step] };
-  }
-
-  /** The layer whose directory alone is what the snapshot shows, if one is. */
-  #bound({ layer, kind, parents }: LayerChain): string | undefined {
-    if (parents.length === 0) return layer;
-    return kind !== "active" && parents.length === 1 ? parents[0] : undefined;
   }
 
   #overlay({ layer, kind, parents }: LayerChain, target: string): OverlayMount {

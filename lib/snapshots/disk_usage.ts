@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { decode } from "../../ffi/cstring.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
@@ -17,12 +18,13 @@ const BLOCK = 512;
  * names is counted once; the directory itself, which is there without any content, is not. What comes or
  * goes meanwhile may be counted or not.
  *
+ * @param leavesOut tells entries by name that do not count, nor what is below them
  * @throws {SyscallError}
  */
-export function diskUsage(path: string): Usage {
+export function diskUsage(path: string, leavesOut?: (name: string) => boolean): Usage {
   return withFd(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), (fd) => {
     using directories = new DirectoryStack(fd);
-    const count = new Count(directories);
+    const count = new Count(directories, leavesOut);
     count.below();
     return { bytes: count.blocks * BLOCK, inodes: count.inodes };
   });
@@ -35,7 +37,10 @@ class Count {
   /** The inodes seen that have more names. */
   readonly #shared = new Set<bigint>();
 
-  constructor(readonly directories: DirectoryStack) {}
+  constructor(
+    readonly directories: DirectoryStack,
+    readonly leavesOut: ((name: string) => boolean) | undefined,
+  ) {}
 
   /** Counts what the directory has that the walk stands in. */
   below(): void {
@@ -50,8 +55,9 @@ class Count {
     }
   }
 
-  /** Counts an entry; whether it is a directory. */
+  /** Counts an entry; whether it is a directory to go into. */
   #entry(name: Uint8Array<ArrayBuffer>): boolean {
+    if (this.leavesOut?.(decode(name))) return false;
     const stat = this.#stat;
     if (isGone(tryStatat(this.directories.fd, name, stat), "statx", name)) return false;
     if (!stat.isDirectory && stat.links > 1) {

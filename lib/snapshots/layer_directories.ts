@@ -106,10 +106,15 @@ export class LayerDirectories {
     return [...new Set(ids)].sort();
   }
 
-  /** What a layer adds to its parent. @throws {VeneerError} `corrupt store` */
-  usage(layer: string): Usage {
+  /**
+   * What a layer adds to its parent.
+   *
+   * @param isOwn tells the names of the driver's own entries, which do not count
+   * @throws {VeneerError} `corrupt store`
+   */
+  usage(layer: string, isOwn?: (name: string) => boolean): Usage {
     this.require(layer);
-    return diskUsage(this.path(layer));
+    return diskUsage(this.path(layer), isOwn);
   }
 
   /**

@@ -14,26 +14,28 @@ import { type MountInfo, readMountInfo, readMountInfoWith } from "../mountinfo.t
  * @param tail  the end of the path that is the layer's alone, `<layer>/fs`: mounts whose line has it
  *              are looked at, all others, however many, are not
  * @param shows whether a union mount is of this layer
+ * @param more  union mounts of this layer whose lines do not name it
  * @throws {VeneerError} `in use` with the mount point
  */
 export function checkUnmounted(
   { layer, path, tail }: { layer: string; path: string; tail: string },
   shows: (mount: MountInfo) => boolean,
+  more: readonly MountInfo[] = [],
 ): void {
   const mounts = readMountInfoWith(tail);
-  if (mounts.length === 0) return;
+  if (mounts.length + more.length === 0) return;
   const own = rootOf(path);
   const binds = (mount: MountInfo) =>
     own === undefined
       ? `${mount.root}/`.includes(`/${tail}/`)
       : mount.device === own.device && `${mount.root}/`.startsWith(`${own.root}/`);
-  const found = mounts.filter((mount) => shows(mount) || binds(mount));
+  const found = [...mounts.filter((mount) => shows(mount) || binds(mount)), ...more];
   if (found.length === 0) return;
   const [{ mountPoint }] = found;
-  const more = found.length > 1 ? ` and at ${found.length - 1} more` : "";
+  const others = found.length > 1 ? ` and at ${found.length - 1} more` : "";
   throw new VeneerError(
     "in use",
-    `layer ${layer} is mounted at ${mountPoint}${more}; \`umount ${mountPoint}\` first`,
+    `layer ${layer} is mounted at ${mountPoint}${others}; \`umount ${mountPoint}\` first`,
   );
 }
 

@@ -3,7 +3,7 @@
  * of a mount are written down instead of made.
  */
 import { Aufs } from "../../drivers/aufs/backend.ts";
-import type { AufsEnvironment } from "../../drivers/aufs/mounting.ts";
+import type { AufsEnvironment } from "../../drivers/aufs/environment.ts";
 import { EINVAL, SyscallError } from "../../ffi/errno.ts";
 import { Graph } from "../../lib/graph.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
@@ -34,11 +34,13 @@ export function test(
 }
 
 /** What a driver works with on a kernel with aufs. */
-const ABLE: AufsEnvironment = {
+export const ABLE: AufsEnvironment = {
   backing: "extfs",
   checkMountable: () => undefined,
   port: kernelMountPort,
   mountAt,
+  aufsMounts: () => [],
+  sysfs: "/nowhere",
   shm: "/dev/shm",
   plinkMaint: "/dev/null",
   branchLimit: () => undefined,

@@ -13,6 +13,7 @@ import { kernelMountPort } from "../../lib/mount_port.ts";
 import { readMountInfo } from "../../lib/mountinfo.ts";
 import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import { mountPoints, must } from "../support.ts";
+import { active, committed, view } from "./layer_chains.ts";
 import { assertFails } from "./layers.ts";
 import { apiOption, APIS, MAPPED, names, ownership, read, test } from "./overlay2_support.ts";
 import { makeNode } from "../tree_support.ts";
@@ -25,22 +26,6 @@ function open(
   const all = new Map(Object.entries({ "overlay2.allow_btrfs": "true", ...options }));
   return overlay2.openSnapshots({ root, options: all, idMaps, warn: () => {} });
 }
-
-const active = (layer: string, ...parents: string[]): LayerChain => ({
-  layer,
-  kind: "active",
-  parents,
-});
-const view = (layer: string, ...parents: string[]): LayerChain => ({
-  layer,
-  kind: "view",
-  parents,
-});
-const committed = (layer: string, ...parents: string[]): LayerChain => ({
-  layer,
-  kind: "committed",
-  parents,
-});
 
 const fs = (backend: SnapshotBackend, layer: string, ...rest: string[]) =>
   backend.home.join("snapshots", layer, "fs", ...rest);

@@ -1,0 +1,192 @@
+/**
+ * Mounts of aufs, of whatever directories: as steps of a plan and as what others are told, what is checked
+ * before, and what is done before a mount is taken down.
+ *
+ * @module
+ */
+import { MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type { Home } from "../../lib/home.ts";
+import { removeMetadata, writeFile } from "../../lib/metadata.ts";
+import type { Mount, MountStep } from "../../lib/mount_plan.ts";
+import { isMountPoint } from "../../lib/mountinfo.ts";
+import { hasDirperm1 } from "./dirperm1.ts";
+import type { AufsEnvironment } from "./environment.ts";
+import {
+  type AufsMount,
+  type Branches,
+  checkHome,
+  mountData,
+  tripleOptions,
+} from "./mount_data.ts";
+import { flushPseudoLinks } from "./plink.ts";
+import { xinoPath } from "./xino.ts";
+
+/** What messages advise: it differs between layers of a graph and of snapshots. */
+export interface Remedies {
+  /** How to have fewer layers. */
+  readonly squash: string;
+  /** What to do about a mount for others that takes more than one call. */
+  readonly oneCall: string;
+  /** What works where nothing can be mounted. */
+  readonly withoutMount: string;
+}
+
+/** What a plan does beside mounting. */
+export interface PlanDetails {
+  /** Throws where a layer is gone: called where the mount failed. */
+  readonly requireLayers: () => void;
+  /** A file that is there while a mount of several calls is being made; a killed process leaves it. */
+  readonly mark?: string;
+}
+
+/** aufs has work of its own to end after the last user went: a busy mount is asked for again. */
+const BUSY_RETRIES = 5;
+
+export class AufsMounts {
+  #dirperm1: boolean | undefined;
+
+  constructor(
+    readonly home: Home,
+    readonly environment: AufsEnvironment,
+    readonly remedies: Remedies,
+  ) {}
+
+  /** Whether mounts are made with `dirperm1`. */
+  hasDirperm1(): boolean {
+    return this.environment.checkMountable() === undefined && this.#hasDirperm1();
+  }
+
+  #hasDirperm1(): boolean {
+    const { port, shm } = this.environment;
+    return this.#dirperm1 ??= hasDirperm1(this.home, port, shm);
+  }
+
+  /**
+   * Refuses a layer on more layers than this kernel mounts.
+   *
+   * @param own how many branches the layer itself is: its directory, or none
+   */
+  checkDepth(id: string, lowers: number, own = 1): void {
+    const limit = this.environment.branchLimit();
+    if (limit === undefined || lowers + own <= limit) return;
+    throw new VeneerError(
+      "limit exceeded",
+      `layer ${id} would lie on ${lowers} layers, and ${
+        limit - own
+      } is the most that aufs of this kernel mounts; ${this.remedies.squash}`,
+    );
+  }
+
+  /**
+   * The mount for someone else.
+   *
+   * @throws {VeneerError} where this kernel cannot mount it, and `limit exceeded` where one call cannot
+   */
+  triple(branches: Branches): Mount {
+    this.#requireMountable(branches);
+    const mount = this.#mount(branches, this.#hasDirperm1());
+    return { type: "aufs", source: "none", options: tripleOptions(mount, this.remedies.oneCall) };
+  }
+
+  /**
+   * The steps of a plan. For a mount that is there they only say how to take it down, and nothing is checked.
+   *
+   * @throws {VeneerError} where this kernel cannot mount it
+   */
+  steps(branches: Branches, target: string, { requireLayers, mark }: PlanDetails): MountStep[] {
+    const isMounted = isMountPoint(target);
+    if (!isMounted) this.#requireMountable(branches);
+    const mount = this.#mount(branches, !isMounted && this.#hasDirperm1());
+    const { data, appends } = mountData(mount);
+    const flags = mount.readOnly ? MS_RDONLY : 0;
+    const aufs = { type: "aufs", target };
+    return [
+      ...(appends.length > 0 && mark !== undefined ? [markStep(mark)] : []),
+      {
+        ...aufs,
+        kind: "mount",
+        source: "none",
+        flags,
+        data,
+        explain: () => explain(mount, requireLayers),
+        busyRetries: BUSY_RETRIES,
+      },
+      ...appends.map((data): MountStep => ({
+        ...aufs,
+        kind: "append",
+        flags: MS_REMOUNT | flags,
+        data,
+      })),
+      this.#lastStep(branches, target, mark),
+    ];
+  }
+
+  /** The last step, and so the first one undone: the mount is whole then, and unmounted next. */
+  #lastStep(branches: Branches, target: string, mark: string | undefined): MountStep {
+    return {
+      kind: "prepare",
+      name: "flush pseudo-links",
+      perform: () => {
+        if (mark !== undefined) removeMetadata(mark, false);
+      },
+      undo: () => this.settle(branches, target),
+    };
+  }
+
+  /** Makes hard links last that only the mount at `target` knows of. */
+  settle({ id, upper }: Pick<Branches, "id" | "upper">, target: string): void {
+    const { mountAt, plinkMaint, warn } = this.environment;
+    const mount = mountAt(target);
+    if (upper === undefined || mount?.type !== "aufs" || mount.options.includes("ro")) return;
+    try {
+      flushPseudoLinks(mount, upper, plinkMaint);
+    } catch (error) {
+      warn(
+        `layer ${id}: hard links that were broken up while it was mounted stay so: ${
+          messageOf(error)
+        }`,
+      );
+    }
+  }
+
+  #mount(branches: Branches, dirperm1: boolean): AufsMount {
+    return { ...branches, dirperm1, xino: xinoPath(this.environment.shm, branches.id) };
+  }
+
+  /** @throws {VeneerError} where this kernel cannot mount the layer */
+  #requireMountable({ id, upper, lowers }: Branches): void {
+    const problem = this.environment.checkMountable();
+    if (problem !== undefined) {
+      const [what] = problem.message.split("; ");
+      throw new VeneerError(
+        problem.code,
+        `layer ${id} cannot be mounted: ${what}; ${this.remedies.withoutMount}`,
+      );
+    }
+    checkHome(this.home.path);
+    this.checkDepth(id, lowers.length, upper === undefined ? 0 : 1);
+  }
+}
+
+/** Before a mount of several calls; the mark goes when they are done, or undone. */
+function markStep(mark: string): MountStep {
+  return {
+    kind: "prepare",
+    name: "mark the mount as half made",
+    perform: () => writeFile(mark, ""),
+    undo: () => removeMetadata(mark, false),
+  };
+}
+
+/** Where the kernel refused: aufs says no more than that something is invalid. */
+function explain({ id, xino }: AufsMount, requireLayers: () => void): void {
+  requireLayers();
+  if (xino !== undefined && tryLstat(xino) !== undefined) {
+    throw new VeneerError(
+      "in use",
+      `${xino} exists, and aufs makes it anew for each mount; delete it if nobody is mounting layer ${id}`,
+    );
+  }
+}

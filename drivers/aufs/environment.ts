@@ -1,0 +1,75 @@
+/**
+ * What aufs finds when a home is opened, and mounts by.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { tryLstat } from "../../ffi/stat.ts";
+import { statfs } from "../../ffi/statfs.ts";
+import type { DriverContext } from "../../lib/driver_definition.ts";
+import type { VeneerError } from "../../lib/errors.ts";
+import { Home, nearestExisting } from "../../lib/home.ts";
+import type { MountPort } from "../../lib/mount_plan.ts";
+import { kernelMountPort } from "../../lib/mount_port.ts";
+import { mountAt, type MountInfo, readMountInfoWith } from "../../lib/mountinfo.ts";
+import { SYSFS } from "./mounted.ts";
+import { PLINK_MAINT } from "./plink.ts";
+import { branchLimit, checkAufs, checkBacking } from "./support.ts";
+import { xinoDirectory } from "./xino.ts";
+
+/** What the driver works with. */
+export interface AufsEnvironment {
+  /** The name of the file system below the home. */
+  readonly backing: string;
+  /** What keeps layers from being mounted, if anything does. */
+  readonly checkMountable: () => VeneerError | undefined;
+  /** What probes are mounted through. */
+  readonly port: MountPort;
+  /** What is mounted on a path. */
+  readonly mountAt: (path: string) => MountInfo | undefined;
+  /** Every mount of aufs, whosever. */
+  readonly aufsMounts: () => readonly MountInfo[];
+  /** Where aufs says what its mounts are made of. */
+  readonly sysfs: string;
+  /** Where tables of inode numbers go, if this machine has the place. */
+  readonly shm: string | undefined;
+  /** Where the maintenance of pseudo-links is asked for. */
+  readonly plinkMaint: string;
+  /** How many branches a mount may have, where that is known: not before the module is loaded. */
+  readonly branchLimit: () => number | undefined;
+  /** Told, in one line, what did not go as it should and was survived. */
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * Opens the home below `root`, of layers or of snapshots. A store that is there opens on every kernel: what
+ * needs a mount then says that it does.
+ *
+ * @param mark the name in a home that shows that a store is there
+ * @throws {VeneerError} `not supported`, `incompatible`
+ */
+export function openHome(
+  root: string,
+  mark: string,
+  { idMaps, warn }: DriverContext,
+): { home: Home; environment: AufsEnvironment } {
+  const below = nearestExisting(join(root, "aufs"));
+  const backing = statfs(below);
+  const isStore = tryLstat(join(root, "aufs", mark)) !== undefined;
+  const problem = checkBacking(below, backing) ?? (isStore ? undefined : checkAufs());
+  if (problem !== undefined) throw problem;
+
+  const environment = {
+    backing: backing.name,
+    checkMountable: checkAufs,
+    port: kernelMountPort,
+    mountAt,
+    aufsMounts: () => readMountInfoWith(" - aufs "),
+    sysfs: SYSFS,
+    shm: xinoDirectory(),
+    plinkMaint: PLINK_MAINT,
+    branchLimit,
+    warn,
+  };
+  return { home: Home.open(root, "aufs", idMaps), environment };
+}

@@ -1,0 +1,74 @@
+/**
+ * Which directories a mount of aufs is made of.
+ *
+ * mountinfo shows `si=<id of the mount>` and no branches; these are in sysfs, one a file, `si_<id>/br<N>`, each
+ * a path, `=` and its mode (`fs/aufs/sysfs.c`). Where aufs was loaded with `brs=0`, and where the kernel has no
+ * sysfs, they end the options that mountinfo shows instead, behind `br:` (`fs/aufs/super.c`).
+ *
+ * @module
+ */
+import { EBUSY, ENODEV, SyscallError } from "../../ffi/errno.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../../lib/errors.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+import { type MountInfo, unescapeOctal } from "../../lib/mountinfo.ts";
+import { sleep } from "../../lib/sleep.ts";
+
+/** Where aufs says what its mounts are made of. */
+export const SYSFS = "/sys/fs/aufs";
+
+/** How often a mount that somebody is changing is asked again, and how many milliseconds apart. */
+const TRIES = 20, PAUSE = 100;
+
+/**
+ * Whether a directory is a branch of a mount of aufs.
+ *
+ * @param path of the directory
+ * @param tail its last names, which are like no other's; another path that ends so is looked at
+ * @param sysfs {@linkcode SYSFS}
+ * @throws {VeneerError} `failed precondition` where nothing says what the mount is made of
+ */
+export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
+  return branches(mount, sysfs).some((branch) =>
+    branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path))
+  );
+}
+
+function isSame(path: string, other: string): boolean {
+  const [one, two] = [tryLstat(path), tryLstat(other)];
+  return one !== undefined && two !== undefined && one.isSameInode(two);
+}
+
+function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): string[] {
+  const [, listed] = /,br:(.*)$/s.exec(superOptions) ?? [];
+  if (listed !== undefined) return listed.split(":").map(pathOf);
+  const [, si] = /(?:^|,)si=([0-9a-f]+)/.exec(superOptions) ?? [];
+  const found: string[] = [];
+  for (let text; (text = readBranch(`${sysfs}/si_${si}/br${found.length}`)) !== undefined;) {
+    found.push(pathOf(unescapeOctal(text)));
+  }
+  // None: the mount has gone meanwhile, or nothing is to be read here of any.
+  if (found.length > 0 || tryLstat(sysfs) !== undefined) return found;
+  throw new VeneerError(
+    "failed precondition",
+    `which layers are mounted at ${mountPoint} is in ${sysfs}, which does not exist; mount sysfs at /sys`,
+  );
+}
+
+/** `<path>=<mode>`. */
+const pathOf = (branch: string) => branch.slice(0, branch.lastIndexOf("="));
+
+/** A branch's line; `undefined` where there is no more. aufs reports a mount that is being changed as busy. */
+function readBranch(path: string): string | undefined {
+  for (let left = TRIES;; left--) {
+    try {
+      return readMetadata(path);
+    } catch (error) {
+      if (!(error instanceof SyscallError)) throw error;
+      // It went between the opening and the reading of it.
+      if (error.errno === ENODEV) return undefined;
+      if (error.errno !== EBUSY || left === 0) throw error;
+    }
+    sleep(PAUSE);
+  }
+}

@@ -1,0 +1,123 @@
+/**
+ * Snapshots by aufs: a layer's directory is the writable branch while it is active, and one of those below
+ * when it is committed. The layer that was written to becomes the committed one as it is; what is deleted in
+ * it stands there in aufs's own form.
+ *
+ * A store that is there is of use on a kernel without aufs, too: only what joins layers needs a mount of it.
+ *
+ * @module
+ */
+import type { Home } from "../../lib/home.ts";
+import type { IdMaps } from "../../lib/id_maps.ts";
+import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
+import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import type { Usage } from "../../lib/snapshotter.ts";
+import { bindMount, bindPlan, boundLayer } from "../../lib/snapshots/layer_binds.ts";
+import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
+import { checkUnmounted } from "../../lib/snapshots/layer_mounts.ts";
+import { isWhiteoutMetadata } from "../../lib/whiteouts.ts";
+import { AufsMounts } from "./aufs_mounts.ts";
+import type { AufsEnvironment } from "./environment.ts";
+import type { Branches } from "./mount_data.ts";
+import { hasBranch } from "./mounted.ts";
+
+const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+
+const REMEDIES = {
+  squash: SQUASH,
+  oneCall: SQUASH,
+  withoutMount: "`snapshot ls`, `tree`, `usage`, `label`, `commit` and `rm` work without it",
+};
+
+export class AufsSnapshots implements SnapshotBackend {
+  readonly name = "aufs";
+  readonly rebases = true;
+  readonly #layers: LayerDirectories;
+  readonly #mounts: AufsMounts;
+  readonly #environment: AufsEnvironment;
+
+  /** Opens a home; probes of killed processes go. */
+  constructor(readonly home: Home, idMaps: IdMaps, environment: AufsEnvironment) {
+    this.#layers = new LayerDirectories(home, idMaps);
+    this.#mounts = new AufsMounts(home, environment, REMEDIES);
+    this.#environment = environment;
+    for (const name of home.staged().filter(isProbe)) disposeProbe(home, name);
+  }
+
+  layerFor(): undefined {
+    return undefined;
+  }
+
+  prepare(chain: LayerChain): void {
+    const { layer, parents: [parent] } = chain;
+    // Who prepares a snapshot is told how to mount it: where nobody could, it is not made.
+    if (boundLayer(chain) === undefined) this.#mounts.triple(this.#branches(chain));
+    this.#layers.make(layer, parent, { work: false });
+  }
+
+  seal(chain: LayerChain): void {
+    this.checkUnused(chain);
+  }
+
+  freeze(): never {
+    throw new TypeError("aufs's layers become committed as they are");
+  }
+
+  checkUnused({ layer }: LayerChain): void {
+    const { aufsMounts, sysfs } = this.#environment;
+    const path = this.#layers.path(layer), tail = `${layer}/fs`;
+    const mounts = aufsMounts().filter((mount) => hasBranch(mount, path, tail, sysfs));
+    checkUnmounted({ layer, path, tail }, () => false, mounts);
+  }
+
+  remove(layer: string): void {
+    this.#layers.remove(layer);
+  }
+
+  list(): string[] {
+    return this.#layers.list();
+  }
+
+  mounts(chain: LayerChain): Mount[] {
+    return [bindMount(this.#layers, chain) ?? this.#mounts.triple(this.#branches(chain))];
+  }
+
+  plan(chain: LayerChain, target: string): MountPlan {
+    const bind = bindPlan(this.#layers, chain, target);
+    if (bind !== undefined) return bind;
+    const branches = this.#branches(chain);
+    const requireLayers = () =>
+      [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+    return { path: target, steps: this.#mounts.steps(branches, target, { requireLayers }) };
+  }
+
+  #branches({ layer, kind, parents }: LayerChain): Branches {
+    const isActive = kind === "active";
+    return {
+      id: layer,
+      upper: isActive ? this.#layers.path(layer) : undefined,
+      lowers: parents.map((parent) => this.#layers.path(parent)),
+      readOnly: !isActive,
+    };
+  }
+
+  usage({ layer }: LayerChain): Usage {
+    return this.#layers.usage(layer, isWhiteoutMetadata);
+  }
+
+  importable(): readonly ImportedSnapshot[] {
+    return [];
+  }
+
+  imported(): void {}
+
+  status(): readonly (readonly [name: string, value: string])[] {
+    return [
+      ["Backing Filesystem", this.#environment.backing],
+      ["Dirperm1 Supported", String(this.#mounts.hasDirperm1())],
+    ];
+  }
+
+  close(): void {}
+}
