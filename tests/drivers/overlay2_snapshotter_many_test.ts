@@ -1,4 +1,4 @@
-/** Ten thousand snapshots in one store, every one with its layer. */
+/** Thousands of snapshots in one store, every one with its layer. */
 import { assert, assertEquals } from "@std/assert";
 import { needs, TEST_FS } from "../support.ts";
 import { lacking, layersOnDisk } from "./overlay2_snapshotter_support.ts";
@@ -6,11 +6,11 @@ import { openStore } from "./snapshotter_kill.ts";
 import { assertConsistent } from "./snapshotter/store.ts";
 import { storeDir } from "./store_dir.ts";
 
-const COUNT = 10_000;
+const COUNT = Deno.env.has("VENEER_TEST_LONG") ? 10_000 : 2_000;
 
 const ran = TEST_FS === "" || TEST_FS === "ext4" ? undefined : "it ran on ext4";
 
-needs(lacking ?? ran, `overlay2 snapshots: ${COUNT} snapshots are walked through`, () => {
+needs(lacking ?? ran, "overlay2 snapshots: thousands of snapshots are walked through", () => {
   using dir = storeDir();
   const snapshots = openStore(`${dir.path}/root`, "overlay2");
   const took = (what: string, action: () => void) => {
@@ -45,7 +45,7 @@ needs(lacking ?? ran, `overlay2 snapshots: ${COUNT} snapshots are walked through
   took("walk by expression", () => {
     assertEquals(found('name~="^key 12..$"').length, 90);
   });
-  took("walk to one name", () => assertEquals(found('name=="key 4242"'), ["key 4242"]));
+  took("walk to one name", () => assertEquals(found('name=="key 1242"'), ["key 1242"]));
   took("stat of each", () => {
     for (const { name, layer } of snapshots.walk()) {
       assertEquals(snapshots.stat(name).layer, layer);
@@ -54,11 +54,11 @@ needs(lacking ?? ran, `overlay2 snapshots: ${COUNT} snapshots are walked through
   took("open", () => openStore(`${dir.path}/root`, "overlay2").close());
   assertConsistent(snapshots, layersOnDisk);
   let removed = 0;
-  took("remove a thousand while walking", () => {
+  took("remove a tenth while walking", () => {
     for (const { name, kind } of snapshots.walk(["kind!=committed"])) {
       assert(kind !== "committed");
       snapshots.remove(name);
-      if (++removed === 1000) break;
+      if (++removed === tenth) break;
     }
   });
   assertEquals(found().length, COUNT - removed);

@@ -28,11 +28,8 @@ export const OPERATIONS: Readonly<Record<string, (snapshots: Snapshotter) => unk
 export const OPEN = "open";
 
 /** Opens a store, as the process that is killed does, too. */
-export const openStore = (
-  root: string,
-  driver: string,
-  options: readonly string[] = [],
-): Snapshotter => openSnapshotter({ root, driver, options, idMaps: IDENTITY, warn: () => {} });
+export const openStore = (root: string, driver: string): Snapshotter =>
+  openSnapshotter({ root, driver, options: [], idMaps: IDENTITY, warn: () => {} });
 
 /** What a store is before an operation. */
 export interface Before {
