@@ -72,6 +72,12 @@ export interface SnapshotBackend {
   /** The same as a plan, at an existing directory. */
   plan(chain: LayerChain, target: string): MountPlan;
 
+  /**
+   * Called before the mount at a path is taken down other than by its plan: writes into the layer what only
+   * that mount knows. What fails there is warned of.
+   */
+  settle?(target: string): void;
+
   /** What a layer adds to its parent, in bytes of disk space and in inodes. */
   usage(chain: LayerChain): Usage;
 

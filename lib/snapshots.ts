@@ -163,6 +163,10 @@ export class Snapshots implements Snapshotter {
     return this.#backend.plan(this.#store.chain(held.snapshot), target);
   }
 
+  settle(target: string): void {
+    this.#backend.settle?.(target);
+  }
+
   commit(name: string, key: string, options: CommitOptions = {}): void {
     checkKey(name);
     const labels = checkLabels(options.labels);

@@ -13,13 +13,7 @@ import type { Mount, MountStep } from "../../lib/mount_plan.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import { hasDirperm1 } from "./dirperm1.ts";
 import type { AufsEnvironment } from "./environment.ts";
-import {
-  type AufsMount,
-  type Branches,
-  checkHome,
-  mountData,
-  tripleOptions,
-} from "./mount_data.ts";
+import { type AufsMount, type Branches, checkHome, mountData, optionLists } from "./mount_data.ts";
 import { flushPseudoLinks } from "./plink.ts";
 import { xinoPath } from "./xino.ts";
 
@@ -27,8 +21,6 @@ import { xinoPath } from "./xino.ts";
 export interface Remedies {
   /** How to have fewer layers. */
   readonly squash: string;
-  /** What to do about a mount for others that takes more than one call. */
-  readonly oneCall: string;
   /** What works where nothing can be mounted. */
   readonly withoutMount: string;
 }
@@ -80,14 +72,15 @@ export class AufsMounts {
   }
 
   /**
-   * The mount for someone else.
+   * The mount for someone else, and the remounts that add to it what one call does not take: to be made in this
+   * order, all at one place.
    *
-   * @throws {VeneerError} where this kernel cannot mount it, and `limit exceeded` where one call cannot
+   * @throws {VeneerError} where this kernel cannot mount it
    */
-  triple(branches: Branches): Mount {
+  mounts(branches: Branches): Mount[] {
     this.#requireMountable(branches);
-    const mount = this.#mount(branches, this.#hasDirperm1());
-    return { type: "aufs", source: "none", options: tripleOptions(mount, this.remedies.oneCall) };
+    return optionLists(this.#mount(branches, this.#hasDirperm1()))
+      .map((options) => ({ type: "aufs", source: "none", options }));
   }
 
   /**

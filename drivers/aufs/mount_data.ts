@@ -52,42 +52,43 @@ const MAX_BRANCHES = 81;
  * @throws {VeneerError} `limit exceeded` for a label that leaves no room
  */
 export function mountData(mount: AufsMount): MountData {
-  const [first, ...rest] = branches(mount);
-  const tail = tailOf(mount), label = mount.label === undefined ? "" : tailLabel(mount.label);
-  let data = `br:${first}`, length = byteLength(data + tail), taken = 0;
-  for (; taken < rest.length && taken + 1 < MAX_BRANCHES; taken++) {
-    const more = `:${rest[taken]}`;
-    length += byteLength(more);
-    if (length > MOUNT_DATA_MAX) break;
-    data += more;
-  }
-  const all = {
-    data: data + tail,
-    appends: rest.slice(taken).map((branch) => `append:${branch}${label}`),
+  const { first, rest } = pack(mount);
+  return {
+    data: `br:${first.join(":")}${optionTail(mount)}`,
+    appends: rest.map((branch) => `append:${branch}${labelTail(mount)}`),
   };
-  for (const text of [all.data, ...all.appends]) checkLength(mount.id, text);
-  return all;
 }
 
 /**
- * The options of the mount for someone else, who can append nothing. They say `br=`, which aufs takes for
- * `br:`: mount(8) of util-linux 2.39 and later splits options at their first `=`.
+ * The same as lists of options for someone else: of the mount, and of each remount after it. They say `br=` and
+ * `append=`, which aufs takes as it does `br:` and `append:`: mount(8) of util-linux 2.39 and later splits
+ * options at their first `=`.
  *
- * @param remedy for a mount that takes several calls
- * @throws {VeneerError} `limit exceeded` where one call does not take all layers
+ * @throws as {@linkcode mountData}
  */
-export function tripleOptions(mount: AufsMount, remedy: string): string[] {
-  const { data, appends } = mountData(mount);
-  if (appends.length > 0) {
-    throw new VeneerError(
-      "limit exceeded",
-      `layer ${mount.id} lies on ${mount.lowers.length} layers, and ${
-        mount.lowers.length - appends.length
-      } are what the options of one mount hold; ${remedy}`,
-    );
+export function optionLists(mount: AufsMount): string[][] {
+  const { first, rest } = pack(mount);
+  const access = mount.readOnly ? ["ro"] : [];
+  return [
+    [...access, `br=${first.join(":")}`, ...options(mount)],
+    ...rest.map((branch) => [...access, "remount", `append=${branch}`, ...labelOption(mount)]),
+  ];
+}
+
+/** The branches that the first call takes, and the rest. */
+function pack(mount: AufsMount): { readonly first: string[]; readonly rest: string[] } {
+  const all = branches(mount);
+  let length = byteLength(`br${optionTail(mount)}`), taken = 0;
+  for (; taken < all.length && taken < MAX_BRANCHES; taken++) {
+    length += byteLength(`:${all[taken]}`);
+    if (length > MOUNT_DATA_MAX && taken > 0) break;
+    if (taken === 0) checkLength(mount.id, length);
   }
-  const head = data.slice("br:".length, data.length - tailOf(mount).length);
-  return [...(mount.readOnly ? ["ro"] : []), `br=${head}`, ...options(mount)];
+  const rest = all.slice(taken);
+  for (const branch of rest) {
+    checkLength(mount.id, byteLength(`append:${branch}${labelTail(mount)}`));
+  }
+  return { first: all.slice(0, taken), rest };
 }
 
 /**
@@ -115,16 +116,18 @@ function options({ dirperm1, xino, label }: AufsMount): string[] {
     "dio",
     ...(xino === undefined ? [] : [`xino=${xino}`]),
     ...(dirperm1 ? ["dirperm1"] : []),
-    ...(label === undefined ? [] : [contextOption(label)]),
+    ...labelOption({ label }),
   ];
 }
 
-const tailOf = (mount: AufsMount) => options(mount).map((option) => `,${option}`).join("");
+const labelOption = ({ label }: Pick<AufsMount, "label">) =>
+  label === undefined ? [] : [contextOption(label)];
 
-const tailLabel = (label: string) => `,${contextOption(label)}`;
+const tail = (options: readonly string[]) => options.map((option) => `,${option}`).join("");
+const optionTail = (mount: AufsMount) => tail(options(mount));
+const labelTail = (mount: AufsMount) => tail(labelOption(mount));
 
-function checkLength(id: string, data: string): void {
-  const length = byteLength(data);
+function checkLength(id: string, length: number): void {
   if (length <= MOUNT_DATA_MAX) return;
   throw new VeneerError(
     "limit exceeded",

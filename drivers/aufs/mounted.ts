@@ -29,9 +29,18 @@ const TRIES = 20, PAUSE = 100;
  * @throws {VeneerError} `failed precondition` where nothing says what the mount is made of
  */
 export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
-  return branches(mount, sysfs).some((branch) =>
+  return branches(mount, sysfs).some(({ path: branch }) =>
     branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path))
   );
+}
+
+/**
+ * The directory that a mount of aufs writes to, if there is one.
+ *
+ * @throws as {@linkcode hasBranch}
+ */
+export function writableBranch(mount: MountInfo, sysfs: string): string | undefined {
+  return branches(mount, sysfs).find(({ mode }) => /^rw\b/.test(mode))?.path;
 }
 
 function isSame(path: string, other: string): boolean {
@@ -39,13 +48,19 @@ function isSame(path: string, other: string): boolean {
   return one !== undefined && two !== undefined && one.isSameInode(two);
 }
 
-function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): string[] {
+interface Branch {
+  readonly path: string;
+  /** Such as `rw` or `ro+wh`. */
+  readonly mode: string;
+}
+
+function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): Branch[] {
   const [, listed] = /,br:(.*)$/s.exec(superOptions) ?? [];
-  if (listed !== undefined) return listed.split(":").map(pathOf);
+  if (listed !== undefined) return listed.split(":").map(parseBranch);
   const [, si] = /(?:^|,)si=([0-9a-f]+)/.exec(superOptions) ?? [];
-  const found: string[] = [];
+  const found: Branch[] = [];
   for (let text; (text = readBranch(`${sysfs}/si_${si}/br${found.length}`)) !== undefined;) {
-    found.push(pathOf(unescapeOctal(text)));
+    found.push(parseBranch(unescapeOctal(text)));
   }
   // None: the mount has gone meanwhile, or nothing is to be read here of any.
   if (found.length > 0 || tryLstat(sysfs) !== undefined) return found;
@@ -56,7 +71,10 @@ function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): strin
 }
 
 /** `<path>=<mode>`. */
-const pathOf = (branch: string) => branch.slice(0, branch.lastIndexOf("="));
+function parseBranch(text: string): Branch {
+  const at = text.lastIndexOf("=");
+  return { path: text.slice(0, at), mode: text.slice(at + 1) };
+}
 
 /** A branch's line; `undefined` where there is no more. aufs reports a mount that is being changed as busy. */
 function readBranch(path: string): string | undefined {

@@ -7,6 +7,7 @@
  * @module
  */
 import { tryLstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../../lib/errors.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeOwned } from "../../lib/layer_root.ts";
@@ -22,7 +23,6 @@ import { WITHOUT_MOUNT } from "./support.ts";
 const REMEDIES = {
   squash:
     'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer',
-  oneCall: "let Veneer mount it (`veneer mount`), or use fewer layers",
   withoutMount: WITHOUT_MOUNT,
 };
 
@@ -87,6 +87,7 @@ export class Mounting {
     this.#mounts.settle({ id, upper: this.#layout.diff(id) }, this.#layout.mountPoint(id));
   }
 
+  /** @throws {VeneerError} `limit exceeded` where one call does not take all layers */
   mounts(id: string, options: GetOptions): Mount[] {
     const lowers = this.#layout.ancestors(id);
     if (lowers.length === 0) {
@@ -94,7 +95,14 @@ export class Mounting {
       const source = this.#layout.diff(id);
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
-    return [this.#mounts.triple(this.#branches(id, lowers, options))];
+    const mounts = this.#mounts.mounts(this.#branches(id, lowers, options));
+    if (mounts.length === 1) return mounts;
+    throw new VeneerError(
+      "limit exceeded",
+      `layer ${id} lies on ${lowers.length} layers, and ${
+        lowers.length + 1 - mounts.length
+      } are what the options of one mount hold; let Veneer mount it (\`veneer mount\`), or use fewer layers`,
+    );
   }
 
   #branches(

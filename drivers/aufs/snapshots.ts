@@ -7,6 +7,8 @@
  *
  * @module
  */
+import { basename, dirname } from "@std/path";
+import { messageOf } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
@@ -20,13 +22,10 @@ import { isWhiteoutMetadata } from "../../lib/whiteouts.ts";
 import { AufsMounts } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Branches } from "./mount_data.ts";
-import { hasBranch } from "./mounted.ts";
-
-const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+import { hasBranch, writableBranch } from "./mounted.ts";
 
 const REMEDIES = {
-  squash: SQUASH,
-  oneCall: SQUASH,
+  squash: "join layers: prepare a snapshot on none, copy what a view shows into it, commit it",
   withoutMount: "`snapshot ls`, `tree`, `usage`, `label`, `commit` and `rm` work without it",
 };
 
@@ -52,7 +51,7 @@ export class AufsSnapshots implements SnapshotBackend {
   prepare(chain: LayerChain): void {
     const { layer, parents: [parent] } = chain;
     // Who prepares a snapshot is told how to mount it: where nobody could, it is not made.
-    if (boundLayer(chain) === undefined) this.#mounts.triple(this.#branches(chain));
+    if (boundLayer(chain) === undefined) this.#mounts.mounts(this.#branches(chain));
     this.#layers.make(layer, parent, { work: false });
   }
 
@@ -80,7 +79,8 @@ export class AufsSnapshots implements SnapshotBackend {
   }
 
   mounts(chain: LayerChain): Mount[] {
-    return [bindMount(this.#layers, chain) ?? this.#mounts.triple(this.#branches(chain))];
+    const bind = bindMount(this.#layers, chain);
+    return bind === undefined ? this.#mounts.mounts(this.#branches(chain)) : [bind];
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
@@ -90,6 +90,18 @@ export class AufsSnapshots implements SnapshotBackend {
     const requireLayers = () =>
       [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
     return { path: target, steps: this.#mounts.steps(branches, target, { requireLayers }) };
+  }
+
+  settle(target: string): void {
+    const { mountAt, sysfs, warn } = this.#environment;
+    const mount = mountAt(target);
+    if (mount?.type !== "aufs") return;
+    try {
+      const upper = writableBranch(mount, sysfs);
+      if (upper !== undefined) this.#mounts.settle({ id: basename(dirname(upper)), upper }, target);
+    } catch (error) {
+      warn(`hard links that were broken up at ${target} stay so: ${messageOf(error)}`);
+    }
   }
 
   #branches({ layer, kind, parents }: LayerChain): Branches {

@@ -98,6 +98,7 @@ export class MountedSnapshots {
     if (!isMountPoint(path)) {
       throw new VeneerError("failed precondition", `${path} is not a mount point`);
     }
+    this.snapshotter.settle(path);
     try {
       this.port.unmount(path, 0);
     } catch (error) {
@@ -132,6 +133,7 @@ export class MountedSnapshots {
       const path = this.home.join("mounts", layer);
       if (isMountPoint(path)) {
         if (layers.has(layer)) continue;
+        this.snapshotter.settle(path);
         this.port.unmount(path, MNT_DETACH);
         done.push(`unmounted ${path}`);
       }

@@ -189,7 +189,7 @@ test("snapshots: plans, call by call", () => {
   });
 });
 
-test("snapshots: 400 layers: a plan appends, and others are told that they cannot", () => {
+test("snapshots: 400 layers: a plan appends, and others are told to remount", () => {
   const parents = Array.from({ length: 400 }, (_, i) => `${400 - i}`.padStart(3, "0"));
   for (const kind of ["active", "view"] as const) {
     withShortRoot((root) => {
@@ -215,20 +215,34 @@ test("snapshots: 400 layers: a plan appends, and others are told that they canno
       const own = kind === "active" ? ["$R/snapshots/aufs/snapshots/top/fs=rw"] : [];
       assertEquals(branches, [...own, ...lowers]);
 
-      const fit = 64 - own.length;
-      for (const call of [() => backend.mounts(chain), () => backend.prepare(chain)]) {
-        assertEquals(
-          assertFails("limit exceeded", call).message,
-          `layer top lies on 400 layers, and ${fit} are what the options of one mount hold; ` +
-            "join layers: prepare a snapshot on none, copy what a view shows into it, commit it",
-        );
-      }
-      assertEquals([backend.list(), backend.home.staged()], [[], []], "nothing was made");
-      backend.mounts({ ...chain, parents: parents.slice(0, fit) });
-      assertFails(
-        "limit exceeded",
-        () => backend.mounts({ ...chain, parents: parents.slice(0, fit + 1) }),
+      Deno.mkdirSync(`${root}/snapshots/aufs/snapshots/${parents[0]}/fs`, { recursive: true });
+      backend.prepare(chain);
+      const [mount, ...remounts] = backend.mounts(chain).map((mount) => ({
+        ...mount,
+        options: mount.options.map((option) => option.replaceAll(root, "$R")),
+      }));
+      const access = kind === "active" ? [] : ["ro"];
+      assertEquals(mount, {
+        type: "aufs",
+        source: "none",
+        options: [
+          ...access,
+          `br=${taken.join(":")}`,
+          "dio",
+          "xino=/dev/shm/aufs-top.xino",
+          "dirperm1",
+        ],
+      });
+      const rest = branches.slice(taken.length);
+      assertEquals(
+        remounts.map(({ options }) => options),
+        rest.map((branch) => [...access, "remount", `append=${branch}`]),
       );
+      assertEquals(remounts.at(-1), {
+        type: "aufs",
+        source: "none",
+        options: [...access, "remount", "append=$R/snapshots/aufs/snapshots/001/fs=ro+wh"],
+      });
     });
   }
 });
@@ -309,6 +323,36 @@ test("snapshots: before a mount is taken down, pseudo-links are flushed", (dir) 
   Deno.writeTextFileSync(control, "");
   undoPlan(backend.plan(view("v", "b", "a"), at), recorder, () => {});
   assertEquals(written, ["si=5d9b2c0fa1e3clean", ""]);
+});
+
+test("snapshots: pseudo-links are flushed at a directory of which only the mount is known", (dir) => {
+  const at = target(dir), control = `${dir.path}/control`;
+  const layer = `${dir.path}/snapshots/aufs/snapshots/b/fs`;
+  const sysfs = sysfsOf(dir, { "5d9b2c0fa1e3": [`${layer}=rw`, `${dir.path}/below=ro+wh`] });
+  const warnings: string[] = [];
+  const backend = open(dir.path, {
+    plinkMaint: control,
+    sysfs,
+    mountAt: (path) => parseMountInfo(`71 29 0:45 / ${path} rw - aufs none rw,si=5d9b2c0fa1e3,dio`),
+    warn: (message) => warnings.push(message),
+  });
+  backend.prepare(active("b"));
+  Deno.mkdirSync(`${layer}/.wh..wh.plnk`);
+  Deno.writeTextFileSync(`${at}/linked`, "");
+  const inode = must("stat", "-c", "%i", `${at}/linked`).trim();
+  Deno.writeTextFileSync(`${layer}/.wh..wh.plnk/${inode}.4711`, "");
+  backend.settle(at);
+  assertEquals(
+    names(`${layer}/.wh..wh.plnk`),
+    [`${inode}.4711`],
+    "the maintenance is not to be had",
+  );
+  assertEquals(warnings.length, 1);
+
+  Deno.writeTextFileSync(control, "");
+  backend.settle(at);
+  assertEquals(Deno.readTextFileSync(control), "si=5d9b2c0fa1e3clean");
+  assertEquals(names(`${layer}/.wh..wh.plnk`), []);
 });
 
 test("snapshots: a mount that is there is taken down also without aufs in the kernel's list", (dir) => {
