@@ -6,7 +6,7 @@
  * selector  = path [ operator value ]            without an operator: the field is there
  * path      = field { "." field }
  * field     = quoted | one or more of A-Z a-z 0-9 _
- * operator  = "==" | "!=" | "~="                 "~=": a regular expression, `pattern_syntax.ts`
+ * operator  = "==" | "!=" | "~="                 "~=": a regular expression, `pattern.ts`
  * value     = quoted | anything up to a "," or white space
  * quoted    = UTF-8 between two `"`, on one line, with escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
  * ```
