@@ -14,7 +14,7 @@ if (!isVersionPrinted()) {
     await dispatch(Deno.args, {
       open: async (options) => (await import("./drivers/registry.ts")).openDriver(options),
       openSnapshots: async (options) =>
-        (await import("./drivers/registry.ts")).openSnapshotter(options),
+        (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
       definitions: async () => (await import("./drivers/registry.ts")).DRIVERS,
     }),
   );

@@ -9,7 +9,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { openSnapshotter } from "../drivers/registry.ts";
+import { openSnapshotter } from "../drivers/snapshotters.ts";
 import { createSnapshot, tryDestroySubvolume } from "../ffi/btrfs_subvolume.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../ffi/files.ts";
 import { unwrap } from "../ffi/unwrap.ts";

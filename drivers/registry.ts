@@ -1,10 +1,9 @@
 /**
- * The drivers there are, and which of them a store is opened with.
+ * The drivers there are, and which of them a store of layers is opened with.
  *
  * @module
  */
 import { join } from "@std/path";
-import { tryLstat } from "../ffi/stat.ts";
 import type { DriverDefinition } from "../lib/driver_definition.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Graph } from "../lib/graph.ts";
@@ -14,8 +13,6 @@ import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
-import { DATABASE, Snapshots } from "../lib/snapshots.ts";
-import type { Snapshotter } from "../lib/snapshotter.ts";
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
@@ -37,9 +34,6 @@ export const AUTO = "auto";
 
 /** Every name that `--driver` takes. */
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
-
-/** Below `<root>`, where each driver has its home of snapshots. */
-const SNAPSHOTS = "snapshots";
 
 /** Options of every driver. */
 const COMMON_OPTIONS = ["sync", "workers"];
@@ -70,32 +64,15 @@ export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions)
   return new Graph({ backend, port: kernelMountPort, warn, sync, workers });
 }
 
-/**
- * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
- * applying tars; it is checked, and nothing here asks for it.
- *
- * @throws {VeneerError} as {@linkcode openDriver}, and `incompatible` where `auto` finds several
- */
-export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOptions): Snapshotter {
-  const { given, sync } = parseStoreOptions(options);
-  const definition = chooseForSnapshots(root, driver);
-  const own = ownOptions(given, definition);
-  return new Snapshots({
-    backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
-    warn,
-    sync,
-  });
-}
-
 /** Reads the options that every driver has, and refuses those that none has. */
-function parseStoreOptions(options: readonly string[]) {
+export function parseStoreOptions(options: readonly string[]) {
   const given = parseOptions(options);
   checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
   return { given, sync: parseSync(given.get("sync")), workers: parseWorkers(given.get("workers")) };
 }
 
 /** The options for one driver, which must be its own. */
-function ownOptions(
+export function ownOptions(
   given: ReadonlyMap<string, string>,
   { name, optionKeys }: DriverDefinition,
 ): ReadonlyMap<string, string> {
@@ -119,17 +96,8 @@ function choose(root: string, driver: string): DriverDefinition {
   return definition;
 }
 
-/** A store for snapshots is the driver's whose database is there. */
-function chooseForSnapshots(root: string, driver: string): DriverDefinition {
-  if (driver !== AUTO) return find(driver);
-  const home = join(root, SNAPSHOTS);
-  const stores = [...LAYER_DIRECTORIES.keys()]
-    .filter((name) => tryLstat(join(home, name, DATABASE)) !== undefined);
-  return chooseAmong(stores, home);
-}
-
 /** The driver of the only store that there is, or the first that runs where there is none. */
-function chooseAmong(stores: readonly string[], where: string): DriverDefinition {
+export function chooseAmong(stores: readonly string[], where: string): DriverDefinition {
   if (stores.length > 1) {
     throw new VeneerError(
       "incompatible",
@@ -148,7 +116,8 @@ function priorStores(root: string): string[] {
     .map(([name]) => name);
 }
 
-function find(name: string): DriverDefinition {
+/** The driver of a name. @throws {VeneerError} `usage` with the nearest one */
+export function find(name: string): DriverDefinition {
   const definition = DRIVERS.find((d) => d.name === name);
   if (definition !== undefined) return definition;
   throw new VeneerError("usage", `there is no driver ${name}; ${suggestion(name, DRIVER_NAMES)}`);

@@ -1,6 +1,6 @@
 /** What a store of snapshots makes of what killed processes, power failures and others have left. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { openSnapshotter } from "../drivers/registry.ts";
+import { openSnapshotter } from "../drivers/snapshotters.ts";
 import { type ErrorCode, VeneerError } from "../lib/errors.ts";
 import { Home } from "../lib/home.ts";
 import { IDENTITY } from "../lib/id_maps.ts";

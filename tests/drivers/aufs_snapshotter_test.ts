@@ -1,6 +1,6 @@
 /** aufs's snapshots through the conformance suite, where the kernel has aufs. */
 import { branchLimit } from "../../drivers/aufs/support.ts";
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { skip } from "../support.ts";
 import { lacking } from "./aufs_support.ts";

@@ -1,7 +1,7 @@
 /** Stores in the seed's first form, made here step by step: what is read of them, whole and damaged. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { must } from "../support.ts";
 import {

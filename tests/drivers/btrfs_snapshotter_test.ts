@@ -1,5 +1,5 @@
 /** btrfs' snapshots through the conformance suite: without quotas and with them. */
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { disableQuota, quotaStatus, tryEnableQuota } from "../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";

@@ -1,5 +1,5 @@
 /** overlay2's snapshots through the conformance suite, by both kinds of mount calls where the kernel has both. */
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import { TEST_FS } from "../support.ts";
 import { lacking, lackingNew, layersOnDisk, OPTIONS } from "./overlay2_snapshotter_support.ts";

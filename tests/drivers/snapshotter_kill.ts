@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import type { SnapshotInfo, Snapshotter } from "../../lib/snapshotter.ts";
 import { mountPoints, needs, type TempDir } from "../support.ts";

@@ -1,5 +1,5 @@
 /** What the tests of devicemapper's snapshots share. */
-import { openSnapshotter } from "../../drivers/registry.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../lib/id_maps.ts";
 import type { Snapshotter } from "../../lib/snapshotter.ts";
 import { runState } from "../drivers/store_dir.ts";

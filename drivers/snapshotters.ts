@@ -1,0 +1,48 @@
+/**
+ * Which driver a store of snapshots is opened with.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { tryLstat } from "../ffi/stat.ts";
+import type { DriverDefinition } from "../lib/driver_definition.ts";
+import { DATABASE, Snapshots } from "../lib/snapshots.ts";
+import type { Snapshotter } from "../lib/snapshotter.ts";
+import {
+  AUTO,
+  chooseAmong,
+  DRIVERS,
+  find,
+  type OpenOptions,
+  ownOptions,
+  parseStoreOptions,
+} from "./registry.ts";
+
+/** Below `<root>`, where each driver has its home of snapshots. */
+const SNAPSHOTS = "snapshots";
+
+/**
+ * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
+ * applying tars; it is checked, and nothing here asks for it.
+ *
+ * @throws {VeneerError} as `openDriver`, and `incompatible` where `auto` finds several
+ */
+export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOptions): Snapshotter {
+  const { given, sync } = parseStoreOptions(options);
+  const definition = chooseForSnapshots(root, driver);
+  const own = ownOptions(given, definition);
+  return new Snapshots({
+    backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
+    warn,
+    sync,
+  });
+}
+
+/** A store for snapshots is the driver's whose database is there. */
+function chooseForSnapshots(root: string, driver: string): DriverDefinition {
+  if (driver !== AUTO) return find(driver);
+  const home = join(root, SNAPSHOTS);
+  const stores = DRIVERS.map(({ name }) => name)
+    .filter((name) => tryLstat(join(home, name, DATABASE)) !== undefined);
+  return chooseAmong(stores, home);
+}
