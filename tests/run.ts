@@ -18,11 +18,10 @@ import { openWorkspace } from "./workspace.ts";
 
 const TESTS = import.meta.dirname!;
 const TOP = dirname(TESTS);
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** Longer than any stage takes; what takes longer hangs. */
-const STAGE_SECONDS = IS_LONG ? 7200 : 600;
+const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 7200 : 600;
 /** The same for the guest, which runs its stages one after the other. */
-const GUEST_SECONDS = IS_LONG ? 2 * STAGE_SECONDS : STAGE_SECONDS;
+const GUEST_SECONDS = 2 * STAGE_SECONDS;
 
 /** The file systems of the guest: those that this machine's kernel may lack. */
 const GUEST_IMAGES: ImageKind[] = ["xfs+pquota", "ext4+prjquota"];
