@@ -18,9 +18,8 @@ import { openWorkspace } from "./workspace.ts";
 
 const TESTS = import.meta.dirname!;
 const TOP = dirname(TESTS);
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** Longer than any stage takes; what takes longer hangs. */
-const STAGE_SECONDS = IS_LONG ? 7200 : 1200;
+const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 7200 : 1200;
 /** The same for the guest, which runs its stages one after the other. */
 const GUEST_SECONDS = 2 * STAGE_SECONDS;
 
