@@ -15,8 +15,12 @@ import { mountAt } from "../../lib/mountinfo.ts";
 import { lacksFileSystem, needs, type TempDir, TEST_FS } from "../support.ts";
 import { storeDir } from "./store_dir.ts";
 
-/** Why aufs cannot stand on the file system under test, if it cannot. */
-export const refused = TEST_FS === "btrfs" ? "aufs does not stand on btrfs" : undefined;
+/** Why aufs has no cases on the file system under test: it cannot stand there, or nothing new would be seen. */
+export const refused = TEST_FS === "btrfs"
+  ? "aufs does not stand on btrfs"
+  : TEST_FS.includes("+") && lacksFileSystem("aufs") !== undefined
+  ? "it ran on the machine's own kernel"
+  : undefined;
 
 /** Why layers cannot be mounted here, if they cannot. */
 export const lacking = lacksFileSystem("aufs") ?? refused;
