@@ -65,7 +65,7 @@ export const counts = (call: number): boolean => !RUNTIME_NUMBERS.has(call);
 /** Whether every point is taken. */
 export const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** How many points of an operation `make test` takes. */
-const SAMPLE = 3;
+const SAMPLE = 2;
 
 /** The points of an operation of so many calls that are taken. */
 export function points(count: number): number[] {
