@@ -13,8 +13,9 @@ import { join } from "@std/path";
 import { btrfs } from "../drivers/btrfs/mod.ts";
 import { openDriver } from "../drivers/registry.ts";
 import { createSnapshot, tryDestroySubvolume } from "../ffi/btrfs_subvolume.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, O_WRONLY, open, withFd } from "../ffi/files.ts";
-import { renameat } from "../ffi/tree.ts";
+import { entryName } from "../ffi/entry_name.ts";
+import { O_DIRECTORY, O_RDONLY, O_WRONLY, open, withFd } from "../ffi/files.ts";
+import { rename } from "../ffi/paths.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { treeDelta } from "../lib/graph/delta.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
@@ -176,10 +177,13 @@ async function benchRemove(): Promise<void> {
         name: "SNAP_DESTROY",
         before: () => {
           make();
-          renameat(AT_FDCWD, layer("removed"), AT_FDCWD, join(DIRECTORY, "bare"));
+          rename(layer("removed"), join(DIRECTORY, "bare"));
         },
         run: () =>
-          inDirectory(DIRECTORY, (fd) => unwrap(tryDestroySubvolume(fd, "bare"), "destroy")),
+          inDirectory(
+            DIRECTORY,
+            (fd) => unwrap(tryDestroySubvolume(fd, entryName("bare")), "destroy"),
+          ),
         after: () => backend.home.forget("removed"),
       },
       { name: "remove", before: make, run: () => store.remove("removed") },
@@ -202,9 +206,10 @@ async function benchCreate(): Promise<void> {
       run: () =>
         inDirectory(
           DIRECTORY,
-          (fd) => inDirectory(layer(base), (source) => createSnapshot(fd, "bare", source)),
+          (fd) =>
+            inDirectory(layer(base), (source) => createSnapshot(fd, entryName("bare"), source)),
         ),
-      after: () => inDirectory(DIRECTORY, (fd) => tryDestroySubvolume(fd, "bare")),
+      after: () => inDirectory(DIRECTORY, (fd) => tryDestroySubvolume(fd, entryName("bare"))),
     },
     {
       name: "create from a parent",

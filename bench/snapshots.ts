@@ -11,6 +11,7 @@
 import { join } from "@std/path";
 import { openSnapshotter } from "../drivers/snapshotters.ts";
 import { createSnapshot, tryDestroySubvolume } from "../ffi/btrfs_subvolume.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../ffi/files.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
@@ -113,10 +114,13 @@ async function benchPrepare(): Promise<void> {
       run: () =>
         inDirectory(
           DIRECTORY,
-          (fd) => inDirectory(base, (source) => createSnapshot(fd, "bare", source)),
+          (fd) => inDirectory(base, (source) => createSnapshot(fd, entryName("bare"), source)),
         ),
       after: () =>
-        inDirectory(DIRECTORY, (fd) => unwrap(tryDestroySubvolume(fd, "bare"), "destroy")),
+        inDirectory(
+          DIRECTORY,
+          (fd) => unwrap(tryDestroySubvolume(fd, entryName("bare")), "destroy"),
+        ),
     },
     {
       name: OURS,

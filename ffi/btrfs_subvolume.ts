@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { cstring } from "./cstring.ts";
+import { type EntryName, nameText } from "./entry_name.ts";
 import { EOVERFLOW } from "./errno.ts";
 import { ioctl, ior, iow, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
@@ -18,9 +18,6 @@ export const BTRFS_IOCTL_MAGIC = 0x94;
 
 /** The inode of a subvolume's root: `linux/btrfs_tree.h`. */
 export const BTRFS_FIRST_FREE_OBJECTID = 256n;
-
-/** The longest name of a subvolume, in bytes. */
-const BTRFS_VOL_NAME_MAX = 255;
 
 /** `struct btrfs_ioctl_vol_args`. */
 export const VOL_ARGS = layout("struct btrfs_ioctl_vol_args", 4096, {
@@ -76,9 +73,9 @@ export const BTRFS_SUBVOL_RDONLY = 2n;
 export const BTRFS_ROOT_SUBVOL_RDONLY = 1n;
 
 /** Makes an empty subvolume in an open directory; its root is the caller's, with the umask's mode. */
-export function createSubvolume(directory: number, name: string): void {
-  const args = new Struct(VOL_ARGS).put("name", volumeName(name));
-  ioctl(directory, BTRFS_IOC_SUBVOL_CREATE, args.bytes, "BTRFS_IOC_SUBVOL_CREATE", name);
+export function createSubvolume(directory: number, name: EntryName): void {
+  const args = new Struct(VOL_ARGS).put("name", name);
+  ioctl(directory, BTRFS_IOC_SUBVOL_CREATE, args.bytes, "BTRFS_IOC_SUBVOL_CREATE", nameText(name));
 }
 
 /** How a snapshot is made. */
@@ -92,30 +89,30 @@ export interface SnapshotOptions {
  */
 export function createSnapshot(
   directory: number,
-  name: string,
+  name: EntryName,
   source: number,
   options: SnapshotOptions = {},
 ): void {
   const args = new Struct(VOL_ARGS_V2)
     .set("fd", source)
     .set("flags", options.readOnly ? BTRFS_SUBVOL_RDONLY : 0n)
-    .put("name", volumeName(name));
-  ioctl(directory, BTRFS_IOC_SNAP_CREATE_V2, args.bytes, "BTRFS_IOC_SNAP_CREATE_V2", name);
+    .put("name", name);
+  ioctl(
+    directory,
+    BTRFS_IOC_SNAP_CREATE_V2,
+    args.bytes,
+    "BTRFS_IOC_SNAP_CREATE_V2",
+    nameText(name),
+  );
 }
 
 /**
  * Removes a subvolume by its name in an open directory, raw. ENOTEMPTY where it holds others; EPERM where it
  * is being sent.
  */
-export function tryDestroySubvolume(directory: number, name: string): number {
-  const args = new Struct(VOL_ARGS).put("name", volumeName(name));
+export function tryDestroySubvolume(directory: number, name: EntryName): number {
+  const args = new Struct(VOL_ARGS).put("name", name);
   return tryIoctl(directory, BTRFS_IOC_SNAP_DESTROY, args.bytes);
-}
-
-function volumeName(name: string): Uint8Array {
-  const bytes = cstring(name);
-  if (bytes.length > BTRFS_VOL_NAME_MAX + 1) throw new RangeError(`${name}: the name is too long`);
-  return bytes;
 }
 
 const flags = new BigUint64Array(1);

@@ -73,11 +73,13 @@ export type Path = string | Uint8Array<ArrayBuffer>;
 /**
  * A NUL-terminated copy of a string, as every `const char *` parameter wants it.
  *
- * @throws {TypeError} where the text holds a NUL, at which C would silently end it
+ * @throws {TypeError} if the text or the bytes hold a NUL before their end: C would silently end there
  */
 export function cstring(text: Path): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") {
-    if (text.at(-1) !== 0) throw new TypeError("a C string must end with NUL");
+    if (text.length === 0 || text.indexOf(0) !== text.length - 1) {
+      throw new TypeError("the bytes of a C string must end with their only NUL");
+    }
     return text;
   }
   if (text.includes("\0")) {

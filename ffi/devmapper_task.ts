@@ -13,8 +13,8 @@ import { type DeviceMapperLibrary, library } from "./devmapper_library.ts";
 import { withLog } from "./devmapper_log.ts";
 import { readNames } from "./directory.ts";
 import { SyscallError } from "./errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, setCloseOnExec, withFd } from "./files.ts";
-import { tryReadlinkat } from "./tree.ts";
+import { O_DIRECTORY, O_RDONLY, open, setCloseOnExec, withFd } from "./files.ts";
+import { tryReadlink } from "./paths.ts";
 
 // Types of tasks: libdevmapper.h.
 export const DM_DEVICE_CREATE = 0;
@@ -194,7 +194,7 @@ function closeControlOnExec(): void {
   controlIsClosedOnExec = true;
   const directory = "/proc/self/fd";
   for (const name of withFd(open(directory, O_RDONLY | O_DIRECTORY), readNames)) {
-    const target = tryReadlinkat(AT_FDCWD, `${directory}/${name}`);
+    const target = tryReadlink(`${directory}/${name}`);
     if (typeof target !== "number" && decode(target).endsWith("/mapper/control")) {
       setCloseOnExec(Number(name));
     }

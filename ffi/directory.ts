@@ -4,6 +4,7 @@
  * @module
  */
 import { decode } from "./cstring.ts";
+import { type EntryName, entryName, nameText } from "./entry_name.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -24,8 +25,8 @@ const NAME = 19;
 
 /** One entry: its name's bytes and its type (`DT_UNKNOWN` where the file system does not say). */
 export interface Entry {
-  /** NUL-terminated; a copy, which the receiver owns. */
-  name: Uint8Array<ArrayBuffer>;
+  /** A copy, which the receiver owns. */
+  name: EntryName;
   type: number;
 }
 
@@ -56,7 +57,7 @@ export function readSomeEntries(fd: number): Entry[] {
       const end = buffer.indexOf(0, start) + 1;
       if (!isDots(start, end - start)) {
         entries.push({
-          name: buffer.slice(start, end),
+          name: entryName(buffer.subarray(start, end - 1)),
           type: buffer[at + TYPE],
         });
       }
@@ -76,7 +77,7 @@ function isDots(start: number, length: number): boolean {
 /** The names in an open directory, as text (see `cstring.ts`), sorted. */
 export function readNames(fd: number): string[] {
   return readEntries(fd)
-    .map((entry) => decode(entry.name.subarray(0, -1)))
+    .map((entry) => nameText(entry.name))
     .sort();
 }
 
@@ -87,7 +88,7 @@ const blockUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 /**
  * A directory's entries in the order of `comparePaths`, all names in one buffer: for walks of large trees.
  *
- * `names` (text, see `cstring.ts`) and `bytes(i)` (NUL-terminated, for system calls) are the same names.
+ * `names` (text, see `cstring.ts`) and `name(i)` (for system calls) are the same names.
  */
 export class Listing {
   readonly names: readonly string[];
@@ -112,10 +113,10 @@ export class Listing {
     return this.#order.length;
   }
 
-  /** The NUL-terminated name, a view of the listing's own memory. */
-  bytes(index: number): Uint8Array<ArrayBuffer> {
+  /** The name at a position, checked. */
+  name(index: number): EntryName {
     const at = this.#order[index];
-    return this.#block.subarray(this.#starts[at], this.#starts[at + 1]);
+    return entryName(this.#block.subarray(this.#starts[at], this.#starts[at + 1] - 1));
   }
 
   /** `DT_REG` …, or `DT_UNKNOWN` where the file system does not say. */

@@ -7,6 +7,7 @@
  * @module
  */
 import { cstring, type Path } from "./cstring.ts";
+import type { EntryName } from "./entry_name.ts";
 import { EINTR, SyscallError } from "./errno.ts";
 import { E, io } from "./libc.ts";
 import { layout, Struct } from "./struct.ts";
@@ -31,31 +32,49 @@ export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
-/** `openat(2)`, raw. `path` must be NUL-terminated where it is bytes; `O_CLOEXEC` is added. */
-export function tryOpenat(
-  dirfd: number,
-  path: Path,
-  flags: number,
-  mode = 0,
-): number {
-  const bytes = cstring(path);
-  const fd = io().openat(dirfd, bytes, flags | O_CLOEXEC, mode);
+/**
+ * `openat(2)` of a directory's entry, raw: a descriptor or `-errno`. Never follows a symbolic link (`ELOOP`, or
+ * `ENOTDIR` with `O_DIRECTORY`). `O_CLOEXEC` and `O_NOFOLLOW` are added.
+ */
+export function tryOpenat(dirfd: number, name: EntryName, flags: number, mode = 0): number {
+  const fd = io().openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
   return fd < 0 ? -E[0] : fd;
 }
 
-/** `openat(2)`: a new descriptor, which the caller closes. */
-export function openat(
-  dirfd: number,
-  path: Path,
-  flags: number,
-  mode = 0,
-): number {
-  return unwrap(tryOpenat(dirfd, path, flags, mode), "openat", path);
+/** `openat(2)` of a directory's entry: a new descriptor, which the caller closes. */
+export function openat(dirfd: number, name: EntryName, flags: number, mode = 0): number {
+  return unwrap(tryOpenat(dirfd, name, flags, mode), "openat", name);
 }
 
-/** `open(2)`. */
+const SELF = cstring("."), PARENT = cstring("..");
+
+/** Opens a directory again, from its start and with other flags, raw. */
+export function tryReopen(directory: number, flags: number): number {
+  const fd = io().openat(directory, SELF, flags | O_CLOEXEC, 0);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** Opens a directory again, from its start and with other flags: a new descriptor, which the caller closes. */
+export function reopen(directory: number, flags: number): number {
+  return unwrap(tryReopen(directory, flags), "openat", SELF);
+}
+
+/** Opens the directory above an open one, raw. The caller proves that it is the one that was meant. */
+export function tryOpenParent(directory: number, flags: number): number {
+  const fd = io().openat(directory, PARENT, flags | O_CLOEXEC, 0);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `open(2)`, raw: for trusted paths (see `paths.ts`), whose links are followed unless `flags` say otherwise. */
+export function tryOpen(path: Path, flags: number, mode = 0): number {
+  const bytes = cstring(path);
+  const fd = io().openat(AT_FDCWD, bytes, flags | O_CLOEXEC, mode);
+  return fd < 0 ? -E[0] : fd;
+}
+
+/** `open(2)`: a new descriptor, which the caller closes. */
 export function open(path: Path, flags: number, mode = 0): number {
-  return unwrap(tryOpenat(AT_FDCWD, path, flags, mode), "open", path);
+  return unwrap(tryOpen(path, flags, mode), "open", path);
 }
 
 /** `struct open_how` of `linux/openat2.h`. */
@@ -82,7 +101,12 @@ const SYS_openat2 = 437;
 
 const how = new Struct(OPEN_HOW);
 
-/** `openat2(2)`, raw: `openat` with rules of resolution. */
+/**
+ * `openat2(2)`, raw: opens a path below a directory.
+ *
+ * @param resolve `RESOLVE_…`, of which `RESOLVE_BENEATH` or `RESOLVE_IN_ROOT` must be one: the path cannot lead
+ *                out of the directory then, whatever it says
+ */
 export function tryOpenat2(
   dirfd: number,
   path: Path,
@@ -90,6 +114,9 @@ export function tryOpenat2(
   resolve: number,
   mode = 0,
 ): number {
+  if ((resolve & (RESOLVE_BENEATH | RESOLVE_IN_ROOT)) === 0) {
+    throw new TypeError("openat2 without a rule that keeps the path inside its directory");
+  }
   const bytes = cstring(path);
   how.set("flags", flags | O_CLOEXEC).set("mode", mode).set("resolve", resolve);
   const fd = io().openat2(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
@@ -110,6 +137,9 @@ export function openat2(
     path,
   );
 }
+
+/** The rules for what lies in a store or a layer: below the directory, and through no link. */
+export const RESOLVE_INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
 /** `struct file_handle` of open_by_handle_at(2), without the bytes that follow it. */
 export const FILE_HANDLE = layout("struct file_handle", 8, {

@@ -96,12 +96,6 @@ export function fsconfigString(context: number, key: string, value: Path): void 
   check(context, result, `${key}=${pathText(value)}`);
 }
 
-/** An option whose value is a path from a directory descriptor, where the file system takes such. */
-export function fsconfigPath(context: number, key: string, dirfd: number, path: Path): void {
-  const result = tryFsconfig(context, FSCONFIG_SET_PATH, key, path, dirfd);
-  check(context, result, `${key}=${pathText(path)}`);
-}
-
 /** An option whose value is an open descriptor (overlay's `lowerdir+`, `upperdir`, `workdir` since 6.13). */
 export function fsconfigFd(context: number, key: string, fd: number): void {
   check(context, tryFsconfig(context, FSCONFIG_SET_FD, key, null, fd), `${key}=<fd ${fd}>`);
@@ -162,11 +156,11 @@ export const AT_RECURSIVE = 0x8000; // `linux/fcntl.h`
 const OPEN_TREE_CLOEXEC = 0o2000000;
 
 /** `open_tree(2)`, raw: a descriptor of the mount or directory at `path`, or `-errno`. */
-export function tryOpenTree(dirfd: number, path: Path, flags = 0): number {
+export function tryOpenTree(path: Path, flags = 0): number {
   const bytes = cstring(path);
   const fd = newMounts().open_tree(
     SYSCALLS.SYS_open_tree,
-    dirfd,
+    AT_FDCWD,
     bytes,
     flags | OPEN_TREE_CLOEXEC,
   );
@@ -174,30 +168,30 @@ export function tryOpenTree(dirfd: number, path: Path, flags = 0): number {
 }
 
 /** `open_tree(2)`; with `OPEN_TREE_CLONE` a bind mount that {@linkcode moveMount} puts somewhere. */
-export function openTree(dirfd: number, path: Path, flags = 0): number {
-  return unwrap(tryOpenTree(dirfd, path, flags), "open_tree", path);
+export function openTree(path: Path, flags = 0): number {
+  return unwrap(tryOpenTree(path, flags), "open_tree", path);
 }
 
 const EMPTY = cstring("");
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 
 /** `move_mount(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */
-export function tryMoveMount(mount: number, dirfd: number, target: Path): number {
+export function tryMoveMount(mount: number, target: Path): number {
   const bytes = cstring(target);
   const result = newMounts().move_mount(
     SYSCALLS.SYS_move_mount,
     mount,
     EMPTY,
-    dirfd,
+    AT_FDCWD,
     bytes,
     MOVE_MOUNT_F_EMPTY_PATH,
   );
   return result < 0 ? -E[0] : result;
 }
 
-/** Puts the mount that a descriptor stands for at `target`, relative to `dirfd`. */
-export function moveMount(mount: number, target: Path, dirfd: number = AT_FDCWD): void {
-  unwrap(tryMoveMount(mount, dirfd, target), "move_mount", target);
+/** Puts the mount that a descriptor stands for at `target`. */
+export function moveMount(mount: number, target: Path): void {
+  unwrap(tryMoveMount(mount, target), "move_mount", target);
 }
 
 /** `struct mount_attr`. */
@@ -219,14 +213,12 @@ export interface MountAttributes {
   userNamespace?: number;
 }
 
-/** `mount_setattr(2)`, raw: 0 or `-errno`. An empty `path` means `dirfd` itself. */
+/** `mount_setattr(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */
 export function tryMountSetattr(
-  dirfd: number,
-  path: Path,
+  mount: number,
   { set = 0, clear = 0, propagation = 0, userNamespace = 0 }: MountAttributes,
   flags = 0,
 ): number {
-  const bytes = cstring(path);
   const attributes = new Struct(MOUNT_ATTR)
     .set("attr_set", set)
     .set("attr_clr", clear)
@@ -234,9 +226,9 @@ export function tryMountSetattr(
     .set("userns_fd", userNamespace);
   const result = newMounts().mount_setattr(
     SYSCALLS.SYS_mount_setattr,
-    dirfd,
-    bytes,
-    bytes.byteLength === 1 ? flags | AT_EMPTY_PATH : flags,
+    mount,
+    EMPTY,
+    flags | AT_EMPTY_PATH,
     attributes.bytes,
     MOUNT_ATTR.size,
   );
@@ -244,11 +236,6 @@ export function tryMountSetattr(
 }
 
 /** `mount_setattr(2)`; with `AT_RECURSIVE` in `flags` the mounts below it, too. */
-export function mountSetattr(
-  dirfd: number,
-  path: Path,
-  attributes: MountAttributes,
-  flags = 0,
-): void {
-  unwrap(tryMountSetattr(dirfd, path, attributes, flags), "mount_setattr", path);
+export function mountSetattr(mount: number, attributes: MountAttributes, flags = 0): void {
+  unwrap(tryMountSetattr(mount, attributes, flags), "mount_setattr");
 }

@@ -9,10 +9,11 @@
  */
 import { encode } from "./cstring.ts";
 import { EBUSY, EEXIST, ENOENT, ENXIO, SyscallError } from "./errno.ts";
-import { AT_FDCWD, close, O_RDONLY, O_RDWR, open, tryOpenat, withFd } from "./files.ts";
+import { close, O_RDONLY, O_RDWR, open, tryOpen, withFd } from "./files.ts";
 import { ioctl, tryIoctl } from "./ioctl.ts";
+import { tryMknod } from "./paths.ts";
 import { layout, Struct } from "./struct.ts";
-import { makedev, S_IFBLK, tryMknodat } from "./tree.ts";
+import { makedev, S_IFBLK } from "./tree.ts";
 import { unwrap } from "./unwrap.ts";
 
 // `linux/loop.h`, all of it: plain numbers from before `_IO`.
@@ -101,7 +102,7 @@ export function attach(file: string, options: LoopOptions = {}): LoopDevice {
 /** `undefined` where the number is no longer free. */
 function tryAttach(number: number, mode: number, config: Uint8Array<ArrayBuffer>) {
   const path = makeNode(number);
-  const fd = tryOpenat(AT_FDCWD, path, mode);
+  const fd = tryOpen(path, mode);
   if (fd === -ENXIO || fd === -ENOENT) return undefined; // removed meanwhile
   unwrap(fd, "open", path);
   const result = tryIoctl(fd, LOOP_CONFIGURE, config);
@@ -128,7 +129,7 @@ function configuration(backing: number, file: string, options: LoopOptions) {
 /** Opens the control device; a missing node is made (10:237, `LOOP_CTRL_MINOR` of `linux/miscdevice.h`). */
 function openControl(): number {
   const MISC_MAJOR = 10, LOOP_CTRL_MINOR = 237, S_IFCHR = 0o020000;
-  const fd = tryOpenat(AT_FDCWD, CONTROL, O_RDWR);
+  const fd = tryOpen(CONTROL, O_RDWR);
   if (fd !== -ENOENT) return unwrap(fd, "open", CONTROL);
   makeDevice(CONTROL, S_IFCHR, makedev(MISC_MAJOR, LOOP_CTRL_MINOR));
   return open(CONTROL, O_RDWR);
@@ -142,7 +143,7 @@ function makeNode(number: number): string {
 }
 
 function makeDevice(path: string, type: number, device: bigint): void {
-  const result = tryMknodat(AT_FDCWD, path, type | 0o660, device);
+  const result = tryMknod(path, type | 0o660, device);
   if (result !== -EEXIST) unwrap(result, "mknodat", path);
 }
 

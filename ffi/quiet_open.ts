@@ -7,11 +7,13 @@
  * @module
  */
 import { EPERM } from "./errno.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_NONBLOCK, O_RDONLY, tryOpenat } from "./files.ts";
-import type { Path } from "./cstring.ts";
+import { O_DIRECTORY, O_NONBLOCK, O_RDONLY, tryOpenat, tryOpenParent, tryReopen } from "./files.ts";
+import type { EntryName } from "./entry_name.ts";
 
 /** `asm-generic/fcntl.h`, the same on x86_64 and aarch64. */
 const O_NOATIME = 0o1000000;
+
+const DIRECTORY = O_RDONLY | O_DIRECTORY;
 
 let noAccessTime = O_NOATIME;
 
@@ -19,18 +21,32 @@ let noAccessTime = O_NOATIME;
  * Opens an entry for reading, raw: a descriptor or `-errno` (`ELOOP` for a symbolic link). Fifos do not
  * block it; check what was opened with `fstat` all the same.
  */
-export function tryOpenToRead(dirfd: number, path: Path): number {
-  return tryOpenQuietly(dirfd, path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
+export function tryOpenToRead(dirfd: number, name: EntryName): number {
+  return tryOpenQuietly(dirfd, name, O_RDONLY | O_NONBLOCK);
 }
 
 /** Opens a directory for listing, raw: a descriptor or `-errno` (`ENOTDIR` for all that is none). */
-export function tryOpenDirectory(dirfd: number, path: Path): number {
-  return tryOpenQuietly(dirfd, path, O_RDONLY | O_NOFOLLOW | O_DIRECTORY);
+export function tryOpenDirectory(dirfd: number, name: EntryName): number {
+  return tryOpenQuietly(dirfd, name, DIRECTORY);
 }
 
-function tryOpenQuietly(dirfd: number, path: Path, flags: number): number {
-  const fd = tryOpenat(dirfd, path, flags | noAccessTime);
+/** Opens a directory again, from its start, for listing; raw. */
+export function tryReopenDirectory(directory: number): number {
+  return quietly((flags) => tryReopen(directory, flags), DIRECTORY);
+}
+
+/** Opens the directory above an open one for listing, raw. The caller proves that it is the one that was meant. */
+export function tryOpenParentDirectory(directory: number): number {
+  return quietly((flags) => tryOpenParent(directory, flags), DIRECTORY);
+}
+
+function tryOpenQuietly(dirfd: number, name: EntryName, flags: number): number {
+  return quietly((quiet) => tryOpenat(dirfd, name, quiet), flags);
+}
+
+function quietly(open: (flags: number) => number, flags: number): number {
+  const fd = open(flags | noAccessTime);
   if (fd !== -EPERM || noAccessTime === 0) return fd;
   noAccessTime = 0;
-  return tryOpenat(dirfd, path, flags);
+  return open(flags);
 }

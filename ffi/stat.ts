@@ -4,8 +4,9 @@
  * @module
  */
 import { cstring, type Path } from "./cstring.ts";
+import type { EntryName } from "./entry_name.ts";
 import { ENOENT, ENOTDIR } from "./errno.ts";
-import { AT_FDCWD } from "./files.ts";
+import { AT_FDCWD, O_NOFOLLOW, O_PATH, RESOLVE_INSIDE, tryOpenat2, withFd } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { layout } from "./struct.ts";
 import {
@@ -168,16 +169,21 @@ export class Stat {
 const EMPTY = cstring("");
 
 /** `statx(2)` of the entry itself (links are not followed), raw: 0 or `-errno`. */
-export function tryStatat(dirfd: number, path: Path, stat: Stat): number {
-  const bytes = cstring(path);
+export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
   const result = tree().statx(
     dirfd,
-    bytes,
+    name,
     AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
     STATX_BASIC_STATS,
     stat.bytes,
   );
   return result < 0 ? -E[0] : result;
+}
+
+/** What lies at a path below a directory is, reached through no link; raw: 0 or `-errno`. */
+export function tryStatBelow(directory: number, path: Path, stat: Stat): number {
+  const fd = tryOpenat2(directory, path, O_PATH | O_NOFOLLOW, RESOLVE_INSIDE);
+  return fd < 0 ? fd : withFd(fd, () => tryFstat(fd, stat));
 }
 
 /** `statx(2)` of an open file, raw: 0 or `-errno`. */
@@ -192,15 +198,28 @@ export function tryFstat(fd: number, stat: Stat): number {
   return result < 0 ? -E[0] : result;
 }
 
+/** `statx(2)` of the entry at a path, links not followed, raw: 0 or `-errno`. */
+function tryStatPath(path: Path, stat: Stat): number {
+  const bytes = cstring(path);
+  const result = tree().statx(
+    AT_FDCWD,
+    bytes,
+    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+    STATX_BASIC_STATS,
+    stat.bytes,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
 /** What the entry at `path` is, links not followed. */
 export function lstat(path: Path, stat = new Stat()): Stat {
-  unwrap(tryStatat(AT_FDCWD, path, stat), "statx", path);
+  unwrap(tryStatPath(path, stat), "statx", path);
   return stat;
 }
 
 /** The same, or `undefined` where nothing is there. Other failures throw. */
 export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
-  const result = tryStatat(AT_FDCWD, path, stat);
+  const result = tryStatPath(path, stat);
   if (result === -ENOENT || result === -ENOTDIR) return undefined;
   unwrap(result, "statx", path);
   return stat;

@@ -1,12 +1,13 @@
 /**
  * The tree of names: making, linking, renaming and removing entries, and their owners, modes and times.
  *
- * Paths are relative to a directory descriptor (`AT_FDCWD` for the working directory). Each call has a raw
- * form `try…` (result or `-errno`).
+ * Every call takes a directory's descriptor and a name in it, checked by `entry_name.ts`; `paths.ts` has those
+ * on whole paths. Each call has a raw form `try…` (result or `-errno`).
  *
  * @module
  */
 import { cstring, decode, type Path } from "./cstring.ts";
+import type { EntryName } from "./entry_name.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -27,15 +28,14 @@ export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
 
 /** `mkdirat(2)`, raw. */
-export function tryMkdirat(dirfd: number, path: Path, mode: number): number {
-  const bytes = cstring(path);
-  const result = tree().mkdirat(dirfd, bytes, mode);
+export function tryMkdirat(dirfd: number, name: EntryName, mode: number): number {
+  const result = tree().mkdirat(dirfd, name, mode);
   return result < 0 ? -E[0] : result;
 }
 
 /** `mkdirat(2)`. */
-export function mkdirat(dirfd: number, path: Path, mode: number): void {
-  unwrap(tryMkdirat(dirfd, path, mode), "mkdirat", path);
+export function mkdirat(dirfd: number, name: EntryName, mode: number): void {
+  unwrap(tryMkdirat(dirfd, name, mode), "mkdirat", name);
 }
 
 /** A device number as `mknod(2)` takes it: `makedev(3)` of glibc. */
@@ -48,60 +48,57 @@ export function makedev(major: number, minor: number): bigint {
 /** `mknodat(2)`, raw. `mode` holds the type; `device` is from {@linkcode makedev}, 0 for fifos and sockets. */
 export function tryMknodat(
   dirfd: number,
-  path: Path,
+  name: EntryName,
   mode: number,
   device = 0n,
 ): number {
-  const bytes = cstring(path);
-  const result = tree().mknodat(dirfd, bytes, mode, device);
+  const result = tree().mknodat(dirfd, name, mode, device);
   return result < 0 ? -E[0] : result;
 }
 
 /** `mknodat(2)`. */
 export function mknodat(
   dirfd: number,
-  path: Path,
+  name: EntryName,
   mode: number,
   device = 0n,
 ): void {
-  unwrap(tryMknodat(dirfd, path, mode, device), "mknodat", path);
+  unwrap(tryMknodat(dirfd, name, mode, device), "mknodat", name);
 }
 
-/** `symlinkat(2)`, raw: makes `path` a symbolic link to `target`. */
-export function trySymlinkat(target: Path, dirfd: number, path: Path): number {
-  const targetBytes = cstring(target), bytes = cstring(path);
-  const result = tree().symlinkat(targetBytes, dirfd, bytes);
+/** `symlinkat(2)`, raw: makes `name` a symbolic link to `target`. */
+export function trySymlinkat(target: Path, dirfd: number, name: EntryName): number {
+  const targetBytes = cstring(target);
+  const result = tree().symlinkat(targetBytes, dirfd, name);
   return result < 0 ? -E[0] : result;
 }
 
 /** `symlinkat(2)`. */
-export function symlinkat(target: Path, dirfd: number, path: Path): void {
-  unwrap(trySymlinkat(target, dirfd, path), "symlinkat", path);
+export function symlinkat(target: Path, dirfd: number, name: EntryName): void {
+  unwrap(trySymlinkat(target, dirfd, name), "symlinkat", name);
 }
 
-/** `linkat(2)`, raw: makes `newPath` another name of `oldPath` (itself, where that is a symbolic link). */
+/** `linkat(2)`, raw: makes `newName` another name of `oldName` (itself, where that is a symbolic link). */
 export function tryLinkat(
   oldDirfd: number,
-  oldPath: Path,
+  oldName: EntryName,
   newDirfd: number,
-  newPath: Path,
+  newName: EntryName,
   flags = 0,
 ): number {
-  const oldBytes = cstring(oldPath), newBytes = cstring(newPath);
-  const result = tree().linkat(oldDirfd, oldBytes, newDirfd, newBytes, flags);
+  const result = tree().linkat(oldDirfd, oldName, newDirfd, newName, flags);
   return result < 0 ? -E[0] : result;
 }
 
 /** `unlinkat(2)`, raw; with `AT_REMOVEDIR` in `flags` for a directory. */
-export function tryUnlinkat(dirfd: number, path: Path, flags = 0): number {
-  const bytes = cstring(path);
-  const result = tree().unlinkat(dirfd, bytes, flags);
+export function tryUnlinkat(dirfd: number, name: EntryName, flags = 0): number {
+  const result = tree().unlinkat(dirfd, name, flags);
   return result < 0 ? -E[0] : result;
 }
 
 /** `unlinkat(2)`. */
-export function unlinkat(dirfd: number, path: Path, flags = 0): void {
-  unwrap(tryUnlinkat(dirfd, path, flags), "unlinkat", path);
+export function unlinkat(dirfd: number, name: EntryName, flags = 0): void {
+  unwrap(tryUnlinkat(dirfd, name, flags), "unlinkat", name);
 }
 
 // `linux/fs.h`.
@@ -113,17 +110,16 @@ export const RENAME_EXCHANGE = 2;
 /** `renameat2(2)`, raw. */
 export function tryRenameat(
   oldDirfd: number,
-  oldPath: Path,
+  oldName: EntryName,
   newDirfd: number,
-  newPath: Path,
+  newName: EntryName,
   flags = 0,
 ): number {
-  const oldBytes = cstring(oldPath), newBytes = cstring(newPath);
   const result = tree().renameat2(
     oldDirfd,
-    oldBytes,
+    oldName,
     newDirfd,
-    newBytes,
+    newName,
     flags,
   );
   return result < 0 ? -E[0] : result;
@@ -132,60 +128,58 @@ export function tryRenameat(
 /** `renameat2(2)`. */
 export function renameat(
   oldDirfd: number,
-  oldPath: Path,
+  oldName: EntryName,
   newDirfd: number,
-  newPath: Path,
+  newName: EntryName,
   flags = 0,
 ): void {
   unwrap(
-    tryRenameat(oldDirfd, oldPath, newDirfd, newPath, flags),
+    tryRenameat(oldDirfd, oldName, newDirfd, newName, flags),
     "renameat",
-    oldPath,
+    oldName,
   );
 }
 
 /** The longest target of a symbolic link: `PATH_MAX` of `linux/limits.h`. */
-const PATH_MAX = 4096;
+export const PATH_MAX = 4096;
 const target = new Uint8Array(PATH_MAX);
 
 /** `readlinkat(2)`, raw: the target's bytes, valid until the next call, or `-errno`. */
 export function tryReadlinkat(
   dirfd: number,
-  path: Path,
+  name: EntryName,
 ): Uint8Array<ArrayBuffer> | number {
-  const bytes = cstring(path);
-  const length = tree().readlinkat(dirfd, bytes, target, PATH_MAX);
+  const length = tree().readlinkat(dirfd, name, target, PATH_MAX);
   return length < 0 ? -E[0] : target.subarray(0, length);
 }
 
 /** `readlinkat(2)`: the target as text. */
-export function readlinkat(dirfd: number, path: Path): string {
-  const result = tryReadlinkat(dirfd, path);
+export function readlinkat(dirfd: number, name: EntryName): string {
+  const result = tryReadlinkat(dirfd, name);
   if (typeof result !== "number") return decode(result);
-  unwrap(result, "readlinkat", path);
+  unwrap(result, "readlinkat", name);
   return "";
 }
 
 /** `fchownat(2)` of the entry itself, raw. An id of 0xffffffff leaves that one as it is. */
 export function tryLchownat(
   dirfd: number,
-  path: Path,
+  name: EntryName,
   uid: number,
   gid: number,
 ): number {
-  const bytes = cstring(path);
-  const result = tree().fchownat(dirfd, bytes, uid, gid, AT_SYMLINK_NOFOLLOW);
+  const result = tree().fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW);
   return result < 0 ? -E[0] : result;
 }
 
 /** `fchownat(2)` of the entry itself. */
 export function lchownat(
   dirfd: number,
-  path: Path,
+  name: EntryName,
   uid: number,
   gid: number,
 ): void {
-  unwrap(tryLchownat(dirfd, path, uid, gid), "fchownat", path);
+  unwrap(tryLchownat(dirfd, name, uid, gid), "fchownat", name);
 }
 
 /** `fchown(2)`, raw. */
@@ -211,9 +205,8 @@ export function fchmod(fd: number, mode: number): void {
 }
 
 /** `fchmodat(2)`, raw. Follows symbolic links: never call it on an entry that may be one. */
-export function tryFchmodat(dirfd: number, path: Path, mode: number): number {
-  const bytes = cstring(path);
-  const result = tree().fchmodat(dirfd, bytes, mode, 0);
+export function tryFchmodat(dirfd: number, name: EntryName, mode: number): number {
+  const result = tree().fchmodat(dirfd, name, mode, 0);
   return result < 0 ? -E[0] : result;
 }
 
@@ -242,11 +235,10 @@ export class Times {
 }
 
 /** `utimensat(2)` of the entry itself, raw. */
-export function tryLutimensat(dirfd: number, path: Path, times: Times): number {
-  const bytes = cstring(path);
+export function tryLutimensat(dirfd: number, name: EntryName, times: Times): number {
   const result = tree().utimensat(
     dirfd,
-    bytes,
+    name,
     times.bytes,
     AT_SYMLINK_NOFOLLOW,
   );

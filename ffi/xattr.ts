@@ -7,6 +7,7 @@
  * @module
  */
 import { cstring, decode, type Path } from "./cstring.ts";
+import { type EntryName, nameText } from "./entry_name.ts";
 import { ENODATA, ENOSYS, EOPNOTSUPP, ERANGE } from "./errno.ts";
 import { E, xattrs } from "./libc.ts";
 import { AT_SYMLINK_NOFOLLOW } from "./tree.ts";
@@ -56,12 +57,10 @@ let hasListxattrat = true;
 /**
  * The list of an entry itself by its name in a directory, raw, as {@linkcode tryFlistxattr} gives it: by
  * `listxattrat(2)`, and through `/proc` where the kernel lacks that.
- *
- * @param name NUL-terminated
  */
 export function tryListxattrat(
   dirfd: number,
-  name: Uint8Array<ArrayBuffer>,
+  name: EntryName,
 ): Uint8Array<ArrayBuffer> | number {
   if (hasListxattrat) {
     let result = listxattrat(dirfd, name, usualListSize);
@@ -74,7 +73,7 @@ export function tryListxattrat(
   return list(length < 0 ? -E[0] : length);
 }
 
-function listxattrat(dirfd: number, name: Uint8Array<ArrayBuffer>, size: number): number {
+function listxattrat(dirfd: number, name: EntryName, size: number): number {
   const length = xattrs().listxattrat(
     SYS_listxattrat,
     dirfd,
@@ -86,9 +85,9 @@ function listxattrat(dirfd: number, name: Uint8Array<ArrayBuffer>, size: number)
   return length < 0 ? -E[0] : length;
 }
 
-/** A path to an entry of an open directory, for the `l…` forms; `name` is NUL-terminated. */
-export function entryPath(dirfd: number, name: Uint8Array): string {
-  return descriptorPath(dirfd, decode(name.subarray(0, -1)));
+/** A path to an entry of an open directory, for the `l…` forms. */
+export function entryPath(dirfd: number, name: EntryName): string {
+  return descriptorPath(dirfd, nameText(name));
 }
 
 function names(

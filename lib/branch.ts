@@ -4,8 +4,9 @@
  *
  * @module
  */
-import { cstring, encode } from "../ffi/cstring.ts";
+import { encode } from "../ffi/cstring.ts";
 import { DT_CHR, DT_UNKNOWN, readListing } from "../ffi/directory.ts";
+import { type EntryName, entryName, NAME_MAX } from "../ffi/entry_name.ts";
 import { ENOENT } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { S_IFCHR } from "../ffi/tree.ts";
@@ -24,7 +25,7 @@ export interface BranchEntry {
   /** The name in the union, as text. */
   readonly text: string;
   /** The same, NUL-terminated. */
-  readonly name: Uint8Array<ArrayBuffer>;
+  readonly name: EntryName;
   /** Whether the branch has an entry of that name. */
   readonly present: boolean;
   /** Whether it hides what the branches below have of it. */
@@ -39,7 +40,7 @@ export interface BranchForm {
   /** All names in an open directory, which must stand at its start; in no order. */
   entries(fd: number): BranchEntry[];
   /** Looks a name up; where it is `present`, `stat` tells of it. */
-  lookup(fd: number, name: Uint8Array<ArrayBuffer>, stat: Stat): Lookup;
+  lookup(fd: number, name: EntryName, stat: Stat): Lookup;
   /** Whether an open directory hides all that the branches below have in it. */
   isOpaque(fd: number): boolean;
 }
@@ -47,7 +48,7 @@ export interface BranchForm {
 const scratch = new Stat();
 
 /** Whether a name is in a directory, with what `statx` tells of it. */
-function find(fd: number, name: Uint8Array<ArrayBuffer>, stat: Stat): boolean {
+function find(fd: number, name: EntryName, stat: Stat): boolean {
   const result = tryStatat(fd, name, stat);
   if (result === -ENOENT) return false;
   unwrap(result, "statx", name);
@@ -74,7 +75,7 @@ const overlay: BranchForm = {
   entries(fd) {
     const listing = readListing(fd);
     return listing.names.map((text, i) => {
-      const name = listing.bytes(i), type = listing.type(i);
+      const name = listing.name(i), type = listing.type(i);
       const whiteout = (type === DT_CHR || type === DT_UNKNOWN) && find(fd, name, scratch) &&
         isOverlayWhiteout(scratch);
       return { text, name, present: !whiteout, whiteout };
@@ -88,14 +89,16 @@ const overlay: BranchForm = {
 };
 
 const PREFIX = encode(WHITEOUT_PREFIX);
-const OPAQUE_NAME = cstring(OPAQUE_MARKER);
+const OPAQUE_NAME = entryName(OPAQUE_MARKER);
 
-/** The name of aufs's whiteout of a name. */
-function whiteoutName(name: Uint8Array): Uint8Array<ArrayBuffer> {
-  const whiteout = new Uint8Array(PREFIX.length + name.length);
+/** The name of aufs's whiteout of a name; `undefined` if that is too long for one. */
+export function aufsWhiteoutOf(name: EntryName): EntryName | undefined {
+  const length = PREFIX.length + name.length - 1;
+  if (length > NAME_MAX) return undefined;
+  const whiteout = new Uint8Array(length);
   whiteout.set(PREFIX);
-  whiteout.set(name, PREFIX.length);
-  return whiteout;
+  whiteout.set(name.subarray(0, -1), PREFIX.length);
+  return entryName(whiteout);
 }
 
 const aufs: BranchForm = {
@@ -109,7 +112,7 @@ const aufs: BranchForm = {
       const known = entries.get(hidden);
       entries.set(hidden, {
         text: hidden,
-        name: whiteout ? listing.bytes(i).subarray(PREFIX.length) : listing.bytes(i),
+        name: whiteout ? entryName(hidden) : listing.name(i),
         present: !whiteout || known?.present === true,
         whiteout: whiteout || known?.whiteout === true,
       });
@@ -118,7 +121,8 @@ const aufs: BranchForm = {
   },
   lookup(fd, name, stat) {
     if (find(fd, name, stat)) return "present";
-    return find(fd, whiteoutName(name), scratch) ? "hidden" : "absent";
+    const whiteout = aufsWhiteoutOf(name);
+    return whiteout !== undefined && find(fd, whiteout, scratch) ? "hidden" : "absent";
   },
   isOpaque: (fd) => find(fd, OPAQUE_NAME, scratch),
 };

@@ -12,6 +12,7 @@
  * @module
  */
 import { DT_DIR, DT_UNKNOWN, type Listing, readListing } from "../ffi/directory.ts";
+import type { EntryName } from "../ffi/entry_name.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
@@ -110,12 +111,12 @@ class Comparison {
 
   /** Goes into a directory that the parent does not have; nothing where it is none. */
   #enterNew(path: string, now: Listing, index: number): void {
-    if (enter(this.children, now.bytes(index))) this.#list(`${path}/${now.names[index]}`, false);
+    if (enter(this.children, now.name(index))) this.#list(`${path}/${now.names[index]}`, false);
   }
 
   /** An entry of this name was there before and is there now. */
   #both({ path, now }: Level, index: number): void {
-    const name = now.bytes(index);
+    const name = now.name(index);
     const entry = `${path}/${now.names[index]}`;
     const { fd: parentDirectory } = this.parents!, { fd: childDirectory } = this.children;
     const parent = this.#old, child = this.#now;
@@ -137,7 +138,7 @@ function isThere(result: number): boolean {
 }
 
 /** Goes down into a directory; false for what is none. */
-function enter(stack: DirectoryStack, name: Uint8Array<ArrayBuffer>): boolean {
+function enter(stack: DirectoryStack, name: EntryName): boolean {
   const fd = stack.tryEnter(name);
   if (fd === -ENOTDIR || fd === -ENOENT || fd === -ELOOP) return false;
   unwrap(fd, "openat", name);

@@ -8,10 +8,10 @@
  *
  * @module
  */
-import { cstring } from "../ffi/cstring.ts";
+import type { EntryName } from "../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { close } from "../ffi/files.ts";
-import { tryOpenDirectory } from "../ffi/quiet_open.ts";
+import { tryOpenDirectory, tryOpenParentDirectory, tryReopenDirectory } from "../ffi/quiet_open.ts";
 import { fstat, Stat } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { VeneerError } from "./errors.ts";
@@ -19,7 +19,6 @@ import { VeneerError } from "./errors.ts";
 /** Deeper than real trees go, and few enough for a process that may open 1024 files. */
 const LIMIT = 64;
 
-const SELF = cstring("."), PARENT = cstring("..");
 const CLOSED = -1;
 const stat = new Stat();
 
@@ -34,7 +33,7 @@ export class DirectoryStack implements Disposable {
    * @param limit of descriptors kept open at once, at least 1
    */
   constructor(root: number, readonly limit = LIMIT) {
-    this.#fds = [unwrap(tryOpenDirectory(root, SELF), "openat", SELF)];
+    this.#fds = [unwrap(tryReopenDirectory(root), "openat")];
   }
 
   /** The directory the walk stands in; it stays the stack's. */
@@ -50,10 +49,9 @@ export class DirectoryStack implements Disposable {
   /**
    * Goes down into a directory.
    *
-   * @param name NUL-terminated
    * @returns its descriptor, or `-errno`, the walk standing where it stood
    */
-  tryEnter(name: Uint8Array<ArrayBuffer>): number {
+  tryEnter(name: EntryName): number {
     const fd = tryOpenDirectory(this.fd, name);
     if (fd < 0) return fd;
     this.#fds.push(fd);
@@ -88,7 +86,7 @@ export class DirectoryStack implements Disposable {
 
 /** Opens the parent of a directory, which was `expected`. */
 function reopen(child: number, expected: string): number {
-  const fd = unwrap(tryOpenDirectory(child, PARENT), "openat", PARENT);
+  const fd = unwrap(tryOpenParentDirectory(child), "openat", "..");
   if (identity(fd) === expected) return fd;
   close(fd);
   throw new VeneerError(
@@ -103,7 +101,7 @@ function identity(fd: number): string {
 }
 
 /** Whether a raw result says that an entry went, or became another, since its directory was listed. */
-export function isGone(result: number, syscall: string, name: Uint8Array<ArrayBuffer>): boolean {
+export function isGone(result: number, syscall: string, name: EntryName): boolean {
   if (result === -ENOENT || result === -ENOTDIR) return true;
   unwrap(result, syscall, name);
   return false;

@@ -11,6 +11,7 @@
  * @module
  */
 import { decode } from "../ffi/cstring.ts";
+import type { EntryName } from "../ffi/entry_name.ts";
 import { ENODATA, ENOENT, EOPNOTSUPP } from "../ffi/errno.ts";
 import { close, tryRead } from "../ffi/files.ts";
 import { isSameMemory } from "../ffi/memory.ts";
@@ -26,7 +27,7 @@ export interface Pair {
   readonly parentDirectory: number;
   readonly childDirectory: number;
   /** NUL-terminated. */
-  readonly name: Uint8Array<ArrayBuffer>;
+  readonly name: EntryName;
   readonly parent: Stat;
   readonly child: Stat;
   /** A file is known to hold the same bytes, which need not be read. */
@@ -97,7 +98,7 @@ function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean
 const NO_NAMES: readonly string[] = [];
 
 /** The names of an entry's attributes that count, sorted. */
-function namesAt(dirfd: number, name: Uint8Array<ArrayBuffer>): readonly string[] {
+function namesAt(dirfd: number, name: EntryName): readonly string[] {
   const list = tryListxattrat(dirfd, name);
   if (typeof list === "number") {
     if (list !== -EOPNOTSUPP && list !== -ENODATA && list !== -ENOENT) unwrap(list, "listxattrat");

@@ -15,7 +15,6 @@
 import { dirname, join } from "@std/path";
 import { encode } from "../ffi/cstring.ts";
 import {
-  AT_FDCWD,
   O_CREAT,
   O_DIRECTORY,
   O_RDONLY,
@@ -28,8 +27,8 @@ import {
 } from "../ffi/files.ts";
 import { EEXIST, ENOENT } from "../ffi/errno.ts";
 import { readNames } from "../ffi/directory.ts";
+import { lchown, tryMkdir } from "../ffi/paths.ts";
 import { lstat, tryLstat } from "../ffi/stat.ts";
-import { lchownat, tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { VeneerError } from "./errors.ts";
 import type { IdMaps } from "./id_maps.ts";
@@ -61,7 +60,7 @@ export class Home {
   static open(root: string, driver: string, idMaps: IdMaps, mode = HOME_MODE): Home {
     makeDirectories(root, 0o711);
     const path = join(Deno.realPathSync(root), driver);
-    if (makeDirectory(path, mode)) lchownat(AT_FDCWD, path, 0, idMaps.gids.root);
+    if (makeDirectory(path, mode)) lchown(path, 0, idMaps.gids.root);
     const stat = lstat(path);
     if (!stat.isDirectory) {
       throw new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
@@ -160,7 +159,7 @@ export function nearestExisting(path: string): string {
 
 /** Makes a directory; false where it was there. */
 export function makeDirectory(path: string, mode: number): boolean {
-  const result = tryMkdirat(AT_FDCWD, path, mode);
+  const result = tryMkdir(path, mode);
   if (result === -EEXIST) return false;
   unwrap(result, "mkdir", path);
   return true;
@@ -168,7 +167,7 @@ export function makeDirectory(path: string, mode: number): boolean {
 
 /** Makes a directory and the ones above it that are missing. */
 function makeDirectories(path: string, mode: number): void {
-  const result = tryMkdirat(AT_FDCWD, path, mode);
+  const result = tryMkdir(path, mode);
   if (result === -ENOENT) {
     makeDirectories(join(path, ".."), mode);
     makeDirectory(path, mode);

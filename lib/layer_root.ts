@@ -3,9 +3,10 @@
  *
  * @module
  */
-import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { mkdir } from "../ffi/paths.ts";
 import { fstat } from "../ffi/stat.ts";
-import { fchmod, fchown, mkdirat, Times, tryFutimens } from "../ffi/tree.ts";
+import { fchmod, fchown, Times, tryFutimens } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { fgetxattr, flistxattr, fsetxattr } from "../ffi/xattr.ts";
 import type { IdMaps } from "./id_maps.ts";
@@ -50,7 +51,7 @@ export function makeOwned(
   gid: number,
   then: (fd: number) => void = () => {},
 ): void {
-  mkdirat(AT_FDCWD, path, 0o700);
+  mkdir(path, 0o700);
   withFd(open(path, DIRECTORY), (fd) => {
     fchown(fd, uid, gid);
     fchmod(fd, mode);

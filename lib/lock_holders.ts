@@ -5,9 +5,9 @@
  */
 import { decode } from "../ffi/cstring.ts";
 import { readNames } from "../ffi/directory.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, readFile, withFd } from "../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, readFile, withFd } from "../ffi/files.ts";
+import { readlink } from "../ffi/paths.ts";
 import { fstat } from "../ffi/stat.ts";
-import { readlinkat } from "../ffi/tree.ts";
 
 /** The processes that hold a `flock` on an open file, as `/proc/locks` (proc(5)) tells: `docker (pid 42)`. */
 export function holdersOf(fd: number): string[] {
@@ -57,7 +57,7 @@ function links(pid: string): string[] {
 /** Processes end while they are looked at: what cannot be read is not there. */
 function readLink(path: string): string {
   try {
-    return readlinkat(AT_FDCWD, path);
+    return readlink(path);
   } catch {
     return "";
   }

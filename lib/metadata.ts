@@ -10,7 +10,6 @@ import { dirname } from "@std/path";
 import { decode, encode } from "../ffi/cstring.ts";
 import { ENOENT } from "../ffi/errno.ts";
 import {
-  AT_FDCWD,
   fsync,
   O_CREAT,
   O_DIRECTORY,
@@ -19,11 +18,11 @@ import {
   O_WRONLY,
   open,
   readToEnd,
-  tryOpenat,
+  tryOpen,
   withFd,
   writeAll,
 } from "../ffi/files.ts";
-import { renameat, tryUnlinkat } from "../ffi/tree.ts";
+import { rename, tryUnlink } from "../ffi/paths.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 
 export const TEMPORARY_SUFFIX = ".veneer-new";
@@ -32,7 +31,7 @@ export const TEMPORARY_SUFFIX = ".veneer-new";
 export function writeMetadata(path: string, content: string, mode = 0o600): void {
   const temporary = path + TEMPORARY_SUFFIX;
   writeFile(temporary, content, mode, true);
-  renameat(AT_FDCWD, temporary, AT_FDCWD, path);
+  rename(temporary, path);
   syncDirectory(dirname(path));
 }
 
@@ -46,14 +45,14 @@ export function writeFile(path: string, content: string, mode = 0o600, sync = fa
 
 /** A metadata file's content without a trailing newline, or `undefined` where there is none. */
 export function readMetadata(path: string): string | undefined {
-  const fd = tryOpenat(AT_FDCWD, path, O_RDONLY);
+  const fd = tryOpen(path, O_RDONLY);
   if (fd === -ENOENT) return undefined;
   return withFd(unwrap(fd, "open", path), (fd) => decode(readToEnd(fd)).replace(/\n$/, ""));
 }
 
 /** Removes a metadata file; false where there was none. On disk when this returns, unless `sync` is false. */
 export function removeMetadata(path: string, sync = true): boolean {
-  const result = tryUnlinkat(AT_FDCWD, path);
+  const result = tryUnlink(path);
   if (result === -ENOENT) return false;
   unwrap(result, "unlink", path);
   if (sync) syncDirectory(dirname(path));

@@ -9,9 +9,9 @@
  * @module
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
-import { AT_FDCWD } from "../ffi/files.ts";
 import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../ffi/mount.ts";
-import { AT_REMOVEDIR, lchownat, tryMkdirat, tryUnlinkat } from "../ffi/tree.ts";
+import { lchown, tryMkdir, tryUnlink } from "../ffi/paths.ts";
+import { AT_REMOVEDIR } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { sleep } from "./sleep.ts";
 
@@ -183,10 +183,10 @@ function attempt(step: MountStep, port: MountPort): boolean {
 function perform(step: MountStep, port: MountPort): boolean {
   switch (step.kind) {
     case "directory": {
-      const result = tryMkdirat(AT_FDCWD, step.path, step.mode);
+      const result = tryMkdir(step.path, step.mode);
       if (result === -EEXIST) return false;
       unwrap(result, "mkdir", step.path);
-      if (step.uid !== 0 || step.gid !== 0) lchownat(AT_FDCWD, step.path, step.uid, step.gid);
+      if (step.uid !== 0 || step.gid !== 0) lchown(step.path, step.uid, step.gid);
       return true;
     }
     case "mount":
@@ -205,7 +205,7 @@ function perform(step: MountStep, port: MountPort): boolean {
 function undo(step: MountStep, port: MountPort, flags: number): void {
   switch (step.kind) {
     case "directory": {
-      const result = tryUnlinkat(AT_FDCWD, step.path, AT_REMOVEDIR);
+      const result = tryUnlink(step.path, AT_REMOVEDIR);
       // Busy: still mounted, here or in another namespace. Not empty: not only ours.
       if (result === -ENOENT || result === -ENOTEMPTY || result === -EBUSY) return;
       unwrap(result, "rmdir", step.path);

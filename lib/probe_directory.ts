@@ -7,19 +7,24 @@
  *
  * @module
  */
+import { basename, dirname } from "@std/path";
+import { entryName } from "../ffi/entry_name.ts";
 import { EINVAL, ENOENT } from "../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   O_DIRECTORY,
   O_NOFOLLOW,
+  O_PATH,
   O_RDONLY,
-  tryOpenat,
+  RESOLVE_INSIDE,
+  tryOpen,
+  tryOpenat2,
   withFd,
 } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { MNT_DETACH, tryUmount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
-import { mkdirat, tryMkdirat } from "../ffi/tree.ts";
+import { mkdir } from "../ffi/paths.ts";
+import { tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import type { Home } from "./home.ts";
 import { removeTree } from "./remove_tree.ts";
@@ -47,9 +52,9 @@ export function withProbeDirectory<T>(
   for (;;) {
     const name = PREFIX + crypto.randomUUID();
     const path = home.staging(name);
-    mkdirat(AT_FDCWD, path, 0o700);
+    mkdir(path, 0o700);
     // Another process may have taken the directory for a leftover before it was locked: then try again.
-    const scratch = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    const scratch = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (scratch === -ENOENT) continue;
     try {
       tryLock(unwrap(scratch, "open", path), "exclusive", path);
@@ -64,17 +69,25 @@ export function withProbeDirectory<T>(
 /** False where the scratch directory was deleted meanwhile. */
 function makeAll(scratch: number, directories: readonly string[]): boolean {
   for (const name of directories) {
-    const result = tryMkdirat(scratch, name, 0o755);
+    const result = makeBelow(scratch, name);
     if (result === -ENOENT) return false;
     unwrap(result, "mkdirat", name);
   }
   return true;
 }
 
+/** Makes the directory at a path of one or two names, the first of which was made before; raw. */
+function makeBelow(scratch: number, path: string): number {
+  const above = tryOpenat2(scratch, dirname(path), O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
+  return above < 0
+    ? above
+    : withFd(above, () => tryMkdirat(above, entryName(basename(path)), 0o755));
+}
+
 /** Deletes a probe's scratch directory and takes down its mount, unless somebody is using it. */
 export function disposeProbe(home: Home, name: string): void {
   const path = home.staging(name);
-  const fd = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const fd = tryOpen(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (fd === -ENOENT) return;
   withFd(unwrap(fd, "open", path), (scratch) => {
     if (!tryLock(scratch, "exclusive", path)) return;

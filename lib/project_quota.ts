@@ -12,15 +12,7 @@
  *
  * @module
  */
-import {
-  AT_FDCWD,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_RDONLY,
-  open,
-  tryOpenat,
-  withFd,
-} from "../ffi/files.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpen, withFd } from "../ffi/files.ts";
 import {
   hasProjectIds,
   inheritsProject,
@@ -146,7 +138,7 @@ export class ProjectQuotas {
 
 /** The project id of a directory; 0 for none, and for what is no directory. */
 function projectOf(path: string): number {
-  const fd = tryOpenat(AT_FDCWD, path, DIRECTORY);
+  const fd = tryOpen(path, DIRECTORY);
   if (fd < 0) return 0;
   return withFd(fd, () => hasProjectIds(fd) ? projectId(fd, path) : 0);
 }

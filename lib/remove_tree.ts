@@ -11,17 +11,16 @@
  *
  * @module
  */
-import { cstring, type Path, pathText } from "../ffi/cstring.ts";
 import { DT_DIR, DT_UNKNOWN, type Entry, readSomeEntries } from "../ffi/directory.ts";
+import { type EntryName, entryName, nameText } from "../ffi/entry_name.ts";
 import { EBUSY, EEXIST, ENOENT, ENOTDIR, EPERM, EXDEV } from "../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   lseek,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_RDONLY,
-  openat2,
+  open,
   RESOLVE_BENEATH,
   RESOLVE_NO_SYMLINKS,
   RESOLVE_NO_XDEV,
@@ -49,20 +48,20 @@ const INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
 export function removeTree(path: string): void {
   const at = path.lastIndexOf("/");
   const parent = at < 0 ? "." : path.slice(0, at) || "/";
-  const fd = openat2(AT_FDCWD, parent, O_RDONLY | O_DIRECTORY, 0);
-  withFd(fd, (directory) => removeTreeAt(directory, path.slice(at + 1), path));
+  withFd(
+    open(parent, O_RDONLY | O_DIRECTORY),
+    (directory) => removeTreeAt(directory, path.slice(at + 1), path),
+  );
 }
 
 /**
  * The same for a single name in an open directory.
  *
  * @param shown how messages name the entry
+ * @throws {RangeError} if `name` is not a single name
  */
 export function removeTreeAt(directory: number, name: string, shown = name): void {
-  if (name === "" || name === "." || name === ".." || name.includes("/")) {
-    throw new TypeError(`${JSON.stringify(name)} is not a name in a directory`);
-  }
-  const bytes = cstring(name);
+  const bytes = entryName(name);
   const root = openInside(directory, bytes, shown);
   if (root === undefined) {
     unlink(directory, bytes, shown);
@@ -125,9 +124,9 @@ class Removal {
   }
 
   /** Moves a subdirectory to the tree's root; false where its file system does not let it. */
-  #hoist(directory: number, name: Path): boolean {
+  #hoist(directory: number, name: EntryName): boolean {
     for (;;) {
-      const free = `.veneer-hoisted-${this.#hoisted++}`;
+      const free = entryName(`.veneer-hoisted-${this.#hoisted++}`);
       const move = () => tryRenameat(directory, name, this.root, free, RENAME_NOREPLACE);
       let result = move();
       if (result === -EPERM) {
@@ -145,7 +144,7 @@ class Removal {
 }
 
 /** Opens a subdirectory; `undefined` where the entry is no directory, or gone. */
-function openInside(directory: number, name: Path, shown: string): number | undefined {
+function openInside(directory: number, name: EntryName, shown: string): number | undefined {
   const fd = tryOpenat2(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, INSIDE);
   if (fd >= 0) return fd;
   const ELOOP = 40;
@@ -155,15 +154,15 @@ function openInside(directory: number, name: Path, shown: string): number | unde
   return undefined;
 }
 
-function unlink(directory: number, name: Path, shown: string): void {
+function unlink(directory: number, name: EntryName, shown: string): void {
   remove(directory, name, 0, shown);
 }
 
-function removeDirectory(directory: number, name: Path, shown: string): void {
+function removeDirectory(directory: number, name: EntryName, shown: string): void {
   remove(directory, name, AT_REMOVEDIR, shown);
 }
 
-function remove(directory: number, name: Path, flags: number, shown: string): void {
+function remove(directory: number, name: EntryName, flags: number, shown: string): void {
   let result = tryUnlinkat(directory, name, flags);
   if (result === -EPERM) {
     clearProtection(directory);
@@ -176,16 +175,16 @@ function remove(directory: number, name: Path, flags: number, shown: string): vo
 }
 
 /** Takes the marks from a file or directory; other types have none. */
-function unprotect(directory: number, name: Path): void {
+function unprotect(directory: number, name: EntryName): void {
   const O_NONBLOCK = 0o4000;
   const fd = tryOpenat2(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, INSIDE);
   if (fd >= 0) withFd(fd, clearProtection);
 }
 
-const shownEntry = (shown: string, name: Path) => `${pathText(name)} in ${shown}`;
+const shownEntry = (shown: string, name: EntryName) => `${nameText(name)} in ${shown}`;
 
-const mounted = (shown: string, name: Path) =>
+const mounted = (shown: string, name: EntryName) =>
   new VeneerError(
     "in use",
-    `${shown} is not deleted: ${pathText(name)} in it is a mount point; unmount it first`,
+    `${shown} is not deleted: ${nameText(name)} in it is a mount point; unmount it first`,
   );

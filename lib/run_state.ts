@@ -29,7 +29,6 @@
 import { join } from "@std/path";
 import { decode, encode } from "../ffi/cstring.ts";
 import {
-  AT_FDCWD,
   close,
   O_CREAT,
   O_DIRECTORY,
@@ -41,8 +40,8 @@ import {
   withFd,
 } from "../ffi/files.ts";
 import { type LockMode, tryLock } from "../ffi/flock.ts";
+import { readlink, tryUnlink, unlink } from "../ffi/paths.ts";
 import { fstat, Stat, tryLstat, tryLstatMount } from "../ffi/stat.ts";
-import { readlinkat, tryUnlinkat, unlinkat } from "../ffi/tree.ts";
 import { VeneerError } from "./errors.ts";
 import { type Home, list, makeDirectory } from "./home.ts";
 import { holdersOf } from "./lock_holders.ts";
@@ -95,7 +94,7 @@ export class RunState {
     using _lock = this.lockStore();
     if (isKnown()) return;
     for (const id of list(join(this.#directory, "layers"))) {
-      tryUnlinkat(AT_FDCWD, join(this.#directory, "layers", id));
+      tryUnlink(join(this.#directory, "layers", id));
     }
     this.ownsHomeMount = false;
     writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
@@ -180,7 +179,7 @@ export class RunState {
           [Symbol.dispose]() {
             // Only the last reader may remove the name: one that gets the lock exclusively. Another may have
             // done so while this one changed its lock.
-            if (tryLock(fd, "exclusive") && isCurrent(fd, path)) tryUnlinkat(AT_FDCWD, path);
+            if (tryLock(fd, "exclusive") && isCurrent(fd, path)) tryUnlink(path);
             close(fd);
           },
         };
@@ -266,7 +265,7 @@ export class LayerLock implements Disposable {
 
   /** Unlocks; a layer without references leaves no file behind. */
   [Symbol.dispose](): void {
-    if (this.references.count === 0) unlinkat(AT_FDCWD, this.path);
+    if (this.references.count === 0) unlink(this.path);
     close(this.fd);
   }
 }
@@ -284,7 +283,7 @@ let ownNamespace: string | undefined;
 
 /** This process's mount namespace, by the inode that `/proc/self/ns/mnt` shows. */
 export function mountNamespace(): string {
-  return ownNamespace ??= /\d+/.exec(readlinkat(AT_FDCWD, "/proc/self/ns/mnt"))?.[0] ?? "";
+  return ownNamespace ??= /\d+/.exec(readlink("/proc/self/ns/mnt"))?.[0] ?? "";
 }
 
 const opened = new Stat(), named = new Stat();

@@ -9,6 +9,7 @@
  *
  * @module
  */
+import type { EntryName } from "../ffi/entry_name.ts";
 import { ENOTDIR } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
@@ -137,7 +138,7 @@ class UpperWalk {
   /** The uppermost lower in which a name is seen; `#old` then tells of it. */
   #find(
     lowers: readonly DirectoryStack[],
-    name: Uint8Array<ArrayBuffer>,
+    name: EntryName,
   ): DirectoryStack | undefined {
     for (const lower of lowers) {
       const found = this.form.lookup(lower.fd, name, this.#old);
@@ -149,7 +150,7 @@ class UpperWalk {
   /** Goes down in every lower whose directory is merged into what is seen under a name; returns these. */
   #enterLowers(
     lowers: readonly DirectoryStack[],
-    name: Uint8Array<ArrayBuffer>,
+    name: EntryName,
   ): DirectoryStack[] {
     const merged: DirectoryStack[] = [];
     for (const lower of lowers) {

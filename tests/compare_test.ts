@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { encode } from "../ffi/cstring.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import { close, O_DIRECTORY, O_RDONLY, open, openat } from "../ffi/files.ts";
 import { mkdirat, S_IFCHR, S_IFIFO } from "../ffi/tree.ts";
 import { tryLsetxattr } from "../ffi/xattr.ts";
@@ -332,7 +333,7 @@ Deno.test("names of any bytes are listed in the order of comparePaths", () => {
     Uint8Array.of(0xc3, 0x80, 0xff),
     new Uint8Array(255).fill(0xe9),
   ];
-  for (const name of names) mkdirat(root, Uint8Array.of(...name, 0), 0o755);
+  for (const name of names) mkdirat(root, entryName(name), 0o755);
   const paths = [...compareTrees(undefined, root)].map(({ path }) => path);
   close(root);
   assertEquals(paths.length, names.length);
@@ -366,8 +367,8 @@ Deno.test("a tree 2000 directories deep is compared with few descriptors", () =>
 function deepen(root: string, levels: number): void {
   let fd = open(root, O_RDONLY | O_DIRECTORY);
   for (let i = 0; i < levels; i++) {
-    mkdirat(fd, "deep", 0o755);
-    const below = openat(fd, "deep", O_RDONLY | O_DIRECTORY);
+    mkdirat(fd, entryName("deep"), 0o755);
+    const below = openat(fd, entryName("deep"), O_RDONLY | O_DIRECTORY);
     Deno.symlinkSync("nowhere", `/proc/self/fd/${fd}/and after`);
     setTime(`/proc/self/fd/${fd}/and after`);
     close(fd);

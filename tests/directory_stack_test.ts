@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { cstring } from "../ffi/cstring.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { fstat, lstat } from "../ffi/stat.ts";
 import { DirectoryStack } from "../lib/directory_stack.ts";
@@ -15,7 +15,7 @@ function withStack(use: (stack: DirectoryStack, root: string) => void): void {
   Deno.mkdirSync(`${dir.path}/${PATH.join("/")}`, { recursive: true });
   withDirectories([dir.path], (fd) => {
     using stack = new DirectoryStack(fd, 2);
-    for (const name of PATH) stack.tryEnter(cstring(name));
+    for (const name of PATH) stack.tryEnter(entryName(name));
     use(stack, dir.path);
   });
 }
@@ -29,9 +29,9 @@ Deno.test("levels that were closed are the same directories on the way up", () =
       stack.leave();
     }
     assertEquals(fstat(stack.fd).inode, lstat(root).inode);
-    assertEquals(stack.tryEnter(cstring("missing")), -ENOENT);
+    assertEquals(stack.tryEnter(entryName("missing")), -ENOENT);
     Deno.symlinkSync("a", `${root}/link`);
-    assertEquals(stack.tryEnter(cstring("link")), -ENOTDIR);
+    assertEquals(stack.tryEnter(entryName("link")), -ENOTDIR);
     assertEquals(stack.depth, 0);
   });
 });

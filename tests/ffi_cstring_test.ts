@@ -2,7 +2,8 @@
 import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
 import { cstring, decode, encode, pathText } from "../ffi/cstring.ts";
 import { readNames } from "../ffi/directory.ts";
-import { AT_FDCWD, close, O_CREAT, O_DIRECTORY, O_RDONLY, O_WRONLY, openat } from "../ffi/files.ts";
+import { entryName, nameText } from "../ffi/entry_name.ts";
+import { close, O_CREAT, O_DIRECTORY, O_RDONLY, O_WRONLY, open, openat } from "../ffi/files.ts";
 import { lstat } from "../ffi/stat.ts";
 import { tempDir } from "./support.ts";
 
@@ -51,19 +52,19 @@ Deno.test("valid UTF-8 is its own text", () => {
 Deno.test("cstring ends with NUL and refuses one inside", () => {
   assertEquals(cstring("ab"), Uint8Array.of(0x61, 0x62, 0));
   assertThrows(() => cstring("a\0b"), TypeError, "NUL");
-  assertThrows(() => cstring(Uint8Array.of(0x61)), TypeError, "end with NUL");
+  assertThrows(() => cstring(Uint8Array.of(0x61)), TypeError, "end with their only NUL");
   assertEquals(pathText(Uint8Array.of(0x61, 0xff, 0)), "a\udcff");
 });
 
 Deno.test("a file of every possible one-byte name is made, listed and found", () => {
   using dir = tempDir();
-  const dirfd = openat(AT_FDCWD, dir.path, O_RDONLY | O_DIRECTORY);
+  const dirfd = open(dir.path, O_RDONLY | O_DIRECTORY);
   const names: string[] = [];
   for (let byte = 1; byte < 256; byte++) {
     if (byte === 0x2f || byte === 0x2e) continue;
-    const name = Uint8Array.of(byte, 0);
+    const name = entryName(Uint8Array.of(byte));
     close(openat(dirfd, name, O_WRONLY | O_CREAT, 0o600));
-    names.push(pathText(name));
+    names.push(nameText(name));
   }
   assertEquals(readNames(dirfd), names.toSorted());
   for (const name of names) assertEquals(lstat(`${dir.path}/${name}`).isFile, true);

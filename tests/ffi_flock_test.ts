@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { EAGAIN } from "../ffi/errno.ts";
-import { AT_FDCWD, O_CREAT, O_RDWR, openat, withFd } from "../ffi/files.ts";
+import { O_CREAT, O_RDWR, open, withFd } from "../ffi/files.ts";
 import { LOCK_EX, LOCK_NB, LOCK_SH, tryFlock, tryLock, unlock } from "../ffi/flock.ts";
 import { run, tempDir } from "./support.ts";
 
@@ -8,8 +8,8 @@ import { run, tempDir } from "./support.ts";
 function withTwo(body: (a: number, b: number, path: string) => void) {
   using dir = tempDir();
   const path = `${dir.path}/lock`;
-  withFd(openat(AT_FDCWD, path, O_RDWR | O_CREAT, 0o600), (a) => {
-    withFd(openat(AT_FDCWD, path, O_RDWR), (b) => body(a, b, path));
+  withFd(open(path, O_RDWR | O_CREAT, 0o600), (a) => {
+    withFd(open(path, O_RDWR), (b) => body(a, b, path));
   });
 }
 
@@ -45,7 +45,7 @@ Deno.test("a killed process holds no lock", async () => {
   }).spawn();
   const reader = holder.stdout.getReader();
   await reader.read();
-  const fd = openat(AT_FDCWD, path, O_RDWR);
+  const fd = open(path, O_RDWR);
   try {
     assertEquals(tryLock(fd, "shared"), false);
     holder.kill("SIGKILL");

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { entryName } from "../ffi/entry_name.ts";
 import { EINVAL, ENODEV, SyscallError } from "../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   O_CREAT,
   O_DIRECTORY,
@@ -35,6 +35,7 @@ import {
 } from "../ffi/fsmount.ts";
 import { MS_PRIVATE, umount } from "../ffi/mount.ts";
 import { fstatfs, OVERLAY_MAGIC, statfs, TMPFS_MAGIC } from "../ffi/statfs.ts";
+import { descriptorPath } from "../ffi/xattr.ts";
 import { lacksFileSystem, mountPoints, must, needs, tempDir } from "./support.ts";
 
 Deno.test("tmpfs: configured, made, moved into place", () => {
@@ -49,7 +50,7 @@ Deno.test("tmpfs: configured, made, moved into place", () => {
   withFd(mount, (mount) => {
     assertEquals(fstatfs(mount).type, TMPFS_MAGIC);
     // Used before anybody else can see it.
-    close(openat(mount, "f", O_WRONLY | O_CREAT, 0o600));
+    close(openat(mount, entryName("f"), O_WRONLY | O_CREAT, 0o600));
     assertEquals(mountPoints(dir.path), []);
     moveMount(mount, dir.path);
   });
@@ -72,13 +73,13 @@ Deno.test("a bind mount by open_tree, its attributes by mount_setattr", () => {
   using dir = tempDir();
   for (const name of ["from", "to"]) Deno.mkdirSync(`${dir.path}/${name}`);
   Deno.writeTextFileSync(`${dir.path}/from/f`, "x");
-  withFd(openTree(AT_FDCWD, `${dir.path}/from`, OPEN_TREE_CLONE | AT_RECURSIVE), (tree) => {
-    mountSetattr(tree, "", { set: MOUNT_ATTR_RDONLY, propagation: MS_PRIVATE });
-    withFd(open(dir.path, O_RDONLY | O_DIRECTORY), (fd) => moveMount(tree, "to", fd));
+  withFd(openTree(`${dir.path}/from`, OPEN_TREE_CLONE | AT_RECURSIVE), (tree) => {
+    mountSetattr(tree, { set: MOUNT_ATTR_RDONLY, propagation: MS_PRIVATE });
+    moveMount(tree, `${dir.path}/to`);
   });
   assertEquals(Deno.readTextFileSync(`${dir.path}/to/f`), "x");
   assertThrows(() => Deno.writeTextFileSync(`${dir.path}/to/f`, "y"));
-  mountSetattr(AT_FDCWD, `${dir.path}/to`, { clear: MOUNT_ATTR_RDONLY });
+  withFd(openTree(`${dir.path}/to`), (to) => mountSetattr(to, { clear: MOUNT_ATTR_RDONLY }));
   Deno.writeTextFileSync(`${dir.path}/to/f`, "y");
   assertEquals(must("findmnt", "-n", "-o", "PROPAGATION", `${dir.path}/to`).trim(), "private");
 });
@@ -138,7 +139,7 @@ needs(lacksLowerdirPlus(), "overlay: layers one by one, uppermost first, by shor
       fsconfigCreate(context);
       return fsmount(context);
     });
-    withFd(mount, (mount) => moveMount(mount, "merged", home));
+    withFd(mount, (mount) => moveMount(mount, descriptorPath(home, "merged")));
   });
   const merged = `${dir.path}/merged`;
   assertEquals(statfs(merged).type, OVERLAY_MAGIC);

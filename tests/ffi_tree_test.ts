@@ -8,16 +8,19 @@ import {
   readEntries,
   readNames,
 } from "../ffi/directory.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import { EEXIST, EINVAL, ENOENT, ENOTDIR, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
 import {
-  AT_FDCWD,
   close,
   lseek,
   O_CREAT,
   O_DIRECTORY,
   O_RDONLY,
   O_WRONLY,
+  open,
   openat,
+  openat2,
+  RESOLVE_INSIDE,
   SEEK_SET,
   withFd,
 } from "../ffi/files.ts";
@@ -55,23 +58,23 @@ import { must, tempDir } from "./support.ts";
 function inDirectory(body: (dirfd: number, path: string) => void): () => void {
   return () => {
     using dir = tempDir();
-    withFd(openat(AT_FDCWD, dir.path, O_RDONLY | O_DIRECTORY), (fd) => body(fd, dir.path));
+    withFd(open(dir.path, O_RDONLY | O_DIRECTORY), (fd) => body(fd, dir.path));
   };
 }
 
-const touch = (dirfd: number, name: string) =>
-  close(openat(dirfd, name, O_WRONLY | O_CREAT, 0o600));
+const touch = (dirfd: number, path: string) =>
+  close(openat2(dirfd, path, O_WRONLY | O_CREAT, RESOLVE_INSIDE, 0o600));
 
 Deno.test(
   "entries of every kind are what stat(1) and getdents say",
   inDirectory((fd, path) => {
     const former = umask(0);
     touch(fd, "file");
-    mkdirat(fd, "dir", 0o1777);
-    symlinkat("file", fd, "link");
-    mknodat(fd, "fifo", S_IFIFO | 0o644);
-    mknodat(fd, "null", S_IFCHR | 0o666, makedev(1, 3));
-    mknodat(fd, "whiteout", S_IFCHR, makedev(0, 0));
+    mkdirat(fd, entryName("dir"), 0o1777);
+    symlinkat("file", fd, entryName("link"));
+    mknodat(fd, entryName("fifo"), S_IFIFO | 0o644);
+    mknodat(fd, entryName("null"), S_IFCHR | 0o666, makedev(1, 3));
+    mknodat(fd, entryName("whiteout"), S_IFCHR, makedev(0, 0));
     umask(former);
     const types = readEntries(fd).map(({ name, type }) => [
       new TextDecoder().decode(name.subarray(0, -1)),
@@ -108,7 +111,7 @@ Deno.test(
     assertEquals(lstat(`${path}/null`).isDevice, true);
     assertEquals(lstat(`${path}/link`).isSymlink, true);
     assertEquals(fstat(fd).isDirectory, true);
-    assertEquals(readlinkat(fd, "link"), "file");
+    assertEquals(readlinkat(fd, entryName("link")), "file");
   }),
 );
 
@@ -128,27 +131,29 @@ Deno.test(
   "links, renames and removals",
   inDirectory((fd) => {
     touch(fd, "a");
-    assertEquals(tryLinkat(fd, "a", fd, "b"), 0);
-    symlinkat("a", fd, "s");
-    assertEquals(tryLinkat(fd, "s", fd, "s2"), 0); // the link itself, not what it names
-    assertEquals(readlinkat(fd, "s2"), "a");
+    assertEquals(tryLinkat(fd, entryName("a"), fd, entryName("b")), 0);
+    symlinkat("a", fd, entryName("s"));
+    assertEquals(tryLinkat(fd, entryName("s"), fd, entryName("s2")), 0); // the link itself, not what it names
+    assertEquals(readlinkat(fd, entryName("s2")), "a");
     const stat = new Stat();
-    tryStatat(fd, "b", stat);
+    tryStatat(fd, entryName("b"), stat);
     assertEquals(stat.links, 2);
-    mkdirat(fd, "d", 0o755);
+    mkdirat(fd, entryName("d"), 0o755);
     touch(fd, "d/x");
-    assertEquals(tryRenameat(fd, "a", fd, "b", RENAME_NOREPLACE), -EEXIST);
-    renameat(fd, "d", fd, "b", RENAME_EXCHANGE);
+    assertEquals(tryRenameat(fd, entryName("a"), fd, entryName("b"), RENAME_NOREPLACE), -EEXIST);
+    renameat(fd, entryName("d"), fd, entryName("b"), RENAME_EXCHANGE);
     assertEquals(readNames(fd), ["a", "b", "d", "s", "s2"]);
-    tryStatat(fd, "b", stat);
+    tryStatat(fd, entryName("b"), stat);
     assertEquals(stat.isDirectory, true);
-    assertEquals(tryUnlinkat(fd, "b", AT_REMOVEDIR), -ENOTEMPTY);
-    unlinkat(fd, "b/x");
-    unlinkat(fd, "b", AT_REMOVEDIR);
-    assertEquals(tryUnlinkat(fd, "b"), -ENOENT);
-    assertEquals(tryMkdirat(fd, "a/x", 0o755), -ENOTDIR);
-    assertEquals(tryReadlinkat(fd, "a"), -EINVAL);
-    const error = assertThrows(() => mkdirat(fd, "a", 0o755), SyscallError);
+    assertEquals(tryUnlinkat(fd, entryName("b"), AT_REMOVEDIR), -ENOTEMPTY);
+    withFd(openat(fd, entryName("b"), O_RDONLY), (b) => unlinkat(b, entryName("x")));
+    unlinkat(fd, entryName("b"), AT_REMOVEDIR);
+    assertEquals(tryUnlinkat(fd, entryName("b")), -ENOENT);
+    withFd(openat(fd, entryName("a"), O_RDONLY), (a) => {
+      assertEquals(tryMkdirat(a, entryName("x"), 0o755), -ENOTDIR);
+    });
+    assertEquals(tryReadlinkat(fd, entryName("a")), -EINVAL);
+    const error = assertThrows(() => mkdirat(fd, entryName("a"), 0o755), SyscallError);
     assertEquals(error.message, "mkdirat a: file exists (EEXIST)");
   }),
 );
@@ -157,8 +162,8 @@ Deno.test(
   "a link's target of 4,095 bytes is read whole",
   inDirectory((fd) => {
     const target = "t/".repeat(2047) + "t";
-    symlinkat(target, fd, "long");
-    assertEquals(readlinkat(fd, "long"), target);
+    symlinkat(target, fd, entryName("long"));
+    assertEquals(readlinkat(fd, entryName("long")), target);
   }),
 );
 
@@ -166,11 +171,11 @@ Deno.test(
   "owners and modes, to the largest id",
   inDirectory((fd, path) => {
     touch(fd, "f");
-    symlinkat("f", fd, "s");
-    lchownat(fd, "s", 0xffff_fffe, 70_000);
+    symlinkat("f", fd, entryName("s"));
+    lchownat(fd, entryName("s"), 0xffff_fffe, 70_000);
     assertEquals([lstat(`${path}/s`).uid, lstat(`${path}/s`).gid], [0xffff_fffe, 70_000]);
     assertEquals(lstat(`${path}/f`).uid, 0);
-    withFd(openat(fd, "f", O_RDONLY), (file) => {
+    withFd(openat(fd, entryName("f"), O_RDONLY), (file) => {
       fchown(file, 1, 2);
       fchown(file, 0xffff_ffff, 3); // leaves the user as it is
       fchmod(file, 0o6751);
@@ -184,15 +189,18 @@ Deno.test(
   "times to the nanosecond, before 1970 and after 2038, of links too",
   inDirectory((fd, path) => {
     touch(fd, "f");
-    symlinkat("f", fd, "s");
+    symlinkat("f", fd, entryName("s"));
     const times = new Times();
     for (const seconds of [0, -1, -1_000_000, 1_700_000_000, 2 ** 31, 2 ** 33]) {
-      assertEquals(tryLutimensat(fd, "s", times.set(seconds, 1, seconds, 999_999_999)), 0);
+      assertEquals(
+        tryLutimensat(fd, entryName("s"), times.set(seconds, 1, seconds, 999_999_999)),
+        0,
+      );
       const stat = lstat(`${path}/s`);
       const ours = [stat.accessSeconds, stat.accessNanos, stat.seconds, stat.nanos];
       assertEquals(ours, [seconds, 1, seconds, 999_999_999]);
     }
-    withFd(openat(fd, "f", O_RDONLY), (file) => {
+    withFd(openat(fd, entryName("f"), O_RDONLY), (file) => {
       tryFutimens(file, times.set(5, 6, 7, 8));
       tryFutimens(file, times.set(0, UTIME_OMIT, 9, 10));
       const stat = fstat(file);

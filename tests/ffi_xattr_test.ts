@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { ENODATA, ENOSPC, EPERM, ERANGE, errnoNumber, SyscallError } from "../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_PATH, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { O_DIRECTORY, O_PATH, O_RDONLY, open, withFd } from "../ffi/files.ts";
+import { mknod } from "../ffi/paths.ts";
 import {
   descriptorPath,
   fgetxattr,
@@ -15,7 +16,7 @@ import {
   tryLremovexattr,
   tryLsetxattr,
 } from "../ffi/xattr.ts";
-import { makedev, mknodat, S_IFCHR } from "../ffi/tree.ts";
+import { makedev, S_IFCHR } from "../ffi/tree.ts";
 import { mount } from "../ffi/mount.ts";
 import { must, tempDir } from "./support.ts";
 
@@ -52,7 +53,7 @@ Deno.test("links and devices have attributes of their own", () => {
   using dir = tempDir();
   Deno.writeTextFileSync(`${dir.path}/f`, "");
   Deno.symlinkSync("f", `${dir.path}/s`);
-  mknodat(AT_FDCWD, `${dir.path}/dev`, S_IFCHR, makedev(0, 0));
+  mknod(`${dir.path}/dev`, S_IFCHR, makedev(0, 0));
   for (const name of ["s", "dev"]) {
     const path = `${dir.path}/${name}`;
     lsetxattr(path, "trusted.veneer", Uint8Array.of(1, 2));

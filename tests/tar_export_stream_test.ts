@@ -5,6 +5,7 @@
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { decode } from "../ffi/cstring.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import { SyscallError } from "../ffi/errno.ts";
 import {
   close,
@@ -92,9 +93,9 @@ Deno.test("a tree 2000 directories deep is written with few descriptors and read
   Deno.mkdirSync(root);
   let fd = open(root, O_RDONLY | O_DIRECTORY);
   for (let i = 0; i < 2000; i++) {
-    mkdirat(fd, "d", 0o755);
-    const below = openat(fd, "d", O_RDONLY | O_DIRECTORY);
-    symlinkat("nowhere", fd, "z");
+    mkdirat(fd, entryName("d"), 0o755);
+    const below = openat(fd, entryName("d"), O_RDONLY | O_DIRECTORY);
+    symlinkat("nowhere", fd, entryName("z"));
     close(fd);
     fd = below;
   }

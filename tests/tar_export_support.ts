@@ -4,6 +4,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { encode } from "../ffi/cstring.ts";
+import { entryName } from "../ffi/entry_name.ts";
 import {
   close,
   ftruncate,
@@ -135,7 +136,7 @@ export function everything(root: string): void {
     new Uint8Array(255).fill(0xe4),
     new Uint8Array(255).fill(0x61),
   ];
-  for (const name of odd) symlinkat("odd", fd, Uint8Array.of(...name, 0));
+  for (const name of odd) symlinkat("odd", fd, entryName(name));
   close(fd);
   // Every way in which a path can and cannot be split for the header.
   for (const length of [98, 99, 100, 101, 154, 155, 156, 200]) {

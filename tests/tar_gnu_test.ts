@@ -4,6 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
+import { entryName } from "../ffi/entry_name.ts";
 import { O_RDONLY, open, withFd } from "../ffi/files.ts";
 import { lstat } from "../ffi/stat.ts";
 import { tryMknodat } from "../ffi/tree.ts";
@@ -40,8 +41,8 @@ function makeSource(): string {
   lsetxattr(`${source}/deep`, "trusted.mark", bytes("\0\x01"));
   Deno.chmodSync(`${source}/deep`, 0o1770);
   withFd(open(source, O_RDONLY), (fd) => {
-    tryMknodat(fd, "fifo", 0o010644);
-    tryMknodat(fd, "null", 0o020666, 0x103n);
+    tryMknodat(fd, entryName("fifo"), 0o010644);
+    tryMknodat(fd, entryName("null"), 0o020666, 0x103n);
   });
   Deno.utimeSync(`${source}/plain`, 1.5, 1234567890.25);
   Deno.utimeSync(`${source}/deep`, 1.5, 987654321);

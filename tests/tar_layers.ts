@@ -16,11 +16,11 @@ import {
   readFile,
   withFd,
 } from "../ffi/files.ts";
+import { readlink } from "../ffi/paths.ts";
 import { lstat } from "../ffi/stat.ts";
 import { S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG } from "../ffi/tree.ts";
 import { lgetxattr, llistxattr } from "../ffi/xattr.ts";
 import { decode } from "../ffi/cstring.ts";
-import { readlinkat } from "../ffi/tree.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
 import { type Applied, type ApplyOptions, applyTar } from "../lib/tar/apply.ts";
@@ -148,7 +148,7 @@ export function line(path: string, shown: string, options: TreeOptions = {}): st
   if (options.times) words.push(`${stat.seconds}.${`${stat.nanos}`.padStart(9, "0")}`);
   if (options.links && !stat.isDirectory) words.push(`links=${stat.links}`);
   if (stat.isFile) words.push(content(path, stat.size));
-  if (stat.isSymlink) words.push(`-> ${withFd(open("/", O_RDONLY), (fd) => readlinkat(fd, path))}`);
+  if (stat.isSymlink) words.push(`-> ${readlink(path)}`);
   if (stat.isDevice) words.push(`${stat.rdevMajor}:${stat.rdevMinor}`);
   for (const key of llistxattr(path)) {
     if (key === "security.selinux") continue;

@@ -1,29 +1,14 @@
 /**
  * What the cases on trees share: making entries, and reading a tree back as plain data.
  */
+import { entryAt } from "./entry_at.ts";
 import { createHash } from "node:crypto";
 import { encode } from "../ffi/cstring.ts";
 import { readListing } from "../ffi/directory.ts";
-import {
-  AT_FDCWD,
-  close,
-  O_DIRECTORY,
-  O_RDONLY,
-  open,
-  openat,
-  tryRead,
-  withFd,
-} from "../ffi/files.ts";
+import { close, O_DIRECTORY, O_RDONLY, open, openat, tryRead, withFd } from "../ffi/files.ts";
+import { lchown, mknod } from "../ffi/paths.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
-import {
-  lchownat,
-  makedev,
-  mknodat,
-  readlinkat,
-  S_IFCHR,
-  Times,
-  tryLutimensat,
-} from "../ffi/tree.ts";
+import { makedev, readlinkat, S_IFCHR, Times, tryLutimensat } from "../ffi/tree.ts";
 import { descriptorPath, lgetxattr, llistxattr, tryLsetxattr } from "../ffi/xattr.ts";
 import { compareTrees } from "../lib/compare.ts";
 import { type Change, formatChange } from "../lib/changes.ts";
@@ -57,7 +42,10 @@ export const OLD_NANOS = 123_456_789;
 /** Sets an entry's modification time; of the entry itself. */
 export function setTime(path: string, seconds = OLD, nanos = OLD_NANOS): void {
   unwrap(
-    tryLutimensat(AT_FDCWD, path, new Times().set(seconds, nanos, seconds, nanos)),
+    entryAt(
+      path,
+      (dirfd, name) => tryLutimensat(dirfd, name, new Times().set(seconds, nanos, seconds, nanos)),
+    ),
     "utimensat",
     path,
   );
@@ -71,10 +59,10 @@ export function put(path: string, content = "", mode = 0o644): void {
 }
 
 export function makeNode(path: string, mode: number, major = 0, minor = 0): void {
-  mknodat(AT_FDCWD, path, mode, makedev(major, minor));
+  mknod(path, mode, makedev(major, minor));
 }
 
-export const chown = (path: string, uid: number, gid: number) => lchownat(AT_FDCWD, path, uid, gid);
+export const chown = (path: string, uid: number, gid: number) => lchown(path, uid, gid);
 
 /** An exact copy of a tree, as GNU cp makes it. */
 export function copyTree(from: string, to: string): void {
@@ -94,7 +82,7 @@ export function describe(root: string): string[] {
     withFd(fd, () => {
       const listing = readListing(fd);
       for (const [i, text] of listing.names.entries()) {
-        const name = listing.bytes(i), entry = `${path}/${text}`;
+        const name = listing.name(i), entry = `${path}/${text}`;
         unwrap(tryStatat(fd, name, stat), "statx", entry);
         const { mode, uid, gid, seconds, nanos, size, inode } = stat;
         const parts = [JSON.stringify(entry), mode.toString(8), `${uid}:${gid}`];

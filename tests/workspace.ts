@@ -2,7 +2,7 @@
  * A directory for images, for the time of one run: what a killed run left of its own is removed by the next.
  */
 import { join } from "@std/path";
-import { AT_FDCWD, close, O_CREAT, O_RDWR, openat } from "../ffi/files.ts";
+import { close, O_CREAT, O_RDWR, open } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { cleanAll } from "./images.ts";
 
@@ -42,5 +42,4 @@ function removeAbandoned(directory: string): void {
   close(lock);
 }
 
-const openLock = (directory: string) =>
-  openat(AT_FDCWD, join(directory, "lock"), O_RDWR | O_CREAT, 0o600);
+const openLock = (directory: string) => open(join(directory, "lock"), O_RDWR | O_CREAT, 0o600);

@@ -8,8 +8,9 @@
  * @module
  */
 import { readNames } from "../../ffi/directory.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { mkdirat, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { mkdir, rename } from "../../ffi/paths.ts";
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type {
   GetOptions,
@@ -96,14 +97,14 @@ export class Aufs implements LayerBackend {
     layout.requireFree(id);
 
     const staged = this.home.staging(id);
-    mkdirat(AT_FDCWD, staged, 0o700);
+    mkdir(staged, 0o700);
     makeLayerRoot(`${staged}/diff`, parent && layout.diff(parent), this.idMaps);
     makeMountPoint(`${staged}/mnt`, this.idMaps);
     writeFile(`${staged}/record`, chain.map((ancestor) => `${ancestor}\n`).join(""), 0o644, true);
-    renameat(AT_FDCWD, `${staged}/diff`, AT_FDCWD, layout.diff(id), RENAME_NOREPLACE);
-    renameat(AT_FDCWD, `${staged}/mnt`, AT_FDCWD, layout.mountPoint(id));
+    rename(`${staged}/diff`, layout.diff(id), RENAME_NOREPLACE);
+    rename(`${staged}/mnt`, layout.mountPoint(id));
     syncDirectory(this.home.join("diff"));
-    renameat(AT_FDCWD, `${staged}/record`, AT_FDCWD, layout.record(id), RENAME_NOREPLACE);
+    rename(`${staged}/record`, layout.record(id), RENAME_NOREPLACE);
     syncDirectory(this.home.join("layers"));
     removeTree(staged);
   }
@@ -115,9 +116,9 @@ export class Aufs implements LayerBackend {
 
   retire(id: string): void {
     const staged = this.home.staging(id), record = this.#layout.record(id);
-    mkdirat(AT_FDCWD, staged, 0o700);
+    mkdir(staged, 0o700);
     // Without a record the layer went out of sight with that.
-    if (this.#layout.isRecorded(id)) renameat(AT_FDCWD, record, AT_FDCWD, `${staged}/record`);
+    if (this.#layout.isRecorded(id)) rename(record, `${staged}/record`);
   }
 
   dispose(id: string): void {
@@ -134,9 +135,9 @@ export class Aufs implements LayerBackend {
     // What is staged without a record is taken for what is left of a layer.
     layout.requireRecord(id);
     const staged = this.home.staging(id), parent = this.parent(id);
-    mkdirat(AT_FDCWD, staged, 0o700);
+    mkdir(staged, 0o700);
     makeLayerRoot(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
-    renameat(AT_FDCWD, `${staged}/diff`, AT_FDCWD, layout.diff(id), RENAME_EXCHANGE);
+    rename(`${staged}/diff`, layout.diff(id), RENAME_EXCHANGE);
     removeTree(staged);
   }
 

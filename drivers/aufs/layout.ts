@@ -17,9 +17,8 @@
  * @module
  */
 import { ENOENT } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
+import { lchown, tryRename } from "../../ffi/paths.ts";
 import { Stat, tryLstat } from "../../ffi/stat.ts";
-import { lchownat, tryRenameat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { type Home, list, makeDirectory } from "../../lib/home.ts";
@@ -50,7 +49,7 @@ export class Layout {
   make({ gids }: IdMaps): void {
     for (const name of DIRECTORIES) {
       const path = this.home.join(name);
-      if (makeDirectory(path, 0o710)) lchownat(AT_FDCWD, path, 0, gids.root);
+      if (makeDirectory(path, 0o710)) lchown(path, 0, gids.root);
     }
     makeDirectory(this.home.own("mounting"), 0o700);
   }
@@ -154,7 +153,7 @@ export class Layout {
       const path = `${this.home.path}/${tree}/${id}`;
       // What an earlier removal of this id did not come to the end of.
       removeTree(path + REMOVING);
-      const result = tryRenameat(AT_FDCWD, path, AT_FDCWD, path + REMOVING);
+      const result = tryRename(path, path + REMOVING);
       if (result === -ENOENT) continue;
       unwrap(result, "rename", path);
       removeTree(path + REMOVING);
@@ -171,7 +170,7 @@ export class Layout {
         if (this.home.isStaged(name.slice(0, -REMOVING.length))) continue;
         const path = this.home.join(tree, name);
         const staged = this.home.staging(LEFT + crypto.randomUUID());
-        const result = tryRenameat(AT_FDCWD, path, AT_FDCWD, staged);
+        const result = tryRename(path, staged);
         if (result !== -ENOENT) unwrap(result, "rename", path);
       }
     }

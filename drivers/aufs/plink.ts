@@ -17,19 +17,19 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { type Listing, readListing } from "../../ffi/directory.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { EBUSY, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import {
-  AT_FDCWD,
   O_DIRECTORY,
   O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
   open,
-  tryOpenat,
+  tryOpen,
   tryWrite,
   withFd,
 } from "../../ffi/files.ts";
-import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
 import { tryFchmodat, tryLchownat, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { DirectoryStack } from "../../lib/directory_stack.ts";
@@ -60,7 +60,7 @@ export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLI
   withFd(open(control, O_WRONLY), (maintenance) => {
     enter(maintenance, si, control);
     const directory = `${branch}/${PLINK_DIRECTORY}`;
-    const fd = tryOpenat(AT_FDCWD, directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    const fd = tryOpen(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (fd === -ENOENT || fd === -ENOTDIR) return;
     withFd(unwrap(fd, "open", directory), (links) => {
       const listing = readListing(links);
@@ -68,7 +68,7 @@ export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLI
       touchAll(mount.mountPoint, linkedInodes(listing.names));
       write(maintenance, "clean", control);
       for (let i = 0; i < listing.length; i++) {
-        const result = tryUnlinkat(links, listing.bytes(i));
+        const result = tryUnlinkat(links, listing.name(i));
         if (result !== -ENOENT) unwrap(result, "unlink", `${directory}/${listing.names[i]}`);
       }
     });
@@ -109,7 +109,7 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
   const stat = new Stat(), top = new Stat();
   withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
     using stack = new DirectoryStack(fd);
-    unwrap(tryStatat(stack.fd, ".", top), "statx", root);
+    fstat(stack.fd, top);
     const levels: Level[] = [{ listing: readListing(stack.fd), next: 0 }];
     for (let level; (level = levels.at(-1));) {
       if (level.next === level.listing.length) {
@@ -117,7 +117,7 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
         if (levels.length > 0) stack.leave();
         continue;
       }
-      const name = level.listing.bytes(level.next++);
+      const name = level.listing.name(level.next++);
       const found = tryStatat(stack.fd, name, stat);
       if (found === -ENOENT) continue;
       unwrap(found, "statx", name);
@@ -137,7 +137,7 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
  * Sets an attribute to what it is, at which aufs copies up. A mode may be set so, an owner may not: `chown`
  * takes set-user-ID bits and capabilities from a file, also where it changes nothing. Links have neither.
  */
-function touch(directory: number, name: Uint8Array<ArrayBuffer>, stat: Stat): void {
+function touch(directory: number, name: EntryName, stat: Stat): void {
   const KEEP = 0xffff_ffff;
   const result = stat.isSymlink
     ? tryLchownat(directory, name, KEEP, KEEP)

@@ -17,9 +17,10 @@ import {
   subvolumeInfo,
 } from "../../ffi/btrfs_subvolume.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
+import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
+import { rename, unlink } from "../../ffi/paths.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
-import { unlinkat } from "../../ffi/tree.ts";
 import type {
   GetOptions,
   LayerBackend,
@@ -34,7 +35,7 @@ import { syncDirectory } from "../../lib/metadata.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
-import { isSubvolume, LAYER, type Layout } from "./layout.ts";
+import { isSubvolume, LAYER, LAYER_NAME, type Layout } from "./layout.ts";
 import { deviceOf } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
@@ -96,17 +97,19 @@ export class Btrfs implements LayerBackend {
         // Whole as soon as it is there, and on disk then, with its record: one commit for all.
         withFd(
           open(layout.layers, O_RDONLY | O_DIRECTORY),
-          (layers) => this.#makeSubvolume(layers, id, spec.parent),
+          (layers) => this.#makeSubvolume(layers, entryName(id), spec.parent),
         );
         return;
       }
-      this.#makeSubvolume(staged, LAYER, spec.parent);
+      this.#makeSubvolume(staged, LAYER_NAME, spec.parent);
       if (spec.mountLabel) relabel(`${this.home.staging(id)}/${LAYER}`, spec.mountLabel);
       if (size !== undefined) {
         layout.recordSize(id, size);
         this.#limit(staged, size);
       }
-      renameat(staged, LAYER, AT_FDCWD, layout.layer(id), RENAME_NOREPLACE);
+      withFd(open(layout.layers, O_RDONLY | O_DIRECTORY), (layers) => {
+        renameat(staged, LAYER_NAME, layers, entryName(id), RENAME_NOREPLACE);
+      });
       syncDirectory(layout.layers);
     });
     this.#quota.sweep();
@@ -117,11 +120,11 @@ export class Btrfs implements LayerBackend {
     const path = this.home.staging(id);
     makeDirectory(path, 0o700);
     withFd(open(path, O_RDONLY | O_DIRECTORY), use);
-    unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    unlink(path, AT_REMOVEDIR);
   }
 
   /** Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container root's. */
-  #makeSubvolume(directory: number, name: string, parent: string | undefined): void {
+  #makeSubvolume(directory: number, name: EntryName, parent: string | undefined): void {
     if (parent !== undefined) {
       this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
       return;
@@ -132,7 +135,7 @@ export class Btrfs implements LayerBackend {
 
   #limit(staged: number, size: number): void {
     withFd(
-      openat(staged, LAYER, O_RDONLY | O_DIRECTORY),
+      openat(staged, LAYER_NAME, O_RDONLY | O_DIRECTORY),
       (subvolume) => this.#quota.limit(subvolume, size),
     );
   }
@@ -143,7 +146,7 @@ export class Btrfs implements LayerBackend {
     withFd(open(path, O_RDONLY | O_DIRECTORY), makeWritable);
     const staged = this.home.staging(id);
     makeDirectory(staged, 0o700);
-    renameat(AT_FDCWD, path, AT_FDCWD, `${staged}/${LAYER}`, RENAME_NOREPLACE);
+    rename(path, `${staged}/${LAYER}`, RENAME_NOREPLACE);
   }
 
   dispose(id: string): void {
@@ -155,7 +158,7 @@ export class Btrfs implements LayerBackend {
   reset(id: string): void {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
-      this.#makeSubvolume(staged, LAYER, this.parent(id) || undefined);
+      this.#makeSubvolume(staged, LAYER_NAME, this.parent(id) || undefined);
       withFd(open(layout.layer(id), O_RDONLY | O_DIRECTORY), (before) => {
         makeWritable(before);
         this.#relabelAs(before, id);
@@ -164,7 +167,7 @@ export class Btrfs implements LayerBackend {
       if (size !== undefined) this.#limit(staged, size);
       // Both by path: the home may become a mount of its own meanwhile.
       const path = `${this.home.staging(id)}/${LAYER}`;
-      renameat(AT_FDCWD, path, AT_FDCWD, layout.layer(id), RENAME_EXCHANGE);
+      rename(path, layout.layer(id), RENAME_EXCHANGE);
       removeSubvolume(staged, LAYER, this.#quota.doomer());
     });
     this.#quota.sweep();

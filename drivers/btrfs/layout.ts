@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { fstat, tryLstat } from "../../ffi/stat.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
@@ -25,6 +26,7 @@ import { own } from "./ownership.ts";
 
 /** The name of a layer in its staging directory. */
 export const LAYER = "layer";
+export const LAYER_NAME = entryName(LAYER);
 
 /** Paths and records of one store. */
 export class Layout {

@@ -17,10 +17,11 @@
 import { directoryPath, hasInodeAfter, inodeNames } from "../../ffi/btrfs_search.ts";
 import { sendChanges } from "../../ffi/btrfs_send.ts";
 import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { AT_FDCWD, close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { Stat, tryStatat } from "../../ffi/stat.ts";
-import { tryMkdirat } from "../../ffi/tree.ts";
+import { close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { tryMkdir } from "../../ffi/paths.ts";
+import { Stat, tryStatBelow } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
@@ -43,10 +44,10 @@ export function nativeDiff(
   if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
   const directory = scratch();
   const root = `${directory}/child`, parentRoot = `${directory}/parent`;
-  unwrap(tryMkdirat(AT_FDCWD, directory, 0o700), "mkdir", directory);
+  unwrap(tryMkdir(directory, 0o700), "mkdir", directory);
   withFd(open(directory, O_RDONLY | O_DIRECTORY), (fd) => {
-    createSnapshot(fd, "parent", parent, { readOnly: true });
-    createSnapshot(fd, "child", child, { readOnly: true });
+    createSnapshot(fd, entryName("parent"), parent, { readOnly: true });
+    createSnapshot(fd, entryName("child"), child, { readOnly: true });
   });
   // Again, for what happened meanwhile.
   if (!descends(child, parent)) return undefined;
@@ -107,7 +108,7 @@ class Links {
 
   readonly namesOf = (path: string, rewritten: boolean): string[] => {
     const stat = this.#stat;
-    unwrap(tryStatat(this.subvolume, path.slice(1), stat), "statx", path);
+    unwrap(tryStatBelow(this.subvolume, path.slice(1), stat), "statx", path);
     if (stat.isDirectory || stat.links < 2) return [];
     const given = this.#given.get(stat.inode);
     if (given === true || given === rewritten) return [];

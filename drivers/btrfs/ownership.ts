@@ -6,8 +6,9 @@
 import { cstring, decode } from "../../ffi/cstring.ts";
 import { DT_DIR, readEntries } from "../../ffi/directory.ts";
 import { EOPNOTSUPP } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { fchmod, fchown, lchownat } from "../../ffi/tree.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { lchown } from "../../ffi/paths.ts";
+import { fchmod, fchown } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, entryPath, lgetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
 import { DirectoryStack } from "../../lib/directory_stack.ts";
@@ -17,7 +18,7 @@ const SELINUX_LABEL = "security.selinux";
 
 /** Gives an entry to container root. */
 export function own(path: string, { uids, gids }: IdMaps): void {
-  if (uids.root !== 0 || gids.root !== 0) lchownat(AT_FDCWD, path, uids.root, gids.root);
+  if (uids.root !== 0 || gids.root !== 0) lchown(path, uids.root, gids.root);
 }
 
 /** Makes an open directory what the root of an empty layer is: container root's, mode 0755. */

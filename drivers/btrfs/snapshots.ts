@@ -17,6 +17,7 @@ import {
   nestedSubvolumes,
   subvolumeInfo,
 } from "../../ffi/btrfs_subvolume.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, SyscallError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
 import { MS_RDONLY } from "../../ffi/mount.ts";
@@ -27,7 +28,7 @@ import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { SnapshotKind, Usage } from "../../lib/snapshotter.ts";
-import { LAYER } from "./layout.ts";
+import { LAYER_NAME } from "./layout.ts";
 import { deviceOf, mountPointOf } from "./mounting.ts";
 import { ownRoot } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
@@ -77,11 +78,11 @@ export class BtrfsSnapshots implements SnapshotBackend {
   #snapshot(source: number, layer: string, readOnly: boolean): void {
     this.#layout.withPlace(layer, (directory, name) => {
       try {
-        createSnapshot(directory, name, source, { readOnly });
+        createSnapshot(directory, entryName(name), source, { readOnly });
       } catch (error) {
         if (!(error instanceof SyscallError) || error.errno !== EEXIST) throw error;
         removeSubvolume(directory, name, this.#quota.doomer());
-        createSnapshot(directory, name, source, { readOnly });
+        createSnapshot(directory, entryName(name), source, { readOnly });
       }
     });
   }
@@ -92,8 +93,8 @@ export class BtrfsSnapshots implements SnapshotBackend {
     const path = this.home.staging(layer);
     makeDirectory(path, 0o700);
     withFd(open(path, O_RDONLY | O_DIRECTORY), (staged) => {
-      createSubvolume(staged, LAYER);
-      withFd(openat(staged, LAYER, O_RDONLY | O_DIRECTORY), (empty) => {
+      createSubvolume(staged, LAYER_NAME);
+      withFd(openat(staged, LAYER_NAME, O_RDONLY | O_DIRECTORY), (empty) => {
         ownRoot(empty, this.#options.idMaps);
         use(empty);
       });

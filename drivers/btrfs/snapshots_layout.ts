@@ -14,7 +14,7 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, tryOpenat, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, tryOpen, withFd } from "../../ffi/files.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
@@ -87,7 +87,7 @@ export class SnapshotLayout {
   withLayer<T>(layer: string, use: (subvolume: number) => T): T {
     const path = this.path(layer);
     const remedy = "remove the snapshot that has it";
-    const fd = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+    const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (fd === -ENOENT) {
       throw new VeneerError("corrupt store", `${path}, a snapshot's layer, is gone; ${remedy}`);
     }

@@ -17,10 +17,10 @@
 import { basename } from "@std/path";
 import { decode } from "../../ffi/cstring.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { AT_FDCWD, readFile } from "../../ffi/files.ts";
+import { readFile } from "../../ffi/files.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
+import { tryReadlink } from "../../ffi/paths.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { tryReadlinkat } from "../../ffi/tree.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { type Home, list } from "../../lib/home.ts";
 import { removeTree } from "../../lib/remove_tree.ts";
@@ -132,7 +132,7 @@ class Seed {
 
   /** The layer of a snapshot's parent; `undefined` where it has none. */
   #parentOf({ directory, hash }: Found): string | undefined {
-    const link = tryReadlinkat(AT_FDCWD, this.layout.home.join("parents", hash));
+    const link = tryReadlink(this.layout.home.join("parents", hash));
     if (link === -ENOENT) return undefined;
     // The store may have been made under another path.
     const parent = typeof link === "number" ? undefined : basename(decode(link));

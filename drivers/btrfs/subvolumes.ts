@@ -15,10 +15,12 @@ import {
   tryDestroySubvolume,
 } from "../../ffi/btrfs_subvolume.ts";
 import { nestedName, tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpen, tryOpenat, withFd } from "../../ffi/files.ts";
 import { readNames } from "../../ffi/directory.ts";
-import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
+import { unlink } from "../../ffi/paths.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { removeTreeAt } from "../../lib/remove_tree.ts";
 import { isSubvolume } from "./layout.ts";
@@ -33,7 +35,7 @@ export function removeSubvolume(
   name: string,
   removing: (id: bigint) => void,
 ): void {
-  const fd = tryOpenat(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const fd = tryOpenat(directory, entryName(name), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (fd === -ENOENT) return;
   if (fd === -ENOTDIR) return removeTreeAt(directory, name);
   const plain = withFd(unwrap(fd, "open", name), (subvolume) => {
@@ -53,13 +55,13 @@ export function removeSubvolume(
  * @returns false where there is none
  */
 export function removeStaged(path: string, doomer: () => (id: bigint) => void): boolean {
-  const opened = tryOpenat(AT_FDCWD, path, O_RDONLY | O_DIRECTORY);
+  const opened = tryOpen(path, O_RDONLY | O_DIRECTORY);
   if (opened === -ENOENT) return false;
   withFd(unwrap(opened, "open", path), (staged) => {
     const removing = doomer();
     for (const name of readNames(staged)) removeSubvolume(staged, name, removing);
   });
-  unlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  unlink(path, AT_REMOVEDIR);
   return true;
 }
 
@@ -92,6 +94,6 @@ function withOpened(opened: number, what: string, use: (fd: number) => void): vo
 }
 
 function destroy(directory: number, name: string): void {
-  const result = tryDestroySubvolume(directory, name);
+  const result = tryDestroySubvolume(directory, entryName(name));
   if (result !== -ENOENT) unwrap(result, "ioctl BTRFS_IOC_SNAP_DESTROY", name);
 }

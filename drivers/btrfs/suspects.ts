@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { cstring } from "../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import { tryOpenDirectory } from "../../ffi/quiet_open.ts";
@@ -74,12 +74,12 @@ class Comparison {
   *directory(directory: Suspect, path: string): Generator<Change> {
     this.#changes.enter(path);
     for (const name of [...directory.below.keys()].sort()) {
-      yield* this.#entry(directory.below.get(name)!, cstring(name), `${path}/${name}`);
+      yield* this.#entry(directory.below.get(name)!, entryName(name), `${path}/${name}`);
     }
     this.#changes.leave();
   }
 
-  *#entry(suspect: Suspect, name: Uint8Array<ArrayBuffer>, path: string): Generator<Change> {
+  *#entry(suspect: Suspect, name: EntryName, path: string): Generator<Change> {
     const changes = this.#changes;
     const parent = this.#old, child = this.#now;
     const isOld = isThere(tryStatat(this.parents.fd, name, parent));
@@ -98,7 +98,7 @@ class Comparison {
     yield* changes.take();
   }
 
-  #isSame({ rewritten }: Suspect, name: Uint8Array<ArrayBuffer>): boolean {
+  #isSame({ rewritten }: Suspect, name: EntryName): boolean {
     const parent = this.#old, child = this.#now;
     return isSameEntry({
       parentDirectory: this.parents.fd,
@@ -110,7 +110,7 @@ class Comparison {
     });
   }
 
-  *#descend(suspect: Suspect, name: Uint8Array<ArrayBuffer>, path: string): Generator<Change> {
+  *#descend(suspect: Suspect, name: EntryName, path: string): Generator<Change> {
     if (suspect.below.size === 0) return;
     unwrap(this.parents.tryEnter(name), "openat", name);
     unwrap(this.children.tryEnter(name), "openat", name);
@@ -120,7 +120,7 @@ class Comparison {
   }
 
   /** Another directory is here than was, or one where none was: everything in it counts. */
-  #wholeTree(name: Uint8Array<ArrayBuffer>, path: string, wasDirectory: boolean): void {
+  #wholeTree(name: EntryName, path: string, wasDirectory: boolean): void {
     const child = openDirectory(this.children.fd, name);
     const parent = wasDirectory ? openDirectory(this.parents.fd, name) : undefined;
     this.#changes.enter(path);
@@ -142,6 +142,6 @@ function isThere(result: number): boolean {
   return true;
 }
 
-function openDirectory(directory: number, name: Uint8Array<ArrayBuffer>): number {
+function openDirectory(directory: number, name: EntryName): number {
   return unwrap(tryOpenDirectory(directory, name), "openat", name);
 }

@@ -13,10 +13,10 @@
  * @module
  */
 import { MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
 import { ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
+import { lchown, mkdir, tryUnlink } from "../../ffi/paths.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { AT_REMOVEDIR, lchownat, mkdirat, tryUnlinkat } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import type {
@@ -121,14 +121,14 @@ export class DeviceMapper implements LayerBackend {
   }
 
   #unstage(staged: string): void {
-    const result = tryUnlinkat(AT_FDCWD, staged, AT_REMOVEDIR);
+    const result = tryUnlink(staged, AT_REMOVEDIR);
     if (result !== -ENOENT) unwrap(result, "rmdir", staged);
   }
 
   #removeMountPoint(id: string): void {
     const path = this.mountPoint(id);
     if (isMountPoint(path)) return;
-    const result = tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    const result = tryUnlink(path, AT_REMOVEDIR);
     if (result !== -ENOENT && result !== -ENOTEMPTY) unwrap(result, "rmdir", path);
   }
 
@@ -210,8 +210,8 @@ export class DeviceMapper implements LayerBackend {
     if (tryLstat(root) === undefined) {
       if (readOnly) remount(target, 0);
       const { uids, gids } = this.idMaps;
-      mkdirat(AT_FDCWD, root, 0o755);
-      lchownat(AT_FDCWD, root, uids.root, gids.root);
+      mkdir(root, 0o755);
+      lchown(root, uids.root, gids.root);
       if (readOnly) remount(target, MS_RDONLY);
     }
     if (!readOnly && tryLstat(`${target}/id`) === undefined) {

@@ -3,9 +3,11 @@
  *
  * @module
  */
+import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
+import { unlink } from "../../ffi/paths.ts";
 import { growExt4, growXfs } from "../../ffi/resize.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
@@ -97,10 +99,12 @@ export function growFileSystem(device: string, size: number, scratch: string): v
   });
 }
 
+const LOST_AND_FOUND = entryName("lost+found");
+
 /** Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again where it has a use for it. */
 export function emptyRoot(type: BaseFileSystem, device: string, scratch: string): void {
   if (type !== "ext4") return;
-  whileMounted(device, type, scratch, (fd) => unlinkat(fd, "lost+found", AT_REMOVEDIR));
+  whileMounted(device, type, scratch, (fd) => unlinkat(fd, LOST_AND_FOUND, AT_REMOVEDIR));
 }
 
 /** Mounts an active device on a directory that is made for it, and opens its root. */
@@ -116,7 +120,7 @@ function whileMounted(
     withFd(open(scratch, O_RDONLY | O_DIRECTORY), use);
   } finally {
     umount(scratch, UMOUNT_NOFOLLOW);
-    unlinkat(AT_FDCWD, scratch, AT_REMOVEDIR);
+    unlink(scratch, AT_REMOVEDIR);
   }
 }
 

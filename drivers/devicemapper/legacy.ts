@@ -5,8 +5,7 @@
  *
  * @module
  */
-import { AT_FDCWD } from "../../ffi/files.ts";
-import { renameat } from "../../ffi/tree.ts";
+import { rename } from "../../ffi/paths.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata, syncDirectory } from "../../lib/metadata.ts";
 import {
@@ -48,7 +47,7 @@ export function importLegacy(directory: string, records: Records, transactionId:
   for (const [hash, record] of parseLegacy(text, path)) {
     if (record.transactionId <= transactionId) records.write(hash, record);
   }
-  renameat(AT_FDCWD, path, AT_FDCWD, `${path}.migrated`);
+  rename(path, `${path}.migrated`);
   syncDirectory(directory);
   return true;
 }

@@ -12,8 +12,8 @@
  *
  * @module
  */
-import { AT_FDCWD } from "../../ffi/files.ts";
-import { RENAME_EXCHANGE, renameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { rename, tryUnlink } from "../../ffi/paths.ts";
+import { RENAME_EXCHANGE } from "../../ffi/tree.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { list } from "../../lib/home.ts";
 import {
@@ -110,7 +110,7 @@ export class Records {
 
   /** Swaps the records of two devices at once. */
   exchange(one: string, other: string): void {
-    renameat(AT_FDCWD, this.path(one), AT_FDCWD, this.path(other), RENAME_EXCHANGE);
+    rename(this.path(one), this.path(other), RENAME_EXCHANGE);
     syncDirectory(this.directory);
   }
 
@@ -190,7 +190,7 @@ export class Records {
   /** Deletes what killed writers left beside their files. */
   sweep(): void {
     for (const name of list(this.directory)) {
-      if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlinkat(AT_FDCWD, `${this.directory}/${name}`);
+      if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlink(`${this.directory}/${name}`);
     }
   }
 }

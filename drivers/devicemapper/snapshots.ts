@@ -19,8 +19,8 @@
  */
 import { deviceInfo } from "../../ffi/devmapper.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
-import { AT_REMOVEDIR, lchownat, tryUnlinkat } from "../../ffi/tree.ts";
+import { lchown, tryUnlink } from "../../ffi/paths.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { StatusLine } from "../../lib/graph_driver.ts";
@@ -79,7 +79,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     makeDirectory(target, 0o700);
     this.#devices.mount(layer, target);
     try {
-      lchownat(AT_FDCWD, target, uids.root, gids.root);
+      lchown(target, uids.root, gids.root);
     } finally {
       this.#devices.unmount(layer, target);
     }
@@ -87,7 +87,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   }
 
   #unstage(layer: string): void {
-    const result = tryUnlinkat(AT_FDCWD, this.home.staging(layer), AT_REMOVEDIR);
+    const result = tryUnlink(this.home.staging(layer), AT_REMOVEDIR);
     if (result !== -ENOENT) unwrap(result, "rmdir", this.home.staging(layer));
   }
 

@@ -5,8 +5,7 @@
  */
 import { isUdevSynced, libraryVersion } from "../../ffi/devmapper.ts";
 import { decode } from "../../ffi/cstring.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
-import { tryReadlinkat } from "../../ffi/tree.ts";
+import { tryReadlink } from "../../ffi/paths.ts";
 import type { StatusLine } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
 import { readMetadata } from "../../lib/metadata.ts";
@@ -67,7 +66,7 @@ const optional = (name: string, value: string | undefined): StatusLine[] =>
 
 /** The node of a block device, by its `major:minor`. */
 function deviceName(numbers: string): string {
-  const target = tryReadlinkat(AT_FDCWD, `/sys/dev/block/${numbers}`);
+  const target = tryReadlink(`/sys/dev/block/${numbers}`);
   return typeof target === "number" ? numbers : `/dev/${decode(target).split("/").at(-1)}`;
 }
 

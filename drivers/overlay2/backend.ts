@@ -8,16 +8,10 @@
  * @module
  */
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import {
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
-  renameat,
-  tryLchownat,
-  trySymlinkat,
-  tryUnlinkat,
-} from "../../ffi/tree.ts";
+import { rename, tryLchown, trySymlink, tryUnlink } from "../../ffi/paths.ts";
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type {
@@ -136,7 +130,7 @@ export class Overlay2 implements LayerBackend {
     }
     this.#makeLink(id, staged);
     syncDirectory(staged);
-    renameat(AT_FDCWD, staged, AT_FDCWD, layout.layer(id), RENAME_NOREPLACE);
+    rename(staged, layout.layer(id), RENAME_NOREPLACE);
     syncDirectory(this.home.path);
   }
 
@@ -146,7 +140,7 @@ export class Overlay2 implements LayerBackend {
       const name = newLinkName();
       writeFile(`${staged}/link`, name, 0o644, true);
       const path = `${this.#layout.links()}/${name}`;
-      const result = trySymlinkat(linkTarget(id), AT_FDCWD, path);
+      const result = trySymlink(linkTarget(id), path);
       if (result === -EEXIST) continue;
       unwrap(result, "symlink", path);
       syncDirectory(this.#layout.links());
@@ -155,7 +149,7 @@ export class Overlay2 implements LayerBackend {
   }
 
   retire(id: string): void {
-    renameat(AT_FDCWD, this.#layout.layer(id), AT_FDCWD, this.home.staging(id), RENAME_NOREPLACE);
+    rename(this.#layout.layer(id), this.home.staging(id), RENAME_NOREPLACE);
   }
 
   dispose(id: string): void {
@@ -173,7 +167,7 @@ export class Overlay2 implements LayerBackend {
     if (layout.linkTarget(name) !== linkTarget(id)) return;
     if (readMetadata(`${layout.layer(id)}/link`) === name) return;
     const path = `${layout.links()}/${name}`;
-    const result = tryUnlinkat(AT_FDCWD, path);
+    const result = tryUnlink(path);
     if (result !== -ENOENT) unwrap(result, "unlink", path);
   }
 
@@ -192,7 +186,7 @@ export class Overlay2 implements LayerBackend {
       const path = `${layout.layer(id)}/${part}`;
       // Only now: in the layer's project, which may be full, nothing new could be made.
       this.#quotas.inherit(`${staged}/${part}`, layout.layer(id));
-      renameat(AT_FDCWD, `${staged}/${part}`, AT_FDCWD, path, RENAME_EXCHANGE);
+      rename(`${staged}/${part}`, path, RENAME_EXCHANGE);
     }
     removeTree(staged);
   }
@@ -268,7 +262,7 @@ export class Overlay2 implements LayerBackend {
       kind: "prepare",
       name: "own the work directory",
       perform: () => {
-        const result = tryLchownat(AT_FDCWD, path, uids.root, gids.root);
+        const result = tryLchown(path, uids.root, gids.root);
         if (result !== -ENOENT) unwrap(result, "chown", path);
       },
       undo: () => {},

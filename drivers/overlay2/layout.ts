@@ -16,9 +16,8 @@
  * @module
  */
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
+import { tryReadlink } from "../../ffi/paths.ts";
 import { Stat, tryLstat } from "../../ffi/stat.ts";
-import { tryReadlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { decode } from "../../ffi/cstring.ts";
 import { VeneerError } from "../../lib/errors.ts";
@@ -121,7 +120,7 @@ export class Layout {
    */
   resolve(entry: string, from: string): string {
     const path = `${this.home.path}/${entry}`;
-    const target = tryReadlinkat(AT_FDCWD, path);
+    const target = tryReadlink(path);
     if (typeof target === "number") {
       if (target === -ENOENT) {
         throw corrupt(`${this.layer(from)}/lower`, `names ${entry}, and ${path} does not exist`);
@@ -168,7 +167,7 @@ export class Layout {
   /** The target of a link in `l/`, `undefined` where there is none. */
   linkTarget(name: string): string | undefined {
     const path = `${this.links()}/${name}`;
-    const target = tryReadlinkat(AT_FDCWD, path);
+    const target = tryReadlink(path);
     if (typeof target !== "number") return decode(target);
     if (target === -ENOENT || target === -ENOTDIR) return undefined;
     unwrap(target, "readlinkat", path);

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL, EXDEV, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
@@ -20,7 +21,8 @@ import {
   O_RDONLY,
   O_WRONLY,
   open,
-  openat,
+  openat2,
+  RESOLVE_INSIDE,
   withFd,
 } from "../../ffi/files.ts";
 import {
@@ -75,9 +77,9 @@ const YES = new TextEncoder().encode("y");
 /** Copies a directory, a renamed directory and a changed file up, and looks at what that wrote. */
 function inspect(scratch: number, root: number, xattrs: string): Probed {
   touch(root, "dir/new");
-  const renamed = tryRenameat(root, "renamed", root, "moved");
+  const renamed = tryRenameat(root, entryName("renamed"), root, entryName("moved"));
   if (renamed !== -EXDEV) unwrap(renamed, "renameat", "renamed");
-  unwrap(tryFchmodat(root, "file", 0o600), "fchmodat", "file");
+  unwrap(tryFchmodat(root, entryName("file"), 0o600), "fchmodat", "file");
 
   const mark = (name: string, attribute: string) =>
     lgetxattr(descriptorPath(scratch, `upper/${name}`), `${xattrs}.${attribute}`);
@@ -92,8 +94,8 @@ function inspect(scratch: number, root: number, xattrs: string): Probed {
   return { unreadable, metacopy };
 }
 
-function touch(directory: number, name: string): void {
-  close(openat(directory, name, O_WRONLY | O_CREAT, 0o700));
+function touch(directory: number, path: string): void {
+  close(openat2(directory, path, O_WRONLY | O_CREAT, RESOLVE_INSIDE, 0o700));
 }
 
 function withOverlay<T>(

@@ -6,7 +6,8 @@
  * @module
  */
 import { DT_UNKNOWN, readSomeEntries } from "../../ffi/directory.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { mkdir, unlink } from "../../ffi/paths.ts";
 import {
   AUFS_MAGIC,
   BTRFS_MAGIC,
@@ -16,7 +17,7 @@ import {
   OVERLAY_MAGIC,
   ZFS_MAGIC,
 } from "../../ffi/statfs.ts";
-import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { hasFileSystem } from "../../lib/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
@@ -109,11 +110,11 @@ function hasEntryTypes(path: string): boolean {
   let found = entries();
   if (found.length === 0) {
     const probe = `${path}/.veneer-probe-${crypto.randomUUID()}`;
-    mkdirat(AT_FDCWD, probe, 0o700);
+    mkdir(probe, 0o700);
     try {
       found = entries();
     } finally {
-      unlinkat(AT_FDCWD, probe, AT_REMOVEDIR);
+      unlink(probe, AT_REMOVEDIR);
     }
   }
   return found.every(({ type }) => type !== DT_UNKNOWN);

@@ -4,8 +4,8 @@
  * @module
  */
 import { EEXIST } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_CREAT, O_EXCL, O_WRONLY, open, tryOpenat, withFd } from "../../ffi/files.ts";
-import { renameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { O_CREAT, O_EXCL, O_WRONLY, open, tryOpen, withFd } from "../../ffi/files.ts";
+import { rename, tryUnlink } from "../../ffi/paths.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
 
@@ -32,10 +32,10 @@ export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
   const fd = openNew(temporary);
   try {
     const result = withFd(fd, write);
-    renameat(AT_FDCWD, temporary, AT_FDCWD, target);
+    rename(temporary, target);
     return result;
   } catch (error) {
-    tryUnlinkat(AT_FDCWD, temporary);
+    tryUnlink(temporary);
     throw error;
   }
 }
@@ -43,9 +43,9 @@ export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
 /** A new file, never one that somebody put there; but what a killed process of our number left goes. */
 function openNew(path: string): number {
   const flags = O_WRONLY | O_CREAT | O_EXCL;
-  const fd = tryOpenat(AT_FDCWD, path, flags, MODE);
+  const fd = tryOpen(path, flags, MODE);
   if (fd !== -EEXIST) return unwrap(fd, "open", path);
-  tryUnlinkat(AT_FDCWD, path);
+  tryUnlink(path);
   return open(path, flags, MODE);
 }
 

@@ -7,7 +7,7 @@
  * @module
  */
 import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
+import { fstat, Stat, tryStatBelow } from "../../ffi/stat.ts";
 import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../changes.ts";
 import { compareTrees } from "../compare.ts";
@@ -100,7 +100,7 @@ export function sizeOf(delta: Delta): number {
   const linked = new Set<bigint>();
   let size = 0;
   for (const { kind, path } of delta.changes()) {
-    if (kind === "D" || tryStatat(root, path.slice(1), stat) < 0 || !stat.isFile) continue;
+    if (kind === "D" || tryStatBelow(root, path.slice(1), stat) < 0 || !stat.isFile) continue;
     if (stat.links > 1) {
       if (linked.has(stat.inode)) continue;
       linked.add(stat.inode);

@@ -5,7 +5,7 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { EEXIST } from "../../ffi/errno.ts";
-import { AT_FDCWD, close, O_CREAT, O_EXCL, O_RDWR, tryOpenat } from "../../ffi/files.ts";
+import { close, O_CREAT, O_EXCL, O_RDWR, tryOpen } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf, VeneerError } from "../errors.ts";
 
@@ -125,7 +125,7 @@ export class Statement<Row = unknown> {
  * opened, since closing it would take this process's locks on it away.
  */
 function makePrivate(path: string): void {
-  const fd = tryOpenat(AT_FDCWD, path, O_RDWR | O_CREAT | O_EXCL, 0o600);
+  const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
   if (fd !== -EEXIST) close(unwrap(fd, "open", path));
 }
 

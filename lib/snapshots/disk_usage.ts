@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { DirectoryStack, isGone } from "../directory_stack.ts";
@@ -44,7 +44,7 @@ class Count {
 
   /** Counts what the directory has that the walk stands in. */
   below(): void {
-    const subdirectories: Uint8Array<ArrayBuffer>[] = [];
+    const subdirectories: EntryName[] = [];
     for (let some; (some = readSomeEntries(this.directories.fd)).length > 0;) {
       for (const { name } of some) if (this.#entry(name)) subdirectories.push(name);
     }
@@ -56,8 +56,8 @@ class Count {
   }
 
   /** Counts an entry; whether it is a directory to go into. */
-  #entry(name: Uint8Array<ArrayBuffer>): boolean {
-    if (this.leavesOut?.(decode(name))) return false;
+  #entry(name: EntryName): boolean {
+    if (this.leavesOut?.(nameText(name))) return false;
     const stat = this.#stat;
     if (isGone(tryStatat(this.directories.fd, name, stat), "statx", name)) return false;
     if (!stat.isDirectory && stat.links > 1) {

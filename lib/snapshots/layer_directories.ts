@@ -17,9 +17,9 @@
  * @module
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
+import { tryRename, tryUnlink } from "../../ffi/paths.ts";
 import { Stat, tryLstat } from "../../ffi/stat.ts";
-import { AT_REMOVEDIR, RENAME_NOREPLACE, tryRenameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR, RENAME_NOREPLACE } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
 import { type Home, list, makeDirectory } from "../home.ts";
@@ -123,7 +123,7 @@ export class LayerDirectories {
    */
   endWork(layer: string): void {
     const work = `${this.home.path}/${this.work(layer)}`;
-    const remove = (path: string) => tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+    const remove = (path: string) => tryUnlink(path, AT_REMOVEDIR);
     if (remove(work) !== -ENOTEMPTY) return;
     remove(`${work}/work`);
     remove(work);
@@ -136,7 +136,7 @@ export class LayerDirectories {
 
 /** Renames a directory, raw; what there is under the new name is deleted. */
 function tryMove(from: string, to: string): number {
-  const move = () => tryRenameat(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  const move = () => tryRename(from, to, RENAME_NOREPLACE);
   const result = move();
   if (result !== -EEXIST) return result;
   removeTree(to);

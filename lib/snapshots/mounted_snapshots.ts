@@ -13,9 +13,9 @@
  * @module
  */
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
-import { AT_FDCWD } from "../../ffi/files.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { AT_REMOVEDIR, tryUnlinkat } from "../../ffi/tree.ts";
+import { tryUnlink } from "../../ffi/paths.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { VeneerError } from "../errors.ts";
 import { type Home, list, makeDirectory } from "../home.ts";
 import { usersOf } from "../lock_holders.ts";
@@ -182,5 +182,5 @@ function realDirectory(path: string): string {
 
 /** Where it is still mounted in another namespace it stays, until somebody finds it free. */
 function removeDirectory(path: string): void {
-  tryUnlinkat(AT_FDCWD, path, AT_REMOVEDIR);
+  tryUnlink(path, AT_REMOVEDIR);
 }

@@ -8,8 +8,17 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { EEXIST, EMLINK, ENOENT } from "../../ffi/errno.ts";
-import { close, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
+import {
+  close,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  openat,
+  reopen,
+  withFd,
+} from "../../ffi/files.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
 import {
   makedev,
@@ -217,7 +226,7 @@ export class Applier {
     if (entry.type !== DIRECTORY) {
       throw badTar(entry.offset, "it is the layer's root, which is a directory", entry.text);
     }
-    const root = openat(this.#root, ".", O_RDONLY | O_DIRECTORY);
+    const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
     withFd(root, () => this.#finishDirectory(root, false, false));
     // What it hands down may have changed.
     this.#placement.forget();
@@ -379,21 +388,21 @@ export class Applier {
     this.#makeRegular();
   }
 
-  #replaceWhiteout(dirfd: number, name: Uint8Array<ArrayBuffer>): boolean {
+  #replaceWhiteout(dirfd: number, name: EntryName): boolean {
     if (!this.#whiteouts.lift(dirfd, name)) return false;
     unwrap(tryMkdirat(dirfd, name, 0o755), "mkdirat", this.#entry.text);
     this.#markOpaque(dirfd, name);
     return true;
   }
 
-  #noteImplied(dirfd: number, name: Uint8Array<ArrayBuffer>): void {
+  #noteImplied(dirfd: number, name: EntryName): void {
     this.#whiteouts.made(fstat(dirfd, this.#stat).inode, name);
     if (this.#whiteouts.besideEntries && this.#whiteouts.lift(dirfd, name)) {
       this.#markOpaque(dirfd, name);
     }
   }
 
-  #markOpaque(dirfd: number, name: Uint8Array<ArrayBuffer>): void {
+  #markOpaque(dirfd: number, name: EntryName): void {
     const fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     withFd(fd, () => this.#whiteouts.makeOpaque(fd));
   }

@@ -8,6 +8,7 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import {
   close,
@@ -18,6 +19,7 @@ import {
   O_RDONLY,
   O_WRONLY,
   openat,
+  reopen,
   tryOpenat,
   withFd,
 } from "../../ffi/files.ts";
@@ -32,21 +34,21 @@ import {
   WHITEOUT_PREFIX,
   type WhiteoutForm,
 } from "../whiteouts.ts";
-import { isOverlayWhiteout } from "../branch.ts";
+import { aufsWhiteoutOf, isOverlayWhiteout } from "../branch.ts";
 import { badTar } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { EntrySet } from "./entry_set.ts";
 import type { Directory } from "./placement.ts";
 import { removeEntriesOf, removeEntry } from "./remove_entry.ts";
 
-type Name = Uint8Array<ArrayBuffer>;
+type Name = EntryName;
 
 /** What an entry whose path holds a `.wh.` is. */
 export type WhiteoutKind = "whiteout" | "opaque" | "metadata";
 
 const PREFIX = encode(WHITEOUT_PREFIX);
 const META_PREFIX = encode(WHITEOUT_META_PREFIX);
-const OPAQUE = encode(OPAQUE_MARKER + "\0");
+const OPAQUE = entryName(OPAQUE_MARKER);
 const DOT = 0x2e;
 
 /**
@@ -111,9 +113,9 @@ export function whiteoutsIn(form: WhiteoutForm, settle: () => void): Whiteouts {
   }
 }
 
-/** The target of a whiteout entry, NUL-terminated. */
+/** The target of a whiteout entry. */
 export function targetOf(entry: Entry): Name {
-  return entry.name.subarray(PREFIX.length);
+  return entryName(entry.name.subarray(PREFIX.length, -1));
 }
 
 /** Runs `use` on the directory `name`, if it is one. */
@@ -188,9 +190,8 @@ class AufsWhiteouts implements Whiteouts {
   }
 
   lift(dirfd: number, name: Name): boolean {
-    const whiteout = new Uint8Array(PREFIX.length + name.length);
-    whiteout.set(PREFIX);
-    whiteout.set(name, PREFIX.length);
+    const whiteout = aufsWhiteoutOf(name);
+    if (whiteout === undefined) return false;
     const result = tryUnlinkat(dirfd, whiteout);
     if (result === -ENOENT) return false;
     return unwrap(result, "unlinkat", whiteout) === 0;
@@ -225,7 +226,10 @@ class Removals implements Whiteouts {
 
   hideAll({ fd }: Directory): boolean {
     this.#settle();
-    withDirectory(fd, SELF, (directory) => removeEntriesOf(directory, this.#isMade));
+    withFd(
+      reopen(fd, O_RDONLY | O_DIRECTORY),
+      (directory) => removeEntriesOf(directory, this.#isMade),
+    );
     return true;
   }
 
@@ -239,5 +243,3 @@ class Removals implements Whiteouts {
     this.#made.add(directory, name);
   }
 }
-
-const SELF = encode(".\0");

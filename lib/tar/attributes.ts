@@ -7,7 +7,6 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
 import { ENODATA, EOPNOTSUPP, EPERM } from "../../ffi/errno.ts";
 import {
   Times,
@@ -20,7 +19,7 @@ import {
 } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import {
-  descriptorPath,
+  entryPath,
   flistxattr,
   tryFremovexattr,
   tryFsetxattr,
@@ -102,7 +101,7 @@ export class Attributes {
       unwrap(tryFchmodat(dirfd, name, entry.mode), "fchmodat", entry.text);
     }
     if (entry.xattrs.length > 0) {
-      const path = descriptorPath(dirfd, decode(name.subarray(0, -1)));
+      const path = entryPath(dirfd, name);
       for (const [key, value] of entry.xattrs) {
         this.#xattr(entry, key, () => tryLsetxattr(path, key, value));
       }

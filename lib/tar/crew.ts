@@ -11,6 +11,7 @@
  *
  * @module
  */
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { close } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import type { IdMaps, IdRange } from "../id_maps.ts";
@@ -147,7 +148,7 @@ export class Crew {
   }
 
   /** Enters a name in the table; false where its place is taken by another name in flight. */
-  #note(directory: bigint, name: Uint8Array<ArrayBuffer>): boolean {
+  #note(directory: bigint, name: EntryName): boolean {
     const [low, high] = hash(directory, name);
     const place = low % NAMES;
     if (this.#jobs[place] > this.#collected && this.#hashes[place] !== high) return false;
@@ -161,7 +162,7 @@ export class Crew {
    *
    * @returns whether it settled, after which directories must be looked up again
    */
-  settleName(directory: bigint, name: Uint8Array<ArrayBuffer>): boolean {
+  settleName(directory: bigint, name: EntryName): boolean {
     const [low, high] = hash(directory, name);
     const place = low % NAMES;
     if (this.#jobs[place] <= this.#collected || this.#hashes[place] !== high) return false;

@@ -8,6 +8,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import type { Xattr } from "./pax.ts";
 import type { SparseMap } from "./sparse.ts";
 
@@ -46,6 +47,7 @@ export class Entry {
   pathLength = 0;
   /** Where the last component starts. */
   nameStart = 0;
+  #name: EntryName | undefined;
 
   /** Where the first component starts whose name begins with `.wh.`; -1 where there is none. */
   whiteoutStart = -1;
@@ -54,9 +56,9 @@ export class Entry {
   readonly link: Uint8Array<ArrayBuffer> = new Uint8Array(LONGEST_PATH + 1);
   linkLength = 0;
 
-  /** The last component, NUL-terminated: a view that the next entry overwrites. */
-  get name(): Uint8Array<ArrayBuffer> {
-    return this.path.subarray(this.nameStart, this.pathLength + 1);
+  /** The last component. Throws RangeError for the layer's root, which has no name. */
+  get name(): EntryName {
+    return this.#name ??= entryName(this.path.subarray(this.nameStart, this.pathLength));
   }
 
   /** The directory's path: a view. */
@@ -77,6 +79,7 @@ export class Entry {
   /** Sets the path from its bytes in the tar. Throws RangeError. */
   setPath(raw: Uint8Array, length: number): void {
     if (length === 0) throw new RangeError("its name is empty");
+    this.#name = undefined;
     this.pathLength = normalise(raw, length, this.path);
     this.path[this.pathLength] = 0;
     let start = this.pathLength;

@@ -7,6 +7,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { ELOOP, ENOENT, ENXIO } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
@@ -108,7 +109,7 @@ export class EntryWriter {
   }
 
   /** What an entry is, if it is still there; valid until the next call of any method. */
-  stat(dirfd: number, name: Uint8Array<ArrayBuffer>, path: Uint8Array): Stat | undefined {
+  stat(dirfd: number, name: EntryName, path: Uint8Array): Stat | undefined {
     return this.isThere(tryStatat(dirfd, name, this.#stat), "statx", path) ? this.#stat : undefined;
   }
 
@@ -134,7 +135,7 @@ export class EntryWriter {
   }
 
   /** Writes a regular file with its data, or the link to where its inode was written before. */
-  file(dirfd: number, name: Uint8Array<ArrayBuffer>, path: Uint8Array): void {
+  file(dirfd: number, name: EntryName, path: Uint8Array): void {
     const fd = tryOpenToRead(dirfd, name);
     if (!this.isThere(fd, "openat", path)) return;
     try {
@@ -156,7 +157,7 @@ export class EntryWriter {
   }
 
   /** Writes an entry that is neither file nor directory, and of which {@linkcode stat} has just told. */
-  special(dirfd: number, name: Uint8Array<ArrayBuffer>, path: Uint8Array): void {
+  special(dirfd: number, name: EntryName, path: Uint8Array): void {
     const stat = this.#stat;
     if (stat.type === S_IFSOCK) {
       return this.warn(path, "is a socket, which a tar cannot hold: left out");

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { cstring, encode } from "../../ffi/cstring.ts";
+import { encode } from "../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import type { Change } from "../changes.ts";
 import type { DirectoryStack } from "../directory_stack.ts";
@@ -24,7 +25,7 @@ export class ChangesExport {
   write({ kind, path }: Change): void {
     const parents = path.slice(1).split("/");
     const text = parents.pop()!;
-    const name = cstring(text);
+    const name = entryName(text);
     if (!this.#goTo(parents)) {
       return this.writer.warn(
         encode(path.slice(1)),
@@ -51,11 +52,11 @@ export class ChangesExport {
       this.#lengths.pop();
     }
     this.#path.length = this.#lengths[common];
-    return names.slice(common).every((text) => this.#enter(text, cstring(text)) >= 0);
+    return names.slice(common).every((text) => this.#enter(text, entryName(text)) >= 0);
   }
 
   /** Goes down into a directory: its descriptor, or `-errno`, the path being that of the entry all the same. */
-  #enter(text: string, name: Uint8Array<ArrayBuffer>): number {
+  #enter(text: string, name: EntryName): number {
     this.#path.push(name, true);
     const fd = this.stack.tryEnter(name);
     if (fd >= 0) {
@@ -65,7 +66,7 @@ export class ChangesExport {
     return fd;
   }
 
-  #entry(text: string, name: Uint8Array<ArrayBuffer>): void {
+  #entry(text: string, name: EntryName): void {
     const { stack, writer } = this, path = this.#path;
     const { fd } = stack;
     const parentLength = path.length;

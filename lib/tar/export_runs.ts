@@ -9,6 +9,7 @@
  * @module
  */
 import type { Listing } from "../../ffi/directory.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import type { IdMaps } from "../id_maps.ts";
 import { WORDS as CONTROL_WORDS } from "./crew_control.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
@@ -76,7 +77,7 @@ export class Run {
     if (at > INPUT) return false;
     this.#input.set(path);
     for (let i = from; i < from + count; i++) {
-      const name = listing.bytes(i);
+      const name = listing.name(i);
       if (at + name.length > INPUT) return false;
       this.#input.set(name, at);
       at += name.length;
@@ -130,16 +131,16 @@ export class Run {
     this.#words[ENDS + index] = end;
   }
 
-  /** Calls `use` with each file's name (NUL-terminated) and path, both valid until it returns. */
+  /** Calls `use` with each file's name and path; the path is valid until it returns. */
   forEachFile(
-    use: (name: Uint8Array<ArrayBuffer>, path: Uint8Array<ArrayBuffer>, index: number) => void,
+    use: (name: EntryName, path: Uint8Array<ArrayBuffer>, index: number) => void,
   ): void {
     const input = this.#input.slice(0, this.#words[INPUT_LENGTH]);
     const path = new PathBytes(input.subarray(0, this.#words[PATH_LENGTH]));
     const parent = path.length;
     for (let i = 0, at = parent; i < this.count; i++) {
       const end = input.indexOf(0, at) + 1;
-      const name = input.subarray(at, end);
+      const name = entryName(input.subarray(at, end - 1));
       path.length = parent;
       path.push(name, false);
       use(name, path.view, i);

@@ -4,6 +4,7 @@
  * @module
  */
 import { DT_DIR, DT_REG, type Listing, readListing } from "../../ffi/directory.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { isOverlayOpaque, isOverlayWhiteout } from "../branch.ts";
 import type { DirectoryStack } from "../directory_stack.ts";
@@ -83,7 +84,7 @@ export class TreeExport {
   }
 
   #entry(listing: Listing, index: number): void {
-    const name = listing.bytes(index);
+    const name = listing.name(index);
     if (listing.names[index].startsWith(WHITEOUT_PREFIX)) {
       return this.#reserved(listing.names[index], name);
     }
@@ -93,7 +94,7 @@ export class TreeExport {
     else this.#other(name);
   }
 
-  #directory(name: Uint8Array<ArrayBuffer>): void {
+  #directory(name: EntryName): void {
     const { stack, writer } = this, path = this.#path;
     path.push(name, true);
     const fd = stack.tryEnter(name);
@@ -102,13 +103,13 @@ export class TreeExport {
     this.#list();
   }
 
-  #file(name: Uint8Array<ArrayBuffer>): void {
+  #file(name: EntryName): void {
     this.#path.push(name, false);
     this.writer.file(this.stack.fd, name, this.#path.view);
   }
 
   /** What is no file and no directory, or is of a type that its directory did not tell. */
-  #other(name: Uint8Array<ArrayBuffer>): void {
+  #other(name: EntryName): void {
     const { stack, writer, form } = this, path = this.#path;
     const parentLength = path.length;
     path.push(name, false);

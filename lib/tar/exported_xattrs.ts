@@ -6,6 +6,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
@@ -20,7 +21,7 @@ export function exportedXattrs(fd: number): readonly Xattr[] {
 }
 
 /** Of the entry `name` (NUL-terminated) itself, such as a link or device, which is not opened. */
-export function exportedXattrsAt(dirfd: number, name: Uint8Array<ArrayBuffer>): readonly Xattr[] {
+export function exportedXattrsAt(dirfd: number, name: EntryName): readonly Xattr[] {
   return values(tryListxattrat(dirfd, name), (key) => lgetxattr(entryPath(dirfd, name), key));
 }
 

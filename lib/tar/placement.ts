@@ -11,6 +11,7 @@
  * @module
  */
 import { decode, encode } from "../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, ELOOP, ENOENT, ENOTDIR, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
@@ -53,9 +54,9 @@ export interface Directory {
 /** What the applier does for the placement. */
 export interface PlacementHooks {
   /** A non-directory, `name` in `dirfd`, is where a directory must be: true where that has been put right. */
-  obstacle(dirfd: number, name: Uint8Array<ArrayBuffer>): boolean;
+  obstacle(dirfd: number, name: EntryName): boolean;
   /** A directory that no entry announced was made. */
-  implied(dirfd: number, name: Uint8Array<ArrayBuffer>): void;
+  implied(dirfd: number, name: EntryName): void;
   /** Everything entries so far ask for must be on disk: a path is resolved that could depend on it. */
   settle(): void;
   /** Closes a descriptor when nobody uses it any more. */
@@ -189,7 +190,7 @@ export class Placement {
     unwrap(above, "openat2", "./");
     for (let i = 1; i <= components.length; i++) {
       const prefix = components.slice(0, i).join("/");
-      const name = encode(components[i - 1] + "\0");
+      const name = entryName(components[i - 1]);
       try {
         const next = this.#step(above, prefix, name, links);
         close(above);
@@ -203,7 +204,7 @@ export class Placement {
   }
 
   /** Opens one directory more, `name` in `above` which is at `path`, making it where it is missing. */
-  #step(above: number, path: string, name: Uint8Array<ArrayBuffer>, links: number): number {
+  #step(above: number, path: string, name: EntryName, links: number): number {
     let fd = this.tryOpen(path);
     if (fd === -ENOTDIR && this.#hooks.obstacle(above, name)) fd = this.tryOpen(path);
     if (fd === -ENOENT) {
@@ -224,7 +225,7 @@ export class Placement {
   }
 
   /** `path` is a link to nothing: makes the directory it names, inside the layer, and opens it. */
-  #makeTarget(above: number, path: string, name: Uint8Array<ArrayBuffer>, links: number): number {
+  #makeTarget(above: number, path: string, name: EntryName, links: number): number {
     if (links === 0) throw new SyscallError("openat2", ELOOP, path);
     const target = readlinkat(above, name);
     const beside = path.slice(0, path.lastIndexOf("/") + 1);

@@ -5,6 +5,7 @@
  */
 import { readEntries } from "../../ffi/directory.ts";
 import { decode } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { EISDIR, ENOENT, ENOTEMPTY, EPERM } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
@@ -12,7 +13,7 @@ import { AT_REMOVEDIR, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 
 /** Says which entries stay: told by their directory's inode number and their NUL-terminated name. */
-export type Keep = (directory: bigint, name: Uint8Array<ArrayBuffer>) => boolean;
+export type Keep = (directory: bigint, name: EntryName) => boolean;
 
 /**
  * Removes an entry, if it is there, with all below it.
@@ -20,7 +21,7 @@ export type Keep = (directory: bigint, name: Uint8Array<ArrayBuffer>) => boolean
  * @param name NUL-terminated
  * @param keep of these, those that stay; a directory stays where it is kept or holds something kept
  */
-export function removeEntry(dirfd: number, name: Uint8Array<ArrayBuffer>, keep?: Keep): void {
+export function removeEntry(dirfd: number, name: EntryName, keep?: Keep): void {
   const kept = keep?.(fstat(dirfd).inode, name) ?? false;
   if (!kept) {
     const result = tryUnlinkat(dirfd, name);

@@ -27,6 +27,7 @@ import {
   tryDestroySubvolume,
 } from "../../ffi/btrfs_subvolume.ts";
 import { commit, features, spaceUsage, volumeInfo } from "../../ffi/btrfs_volume.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { EBUSY, ENOENT, ENOTCONN, ENOTEMPTY, ESTALE, SyscallError } from "../../ffi/errno.ts";
 import { memfd, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
@@ -41,14 +42,14 @@ function ffiCase(name: string, body: (directory: number, path: string) => void):
 }
 
 const inside = <T>(directory: number, name: string, use: (fd: number) => T): T =>
-  withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), use);
+  withFd(openat(directory, entryName(name), O_RDONLY | O_DIRECTORY), use);
 
 ffiCase("subvolumes and snapshots", (directory, path) => {
-  createSubvolume(directory, "base é");
+  createSubvolume(directory, entryName("base é"));
   Deno.writeTextFileSync(`${path}/base é/file`, "written, not synced");
   const base = inside(directory, "base é", (source) => {
-    createSnapshot(directory, "copy", source);
-    createSnapshot(directory, "frozen", source, { readOnly: true });
+    createSnapshot(directory, entryName("copy"), source);
+    createSnapshot(directory, entryName("frozen"), source, { readOnly: true });
     return subvolumeInfo(source);
   });
   assertEquals(base.parentUuid, "");
@@ -71,23 +72,23 @@ ffiCase("subvolumes and snapshots", (directory, path) => {
     setReadOnly(fd, true);
     assert(subvolumeInfo(fd).readOnly);
   });
-  const error = assertThrows(() => createSubvolume(directory, "copy"), SyscallError);
+  const error = assertThrows(() => createSubvolume(directory, entryName("copy")), SyscallError);
   assertEquals(error.code, "EEXIST");
-  assertThrows(() => createSubvolume(directory, "x".repeat(256)), RangeError);
+  assertThrows(() => createSubvolume(directory, entryName("x".repeat(256))), RangeError);
   for (const name of ["base é", "copy", "frozen"]) {
-    assertEquals(tryDestroySubvolume(directory, name), 0);
+    assertEquals(tryDestroySubvolume(directory, entryName(name)), 0);
   }
-  assertEquals(tryDestroySubvolume(directory, "copy"), -ENOENT);
+  assertEquals(tryDestroySubvolume(directory, entryName("copy")), -ENOENT);
   assertEquals([...Deno.readDirSync(path)], []);
 });
 
 ffiCase("nested subvolumes, by pages", (directory, path) => {
-  createSubvolume(directory, "outer");
+  createSubvolume(directory, entryName("outer"));
   const expected = new Map<bigint, string>();
   inside(directory, "outer", (outer) => {
     Deno.mkdirSync(`${path}/outer/some/where`, { recursive: true });
     inside(outer, "some/where", (where) => {
-      for (let i = 0; i < 600; i++) createSubvolume(where, `nested ${i}`);
+      for (let i = 0; i < 600; i++) createSubvolume(where, entryName(`nested ${i}`));
     });
     for (let i = 0; i < 600; i++) {
       inside(outer, `some/where/nested ${i}`, (fd) => {
@@ -105,17 +106,19 @@ ffiCase("nested subvolumes, by pages", (directory, path) => {
     const where = nested[0].directory;
     withFd(tryOpenInSubvolume(outer, outerId, where), (fd) => {
       assertEquals(fstat(fd).inode, where);
-      assertEquals(tryDestroySubvolume(directory, "outer"), -ENOTEMPTY);
-      for (const name of expected.values()) assertEquals(tryDestroySubvolume(fd, name), 0);
+      assertEquals(tryDestroySubvolume(directory, entryName("outer")), -ENOTEMPTY);
+      for (const name of expected.values()) {
+        assertEquals(tryDestroySubvolume(fd, entryName(name)), 0);
+      }
     });
     assertEquals(nestedSubvolumes(outer), []);
     assertEquals(tryOpenInSubvolume(outer, nested[0].id), -ESTALE);
   });
-  assertEquals(tryDestroySubvolume(directory, "outer"), 0);
+  assertEquals(tryDestroySubvolume(directory, entryName("outer")), 0);
 });
 
 ffiCase("all names of an inode, more than an item holds", (directory, path) => {
-  createSubvolume(directory, "links");
+  createSubvolume(directory, entryName("links"));
   inside(directory, "links", (fd) => {
     const names = Array.from({ length: 700 }, (_, i) => `${"n".repeat(100)}-${i}`);
     Deno.mkdirSync(`${path}/links/below`);
@@ -131,14 +134,14 @@ ffiCase("all names of an inode, more than an item holds", (directory, path) => {
     assertEquals(found.sort(), names.map((name, i) => i === 0 ? name : `below/${name}`).sort());
     assertEquals([...inodeNames(fd, 999_999n)], []);
   });
-  assertEquals(tryDestroySubvolume(directory, "links"), 0);
+  assertEquals(tryDestroySubvolume(directory, entryName("links")), 0);
 });
 
 ffiCase("inodes made after a transaction, among many", (directory, path) => {
-  createSubvolume(directory, "tree");
+  createSubvolume(directory, entryName("tree"));
   for (let i = 0; i < 3000; i++) Deno.writeTextFileSync(`${path}/tree/${i}`, `${i}`);
   inside(directory, "tree", (fd) => {
-    createSnapshot(directory, "copy", fd);
+    createSnapshot(directory, entryName("copy"), fd);
     const { created } = inside(directory, "copy", subvolumeInfo);
     assert(!hasInodeAfter(fd, created));
     assert(hasInodeAfter(fd, 1n));
@@ -148,25 +151,27 @@ ffiCase("inodes made after a transaction, among many", (directory, path) => {
     Deno.writeTextFileSync(`${path}/tree/new`, "");
     assert(hasInodeAfter(fd, created));
   });
-  for (const name of ["tree", "copy"]) assertEquals(tryDestroySubvolume(directory, name), 0);
+  for (const name of ["tree", "copy"]) {
+    assertEquals(tryDestroySubvolume(directory, entryName(name)), 0);
+  }
 });
 
 ffiCase("quotas that are off", (directory) => {
   if (quotaStatus(directory).mode !== "off") return; // Somebody's on this file system.
-  createSubvolume(directory, "plain");
+  createSubvolume(directory, entryName("plain"));
   inside(directory, "plain", (fd) => {
     assertEquals(tryLimitReferenced(fd, 1 << 20), -ENOTCONN);
     assertEquals(qgroupUsage(fd, subvolumeInfo(fd).id), undefined);
     assertEquals(tryRemoveQgroup(fd, subvolumeInfo(fd).id), -ENOTCONN);
     assertEquals(limitedQgroups(fd), []);
   });
-  tryDestroySubvolume(directory, "plain");
+  tryDestroySubvolume(directory, entryName("plain"));
 });
 
 ffiCase("quotas that are on", (directory, path) => {
   must("btrfs", "quota", "enable", path);
   try {
-    createSubvolume(directory, "limited");
+    createSubvolume(directory, entryName("limited"));
     inside(directory, "limited", (fd) => {
       const { id } = subvolumeInfo(fd);
       assertEquals(quotaStatus(fd).mode, "qgroup");
@@ -190,7 +195,7 @@ ffiCase("quotas that are on", (directory, path) => {
     });
   } finally {
     must("btrfs", "quota", "disable", path);
-    tryDestroySubvolume(directory, "limited");
+    tryDestroySubvolume(directory, entryName("limited"));
   }
 });
 
@@ -215,12 +220,12 @@ ffiCase("the volume", (directory, path) => {
 });
 
 ffiCase("send wants a read-only snapshot", (directory) => {
-  createSubvolume(directory, "writable");
+  createSubvolume(directory, entryName("writable"));
   inside(directory, "writable", (fd) => {
     withFd(memfd("stream"), (stream) => {
       const send = () => sendChanges(fd, subvolumeInfo(fd).id, stream);
       assertEquals(assertThrows(send, SyscallError).code, "EPERM");
     });
   });
-  tryDestroySubvolume(directory, "writable");
+  tryDestroySubvolume(directory, entryName("writable"));
 });

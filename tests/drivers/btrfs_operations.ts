@@ -3,22 +3,16 @@
  * most easily: names that swap places, files of several names, edits that keep size and time, entries that
  * are made anew as they were, directories that move with what changed in them.
  */
+import type { EntryName } from "../../ffi/entry_name.ts";
+import { entryAt } from "../entry_at.ts";
 import { lchownSync, lutimesSync } from "node:fs";
 import { commit } from "../../ffi/btrfs_volume.ts";
 import { decode } from "../../ffi/cstring.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { AT_FDCWD, O_DIRECTORY, O_RDONLY, O_RDWR, open, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, O_RDWR, open, withFd } from "../../ffi/files.ts";
 import { tryFallocate } from "../../ffi/files.ts";
-import {
-  makedev,
-  mknodat,
-  RENAME_EXCHANGE,
-  S_IFCHR,
-  S_IFIFO,
-  S_IFSOCK,
-  tryLinkat,
-  tryRenameat,
-} from "../../ffi/tree.ts";
+import { mknod, tryRename } from "../../ffi/paths.ts";
+import { makedev, RENAME_EXCHANGE, S_IFCHR, S_IFIFO, S_IFSOCK, tryLinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { lsetxattr, tryLremovexattr } from "../../ffi/xattr.ts";
 
@@ -108,8 +102,10 @@ const OPERATIONS: Record<string, (c: Context) => void> = {
   truncate: (c) => Deno.truncateSync(c.file, c.pick(6000)),
   symlink: (c) => Deno.symlinkSync(`to/${c.pick(5)}`, c.place),
   link: (c) => {
-    const from = c.entry, to = c.place;
-    unwrap(tryLinkat(AT_FDCWD, from, AT_FDCWD, to), "link", to);
+    const to = c.place;
+    const link = (from: number, name: EntryName) =>
+      entryAt(to, (dirfd, toName) => tryLinkat(from, name, dirfd, toName));
+    unwrap(entryAt(c.entry, link), "link", to);
   },
   linkFile: (c) => Deno.linkSync(c.file, c.place),
   remove: (c) => Deno.removeSync(c.entry, { recursive: true }),
@@ -122,7 +118,7 @@ const OPERATIONS: Record<string, (c: Context) => void> = {
   moveOver: (c) => Deno.renameSync(c.entry, c.entry),
   swap: (c) => {
     const one = c.entry, other = c.entry;
-    unwrap(tryRenameat(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE), "renameat2", one);
+    unwrap(tryRename(one, other, RENAME_EXCHANGE), "renameat2", one);
   },
   moveThereAndBack: (c) => {
     const from = c.entry, aside = `${c.root}/aside`;
@@ -143,8 +139,8 @@ const OPERATIONS: Record<string, (c: Context) => void> = {
       tryFallocate(fd, KEEP_SIZE_AND_PUNCH, BigInt(c.pick(3) * 4096), 4096n);
     });
   },
-  special: (c) => mknodat(AT_FDCWD, c.place, [S_IFIFO, S_IFSOCK][c.pick(2)] | 0o600),
-  device: (c) => mknodat(AT_FDCWD, c.place, S_IFCHR | 0o600, makedev(1, [3, 5][c.pick(2)])),
+  special: (c) => mknod(c.place, [S_IFIFO, S_IFSOCK][c.pick(2)] | 0o600),
+  device: (c) => mknod(c.place, S_IFCHR | 0o600, makedev(1, [3, 5][c.pick(2)])),
   /** The same size and time, another content. */
   editInSecret: (c) => {
     const file = c.file;
@@ -199,7 +195,7 @@ const OPERATIONS: Record<string, (c: Context) => void> = {
   },
   notUtf8: (c) => {
     const name = decode(Uint8Array.of(0x66, 0xff, 0x30 + c.pick(3)));
-    mknodat(AT_FDCWD, `${c.root}/${name}`, S_IFIFO | 0o644);
+    mknod(`${c.root}/${name}`, S_IFIFO | 0o644);
   },
   commit: (c) => commit_(c.root),
 };

@@ -2,6 +2,7 @@
 import { btrfs } from "../../drivers/btrfs/mod.ts";
 import { removeSubvolume } from "../../drivers/btrfs/subvolumes.ts";
 import { createSnapshot, createSubvolume } from "../../ffi/btrfs_subvolume.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { IDENTITY, type IdMaps } from "../../lib/id_maps.ts";
 import { list } from "../../lib/home.ts";
@@ -99,7 +100,7 @@ export function inDirectory<T>(path: string, use: (fd: number) => T): T {
 }
 
 export const makeSubvolume = (directory: string, name: string): void =>
-  inDirectory(directory, (fd) => createSubvolume(fd, name));
+  inDirectory(directory, (fd) => createSubvolume(fd, entryName(name)));
 
 export function makeSnapshot(
   source: string,
@@ -109,7 +110,8 @@ export function makeSnapshot(
 ): void {
   inDirectory(
     directory,
-    (fd) => inDirectory(source, (subvolume) => createSnapshot(fd, name, subvolume, options)),
+    (fd) =>
+      inDirectory(source, (subvolume) => createSnapshot(fd, entryName(name), subvolume, options)),
   );
 }
 

@@ -5,6 +5,7 @@ import { btrfs } from "../../drivers/btrfs/mod.ts";
 import { openDriver } from "../../drivers/registry.ts";
 import { createSubvolume } from "../../ffi/btrfs_subvolume.ts";
 import { decode } from "../../ffi/cstring.ts";
+import { entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { lgetxattr } from "../../ffi/xattr.ts";
 import { IDENTITY, IdMap } from "../../lib/id_maps.ts";
@@ -22,7 +23,7 @@ function subvolumesIn(home: string): string[] {
 
 function makeSubvolumes(root: string, names: readonly string[]): void {
   withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
-    for (const name of names) createSubvolume(fd, name);
+    for (const name of names) createSubvolume(fd, entryName(name));
   });
 }
 

@@ -1,5 +1,5 @@
 /** What a process that is to be killed does beside its operation. */
-import { AT_FDCWD, O_RDONLY, tryOpenat } from "../../ffi/files.ts";
+import { O_RDONLY, tryOpen } from "../../ffi/files.ts";
 
 /** A name that nothing else opens: a trace ends where it is looked for. */
 export const END_MARK = "/veneer-end-of-operation";
@@ -14,6 +14,6 @@ export function untilKilled(operation: () => unknown): void {
   Deno.stdin.readSync(new Uint8Array(1));
   operation();
   Deno.stdout.writeSync(text.encode(DONE));
-  tryOpenat(AT_FDCWD, END_MARK, O_RDONLY);
+  tryOpen(END_MARK, O_RDONLY);
   Deno.exit(0);
 }

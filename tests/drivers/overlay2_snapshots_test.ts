@@ -1,9 +1,8 @@
 /** overlay2's snapshots: their directories, the very mounts, what is mounted, what is left. */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { join } from "@std/path";
-import { AT_FDCWD } from "../../ffi/files.ts";
 import { mount, MS_BIND, MS_RDONLY, umount } from "../../ffi/mount.ts";
-import { trySymlinkat } from "../../ffi/tree.ts";
+import { trySymlink } from "../../ffi/paths.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
 import { mountFeatures } from "../../drivers/overlay2/kernel.ts";
 import { overlay2 } from "../../drivers/overlay2/mod.ts";
@@ -366,7 +365,7 @@ test("snapshots: mounts that others make are seen, however they name the layer",
   const base = active("base"), chain = active("bb", "a"), other = active("b");
   for (const each of [base, chain, other]) backend.prepare(each);
   Deno.mkdirSync(fs(backend, "base", "sub"));
-  trySymlinkat(root, AT_FDCWD, `${root}/name`);
+  trySymlink(root, `${root}/name`);
   const overlay = (prefix: string) =>
     `lowerdir=${prefix}a/fs,upperdir=${prefix}bb/fs,workdir=${prefix}bb/work`;
   const step = { source: "overlay", type: "overlay", flags: 0, target };

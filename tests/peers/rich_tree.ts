@@ -1,18 +1,12 @@
 /**
  * A tree that holds every kind of entry that a layer can, and a change of it of every kind.
  */
+import type { EntryName } from "../../ffi/entry_name.ts";
+import { entryAt } from "../entry_at.ts";
 import { join } from "@std/path";
-import { AT_FDCWD, O_CREAT, O_WRONLY, open, pwriteAll, withFd } from "../../ffi/files.ts";
-import {
-  mkdirat,
-  S_IFBLK,
-  S_IFCHR,
-  S_IFIFO,
-  S_IFREG,
-  symlinkat,
-  tryFchmodat,
-  tryLinkat,
-} from "../../ffi/tree.ts";
+import { O_CREAT, O_WRONLY, open, pwriteAll, withFd } from "../../ffi/files.ts";
+import { mkdir } from "../../ffi/paths.ts";
+import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, tryFchmodat, tryLinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { lsetxattr } from "../../ffi/xattr.ts";
 import { chown, makeNode, setTime } from "../tree_support.ts";
@@ -42,7 +36,7 @@ class Maker {
 
   directory(name: string, mode = 0o755): string {
     const path = join(this.root, name);
-    mkdirat(AT_FDCWD, path, 0o700);
+    mkdir(path, 0o700);
     return this.#finish(path, mode);
   }
 
@@ -54,20 +48,24 @@ class Maker {
 
   symlink(target: string, name: string): string {
     const path = join(this.root, name);
-    symlinkat(target, AT_FDCWD, path);
+    Deno.symlinkSync(target, path);
     return this.#finish(path);
   }
 
   link(existing: string, name: string): void {
-    const from = join(this.root, existing), to = join(this.root, name);
-    unwrap(tryLinkat(AT_FDCWD, from, AT_FDCWD, to), "linkat", to);
+    const to = join(this.root, name);
+    const link = (from: number, name: EntryName) =>
+      entryAt(to, (dirfd, toName) => tryLinkat(from, name, dirfd, toName));
+    unwrap(entryAt(join(this.root, existing), link), "linkat", to);
   }
 
   /** Owner before mode, which a change of owner would cut. */
   #finish(path: string, mode?: number): string {
     this.time(path, 1_500_000_000 + this.#made, 1 + this.#made * 7_654_321 % 1_000_000_000);
     chown(path, this.#made % 5 * 1000, this.#made % 3);
-    if (mode !== undefined) unwrap(tryFchmodat(AT_FDCWD, path, mode), "fchmodat", path);
+    if (mode !== undefined) {
+      unwrap(entryAt(path, (dirfd, name) => tryFchmodat(dirfd, name, mode)), "fchmodat", path);
+    }
     this.#made++;
     return path;
   }

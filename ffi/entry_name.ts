@@ -1,0 +1,62 @@
+/**
+ * Names of directory entries, checked.
+ *
+ * Every call that takes a directory's descriptor and the name of an entry takes the name as an
+ * {@linkcode EntryName}. Only {@linkcode entryName} makes one, so no such call can reach above, below or beside
+ * the directory, whatever the name was read from: the second wall behind the checks of tars and stores.
+ *
+ * @module
+ */
+import { decode, encode } from "./cstring.ts";
+
+/** The most bytes of a name: `NAME_MAX` of `linux/limits.h`. */
+export const NAME_MAX = 255;
+
+declare const checked: unique symbol;
+
+/** One component of a path, NUL-terminated. The bytes are a copy that nobody else has: never write to them. */
+export type EntryName = Uint8Array<ArrayBuffer> & { readonly [checked]: true };
+
+const SLASH = 0x2f;
+const DOT = 0x2e;
+
+/**
+ * The name of an entry, from its text (see `cstring.ts`) or its bytes without a NUL at their end.
+ *
+ * @throws {RangeError} if it is empty, `.` or `..`, holds a `/` or a NUL, or is longer than {@linkcode NAME_MAX}
+ */
+export function entryName(name: string | Uint8Array): EntryName {
+  const bytes = typeof name === "string" ? encode(name) : name;
+  const reason = defect(bytes);
+  if (reason !== undefined) {
+    throw new RangeError(`${shown(bytes)} is not a name in a directory: it ${reason}`);
+  }
+  const terminated = new Uint8Array(bytes.length + 1);
+  terminated.set(bytes);
+  return terminated as EntryName;
+}
+
+/** The rule that a name breaks, if it breaks one. */
+function defect(bytes: Uint8Array): string | undefined {
+  const { length } = bytes;
+  if (length === 0) return "is empty";
+  if (length > NAME_MAX) return `has ${length} bytes, ${NAME_MAX} are allowed`;
+  if (bytes[0] === DOT && (length === 1 || length === 2 && bytes[1] === DOT)) {
+    return "stands for a directory itself or the one above it";
+  }
+  for (let i = 0; i < length; i++) {
+    if (bytes[i] === SLASH) return "holds a slash";
+    if (bytes[i] === 0) return "holds a NUL byte";
+  }
+  return undefined;
+}
+
+/** The text of a name. */
+export function nameText(name: EntryName): string {
+  return decode(name.subarray(0, -1));
+}
+
+function shown(bytes: Uint8Array): string {
+  const LONGEST = 80;
+  return JSON.stringify(decode(bytes.subarray(0, LONGEST)) + (bytes.length > LONGEST ? "…" : ""));
+}
