@@ -40,6 +40,7 @@ export function* errnoEntries(): Generator<[name: string, errno: number]> {
 export const EPERM = 1;
 export const ENOENT = 2;
 export const ESRCH = 3;
+export const EIO = 5;
 export const ENXIO = 6;
 export const EINTR = 4;
 export const EBADF = 9;
@@ -75,7 +76,7 @@ export const EDQUOT = 122;
 const MEANINGS: Readonly<Record<number, string>> = {
   [EPERM]: "operation not permitted",
   [ENOENT]: "no such file or directory",
-  5: "input/output error",
+  [EIO]: "input/output error",
   [EBADF]: "bad file descriptor",
   12: "out of memory",
   [EACCES]: "permission denied",

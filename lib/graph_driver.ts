@@ -235,6 +235,15 @@ export interface LayerBackend {
   ): { readonly directory: string; readonly whiteouts: WhiteoutForm } | undefined;
 
   /**
+   * Called after a tar was applied and before the layer counts as complete: makes certain that the content is
+   * stored, if the layer's file system could lose it without a word later.
+   *
+   * @param directory the layer's root, opened before the first entry was written
+   * @throws {VeneerError} `limit exceeded` if there was no room for it, naming what is full
+   */
+  ensureStored?(id: string, directory: number): void;
+
+  /**
    * The layer's changes to its direct parent, where reading them is right; else `undefined`.
    *
    * @param scratch for what has to be made to read them

@@ -26,3 +26,9 @@ export function inUserNamespace(): boolean {
   const map = readMetadata("/proc/self/uid_map");
   return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
+
+/** Whether this kernel's version is at least `major.minor`. */
+export function isKernelAtLeast(major: number, minor: number, release = Deno.osRelease()): boolean {
+  const [ourMajor, ourMinor] = release.split(".").map((part) => parseInt(part, 10));
+  return ourMajor > major || ourMajor === major && ourMinor >= minor;
+}

@@ -39,6 +39,7 @@ import { BASE } from "./names.ts";
 import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
 import { BRIEF_PATIENCE } from "./patience.ts";
 import { statusLines } from "./status.ts";
+import { ensureStored } from "./stored.ts";
 
 /** What the backend is made of. */
 export interface BackendContext {
@@ -236,6 +237,10 @@ export class DeviceMapper implements LayerBackend {
 
   applyTarget(): undefined {
     return undefined;
+  }
+
+  ensureStored(id: string, directory: number): void {
+    ensureStored(id, directory, this.devices.pool, this.#context.warn);
   }
 
   nativeDiff(): NativeDiff | undefined {

@@ -67,6 +67,7 @@ export function applyMarked(
       warn,
       onProgress,
     });
+    backend.ensureStored?.(id, directory);
     if (sync) syncfs(directory, target.directory);
     backend.home.markComplete(id, sync);
     return size;

@@ -1,0 +1,79 @@
+/**
+ * Making certain that what was written to a layer is in the pool.
+ *
+ * A thin device promises more space than the pool has. Whether a write finds some shows only when the kernel
+ * writes its caches back, long after the write itself succeeded; and then only whoever asks is told.
+ *
+ * @module
+ */
+import { SyscallError } from "../../ffi/errno.ts";
+import { messageOf, VeneerError } from "../../lib/errors.ts";
+import { isKernelAtLeast } from "../../lib/kernel.ts";
+import { readMetadata } from "../../lib/metadata.ts";
+import { writeOut } from "../../lib/write_out.ts";
+import type { Pool, PoolStatus } from "./pool.ts";
+
+/** What the kernel does with writes to a full pool, and for how long. */
+const NO_SPACE_TIMEOUT = "/sys/module/dm_thin_pool/parameters/no_space_timeout";
+/** The default of that parameter, in seconds: `no_space_timeout_secs` of the kernel's dm-thin.c. */
+const DEFAULT_NO_SPACE_TIMEOUT = 60;
+/** What writing out may take beyond the kernel's own patience, in seconds. */
+const GRACE = 30;
+
+/**
+ * Writes a layer's file system out and looks at the pool.
+ *
+ * If the pool queues writes for want of space, this waits for as long as the kernel does (60 seconds, unless
+ * the module's `no_space_timeout` says otherwise), and says so.
+ *
+ * @param directory the layer's root, opened before anything was written
+ * @throws {VeneerError} `limit exceeded`: the pool has no room; `failed precondition`: it needs repair
+ */
+export function ensureStored(
+  id: string,
+  directory: number,
+  pool: Pool,
+  warn: (message: string) => void,
+): void {
+  const limit = noSpaceTimeout();
+  let waits = false;
+  const glance = (elapsed: number) => {
+    const isFull = pool.status().mode === "out_of_data_space";
+    if (isFull && !waits) {
+      waits = true;
+      warn(
+        `pool ${pool.name} is out of data space: waiting up to ${limit} s for room for layer ${id}`,
+      );
+    }
+    if (isFull && elapsed > (limit + GRACE) * 1000) throw notStored(id, pool, "out of data space");
+  };
+  try {
+    writeOut(directory, isKernelAtLeast(5, 8), glance);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw notStored(id, pool, wrongWith(pool.status()) ?? messageOf(error));
+  }
+  const wrong = wrongWith(pool.status());
+  if (wrong !== undefined) throw notStored(id, pool, wrong);
+}
+
+/** Why a pool may not have stored what was written to it. */
+function wrongWith({ mode, needsCheck }: PoolStatus): string | undefined {
+  if (mode === "out_of_data_space") return "out of data space";
+  if (needsCheck) return "in need of thin_check";
+  return mode === "ro" ? "read-only" : undefined;
+}
+
+function notStored(id: string, pool: Pool, why: string): VeneerError {
+  return new VeneerError(
+    "limit exceeded",
+    `layer ${id} is not stored: pool ${pool.name} is ${why}; remove layers or give it more space`,
+  );
+}
+
+/** In seconds; Infinity where the kernel waits for ever. */
+function noSpaceTimeout(): number {
+  const text = readMetadata(NO_SPACE_TIMEOUT);
+  const seconds = text === undefined ? DEFAULT_NO_SPACE_TIMEOUT : Number(text);
+  return seconds === 0 ? Infinity : seconds;
+}
