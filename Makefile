@@ -46,7 +46,7 @@ build: dist/veneer ## make the binary dist/veneer
 dist/veneer: $(SOURCES) tools/bundle
 	@DENO= tools/setup demo
 	@tools/bundle dist/js
-	$(DENO) compile --quiet --no-check --no-config --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
+	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 
 install: build ## install the binary and its shell completions below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer $(bin)/veneer

@@ -49,7 +49,8 @@ import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
 import { removeTree } from "./remove_tree.ts";
 import { sleep } from "./sleep.ts";
 
-const RUN_ROOT = "/run/veneer";
+/** Where the state of all homes is. */
+export const RUN_ROOT = "/run/veneer";
 
 /** How long an operation waits for another one's lock before it gives up, in milliseconds. */
 const PATIENCE = 120_000;
@@ -75,7 +76,7 @@ export class RunState {
 
   constructor(home: Home) {
     makeDirectory(RUN_ROOT, 0o711);
-    this.#directory = join(RUN_ROOT, stateName(home.device, home.inode));
+    this.#directory = runDirectory(home);
     // Until the birth is this home's, who forgets homes that are gone may take it for an earlier one.
     withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
       waitForLock(fd, "shared", RUN_ROOT);
@@ -224,6 +225,11 @@ function isOfGoneHome(name: string): boolean {
   if (namespace !== mountNamespace()) return false;
   const home = tryLstat(path);
   return home === undefined || stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== name;
+}
+
+/** Where the state of a home is; only root can enter it. */
+export function runDirectory({ device, inode }: Home): string {
+  return join(RUN_ROOT, stateName(device, inode));
 }
 
 function stateName(device: string, inode: bigint): string {

@@ -51,8 +51,8 @@ export class AufsMounts {
   }
 
   #hasDirperm1(): boolean {
-    const { port, shm } = this.environment;
-    return this.#dirperm1 ??= hasDirperm1(this.home, port, shm);
+    const { port, xino } = this.environment;
+    return this.#dirperm1 ??= hasDirperm1(this.home, port, xino);
   }
 
   /**
@@ -145,7 +145,7 @@ export class AufsMounts {
   }
 
   #mount(branches: Branches, dirperm1: boolean): AufsMount {
-    return { ...branches, dirperm1, xino: xinoPath(this.environment.shm, branches.id) };
+    return { ...branches, dirperm1, xino: xinoPath(this.environment.xino, branches.id) };
   }
 
   /** @throws {VeneerError} where this kernel cannot mount the layer */

@@ -9,11 +9,11 @@ import type { MountPort } from "../../lib/mount_plan.ts";
 import { PROBE_MOUNT, withProbeDirectory } from "../../lib/probe_directory.ts";
 import { xinoPath } from "./xino.ts";
 
-/** @param shm where tables of inode numbers go, if anywhere: see {@linkcode xinoPath} */
-export function hasDirperm1(home: Home, port: MountPort, shm: string | undefined): boolean {
+/** @param directory for tables of inode numbers: see {@linkcode xinoPath} */
+export function hasDirperm1(home: Home, port: MountPort, directory: string | undefined): boolean {
   return withProbeDirectory(home, ["branch"], (_, path) => {
     const target = `${path}/${PROBE_MOUNT}`;
-    const xino = xinoPath(shm, crypto.randomUUID());
+    const xino = xinoPath(directory, crypto.randomUUID());
     const data = `br:${path}/branch=rw,dirperm1${xino === undefined ? "" : `,xino=${xino}`}`;
     try {
       port.mount({ kind: "mount", source: "none", target, type: "aufs", flags: 0, data });

@@ -31,8 +31,8 @@ export interface AufsEnvironment {
   readonly aufsMounts: () => readonly MountInfo[];
   /** Where aufs says what its mounts are made of. */
   readonly sysfs: string;
-  /** Where tables of inode numbers go, if this machine has the place. */
-  readonly shm: string | undefined;
+  /** The directory for tables of inode numbers: see `xino.ts`. */
+  readonly xino: string | undefined;
   /** Where the maintenance of pseudo-links is asked for. */
   readonly plinkMaint: string;
   /** How many branches a mount may have, where that is known: not before the module is loaded. */
@@ -59,6 +59,7 @@ export function openHome(
   const problem = checkBacking(below, backing) ?? (isStore ? undefined : checkAufs());
   if (problem !== undefined) throw problem;
 
+  const home = Home.open(root, "aufs", idMaps);
   const environment = {
     backing: backing.name,
     checkMountable: checkAufs,
@@ -66,10 +67,10 @@ export function openHome(
     mountAt,
     aufsMounts: () => readMountInfoWith(" - aufs "),
     sysfs: SYSFS,
-    shm: xinoDirectory(),
+    xino: xinoDirectory(home),
     plinkMaint: PLINK_MAINT,
     branchLimit,
     warn,
   };
-  return { home: Home.open(root, "aufs", idMaps), environment };
+  return { home, environment };
 }

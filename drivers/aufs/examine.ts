@@ -8,7 +8,7 @@ import { statfs } from "../../ffi/statfs.ts";
 import type { Finding } from "../../lib/driver_definition.ts";
 import { nearestExisting } from "../../lib/home.ts";
 import { branchLimit, checkAufs, checkBacking, WITHOUT_MOUNT } from "./support.ts";
-import { xinoDirectory } from "./xino.ts";
+import { isRunInMemory } from "./xino.ts";
 
 export function examine(root: string): Finding[] {
   const below = nearestExisting(join(root, "aufs"));
@@ -39,12 +39,11 @@ function depth(): Finding {
 }
 
 function tables(): Finding {
-  const directory = xinoDirectory();
-  return directory === undefined
-    ? {
+  return isRunInMemory()
+    ? { state: "ok", what: "tables of inode numbers are in /run, in memory" }
+    : {
       state: "limited",
       what: "tables of inode numbers are in the layers' file system",
-      remedy: "mount a tmpfs at /dev/shm",
-    }
-    : { state: "ok", what: `tables of inode numbers are in ${directory}` };
+      remedy: "mount a tmpfs at /run",
+    };
 }

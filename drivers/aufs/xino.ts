@@ -4,15 +4,22 @@
  * It makes the file, refusing one that is there, and unlinks it at once: nobody sees it for longer than the
  * mount takes. In memory the tables are quick, and no branch is written to for them. Each mount has a name of
  * its own, since two mounts at the same time would get into each other's way under one, and aufs reports that
- * as an invalid argument.
+ * as an invalid argument. The directory is one that only root can write to, because the names can be guessed.
  *
  * @module
  */
-import { tryLstat } from "../../ffi/stat.ts";
+import { statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
+import { type Home, nearestExisting } from "../../lib/home.ts";
+import { RUN_ROOT, runDirectory } from "../../lib/run_state.ts";
 
-/** The directory for the tables, where this machine has one: a tmpfs. */
-export function xinoDirectory(directory = "/dev/shm"): string | undefined {
-  return tryLstat(directory)?.isDirectory ? directory : undefined;
+/** Whether what a boot forgets is kept in memory here. */
+export function isRunInMemory(): boolean {
+  return statfs(nearestExisting(RUN_ROOT)).type === TMPFS_MAGIC;
+}
+
+/** The directory for a home's tables: that of its state in `/run` if that is in memory, else its own records'. */
+export function xinoDirectory(home: Home): string {
+  return isRunInMemory() ? runDirectory(home) : home.own();
 }
 
 /**

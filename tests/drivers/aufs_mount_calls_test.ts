@@ -2,6 +2,9 @@
  * The very calls by which aufs layers are mounted and unmounted, through the port that the driver is given.
  * What is expected is text, here and in `aufs_mount_literals.ts`; nothing of it is made by the driver's code.
  */
+import { isRunInMemory, xinoDirectory } from "../../drivers/aufs/xino.ts";
+import { lstat } from "../../ffi/stat.ts";
+import { runDirectory, RunState } from "../../lib/run_state.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { checkHome } from "../../drivers/aufs/mount_data.ts";
 import { SyscallError } from "../../ffi/errno.ts";
@@ -31,7 +34,7 @@ const RDONLY = 1, REMOUNT = 32;
 /** What a mount is asked for with. */
 interface Asked extends GetOptions {
   readonly dirperm1?: boolean;
-  readonly shm?: string;
+  readonly xino?: string;
 }
 
 /** A root of exactly `length` bytes below a directory. */
@@ -56,10 +59,10 @@ function withShortRoot(body: (root: string) => void): void {
 function mounted(
   root: string,
   ids: readonly string[],
-  { dirperm1 = true, shm = "/dev/shm", ...options }: Asked = {},
+  { dirperm1 = true, xino = "/run/tmp", ...options }: Asked = {},
 ): Recorder {
   const recorder = new Recorder(root, dirperm1);
-  const backend = open(root, { port: recorder, shm: shm === "" ? undefined : shm });
+  const backend = open(root, { port: recorder, xino: xino === "" ? undefined : xino });
   chain(backend, ids);
   performPlan(backend.plan(ids.at(-1)!, options), recorder);
   return recorder;
@@ -86,38 +89,38 @@ const longIds = (count: number) => [
   longId(99),
 ];
 
-test("TestMountWithParent: three layers, with and without a label, dirperm1 and /dev/shm", () => {
+test("TestMountWithParent: three layers, with and without a label, dirperm1 and tables of inode numbers", () => {
   const cases: [Asked, string][] = [
     [
       {},
-      "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/dev/shm/aufs-top.xino,dirperm1",
+      "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/run/tmp/aufs-top.xino,dirperm1",
     ],
     [
       { label: LABEL },
-      'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/dev/shm/aufs-top.xino,dirperm1,context="system_u:object_r:container_file_t:s0:c1,c2"',
+      'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/run/tmp/aufs-top.xino,dirperm1,context="system_u:object_r:container_file_t:s0:c1,c2"',
     ],
     [
       { dirperm1: false },
-      "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/dev/shm/aufs-top.xino",
+      "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/run/tmp/aufs-top.xino",
     ],
     [
       { dirperm1: false, label: LABEL },
-      'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/dev/shm/aufs-top.xino,context="system_u:object_r:container_file_t:s0:c1,c2"',
+      'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,xino=/run/tmp/aufs-top.xino,context="system_u:object_r:container_file_t:s0:c1,c2"',
     ],
     [
-      { shm: "" },
+      { xino: "" },
       "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,dirperm1",
     ],
     [
-      { shm: "", label: LABEL },
+      { xino: "", label: LABEL },
       'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,dirperm1,context="system_u:object_r:container_file_t:s0:c1,c2"',
     ],
     [
-      { shm: "", dirperm1: false },
+      { xino: "", dirperm1: false },
       "br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio",
     ],
     [
-      { shm: "", dirperm1: false, label: LABEL },
+      { xino: "", dirperm1: false, label: LABEL },
       'br:$R/aufs/diff/top=rw:$R/aufs/diff/3=ro+wh:$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh,dio,context="system_u:object_r:container_file_t:s0:c1,c2"',
     ],
   ];
@@ -132,7 +135,7 @@ test("TestMountWithParent: three layers, with and without a label, dirperm1 and 
 test("the probe for dirperm1 mounts with it, and unmounts what it mounted", () => {
   const target = "$R/aufs/.veneer/staging/.probe-UUID/merged";
   const branch = "$R/aufs/.veneer/staging/.probe-UUID/branch";
-  const data = `br:${branch}=rw,dirperm1,xino=/dev/shm/aufs-UUID.xino`;
+  const data = `br:${branch}=rw,dirperm1,xino=/run/tmp/aufs-UUID.xino`;
   withShortRoot((root) => {
     assertEquals(mounted(root, ["base", "top"]).probe, [
       { call: "mount", target, flags: 0, data },
@@ -140,7 +143,7 @@ test("the probe for dirperm1 mounts with it, and unmounts what it mounted", () =
     ]);
   });
   withShortRoot((root) => {
-    const { probe } = mounted(root, ["base", "top"], { dirperm1: false, shm: "" });
+    const { probe } = mounted(root, ["base", "top"], { dirperm1: false, xino: "" });
     assertEquals(probe, [{ call: "mount", target, flags: 0, data: `br:${branch}=rw,dirperm1` }]);
   });
 });
@@ -154,7 +157,7 @@ test("read-only, no branch is writable, and no remount makes the mount so", () =
     assertEquals([first.flags, second.flags], [RDONLY, REMOUNT | RDONLY]);
     const begin = "br:$R/aufs/diff/top=ro+wh:$R/aufs/diff/81=ro+wh:";
     assert(first.data?.startsWith(begin), first.data);
-    const end = ":$R/aufs/diff/2=ro+wh,dio,xino=/dev/shm/aufs-top.xino,dirperm1";
+    const end = ":$R/aufs/diff/2=ro+wh,dio,xino=/run/tmp/aufs-top.xino,dirperm1";
     assert(first.data?.endsWith(end), first.data);
     assertEquals(second.data, "append:$R/aufs/diff/1=ro+wh");
   });
@@ -163,7 +166,7 @@ test("read-only, no branch is writable, and no remount makes the mount so", () =
 test("TestMountMoreThan42Layers: 42 layers, and 43 with a label and little else", () => {
   withShortRoot((root) => assertCalls(mounted(root, longIds(42)), longId(99), ON_42));
   withShortRoot((root) => {
-    const recorder = mounted(root, longIds(43), { label: LABEL, dirperm1: false, shm: "" });
+    const recorder = mounted(root, longIds(43), { label: LABEL, dirperm1: false, xino: "" });
     assertCalls(recorder, longId(99), ON_43_LABELLED);
   });
 });
@@ -191,7 +194,7 @@ test("TestMountMoreThan42LayersMatchingPathLength: a page, filled to its last by
 for (
   const [count, expected, asked] of [
     [127, ON_127, {}],
-    [128, ON_128, { shm: "" }],
+    [128, ON_128, { xino: "" }],
     [400, ON_400, {}],
   ] as [number, Calls, Asked][]
 ) {
@@ -271,16 +274,16 @@ test("a mount that a killed process left half made is made anew, and one that is
 });
 
 test("a mount that fails names a layer that is gone, and a table that is in the way", (dir) => {
-  const shm = `${dir.path}/shm`;
-  Deno.mkdirSync(shm);
+  const xino = `${dir.path}/tables`;
+  Deno.mkdirSync(xino);
   const recorder = new Recorder(`${dir.path}/root`, true, () => true);
-  const backend = open(recorder.root, { port: recorder, shm });
+  const backend = open(recorder.root, { port: recorder, xino });
   chain(backend, ["a", "b", "c"]);
   const attempt = () => performPlan(backend.plan("c", {}), recorder);
   assertThrows(attempt, SyscallError);
-  Deno.writeTextFileSync(`${shm}/aufs-c.xino`, "");
+  Deno.writeTextFileSync(`${xino}/aufs-c.xino`, "");
   const inTheWay = assertFails("in use", attempt);
-  assert(inTheWay.message.startsWith(`${shm}/aufs-c.xino exists`), inTheWay.message);
+  assert(inTheWay.message.startsWith(`${xino}/aufs-c.xino exists`), inTheWay.message);
   Deno.removeSync(backend.home.join("diff/a"));
   const gone = assertFails("corrupt store", attempt);
   assert(gone.message.includes("layers/c names layer a"), gone.message);
@@ -337,12 +340,12 @@ test("mounts: triples for others, as far as one call goes", () => {
     assertEquals(
       shown("3"),
       '[{"type":"aufs","source":"none","options":["br=$R/aufs/diff/3=rw:$R/aufs/diff/2=ro+wh:' +
-        '$R/aufs/diff/1=ro+wh","dio","xino=/dev/shm/aufs-3.xino","dirperm1"]}]',
+        '$R/aufs/diff/1=ro+wh","dio","xino=/run/tmp/aufs-3.xino","dirperm1"]}]',
     );
     assertEquals(
       shown("2", { readOnly: true, label: "a:b" }),
       '[{"type":"aufs","source":"none","options":["ro","br=$R/aufs/diff/2=ro+wh:$R/aufs/diff/1=ro+wh",' +
-        '"dio","xino=/dev/shm/aufs-2.xino","dirperm1","context=\\"a:b\\""]}]',
+        '"dio","xino=/run/tmp/aufs-2.xino","dirperm1","context=\\"a:b\\""]}]',
     );
     assertEquals(
       shown("1", { readOnly: true }),
@@ -391,4 +394,14 @@ test("more layers than this kernel's aufs mounts are refused at create and at mo
   const unlimited = open(recorder.root, { port: recorder });
   create(unlimited, "4", "3");
   assertFails("limit exceeded", () => backend.plan("4", {}));
+});
+
+test("tables of inode numbers are made where only root can, in memory if /run is", (dir) => {
+  const { home } = open(`${dir.path}/root`);
+  new RunState(home);
+  const directory = xinoDirectory(home);
+  const expected = isRunInMemory() ? runDirectory(home) : home.own();
+  assertEquals(directory, expected);
+  const { mode, uid } = lstat(directory);
+  assertEquals([mode & 0o777, uid], [0o700, 0]);
 });

@@ -50,7 +50,7 @@ br:$R/aufs/diff/99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00
 :$R/aufs/diff/09c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/08c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/07c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
-,dio,xino=/dev/shm/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1
+,dio,xino=/run/tmp/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1
 `,
   appends: `
 append:$R/aufs/diff/06c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
@@ -62,7 +62,7 @@ append:$R/aufs/diff/01c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ff
 `,
 };
 
-/** 43 of them with a label, on a machine without `/dev/shm` and without `dirperm1`. */
+/** 43 of them with a label, on a machine without a directory for tables and without `dirperm1`. */
 export const ON_43_LABELLED: Calls = {
   data: `
 br:$R/aufs/diff/99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=rw
@@ -131,7 +131,7 @@ br:$R/aufs/diff/99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00
 :$R/aufs/diff/34c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/33c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/32c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
-,dio,xino=/dev/shm/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="system_u:object_r:container_file_t:s0:c1,c2"
+,dio,xino=/run/tmp/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="system_u:object_r:container_file_t:s0:c1,c2"
 `,
   appends: `
 append:$R/aufs/diff/31c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh,context="system_u:object_r:container_file_t:s0:c1,c2"
@@ -252,7 +252,7 @@ br:$R/aufs/diff/top=rw
 :$R/aufs/diff/50=ro+wh
 :$R/aufs/diff/49=ro+wh
 :$R/aufs/diff/48=ro+wh
-,dio,xino=/dev/shm/aufs-top.xino,dirperm1
+,dio,xino=/run/tmp/aufs-top.xino,dirperm1
 `,
   appends: `
 append:$R/aufs/diff/47=ro+wh
@@ -305,7 +305,7 @@ append:$R/aufs/diff/1=ro+wh
 `,
 };
 
-/** 128 layers, without `/dev/shm`. */
+/** 128 layers, without a directory for tables. */
 export const ON_128: Calls = {
   data: `
 br:$R/aufs/diff/top=rw
@@ -527,7 +527,7 @@ br:$R/aufs/diff/top=rw
 :$R/aufs/diff/323=ro+wh
 :$R/aufs/diff/322=ro+wh
 :$R/aufs/diff/321=ro+wh
-,dio,xino=/dev/shm/aufs-top.xino,dirperm1
+,dio,xino=/run/tmp/aufs-top.xino,dirperm1
 `,
   appends: `
 append:$R/aufs/diff/320=ro+wh
@@ -893,7 +893,7 @@ br:$R/aufs/diff/99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00
 :$R/aufs/diff/10c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/09c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/08c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
-,dio,xino=/dev/shm/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+,dio,xino=/run/tmp/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 `,
   appends: `
 append:$R/aufs/diff/07c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
@@ -945,7 +945,7 @@ br:$R/aufs/diff/99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00
 :$R/aufs/diff/11c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/10c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
 :$R/aufs/diff/09c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh
-,dio,xino=/dev/shm/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+,dio,xino=/run/tmp/aufs-99c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00.xino,dirperm1,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 `,
   appends: `
 append:$R/aufs/diff/08c0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffeec0ffee00=ro+wh,context="xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"

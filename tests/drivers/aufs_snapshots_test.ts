@@ -89,13 +89,13 @@ test("snapshots: mounts, one by one", () => {
     [
       active("2", "a"),
       '{"type":"aufs","source":"none","options":["br=$R/snapshots/aufs/snapshots/2/fs=rw' +
-      ':$R/snapshots/aufs/snapshots/a/fs=ro+wh","dio","xino=/dev/shm/aufs-2.xino","dirperm1"]}',
+      ':$R/snapshots/aufs/snapshots/a/fs=ro+wh","dio","xino=/run/tmp/aufs-2.xino","dirperm1"]}',
     ],
     [
       active("3", "c", "b", "a"),
       '{"type":"aufs","source":"none","options":["br=$R/snapshots/aufs/snapshots/3/fs=rw' +
       ":$R/snapshots/aufs/snapshots/c/fs=ro+wh:$R/snapshots/aufs/snapshots/b/fs=ro+wh" +
-      ':$R/snapshots/aufs/snapshots/a/fs=ro+wh","dio","xino=/dev/shm/aufs-3.xino","dirperm1"]}',
+      ':$R/snapshots/aufs/snapshots/a/fs=ro+wh","dio","xino=/run/tmp/aufs-3.xino","dirperm1"]}',
     ],
     [
       view("4"),
@@ -109,7 +109,7 @@ test("snapshots: mounts, one by one", () => {
       view("6", "c", "b", "a"),
       '{"type":"aufs","source":"none","options":["ro","br=$R/snapshots/aufs/snapshots/c/fs=ro+wh' +
       ":$R/snapshots/aufs/snapshots/b/fs=ro+wh:$R/snapshots/aufs/snapshots/a/fs=ro+wh" +
-      '","dio","xino=/dev/shm/aufs-6.xino","dirperm1"]}',
+      '","dio","xino=/run/tmp/aufs-6.xino","dirperm1"]}',
     ],
   ];
   withShortRoot((root) => {
@@ -146,13 +146,13 @@ test("snapshots: plans, call by call", () => {
     [active("2", "a"), [{
       ...aufs,
       data: "br:$R/snapshots/aufs/snapshots/2/fs=rw:$R/snapshots/aufs/snapshots/a/fs=ro+wh" +
-        ",dio,xino=/dev/shm/aufs-2.xino,dirperm1",
+        ",dio,xino=/run/tmp/aufs-2.xino,dirperm1",
     }]],
     [active("3", "c", "b", "a"), [{
       ...aufs,
       data: "br:$R/snapshots/aufs/snapshots/3/fs=rw:$R/snapshots/aufs/snapshots/c/fs=ro+wh" +
         ":$R/snapshots/aufs/snapshots/b/fs=ro+wh:$R/snapshots/aufs/snapshots/a/fs=ro+wh" +
-        ",dio,xino=/dev/shm/aufs-3.xino,dirperm1",
+        ",dio,xino=/run/tmp/aufs-3.xino,dirperm1",
     }]],
     [view("4"), [{ ...bind, source: "$R/snapshots/aufs/snapshots/4/fs" }, readOnly]],
     [view("5", "a"), [{ ...bind, source: "$R/snapshots/aufs/snapshots/a/fs" }, readOnly]],
@@ -160,7 +160,7 @@ test("snapshots: plans, call by call", () => {
       ...aufs,
       flags: RDONLY,
       data: "br:$R/snapshots/aufs/snapshots/c/fs=ro+wh:$R/snapshots/aufs/snapshots/b/fs=ro+wh" +
-        ":$R/snapshots/aufs/snapshots/a/fs=ro+wh,dio,xino=/dev/shm/aufs-6.xino,dirperm1",
+        ":$R/snapshots/aufs/snapshots/a/fs=ro+wh,dio,xino=/run/tmp/aufs-6.xino,dirperm1",
     }]],
   ];
   withShortRoot((root) => {
@@ -200,7 +200,7 @@ test("snapshots: 400 layers: a plan appends, and others are told to remount", ()
       const [first, ...appends] = recorder.calls;
       const flags = kind === "active" ? 0 : RDONLY;
       assertEquals([first.call, first.flags], ["mount", flags]);
-      const end = ",dio,xino=/dev/shm/aufs-top.xino,dirperm1";
+      const end = ",dio,xino=/run/tmp/aufs-top.xino,dirperm1";
       assert(first.data!.startsWith("br:") && first.data!.endsWith(end), first.data);
       const taken = first.data!.slice("br:".length, -end.length).split(":");
       // Each takes 24 + 38 bytes and a colon, the top one 4 less when it is writable; 41 are the options'.
@@ -229,7 +229,7 @@ test("snapshots: 400 layers: a plan appends, and others are told to remount", ()
           ...access,
           `br=${taken.join(":")}`,
           "dio",
-          "xino=/dev/shm/aufs-top.xino",
+          "xino=/run/tmp/aufs-top.xino",
           "dirperm1",
         ],
       });

@@ -45,7 +45,7 @@ export const ABLE: AufsEnvironment = {
   mountAt,
   aufsMounts: () => [],
   sysfs: "/nowhere",
-  shm: "/dev/shm",
+  xino: "/run/tmp",
   plinkMaint: "/dev/null",
   branchLimit: () => undefined,
   warn: (message) => {
