@@ -48,9 +48,9 @@ export function openat(dirfd: number, name: EntryName, flags: number, mode = 0):
 
 const SELF = cstring("."), PARENT = cstring("..");
 
-/** Opens a directory again, from its start and with other flags, raw. */
-export function tryReopen(directory: number, flags: number): number {
-  const fd = io().openat(directory, SELF, flags | O_CLOEXEC, 0);
+/** Opens a directory again, from its start and with other flags, raw. `mode` is for `O_TMPFILE`. */
+export function tryReopen(directory: number, flags: number, mode = 0): number {
+  const fd = io().openat(directory, SELF, flags | O_CLOEXEC, mode);
   return fd < 0 ? -E[0] : fd;
 }
 

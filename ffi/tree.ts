@@ -8,6 +8,7 @@
  */
 import { cstring, decode, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
+import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -87,6 +88,13 @@ export function tryLinkat(
   flags = 0,
 ): number {
   const result = tree().linkat(oldDirfd, oldName, newDirfd, newName, flags);
+  return result < 0 ? -E[0] : result;
+}
+
+/** `linkat(2)` of an open file that has no name (`O_TMPFILE`), raw: gives it one. */
+export function tryLinkFile(fd: number, dirfd: number, name: EntryName): number {
+  const path = cstring(`/proc/self/fd/${fd}`);
+  const result = tree().linkat(AT_FDCWD, path, dirfd, name, AT_SYMLINK_FOLLOW);
   return result < 0 ? -E[0] : result;
 }
 
