@@ -5,7 +5,8 @@ SHELL := /bin/bash
 
 ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 # The Deno that setup fetches. `make build` also honours DENORT_BIN, the runtime that is put into the binary.
-DENO ?= $(CURDIR)/tools/deno/node_modules/@deno/linux-$(ARCH)-glibc/deno
+OWN_DENO := $(CURDIR)/tools/deno/node_modules/@deno/linux-$(ARCH)-glibc/deno
+DENO ?= $(OWN_DENO)
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The command that the demo runs: `make demo VENEER=dist/veneer` runs it with the binary.
@@ -37,16 +38,20 @@ test: root setup ## run all tests, here and under user-mode Linux
 test-long: root setup ## the same with more rounds of what is random or concurrent
 	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
 
+smoke: root setup ## run the tests that are about the binary on dist/veneer
+	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/program_test.ts tests/program_files_test.ts
+
 bench: root setup ## measure against GNU tar and other tools, as ratios
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts
 
 build: dist/veneer ## make the binary dist/veneer
 
 # DENO may be another one than the project's own, which bundles.
-dist/veneer: $(SOURCES) tools/bundle
-	@DENO= tools/setup demo
+dist/veneer: $(SOURCES) tools/bundle $(wildcard tools/guard/*)
+	@DENO= tools/setup build
 	@tools/bundle dist/js
 	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
+	@tools/guard/build dist/veneer
 
 install: build ## install the binary and its shell completions below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer $(bin)/veneer
@@ -62,4 +67,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-long bench build install clean root
+.PHONY: help setup demo images test test-long smoke bench build install clean root

@@ -198,6 +198,14 @@ export const process = group({
   isatty: { parameters: ["i32"], result: "i32" },
 });
 
+/** Limits of the process. */
+export const limits = group({
+  // int getrlimit64(int resource, struct rlimit64 *limit);
+  getrlimit64: { parameters: ["i32", "buffer"], result: "i32" },
+  // int setrlimit64(int resource, const struct rlimit64 *limit);
+  setrlimit64: { parameters: ["i32", "buffer"], result: "i32" },
+});
+
 /** The library itself. */
 export const library = group({
   // const char *gnu_get_libc_version(void);

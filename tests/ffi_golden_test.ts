@@ -51,6 +51,7 @@ const WORLDS: Record<string, readonly string[]> = {
     "linux/openat2.h",
     "linux/poll.h",
     "linux/quota.h",
+    "linux/resource.h",
     "linux/sched.h",
     "linux/stat.h",
     "linux/unistd.h",

@@ -7,6 +7,7 @@
 import { EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { Output, ReaderGone } from "../cli/output.ts";
 import { type Invocation, parseCommandLine } from "../cli/parse.ts";
+import { checkArguments, raiseDescriptorLimit } from "../cli/surroundings.ts";
 import type { LogLevel } from "../cli/table.ts";
 import { CommandContext, type Drivers, type Run } from "./context.ts";
 
@@ -45,6 +46,9 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "help": () => import("./help.ts"),
 };
 
+/** Commands that work in whatever surroundings. */
+const NEEDS_NOTHING: ReadonlySet<string> = new Set(["version", "completions", "help"]);
+
 /** As a shell reports a program that SIGPIPE ended, which is what other programs do here. */
 const READER_GONE = 128 + 13;
 
@@ -52,6 +56,7 @@ const READER_GONE = 128 + 13;
 export async function dispatch(args: readonly string[], drivers: Drivers): Promise<number> {
   let invocation: Invocation;
   try {
+    checkArguments(args);
     invocation = parseCommandLine(args);
   } catch (error) {
     return new Output(args.includes("--json"), "warn").error(error);
@@ -79,6 +84,7 @@ async function run(
     return 0;
   }
   const name = options.flag("version") ? "version" : command!.name;
+  if (!NEEDS_NOTHING.has(name)) raiseDescriptorLimit();
   const { run } = await LOADERS[name]();
   return await run(new CommandContext(output, options, operands, drivers)) ?? 0;
 }

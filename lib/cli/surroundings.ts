@@ -1,0 +1,50 @@
+/**
+ * What a command needs of the process that it runs in.
+ *
+ * @module
+ */
+import { readFile } from "../../ffi/files.ts";
+import { resourceLimit, RLIMIT_NOFILE, setResourceLimit } from "../../ffi/limits.ts";
+import { VeneerError } from "../errors.ts";
+
+/** Descriptors that the largest command takes: two walks of trees, at 64 directories each, and the runtime's. */
+const DESCRIPTORS = 256n;
+
+/** What the runtime has in place of bytes that are not UTF-8. */
+const REPLACEMENT = "\ufffd";
+
+/**
+ * Refuses arguments that the runtime could not read as they are: another file than the one that was named
+ * would be used.
+ *
+ * @param args as the runtime has them
+ * @throws {VeneerError} `usage`
+ */
+export function checkArguments(args: readonly string[]): void {
+  if (!args.some((arg) => arg.includes(REPLACEMENT))) return;
+  const bytes = readFile("/proc/self/cmdline");
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch {
+    throw new VeneerError(
+      "usage",
+      "an argument is not valid UTF-8; name files by a path that is, such as through a symbolic link",
+    );
+  }
+}
+
+/**
+ * Raises the limit of open files as far as this process may.
+ *
+ * @throws {VeneerError} `limit exceeded` if that is too few
+ */
+export function raiseDescriptorLimit(): void {
+  const { soft, hard } = resourceLimit(RLIMIT_NOFILE);
+  if (hard < DESCRIPTORS) {
+    throw new VeneerError(
+      "limit exceeded",
+      `only ${hard} files may be open at a time, and ${DESCRIPTORS} are needed; raise the limit (ulimit -n)`,
+    );
+  }
+  if (soft < hard) setResourceLimit(RLIMIT_NOFILE, { soft: hard, hard });
+}

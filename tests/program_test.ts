@@ -1,0 +1,62 @@
+/** The program in odd surroundings: one line each, and never the runtime's own words. */
+import { assertEquals, assertMatch } from "@std/assert";
+import { veneer } from "./cli_support.ts";
+import { PROGRAM, refusal, shellWords } from "./cli_support.ts";
+import { needs, run, tempDir } from "./support.ts";
+
+const source = Deno.env.has("VENEER")
+  ? undefined
+  : "the runtime looks there before the program starts; VENEER names no compiled program";
+
+/** Runs shell text in which `$VENEER` is the program. */
+const shell = (script: string) =>
+  run("bash", "-c", `veneer() { ${shellWords(PROGRAM)} "$@"; }\n${script}`);
+
+Deno.test("program: an argument that is not UTF-8 is refused, another is taken as it is", () => {
+  for (
+    const bytes of ["\\xff", "a\\xe4b", "\\xed\\xa0\\x80", "\\xc0\\xaf", "\\xf4\\x90\\x80\\x80"]
+  ) {
+    const message = refusal("usage", shell(`veneer snapshot stat $'${bytes}'`));
+    assertMatch(message, /^an argument is not valid UTF-8; name files by a path that is/);
+  }
+  const { stderr, code } = shell("veneer --json ls $'\\xff'");
+  assertEquals([code, JSON.parse(stderr).error.code], [2, "usage"]);
+  using dir = tempDir();
+  const store = ["--root", `${dir.path}/sto\ufffdre`, "--driver", "overlay2"];
+  assertMatch(
+    refusal("not found", veneer(...store, "snapshot", "stat", "é€😀\ufffd")),
+    /"é€😀\ufffd"/,
+  );
+  veneer(...store, "snapshot", "cleanup");
+});
+
+needs(source, "program: a working directory that is gone is said in one line", () => {
+  using dir = tempDir();
+  const message = refusal(
+    "failed precondition",
+    shell(`mkdir ${dir.path}/gone && cd ${dir.path}/gone && rmdir ${dir.path}/gone && veneer ls`),
+  );
+  assertMatch(message, /^the working directory does not exist any more/);
+});
+
+needs(source, "program: without /proc it says so", () => {
+  const script = `while umount --lazy /proc 2>/dev/null; do :; done; ${
+    shellWords(PROGRAM)
+  } version`;
+  const ran = run("unshare", "--mount", "--propagation", "private", "bash", "-c", script);
+  assertMatch(refusal("incompatible", ran), /^\/proc is not mounted/);
+});
+
+Deno.test("program: too low a limit of open files is refused, one that can be raised is raised", () => {
+  using dir = tempDir();
+  const ls = `veneer --root ${dir.path}/store --driver overlay2 -o overlay2.allow_btrfs=true ls`;
+  const message = refusal("limit exceeded", shell(`ulimit -n 100; ${ls}`));
+  assertMatch(
+    message,
+    /^only 100 files may be open at a time, and 256 are needed; raise the limit/,
+  );
+  assertEquals(shell(`ulimit -n 100; veneer version --json`).code, 0);
+  const { code, stderr } = shell(`ulimit -Sn 50; ${ls}`);
+  assertEquals([code, stderr], [0, ""]);
+  shell(ls.replace(/ls$/, "cleanup"));
+});
