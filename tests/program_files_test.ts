@@ -17,7 +17,7 @@ const PATH = /^\d+ +\w+\((?:(?:AT_FDCWD|\d+)<([^>]*)>, |AT_FDCWD, )?"((?:[^"\\]|
 const SHARED = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
 
 /** A directory of another case, whose store is noted in /run: nobody could guess its name. */
-const RANDOM = /-[0-9a-f]{16}\//;
+const RANDOM = /-[0-9a-f]{12,16}\//;
 
 /** Every path below a shared directory that a trace names, but those below `own` and with random names. */
 function sharedPaths(trace: string, own: string): string[] {
