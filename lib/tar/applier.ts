@@ -412,7 +412,10 @@ export class Applier {
 
   #replaceWhiteout(dirfd: number, name: EntryName): boolean {
     if (!this.#whiteouts.lift(dirfd, name)) return false;
-    unwrap(tryMkdirat(dirfd, name, 0o755), "mkdirat", this.#entry.text);
+    const made = tryMkdirat(dirfd, name, 0o755);
+    // A whiteout in aufs's form lay beside what it hides.
+    if (made === -EEXIST) return false;
+    unwrap(made, "mkdirat", this.#entry.text);
     this.#markOpaque(dirfd, name);
     return true;
   }

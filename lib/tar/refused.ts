@@ -13,6 +13,7 @@ import {
   EINVAL,
   ELOOP,
   ENAMETOOLONG,
+  ENOENT,
   ERANGE,
   SyscallError,
 } from "../../ffi/errno.ts";
@@ -60,6 +61,11 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
       return syscall === "symlinkat"
         ? "the target of the link is longer than this file system takes"
         : "its path, or what links make of it, is longer than this file system takes";
+    case ENOENT:
+      // Whatever is missing on a path is made, but not where only a link could say what.
+      return syscall === "openat2"
+        ? "its path leads through a link to where nothing is and nothing can be made"
+        : undefined;
     case ELOOP:
       return "its path leads through more than 40 symbolic links";
     default:
