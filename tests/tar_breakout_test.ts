@@ -449,17 +449,17 @@ const CASES: Readonly<Record<string, Case>> = {
       pax({ "GNU.sparse.name": "..\x001/victim" }),
       file("x", "owned"),
     ],
-    refusal: "GNU.sparse.name holds a NUL byte",
+    refusal: "holds a NUL byte",
     tree: [],
   },
   SparseNameWithNulReplacesWhatIsAbove: {
     parts: [pax({ "GNU.sparse.name": "..\0x" }), file("x", "owned")],
-    refusal: "GNU.sparse.name holds a NUL byte",
+    refusal: "holds a NUL byte",
     tree: [],
   },
   SparseNameWithNulIsAWhiteoutOfWhatIsAbove: {
     parts: [pax({ "GNU.sparse.name": ".wh...\0x" }), file("x", "")],
-    refusal: "GNU.sparse.name holds a NUL byte",
+    refusal: "holds a NUL byte",
     tree: [],
   },
   HardlinkToWhatIsWhitedOut: {

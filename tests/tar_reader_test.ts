@@ -247,8 +247,8 @@ Deno.test("names that no file can have are refused", () => {
     [pax({ linkpath: "a\0b" }), "holds a NUL byte"],
     [pax({ "SCHILY.xattr.user.a\0b": "x" }), "holds a NUL byte"],
     [pax({ "path\0": "x" }), "the key of a pax record holds a NUL byte"],
-    [pax({ "GNU.sparse.name": "..\0x" }), "the pax GNU.sparse.name holds a NUL byte"],
-    [pax({ uname: "root\0" }), "the pax uname holds a NUL byte"],
+    [pax({ "GNU.sparse.name": "..\0x" }), 'the pax GNU.sparse.name "..\\u0000x" holds a NUL byte'],
+    [pax({ uname: "root\0" }), 'the pax uname "root\\u0000" holds a NUL byte'],
     [file("../up"), "leads out of the layer"],
   ];
   for (const [part, reason] of cases) {

@@ -7,6 +7,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import { quoted } from "./bad_tar.ts";
 
 /** A point in time: whole seconds since the epoch, rounded down, and nanoseconds. */
 export type Timestamp = readonly [seconds: number, nanos: number];
@@ -159,7 +160,9 @@ function attributeName(text: string): string {
 }
 
 function name(key: string, value: Uint8Array): Uint8Array | undefined {
-  if (value.includes(0)) throw new RangeError(`the pax ${key} holds a NUL byte`);
+  if (value.includes(0)) {
+    throw new RangeError(`the pax ${key} ${quoted(decode(value))} holds a NUL byte`);
+  }
   return value.length === 0 ? undefined : value;
 }
 
