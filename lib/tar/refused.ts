@@ -14,6 +14,7 @@ import {
   ELOOP,
   ENAMETOOLONG,
   ENOENT,
+  ENOSPC,
   ERANGE,
   SyscallError,
 } from "../../ffi/errno.ts";
@@ -30,19 +31,22 @@ const XATTR_REASONS: Readonly<Record<number, string>> = {
   [E2BIG]: "its value is longer than 64 KiB",
   [ERANGE]: "its name is too long",
   [EACCES]: "it is for directories only",
+  // Ext4 has one block for all attributes of a file, btrfs a leaf for each.
+  [ENOSPC]: "the file system is full, or has no room for so much in the attributes of one file",
 };
 
 /**
  * The error to throw in place of one that applying an entry ended with: `invalid argument` where it was the
- * entry's fault, or the very same.
+ * entry's fault, `limit exceeded` where its attributes have no room, or the very same.
  */
 export function refused(error: unknown, entry: Entry): unknown {
   if (error instanceof PathError) return badTar(entry.offset, error.message, entry.text);
   if (!(error instanceof SyscallError)) return error;
   const reason = reasonOf(error, entry);
   if (reason === undefined) return error;
-  const refusal = badTar(entry.offset, reason, entry.text);
-  return new VeneerError(refusal.code, refusal.message, { cause: error });
+  const { code, message } = badTar(entry.offset, reason, entry.text);
+  const isLimit = error.errno === ENOSPC;
+  return new VeneerError(isLimit ? "limit exceeded" : code, message, { cause: error });
 }
 
 function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | undefined {
