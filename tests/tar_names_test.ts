@@ -14,6 +14,7 @@ import {
 import { SyscallError } from "../ffi/errno.ts";
 import { close, memfd, O_DIRECTORY, O_RDONLY, open, pwriteAll, withFd } from "../ffi/files.ts";
 import { EXT_MAGIC, statfs } from "../ffi/statfs.ts";
+import { VeneerError } from "../lib/errors.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
 import { targetOf, whiteoutsIn } from "../lib/tar/apply_whiteouts.ts";
 import { applyTar } from "../lib/tar/apply.ts";
@@ -190,6 +191,21 @@ needs(
       const message = sandbox.refuse(tar(...parts));
       assertStringIncludes(message, `entry "s" at byte 0: a file of ${HUGE} bytes is more than`);
     }
+  },
+);
+
+needs(
+  isExt4 ? undefined : "it needs ext4",
+  "attributes: those of a file that have no room in its file system are named with it",
+  () => {
+    using sandbox = new Sandbox();
+    const error = assertThrows(
+      () =>
+        sandbox.apply(tar(pax({ "SCHILY.xattr.user.big": "x".repeat(60_000) }), file("f", "x"))),
+      VeneerError,
+    );
+    assertEquals(error.code, "limit exceeded");
+    assertStringIncludes(error.message, 'entry "f" at byte 0: the extended attribute "user.big"');
   },
 );
 
