@@ -209,7 +209,7 @@ needs(
   },
 );
 
-Deno.test("links: what they make of a path is refused by the entry's name where it is too long", () => {
+Deno.test("links: what they make of a path is refused by name where it is too long", () => {
   const deep = "d/".repeat(1400) + "e";
   const parts: (TarEntry | Uint8Array)[] = [
     pax({ path: deep }),
@@ -220,7 +220,7 @@ Deno.test("links: what they make of a path is refused by the entry's name where 
     file("f"),
   ];
   using sandbox = new Sandbox();
-  assertStringIncludes(sandbox.refuse(tar(...parts)), 'entry "d/d/');
+  assertStringIncludes(sandbox.refuse(tar(...parts)), '"d/d/');
   sandbox.assertContained();
 });
 

@@ -180,8 +180,8 @@ const FITTING: ReadonlySet<string> = new Set([
   "limit exceeded",
   "not supported",
 ]);
-/** An entry, an offset or the input as a whole. */
-const NAMES_PLACE = /^tar: .*(at byte \d+|is no tar|input is|is no directory)/;
+/** An entry, a path, an offset or the input as a whole. */
+const NAMES_PLACE = /^tar: (entry "|"|at byte \d|the (input|\w+ input))/;
 
 function compare(before: Map<string, string>, after: Map<string, string>): void {
   const changed = [...new Set([...before.keys(), ...after.keys()])]
