@@ -40,9 +40,10 @@ export function* errnoEntries(): Generator<[name: string, errno: number]> {
 export const EPERM = 1;
 export const ENOENT = 2;
 export const ESRCH = 3;
-export const EIO = 5;
 export const ENXIO = 6;
 export const EINTR = 4;
+export const EIO = 5;
+export const E2BIG = 7;
 export const EBADF = 9;
 export const EAGAIN = 11;
 export const EACCES = 13;

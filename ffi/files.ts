@@ -8,7 +8,7 @@
  */
 import { cstring, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
-import { EINTR, SyscallError } from "./errno.ts";
+import { EAGAIN, EINTR, SyscallError } from "./errno.ts";
 import { E, io } from "./libc.ts";
 import { layout, Struct } from "./struct.ts";
 import { assertRange, unwrap } from "./unwrap.ts";
@@ -99,6 +99,12 @@ export const RESOLVE_IN_ROOT = 0x10;
 /** `openat2`'s number: `asm-generic/unistd.h`, the same on every architecture. */
 const SYS_openat2 = 437;
 
+/**
+ * How often a path is resolved again. With `..` in it the kernel says EAGAIN where anything was renamed or
+ * mounted meanwhile, anywhere on the machine, since it cannot tell then that the path stayed inside.
+ */
+const MOST_RESOLUTIONS = 128;
+
 const how = new Struct(OPEN_HOW);
 
 /**
@@ -119,8 +125,12 @@ export function tryOpenat2(
   }
   const bytes = cstring(path);
   how.set("flags", flags | O_CLOEXEC).set("mode", mode).set("resolve", resolve);
-  const fd = io().openat2(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
-  return fd < 0 ? -E[0] : fd;
+  let result = -EAGAIN;
+  for (let i = 0; result === -EAGAIN && i < MOST_RESOLUTIONS; i++) {
+    const fd = io().openat2(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
+    result = fd < 0 ? -E[0] : fd;
+  }
+  return result;
 }
 
 /** `openat2(2)`: a new descriptor, which the caller closes. */

@@ -183,3 +183,34 @@ Deno.test("error numbers stay right in two threads at once, while memory is coll
   assertEquals([ours, await theirs], [0, 0]);
   worker.terminate();
 });
+
+Deno.test("openat2: a path with '..' is opened while another process renames without end", async () => {
+  const top = Deno.makeTempDirSync();
+  Deno.mkdirSync(`${top}/d/e`, { recursive: true });
+  const renames = `
+    Deno.mkdirSync("${top}/a");
+    console.log("begins");
+    for (;;) {
+      Deno.renameSync("${top}/a", "${top}/b");
+      Deno.renameSync("${top}/b", "${top}/a");
+    }`;
+  const child = new Deno.Command(Deno.execPath(), { args: ["eval", renames], stdout: "piped" })
+    .spawn();
+  const root = open(top, O_RDONLY | O_DIRECTORY);
+  try {
+    const output = child.stdout.getReader();
+    await output.read();
+    await output.cancel();
+    const path = "d/e/../../".repeat(20);
+    for (let i = 0; i < 20_000; i++) {
+      const fd = tryOpenat2(root, path, O_RDONLY | O_DIRECTORY, RESOLVE_IN_ROOT);
+      assertEquals(fd >= 0 ? "opened" : `errno ${-fd}`, "opened");
+      close(fd);
+    }
+  } finally {
+    close(root);
+    child.kill("SIGKILL");
+    await child.status;
+    Deno.removeSync(top, { recursive: true });
+  }
+});

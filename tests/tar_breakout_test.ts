@@ -437,6 +437,41 @@ const CASES: Readonly<Record<string, Case>> = {
     refusal: "leads out of the layer by '..'",
     tree: [],
   },
+  SparseNameOut: {
+    parts: [pax({ "GNU.sparse.name": "../../etc/passwd" }), file("harmless", "x")],
+    refusal: "leads out of the layer by '..'",
+    tree: [],
+  },
+  SparseNameWithNulClimbs: {
+    parts: [
+      pax({ "GNU.sparse.name": "..\x001" }),
+      dir("x"),
+      pax({ "GNU.sparse.name": "..\x001/victim" }),
+      file("x", "owned"),
+    ],
+    refusal: "holds a NUL byte",
+    tree: [],
+  },
+  SparseNameWithNulReplacesWhatIsAbove: {
+    parts: [pax({ "GNU.sparse.name": "..\0x" }), file("x", "owned")],
+    refusal: "holds a NUL byte",
+    tree: [],
+  },
+  SparseNameWithNulIsAWhiteoutOfWhatIsAbove: {
+    parts: [pax({ "GNU.sparse.name": ".wh...\0x" }), file("x", "")],
+    refusal: "holds a NUL byte",
+    tree: [],
+  },
+  HardlinkToWhatIsWhitedOut: {
+    parts: [file(".wh.pfile", ""), hardlink("pfile", "v")],
+    refusal: 'there is nothing (or a directory) in the layer at "pfile"',
+    forms: ["none", "overlay", "aufs"],
+  },
+  HardlinkToWhiteout: {
+    parts: [file(".wh.pfile", ""), hardlink(".wh.pfile", "v")],
+    refusal: 'there is nothing (or a directory) in the layer at ".wh.pfile"',
+    forms: ["none", "overlay", "aufs"],
+  },
   GnuLongNameOut: {
     parts: [
       file("././@LongLink", bytes("../etc/passwd\0"), { type: "L", magic: "gnu" }),

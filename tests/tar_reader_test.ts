@@ -33,7 +33,9 @@ function read(archive: Uint8Array<ArrayBuffer>): string[] {
     const lines: string[] = [];
     while (reader.next()) {
       const { entry } = reader;
-      const link = decode(entry.link.subarray(0, entry.linkLength));
+      const link = entry.type === 0x31
+        ? entry.linked.text
+        : decode(entry.target?.subarray(0, -1) ?? new Uint8Array());
       const isLink = entry.type === 0x31 || entry.type === 0x32;
       lines.push(
         `${String.fromCharCode(entry.type)} ${entry.text}${isLink ? ` -> ${link}` : ""} ` +
@@ -244,6 +246,9 @@ Deno.test("names that no file can have are refused", () => {
     [pax({ path: "d/".repeat(2100) + "f" }), "longer than 4095 bytes"],
     [pax({ linkpath: "a\0b" }), "holds a NUL byte"],
     [pax({ "SCHILY.xattr.user.a\0b": "x" }), "holds a NUL byte"],
+    [pax({ "path\0": "x" }), "the key of a pax record holds a NUL byte"],
+    [pax({ "GNU.sparse.name": "..\0x" }), 'the pax GNU.sparse.name "..\\u0000x" holds a NUL byte'],
+    [pax({ uname: "root\0" }), 'the pax uname "root\\u0000" holds a NUL byte'],
     [file("../up"), "leads out of the layer"],
   ];
   for (const [part, reason] of cases) {
@@ -262,6 +267,16 @@ Deno.test("malformed pax records are refused", () => {
   }
   assertStringIncludes(refusal(pax({ mtime: "soon" }), file("f")), 'mtime "soon" is no time');
   assertStringIncludes(refusal(pax({ uid: "1e3" }), file("f")), "is no whole number");
+  for (
+    const key of ["size", "uid", "gid", "mtime", "atime"].concat(
+      ["size", "major", "minor", "realsize", "numblocks", "offset", "numbytes", "map"]
+        .map((key) => `GNU.sparse.${key}`),
+    )
+  ) {
+    for (const value of ["1\0", "\0", "1\n", "\x011", "1\x7f", " 1", "1\t"]) {
+      assertStringIncludes(refusal(pax({ [key]: value }), file("f")), `the pax ${key} `, value);
+    }
+  }
   assertStringIncludes(
     refusal(pax({ uid: "4294967295" }), file("f")),
     "user id 4294967295 is none",
@@ -305,6 +320,15 @@ Deno.test("sparse maps that overlap, descend, leave the file or miscount are ref
     "a sparse map of 2 bytes stands before 3",
   );
   assertStringIncludes(refusal(...sparse("0,1,100", "abc")), "an offset without a length");
-  assertStringIncludes(refusal(...sparse("0,x,100,2", "abc")), "does not ascend");
-  assertStringIncludes(refusal(...sparse("0,1", "a", "99999999999999999")), "does not ascend");
+  assertStringIncludes(refusal(...sparse("0,x,100,2", "abc")), 'GNU.sparse.map holds "x"');
+  assertStringIncludes(refusal(...sparse("0,1", "a", "99999999999999999")), "no whole number");
+  assertStringIncludes(refusal(...sparse("", "", "-2000")), "length of a sparse file is no number");
+});
+
+Deno.test("an old sparse file of a negative length is refused by its name", () => {
+  const patches = [[483, bytes("\xff".repeat(10) + "\xf8\x30")]] as const;
+  assertStringIncludes(
+    refusal({ name: "sparse", type: "S", magic: "gnu", patches }),
+    'entry "sparse" at byte 0: the length of a sparse file is no number',
+  );
 });

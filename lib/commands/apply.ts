@@ -7,6 +7,7 @@ import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { openProgress } from "../cli/progress.ts";
 import { VeneerError } from "../errors.ts";
+import { namingInput } from "../tar/window.ts";
 import type { Run } from "./context.ts";
 
 const STDIN = 0;
@@ -47,7 +48,7 @@ function inputSize(input: number, file: string): number | undefined {
 /** Whether a file begins as gzip (RFC 1952) or zstd (RFC 8878) does. */
 function isCompressed(input: number): boolean {
   const magic = new Uint8Array(4);
-  pread(input, magic, magic.length, 0n);
+  namingInput(input, () => pread(input, magic, magic.length, 0n));
   const [a, b, c, d] = magic;
   return (a === 0x1f && b === 0x8b) || (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd);
 }

@@ -31,13 +31,14 @@ import {
   trySymlinkat,
 } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { isOverlayWhiteout } from "../branch.ts";
 import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "./bad_tar.ts";
 import { Crew } from "./crew.ts";
 import { DirectoryTimes } from "./directory_times.ts";
-import { Entry } from "./entry.ts";
+import type { Entry } from "./entry.ts";
 import {
   BLOCK_DEVICE,
   CHARACTER_DEVICE,
@@ -48,8 +49,10 @@ import {
   SYMBOLIC_LINK,
 } from "./header.ts";
 import type { TarInput } from "./input.ts";
+import type { LayerPath } from "./layer_path.ts";
 import { type Directory, Placement } from "./placement.ts";
 import { TarReader } from "./reader.ts";
+import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { removeEntry } from "./remove_entry.ts";
 import { Window } from "./window.ts";
@@ -121,7 +124,7 @@ export class Applier {
     const { onProgress } = this.#options;
     let nextReport = PROGRESS_STEP;
     while (this.#reader.next()) {
-      this.#apply();
+      this.#applyOrExplain();
       this.#applied.entries++;
       if (onProgress !== undefined && this.#reader.window.position >= nextReport) {
         onProgress(this.#reader.window.position);
@@ -145,6 +148,15 @@ export class Applier {
     this.#crew?.settle();
   }
 
+  /** Applies the entry that the reader stands at; what the kernel refuses of it becomes the tar's error. */
+  #applyOrExplain(): void {
+    try {
+      this.#apply();
+    } catch (error) {
+      throw refused(error, this.#entry);
+    }
+  }
+
   #apply(): void {
     const entry = this.#entry;
     if (entry.whiteoutStart >= 0) {
@@ -152,6 +164,7 @@ export class Applier {
       return this.#keepWhiteout();
     }
     if (entry.pathLength === 0) return this.#applyRoot();
+    this.#checkLength(entry.name);
     if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
     }
@@ -176,6 +189,19 @@ export class Applier {
             `${quoted(String.fromCharCode(entry.type))}`,
         );
     }
+  }
+
+  /** Warns of a name that the layer's form takes and its mount does not. */
+  #checkLength(name: EntryName): void {
+    const { longestName } = this.#whiteouts;
+    if (name.length - 1 <= longestName) return;
+    this.#attributes.warnOnce(
+      "long names",
+      `entry ${
+        quoted(this.#entry.text)
+      } and others like it cannot be opened once the layer is mounted: ` +
+        `names of more than ${longestName} bytes are too long for aufs`,
+    );
   }
 
   #applyRegular(): void {
@@ -279,44 +305,40 @@ export class Applier {
 
   #applySymlink(): void {
     const entry = this.#entry;
-    const target = this.#linkTarget();
+    const { target } = entry;
+    if (target === undefined) {
+      throw badTar(entry.offset, "it is a link without a target", entry.text);
+    }
     this.#make("symlinkat", (parent) => trySymlinkat(target, parent.fd, entry.name));
     const parent = this.#placement.parentOf(entry);
     this.#attributes.finishNode(parent.fd, entry, parent.inherits);
   }
 
-  #linkTarget(): Uint8Array<ArrayBuffer> {
-    const { link, linkLength, offset, text } = this.#entry;
-    if (linkLength === 0) throw badTar(offset, "it is a link without a target", text);
-    return link.subarray(0, linkLength + 1);
-  }
-
   /** A second name for a file: of the file itself, never of what a link there points to. */
   #applyHardLink(): void {
-    const entry = this.#entry;
-    const target = new Entry();
-    try {
-      const path = this.#linkTarget();
-      target.setPath(path, path.length - 1);
-      if (target.pathLength === 0) throw new RangeError("its target is the layer's root");
-    } catch (error) {
-      if (!(error instanceof RangeError)) throw error;
-      throw badTar(entry.offset, `as the target of a hard link, ${error.message}`, entry.text);
-    }
-    const above = this.#placement.tryOpen(decode(target.parentPath));
-    if (above < 0) this.#missingTarget(target, above);
+    const { linked } = this.#entry;
+    const above = this.#placement.tryOpen(decode(linked.parentPath));
+    if (above < 0) this.#missingTarget(above);
     withFd(above, () => {
-      this.#crew?.settleName(fstat(above, this.#stat).inode, target.name);
-      if (this.#isSameEntry(above, target)) return;
+      this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);
+      if (linked.whiteoutStart >= 0 || this.#isWhiteout(above, linked.name)) {
+        this.#missingTarget(-ENOENT);
+      }
+      if (this.#isSameEntry(above, linked)) return;
       this.#make("linkat", (parent) => {
-        const result = tryLinkat(above, target.name, parent.fd, entry.name);
-        if (result !== -EEXIST && result < 0) this.#missingTarget(target, result);
+        const result = tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        if (result !== -EEXIST && result < 0) this.#missingTarget(result);
         return result;
       });
     });
   }
 
-  #isSameEntry(above: number, target: Entry): boolean {
+  /** Whether a name only says that nothing is there: a second one would hide something else. */
+  #isWhiteout(dirfd: number, name: EntryName): boolean {
+    return tryStatat(dirfd, name, this.#stat) === 0 && isOverlayWhiteout(this.#stat);
+  }
+
+  #isSameEntry(above: number, target: LayerPath): boolean {
     const parent = this.#placement.parentOf(this.#entry);
     const mine = tryStatat(parent.fd, this.#entry.name, this.#stat);
     if (mine < 0) return false;
@@ -324,12 +346,12 @@ export class Applier {
     return tryStatat(above, target.name, this.#stat) === 0 && this.#stat.inode === inode;
   }
 
-  #missingTarget(target: Entry, result: number): never {
-    const { offset, text } = this.#entry;
+  #missingTarget(result: number): never {
+    const { offset, text, linked } = this.#entry;
     const reason = result === -EMLINK
       ? "the file system allows no more links to"
       : "there is nothing (or a directory) in the layer at";
-    throw badTar(offset, `as a hard link: ${reason} ${quoted(target.text)}`, text);
+    throw badTar(offset, `as a hard link: ${reason} ${quoted(linked.text)}`, text);
   }
 
   #applyDevice(): void {
@@ -390,12 +412,16 @@ export class Applier {
 
   #replaceWhiteout(dirfd: number, name: EntryName): boolean {
     if (!this.#whiteouts.lift(dirfd, name)) return false;
-    unwrap(tryMkdirat(dirfd, name, 0o755), "mkdirat", this.#entry.text);
+    const made = tryMkdirat(dirfd, name, 0o755);
+    // A whiteout in aufs's form lay beside what it hides.
+    if (made === -EEXIST) return false;
+    unwrap(made, "mkdirat", this.#entry.text);
     this.#markOpaque(dirfd, name);
     return true;
   }
 
   #noteImplied(dirfd: number, name: EntryName): void {
+    this.#checkLength(name);
     this.#whiteouts.made(fstat(dirfd, this.#stat).inode, name);
     if (this.#whiteouts.besideEntries && this.#whiteouts.lift(dirfd, name)) {
       this.#markOpaque(dirfd, name);

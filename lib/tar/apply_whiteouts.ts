@@ -8,7 +8,7 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { type EntryName, entryName } from "../../ffi/entry_name.ts";
+import { type EntryName, entryName, NAME_MAX } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import {
   close,
@@ -51,6 +51,9 @@ const META_PREFIX = encode(WHITEOUT_META_PREFIX);
 const OPAQUE = entryName(OPAQUE_MARKER);
 const DOT = 0x2e;
 
+/** `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below `NAME_MAX`. */
+const AUFS_LONGEST_NAME = NAME_MAX - 2 * PREFIX.length - 1 - 4;
+
 /**
  * What an entry is whose {@linkcode Entry.whiteoutStart} is not -1.
  *
@@ -89,6 +92,8 @@ export interface Whiteouts {
    * @returns false where the entry is to be made as the file that it is
    */
   hide(directory: Directory, target: Name): boolean;
+  /** The longest name that such a layer can open once it is mounted, in bytes. */
+  readonly longestName: number;
   /** Writes down that all the parent has in a directory is hidden; the same result. */
   hideAll(directory: Directory): boolean;
   /** Whether an entry's whiteout could be there beside it, and must be lifted before it is made. */
@@ -125,6 +130,7 @@ function withDirectory(dirfd: number, name: Name, use: (fd: number) => void): vo
 
 /** Character devices 0:0 and opaque attributes (`Documentation/filesystems/overlayfs.rst`). */
 class OverlayWhiteouts implements Whiteouts {
+  readonly longestName = NAME_MAX;
   readonly besideEntries = false;
   readonly #settle: () => void;
   readonly #stat = new Stat();
@@ -165,6 +171,7 @@ class OverlayWhiteouts implements Whiteouts {
 
 /** Files `.wh.NAME` and `.wh..wh..opq`, kept; but aufs looks at `.wh.NAME` before a `NAME` beside it. */
 class AufsWhiteouts implements Whiteouts {
+  readonly longestName = AUFS_LONGEST_NAME;
   besideEntries = false;
   readonly #settle: () => void;
   readonly #stat = new Stat();
@@ -208,6 +215,7 @@ class AufsWhiteouts implements Whiteouts {
 
 /** No form at all: what is whited out is removed, but for what this tar made. */
 class Removals implements Whiteouts {
+  readonly longestName = NAME_MAX;
   readonly besideEntries = false;
   readonly #settle: () => void;
   readonly #made = new EntrySet();

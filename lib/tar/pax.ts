@@ -7,6 +7,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import { quoted } from "./bad_tar.ts";
 
 /** A point in time: whole seconds since the epoch, rounded down, and nanoseconds. */
 export type Timestamp = readonly [seconds: number, nanos: number];
@@ -16,6 +17,23 @@ export type Xattr = readonly [name: string, value: Uint8Array<ArrayBuffer>];
 
 /** The prefix of a key that carries an extended attribute. */
 const XATTR_PREFIX = "SCHILY.xattr.";
+/** The prefix of the keys of sparse files. */
+const SPARSE_PREFIX = "GNU.sparse.";
+
+/** What the `GNU.sparse.` keys say. */
+export interface SparseRecords {
+  /** The file's own name, where the header has a made-up one. */
+  name?: Uint8Array;
+  /** The format's number: 1 where the map is at the start of the data. */
+  major?: number;
+  /** The file's length in bytes: `realsize` in format 1.0, `size` in the older ones. */
+  realSize?: number;
+  size?: number;
+  /** Format 0.1: offsets and lengths, in turn. */
+  map?: number[];
+  /** The same of format 0.0, which repeats a pair of keys for each fragment. */
+  readonly pairs: number[];
+}
 
 /** What the records before an entry say of it. Keys that are absent leave the header's own fields. */
 export class Extensions {
@@ -27,10 +45,7 @@ export class Extensions {
   modified: Timestamp | undefined;
   accessed: Timestamp | undefined;
   xattrs: Xattr[] = [];
-  /** The `GNU.sparse.` values but for offset and numbytes, by the rest of their key. */
-  sparse: Map<string, string> | undefined;
-  /** Format 0.0 repeats a pair of keys for each fragment: offsets and lengths, in turn. */
-  sparsePairs: number[] = [];
+  sparse: SparseRecords | undefined;
 
   /** Reads records. @throws {RangeError} saying what is wrong with them */
   parse(bytes: Uint8Array): void {
@@ -52,7 +67,9 @@ export class Extensions {
       if (at === start && bytes.subarray(start).every((byte) => byte === 0)) return bytes.length;
       throw new RangeError("a pax record is malformed");
     }
-    this.#set(decode(bytes.subarray(at + 1, equals)), bytes.slice(equals + 1, end - 1));
+    const key = bytes.subarray(at + 1, equals);
+    if (key.includes(0)) throw new RangeError("the key of a pax record holds a NUL byte");
+    this.#set(decode(key), bytes.slice(equals + 1, end - 1));
     return end;
   }
 
@@ -79,34 +96,62 @@ export class Extensions {
       case "atime":
         this.accessed = timestamp(key, value);
         break;
-      case "GNU.sparse.offset":
-      case "GNU.sparse.numbytes":
-        this.#sparsePair(key, value);
+      case "uname":
+      case "gname":
+        // Names of owners are not looked at; but one with a NUL is no name.
+        name(key, value);
         break;
       default:
         if (key.startsWith(XATTR_PREFIX)) {
           this.#xattr(attributeName(key.slice(XATTR_PREFIX.length)), value);
-        } else if (key.startsWith("GNU.sparse.")) {
-          this.sparse ??= new Map();
-          this.sparse.set(key.slice("GNU.sparse.".length), decode(value));
+        } else if (key.startsWith(SPARSE_PREFIX)) {
+          this.#setSparse(key, value, this.sparse ??= { pairs: [] });
         }
     }
   }
 
-  #xattr(key: string, value: Uint8Array<ArrayBuffer>): void {
-    if (key.includes("\0") || key === "") {
-      throw new RangeError("the name of an extended attribute is empty or holds a NUL byte");
+  #setSparse(key: string, value: Uint8Array, sparse: SparseRecords): void {
+    switch (key.slice(SPARSE_PREFIX.length)) {
+      case "name":
+        sparse.name = name(key, value);
+        break;
+      case "major":
+        sparse.major = integer(key, value);
+        break;
+      case "realsize":
+        sparse.realSize = integer(key, value);
+        break;
+      case "size":
+        sparse.size = integer(key, value);
+        break;
+      case "map":
+        sparse.map = value.length === 0 ? undefined : integers(key, value);
+        break;
+      case "offset":
+        pair(sparse.pairs, 0, integer(key, value));
+        break;
+      case "numbytes":
+        pair(sparse.pairs, 1, integer(key, value));
+        break;
+      case "minor":
+      case "numblocks":
+        // Numbers all the same, though they say nothing that the others do not.
+        integer(key, value);
     }
-    this.xattrs.push([key, value]);
   }
 
-  #sparsePair(key: string, value: Uint8Array<ArrayBuffer>): void {
-    const isOffset = key.endsWith("offset");
-    if (isOffset !== (this.sparsePairs.length % 2 === 0)) {
-      throw new RangeError("GNU.sparse.offset and GNU.sparse.numbytes do not alternate");
-    }
-    this.sparsePairs.push(integer(key, value) ?? NaN);
+  #xattr(key: string, value: Uint8Array<ArrayBuffer>): void {
+    if (key === "") throw new RangeError("the name of an extended attribute is empty");
+    this.xattrs.push([key, value]);
   }
+}
+
+/** Takes one half of a fragment. */
+function pair(pairs: number[], half: 0 | 1, value: number | undefined): void {
+  if (pairs.length % 2 !== half) {
+    throw new RangeError("GNU.sparse.offset and GNU.sparse.numbytes do not alternate");
+  }
+  pairs.push(value ?? NaN);
 }
 
 /** An attribute's name from a key, where GNU tar writes `=`, which would end the key, as `%3D`, and `%` as `%25`. */
@@ -115,7 +160,9 @@ function attributeName(text: string): string {
 }
 
 function name(key: string, value: Uint8Array): Uint8Array | undefined {
-  if (value.includes(0)) throw new RangeError(`the pax ${key} holds a NUL byte`);
+  if (value.includes(0)) {
+    throw new RangeError(`the pax ${key} ${quoted(decode(value))} holds a NUL byte`);
+  }
   return value.length === 0 ? undefined : value;
 }
 
@@ -128,6 +175,14 @@ function integer(key: string, value: Uint8Array): number | undefined {
     throw new RangeError(`the pax ${key} ${JSON.stringify(text.slice(0, 40))} is no whole number`);
   }
   return result;
+}
+
+/** Decimal numbers with commas between them. */
+function integers(key: string, value: Uint8Array): number[] {
+  return decode(value).split(",").map((text) => {
+    if (/^\d{1,16}$/.test(text)) return Number(text);
+    throw new RangeError(`the pax ${key} holds ${JSON.stringify(text.slice(0, 40))}, no number`);
+  });
 }
 
 /** Seconds with an optional fraction; what is finer than a nanosecond is cut off, towards the past. */

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { decode, encode } from "../../ffi/cstring.ts";
+import { decode } from "../../ffi/cstring.ts";
 import type { VeneerError } from "../errors.ts";
 import { badTar } from "./bad_tar.ts";
 import { Entry } from "./entry.ts";
@@ -44,7 +44,8 @@ import {
   TYPE,
   UID,
 } from "./header.ts";
-import { Extensions } from "./pax.ts";
+import { linkTarget, PathError } from "./layer_path.ts";
+import { Extensions, type SparseRecords } from "./pax.ts";
 import { checkSparseMap, readOldGnuMap, readPaxMap } from "./sparse.ts";
 import type { Window } from "./window.ts";
 
@@ -157,8 +158,13 @@ export class TarReader {
     }
   }
 
+  /** The name where the header's own fields do not count. Sparse formats 0.1 and 1.0 make one up for those. */
+  #longNameOf(): Uint8Array | undefined {
+    return this.#extensions?.sparse?.name ?? this.#extensions?.path ?? this.#longName;
+  }
+
   #nameForMessages(): string | undefined {
-    const long = this.#longName ?? this.#extensions?.path;
+    const long = this.#longNameOf();
     if (long !== undefined) return decode(long);
     return this.#rawLength === 0 ? undefined : decode(this.#raw.subarray(0, this.#rawLength));
   }
@@ -231,12 +237,12 @@ export class TarReader {
     window.take(BLOCK);
     this.#end = window.position + entry.size + padding(entry.size);
     if (type === GNU_SPARSE) this.#decodeOldSparse();
-    else if (entry.type === REGULAR && extensions?.sparse) this.#decodePaxSparse(extensions);
+    else if (entry.type === REGULAR && extensions?.sparse) this.#decodePaxSparse(extensions.sparse);
   }
 
   /** Sets the entry's path; returns whether the tar wrote it with a slash at its end, as V7 did directories. */
   #decodeName(bytes: Uint8Array, at: number): boolean {
-    const long = sparseName(this.#extensions) ?? this.#extensions?.path ?? this.#longName;
+    const long = this.#longNameOf();
     if (long !== undefined) {
       this.entry.setPath(long, long.length);
       return long.at(-1) === SLASH;
@@ -257,11 +263,21 @@ export class TarReader {
   }
 
   #decodeLink(bytes: Uint8Array, at: number): void {
-    const long = this.#extensions?.linkPath ?? this.#longLink;
-    if (long !== undefined) return this.entry.setLink(long, long.length);
-    const length = textLength(bytes, LINK_NAME, at);
+    const { entry } = this;
     const start = at + LINK_NAME[0];
-    this.entry.setLink(bytes.subarray(start, start + length), length);
+    const raw = this.#extensions?.linkPath ?? this.#longLink ??
+      bytes.subarray(start, start + textLength(bytes, LINK_NAME, at));
+    if (entry.type === SYMBOLIC_LINK) {
+      entry.target = linkTarget(raw);
+      return;
+    }
+    try {
+      entry.linked.setPath(raw, raw.length);
+      if (entry.linked.pathLength === 0) throw new PathError("its target is the layer's root");
+    } catch (error) {
+      if (!(error instanceof PathError)) throw error;
+      throw new PathError(`as the target of a hard link, ${error.message}`);
+    }
   }
 
   #decodeOldSparse(): void {
@@ -273,10 +289,10 @@ export class TarReader {
     this.#end += window.position - before;
   }
 
-  #decodePaxSparse(extensions: Extensions): void {
+  #decodePaxSparse(sparse: SparseRecords): void {
     const { entry, window } = this;
     const before = window.position;
-    const map = readPaxMap(window, extensions);
+    const map = readPaxMap(window, sparse);
     if (map === undefined) return;
     // Format 1.0's map is counted in the size of the data.
     entry.size -= window.position - before;
@@ -324,13 +340,8 @@ function id(value: number, what: string): number {
   return value;
 }
 
+/** GNU's names end at their first NUL, as its own reader and every other one has it. */
 function untilNul(bytes: Uint8Array): Uint8Array {
   const nul = bytes.indexOf(0);
   return nul < 0 ? bytes : bytes.subarray(0, nul);
-}
-
-/** Sparse formats 0.1 and 1.0 keep the file's own name here and a made-up one in the header. */
-function sparseName(extensions: Extensions | undefined): Uint8Array | undefined {
-  const name = extensions?.sparse?.get("name");
-  return name === undefined ? undefined : encode(name);
 }

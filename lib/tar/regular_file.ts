@@ -16,6 +16,7 @@ import {
 } from "../../ffi/files.ts";
 import type { Attributes } from "./attributes.ts";
 import { cutShort, type TarReader } from "./reader.ts";
+import { refused } from "./refused.ts";
 
 const PERMISSIONS = 0o777;
 
@@ -25,7 +26,7 @@ const PERMISSIONS = 0o777;
  * @param inherits see {@linkcode Attributes.finishFile}
  * @returns 0, or a negated error number where the file could not be made: nothing of it is there then
  * @throws {SyscallError} where writing or setting attributes fails
- * @throws {VeneerError} `invalid argument` where the data is cut short
+ * @throws {VeneerError} `invalid argument` where the data is cut short or the entry asks for what cannot be
  */
 export function tryMakeRegular(
   dirfd: number,
@@ -42,6 +43,8 @@ export function tryMakeRegular(
     if (entry.sparse !== undefined) writeParts(fd, reader);
     else if (entry.size > 0) copy(fd, entry.size, reader);
     attributes.finishFile(fd, entry, uid, gid, inherits);
+  } catch (error) {
+    throw refused(error, entry);
   } finally {
     close(fd);
   }

@@ -14,7 +14,7 @@ import {
   GNU_SPARSE_MAP,
   number,
 } from "./header.ts";
-import type { Extensions } from "./pax.ts";
+import type { SparseRecords } from "./pax.ts";
 import type { Window } from "./window.ts";
 
 /** What a sparse file holds: everything else reads as zeros. */
@@ -57,21 +57,16 @@ function pairs(bytes: Uint8Array, at: number, count: number, parts: number[]): v
  * The map that pax records give; format 1.0 has it at the start of the entry's data.
  * `undefined` where the entry is not sparse. Throws RangeError.
  */
-export function readPaxMap(window: Window, extensions: Extensions): SparseMap | undefined {
-  const { sparse } = extensions;
-  if (sparse === undefined) return undefined;
-  if (sparse.get("major") === "1") {
-    return { size: decimal(sparse.get("realsize")), parts: readLeadingMap(window) };
+export function readPaxMap(window: Window, sparse: SparseRecords): SparseMap | undefined {
+  if (sparse.major === 1) {
+    return { size: sparse.realSize ?? NaN, parts: readLeadingMap(window) };
   }
-  if (!sparse.has("size")) return undefined;
-  const parts: number[] = [];
-  const list = sparse.get("map");
-  const numbers = list === undefined || list === ""
-    ? extensions.sparsePairs
-    : list.split(",").map(decimal);
+  if (sparse.size === undefined) return undefined;
+  const numbers = sparse.map ?? sparse.pairs;
   if (numbers.length % 2 !== 0) throw new RangeError("a sparse map has an offset without a length");
+  const parts: number[] = [];
   for (let i = 0; i < numbers.length; i += 2) push(parts, numbers[i], numbers[i + 1]);
-  return { size: decimal(sparse.get("size")), parts };
+  return { size: sparse.size, parts };
 }
 
 /** Format 1.0: decimal lines, first the count of parts, padded to a block. */
@@ -102,10 +97,6 @@ function readLine(window: Window): number {
   throw new RangeError("a sparse map is malformed");
 }
 
-function decimal(text: string | undefined): number {
-  return text !== undefined && /^\d{1,16}$/.test(text) ? Number(text) : NaN;
-}
-
 function push(parts: number[], offset: number, length: number): void {
   if (parts.length >= 2 * MOST_PARTS) throw new RangeError("a sparse map has too many parts");
   parts.push(offset, length);
@@ -113,6 +104,9 @@ function push(parts: number[], offset: number, length: number): void {
 
 /** Checks that parts ascend, do not overlap, stay in the file and add up to the data. Throws RangeError. */
 export function checkSparseMap({ size, parts }: SparseMap, dataSize: number): void {
+  if (!(Number.isSafeInteger(size) && size >= 0)) {
+    throw new RangeError("the length of a sparse file is no number from 0 to 2^53");
+  }
   let end = 0, sum = 0;
   for (let i = 0; i < parts.length; i += 2) {
     const offset = parts[i], length = parts[i + 1];
@@ -122,7 +116,7 @@ export function checkSparseMap({ size, parts }: SparseMap, dataSize: number): vo
     end = offset + length;
     sum += length;
   }
-  if (!Number.isSafeInteger(size) || sum !== dataSize) {
+  if (sum !== dataSize) {
     throw new RangeError(`a sparse map of ${sum} bytes stands before ${dataSize} bytes of data`);
   }
 }

@@ -7,8 +7,9 @@
  *
  * @module
  */
-import { EINTR, EINVAL, ENOSYS, EOPNOTSUPP } from "../../ffi/errno.ts";
+import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek, trySplice, tryWrite } from "../../ffi/files.ts";
+import { readlink } from "../../ffi/paths.ts";
 import { trySendfileAt } from "../../ffi/sendfile.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -82,9 +83,13 @@ export class Window {
     const room = this.end === 0 ? this.bytes : this.bytes.subarray(this.end);
     const ask = Math.min(room.length, Math.max(this.#nextRead, count - have));
     this.#nextRead = Math.min(this.#nextRead * 2, CAPACITY);
-    const got = this.#base === undefined
-      ? read(this.#fd, room, ask)
-      : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have));
+    const got = namingInput(
+      this.#fd,
+      () =>
+        this.#base === undefined
+          ? read(this.#fd, room, ask)
+          : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have)),
+    );
     this.end += got;
     if (got === 0) this.#onEnd();
     return got > 0;
@@ -159,10 +164,11 @@ export class Window {
       do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
     }
     if (moved < 0) {
-      if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP) {
+      if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
         unwrap(moved, "write", what.text);
       }
-      // Not between these two files (a socket, say): by hand from now on.
+      // Not between these two files (a socket, say), or one of them has an error: by hand from now on, which
+      // says of an error where it is.
       this.#canMove = false;
       return this.#put(out, left, what);
     }
@@ -177,6 +183,21 @@ export class Window {
     if (this.#base !== undefined) return;
     do this.take(this.end - this.at); while (this.fill(1));
   }
+}
+
+/** Runs a read of a tar's input; where it fails, the error names the file, or says that it is the input. */
+export function namingInput<T>(fd: number, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new SyscallError(error.syscall, error.errno, inputName(fd));
+  }
+}
+
+function inputName(fd: number): string {
+  const file = readlink(`/proc/self/fd/${fd}`);
+  return file.startsWith("/") ? file : "of the input";
 }
 
 function writeAll(

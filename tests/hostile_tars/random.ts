@@ -1,0 +1,18 @@
+/** A small generator of even numbers that a seed makes repeatable (mulberry32). */
+
+/** Gives whole numbers from 0 to below its argument. */
+export type Random = (below: number) => number;
+
+export function randomOf(seed: number): Random {
+  return (below) => {
+    seed = (seed + 0x6d2b79f5) | 0;
+    let t = Math.imul(seed ^ (seed >>> 15), 1 | seed);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
+
+/** One of a list. */
+export function pick<T>(random: Random, list: readonly T[]): T {
+  return list[random(list.length)];
+}
