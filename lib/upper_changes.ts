@@ -5,7 +5,8 @@
  * but only the upper is walked, so that the cost grows with the change. What was merely copied up, and is
  * as it was, is no change; a whiteout of what is not there is none; an opaque directory deletes what the
  * lowers have in it and the upper has not. Redirected directories (overlay's `redirect_dir`) are refused:
- * only a mount can follow them.
+ * only a mount can follow them. The lowest directory of all has nothing below it that an attribute could be
+ * about: there, as for overlay itself, such ones mean nothing.
  *
  * @module
  */
@@ -47,6 +48,7 @@ export function* upperChanges(
 
 /** A directory of the upper on the way down to where the walk stands. */
 interface Level {
+  /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
   /** Sorted. */
   readonly entries: readonly BranchEntry[];
@@ -60,6 +62,7 @@ interface Level {
 class UpperWalk {
   readonly changes = new ChangeList();
   readonly #levels: Level[] = [];
+  readonly #lowest: DirectoryStack | undefined;
   readonly #old = new Stat();
   readonly #now = new Stat();
 
@@ -68,6 +71,7 @@ class UpperWalk {
     lowers: readonly DirectoryStack[],
     readonly form: BranchForm,
   ) {
+    this.#lowest = lowers.at(-1);
     // Of the roots themselves no union mount asks whether they are opaque.
     this.#list("", lowers, false);
   }
@@ -82,13 +86,12 @@ class UpperWalk {
     return false;
   }
 
-  /** Starts on what the directories that were just entered hold. */
+  /** Starts on what the directories where the walk stands hold. */
   #list(path: string, lowers: readonly DirectoryStack[], opaque: boolean): void {
     const entries = this.form.entries(this.upper.fd);
     if (opaque) entries.push(...this.#hidden(entries, lowers));
     entries.sort((a, b) => a.text < b.text ? -1 : 1);
     this.#levels.push({ path, entries, next: 0, lowers, opaque });
-    this.changes.enter(path);
   }
 
   /** The names that an opaque directory lacks of those that the lowers have, each of them once. */
@@ -105,8 +108,8 @@ class UpperWalk {
 
   #leave(): void {
     const { lowers } = this.#levels.pop()!;
-    this.changes.leave();
     if (this.#levels.length === 0) return;
+    this.changes.leave();
     this.upper.leave();
     for (const lower of lowers) lower.leave();
   }
@@ -121,18 +124,17 @@ class UpperWalk {
     const child = this.#now, parent = this.#old;
     const childDirectory = this.upper.fd;
     if (isGone(tryStatat(childDirectory, name, child), "statx", name)) return;
-    if (!lower) {
-      this.changes.add("A", path);
-    } else {
-      const parentDirectory = lower.fd;
-      const same = isSameEntry({ parentDirectory, childDirectory, name, parent, child });
-      if (!same) this.changes.add("C", path);
-    }
+    const same = lower !== undefined &&
+      isSameEntry({ parentDirectory: lower.fd, childDirectory, name, parent, child });
+    if (!same) this.changes.add(lower ? "C" : "A", path);
     if (!child.isDirectory) return;
     const fd = this.upper.tryEnter(name);
     if (isGone(fd, "openat", name)) return;
     const lowers = lower && parent.isDirectory ? this.#enterLowers(level.lowers, name) : [];
-    this.#list(path, lowers, level.opaque || whiteout || this.form.isOpaque(fd));
+    this.changes.enter(level.path, text, !same);
+    const marked = this.#lowest !== undefined && this.form.isOpaque(fd);
+    const opaque = marked || level.opaque || whiteout;
+    this.#list(`${level.path}/${text}`, lowers, opaque);
   }
 
   /** The uppermost lower in which a name is seen; `#old` then tells of it. */
@@ -161,7 +163,7 @@ class UpperWalk {
       if (fd === -ENOTDIR) break;
       unwrap(fd, "openat", name);
       merged.push(lower);
-      if (this.form.isOpaque(fd)) break;
+      if (lower !== this.#lowest && this.form.isOpaque(fd)) break;
     }
     return merged;
   }
