@@ -4,8 +4,9 @@
  * @module
  */
 import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
-import { ioctl, iow } from "./ioctl.ts";
+import { iow, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
+import { unwrap } from "./unwrap.ts";
 
 /** `struct btrfs_ioctl_send_args`. */
 export const SEND_ARGS = layout("struct btrfs_ioctl_send_args", 72, {
@@ -24,18 +25,25 @@ export const BTRFS_SEND_FLAG_NO_FILE_DATA = 1n;
 
 /**
  * Writes the stream, without the data of files, to a descriptor: protocol version 1, which every kernel
- * speaks and which says all that matters here.
+ * speaks and which says all that matters here. Raw: 0 or `-errno`, with what a failing write to `output` gave
+ * among them, such as EPIPE where nobody reads it any more.
  *
- * The kernel compares whatever two snapshots it is given, related or not, and for unrelated ones invents.
+ * The kernel compares whatever two snapshots it is given, related or not, and for unrelated ones invents. It
+ * writes command by command, on the calling thread.
  *
  * @param snapshot an open read-only subvolume
  * @param parent the id of the read-only subvolume it is compared with
- * @param output a file or a pipe that somebody reads
+ * @param output a file or a pipe
  */
-export function sendChanges(snapshot: number, parent: bigint, output: number): void {
+export function trySendChanges(snapshot: number, parent: bigint, output: number): number {
   const args = new Struct(SEND_ARGS)
     .set("send_fd", output)
     .set("parent_root", parent)
     .set("flags", BTRFS_SEND_FLAG_NO_FILE_DATA);
-  ioctl(snapshot, BTRFS_IOC_SEND, args.bytes, "BTRFS_IOC_SEND");
+  return tryIoctl(snapshot, BTRFS_IOC_SEND, args.bytes);
+}
+
+/** {@linkcode trySendChanges}. @throws {SyscallError} */
+export function sendChanges(snapshot: number, parent: bigint, output: number): void {
+  unwrap(trySendChanges(snapshot, parent, output), "ioctl BTRFS_IOC_SEND");
 }

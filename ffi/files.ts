@@ -344,10 +344,14 @@ export function syncfs(fd: number, path?: Path): void {
   unwrap(result < 0 ? -E[0] : result, "syncfs", path);
 }
 
-/** A close-on-exec pipe: the descriptors to read from and to write to. */
-export function pipe(): { readable: number; writable: number } {
+/**
+ * A close-on-exec pipe: the descriptors to read from and to write to.
+ *
+ * @param flags `O_NONBLOCK`, of both ends
+ */
+export function pipe(flags = 0): { readable: number; writable: number } {
   const ends = new Int32Array(2);
-  const result = io().pipe2(new Uint8Array(ends.buffer), O_CLOEXEC);
+  const result = io().pipe2(new Uint8Array(ends.buffer), O_CLOEXEC | flags);
   unwrap(result < 0 ? -E[0] : result, "pipe2");
   return { readable: ends[0], writable: ends[1] };
 }

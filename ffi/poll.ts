@@ -1,5 +1,6 @@
 /**
- * Waiting for a descriptor that is in non-blocking mode, as one that came from another program may be.
+ * Waiting for a descriptor: one in non-blocking mode, as one that came from another program may be, or one
+ * that is not to be waited for without end.
  *
  * @module
  */
@@ -15,15 +16,34 @@ export const POLLFD = layout("struct pollfd", 8, {
   revents: ["u16", 6],
 });
 
-/** `asm-generic/poll.h`: writing will not block. */
+// `asm-generic/poll.h`: reading, or writing, will not block.
+const POLLIN = 0x1;
 const POLLOUT = 0x4;
 
 /** Blocks until a write to `fd` can make progress or fail (`poll(2)`). */
 export function waitWritable(fd: number): void {
-  const request = new Struct(POLLFD).set("fd", fd).set("events", POLLOUT);
+  while (!poll(fd, POLLOUT, -1));
+}
+
+/**
+ * Blocks until a read of `fd` gives something, even if it is the end or a failure.
+ *
+ * @param deadline in milliseconds, as `performance.now()` counts them
+ * @returns false where it did not by then
+ */
+export function waitReadable(fd: number, deadline: number): boolean {
   for (;;) {
-    const ready = io().poll(request.bytes, 1, -1);
-    const result = ready < 0 ? -E[0] : ready;
-    if (result !== -EINTR && result !== -EAGAIN) return void unwrap(result, "poll");
+    const rest = Math.ceil(deadline - performance.now());
+    if (poll(fd, POLLIN, Math.max(0, rest))) return true;
+    if (rest <= 0) return false;
   }
+}
+
+/** Whether something came up within `timeout` milliseconds (-1: however long it takes). False after EINTR, too. */
+function poll(fd: number, events: number, timeout: number): boolean {
+  const request = new Struct(POLLFD).set("fd", fd).set("events", events);
+  const ready = io().poll(request.bytes, 1, timeout);
+  const result = ready < 0 ? -E[0] : ready;
+  if (result === -EINTR || result === -EAGAIN) return false;
+  return unwrap(result, "poll") > 0;
 }

@@ -15,30 +15,32 @@
  * @module
  */
 import { directoryPath, hasInodeAfter, inodeNames } from "../../ffi/btrfs_search.ts";
-import { sendChanges } from "../../ffi/btrfs_send.ts";
 import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { close, memfd, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { tryMkdir } from "../../ffi/paths.ts";
 import { Stat, tryStatBelow } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
 import type { NativeDiff } from "../../lib/graph_driver.ts";
+import { boundedSend, SEND_LIMITS, type SendLimits } from "./bounded_send.ts";
 import { ReplayedTree } from "./replayed_tree.ts";
-import { readSendStream, SendStreamError } from "./send_stream.ts";
+import { SendStreamError } from "./send_stream.ts";
 import { compareSuspects, type Suspects } from "./suspects.ts";
 
 /**
  * The native diff of an open layer and its open parent, where there can be one.
  *
  * @param scratch gives the path of a directory to make for the snapshots
+ * @param limits  beyond which the trees are compared
  */
 export function nativeDiff(
   child: number,
   parent: number,
   scratch: () => string,
+  limits = SEND_LIMITS,
 ): NativeDiff | undefined {
   if (!descends(child, parent)) return undefined;
   if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
@@ -51,7 +53,8 @@ export function nativeDiff(
   });
   // Again, for what happened meanwhile.
   if (!descends(child, parent)) return undefined;
-  return { kind: "listed", root, parentRoot, changes: () => changesBetween(parentRoot, root) };
+  const changes = () => changesBetween(parentRoot, root, limits);
+  return { kind: "listed", root, parentRoot, changes };
 }
 
 /** Whether a subvolume is proven to be what became of another, whose inodes it knows all. */
@@ -62,12 +65,16 @@ function descends(child: number, parent: number): boolean {
   return changed <= created || !hasInodeAfter(parent, created);
 }
 
-function* changesBetween(parentPath: string, childPath: string): Generator<Change> {
+function* changesBetween(
+  parentPath: string,
+  childPath: string,
+  limits: SendLimits,
+): Generator<Change> {
   const parent = open(parentPath, O_RDONLY | O_DIRECTORY);
   try {
     const child = open(childPath, O_RDONLY | O_DIRECTORY);
     try {
-      const suspects = suspectsOf(parent, child);
+      const suspects = suspectsOf(parent, child, limits);
       if (suspects === undefined) yield* compareTrees(parent, child);
       else yield* compareSuspects(suspects, parent, child);
     } finally {
@@ -80,32 +87,34 @@ function* changesBetween(parentPath: string, childPath: string): Generator<Chang
 
 /**
  * What may differ between two open snapshots; `undefined` where the stream cannot be had, such as with paths
- * longer than 4 KiB, or is not understood: then the trees have to be compared.
+ * longer than 4 KiB, takes too long or is not understood: then the trees have to be compared.
  */
-function suspectsOf(parent: number, child: number): Suspects | undefined {
+function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects | undefined {
+  const deadline = performance.now() + limits.time;
   try {
-    // In memory: without data of files it is some hundred bytes for each changed entry.
-    return withFd(memfd("veneer-send"), (stream) => {
-      sendChanges(child, subvolumeInfo(parent).id, stream);
-      const tree = new ReplayedTree();
-      for (const command of readSendStream(stream)) tree.apply(command);
-      return tree.suspects(new Links(child).namesOf);
-    });
+    const tree = new ReplayedTree();
+    const commands = boundedSend(child, subvolumeInfo(parent).id, deadline, limits);
+    for (const command of commands) tree.apply(command);
+    return tree.suspects(new Links(child, deadline).namesOf);
   } catch (error) {
     if (error instanceof SendStreamError || error instanceof SyscallError) return undefined;
     throw error;
   }
 }
 
-/** The names of files that have several. */
+/**
+ * The names of files that have several. One file may have 65,000 of them, each in a deep directory of its own,
+ * which the kernel finds the path of name by name: this counts on the stream's time.
+ */
 class Links {
   readonly #stat = new Stat();
   /** The inodes whose names were given, and whether for one that was rewritten. */
   readonly #given = new Map<bigint, boolean>();
   readonly #directories = new Map<bigint, string>();
 
-  constructor(readonly subvolume: number) {}
+  constructor(readonly subvolume: number, readonly deadline: number) {}
 
+  /** @throws {SendStreamError} where it takes too long */
   readonly namesOf = (path: string, rewritten: boolean): string[] => {
     const stat = this.#stat;
     unwrap(tryStatBelow(this.subvolume, path.slice(1), stat), "statx", path);
@@ -122,6 +131,7 @@ class Links {
   #pathOf(directory: bigint): string {
     const known = this.#directories.get(directory);
     if (known !== undefined) return known;
+    if (performance.now() > this.deadline) throw new SendStreamError("its names take too long");
     const path = directoryPath(this.subvolume, directory);
     this.#directories.set(directory, path);
     return path;

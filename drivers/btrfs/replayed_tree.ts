@@ -112,27 +112,28 @@ export class ReplayedTree {
   suspects(namesOf: NamesOf): Suspects {
     const suspects = new Suspects();
     for (const path of this.#left) suspects.add(path);
-    this.#collect(this.#root, "", suspects, namesOf);
+    const pending: [directory: Entry, path: string][] = [[this.#root, ""]];
+    for (let next; (next = pending.pop()) !== undefined;) {
+      const [directory, path] = next;
+      for (const [name, found] of directory.entries) {
+        if (found === undefined) continue;
+        const place = `${path}/${name}`;
+        if (found.touched) suspectEntry(suspects, found, place, namesOf);
+        if (found.entries.size > 0) pending.push([found, place]);
+      }
+    }
     return suspects;
   }
+}
 
-  #collect(directory: Entry, path: string, suspects: Suspects, namesOf: NamesOf): void {
-    for (const [name, found] of directory.entries) {
-      if (found === undefined) continue;
-      const place = `${path}/${name}`;
-      if (found.touched) {
-        const suspect = suspects.add(place);
-        suspect.stayed = found.origin === place;
-        suspect.rewritten ||= found.rewritten;
-        if (found.origin !== undefined) {
-          for (const other of namesOf(place, found.rewritten)) {
-            suspects.add(other).rewritten ||= found.rewritten;
-          }
-        }
-      }
-      this.#collect(found, place, suspects, namesOf);
-    }
-  }
+/** Adds an entry of the child, and all other names that it has. */
+function suspectEntry(suspects: Suspects, found: Entry, place: string, namesOf: NamesOf): void {
+  const { origin, rewritten } = found;
+  const suspect = suspects.add(place);
+  suspect.stayed = origin === place;
+  suspect.rewritten ||= rewritten;
+  if (origin === undefined) return;
+  for (const other of namesOf(place, rewritten)) suspects.add(other).rewritten ||= rewritten;
 }
 
 /** The entry of a name in a directory: one that commands have named, or one that stands as in the parent. */

@@ -13,7 +13,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import { pread } from "../../ffi/files.ts";
+import { read } from "../../ffi/files.ts";
 import { VeneerError } from "../../lib/errors.ts";
 
 /** Commands by number. */
@@ -69,9 +69,15 @@ const HEADER_LENGTH = MAGIC.length + 4;
 const COMMAND_LENGTH = 10;
 const NEWEST_VERSION = 3;
 
-/** The commands of a stream in a file, from its beginning to the END command. */
-export function* readSendStream(fd: number): Generator<SendCommand> {
-  const stream = new Window(fd);
+/**
+ * The commands of a stream, up to the END command.
+ *
+ * @param fd     a file or a pipe, read from where it stands
+ * @param ensure called before each read: throws where it is not to be waited for any longer
+ * @throws {SendStreamError}
+ */
+export function* readSendStream(fd: number, ensure = () => {}): Generator<SendCommand> {
+  const stream = new Window(fd, ensure);
   const header = stream.take(HEADER_LENGTH);
   if (decode(header.subarray(0, MAGIC.length)) !== MAGIC) throw malformed("it begins otherwise");
   const version = u32(header, MAGIC.length);
@@ -109,9 +115,8 @@ class Window {
   #buffer = new Uint8Array(256 << 10);
   #start = 0;
   #end = 0;
-  #offset = 0n;
 
-  constructor(readonly fd: number) {}
+  constructor(readonly fd: number, readonly ensure: () => void) {}
 
   take(length: number): Uint8Array {
     if (this.#end - this.#start < length) this.#fill(length);
@@ -134,10 +139,10 @@ class Window {
     this.#start = 0;
     while (this.#end < length) {
       const free = this.#buffer.subarray(this.#end);
-      const got = pread(this.fd, free, free.length, this.#offset);
+      this.ensure();
+      const got = read(this.fd, free);
       if (got === 0) throw malformed("it is cut short");
       this.#end += got;
-      this.#offset += BigInt(got);
     }
   }
 }
@@ -148,10 +153,10 @@ const MAX_COMMAND = 16 << 20;
 const u16 = (bytes: Uint8Array, at: number) => bytes[at] | bytes[at + 1] << 8;
 const u32 = (bytes: Uint8Array, at: number) => (u16(bytes, at) | u16(bytes, at + 2) << 16) >>> 0;
 
-/** The stream is not what this module knows how to read: the trees have to be compared instead. */
+/** The stream cannot be had, or not be understood: the trees have to be compared instead. */
 export class SendStreamError extends VeneerError {
   constructor(why: string) {
-    super("failed", `the kernel's send stream is not understood: ${why}`);
+    super("failed", `the kernel's send stream is of no use: ${why}`);
   }
 }
 

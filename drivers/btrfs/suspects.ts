@@ -59,43 +59,66 @@ export function* compareSuspects(
 ): Generator<Change> {
   using parents = new DirectoryStack(parent);
   using children = new DirectoryStack(child);
-  const comparison = new Comparison(parents, children);
-  yield* comparison.directory(suspects.root, "");
+  yield* new Comparison(parents, children).run(suspects.root);
+}
+
+/** A directory that both trees have, on the way down to where the walk stands. */
+interface Level {
+  readonly path: string;
+  readonly suspects: ReadonlyMap<string, Suspect>;
+  /** Theirs, sorted. */
+  readonly names: readonly string[];
+  next: number;
 }
 
 class Comparison {
   readonly #changes = new ChangeList();
+  readonly #levels: Level[] = [];
   readonly #old = new Stat();
   readonly #now = new Stat();
 
   constructor(readonly parents: DirectoryStack, readonly children: DirectoryStack) {}
 
-  /** The suspects in a directory that both trees have, where the stacks stand. */
-  *directory(directory: Suspect, path: string): Generator<Change> {
-    this.#changes.enter(path);
-    for (const name of [...directory.below.keys()].sort()) {
-      yield* this.#entry(directory.below.get(name)!, entryName(name), `${path}/${name}`);
+  *run(root: Suspect): Generator<Change> {
+    this.#list(root, "");
+    for (let level; (level = this.#levels.at(-1));) {
+      if (level.next === level.names.length) this.#leave();
+      else yield* this.#entry(level, level.names[level.next++]);
+      yield* this.#changes.take();
     }
-    this.#changes.leave();
   }
 
-  *#entry(suspect: Suspect, name: EntryName, path: string): Generator<Change> {
+  /** Starts on the suspects in the directories that were just entered. */
+  #list({ below }: Suspect, path: string): void {
+    this.#levels.push({ path, suspects: below, names: [...below.keys()].sort(), next: 0 });
+    this.#changes.enter(path);
+  }
+
+  #leave(): void {
+    this.#levels.pop();
+    this.#changes.leave();
+    if (this.#levels.length === 0) return;
+    this.parents.leave();
+    this.children.leave();
+  }
+
+  *#entry(level: Level, text: string): Generator<Change> {
+    const suspect = level.suspects.get(text)!, path = `${level.path}/${text}`;
+    const name = entryName(text);
     const changes = this.#changes;
     const parent = this.#old, child = this.#now;
     const isOld = isThere(tryStatat(this.parents.fd, name, parent));
     const isNow = isThere(tryStatat(this.children.fd, name, child));
     if (!isNow) {
       if (isOld) changes.add("D", path);
-      yield* changes.take();
       return;
     }
     const wasDirectory = isOld && parent.isDirectory;
-    const isDirectory = child.isDirectory;
     if (!isOld) changes.add("A", path);
     else if (suspect.suspected && !this.#isSame(suspect, name)) changes.add("C", path);
-    if (isDirectory && wasDirectory && suspect.stayed) yield* this.#descend(suspect, name, path);
-    else if (isDirectory) this.#wholeTree(name, path, wasDirectory);
-    yield* changes.take();
+    if (!child.isDirectory) return;
+    if (!wasDirectory || !suspect.stayed) yield* this.#wholeTree(name, path, wasDirectory);
+    else if (suspect.below.size > 0) this.#enter(suspect, name, path);
   }
 
   #isSame({ rewritten }: Suspect, name: EntryName): boolean {
@@ -110,26 +133,29 @@ class Comparison {
     });
   }
 
-  *#descend(suspect: Suspect, name: EntryName, path: string): Generator<Change> {
-    if (suspect.below.size === 0) return;
+  #enter(suspect: Suspect, name: EntryName, path: string): void {
     unwrap(this.parents.tryEnter(name), "openat", name);
     unwrap(this.children.tryEnter(name), "openat", name);
-    yield* this.directory(suspect, path);
-    this.parents.leave();
-    this.children.leave();
+    this.#list(suspect, path);
   }
 
   /** Another directory is here than was, or one where none was: everything in it counts. */
-  #wholeTree(name: EntryName, path: string, wasDirectory: boolean): void {
+  *#wholeTree(
+    name: EntryName,
+    path: string,
+    wasDirectory: boolean,
+  ): Generator<Change> {
+    const changes = this.#changes;
     const child = openDirectory(this.children.fd, name);
     const parent = wasDirectory ? openDirectory(this.parents.fd, name) : undefined;
-    this.#changes.enter(path);
+    changes.enter(path);
     try {
       for (const change of compareTrees(parent, child)) {
-        this.#changes.add(change.kind, path + change.path);
+        changes.add(change.kind, path + change.path);
+        yield* changes.take();
       }
     } finally {
-      this.#changes.leave();
+      changes.leave();
       close(child);
       if (parent !== undefined) close(parent);
     }

@@ -1,0 +1,24 @@
+/**
+ * The Worker of `bounded_send.ts`: makes the call that writes the stream, which blocks while the pipe is full.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { trySendChanges } from "../../ffi/btrfs_send.ts";
+import { close } from "../../ffi/files.ts";
+import { beginWork, endWork, STOPPED } from "../../lib/tar/crew_control.ts";
+import type { SendJob } from "./bounded_send.ts";
+
+self.onmessage = ({ data }: MessageEvent<SendJob>) => {
+  const control = new Int32Array(data.control);
+  if (!beginWork(control)) return self.close();
+  try {
+    // Of a failure the reader learns by the stream's lack of an end.
+    trySendChanges(data.snapshot, data.parent, data.output);
+    close(data.output);
+  } finally {
+    endWork(control, STOPPED);
+    self.close();
+  }
+};
