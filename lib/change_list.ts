@@ -4,29 +4,35 @@
  * A directory is changed where something below it is. As it is listed before that, every directory that
  * the walk stands in waits for the first change below it.
  *
+ * Trees may be deeper than the kernel takes paths, and then the text of all paths from the root down to the
+ * walk is too much to keep. So the path of a change is put together for that change alone, here and by walks:
+ * a string that was joined keeps its parts, and takes memory of its own only once it is read.
+ *
  * @module
  */
 import type { Change, ChangeKind } from "./changes.ts";
 
 export class ChangeList {
   #found: Change[] = [];
-  /** The paths of the directories from the root down to where the walk stands. */
-  readonly #directories: string[] = [];
-  /** How many of them are listed, which are the first ones; the root never is. */
+  /** The directories from below the root down to where the walk stands. */
+  readonly #directories: { readonly above: string; readonly name: string }[] = [];
+  /** How many of them are listed, which are the first ones. */
   #listed = 0;
-  #last = "";
 
   /** How many changes there are to take. */
   get length(): number {
     return this.#found.length;
   }
 
-  /** The walk goes down into a directory, of which a change of its own was added before. */
-  enter(path: string): void {
-    this.#directories.push(path);
-    if (this.#directories.length === 1 || this.#last === path) {
-      this.#listed = this.#directories.length;
-    }
+  /**
+   * The walk goes down into a directory.
+   *
+   * @param above  the path of the one where it stands
+   * @param listed whether a change of its own was added
+   */
+  enter(above: string, name: string, listed: boolean): void {
+    this.#directories.push({ above, name });
+    if (listed) this.#listed = this.#directories.length;
   }
 
   /** The walk goes back up. */
@@ -38,10 +44,10 @@ export class ChangeList {
   /** Adds a change of an entry of the directory where the walk stands. */
   add(kind: ChangeKind, path: string): void {
     while (this.#listed < this.#directories.length) {
-      this.#found.push({ kind: "C", path: this.#directories[this.#listed++] });
+      const { above, name } = this.#directories[this.#listed++];
+      this.#found.push({ kind: "C", path: `${above}/${name}` });
     }
     this.#found.push({ kind, path });
-    this.#last = path;
   }
 
   /** The changes since the last time. */

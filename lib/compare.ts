@@ -37,6 +37,7 @@ export function* compareTrees(parent: number | undefined, child: number): Genera
 
 /** A directory on the way down to where the walk stands. */
 interface Level {
+  /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
   /** Of the parent's directory of that path; `undefined` where it has none. */
   readonly old: Listing | undefined;
@@ -64,7 +65,7 @@ class Comparison {
     return false;
   }
 
-  /** Starts on what the directories that were just entered hold. */
+  /** Starts on what the directories where the walk stands hold. */
   #list(path: string, inParent: boolean): void {
     this.#levels.push({
       path,
@@ -73,13 +74,18 @@ class Comparison {
       nextOld: 0,
       nextNow: 0,
     });
-    this.changes.enter(path);
+  }
+
+  /** Starts on what the directories that were just entered hold. */
+  #descend(path: string, name: string, listed: boolean, inParent: boolean): void {
+    this.changes.enter(path, name, listed);
+    this.#list(`${path}/${name}`, inParent);
   }
 
   #leave(): void {
     const level = this.#levels.pop()!;
-    this.changes.leave();
     if (this.#levels.length === 0) return;
+    this.changes.leave();
     this.children.leave();
     if (level.old) this.parents!.leave();
   }
@@ -111,23 +117,22 @@ class Comparison {
 
   /** Goes into a directory that the parent does not have; nothing where it is none. */
   #enterNew(path: string, now: Listing, index: number): void {
-    if (enter(this.children, now.name(index))) this.#list(`${path}/${now.names[index]}`, false);
+    if (enter(this.children, now.name(index))) this.#descend(path, now.names[index], true, false);
   }
 
   /** An entry of this name was there before and is there now. */
   #both({ path, now }: Level, index: number): void {
-    const name = now.name(index);
-    const entry = `${path}/${now.names[index]}`;
+    const name = now.name(index), text = now.names[index];
+    const entry = `${path}/${text}`;
     const { fd: parentDirectory } = this.parents!, { fd: childDirectory } = this.children;
     const parent = this.#old, child = this.#now;
     // What has gone since the directory was listed counts as if it had not been there.
     if (!isThere(tryStatat(childDirectory, name, child))) return this.changes.add("D", entry);
     if (!isThere(tryStatat(parentDirectory, name, parent))) return this.changes.add("A", entry);
-    if (!isSameEntry({ parentDirectory, childDirectory, name, parent, child })) {
-      this.changes.add("C", entry);
-    }
+    const same = isSameEntry({ parentDirectory, childDirectory, name, parent, child });
+    if (!same) this.changes.add("C", entry);
     if (!child.isDirectory || !enter(this.children, name)) return;
-    this.#list(entry, parent.isDirectory && enter(this.parents!, name));
+    this.#descend(path, text, !same, parent.isDirectory && enter(this.parents!, name));
   }
 }
 

@@ -47,6 +47,7 @@ export function* upperChanges(
 
 /** A directory of the upper on the way down to where the walk stands. */
 interface Level {
+  /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
   /** Sorted. */
   readonly entries: readonly BranchEntry[];
@@ -82,13 +83,12 @@ class UpperWalk {
     return false;
   }
 
-  /** Starts on what the directories that were just entered hold. */
+  /** Starts on what the directories where the walk stands hold. */
   #list(path: string, lowers: readonly DirectoryStack[], opaque: boolean): void {
     const entries = this.form.entries(this.upper.fd);
     if (opaque) entries.push(...this.#hidden(entries, lowers));
     entries.sort((a, b) => a.text < b.text ? -1 : 1);
     this.#levels.push({ path, entries, next: 0, lowers, opaque });
-    this.changes.enter(path);
   }
 
   /** The names that an opaque directory lacks of those that the lowers have, each of them once. */
@@ -105,8 +105,8 @@ class UpperWalk {
 
   #leave(): void {
     const { lowers } = this.#levels.pop()!;
-    this.changes.leave();
     if (this.#levels.length === 0) return;
+    this.changes.leave();
     this.upper.leave();
     for (const lower of lowers) lower.leave();
   }
@@ -121,18 +121,16 @@ class UpperWalk {
     const child = this.#now, parent = this.#old;
     const childDirectory = this.upper.fd;
     if (isGone(tryStatat(childDirectory, name, child), "statx", name)) return;
-    if (!lower) {
-      this.changes.add("A", path);
-    } else {
-      const parentDirectory = lower.fd;
-      const same = isSameEntry({ parentDirectory, childDirectory, name, parent, child });
-      if (!same) this.changes.add("C", path);
-    }
+    const same = lower !== undefined &&
+      isSameEntry({ parentDirectory: lower.fd, childDirectory, name, parent, child });
+    if (!same) this.changes.add(lower ? "C" : "A", path);
     if (!child.isDirectory) return;
     const fd = this.upper.tryEnter(name);
     if (isGone(fd, "openat", name)) return;
     const lowers = lower && parent.isDirectory ? this.#enterLowers(level.lowers, name) : [];
-    this.#list(path, lowers, level.opaque || whiteout || this.form.isOpaque(fd));
+    this.changes.enter(level.path, text, !same);
+    const opaque = level.opaque || whiteout || this.form.isOpaque(fd);
+    this.#list(`${level.path}/${text}`, lowers, opaque);
   }
 
   /** The uppermost lower in which a name is seen; `#old` then tells of it. */

@@ -14,18 +14,18 @@
  *
  * @module
  */
-import { directoryPath, hasInodeAfter, inodeNames } from "../../ffi/btrfs_search.ts";
+import { hasInodeAfter } from "../../ffi/btrfs_search.ts";
 import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { tryMkdir } from "../../ffi/paths.ts";
-import { Stat, tryStatBelow } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
 import type { NativeDiff } from "../../lib/graph_driver.ts";
 import { boundedSend, SEND_LIMITS, type SendLimits } from "./bounded_send.ts";
+import { FileNames } from "./file_names.ts";
 import { ReplayedTree } from "./replayed_tree.ts";
 import { SendStreamError } from "./send_stream.ts";
 import { compareSuspects, type Suspects } from "./suspects.ts";
@@ -95,45 +95,9 @@ function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects
     const tree = new ReplayedTree();
     const commands = boundedSend(child, subvolumeInfo(parent).id, deadline, limits);
     for (const command of commands) tree.apply(command);
-    return tree.suspects(new Links(child, deadline).namesOf);
+    return tree.suspects(new FileNames(child, deadline).of);
   } catch (error) {
     if (error instanceof SendStreamError || error instanceof SyscallError) return undefined;
     throw error;
-  }
-}
-
-/**
- * The names of files that have several. One file may have 65,000 of them, each in a deep directory of its own,
- * which the kernel finds the path of name by name: this counts on the stream's time.
- */
-class Links {
-  readonly #stat = new Stat();
-  /** The inodes whose names were given, and whether for one that was rewritten. */
-  readonly #given = new Map<bigint, boolean>();
-  readonly #directories = new Map<bigint, string>();
-
-  constructor(readonly subvolume: number, readonly deadline: number) {}
-
-  /** @throws {SendStreamError} where it takes too long */
-  readonly namesOf = (path: string, rewritten: boolean): string[] => {
-    const stat = this.#stat;
-    unwrap(tryStatBelow(this.subvolume, path.slice(1), stat), "statx", path);
-    if (stat.isDirectory || stat.links < 2) return [];
-    const given = this.#given.get(stat.inode);
-    if (given === true || given === rewritten) return [];
-    this.#given.set(stat.inode, rewritten);
-    return Array.from(
-      inodeNames(this.subvolume, stat.inode),
-      ({ directory, name }) => `/${this.#pathOf(directory)}${name}`,
-    );
-  };
-
-  #pathOf(directory: bigint): string {
-    const known = this.#directories.get(directory);
-    if (known !== undefined) return known;
-    if (performance.now() > this.deadline) throw new SendStreamError("its names take too long");
-    const path = directoryPath(this.subvolume, directory);
-    this.#directories.set(directory, path);
-    return path;
   }
 }

@@ -64,6 +64,7 @@ export function* compareSuspects(
 
 /** A directory that both trees have, on the way down to where the walk stands. */
 interface Level {
+  /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
   readonly suspects: ReadonlyMap<string, Suspect>;
   /** Theirs, sorted. */
@@ -88,16 +89,15 @@ class Comparison {
     }
   }
 
-  /** Starts on the suspects in the directories that were just entered. */
+  /** Starts on the suspects in the directories where the walk stands. */
   #list({ below }: Suspect, path: string): void {
     this.#levels.push({ path, suspects: below, names: [...below.keys()].sort(), next: 0 });
-    this.#changes.enter(path);
   }
 
   #leave(): void {
     this.#levels.pop();
-    this.#changes.leave();
     if (this.#levels.length === 0) return;
+    this.#changes.leave();
     this.parents.leave();
     this.children.leave();
   }
@@ -114,11 +114,14 @@ class Comparison {
       return;
     }
     const wasDirectory = isOld && parent.isDirectory;
-    if (!isOld) changes.add("A", path);
-    else if (suspect.suspected && !this.#isSame(suspect, name)) changes.add("C", path);
+    const same = isOld && (!suspect.suspected || this.#isSame(suspect, name));
+    if (!same) changes.add(isOld ? "C" : "A", path);
     if (!child.isDirectory) return;
-    if (!wasDirectory || !suspect.stayed) yield* this.#wholeTree(name, path, wasDirectory);
-    else if (suspect.below.size > 0) this.#enter(suspect, name, path);
+    const whole = !wasDirectory || !suspect.stayed;
+    if (!whole && suspect.below.size === 0) return;
+    changes.enter(level.path, text, !same);
+    if (whole) yield* this.#wholeTree(name, `${level.path}/${text}`, wasDirectory);
+    else this.#descend(suspect, name, `${level.path}/${text}`);
   }
 
   #isSame({ rewritten }: Suspect, name: EntryName): boolean {
@@ -133,7 +136,8 @@ class Comparison {
     });
   }
 
-  #enter(suspect: Suspect, name: EntryName, path: string): void {
+  /** Goes down into a directory that both trees have. */
+  #descend(suspect: Suspect, name: EntryName, path: string): void {
     unwrap(this.parents.tryEnter(name), "openat", name);
     unwrap(this.children.tryEnter(name), "openat", name);
     this.#list(suspect, path);
@@ -148,7 +152,6 @@ class Comparison {
     const changes = this.#changes;
     const child = openDirectory(this.children.fd, name);
     const parent = wasDirectory ? openDirectory(this.parents.fd, name) : undefined;
-    changes.enter(path);
     try {
       for (const change of compareTrees(parent, child)) {
         changes.add(change.kind, path + change.path);

@@ -7,12 +7,13 @@
  * @module
  */
 import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { fstat, Stat, tryStatBelow } from "../../ffi/stat.ts";
+import { fstat, Stat } from "../../ffi/stat.ts";
 import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../changes.ts";
 import { compareTrees } from "../compare.ts";
 import type { NativeDiff } from "../graph_driver.ts";
 import { exportChanges, type ExportOptions, exportTree } from "../tar/export.ts";
+import { TreeCursor } from "../tree_cursor.ts";
 import { upperChanges } from "../upper_changes.ts";
 import { isOverlayXattr } from "../whiteouts.ts";
 
@@ -95,12 +96,12 @@ function exportListed(
 /** Bytes of the files that changes name; a file of several names counts once. */
 export function sizeOf(delta: Delta): number {
   using directories = new Directories();
-  const root = directories.open(delta.root);
+  using cursor = new TreeCursor(directories.open(delta.root));
   const stat = new Stat();
   const linked = new Set<bigint>();
   let size = 0;
   for (const { kind, path } of delta.changes()) {
-    if (kind === "D" || tryStatBelow(root, path.slice(1), stat) < 0 || !stat.isFile) continue;
+    if (kind === "D" || cursor.tryStat(path, stat) < 0 || !stat.isFile) continue;
     if (stat.links > 1) {
       if (linked.has(stat.inode)) continue;
       linked.add(stat.inode);

@@ -4,7 +4,7 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { type EntryName, entryName } from "../../ffi/entry_name.ts";
+import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import type { Change } from "../changes.ts";
 import type { DirectoryStack } from "../directory_stack.ts";
@@ -38,7 +38,7 @@ export class ChangesExport {
     } else if (kind === "D") {
       this.writer.whiteout(this.#path.view, name);
     } else {
-      this.#entry(text, name);
+      this.#entry(name);
     }
   }
 
@@ -52,21 +52,22 @@ export class ChangesExport {
       this.#lengths.pop();
     }
     this.#path.length = this.#lengths[common];
-    return names.slice(common).every((text) => this.#enter(text, entryName(text)) >= 0);
+    return names.slice(common).every((text) => this.#enter(entryName(text)) >= 0);
   }
 
   /** Goes down into a directory: its descriptor, or `-errno`, the path being that of the entry all the same. */
-  #enter(text: string, name: EntryName): number {
+  #enter(name: EntryName): number {
     this.#path.push(name, true);
     const fd = this.stack.tryEnter(name);
     if (fd >= 0) {
-      this.#names.push(text);
+      // A copy: `text` is a part of the whole path, which it would keep in memory.
+      this.#names.push(nameText(name));
       this.#lengths.push(this.#path.length);
     }
     return fd;
   }
 
-  #entry(text: string, name: EntryName): void {
+  #entry(name: EntryName): void {
     const { stack, writer } = this, path = this.#path;
     const { fd } = stack;
     const parentLength = path.length;
@@ -75,7 +76,7 @@ export class ChangesExport {
     if (!stat) return;
     if (stat.isDirectory) {
       path.length = parentLength;
-      const entered = this.#enter(text, name);
+      const entered = this.#enter(name);
       if (!writer.isThere(entered === -ENOTDIR ? -ENOENT : entered, "openat", path.view)) return;
       writer.directory(entered, path.view);
     } else if (stat.isFile) {
