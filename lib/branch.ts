@@ -41,7 +41,7 @@ export interface BranchForm {
   entries(fd: number): BranchEntry[];
   /** Looks a name up; where it is `present`, `stat` tells of it. */
   lookup(fd: number, name: EntryName, stat: Stat): Lookup;
-  /** Whether an open directory hides all that the branches below have in it. */
+  /** Whether an open directory hides all that the branches below have in it; asked where there are any. */
   isOpaque(fd: number): boolean;
 }
 

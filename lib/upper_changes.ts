@@ -5,7 +5,8 @@
  * but only the upper is walked, so that the cost grows with the change. What was merely copied up, and is
  * as it was, is no change; a whiteout of what is not there is none; an opaque directory deletes what the
  * lowers have in it and the upper has not. Redirected directories (overlay's `redirect_dir`) are refused:
- * only a mount can follow them.
+ * only a mount can follow them. The lowest directory of all has nothing below it that an attribute could be
+ * about: there, as for overlay itself, such ones mean nothing.
  *
  * @module
  */
@@ -61,6 +62,7 @@ interface Level {
 class UpperWalk {
   readonly changes = new ChangeList();
   readonly #levels: Level[] = [];
+  readonly #lowest: DirectoryStack | undefined;
   readonly #old = new Stat();
   readonly #now = new Stat();
 
@@ -69,6 +71,7 @@ class UpperWalk {
     lowers: readonly DirectoryStack[],
     readonly form: BranchForm,
   ) {
+    this.#lowest = lowers.at(-1);
     // Of the roots themselves no union mount asks whether they are opaque.
     this.#list("", lowers, false);
   }
@@ -129,7 +132,8 @@ class UpperWalk {
     if (isGone(fd, "openat", name)) return;
     const lowers = lower && parent.isDirectory ? this.#enterLowers(level.lowers, name) : [];
     this.changes.enter(level.path, text, !same);
-    const opaque = level.opaque || whiteout || this.form.isOpaque(fd);
+    const marked = this.#lowest !== undefined && this.form.isOpaque(fd);
+    const opaque = marked || level.opaque || whiteout;
     this.#list(`${level.path}/${text}`, lowers, opaque);
   }
 
@@ -159,7 +163,7 @@ class UpperWalk {
       if (fd === -ENOTDIR) break;
       unwrap(fd, "openat", name);
       merged.push(lower);
-      if (this.form.isOpaque(fd)) break;
+      if (lower !== this.#lowest && this.form.isOpaque(fd)) break;
     }
     return merged;
   }

@@ -45,7 +45,7 @@ const OVERLAY_REFERENCES = [
 ] as const;
 
 /**
- * Refuses to read an upper directory in which an attribute says that content is elsewhere: what can be read
+ * Refuses to read an upper directory, with lowers below it, in which an attribute says that content is elsewhere: what can be read
  * there would be taken for the whole. Drivers do not let it come to that where overlay is known to write
  * such marks, but it may have been made to do so earlier.
  *
@@ -63,7 +63,13 @@ export function checkOverlayReferences(attributes: readonly string[]): void {
   );
 }
 
-/** Whether an attribute is overlay's own: such ones are never applied from a tar and never exported. */
+/**
+ * Whether an attribute is overlay's own: such ones are never applied from a tar and never exported.
+ *
+ * Those that a container wrote through its mount, as one does that runs containers, are of this kind, too: on
+ * Linux 6.7 and later the upper directory has them as `trusted.overlay.overlay.…`, which says nothing of this
+ * layer; before, overlay refused to take them. On other file systems they are there as they were written.
+ */
 export function isOverlayXattr(name: string): boolean {
   return name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.");
 }

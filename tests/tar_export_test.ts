@@ -169,6 +169,25 @@ Deno.test("TestOverlayTarUntar: overlay's whiteouts and opaque directories becom
   assertEquals(treeTar(to, "overlay"), tar);
 });
 
+Deno.test("what says that content is elsewhere is refused in an upper directory, and nothing elsewhere", () => {
+  for (const name of ["redirect", "metacopy"]) {
+    using dir = tempDir();
+    const root = `${dir.path}/tree`;
+    Deno.mkdirSync(`${root}/dir`, { recursive: true });
+    // More than are worth a Worker, and those that are written beside it.
+    for (let i = 0; i < 2100; i++) put(`${root}/dir/${i}`);
+    const marked = name === "redirect" ? `${root}/dir` : `${root}/dir/2099`;
+    const plain = treeTar(root, "none");
+    tryLsetxattr(marked, `trusted.overlay.${name}`, encode("/x"));
+    assertThrows(() => treeTar(root, "overlay"), VeneerError, `trusted.overlay.${name}`);
+    assertEquals(treeTar(root, "none"), plain);
+    assertEquals(treeTar(root, "aufs"), plain);
+    assertEquals(treeTar(root, "overlay", { isBase: true }), plain);
+    const changes = [{ kind: "A", path: "/dir" }, { kind: "A", path: "/dir/2099" }] as const;
+    assertEquals(listed(changesTar(root, changes), `${dir.path}/tar`).length, 2);
+  }
+});
+
 Deno.test("TestOverlayTarAUFSUntar: aufs's own form is kept, but for its other metadata", () => {
   using dir = tempDir();
   const root = `${dir.path}/branch`;

@@ -1,9 +1,10 @@
-import { assertEquals, assertGreater } from "@std/assert";
+import { assertEquals, assertGreater, assertThrows } from "@std/assert";
 import { close, O_DIRECTORY, O_RDONLY, open } from "../ffi/files.ts";
 import { tryLsetxattr } from "../ffi/xattr.ts";
 import { encode } from "../ffi/cstring.ts";
 import { mount, umount } from "../ffi/mount.ts";
 import { S_IFCHR } from "../ffi/tree.ts";
+import { VeneerError } from "../lib/errors.ts";
 import { upperChanges } from "../lib/upper_changes.ts";
 import { lacksFileSystem, needs, tempDir } from "./support.ts";
 import {
@@ -38,6 +39,7 @@ function branches(root: string, count = 2): string[] {
 }
 
 const whiteout = (path: string) => makeNode(path, S_IFCHR);
+const redirect = (path: string) => tryLsetxattr(path, "trusted.overlay.redirect", encode("/x"));
 const makeOpaque = (path: string) => tryLsetxattr(path, "trusted.overlay.opaque", encode("y"));
 
 Deno.test("what the upper has alone is added, with all below it", () => {
@@ -48,6 +50,30 @@ Deno.test("what the upper has alone is added, with all below it", () => {
   put(`${upper}/file`);
   assertEquals(changesOf(upper, lowers), ["A /dir", "A /dir/file", "A /dir/sub", "A /file"]);
   assertEquals(changesOf(upper, []), ["A /dir", "A /dir/file", "A /dir/sub", "A /file"]);
+});
+
+Deno.test("a redirected directory is refused wherever something is below it", () => {
+  using dir = tempDir();
+  const [upper, ...lowers] = branches(dir.path);
+  const [middle, base] = lowers;
+  const refused = () =>
+    assertThrows(() => changesOf(upper, lowers), VeneerError, "trusted.overlay.redirect");
+  for (const root of [upper, middle, base]) {
+    Deno.mkdirSync(`${root}/dir/moved`, { recursive: true });
+  }
+  assertEquals(changesOf(upper, lowers), []);
+  // Nothing is below the lowest: what a container's own overlay left there means nothing.
+  redirect(`${base}/dir/moved`);
+  assertEquals(changesOf(upper, lowers), []);
+  assertEquals(changesOf(base, []), ["A /dir", "A /dir/moved"]);
+  redirect(`${middle}/dir/moved`);
+  refused();
+  Deno.removeSync(middle + "/dir", { recursive: true });
+  redirect(`${upper}/dir/moved`);
+  refused();
+  // An opaque directory hides what is below it by name; a redirect is followed all the same.
+  makeOpaque(`${upper}/dir`);
+  refused();
 });
 
 Deno.test("what was copied up and is as it was is no change", () => {

@@ -46,7 +46,8 @@ function upperDelta({ upper, lowers, form }: NativeDiff & { kind: "upper" }): De
     export(output, options) {
       using directories = new Directories();
       const includeRoot = rootDiffers(upper, lowers.at(0));
-      return exportTree(directories.open(upper), output, form, { ...options, includeRoot });
+      const isBase = lowers.length === 0;
+      return exportTree(directories.open(upper), output, form, { ...options, includeRoot, isBase });
     },
   };
 }

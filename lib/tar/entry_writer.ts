@@ -60,6 +60,8 @@ export interface TarContext {
   readonly idMaps: IdMaps;
   readonly links: Pick<Links, "find" | "add">;
   readonly warn: (message: string) => void;
+  /** They are of an upper directory of overlay, whose attributes may say that content is elsewhere. */
+  readonly isUpper: boolean;
 }
 
 /**
@@ -72,6 +74,7 @@ export class EntryWriter {
   readonly #gids: IdMap;
   readonly #warn: (message: string) => void;
   readonly #links: Pick<Links, "find" | "add">;
+  readonly #isUpper: boolean;
   readonly #pax = new PaxRecords();
   readonly #stat = new Stat();
   readonly #entry: Entry = {
@@ -89,12 +92,13 @@ export class EntryWriter {
     xattrs: NO_XATTRS,
   };
 
-  constructor(output: EntryBuffer, { idMaps, links, warn }: TarContext) {
+  constructor(output: EntryBuffer, { idMaps, links, warn, isUpper }: TarContext) {
     this.#output = output;
     this.#uids = idMaps.uids;
     this.#gids = idMaps.gids;
     this.#links = links;
     this.#warn = warn;
+    this.#isUpper = isUpper;
   }
 
   /** Says what is not in the tar, or not as it was; in the order of the tar, too. */
@@ -130,7 +134,7 @@ export class EntryWriter {
   directory(fd: number, path: Uint8Array): void {
     fstat(fd, this.#stat);
     this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), TYPE.directory);
-    this.#entry.xattrs = exportedXattrs(fd);
+    this.#entry.xattrs = exportedXattrs(fd, this.#isUpper);
     this.#put();
   }
 
@@ -145,7 +149,7 @@ export class EntryWriter {
       const { size } = stat;
       this.#take(path, TYPE.file);
       this.#entry.size = size;
-      this.#entry.xattrs = exportedXattrs(fd);
+      this.#entry.xattrs = exportedXattrs(fd, this.#isUpper);
       this.#put();
       if (stat.links > 1) this.#links.add(stat, path);
       if (size > 0 && this.#output.file(fd, size) < size) {
@@ -164,7 +168,7 @@ export class EntryWriter {
     }
     if (this.#linked(path)) return;
     this.#take(path, SPECIAL[stat.type]);
-    this.#entry.xattrs = exportedXattrsAt(dirfd, name);
+    this.#entry.xattrs = exportedXattrsAt(dirfd, name, this.#isUpper);
     if (stat.isSymlink) {
       const target = tryReadlinkat(dirfd, name);
       if (typeof target === "number") return void this.isThere(target, "readlinkat", path);

@@ -26,6 +26,11 @@ export interface ExportOptions {
   readonly idMaps: IdMaps;
   /** Whether the root itself is an entry, `./`. */
   readonly includeRoot?: boolean;
+  /**
+   * The directory is of a base layer: what overlay's attributes say of layers below means nothing, as for
+   * overlay itself.
+   */
+  readonly isBase?: boolean;
   /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree. */
   readonly workers?: number;
   /** Called now and then, and at the end. */
@@ -41,7 +46,8 @@ export interface ExportOptions {
  * @param out       stays the caller's
  * @param form      how deletions stand in the directory; `none`: nothing is a whiteout
  * @returns the bytes written
- * @throws {VeneerError} `invalid argument` for an owner that the id maps do not hold
+ * @throws {VeneerError} `invalid argument` for an owner that the id maps do not hold; `failed precondition` for
+ * what of an upper directory of overlay has its content elsewhere
  * @throws {SyscallError}
  */
 export function exportTree(
@@ -51,12 +57,13 @@ export function exportTree(
   options: ExportOptions,
 ): number {
   const output = new Output(out, options.onProgress);
-  const context = contextOf(options);
+  const isUpper = form === "overlay" && !options.isBase;
+  const context = contextOf(options, isUpper);
   const writer = new EntryWriter(output, context);
   const crew = options.workers === 0 ? undefined : new ExportCrew(output, context);
   using stack = new DirectoryStack(directory);
   try {
-    new TreeExport(stack, writer, form, crew).run(options.includeRoot ?? false);
+    new TreeExport(stack, writer, form, isUpper, crew).run(options.includeRoot ?? false);
     return finish(output);
   } finally {
     crew?.close();
@@ -81,7 +88,7 @@ export function exportChanges(
   options: ExportOptions,
 ): number {
   const output = new Output(out, options.onProgress);
-  const writer = new EntryWriter(output, contextOf(options));
+  const writer = new EntryWriter(output, contextOf(options, false));
   using stack = new DirectoryStack(directory);
   if (options.includeRoot) writer.directory(stack.fd, new Uint8Array(0));
   const exporter = new ChangesExport(stack, writer);
@@ -89,8 +96,8 @@ export function exportChanges(
   return finish(output);
 }
 
-function contextOf({ idMaps, warn = () => {} }: ExportOptions): TarContext {
-  return { idMaps, warn, links: new Links() };
+function contextOf({ idMaps, warn = () => {} }: ExportOptions, isUpper: boolean): TarContext {
+  return { idMaps, warn, links: new Links(), isUpper };
 }
 
 /** Ends the tar: two blocks of zeros. */

@@ -187,7 +187,8 @@ export class RunEncoder {
 
   constructor(idMaps: IdMaps) {
     const links = { find: leave, add: leave };
-    this.#writer = new EntryWriter(this.#buffer, { idMaps, links, warn: leave });
+    // What an upper directory must not have is left to the main thread, which knows whether this is one.
+    this.#writer = new EntryWriter(this.#buffer, { idMaps, links, warn: leave, isUpper: true });
   }
 
   /** Encodes a run that this thread took. */

@@ -39,6 +39,8 @@ export class TreeExport {
     readonly stack: DirectoryStack,
     readonly writer: EntryWriter,
     readonly form: WhiteoutForm,
+    /** Overlay's attributes of directories count. */
+    readonly isUpper: boolean,
     readonly crew?: ExportCrew,
   ) {}
 
@@ -67,7 +69,7 @@ export class TreeExport {
   /** Whether the directory hides all that the parent has in it: the tar says so before its first entry. */
   #isOpaque(fd: number, { names }: Listing): boolean {
     if (this.form === "aufs") return names.includes(OPAQUE_MARKER);
-    return this.form === "overlay" && isOverlayOpaque(fd);
+    return this.isUpper && isOverlayOpaque(fd);
   }
 
   /** Gives the crew the files that come next, if it takes them. */

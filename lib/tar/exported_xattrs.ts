@@ -1,7 +1,8 @@
 /**
  * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the user's
  * and the administrator's own. What overlay, a security module or a file system keeps for itself does not
- * leave this machine. Where overlay says that content is elsewhere, nothing is exported.
+ * leave this machine. Where overlay says that content is elsewhere, an upper directory is not exported; in any
+ * other tree, what says so was written by a container that runs containers, and nothing follows it.
  *
  * @module
  */
@@ -15,18 +16,29 @@ import type { Xattr } from "./encode.ts";
 
 const NONE: readonly Xattr[] = [];
 
-/** Of an open file or directory, sorted by name. */
-export function exportedXattrs(fd: number): readonly Xattr[] {
-  return values(tryFlistxattr(fd), (name) => fgetxattr(fd, name));
+/**
+ * Of an open file or directory, sorted by name.
+ *
+ * @param isUpper it is of an upper directory of overlay
+ * @throws {VeneerError} `failed precondition` where its content is elsewhere
+ */
+export function exportedXattrs(fd: number, isUpper: boolean): readonly Xattr[] {
+  return values(tryFlistxattr(fd), isUpper, (name) => fgetxattr(fd, name));
 }
 
-/** Of the entry `name` (NUL-terminated) itself, such as a link or device, which is not opened. */
-export function exportedXattrsAt(dirfd: number, name: EntryName): readonly Xattr[] {
-  return values(tryListxattrat(dirfd, name), (key) => lgetxattr(entryPath(dirfd, name), key));
+/** The same of the entry `name` itself, such as a link or device, which is not opened. */
+export function exportedXattrsAt(
+  dirfd: number,
+  name: EntryName,
+  isUpper: boolean,
+): readonly Xattr[] {
+  const list = tryListxattrat(dirfd, name);
+  return values(list, isUpper, (key) => lgetxattr(entryPath(dirfd, name), key));
 }
 
 function values(
   list: Uint8Array | number,
+  isUpper: boolean,
   get: (name: string) => Uint8Array | undefined,
 ): readonly Xattr[] {
   if (typeof list === "number") {
@@ -36,7 +48,7 @@ function values(
   if (list.length === 0) return NONE;
   const xattrs: Xattr[] = [];
   const names = decode(list.subarray(0, -1)).split("\0");
-  checkOverlayReferences(names);
+  if (isUpper) checkOverlayReferences(names);
   for (const name of names.filter(isExported).sort()) {
     const value = get(name);
     if (value) xattrs.push([name, value]);

@@ -4,10 +4,10 @@ import { statSync } from "node:fs";
 import { btrfs } from "../../drivers/btrfs/mod.ts";
 import { openDriver } from "../../drivers/registry.ts";
 import { createSubvolume } from "../../ffi/btrfs_subvolume.ts";
-import { decode } from "../../ffi/cstring.ts";
+import { decode, encode } from "../../ffi/cstring.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { lgetxattr } from "../../ffi/xattr.ts";
+import { lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
 import { IDENTITY, IdMap } from "../../lib/id_maps.ts";
 import { must, needs } from "../support.ts";
 import { directory, storeCase } from "./btrfs_support.ts";
@@ -253,6 +253,29 @@ storeCase("a mount label is on everything, links not followed", (store) => {
     assertEquals(label(path), undefined);
   }
 });
+
+storeCase(
+  "what overlays in a container left on its directories means nothing here",
+  (store, dir) => {
+    const driver = store.driver();
+    driver.create("base");
+    const leave = (root: string) => {
+      Deno.mkdirSync(`${root}/moved`);
+      lsetxattr(`${root}/moved`, "trusted.overlay.redirect", encode("/elsewhere"));
+      lsetxattr(`${root}/moved`, "trusted.overlay.opaque", encode("y"));
+      Deno.writeTextFileSync(`${root}/moved/file`, "content");
+      lsetxattr(`${root}/moved/file`, "trusted.overlay.metacopy", encode(""));
+    };
+    fill(driver, "child", leave, "base");
+    fill(driver, "other", () => {});
+    for (const parent of [undefined, "base", "other", ""]) {
+      assertEquals(lines(driver.changes("child", parent)), ["A /moved", "A /moved/file"]);
+      const tar = diff(driver, "child", parent, dir.path);
+      assertEquals(must("tar", "-tf", tar), "moved/\nmoved/file\n");
+      assert(!decode(Deno.readFileSync(tar)).includes("overlay"));
+    }
+  },
+);
 
 storeCase("metadata and status are the kernel's own words", (store) => {
   const driver = store.driver();
