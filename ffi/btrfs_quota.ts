@@ -107,9 +107,9 @@ export function tryEnableQuota(fd: number, mode: "qgroup" | "simple"): number {
 }
 
 /** Turns quotas off: every group and every limit of the file system is forgotten. */
-export function disableQuota(fd: number): void {
+export function disableQuota(fd: number, path?: string): void {
   const args = new Struct(QUOTA_CTL_ARGS).set("cmd", BTRFS_QUOTA_CTL_DISABLE);
-  ioctl(fd, BTRFS_IOC_QUOTA_CTL, args.bytes, "BTRFS_IOC_QUOTA_CTL");
+  ioctl(fd, BTRFS_IOC_QUOTA_CTL, args.bytes, "BTRFS_IOC_QUOTA_CTL", path);
 }
 
 /** Limits what the subvolume of an open file refers to, in bytes. Raw: ENOTCONN where quotas are off. */
@@ -133,15 +133,15 @@ export function tryRemoveQgroup(fd: number, id: bigint): number {
 }
 
 /** Starts counting all over, in the background; fine where that is being done already. */
-export function startRescan(fd: number): void {
+export function startRescan(fd: number, path?: string): void {
   const result = tryIoctl(fd, BTRFS_IOC_QUOTA_RESCAN, new Struct(QUOTA_RESCAN_ARGS).bytes);
-  if (result !== -EINPROGRESS) unwrap(result, "ioctl BTRFS_IOC_QUOTA_RESCAN");
+  if (result !== -EINPROGRESS) unwrap(result, "ioctl BTRFS_IOC_QUOTA_RESCAN", path);
 }
 
 /** Whether a rescan is being done. */
-export function isRescanning(fd: number): boolean {
+export function isRescanning(fd: number, path?: string): boolean {
   const args = new Struct(QUOTA_RESCAN_ARGS);
-  ioctl(fd, BTRFS_IOC_QUOTA_RESCAN_STATUS, args.bytes, "BTRFS_IOC_QUOTA_RESCAN_STATUS");
+  ioctl(fd, BTRFS_IOC_QUOTA_RESCAN_STATUS, args.bytes, "BTRFS_IOC_QUOTA_RESCAN_STATUS", path);
   return args.big("flags") !== 0n;
 }
 

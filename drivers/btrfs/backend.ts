@@ -104,8 +104,12 @@ export class Btrfs implements LayerBackend {
       this.#makeSubvolume(staged, LAYER_NAME, spec.parent);
       if (spec.mountLabel) relabel(`${this.home.staging(id)}/${LAYER}`, spec.mountLabel);
       if (size !== undefined) {
+        const { parent } = spec;
+        if (parent !== undefined) {
+          this.#withStaged(staged, (fd) => this.#quota.checkInherited(fd, size, parent));
+        }
         layout.recordSize(id, size);
-        this.#limit(staged, size);
+        this.#limit(staged, id, size);
       }
       withFd(open(layout.layers, O_RDONLY | O_DIRECTORY), (layers) => {
         renameat(staged, LAYER_NAME, layers, entryName(id), RENAME_NOREPLACE);
@@ -133,11 +137,16 @@ export class Btrfs implements LayerBackend {
     withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, this.idMaps));
   }
 
-  #limit(staged: number, size: number): void {
-    withFd(
-      openat(staged, LAYER_NAME, O_RDONLY | O_DIRECTORY),
-      (subvolume) => this.#quota.limit(subvolume, size),
+  #limit(staged: number, id: string, size: number): void {
+    this.#withStaged(
+      staged,
+      (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id)),
     );
+  }
+
+  /** Runs `use` on the subvolume in a staging directory. */
+  #withStaged(staged: number, use: (subvolume: number) => void): void {
+    withFd(openat(staged, LAYER_NAME, O_RDONLY | O_DIRECTORY), use);
   }
 
   retire(id: string): void {
@@ -164,7 +173,7 @@ export class Btrfs implements LayerBackend {
         this.#relabelAs(before, id);
       });
       const size = this.#effectiveSize(id);
-      if (size !== undefined) this.#limit(staged, size);
+      if (size !== undefined) this.#limit(staged, id, size);
       // Both by path: the home may become a mount of its own meanwhile.
       const path = `${this.home.staging(id)}/${LAYER}`;
       rename(path, layout.layer(id), RENAME_EXCHANGE);
@@ -215,7 +224,10 @@ export class Btrfs implements LayerBackend {
       name: "limit the size",
       perform: () => {
         this.#quota.enable(`layer ${id}, which has a size,`);
-        this.#layout.withLayer(id, (subvolume) => this.#quota.limit(subvolume, size));
+        this.#layout.withLayer(
+          id,
+          (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id)),
+        );
       },
       undo: () => {},
     };

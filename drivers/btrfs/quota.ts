@@ -14,12 +14,14 @@ import {
   disableQuota,
   isRescanning,
   limitedQgroups,
+  qgroupUsage,
   quotaStatus,
   startRescan,
   tryEnableQuota,
   tryLimitReferenced,
   tryRemoveQgroup,
 } from "../../ffi/btrfs_quota.ts";
+import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
 import { EBUSY, EINVAL, ENOENT, ENOTCONN } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
@@ -28,6 +30,7 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { type Home, list } from "../../lib/home.ts";
 import { removeMetadata, writeFile, writeMetadata } from "../../lib/metadata.ts";
+import { formatSize } from "../../lib/sizes.ts";
 import { sleep } from "../../lib/sleep.ts";
 import type { QuotaChoice } from "./options.ts";
 
@@ -93,7 +96,7 @@ export class Quota {
     if (mode === "simple") this.warn(SIMPLE_WARNING);
     // Afterwards: killed between the two, quotas stay on, which is better than turning off somebody else's.
     writeMetadata(this.#ours, mode);
-    if (mode === "qgroup") awaitRescan(volume);
+    if (mode === "qgroup") awaitRescan(volume, this.home.path);
   }
 
   /** There where Veneer turned quotas on. */
@@ -102,17 +105,42 @@ export class Quota {
   }
 
   /**
-   * Limits what an open subvolume may refer to. Where the kernel's counts are wrong it is told to count anew.
+   * Refuses a limit below what a new subvolume inherits: nothing could be written, nor another limit be set.
+   * Simple quotas do not count what is inherited, and counts that are wrong say nothing.
    *
-   * @returns false where quotas are off
+   * @param subvolume an open one that was just made, as a snapshot of the parent
+   * @throws {VeneerError} `invalid argument`
    */
-  limit(subvolume: number, bytes: number): boolean {
-    const result = tryLimitReferenced(subvolume, bytes);
-    if (result === -ENOTCONN) return false;
-    unwrap(result, "ioctl BTRFS_IOC_QGROUP_LIMIT");
+  checkInherited(subvolume: number, bytes: number, parent: string): void {
     const { mode, inconsistent } = quotaStatus(subvolume);
-    if (mode === "qgroup" && inconsistent && !isRescanning(subvolume)) startRescan(subvolume);
-    return true;
+    if (mode !== "qgroup" || inconsistent) return;
+    const referenced = qgroupUsage(subvolume, subvolumeInfo(subvolume).id)?.referenced ?? 0;
+    if (bytes >= referenced) return;
+    throw new VeneerError(
+      "invalid argument",
+      `size ${formatSize(bytes)} is less than the ${formatSize(referenced)} ` +
+        `that it inherits from ${parent}; ask for more`,
+    );
+  }
+
+  /**
+   * Limits what an open subvolume may refer to, unless it is limited so already: the kernel sets no limit of a
+   * subvolume that is beyond one. Where its counts are wrong it is told to count anew.
+   *
+   * @param path of the subvolume, for messages
+   */
+  limit(subvolume: number, bytes: number, path: string): void {
+    const { mode, inconsistent } = quotaStatus(subvolume);
+    if (mode === "off") return;
+    const usage = qgroupUsage(subvolume, subvolumeInfo(subvolume).id);
+    if (usage?.maxReferenced !== bytes) {
+      const result = tryLimitReferenced(subvolume, bytes);
+      if (result === -ENOTCONN) return;
+      unwrap(result, "ioctl BTRFS_IOC_QGROUP_LIMIT", path);
+    }
+    if (mode === "qgroup" && inconsistent && !isRescanning(subvolume, path)) {
+      startRescan(subvolume, path);
+    }
   }
 
   /**
@@ -162,7 +190,7 @@ export class Quota {
       const doomed = new Set(list(this.home.own("qgroups")));
       const others = limitedQgroups(volume).filter((id) => !doomed.has(String(id)));
       if (others.length > 0) return;
-      if (quotaStatus(volume).mode !== "off") disableQuota(volume);
+      if (quotaStatus(volume).mode !== "off") disableQuota(volume, this.home.path);
       removeMetadata(this.#ours);
       this.sweep();
     });
@@ -170,9 +198,9 @@ export class Quota {
 }
 
 /** Waits for a rescan to end, within bounds: on a large file system it goes on by itself. */
-function awaitRescan(volume: number): void {
+function awaitRescan(volume: number, path: string): void {
   const deadline = performance.now() + RESCAN_PATIENCE;
-  for (let pause = 1; isRescanning(volume); pause = Math.min(pause * 2, 100)) {
+  for (let pause = 1; isRescanning(volume, path); pause = Math.min(pause * 2, 100)) {
     if (performance.now() > deadline) return;
     sleep(pause);
   }

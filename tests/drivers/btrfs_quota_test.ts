@@ -100,6 +100,39 @@ storeCase("a size is met with EDQUOT, and counts what is inherited", (store) => 
   driver.put("limited");
 });
 
+storeCase(
+  "a size below what is inherited is refused, and a layer beyond its own is mounted",
+  (store) => {
+    const driver = store.driver();
+    const make = (root: string) =>
+      Deno.writeFileSync(`${root}/base`, new Uint8Array(4 * MIB).fill(7));
+    fill(driver, "base", make);
+    const create = (text: string) =>
+      driver.createReadWrite("limited", { parent: "base", storageOptions: size(text) });
+    const error = assertFails("invalid argument", () => create("1M"));
+    assertMatch(error.message, /size 1 MiB is less than the 4\.\d+ MiB that it inherits from base/);
+    assert(!driver.exists("limited"));
+    assertEquals([...Deno.readDirSync(`${driver.home}/.veneer/staging`)], []);
+
+    // The kernel sets no limit of what is beyond one, so that each mount must not set it again.
+    driver.createReadWrite("tiny", { storageOptions: size("10") });
+    must("sync", "-f", driver.home);
+    for (let i = 0; i < 2; i++) {
+      assertMatch(String(assertThrows(() => Deno.mkdirSync(`${driver.get("tiny")}/d`))), /quota/i);
+      driver.put("tiny");
+    }
+    create("6M");
+    assert(writeUntilFull(driver.get("limited")) <= 2);
+    driver.put("limited");
+
+    // Simple quotas count what is written only.
+    setMode("off");
+    driver.remove("limited");
+    const simple = store.driver(["btrfs.quota=simple"]);
+    simple.createReadWrite("limited", { parent: "base", storageOptions: size("1M") });
+  },
+);
+
 storeCase("space comes back to the file system after a removal", (store) => {
   const driver = store.driver();
   const free = () => Number(/(\d+)\s*$/.exec(must("df", "--output=avail", "-B1", directory))![1]);
