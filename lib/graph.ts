@@ -14,6 +14,7 @@
  */
 import type { Change } from "./changes.ts";
 import { messageOf, VeneerError } from "./errors.ts";
+import { Ancestry } from "./graph/ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
 import { MountedLayers } from "./graph/mounted_layers.ts";
@@ -164,9 +165,10 @@ export class Graph implements GraphDriver {
   }
 
   layers(): LayerInfo[] {
+    const ancestry = this.#ancestry();
     return this.#backend.list().sort().flatMap((id) => {
       try {
-        return this.#describe(id, this.#backend.parent(id));
+        return this.#describe(id, ancestry.parent(id));
       } catch (error) {
         if (!(error instanceof VeneerError && error.code === "corrupt store")) throw error;
         // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
@@ -179,7 +181,11 @@ export class Graph implements GraphDriver {
 
   layer(id: string): LayerInfo {
     this.#require(id);
-    return this.#describe(id, this.#backend.parent(id));
+    return this.#describe(id, this.#ancestry().parent(id));
+  }
+
+  #ancestry(): Ancestry {
+    return new Ancestry((id) => this.#backend.parent(id));
   }
 
   #describe(id: string, parent: string | undefined): LayerInfo {
@@ -328,7 +334,7 @@ export class Graph implements GraphDriver {
 
   /** The parent an argument stands for, checked; `""` for none. */
   #parent(id: string, parent: ParentArgument): string {
-    const base = parent ?? this.#backend.parent(id);
+    const base = parent ?? this.#ancestry().parent(id);
     if (base === undefined) {
       throw new VeneerError(
         "invalid argument",
@@ -387,9 +393,10 @@ export class Graph implements GraphDriver {
   }
 
   #children(id: string): string[] {
+    const ancestry = this.#ancestry();
     return this.#backend.list().filter((other) => {
       try {
-        return this.#backend.parent(other) === id;
+        return ancestry.parent(other) === id;
       } catch {
         return false; // A damaged layer keeps no other from being removed.
       }

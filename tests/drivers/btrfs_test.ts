@@ -277,6 +277,33 @@ storeCase(
   },
 );
 
+storeCase(
+  "layers recorded to stand on themselves are listed, refused and removed",
+  (store, dir) => {
+    const driver = store.driver();
+    for (const id of ["base", "self", "x", "y"]) driver.create(id);
+    driver.create("onx", { parent: "x" });
+    const { home } = store.backend();
+    home.recordParent("self", "self");
+    home.recordParent("x", "y");
+    home.recordParent("y", "x");
+    const parents = () => driver.layers().map(({ id, parent }) => `${id} ${parent}`);
+    assertEquals(parents(), ["base ", "onx x", "self undefined", "x undefined", "y undefined"]);
+    assertEquals(store.warnings.length, 3);
+    const told = (id: string) =>
+      assertFails("corrupt store", () => diff(driver, id, undefined, dir.path));
+    assertMatch(told("self").message, /layer self is recorded to stand on itself; remove it/);
+    assertMatch(
+      told("x").message,
+      /layer x is recorded to stand on y, which stands on x; remove it/,
+    );
+    assertEquals(lines(driver.changes("x", "")), []);
+    assertFails("in use", () => driver.remove("x"));
+    for (const id of ["self", "y", "onx", "x", "base"]) driver.remove(id);
+    assertEquals(driver.layers(), []);
+  },
+);
+
 storeCase("metadata and status are the kernel's own words", (store) => {
   const driver = store.driver();
   driver.create("base");
