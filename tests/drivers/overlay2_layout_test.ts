@@ -1,8 +1,10 @@
 /** overlay2's layout: Docker's, byte by byte; what is damaged in it, and what is left of layers. */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
+import { openDriver } from "../../drivers/registry.ts";
 import { lsetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
 import { lacksProgram, mountPoints, must } from "../support.ts";
 import { assertFails } from "./layers.ts";
 import {
@@ -300,4 +302,28 @@ test("reset empties a layer and keeps what it is", (dir) => {
   assertEquals([names(home.join("1")), names(home.join("2/work"))], [["diff", "link"], []]);
   assertEquals(home.staged(), []);
   withMount(backend, "2", (root) => assertEquals(names(root), []));
+});
+
+test("a layer whose parent's link leads to itself is removed, and its parent after it", (dir) => {
+  const warnings: string[] = [];
+  const store = openDriver({
+    root: dir.path,
+    driver: "overlay2",
+    options: ["overlay2.allow_btrfs=true"],
+    idMaps: IDENTITY,
+    warn: (message) => void warnings.push(message),
+  });
+  store.create("base");
+  store.create("top", { parent: "base" });
+  const link = `${store.home}/l/${read(`${store.home}/base/link`)}`;
+  Deno.removeSync(link);
+  Deno.symlinkSync("../top/diff", link);
+  assertEquals(store.layers().map(({ id, parent }) => [id, parent]), [["base", ""], [
+    "top",
+    undefined,
+  ]]);
+  assertMatch(warnings.join(), /top is recorded to stand on itself; remove it/);
+  store.remove("top");
+  store.remove("base");
+  assertEquals(store.layers(), []);
 });
