@@ -41,8 +41,12 @@ function ffiCase(name: string, body: (directory: number, path: string) => void):
   });
 }
 
-const inside = <T>(directory: number, name: string, use: (fd: number) => T): T =>
-  withFd(openat(directory, entryName(name), O_RDONLY | O_DIRECTORY), use);
+/** Runs `use` on the directory at a path below an open one. */
+const inside = <T>(directory: number, path: string, use: (fd: number) => T): T => {
+  const [name, ...rest] = path.split("/");
+  const go = (fd: number) => rest.length === 0 ? use(fd) : inside(fd, rest.join("/"), use);
+  return withFd(openat(directory, entryName(name), O_RDONLY | O_DIRECTORY), go);
+};
 
 ffiCase("subvolumes and snapshots", (directory, path) => {
   createSubvolume(directory, entryName("base é"));
