@@ -20,16 +20,19 @@ export type EntryName = Uint8Array<ArrayBuffer> & { readonly [checked]: true };
 const SLASH = 0x2f;
 const DOT = 0x2e;
 
+/** The error of what is no name. */
+export class NameError extends RangeError {}
+
 /**
  * The name of an entry, from its text (see `cstring.ts`) or its bytes without a NUL at their end.
  *
- * @throws {RangeError} if it is empty, `.` or `..`, holds a `/` or a NUL, or is longer than {@linkcode NAME_MAX}
+ * @throws {NameError} if it is empty, `.` or `..`, holds a `/` or a NUL, or is longer than {@linkcode NAME_MAX}
  */
 export function entryName(name: string | Uint8Array): EntryName {
   const bytes = typeof name === "string" ? encode(name) : name;
   const reason = defect(bytes);
   if (reason !== undefined) {
-    throw new RangeError(`${shown(bytes)} is not a name in a directory: it ${reason}`);
+    throw new NameError(`${shown(bytes)} is not a name in a directory: it ${reason}`);
   }
   const terminated = new Uint8Array(bytes.length + 1);
   terminated.set(bytes);

@@ -18,6 +18,7 @@ import {
   ERANGE,
   SyscallError,
 } from "../../ffi/errno.ts";
+import { NameError } from "../../ffi/entry_name.ts";
 import { VeneerError } from "../errors.ts";
 import { badTar } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
@@ -40,7 +41,10 @@ const XATTR_REASONS: Readonly<Record<number, string>> = {
  * entry's fault, `limit exceeded` where its attributes have no room, or the very same.
  */
 export function refused(error: unknown, entry: Entry): unknown {
-  if (error instanceof PathError) return badTar(entry.offset, error.message, entry.text);
+  // A path gets to the second wall where a link led to it.
+  if (error instanceof PathError || error instanceof NameError) {
+    return badTar(entry.offset, error.message, entry.text);
+  }
   if (!(error instanceof SyscallError)) return error;
   const reason = reasonOf(error, entry);
   if (reason === undefined) return error;
