@@ -4,11 +4,11 @@
  * @module
  */
 import { join } from "@std/path";
+import { names } from "../lib/lock_holders.ts";
 import type { DriverDefinition } from "../lib/driver_definition.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { Graph } from "../lib/graph.ts";
 import type { GraphDriver } from "../lib/graph_driver.ts";
-import { list } from "../lib/home.ts";
 import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
 import { kernelMountPort } from "../lib/mount_port.ts";
@@ -111,7 +111,7 @@ export function chooseAmong(stores: readonly string[], where: string): DriverDef
 function priorStores(root: string): string[] {
   return [...LAYER_DIRECTORIES]
     .filter(([, directory]) =>
-      list(join(root, directory)).some((name) => isId(name) && name !== "l")
+      names(join(root, directory)).some((name) => isId(name) && name !== "l")
     )
     .map(([name]) => name);
 }

@@ -85,19 +85,26 @@ const ATTEMPTS = 100;
  * @throws {SyscallError} EBUSY also where a hundred free numbers in a row went to others
  */
 export function attach(file: string, options: LoopOptions = {}): LoopDevice {
-  const mode = options.readOnly ? O_RDONLY : O_RDWR;
-  return withFd(open(file, mode), (backing) => {
-    const config = configuration(backing, file, options);
-    return withFd(openControl(), (control) => {
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const number = ioctl(control, LOOP_CTL_GET_FREE, 0, "LOOP_CTL_GET_FREE", CONTROL);
-        const device = tryAttach(number, mode, config);
-        if (device) return device;
-      }
-      throw new SyscallError("ioctl LOOP_CONFIGURE", EBUSY, file);
-    });
+  return withFd(
+    open(file, accessMode(options)),
+    (backing) => attachOpen(backing, file, options),
+  );
+}
+
+/** The same for an open file, which the caller closes; `file` is what the device says that it is. */
+export function attachOpen(backing: number, file: string, options: LoopOptions = {}): LoopDevice {
+  const config = configuration(backing, file, options);
+  return withFd(openControl(), (control) => {
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const number = ioctl(control, LOOP_CTL_GET_FREE, 0, "LOOP_CTL_GET_FREE", CONTROL);
+      const device = tryAttach(number, accessMode(options), config);
+      if (device) return device;
+    }
+    throw new SyscallError("ioctl LOOP_CONFIGURE", EBUSY, file);
   });
 }
+
+const accessMode = ({ readOnly }: LoopOptions) => readOnly ? O_RDONLY : O_RDWR;
 
 /** `undefined` where the number is no longer free. */
 function tryAttach(number: number, mode: number, config: Uint8Array<ArrayBuffer>) {

@@ -211,7 +211,7 @@ export class Graph implements GraphDriver {
       else if (this.#tryUnmount(id)) done.push(`unmounted layer ${id}`);
       else if (isMountPoint(this.#backend.mountPoint(id))) mounted++;
     }
-    pruneRunStates();
+    pruneRunStates(this.#context.warn);
     if (mounted === 0) {
       {
         // Not while another process is between making a layer ready and mounting it.

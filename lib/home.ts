@@ -13,29 +13,32 @@
  * @module
  */
 import { dirname, join } from "@std/path";
-import { encode } from "../ffi/cstring.ts";
-import {
-  O_CREAT,
-  O_DIRECTORY,
-  O_RDONLY,
-  O_TRUNC,
-  O_WRONLY,
-  open,
-  withFd,
-  writeAll,
-  writeBack,
-} from "../ffi/files.ts";
-import { EEXIST, ENOENT } from "../ffi/errno.ts";
-import { readNames } from "../ffi/directory.ts";
-import { lchown, tryMkdir } from "../ffi/paths.ts";
-import { lstat, tryLstat } from "../ffi/stat.ts";
+import { entryName } from "../ffi/entry_name.ts";
+import { EEXIST, ELOOP, ENOENT, ENOTDIR } from "../ffi/errno.ts";
+import { close, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpenat } from "../ffi/files.ts";
+import { tryMkdir } from "../ffi/paths.ts";
+import { tryLstat } from "../ffi/stat.ts";
+import { fchown, tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  ConfinedRoot,
+  exists,
+  isDirectory,
+  list,
+  makeDirectory,
+  rename,
+} from "./confined.ts";
 import { VeneerError } from "./errors.ts";
 import type { IdMaps } from "./id_maps.ts";
-import { readMetadata, removeMetadata, writeMetadata } from "./metadata.ts";
+import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
+import { requireTrustedOwner } from "./trusted_owner.ts";
 
 /** The directory of Veneer's own records in a home; no layer id begins with a dot. */
 const OWN = ".veneer";
+
+/** The directories in it that every driver has. */
+const OWN_DIRECTORIES = ["staging", "incomplete", "parents"] as const;
 
 /**
  * Traversable, not listable, by the group of container root, so that a mapped container reaches its own
@@ -43,63 +46,95 @@ const OWN = ".veneer";
  */
 const HOME_MODE = 0o710;
 
+/** How a home is opened. */
+export interface HomeOptions {
+  /** Of the home itself where it is made. */
+  readonly mode?: number;
+  /** Told, in one line, what was found damaged and put aside. */
+  readonly warn?: (message: string) => void;
+}
+
 /** A driver's home directory. */
 export class Home {
-  private constructor(
-    /** Absolute and free of symbolic links. */
-    readonly path: string,
-    readonly device: string,
-    readonly inode: bigint,
-  ) {}
+  private constructor(readonly root: ConfinedRoot) {}
 
   /**
    * Opens a home, making what is missing of it.
    *
-   * @param mode of the home itself where it is made
+   * @param store the home's path below `root`: a driver's name, of snapshots behind `snapshots/`
+   * @throws {VeneerError} `incompatible` where the home, or a directory between it and `root`, is none, or
+   * could be written to by others
    */
-  static open(root: string, driver: string, idMaps: IdMaps, mode = HOME_MODE): Home {
+  static open(
+    root: string,
+    store: string,
+    idMaps: IdMaps,
+    { mode = HOME_MODE, warn = () => {} }: HomeOptions = {},
+  ): Home {
     makeDirectories(root, 0o711);
-    const path = join(Deno.realPathSync(root), driver);
-    if (makeDirectory(path, mode)) lchown(path, 0, idMaps.gids.root);
-    const stat = lstat(path);
-    if (!stat.isDirectory) {
-      throw new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
-    }
-    const home = new Home(path, `${stat.devMajor}:${stat.devMinor}`, stat.inode);
-    for (const name of ["", "staging", "incomplete", "parents"]) {
-      makeDirectory(join(path, OWN, name), 0o700);
-    }
+    using way = new Way(Deno.realPathSync(root), idMaps);
+    const above = store.split("/"), name = above.pop()!;
+    for (const directory of above) way.enter(directory, 0o711);
+    way.enter(name, mode, idMaps.gids.root);
+    const home = new Home(ConfinedRoot.of(way.path, way.directory));
+    way.enter(OWN, 0o700);
+    home.#makeOwnDirectories(warn);
     return home;
   }
 
+  #makeOwnDirectories(warn: (message: string) => void): void {
+    for (const path of OWN_DIRECTORIES.map((name) => this.own(name))) {
+      if (exists(path) && !isDirectory(path)) {
+        const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
+        rename(path, aside);
+        warn(`${path} was not a directory and is empty now; what it was is ${aside}`);
+      }
+      makeDirectory(path, 0o700);
+    }
+  }
+
+  /** Absolute; its last name is no symbolic link. */
+  get path(): string {
+    return this.root.path;
+  }
+
+  /** `major:minor` of the home's file system. */
+  get device(): string {
+    return `${this.root.major}:${this.root.minor}`;
+  }
+
+  get inode(): bigint {
+    return this.root.inode;
+  }
+
   /** A path below the home. */
-  join(...parts: string[]): string {
-    return join(this.path, ...parts);
+  join(...parts: string[]): ConfinedPath {
+    return this.root.join(...parts);
   }
 
   /** A path among Veneer's own records, for those that one driver alone keeps. */
-  own(...parts: string[]): string {
-    return join(this.path, OWN, ...parts);
+  own(...parts: string[]): ConfinedPath {
+    return this.root.join(OWN, ...parts);
   }
 
   /** Where a layer is made before it is renamed into place, and put before it is deleted. */
-  staging(id: string): string {
-    return join(this.path, OWN, "staging", id);
+  staging(id: string): ConfinedPath {
+    return this.own("staging", id);
   }
 
   /** Whether something is staged under an id. */
   isStaged(id: string): boolean {
-    return tryLstat(this.staging(id)) !== undefined;
+    return exists(this.staging(id));
   }
 
   /** The ids that something is staged under. */
   staged(): string[] {
-    return list(join(this.path, OWN, "staging"));
+    return list(this.own("staging"));
   }
 
   /** Whether an apply to the layer was begun and not finished. */
   isIncomplete(id: string): boolean {
-    return tryLstat(this.#incomplete(id)) !== undefined;
+    return exists(this.#incomplete(id));
   }
 
   /** Sets the mark of an apply that begins; it is on disk when this returns. */
@@ -115,9 +150,18 @@ export class Home {
     removeMetadata(this.#incomplete(id), sync);
   }
 
-  /** The recorded parent; `""` for none, `undefined` where there is no record. */
+  /**
+   * The recorded parent; `""` for none, `undefined` where there is no record.
+   *
+   * @throws {VeneerError} `corrupt store` with the record, where it is none or names the layer itself
+   */
   recordedParent(id: string): string | undefined {
-    return readMetadata(this.#parent(id));
+    const path = this.#parent(id), parent = readMetadata(path);
+    if (parent !== id) return parent;
+    throw new VeneerError(
+      "corrupt store",
+      `${path} names layer ${id} as its own parent; remove that file, or the layer`,
+    );
   }
 
   /**
@@ -126,10 +170,7 @@ export class Home {
    */
   recordParent(id: string, parent: string | undefined, { sync = true } = {}): void {
     if (sync) return writeMetadata(this.#parent(id), parent ?? "");
-    withFd(open(this.#parent(id), O_WRONLY | O_CREAT | O_TRUNC, 0o600), (fd) => {
-      writeAll(fd, encode(parent ?? ""));
-      writeBack(fd);
-    });
+    writeFile(this.#parent(id), parent ?? "", { reach: "file system" });
   }
 
   /** Forgets what is recorded of a layer that is gone. */
@@ -138,18 +179,53 @@ export class Home {
     removeMetadata(this.#incomplete(id), false);
   }
 
-  #incomplete(id: string): string {
-    return join(this.path, OWN, "incomplete", id);
+  #incomplete(id: string): ConfinedPath {
+    return this.own("incomplete", id);
   }
 
-  #parent(id: string): string {
-    return join(this.path, OWN, "parents", id);
+  #parent(id: string): ConfinedPath {
+    return this.own("parents", id);
   }
 }
 
-/** The names in a directory, sorted; none where it does not exist. */
-export function list(path: string): string[] {
-  return tryLstat(path) === undefined ? [] : withFd(open(path, O_RDONLY | O_DIRECTORY), readNames);
+/**
+ * The way from `--root` down to a home: each directory is made where it is missing, entered through no link, and
+ * must be one that nobody else can write to.
+ */
+class Way implements Disposable {
+  #directory: number;
+
+  /** @param path of a directory above the home, which links may lead to */
+  constructor(public path: string, readonly idMaps: IdMaps) {
+    this.#directory = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    requireTrustedOwner(this.#directory, path, idMaps);
+  }
+
+  /** A descriptor of where the way has come to. */
+  get directory(): number {
+    return this.#directory;
+  }
+
+  /** @param gid the group of the directory where it is made */
+  enter(name: string, mode: number, gid = 0): void {
+    const entry = entryName(name), path = join(this.path, name);
+    const made = tryMkdirat(this.#directory, entry, mode);
+    if (made !== -EEXIST) unwrap(made, "mkdir", path);
+    const fd = tryOpenat(this.#directory, entry, O_RDONLY | O_DIRECTORY);
+    if (fd === -ENOTDIR || fd === -ELOOP) {
+      throw new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
+    }
+    unwrap(fd, "open", path);
+    close(this.#directory);
+    this.#directory = fd;
+    this.path = path;
+    if (made === 0) fchown(fd, 0, gid);
+    requireTrustedOwner(fd, path, this.idMaps);
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#directory);
+  }
 }
 
 /** The path itself, or the nearest directory above it that exists: for what is known before a home is made. */
@@ -157,20 +233,13 @@ export function nearestExisting(path: string): string {
   return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
 }
 
-/** Makes a directory; false where it was there. */
-export function makeDirectory(path: string, mode: number): boolean {
-  const result = tryMkdir(path, mode);
-  if (result === -EEXIST) return false;
-  unwrap(result, "mkdir", path);
-  return true;
-}
-
 /** Makes a directory and the ones above it that are missing. */
 function makeDirectories(path: string, mode: number): void {
   const result = tryMkdir(path, mode);
   if (result === -ENOENT) {
     makeDirectories(join(path, ".."), mode);
-    makeDirectory(path, mode);
+    const again = tryMkdir(path, mode);
+    if (again !== -EEXIST) unwrap(again, "mkdir", path);
   } else if (result !== -EEXIST) {
     unwrap(result, "mkdir", path);
   }

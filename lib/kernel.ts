@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { readMetadata } from "./metadata.ts";
+import { readSystemFile } from "./system_files.ts";
 
 /** Whether `/proc/filesystems` lists a type of file system, after loading its module where it does not. */
 export function hasFileSystem(type: string): boolean {
@@ -17,13 +17,13 @@ export function hasFileSystem(type: string): boolean {
 }
 
 function isListed(type: string): boolean {
-  const lines = readMetadata("/proc/filesystems")?.split("\n") ?? [];
+  const lines = readSystemFile("/proc/filesystems")?.split("\n") ?? [];
   return lines.some((line) => line.split("\t")[1] === type);
 }
 
 /** Whether this process is in a user namespace other than the first, whose map is of every id to itself. */
 export function inUserNamespace(): boolean {
-  const map = readMetadata("/proc/self/uid_map");
+  const map = readSystemFile("/proc/self/uid_map");
   return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 

@@ -3,16 +3,14 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../ffi/files.ts";
-import { mkdir } from "../ffi/paths.ts";
+import { withFd } from "../ffi/files.ts";
 import { fstat } from "../ffi/stat.ts";
 import { fchmod, fchown, Times, tryFutimens } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { fgetxattr, flistxattr, fsetxattr } from "../ffi/xattr.ts";
+import { type ConfinedPath, mkdir, openDirectory } from "./confined.ts";
 import type { IdMaps } from "./id_maps.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
-
-const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
 /**
  * Makes the directory that a union mount writes a layer's changes to.
@@ -21,15 +19,15 @@ const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
  * attributes and times. A base layer's is container root's, 0755.
  */
 export function makeLayerRoot(
-  path: string,
-  parentRoot: string | undefined,
+  path: ConfinedPath,
+  parentRoot: ConfinedPath | undefined,
   { uids, gids }: IdMaps,
 ): void {
   if (parentRoot === undefined) {
     makeOwned(path, 0o755, uids.root, gids.root);
     return;
   }
-  withFd(open(parentRoot, DIRECTORY), (parent) => {
+  withFd(openDirectory(parentRoot), (parent) => {
     const stat = fstat(parent);
     makeOwned(path, stat.mode & 0o7777, stat.uid, stat.gid, (fd) => {
       for (const name of flistxattr(parent).filter((name) => !isOverlayXattr(name))) {
@@ -38,21 +36,21 @@ export function makeLayerRoot(
       }
       const { accessSeconds, accessNanos, seconds, nanos } = stat;
       const times = new Times().set(accessSeconds, accessNanos, seconds, nanos);
-      unwrap(tryFutimens(fd, times), "futimens", path);
+      unwrap(tryFutimens(fd, times), "futimens", path.text);
     });
   });
 }
 
 /** Makes a directory with exactly this mode, whatever the umask is. */
 export function makeOwned(
-  path: string,
+  path: ConfinedPath,
   mode: number,
   uid: number,
   gid: number,
   then: (fd: number) => void = () => {},
 ): void {
   mkdir(path, 0o700);
-  withFd(open(path, DIRECTORY), (fd) => {
+  withFd(openDirectory(path), (fd) => {
     fchown(fd, uid, gid);
     fchmod(fd, mode);
     then(fd);

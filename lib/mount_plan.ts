@@ -10,9 +10,8 @@
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, SyscallError } from "../ffi/errno.ts";
 import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../ffi/mount.ts";
-import { lchown, tryMkdir, tryUnlink } from "../ffi/paths.ts";
 import { AT_REMOVEDIR } from "../ffi/tree.ts";
-import { unwrap } from "../ffi/unwrap.ts";
+import { type ConfinedPath, lchown, tryMkdir, tryUnlink, unwrapConfined } from "./confined.ts";
 import { sleep } from "./sleep.ts";
 
 /** Between two tries to unmount what is busy, in milliseconds. */
@@ -30,7 +29,7 @@ export type MountStep =
   /** Make a directory to mount on, where there is none; undone by removing it. */
   | {
     readonly kind: "directory";
-    readonly path: string;
+    readonly path: ConfinedPath;
     readonly mode: number;
     readonly uid: number;
     readonly gid: number;
@@ -185,7 +184,7 @@ function perform(step: MountStep, port: MountPort): boolean {
     case "directory": {
       const result = tryMkdir(step.path, step.mode);
       if (result === -EEXIST) return false;
-      unwrap(result, "mkdir", step.path);
+      unwrapConfined(result, "mkdir", step.path);
       if (step.uid !== 0 || step.gid !== 0) lchown(step.path, step.uid, step.gid);
       return true;
     }
@@ -208,7 +207,7 @@ function undo(step: MountStep, port: MountPort, flags: number): void {
       const result = tryUnlink(step.path, AT_REMOVEDIR);
       // Busy: still mounted, here or in another namespace. Not empty: not only ours.
       if (result === -ENOENT || result === -ENOTEMPTY || result === -EBUSY) return;
-      unwrap(result, "rmdir", step.path);
+      unwrapConfined(result, "rmdir", step.path);
       return;
     }
     case "mount":

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { dirname } from "@std/path";
 import { close, O_DIRECTORY, O_PATH, O_RDONLY, open, withFd } from "../ffi/files.ts";
 import {
   fsconfigCreate,
@@ -10,29 +11,36 @@ import {
   fsconfigString,
   fsmount,
   fsopen,
-  moveMount,
+  tryMoveMount,
 } from "../ffi/fsmount.ts";
 import { EINVAL } from "../ffi/errno.ts";
-import { mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
+import { type MountRequest, MS_BIND, tryMount, umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
 import { fchdir } from "../ffi/process.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { descriptorPath } from "../ffi/xattr.ts";
+import { openWithoutLinks } from "./confined.ts";
 import type { MountPort, MountStep } from "./mount_plan.ts";
 
 /** Mounts for real. */
 export const kernelMountPort: MountPort = {
   mount(step: MountStep & { kind: "mount" | "append" }): void {
     const { target, type, flags, data } = step;
-    const source = step.kind === "mount" ? step.source : "none";
-    const request = { source, target, type, flags, data };
+    using reached = new Reached();
+    const isBind = step.kind === "mount" && (flags & MS_BIND) !== 0;
+    const source = step.kind !== "mount"
+      ? "none"
+      : isBind
+      ? reached.path(step.source)
+      : step.source;
+    const request = { source, target: reached.path(target), type, flags, data };
     if (step.kind === "mount" && step.from !== undefined) {
-      inDirectory(step.from, () => mount(request));
+      inDirectory(step.from, () => attempt(request, target));
     } else if (step.kind === "mount" && step.plainData !== undefined) {
       const result = tryMount(request);
-      if (result === -EINVAL) mount({ ...request, data: step.plainData });
+      if (result === -EINVAL) attempt({ ...request, data: step.plainData }, target);
       else unwrap(result, "mount", target);
     } else {
-      mount(request);
+      attempt(request, target);
     }
   },
 
@@ -45,9 +53,32 @@ export const kernelMountPort: MountPort = {
   },
 
   unmount(target: string, flags: number): void {
+    // By its path, as a descriptor of it would keep it busy.
+    close(openWithoutLinks(dirname(target), O_PATH | O_DIRECTORY));
     umount(target, flags | UMOUNT_NOFOLLOW);
   },
 };
+
+/** Places of a mount call, opened through no link: whatever their paths lead to later, the call is about these. */
+class Reached implements Disposable {
+  readonly #fds: number[] = [];
+
+  /** A path to give to the kernel instead of a path. */
+  path(path: string): string {
+    const fd = openWithoutLinks(path, O_PATH);
+    this.#fds.push(fd);
+    return `/proc/self/fd/${fd}`;
+  }
+
+  [Symbol.dispose](): void {
+    for (const fd of this.#fds) close(fd);
+  }
+}
+
+/** Mounts; a failure names the target. */
+function attempt(request: MountRequest, target: string): void {
+  unwrap(tryMount(request), "mount", target);
+}
 
 /** Configures, creates and attaches a file system; `resolve` says how a path parameter is written. */
 function newMount(
@@ -62,7 +93,12 @@ function newMount(
       else fsconfigString(context, key, path ? resolve(value) : value);
     }
     fsconfigCreate(context);
-    withFd(fsmount(context, step.attributes), (mounted) => moveMount(mounted, step.target));
+    withFd(fsmount(context, step.attributes), (mounted) => {
+      using reached = new Reached();
+      // With a dot at its end, since `move_mount` does not follow a link that its target is.
+      const result = tryMoveMount(mounted, `${reached.path(step.target)}/.`);
+      unwrap(result, "move_mount", step.target);
+    });
   } finally {
     close(context);
   }

@@ -9,25 +9,23 @@
  */
 import { basename, dirname } from "@std/path";
 import { entryName } from "../ffi/entry_name.ts";
-import { EINVAL, ENOENT } from "../ffi/errno.ts";
+import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import {
   close,
   O_DIRECTORY,
-  O_NOFOLLOW,
   O_PATH,
   O_RDONLY,
   RESOLVE_INSIDE,
-  tryOpen,
   tryOpenat2,
   withFd,
 } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { MNT_DETACH, tryUmount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
-import { mkdir } from "../ffi/paths.ts";
 import { tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
+import { descriptorPath } from "../ffi/xattr.ts";
+import { mkdir, removeTree, tryOpen, unwrapConfined } from "./confined.ts";
 import type { Home } from "./home.ts";
-import { removeTree } from "./remove_tree.ts";
 
 /** No id begins with a dot. */
 const PREFIX = ".probe-";
@@ -42,7 +40,7 @@ export const isProbe = (staged: string): boolean => staged.startsWith(PREFIX);
  * Calls `use` with a new scratch directory, which is deleted afterwards.
  *
  * @param directories made in it, beside {@linkcode PROBE_MOUNT}; those above another come before it
- * @param use gets a descriptor of it and its path
+ * @param use gets a descriptor of it and its absolute path
  */
 export function withProbeDirectory<T>(
   home: Home,
@@ -57,8 +55,8 @@ export function withProbeDirectory<T>(
     const scratch = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (scratch === -ENOENT) continue;
     try {
-      tryLock(unwrap(scratch, "open", path), "exclusive", path);
-      if (makeAll(scratch, [...directories, PROBE_MOUNT])) return use(scratch, path);
+      tryLock(unwrapConfined(scratch, "open", path), "exclusive", path.text);
+      if (makeAll(scratch, [...directories, PROBE_MOUNT])) return use(scratch, path.text);
     } finally {
       close(scratch);
       disposeProbe(home, name);
@@ -87,13 +85,16 @@ function makeBelow(scratch: number, path: string): number {
 /** Deletes a probe's scratch directory and takes down its mount, unless somebody is using it. */
 export function disposeProbe(home: Home, name: string): void {
   const path = home.staging(name);
-  const fd = tryOpen(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
   if (fd === -ENOENT) return;
-  withFd(unwrap(fd, "open", path), (scratch) => {
-    if (!tryLock(scratch, "exclusive", path)) return;
-    const mounted = `${path}/${PROBE_MOUNT}`;
+  if (fd === -ENOTDIR || fd === -ELOOP) return removeTree(path);
+  withFd(unwrapConfined(fd, "open", path), (scratch) => {
+    if (!tryLock(scratch, "exclusive", path.text)) return;
+    const mounted = descriptorPath(scratch, PROBE_MOUNT);
     const result = tryUmount(mounted, MNT_DETACH | UMOUNT_NOFOLLOW);
-    if (result !== -EINVAL && result !== -ENOENT) unwrap(result, "umount2", mounted);
+    if (result !== -EINVAL && result !== -ENOENT) {
+      unwrap(result, "umount2", `${path}/${PROBE_MOUNT}`);
+    }
     removeTree(path);
   });
 }

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpen, withFd } from "../ffi/files.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../ffi/files.ts";
 import {
   hasProjectIds,
   inheritsProject,
@@ -27,8 +27,9 @@ import {
 } from "../ffi/quota.ts";
 import { lstat } from "../ffi/stat.ts";
 import { EXT_MAGIC, fstatfs, XFS_MAGIC } from "../ffi/statfs.ts";
+import { type ConfinedPath, list, openDirectory, tryOpen } from "./confined.ts";
 import { VeneerError } from "./errors.ts";
-import { type Home, list } from "./home.ts";
+import type { Home } from "./home.ts";
 import { readMountInfo } from "./mountinfo.ts";
 
 const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
@@ -88,25 +89,25 @@ export class ProjectQuotas {
   /**
    * Gives a new, empty directory a project of its own with these limits. The caller holds the store's lock.
    */
-  assign(directory: string, limits: ProjectLimits): void {
+  assign(directory: ConfinedPath, limits: ProjectLimits): void {
     const id = this.#nextId();
-    withFd(open(directory, DIRECTORY), (fd) => {
+    withFd(openDirectory(directory), (fd) => {
       setProjectLimits(this.#target(fd), id, limits);
-      setProjectId(fd, id, directory);
+      setProjectId(fd, id, directory.text);
     });
   }
 
   /** Gives a new, empty directory the project of another one, where that has one of its own. */
-  inherit(directory: string, from: string): void {
+  inherit(directory: ConfinedPath, from: ConfinedPath): void {
     const id = projectOf(from);
-    if (id !== 0) withFd(open(directory, DIRECTORY), (fd) => setProjectId(fd, id, directory));
+    if (id !== 0) withFd(openDirectory(directory), (fd) => setProjectId(fd, id, directory.text));
   }
 
   /** Lifts the limits of a directory's project. */
-  release(directory: string): void {
+  release(directory: ConfinedPath): void {
     const id = projectOf(directory);
-    if (id === 0 || id === projectOf(this.home.path)) return;
-    withFd(open(directory, DIRECTORY), (fd) => {
+    if (id === 0 || id === projectOf(this.home.join())) return;
+    withFd(openDirectory(directory), (fd) => {
       if (quotaState(this.#target(fd)).accounting) {
         setProjectLimits(this.#target(fd), id, { bytes: 0, inodes: 0 });
       }
@@ -114,18 +115,18 @@ export class ProjectQuotas {
   }
 
   /** A directory's limits and what is taken of them; `undefined` where it has no project of its own. */
-  usage(directory: string): ProjectUsage | undefined {
+  usage(directory: ConfinedPath): ProjectUsage | undefined {
     const id = projectOf(directory);
-    if (id === 0 || id === projectOf(this.home.path)) return undefined;
-    return withFd(open(directory, DIRECTORY), (fd) => projectUsage(this.#target(fd), id));
+    if (id === 0 || id === projectOf(this.home.join())) return undefined;
+    return withFd(openDirectory(directory), (fd) => projectUsage(this.#target(fd), id));
   }
 
   /** One more than the largest id of the home, its layers, and those being made or deleted. */
   #nextId(): number {
     const { home } = this;
     const directories = [
-      home.path,
-      ...list(home.path).map((name) => home.join(name)),
+      home.join(),
+      ...list(home.join()).map((name) => home.join(name)),
       ...home.staged().map((name) => home.staging(name)),
     ];
     return Math.max(...directories.map(projectOf)) + 1;
@@ -137,8 +138,8 @@ export class ProjectQuotas {
 }
 
 /** The project id of a directory; 0 for none, and for what is no directory. */
-function projectOf(path: string): number {
+function projectOf(path: ConfinedPath): number {
   const fd = tryOpen(path, DIRECTORY);
   if (fd < 0) return 0;
-  return withFd(fd, () => hasProjectIds(fd) ? projectId(fd, path) : 0);
+  return withFd(fd, () => hasProjectIds(fd) ? projectId(fd, path.text) : 0);
 }

@@ -26,28 +26,41 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { decode, encode } from "../ffi/cstring.ts";
 import {
   close,
   O_CREAT,
   O_DIRECTORY,
+  O_NOFOLLOW,
   O_RDONLY,
   O_RDWR,
-  open,
+  open as openTrusted,
   pread,
   pwriteAll,
-  withFd,
 } from "../ffi/files.ts";
 import { type LockMode, tryLock } from "../ffi/flock.ts";
-import { readlink, tryUnlink, unlink } from "../ffi/paths.ts";
-import { fstat, Stat, tryLstat, tryLstatMount } from "../ffi/stat.ts";
-import { VeneerError } from "./errors.ts";
-import { type Home, list, makeDirectory } from "./home.ts";
+import { readlink, tryMkdir } from "../ffi/paths.ts";
+import { EEXIST } from "../ffi/errno.ts";
+import { fstat, Stat, tryLstat as lstatTrusted, tryLstatMount } from "../ffi/stat.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  ConfinedRoot,
+  isDirectory,
+  list,
+  makeDirectory,
+  open,
+  removeTree,
+  tryLstat,
+  tryUnlink,
+  unlink,
+} from "./confined.ts";
+import { messageOf, VeneerError } from "./errors.ts";
+import type { Home } from "./home.ts";
 import { holdersOf } from "./lock_holders.ts";
 import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
-import { removeTree } from "./remove_tree.ts";
 import { sleep } from "./sleep.ts";
+import { requireTrustedOwner } from "./trusted_owner.ts";
 
 /** Where the state of all homes is. */
 export const RUN_ROOT = "/run/veneer";
@@ -72,30 +85,29 @@ export const UNUSED: References = { count: 0, namespace: "", readOnly: false };
 
 /** The run-time state of one home. */
 export class RunState {
-  readonly #directory: string;
+  readonly #directory: ConfinedPath;
 
+  /** @throws {VeneerError} `incompatible` where others could write to `/run/veneer` */
   constructor(home: Home) {
-    makeDirectory(RUN_ROOT, 0o711);
-    this.#directory = runDirectory(home);
+    using run = new RunRoot();
+    this.#directory = run.root.join(stateName(home.device, home.inode));
     // Until the birth is this home's, who forgets homes that are gone may take it for an earlier one.
-    withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
-      waitForLock(fd, "shared", RUN_ROOT);
-      makeDirectory(this.#directory, 0o700);
-      for (const name of ["layers", "use"]) makeDirectory(join(this.#directory, name), 0o700);
-      this.#checkBirth(home);
-    });
+    waitForLock(run.fd, "shared", RUN_ROOT);
+    makeDirectory(this.#directory, 0o700);
+    for (const name of ["layers", "use"]) makeDirectory(this.#directory.join(name), 0o700);
+    this.#checkBirth(home);
   }
 
   /** Forgets counts that are about an earlier home whose inode this one got. */
   #checkBirth(home: Home): void {
-    const path = join(this.#directory, "birth");
+    const path = this.#directory.join("birth");
     const birth = String(tryLstatMount(home.path)?.birth ?? 0n);
     const isKnown = () => readMetadata(path)?.split(" ")[0] === birth;
     if (isKnown()) return;
     using _lock = this.lockStore();
     if (isKnown()) return;
-    for (const id of list(join(this.#directory, "layers"))) {
-      tryUnlink(join(this.#directory, "layers", id));
+    for (const id of list(this.#directory.join("layers"))) {
+      tryUnlink(this.#directory.join("layers", id));
     }
     this.ownsHomeMount = false;
     writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
@@ -127,7 +139,7 @@ export class RunState {
 
   /** Locks a file of the whole store's, which is never removed. */
   #lock(name: string, take: (fd: number) => boolean): Disposable | undefined {
-    const fd = open(join(this.#directory, name), O_RDWR | O_CREAT, 0o600);
+    const fd = open(this.#directory.join(name), O_RDWR | O_CREAT, 0o600);
     let taken = false;
     try {
       taken = take(fd);
@@ -139,7 +151,7 @@ export class RunState {
 
   /** Locks a layer, waiting for whoever works on it. */
   lockLayer(id: string): LayerLock {
-    const path = join(this.#directory, "layers", id);
+    const path = this.#directory.join("layers", id);
     for (;;) {
       const lock = LayerLock.open(path);
       try {
@@ -155,8 +167,8 @@ export class RunState {
 
   /** Locks a layer unless somebody works on it. */
   tryLockLayer(id: string): LayerLock | undefined {
-    const lock = LayerLock.open(join(this.#directory, "layers", id));
-    if (tryLock(lock.fd, "exclusive", lock.path) && lock.isCurrent()) return lock;
+    const lock = LayerLock.open(this.#directory.join("layers", id));
+    if (tryLock(lock.fd, "exclusive", lock.path.text) && lock.isCurrent()) return lock;
     close(lock.fd);
     return undefined;
   }
@@ -167,10 +179,10 @@ export class RunState {
    * @throws {VeneerError} `in use`, at once, where that excludes what somebody else does
    */
   use(id: string, mode: LockMode): Disposable {
-    const path = join(this.#directory, "use", id);
+    const path = this.#directory.join("use", id);
     for (;;) {
       const fd = open(path, O_RDWR | O_CREAT, 0o600);
-      if (!tryLock(fd, mode, path)) {
+      if (!tryLock(fd, mode, path.text)) {
         const holders = holdersOf(fd);
         close(fd);
         throw new VeneerError("in use", `layer ${id} is being transferred${by(holders)}`);
@@ -191,45 +203,81 @@ export class RunState {
 
   /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
   references(id: string): References {
-    const text = readMetadata(join(this.#directory, "layers", id));
+    const text = readMetadata(this.#directory.join("layers", id));
     return text ? parseReferences(text) : UNUSED;
   }
 
   /** Whether the mount that makes the home private is Veneer's own; recorded before it is made. */
   get ownsHomeMount(): boolean {
-    return readMetadata(join(this.#directory, "home-mount")) !== undefined;
+    return readMetadata(this.#directory.join("home-mount")) !== undefined;
   }
 
   set ownsHomeMount(owned: boolean) {
-    const path = join(this.#directory, "home-mount");
+    const path = this.#directory.join("home-mount");
     if (owned) writeFile(path, "");
     else removeMetadata(path, false);
   }
 }
 
+/** What a home's state is called: {@linkcode stateName}. All else there is somebody else's, such as a socket. */
+const STATE_NAME = /^\d+\.\d+-\d+$/;
+
 /**
  * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
  * nothing to remember. Only homes of this mount namespace are looked for: those of another, such as a
  * container's that shares `/run`, are not to be seen from here. Where somebody else is at it, that will do.
+ *
+ * @param warn is told of each state that cannot be read or removed; it stays, and the others go
  */
-export function pruneRunStates(): void {
-  withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
-    if (!tryLock(fd, "exclusive", RUN_ROOT)) return;
-    for (const name of list(RUN_ROOT).filter(isOfGoneHome)) removeTree(join(RUN_ROOT, name));
-  });
+export function pruneRunStates(warn: (message: string) => void): void {
+  using run = new RunRoot();
+  if (!tryLock(run.fd, "exclusive", RUN_ROOT)) return;
+  for (const name of list(run.root.join()).filter((name) => STATE_NAME.test(name))) {
+    const state = run.root.join(name);
+    try {
+      if (isDirectory(state) && isOfGoneHome(state)) removeTree(state);
+    } catch (error) {
+      warn(`${state} is not removed: ${messageOf(error)}`);
+    }
+  }
 }
 
-function isOfGoneHome(name: string): boolean {
-  const birth = readMetadata(join(RUN_ROOT, name, "birth"));
+/** The directory of all state, open; it is made where it is missing. */
+class RunRoot implements Disposable {
+  readonly fd: number;
+  readonly root: ConfinedRoot;
+
+  /** @throws {VeneerError} `incompatible` where it is no directory of root's alone */
+  constructor() {
+    const made = tryMkdir(RUN_ROOT, 0o711);
+    if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);
+    this.fd = openTrusted(RUN_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      requireTrustedOwner(this.fd, RUN_ROOT);
+      this.root = ConfinedRoot.of(RUN_ROOT, this.fd);
+    } catch (error) {
+      close(this.fd);
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    close(this.fd);
+  }
+}
+
+function isOfGoneHome(state: ConfinedPath): boolean {
+  const birth = readMetadata(state.join("birth"));
   const [, namespace, path] = /^\d+ (\d+) (.*)$/s.exec(birth ?? "") ?? [];
   if (namespace !== mountNamespace()) return false;
-  const home = tryLstat(path);
-  return home === undefined || stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== name;
+  const home = lstatTrusted(path);
+  return home === undefined ||
+    stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== state.name;
 }
 
 /** Where the state of a home is; only root can enter it. */
 export function runDirectory({ device, inode }: Home): string {
-  return join(RUN_ROOT, stateName(device, inode));
+  return `${RUN_ROOT}/${stateName(device, inode)}`;
 }
 
 function stateName(device: string, inode: bigint): string {
@@ -240,10 +288,10 @@ function stateName(device: string, inode: bigint): string {
 export class LayerLock implements Disposable {
   #record: References | undefined;
 
-  private constructor(readonly fd: number, readonly path: string) {}
+  private constructor(readonly fd: number, readonly path: ConfinedPath) {}
 
   /** Opens the lock file, not locked yet. */
-  static open(path: string): LayerLock {
+  static open(path: ConfinedPath): LayerLock {
     return new LayerLock(open(path, O_RDWR | O_CREAT, 0o600), path);
   }
 
@@ -294,7 +342,7 @@ export function mountNamespace(): string {
 
 const opened = new Stat(), named = new Stat();
 
-function isCurrent(fd: number, path: string): boolean {
+function isCurrent(fd: number, path: ConfinedPath): boolean {
   return fstat(fd, opened).links > 0 && tryLstat(path, named)?.inode === opened.inode;
 }
 

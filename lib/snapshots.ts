@@ -64,6 +64,7 @@ export class Snapshots implements Snapshotter {
   readonly #state: RunState;
   readonly #intents: Intents;
   readonly #sync: boolean;
+  readonly #warn: (message: string) => void;
   #opened: Store | undefined;
 
   /**
@@ -75,6 +76,7 @@ export class Snapshots implements Snapshotter {
   constructor({ backend, warn, sync = false }: SnapshotsContext) {
     this.#backend = backend;
     this.#sync = sync;
+    this.#warn = warn;
     this.#state = new RunState(backend.home);
     const store = this.#opened = this.#open();
     this.#intents = new Intents({ store, state: this.#state, backend, warn });
@@ -266,7 +268,7 @@ export class Snapshots implements Snapshotter {
     const found = this.#backend.list();
     const done = [...this.#intents.deleteOrphans(found), ...this.#intents.sweep()];
     this.#backend.imported(); // Again: a process may have been killed after it recorded an import.
-    pruneRunStates();
+    pruneRunStates(this.#warn);
     using still = this.#state.tryLockHome();
     if (still !== undefined && !store.isInUse()) this.#backend.close();
     return done;

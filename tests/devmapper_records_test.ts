@@ -1,4 +1,5 @@
 /** devicemapper's files: Docker's, by their literal bytes; damaged ones; what the kernel says. */
+import { confinedAt } from "./confined_at.ts";
 import { assertEquals, assertThrows } from "@std/assert";
 import { importLegacy, parseLegacy } from "../drivers/devicemapper/legacy.ts";
 import { ensureImage, loopNumber } from "../drivers/devicemapper/loopback.ts";
@@ -13,7 +14,7 @@ const RECORD =
 
 Deno.test("records are Docker's, byte for byte", () => {
   using dir = tempDir();
-  const records = new Records(dir.path);
+  const records = new Records(confinedAt(dir.path));
   Deno.writeTextFileSync(`${dir.path}/abc`, RECORD);
   const record = records.read("abc");
   assertEquals(record, {
@@ -51,7 +52,7 @@ Deno.test("fields that old Dockers did not write have their defaults", () => {
   assertEquals([old.initialized, old.deleted], [false, false]);
   using dir = tempDir();
   Deno.writeTextFileSync(`${dir.path}/deviceset-metadata`, '{"next_device_id":7}');
-  const set = new Records(dir.path).readSet();
+  const set = new Records(confinedAt(dir.path)).readSet();
   assertEquals(set, { nextDeviceId: 7, baseUuid: "", baseFileSystem: "" });
 });
 
@@ -80,7 +81,7 @@ Deno.test("a damaged record names its file", () => {
 
 Deno.test("a truncated record keeps its number taken, and others readable", () => {
   using dir = tempDir();
-  const records = new Records(dir.path);
+  const records = new Records(confinedAt(dir.path));
   Deno.writeTextFileSync(`${dir.path}/cut`, RECORD.slice(0, 30));
   Deno.writeTextFileSync(`${dir.path}/whole`, RECORD.replace("24", "25"));
   assertEquals(records.deviceIds(), new Set([24, 25]));
@@ -91,7 +92,7 @@ Deno.test("a truncated record keeps its number taken, and others readable", () =
 
 Deno.test("what a killed writer left is swept", () => {
   using dir = tempDir();
-  const records = new Records(dir.path);
+  const records = new Records(confinedAt(dir.path));
   Deno.writeTextFileSync(`${dir.path}/abc.veneer-new`, "{");
   Deno.writeTextFileSync(`${dir.path}/abc`, RECORD);
   assertEquals(records.ids(), ["abc"]);
@@ -108,15 +109,15 @@ Deno.test("an old store's one file is converted once, but for what the pool has 
   using dir = tempDir();
   Deno.mkdirSync(`${dir.path}/metadata`);
   Deno.writeTextFileSync(`${dir.path}/json`, LEGACY);
-  const records = new Records(`${dir.path}/metadata`);
-  assertEquals(importLegacy(dir.path, records, 2), true);
+  const records = new Records(confinedAt(dir.path, "metadata"));
+  assertEquals(importLegacy(confinedAt(dir.path), records, 2), true);
   assertEquals(records.ids(), ["abc"]);
   assertEquals(
     Deno.readTextFileSync(`${dir.path}/metadata/base`),
     '{"device_id":0,"size":10737418240,"transaction_id":1,"initialized":true,"deleted":false}',
   );
   assertEquals(Deno.readTextFileSync(`${dir.path}/json.migrated`), LEGACY);
-  assertEquals(importLegacy(dir.path, records, 2), false);
+  assertEquals(importLegacy(confinedAt(dir.path), records, 2), false);
 });
 
 Deno.test("an old file that is none is named", () => {
@@ -182,16 +183,16 @@ Deno.test("loop devices are told from others", () => {
 
 Deno.test("images grow and never shrink", () => {
   using dir = tempDir();
-  const image = `${dir.path}/data`;
+  const image = confinedAt(dir.path, "data");
   const warnings: string[] = [];
-  const size = () => Deno.statSync(image).size;
+  const size = () => Deno.statSync(image.text).size;
   ensureImage(image, 2 ** 20, (message) => warnings.push(message));
   assertEquals(size(), 2 ** 20);
   ensureImage(image, 2 ** 21, (message) => warnings.push(message));
   assertEquals([size(), warnings.length], [2 ** 21, 0]);
   ensureImage(image, 2 ** 20, (message) => warnings.push(message));
   assertEquals([size(), warnings.length], [2 ** 21, 1]);
-  assertEquals(Deno.statSync(image).blocks, 0);
+  assertEquals(Deno.statSync(image.text).blocks, 0);
 });
 
 const UUID = "0b1ef4b5-5b7f-4a4a-8a7e-3f3f2a5f7c11";

@@ -1,4 +1,5 @@
 /** Transactions of devicemapper: what each interruption is brought to, with the pool written down. */
+import { confinedAt } from "./confined_at.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type DeviceRecord, Records } from "../drivers/devicemapper/records.ts";
 import { DeviceIdTaken, Transactions } from "../drivers/devicemapper/transactions.ts";
@@ -37,7 +38,7 @@ const record = (deviceId: number, transactionId: number): DeviceRecord => ({
 
 /** A store with the device `old`, number 1. */
 function setUp(dir: TempDir) {
-  const pool = new PoolModel(), records = new Records(dir.path);
+  const pool = new PoolModel(), records = new Records(confinedAt(dir.path));
   const released: string[] = [], warnings: string[] = [];
   pool.devices.add(1);
   records.write("old", record(1, 4));

@@ -1,3 +1,4 @@
+import { confinedAt } from "./confined_at.ts";
 import { assertEquals, assertThrows, fail } from "@std/assert";
 import { SyscallError } from "../ffi/errno.ts";
 import { type MountPlan, type MountPort, performPlan, undoPlan } from "../lib/mount_plan.ts";
@@ -88,14 +89,15 @@ Deno.test("mount plan: where the plan says so, a busy mount is unmounted again b
 Deno.test("mount plan: a directory that was there is not removed when a later step fails", () => {
   const base = Deno.makeTempDirSync();
   try {
+    Deno.mkdirSync(`${base}/there`);
     const directory = { kind: "directory", mode: 0o700, uid: 0, gid: 0 } as const;
     const steps = [
-      { ...directory, path: base },
-      { ...directory, path: `${base}/new` },
+      { ...directory, path: confinedAt(base, "there") },
+      { ...directory, path: confinedAt(base, "new") },
       mountStep,
     ];
     assertThrows(() => performPlan({ path: base, steps }, recorder(() => EINVAL)), SyscallError);
-    assertEquals([...Deno.readDirSync(base)], []);
+    assertEquals([...Deno.readDirSync(base)].map(({ name }) => name), ["there"]);
   } finally {
     Deno.removeSync(base, { recursive: true });
   }

@@ -23,6 +23,11 @@ async function withState(use: (state: RunState, root: string) => void | Promise<
 
 const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds));
 
+/** Told of nothing: all that there is can be removed. */
+const refuse = (message: string) => {
+  throw new Error(message);
+};
+
 const runDirectory = (home: Home) => `/run/veneer/${home.device.replace(":", ".")}-${home.inode}`;
 
 const spawn = (root: string, rounds: number, final = "") =>
@@ -105,7 +110,7 @@ Deno.test("run state: what is remembered of a home that is gone is forgotten, of
       using lock = state.lockLayer("layer");
       lock.references = { ...UNUSED, count: 1 };
     }
-    pruneRunStates();
+    pruneRunStates(refuse);
     assertThrows(() => Deno.statSync(runDirectory(home)), Deno.errors.NotFound);
     assertEquals(state.references("layer").count, 1);
     assert(Deno.statSync(runDirectory(Home.open(root, "test", IDENTITY))).isDirectory);
@@ -119,7 +124,7 @@ Deno.test("run state: what is remembered of a home that only another mount names
     const [birth, , path] = Deno.readTextFileSync(`${directory}/birth`).split(" ");
     Deno.writeTextFileSync(`${directory}/birth`, `${birth} 1 ${path}`);
     Deno.removeSync(home.path, { recursive: true });
-    pruneRunStates();
+    pruneRunStates(refuse);
     assert(Deno.statSync(directory).isDirectory);
     Deno.removeSync(directory, { recursive: true });
   }));

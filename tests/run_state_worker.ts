@@ -19,4 +19,4 @@ if (final === "hold") {
   console.log("held");
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);
 }
-if (final === "prune") pruneRunStates();
+if (final === "prune") pruneRunStates(console.error);

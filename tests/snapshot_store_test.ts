@@ -1,16 +1,18 @@
 /** The records of snapshots: the cases that the field's own metadata stores have, under their names, and ours. */
+import { confinedAt } from "./confined_at.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type ErrorCode, VeneerError } from "../lib/errors.ts";
 import { Database } from "../lib/snapshots/database.ts";
+import type { ConfinedPath } from "../lib/confined.ts";
 import { Store } from "../lib/snapshots/store.ts";
 import type { Labels, SnapshotKind } from "../lib/snapshotter.ts";
 import { tempDir } from "./support.ts";
 
 /** A case with a store of its own. */
-function storeCase(name: string, body: (store: Store, path: string) => void): void {
+function storeCase(name: string, body: (store: Store, path: ConfinedPath) => void): void {
   Deno.test(`snapshot store: ${name}`, () => {
     using dir = tempDir();
-    const path = `${dir.path}/metadata.db`;
+    const path = confinedAt(dir.path, "metadata.db");
     using store = Store.open(path);
     body(store, path);
   });

@@ -1,4 +1,5 @@
 /** What a store of snapshots makes of what killed processes, power failures and others have left. */
+import type { ConfinedPath } from "../lib/confined.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { openSnapshotter } from "../drivers/snapshotters.ts";
 import { type ErrorCode, VeneerError } from "../lib/errors.ts";
@@ -41,7 +42,7 @@ class Subject implements Disposable {
     return snapshots;
   }
 
-  get database(): string {
+  get database(): ConfinedPath {
     return this.home.join("metadata.db");
   }
 
@@ -53,12 +54,12 @@ class Subject implements Disposable {
 
   /** Makes a layer's directory, as `prepare` has it before the record. */
   makeLayer(layer: string): void {
-    Deno.mkdirSync(this.home.join("snapshots", layer, "fs"), { recursive: true });
-    Deno.writeTextFileSync(this.home.join("snapshots", layer, "fs", "file"), "content");
+    Deno.mkdirSync(this.home.join("snapshots", layer, "fs").text, { recursive: true });
+    Deno.writeTextFileSync(this.home.join("snapshots", layer, "fs", "file").text, "content");
   }
 
   layers(): string[] {
-    return [...Deno.readDirSync(this.home.join("snapshots"))].map(({ name }) => name).sort();
+    return [...Deno.readDirSync(this.home.join("snapshots").text)].map(({ name }) => name).sort();
   }
 
   [Symbol.dispose](): void {
@@ -160,7 +161,7 @@ recoveryCase("a layer that cannot be deleted stands in nobody's way", (subject) 
   const { layer } = snapshots.stat("key");
   const path = subject.home.join("snapshots", layer);
   // A mount point that is not a snapshot's mount: the removal is found to be impossible only when it is tried.
-  must("mount", "--bind", path, path);
+  must("mount", "--bind", path.text, path.text);
   try {
     snapshots.remove("key");
     assertEquals(subject.warnings.length, 1);
@@ -172,7 +173,7 @@ recoveryCase("a layer that cannot be deleted stands in nobody's way", (subject) 
     snapshots.remove("base");
     assertEquals(subject.layers(), [layer]);
   } finally {
-    must("umount", path);
+    must("umount", path.text);
   }
   assertEquals(snapshots.cleanup(), [
     `deleted layer ${layer} of a snapshot that was removed or never finished`,
@@ -185,9 +186,9 @@ recoveryCase("a prepare that fails leaves nothing", (subject) => {
   const snapshots = withBase(subject);
   const [base] = subject.layers();
   const path = subject.home.join("snapshots", base);
-  Deno.renameSync(path, `${subject.root}/aside`);
+  Deno.renameSync(path.text, `${subject.root}/aside`);
   refuses("corrupt store", () => snapshots.prepare("key", "base"), base);
-  Deno.renameSync(`${subject.root}/aside`, path);
+  Deno.renameSync(`${subject.root}/aside`, path.text);
   assertEquals(subject.layers(), [base]);
   assertEquals(subject.records((store) => store.intents()), []);
   snapshots.prepare("key", "base");
@@ -197,7 +198,7 @@ recoveryCase("layers that nobody has are deleted by a cleanup, not before", (sub
   const snapshots = withBase(subject);
   const [base] = subject.layers();
   for (const layer of ["orphan", "worked"]) subject.makeLayer(layer);
-  Deno.mkdirSync(subject.home.staging("staged"));
+  Deno.mkdirSync(subject.home.staging("staged").text);
   subject.open();
   assertEquals(subject.layers(), [base, "orphan", "worked"].sort());
   {
@@ -225,7 +226,7 @@ recoveryCase("a database of another form or another program is left alone", (sub
   change("PRAGMA application_id = 252006674"); // Fossil's
   refuses("incompatible", () => subject.open(), "another program's");
 
-  Deno.removeSync(subject.database);
+  Deno.removeSync(subject.database.text);
   change("CREATE TABLE snapshots (name)");
   refuses("incompatible", () => subject.open(), "another program's");
 });
@@ -235,8 +236,8 @@ recoveryCase("layers without their database are not made a new one for", (subjec
   const layers = subject.layers();
   for (
     const wreck of [
-      () => Deno.removeSync(subject.database),
-      () => Deno.truncateSync(subject.database),
+      () => Deno.removeSync(subject.database.text),
+      () => Deno.truncateSync(subject.database.text),
     ]
   ) {
     wreck();
@@ -250,7 +251,7 @@ recoveryCase("layers without their database are not made a new one for", (subjec
 });
 
 recoveryCase("a process killed before the first record is as if it had never been", (subject) => {
-  Deno.createSync(subject.database).close();
+  Deno.createSync(subject.database.text).close();
   const snapshots = subject.open();
   snapshots.prepare("key", "");
   assertEquals(names(snapshots), ["key"]);
@@ -258,8 +259,8 @@ recoveryCase("a process killed before the first record is as if it had never bee
 
 recoveryCase("a damaged database is told in one line", (subject) => {
   withBase(subject).close();
-  const whole = Deno.readFileSync(subject.database);
-  const damage = (content: Uint8Array) => Deno.writeFileSync(subject.database, content);
+  const whole = Deno.readFileSync(subject.database.text);
+  const damage = (content: Uint8Array) => Deno.writeFileSync(subject.database.text, content);
 
   damage(new TextEncoder().encode("no database at all ".repeat(1000)));
   refuses("corrupt store", () => subject.open(), `${subject.database}: file is not a database`);
@@ -334,7 +335,7 @@ recoveryCase("auto finds the driver whose database is there", (subject) => {
 recoveryCase("a full disk fails what it fails as a whole", (subject) => {
   const small = `${subject.root}/small`;
   Deno.mkdirSync(small);
-  must("mount", "-t", "tmpfs", "-o", "size=1M", "tmpfs", small);
+  must("mount", "-t", "tmpfs", "-o", "size=1M,mode=0755", "tmpfs", small);
   const open = () =>
     openSnapshotter({
       root: small,

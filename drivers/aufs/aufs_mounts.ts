@@ -7,6 +7,7 @@
 import { MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type { ConfinedPath } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
 import { removeMetadata, writeFile } from "../../lib/metadata.ts";
 import type { Mount, MountStep } from "../../lib/mount_plan.ts";
@@ -30,7 +31,7 @@ export interface PlanDetails {
   /** Throws where a layer is gone: called where the mount failed. */
   readonly requireLayers: () => void;
   /** A file that is there while a mount of several calls is being made; a killed process leaves it. */
-  readonly mark?: string;
+  readonly mark?: ConfinedPath;
 }
 
 /** aufs has work of its own to end after the last user went: a busy mount is asked for again. */
@@ -117,7 +118,7 @@ export class AufsMounts {
   }
 
   /** The last step, and so the first one undone: the mount is whole then, and unmounted next. */
-  #lastStep(branches: Branches, target: string, mark: string | undefined): MountStep {
+  #lastStep(branches: Branches, target: string, mark: ConfinedPath | undefined): MountStep {
     return {
       kind: "prepare",
       name: "flush pseudo-links",
@@ -164,7 +165,7 @@ export class AufsMounts {
 }
 
 /** Before a mount of several calls; the mark goes when they are done, or undone. */
-function markStep(mark: string): MountStep {
+function markStep(mark: ConfinedPath): MountStep {
   return {
     kind: "prepare",
     name: "mark the mount as half made",

@@ -8,9 +8,9 @@
  * @module
  */
 import { readNames } from "../../ffi/directory.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { mkdir, rename } from "../../ffi/paths.ts";
+import { withFd } from "../../ffi/files.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
+import { mkdir, openDirectory, removeTree, rename } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type {
   GetOptions,
@@ -26,7 +26,6 @@ import { syncDirectory, writeFile } from "../../lib/metadata.ts";
 import { checkLabel } from "../../lib/mount_label.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
 import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/whiteouts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import { Layout, REMOVING } from "./layout.ts";
@@ -58,11 +57,11 @@ export class Aufs implements LayerBackend {
 
   metadata(id: string): ReadonlyMap<string, string> {
     const layout = this.#layout;
-    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor));
+    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
     return new Map([
       ...(lowers.length > 0 ? [["LowerDir", lowers.join(":")] as const] : []),
-      ["MergedDir", layout.mountPoint(id)],
-      ["UpperDir", layout.diff(id)],
+      ["MergedDir", layout.mountPoint(id).text],
+      ["UpperDir", layout.diff(id).text],
     ]);
   }
 
@@ -83,8 +82,7 @@ export class Aufs implements LayerBackend {
   }
 
   parent(id: string): string | undefined {
-    const chain = this.#layout.chain(id);
-    return chain === undefined ? undefined : chain.at(0) ?? "";
+    return this.#layout.parent(id);
   }
 
   create(id: string, { parent, mountLabel, storageOptions }: LayerSpec): void {
@@ -98,13 +96,15 @@ export class Aufs implements LayerBackend {
 
     const staged = this.home.staging(id);
     mkdir(staged, 0o700);
-    makeLayerRoot(`${staged}/diff`, parent && layout.diff(parent), this.idMaps);
-    makeMountPoint(`${staged}/mnt`, this.idMaps);
-    writeFile(`${staged}/record`, chain.map((ancestor) => `${ancestor}\n`).join(""), 0o644, true);
-    rename(`${staged}/diff`, layout.diff(id), RENAME_NOREPLACE);
-    rename(`${staged}/mnt`, layout.mountPoint(id));
+    const parentRoot = parent === undefined ? undefined : layout.diff(parent);
+    makeLayerRoot(staged.join("diff"), parentRoot, this.idMaps);
+    makeMountPoint(staged.join("mnt"), this.idMaps);
+    const record = chain.map((ancestor) => `${ancestor}\n`).join("");
+    writeFile(staged.join("record"), record, { mode: 0o644, reach: "disk" });
+    rename(staged.join("diff"), layout.diff(id), RENAME_NOREPLACE);
+    rename(staged.join("mnt"), layout.mountPoint(id));
     syncDirectory(this.home.join("diff"));
-    rename(`${staged}/record`, layout.record(id), RENAME_NOREPLACE);
+    rename(staged.join("record"), layout.record(id), RENAME_NOREPLACE);
     syncDirectory(this.home.join("layers"));
     removeTree(staged);
   }
@@ -118,7 +118,7 @@ export class Aufs implements LayerBackend {
     const staged = this.home.staging(id), record = this.#layout.record(id);
     mkdir(staged, 0o700);
     // Without a record the layer went out of sight with that.
-    if (this.#layout.isRecorded(id)) rename(record, `${staged}/record`);
+    if (this.#layout.isRecorded(id)) rename(record, staged.join("record"));
   }
 
   dispose(id: string): void {
@@ -136,19 +136,19 @@ export class Aufs implements LayerBackend {
     layout.requireRecord(id);
     const staged = this.home.staging(id), parent = this.parent(id);
     mkdir(staged, 0o700);
-    makeLayerRoot(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
-    rename(`${staged}/diff`, layout.diff(id), RENAME_EXCHANGE);
+    makeLayerRoot(staged.join("diff"), parent ? layout.diff(parent) : undefined, this.idMaps);
+    rename(staged.join("diff"), layout.diff(id), RENAME_EXCHANGE);
     removeTree(staged);
   }
 
   isPristine(id: string): boolean {
-    const names = withFd(open(this.#layout.diff(id), O_RDONLY | O_DIRECTORY), readNames);
+    const names = withFd(openDirectory(this.#layout.diff(id)), readNames);
     // A mount leaves names of aufs's own.
     return names.every(isWhiteoutMetadata);
   }
 
   mountPoint(id: string): string {
-    return this.#layout.mountPoint(id);
+    return this.#layout.mountPoint(id).text;
   }
 
   plan(id: string, options: GetOptions): MountPlan {
@@ -168,14 +168,14 @@ export class Aufs implements LayerBackend {
   }
 
   applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
-    return { directory: this.#layout.diff(id), whiteouts: "aufs" };
+    return { directory: this.#layout.diff(id).text, whiteouts: "aufs" };
   }
 
   nativeDiff(id: string): NativeDiff {
     const layout = this.#layout;
     layout.requireDiff(id);
-    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor));
-    return { kind: "upper", upper: layout.diff(id), lowers, form: "aufs" };
+    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
+    return { kind: "upper", upper: layout.diff(id).text, lowers, form: "aufs" };
   }
 
   close(): void {}

@@ -42,24 +42,25 @@ export interface AufsEnvironment {
 }
 
 /**
- * Opens the home below `root`, of layers or of snapshots. A store that is there opens on every kernel: what
+ * Opens the home of layers or of snapshots. A store that is there opens on every kernel: what
  * needs a mount then says that it does.
  *
+ * @param store its path below the root
  * @param mark the name in a home that shows that a store is there
  * @throws {VeneerError} `not supported`, `incompatible`
  */
 export function openHome(
-  root: string,
+  { root, idMaps, warn }: DriverContext,
+  store: string,
   mark: string,
-  { idMaps, warn }: DriverContext,
 ): { home: Home; environment: AufsEnvironment } {
-  const below = nearestExisting(join(root, "aufs"));
+  const below = nearestExisting(join(root, store));
   const backing = statfs(below);
-  const isStore = tryLstat(join(root, "aufs", mark)) !== undefined;
+  const isStore = tryLstat(join(root, store, mark)) !== undefined;
   const problem = checkBacking(below, backing) ?? (isStore ? undefined : checkAufs());
   if (problem !== undefined) throw problem;
 
-  const home = Home.open(root, "aufs", idMaps);
+  const home = Home.open(root, store, idMaps, { warn });
   const environment = {
     backing: backing.name,
     checkMountable: checkAufs,

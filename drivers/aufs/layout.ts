@@ -17,15 +17,22 @@
  * @module
  */
 import { ENOENT } from "../../ffi/errno.ts";
-import { lchown, tryRename } from "../../ffi/paths.ts";
-import { Stat, tryLstat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  exists,
+  isDirectory,
+  lchown,
+  list,
+  makeDirectory,
+  removeTree,
+  tryRename,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata, removeMetadata } from "../../lib/metadata.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
 
 /** The directories of a home; the first is also what a store is known by. */
 const DIRECTORIES = ["layers", "diff", "mnt"] as const;
@@ -41,8 +48,6 @@ const LEFT = ".left-";
 
 /** Where the parts of a home's layers are, and what they say. */
 export class Layout {
-  readonly #stat = new Stat();
-
   constructor(readonly home: Home) {}
 
   /** Makes what is missing of the home; container root's group may pass through, nobody may list it. */
@@ -54,23 +59,23 @@ export class Layout {
     makeDirectory(this.home.own("mounting"), 0o700);
   }
 
-  record(id: string): string {
-    return `${this.home.path}/layers/${id}`;
+  record(id: string): ConfinedPath {
+    return this.home.join("layers", id);
   }
-  diff(id: string): string {
-    return `${this.home.path}/diff/${id}`;
+  diff(id: string): ConfinedPath {
+    return this.home.join("diff", id);
   }
-  mountPoint(id: string): string {
-    return `${this.home.path}/mnt/${id}`;
+  mountPoint(id: string): ConfinedPath {
+    return this.home.join("mnt", id);
   }
 
   /** A mark that is there while a layer is mounted by several calls; a killed process leaves it. */
-  mounting(id: string): string {
+  mounting(id: string): ConfinedPath {
     return this.home.own("mounting", id);
   }
 
   isMounting(id: string): boolean {
-    return this.#has(this.mounting(id));
+    return exists(this.mounting(id));
   }
 
   /** Every id with a record, and with files that lost theirs. */
@@ -93,11 +98,11 @@ export class Layout {
     if (id.endsWith(REMOVING)) return false;
     if (this.isRecorded(id)) return true;
     // Asked twice: between the two a layer may have been begun.
-    return !this.home.isStaged(id) && this.#has(this.diff(id)) && !this.home.isStaged(id);
+    return !this.home.isStaged(id) && exists(this.diff(id)) && !this.home.isStaged(id);
   }
 
   isRecorded(id: string): boolean {
-    return this.#has(this.record(id));
+    return exists(this.record(id));
   }
 
   /**
@@ -123,13 +128,37 @@ export class Layout {
   }
 
   /**
+   * The parent's id, `""` for a base layer; `undefined` where there is no record.
+   *
+   * A parent lies on fewer layers than its child, so that nobody who goes from parent to parent goes in a circle.
+   *
+   * @throws {VeneerError} `corrupt store` as {@linkcode chain}, and for a parent that cannot be one
+   */
+  parent(id: string): string | undefined {
+    const chain = this.chain(id);
+    if (chain === undefined || chain.length === 0) return chain && "";
+    const [parent] = chain;
+    if (this.#depth(parent) < chain.length) return parent;
+    throw corrupt(this.record(id), `makes layer ${id} one of its own ancestors; remove the layer`);
+  }
+
+  /** On how many layers a layer lies; none where its own record is damaged. */
+  #depth(id: string): number {
+    try {
+      return this.chain(id)?.length ?? 0;
+    } catch {
+      return 0;
+    }
+  }
+
+  /**
    * The same, all of them there.
    *
    * @throws {VeneerError} `corrupt store` where the files of one are gone
    */
   ancestors(id: string): string[] {
     const ancestors = this.chain(id) ?? [];
-    const gone = ancestors.find((ancestor) => !this.#has(this.diff(ancestor)));
+    const gone = ancestors.find((ancestor) => !isDirectory(this.diff(ancestor)));
     if (gone === undefined) return ancestors;
     throw corrupt(this.record(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
@@ -142,21 +171,23 @@ export class Layout {
 
   /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
   requireDiff(id: string): void {
-    if (this.#has(this.diff(id))) return;
-    throw corrupt(this.diff(id), `is missing; remove layer ${id} and make it anew`);
+    const path = this.diff(id);
+    if (isDirectory(path)) return;
+    const what = exists(path) ? "is not a directory" : "is missing";
+    throw corrupt(path, `${what}; remove layer ${id} and make it anew`);
   }
 
   /** Deletes what a layer without a record has, each part out of sight first. */
   removeTrees(id: string): void {
     removeMetadata(this.mounting(id), false);
     for (const tree of TREES) {
-      const path = `${this.home.path}/${tree}/${id}`;
+      const path = this.home.join(tree, id), removing = path.withSuffix(REMOVING);
       // What an earlier removal of this id did not come to the end of.
-      removeTree(path + REMOVING);
-      const result = tryRename(path, path + REMOVING);
+      removeTree(removing);
+      const result = tryRename(path, removing);
       if (result === -ENOENT) continue;
-      unwrap(result, "rename", path);
-      removeTree(path + REMOVING);
+      unwrapConfined(result, "rename", path);
+      removeTree(removing);
     }
   }
 
@@ -171,7 +202,7 @@ export class Layout {
         const path = this.home.join(tree, name);
         const staged = this.home.staging(LEFT + crypto.randomUUID());
         const result = tryRename(path, staged);
-        if (result !== -ENOENT) unwrap(result, "rename", path);
+        if (result !== -ENOENT) unwrapConfined(result, "rename", path);
       }
     }
   }
@@ -186,13 +217,9 @@ export class Layout {
     if (list(this.mountPoint(id)).length === 0) return;
     throw corrupt(this.mountPoint(id), "is not empty; move what is in it elsewhere");
   }
-
-  #has(path: string): boolean {
-    return tryLstat(path, this.#stat) !== undefined;
-  }
 }
 
-function corrupt(path: string, what: string): VeneerError {
+function corrupt(path: ConfinedPath, what: string): VeneerError {
   return new VeneerError("corrupt store", `${path} ${what}`);
 }
 

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { DATABASE } from "../../lib/snapshots.ts";
 import { Aufs } from "./backend.ts";
@@ -20,11 +19,11 @@ export const aufs: DriverDefinition = {
 };
 
 function open(context: DriverContext): Aufs {
-  const { home, environment } = openHome(context.root, "layers", context);
+  const { home, environment } = openHome(context, "aufs", "layers");
   return new Aufs(home, context.idMaps, environment);
 }
 
 function openSnapshots(context: DriverContext): AufsSnapshots {
-  const { home, environment } = openHome(join(context.root, "snapshots"), DATABASE, context);
+  const { home, environment } = openHome(context, "snapshots/aufs", DATABASE);
   return new AufsSnapshots(home, context.idMaps, environment);
 }

@@ -10,7 +10,7 @@
 import { EBUSY, ENODEV, SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import { type MountInfo, unescapeOctal } from "../../lib/mountinfo.ts";
 import { sleep } from "../../lib/sleep.ts";
 
@@ -80,7 +80,7 @@ function parseBranch(text: string): Branch {
 function readBranch(path: string): string | undefined {
   for (let left = TRIES;; left--) {
     try {
-      return readMetadata(path);
+      return readSystemFile(path);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
       // It went between the opening and the reading of it.

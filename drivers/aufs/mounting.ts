@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { tryLstat } from "../../ffi/stat.ts";
+import { type ConfinedPath, exists } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
@@ -27,7 +27,7 @@ const REMEDIES = {
 };
 
 /** Makes the place where a layer is mounted, as Docker does. */
-export function makeMountPoint(path: string, { uids, gids }: IdMaps): void {
+export function makeMountPoint(path: ConfinedPath, { uids, gids }: IdMaps): void {
   makeOwned(path, 0o755, uids.root, gids.root);
 }
 
@@ -56,9 +56,9 @@ export class Mounting {
     const path = layout.mountPoint(id);
     if (lowers.length === 0) {
       layout.requireDiff(id);
-      const root = layout.diff(id);
+      const root = layout.diff(id).text;
       return options.readOnly
-        ? { path, steps: [this.#haveMountPoint(path), ...bindReadOnly(root, path)] }
+        ? { path: path.text, steps: [this.#haveMountPoint(path), ...bindReadOnly(root, path.text)] }
         : { path: root, steps: [] };
     }
     const requireLayers = () => {
@@ -66,17 +66,17 @@ export class Mounting {
       layout.ancestors(id);
     };
     const details = { requireLayers, mark: layout.mounting(id) };
-    const steps = this.#mounts.steps(this.#branches(id, lowers, options), path, details);
-    return { path, steps: [this.#haveMountPoint(path), ...steps] };
+    const steps = this.#mounts.steps(this.#branches(id, lowers, options), path.text, details);
+    return { path: path.text, steps: [this.#haveMountPoint(path), ...steps] };
   }
 
   /** The place to mount on is part of the layout and stays; where somebody removed it, it is made anew. */
-  #haveMountPoint(path: string): MountStep {
+  #haveMountPoint(path: ConfinedPath): MountStep {
     return {
       kind: "prepare",
       name: "have a place to mount on",
       perform: () => {
-        if (tryLstat(path) === undefined) makeMountPoint(path, this.idMaps);
+        if (!exists(path)) makeMountPoint(path, this.idMaps);
       },
       undo: () => {},
     };
@@ -84,7 +84,10 @@ export class Mounting {
 
   /** Makes hard links last that only the mount knows of. */
   settle(id: string): void {
-    this.#mounts.settle({ id, upper: this.#layout.diff(id) }, this.#layout.mountPoint(id));
+    this.#mounts.settle(
+      { id, upper: this.#layout.diff(id).text },
+      this.#layout.mountPoint(id).text,
+    );
   }
 
   /** @throws {VeneerError} `limit exceeded` where one call does not take all layers */
@@ -92,7 +95,7 @@ export class Mounting {
     const lowers = this.#layout.ancestors(id);
     if (lowers.length === 0) {
       this.#layout.requireDiff(id);
-      const source = this.#layout.diff(id);
+      const source = this.#layout.diff(id).text;
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
     const mounts = this.#mounts.mounts(this.#branches(id, lowers, options));
@@ -114,8 +117,8 @@ export class Mounting {
     if (label) checkLabel(label);
     return {
       id,
-      upper: this.#layout.diff(id),
-      lowers: lowers.map((lower) => this.#layout.diff(lower)),
+      upper: this.#layout.diff(id).text,
+      lowers: lowers.map((lower) => this.#layout.diff(lower).text),
       readOnly,
       label: label || undefined,
     };

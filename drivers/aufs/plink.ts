@@ -17,21 +17,21 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { type Listing, readListing } from "../../ffi/directory.ts";
-import type { EntryName } from "../../ffi/entry_name.ts";
+import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { EBUSY, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import {
   O_DIRECTORY,
-  O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
   open,
-  tryOpen,
+  tryOpenat,
   tryWrite,
   withFd,
 } from "../../ffi/files.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
 import { tryFchmodat, tryLchownat, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { openWithoutLinks } from "../../lib/confined.ts";
 import { DirectoryStack } from "../../lib/directory_stack.ts";
 import type { MountInfo } from "../../lib/mountinfo.ts";
 import { sleep } from "../../lib/sleep.ts";
@@ -41,6 +41,7 @@ export const PLINK_MAINT = "/proc/fs/aufs/plink_maint";
 
 /** `AUFS_WH_PLINKDIR` of `linux/aufs_type.h`. */
 const PLINK_DIRECTORY = ".wh..wh.plnk";
+const PLINK_NAME = entryName(PLINK_DIRECTORY);
 
 /** How often a mount in maintenance by someone else is asked for again, and how many milliseconds apart. */
 const TRIES = 20, PAUSE = 100;
@@ -60,7 +61,10 @@ export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLI
   withFd(open(control, O_WRONLY), (maintenance) => {
     enter(maintenance, si, control);
     const directory = `${branch}/${PLINK_DIRECTORY}`;
-    const fd = tryOpen(directory, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    const fd = withFd(
+      openWithoutLinks(branch, O_RDONLY | O_DIRECTORY),
+      (upper) => tryOpenat(upper, PLINK_NAME, O_RDONLY | O_DIRECTORY),
+    );
     if (fd === -ENOENT || fd === -ENOTDIR) return;
     withFd(unwrap(fd, "open", directory), (links) => {
       const listing = readListing(links);
@@ -107,7 +111,7 @@ interface Level {
 /** Touches every entry of a tree, but directories and what else is mounted below it, that has one of the inodes. */
 function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
   const stat = new Stat(), top = new Stat();
-  withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
+  withFd(openWithoutLinks(root, O_RDONLY | O_DIRECTORY), (fd) => {
     using stack = new DirectoryStack(fd);
     fstat(stack.fd, top);
     const levels: Level[] = [{ listing: readListing(stack.fd), next: 0 }];

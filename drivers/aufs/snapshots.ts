@@ -65,7 +65,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   checkUnused({ layer }: LayerChain): void {
     const { aufsMounts, sysfs } = this.#environment;
-    const path = this.#layers.path(layer), tail = `${layer}/fs`;
+    const path = this.#layers.path(layer).text, tail = `${layer}/fs`;
     const mounts = aufsMounts().filter((mount) => hasBranch(mount, path, tail, sysfs));
     checkUnmounted({ layer, path, tail }, () => false, mounts);
   }
@@ -108,8 +108,8 @@ export class AufsSnapshots implements SnapshotBackend {
     const isActive = kind === "active";
     return {
       id: layer,
-      upper: isActive ? this.#layers.path(layer) : undefined,
-      lowers: parents.map((parent) => this.#layers.path(parent)),
+      upper: isActive ? this.#layers.path(layer).text : undefined,
+      lowers: parents.map((parent) => this.#layers.path(parent).text),
       readOnly: !isActive,
     };
   }

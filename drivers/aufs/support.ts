@@ -15,7 +15,7 @@ import {
 } from "../../ffi/statfs.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/kernel.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 
 /** What works without aufs in the kernel, for messages. */
 export const WITHOUT_MOUNT = "`ls`, `diff`, `changes`, `apply` and `rm` work without it";
@@ -57,6 +57,6 @@ export function checkBacking(path: string, { type }: FileSystem): VeneerError | 
  * while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is built, and is 127 mostly.
  */
 export function branchLimit(config = "/sys/fs/aufs/config"): number | undefined {
-  const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readMetadata(config) ?? "") ?? [];
+  const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readSystemFile(config) ?? "") ?? [];
   return limit === undefined ? undefined : Number(limit);
 }

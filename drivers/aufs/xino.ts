@@ -19,7 +19,7 @@ export function isRunInMemory(): boolean {
 
 /** The directory for a home's tables: that of its state in `/run` if that is in memory, else its own records'. */
 export function xinoDirectory(home: Home): string {
-  return isRunInMemory() ? runDirectory(home) : home.own();
+  return isRunInMemory() ? runDirectory(home) : home.own().text;
 }
 
 /**

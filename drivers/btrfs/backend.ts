@@ -18,8 +18,7 @@ import {
 } from "../../ffi/btrfs_subvolume.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, entryName } from "../../ffi/entry_name.ts";
-import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
-import { rename, unlink } from "../../ffi/paths.ts";
+import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
 import type {
   GetOptions,
@@ -29,7 +28,8 @@ import type {
   Scratch,
   StatusLine,
 } from "../../lib/graph_driver.ts";
-import { type Home, makeDirectory } from "../../lib/home.ts";
+import { makeDirectory, openDirectory, rename, unlink } from "../../lib/confined.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { syncDirectory } from "../../lib/metadata.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
@@ -61,7 +61,7 @@ export class Btrfs implements LayerBackend {
   }
 
   status(): StatusLine[] {
-    const lines = withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    const lines = withFd(openDirectory(this.home.join()), statusLines);
     return [...lines, ["Native Diff", "send"]];
   }
 
@@ -69,7 +69,7 @@ export class Btrfs implements LayerBackend {
     const layout = this.#layout;
     return layout.withLayer(
       id,
-      (subvolume) => layerMetadata(subvolume, layout.layer(id), layout.recordedSize(id)),
+      (subvolume) => layerMetadata(subvolume, layout.layer(id).text, layout.recordedSize(id)),
     );
   }
 
@@ -96,13 +96,13 @@ export class Btrfs implements LayerBackend {
       if (spec.parent !== undefined && size === undefined && !spec.mountLabel) {
         // Whole as soon as it is there, and on disk then, with its record: one commit for all.
         withFd(
-          open(layout.layers, O_RDONLY | O_DIRECTORY),
+          openDirectory(layout.layers),
           (layers) => this.#makeSubvolume(layers, entryName(id), spec.parent),
         );
         return;
       }
       this.#makeSubvolume(staged, LAYER_NAME, spec.parent);
-      if (spec.mountLabel) relabel(`${this.home.staging(id)}/${LAYER}`, spec.mountLabel);
+      if (spec.mountLabel) relabel(this.home.staging(id).join(LAYER), spec.mountLabel);
       if (size !== undefined) {
         const { parent } = spec;
         if (parent !== undefined) {
@@ -111,7 +111,7 @@ export class Btrfs implements LayerBackend {
         layout.recordSize(id, size);
         this.#limit(staged, id, size);
       }
-      withFd(open(layout.layers, O_RDONLY | O_DIRECTORY), (layers) => {
+      withFd(openDirectory(layout.layers), (layers) => {
         renameat(staged, LAYER_NAME, layers, entryName(id), RENAME_NOREPLACE);
       });
       syncDirectory(layout.layers);
@@ -123,7 +123,7 @@ export class Btrfs implements LayerBackend {
   #withStaging(id: string, use: (staged: number) => void): void {
     const path = this.home.staging(id);
     makeDirectory(path, 0o700);
-    withFd(open(path, O_RDONLY | O_DIRECTORY), use);
+    withFd(openDirectory(path), use);
     unlink(path, AT_REMOVEDIR);
   }
 
@@ -140,7 +140,7 @@ export class Btrfs implements LayerBackend {
   #limit(staged: number, id: string, size: number): void {
     this.#withStaged(
       staged,
-      (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id)),
+      (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id).text),
     );
   }
 
@@ -152,10 +152,10 @@ export class Btrfs implements LayerBackend {
   retire(id: string): void {
     const path = this.#layout.layer(id);
     // The kernel does not move a read-only subvolume: the entry `..` in it would change.
-    withFd(open(path, O_RDONLY | O_DIRECTORY), makeWritable);
+    withFd(openDirectory(path), makeWritable);
     const staged = this.home.staging(id);
     makeDirectory(staged, 0o700);
-    rename(path, `${staged}/${LAYER}`, RENAME_NOREPLACE);
+    rename(path, staged.join(LAYER), RENAME_NOREPLACE);
   }
 
   dispose(id: string): void {
@@ -168,15 +168,14 @@ export class Btrfs implements LayerBackend {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
       this.#makeSubvolume(staged, LAYER_NAME, this.parent(id) || undefined);
-      withFd(open(layout.layer(id), O_RDONLY | O_DIRECTORY), (before) => {
+      withFd(openDirectory(layout.layer(id)), (before) => {
         makeWritable(before);
         this.#relabelAs(before, id);
       });
       const size = this.#effectiveSize(id);
       if (size !== undefined) this.#limit(staged, id, size);
       // Both by path: the home may become a mount of its own meanwhile.
-      const path = `${this.home.staging(id)}/${LAYER}`;
-      rename(path, layout.layer(id), RENAME_EXCHANGE);
+      rename(this.home.staging(id).join(LAYER), layout.layer(id), RENAME_EXCHANGE);
       removeSubvolume(staged, LAYER, this.#quota.doomer());
     });
     this.#quota.sweep();
@@ -184,9 +183,9 @@ export class Btrfs implements LayerBackend {
 
   /** Gives the staged layer the label that the one it takes the place of was made with. */
   #relabelAs(before: number, id: string): void {
-    const staged = `${this.home.staging(id)}/${LAYER}`;
+    const staged = this.home.staging(id).join(LAYER);
     const label = labelOf(before);
-    const has = withFd(open(staged, O_RDONLY | O_DIRECTORY), labelOf);
+    const has = withFd(openDirectory(staged), labelOf);
     if (label !== undefined && label !== has) relabel(staged, label);
   }
 
@@ -198,12 +197,12 @@ export class Btrfs implements LayerBackend {
   }
 
   mountPoint(id: string): string {
-    return this.#layout.layer(id);
+    return this.#layout.layer(id).text;
   }
 
   /** Nothing is mounted, but for reading only: then the layer is, on itself. */
   plan(id: string, { readOnly }: GetOptions): MountPlan {
-    const path = this.#layout.layer(id);
+    const path = this.#layout.layer(id).text;
     // A layer that is mounted so has these steps in its plan as long as it is: they are what to undo.
     if (readOnly || isMountPoint(path)) return { path, steps: bindReadOnly(path, path) };
     const size = this.#effectiveSize(id);
@@ -226,7 +225,7 @@ export class Btrfs implements LayerBackend {
         this.#quota.enable(`layer ${id}, which has a size,`);
         this.#layout.withLayer(
           id,
-          (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id)),
+          (subvolume) => this.#quota.limit(subvolume, size, this.#layout.layer(id).text),
         );
       },
       undo: () => {},
@@ -244,7 +243,7 @@ export class Btrfs implements LayerBackend {
   }
 
   applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
-    return { directory: this.#layout.layer(id), whiteouts: "none" };
+    return { directory: this.#layout.layer(id).text, whiteouts: "none" };
   }
 
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined {

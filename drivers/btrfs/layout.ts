@@ -14,11 +14,18 @@
  * @module
  */
 import { entryName } from "../../ffi/entry_name.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { fstat, tryLstat } from "../../ffi/stat.ts";
+import { withFd } from "../../ffi/files.ts";
+import { fstat } from "../../ffi/stat.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
+import {
+  type ConfinedPath,
+  isDirectory,
+  list,
+  makeDirectory,
+  openDirectory,
+} from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata, removeMetadata, writeMetadata } from "../../lib/metadata.ts";
@@ -42,16 +49,16 @@ export class Layout {
   }
 
   /** The directory of the layers. */
-  get layers(): string {
+  get layers(): ConfinedPath {
     return this.home.join("subvolumes");
   }
 
-  layer(id: string): string {
+  layer(id: string): ConfinedPath {
     return this.home.join("subvolumes", id);
   }
 
   exists(id: string): boolean {
-    return tryLstat(this.layer(id))?.isDirectory ?? false;
+    return isDirectory(this.layer(id));
   }
 
   list(): string[] {
@@ -66,7 +73,7 @@ export class Layout {
   withLayer<T>(id: string, use: (subvolume: number) => T): T {
     const path = this.layer(id);
     return withFd(
-      open(path, O_RDONLY | O_DIRECTORY),
+      openDirectory(path),
       (fd) => use(openedSubvolume(fd, path, `remove layer ${id} and make it again`)),
     );
   }
@@ -103,7 +110,7 @@ export class Layout {
     return list(this.home.join("quotas")).some((id) => this.exists(id));
   }
 
-  #size(id: string): string {
+  #size(id: string): ConfinedPath {
     return this.home.join("quotas", id);
   }
 }
@@ -114,7 +121,7 @@ export class Layout {
  * @param path and what to do about it, for the message
  * @throws {VeneerError} `corrupt store` where it is a plain directory
  */
-export function openedSubvolume(fd: number, path: string, remedy: string): number {
+export function openedSubvolume(fd: number, path: ConfinedPath, remedy: string): number {
   if (isSubvolume(fd)) return fd;
   throw new VeneerError(
     "corrupt store",

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { lstat } from "../../ffi/stat.ts";
+import { lstat } from "../../lib/confined.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { Home } from "../../lib/home.ts";
 import { Btrfs } from "./backend.ts";
@@ -27,8 +27,8 @@ export const btrfs: DriverDefinition = {
 function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
   const options = parseDriverOptions(texts);
   requireBtrfs(root);
-  const home = Home.open(root, "btrfs", idMaps, 0o700);
-  if (lstat(home.path).uid !== idMaps.uids.root) own(home.path, idMaps);
+  const home = Home.open(root, "btrfs", idMaps, { mode: 0o700, warn });
+  if (lstat(home.join()).uid !== idMaps.uids.root) own(home.join(), idMaps);
   const layout = new Layout(home);
   layout.make(idMaps);
   const quota = new Quota(home, options.quota, warn);
@@ -39,9 +39,8 @@ function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
 /** Limits are what layers of the graph have, so options about them turn nothing on here. */
 function openSnapshots({ root, options, idMaps, warn }: DriverContext): BtrfsSnapshots {
   const { quota, device } = parseDriverOptions(options);
-  const snapshots = join(root, "snapshots");
-  requireBtrfs(snapshots);
-  const home = Home.open(snapshots, "btrfs", idMaps, 0o700);
+  requireBtrfs(join(root, "snapshots"));
+  const home = Home.open(root, "snapshots/btrfs", idMaps, { mode: 0o700, warn });
   const layout = new SnapshotLayout(home);
   layout.make();
   return new BtrfsSnapshots(layout, new Quota(home, quota, warn), { device, idMaps, warn });

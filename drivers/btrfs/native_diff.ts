@@ -18,11 +18,11 @@ import { hasInodeAfter } from "../../ffi/btrfs_search.ts";
 import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
-import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { tryMkdir } from "../../ffi/paths.ts";
+import { close, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
+import { type ConfinedPath, mkdir, openDirectory } from "../../lib/confined.ts";
 import type { NativeDiff } from "../../lib/graph_driver.ts";
 import { boundedSend, SEND_LIMITS, type SendLimits } from "./bounded_send.ts";
 import { FileNames } from "./file_names.ts";
@@ -39,22 +39,22 @@ import { compareSuspects, type Suspects } from "./suspects.ts";
 export function nativeDiff(
   child: number,
   parent: number,
-  scratch: () => string,
+  scratch: () => ConfinedPath,
   limits = SEND_LIMITS,
 ): NativeDiff | undefined {
   if (!descends(child, parent)) return undefined;
   if (nestedSubvolumes(child).length > 0 || nestedSubvolumes(parent).length > 0) return undefined;
   const directory = scratch();
-  const root = `${directory}/child`, parentRoot = `${directory}/parent`;
-  unwrap(tryMkdir(directory, 0o700), "mkdir", directory);
-  withFd(open(directory, O_RDONLY | O_DIRECTORY), (fd) => {
+  const root = directory.join("child"), parentRoot = directory.join("parent");
+  mkdir(directory, 0o700);
+  withFd(openDirectory(directory), (fd) => {
     createSnapshot(fd, entryName("parent"), parent, { readOnly: true });
     createSnapshot(fd, entryName("child"), child, { readOnly: true });
   });
   // Again, for what happened meanwhile.
   if (!descends(child, parent)) return undefined;
   const changes = () => changesBetween(parentRoot, root, limits);
-  return { kind: "listed", root, parentRoot, changes };
+  return { kind: "listed", root: root.text, parentRoot: parentRoot.text, changes };
 }
 
 /** Whether a subvolume is proven to be what became of another, whose inodes it knows all. */
@@ -66,13 +66,13 @@ function descends(child: number, parent: number): boolean {
 }
 
 function* changesBetween(
-  parentPath: string,
-  childPath: string,
+  parentPath: ConfinedPath,
+  childPath: ConfinedPath,
   limits: SendLimits,
 ): Generator<Change> {
-  const parent = open(parentPath, O_RDONLY | O_DIRECTORY);
+  const parent = openDirectory(parentPath);
   try {
-    const child = open(childPath, O_RDONLY | O_DIRECTORY);
+    const child = openDirectory(childPath);
     try {
       const suspects = suspectsOf(parent, child, limits);
       if (suspects === undefined) yield* compareTrees(parent, child);

@@ -6,19 +6,20 @@
 import { cstring, decode } from "../../ffi/cstring.ts";
 import { DT_DIR, readEntries } from "../../ffi/directory.ts";
 import { EOPNOTSUPP } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { lchown } from "../../ffi/paths.ts";
+import { withFd } from "../../ffi/files.ts";
 import { fchmod, fchown } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, entryPath, lgetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
+import { type ConfinedPath, openDirectory } from "../../lib/confined.ts";
 import { DirectoryStack } from "../../lib/directory_stack.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 
 const SELINUX_LABEL = "security.selinux";
 
-/** Gives an entry to container root. */
-export function own(path: string, { uids, gids }: IdMaps): void {
-  if (uids.root !== 0 || gids.root !== 0) lchown(path, uids.root, gids.root);
+/** Gives a directory to container root. */
+export function own(path: ConfinedPath, { uids, gids }: IdMaps): void {
+  if (uids.root === 0 && gids.root === 0) return;
+  withFd(openDirectory(path), (fd) => fchown(fd, uids.root, gids.root));
 }
 
 /** Makes an open directory what the root of an empty layer is: container root's, mode 0755. */
@@ -37,10 +38,10 @@ export function labelOf(fd: number): string | undefined {
  * Labels a directory and all that is below it: a snapshot begins with the labels of its source, which another
  * container may not read. As `chcon -R` does it; links are labelled, not followed.
  */
-export function relabel(root: string, label: string): void {
+export function relabel(root: ConfinedPath, label: string): void {
   const value = cstring(label);
-  setLabel(root, value);
-  withFd(open(root, O_RDONLY | O_DIRECTORY), (fd) => {
+  withFd(openDirectory(root), (fd) => {
+    setLabel(descriptorPath(fd, "."), value);
     using directories = new DirectoryStack(fd);
     relabelBelow(directories, value);
   });

@@ -25,10 +25,10 @@ import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
 import { EBUSY, EINVAL, ENOENT, ENOTCONN } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { tryLstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list } from "../../lib/home.ts";
+import { type ConfinedPath, exists, list } from "../../lib/confined.ts";
+import type { Home } from "../../lib/home.ts";
 import { removeMetadata, writeFile, writeMetadata } from "../../lib/metadata.ts";
 import { formatSize } from "../../lib/sizes.ts";
 import { sleep } from "../../lib/sleep.ts";
@@ -100,7 +100,7 @@ export class Quota {
   }
 
   /** There where Veneer turned quotas on. */
-  get #ours(): string {
+  get #ours(): ConfinedPath {
     return this.home.own("quota");
   }
 
@@ -152,7 +152,7 @@ export class Quota {
     return (subvolume) => writeFile(this.#doomed(subvolume), "");
   }
 
-  #doomed(subvolume: bigint | string): string {
+  #doomed(subvolume: bigint | string): ConfinedPath {
     return this.home.own("qgroups", String(subvolume));
   }
 
@@ -186,7 +186,7 @@ export class Quota {
         commit(volume);
         sleep(50);
       }
-      if (tryLstat(this.#ours) === undefined || wanted) return;
+      if (!exists(this.#ours) || wanted) return;
       const doomed = new Set(list(this.home.own("qgroups")));
       const others = limitedQgroups(volume).filter((id) => !doomed.has(String(id)));
       if (others.length > 0) return;

@@ -19,11 +19,12 @@ import {
 } from "../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, SyscallError } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { MS_RDONLY } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, makeDirectory } from "../../lib/home.ts";
+import { makeDirectory, openDirectory } from "../../lib/confined.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
@@ -92,7 +93,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
     this.#removeStaged(layer);
     const path = this.home.staging(layer);
     makeDirectory(path, 0o700);
-    withFd(open(path, O_RDONLY | O_DIRECTORY), (staged) => {
+    withFd(openDirectory(path), (staged) => {
       createSubvolume(staged, LAYER_NAME);
       withFd(openat(staged, LAYER_NAME, O_RDONLY | O_DIRECTORY), (empty) => {
         ownRoot(empty, this.#options.idMaps);
@@ -195,7 +196,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 
   status(): readonly (readonly [string, string])[] {
-    const lines = withFd(open(this.home.path, O_RDONLY | O_DIRECTORY), statusLines);
+    const lines = withFd(openDirectory(this.home.join()), statusLines);
     return [...lines, ["Device", this.#device()]];
   }
 

@@ -14,11 +14,18 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_RDONLY, open, tryOpen, withFd } from "../../ffi/files.ts";
-import { tryLstat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
+import {
+  type ConfinedPath,
+  exists,
+  list,
+  makeDirectory,
+  openDirectory,
+  tryOpen,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list, makeDirectory } from "../../lib/home.ts";
+import type { Home } from "../../lib/home.ts";
 import type { SnapshotKind } from "../../lib/snapshotter.ts";
 import { openedSubvolume } from "./layout.ts";
 
@@ -61,7 +68,7 @@ export class SnapshotLayout {
     makeDirectory(this.home.own("qgroups"), 0o700);
   }
 
-  path(layer: string): string {
+  path(layer: string): ConfinedPath {
     const [directory, hash] = parse(layer);
     return this.home.join(directory, hash);
   }
@@ -70,13 +77,13 @@ export class SnapshotLayout {
   withPlace<T>(layer: string, use: (directory: number, name: string) => T): T {
     const [directory, hash] = parse(layer);
     return withFd(
-      open(this.home.join(directory), O_RDONLY | O_DIRECTORY),
+      openDirectory(this.home.join(directory)),
       (fd) => use(fd, hash),
     );
   }
 
   exists(layer: string): boolean {
-    return tryLstat(this.path(layer)) !== undefined;
+    return exists(this.path(layer));
   }
 
   /**
@@ -91,7 +98,7 @@ export class SnapshotLayout {
     if (fd === -ENOENT) {
       throw new VeneerError("corrupt store", `${path}, a snapshot's layer, is gone; ${remedy}`);
     }
-    return withFd(unwrap(fd, "open", path), (fd) => use(openedSubvolume(fd, path, remedy)));
+    return withFd(unwrapConfined(fd, "open", path), (fd) => use(openedSubvolume(fd, path, remedy)));
   }
 
   /** The ids of all layers, also of those that are only staged, sorted. */

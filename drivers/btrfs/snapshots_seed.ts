@@ -15,15 +15,12 @@
  * @module
  */
 import { basename } from "@std/path";
-import { decode } from "../../ffi/cstring.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { readFile } from "../../ffi/files.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
-import { tryReadlink } from "../../ffi/paths.ts";
-import { tryLstat } from "../../ffi/stat.ts";
+import { type ConfinedPath, exists, list, removeTree, tryReadlink } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list } from "../../lib/home.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
+import type { Home } from "../../lib/home.ts";
+import { readWhole } from "../../lib/metadata.ts";
 import type { ImportedSnapshot } from "../../lib/snapshot_backend.ts";
 import { checkKey } from "../../lib/snapshots/keys.ts";
 import {
@@ -48,7 +45,7 @@ export function readSeed(
   layout: SnapshotLayout,
   warn: (message: string) => void,
 ): ImportedSnapshot[] {
-  if (tryLstat(layout.home.join("names")) === undefined) return [];
+  if (!exists(layout.home.join("names"))) return [];
   return new Seed(layout, warn).snapshots();
 }
 
@@ -104,9 +101,8 @@ class Seed {
   /** The name that a hash stands for; `undefined` where there is no record, or another text than it is of. */
   #recordedName(hash: string): string | undefined {
     const path = this.layout.home.join("names", hash);
-    if (!tryLstat(path)?.isFile) return undefined;
-    const name = decode(readFile(path));
-    return hashOf(name) === hash && isKey(name) ? name : undefined;
+    const name = tryRead(path);
+    return name !== undefined && hashOf(name) === hash && isKey(name) ? name : undefined;
   }
 
   #parentsFirst(): ImportedSnapshot[] {
@@ -135,7 +131,7 @@ class Seed {
     const link = tryReadlink(this.layout.home.join("parents", hash));
     if (link === -ENOENT) return undefined;
     // The store may have been made under another path.
-    const parent = typeof link === "number" ? undefined : basename(decode(link));
+    const parent = typeof link === "number" ? undefined : basename(link);
     // A committed snapshot's link to itself is that of the active one with the same name.
     if (directory === "snapshots" && parent === hash) return undefined;
     const layer = layerId("snapshots", parent ?? "");
@@ -152,6 +148,15 @@ class Seed {
         this.layout.home.join("parents", hash)
       } makes a snapshot its own ancestor; remove that link`,
     );
+  }
+}
+
+/** A record's content; `undefined` for one that is damaged, too. */
+function tryRead(path: ConfinedPath): string | undefined {
+  try {
+    return readWhole(path);
+  } catch {
+    return undefined;
   }
 }
 

@@ -16,12 +16,18 @@ import {
 } from "../../ffi/btrfs_subvolume.ts";
 import { nestedName, tryOpenInSubvolume } from "../../ffi/btrfs_search.ts";
 import { entryName } from "../../ffi/entry_name.ts";
-import { ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpen, tryOpenat, withFd } from "../../ffi/files.ts";
+import { ELOOP, ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { readNames } from "../../ffi/directory.ts";
-import { unlink } from "../../ffi/paths.ts";
 import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  removeTree,
+  tryOpen,
+  unlink,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { removeTreeAt } from "../../lib/remove_tree.ts";
 import { isSubvolume } from "./layout.ts";
 
@@ -54,10 +60,14 @@ export function removeSubvolume(
  * @param doomer gives what is told of each subvolume, as for {@linkcode removeSubvolume}
  * @returns false where there is none
  */
-export function removeStaged(path: string, doomer: () => (id: bigint) => void): boolean {
+export function removeStaged(path: ConfinedPath, doomer: () => (id: bigint) => void): boolean {
   const opened = tryOpen(path, O_RDONLY | O_DIRECTORY);
   if (opened === -ENOENT) return false;
-  withFd(unwrap(opened, "open", path), (staged) => {
+  if (opened === -ENOTDIR || opened === -ELOOP) {
+    removeTree(path);
+    return true;
+  }
+  withFd(unwrapConfined(opened, "open", path), (staged) => {
     const removing = doomer();
     for (const name of readNames(staged)) removeSubvolume(staged, name, removing);
   });

@@ -14,10 +14,17 @@
  */
 import { MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
 import { ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
-import { lchown, mkdir, tryUnlink } from "../../ffi/paths.ts";
-import { tryLstat } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  exists,
+  lchown,
+  makeDirectory,
+  mkdir,
+  tryUnlink,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import type {
   GetOptions,
@@ -26,7 +33,7 @@ import type {
   NativeDiff,
   StatusLine,
 } from "../../lib/graph_driver.ts";
-import { type Home, makeDirectory } from "../../lib/home.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { writeFile } from "../../lib/metadata.ts";
 import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount_plan.ts";
@@ -121,16 +128,16 @@ export class DeviceMapper implements LayerBackend {
     this.#unstage(this.home.staging(id));
   }
 
-  #unstage(staged: string): void {
+  #unstage(staged: ConfinedPath): void {
     const result = tryUnlink(staged, AT_REMOVEDIR);
-    if (result !== -ENOENT) unwrap(result, "rmdir", staged);
+    if (result !== -ENOENT) unwrapConfined(result, "rmdir", staged);
   }
 
   #removeMountPoint(id: string): void {
-    const path = this.mountPoint(id);
-    if (isMountPoint(path)) return;
+    const path = this.#mountPoint(id);
+    if (isMountPoint(path.text)) return;
     const result = tryUnlink(path, AT_REMOVEDIR);
-    if (result !== -ENOENT && result !== -ENOTEMPTY) unwrap(result, "rmdir", path);
+    if (result !== -ENOENT && result !== -ENOTEMPTY) unwrapConfined(result, "rmdir", path);
   }
 
   reset(id: string): void {
@@ -149,12 +156,16 @@ export class DeviceMapper implements LayerBackend {
   }
 
   mountPoint(id: string): string {
+    return this.#mountPoint(id).text;
+  }
+
+  #mountPoint(id: string): ConfinedPath {
     return this.home.join("mnt", id);
   }
 
   plan(id: string, { label, readOnly = false, options = [] }: GetOptions): MountPlan {
     checkKnown(new Map(options.map((name) => [name, ""])), [], "a devicemapper mount");
-    const target = this.mountPoint(id);
+    const path = this.#mountPoint(id), target = path.text;
     const type = this.#fileSystem();
     const { mountOptions } = this.#context.options;
     const list = optionList({ fileSystem: type, readOnly, options: mountOptions, label });
@@ -169,7 +180,7 @@ export class DeviceMapper implements LayerBackend {
           perform: () => void this.devices.activate(id, readOnly ? "read" : "write"),
           undo: () => this.#deactivate(id),
         },
-        { kind: "directory", path: target, mode: 0o755, uid: uids.root, gid: gids.root },
+        { kind: "directory", path, mode: 0o755, uid: uids.root, gid: gids.root },
         {
           kind: "mount",
           source: this.devices.path(id),
@@ -181,7 +192,7 @@ export class DeviceMapper implements LayerBackend {
         {
           kind: "prepare",
           name: "make the root",
-          perform: () => this.#finishMount(id, target, type, readOnly),
+          perform: () => this.#finishMount(id, path, type, readOnly),
           undo: () => {},
         },
       ],
@@ -206,21 +217,19 @@ export class DeviceMapper implements LayerBackend {
   }
 
   /** Docker's layout in the device: `rootfs`, and a file `id` for whoever finds it alone. */
-  #finishMount(id: string, target: string, type: string, readOnly: boolean): void {
-    const root = `${target}/rootfs`;
-    if (tryLstat(root) === undefined) {
-      if (readOnly) remount(target, 0);
+  #finishMount(id: string, target: ConfinedPath, type: string, readOnly: boolean): void {
+    const root = target.join("rootfs");
+    if (!exists(root)) {
+      if (readOnly) remount(target.text, 0);
       const { uids, gids } = this.idMaps;
       mkdir(root, 0o755);
       lchown(root, uids.root, gids.root);
-      if (readOnly) remount(target, MS_RDONLY);
+      if (readOnly) remount(target.text, MS_RDONLY);
     }
-    if (!readOnly && tryLstat(`${target}/id`) === undefined) {
-      writeFile(`${target}/id`, id, 0o600);
-    }
+    if (!readOnly && !exists(target.join("id"))) writeFile(target.join("id"), id);
     const { xfsNoSpaceRetries } = this.#context.options;
     if (type === "xfs" && xfsNoSpaceRetries !== undefined) {
-      setNoSpaceRetries(target, xfsNoSpaceRetries);
+      setNoSpaceRetries(target.text, xfsNoSpaceRetries);
     }
   }
 

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { dirname } from "@std/path";
+import type { ConfinedPath } from "../../lib/confined.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { emptyRoot, growFileSystem, makeFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
@@ -25,7 +25,7 @@ export interface BaseContext {
   readonly pool: Pool;
   readonly options: DeviceMapperOptions;
   /** A directory to mount it on while it is grown; need not be there. */
-  readonly scratch: string;
+  readonly scratch: ConfinedPath;
   /** Whether its root shall have nothing in it, not even what mkfs puts there. */
   readonly isEmpty: boolean;
   readonly warn: (message: string) => void;
@@ -55,7 +55,7 @@ export class BaseDevice {
       this.#putAside();
       remove(found);
     } else if (records.readSet()?.baseUuid && records.ids().length > 0) {
-      throw corrupt(records.path(BASE), "is missing, and layers are recorded");
+      throw corrupt(records.path(BASE).text, "is missing, and layers are recorded");
     }
     const record = add();
     const device = devices.activate(BASE, record);
@@ -106,7 +106,7 @@ export class BaseDevice {
     const numbers = devices.numbers(BASE);
     if (numbers === undefined) return;
     try {
-      unmountBelow(dirname(scratch), numbers);
+      unmountBelow(scratch.parent.text, numbers);
       devices.deactivateNow(BASE);
     } catch (error) {
       this.#context.warn(messageOf(error));

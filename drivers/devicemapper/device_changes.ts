@@ -14,6 +14,7 @@
 import { EBUSY, EEXIST, ENODATA } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type { ConfinedPath } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
 import { layerNotFound } from "../../lib/ids.ts";
 import { growFileSystem, unmountBelow } from "./file_systems.ts";
@@ -33,7 +34,7 @@ export interface DeviceChangesContext {
   readonly devices: ThinDevices;
   readonly options: DeviceMapperOptions;
   /** A directory to mount file systems on that are grown; need not be there. */
-  readonly scratch: string;
+  readonly scratch: ConfinedPath;
   readonly warn: (message: string) => void;
 }
 

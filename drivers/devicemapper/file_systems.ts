@@ -5,17 +5,16 @@
  */
 import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
-import { unlink } from "../../ffi/paths.ts";
 import { growExt4, growXfs } from "../../ffi/resize.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { type ConfinedPath, makeDirectory, openDirectory, unlink } from "../../lib/confined.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { makeDirectory } from "../../lib/home.ts";
-import { writeFile } from "../../lib/metadata.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
+import { writeSystemFile } from "../../lib/system_files.ts";
 import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
 import type { BaseFileSystem } from "./options.ts";
 import { readSuperblock } from "./superblock.ts";
@@ -84,7 +83,7 @@ export function mountDevice(device: string, target: string, choice: MountChoice)
  *
  * @param scratch a directory to mount it on, which is made and removed
  */
-export function growFileSystem(device: string, size: number, scratch: string): void {
+export function growFileSystem(device: string, size: number, scratch: ConfinedPath): void {
   const found = readSuperblock(device);
   if (found === undefined) {
     throw new VeneerError(
@@ -102,7 +101,7 @@ export function growFileSystem(device: string, size: number, scratch: string): v
 const LOST_AND_FOUND = entryName("lost+found");
 
 /** Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again where it has a use for it. */
-export function emptyRoot(type: BaseFileSystem, device: string, scratch: string): void {
+export function emptyRoot(type: BaseFileSystem, device: string, scratch: ConfinedPath): void {
   if (type !== "ext4") return;
   whileMounted(device, type, scratch, (fd) => unlinkat(fd, LOST_AND_FOUND, AT_REMOVEDIR));
 }
@@ -111,15 +110,15 @@ export function emptyRoot(type: BaseFileSystem, device: string, scratch: string)
 function whileMounted(
   device: string,
   fileSystem: BaseFileSystem,
-  scratch: string,
+  scratch: ConfinedPath,
   use: (root: number) => void,
 ): void {
   makeDirectory(scratch, 0o700);
-  mountDevice(device, scratch, { fileSystem, readOnly: false, options: "", label: undefined });
+  mountDevice(device, scratch.text, { fileSystem, readOnly: false, options: "", label: undefined });
   try {
-    withFd(open(scratch, O_RDONLY | O_DIRECTORY), use);
+    withFd(openDirectory(scratch), use);
   } finally {
-    umount(scratch, UMOUNT_NOFOLLOW);
+    umount(scratch.text, UMOUNT_NOFOLLOW);
     unlink(scratch, AT_REMOVEDIR);
   }
 }
@@ -142,5 +141,5 @@ export function setNoSpaceRetries(target: string, retries: number): void {
   const device = stat && mountsOf(`${stat.devMajor}:${stat.devMinor}`).at(0);
   if (device === undefined) return;
   const name = Deno.realPathSync(`/sys/dev/block/${device.device}`).split("/").at(-1);
-  writeFile(`/sys/fs/xfs/${name}/error/metadata/ENOSPC/max_retries`, String(retries));
+  writeSystemFile(`/sys/fs/xfs/${name}/error/metadata/ENOSPC/max_retries`, String(retries));
 }

@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { rename } from "../../ffi/paths.ts";
+import { type ConfinedPath, rename } from "../../lib/confined.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata, syncDirectory } from "../../lib/metadata.ts";
 import {
@@ -40,14 +40,18 @@ export function parseLegacy(text: string, path: string): Map<string, DeviceRecor
  * @param directory where it lies
  * @param transactionId the pool's: devices of later ones were lost with the crash that cost them
  */
-export function importLegacy(directory: string, records: Records, transactionId: number): boolean {
-  const path = `${directory}/json`;
+export function importLegacy(
+  directory: ConfinedPath,
+  records: Records,
+  transactionId: number,
+): boolean {
+  const path = directory.join("json");
   const text = readMetadata(path);
   if (text === undefined) return false;
-  for (const [hash, record] of parseLegacy(text, path)) {
+  for (const [hash, record] of parseLegacy(text, path.text)) {
     if (record.transactionId <= transactionId) records.write(hash, record);
   }
-  rename(path, `${path}.migrated`);
+  rename(path, path.withSuffix(".migrated"));
   syncDirectory(directory);
   return true;
 }

@@ -7,11 +7,25 @@
  *
  * @module
  */
-import { close, ftruncate, O_CREAT, O_RDONLY, O_RDWR, open, withFd } from "../../ffi/files.ts";
-import { attach, LOOP_MAJOR, loopStatus, refreshCapacity as refreshFd } from "../../ffi/loop.ts";
-import { fstat, tryLstat } from "../../ffi/stat.ts";
+import {
+  close,
+  ftruncate,
+  O_CREAT,
+  O_NONBLOCK,
+  O_RDONLY,
+  O_RDWR,
+  open as openNode,
+  withFd,
+} from "../../ffi/files.ts";
+import {
+  attachOpen,
+  LOOP_MAJOR,
+  loopStatus,
+  refreshCapacity as refreshFd,
+} from "../../ffi/loop.ts";
+import { fstat } from "../../ffi/stat.ts";
 import { makedev } from "../../ffi/tree.ts";
-import { dirname } from "@std/path";
+import { type ConfinedPath, exists, open, tryLstat } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { syncDirectory } from "../../lib/metadata.ts";
 
@@ -28,23 +42,30 @@ export interface Backing extends Disposable {
  *
  * @param size in bytes; `warn` is told of one that is larger
  */
-export function ensureImage(path: string, size: number, warn: (message: string) => void): void {
-  const isNew = tryLstat(path) === undefined;
-  withFd(open(path, O_RDWR | O_CREAT, 0o600), (fd) => {
+export function ensureImage(
+  path: ConfinedPath,
+  size: number,
+  warn: (message: string) => void,
+): void {
+  const isNew = !exists(path);
+  withFd(open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0o600), (fd) => {
     const stat = fstat(fd);
     if (!stat.isFile) {
       throw new VeneerError("corrupt store", `${path} is not a file; move it out of the way`);
     }
     if (stat.size > size) warn(`${path} has ${stat.size} bytes and is not shrunk to ${size}`);
-    if (stat.size < size) ftruncate(fd, BigInt(size), path);
+    if (stat.size < size) ftruncate(fd, BigInt(size), path.text);
   });
-  if (isNew) syncDirectory(dirname(path));
+  if (isNew) syncDirectory(path.parent);
 }
 
 /** Attaches an image to a loop device. */
-export function attachImage(image: string): Backing {
-  const { path, fd } = attach(image, { autoclear: true });
-  return { path, image, [Symbol.dispose]: () => close(fd) };
+export function attachImage(image: ConfinedPath): Backing {
+  const { path, fd } = withFd(
+    open(image, O_RDWR | O_NONBLOCK),
+    (file) => attachOpen(file, image.text, { autoclear: true }),
+  );
+  return { path, image: image.text, [Symbol.dispose]: () => close(fd) };
 }
 
 /** The number of a loop device, `undefined` for a device that is none. */
@@ -54,10 +75,10 @@ export function loopNumber(device: bigint): number | undefined {
 }
 
 /** Whether a loop device is attached to a file. */
-export function isAttachedTo(number: number, image: string): boolean {
+export function isAttachedTo(number: number, image: ConfinedPath): boolean {
   const file = tryLstat(image);
   if (file === undefined) return false;
-  return withFd(open(`/dev/loop${number}`, O_RDONLY), (fd) => {
+  return withFd(openNode(`/dev/loop${number}`, O_RDONLY), (fd) => {
     const status = loopStatus(fd);
     return status !== undefined && status.inode === file.inode &&
       status.device === makedev(file.devMajor, file.devMinor);
@@ -66,5 +87,5 @@ export function isAttachedTo(number: number, image: string): boolean {
 
 /** Makes a loop device as large as its file has become. */
 export function refreshCapacity(number: number): void {
-  withFd(open(`/dev/loop${number}`, O_RDWR), refreshFd);
+  withFd(openNode(`/dev/loop${number}`, O_RDWR), refreshFd);
 }

@@ -3,10 +3,10 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
-import { Home, makeDirectory } from "../../lib/home.ts";
+import { makeDirectory } from "../../lib/confined.ts";
+import { Home } from "../../lib/home.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
 import { RunState } from "../../lib/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
@@ -25,17 +25,17 @@ export const devicemapper: DriverDefinition = {
 };
 
 function open(context: DriverContext): DeviceMapper {
-  const { root, idMaps, warn } = context;
+  const { idMaps, warn } = context;
   const options = start(context);
-  const home = openHome(root, context);
+  const home = openHome("devicemapper", context);
   const devices = new DeviceSet({ home, state: new RunState(home), options, warn });
   return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
 }
 
 function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
-  const { root, idMaps, warn } = context;
+  const { idMaps, warn } = context;
   const options = start(context);
-  const home = openHome(join(root, "snapshots"), context);
+  const home = openHome("snapshots/devicemapper", context);
   const state = new RunState(home);
   const devices = new DeviceSet({ home, state, options, hasEmptyBase: true, warn });
   return new DeviceMapperSnapshots({ home, idMaps, devices, options });
@@ -56,8 +56,9 @@ function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
   return settleDeferral(requested);
 }
 
-function openHome(root: string, { idMaps }: DriverContext): Home {
-  const home = Home.open(root, "devicemapper", idMaps);
+/** @param store its path below the root */
+function openHome(store: string, { root, idMaps, warn }: DriverContext): Home {
+  const home = Home.open(root, store, idMaps, { warn });
   for (const name of ["devicemapper", "metadata"]) makeDirectory(home.join(name), 0o700);
   makeDirectory(home.join("mnt"), 0o711);
   return home;

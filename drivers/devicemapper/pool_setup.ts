@@ -11,10 +11,11 @@
 import { sizeOfBlockDevice } from "../../ffi/block.ts";
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { ENOENT, ENOTTY, SyscallError } from "../../ffi/errno.ts";
-import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
+import { O_NONBLOCK, O_RDONLY, open as openNode, pread, withFd } from "../../ffi/files.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { statfs } from "../../ffi/statfs.ts";
+import { fstatfs } from "../../ffi/statfs.ts";
 import { VeneerError } from "../../lib/errors.ts";
+import { type ConfinedPath, exists, open, tryLstat as lstatImage } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
 import {
   attachImage,
@@ -99,7 +100,7 @@ function bringUp(context: PoolContext): void {
 /** A device that was given, or an image. */
 function backing(
   device: string | undefined,
-  image: string,
+  image: ConfinedPath,
   size: number | undefined,
   defaultSize: number,
   warn: (message: string) => void,
@@ -107,7 +108,7 @@ function backing(
   if (device !== undefined) {
     return { path: device, image: undefined, [Symbol.dispose]: () => {} };
   }
-  const isNew = tryLstat(image) === undefined;
+  const isNew = !exists(image);
   ensureImage(image, size ?? (isNew ? defaultSize : 0), size === undefined ? () => {} : warn);
   return attachImage(image);
 }
@@ -125,8 +126,8 @@ function checkBlockDevice(path: string): void {
 
 /** A half of a pool is no pool. */
 function checkImages({ home, options, hasRecords }: PoolContext): void {
-  const isLost = (device: string | undefined, image: string) =>
-    device === undefined && tryLstat(image) === undefined;
+  const isLost = (device: string | undefined, image: ConfinedPath) =>
+    device === undefined && !exists(image);
   const lost = isLost(options.metadataDevice, metadataImage(home))
     ? metadataImage(home)
     : isLost(options.dataDevice, dataImage(home))
@@ -149,7 +150,7 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
 function recordedBlockSize(device: string): number | undefined {
   const MAGIC = 27022010n, MAGIC_AT = 32, BLOCK_SIZE_AT = 336;
   const bytes = new Uint8Array(512);
-  withFd(open(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));
+  withFd(openNode(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));
   const view = new DataView(bytes.buffer);
   if (view.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
   return view.getUint32(BLOCK_SIZE_AT, true) * SECTOR_SIZE;
@@ -160,9 +161,13 @@ function useExisting({ pool, home, options, warn }: PoolContext): void {
   const table = pool.table();
   const metadata = checkOurs(pool, table.metadata, options.metadataDevice, metadataImage(home));
   const data = checkOurs(pool, table.data, options.dataDevice, dataImage(home));
-  const grow = (loop: number | undefined, image: string, size: number | undefined): boolean => {
+  const grow = (
+    loop: number | undefined,
+    image: ConfinedPath,
+    size: number | undefined,
+  ): boolean => {
     if (loop === undefined || size === undefined) return false;
-    if (size <= (tryLstat(image)?.size ?? 0)) return false;
+    if (size <= (lstatImage(image)?.size ?? 0)) return false;
     ensureImage(image, size, warn);
     refreshCapacity(loop);
     return true;
@@ -185,7 +190,7 @@ function checkOurs(
   pool: Pool,
   numbers: string,
   device: string | undefined,
-  image: string,
+  image: ConfinedPath,
 ): number | undefined {
   const [major, minor] = numbers.split(":").map(Number);
   const loop = device === undefined ? loopNumber(makedev(major, minor)) : undefined;
@@ -206,4 +211,5 @@ function isNode(path: string, major: number, minor: number): boolean {
 }
 
 /** How much an image can still grow on its file system, in bytes. */
-export const availableBytes = (image: string): number => statfs(image).availableBytes;
+export const availableBytes = (image: ConfinedPath): number =>
+  withFd(open(image, O_RDONLY | O_NONBLOCK), fstatfs).availableBytes;

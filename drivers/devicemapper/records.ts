@@ -12,10 +12,9 @@
  *
  * @module
  */
-import { rename, tryUnlink } from "../../ffi/paths.ts";
 import { RENAME_EXCHANGE } from "../../ffi/tree.ts";
+import { type ConfinedPath, list, rename, tryUnlink } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { list } from "../../lib/home.ts";
 import {
   readMetadata,
   removeMetadata,
@@ -63,11 +62,11 @@ const TRANSACTION_FILE = "transaction-metadata";
 
 /** The files of one store. Writers hold the devices' lock. */
 export class Records {
-  constructor(readonly directory: string) {}
+  constructor(readonly directory: ConfinedPath) {}
 
   /** The file of a device's record. */
-  path(hash: string): string {
-    return `${this.directory}/${hash === BASE ? "base" : hash}`;
+  path(hash: string): ConfinedPath {
+    return this.directory.join(hash === BASE ? "base" : hash);
   }
 
   /** The ids of every layer that there is a record of, also one that is to be deleted. */
@@ -84,7 +83,7 @@ export class Records {
   read(hash: string): DeviceRecord | undefined {
     const path = this.path(hash);
     const text = readMetadata(path);
-    return text === undefined ? undefined : parseDeviceRecord(text, path);
+    return text === undefined ? undefined : parseDeviceRecord(text, path.text);
   }
 
   /** The same, with damaged files as `undefined`. */
@@ -127,20 +126,20 @@ export class Records {
 
   /** @throws {VeneerError} `corrupt store` */
   readSet(): DeviceSetRecord | undefined {
-    const path = `${this.directory}/${SET_FILE}`;
+    const path = this.directory.join(SET_FILE);
     const text = readMetadata(path);
     if (text === undefined) return undefined;
-    const fields = parseObject(text, path);
+    const file = path.text, fields = parseObject(text, file);
     return {
-      nextDeviceId: integer(fields, "next_device_id", path, 0),
-      baseUuid: string(fields, "BaseDeviceUUID", path),
-      baseFileSystem: string(fields, "BaseDeviceFilesystem", path),
+      nextDeviceId: integer(fields, "next_device_id", file, 0),
+      baseUuid: string(fields, "BaseDeviceUUID", file),
+      baseFileSystem: string(fields, "BaseDeviceFilesystem", file),
     };
   }
 
   writeSet({ nextDeviceId, baseUuid, baseFileSystem }: DeviceSetRecord): void {
     writeMetadata(
-      `${this.directory}/${SET_FILE}`,
+      this.directory.join(SET_FILE),
       JSON.stringify({
         next_device_id: nextDeviceId,
         BaseDeviceUUID: baseUuid,
@@ -151,14 +150,14 @@ export class Records {
 
   /** @throws {VeneerError} `corrupt store` */
   readTransaction(): TransactionRecord | undefined {
-    const path = `${this.directory}/${TRANSACTION_FILE}`;
+    const path = this.directory.join(TRANSACTION_FILE);
     const text = readMetadata(path);
     if (text === undefined) return undefined;
-    const fields = parseObject(text, path);
+    const file = path.text, fields = parseObject(text, file);
     return {
-      openTransactionId: integer(fields, "open_transaction_id", path),
-      hash: string(fields, "device_hash", path),
-      deviceId: integer(fields, "device_id", path),
+      openTransactionId: integer(fields, "open_transaction_id", file),
+      hash: string(fields, "device_hash", file),
+      deviceId: integer(fields, "device_id", file),
     };
   }
 
@@ -173,7 +172,7 @@ export class Records {
 
   writeTransaction({ openTransactionId, hash, deviceId }: TransactionRecord): void {
     writeMetadata(
-      `${this.directory}/${TRANSACTION_FILE}`,
+      this.directory.join(TRANSACTION_FILE),
       JSON.stringify({
         open_transaction_id: openTransactionId,
         device_hash: hash,
@@ -184,13 +183,13 @@ export class Records {
 
   /** Not synced: one that comes back after a power failure is of a transaction that the pool knows as done. */
   removeTransaction(): void {
-    removeMetadata(`${this.directory}/${TRANSACTION_FILE}`, false);
+    removeMetadata(this.directory.join(TRANSACTION_FILE), false);
   }
 
   /** Deletes what killed writers left beside their files. */
   sweep(): void {
     for (const name of list(this.directory)) {
-      if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlink(`${this.directory}/${name}`);
+      if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlink(this.directory.join(name));
     }
   }
 }

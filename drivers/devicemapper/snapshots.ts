@@ -19,12 +19,11 @@
  */
 import { deviceInfo } from "../../ffi/devmapper.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { lchown, tryUnlink } from "../../ffi/paths.ts";
 import { AT_REMOVEDIR } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { StatusLine } from "../../lib/graph_driver.ts";
-import { type Home, makeDirectory } from "../../lib/home.ts";
+import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/confined.ts";
+import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
@@ -77,18 +76,18 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     if (uids.root === 0 && gids.root === 0) return;
     const target = this.home.staging(layer);
     makeDirectory(target, 0o700);
-    this.#devices.mount(layer, target);
+    this.#devices.mount(layer, target.text);
     try {
       lchown(target, uids.root, gids.root);
     } finally {
-      this.#devices.unmount(layer, target);
+      this.#devices.unmount(layer, target.text);
     }
     this.#unstage(layer);
   }
 
   #unstage(layer: string): void {
     const result = tryUnlink(this.home.staging(layer), AT_REMOVEDIR);
-    if (result !== -ENOENT) unwrap(result, "rmdir", this.home.staging(layer));
+    if (result !== -ENOENT) unwrapConfined(result, "rmdir", this.home.staging(layer));
   }
 
   seal({ layer }: LayerChain): void {

@@ -19,7 +19,7 @@ import { tryLstat } from "../../ffi/stat.ts";
 import { statfs } from "../../ffi/statfs.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { mountsOf } from "./file_systems.ts";
@@ -77,7 +77,7 @@ function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
 /** The node of a block device. Without udev, device-mapper's have theirs by name alone. */
 function blockDevice(numbers: string): string {
   const system = `/sys/dev/block/${numbers}`;
-  const name = readMetadata(`${system}/dm/name`)?.trim();
+  const name = readSystemFile(`${system}/dm/name`)?.trim();
   if (name !== undefined) return `${deviceDirectory()}/${name}`;
   return `/dev/${Deno.realPathSync(system).split("/").at(-1)!.replaceAll("!", "/")}`;
 }

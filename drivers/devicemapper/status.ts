@@ -6,9 +6,10 @@
 import { isUdevSynced, libraryVersion } from "../../ffi/devmapper.ts";
 import { decode } from "../../ffi/cstring.ts";
 import { tryReadlink } from "../../ffi/paths.ts";
+import type { ConfinedPath } from "../../lib/confined.ts";
 import type { StatusLine } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import { formatSize } from "../../lib/sizes.ts";
 import type { DeviceSetStatus } from "./device_set.ts";
 import type { DeviceMapperOptions } from "./options.ts";
@@ -28,7 +29,7 @@ export function statusLines(
     : undefined;
   const size = (blocks: number, unit: number) => formatSize(blocks * unit);
   // Space that the file system of the images lacks is not available, whatever the pool says.
-  const available = (blocks: number, unit: number, image: string | undefined) =>
+  const available = (blocks: number, unit: number, image: ConfinedPath | undefined) =>
     formatSize(Math.min(blocks * unit, image === undefined ? Infinity : availableBytes(image)));
   return [
     ["Pool Name", poolName],
@@ -38,8 +39,8 @@ export function statusLines(
     ["Udev Sync Supported", String(isUdevSynced())],
     ["Data file", deviceName(data)],
     ["Metadata file", deviceName(metadata)],
-    ...optional("Data loop file", dataLoop),
-    ...optional("Metadata loop file", metadataLoop),
+    ...optional("Data loop file", dataLoop?.text),
+    ...optional("Metadata loop file", metadataLoop?.text),
     ["Data Space Used", size(pool.usedData, blockSize)],
     ["Data Space Total", size(pool.totalData, blockSize)],
     ["Data Space Available", available(pool.totalData - pool.usedData, blockSize, dataLoop)],
@@ -72,8 +73,8 @@ function deviceName(numbers: string): string {
 
 /** How many of the machine's semaphores, which udev's cookies are, are in use: `SEMMNI` of semget(2). */
 function semaphores(): StatusLine[] {
-  const total = readMetadata("/proc/sys/kernel/sem")?.split(/\s+/)[3];
-  const used = readMetadata("/proc/sysvipc/sem")?.split("\n").slice(1).filter(Boolean).length;
+  const total = readSystemFile("/proc/sys/kernel/sem")?.split(/\s+/)[3];
+  const used = readSystemFile("/proc/sysvipc/sem")?.split("\n").slice(1).filter(Boolean).length;
   if (total === undefined || used === undefined) return [];
   return [["Semaphore Set Used", String(used)], ["Semaphore Set Total", total]];
 }

@@ -9,7 +9,7 @@
 import { SyscallError } from "../../ffi/errno.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { isKernelAtLeast } from "../../lib/kernel.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import { writeOut } from "../../lib/write_out.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 
@@ -73,7 +73,7 @@ function notStored(id: string, pool: Pool, why: string): VeneerError {
 
 /** In seconds; Infinity where the kernel waits for ever. */
 function noSpaceTimeout(): number {
-  const text = readMetadata(NO_SPACE_TIMEOUT);
+  const text = readSystemFile(NO_SPACE_TIMEOUT);
   const seconds = text === undefined ? DEFAULT_NO_SPACE_TIMEOUT : Number(text);
   return seconds === 0 ? Infinity : seconds;
 }

@@ -14,7 +14,7 @@ import {
 import { SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
 /** Why the driver cannot run here, or `undefined`. Loads the kernel's modules where it may. */
@@ -54,7 +54,7 @@ const PARTS: readonly KernelPart[] = [
     what: "device-mapper",
     option: "CONFIG_BLK_DEV_DM",
     module: "dm-mod",
-    isThere: () => /\bdevice-mapper$/m.test(readMetadata("/proc/misc") ?? ""),
+    isThere: () => /\bdevice-mapper$/m.test(readSystemFile("/proc/misc") ?? ""),
   },
   {
     what: "thin provisioning",
@@ -91,7 +91,7 @@ function loadModule(module: string): void {
 
 /** Whether the running kernel has a module that is not loaded yet. */
 function isLoadable(module: string): boolean {
-  const listed = readMetadata(`/lib/modules/${Deno.osRelease()}/modules.dep`) ?? "";
+  const listed = readSystemFile(`/lib/modules/${Deno.osRelease()}/modules.dep`) ?? "";
   return new RegExp(`/${module.replaceAll("-", "[-_]")}\\.ko`, "m").test(listed);
 }
 

@@ -8,11 +8,19 @@
  * @module
  */
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { rename, tryLchown, trySymlink, tryUnlink } from "../../ffi/paths.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  openDirectory,
+  removeTree,
+  rename,
+  tryLchown,
+  trySymlink,
+  tryUnlink,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type {
   GetOptions,
@@ -30,7 +38,6 @@ import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../
 import { checkKnown } from "../../lib/options.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
@@ -46,6 +53,9 @@ import { type Overlay2Environment, statusOf } from "./environment.ts";
 import { parseLayerLimits } from "./options.ts";
 import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
+
+/** What is told of a layer by a file in it, as Docker makes it; on disk before the layer is in place. */
+const RECORD = { mode: 0o644, reach: "disk" } as const;
 
 const SQUASH =
   'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
@@ -77,9 +87,9 @@ export class Overlay2 implements LayerBackend {
   metadata(id: string): ReadonlyMap<string, string> {
     const layout = this.#layout;
     const entries: [string, string][] = [
-      ["WorkDir", layout.work(id)],
-      ["MergedDir", layout.merged(id)],
-      ["UpperDir", layout.diff(id)],
+      ["WorkDir", layout.work(id).text],
+      ["MergedDir", layout.merged(id).text],
+      ["UpperDir", layout.diff(id).text],
     ];
     const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor));
     if (lowers.length > 0) entries.unshift(["LowerDir", lowers.join(":")]);
@@ -123,26 +133,26 @@ export class Overlay2 implements LayerBackend {
     // First of all, so that everything in the layer inherits the project.
     if (isLimited(limits)) this.#quotas.assign(staged, limits);
     const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
-    makeLayerRoot(`${staged}/diff`, parentDiff, this.idMaps);
+    makeLayerRoot(staged.join("diff"), parentDiff, this.idMaps);
     if (lowers.length > 0) {
-      makeWork(`${staged}/work`, this.idMaps);
-      writeFile(`${staged}/lower`, lowers.join(":"), 0o644, true);
+      makeWork(staged.join("work"), this.idMaps);
+      writeFile(staged.join("lower"), lowers.join(":"), RECORD);
     }
     this.#makeLink(id, staged);
     syncDirectory(staged);
     rename(staged, layout.layer(id), RENAME_NOREPLACE);
-    syncDirectory(this.home.path);
+    syncDirectory(this.home.join());
   }
 
   /** Chooses the layer's short name, records it in `link`, and makes the link. */
-  #makeLink(id: string, staged: string): void {
+  #makeLink(id: string, staged: ConfinedPath): void {
     for (;;) {
       const name = newLinkName();
-      writeFile(`${staged}/link`, name, 0o644, true);
-      const path = `${this.#layout.links()}/${name}`;
+      writeFile(staged.join("link"), name, RECORD);
+      const path = this.#layout.links().join(name);
       const result = trySymlink(linkTarget(id), path);
       if (result === -EEXIST) continue;
-      unwrap(result, "symlink", path);
+      unwrapConfined(result, "symlink", path);
       syncDirectory(this.#layout.links());
       return;
     }
@@ -155,20 +165,27 @@ export class Overlay2 implements LayerBackend {
   dispose(id: string): void {
     if (isProbe(id)) return disposeProbe(this.home, id);
     const staged = this.home.staging(id);
-    this.#removeLink(id, readMetadata(`${staged}/link`));
+    for (const name of this.#linksOf(id, staged)) this.#removeLink(id, name);
     this.#quotas.release(staged);
     removeTree(staged);
   }
 
-  /** Removes the link of a staged layer, unless it is of the layer that is in place under the same id. */
-  #removeLink(id: string, name: string | undefined): void {
-    if (name === undefined || !isLinkName(name)) return;
-    const layout = this.#layout;
-    if (layout.linkTarget(name) !== linkTarget(id)) return;
-    if (readMetadata(`${layout.layer(id)}/link`) === name) return;
-    const path = `${layout.links()}/${name}`;
+  /** The names of a staged layer's link, which a damaged record does not tell. */
+  #linksOf(id: string, staged: ConfinedPath): string[] {
+    const record = readRecord(staged.join("link"));
+    if (record === undefined) return [];
+    if (isLinkName(record)) {
+      return this.#layout.linkTarget(record) === linkTarget(id) ? [record] : [];
+    }
+    return this.#layout.exists(id) ? [] : this.#layout.linksTo(id);
+  }
+
+  /** Removes a link, unless it is of the layer that is in place under the same id. */
+  #removeLink(id: string, name: string): void {
+    if (readRecord(this.#layout.layer(id).join("link")) === name) return;
+    const path = this.#layout.links().join(name);
     const result = tryUnlink(path);
-    if (result !== -ENOENT) unwrap(result, "unlink", path);
+    if (result !== -ENOENT) unwrapConfined(result, "unlink", path);
   }
 
   reset(id: string): void {
@@ -176,57 +193,62 @@ export class Overlay2 implements LayerBackend {
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
     makeLayerDirectory(staged, this.idMaps);
-    makeLayerRoot(`${staged}/diff`, parent ? layout.diff(parent) : undefined, this.idMaps);
+    makeLayerRoot(staged.join("diff"), parent ? layout.diff(parent) : undefined, this.idMaps);
     const parts = ["diff"];
     if (parent !== "") {
-      makeWork(`${staged}/work`, this.idMaps);
+      makeWork(staged.join("work"), this.idMaps);
       parts.push("work");
     }
     for (const part of parts) {
-      const path = `${layout.layer(id)}/${part}`;
+      const path = layout.layer(id).join(part);
       // Only now: in the layer's project, which may be full, nothing new could be made.
-      this.#quotas.inherit(`${staged}/${part}`, layout.layer(id));
-      rename(`${staged}/${part}`, path, RENAME_EXCHANGE);
+      this.#quotas.inherit(staged.join(part), layout.layer(id));
+      rename(staged.join(part), path, RENAME_EXCHANGE);
     }
     removeTree(staged);
   }
 
   isPristine(id: string): boolean {
-    return withFd(open(this.#layout.diff(id), O_RDONLY | O_DIRECTORY), readSomeEntries).length ===
+    return withFd(openDirectory(this.#layout.diff(id)), readSomeEntries).length ===
       0;
   }
 
   mountPoint(id: string): string {
-    return this.#layout.merged(id);
+    return this.#layout.merged(id).text;
   }
 
   plan(id: string, options: GetOptions): MountPlan {
     const lowers = this.#layout.lowers(id);
     if (lowers.length === 0) {
       this.#layout.requireDiff(id);
-      return options.readOnly ? this.#readOnlyBase(id) : { path: this.#layout.diff(id), steps: [] };
+      return options.readOnly
+        ? this.#readOnlyBase(id)
+        : { path: this.#layout.diff(id).text, steps: [] };
     }
     const mount = this.#mount(id, lowers, options);
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
-      this.#checkLinks(mount, lowers),
+      this.#checkLinks(mount),
       this.#mountDirectory(path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
     if (mount.upper) steps.push(this.#ownWork(id));
-    return { path, steps };
+    return { path: path.text, steps };
   }
 
   /** A base layer, which needs no overlay, bound to where it cannot be written to. */
   #readOnlyBase(id: string): MountPlan {
     const path = this.#layout.merged(id);
     return {
-      path,
-      steps: [this.#mountDirectory(path), ...bindReadOnly(this.#layout.diff(id), path)],
+      path: path.text,
+      steps: [
+        this.#mountDirectory(path),
+        ...bindReadOnly(this.#layout.diff(id).text, path.text),
+      ],
     };
   }
 
-  #mountDirectory(path: string): MountStep {
+  #mountDirectory(path: ConfinedPath): MountStep {
     const { uids, gids } = this.idMaps;
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
@@ -241,13 +263,14 @@ export class Overlay2 implements LayerBackend {
   }
 
   /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
-  #checkLinks({ id, volatile }: OverlayMount, lowers: readonly string[]): MountStep {
+  #checkLinks({ id, volatile }: OverlayMount): MountStep {
     const layer = this.#layout.layer(id);
     return {
       kind: "prepare",
       name: "check the links to the layers below",
       perform: () => {
-        for (const entry of lowers) this.#layout.resolve(entry, id);
+        this.#layout.requireDiff(id);
+        this.#layout.ancestors(id);
         prepareVolatile(id, layer, volatile);
       },
       undo: () => clearVolatile(layer),
@@ -256,14 +279,14 @@ export class Overlay2 implements LayerBackend {
 
   /** Overlay makes `work/work` as the real root's; container root owns it, as it does its layer. */
   #ownWork(id: string): MountStep {
-    const path = `${this.#layout.work(id)}/work`;
+    const path = this.#layout.work(id).join("work");
     const { uids, gids } = this.idMaps;
     return {
       kind: "prepare",
       name: "own the work directory",
       perform: () => {
         const result = tryLchown(path, uids.root, gids.root);
-        if (result !== -ENOENT) unwrap(result, "chown", path);
+        if (result !== -ENOENT) unwrapConfined(result, "chown", path);
       },
       undo: () => {},
     };
@@ -272,7 +295,7 @@ export class Overlay2 implements LayerBackend {
   mounts(id: string, options: GetOptions): Mount[] {
     const lowers = this.#layout.ancestors(id).length === 0 ? [] : this.#layout.lowers(id);
     if (lowers.length === 0) {
-      const source = this.#layout.diff(id);
+      const source = this.#layout.diff(id).text;
       this.#layout.requireDiff(id);
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
@@ -291,7 +314,7 @@ export class Overlay2 implements LayerBackend {
     return {
       home: this.home.path,
       id,
-      target: this.#layout.merged(id),
+      target: this.#layout.merged(id).text,
       lowers: asLower ? [directory, ...lowers] : lowers,
       upper: asLower ? undefined : { directory, work: `${id}/work` },
       features: this.#environment.features,
@@ -302,7 +325,7 @@ export class Overlay2 implements LayerBackend {
 
   applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } | undefined {
     if (this.#hasUserXattrs()) return undefined;
-    return { directory: this.#layout.diff(id), whiteouts: "overlay" };
+    return { directory: this.#layout.diff(id).text, whiteouts: "overlay" };
   }
 
   nativeDiff(id: string): NativeDiff | undefined {
@@ -311,8 +334,8 @@ export class Overlay2 implements LayerBackend {
     layout.requireDiff(id);
     return {
       kind: "upper",
-      upper: layout.diff(id),
-      lowers: layout.ancestors(id).map((ancestor) => layout.diff(ancestor)),
+      upper: layout.diff(id).text,
+      lowers: layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text),
       form: "overlay",
     };
   }
@@ -328,4 +351,13 @@ export class Overlay2 implements LayerBackend {
   }
 
   close(): void {}
+}
+
+/** A record's content; `""`, which no record has, for one that is damaged. */
+function readRecord(path: ConfinedPath): string | undefined {
+  try {
+    return readMetadata(path);
+  } catch {
+    return "";
+  }
 }

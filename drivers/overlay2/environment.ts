@@ -25,22 +25,23 @@ export interface Overlay2Environment {
 }
 
 /**
- * Opens the home below `root`, of layers or of snapshots.
+ * Opens the home of layers or of snapshots.
  *
+ * @param store its path below the root
  * @throws {VeneerError} `not supported`, `incompatible`, `invalid argument`
  */
 export function openHome(
-  root: string,
-  { options: texts, idMaps }: DriverContext,
+  { root, options: texts, idMaps, warn }: DriverContext,
+  store: string,
 ): { home: Home; environment: Overlay2Environment } {
   const options = parseDriverOptions(texts);
-  const below = nearestExisting(join(root, "overlay2"));
+  const below = nearestExisting(join(root, store));
   const backing = statfs(below);
   const problem = checkOverlay() ?? checkKernelVersion(Deno.osRelease(), options) ??
     checkBacking(below, backing, options) ?? checkEntryTypes(below, backing);
   if (problem !== undefined) throw problem;
 
-  const home = Home.open(root, "overlay2", idMaps);
+  const home = Home.open(root, store, idMaps, { warn });
   const environment = {
     options,
     api: chooseApi(home, options),

@@ -9,13 +9,13 @@ import { FSCONFIG_SET_STRING, tryFsconfig, tryFsopen } from "../../ffi/fsmount.t
 import { tryLstat } from "../../ffi/stat.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
 import { inUserNamespace } from "../../lib/kernel.ts";
-import { readMetadata } from "../../lib/metadata.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
 
 /** The default of a parameter of overlay's module, `undefined` where the kernel has none of that name. */
 export function moduleDefault(name: string): string | undefined {
-  return readMetadata(`${PARAMETERS}/${name}`);
+  return readSystemFile(`${PARAMETERS}/${name}`);
 }
 
 /**

@@ -3,15 +3,16 @@
  *
  * @module
  */
+import type { ConfinedPath } from "../../lib/confined.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeOwned } from "../../lib/layer_root.ts";
 
 /** `<id>`: container root's group may pass through to what is mounted below, nobody may list it. */
-export function makeLayerDirectory(path: string, { gids }: IdMaps): void {
+export function makeLayerDirectory(path: ConfinedPath, { gids }: IdMaps): void {
   makeOwned(path, 0o710, 0, gids.root);
 }
 
 /** `work`, which is overlay's own. */
-export function makeWork(path: string, { uids, gids }: IdMaps): void {
+export function makeWork(path: ConfinedPath, { uids, gids }: IdMaps): void {
   makeOwned(path, 0o700, uids.root, gids.root);
 }

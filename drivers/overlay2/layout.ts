@@ -15,13 +15,19 @@
  *
  * @module
  */
-import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { tryReadlink } from "../../ffi/paths.ts";
-import { Stat, tryLstat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
-import { decode } from "../../ffi/cstring.ts";
+import { EINVAL, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { Stat } from "../../ffi/stat.ts";
+import {
+  type ConfinedPath,
+  exists,
+  isDirectory,
+  list,
+  tryLstat,
+  tryReadlink,
+  unwrapConfined,
+} from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { type Home, list } from "../../lib/home.ts";
+import type { Home } from "../../lib/home.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata } from "../../lib/metadata.ts";
 
@@ -31,8 +37,9 @@ export const LINKS = "l";
 /** RFC 4648 base32, as Docker's names are. */
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const NAME_LENGTH = 26;
-const NAME = /^[A-Za-z0-9]+$/;
-const ENTRY = /^l\/[A-Za-z0-9]+$/;
+/** Others may make shorter or longer names, of which the kernel takes 255 bytes. */
+const NAME = /^[A-Za-z0-9]{1,255}$/;
+const ENTRY = /^l\/[A-Za-z0-9]{1,255}$/;
 
 /** A new short name: 130 random bits. */
 export function newLinkName(): string {
@@ -49,32 +56,32 @@ export class Layout {
 
   constructor(readonly home: Home) {}
 
-  layer(id: string): string {
-    return `${this.home.path}/${id}`;
+  layer(id: string): ConfinedPath {
+    return this.home.join(id);
   }
-  diff(id: string): string {
-    return `${this.home.path}/${id}/diff`;
+  diff(id: string): ConfinedPath {
+    return this.home.join(id, "diff");
   }
-  work(id: string): string {
-    return `${this.home.path}/${id}/work`;
+  work(id: string): ConfinedPath {
+    return this.home.join(id, "work");
   }
-  merged(id: string): string {
-    return `${this.home.path}/${id}/merged`;
+  merged(id: string): ConfinedPath {
+    return this.home.join(id, "merged");
   }
-  links(): string {
-    return `${this.home.path}/${LINKS}`;
+  links(): ConfinedPath {
+    return this.home.join(LINKS);
   }
 
   /** Every id with a layer's directory, whole or what an interrupted removal by another program left of it. */
   list(): string[] {
     const isLayer = (name: string) =>
       name !== LINKS && isId(name) &&
-      ["link", "diff", "lower", "work"].some((part) => this.#has(`${name}/${part}`));
-    return list(this.home.path).filter(isLayer);
+      ["link", "diff", "lower", "work"].some((part) => exists(this.home.join(name, part)));
+    return this.home.root.hold(() => list(this.home.join()).filter(isLayer));
   }
 
   exists(id: string): boolean {
-    return id !== LINKS && tryLstat(this.layer(id), this.#stat)?.isDirectory === true;
+    return id !== LINKS && isDirectory(this.layer(id));
   }
 
   /**
@@ -83,7 +90,7 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` where it has none
    */
   link(id: string): string {
-    const path = `${this.layer(id)}/link`;
+    const path = this.#link(id);
     const name = readMetadata(path);
     if (name === undefined) throw corrupt(path, `is missing; remove layer ${id} and make it anew`);
     if (!NAME.test(name)) throw corrupt(path, `holds ${quote(name)}, which is no name of a link`);
@@ -96,7 +103,7 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` where the file holds anything else
    */
   lowers(id: string): string[] {
-    const path = `${this.layer(id)}/lower`;
+    const path = this.#lower(id);
     const text = readMetadata(path);
     if (text === undefined) return [];
     const entries = text.split(":");
@@ -119,16 +126,15 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` where the link is missing, or leads to no layer
    */
   resolve(entry: string, from: string): string {
-    const path = `${this.home.path}/${entry}`;
-    const target = tryReadlink(path);
-    if (typeof target === "number") {
-      if (target === -ENOENT) {
-        throw corrupt(`${this.layer(from)}/lower`, `names ${entry}, and ${path} does not exist`);
+    const path = this.home.join(entry);
+    const text = tryReadlink(path);
+    if (typeof text === "number") {
+      if (text === -ENOENT) {
+        throw corrupt(this.#lower(from), `names ${entry}, and ${path} does not exist`);
       }
       // EINVAL: something that is no link.
       throw corrupt(path, "is not a symbolic link to a layer");
     }
-    const text = decode(target);
     const id = /^\.\.\/([^/]+)\/diff$/.exec(text)?.[1];
     if (id === undefined || !isId(id) || id === LINKS) {
       throw corrupt(path, `points to ${quote(text)}, where ../<id>/diff is expected`);
@@ -143,46 +149,78 @@ export class Layout {
    */
   ancestors(id: string): string[] {
     const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
-    const gone = ancestors.find((ancestor) => !this.#has(`${ancestor}/diff`));
+    if (ancestors.includes(id)) throw this.#ownAncestor(id);
+    const gone = ancestors.find((ancestor) => !isDirectory(this.diff(ancestor)));
     if (gone === undefined) return ancestors;
-    throw corrupt(
-      `${this.layer(id)}/lower`,
-      `names layer ${gone}, and ${this.diff(gone)} does not exist`,
-    );
+    throw corrupt(this.#lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
-  /** The parent's id, `""` for a base layer; `undefined` for what is left of a layer half removed. */
+  /**
+   * The parent's id, `""` for a base layer; `undefined` for what is left of a layer half removed.
+   *
+   * A parent's `lower` is shorter than its child's, which begins with the parent and goes on with the parent's. So
+   * nobody who goes from parent to parent goes in a circle.
+   *
+   * @throws {VeneerError} `corrupt store` where a link does not lead to a layer that can be the parent
+   */
   parent(id: string): string | undefined {
-    const [entry] = this.lowers(id);
-    if (entry !== undefined) return this.resolve(entry, id);
-    return this.#has(`${id}/link`) ? "" : undefined;
+    return this.home.root.hold(() => {
+      const lowers = this.lowers(id);
+      if (lowers.length === 0) return exists(this.#link(id)) ? "" : undefined;
+      const parent = this.resolve(lowers[0], id);
+      const above = tryLstat(this.#lower(parent), this.#stat)?.size ?? 0;
+      if (parent === id || above >= lowers.join(":").length) throw this.#ownAncestor(id);
+      return parent;
+    });
+  }
+
+  #ownAncestor(id: string): VeneerError {
+    return corrupt(this.#lower(id), `makes layer ${id} one of its own ancestors; remove the layer`);
+  }
+
+  #link(id: string): ConfinedPath {
+    return this.layer(id).join("link");
+  }
+
+  #lower(id: string): ConfinedPath {
+    return this.layer(id).join("lower");
   }
 
   /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
   requireDiff(id: string): void {
-    if (this.#has(`${id}/diff`)) return;
-    throw corrupt(this.diff(id), `is missing; remove layer ${id} and make it anew`);
+    const path = this.diff(id);
+    if (isDirectory(path)) return;
+    const what = exists(path) ? "is not a directory" : "is missing";
+    throw corrupt(path, `${what}; remove layer ${id} and make it anew`);
   }
 
-  /** The target of a link in `l/`, `undefined` where there is none. */
+  /** The target of a link in `l/`, `undefined` where there is none, or something else. */
   linkTarget(name: string): string | undefined {
-    const path = `${this.links()}/${name}`;
+    const path = this.links().join(name);
     const target = tryReadlink(path);
-    if (typeof target !== "number") return decode(target);
-    if (target === -ENOENT || target === -ENOTDIR) return undefined;
-    unwrap(target, "readlinkat", path);
+    if (typeof target !== "number") return target;
+    if (target === -ENOENT || target === -ENOTDIR || target === -EINVAL) return undefined;
+    unwrapConfined(target, "readlink", path);
     return undefined;
   }
 
-  #has(part: string): boolean {
-    return tryLstat(`${this.home.path}/${part}`, this.#stat) !== undefined;
+  /**
+   * The names of the links in `l/` that lead to a layer: more than one only where something went wrong.
+   *
+   * Reads all links, so it is for layers whose own record of the name is damaged.
+   */
+  linksTo(id: string): string[] {
+    const target = linkTarget(id);
+    return list(this.links()).filter((name) =>
+      isLinkName(name) && this.linkTarget(name) === target
+    );
   }
 }
 
 /** Whether a text could be the name of a link. */
 export const isLinkName = (text: string): boolean => NAME.test(text);
 
-function corrupt(path: string, what: string): VeneerError {
+function corrupt(path: ConfinedPath, what: string): VeneerError {
   return new VeneerError("corrupt store", `${path} ${what}`);
 }
 

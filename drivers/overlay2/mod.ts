@@ -3,9 +3,8 @@
  *
  * @module
  */
-import { join } from "@std/path";
+import { makeDirectory } from "../../lib/confined.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
-import { makeDirectory } from "../../lib/home.ts";
 import { Overlay2 } from "./backend.ts";
 import { openHome } from "./environment.ts";
 import { examine } from "./examine.ts";
@@ -22,12 +21,12 @@ export const overlay2: DriverDefinition = {
 };
 
 function open(context: DriverContext): Overlay2 {
-  const { home, environment } = openHome(context.root, context);
+  const { home, environment } = openHome(context, "overlay2");
   makeDirectory(home.join(LINKS), 0o700);
   return new Overlay2(home, context.idMaps, environment);
 }
 
 function openSnapshots(context: DriverContext): Overlay2Snapshots {
-  const { home, environment } = openHome(join(context.root, "snapshots"), context);
+  const { home, environment } = openHome(context, "snapshots/overlay2");
   return new Overlay2Snapshots(home, context.idMaps, environment);
 }

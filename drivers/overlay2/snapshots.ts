@@ -61,7 +61,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   checkUnused({ layer }: LayerChain): void {
-    const path = this.#layers.path(layer), tail = `${layer}/fs`;
+    const path = this.#layers.path(layer).text, tail = `${layer}/fs`;
     checkUnmounted({ layer, path, tail }, (mount) => hasDirectory(mount, path, tail));
   }
 

@@ -6,8 +6,17 @@
  * @module
  */
 import { DT_UNKNOWN, readSomeEntries } from "../../ffi/directory.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import { mkdir, unlink } from "../../ffi/paths.ts";
+import { entryName } from "../../ffi/entry_name.ts";
+import { ELOOP, ENOTDIR } from "../../ffi/errno.ts";
+import {
+  lseek,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  SEEK_SET,
+  tryOpen,
+  withFd,
+} from "../../ffi/files.ts";
 import {
   AUFS_MAGIC,
   BTRFS_MAGIC,
@@ -17,7 +26,8 @@ import {
   OVERLAY_MAGIC,
   ZFS_MAGIC,
 } from "../../ffi/statfs.ts";
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { hasFileSystem } from "../../lib/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
@@ -95,7 +105,11 @@ export function checkBacking(
  * @param path a directory; nothing in it is left changed
  */
 export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
-  if (hasEntryTypes(path)) return undefined;
+  const fd = tryOpen(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (fd === -ENOTDIR || fd === -ELOOP) {
+    return new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
+  }
+  if (withFd(unwrap(fd, "open", path), hasEntryTypes)) return undefined;
   const remedy = backing.name === "xfs"
     ? "make it anew with `mkfs.xfs -n ftype=1`"
     : "put --root on ext4 or on xfs made with ftype=1";
@@ -105,16 +119,16 @@ export function checkEntryTypes(path: string, backing: FileSystem): VeneerError 
   );
 }
 
-function hasEntryTypes(path: string): boolean {
-  const entries = () => withFd(open(path, O_RDONLY | O_DIRECTORY), readSomeEntries);
-  let found = entries();
+function hasEntryTypes(directory: number): boolean {
+  let found = readSomeEntries(directory);
   if (found.length === 0) {
-    const probe = `${path}/.veneer-probe-${crypto.randomUUID()}`;
-    mkdir(probe, 0o700);
+    const probe = entryName(`.veneer-probe-${crypto.randomUUID()}`);
+    mkdirat(directory, probe, 0o700);
     try {
-      found = entries();
+      lseek(directory, 0n, SEEK_SET);
+      found = readSomeEntries(directory);
     } finally {
-      unlink(probe, AT_REMOVEDIR);
+      unlinkat(directory, probe, AT_REMOVEDIR);
     }
   }
   return found.every(({ type }) => type !== DT_UNKNOWN);

@@ -9,16 +9,16 @@
  *
  * @module
  */
-import { tryLstat } from "../../ffi/stat.ts";
+import { type ConfinedPath, exists, removeTree } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { readMetadata, removeMetadata, writeFile } from "../../lib/metadata.ts";
-import { removeTree } from "../../lib/remove_tree.ts";
+import { readSystemFile } from "../../lib/system_files.ts";
 
 /** In the directory that overlay makes in the work directory it is given. */
-const mark = (layer: string) => `${layer}/work/work/incompat/volatile`;
-const bootFile = (layer: string) => `${layer}/volatile`;
+const mark = (layer: ConfinedPath) => layer.join("work/work/incompat/volatile");
+const bootFile = (layer: ConfinedPath) => layer.join("volatile");
 
-const bootId = () => readMetadata("/proc/sys/kernel/random/boot_id") ?? "";
+const bootId = () => readSystemFile("/proc/sys/kernel/random/boot_id") ?? "";
 
 /**
  * Before a mount of a layer.
@@ -26,8 +26,8 @@ const bootId = () => readMetadata("/proc/sys/kernel/random/boot_id") ?? "";
  * @param layer its directory
  * @throws {VeneerError} `failed precondition` where the machine went down while it was mounted volatile
  */
-export function prepareVolatile(id: string, layer: string, volatile: boolean): void {
-  if (tryLstat(mark(layer)) !== undefined) {
+export function prepareVolatile(id: string, layer: ConfinedPath, volatile: boolean): void {
+  if (exists(mark(layer))) {
     if (readMetadata(bootFile(layer)) !== bootId()) {
       throw new VeneerError(
         "failed precondition",
@@ -41,8 +41,8 @@ export function prepareVolatile(id: string, layer: string, volatile: boolean): v
 }
 
 /** After a layer was unmounted: nothing was lost. */
-export function clearVolatile(layer: string): void {
-  if (tryLstat(mark(layer)) === undefined) return;
+export function clearVolatile(layer: ConfinedPath): void {
+  if (!exists(mark(layer))) return;
   removeTree(mark(layer));
   removeMetadata(bootFile(layer), false);
 }

@@ -8,7 +8,8 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
+import { openWithoutLinks } from "../confined.ts";
 import { codeOf, messageOf, VeneerError } from "../errors.ts";
 import type { LayerBackend } from "../graph_driver.ts";
 import { applyTar, type TarInput } from "../tar/apply.ts";
@@ -59,7 +60,7 @@ export function applyMarked(
   target: ApplyTarget,
   { backend, sync, workers, warn, onProgress }: ApplyContext,
 ): number {
-  return withFd(open(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
+  return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
       whiteouts: target.whiteouts,
       idMaps: backend.idMaps,

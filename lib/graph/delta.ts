@@ -6,11 +6,12 @@
  *
  * @module
  */
-import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { close, O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../changes.ts";
 import { compareTrees } from "../compare.ts";
+import { openWithoutLinks } from "../confined.ts";
 import type { NativeDiff } from "../graph_driver.ts";
 import { exportChanges, type ExportOptions, exportTree } from "../tar/export.ts";
 import { TreeCursor } from "../tree_cursor.ts";
@@ -121,7 +122,7 @@ function rootDiffers(root: string, parent: string | undefined): boolean {
 }
 
 function describeRoot(path: string): string {
-  return withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => {
+  return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (fd) => {
     const { mode, uid, gid } = fstat(fd);
     const xattrs = flistxattr(fd).filter((name) => !isOverlayXattr(name))
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
@@ -134,7 +135,7 @@ class Directories implements Disposable {
   readonly #fds: number[] = [];
 
   open(path: string): number {
-    const fd = open(path, O_RDONLY | O_DIRECTORY);
+    const fd = openWithoutLinks(path, O_RDONLY | O_DIRECTORY);
     this.#fds.push(fd);
     return fd;
   }

@@ -5,8 +5,8 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { EEXIST } from "../../ffi/errno.ts";
-import { close, O_CREAT, O_EXCL, O_RDWR, tryOpen } from "../../ffi/files.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import { close, O_CREAT, O_EXCL, O_RDWR } from "../../ffi/files.ts";
+import { type ConfinedPath, tryLstat, tryOpen, unwrapConfined } from "../confined.ts";
 import { messageOf, VeneerError } from "../errors.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
@@ -32,8 +32,10 @@ export class Database implements Disposable {
   readonly #rollback: Statement;
 
   /** @param path of the file, which is made where it is missing, unless `readOnly` */
-  constructor(readonly path: string, { readOnly = false } = {}) {
-    if (!readOnly) makePrivate(path);
+  constructor(readonly file: ConfinedPath, { readOnly = false } = {}) {
+    const path = file.text;
+    requireOwnFiles(file);
+    if (!readOnly) makePrivate(file);
     try {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
@@ -44,6 +46,10 @@ export class Database implements Disposable {
     this.#begin = this.prepare("BEGIN IMMEDIATE");
     this.#commit = this.prepare("COMMIT");
     this.#rollback = this.prepare("ROLLBACK");
+  }
+
+  get path(): string {
+    return this.file.text;
   }
 
   prepare<Row = unknown>(sql: string): Statement<Row> {
@@ -124,9 +130,37 @@ export class Statement<Row = unknown> {
  * Makes a database's file where it is missing, for root alone: labels may tell secrets. One that is there is not
  * opened, since closing it would take this process's locks on it away.
  */
-function makePrivate(path: string): void {
+function makePrivate(path: ConfinedPath): void {
   const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
-  if (fd !== -EEXIST) close(unwrap(fd, "open", path));
+  if (fd !== -EEXIST) close(unwrapConfined(fd, "open", path));
+}
+
+/** The files that SQLite has beside a database: its log, the log's index, and what undoes an old transaction. */
+const COMPANIONS = ["-wal", "-shm", "-journal"];
+
+/**
+ * That SQLite, which follows links and opens whatever it finds, finds files of root's alone. They are looked at, not
+ * opened: closing one would take this process's locks on it away.
+ *
+ * @throws {VeneerError} `corrupt store` with the file
+ */
+function requireOwnFiles(path: ConfinedPath): void {
+  for (const file of [path, ...COMPANIONS.map((suffix) => path.withSuffix(suffix))]) {
+    const stat = tryLstat(file);
+    if (stat === undefined) continue;
+    const defect = !stat.isFile
+      ? "is not a regular file"
+      : stat.uid !== 0
+      ? `belongs to user ${stat.uid}, not to root`
+      : stat.links > 1
+      ? "has another name, too"
+      : undefined;
+    if (defect === undefined) continue;
+    throw new VeneerError(
+      "corrupt store",
+      `${file} ${defect}; restore it from a backup, or use another --root`,
+    );
+  }
 }
 
 /** An error of SQLite's as one of this program's. */

@@ -5,7 +5,6 @@
  */
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
-import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { DirectoryStack, isGone } from "../directory_stack.ts";
 import type { Usage } from "../snapshotter.ts";
@@ -18,16 +17,15 @@ const BLOCK = 512;
  * names is counted once; the directory itself, which is there without any content, is not. What comes or
  * goes meanwhile may be counted or not.
  *
+ * @param directory a descriptor of it, the caller's, at its start
  * @param leavesOut tells entries by name that do not count, nor what is below them
  * @throws {SyscallError}
  */
-export function diskUsage(path: string, leavesOut?: (name: string) => boolean): Usage {
-  return withFd(open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), (fd) => {
-    using directories = new DirectoryStack(fd);
-    const count = new Count(directories, leavesOut);
-    count.below();
-    return { bytes: count.blocks * BLOCK, inodes: count.inodes };
-  });
+export function diskUsage(directory: number, leavesOut?: (name: string) => boolean): Usage {
+  using directories = new DirectoryStack(directory);
+  const count = new Count(directories, leavesOut);
+  count.below();
+  return { bytes: count.blocks * BLOCK, inodes: count.inodes };
 }
 
 class Count {

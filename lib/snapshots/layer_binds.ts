@@ -39,5 +39,5 @@ function sourceOf(layers: LayerDirectories, chain: LayerChain): string | undefin
   const layer = boundLayer(chain);
   if (layer === undefined) return undefined;
   layers.require(layer);
-  return layers.path(layer);
+  return layers.path(layer).text;
 }

@@ -17,16 +17,25 @@
  * @module
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
-import { tryRename, tryUnlink } from "../../ffi/paths.ts";
-import { Stat, tryLstat } from "../../ffi/stat.ts";
+import { withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_NOREPLACE } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  exists,
+  isDirectory,
+  list,
+  makeDirectory,
+  openDirectory,
+  removeTree,
+  tryRename,
+  tryUnlink,
+  unwrapConfined,
+} from "../confined.ts";
 import { VeneerError } from "../errors.ts";
-import { type Home, list, makeDirectory } from "../home.ts";
+import type { Home } from "../home.ts";
 import type { IdMaps } from "../id_maps.ts";
 import { isId } from "../ids.ts";
 import { makeLayerRoot, makeOwned } from "../layer_root.ts";
-import { removeTree } from "../remove_tree.ts";
 import type { Usage } from "../snapshotter.ts";
 import { diskUsage } from "./disk_usage.ts";
 
@@ -34,8 +43,6 @@ const LAYERS = "snapshots";
 
 /** The layers of a home. */
 export class LayerDirectories {
-  readonly #stat = new Stat();
-
   constructor(readonly home: Home, readonly idMaps: IdMaps) {
     makeDirectory(home.join(LAYERS), 0o700);
   }
@@ -51,8 +58,8 @@ export class LayerDirectories {
   }
 
   /** The directory of a layer's content. */
-  path(layer: string): string {
-    return `${this.home.path}/${this.fs(layer)}`;
+  path(layer: string): ConfinedPath {
+    return this.home.join(this.fs(layer));
   }
 
   /**
@@ -68,20 +75,23 @@ export class LayerDirectories {
       removeTree(staged);
       makeDirectory(staged, 0o700);
     }
-    makeLayerRoot(`${staged}/fs`, parent && this.path(parent), this.idMaps);
+    const parentRoot = parent === undefined ? undefined : this.path(parent);
+    makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
     const { uids, gids } = this.idMaps;
-    if (work) makeOwned(`${staged}/work`, 0o700, uids.root, gids.root);
+    if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
     const place = this.#directory(layer);
-    unwrap(tryMove(staged, place), "rename", place);
+    unwrapConfined(tryMove(staged, place), "rename", place);
   }
 
   /** @throws {VeneerError} `corrupt store` where a layer's content is gone */
   require(layer: string): void {
     const path = this.path(layer);
-    if (tryLstat(path, this.#stat)?.isDirectory) return;
+    if (isDirectory(path)) return;
     throw new VeneerError(
       "corrupt store",
-      `${path} is missing; remove the snapshot that it was of, and those on it, and make them anew`,
+      `${path} is ${
+        exists(path) ? "not a directory" : "missing"
+      }; remove the snapshot that it was of, and those on it, and make them anew`,
     );
   }
 
@@ -96,7 +106,7 @@ export class LayerDirectories {
     if (result === -EBUSY) {
       throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
     }
-    if (result !== -ENOENT) unwrap(result, "rename", place);
+    if (result !== -ENOENT) unwrapConfined(result, "rename", place);
     removeTree(staged);
   }
 
@@ -114,7 +124,7 @@ export class LayerDirectories {
    */
   usage(layer: string, isOwn?: (name: string) => boolean): Usage {
     this.require(layer);
-    return diskUsage(this.path(layer), isOwn);
+    return withFd(openDirectory(this.path(layer)), (fd) => diskUsage(fd, isOwn));
   }
 
   /**
@@ -122,20 +132,20 @@ export class LayerDirectories {
    * a mount leaves there; what else there should be goes with the layer.
    */
   endWork(layer: string): void {
-    const work = `${this.home.path}/${this.work(layer)}`;
-    const remove = (path: string) => tryUnlink(path, AT_REMOVEDIR);
+    const work = this.home.join(this.work(layer));
+    const remove = (path: ConfinedPath) => tryUnlink(path, AT_REMOVEDIR);
     if (remove(work) !== -ENOTEMPTY) return;
-    remove(`${work}/work`);
+    remove(work.join("work"));
     remove(work);
   }
 
-  #directory(layer: string): string {
-    return `${this.home.path}/${LAYERS}/${layer}`;
+  #directory(layer: string): ConfinedPath {
+    return this.home.join(LAYERS, layer);
   }
 }
 
 /** Renames a directory, raw; what there is under the new name is deleted. */
-function tryMove(from: string, to: string): number {
+function tryMove(from: ConfinedPath, to: ConfinedPath): number {
   const move = () => tryRename(from, to, RENAME_NOREPLACE);
   const result = move();
   if (result !== -EEXIST) return result;

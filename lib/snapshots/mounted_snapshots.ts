@@ -14,10 +14,10 @@
  */
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { tryUnlink } from "../../ffi/paths.ts";
 import { AT_REMOVEDIR } from "../../ffi/tree.ts";
+import { type ConfinedPath, list, makeDirectory, tryUnlink } from "../confined.ts";
 import { VeneerError } from "../errors.ts";
-import { type Home, list, makeDirectory } from "../home.ts";
+import type { Home } from "../home.ts";
 import { usersOf } from "../lock_holders.ts";
 import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
 import { isMountPoint } from "../mountinfo.ts";
@@ -46,13 +46,13 @@ export class MountedSnapshots {
     makeDirectory(this.home.join("mounts"), 0o711);
     makeDirectory(path, 0o700);
     try {
-      const plan = this.snapshotter.plan(key, path);
+      const plan = this.snapshotter.plan(key, path.text);
       withPrivateHome(this.home, this.state, () => performPlan(plan, this.port));
     } catch (error) {
       removeDirectory(path);
       throw error;
     }
-    return path;
+    return path.text;
   }
 
   /**
@@ -78,7 +78,7 @@ export class MountedSnapshots {
   unmount(key: string): string {
     using _lock = this.#lock();
     const path = this.#path(key);
-    if (!isMountPoint(path)) {
+    if (!isMountPoint(path.text)) {
       throw new VeneerError(
         "failed precondition",
         `snapshot ${
@@ -86,9 +86,9 @@ export class MountedSnapshots {
         } is not mounted below ${this.home.path}; name the directory where it is mounted`,
       );
     }
-    undoPlan(this.snapshotter.plan(key, path), this.port, refuseBusy);
+    undoPlan(this.snapshotter.plan(key, path.text), this.port, refuseBusy);
     removeDirectory(path);
-    return path;
+    return path.text;
   }
 
   /** Unmounts what is mounted at a directory; returns its path. @throws as {@linkcode unmount} */
@@ -105,7 +105,8 @@ export class MountedSnapshots {
       if (error instanceof SyscallError && error.errno === EBUSY) refuseBusy(path);
       throw error;
     }
-    if (this.#isOwn(path)) removeDirectory(path);
+    const own = this.#own(path);
+    if (own !== undefined) removeDirectory(own);
     return path;
   }
 
@@ -131,10 +132,10 @@ export class MountedSnapshots {
     const done: string[] = [];
     for (const layer of present) {
       const path = this.home.join("mounts", layer);
-      if (isMountPoint(path)) {
+      if (isMountPoint(path.text)) {
         if (layers.has(layer)) continue;
-        this.snapshotter.settle(path);
-        this.port.unmount(path, MNT_DETACH);
+        this.snapshotter.settle(path.text);
+        this.port.unmount(path.text, MNT_DETACH);
         done.push(`unmounted ${path}`);
       }
       removeDirectory(path);
@@ -146,21 +147,25 @@ export class MountedSnapshots {
     return this.state.lockNamed("mounts", "the mounting of snapshots");
   }
 
-  #checkUnmounted(key: string): string {
+  #checkUnmounted(key: string): ConfinedPath {
     const path = this.#path(key);
-    if (!isMountPoint(path)) return path;
+    if (!isMountPoint(path.text)) return path;
     throw new VeneerError(
       "in use",
       `snapshot ${shown(key)} is mounted at ${path}; \`veneer snapshot umount\` it first`,
     );
   }
 
-  #path(key: string): string {
+  #path(key: string): ConfinedPath {
     return this.home.join("mounts", this.snapshotter.stat(key).layer);
   }
 
-  #isOwn(path: string): boolean {
-    return path.startsWith(`${this.home.join("mounts")}/`);
+  /** The directory below the home that an absolute path is of, if it is of one. */
+  #own(path: string): ConfinedPath | undefined {
+    const directory = this.home.join("mounts");
+    return path.startsWith(`${directory}/`)
+      ? directory.join(path.slice(`${directory}/`.length))
+      : undefined;
   }
 }
 
@@ -181,6 +186,6 @@ function realDirectory(path: string): string {
 }
 
 /** Where it is still mounted in another namespace it stays, until somebody finds it free. */
-function removeDirectory(path: string): void {
+function removeDirectory(path: ConfinedPath): void {
   tryUnlink(path, AT_REMOVEDIR);
 }

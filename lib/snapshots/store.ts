@@ -10,6 +10,7 @@
 import { VeneerError } from "../errors.ts";
 import type { LayerChain } from "../snapshot_backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.ts";
+import type { ConfinedPath } from "../confined.ts";
 import { Database } from "./database.ts";
 import { shown } from "./keys.ts";
 import {
@@ -42,7 +43,7 @@ export class Store implements Disposable {
    *
    * @param initial what a new database begins with, parents first
    */
-  static open(path: string, initial: () => Iterable<NewSnapshot> = () => []): Store {
+  static open(path: ConfinedPath, initial: () => Iterable<NewSnapshot> = () => []): Store {
     const database = new Database(path);
     try {
       const version = versionOf(database);
@@ -86,7 +87,7 @@ export class Store implements Disposable {
   /** Every snapshot, sorted by the bytes of its name, as they all were at the first. */
   *walk(): Generator<SnapshotInfo> {
     // On a connection of its own: what is written meanwhile, also by who walks, needs this one's transactions.
-    using database = new Database(this.#database.path, { readOnly: true });
+    using database = new Database(this.#database.file, { readOnly: true });
     database.prepare("BEGIN").run();
     const page = database.prepare<ListedRow>(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
     let last: string | undefined = "";

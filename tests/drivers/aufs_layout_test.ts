@@ -46,7 +46,7 @@ test("TestNewDriver, TestCreateDirStructure: what an empty home gets", (dir) => 
   const { home } = open(dir.path);
   assertEquals(home.path, `${Deno.realPathSync(dir.path)}/aufs`);
   assertEquals(names(home.path), [".veneer", "diff", "layers", "mnt"]);
-  assertEquals(["", "diff", "layers", "mnt"].map((name) => ownership(home.join(name))), [
+  assertEquals(["", "diff", "layers", "mnt"].map((name) => ownership(home.join(name).text)), [
     "710 0:0",
     "710 0:0",
     "710 0:0",
@@ -76,11 +76,17 @@ test("TestCreateNewDir, TestCreateNewDirStructure: layers byte by byte, whatever
     chain(backend, ["a", "b", "c"]);
     const { home } = backend;
     for (const part of ["diff", "layers", "mnt"]) {
-      assertEquals(names(home.join(part)), ["1", "a", "b", "c"]);
+      assertEquals(names(home.join(part).text), ["1", "a", "b", "c"]);
     }
-    assertEquals(["a", "b", "c"].map((id) => read(home.join("layers", id))), ["", "a\n", "b\na\n"]);
+    assertEquals(["a", "b", "c"].map((id) => read(home.join("layers", id).text)), [
+      "",
+      "a\n",
+      "b\na\n",
+    ]);
     assertEquals(
-      ["", "diff", "diff/1", "mnt/1", "diff/b", "mnt/b"].map((path) => ownership(home.join(path))),
+      ["", "diff", "diff/1", "mnt/1", "diff/b", "mnt/b"].map((path) =>
+        ownership(home.join(path).text)
+      ),
       [
         "710 0:200000",
         "710 0:200000",
@@ -90,7 +96,7 @@ test("TestCreateNewDir, TestCreateNewDirStructure: layers byte by byte, whatever
         "755 100000:200000",
       ],
     );
-    assertEquals(ownership(home.join("layers/a")), "644 0:0");
+    assertEquals(ownership(home.join("layers/a").text), "644 0:0");
   } finally {
     Deno.umask(before);
   }
@@ -100,13 +106,13 @@ test("a child's root begins as its parent's", (dir) => {
   const backend = open(dir.path);
   create(backend, "base");
   const diff = backend.home.join("diff/base");
-  lchownSync(diff, 7, 8);
-  Deno.chmodSync(diff, 0o1777);
-  lsetxattr(diff, "trusted.note", new TextEncoder().encode("kept"));
-  lsetxattr(diff, "user.root", new TextEncoder().encode("bottom"));
+  lchownSync(diff.text, 7, 8);
+  Deno.chmodSync(diff.text, 0o1777);
+  lsetxattr(diff.text, "trusted.note", new TextEncoder().encode("kept"));
+  lsetxattr(diff.text, "user.root", new TextEncoder().encode("bottom"));
   create(backend, "child", "base");
-  assertEquals(rootOf(backend.home.join("diff/child")), [0o1777, 7, 8, "bottom"]);
-  assertEquals(ownership(backend.home.join("mnt/child")), "755 0:0");
+  assertEquals(rootOf(backend.home.join("diff/child").text), [0o1777, 7, 8, "bottom"]);
+  assertEquals(ownership(backend.home.join("mnt/child").text), "755 0:0");
 });
 
 test("TestRemoveImage: a removed layer leaves no name", (dir) => {

@@ -284,7 +284,7 @@ test("a mount that fails names a layer that is gone, and a table that is in the 
   Deno.writeTextFileSync(`${xino}/aufs-c.xino`, "");
   const inTheWay = assertFails("in use", attempt);
   assert(inTheWay.message.startsWith(`${xino}/aufs-c.xino exists`), inTheWay.message);
-  Deno.removeSync(backend.home.join("diff/a"));
+  Deno.removeSync(backend.home.join("diff/a").text);
   const gone = assertFails("corrupt store", attempt);
   assert(gone.message.includes("layers/c names layer a"), gone.message);
 });
@@ -314,14 +314,14 @@ test("a base layer needs no mount, and a bind mount where it is read-only", (dir
   const recorder = new Recorder(`${dir.path}/root`, true);
   const backend = open(recorder.root, { port: recorder });
   create(backend, "base");
-  assertEquals(backend.plan("base", {}), { path: backend.home.join("diff/base"), steps: [] });
+  assertEquals(backend.plan("base", {}), { path: backend.home.join("diff/base").text, steps: [] });
   const { path, steps } = backend.plan("base", { readOnly: true });
-  assertEquals(path, backend.home.join("mnt/base"));
+  assertEquals(path, backend.home.join("mnt/base").text);
   assertEquals(steps.slice(1), [
     // MS_BIND of linux/mount.h is 4096.
     {
       kind: "mount",
-      source: backend.home.join("diff/base"),
+      source: backend.home.join("diff/base").text,
       target: path,
       type: "none",
       data: "",
@@ -376,8 +376,8 @@ test("a store below such a path is read, and not mounted", (dir: TempDir) => {
   chain(backend, ["base", "top"]);
   assertEquals(backend.nativeDiff("top"), {
     kind: "upper",
-    upper: backend.home.join("diff/top"),
-    lowers: [backend.home.join("diff/base")],
+    upper: backend.home.join("diff/top").text,
+    lowers: [backend.home.join("diff/base").text],
     form: "aufs",
   });
   assertFails("not supported", () => backend.plan("top", {}));

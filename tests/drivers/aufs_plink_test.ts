@@ -125,16 +125,16 @@ test("plink: unmounting flushes first, and unmounts whatever comes of it", (dir)
     warn: (message) => warnings.push(message),
   });
   chain(backend, ["base", "top"]);
-  Deno.mkdirSync(backend.home.join("diff/top/.wh..wh.plnk"));
+  Deno.mkdirSync(backend.home.join("diff/top/.wh..wh.plnk").text);
   Deno.writeTextFileSync(`${backend.mountPoint("top")}/linked`, "");
-  remember(backend.home.join("diff/top"), inode(`${backend.mountPoint("top")}/linked`));
+  remember(backend.home.join("diff/top").text, inode(`${backend.mountPoint("top")}/linked`));
   const unmount = { call: "unmount", target: "$R/aufs/mnt/top", flags: 0 } as const;
 
   Deno.writeTextFileSync(control, "");
   undoPlan(backend.plan("top", {}), recorder, () => {});
   assertEquals(recorder.calls, [unmount]);
   assertEquals(written, ["si=5d9b2c0fa1e3clean"]);
-  assertEquals(names(backend.home.join("diff/top/.wh..wh.plnk")), []);
+  assertEquals(names(backend.home.join("diff/top/.wh..wh.plnk").text), []);
   assertEquals(warnings, []);
 
   Deno.removeSync(control);

@@ -66,15 +66,15 @@ function mountSteps({ steps }: MountPlan, root: string): Partial<MountStep>[] {
 test("snapshots: a layer is one directory, its parent's root again", (dir) => {
   const { backend } = recorded(dir.path);
   backend.prepare(active("base"));
-  Deno.chmodSync(fs(backend, "base"), 0o1711);
-  Deno.chownSync(fs(backend, "base"), 12, 34);
+  Deno.chmodSync(fs(backend, "base").text, 0o1711);
+  Deno.chownSync(fs(backend, "base").text, 12, 34);
   backend.prepare(active("child", "base"));
   backend.prepare(view("view", "child", "base"));
   assertEquals(backend.home.path, `${Deno.realPathSync(dir.path)}/snapshots/aufs`);
   assertEquals(backend.list(), ["base", "child", "view"]);
   for (const layer of backend.list()) {
-    assertEquals(names(backend.home.join("snapshots", layer)), ["fs"]);
-    assertEquals(ownership(fs(backend, layer)), "1711 12:34");
+    assertEquals(names(backend.home.join("snapshots", layer).text), ["fs"]);
+    assertEquals(ownership(fs(backend, layer).text), "1711 12:34");
   }
   assertEquals(backend.home.staged(), []);
   assertEquals(backend.layerFor(), undefined);
@@ -311,13 +311,13 @@ test("snapshots: before a mount is taken down, pseudo-links are flushed", (dir) 
   backend.prepare(active("a"));
   const chain = active("b", "a");
   backend.prepare(chain);
-  Deno.mkdirSync(fs(backend, "b", ".wh..wh.plnk"));
+  Deno.mkdirSync(fs(backend, "b", ".wh..wh.plnk").text);
   Deno.writeTextFileSync(`${at}/linked`, "");
   const inode = must("stat", "-c", "%i", `${at}/linked`).trim();
-  Deno.writeTextFileSync(fs(backend, "b", ".wh..wh.plnk", `${inode}.4711`), "");
+  Deno.writeTextFileSync(fs(backend, "b", ".wh..wh.plnk", `${inode}.4711`).text, "");
   undoPlan(backend.plan(chain, at), recorder, () => {});
   assertEquals(written, ["si=5d9b2c0fa1e3clean"]);
-  assertEquals(names(fs(backend, "b", ".wh..wh.plnk")), []);
+  assertEquals(names(fs(backend, "b", ".wh..wh.plnk").text), []);
 
   // A view writes nothing, so it has none.
   Deno.writeTextFileSync(control, "");
@@ -464,7 +464,7 @@ test("snapshots: a mount of which nobody says what it is made of", (dir) => {
 test("snapshots: a layer that is bound somewhere is in use", (dir) => {
   const at = target(dir), backend = open(dir.path);
   for (const layer of ["a", "b"]) backend.prepare(active(layer));
-  mount({ source: fs(backend, "a"), target: at, flags: MS_BIND });
+  mount({ source: fs(backend, "a").text, target: at, flags: MS_BIND });
   assertFails("in use", () => backend.seal(active("a")));
   backend.seal(active("b"));
   umount(at);
@@ -478,18 +478,18 @@ test("snapshots: usage leaves out what is aufs's own", (dir) => {
   backend.prepare(chain);
   const at = (...path: string[]) => fs(backend, "b", ...path);
   // What a mount for writing makes.
-  Deno.writeTextFileSync(at(".wh..wh.aufs"), "");
-  for (const name of [".wh..wh.plnk", ".wh..wh.orph"]) Deno.mkdirSync(at(name));
-  Deno.writeFileSync(at(".wh..wh.orph", "left"), new Uint8Array(1 << 20));
+  Deno.writeTextFileSync(at(".wh..wh.aufs").text, "");
+  for (const name of [".wh..wh.plnk", ".wh..wh.orph"]) Deno.mkdirSync(at(name).text);
+  Deno.writeFileSync(at(".wh..wh.orph", "left").text, new Uint8Array(1 << 20));
   assertEquals(backend.usage(chain), { bytes: 0, inodes: 0 });
-  Deno.mkdirSync(at("dir"));
+  Deno.mkdirSync(at("dir").text);
   // Whiteouts are links to one file.
   for (const name of [".wh.gone", "dir/.wh.too", "dir/.wh..wh..opq"]) {
-    Deno.linkSync(at(".wh..wh.aufs"), at(name));
+    Deno.linkSync(at(".wh..wh.aufs").text, at(name).text);
   }
-  Deno.writeFileSync(at("dir/file"), new Uint8Array(100_000));
-  Deno.linkSync(at("dir/file"), at(".wh..wh.plnk/1.2"));
-  must("sync", "-f", at("dir/file"));
+  Deno.writeFileSync(at("dir/file").text, new Uint8Array(100_000));
+  Deno.linkSync(at("dir/file").text, at(".wh..wh.plnk/1.2").text);
+  must("sync", "-f", at("dir/file").text);
   const { bytes, inodes } = backend.usage(chain);
   assertEquals(inodes, 3, "dir, its file, one for all whiteouts");
   assert(bytes >= 100_000 && bytes < 200_000, `${bytes}`);
@@ -509,7 +509,7 @@ function filledStore(root: string): void {
   const { backend } = recorded(root);
   const snapshots = new Snapshots({ backend, warn: ABLE.warn });
   const fill = (key: string) =>
-    Deno.writeTextFileSync(fs(backend, snapshots.stat(key).layer, `file-${key}`), key);
+    Deno.writeTextFileSync(fs(backend, snapshots.stat(key).layer, `file-${key}`).text, key);
   snapshots.prepare("1", "");
   fill("1");
   snapshots.commit("base", "1");

@@ -5,7 +5,6 @@ import { createSnapshot, createSubvolume } from "../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { IDENTITY, type IdMaps } from "../../lib/id_maps.ts";
-import { list } from "../../lib/home.ts";
 import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { SnapshotKind } from "../../lib/snapshotter.ts";
 import { must, needs, run, type TempDir, tempDir } from "../support.ts";
@@ -86,7 +85,7 @@ function subvolumesDir(): TempDir {
     [Symbol.dispose]() {
       for (const name of ["active", "snapshots"]) {
         const path = `${dir.path}/root/snapshots/btrfs/${name}`;
-        for (const entry of list(path)) {
+        for (const { name: entry } of [...Deno.readDirSync(path)]) {
           inDirectory(path, (fd) => removeSubvolume(fd, entry, () => {}));
         }
       }

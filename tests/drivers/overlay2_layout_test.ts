@@ -28,17 +28,17 @@ test("layout: a base layer and a child, byte by byte", (dir) => {
   create(backend, "child", "base");
   create(backend, "grandchild", "child");
   assertEquals(names(home.path), [".veneer", "base", "child", "grandchild", "l"]);
-  assertEquals(names(home.join("base")), ["diff", "link"]);
-  assertEquals(names(home.join("child")), ["diff", "link", "lower", "work"]);
-  const links = ["base", "child", "grandchild"].map((id) => read(home.join(id, "link")));
+  assertEquals(names(home.join("base").text), ["diff", "link"]);
+  assertEquals(names(home.join("child").text), ["diff", "link", "lower", "work"]);
+  const links = ["base", "child", "grandchild"].map((id) => read(home.join(id, "link").text));
   for (const link of links) assertMatch(link, /^[A-Z2-7]{26}$/);
-  assertEquals(read(home.join("child/lower")), `l/${links[0]}`);
-  assertEquals(read(home.join("grandchild/lower")), `l/${links[1]}:l/${links[0]}`);
-  assertEquals(names(home.join("l")), links.toSorted());
-  assertEquals(Deno.readLinkSync(home.join("l", links[0])), "../base/diff");
-  assertEquals(Deno.readLinkSync(home.join("l", links[1])), "../child/diff");
+  assertEquals(read(home.join("child/lower").text), `l/${links[0]}`);
+  assertEquals(read(home.join("grandchild/lower").text), `l/${links[1]}:l/${links[0]}`);
+  assertEquals(names(home.join("l").text), links.toSorted());
+  assertEquals(Deno.readLinkSync(home.join("l", links[0]).text), "../base/diff");
+  assertEquals(Deno.readLinkSync(home.join("l", links[1]).text), "../child/diff");
   const modes = ["", "l", "base", "base/link", "base/diff", "child/lower", "child/work"];
-  assertEquals(modes.map((path) => ownership(home.join(path))), [
+  assertEquals(modes.map((path) => ownership(home.join(path).text)), [
     "710 0:0",
     "700 0:0",
     "710 0:0",
@@ -57,7 +57,7 @@ test("layout: owners by id map, whatever the umask", (dir) => {
   create(backend, "base");
   create(backend, "child", "base");
   const paths = ["", "base", "base/diff", "child/diff", "child/work"];
-  assertEquals(paths.map((path) => ownership(backend.home.join(path))), [
+  assertEquals(paths.map((path) => ownership(backend.home.join(path).text)), [
     "710 0:200000",
     "710 0:200000",
     "755 100000:200000",
@@ -66,8 +66,8 @@ test("layout: owners by id map, whatever the umask", (dir) => {
   ]);
   withMount(backend, "child", (root) => {
     assertEquals(ownership(root), "755 100000:200000");
-    assertEquals(ownership(backend.home.join("child/merged")), "755 100000:200000");
-    assertEquals(ownership(backend.home.join("child/work/work")), "0 100000:200000");
+    assertEquals(ownership(backend.home.join("child/merged").text), "755 100000:200000");
+    assertEquals(ownership(backend.home.join("child/work/work").text), "0 100000:200000");
   });
 });
 
@@ -75,19 +75,19 @@ test("layout: a child's root begins as its parent's", (dir) => {
   const backend = open(dir.path);
   create(backend, "base");
   const diff = backend.home.join("base/diff");
-  lchownSync(diff, 5, 6);
-  Deno.chmodSync(diff, 0o1777);
-  lsetxattr(diff, "user.note", new TextEncoder().encode("kept"));
-  lsetxattr(diff, "trusted.overlay.opaque", new TextEncoder().encode("y"));
+  lchownSync(diff.text, 5, 6);
+  Deno.chmodSync(diff.text, 0o1777);
+  lsetxattr(diff.text, "user.note", new TextEncoder().encode("kept"));
+  lsetxattr(diff.text, "trusted.overlay.opaque", new TextEncoder().encode("y"));
   create(backend, "child", "base");
-  assertEquals(ownership(backend.home.join("child/diff")), "1777 5:6");
+  assertEquals(ownership(backend.home.join("child/diff").text), "1777 5:6");
   const xattrs = must(
     "getfattr",
     "-d",
     "-m",
     "-",
     "--absolute-names",
-    backend.home.join("child/diff"),
+    backend.home.join("child/diff").text,
   );
   assert(xattrs.includes('user.note="kept"'), xattrs);
   assert(!xattrs.includes("trusted.overlay"), xattrs);
@@ -137,7 +137,7 @@ test("layout: a store of Docker's is read, mounted, extended and removed from", 
   });
   create(backend, "mine", "0b1c9a8e7f66");
   assertEquals(
-    read(backend.home.join("mine/lower")),
+    read(backend.home.join("mine/lower").text),
     "l/ACU7LKWUTVYAIQN2GFXPF3AYVA:l/Z4CVOFMDBNLYTBJG4SVDC5QFBL:l/OYEVNUHBFI5AWPRHHS2FHQDYV2",
   );
   withMount(backend, "mine", (root) => assertEquals(names(root).length, 3));
@@ -145,7 +145,7 @@ test("layout: a store of Docker's is read, mounted, extended and removed from", 
     backend.retire(id);
     backend.dispose(id);
   }
-  assertEquals(names(backend.home.join("l")), [
+  assertEquals(names(backend.home.join("l").text), [
     "OYEVNUHBFI5AWPRHHS2FHQDYV2",
     "Z4CVOFMDBNLYTBJG4SVDC5QFBL",
   ]);
@@ -154,7 +154,7 @@ test("layout: a store of Docker's is read, mounted, extended and removed from", 
 test("layout: metadata as Docker names it", (dir) => {
   const backend = open(dir.path);
   chain(backend, 3);
-  const at = (part: string) => backend.home.join(part);
+  const at = (part: string) => backend.home.join(part).text;
   assertEquals([...backend.metadata("3")], [
     ["LowerDir", `${at("2/diff")}:${at("1/diff")}`],
     ["WorkDir", at("3/work")],
@@ -176,16 +176,17 @@ test("a damaged store is named by file", (dir) => {
   const backend = open(dir.path);
   chain(backend, 2);
   const { home } = backend;
-  const link = read(home.join("1/link")), lower = read(home.join("2/lower"));
+  const link = read(home.join("1/link").text), lower = read(home.join("2/lower").text);
   const damaged = (file: string, change: () => void, call: () => void) => {
     change();
     const error = assertFails("corrupt store", call);
-    assert(error.message.includes(home.join(file)), error.message);
+    assert(error.message.includes(home.join(file).text), error.message);
   };
-  const write = (file: string, content: string) => Deno.writeTextFileSync(home.join(file), content);
+  const write = (file: string, content: string) =>
+    Deno.writeTextFileSync(home.join(file).text, content);
   const relink = (target: string) => {
-    Deno.removeSync(home.join("l", link));
-    Deno.symlinkSync(target, home.join("l", link));
+    Deno.removeSync(home.join("l", link).text);
+    Deno.symlinkSync(target, home.join("l", link).text);
   };
 
   for (const garbage of ["", "garbage", "l/../../etc", `${lower}:`, "/etc", "l/A,upperdir=/etc"]) {
@@ -197,18 +198,22 @@ test("a damaged store is named by file", (dir) => {
     damaged(`l/${link}`, () => relink(target), () => backend.parent("2"));
     assertThrows(() => withMount(backend, "2", () => {}), VeneerError);
   }
-  Deno.removeSync(home.join("l", link));
+  Deno.removeSync(home.join("l", link).text);
   damaged("2/lower", () => {}, () => withMount(backend, "2", () => {}));
   write(`l/${link}`, "a file");
   damaged(`l/${link}`, () => {}, () => backend.parent("2"));
-  Deno.removeSync(home.join("l", link));
-  Deno.symlinkSync("../1/diff", home.join("l", link));
+  Deno.removeSync(home.join("l", link).text);
+  Deno.symlinkSync("../1/diff", home.join("l", link).text);
   damaged("1/link", () => write("1/link", "../x"), () => create(backend, "3", "1"));
-  damaged("1/link", () => Deno.removeSync(home.join("1/link")), () => create(backend, "3", "1"));
+  damaged(
+    "1/link",
+    () => Deno.removeSync(home.join("1/link").text),
+    () => create(backend, "3", "1"),
+  );
   write("1/link", link);
   damaged(
     "1/diff",
-    () => Deno.renameSync(home.join("1/diff"), home.join("1/moved")),
+    () => Deno.renameSync(home.join("1/diff").text, home.join("1/moved").text),
     () => withMount(backend, "2", () => {}),
   );
   assertEquals(names(home.path), [".veneer", "1", "2", "l"]);
@@ -219,12 +224,12 @@ test("what is left of a layer is listed, and removed", (dir) => {
   const backend = open(dir.path);
   const { home } = backend;
   chain(backend, 2);
-  Deno.removeSync(home.join("2/link"));
-  Deno.removeSync(home.join("2/diff"), { recursive: true });
+  Deno.removeSync(home.join("2/link").text);
+  Deno.removeSync(home.join("2/diff").text, { recursive: true });
   for (const [id, part] of [["only-lower", "lower"], ["only-work", "work/work"], ["empty", ""]]) {
-    Deno.mkdirSync(home.join(id, part), { recursive: true });
+    Deno.mkdirSync(home.join(id, part).text, { recursive: true });
   }
-  Deno.mkdirSync(home.join("-no-id/diff"), { recursive: true });
+  Deno.mkdirSync(home.join("-no-id/diff").text, { recursive: true });
   assertEquals(backend.list(), ["1", "2", "only-lower", "only-work"]);
   assertEquals(backend.parent("only-work"), undefined);
   assertEquals(backend.parent("2"), "1");
@@ -244,17 +249,17 @@ test("what a killed create left is disposed of at every step", (dir) => {
   create(backend, "base");
   const link = "KILLEDKILLEDKILLEDKILLEDAB";
   const steps: (() => void)[] = [
-    () => Deno.mkdirSync(home.staging("x")),
+    () => Deno.mkdirSync(home.staging("x").text),
     () => Deno.mkdirSync(home.staging("x") + "/diff"),
     () => Deno.writeTextFileSync(home.staging("x") + "/link", ""),
     () => Deno.writeTextFileSync(home.staging("x") + "/link", link),
-    () => Deno.symlinkSync("../x/diff", home.join("l", link)),
+    () => Deno.symlinkSync("../x/diff", home.join("l", link).text),
   ];
   for (let count = 1; count <= steps.length; count++) {
     for (const step of steps.slice(0, count)) step();
     backend.dispose("x");
     assertEquals(home.staged(), []);
-    assertEquals(names(home.join("l")), [read(home.join("base/link"))]);
+    assertEquals(names(home.join("l").text), [read(home.join("base/link").text)]);
     backend.dispose("x");
   }
   create(backend, "x", "base");
@@ -264,22 +269,22 @@ test("disposing of a layer leaves the link of one that has its id now", (dir) =>
   const backend = open(dir.path);
   const { home } = backend;
   create(backend, "x");
-  const link = read(home.join("x/link"));
+  const link = read(home.join("x/link").text);
   // The same link as the layer in place, and one of another layer: neither is what was put aside.
   for (const claimed of [link, "OTHEROTHEROTHEROTHEROTHERA"]) {
-    Deno.mkdirSync(home.staging("x"));
+    Deno.mkdirSync(home.staging("x").text);
     Deno.writeTextFileSync(home.staging("x") + "/link", claimed);
-    if (claimed !== link) Deno.symlinkSync("../other/diff", home.join("l", claimed));
+    if (claimed !== link) Deno.symlinkSync("../other/diff", home.join("l", claimed).text);
     backend.dispose("x");
   }
-  assertEquals(names(home.join("l")), [link, "OTHEROTHEROTHEROTHEROTHERA"].sort());
+  assertEquals(names(home.join("l").text), [link, "OTHEROTHEROTHEROTHEROTHERA"].sort());
   withMount(backend, "x", () => {});
 });
 
 test("a name in a link file that leads elsewhere is not deleted", (dir) => {
   const backend = open(dir.path);
   Deno.writeTextFileSync(`${dir.path}/kept`, "");
-  Deno.mkdirSync(backend.home.staging("x"));
+  Deno.mkdirSync(backend.home.staging("x").text);
   Deno.writeTextFileSync(backend.home.staging("x") + "/link", "../../kept");
   backend.dispose("x");
   assertEquals(read(`${dir.path}/kept`), "");
@@ -289,17 +294,20 @@ test("reset empties a layer and keeps what it is", (dir) => {
   const backend = open(dir.path);
   const { home } = backend;
   chain(backend, 2);
-  lchownSync(home.join("1/diff"), 3, 4);
-  const before = ["link", "lower"].map((file) => read(home.join("2", file)));
-  Deno.writeTextFileSync(home.join("2/work/left"), "");
+  lchownSync(home.join("1/diff").text, 3, 4);
+  const before = ["link", "lower"].map((file) => read(home.join("2", file).text));
+  Deno.writeTextFileSync(home.join("2/work/left").text, "");
   assert(!backend.isPristine("2"));
   for (const id of ["2", "1"]) {
     backend.reset(id);
     assert(backend.isPristine(id));
   }
-  assertEquals(ownership(home.join("2/diff")), "755 3:4");
-  assertEquals(["link", "lower"].map((file) => read(home.join("2", file))), before);
-  assertEquals([names(home.join("1")), names(home.join("2/work"))], [["diff", "link"], []]);
+  assertEquals(ownership(home.join("2/diff").text), "755 3:4");
+  assertEquals(["link", "lower"].map((file) => read(home.join("2", file).text)), before);
+  assertEquals([names(home.join("1").text), names(home.join("2/work").text)], [
+    ["diff", "link"],
+    [],
+  ]);
   assertEquals(home.staged(), []);
   withMount(backend, "2", (root) => assertEquals(names(root), []));
 });

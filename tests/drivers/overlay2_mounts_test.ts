@@ -26,19 +26,19 @@ for (const [api, lacks] of APIS) {
     const backend = open(dir.path, apiOption(api));
     chain(backend, 3);
     withMount(backend, "3", (root) => {
-      assertEquals(root, backend.home.join("3/merged"));
+      assertEquals(root, backend.home.join("3/merged").text);
       const info = readMountInfo().find(({ mountPoint }) => mountPoint === root);
       assertEquals([info?.type, info?.source], ["overlay", "overlay"]);
       assertEquals(names(root), ["file-1", "file-2", "file-3"]);
       Deno.writeTextFileSync(`${root}/file-1`, "changed");
       Deno.removeSync(`${root}/file-2`);
     });
-    assertEquals(read(backend.home.join("1/diff/file-1")), "1");
-    assertEquals(read(backend.home.join("3/diff/file-1")), "changed");
-    assert(Deno.lstatSync(backend.home.join("3/diff/file-2")).isCharDevice);
-    assertEquals(names(backend.home.join("3")), ["diff", "link", "lower", "work"]);
+    assertEquals(read(backend.home.join("1/diff/file-1").text), "1");
+    assertEquals(read(backend.home.join("3/diff/file-1").text), "changed");
+    assert(Deno.lstatSync(backend.home.join("3/diff/file-2").text).isCharDevice);
+    assertEquals(names(backend.home.join("3").text), ["diff", "link", "lower", "work"]);
     assertEquals(mountPoints(dir.path), []);
-    assertEquals(backend.plan("1", {}), { path: backend.home.join("1/diff"), steps: [] });
+    assertEquals(backend.plan("1", {}), { path: backend.home.join("1/diff").text, steps: [] });
   }, lacks);
 
   for (
@@ -62,7 +62,7 @@ for (const [api, lacks] of APIS) {
           if (!readOnly) Deno.writeTextFileSync(`${merged}/file-3`, "written");
         }, { readOnly });
       }
-      assertEquals(read(backend.home.join("3/diff/file-3")), "written");
+      assertEquals(read(backend.home.join("3/diff/file-3").text), "written");
       const target = `${dir.path}/target`;
       Deno.mkdirSync(target);
       const [triple] = backend.mounts("3", {});
@@ -91,7 +91,7 @@ for (const [api, lacks] of APIS) {
     create(backend, long("a"));
     create(backend, long("b"), long("a"));
     withMount(backend, long("b"), (root) => Deno.writeTextFileSync(`${root}/f`, ""));
-    assertEquals(names(backend.home.join(long("b"), "diff")), ["f"]);
+    assertEquals(names(backend.home.join(long("b"), "diff").text), ["f"]);
   }, lacks);
 
   test(`mounts ${by} read-only, without an upper directory`, (dir) => {
@@ -117,7 +117,7 @@ for (const [api, lacks] of APIS) {
       withMount(backend, "2", (root) => assert(isVolatile(root)), { options: ["volatile"] });
     }
     withMount(backend, "2", (root) => assert(!isVolatile(root)));
-    assertEquals(names(backend.home.join("2")), ["diff", "link", "lower", "work"]);
+    assertEquals(names(backend.home.join("2").text), ["diff", "link", "lower", "work"]);
     assertFails("invalid argument", () => backend.plan("2", { options: ["volatil"] }));
   }, lacks);
 
@@ -128,14 +128,14 @@ for (const [api, lacks] of APIS) {
     performPlan(plan, kernelMountPort);
     umount(plan.path); // As an administrator would, or a cleanup after a killed process.
     const mark = backend.home.join("2/work/work/incompat/volatile");
-    assert(Deno.lstatSync(mark).isDirectory);
-    const boot = backend.home.join("2/volatile"), content = read(boot);
-    Deno.writeTextFileSync(boot, "of another boot");
+    assert(Deno.lstatSync(mark.text).isDirectory);
+    const boot = backend.home.join("2/volatile"), content = read(boot.text);
+    Deno.writeTextFileSync(boot.text, "of another boot");
     const error = assertFails("failed precondition", () => withMount(backend, "2", () => {}));
     assert(error.message.includes("volatile when the machine went down"), error.message);
-    Deno.writeTextFileSync(boot, content);
+    Deno.writeTextFileSync(boot.text, content);
     withMount(backend, "2", () => {});
-    assertEquals(names(backend.home.join("2")), ["diff", "link", "lower", "work"]);
+    assertEquals(names(backend.home.join("2").text), ["diff", "link", "lower", "work"]);
   }, lacks);
 
   test(`mounts ${by}: a label is passed on`, (dir) => {
@@ -163,10 +163,10 @@ test("a layer on 500 others is mounted, and 501 are refused with nothing changed
       if (readOnly) assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""));
     }, { readOnly });
   }
-  const before = names(backend.home.join("l"));
+  const before = names(backend.home.join("l").text);
   const error = assertFails("limit exceeded", () => create(backend, "502", "501"));
   assertMatch(error.message, /501 layers.* 500 /);
-  assertEquals(names(backend.home.join("l")), before);
+  assertEquals(names(backend.home.join("l").text), before);
   assertEquals(backend.home.staged(), []);
 }, lackingNew);
 

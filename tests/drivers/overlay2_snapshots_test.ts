@@ -34,7 +34,7 @@ function commitChain(backend: SnapshotBackend, ...layers: string[]): LayerChain 
   layers.forEach((layer, i) => {
     const chain = active(layer, ...layers.slice(0, i).reverse());
     backend.prepare(chain);
-    Deno.writeTextFileSync(fs(backend, layer, `file-${layer}`), layer);
+    Deno.writeTextFileSync(fs(backend, layer, `file-${layer}`).text, layer);
     backend.seal(chain);
   });
   const [layer, ...parents] = layers.toReversed();
@@ -76,15 +76,15 @@ test("snapshots: a layer's directories are containerd's, whatever the umask", (d
   }
   assertEquals(backend.home.path, join(Deno.realPathSync(dir.path), "snapshots/overlay2"));
   assertEquals(names(backend.home.path), [".veneer", "snapshots"]);
-  assertEquals(names(backend.home.join("snapshots")), ["base", "child", "view"]);
-  assertEquals(names(backend.home.join("snapshots/base")), ["fs"]);
-  assertEquals(names(backend.home.join("snapshots/child")), ["fs", "work"]);
-  assertEquals(names(backend.home.join("snapshots/view")), ["fs"]);
+  assertEquals(names(backend.home.join("snapshots").text), ["base", "child", "view"]);
+  assertEquals(names(backend.home.join("snapshots/base").text), ["fs"]);
+  assertEquals(names(backend.home.join("snapshots/child").text), ["fs", "work"]);
+  assertEquals(names(backend.home.join("snapshots/view").text), ["fs"]);
   assertEquals(backend.home.staged(), []);
-  assertEquals(ownership(backend.home.join("snapshots")), "700 0:0");
-  assertEquals(ownership(backend.home.join("snapshots/child")), "700 0:0");
-  assertEquals(ownership(fs(backend, "child")), "755 0:0");
-  assertEquals(ownership(backend.home.join("snapshots/child/work")), "700 0:0");
+  assertEquals(ownership(backend.home.join("snapshots").text), "700 0:0");
+  assertEquals(ownership(backend.home.join("snapshots/child").text), "700 0:0");
+  assertEquals(ownership(fs(backend, "child").text), "755 0:0");
+  assertEquals(ownership(backend.home.join("snapshots/child/work").text), "700 0:0");
   assertEquals(backend.list(), ["base", "child", "view"]);
   assertEquals(open(dir.path).list(), ["base", "child", "view"]);
   assertEquals(backend.layerFor("active", "key"), undefined);
@@ -95,9 +95,9 @@ test("snapshots: container root owns a base layer", (dir) => {
   const backend = open(dir.path, {}, MAPPED);
   backend.prepare(active("base"));
   backend.prepare(active("child", "base"));
-  assertEquals(ownership(fs(backend, "base")), "755 100000:200000");
-  assertEquals(ownership(fs(backend, "child")), "755 100000:200000");
-  assertEquals(ownership(backend.home.join("snapshots/child/work")), "700 100000:200000");
+  assertEquals(ownership(fs(backend, "base").text), "755 100000:200000");
+  assertEquals(ownership(fs(backend, "child").text), "755 100000:200000");
+  assertEquals(ownership(backend.home.join("snapshots/child/work").text), "700 100000:200000");
 });
 
 test("snapshots: RootPermission, DirectoryPermissionOnCommit: a root begins as its parent's is", (dir) => {
@@ -186,7 +186,7 @@ test("snapshots: names are escaped in triples, and these mount", (dir) => {
     umount(target);
   }
   backend.seal(chain);
-  assertEquals(names(fs(backend, "top")), ["new"]);
+  assertEquals(names(fs(backend, "top").text), ["new"]);
 });
 
 test("snapshots: what a kernel wants of every mount is in every overlay", (dir) => {
@@ -217,7 +217,7 @@ for (const [api, lacks] of APIS) {
       const info = readMountInfo().find(({ mountPoint }) => mountPoint === target)!;
       assert(info.superOptions.split(",").includes("index=on"), info.superOptions);
     });
-    assertEquals(read(fs(backend, "b", "file-a")), "changed");
+    assertEquals(read(fs(backend, "b", "file-a").text), "changed");
   }, lacks);
 
   for (const name of ["plain", "a,b:c\\d e", `${"long".repeat(50)}/${"longer".repeat(40)}`]) {
@@ -244,9 +244,9 @@ for (const [api, lacks] of APIS) {
           if (writable) write();
           else assertThrows(write, Error, "os error 30"); // EROFS
         });
-        assertEquals(names(fs(backend, chain.layer)), writable ? ["new"] : []);
+        assertEquals(names(fs(backend, chain.layer).text), writable ? ["new"] : []);
       }
-      assertEquals(names(fs(backend, "a")), ["file-a"]);
+      assertEquals(names(fs(backend, "a").text), ["file-a"]);
       assertEquals(mountPoints(dir.path), []);
     }, lacks);
   }
@@ -298,26 +298,26 @@ test("snapshots: usage is what lies in the layer, each inode once, holes not", (
   backend.prepare(chain);
   assertEquals(backend.usage(chain), { bytes: 0, inodes: 0 });
   const at = (name: string) => fs(backend, "b", name);
-  Deno.writeFileSync(at("file"), new Uint8Array(100_000));
-  Deno.linkSync(at("file"), at("link"));
-  Deno.mkdirSync(at("dir/sub"), { recursive: true });
-  Deno.linkSync(at("file"), at("dir/sub/link"));
-  Deno.symlinkSync("nowhere", at("dir/symlink"));
-  Deno.mkdirSync(at("many"));
-  for (let i = 0; i < 2000; i++) Deno.writeTextFileSync(at(`many/${i}`), "");
-  makeNode(at("whiteout"), 0o020000);
-  Deno.linkSync(at("whiteout"), at("dir/whiteout"));
-  Deno.writeTextFileSync(at("sparse"), "");
-  Deno.truncateSync(at("sparse"), 1 << 30);
-  must("sync", "-f", at("file"));
+  Deno.writeFileSync(at("file").text, new Uint8Array(100_000));
+  Deno.linkSync(at("file").text, at("link").text);
+  Deno.mkdirSync(at("dir/sub").text, { recursive: true });
+  Deno.linkSync(at("file").text, at("dir/sub/link").text);
+  Deno.symlinkSync("nowhere", at("dir/symlink").text);
+  Deno.mkdirSync(at("many").text);
+  for (let i = 0; i < 2000; i++) Deno.writeTextFileSync(at(`many/${i}`).text, "");
+  makeNode(at("whiteout").text, 0o020000);
+  Deno.linkSync(at("whiteout").text, at("dir/whiteout").text);
+  Deno.writeTextFileSync(at("sparse").text, "");
+  Deno.truncateSync(at("sparse").text, 1 << 30);
+  must("sync", "-f", at("file").text);
 
   const { bytes, inodes } = backend.usage(chain);
   // file, dir, dir/sub, dir/symlink, many, 2000 files, whiteout, sparse.
   assertEquals(inodes, 5 + 2000 + 2);
   assert(bytes >= 100_000 && bytes < 1 << 20, String(bytes));
   const du = (...args: string[]) =>
-    Number(/^\d+/.exec(must("du", "-s", ...args, fs(backend, "b")))![0]);
-  const ownBytes = Number(must("stat", "-c", "%b", fs(backend, "b"))) * 512;
+    Number(/^\d+/.exec(must("du", "-s", ...args, fs(backend, "b").text))![0]);
+  const ownBytes = Number(must("stat", "-c", "%b", fs(backend, "b").text)) * 512;
   assertEquals([bytes, inodes], [du("--block-size=1") - ownBytes, du("--inodes") - 1]);
   assertEquals(backend.usage(active("a")).inodes, 1);
 });
@@ -325,7 +325,7 @@ test("snapshots: usage is what lies in the layer, each inode once, holes not", (
 test("snapshots: usage of a tree deeper than there are descriptors", (dir) => {
   const backend = open(dir.path);
   backend.prepare(active("a"));
-  let path = fs(backend, "a");
+  let path = fs(backend, "a").text;
   for (let i = 0; i < 300; i++) Deno.mkdirSync(path += "/d");
   assertEquals(backend.usage(active("a")).inodes, 300);
 });
@@ -364,7 +364,7 @@ test("snapshots: mounts that others make are seen, however they name the layer",
   // The end of a name is another layer's whole name.
   const base = active("base"), chain = active("bb", "a"), other = active("b");
   for (const each of [base, chain, other]) backend.prepare(each);
-  Deno.mkdirSync(fs(backend, "base", "sub"));
+  Deno.mkdirSync(fs(backend, "base", "sub").text);
   trySymlink(root, `${root}/name`);
   const overlay = (prefix: string) =>
     `lowerdir=${prefix}a/fs,upperdir=${prefix}bb/fs,workdir=${prefix}bb/work`;
@@ -375,19 +375,19 @@ test("snapshots: mounts that others make are seen, however they name the layer",
     [
       "a bind of a part",
       base,
-      () => mount({ source: fs(backend, "base", "sub"), target, flags: MS_BIND }),
+      () => mount({ source: fs(backend, "base", "sub").text, target, flags: MS_BIND }),
     ],
     [
       "a bind, read-only",
       base,
-      () => mount({ source: fs(backend, "base"), target, flags: MS_BIND | MS_RDONLY }),
+      () => mount({ source: fs(backend, "base").text, target, flags: MS_BIND | MS_RDONLY }),
     ],
     ["from the layers' directory", chain, () =>
       kernelMountPort.mount({
         ...step,
         kind: "mount",
         data: overlay(""),
-        from: backend.home.join("snapshots"),
+        from: backend.home.join("snapshots").text,
       })],
     ["from the home", chain, () =>
       kernelMountPort.mount({
@@ -444,8 +444,8 @@ test("snapshots: a layer with a mount in it is not deleted, and is afterwards", 
   Deno.writeTextFileSync(`${elsewhere}/kept`, "");
   for (const point of ["", "/fs", "/fs/sub"]) {
     backend.prepare(active("a"));
-    Deno.mkdirSync(fs(backend, "a", "sub"));
-    Deno.writeTextFileSync(fs(backend, "a", "sub", "file"), "");
+    Deno.mkdirSync(fs(backend, "a", "sub").text);
+    Deno.writeTextFileSync(fs(backend, "a", "sub", "file").text, "");
     const target = backend.home.join("snapshots/a") + point;
     mount({ source: elsewhere, target, flags: MS_BIND });
     const { message } = assertFails("in use", () => backend.remove("a"));
@@ -466,13 +466,13 @@ test("snapshots: whatever there is of a layer is removed", (dir) => {
   const CASES: Record<string, () => void> = {
     "nothing": () => {},
     "a layer": () => backend.prepare(active("x")),
-    "a layer being made": () => make(staged),
+    "a layer being made": () => make(staged.text),
     "a layer being made, its fs": () => make(`${staged}/fs`),
     "a layer made but for its place": () => make(`${staged}/fs/full`, `${staged}/work/work`),
     "a layer without fs": () => make(`${place}/work`),
-    "an empty layer": () => make(place),
+    "an empty layer": () => make(place.text),
     "a layer, and what another's removal left": () => make(`${place}/fs`, `${staged}/fs/left`),
-    "a file": () => Deno.writeTextFileSync(place, ""),
+    "a file": () => Deno.writeTextFileSync(place.text, ""),
   };
   backend.prepare(active("other"));
   for (const [what, prepare] of Object.entries(CASES)) {
@@ -492,8 +492,8 @@ test("snapshots: what a power failure left under a layer's id goes when it is ma
   }
   backend.prepare(active("x"));
   assertEquals([backend.list(), backend.home.staged()], [["x"], []]);
-  assertEquals(names(backend.home.join("snapshots/x")), ["fs"]);
-  assertEquals(names(fs(backend, "x")), []);
+  assertEquals(names(backend.home.join("snapshots/x").text), ["fs"]);
+  assertEquals(names(fs(backend, "x").text), []);
 });
 
 test("snapshots: a parent's work directory goes with its first child, not before", (dir) => {
@@ -506,9 +506,9 @@ test("snapshots: a parent's work directory goes with its first child, not before
   // Until the commit is recorded the layer is active, and is mounted again.
   withPlan(backend.plan(chain, target), () => assertEquals(names(target), []));
   backend.seal(chain);
-  assertEquals(names(backend.home.join("snapshots/b")), ["fs", "work"]);
+  assertEquals(names(backend.home.join("snapshots/b").text), ["fs", "work"]);
   backend.prepare(active("c", "b", "a"));
-  assertEquals(names(backend.home.join("snapshots/b")), ["fs"]);
+  assertEquals(names(backend.home.join("snapshots/b").text), ["fs"]);
   backend.prepare(view("d", "b", "a"));
 
   // What a crash left there is in nobody's way.

@@ -39,7 +39,7 @@ export function create(backend: LayerBackend, id: string, parent?: string): void
 export function chain(backend: LayerBackend, count: number): void {
   for (let i = 1; i <= count; i++) {
     create(backend, `${i}`, i === 1 ? undefined : `${i - 1}`);
-    Deno.writeTextFileSync(backend.home.join(`${i}`, "diff", `file-${i}`), `${i}`);
+    Deno.writeTextFileSync(backend.home.join(`${i}`, "diff", `file-${i}`).text, `${i}`);
   }
 }
 

@@ -47,7 +47,7 @@ test("a probe leaves nothing, and is disposed of where it was killed", (dir) => 
     }
     const data = `lowerdir=${killed}/lower,upperdir=${killed}/upper,workdir=${killed}/work`;
     mount({ source: "overlay", target: `${killed}/merged`, type: "overlay", data });
-    withFd(openFile(killed, O_RDONLY | O_DIRECTORY), (fd) => {
+    withFd(openFile(killed.text, O_RDONLY | O_DIRECTORY), (fd) => {
       assert(tryLock(fd, "exclusive"));
       backend.dispose(".probe-killed");
       assert(isMountPoint(`${killed}/merged`), "a probe that somebody is at is left alone");

@@ -217,14 +217,14 @@ test("removal takes whatever there is, and once more nothing", (root, mnt) => {
   // One that is only marked as to be deleted.
   backend.prepare(active("two"));
   const record = backend.home.join("metadata", "two");
-  const text = Deno.readTextFileSync(record);
-  Deno.writeTextFileSync(record, text.replace('"deleted":false', '"deleted":true'));
+  const text = Deno.readTextFileSync(record.text);
+  Deno.writeTextFileSync(record.text, text.replace('"deleted":false', '"deleted":true'));
   assertEquals(backend.list(), ["two"]);
   backend.remove("two");
   assertEquals(backend.list(), []);
   // One whose record is damaged is not guessed at.
   backend.prepare(active("three"));
-  Deno.writeTextFileSync(backend.home.join("metadata", "three"), "{");
+  Deno.writeTextFileSync(backend.home.join("metadata", "three").text, "{");
   assertEquals(fails(() => backend.remove("three")).code, "corrupt store");
   assertEquals(backend.list(), ["three"]);
 }, onlyOnce);
@@ -348,11 +348,11 @@ test(
       assertEquals([uid, gid], [100_000, 100_000]);
       assertEquals(names(mnt), []);
     });
-    assertEquals(names(backend.home.own("staging")), []);
+    assertEquals(names(backend.home.own("staging").text), []);
     // As a process leaves it that is killed while it changes the owner.
     backend.prepare(active("two"));
-    Deno.mkdirSync(backend.home.staging("two"));
-    must("mount", backend.mounts(active("two"))[0].source, backend.home.staging("two"));
+    Deno.mkdirSync(backend.home.staging("two").text);
+    must("mount", backend.mounts(active("two"))[0].source, backend.home.staging("two").text);
     backend.remove("two");
     assertEquals(backend.list(), ["one"]);
   },
@@ -363,17 +363,17 @@ test("a base device that was left half made and mounted is made anew", (root, mn
   const backend = open(root);
   commit(backend, active("one"), mnt);
   const record = backend.home.join("metadata", "base");
-  const text = Deno.readTextFileSync(record);
-  Deno.writeTextFileSync(record, text.replace('"initialized":true', '"initialized":false'));
+  const text = Deno.readTextFileSync(record.text);
+  Deno.writeTextFileSync(record.text, text.replace('"initialized":true', '"initialized":false'));
   const pool = deviceNames().find((name) => name.endsWith("-pool"))!;
   const base = pool.replace(/pool$/, "base");
   const { device_id, size } = JSON.parse(text);
   const table = `0 ${size / 512} thin /dev/mapper/${pool} ${device_id}`;
   must("dmsetup", "create", base, "--table", table);
-  Deno.mkdirSync(backend.home.join("mnt", ".grow"));
-  must("mount", `/dev/mapper/${base}`, backend.home.join("mnt", ".grow"));
+  Deno.mkdirSync(backend.home.join("mnt", ".grow").text);
+  must("mount", `/dev/mapper/${base}`, backend.home.join("mnt", ".grow").text);
   commit(backend, active("two"), mnt, () => assertEquals(names(mnt), []));
-  assertEquals(names(backend.home.join("mnt")), []);
+  assertEquals(names(backend.home.join("mnt").text), []);
 }, onlyOnce);
 
 test("128 layers lie on one another", (root, mnt) => {

@@ -57,7 +57,7 @@ export function openSet(
 ): DeviceSet {
   const home = Home.open(root, "devicemapper", IDENTITY);
   for (const name of ["devicemapper", "metadata", "mnt"]) {
-    Deno.mkdirSync(home.join(name), { recursive: true });
+    Deno.mkdirSync(home.join(name).text, { recursive: true });
   }
   const parsed = settleDeferral(parseDriverOptions(parseOptions([...SMALL, ...options])));
   return new DeviceSet({ home, state: new RunState(home), options: parsed, warn, patience });

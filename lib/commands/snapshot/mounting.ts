@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { dirname } from "@std/path";
+import { basename, dirname, join } from "@std/path";
 import { Home } from "../../home.ts";
 import { kernelMountPort } from "../../mount_port.ts";
 import { RunState } from "../../run_state.ts";
@@ -15,6 +15,8 @@ export function mountedSnapshots(
   { idMaps }: CommandContext,
   snapshotter: Snapshotter,
 ): MountedSnapshots {
-  const home = Home.open(dirname(snapshotter.home), snapshotter.driver, idMaps);
+  const snapshots = dirname(snapshotter.home);
+  const store = join(basename(snapshots), snapshotter.driver);
+  const home = Home.open(dirname(snapshots), store, idMaps);
   return new MountedSnapshots(snapshotter, home, new RunState(home), kernelMountPort);
 }
