@@ -43,10 +43,10 @@ import { unwrap } from "../ffi/unwrap.ts";
 import { VeneerError } from "./errors.ts";
 import { removeTreeAt } from "./remove_tree.ts";
 
-/** Opens a directory itself, for its names to be reached. */
-const REACH = O_PATH | O_DIRECTORY | O_NOFOLLOW;
+/** Opens a directory for its names to be reached. */
+const REACH = O_PATH | O_DIRECTORY;
 /** Opens a directory for being listed, synced or emptied. */
-const READ = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+const READ = O_RDONLY | O_DIRECTORY;
 
 /** A trusted directory; what is below it is not trusted. */
 export class ConfinedRoot {
@@ -98,7 +98,7 @@ export class ConfinedRoot {
 
   /** Opens the root, raw: `-ESTALE` where another directory has its path now. The caller closes it. */
   tryOpen(flags: number): number {
-    const fd = files.tryOpen(this.path, flags);
+    const fd = files.tryOpen(this.path, flags | O_NOFOLLOW);
     if (fd < 0) return fd;
     const result = tryFstat(fd, rootStat);
     if (result === 0 && this.#isRoot(rootStat)) return fd;
@@ -160,10 +160,10 @@ export class ConfinedPath {
 }
 
 /**
- * Turns a raw result into a value or an error: what a link or another directory is in the way of is a damaged
- * store, and says so.
+ * Turns a raw result into a value or an error: what a link or a file is in the way of is a damaged store, and the
+ * message says so.
  *
- * @throws {VeneerError} `corrupt store` for a link, `failed precondition` for a root that was replaced
+ * @throws {VeneerError} `corrupt store` for a link or a file on the way, `failed precondition` for a root that was replaced
  * @throws {SyscallError} for all else
  */
 export function unwrapConfined(result: number, syscall: string, path: ConfinedPath): number {
@@ -171,6 +171,12 @@ export function unwrapConfined(result: number, syscall: string, path: ConfinedPa
     throw new VeneerError(
       "corrupt store",
       `${path} is a symbolic link, or lies behind one, and none is followed below ${path.root.path}; remove it`,
+    );
+  }
+  if (result === -ENOTDIR) {
+    throw new VeneerError(
+      "corrupt store",
+      `${path} lies in something that is not a directory; move that elsewhere`,
     );
   }
   if (result === -ESTALE) {
@@ -206,10 +212,8 @@ export function inParent<T>(
 
 /** `open(2)` through no link, raw: a descriptor or `-errno` (`ELOOP` for a link). */
 export function tryOpen(path: ConfinedPath, flags: number, mode = 0): number {
-  if (path.relative === "") return path.root.tryOpen(flags | O_NOFOLLOW);
-  return path.root.tryReach((root) =>
-    tryOpenat2(root, path.relative, flags | O_NOFOLLOW, RESOLVE_INSIDE, mode)
-  );
+  if (path.relative === "") return path.root.tryOpen(flags);
+  return path.root.tryReach((root) => tryOpenat2(root, path.relative, flags, RESOLVE_INSIDE, mode));
 }
 
 /** `open(2)` through no link: a new descriptor, which the caller closes. */

@@ -228,9 +228,19 @@ class Way implements Disposable {
   }
 }
 
-/** The path itself, or the nearest directory above it that exists: for what is known before a home is made. */
-export function nearestExisting(path: string): string {
-  return tryLstat(path) === undefined ? nearestExisting(dirname(path)) : path;
+/**
+ * The directory of a store below a root, or the nearest one above it that exists: for what is known before a home is
+ * made. Below the root no link is followed.
+ */
+export function nearestExisting(root: string, store: string): string {
+  let path = root;
+  while (tryLstat(`${path}/.`) === undefined) path = dirname(path);
+  if (path !== root) return path;
+  for (const name of store.split("/")) {
+    if (!tryLstat(join(path, name))?.isDirectory) break;
+    path = join(path, name);
+  }
+  return path;
 }
 
 /** Makes a directory and the ones above it that are missing. */

@@ -12,7 +12,7 @@
  */
 import { decode, encode } from "../ffi/cstring.ts";
 import { type EntryName, entryName } from "../ffi/entry_name.ts";
-import { EEXIST, EISDIR, ENODEV, ENOENT, ENOTDIR, ENXIO } from "../ffi/errno.ts";
+import { EEXIST, EISDIR, ENODEV, ENOENT, ENXIO } from "../ffi/errno.ts";
 import {
   fsync,
   O_CREAT,
@@ -106,7 +106,6 @@ export function readMetadata(path: ConfinedPath): string | undefined {
 export function readWhole(path: ConfinedPath): string | undefined {
   const fd = tryOpen(path, O_RDONLY | O_NONBLOCK);
   if (fd === -ENOENT) return undefined;
-  if (fd === -ENOTDIR) throw corrupt(path, "lies in something that is no directory");
   if (fd === -ENXIO || fd === -ENODEV) throw notAFile(path); // a socket, a device that is not there
   return withFd(unwrapConfined(fd, "open", path), () => {
     const { isFile, size } = fstat(fd, found);

@@ -119,6 +119,14 @@ export function bindReadOnly(source: string, target: string): MountStep[] {
   ];
 }
 
+/**
+ * Looks at a layer's directories before they are mounted: the kernel follows links that its options lead through,
+ * and `check` throws for them.
+ */
+export function checkStep(check: () => void): MountStep {
+  return { kind: "prepare", name: "check the layers", perform: check, undo: () => {} };
+}
+
 /** Whether a plan leads to a mount. */
 export function mountsSomething(plan: MountPlan): boolean {
   return plan.steps.some(({ kind }) => kind === "mount" || kind === "fsmount");

@@ -47,7 +47,7 @@ export const kernelMountPort: MountPort = {
   fsmount(step: MountStep & { kind: "fsmount" }): void {
     if (step.from === undefined) return newMount(step, (name) => name);
     withFd(
-      open(step.from, O_PATH | O_DIRECTORY),
+      openWithoutLinks(step.from, O_PATH | O_DIRECTORY),
       (directory) => newMount(step, (name) => descriptorPath(directory, name)),
     );
   },
@@ -110,7 +110,7 @@ function newMount(
  */
 function inDirectory(path: string, use: () => void): void {
   withFd(open(".", O_RDONLY | O_DIRECTORY), (before) => {
-    withFd(open(path, O_RDONLY | O_DIRECTORY), fchdir);
+    withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), fchdir);
     try {
       use();
     } finally {

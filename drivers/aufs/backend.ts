@@ -43,7 +43,7 @@ export class Aufs implements LayerBackend {
     this.#mounting = new Mounting(this.#layout, idMaps, environment);
     this.#environment = environment;
     this.#layout.make(idMaps);
-    this.#layout.stageLeftovers();
+    this.#layout.stageLeftovers(environment.warn);
   }
 
   status(): StatusLine[] {

@@ -54,7 +54,7 @@ export function openHome(
   store: string,
   mark: string,
 ): { home: Home; environment: AufsEnvironment } {
-  const below = nearestExisting(join(root, store));
+  const below = nearestExisting(root, store);
   const backing = statfs(below);
   const isStore = tryLstat(join(root, store, mark)) !== undefined;
   const problem = checkBacking(below, backing) ?? (isStore ? undefined : checkAufs());

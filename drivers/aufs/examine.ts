@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { statfs } from "../../ffi/statfs.ts";
 import type { Finding } from "../../lib/driver_definition.ts";
 import { nearestExisting } from "../../lib/home.ts";
@@ -11,7 +10,7 @@ import { branchLimit, checkAufs, checkBacking, WITHOUT_MOUNT } from "./support.t
 import { isRunInMemory } from "./xino.ts";
 
 export function examine(root: string): Finding[] {
-  const below = nearestExisting(join(root, "aufs"));
+  const below = nearestExisting(root, "aufs");
   const backing = statfs(below);
   const findings: Finding[] = [kernel()];
   const incompatible = checkBacking(below, backing);

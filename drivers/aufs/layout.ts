@@ -16,7 +16,7 @@
  *
  * @module
  */
-import { ENOENT } from "../../ffi/errno.ts";
+import { EBUSY, ENOENT, errnoName } from "../../ffi/errno.ts";
 import {
   type ConfinedPath,
   exists,
@@ -194,15 +194,19 @@ export class Layout {
   /**
    * Stages what another program left half deleted, under names that are no ids: whoever sweeps the staged
    * deletes it. Where something is staged under the id itself, one of ours is at it.
+   *
+   * @param warn is told of what cannot be moved
    */
-  stageLeftovers(): void {
+  stageLeftovers(warn: (message: string) => void): void {
     for (const tree of TREES) {
       for (const name of list(this.home.join(tree)).filter((name) => name.endsWith(REMOVING))) {
         if (this.home.isStaged(name.slice(0, -REMOVING.length))) continue;
         const path = this.home.join(tree, name);
         const staged = this.home.staging(LEFT + crypto.randomUUID());
         const result = tryRename(path, staged);
-        if (result !== -ENOENT) unwrapConfined(result, "rename", path);
+        if (result === 0 || result === -ENOENT) continue;
+        const why = result === -EBUSY ? "it is a mount point; unmount it" : errnoName(-result);
+        warn(`${path}, which was being deleted, stays: ${why}`);
       }
     }
   }

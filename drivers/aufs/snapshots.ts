@@ -41,7 +41,15 @@ export class AufsSnapshots implements SnapshotBackend {
     this.#layers = new LayerDirectories(home, idMaps);
     this.#mounts = new AufsMounts(home, environment, REMEDIES);
     this.#environment = environment;
-    for (const name of home.staged().filter(isProbe)) disposeProbe(home, name);
+    for (const name of home.staged().filter(isProbe)) this.#disposeProbe(name);
+  }
+
+  #disposeProbe(name: string): void {
+    try {
+      disposeProbe(this.home, name);
+    } catch (error) {
+      this.#environment.warn(`${this.home.staging(name)} stays: ${messageOf(error)}`);
+    }
   }
 
   layerFor(): undefined {
@@ -80,15 +88,17 @@ export class AufsSnapshots implements SnapshotBackend {
 
   mounts(chain: LayerChain): Mount[] {
     const bind = bindMount(this.#layers, chain);
-    return bind === undefined ? this.#mounts.mounts(this.#branches(chain)) : [bind];
+    if (bind !== undefined) return [bind];
+    const mounts = this.#mounts.mounts(this.#branches(chain));
+    this.#layers.requireChain(chain);
+    return mounts;
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
     const bind = bindPlan(this.#layers, chain, target);
     if (bind !== undefined) return bind;
     const branches = this.#branches(chain);
-    const requireLayers = () =>
-      [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+    const requireLayers = () => this.#layers.requireChain(chain);
     return { path: target, steps: this.#mounts.steps(branches, target, { requireLayers }) };
   }
 

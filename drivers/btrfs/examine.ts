@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
 import { quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
@@ -16,7 +15,7 @@ import { nearestExisting } from "../../lib/home.ts";
  * @throws {VeneerError} `incompatible` where that is not on btrfs
  */
 export function requireBtrfs(root: string): void {
-  const below = nearestExisting(join(root, "btrfs"));
+  const below = nearestExisting(root, "btrfs");
   const { type, name } = statfs(below);
   if (type === BTRFS_MAGIC) return;
   throw new VeneerError(
@@ -26,7 +25,7 @@ export function requireBtrfs(root: string): void {
 }
 
 export function examine(root: string): Finding[] {
-  const below = nearestExisting(join(root, "btrfs"));
+  const below = nearestExisting(root, "btrfs");
   const { type, name } = statfs(below);
   const what = `${below} is on ${name}`;
   if (type !== BTRFS_MAGIC) {

@@ -13,7 +13,7 @@
  * @module
  */
 import { RENAME_EXCHANGE } from "../../ffi/tree.ts";
-import { type ConfinedPath, list, rename, tryUnlink } from "../../lib/confined.ts";
+import { type ConfinedPath, exists, list, rename, tryUnlink } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import {
   readMetadata,
@@ -96,7 +96,7 @@ export class Records {
   }
 
   has(hash: string): boolean {
-    return readMetadata(this.path(hash)) !== undefined;
+    return exists(this.path(hash));
   }
 
   write(hash: string, record: DeviceRecord): void {
@@ -117,11 +117,20 @@ export class Records {
   deviceIds(): Set<number> {
     const taken = new Set<number>();
     for (const hash of [BASE, ...this.ids(), ...this.discarded()]) {
-      const text = readMetadata(this.path(hash));
+      const text = this.#tryReadText(hash);
       const id = /"device_id"\s*:\s*(\d+)/.exec(text ?? "")?.[1];
       if (id !== undefined) taken.add(Number(id));
     }
     return taken;
+  }
+
+  /** A record's text, `""` for what is no file. */
+  #tryReadText(hash: string): string | undefined {
+    try {
+      return readMetadata(this.path(hash));
+    } catch {
+      return "";
+    }
   }
 
   /** @throws {VeneerError} `corrupt store` */

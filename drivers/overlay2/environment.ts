@@ -4,7 +4,6 @@
  * @module
  */
 import { statfs } from "../../ffi/statfs.ts";
-import { join } from "@std/path";
 import type { DriverContext } from "../../lib/driver_definition.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { StatusLine } from "../../lib/graph_driver.ts";
@@ -35,7 +34,7 @@ export function openHome(
   store: string,
 ): { home: Home; environment: Overlay2Environment } {
   const options = parseDriverOptions(texts);
-  const below = nearestExisting(join(root, store));
+  const below = nearestExisting(root, store);
   const backing = statfs(below);
   const problem = checkOverlay() ?? checkKernelVersion(Deno.osRelease(), options) ??
     checkBacking(below, backing, options) ?? checkEntryTypes(below, backing);

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import type { Finding } from "../../lib/driver_definition.ts";
 import type { VeneerError } from "../../lib/errors.ts";
@@ -17,7 +16,7 @@ import { nearestExisting } from "../../lib/home.ts";
 
 export function examine(root: string): Finding[] {
   const options = parseDriverOptions(new Map());
-  const below = nearestExisting(join(root, "overlay2"));
+  const below = nearestExisting(root, "overlay2");
   const backing = statfs(below);
   const release = Deno.osRelease();
   const findings = [

@@ -7,7 +7,7 @@
 import { VeneerError } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
-import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
 import { isLimited } from "../../lib/project_quota.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
@@ -74,18 +74,24 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   mounts(chain: LayerChain): Mount[] {
-    return [bindMount(this.#layers, chain) ?? triple(this.#overlay(chain, ""))];
+    const bind = bindMount(this.#layers, chain);
+    if (bind !== undefined) return [bind];
+    this.#layers.requireChain(chain);
+    return [triple(this.#overlay(chain, ""))];
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
     const bind = bindPlan(this.#layers, chain, target);
     if (bind !== undefined) return bind;
-    const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+    const requireLayers = () => this.#layers.requireChain(chain);
     const readOnly = chain.kind !== "active";
     const mount = this.#overlay(chain, target);
     return {
       path: target,
-      steps: [overlayStep(mount, this.#environment.api, readOnly, explain)],
+      steps: [
+        checkStep(requireLayers),
+        overlayStep(mount, this.#environment.api, readOnly, requireLayers),
+      ],
     };
   }
 

@@ -7,16 +7,7 @@
  */
 import { DT_UNKNOWN, readSomeEntries } from "../../ffi/directory.ts";
 import { entryName } from "../../ffi/entry_name.ts";
-import { ELOOP, ENOTDIR } from "../../ffi/errno.ts";
-import {
-  lseek,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_RDONLY,
-  SEEK_SET,
-  tryOpen,
-  withFd,
-} from "../../ffi/files.ts";
+import { lseek, O_DIRECTORY, O_RDONLY, open, SEEK_SET, withFd } from "../../ffi/files.ts";
 import {
   AUFS_MAGIC,
   BTRFS_MAGIC,
@@ -27,7 +18,6 @@ import {
   ZFS_MAGIC,
 } from "../../ffi/statfs.ts";
 import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import { hasFileSystem } from "../../lib/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
@@ -105,11 +95,7 @@ export function checkBacking(
  * @param path a directory; nothing in it is left changed
  */
 export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
-  const fd = tryOpen(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-  if (fd === -ENOTDIR || fd === -ELOOP) {
-    return new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
-  }
-  if (withFd(unwrap(fd, "open", path), hasEntryTypes)) return undefined;
+  if (withFd(open(path, O_RDONLY | O_DIRECTORY), hasEntryTypes)) return undefined;
   const remedy = backing.name === "xfs"
     ? "make it anew with `mkfs.xfs -n ftype=1`"
     : "put --root on ext4 or on xfs made with ftype=1";

@@ -36,6 +36,7 @@ import type { Home } from "../home.ts";
 import type { IdMaps } from "../id_maps.ts";
 import { isId } from "../ids.ts";
 import { makeLayerRoot, makeOwned } from "../layer_root.ts";
+import type { LayerChain } from "../snapshot_backend.ts";
 import type { Usage } from "../snapshotter.ts";
 import { diskUsage } from "./disk_usage.ts";
 
@@ -93,6 +94,16 @@ export class LayerDirectories {
         exists(path) ? "not a directory" : "missing"
       }; remove the snapshot that it was of, and those on it, and make them anew`,
     );
+  }
+
+  /** The same for a snapshot's own layer and all below it. */
+  requireChain({ layer, parents }: LayerChain): void {
+    this.home.root.hold(() => {
+      for (const id of [layer, ...parents]) this.require(id);
+      const work = this.home.join(this.work(layer));
+      if (!exists(work) || isDirectory(work)) return;
+      throw new VeneerError("corrupt store", `${work} is not a directory; remove it`);
+    });
   }
 
   /**

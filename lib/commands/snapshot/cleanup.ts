@@ -3,14 +3,16 @@
  *
  * @module
  */
+import { messageOf } from "../../errors.ts";
 import { releaseHome } from "../../private_home.ts";
+import type { MountedSnapshots } from "../../snapshots/mounted_snapshots.ts";
 import type { Run } from "../context.ts";
 import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = async (context) => {
   const { actions, home, state } = await context.withSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
-    const swept = mounted.sweep();
+    const swept = sweep(mounted, (message) => context.output.warn(message));
     return {
       actions: [...swept, ...snapshotter.cleanup()],
       home: mounted.home,
@@ -21,3 +23,13 @@ export const run: Run = async (context) => {
   if (releaseHome(home, state)) actions.push(`released ${home.path}`);
   context.output.result({ actions }, () => actions);
 };
+
+/** What keeps mounts from being swept keeps nothing else from it. */
+function sweep(mounted: MountedSnapshots, warn: (message: string) => void): string[] {
+  try {
+    return mounted.sweep();
+  } catch (error) {
+    warn(messageOf(error));
+    return [];
+  }
+}
