@@ -229,6 +229,18 @@ export function openDirectory(path: ConfinedPath): number {
 }
 
 /**
+ * Refuses what the kernel would follow where a directory is expected; nothing may be there.
+ *
+ * @throws {VeneerError} `corrupt store` for a link, what lies behind one, and what is no directory
+ */
+export function refuseLinks(path: ConfinedPath): void {
+  const fd = tryOpen(path, REACH);
+  if (fd === -ENOENT) return;
+  if (fd === -ENOTDIR) throw notADirectory(path);
+  close(unwrapConfined(fd, "open", path));
+}
+
+/**
  * Opens an absolute path of which no part is a symbolic link: what a mount call is to be given by its descriptor,
  * or a layer's root, which may be a mount or a directory of the store.
  *

@@ -16,6 +16,7 @@ import { dirname, join } from "@std/path";
 import { entryName } from "../ffi/entry_name.ts";
 import { EEXIST, ELOOP, ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { close, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpenat } from "../ffi/files.ts";
+import { tryLock } from "../ffi/flock.ts";
 import { tryMkdir } from "../ffi/paths.ts";
 import { tryLstat } from "../ffi/stat.ts";
 import { fchown, tryMkdirat } from "../ffi/tree.ts";
@@ -78,19 +79,19 @@ export class Home {
     way.enter(name, mode, idMaps.gids.root);
     const home = new Home(ConfinedRoot.of(way.path, way.directory));
     way.enter(OWN, 0o700);
-    home.#makeOwnDirectories(warn);
+    for (const path of OWN_DIRECTORIES.map((name) => home.own(name))) {
+      if (exists(path)) home.#putAside(path, way.directory, warn);
+      makeDirectory(path, 0o700);
+    }
     return home;
   }
 
-  #makeOwnDirectories(warn: (message: string) => void): void {
-    for (const path of OWN_DIRECTORIES.map((name) => this.own(name))) {
-      if (exists(path) && !isDirectory(path)) {
-        const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
-        rename(path, aside);
-        warn(`${path} was not a directory and is empty now; what it was is ${aside}`);
-      }
-      makeDirectory(path, 0o700);
-    }
+  /** Renames what is no directory; one process at a time, so that nobody renames the one made in its place. */
+  #putAside(path: ConfinedPath, own: number, warn: (message: string) => void): void {
+    if (isDirectory(path) || !tryLock(own, "exclusive", path.text) || isDirectory(path)) return;
+    const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
+    rename(path, aside);
+    warn(`${path} was not a directory and is empty now; what it was is ${aside}`);
   }
 
   /** Absolute; its last name is no symbolic link. */

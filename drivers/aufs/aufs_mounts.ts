@@ -10,7 +10,7 @@ import { messageOf, VeneerError } from "../../lib/errors.ts";
 import type { ConfinedPath } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
 import { removeMetadata, writeFile } from "../../lib/metadata.ts";
-import { checkStep, type Mount, type MountStep } from "../../lib/mount_plan.ts";
+import type { Mount, MountStep } from "../../lib/mount_plan.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import { hasDirperm1 } from "./dirperm1.ts";
 import type { AufsEnvironment } from "./environment.ts";
@@ -97,7 +97,6 @@ export class AufsMounts {
     const flags = mount.readOnly ? MS_RDONLY : 0;
     const aufs = { type: "aufs", target };
     return [
-      checkStep(requireLayers),
       ...(appends.length > 0 && mark !== undefined ? [markStep(mark)] : []),
       {
         ...aufs,

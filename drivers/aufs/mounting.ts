@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { type ConfinedPath, exists } from "../../lib/confined.ts";
+import { type ConfinedPath, exists, refuseLinks } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
@@ -67,15 +67,19 @@ export class Mounting {
     };
     const details = { requireLayers, mark: layout.mounting(id) };
     const steps = this.#mounts.steps(this.#branches(id, lowers, options), path.text, details);
-    return { path: path.text, steps: [this.#haveMountPoint(path), ...steps] };
+    return { path: path.text, steps: [this.#haveMountPoint(path, [id, ...lowers]), ...steps] };
   }
 
-  /** The place to mount on is part of the layout and stays; where somebody removed it, it is made anew. */
-  #haveMountPoint(path: ConfinedPath): MountStep {
+  /**
+   * The place to mount on is part of the layout and stays; where somebody removed it, it is made anew. And aufs
+   * would follow links that are in the place of layers.
+   */
+  #haveMountPoint(path: ConfinedPath, layers: readonly string[] = []): MountStep {
     return {
       kind: "prepare",
       name: "have a place to mount on",
       perform: () => {
+        for (const layer of layers) refuseLinks(this.#layout.diff(layer));
         if (!exists(path)) makeMountPoint(path, this.idMaps);
       },
       undo: () => {},
@@ -98,6 +102,7 @@ export class Mounting {
       const source = this.#layout.diff(id).text;
       return [{ type: "bind", source, options: ["rbind", options.readOnly ? "ro" : "rw"] }];
     }
+    refuseLinks(this.#layout.diff(id));
     const mounts = this.#mounts.mounts(this.#branches(id, lowers, options));
     if (mounts.length === 1) return mounts;
     throw new VeneerError(

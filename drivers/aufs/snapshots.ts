@@ -11,7 +11,7 @@ import { basename, dirname } from "@std/path";
 import { messageOf } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
-import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
@@ -90,7 +90,7 @@ export class AufsSnapshots implements SnapshotBackend {
     const bind = bindMount(this.#layers, chain);
     if (bind !== undefined) return [bind];
     const mounts = this.#mounts.mounts(this.#branches(chain));
-    this.#layers.requireChain(chain);
+    this.#layers.refuseLinks(chain);
     return mounts;
   }
 
@@ -98,8 +98,10 @@ export class AufsSnapshots implements SnapshotBackend {
     const bind = bindPlan(this.#layers, chain, target);
     if (bind !== undefined) return bind;
     const branches = this.#branches(chain);
-    const requireLayers = () => this.#layers.requireChain(chain);
-    return { path: target, steps: this.#mounts.steps(branches, target, { requireLayers }) };
+    const requireLayers = () =>
+      [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+    const steps = this.#mounts.steps(branches, target, { requireLayers });
+    return { path: target, steps: [checkStep(() => this.#layers.refuseLinks(chain)), ...steps] };
   }
 
   settle(target: string): void {

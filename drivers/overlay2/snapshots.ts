@@ -76,21 +76,21 @@ export class Overlay2Snapshots implements SnapshotBackend {
   mounts(chain: LayerChain): Mount[] {
     const bind = bindMount(this.#layers, chain);
     if (bind !== undefined) return [bind];
-    this.#layers.requireChain(chain);
+    this.#layers.refuseLinks(chain);
     return [triple(this.#overlay(chain, ""))];
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
     const bind = bindPlan(this.#layers, chain, target);
     if (bind !== undefined) return bind;
-    const requireLayers = () => this.#layers.requireChain(chain);
+    const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
     const readOnly = chain.kind !== "active";
     const mount = this.#overlay(chain, target);
     return {
       path: target,
       steps: [
-        checkStep(requireLayers),
-        overlayStep(mount, this.#environment.api, readOnly, requireLayers),
+        checkStep(() => this.#layers.refuseLinks(chain)),
+        overlayStep(mount, this.#environment.api, readOnly, explain),
       ],
     };
   }

@@ -26,6 +26,7 @@ import {
   list,
   makeDirectory,
   openDirectory,
+  refuseLinks,
   removeTree,
   tryRename,
   tryUnlink,
@@ -96,13 +97,16 @@ export class LayerDirectories {
     );
   }
 
-  /** The same for a snapshot's own layer and all below it. */
-  requireChain({ layer, parents }: LayerChain): void {
+  /**
+   * Refuses links where a mount's options lead, which the kernel would follow. A layer that is missing is the
+   * mount's to refuse.
+   *
+   * @throws {VeneerError} `corrupt store`
+   */
+  refuseLinks({ layer, parents }: LayerChain): void {
     this.home.root.hold(() => {
-      for (const id of [layer, ...parents]) this.require(id);
-      const work = this.home.join(this.work(layer));
-      if (!exists(work) || isDirectory(work)) return;
-      throw new VeneerError("corrupt store", `${work} is not a directory; remove it`);
+      for (const id of [layer, ...parents]) refuseLinks(this.path(id));
+      refuseLinks(this.home.join(this.work(layer)));
     });
   }
 
