@@ -5,6 +5,7 @@
  * second on stores of root's.
  */
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { dirname } from "@std/path";
 import { chownSync } from "node:fs";
 import { openDriver } from "../../drivers/registry.ts";
 import { openSnapshotter } from "../../drivers/snapshotters.ts";
@@ -255,7 +256,7 @@ for (const subject of SUBJECTS) {
         }
         if (run("test", "-L", path).success) Deno.removeSync(path);
         subject.prepare?.(store.root);
-        if (there && !run("test", "-e", `${path}/..`).success) {
+        if (there && !run("test", "-e", dirname(path)).success) {
           must("rm", "-rf", `${store.path}/aside`);
         } else if (there) Deno.renameSync(`${store.path}/aside`, path);
         const driver = store.open();
@@ -439,7 +440,7 @@ for (const subject of SUBJECTS) {
           const path = `${snapshots.home}/${part.replace("LAYER", `snapshots/${layer}`)}`;
           const there = run("test", "-e", path).success;
           if (there) Deno.renameSync(path, `${store.path}/aside`);
-          if (run("test", "-d", `${path}/..`).success) Deno.symlinkSync(target, path);
+          if (run("test", "-d", dirname(path)).success) Deno.symlinkSync(target, path);
           const commands: [string, (opened: Snapshotter) => unknown][] = [
             ["mounts", (opened) => opened.mounts("key")],
             ["usage", (opened) => opened.usage("key")],
@@ -462,7 +463,7 @@ for (const subject of SUBJECTS) {
           }
           if (run("test", "-L", path).success) Deno.removeSync(path);
           if (
-            there && run("test", "-d", `${path}/..`).success && !run("test", "-e", path).success
+            there && run("test", "-d", dirname(path)).success && !run("test", "-e", path).success
           ) {
             Deno.renameSync(`${store.path}/aside`, path);
           }
