@@ -154,15 +154,10 @@ export class Home {
   /**
    * The recorded parent; `""` for none, `undefined` where there is no record.
    *
-   * @throws {VeneerError} `corrupt store` with the record, where it is none or names the layer itself
+   * @throws {VeneerError} `corrupt store` for a record that is none
    */
   recordedParent(id: string): string | undefined {
-    const path = this.#parent(id), parent = readMetadata(path);
-    if (parent !== id) return parent;
-    throw new VeneerError(
-      "corrupt store",
-      `${path} names layer ${id} as its own parent; remove that file, or the layer`,
-    );
+    return readMetadata(this.#parent(id));
   }
 
   /**

@@ -82,7 +82,8 @@ export class Aufs implements LayerBackend {
   }
 
   parent(id: string): string | undefined {
-    return this.#layout.parent(id);
+    const chain = this.#layout.chain(id);
+    return chain === undefined ? undefined : chain.at(0) ?? "";
   }
 
   create(id: string, { parent, mountLabel, storageOptions }: LayerSpec): void {

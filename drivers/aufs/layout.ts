@@ -128,30 +128,6 @@ export class Layout {
   }
 
   /**
-   * The parent's id, `""` for a base layer; `undefined` where there is no record.
-   *
-   * A parent lies on fewer layers than its child, so that nobody who goes from parent to parent goes in a circle.
-   *
-   * @throws {VeneerError} `corrupt store` as {@linkcode chain}, and for a parent that cannot be one
-   */
-  parent(id: string): string | undefined {
-    const chain = this.chain(id);
-    if (chain === undefined || chain.length === 0) return chain && "";
-    const [parent] = chain;
-    if (this.#depth(parent) < chain.length) return parent;
-    throw corrupt(this.record(id), `makes layer ${id} one of its own ancestors; remove the layer`);
-  }
-
-  /** On how many layers a layer lies; none where its own record is damaged. */
-  #depth(id: string): number {
-    try {
-      return this.chain(id)?.length ?? 0;
-    } catch {
-      return 0;
-    }
-  }
-
-  /**
    * The same, all of them there.
    *
    * @throws {VeneerError} `corrupt store` where the files of one are gone

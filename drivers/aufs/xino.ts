@@ -14,7 +14,7 @@ import { RUN_ROOT, runDirectory } from "../../lib/run_state.ts";
 
 /** Whether what a boot forgets is kept in memory here. */
 export function isRunInMemory(): boolean {
-  return statfs(nearestExisting(RUN_ROOT)).type === TMPFS_MAGIC;
+  return statfs(nearestExisting(RUN_ROOT, ".")).type === TMPFS_MAGIC;
 }
 
 /** The directory for a home's tables: that of its state in `/run` if that is in memory, else its own records'. */

@@ -19,7 +19,6 @@ import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs
 import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { close, withFd } from "../../ffi/files.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import type { Change } from "../../lib/changes.ts";
 import { compareTrees } from "../../lib/compare.ts";
 import { type ConfinedPath, mkdir, openDirectory } from "../../lib/confined.ts";
