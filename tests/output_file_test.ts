@@ -1,7 +1,18 @@
 /** Files that appear when they are complete: what is left of others, whose links are followed, what a kill leaves. */
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { entryName } from "../ffi/entry_name.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd, writeAll } from "../ffi/files.ts";
+import {
+  close,
+  O_CREAT,
+  O_DIRECTORY,
+  O_RDONLY,
+  O_WRONLY,
+  open,
+  pipe,
+  read,
+  withFd,
+  writeAll,
+} from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { writeNamed, writeOutputFile } from "../lib/cli/output_file.ts";
@@ -75,7 +86,7 @@ Deno.test("output files: another user's link in a directory for everybody is not
   assertEquals(Deno.readTextFileSync(victim), "old");
   // Also where it is the second of two.
   Deno.symlinkSync(link, `${dir.path}/first`);
-  assertMatch(refusal(`${dir.path}/first`), /is a symbolic link of user 65534/);
+  assertMatch(refusal(`${dir.path}/first`), /first leads through a symbolic link of user 65534/);
   // The directory's owner may, and so may we.
   chown(shared, NOBODY, NOBODY);
   write(link, "by its owner");
@@ -85,9 +96,10 @@ Deno.test("output files: another user's link in a directory for everybody is not
   write(link, "by us");
   assertEquals(Deno.readTextFileSync(victim), "by us");
   assert(Deno.lstatSync(link).isSymlink);
-  // A pipe that somebody else waits at.
+  // A pipe that somebody else waits at, or that nobody does.
   new Deno.Command("mkfifo", { args: [`${shared}/pipe`] }).outputSync();
   chown(`${shared}/pipe`, NOBODY, NOBODY);
+  assertMatch(refusal(`${shared}/pipe`), /is a special file of user 65534/);
   const reader = new Deno.Command("cat", { args: [`${shared}/pipe`], stdout: "null" }).spawn();
   try {
     assertMatch(refusal(`${shared}/pipe`), /is a special file of user 65534/);
@@ -103,6 +115,12 @@ Deno.test("output files: links lead on, and in a circle nowhere", () => {
   Deno.symlinkSync("../third", `${dir.path}/sub/second`);
   write(`${dir.path}/first`);
   assertEquals(Deno.readTextFileSync(`${dir.path}/third`), "new");
+  // "..", where the link's directory was reached through a link itself, is above the directory.
+  Deno.mkdirSync(`${dir.path}/far/deep`, { recursive: true });
+  Deno.symlinkSync("far/deep", `${dir.path}/near`);
+  Deno.symlinkSync("../above", `${dir.path}/far/deep/up`);
+  write(`${dir.path}/near/up`);
+  assertEquals(Deno.readTextFileSync(`${dir.path}/far/above`), "new");
   Deno.symlinkSync("circle", `${dir.path}/circle`);
   assertMatch(refusal(`${dir.path}/circle`), /leads through too many symbolic links/);
   for (const directory of [`${dir.path}/sub`, `${dir.path}/`, `${dir.path}/.`, ".."]) {
@@ -125,11 +143,46 @@ Deno.test("output files: what a killed writer left under a name of its own goes 
   assertEquals(namesIn(dir.path), [held, foreign, similar, "out"].sort());
 });
 
+Deno.test("output files: what others put under a name of our own keeps nobody waiting", () => {
+  using dir = tempDir();
+  const name = () => `${dir.path}/.veneer-${crypto.randomUUID()}.new`;
+  const planted = [name(), name(), name()];
+  new Deno.Command("mkfifo", { args: [planted[0]] }).outputSync();
+  Deno.symlinkSync("/dev/null", planted[1]);
+  Deno.mkdirSync(planted[2]);
+  write(`${dir.path}/out`);
+  assertEquals(namesIn(dir.path).length, planted.length + 1);
+});
+
+Deno.test("output files: a descriptor of this process is written to where it stands", () => {
+  using dir = tempDir();
+  Deno.symlinkSync("/proc/self/fd", `${dir.path}/fd`);
+  const { readable, writable } = pipe();
+  for (const path of ["/dev/fd", "/proc/self/fd", `/proc/${Deno.pid}/fd`, `${dir.path}/fd`]) {
+    write(`${path}/${writable}`, path);
+    const buffer = new Uint8Array(64);
+    assertEquals(new TextDecoder().decode(buffer.subarray(0, read(readable, buffer))), path);
+  }
+  close(readable);
+  close(writable);
+  assertMatch(refusal(`/dev/fd/${writable}`), /^\/dev\/fd\/\d+ is not open$/);
+  const log = `${dir.path}/log`;
+  withFd(open(log, O_WRONLY | O_CREAT, 0o600), (fd) => {
+    text("before,")(fd);
+    write(`/dev/fd/${fd}`, "between,");
+    text("after")(fd);
+  });
+  assertEquals(Deno.readTextFileSync(log), "before,between,after");
+  // A number elsewhere is a name like any other.
+  write(`${dir.path}/1`);
+  assertEquals(Deno.readTextFileSync(`${dir.path}/1`), "new");
+});
+
 Deno.test("output files: on a file system without nameless files, under a name of its own first", () => {
   using dir = tempDir();
   Deno.writeTextFileSync(`${dir.path}/out`, "old");
   withFd(open(dir.path, O_RDONLY | O_DIRECTORY), (directory) => {
-    const place = { directory, name: entryName("out") };
+    const place = { directory, name: entryName("out"), file: `${dir.path}/out` };
     assertThrows(
       () =>
         writeNamed(place, () => {

@@ -60,3 +60,26 @@ Deno.test("program: too low a limit of open files is refused, one that can be ra
   assertEquals([code, stderr], [0, ""]);
   shell(ls.replace(/ls$/, "cleanup"));
 });
+
+needs(source, "program: a limit at which the runtime cannot start is refused, or raised", () => {
+  using dir = tempDir();
+  const ls = `veneer --root ${dir.path}/store --driver overlay2 -o overlay2.allow_btrfs=true ls`;
+  // Below this the loader finds no room to open the libraries.
+  for (const files of [4, 6, 8, 10, 12, 20]) {
+    const message = refusal("limit exceeded", shell(`ulimit -n ${files}; ${ls}`));
+    assertMatch(message, /files may be open at a time, and 256 are needed; raise the limit/);
+    const json = shell(`ulimit -n ${files}; ${ls} --json`);
+    assertEquals([json.code, JSON.parse(json.stderr).error.exit], [11, 11]);
+    const { code, stderr } = shell(`ulimit -Sn ${files}; ${ls}`);
+    assertEquals([code, stderr], [0, ""], `${files} files`);
+  }
+  shell(ls.replace(/ls$/, "cleanup"));
+});
+
+needs(source, "program: whatever TMPDIR is, nothing depends on it", () => {
+  for (const value of ["", "relative", "$'\\xff'", "/nowhere"]) {
+    const { code, stdout, stderr } = shell(`TMPDIR=${value} veneer version`);
+    assertEquals([code, stderr], [0, ""], `TMPDIR=${value}`);
+    assertMatch(stdout, /^veneer /);
+  }
+});

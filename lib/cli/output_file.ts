@@ -8,28 +8,30 @@
  *
  * @module
  */
-import { basename, dirname, join } from "@std/path";
+import { basename, dirname } from "@std/path";
 import { readNames } from "../../ffi/directory.ts";
 import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import {
   close,
+  duplicate,
   O_CREAT,
   O_DIRECTORY,
   O_EXCL,
+  O_NONBLOCK,
+  O_PATH,
   O_RDONLY,
   O_TMPFILE,
   O_WRONLY,
-  open,
-  openat,
   reopen,
+  tryOpen,
   tryOpenat,
   tryReopen,
   withFd,
 } from "../../ffi/files.ts";
-import { tryLock } from "../../ffi/flock.ts";
+import { LOCK_EX, LOCK_NB, tryFlock } from "../../ffi/flock.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
-import { readlinkat, renameat, tryLinkFile, tryUnlinkat } from "../../ffi/tree.ts";
+import { readlinkat, tryLinkFile, tryRenameat, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
 
@@ -44,24 +46,23 @@ const S_ISVTX = 0o1000, S_IWOTH = 0o002;
 const TEMPORARY = /^\.veneer-[0-9a-f-]{36}\.new$/;
 const newTemporary = () => entryName(`.veneer-${crypto.randomUUID()}.new`);
 
+/** The directory of this process's own descriptors, as links that no path leads to: proc_pid_fd(5). */
+const DESCRIPTORS = "/proc/self/fd";
+
 /**
  * Runs `write` on a descriptor whose content becomes `file`.
  *
- * A device, pipe or socket is written to as it is: nothing could take its place. A symbolic link is followed,
- * unless it is another user's in a directory that everybody can write to.
+ * A device or pipe is written to as it is: nothing could take its place. So is a descriptor of this process,
+ * such as `/dev/stdout` or what a shell makes of `>(gzip)`. A symbolic link is followed, unless it is another
+ * user's in a directory that everybody can write to.
  *
  * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write` throws
  */
 export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
   const place = placeOf(file);
   try {
-    const found = new Stat();
-    const result = tryStatat(place.directory, place.name, found);
-    if (result !== -ENOENT) {
-      unwrap(result, "statx", file);
-      if (found.isDirectory) throw invalid(file, "is a directory; name a file");
-      if (!found.isFile) return writeInPlace(file, place, write);
-    }
+    const found = isDescriptor(place) ? duplicateOf(place) : openInPlace(place);
+    if (found !== undefined) return withFd(found, write);
     sweep(place.directory);
     return writeNew(place, write);
   } finally {
@@ -69,116 +70,168 @@ export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
   }
 }
 
-/** A name in an open directory, which is not a symbolic link. */
+/** A name in an open directory; no symbolic link, unless it is a descriptor of this process. */
 export interface Place {
   readonly directory: number;
   readonly name: EntryName;
+  /** The path that it was named by, for messages. */
+  readonly file: string;
 }
 
 /** Where a path leads, its last links followed one by one. The caller closes the directory. */
 function placeOf(file: string): Place {
   let path = file;
-  for (let links = 0; links <= MOST_LINKS; links++) {
-    const last = basename(path);
-    if (/\/\.?\.?$|^\.{0,2}$/.test(path)) throw invalid(file, "is a directory; name a file");
-    const directory = open(dirname(path), O_RDONLY | O_DIRECTORY);
-    const name = entryName(last);
-    const found = new Stat();
-    if (tryStatat(directory, name, found) < 0 || !found.isSymlink) return { directory, name };
-    try {
-      checkOwner(path, directory, found);
-      const target = readlinkat(directory, name);
-      path = target.startsWith("/") ? target : join(dirname(path), target);
-    } finally {
+  let directory = openAbove(path, "", file);
+  try {
+    for (let links = 0; links <= MOST_LINKS; links++) {
+      if (/\/\.?\.?$|^\.{0,2}$/.test(path)) throw invalid(file, "is a directory; name a file");
+      const place = { directory, name: entryName(basename(path)), file };
+      const found = new Stat();
+      const result = tryStatat(directory, place.name, found);
+      if (result < 0 || !found.isSymlink || isDescriptor(place)) return place;
+      checkOwner(`${file} ${links === 0 ? "is" : "leads through"}`, directory, found);
+      path = readlinkat(directory, place.name);
+      // Not as text: the directory may have been reached through a link itself, and ".." leads above it.
+      const next = openAbove(
+        path,
+        path.startsWith("/") ? "" : `${DESCRIPTORS}/${directory}/`,
+        file,
+      );
       close(directory);
+      directory = next;
     }
+    throw invalid(file, "leads through too many symbolic links");
+  } catch (error) {
+    close(directory);
+    throw error;
   }
-  throw invalid(file, "leads through too many symbolic links");
+}
+
+/** Opens the directory that the last name of a path is in; `base` goes before the path. */
+function openAbove(path: string, base: string, file: string): number {
+  return unwrap(tryOpen(base + dirname(path), O_RDONLY | O_DIRECTORY), "open", file);
+}
+
+/** Whether a place stands for a descriptor of this process. */
+function isDescriptor({ directory, name }: Place): boolean {
+  if (!/^\d+$/.test(nameText(name))) return false;
+  const own = tryOpen(DESCRIPTORS, O_PATH | O_DIRECTORY);
+  return own >= 0 && withFd(own, () => fstat(own).isSameInode(fstat(directory)));
+}
+
+/** Another of the descriptor that a place stands for. */
+function duplicateOf({ name, file }: Place): number {
+  try {
+    return duplicate(Number(nameText(name)));
+  } catch {
+    throw invalid(file, "is not open");
+  }
 }
 
 /**
  * The rule of the kernel's `fs.protected_symlinks` and `fs.protected_fifos` (proc_sys_fs(5)), which it applies
  * where it follows a link or opens a pipe itself.
+ *
+ * @param beginning of the sentence that `found` ends
  */
-function checkOwner(path: string, directory: number, found: Stat): void {
+function checkOwner(beginning: string, directory: number, found: Stat): void {
   const above = fstat(directory);
   const isShared = (above.mode & S_ISVTX) !== 0 && (above.mode & S_IWOTH) !== 0;
   if (!isShared || found.uid === Deno.uid() || found.uid === above.uid) return;
   const kind = found.isSymlink ? "symbolic link" : "special file";
-  throw invalid(
-    path,
-    `is a ${kind} of user ${found.uid} in a directory that everybody can write to; name another file`,
+  throw new VeneerError(
+    "invalid argument",
+    `${beginning} a ${kind} of user ${found.uid} in a directory that everybody can write to; name another file`,
   );
 }
 
-function writeInPlace<T>(file: string, { directory, name }: Place, write: (fd: number) => T): T {
-  return withFd(openat(directory, name, O_WRONLY), (fd) => {
-    const opened = fstat(fd);
-    if (opened.isFile) throw invalid(file, "was replaced while it was opened");
-    checkOwner(file, directory, opened);
-    return write(fd);
+/**
+ * Opens what stays where it is; undefined if a file is there or nothing is. It is looked at before it is opened
+ * for writing: that waits at a pipe until somebody reads, and can set a device going.
+ */
+function openInPlace({ directory, name, file }: Place): number | undefined {
+  const found = tryOpenat(directory, name, O_PATH);
+  if (found === -ENOENT) return undefined;
+  return withFd(unwrap(found, "open", file), () => {
+    const stat = fstat(found);
+    if (stat.isDirectory) throw invalid(file, "is a directory; name a file");
+    if (stat.isFile) return undefined;
+    if (stat.isSymlink) throw invalid(file, "was replaced while it was opened");
+    checkOwner(`${file} is`, directory, stat);
+    return unwrap(tryOpen(`${DESCRIPTORS}/${found}`, O_WRONLY), "open", file);
   });
 }
 
-function writeNew<T>({ directory, name }: Place, write: (fd: number) => T): T {
+function writeNew<T>(place: Place, write: (fd: number) => T): T {
+  const { directory, name, file } = place;
   const fd = tryReopen(directory, O_TMPFILE | O_WRONLY, MODE);
-  if (fd < 0) return writeNamed({ directory, name }, write);
+  if (fd < 0) return writeNamed(place, write);
   return withFd(fd, () => {
-    // Held until the name is there: a sweep takes what nobody holds.
-    tryLock(fd, "exclusive");
+    hold(fd);
     const result = write(fd);
     const linked = tryLinkFile(fd, directory, name);
-    if (linked !== -EEXIST) unwrap(linked, "linkat", name);
-    else replace(directory, name, (temporary) => tryLinkFile(fd, directory, temporary));
+    if (linked !== -EEXIST) unwrap(linked, "linkat", file);
+    else {
+      const temporary = newTemporary();
+      unwrap(tryLinkFile(fd, directory, temporary), "linkat", file);
+      rename(place, temporary);
+    }
     return result;
   });
 }
 
 /** The same on a file system that has no files without a name. */
-export function writeNamed<T>({ directory, name }: Place, write: (fd: number) => T): T {
+export function writeNamed<T>(place: Place, write: (fd: number) => T): T {
+  const { directory, file } = place;
   const temporary = newTemporary();
-  const fd = openat(directory, temporary, O_WRONLY | O_CREAT | O_EXCL, MODE);
+  const fd = unwrap(
+    tryOpenat(directory, temporary, O_WRONLY | O_CREAT | O_EXCL, MODE),
+    "open",
+    file,
+  );
   return withFd(fd, () => {
+    let result: T;
     try {
-      tryLock(fd, "exclusive");
-      const result = write(fd);
-      renameat(directory, temporary, directory, name);
-      return result;
+      hold(fd);
+      result = write(fd);
     } catch (error) {
       tryUnlinkat(directory, temporary);
       throw error;
     }
+    rename(place, temporary);
+    return result;
   });
 }
 
-/** Puts a file that gets a name of our own first in the place of another one. */
-function replace(directory: number, name: EntryName, link: (temporary: EntryName) => number): void {
-  const temporary = newTemporary();
-  unwrap(link(temporary), "linkat", temporary);
-  try {
-    renameat(directory, temporary, directory, name);
-  } catch (error) {
-    tryUnlinkat(directory, temporary);
-    throw error;
-  }
+/** Gives a file with a name of our own the name that it is for; if that fails, it is removed. */
+function rename({ directory, name, file }: Place, temporary: EntryName): void {
+  const result = tryRenameat(directory, temporary, directory, name);
+  if (result < 0) tryUnlinkat(directory, temporary);
+  unwrap(result, "renameat", file);
+}
+
+/** Keeps a file of ours from being swept until it is closed. Some file systems have no locks: nothing is swept there. */
+function hold(fd: number): boolean {
+  return tryFlock(fd, LOCK_EX | LOCK_NB) === 0;
 }
 
 /** Removes what killed writers left in a directory under names of our own. */
 function sweep(directory: number): void {
-  const names = withFd(reopen(directory, O_RDONLY | O_DIRECTORY), readNames);
-  for (const text of names) {
+  const found = new Stat();
+  for (const text of withFd(reopen(directory, O_RDONLY | O_DIRECTORY), readNames)) {
     if (!TEMPORARY.test(text)) continue;
     const name = entryName(text);
-    const fd = tryOpenat(directory, name, O_RDONLY);
+    // Looked at first and opened without waiting: anybody can have put a pipe there.
+    if (tryStatat(directory, name, found) < 0 || !isOurs(found)) continue;
+    const fd = tryOpenat(directory, name, O_RDONLY | O_NONBLOCK);
     if (fd < 0) continue;
     withFd(fd, () => {
-      const { uid, isFile } = fstat(fd);
-      if (isFile && uid === Deno.uid() && tryLock(fd, "exclusive", nameText(name))) {
-        tryUnlinkat(directory, name);
-      }
+      if (isOurs(fstat(fd, found)) && hold(fd)) tryUnlinkat(directory, name);
     });
   }
 }
+
+const isOurs = ({ uid, isFile }: Stat) => isFile && uid === Deno.uid();
 
 const invalid = (file: string, what: string) =>
   new VeneerError("invalid argument", `${file} ${what}`);

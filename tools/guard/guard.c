@@ -3,7 +3,9 @@
  * before any code of ours runs. It has no library, no relocations and no data of its own; tools/guard/attach
  * puts it into the runtime, and it ends by jumping to where the runtime starts.
  *
- * Checked: every argument is UTF-8, the working directory exists, /proc/self/exe can be opened.
+ * Checked: every argument is UTF-8, the working directory exists, /proc/self/exe can be opened, enough files may
+ * be open. TMPDIR is taken out of the environment: the runtime derives the name of its embedded files from it and
+ * stops if that is not an absolute path in UTF-8, and Veneer makes no temporary files there.
  */
 #define HIDDEN __attribute__((visibility("hidden")))
 
@@ -24,13 +26,26 @@ __asm__(".pushsection .text.start,\"ax\"\n"
         ".popsection\n");
 
 /* Numbers: asm/unistd_64.h. */
-enum { SYS_write = 1, SYS_close = 3, SYS_open = 2, SYS_getcwd = 79, SYS_exit_group = 231 };
+enum { SYS_write = 1, SYS_close = 3, SYS_open = 2, SYS_getcwd = 79, SYS_exit_group = 231, SYS_prlimit64 = 302 };
 
-static long call(long number, long a, long b, long c) {
+/* asm-generic/resource.h. */
+enum { RLIMIT_NOFILE = 7 };
+struct rlimit64 { unsigned long soft, hard; };
+
+/* Below this the runtime itself panics; what a command needs is checked where the command is known. */
+enum { RUNTIME_FILES = 32 };
+
+static long call4(long number, long a, long b, long c, long d) {
+  register long fourth __asm__("r10") = d;
   long result;
-  __asm__ volatile("syscall" : "=a"(result) : "a"(number), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+  __asm__ volatile("syscall"
+                   : "=a"(result)
+                   : "a"(number), "D"(a), "S"(b), "d"(c), "r"(fourth)
+                   : "rcx", "r11", "memory");
   return result;
 }
+
+static long call(long number, long a, long b, long c) { return call4(number, a, b, c, 0); }
 
 static unsigned long length(const char *text) {
   unsigned long n = 0;
@@ -77,12 +92,38 @@ static void refuse(char **argv, const char *code, const char *message, const cha
   say(message);
   if (json) say("\",\"exit\":"), say(status), say("}}");
   say("\n");
-  call(SYS_exit_group, status[0] - '0', 0, 0);
+  long exit = 0;
+  for (; *status; status++) exit = exit * 10 + *status - '0';
+  call(SYS_exit_group, exit, 0, 0);
+}
+
+static int begins(const char *text, const char *start) {
+  while (*start && *text == *start) text++, start++;
+  return *start == 0;
+}
+
+static void drop_tmpdir(char **environment) {
+  char **kept = environment;
+  for (char **one = environment; *one; one++) {
+    if (!begins(*one, "TMPDIR=")) *kept++ = *one;
+  }
+  *kept = 0;
+}
+
+/* Raises the soft limit of open files to the hard one if the runtime needs more. */
+static int has_files(void) {
+  struct rlimit64 limit;
+  if (call4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit) < 0) return 1;
+  if (limit.soft >= RUNTIME_FILES) return 1;
+  if (limit.hard < RUNTIME_FILES) return 0;
+  limit.soft = limit.hard;
+  return call4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&limit, 0) == 0;
 }
 
 HIDDEN void check(long *stack) {
   char **argv = (char **)(stack + 1);
   char path[4096];
+  drop_tmpdir(argv + stack[0] + 1);
   for (char **one = argv; *one; one++) {
     if (is_utf8((const unsigned char *)*one)) continue;
     refuse(argv, "usage",
@@ -91,6 +132,10 @@ HIDDEN void check(long *stack) {
   /* A directory that is gone is ENOENT; one outside of the root begins with "(unreachable)". */
   if (call(SYS_getcwd, (long)path, sizeof path, 0) < 0 || path[0] != '/') {
     refuse(argv, "failed precondition", "the working directory does not exist any more; change to one that does", "8");
+  }
+  if (!has_files()) {
+    refuse(argv, "limit exceeded",
+           "fewer than 32 files may be open at a time, and 256 are needed; raise the limit (ulimit -n)", "11");
   }
   long fd = call(SYS_open, (long)"/proc/self/exe", 0, 0);
   if (fd < 0) refuse(argv, "incompatible", "/proc is not mounted, and the program reads itself there; mount it", "9");
