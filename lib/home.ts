@@ -166,7 +166,7 @@ export function makeDirectory(path: string, mode: number): boolean {
 }
 
 /** Makes a directory and the ones above it that are missing. */
-function makeDirectories(path: string, mode: number): void {
+export function makeDirectories(path: string, mode: number): void {
   const result = tryMkdir(path, mode);
   if (result === -ENOENT) {
     makeDirectories(join(path, ".."), mode);
