@@ -27,8 +27,14 @@ export interface ServeOptions {
   readonly log: ServiceLog;
 }
 
-/** Threads that have the store opened: measured, more serve a two-core machine no faster. */
+/**
+ * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a time; they let three
+ * slow calls, such as the removal of a large layer, run beside what else is asked.
+ */
 const LANES = 4;
+
+/** How often idle lanes are looked for, in milliseconds. */
+const TRIM_INTERVAL = 10_000;
 
 /** How long calls that run are waited for at the end, in milliseconds. */
 const DRAIN_TIME = 30_000;
@@ -43,6 +49,7 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
   const ended = endSignal();
   const warn = (message: string) => log.warn(message);
   const lanes = await Lanes.open<SnapshotCall>({ start: startLane, store, count: LANES, warn });
+  const trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
   try {
     const server = new GrpcServer(snapshotsService(lanes), log);
     let accepting: Promise<void>;
@@ -56,6 +63,7 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
     await accepting;
     await server.drain(DRAIN_TIME);
   } finally {
+    clearInterval(trimming);
     await lanes.close();
   }
 }

@@ -8,12 +8,12 @@
  * - A quick call is one that waits for no layer's lock. One lane is kept free for these, so that they are answered
  *   also while all others are busy.
  *
- * A lane is started when all that there are have work, up to a number; the first is started at once, so that a store
- * which cannot be opened is told of before anyone is served.
+ * A lane is started when a call has waited for a while, up to a number, and closed when it has had no work for long.
+ * The first is started at once, so that a store which cannot be opened is reported before anyone is served.
  *
  * @module
  */
-import { VeneerError } from "../../errors.ts";
+import { messageOf, VeneerError } from "../../errors.ts";
 import { GrpcError } from "../grpc/status.ts";
 import type { FromLane, LanePort, LaneStore, ToLane } from "./protocol.ts";
 
@@ -32,6 +32,8 @@ export interface Job<Call> {
 interface Task<Call> extends Job<Call> {
   readonly resolve: (messages: Messages) => void;
   readonly reject: (error: unknown) => void;
+  /** Since when it could run, by `performance.now()`. */
+  readySince: number;
 }
 
 /** What lanes are made with. */
@@ -47,6 +49,15 @@ export interface LanesContext {
 /** How long a lane may take to close its store, in milliseconds. */
 const CLOSING_TIME = 5000;
 
+/**
+ * How long calls wait for a lane before another is started, in milliseconds. Longer than calls take that wait for
+ * nothing but each other's transactions, which more lanes do not make faster.
+ */
+const GROWING_TIME = 20;
+
+/** How long a lane may be without work, unless it is the only one, in milliseconds. */
+const IDLE_TIME = 60_000;
+
 /** {@linkcode open} makes them. */
 export class Lanes<Call> {
   readonly #context: LanesContext;
@@ -58,7 +69,7 @@ export class Lanes<Call> {
   readonly #behind = new Map<string, Set<Task<Call>>>();
   /** Lanes that are at other than quick calls. */
   #slow = 0;
-  #starting = 0;
+  #growing = false;
   #closing = false;
   home = "";
   driver = "";
@@ -101,7 +112,7 @@ export class Lanes<Call> {
   /** Runs a call. `cancel` takes back one that did not begin; one that runs goes on to its end. */
   run(job: Job<Call>): { readonly answer: Promise<Messages>; readonly cancel: () => void } {
     const { promise, resolve, reject } = Promise.withResolvers<Messages>();
-    const task: Task<Call> = { ...job, resolve, reject };
+    const task: Task<Call> = { ...job, resolve, reject, readySince: 0 };
     const { key } = job;
     const behind = key === undefined ? undefined : this.#behind.get(key);
     if (behind !== undefined) behind.add(task);
@@ -117,6 +128,7 @@ export class Lanes<Call> {
   }
 
   #offer(task: Task<Call>): void {
+    task.readySince = performance.now();
     this.#queueOf(task).add(task);
     this.#dispatch();
   }
@@ -131,16 +143,18 @@ export class Lanes<Call> {
   #dispatch(): void {
     for (let task = this.#next(); task !== undefined; task = this.#next()) {
       const lane = this.#idle.pop();
-      if (lane === undefined) return this.#grow();
+      if (lane === undefined) return this.#growLater();
       this.#queueOf(task).delete(task);
       void this.#work(lane, task);
     }
   }
 
+  /** The call that may run and has waited for longest. */
   #next(): Task<Call> | undefined {
-    const { quick, other } = this.#ready;
-    const isRoom = this.#slow < this.#context.count - 1;
-    return quick.values().next().value ?? (isRoom ? other.values().next().value : undefined);
+    const [quick] = this.#ready.quick;
+    const [other] = this.#slow < this.#context.count - 1 ? this.#ready.other : [];
+    if (quick === undefined || other === undefined) return quick ?? other;
+    return quick.readySince <= other.readySince ? quick : other;
   }
 
   async #work(lane: Lane<Call>, task: Task<Call>): Promise<void> {
@@ -151,7 +165,7 @@ export class Lanes<Call> {
       task.reject(error);
     }
     if (!task.isQuick) this.#slow--;
-    if (this.#lanes.has(lane)) this.#idle.push(lane);
+    if (this.#lanes.has(lane)) this.#rest(lane);
     this.#release(task);
     this.#dispatch();
   }
@@ -169,20 +183,49 @@ export class Lanes<Call> {
     this.#offer(next);
   }
 
-  #grow(): void {
-    if (this.#closing || this.#starting > 0 || this.#lanes.size >= this.#context.count) return;
-    this.#starting++;
-    const store = { ...this.#context.store, driver: this.driver };
-    this.#start(store).then((lane) => {
-      this.#starting--;
-      this.#idle.push(lane);
-      this.#dispatch();
-    }, (error) => {
-      this.#starting--;
-      // The lanes that run do the work; without any, the calls that wait can only be refused.
-      this.#context.warn(`a lane could not be started: ${error.message}`);
+  /** Puts a lane among the idle ones. */
+  #rest(lane: Lane<Call>): void {
+    lane.idleSince = performance.now();
+    this.#idle.push(lane);
+  }
+
+  /** Closes a lane that has had no work for long. To be called from time to time. */
+  trim(now: number): void {
+    // The one that was used last is taken first, so that the first of the list has been idle for longest.
+    const [longest] = this.#idle;
+    if (this.#lanes.size < 2 || longest === undefined) return;
+    if (now - longest.idleSince < IDLE_TIME) return;
+    this.#idle.shift();
+    this.#lanes.delete(longest);
+    void longest.close();
+  }
+
+  /** Starts a lane if a call has waited for {@linkcode GROWING_TIME} by then. */
+  #growLater(): void {
+    if (this.#growing || this.#closing || this.#lanes.size >= this.#context.count) return;
+    this.#growing = true;
+    const time = this.#lanes.size === 0 ? 0 : GROWING_TIME;
+    setTimeout(() => {
+      const next = this.#next();
+      const isLate = next !== undefined && performance.now() - next.readySince >= time;
+      if (isLate && !this.#closing) void this.#grow();
+      else {
+        this.#growing = false;
+        this.#dispatch();
+      }
+    }, time);
+  }
+
+  async #grow(): Promise<void> {
+    try {
+      this.#rest(await this.#start({ ...this.#context.store, driver: this.driver }));
+    } catch (error) {
+      // The lanes that there are do the work; without any, the calls that wait can only be refused.
+      this.#context.warn(`a lane could not be started: ${messageOf(error)}`);
       if (this.#lanes.size === 0) this.#refuseAll();
-    });
+    }
+    this.#growing = false;
+    this.#dispatch();
   }
 
   #refuseAll(): void {
@@ -209,6 +252,8 @@ class Lane<Call> {
   #answered: PromiseWithResolvers<FromLane> | undefined;
   home = "";
   driver = "";
+  /** By `performance.now()`. */
+  idleSince = 0;
 
   /** @param onLost told that the thread has ended by itself */
   constructor(port: LanePort, warn: (message: string) => void, onLost: () => void) {
@@ -249,9 +294,11 @@ class Lane<Call> {
     return answer.type === "answer" ? answer.messages : [];
   }
 
+  /** Closes the store, after a call that runs, if neither takes long; ends the thread in any case. */
   async close(): Promise<void> {
-    const timer = setTimeout(() => this.#answered?.reject(new Error("too slow")), CLOSING_TIME);
-    await this.#ask({ type: "close" }).catch(() => {});
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tooLong = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSING_TIME));
+    await Promise.race([this.#ask({ type: "close" }).catch(() => {}), tooLong]);
     clearTimeout(timer);
     this.terminate();
   }
