@@ -5,6 +5,9 @@
  * that start at once do not take each other's socket for one that was left behind, and a socket whose lock can be had
  * has no service of Veneer's; another program's is found by connecting to it.
  *
+ * The socket is bound as `S.bound` and renamed. So it is there only when it is ready, and the runtime, which removes
+ * the name that it bound when it closes a listener, removes nothing that another has put at `S` since.
+ *
  * @module
  */
 import { basename, dirname, join } from "@std/path";
@@ -13,12 +16,15 @@ import { AT_FDCWD, close, O_CREAT, O_NOFOLLOW, O_RDWR, openat } from "../../ffi/
 import { tryLock } from "../../ffi/flock.ts";
 import { umask } from "../../ffi/process.ts";
 import { fstat, lstat, tryLstat } from "../../ffi/stat.ts";
-import { S_IFSOCK, tryUnlinkat, unlinkat } from "../../ffi/tree.ts";
+import { RENAME_NOREPLACE, renameat, S_IFSOCK, tryUnlinkat, unlinkat } from "../../ffi/tree.ts";
 import { messageOf, VeneerError } from "../errors.ts";
 import { makeDirectories } from "../home.ts";
 
-/** The longest path of a Unix socket in bytes (unix(7)). */
-const MAX_PATH = 107;
+/** The name under which a socket is bound before it gets its own. */
+const BOUND = ".bound";
+
+/** The longest path of a socket in bytes: what unix(7) allows, and room for {@linkcode BOUND}. */
+const MAX_PATH = 107 - BOUND.length;
 
 /** Of the socket's directory where it is made: anyone may pass, root alone may list and write. */
 const DIRECTORY_MODE = 0o711;
@@ -45,14 +51,14 @@ export async function listenAt(address: string): Promise<ServiceSocket> {
   try {
     await removeStale(path);
     const listener = bindPrivately(path);
+    // While it is open no other file gets the same inode.
     const { inode } = lstat(path);
     return {
       path,
       listener,
       [Symbol.dispose]() {
-        listener.close();
-        // Whatever else is there by now is another's.
         if (tryLstat(path)?.inode === inode) tryUnlinkat(AT_FDCWD, path);
+        listener.close();
         tryUnlinkat(AT_FDCWD, lockPath(path));
         close(lock);
       },
@@ -136,13 +142,23 @@ async function removeStale(path: string): Promise<void> {
 
 /** Binds with the socket's mode being 0600 from its first moment. */
 function bindPrivately(path: string): Deno.UnixListener {
+  const bound = path + BOUND;
+  tryUnlinkat(AT_FDCWD, bound); // A killed service left it.
   const former = umask(0o177);
+  let listener: Deno.UnixListener;
   try {
-    return Deno.listen({ transport: "unix", path });
+    listener = Deno.listen({ transport: "unix", path: bound });
   } catch (error) {
     throw failed(path, error);
   } finally {
     umask(former);
+  }
+  try {
+    renameat(AT_FDCWD, bound, AT_FDCWD, path, RENAME_NOREPLACE);
+    return listener;
+  } catch (error) {
+    listener.close();
+    throw error;
   }
 }
 

@@ -38,6 +38,8 @@ needs(lacking, "service: containerd imports an image, runs it and removes it", a
   containerd.must("images", "import", "--snapshotter", "veneer", archive);
   assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
 
+  assertEquals(layersOf(service).length, chain.length);
+
   const run = ["run", "--snapshotter", "veneer"];
   // runc adds files of its own to /etc, or none.
   const output = containerd.must(...run, "--rm", NAME, "first");
@@ -54,7 +56,7 @@ needs(lacking, "service: containerd imports an image, runs it and removes it", a
   containerd.must("images", "rm", "--sync", NAME);
   assertEquals(containerd.snapshots(), []);
   // The garbage collector has also told the service.
-  await until(() => listed(service).length === 0, "the collector to remove every layer");
+  await until(() => layersOf(service).length === 0, "the collector to remove every layer");
   assertEquals(mountPoints(service.root), []);
   assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
 });
@@ -97,8 +99,7 @@ needs(
   },
 );
 
-/** The directories of layers in the store. */
-function listed(service: TestService): string[] {
-  return [...Deno.readDirSync(service.home)].filter(({ name }) => /^[a-z2-7]{8}$/.test(name))
-    .map(({ name }) => name);
+/** The layers on disk. */
+function layersOf(service: TestService): string[] {
+  return Array.from(Deno.readDirSync(join(service.home, "snapshots")), ({ name }) => name);
 }

@@ -39,12 +39,18 @@ export class Process {
     for await (const chunk of this.#child.stderr) this.log += text.decode(chunk, { stream: true });
   }
 
+  /** Waits until something holds; fails at once if the process ends. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    this.#child.status.then(() => this.#ended = true);
+    await until(() => {
+      if (this.#ended) throw new Error(`${this.words.join(" ")} ended: ${this.log}`);
+      return condition();
+    }, what);
+  }
+
   /** Waits until it said something. */
   async said(pattern: RegExp): Promise<void> {
-    await until(() => {
-      if (this.#ended) throw new Error(`${this.words[0]} ended: ${this.log}`);
-      return pattern.test(this.log);
-    }, `${this.words.join(" ")} to say ${pattern}: ${this.log}`);
+    await this.until(() => pattern.test(this.log), `${pattern}`);
   }
 
   /** Sends a signal and waits for the end, unless it is SIGSTOP or SIGCONT; returns the exit status. */
@@ -95,14 +101,26 @@ export class TestService implements AsyncDisposable {
   /** Starts one, and waits until it listens. @param options go before the command */
   static async start(...options: string[]): Promise<TestService> {
     const service = new TestService(tempDir("serve-"), options);
-    await service.process.said(/serving/);
+    await service.#listens();
     return service;
   }
 
   /** Starts it again on the same store, after its end. */
   async restart(...options: string[]): Promise<void> {
     this.process = this.#spawn(options);
-    await this.process.said(/serving/);
+    await this.#listens();
+  }
+
+  /** The log tells it, unless it is told to say less. */
+  async #listens(): Promise<void> {
+    const listening = () => {
+      const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`);
+      // The flag of a socket that listens (SO_ACCEPTCON of `linux/net.h`).
+      return sockets.split("\n").some((line) =>
+        line.includes(" 00010000 ") && line.endsWith(` ${this.address}.bound`)
+      );
+    };
+    await this.process.until(listening, "the service to listen");
   }
 
   #spawn(options: readonly string[]): Process {

@@ -60,8 +60,8 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
       accepting = server.accept(socket.listener);
       log.info("ending", { signal: await ended });
     }
-    await accepting;
     await server.drain(DRAIN_TIME);
+    await accepting;
   } finally {
     clearInterval(trimming);
     await lanes.close();

@@ -9,7 +9,7 @@ import type { ServiceLog } from "../log.ts";
 import { Budget } from "./message.ts";
 import { type CallRecord, GrpcCall, type Services } from "./server.ts";
 
-/** Connections at a time. containerd has one for each address; `ctr` makes none of its own. */
+/** Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes none. */
 const MAX_CONNECTIONS = 64;
 
 /** Memory for requests that are being received, in bytes. */
@@ -22,6 +22,7 @@ const CHECK_INTERVAL = 1000;
 export class GrpcServer {
   readonly #connections = new Set<Connection>();
   readonly #budget = new Budget(REQUEST_MEMORY);
+  #onRoom: () => void = () => {};
   readonly #timer: ReturnType<typeof setInterval>;
 
   constructor(private readonly services: Services, private readonly log: ServiceLog) {
@@ -46,12 +47,15 @@ export class GrpcServer {
         await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
         continue;
       }
-      if (this.#connections.size < MAX_CONNECTIONS) void this.#serve(conn);
-      else {
-        this.log.warn("too many clients", { connections: MAX_CONNECTIONS });
-        conn.close();
-      }
+      void this.#serve(conn);
+      if (this.#connections.size >= MAX_CONNECTIONS) await this.#room();
     }
+  }
+
+  /** Resolves when there are fewer connections than are allowed, or no more are to be accepted. */
+  async #room(): Promise<void> {
+    this.log.warn("too many clients: more have to wait", { connections: MAX_CONNECTIONS });
+    await new Promise<void>((resolve) => this.#onRoom = resolve);
   }
 
   async #serve(conn: Deno.Conn): Promise<void> {
@@ -70,6 +74,7 @@ export class GrpcServer {
       this.log.warn("a connection failed", { error: messageOf(error) });
     } finally {
       this.#connections.delete(connection);
+      this.#onRoom();
     }
   }
 

@@ -79,7 +79,6 @@ export class Connection implements StreamPort {
   #leaving = false;
   #closed = false;
 
-  #receiveWindow = DEFAULT_WINDOW;
   #uncredited = 0;
   #sendWindow = DEFAULT_WINDOW;
   #initialSendWindow = DEFAULT_WINDOW;
@@ -132,7 +131,6 @@ export class Connection implements StreamPort {
       [MAX_HEADER_LIST_SIZE, LIMITS.headerList],
     ]));
     this.#sender.push(windowFrame(0, LIMITS.connectionWindow - DEFAULT_WINDOW));
-    this.#receiveWindow = LIMITS.connectionWindow;
   }
 
   async #receive(): Promise<void> {
@@ -204,15 +202,11 @@ export class Connection implements StreamPort {
   #onData(received: Frame): void {
     const { stream: id, flags, payload: { length } } = received;
     check(id !== 0, "PROTOCOL_ERROR", "DATA of the connection");
-    this.#receiveWindow -= length;
-    check(this.#receiveWindow >= 0, "FLOW_CONTROL_ERROR", "DATA beyond the window");
     const body = unpadded(received);
     this.#credit(length);
     const stream = this.#streams.get(id);
     if (stream === undefined) return this.#onLate(id);
     if (stream.requestEnded) return this.#abort(stream, "STREAM_CLOSED");
-    stream.receiveWindow -= length;
-    if (stream.receiveWindow < 0) return this.#abort(stream, "FLOW_CONTROL_ERROR");
     stream.received += body.length;
     const end = (flags & END_STREAM) !== 0;
     if (body.length > 0) stream.handler!.data(body);
@@ -222,12 +216,14 @@ export class Connection implements StreamPort {
     else this.#creditStream(stream, length);
   }
 
-  /** Allows the client to send again what it sent: half a window at a time. */
+  /**
+   * Allows the client to send again what it sent: half a window at a time. Since every body is taken as it comes, the
+   * windows hold nobody up and cannot be overrun; what a body may be is limited elsewhere.
+   */
   #credit(length: number): void {
     this.#uncredited += length;
     if (this.#uncredited < LIMITS.connectionWindow / 2) return;
     this.#sender.push(windowFrame(0, this.#uncredited));
-    this.#receiveWindow += this.#uncredited;
     this.#uncredited = 0;
   }
 
@@ -235,7 +231,6 @@ export class Connection implements StreamPort {
     stream.uncredited += length;
     if (stream.uncredited < LIMITS.streamWindow / 2) return;
     this.#sender.push(windowFrame(stream.id, stream.uncredited));
-    stream.receiveWindow += stream.uncredited;
     stream.uncredited = 0;
   }
 
@@ -295,10 +290,7 @@ export class Connection implements StreamPort {
       this.#spend("malformed requests");
       return this.#resetStream(id, "PROTOCOL_ERROR");
     }
-    this.#open(new Stream(this, id, headers, LIMITS.streamWindow, this.#initialSendWindow), {
-      end,
-      oversized,
-    });
+    this.#open(new Stream(this, id, headers, this.#initialSendWindow), { end, oversized });
   }
 
   #open(stream: Stream, { end, oversized }: { end: boolean; oversized: boolean }): void {

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { type Bytes, DEFAULT_WINDOW } from "./frames.ts";
+import type { Bytes } from "./frames.ts";
 import type { Field } from "./hpack.ts";
 
 /** Told what comes in on a stream, in this order; after `reset` nothing more. */
@@ -35,9 +35,7 @@ export class Stream {
   requestEnded = false;
   /** Nothing more is sent. */
   closed = false;
-  /** What the client may still send, in bytes. */
-  receiveWindow: number;
-  /** What it sent and was not allowed anew. */
+  /** What the client sent and was not allowed to send again yet, in bytes. */
   uncredited = 0;
   /** Of the body, in bytes. */
   received = 0;
@@ -48,12 +46,10 @@ export class Stream {
     port: StreamPort,
     readonly id: number,
     readonly headers: ReadonlyMap<string, string>,
-    receiveWindow: number,
     /** What may still be sent, in bytes; negative if the client made its windows smaller. */
-    public sendWindow = DEFAULT_WINDOW,
+    public sendWindow: number,
   ) {
     this.#port = port;
-    this.receiveWindow = receiveWindow;
   }
 
   /** Begins the answer; with `end` it has no body. Does nothing on a closed stream, like the others. */

@@ -109,6 +109,11 @@ export class Lanes<Call> {
     }
   }
 
+  /** How many lanes there are. */
+  get size(): number {
+    return this.#lanes.size;
+  }
+
   /** Runs a call. `cancel` takes back one that did not begin; one that runs goes on to its end. */
   run(job: Job<Call>): { readonly answer: Promise<Messages>; readonly cancel: () => void } {
     const { promise, resolve, reject } = Promise.withResolvers<Messages>();
