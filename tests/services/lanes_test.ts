@@ -10,7 +10,7 @@ import { Lanes } from "../../lib/services/lanes/lanes.ts";
 import { lacksFileSystem, needs } from "../support.ts";
 import type { GrpcClient, Reply } from "./grpc_client.ts";
 import { list, make, ofKey, readMounts } from "./snapshots_client.ts";
-import { TestService, until } from "./service_support.ts";
+import { exists, TestService, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -183,12 +183,3 @@ Deno.test("lanes: a lane without work is closed after a minute, but for the last
   assertEquals(lanes.size, 1);
   await lanes.close();
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}

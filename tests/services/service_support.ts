@@ -84,6 +84,16 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   }
 }
 
+/** Whether anything has a name. */
+export function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A running service. */
 export class TestService implements AsyncDisposable {
   readonly directory: TempDir;
@@ -111,16 +121,16 @@ export class TestService implements AsyncDisposable {
     await this.#listens();
   }
 
-  /** The log tells it, unless it is told to say less. */
+  /** Waits for the socket, which is bound under another name and then renamed. */
   async #listens(): Promise<void> {
-    const listening = () => {
-      const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`);
-      // The flag of a socket that listens (SO_ACCEPTCON of `linux/net.h`).
-      return sockets.split("\n").some((line) =>
-        line.includes(" 00010000 ") && line.endsWith(` ${this.address}.bound`)
-      );
+    const isListening = () => {
+      // The flag is that of a socket that listens (`__SO_ACCEPTCON` of `linux/net.h`).
+      const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`).split("\n");
+      const bound = `${this.address}.bound`;
+      return sockets.some((line) => line.includes(" 00010000 ") && line.endsWith(` ${bound}`)) &&
+        exists(this.address);
     };
-    await this.process.until(listening, "the service to listen");
+    await this.process.until(isListening, "the service to listen");
   }
 
   #spawn(options: readonly string[]): Process {
