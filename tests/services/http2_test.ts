@@ -2,7 +2,9 @@
  * HTTP/2 from the other side: what a client that is broken or hostile gets, and that others are served meanwhile.
  */
 import { assert, assertEquals } from "@std/assert";
-import { lacksFileSystem, needs } from "../support.ts";
+import { Connection } from "../../lib/services/http2/connection.ts";
+import type { Stream, StreamHandler } from "../../lib/services/http2/stream.ts";
+import { lacksFileSystem, needs, tempDir } from "../support.ts";
 import {
   ACK,
   block,
@@ -338,16 +340,35 @@ needs(lacking, "http2: at most 256 streams are open at a time", async () => {
   assertEquals((await client.until(HEADERS)).stream, 1);
 });
 
-needs(lacking, "http2: large requests are received with the windows given back", async () => {
+needs(lacking, "http2: what a client sends is allowed again", async () => {
   await using service = await TestService.start();
-  using client = await service.connect();
-  // Four megabytes in all, through windows of 256 KiB and 1 MiB. The client does not look at them: it sends each
-  // request whole, which is within the limits if they are given back in time.
-  const filter = "name==" + "x".repeat(200_000);
-  for (let i = 0; i < 20; i++) {
-    const { status, messages } = await client.call("List", list(filter));
-    assertEquals([status, messages.length], [0, 0]);
+  using client = await RawClient.greet(service.address);
+  // A body of 400 KB, and the next: more than a stream's window of 256 KiB, and than the connection's of 1 MiB.
+  const body = framed(list("name==" + "x".repeat(400_000)));
+  let connection = 65_535, sent = 0;
+  for (let id = 1; id < 12; id += 2) {
+    let stream = 256 << 10;
+    await client.send(headers(id, END_HEADERS, `${STAT.slice(0, -4)}List`));
+    for (let at = 0; at < body.length;) {
+      const length = Math.min(16384, body.length - at, connection, stream);
+      if (length > 0) {
+        const isLast = at + length === body.length;
+        const part = body.slice(at, at += length);
+        await client.send(frame(DATA, isLast ? END_STREAM : 0, id, part));
+        connection -= length;
+        stream -= length;
+        sent += length;
+        continue;
+      }
+      const { stream: of, payload } = await client.until(WINDOW_UPDATE);
+      const increment = new DataView(payload.buffer).getUint32(0);
+      if (of === 0) connection += increment;
+      else if (of === id) stream += increment;
+    }
   }
+  assert(sent > 2_000_000);
+  await client.send(frame(PING, 0, 0, new Uint8Array(8)));
+  await client.until(PING);
 });
 
 needs(lacking, "http2: answers wait for the client's windows", async () => {
@@ -407,7 +428,8 @@ needs(
     let sent = 0, stuck = false;
     const flood = (async () => {
       for (; sent < 1_000_000 && !stuck; sent++) {
-        await client.send(headers(2 * sent + 1), data(2 * sent + 1));
+        // It is answered at once, so that nothing but the answers can pile up.
+        await client.send(headers(2 * sent + 1, END_HEADERS | END_STREAM, "/no/Method"));
       }
     })().catch(() => {});
     let before = -1, still = 0;
@@ -422,6 +444,7 @@ needs(
       /VmRSS:\s+(\d+)/.exec(Deno.readTextFileSync(`/proc/${service.process.pid}/status`))![1],
     );
     assert(memory < 400_000, `${memory} KiB for ${sent} requests`);
+    for (let i = 0; i < sent - 1; i++) await client.until(HEADERS);
     client[Symbol.dispose]();
     await flood;
   },
@@ -438,6 +461,52 @@ needs(lacking, "http2: a client that says nothing is sent away after ten seconds
   const seconds = (performance.now() - started) / 1000;
   assert(seconds > 8 && seconds < 20, `${seconds}`);
   await checkServed(service);
+});
+
+/** A connection in this process, and its client, which reads nothing by itself. */
+async function pair(onStream: (stream: Stream) => StreamHandler, settings: readonly number[]) {
+  using directory = tempDir("http2-");
+  const path = `${directory.path}/s`;
+  using listener = Deno.listen({ transport: "unix", path });
+  const client = await RawClient.greet(path, settings);
+  const connection = new Connection(await listener.accept(), onStream);
+  return { client, connection, ended: connection.run() };
+}
+
+/** A handler that answers with a body at once, and says when it is told that the client is gone. */
+function answering(bytes: number) {
+  const gone = Promise.withResolvers<void>(), asked = Promise.withResolvers<void>();
+  const onStream = (stream: Stream): StreamHandler => ({
+    data() {},
+    end() {
+      stream.respond([[":status", "200"]]);
+      stream.send(new Uint8Array(bytes));
+      stream.finish([]);
+      asked.resolve();
+    },
+    reset: () => gone.resolve(),
+  });
+  return { onStream, asked: asked.promise, gone: gone.promise };
+}
+
+Deno.test("http2: a client that does not take its answer is sent away after a minute", async () => {
+  const window = (size: number) => [0, 4, ...u32(size)];
+  // Once the socket takes no more, once the window.
+  for (const [bytes, settings] of [[10 << 20, window(2 ** 31 - 1)], [10, window(0)]] as const) {
+    const { onStream, asked, gone } = answering(bytes);
+    const { client, connection, ended } = await pair(onStream, settings);
+    using _client = client;
+    await client.send(frame(WINDOW_UPDATE, 0, 0, u32(2 ** 31 - 1 - 65535)));
+    await client.send(headers(1, END_HEADERS | END_STREAM));
+    await asked;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    assert(!connection.isIdle || bytes === 10 << 20);
+    connection.checkTime(performance.now() + 59_000);
+    assertEquals(connection.isClosed, false);
+    connection.checkTime(performance.now() + 61_000);
+    assertEquals(connection.isClosed, true);
+    await Promise.all([ended, bytes === 10 ? gone : undefined]);
+  }
 });
 
 needs(lacking, "http2: a ping is answered with its own content", async () => {

@@ -3,6 +3,8 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
+import { close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
+import { tryLock } from "../../ffi/flock.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { PROGRAM, refusal, veneer } from "../cli_support.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support.ts";
@@ -108,6 +110,16 @@ needs(lacking, "socket: of many that start at once on one that was left, one lis
     (await Deno.connect({ transport: "unix", path: address })).close();
     assertEquals(await winner.end(), 0);
   }
+});
+
+needs(lacking, "socket: a service that is about to listen is one that listens", () => {
+  using at = place();
+  const address = join(at.path, "v.sock"), lock = `${address}.lock`;
+  const fd = open(lock, O_RDWR | O_CREAT, 0o600);
+  assert(tryLock(fd, "exclusive"));
+  assertMatch(at.refused("in use", address), /another service listens/);
+  close(fd);
+  assert(names(at.path).includes("v.sock.lock"), "nor is its lock removed");
 });
 
 needs(lacking, "socket: what is no socket stays, and the service is refused", () => {

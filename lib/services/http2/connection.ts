@@ -99,6 +99,11 @@ export class Connection implements StreamPort {
       ![...this.#streams.values()].some(({ requestEnded }) => requestEnded);
   }
 
+  /** Whether it has ended, by either side. */
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   /** The bytes of answers that wait for the client's windows. */
   get pendingBytes(): number {
     let bytes = 0;
