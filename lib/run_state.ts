@@ -215,7 +215,9 @@ export class RunState {
 export function pruneRunStates(): void {
   withFd(open(RUN_ROOT, O_RDONLY | O_DIRECTORY), (fd) => {
     if (!tryLock(fd, "exclusive", RUN_ROOT)) return;
-    for (const name of list(RUN_ROOT).filter(isOfGoneHome)) removeTree(join(RUN_ROOT, name));
+    for (const name of list(RUN_ROOT).filter(isStateName).filter(isOfGoneHome)) {
+      removeTree(join(RUN_ROOT, name));
+    }
   });
 }
 
@@ -231,6 +233,9 @@ function isOfGoneHome(name: string): boolean {
 export function runDirectory({ device, inode }: Home): string {
   return join(RUN_ROOT, stateName(device, inode));
 }
+
+/** Services have their sockets beside the homes' directories. */
+const isStateName = (name: string) => /^\d+\.\d+-\d+$/.test(name);
 
 function stateName(device: string, inode: bigint): string {
   return `${device.replace(":", ".")}-${inode}`;

@@ -12,11 +12,12 @@
  */
 import { basename, dirname, join } from "@std/path";
 import { encode } from "../../ffi/cstring.ts";
-import { AT_FDCWD, close, O_CREAT, O_NOFOLLOW, O_RDWR, openat } from "../../ffi/files.ts";
+import { close, O_CREAT, O_NOFOLLOW, O_RDWR, open } from "../../ffi/files.ts";
 import { tryLock } from "../../ffi/flock.ts";
+import { rename, tryUnlink, unlink } from "../../ffi/paths.ts";
 import { umask } from "../../ffi/process.ts";
 import { fstat, lstat, tryLstat } from "../../ffi/stat.ts";
-import { RENAME_NOREPLACE, renameat, S_IFSOCK, tryUnlinkat, unlinkat } from "../../ffi/tree.ts";
+import { RENAME_NOREPLACE, S_IFSOCK } from "../../ffi/tree.ts";
 import { messageOf, VeneerError } from "../errors.ts";
 import { makeDirectories } from "../home.ts";
 
@@ -57,9 +58,9 @@ export async function listenAt(address: string): Promise<ServiceSocket> {
       path,
       listener,
       [Symbol.dispose]() {
-        if (tryLstat(path)?.inode === inode) tryUnlinkat(AT_FDCWD, path);
+        if (tryLstat(path)?.inode === inode) tryUnlink(path);
         listener.close();
-        tryUnlinkat(AT_FDCWD, lockPath(path));
+        tryUnlink(lockPath(path));
         close(lock);
       },
     };
@@ -93,7 +94,7 @@ function checkDirectories(parent: string): void {
       throw new VeneerError(
         "failed precondition",
         `${directory} can be written to by others than root (${why}), who could replace the socket; ` +
-          "use a directory of root's, such as /run/veneer",
+          "choose one that only root can write to",
       );
     }
     if (directory === "/") return;
@@ -106,7 +107,7 @@ const lockPath = (path: string) => `${path}.lock`;
 function lockSocket(path: string): number {
   for (;;) {
     const lock = lockPath(path);
-    const fd = openat(AT_FDCWD, lock, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    const fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
     if (!tryLock(fd, "exclusive", lock)) {
       close(fd);
       throw inUse(path);
@@ -133,7 +134,7 @@ async function removeStale(path: string): Promise<void> {
     const connection = await Deno.connect({ transport: "unix", path });
     connection.close();
   } catch (error) {
-    if (error instanceof Deno.errors.ConnectionRefused) return unlinkat(AT_FDCWD, path);
+    if (error instanceof Deno.errors.ConnectionRefused) return unlink(path);
     // Connections wait to be accepted, as many as can.
     if (!(error instanceof Deno.errors.WouldBlock)) throw failed(path, error);
   }
@@ -143,7 +144,7 @@ async function removeStale(path: string): Promise<void> {
 /** Binds with the socket's mode being 0600 from its first moment. */
 function bindPrivately(path: string): Deno.UnixListener {
   const bound = path + BOUND;
-  tryUnlinkat(AT_FDCWD, bound); // A killed service left it.
+  tryUnlink(bound); // A killed service left it.
   const former = umask(0o177);
   let listener: Deno.UnixListener;
   try {
@@ -154,7 +155,7 @@ function bindPrivately(path: string): Deno.UnixListener {
     umask(former);
   }
   try {
-    renameat(AT_FDCWD, bound, AT_FDCWD, path, RENAME_NOREPLACE);
+    rename(bound, path, RENAME_NOREPLACE);
     return listener;
   } catch (error) {
     listener.close();

@@ -231,6 +231,21 @@ needs(
   },
 );
 
+needs(lacking, "serve: a socket in /run/veneer is in the way of no other command", () => {
+  using at = place();
+  const address = `/run/veneer/case-${Deno.pid}.sock`;
+  const store = ["--root", join(at.path, "root"), "--driver", "overlay2"];
+  assertEquals(veneer(...store, "snapshot", "prepare", "key").code, 0);
+  const listener = Deno.listen({ transport: "unix", path: address });
+  try {
+    const { code, stderr } = veneer(...store, "snapshot", "cleanup");
+    assertEquals([code, stderr], [0, ""]);
+    assert(Deno.lstatSync(address).isSocket);
+  } finally {
+    listener.close();
+  }
+});
+
 needs(lacking, "serve: each name has a store of its own", async () => {
   await using service = await TestService.start();
   using at = place();
