@@ -16,6 +16,7 @@ if (!isVersionPrinted()) {
       openSnapshots: async (options) =>
         (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
       definitions: async () => (await import("./drivers/registry.ts")).DRIVERS,
+      laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
     }),
   );
 }

@@ -26,6 +26,14 @@ export function waitWritable(fd: number): void {
 }
 
 /**
+ * Whether a write to `fd` can make progress or fail within so many milliseconds. Of a pipe: `PIPE_BUF` (4096) bytes
+ * can then be written without blocking.
+ */
+export function isWritable(fd: number, milliseconds: number): boolean {
+  return poll(fd, POLLOUT, milliseconds);
+}
+
+/**
  * Blocks until a read of `fd` gives something, even if it is the end or a failure.
  *
  * @param deadline in milliseconds, as `performance.now()` counts them

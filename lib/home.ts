@@ -240,7 +240,7 @@ export function nearestExisting(root: string, store: string): string {
 }
 
 /** Makes a directory and the ones above it that are missing. */
-function makeDirectories(path: string, mode: number): void {
+export function makeDirectories(path: string, mode: number): void {
   const result = tryMkdir(path, mode);
   if (result === -ENOENT) {
     makeDirectories(join(path, ".."), mode);

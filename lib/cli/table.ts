@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SERVE } from "./serve_table.ts";
 import { SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
@@ -202,6 +203,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     examples: [["veneer diffsize app", ""]],
   },
   SNAPSHOTS,
+  SERVE,
   {
     name: "status",
     summary: "show what the driver found and uses",

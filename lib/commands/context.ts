@@ -11,6 +11,7 @@ import { layerNotFound, resolveId } from "../ids.ts";
 import type { Output } from "../cli/output.ts";
 import type { Options } from "../cli/parse.ts";
 import { DEFAULT_ROOT } from "../cli/table.ts";
+import type { LanePort } from "../services/lanes/protocol.ts";
 import type { Snapshotter } from "../snapshotter.ts";
 
 /** A store as the command line names it. */
@@ -27,6 +28,8 @@ export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions): Promise<Snapshotter>;
   definitions(): Promise<readonly DriverDefinition[]>;
+  /** Returns what starts a thread that opens a store of snapshots, for a service. */
+  laneStarter(): Promise<() => LanePort>;
 }
 
 /** What a command works with. */
@@ -115,7 +118,8 @@ export class CommandContext {
 /** A command. Returns its exit status where that is not 0 and no error says why. */
 export type Run = (context: CommandContext) => void | number | Promise<void | number>;
 
-function requireRoot(): void {
+/** @throws {VeneerError} `failed precondition` if this process is not root's */
+export function requireRoot(): void {
   const uid = Deno.uid();
   if (uid === 0) return;
   throw new VeneerError(

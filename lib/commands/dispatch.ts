@@ -38,6 +38,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "snapshot tree": () => import("./snapshot/tree.ts"),
   "snapshot usage": () => import("./snapshot/usage.ts"),
   "snapshot cleanup": () => import("./snapshot/cleanup.ts"),
+  "serve containerd": () => import("./serve/containerd.ts"),
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
   "doctor": () => import("./doctor.ts"),

@@ -1,0 +1,23 @@
+/**
+ * The Worker of a service's lane: a thread with a store of snapshots opened in it.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { IdMap } from "../lib/id_maps.ts";
+import { perform } from "../lib/services/containerd/perform.ts";
+import { serveLane } from "../lib/services/lanes/lane.ts";
+import { openSnapshotter } from "./snapshotters.ts";
+
+serveLane(self, {
+  open: ({ root, driver, options, uidmap, gidmap }, warn) =>
+    openSnapshotter({
+      root,
+      driver,
+      options,
+      idMaps: { uids: IdMap.parse(uidmap), gids: IdMap.parse(gidmap) },
+      warn,
+    }),
+  perform,
+});

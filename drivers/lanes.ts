@@ -1,0 +1,10 @@
+/**
+ * Starts the threads of a service, which know the drivers; the service does not.
+ *
+ * @module
+ */
+
+/** Starts a lane, which waits to be told of its store. */
+export function startLane(): Worker {
+  return new Worker(new URL("./lane_worker.ts", import.meta.url), { type: "module" });
+}

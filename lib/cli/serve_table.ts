@@ -1,0 +1,48 @@
+/**
+ * The commands that serve a container engine, as data.
+ *
+ * @module
+ */
+import type { GroupSpec } from "./spec.ts";
+
+/** `veneer serve …` */
+export const SERVE: GroupSpec = {
+  name: "serve",
+  summary: "keep the layers of a container engine",
+  details:
+    "A service runs until SIGTERM or SIGINT, and then answers what it was asked. Each has a store of its own, apart\n" +
+    "from that of the other commands: an engine removes what it does not know.",
+  commands: [
+    {
+      name: "serve containerd",
+      summary: "answer containerd's snapshots API on a socket (preview)",
+      operands: [],
+      options: [
+        {
+          name: "address",
+          value: "SOCKET",
+          kind: "file",
+          summary: "where to listen (default /run/veneer/containerd.sock)",
+        },
+        {
+          name: "name",
+          value: "NAME",
+          summary: "which store: DIR/services/NAME below --root (default veneer)",
+        },
+        {
+          name: "log-format",
+          value: "FORMAT",
+          choices: ["text", "json"],
+          summary: "text (the default) or json: how requests are logged",
+        },
+      ],
+      details:
+        "Logs one line for each request on standard error, unless --log-level is warn or error. The socket is root's,\n" +
+        "in a directory that root alone can write to, which is made if it is missing.",
+      examples: [
+        ["veneer serve containerd", ""],
+        ["veneer serve containerd --address /run/v.sock --driver btrfs", ""],
+      ],
+    },
+  ],
+};

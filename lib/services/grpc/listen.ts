@@ -1,0 +1,105 @@
+/**
+ * Serves gRPC on a socket: accepts clients, and sees them off.
+ *
+ * @module
+ */
+import { messageOf } from "../../errors.ts";
+import { Connection } from "../http2/connection.ts";
+import type { ServiceLog } from "../log.ts";
+import { Budget } from "./message.ts";
+import { type CallRecord, GrpcCall, type Services } from "./server.ts";
+
+/** Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes none. */
+const MAX_CONNECTIONS = 64;
+
+/** Memory for requests that are being received, in bytes. */
+const REQUEST_MEMORY = 64 << 20;
+
+/** How often clients are checked for being too slow, in milliseconds. */
+const CHECK_INTERVAL = 1000;
+
+/** Clients of one socket. */
+export class GrpcServer {
+  readonly #connections = new Set<Connection>();
+  readonly #budget = new Budget(REQUEST_MEMORY);
+  #onRoom: () => void = () => {};
+  readonly #timer: ReturnType<typeof setInterval>;
+
+  constructor(private readonly services: Services, private readonly log: ServiceLog) {
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      for (const connection of this.#connections) connection.checkTime(now);
+    }, CHECK_INTERVAL);
+  }
+
+  /** Accepts clients until the listener is closed. */
+  async accept(listener: Deno.Listener): Promise<void> {
+    for (;;) {
+      let conn: Deno.Conn;
+      try {
+        conn = await listener.accept();
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+          return; // It was closed.
+        }
+        // Such as too many open files: those who are connected go on, and end.
+        this.log.warn("a client could not be accepted", { error: messageOf(error) });
+        await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
+        continue;
+      }
+      void this.#serve(conn);
+      if (this.#connections.size >= MAX_CONNECTIONS) await this.#room();
+    }
+  }
+
+  /** Resolves when there are fewer connections than are allowed, or no more are to be accepted. */
+  async #room(): Promise<void> {
+    this.log.warn("too many clients: more have to wait", { connections: MAX_CONNECTIONS });
+    await new Promise<void>((resolve) => this.#onRoom = resolve);
+  }
+
+  async #serve(conn: Deno.Conn): Promise<void> {
+    const connection: Connection = new Connection(conn, (stream) =>
+      new GrpcCall(stream, {
+        services: this.services,
+        budget: this.#budget,
+        pendingBytes: () => connection.pendingBytes,
+        onEnd: (record) => this.#logCall(record),
+      }));
+    this.#connections.add(connection);
+    try {
+      const fault = await connection.run();
+      if (fault !== undefined) this.log.warn("a client was sent away", { error: fault });
+    } catch (error) {
+      this.log.warn("a connection failed", { error: messageOf(error) });
+    } finally {
+      this.#connections.delete(connection);
+      this.#onRoom();
+    }
+  }
+
+  #logCall({ method, subject, status, message, milliseconds }: CallRecord): void {
+    this.log.info("call", {
+      method,
+      ...subject,
+      status,
+      ms: Number(milliseconds.toFixed(1)),
+      ...message === "" ? {} : { error: message },
+    });
+  }
+
+  /**
+   * Answers what was asked, takes nothing new, and disconnects everyone.
+   *
+   * @param patience for calls that run, in milliseconds
+   */
+  async drain(patience: number): Promise<void> {
+    const end = performance.now() + patience;
+    for (const connection of this.#connections) connection.leave();
+    while (performance.now() < end && [...this.#connections].some(({ isIdle }) => !isIdle)) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    for (const connection of [...this.#connections]) connection.close();
+    clearInterval(this.#timer);
+  }
+}

@@ -1,0 +1,159 @@
+/**
+ * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with messages and a
+ * status (grpc/doc/PROTOCOL-HTTP2.md).
+ *
+ * Every request has one message; an answer has one, or several for a stream.
+ *
+ * @module
+ */
+import type { Bytes } from "../http2/frames.ts";
+import type { Field } from "../http2/hpack.ts";
+import type { Stream, StreamHandler } from "../http2/stream.ts";
+import { type Budget, framed, RequestReader } from "./message.ts";
+import { GrpcError, shownMessage, type StatusName, statusOf, trailersOf } from "./status.ts";
+
+/** A call that was begun. */
+export interface Running {
+  /** What it is about, for the log. */
+  readonly subject: Readonly<Record<string, string>>;
+  /** The messages of the answer. */
+  readonly answer: Promise<readonly Bytes[]>;
+  /** The client does not wait any more. */
+  cancel(): void;
+}
+
+/** Begins a call. What it throws, or its answer does, becomes the status. */
+export type Method = (request: Bytes) => Running;
+
+/** The methods of each service, by their full names. */
+export type Services = ReadonlyMap<string, ReadonlyMap<string, Method>>;
+
+/** How a call ended. */
+export interface CallRecord {
+  /** The method's name, or the path of a request for none. */
+  readonly method: string;
+  readonly subject: Readonly<Record<string, string>>;
+  readonly status: StatusName;
+  /** Of an error; `""` for none. */
+  readonly message: string;
+  readonly milliseconds: number;
+}
+
+/** What calls are answered with. */
+export interface GrpcContext {
+  readonly services: Services;
+  readonly budget: Budget;
+  /** The bytes of answers that wait for this client; see {@linkcode MAX_PENDING}. */
+  readonly pendingBytes: () => number;
+  /** Told of every call that ended. */
+  readonly onEnd: (record: CallRecord) => void;
+}
+
+/** Answers that may wait for one client before its calls are refused, in bytes. */
+const MAX_PENDING = 16 << 20;
+
+const ANSWER: readonly Field[] = [[":status", "200"], ["content-type", "application/grpc"]];
+
+/** Answers one request. */
+export class GrpcCall implements StreamHandler {
+  readonly #stream: Stream;
+  readonly #context: GrpcContext;
+  readonly #request: RequestReader;
+  readonly #started = performance.now();
+  #method: Method | undefined;
+  #name: string;
+  #running: Running | undefined;
+  #ended = false;
+
+  constructor(stream: Stream, context: GrpcContext) {
+    this.#stream = stream;
+    this.#context = context;
+    this.#request = new RequestReader(context.budget);
+    this.#name = stream.headers.get(":path")!;
+    const refusal = refusalOf(stream.headers);
+    if (refusal !== undefined) {
+      this.#record("UNKNOWN", `HTTP status ${refusal}`);
+      stream.respond([[":status", refusal]], true);
+      return;
+    }
+    this.#guard(() => this.#method = this.#find(this.#name));
+  }
+
+  #find(path: string): Method {
+    const [, service, name] = /^\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+    const methods = this.#context.services.get(service);
+    if (methods === undefined) {
+      throw new GrpcError("UNIMPLEMENTED", `unknown service ${service ?? path}`);
+    }
+    const method = methods.get(name);
+    if (method === undefined) {
+      throw new GrpcError("UNIMPLEMENTED", `unknown method ${name} for service ${service}`);
+    }
+    this.#name = name;
+    return method;
+  }
+
+  data(bytes: Bytes): void {
+    if (!this.#ended) this.#guard(() => this.#request.push(bytes));
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#guard(() => {
+      if (this.#context.pendingBytes() > MAX_PENDING) {
+        throw new GrpcError("RESOURCE_EXHAUSTED", "too many answers wait for this client");
+      }
+      const running = this.#running = this.#method!(this.#request.message());
+      this.#request[Symbol.dispose]();
+      running.answer.then((messages) => this.#answer(messages), (error) => this.#fail(error));
+    });
+  }
+
+  reset(): void {
+    if (this.#ended) return;
+    this.#record("CANCELLED", "");
+    this.#running?.cancel();
+  }
+
+  #answer(messages: readonly Bytes[]): void {
+    if (this.#ended) return;
+    this.#record("OK", "");
+    this.#stream.respond(ANSWER);
+    for (const message of messages) this.#stream.send(framed(message));
+    this.#stream.finish(trailersOf("OK"));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    const status = statusOf(error), message = shownMessage(error);
+    this.#record(status, message);
+    this.#stream.respond([...ANSWER, ...trailersOf(status, message)], true);
+  }
+
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #record(status: StatusName, message: string): void {
+    this.#ended = true;
+    this.#request[Symbol.dispose]();
+    this.#context.onEnd({
+      method: this.#name,
+      subject: this.#running?.subject ?? {},
+      status,
+      message,
+      milliseconds: performance.now() - this.#started,
+    });
+  }
+}
+
+/** The HTTP status of what is not a gRPC request. */
+function refusalOf(headers: ReadonlyMap<string, string>): string | undefined {
+  if (headers.get(":method") !== "POST") return "405";
+  const type = headers.get("content-type") ?? "";
+  return /^application\/grpc(\+proto)?(;|$)/.test(type) ? undefined : "415";
+}

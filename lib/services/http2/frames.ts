@@ -1,0 +1,151 @@
+/**
+ * The frames of HTTP/2 (RFC 9113, section 4 and 6), as bytes.
+ *
+ * @module
+ */
+
+/** Bytes that may be written and handed over. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** What a client sends first. */
+export const PREFACE: Bytes = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+
+/** The length of a frame's header in bytes. */
+export const FRAME_HEADER = 9;
+
+/** The longest payload that may be sent to a peer which did not allow more; this server never allows more. */
+export const MAX_PAYLOAD = 16384;
+
+/** Frame types. */
+export const DATA = 0, HEADERS = 1, PRIORITY = 2, RST_STREAM = 3, SETTINGS = 4;
+export const PUSH_PROMISE = 5, PING = 6, GOAWAY = 7, WINDOW_UPDATE = 8, CONTINUATION = 9;
+
+/** Flags; which ones a frame can have depends on its type. */
+export const ACK = 0x1, END_STREAM = 0x1, END_HEADERS = 0x4, PADDED = 0x8, PRIORITIZED = 0x20;
+
+/** Settings. */
+export const ENABLE_PUSH = 2, MAX_CONCURRENT_STREAMS = 3, INITIAL_WINDOW_SIZE = 4;
+export const MAX_FRAME_SIZE = 5, MAX_HEADER_LIST_SIZE = 6;
+
+/** A stream's window before it is told otherwise, and the connection's, in bytes. */
+export const DEFAULT_WINDOW = 65535;
+
+/** The largest window. */
+export const MAX_WINDOW = 2 ** 31 - 1;
+
+/** Error codes (RFC 9113, 7). */
+export const ERROR = {
+  NO_ERROR: 0,
+  PROTOCOL_ERROR: 1,
+  INTERNAL_ERROR: 2,
+  FLOW_CONTROL_ERROR: 3,
+  STREAM_CLOSED: 5,
+  FRAME_SIZE_ERROR: 6,
+  REFUSED_STREAM: 7,
+  CANCEL: 8,
+  COMPRESSION_ERROR: 9,
+  ENHANCE_YOUR_CALM: 11,
+} as const;
+
+export type ErrorName = keyof typeof ERROR;
+
+/** The connection cannot go on. */
+export class ConnectionError extends Error {
+  constructor(readonly code: ErrorName, message: string) {
+    super(message);
+  }
+}
+
+/** A frame as it was received. The payload is overwritten by what is received next. */
+export interface Frame {
+  readonly type: number;
+  readonly flags: number;
+  /** 0 for the connection itself. */
+  readonly stream: number;
+  readonly payload: Bytes;
+}
+
+/**
+ * The frame that begins at `at`, or `undefined` if not all of it is there.
+ *
+ * @throws {ConnectionError} for one that is longer than is allowed
+ */
+export function parseFrame(bytes: Bytes, at: number): Frame | undefined {
+  if (bytes.length - at < FRAME_HEADER) return undefined;
+  const length = bytes[at] << 16 | bytes[at + 1] << 8 | bytes[at + 2];
+  if (length > MAX_PAYLOAD) {
+    throw new ConnectionError("FRAME_SIZE_ERROR", `a frame of ${length} bytes`);
+  }
+  const start = at + FRAME_HEADER;
+  if (bytes.length - start < length) return undefined;
+  return {
+    type: bytes[at + 3],
+    flags: bytes[at + 4],
+    stream: readU32(bytes, at + 5) & 0x7fffffff,
+    payload: bytes.subarray(start, start + length),
+  };
+}
+
+/** A frame's header. */
+export function frameHeader(type: number, flags: number, stream: number, length: number): Bytes {
+  // deno-fmt-ignore
+  return Uint8Array.of(
+    length >> 16, length >> 8, length, type, flags,
+    stream >> 24, stream >> 16, stream >> 8, stream,
+  );
+}
+
+/** A whole frame. */
+export function frame(type: number, flags: number, stream: number, payload: Uint8Array): Bytes {
+  const bytes = new Uint8Array(FRAME_HEADER + payload.length);
+  bytes.set(frameHeader(type, flags, stream, payload.length));
+  bytes.set(payload, FRAME_HEADER);
+  return bytes;
+}
+
+/** A SETTINGS frame. */
+export function settingsFrame(settings: readonly (readonly [id: number, value: number])[]): Bytes {
+  return frame(
+    SETTINGS,
+    0,
+    0,
+    Uint8Array.from(settings.flatMap(([id, value]) => [id >> 8, id, ...u32(value)])),
+  );
+}
+
+/** A RST_STREAM frame. */
+export const resetFrame = (stream: number, code: ErrorName): Bytes =>
+  frame(RST_STREAM, 0, stream, u32(ERROR[code]));
+
+/** A WINDOW_UPDATE frame. */
+export const windowFrame = (stream: number, increment: number): Bytes =>
+  frame(WINDOW_UPDATE, 0, stream, u32(increment));
+
+/** A GOAWAY frame. @param last the last stream that was or may be worked on */
+export const goAwayFrame = (last: number, code: ErrorName, reason = ""): Bytes =>
+  frame(
+    GOAWAY,
+    0,
+    0,
+    Uint8Array.from([...u32(last), ...u32(ERROR[code]), ...new TextEncoder().encode(reason)]),
+  );
+
+/**
+ * The payload without its padding.
+ *
+ * @throws {ConnectionError} for padding that is longer than the payload
+ */
+export function unpadded({ flags, payload }: Frame): Bytes {
+  if ((flags & PADDED) === 0) return payload;
+  const end = payload.length - payload[0];
+  if (payload.length === 0 || end < 1) throw new ConnectionError("PROTOCOL_ERROR", "the padding");
+  return payload.subarray(1, end);
+}
+
+export function readU32(bytes: Uint8Array, at: number): number {
+  return (bytes[at] << 24 | bytes[at + 1] << 16 | bytes[at + 2] << 8 | bytes[at + 3]) >>> 0;
+}
+
+function u32(value: number): Bytes {
+  return Uint8Array.of(value >> 24, value >> 16, value >> 8, value);
+}

@@ -1,0 +1,59 @@
+/**
+ * The Huffman code of HPACK (RFC 7541, appendix B), decoding only: this server writes strings as they are.
+ *
+ * The code is canonical: codes of one length are consecutive, in the order of their symbols. So the lengths alone
+ * define it, and a code is recognised by comparing it with the first of its length.
+ *
+ * @module
+ */
+
+/** The length in bits of each octet's code. */
+// deno-fmt-ignore
+const LENGTHS = [
+  13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
+   6, 10, 10, 12, 13,  6,  8, 11, 10, 10,  8, 11,  8,  6,  6,  6,  5,  5,  5,  6,  6,  6,  6,  6,  6,  6,  7,  8, 15,  6, 12, 10,
+  13,  6,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  7,  8,  7,  8, 13, 19, 13, 14,  6,
+  15,  5,  6,  5,  6,  5,  6,  6,  6,  5,  7,  7,  6,  6,  6,  5,  6,  7,  6,  5,  5,  6,  7,  7,  7,  7,  7, 15, 11, 14, 13, 28,
+  20, 22, 20, 20, 22, 22, 22, 23, 22, 23, 23, 23, 23, 23, 24, 23, 24, 24, 22, 23, 24, 23, 23, 23, 23, 21, 22, 23, 22, 23, 23, 24,
+  22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
+  26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
+  20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
+];
+
+/** The longest code of an octet. The code of the end of a string is 30 ones, which no valid string holds. */
+const LONGEST = 30;
+
+/** Symbols by length, then by value: the order of their codes. */
+const SYMBOLS = Uint8Array.from(
+  LENGTHS.map((_, symbol) => symbol).sort((a, b) => LENGTHS[a] - LENGTHS[b] || a - b),
+);
+
+/** Of each length: its first code, how many there are, and the index of the first one's symbol. */
+const FIRST = new Int32Array(LONGEST + 1);
+const COUNT = new Int32Array(LONGEST + 1);
+const INDEX = new Int32Array(LONGEST + 1);
+for (const length of LENGTHS) COUNT[length]++;
+for (let length = 1; length <= LONGEST; length++) {
+  FIRST[length] = (FIRST[length - 1] + COUNT[length - 1]) << 1;
+  INDEX[length] = INDEX[length - 1] + COUNT[length - 1];
+}
+
+/**
+ * Decodes a string, one character for each octet.
+ *
+ * @returns `undefined` if the input is invalid: a code of the end inside, or padding that is not up to seven ones
+ */
+export function decodeHuffman(input: Uint8Array): string | undefined {
+  let text = "", code = 0, length = 0;
+  for (const octet of input) {
+    for (let bit = 7; bit >= 0; bit--) {
+      code = code << 1 | octet >> bit & 1;
+      if (++length > LONGEST) return undefined;
+      const at = code - FIRST[length];
+      if (at < 0 || at >= COUNT[length]) continue;
+      text += String.fromCharCode(SYMBOLS[INDEX[length] + at]);
+      code = length = 0;
+    }
+  }
+  return length < 8 && code === (1 << length) - 1 ? text : undefined;
+}

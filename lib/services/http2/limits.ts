@@ -1,0 +1,56 @@
+/**
+ * What a client may ask of the HTTP/2 server. An honest gRPC client comes near none of these.
+ *
+ * @module
+ */
+
+/** Sizes in bytes, times in milliseconds. */
+export const LIMITS = {
+  /** Streams that are open at a time, of one connection. */
+  streams: 256,
+  /** Of a decoded header list, with 32 bytes for each field (RFC 9113, 6.5.2). */
+  headerList: 16 << 10,
+  /** Of an encoded header block; one that is longer ends the connection. */
+  headerBlock: 32 << 10,
+  /** CONTINUATION frames of one header block. */
+  continuations: 8,
+  /** What a client may send ahead: of a stream, and of the connection. */
+  streamWindow: 256 << 10,
+  connectionWindow: 1 << 20,
+  /** Output that waits for the socket; beyond it nothing more is read, so that no answers pile up. */
+  output: 256 << 10,
+  /**
+   * How often a client may do something that is allowed and serves nothing: cancel a stream, send a ping, settings,
+   * empty data. Each answer gives some back, and each second too.
+   */
+  patience: 2000,
+  patiencePerAnswer: 20,
+  patiencePerSecond: 100,
+  /** For the preface and the first settings, and for a header block that was begun. */
+  handshakeTime: 10_000,
+  /** For a client that does not read its answers. */
+  stallTime: 60_000,
+} as const;
+
+/** The number of acts that serve nothing and are still tolerated. */
+export class Patience {
+  #left: number = LIMITS.patience;
+  #since = performance.now();
+
+  /** Spends one; false if none is left. */
+  spend(): boolean {
+    const now = performance.now();
+    this.#restore((now - this.#since) * LIMITS.patiencePerSecond / 1000);
+    this.#since = now;
+    return --this.#left >= 0;
+  }
+
+  /** An answer was sent. */
+  reward(): void {
+    this.#restore(LIMITS.patiencePerAnswer);
+  }
+
+  #restore(amount: number): void {
+    this.#left = Math.min(LIMITS.patience, this.#left + amount);
+  }
+}

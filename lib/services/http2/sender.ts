@@ -1,0 +1,106 @@
+/**
+ * What is written to a connection: in order, joined into few writes, with a measure of how much waits.
+ *
+ * @module
+ */
+import type { Bytes } from "./frames.ts";
+
+/** How much is written at a time, in bytes. */
+const CHUNK = 64 << 10;
+
+/** Writes to a connection in the background. */
+export class Sender {
+  readonly #conn: Deno.Conn;
+  readonly #onError: () => void;
+  #queue: Bytes[] = [];
+  #next = 0;
+  #queued = 0;
+  #running: Promise<void> | undefined;
+  #waiting: { readonly below: number; readonly resolve: () => void }[] = [];
+  #progress = 0;
+  #failed = false;
+
+  /** @param onError told once that nothing more can be written */
+  constructor(conn: Deno.Conn, onError: () => void) {
+    this.#conn = conn;
+    this.#onError = onError;
+  }
+
+  /** Since when nothing was written although something waits, by `performance.now()`. */
+  get stalledSince(): number | undefined {
+    return this.#running === undefined ? undefined : this.#progress;
+  }
+
+  /** Queues bytes, which must not change any more. */
+  push(bytes: Bytes): void {
+    if (this.#failed) return;
+    this.#queue.push(bytes);
+    this.#queued += bytes.length;
+    // Begun in a microtask, so that what is pushed together is written together.
+    this.#running ??= Promise.resolve().then(() => this.#run());
+  }
+
+  /** Resolves when fewer bytes wait. */
+  async below(limit: number): Promise<void> {
+    if (this.#queued < limit) return;
+    await new Promise<void>((resolve) => this.#waiting.push({ below: limit, resolve }));
+  }
+
+  /** Resolves when all is written, or nothing can be any more. */
+  async drained(): Promise<void> {
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    this.#progress = performance.now();
+    try {
+      while (this.#next < this.#queue.length) {
+        let rest = this.#take();
+        while (rest.length > 0) {
+          const written = await this.#conn.write(rest);
+          this.#progress = performance.now();
+          this.#queued -= written;
+          rest = rest.subarray(written);
+        }
+        this.#wake();
+      }
+    } catch {
+      this.#failed = true;
+      this.#queue = [];
+      this.#next = this.#queued = 0;
+      this.#onError();
+    } finally {
+      this.#running = undefined;
+      this.#wake();
+    }
+  }
+
+  /** The next bytes, of several frames if they are short. */
+  #take(): Bytes {
+    let length = 0, end = this.#next;
+    do length += this.#queue[end++].length; while (
+      end < this.#queue.length && length + this.#queue[end].length <= CHUNK
+    );
+    const chunk = end - this.#next === 1 ? this.#queue[this.#next] : new Uint8Array(length);
+    if (end - this.#next > 1) {
+      let at = 0;
+      for (let i = this.#next; i < end; i++) {
+        chunk.set(this.#queue[i], at);
+        at += this.#queue[i].length;
+      }
+    }
+    this.#next = end;
+    if (end === this.#queue.length) {
+      this.#queue = [];
+      this.#next = 0;
+    }
+    return chunk;
+  }
+
+  #wake(): void {
+    const ready = this.#waiting.filter(({ below }) => this.#queued < below);
+    if (ready.length === 0) return;
+    this.#waiting = this.#waiting.filter((waiting) => !ready.includes(waiting));
+    for (const { resolve } of ready) resolve();
+  }
+}

@@ -1,0 +1,87 @@
+/**
+ * What a service says while it runs: lines on standard error, each one event with its properties.
+ *
+ * @module
+ */
+import { encode } from "../../ffi/cstring.ts";
+import { tryWrite } from "../../ffi/files.ts";
+import { isWritable } from "../../ffi/poll.ts";
+import { escapeControls } from "../printable.ts";
+
+/** `text`: `time=… level=info msg=…`, as containerd's own log; `json`: an object a line. */
+export type LogFormat = "text" | "json";
+
+/** How important an event is; as ranks, the most important first. */
+const RANK = { error: 0, warn: 1, info: 2, debug: 3 } as const;
+export type LogLevel = keyof typeof RANK;
+
+/** An event's properties, in the order in which they are shown. */
+export type Properties = Readonly<Record<string, string | number>>;
+
+const STDERR = 2;
+
+/** `PIPE_BUF` (`linux/limits.h`): a pipe takes so much without blocking if it takes anything, and in one piece. */
+const MAX_LINE = 4096;
+
+/** Of a property's text, in UTF-16 units. */
+const MAX_TEXT = 500;
+
+/** How long a reader of the log that is behind is waited for, in milliseconds. */
+const PATIENCE = 20;
+
+/** Writes events. A reader that does not keep up loses lines, and is told how many; the service goes on. */
+export class ServiceLog {
+  #lost = 0;
+
+  /** @param level the least important one that is written */
+  constructor(
+    private readonly format: LogFormat,
+    private readonly level: LogLevel,
+  ) {}
+
+  warn(message: string, properties: Properties = {}): void {
+    this.#log("warn", message, properties);
+  }
+
+  info(message: string, properties: Properties = {}): void {
+    this.#log("info", message, properties);
+  }
+
+  #log(level: LogLevel, msg: string, properties: Properties): void {
+    if (RANK[level] > RANK[this.level]) return;
+    const lost: Properties = this.#lost > 0 ? { lost: this.#lost } : {};
+    const time = new Date().toISOString();
+    let line = this.#line({ time, level, msg: shortened(msg), ...properties, ...lost });
+    if (line.length > MAX_LINE) line = this.#line({ time, level, msg: "a line was too long" });
+    // Waiting once for a reader is enough: while it stays behind, lines are lost at once.
+    const isRead = isWritable(STDERR, this.#lost > 0 ? 0 : PATIENCE);
+    if (isRead && tryWrite(STDERR, line) === line.length) this.#lost = 0;
+    else this.#lost++;
+  }
+
+  #line(event: Properties): Uint8Array<ArrayBuffer> {
+    const short = Object.entries(event).map(([key, value]) => [key, shortened(value)] as const);
+    if (this.format === "json") return encode(`${toJson(Object.fromEntries(short))}\n`);
+    const words = short.map(([key, value]) => `${key}=${quoted(value)}`);
+    return encode(`${escapeControls(words.join(" "))}\n`);
+  }
+}
+
+function shortened<T extends string | number>(value: T): T | string {
+  const isLong = typeof value === "string" && value.length > MAX_TEXT;
+  return isLong ? `${value.slice(0, MAX_TEXT)}…`.toWellFormed() : value;
+}
+
+/** In quotes if it has spaces, quotes or `=`, as logfmt wants it. */
+function quoted(value: string | number): string {
+  const text = String(value);
+  return /^[^\s"=\\]+$/.test(text) ? text : JSON.stringify(text);
+}
+
+/** JSON without any control character, also those that JSON would allow. */
+function toJson(value: unknown): string {
+  return JSON.stringify(value).replaceAll(
+    /[\x7f-\x9f]/g,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}

@@ -1,0 +1,175 @@
+/**
+ * The socket of a service: for root alone, where nobody else can put another in its place.
+ *
+ * Beside the socket `S` there is an empty file `S.lock`, which whoever listens at `S` holds locked. So two services
+ * that start at once do not take each other's socket for one that was left behind, and a socket whose lock can be had
+ * has no service of Veneer's; another program's is found by connecting to it.
+ *
+ * The socket is bound as `S.bound` and renamed. So it is there only when it is ready, and the runtime, which removes
+ * the name that it bound when it closes a listener, removes nothing that another has put at `S` since.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "@std/path";
+import { encode } from "../../ffi/cstring.ts";
+import { close, O_CREAT, O_NOFOLLOW, O_RDWR, open } from "../../ffi/files.ts";
+import { tryLock } from "../../ffi/flock.ts";
+import { rename, tryUnlink, unlink } from "../../ffi/paths.ts";
+import { umask } from "../../ffi/process.ts";
+import { fstat, lstat, tryLstat } from "../../ffi/stat.ts";
+import { RENAME_NOREPLACE, S_IFSOCK } from "../../ffi/tree.ts";
+import { messageOf, VeneerError } from "../errors.ts";
+import { makeDirectories } from "../home.ts";
+
+/** The name under which a socket is bound before it gets its own. */
+const BOUND = ".bound";
+
+/** The longest path of a socket in bytes: what unix(7) allows, and room for {@linkcode BOUND}. */
+const MAX_PATH = 107 - BOUND.length;
+
+/** Of the socket's directory where it is made: anyone may pass, root alone may list and write. */
+const DIRECTORY_MODE = 0o711;
+
+/** A socket that is being listened on. Disposing of it closes and removes it. */
+export interface ServiceSocket extends Disposable {
+  /** Absolute, and free of symbolic links. */
+  readonly path: string;
+  readonly listener: Deno.UnixListener;
+}
+
+/**
+ * Listens at an address.
+ *
+ * @param address an absolute path, with or without `unix://` before it
+ * @throws {VeneerError} `in use` if another service listens there; `already exists` for anything but a socket;
+ * `failed precondition` for a directory in which others could replace the socket; `invalid argument` for what cannot
+ * be the address of a socket
+ */
+export async function listenAt(address: string): Promise<ServiceSocket> {
+  const path = resolvedPath(address.replace(/^unix:\/\//, ""));
+  checkDirectories(dirname(path));
+  const lock = lockSocket(path);
+  try {
+    await removeStale(path);
+    const listener = bindPrivately(path);
+    // While it is open no other file gets the same inode.
+    const { inode } = lstat(path);
+    return {
+      path,
+      listener,
+      [Symbol.dispose]() {
+        if (tryLstat(path)?.inode === inode) tryUnlink(path);
+        listener.close();
+        tryUnlink(lockPath(path));
+        close(lock);
+      },
+    };
+  } catch (error) {
+    close(lock);
+    throw error;
+  }
+}
+
+function resolvedPath(given: string): string {
+  const refuse = (rule: string) =>
+    new VeneerError("invalid argument", `socket ${JSON.stringify(given)}: ${rule}`);
+  if (!given.startsWith("/") || given.endsWith("/")) throw refuse("name it by an absolute path");
+  if (given.includes("\0")) throw refuse("it has a NUL");
+  makeDirectories(dirname(given), DIRECTORY_MODE);
+  const path = join(Deno.realPathSync(dirname(given)), basename(given));
+  const { length } = encode(path);
+  if (length > MAX_PATH) throw refuse(`its path has ${length} bytes, ${MAX_PATH} are allowed`);
+  return path;
+}
+
+/** Whoever can write to a directory above the socket can put another one in its place. */
+function checkDirectories(parent: string): void {
+  for (let directory = parent;; directory = dirname(directory)) {
+    const { uid, gid, mode } = lstat(directory);
+    const isWritable = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
+    // In a sticky directory others cannot rename what is root's; they could make the socket before root does.
+    const isSafe = uid === 0 && (!isWritable || ((mode & 0o1000) !== 0 && directory !== parent));
+    if (!isSafe) {
+      const why = uid === 0 ? `mode ${(mode & 0o7777).toString(8)}` : `owner ${uid}`;
+      throw new VeneerError(
+        "failed precondition",
+        `${directory} can be written to by others than root (${why}), who could replace the socket; ` +
+          "choose one that only root can write to",
+      );
+    }
+    if (directory === "/") return;
+  }
+}
+
+const lockPath = (path: string) => `${path}.lock`;
+
+/** @throws {VeneerError} `in use` */
+function lockSocket(path: string): number {
+  for (;;) {
+    const lock = lockPath(path);
+    const fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    if (!tryLock(fd, "exclusive", lock)) {
+      close(fd);
+      throw inUse(path);
+    }
+    // A service that ended meanwhile may have removed the name: then another can lock a new file of it.
+    if (isNameOf(fd, lock)) return fd;
+    close(fd);
+  }
+}
+
+function isNameOf(fd: number, path: string): boolean {
+  const named = tryLstat(path);
+  return named !== undefined && fstat(fd).isSameInode(named);
+}
+
+/** Removes a socket that nobody listens on. */
+async function removeStale(path: string): Promise<void> {
+  const stat = tryLstat(path);
+  if (stat === undefined) return;
+  if (stat.type !== S_IFSOCK) {
+    throw new VeneerError("already exists", `${path} is not a socket; remove it or choose another`);
+  }
+  try {
+    const connection = await Deno.connect({ transport: "unix", path });
+    connection.close();
+  } catch (error) {
+    if (error instanceof Deno.errors.ConnectionRefused) return unlink(path);
+    // Connections wait to be accepted, as many as can.
+    if (!(error instanceof Deno.errors.WouldBlock)) throw failed(path, error);
+  }
+  throw inUse(path);
+}
+
+/** Binds with the socket's mode being 0600 from its first moment. */
+function bindPrivately(path: string): Deno.UnixListener {
+  const bound = path + BOUND;
+  tryUnlink(bound); // A killed service left it.
+  const former = umask(0o177);
+  let listener: Deno.UnixListener;
+  try {
+    listener = Deno.listen({ transport: "unix", path: bound });
+  } catch (error) {
+    throw failed(path, error);
+  } finally {
+    umask(former);
+  }
+  try {
+    rename(bound, path, RENAME_NOREPLACE);
+    return listener;
+  } catch (error) {
+    listener.close();
+    throw error;
+  }
+}
+
+function inUse(path: string): VeneerError {
+  return new VeneerError(
+    "in use",
+    `another service listens at ${path}; end it, or choose another --address`,
+  );
+}
+
+function failed(path: string, error: unknown): VeneerError {
+  return new VeneerError("failed", `${path}: ${messageOf(error)}`, { cause: error });
+}

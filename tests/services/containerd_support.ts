@@ -1,0 +1,143 @@
+/**
+ * A containerd of a case's own, with the service as its proxy snapshotter: own root, state and socket below a
+ * directory, ended by its pid.
+ */
+import { join } from "@std/path";
+import { lacksFileSystem, lacksProgram, must, type Ran, run, unmountBelow } from "../support.ts";
+import { Process, until } from "./service_support.ts";
+
+/** What a case with containerd wants of the machine. */
+export const lacksContainerd = (): string | undefined =>
+  lacksFileSystem("overlay") ?? lacksProgram("containerd") ?? lacksProgram("ctr") ??
+    lacksProgram("runc");
+
+export class TestContainerd implements AsyncDisposable {
+  readonly #process: Process;
+  readonly address: string;
+
+  private constructor(readonly directory: string, config: string, address: string) {
+    this.address = address;
+    this.#process = new Process(["containerd", "--config", config]);
+  }
+
+  /** Starts one whose snapshotter `veneer` is at a socket. @param directory is made */
+  static async start(directory: string, socket: string): Promise<TestContainerd> {
+    Deno.mkdirSync(directory, { mode: 0o700 });
+    const path = (name: string) => join(directory, name);
+    const config = path("config.toml"), address = path("c.sock");
+    Deno.writeTextFileSync(
+      config,
+      `version = 2
+root = "${path("root")}"
+state = "${path("state")}"
+disabled_plugins = ["io.containerd.grpc.v1.cri"]
+[grpc]
+  address = "${address}"
+[ttrpc]
+  address = "${path("t.sock")}"
+[proxy_plugins.veneer]
+  type = "snapshot"
+  address = "${socket}"
+`,
+    );
+    const containerd = new TestContainerd(directory, config, address);
+    await until(() => run("ctr", "--address", address, "version").success, "containerd to start");
+    return containerd;
+  }
+
+  /** Runs \`ctr\`. */
+  ctr(...args: string[]): Ran {
+    return run("ctr", "--address", this.address, ...args);
+  }
+
+  /** Runs \`ctr\`, which must succeed; returns its output. */
+  must(...args: string[]): string {
+    return must("ctr", "--address", this.address, ...args);
+  }
+
+  /** The names and kinds of the snapshots that containerd knows. */
+  snapshots(): string[] {
+    const lines = this.must("snapshots", "--snapshotter", "veneer", "ls").trim().split("\n");
+    return lines.slice(1).map((line) => line.trim().split(/\s+/))
+      .map((words) => `${words[0]} ${words.at(-1)}`).sort();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#process.end();
+    unmountBelow(this.directory);
+  }
+}
+
+/** A layer: paths and their content, or an object of a link's target; `.wh.` names delete. */
+export type LayerTree = Readonly<Record<string, string | { readonly link: string }>>;
+
+/**
+ * Makes a Docker archive of an image whose programs are busybox's.
+ *
+ * @param directory must exist and be empty
+ * @returns the archive's path, and the chain ids of its layers
+ */
+export async function makeImage(
+  directory: string,
+  { name, command, layers }: {
+    readonly name: string;
+    readonly command: readonly string[];
+    readonly layers: readonly LayerTree[];
+  },
+): Promise<{ archive: string; chain: string[] }> {
+  const diffIds: string[] = [], files: string[] = [];
+  for (const [i, layer] of layers.entries()) {
+    const tree = join(directory, `tree${i}`), file = `${i}.tar`;
+    Deno.mkdirSync(tree);
+    if (i === 0) {
+      Deno.mkdirSync(join(tree, "bin"));
+      Deno.copyFileSync(busybox()!, join(tree, "bin/busybox"));
+      Deno.symlinkSync("busybox", join(tree, "bin/sh"));
+    }
+    for (const [path, content] of Object.entries(layer)) {
+      Deno.mkdirSync(join(tree, path, ".."), { recursive: true });
+      if (typeof content === "string") Deno.writeTextFileSync(join(tree, path), content);
+      else Deno.symlinkSync(content.link, join(tree, path));
+    }
+    must("tar", "-C", tree, "--sort=name", "-cf", join(directory, file), ".");
+    diffIds.push(`sha256:${await sha256(Deno.readFileSync(join(directory, file)))}`);
+    files.push(file);
+  }
+  const write = (path: string, value: unknown) =>
+    Deno.writeTextFileSync(join(directory, path), JSON.stringify(value));
+  write("config.json", {
+    architecture: Deno.build.arch === "x86_64" ? "amd64" : "arm64",
+    os: "linux",
+    config: { Cmd: command, Env: ["PATH=/bin"] },
+    rootfs: { type: "layers", diff_ids: diffIds },
+  });
+  write("manifest.json", [{ Config: "config.json", RepoTags: [name], Layers: files }]);
+  const archive = join(directory, "image.tar");
+  must("tar", "-C", directory, "-cf", archive, "manifest.json", "config.json", ...files);
+  return { archive, chain: await chainIds(diffIds) };
+}
+
+/** The names under which containerd commits layers: of the first its diff id (OCI image spec, "Layer ChainID"). */
+async function chainIds(diffIds: readonly string[]): Promise<string[]> {
+  const chain = [diffIds[0]];
+  for (const diffId of diffIds.slice(1)) {
+    chain.push(`sha256:${await sha256(new TextEncoder().encode(`${chain.at(-1)} ${diffId}`))}`);
+  }
+  return chain;
+}
+
+async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes)).toHex();
+}
+
+/** A shell that needs no library. */
+function busybox(): string | undefined {
+  return ["/bin/busybox", "/usr/bin/busybox"].find((path) => run("test", "-x", path).success);
+}
+
+/** Why no image can be made here, if none can. */
+export function lacksBusybox(): string | undefined {
+  const path = busybox();
+  if (path === undefined) return "there is no busybox";
+  return run("ldd", path).success ? "busybox is not static" : undefined;
+}

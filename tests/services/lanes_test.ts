@@ -1,0 +1,189 @@
+/**
+ * Lanes: calls that are slow, in the way of each other, or lost with their thread.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { Home } from "../../lib/home.ts";
+import { IDENTITY } from "../../lib/id_maps.ts";
+import { RunState } from "../../lib/run_state.ts";
+import { GrpcError } from "../../lib/services/grpc/status.ts";
+import { Lanes } from "../../lib/services/lanes/lanes.ts";
+import { lacksFileSystem, needs } from "../support.ts";
+import type { GrpcClient, Reply } from "./grpc_client.ts";
+import { list, make, ofKey, readMounts } from "./snapshots_client.ts";
+import { exists, TestService, until } from "./service_support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** Prepares snapshots; returns the ids of their layers. */
+async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]> {
+  const layers: string[] = [];
+  for (const key of keys) {
+    const { messages } = await client.call("Prepare", make(key));
+    layers.push(readMounts(messages[0])[0].source.split("/").at(-2)!);
+  }
+  return layers;
+}
+
+/** Locks layers as another process would that works on them for long. */
+function hold(service: TestService, ...layers: string[]): Disposable {
+  const state = new RunState(
+    Home.open(service.home.replace(/\/overlay2$/, ""), "overlay2", IDENTITY),
+  );
+  const locks = layers.map((layer) => state.lockLayer(layer));
+  return { [Symbol.dispose]: () => locks.forEach((lock) => lock[Symbol.dispose]()) };
+}
+
+/** Whether something is still unanswered a moment later. */
+async function isPending(reply: Promise<unknown>): Promise<boolean> {
+  const late = new Promise((resolve) => setTimeout(resolve, 100, "late"));
+  return await Promise.race([reply, late]) === "late";
+}
+
+needs(
+  lacking,
+  "lanes: slow calls hold up no other, and those on one key take one lane",
+  async () => {
+    await using service = await TestService.start();
+    using client = await service.connect();
+    const [a, b, c, d] = await prepare(client, "a", "b", "c", "d");
+    const mounts = (key: string) => client.call("Mounts", ofKey(key));
+    const slow: Promise<Reply>[] = [];
+    {
+      using _held = hold(service, a, b);
+      slow.push(...Array.from({ length: 20 }, () => mounts("a")), mounts("b"));
+      assertEquals((await mounts("d")).status, 0, "beside slow calls on two keys");
+      assertEquals((await client.call("Prepare", make("e"))).status, 0);
+      const held: Promise<Reply>[] = [];
+      {
+        // As many as there are lanes; by then each of them could have been started.
+        using _more = hold(service, c, d);
+        held.push(mounts("c"), mounts("d"), mounts("e"));
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        assertEquals(
+          (await client.call("Stat", ofKey("a"))).status,
+          0,
+          "one lane is for quick calls",
+        );
+        assertEquals((await client.call("List", list())).status, 0);
+        assert(await isPending(held[2]), "three slow calls have the others");
+      }
+      for (const reply of held) assertEquals((await reply).status, 0);
+      assert(await isPending(slow[0]) && await isPending(slow[20]));
+    }
+    for (const reply of slow) assertEquals((await reply).status, 0);
+  },
+);
+
+needs(lacking, "lanes: a call that waits for another on its key can be given up", async () => {
+  await using service = await TestService.start();
+  using client = await service.connect();
+  const [a] = await prepare(client, "a");
+  {
+    using _held = hold(service, a);
+    {
+      using other = await service.connect();
+      void other.call("Remove", ofKey("a"));
+      void other.call("Prepare", make("a"));
+      // It is answered after those two have arrived.
+      assertEquals((await other.call("Stat", ofKey("a"))).status, 0);
+    }
+    // The client is gone: of its calls one runs, and is done; the other is never begun.
+    await service.process.said(/method=Prepare key=a status=CANCELLED/);
+  }
+  assertEquals((await client.call("Mounts", ofKey("a"))).status, 5, "behind the removal");
+  assertEquals(service.process.log.match(/status=CANCELLED/g)?.length, 2);
+});
+
+needs(lacking, "lanes: what runs at the end is answered, and nothing new is taken", async () => {
+  const service = await TestService.start();
+  using client = await service.connect();
+  const [a] = await prepare(client, "a");
+  let slow: Promise<Reply>;
+  {
+    using _held = hold(service, a);
+    slow = client.call("Mounts", ofKey("a"));
+    await client.call("Stat", ofKey("a"));
+    service.process.signal("SIGTERM");
+    await service.process.said(/ending/);
+    await until(() => !exists(service.address), "the socket to be removed");
+    const { status, reset } = await client.call("Stat", ofKey("a"));
+    assertEquals([status, reset], [undefined, 7], "REFUSED_STREAM: to be tried elsewhere");
+    assert(await isPending(slow));
+  }
+  assertEquals((await slow).status, 0);
+  assertEquals(await client.gone, 0, "NO_ERROR");
+  assertEquals(await service.process.ended(), 0);
+  service.directory[Symbol.dispose]();
+});
+
+needs(
+  lacking,
+  "lanes: a second signal ends the service at once, and the store is whole",
+  async () => {
+    await using service = await TestService.start();
+    using client = await service.connect();
+    const [a] = await prepare(client, "a");
+    {
+      using _held = hold(service, a);
+      void client.call("Remove", ofKey("a"));
+      await client.call("Stat", ofKey("a"));
+      service.process.signal("SIGINT");
+      await service.process.said(/ending/);
+      assert(await service.process.end("SIGINT") !== 0);
+    }
+    await service.restart();
+    using again = await service.connect();
+    assertEquals((await again.call("Mounts", ofKey("a"))).status, 0);
+  },
+);
+
+/** In-process, so that threads can be lost. */
+async function lostLanes(count: number): Promise<{ lanes: Lanes<string>; warnings: string[] }> {
+  const warnings: string[] = [];
+  const lanes = await Lanes.open<string>({
+    start: () => new Worker(new URL("./lost_lane_worker.ts", import.meta.url), { type: "module" }),
+    store: { root: "/", driver: "d", options: [], uidmap: [], gidmap: [] },
+    count,
+    warn: (message) => warnings.push(message),
+  });
+  return { lanes, warnings };
+}
+
+/** The answer to a call. */
+async function ask(lanes: Lanes<string>, call: string, key?: string): Promise<string> {
+  const [message] = await lanes.run({ call, key, isQuick: false }).answer;
+  return new TextDecoder().decode(message);
+}
+
+Deno.test("lanes: a call whose thread ends is UNAVAILABLE, and the next has another thread", async () => {
+  const { lanes, warnings } = await lostLanes(2);
+  for (let round = 0; round < 3; round++) {
+    assertEquals(await ask(lanes, "one", "key"), "one");
+    const dying = ask(lanes, "die", "key"), behind = ask(lanes, "two", "key");
+    const error = await dying.catch((error) => error);
+    assert(error instanceof GrpcError && error.status === "UNAVAILABLE", `${error}`);
+    assertEquals(await behind, "two", "the key is free again");
+  }
+  assertEquals(warnings.length, 3);
+  assert(
+    warnings.every((warning) => /a lane ended: .*as it was told/.test(warning)),
+    `${warnings}`,
+  );
+  // Nothing holds these threads up, so that they need not be waited for.
+  await lanes.close();
+});
+
+Deno.test("lanes: a lane without work is closed after a minute, but for the last", async () => {
+  const { lanes } = await lostLanes(3);
+  const hanging = lanes.run({ call: "hang", isQuick: false });
+  hanging.answer.catch(() => {});
+  assertEquals(await ask(lanes, "one"), "one", "a second lane is started beside the first");
+  assertEquals(lanes.size, 2);
+  lanes.trim(performance.now() + 59_000);
+  assertEquals(lanes.size, 2);
+  lanes.trim(performance.now() + 61_000);
+  assertEquals(lanes.size, 1);
+  lanes.trim(performance.now() + 61_000);
+  assertEquals(lanes.size, 1);
+  await lanes.close();
+});

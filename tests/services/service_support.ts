@@ -1,0 +1,158 @@
+/**
+ * A service of a case's own: the program is run as a user would, with a socket and a store in the case's directory.
+ */
+import { join } from "@std/path";
+import { PROGRAM } from "../cli_support.ts";
+import { type TempDir, tempDir } from "../support.ts";
+import { GrpcClient } from "./grpc_client.ts";
+
+/** How long anything may take before a case fails, in milliseconds. */
+const PATIENCE = 30_000;
+
+/** A process whose standard error is kept. */
+export class Process {
+  readonly #child: Deno.ChildProcess;
+  readonly #reading: Promise<void>;
+  #ended = false;
+  /** What it has said on standard error. */
+  log = "";
+
+  constructor(readonly words: readonly string[], env: Record<string, string> = {}) {
+    const [program, ...args] = words;
+    this.#child = new Deno.Command(program, {
+      args,
+      env,
+      stdin: "null",
+      stdout: "null",
+      stderr: "piped",
+    })
+      .spawn();
+    this.#reading = this.#read();
+  }
+
+  get pid(): number {
+    return this.#child.pid;
+  }
+
+  async #read(): Promise<void> {
+    const text = new TextDecoder();
+    for await (const chunk of this.#child.stderr) this.log += text.decode(chunk, { stream: true });
+  }
+
+  /** Waits until something holds; fails at once if the process ends. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    this.#child.status.then(() => this.#ended = true);
+    await until(() => {
+      if (this.#ended) throw new Error(`${this.words.join(" ")} ended: ${this.log}`);
+      return condition();
+    }, what);
+  }
+
+  /** Waits until it said something. */
+  async said(pattern: RegExp): Promise<void> {
+    await this.until(() => pattern.test(this.log), `${pattern}`);
+  }
+
+  /** Sends a signal and waits for the end, unless it is SIGSTOP or SIGCONT; returns the exit status. */
+  async end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
+    if (!this.#ended) this.#child.kill(signal);
+    const { code } = await this.#child.status;
+    this.#ended = true;
+    await this.#reading;
+    return code;
+  }
+
+  signal(signal: Deno.Signal): void {
+    this.#child.kill(signal);
+  }
+
+  /** Waits for the end. */
+  async ended(): Promise<number> {
+    const { code } = await this.#child.status;
+    this.#ended = true;
+    await this.#reading;
+    return code;
+  }
+}
+
+/** Waits until something holds. */
+export async function until(condition: () => boolean, what: string): Promise<void> {
+  const end = performance.now() + PATIENCE;
+  while (!condition()) {
+    if (performance.now() > end) throw new Error(`waited in vain for ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+/** Whether anything has a name. */
+export function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** A running service. */
+export class TestService implements AsyncDisposable {
+  readonly directory: TempDir;
+  readonly address: string;
+  readonly root: string;
+  process: Process;
+
+  private constructor(directory: TempDir, options: readonly string[]) {
+    this.directory = directory;
+    this.address = join(directory.path, "v.sock");
+    this.root = join(directory.path, "root");
+    this.process = this.#spawn(options);
+  }
+
+  /** Starts one, and waits until it listens. @param options go before the command */
+  static async start(...options: string[]): Promise<TestService> {
+    const service = new TestService(tempDir("serve-"), options);
+    await service.#listens();
+    return service;
+  }
+
+  /** Starts it again on the same store, after its end. */
+  async restart(...options: string[]): Promise<void> {
+    this.process = this.#spawn(options);
+    await this.#listens();
+  }
+
+  /** Waits for the socket, which is bound under another name and then renamed. */
+  async #listens(): Promise<void> {
+    const isListening = () => {
+      // The flag is that of a socket that listens (`__SO_ACCEPTCON` of `linux/net.h`).
+      const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`).split("\n");
+      const bound = `${this.address}.bound`;
+      return sockets.some((line) => line.includes(" 00010000 ") && line.endsWith(` ${bound}`)) &&
+        exists(this.address);
+    };
+    await this.process.until(isListening, "the service to listen");
+  }
+
+  #spawn(options: readonly string[]): Process {
+    return new Process([...PROGRAM, ...this.#words(options)]);
+  }
+
+  #words(options: readonly string[]): string[] {
+    const store = ["--root", this.root, "--driver", "overlay2"];
+    return [...store, ...options, "serve", "containerd", "--address", this.address];
+  }
+
+  /** Where the store is. */
+  get home(): string {
+    return join(this.root, "services/veneer/snapshots/overlay2");
+  }
+
+  connect(): Promise<GrpcClient> {
+    return GrpcClient.connect(this.address);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process.end("SIGTERM");
+    this.directory[Symbol.dispose]();
+  }
+}

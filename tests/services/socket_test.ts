@@ -1,0 +1,260 @@
+/**
+ * Where a service listens: whose socket it takes away, in which directories it makes one, what it leaves.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path";
+import { close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
+import { tryLock } from "../../ffi/flock.ts";
+import type { ErrorCode } from "../../lib/errors.ts";
+import { PROGRAM, refusal, veneer } from "../cli_support.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support.ts";
+import { Process, TestService } from "./service_support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** A directory that holds a store's root, and what the service says if it refuses to start there. */
+function place() {
+  const directory = tempDir("socket-");
+  const words = (
+    address: string,
+  ) => [
+    "--root",
+    join(directory.path, "root"),
+    "--driver",
+    "overlay2",
+    "serve",
+    "containerd",
+    "--address",
+    address,
+  ];
+  return {
+    path: directory.path,
+    words,
+    refused: (code: ErrorCode, address: string) => refusal(code, veneer(...words(address))),
+    [Symbol.dispose]: () => directory[Symbol.dispose](),
+  };
+}
+
+const names = (directory: string) =>
+  Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
+
+needs(
+  lacking,
+  "socket: it is root's alone, in a directory that is made, and goes with the service",
+  async () => {
+    for (const signal of ["SIGTERM", "SIGINT"] as const) {
+      using at = place();
+      const address = join(at.path, "a/b/v.sock");
+      const service = new Process([...PROGRAM, ...at.words(`unix://${address}`)]);
+      await service.said(/serving/);
+      const { mode, uid, isSocket } = Deno.lstatSync(address);
+      assertEquals([mode! & 0o7777, uid, isSocket], [0o600, 0, true]);
+      assertEquals(Deno.lstatSync(join(at.path, "a/b")).mode! & 0o7777, 0o711);
+      assertEquals(await service.end(signal), 0);
+      assertEquals(names(join(at.path, "a/b")), []);
+    }
+  },
+);
+
+needs(lacking, "socket: one that a killed service left is replaced", async () => {
+  await using service = await TestService.start();
+  await service.process.end("SIGKILL");
+  assert(Deno.lstatSync(service.address).isSocket);
+  await service.restart();
+  using _client = await service.connect();
+});
+
+needs(lacking, "socket: where another listens it stays, and the service is refused", async () => {
+  using at = place();
+  const address = join(at.path, "v.sock");
+  {
+    using _other = Deno.listen({ transport: "unix", path: address });
+    assertMatch(at.refused("in use", address), /another service listens at .*v\.sock/);
+    assert(Deno.lstatSync(address).isSocket);
+  }
+  {
+    const service = new Process([...PROGRAM, ...at.words(address)]);
+    await service.said(/serving/);
+    assertMatch(at.refused("in use", address), /another service listens/);
+    // Stopped, it answers nobody, and is there all the same.
+    service.signal("SIGSTOP");
+    assertMatch(at.refused("in use", address), /another service listens/);
+    service.signal("SIGCONT");
+    assertEquals(await service.end(), 0);
+  }
+});
+
+needs(lacking, "socket: of many that start at once on one that was left, one listens", async () => {
+  for (let round = 0; round < 3; round++) {
+    using at = place();
+    const address = join(at.path, "v.sock");
+    // Bound and closed, a socket stays.
+    must(
+      "python3",
+      "-c",
+      `import socket; socket.socket(socket.AF_UNIX).bind(${JSON.stringify(address)})`,
+    );
+    const services = Array.from(
+      { length: 4 },
+      () => new Process([...PROGRAM, ...at.words(address)]),
+    );
+    const ended = services.map(async (service) => ({ service, code: await service.ended() }));
+    const losers: number[] = [];
+    while (losers.length < 3) {
+      const loser = await Promise.race(ended.filter((_, i) => !losers.includes(i)));
+      assertEquals(loser.code, 5, loser.service.log);
+      losers.push(services.indexOf(loser.service));
+    }
+    const [winner] = services.filter((_, i) => !losers.includes(i));
+    await winner.said(/serving/);
+    (await Deno.connect({ transport: "unix", path: address })).close();
+    assertEquals(await winner.end(), 0);
+  }
+});
+
+needs(lacking, "socket: a service that is about to listen is one that listens", () => {
+  using at = place();
+  const address = join(at.path, "v.sock"), lock = `${address}.lock`;
+  const fd = open(lock, O_RDWR | O_CREAT, 0o600);
+  assert(tryLock(fd, "exclusive"));
+  assertMatch(at.refused("in use", address), /another service listens/);
+  close(fd);
+  assert(names(at.path).includes("v.sock.lock"), "nor is its lock removed");
+});
+
+needs(lacking, "socket: what is no socket stays, and the service is refused", () => {
+  using at = place();
+  const address = join(at.path, "v.sock");
+  Deno.writeTextFileSync(address, "mine");
+  assertMatch(at.refused("already exists", address), /is not a socket/);
+  assertEquals(Deno.readTextFileSync(address), "mine");
+  const link = join(at.path, "link");
+  Deno.symlinkSync(join(at.path, "elsewhere"), link);
+  assertMatch(at.refused("already exists", link), /is not a socket/);
+  assertEquals(Deno.readLinkSync(link), join(at.path, "elsewhere"));
+  // Nor is a lock followed to another file.
+  Deno.symlinkSync(join(at.path, "elsewhere"), join(at.path, "w.sock.lock"));
+  at.refused("failed", join(at.path, "w.sock"));
+  assert(!names(at.path).includes("elsewhere"));
+});
+
+needs(lacking, "socket: not in a directory where others could replace it", () => {
+  using at = place();
+  const make = (name: string, mode: number, uid = 0, gid = 0) => {
+    const path = join(at.path, name);
+    Deno.mkdirSync(join(path, "below"), { recursive: true });
+    Deno.chownSync(path, uid, gid);
+    Deno.chmodSync(path, mode);
+    return path;
+  };
+  const unsafe = {
+    "writable by all": make("all", 0o777),
+    "sticky": make("sticky", 0o1777),
+    "writable by a group": make("group", 0o770, 0, 1000),
+    "another user's": make("user", 0o755, 1000),
+  };
+  for (const [what, path] of Object.entries(unsafe)) {
+    const message = at.refused("failed precondition", join(path, "v.sock"));
+    assert(message.startsWith(`${path} can be written to by others`), `${what}: ${message}`);
+    assertEquals(names(path), ["below"], what);
+    if (what === "sticky") continue;
+    assert(at.refused("failed precondition", join(path, "below/v.sock")).startsWith(path), what);
+  }
+  // A link is judged by where it leads.
+  Deno.symlinkSync(unsafe["writable by all"], join(at.path, "link"));
+  at.refused("failed precondition", join(at.path, "link/v.sock"));
+});
+
+needs(
+  lacking,
+  "socket: below a sticky directory, and in one of root's group, it can be",
+  async () => {
+    using at = place();
+    const sticky = join(at.path, "sticky");
+    Deno.mkdirSync(join(sticky, "own"), { recursive: true });
+    Deno.chmodSync(sticky, 0o1777);
+    Deno.chmodSync(join(sticky, "own"), 0o770);
+    const service = new Process([...PROGRAM, ...at.words(join(sticky, "own/v.sock"))]);
+    await service.said(/serving/);
+    assertEquals(await service.end(), 0);
+  },
+);
+
+needs(lacking, "socket: at the end, what is another's by then stays", async () => {
+  using at = place();
+  const address = join(at.path, "v.sock");
+  const service = new Process([...PROGRAM, ...at.words(address)]);
+  await service.said(/serving/);
+  Deno.removeSync(address);
+  Deno.writeTextFileSync(address, "another's");
+  assertEquals(await service.end(), 0);
+  assertEquals(Deno.readTextFileSync(address), "another's");
+});
+
+needs(lacking, "serve: a wrong command line is refused before anything is made", () => {
+  using at = place();
+  const root = join(at.path, "root");
+  assertMatch(at.refused("invalid argument", "v.sock"), /absolute path/);
+  assertMatch(at.refused("invalid argument", `${at.path}/`), /absolute path/);
+  assertMatch(at.refused("invalid argument", join(at.path, "x".repeat(120))), /101 are allowed/);
+  const bad = (code: ErrorCode, ...args: string[]) =>
+    refusal(
+      code,
+      veneer("--root", root, ...args, "serve", "containerd", "--address", join(at.path, "v.sock")),
+    );
+  bad("usage", "--driver", "nonsense");
+  bad("invalid argument", "--driver", "overlay2", "-o", "overlay2.nonsense=1");
+  bad("invalid argument", "--driver", "overlay2", "--uidmap", "nonsense");
+  for (const name of ["", "..", "a/b", "-x"]) {
+    refusal("usage", veneer("--root", root, "serve", "containerd", `--name=${name}`));
+  }
+  refusal("usage", veneer("serve", "containerd", "--log-format", "xml"));
+  refusal("usage", veneer("serve"));
+  assert(!names(at.path).some((name) => name.startsWith("v.sock")), `${names(at.path)}`);
+});
+
+needs(
+  lacking ?? lacksProgram("setpriv"),
+  "serve: only root can",
+  () => {
+    const { code, stderr } = run(
+      "setpriv",
+      "--reuid=65534",
+      "--clear-groups",
+      ...PROGRAM,
+      "serve",
+      "containerd",
+    );
+    // A checkout that only root can read is no less of a refusal.
+    if (code === 8) assertMatch(stderr, /must run as root/);
+    else assert(code !== 0);
+  },
+);
+
+needs(lacking, "serve: a socket in /run/veneer is in the way of no other command", () => {
+  using at = place();
+  const address = `/run/veneer/case-${Deno.pid}.sock`;
+  const store = ["--root", join(at.path, "root"), "--driver", "overlay2"];
+  assertEquals(veneer(...store, "snapshot", "prepare", "key").code, 0);
+  const listener = Deno.listen({ transport: "unix", path: address });
+  try {
+    const { code, stderr } = veneer(...store, "snapshot", "cleanup");
+    assertEquals([code, stderr], [0, ""]);
+    assert(Deno.lstatSync(address).isSocket);
+  } finally {
+    listener.close();
+  }
+});
+
+needs(lacking, "serve: each name has a store of its own", async () => {
+  await using service = await TestService.start();
+  using at = place();
+  const other = new Process([
+    ...PROGRAM,
+    ...["--root", service.root, "--driver", "overlay2", "serve", "containerd"],
+    ...["--name", "second", "--address", join(at.path, "v.sock")],
+  ]);
+  await other.said(/serving/);
+  assertEquals(names(join(service.root, "services")), ["second", "veneer"]);
+  assertEquals(await other.end(), 0);
+});
