@@ -35,7 +35,7 @@ images: root setup ## make loopback images and mount them below images/mnt: ext4
 test: root setup ## run all tests, here and under user-mode Linux
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
 
-test-quick: root setup ## run the inner loop: no guest, no engines, ext4 only
+test-quick: root setup ## run what takes less than 90 s: ext4 only, no guest, engine or kill
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts quick
 
 test-long: root setup ## the same with more rounds of what is random or concurrent

@@ -2,10 +2,11 @@
  * The test runner: every suite on every file system it is for, here and under user-mode Linux, and one count.
  *
  *     tests/run.ts [native] [uml]      # both, where none is named
- *     tests/run.ts quick               # the inner loop: one file system, neither a guest nor an engine
+ *     tests/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
  *
- * Format, lint and types come first; then stages run side by side, as many as there are processors. Each is a process
- * with mounts, processes, an image and a /run/veneer of its own, or a guest: see `tests/stage.ts`.
+ * Format, lint and types come first, and beside them what must not run beside other tests; then stages run side by
+ * side, as many as there are processors. Each is a process with mounts, processes, an image and a /run/veneer of its
+ * own, or a guest: see `tests/stage.ts`.
  *
  * - Natively: the tests in `tests`, `tests/peers` (stores and tars of others) and `tests/services` (engines) on
  *   an ext4 image; `tests/drivers` on each file system that a driver stands on.
@@ -25,6 +26,9 @@ const TOP = dirname(TESTS);
 /** What starting and ending take beside a stage's own time: an image is made, a guest boots. */
 const MARGIN_SECONDS = 120;
 
+/** Files whose cases change what all of the machine's kernel goes by: parameters of a module. */
+const KERNEL_WIDE = ["tests/drivers/overlay2_references_test.ts"];
+
 /** The drivers there are: each has a folder. */
 const drivers = [...Deno.readDirSync(join(TOP, "drivers"))]
   .filter(({ isDirectory }) => isDirectory).map(({ name }) => name).sort();
@@ -41,54 +45,68 @@ function testFiles(folder: string): string[] {
   }
 }
 
-/** Those of `tests/*_test.ts` that spend their time in starting the program over and over, and the others. */
-function generalFiles(): { commands: string[]; general: string[] } {
-  const files = Object.groupBy(
-    testFiles("."),
-    (file) => /\/(cli_|concurrency|killed_)/.test(file) ? "commands" : "general",
-  );
-  return { commands: files.commands ?? [], general: files.general ?? [] };
+/** Of `tests/*_test.ts`, those that start the program over and over; and those that race or kill it by the dozen. */
+const COMMANDS = /\/(cli_\w+|concurrency|killed_processes)_test\.ts$/;
+const ROUNDS = /\/(concurrency|killed_processes|\w+_(kill|processes|many))_test\.ts$/;
+
+/** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
+interface Weighted extends Plan {
+  readonly cost: number;
 }
 
-/** The stages of a part, the longest first: what is begun last should be short. */
-const PARTS: Readonly<Record<string, () => Plan[]>> = {
-  uml: () => {
-    const plan = (suite: string, fs: ImageKind): Plan => ({
-      kernel: "uml",
-      suite,
-      fs,
-      files: testFiles(suite),
-    });
-    return [
-      plan("uml", "ext4+prjquota"),
-      plan("uml", "xfs+pquota"),
-      plan("drivers", "ext4+prjquota"),
-      plan("drivers", "xfs+pquota"),
-    ];
-  },
+const weigh = (plan: Plan, cost: number): Weighted => ({ ...plan, cost });
+
+const plan = (
+  kernel: Stage["kernel"],
+  suite: string,
+  fs: ImageKind,
+  files = testFiles(suite),
+): Plan => ({ kernel, suite, fs, files });
+
+/** Splits the files of a folder in two. */
+function split(folder: string, pattern: RegExp): { those: string[]; others: string[] } {
+  const files = testFiles(folder);
+  const those = files.filter((file) => pattern.test(file));
+  return { those, others: files.filter((file) => !those.includes(file)) };
+}
+
+const general = split(".", COMMANDS), uml = split("uml", /_kill_test\.ts$/);
+
+/** The stages of each part. */
+const PARTS: Readonly<Record<string, () => Weighted[]>> = {
   native: () => [
-    ...PARTS.quick(),
-    native("drivers", "btrfs"),
-    native("drivers", "xfs"),
-    native("services", "ext4"),
-    native("peers", "ext4"),
+    weigh(plan("native", "drivers", "btrfs"), 87),
+    weigh(plan("native", "services", "ext4"), 60),
+    weigh(plan("native", "commands", "ext4", general.those), 57),
+    weigh(plan("native", "drivers", "xfs"), 56),
+    weigh(plan("native", "drivers", "ext4"), 55),
+    weigh(plan("native", "general", "ext4", general.others), 27),
+    weigh(plan("native", "peers", "ext4"), 12),
   ],
-  quick: () => {
-    const { commands, general } = generalFiles();
-    return [
-      native("drivers", "ext4"),
-      native("commands", "ext4", commands),
-      native("general", "ext4", general),
-    ];
-  },
+  uml: () => [
+    weigh(plan("uml", "uml", "ext4+prjquota", uml.others), 200),
+    weigh(plan("uml", "uml kills", "ext4+prjquota", uml.those), 110),
+    weigh(plan("uml", "drivers", "ext4+prjquota"), 105),
+    weigh(plan("uml", "uml", "xfs+pquota"), 95),
+    weigh(plan("uml", "drivers", "xfs+pquota"), 58),
+  ],
+  quick: () =>
+    PARTS.native()
+      .filter(({ suite, fs }) => fs === "ext4" && !["peers", "services"].includes(suite))
+      .map((plan) => ({ ...plan, files: plan.files.filter((file) => !ROUNDS.test(file)) })),
 };
 
-const native = (suite: string, fs: ImageKind, files = testFiles(suite)): Plan => ({
-  kernel: "native",
-  suite,
-  fs,
-  files,
-});
+/** Takes the files that must run alone out of stages of this kernel; a guest has its own. */
+function separate(plans: readonly Plan[]): { alone: Plan[]; together: Plan[] } {
+  const alone: Plan[] = [], together: Plan[] = [];
+  for (const plan of plans) {
+    const isAlone = (file: string) => plan.kernel === "native" && KERNEL_WIDE.includes(file);
+    const files = plan.files.filter(isAlone);
+    alone.push({ ...plan, suite: `${plan.suite} alone`, files });
+    together.push({ ...plan, files: plan.files.filter((file) => !isAlone(file)) });
+  }
+  return { alone, together };
+}
 
 /** Format, lint and types; and the program as the commands' cases start it: bundled, in half the time. */
 async function checks(bundle: string): Promise<Stage[]> {
@@ -111,40 +129,33 @@ async function checks(bundle: string): Promise<Stage[]> {
 }
 
 /** Runs a stage in a process of its own, here or as a guest, and reads what it left in `results`. */
-async function runPlan(
-  plan: Plan,
-  directory: string,
-  results: string,
-  env: Record<string, string>,
-): Promise<Stage> {
+async function runPlan(plan: Plan, directory: string, results: string): Promise<Stage> {
   const stage = [Deno.execPath(), "run", "--quiet", "--allow-all", "--no-check", "tests/stage.ts"];
   const seconds = STAGE_SECONDS + MARGIN_SECONDS;
   if (plan.kernel === "uml") {
     const uml = ["tools/uml", "-C", TOP, "-m", "3G", "-t", `${seconds}`];
     const args = [...uml, ...stage, JSON.stringify(plan), "/tmp", results];
-    return readStage(plan, results, await keep(args, env, seconds + MARGIN_SECONDS));
+    return readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
   }
   Deno.mkdirSync(directory);
   const args = ["tools/isolated", ...stage, JSON.stringify(plan), directory, results];
-  return readStage(plan, results, await keep(args, env, seconds));
+  return readStage(plan, results, await keep(args, seconds));
 }
 
-/** Runs stages side by side, as many as there are processors. */
-async function runAll(plans: readonly Plan[], directory: string, bundle: string): Promise<Stage[]> {
+/** Runs stages, some at a time. `directory` is made for them. */
+async function runAll(plans: readonly Plan[], directory: string, atOnce: number): Promise<Stage[]> {
   const results = join(directory, "results");
-  Deno.mkdirSync(results);
-  const bundled = `${Deno.execPath()} run --allow-all --no-config ${bundle}/main.js`;
-  const env = { VENEER: Deno.env.get("VENEER") ?? bundled };
+  Deno.mkdirSync(results, { recursive: true });
   const waiting = [...plans.filter(({ files }) => files.length > 0).entries()];
   const stages: Stage[] = [];
   const work = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
       const [i, plan] = next;
       // Tests make Unix sockets below, whose paths end at 107 bytes (unix(7)): a short name.
-      stages.push(announce(await runPlan(plan, join(directory, `${i}`), results, env)));
+      stages.push(announce(await runPlan(plan, join(directory, `${i}`), results)));
     }
   };
-  await Promise.all(Array.from({ length: navigator.hardwareConcurrency }, work));
+  await Promise.all(Array.from({ length: atOnce }, work));
   return stages;
 }
 
@@ -186,11 +197,18 @@ async function main(parts: string[]): Promise<number> {
     console.error("tests need root, for mounts and loop devices: sudo make test");
     return 1;
   }
-  using workspace = openWorkspace("veneer.");
+  using workspace = openWorkspace("veneer.", { inMemory: true });
   const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
-    .flatMap((part) => PARTS[part]());
-  const bundle = join(workspace.directory, "js");
-  const stages = [...await checks(bundle), ...await runAll(plans, workspace.directory, bundle)];
+    .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
+  const { directory } = workspace;
+  const bundle = join(directory, "js");
+  const { alone, together } = separate(plans);
+  const first = [checks(bundle), runAll(alone, join(directory, "a"), 1)];
+  const stages = (await Promise.all(first)).flat();
+  if (!Deno.env.has("VENEER")) {
+    Deno.env.set("VENEER", `${Deno.execPath()} run --allow-all --no-config ${bundle}/main.js`);
+  }
+  stages.push(...await runAll(together, join(directory, "b"), navigator.hardwareConcurrency));
   const shared = sharedNames(stages)
     .map((name): Case => ({
       file: "tests",

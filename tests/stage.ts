@@ -47,8 +47,8 @@ export interface Kept {
 /** Runs a program with its output kept; kills it after `limit` seconds. */
 export async function keep(
   args: string[],
-  env: Record<string, string> = {},
   limit = STAGE_SECONDS,
+  env: Record<string, string> = {},
 ): Promise<Kept> {
   const started = performance.now();
   const child = new Deno.Command("setpriv", {
@@ -84,6 +84,7 @@ async function runStage(plan: Plan, directory: string, results: string): Promise
     const args = [Deno.execPath(), "test", "--allow-all", "--no-check", "--frozen"];
     const kept = await keep(
       [...args, `--junit-path=${junit}`, ...plan.files],
+      STAGE_SECONDS,
       { VENEER_TEST_DIR: image.mountPoint, VENEER_TEST_FS: plan.fs },
     );
     const left = mountPoints(image.mountPoint).slice(1); // the first is the image itself
