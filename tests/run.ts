@@ -128,8 +128,19 @@ async function checks(bundle: string): Promise<Stage[]> {
   }));
 }
 
-/** Runs a stage in a process of its own, here or as a guest, and reads what it left in `results`. */
-async function runPlan(plan: Plan, directory: string, results: string): Promise<Stage> {
+/** Directories of a run. */
+interface Places {
+  /** Where images are made. */
+  readonly images: string;
+  /** Where stages leave their results. */
+  readonly results: string;
+}
+
+/** How many stages ran natively. */
+let started = 0;
+
+/** Runs a stage in a process of its own, here or as a guest, and reads what it left. */
+async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> {
   const stage = [Deno.execPath(), "run", "--quiet", "--allow-all", "--no-check", "tests/stage.ts"];
   const seconds = STAGE_SECONDS + MARGIN_SECONDS;
   if (plan.kernel === "uml") {
@@ -137,22 +148,20 @@ async function runPlan(plan: Plan, directory: string, results: string): Promise<
     const args = [...uml, ...stage, JSON.stringify(plan), "/tmp", results];
     return readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
   }
+  // Tests make Unix sockets below, whose paths end at 107 bytes (unix(7)): a short name.
+  const directory = join(images, `${started++}`);
   Deno.mkdirSync(directory);
   const args = ["tools/isolated", ...stage, JSON.stringify(plan), directory, results];
   return readStage(plan, results, await keep(args, seconds));
 }
 
-/** Runs stages, some at a time. `directory` is made for them. */
-async function runAll(plans: readonly Plan[], directory: string, atOnce: number): Promise<Stage[]> {
-  const results = join(directory, "results");
-  Deno.mkdirSync(results, { recursive: true });
-  const waiting = [...plans.filter(({ files }) => files.length > 0).entries()];
+/** Runs stages, some at a time. */
+async function runAll(plans: readonly Plan[], places: Places, atOnce: number): Promise<Stage[]> {
+  const waiting = plans.filter(({ files }) => files.length > 0);
   const stages: Stage[] = [];
   const work = async () => {
     for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
-      const [i, plan] = next;
-      // Tests make Unix sockets below, whose paths end at 107 bytes (unix(7)): a short name.
-      stages.push(announce(await runPlan(plan, join(directory, `${i}`), results)));
+      stages.push(announce(await runPlan(next, places)));
     }
   };
   await Promise.all(Array.from({ length: atOnce }, work));
@@ -197,25 +206,27 @@ async function main(parts: string[]): Promise<number> {
     console.error("tests need root, for mounts and loop devices: sudo make test");
     return 1;
   }
-  using workspace = openWorkspace("veneer.", { inMemory: true });
+  // A guest has a /dev/shm of its own: what it shares with this machine is on disk.
+  using shared = openWorkspace("veneer."), images = openWorkspace("veneer.", { inMemory: true });
   const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
     .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
-  const { directory } = workspace;
-  const bundle = join(directory, "js");
+  const bundle = join(shared.directory, "js");
+  const places = { images: images.directory, results: join(shared.directory, "results") };
+  Deno.mkdirSync(places.results);
   const { alone, together } = separate(plans);
-  const first = [checks(bundle), runAll(alone, join(directory, "a"), 1)];
+  const first = [checks(bundle), runAll(alone, places, 1)];
   const stages = (await Promise.all(first)).flat();
   if (!Deno.env.has("VENEER")) {
     Deno.env.set("VENEER", `${Deno.execPath()} run --allow-all --no-config ${bundle}/main.js`);
   }
-  stages.push(...await runAll(together, join(directory, "b"), navigator.hardwareConcurrency));
-  const shared = sharedNames(stages)
+  stages.push(...await runAll(together, places, navigator.hardwareConcurrency));
+  const named = sharedNames(stages)
     .map((name): Case => ({
       file: "tests",
       name: `two cases are named ${name}`,
       outcome: "failed",
     }));
-  if (shared.length > 0) stages.push(ownStage(shared));
+  if (named.length > 0) stages.push(ownStage(named));
   const isWhole = ["native", "uml"].every((part) => parts.includes(part));
   const silent = isWhole ? unheard(stages) : [];
   console.log(summary(stages, silent, { isWhole }));
