@@ -206,8 +206,11 @@ async function main(parts: string[]): Promise<number> {
     console.error("tests need root, for mounts and loop devices: sudo make test");
     return 1;
   }
-  // A guest has a /dev/shm of its own: what it shares with this machine is on disk.
-  using shared = openWorkspace("veneer."), images = openWorkspace("veneer.", { inMemory: true });
+  // A guest has directories for temporary files of its own: what it shares with this machine is here.
+  const dist = join(TOP, "dist");
+  Deno.mkdirSync(dist, { recursive: true });
+  using shared = openWorkspace("test.", { base: dist });
+  using images = openWorkspace("veneer.", { inMemory: true });
   const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
     .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
   const bundle = join(shared.directory, "js");
@@ -216,9 +219,8 @@ async function main(parts: string[]): Promise<number> {
   const { alone, together } = separate(plans);
   const first = [checks(bundle), runAll(alone, places, 1)];
   const stages = (await Promise.all(first)).flat();
-  if (!Deno.env.has("VENEER")) {
-    Deno.env.set("VENEER", `${Deno.execPath()} run --allow-all --no-config ${bundle}/main.js`);
-  }
+  const program = [Deno.execPath(), "run", "--allow-all", "--no-config", join(bundle, "main.js")];
+  Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
   stages.push(...await runAll(together, places, navigator.hardwareConcurrency));
   const named = sharedNames(stages)
     .map((name): Case => ({

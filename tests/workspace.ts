@@ -22,6 +22,8 @@ export interface Workspace extends Disposable {
 }
 
 export interface WorkspaceOptions {
+  /** Where it is made, which must be there; else it is on disk, in the place for what is large. */
+  readonly base?: string;
   /** In memory, where there is enough: what is synced waits for no disk. */
   readonly inMemory?: boolean;
 }
@@ -33,14 +35,14 @@ export interface WorkspaceOptions {
  */
 export function openWorkspace(
   prefix: string,
-  { inMemory = false }: WorkspaceOptions = {},
+  { base, inMemory = false }: WorkspaceOptions = {},
 ): Workspace {
-  for (const base of BASES) {
-    for (const { name } of Deno.readDirSync(base)) {
-      if (name.startsWith(prefix)) removeAbandoned(join(base, name));
+  for (const place of base === undefined ? BASES : [base]) {
+    for (const { name } of Deno.readDirSync(place)) {
+      if (name.startsWith(prefix)) removeAbandoned(join(place, name));
     }
   }
-  const dir = inMemory && hasEnoughMemory() ? IN_MEMORY : ON_DISK;
+  const dir = base ?? (inMemory && hasEnoughMemory() ? IN_MEMORY : ON_DISK);
   const directory = Deno.makeTempDirSync({ dir, prefix });
   const lock = openLock(directory);
   tryLock(lock, "exclusive");
