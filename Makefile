@@ -20,7 +20,7 @@ completions := $(DESTDIR)$(PREFIX)/share
 export DENO
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## fetch Deno and install what the program, the demo and the tests need
 	@tools/setup
@@ -34,6 +34,9 @@ images: root setup ## make loopback images and mount them below images/mnt: ext4
 
 test: root setup ## run all tests, here and under user-mode Linux
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
+
+test-quick: root setup ## run what takes less than 90 s: ext4 only, no guest, engine or kill
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts quick
 
 test-long: root setup ## the same with more rounds of what is random or concurrent
 	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
@@ -67,4 +70,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-long smoke bench build install clean root
+.PHONY: help setup demo images test test-quick test-long smoke bench build install clean root

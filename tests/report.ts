@@ -7,6 +7,7 @@ export interface Case {
   readonly outcome: "passed" | "failed" | "skipped";
   /** Why it was skipped. */
   readonly reason?: string;
+  readonly seconds?: number;
 }
 
 /** One suite on one file system under one kernel. */
@@ -18,6 +19,8 @@ export interface Stage {
   /** The exit status. */
   readonly code: number;
   readonly seconds: number;
+  /** CPU time, in seconds: on a machine that does other things, it says more than the clock. */
+  readonly cpuSeconds?: number;
   /** All it said. */
   readonly log: string;
   readonly cases: readonly Case[];
@@ -25,15 +28,16 @@ export interface Stage {
 
 /** Reads the JUnit file of `deno test`: each `testcase` holds nothing, a `failure` or a `skipped`. */
 export function parseJunit(xml: string): Case[] {
-  const testcase = /<testcase name="([^"]*)" classname="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g;
-  return [...xml.matchAll(testcase)].map(([, title, file, body]): Case => {
+  const testcase =
+    /<testcase name="([^"]*)" classname="([^"]*)" time="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g;
+  return [...xml.matchAll(testcase)].map(([, title, file, time, body]): Case => {
     const { name, reason } = parseSkipped(unescapeXml(title));
     const outcome = /<(failure|error)\b/.test(body)
       ? "failed"
       : body.includes("<skipped")
       ? "skipped"
       : "passed";
-    return { file: unescapeXml(file), name, outcome, reason };
+    return { file: unescapeXml(file), name, outcome, reason, seconds: Number(time) };
   });
 }
 
@@ -65,19 +69,51 @@ export function addUp(stages: readonly Stage[]): Counts {
  */
 export function ranNowhere(stages: readonly Stage[]): Case[] {
   const cases = stages.flatMap((stage) => stage.cases);
-  const ran = new Set(cases.filter(({ outcome }) => outcome !== "skipped").map(({ name }) => name));
-  const skipped = cases.filter(({ outcome, name }) => outcome === "skipped" && !ran.has(name));
-  return [...new Map(skipped.map((it) => [it.name, it])).values()];
+  const ran = new Set(cases.filter(({ outcome }) => outcome !== "skipped").map(subject));
+  const skipped = cases.filter((it) => it.outcome === "skipped" && !ran.has(subject(it)));
+  return [...new Map(skipped.map((it) => [subject(it), it])).values()];
 }
 
-/** The names that more than one case of a suite has, so that one could hide that the other was skipped. */
-export function sharedNames(cases: readonly Case[]): string[] {
-  const names = cases.map(({ name }) => name);
-  return [...new Set(names.filter((name, i) => names.indexOf(name) < i))];
+/** What a case is about: its name without the file system that it is about, where it is one of several. */
+const subject = ({ name }: Case) => name.replace(/ with (ext4|xfs|btrfs)(?=[ :])/, "");
+
+/** The names that more than one case of a place has, so that one could hide that the other was skipped. */
+export function sharedNames(stages: readonly Stage[]): string[] {
+  const places = Object.groupBy(stages, ({ kernel, fs }) => `${kernel} ${fs}`);
+  return Object.values(places).flatMap((here = []) => {
+    const seen = new Set<string>(), shared = new Set<string>();
+    for (const { name } of here.flatMap(({ cases }) => cases)) {
+      if (seen.has(name)) shared.add(name);
+      seen.add(name);
+    }
+    return [...shared];
+  });
+}
+
+/** How many of the slowest cases the summary names, and from how many seconds on. */
+const SLOWEST = 8, SLOW_SECONDS = 5;
+
+/** The slowest cases, the slowest first. */
+function slowest(stages: readonly Stage[]): string[] {
+  const cases = stages.flatMap((stage) => stage.cases.map((it) => ({ ...stage, ...it })))
+    .filter(({ seconds }) => seconds !== undefined && seconds >= SLOW_SECONDS)
+    .sort((a, b) => b.seconds - a.seconds);
+  return cases.slice(0, SLOWEST)
+    .map(({ kernel, fs, name, seconds }) => `  ${seconds.toFixed(1)} s ${kernel} ${fs}: ${name}`);
+}
+
+/** What a summary is of. */
+export interface Run {
+  /** Whether every suite ran: of a part of them, what ran nowhere is only counted. */
+  readonly isWhole: boolean;
 }
 
 /** The table by file system, what ran nowhere, what failed, and last the count. */
-export function summary(stages: readonly Stage[], silentDrivers: readonly string[]): string {
+export function summary(
+  stages: readonly Stage[],
+  silentDrivers: readonly string[],
+  { isWhole }: Run,
+): string {
   const lines = ["", "by file system:"];
   const places = new Set(stages.filter(({ fs }) => fs).map(({ kernel, fs }) => `${kernel} ${fs}`));
   for (const place of [...places].sort()) {
@@ -85,7 +121,9 @@ export function summary(stages: readonly Stage[], silentDrivers: readonly string
     const { passed, failed, skipped } = addUp(here);
     lines.push(`  ${place.padEnd(20)} ${passed} passed, ${failed} failed, ${skipped} skipped`);
   }
-  const skipped = ranNowhere(stages);
+  const slow = slowest(stages);
+  if (slow.length > 0) lines.push("slowest:", ...slow);
+  const skipped = isWhole ? ranNowhere(stages) : [];
   if (skipped.length > 0) lines.push("ran nowhere:");
   for (const { name, reason } of skipped) {
     lines.push(`  ${name}: ${reason ?? "ignored without a reason"}`);

@@ -40,9 +40,21 @@ const skipped = (name: string): Case => ({ file: "f", name, outcome: "skipped", 
 
 Deno.test("results are read with their reasons", () => {
   assertEquals(parseJunit(JUNIT), [
-    { file: "./j_test.ts", name: 'a <b> & "c"', outcome: "failed", reason: undefined },
-    { file: "./j_test.ts", name: "quota", outcome: "skipped", reason: "the kernel has none" },
-    { file: "./j_test.ts", name: "fine", outcome: "passed", reason: undefined },
+    {
+      file: "./j_test.ts",
+      name: 'a <b> & "c"',
+      outcome: "failed",
+      reason: undefined,
+      seconds: 0.002,
+    },
+    {
+      file: "./j_test.ts",
+      name: "quota",
+      outcome: "skipped",
+      reason: "the kernel has none",
+      seconds: 0,
+    },
+    { file: "./j_test.ts", name: "fine", outcome: "passed", reason: undefined, seconds: 0 },
   ]);
 });
 
@@ -55,22 +67,56 @@ Deno.test("a case that ran somewhere is not skipped, one that ran nowhere is, on
   assertEquals(ranNowhere(stages).map(({ name }) => name), ["c"]);
 });
 
-Deno.test("cases that share a name are found", () => {
-  assertEquals(sharedNames([passed("a"), skipped("b"), skipped("a"), passed("a")]), ["a"]);
+Deno.test("a case ran also where it is about another file system, and nothing else hides one", () => {
+  const stages = [
+    stage("ext4", [
+      passed("dm with ext4: a"),
+      passed("dm: b"),
+      skipped("dm with ext4 snapshots: a"),
+      passed("with xfsdump"),
+    ]),
+    stage("xfs", [
+      skipped("dm with xfs: a"),
+      skipped("dm with xfs: b"),
+      skipped("dm with xfs: c"),
+      skipped("dm with xfs snapshots: a"),
+      skipped("with xfs"),
+    ]),
+  ];
+  const names = ["dm with xfs snapshots: a", "dm with xfs: c", "with xfs"];
+  assertEquals(ranNowhere(stages).map(({ name }) => name).sort(), names);
+});
+
+Deno.test("cases of one place that share a name are found, in whatever suite they are", () => {
+  const names = [passed("a"), skipped("b"), skipped("a"), passed("a")];
+  assertEquals(sharedNames([stage("ext4", names)]), ["a"]);
+  const suites = [stage("ext4", [passed("a")]), {
+    ...stage("ext4", [passed("a")]),
+    suite: "peers",
+  }];
+  assertEquals(sharedNames(suites), ["a"]);
+  assertEquals(sharedNames([stage("ext4", [passed("a")]), stage("xfs", [passed("a")])]), []);
 });
 
 Deno.test("the summary ends with the count and names what failed and what ran nowhere", () => {
   const failed: Case = { file: "f", name: "d", outcome: "failed" };
-  const text = summary([stage("ext4", [passed("a"), skipped("c"), failed], 1)], ["btrfs"]);
-  assertEquals(text.split("\n"), [
+  const slow: Case = { ...passed("a"), seconds: 5.25 };
+  const stages = [stage("ext4", [slow, skipped("c"), failed], 1)];
+  const first = [
     "",
     "by file system:",
     "  native ext4          1 passed, 1 failed, 1 skipped",
-    "ran nowhere:",
-    "  c: why",
-    "failed:",
-    "  native ext4 f: d",
-    "no case of the btrfs driver passed",
-    "1 passed, 1 failed, 1 skipped",
-  ]);
+    "slowest:",
+    "  5.3 s native ext4: a",
+  ];
+  const last = ["failed:", "  native ext4 f: d", "no case of the btrfs driver passed"];
+  const count = "1 passed, 1 failed, 1 skipped";
+  assertEquals(
+    summary(stages, ["btrfs"], { isWhole: true }).split("\n"),
+    [...first, "ran nowhere:", "  c: why", ...last, count],
+  );
+  assertEquals(
+    summary(stages, ["btrfs"], { isWhole: false }).split("\n"),
+    [...first, ...last, count],
+  );
 });
