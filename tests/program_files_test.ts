@@ -4,31 +4,46 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join, resolve } from "@std/path";
+import { tryLstat } from "../ffi/stat.ts";
 import { COMMANDS } from "../lib/cli/table.ts";
+import { WORTH_A_WORKER } from "../lib/tar/crew.ts";
+import { WORTH_A_WORKER as MANY } from "../lib/tar/export_crew.ts";
 import { PROGRAM, TestStore } from "./cli_support.ts";
-import { lacksFileSystem, needs, run } from "./support.ts";
+import { lacksFileSystem, needs, run, TEST_FS } from "./support.ts";
 
 const lacking = Deno.uid() !== 0 ? "it needs root" : lacksFileSystem("overlay");
 
-/** The calls that take a path; `%file` has them all. */
-const PATH = /^\d+ +\w+\((?:(?:AT_FDCWD|\d+)<([^>]*)>, |AT_FDCWD, )?"((?:[^"\\]|\\.)*)"/;
-
-/** Directories that everybody can write to, with what lies in them. */
-const SHARED = ["/tmp", "/var/tmp", "/dev/shm", "/run/lock"];
+/** A string that a call is given, and the directory that it counts from if it is a path and relative. */
+const STRING = /(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"/g;
 
 /** A directory of another case, whose store is noted in /run: nobody could guess its name. */
 const RANDOM = /-[0-9a-f]{12,16}\//;
 
-/** Every path below a shared directory that a trace names, but those below `own` and with random names. */
+const S_IWOTH = 0o002;
+
+/** So many files that a Worker helps to read them, and so large that one helps to write them. */
+const MANY_FILES = MANY + 100;
+
+/** Whether everybody can write to a directory or one above it, and so put something there or take it away. */
+function isShared(directory: string, known: Map<string, boolean>): boolean {
+  const before = known.get(directory);
+  if (before !== undefined) return before;
+  const stat = tryLstat(directory);
+  const shared = stat?.isDirectory === true && (stat.mode & S_IWOTH) !== 0 ||
+    directory !== "/" && isShared(dirname(directory), known);
+  known.set(directory, shared);
+  return shared;
+}
+
+/** Every path in shared directories that a trace names, but those below `own` and with random names. */
 function sharedPaths(trace: string, own: string): string[] {
-  const found = new Set<string>();
+  const found = new Set<string>(), known = new Map<string, boolean>();
   for (const line of trace.split("\n")) {
-    const match = PATH.exec(line);
-    if (match === null) continue;
-    const path = resolve(match[1] ?? "/", match[2]);
-    const isShared = SHARED.some((directory) => path.startsWith(`${directory}/`));
-    const isOwn = `${path}/`.startsWith(`${own}/`) || own.startsWith(`${path}/`);
-    if (isShared && !isOwn && !RANDOM.test(path)) found.add(path);
+    for (const [, base = "/", text] of line.matchAll(STRING)) {
+      const path = resolve(base, text);
+      const isOwn = `${path}/`.startsWith(`${own}/`) || own.startsWith(`${path}/`);
+      if (!isOwn && !RANDOM.test(path) && isShared(dirname(path), known)) found.add(path);
+    }
   }
   return [...found];
 }
@@ -38,6 +53,10 @@ function commandLines(file: (name: string) => string): string[][] {
   return [
     ["create", "base"],
     ["apply", "base", file("base.tar.gz")],
+    ["create", "large"],
+    ["apply", "large", file("large.tar")],
+    ["diff", "large", "-o", file("copy.tar")],
+    ["rm", "large"],
     ["create", "app", "--parent", "base"],
     ["mount", "app"],
     ["umount", "app"],
@@ -71,11 +90,22 @@ function commandLines(file: (name: string) => string): string[][] {
   ];
 }
 
-needs(lacking, "program: no command touches a predictable name where everybody can write", () => {
-  using store = new TestStore("--driver", "overlay2");
+/** The program in an empty environment if it is compiled; from source, it has its modules below HOME. */
+const PROGRAM_ALONE = Deno.env.has("VENEER")
+  ? ["env", "-i", `PATH=${Deno.env.get("PATH")}`, ...PROGRAM]
+  : PROGRAM;
+
+/** Runs every command on a store and traces it. */
+function checkCommands(driver: string): void {
+  using store = new TestStore("--driver", driver);
+  const options = driver === "btrfs" ? ["--root", store.root, "--driver", driver] : store.options;
   const own = dirname(store.root);
   store.tar("base.tar", { "a/file": "x".repeat(200_000), "b": "y" });
   run("gzip", "-f", store.path("base.tar"));
+  // So large that Workers help.
+  const content = "z".repeat(Math.ceil(WORTH_A_WORKER / MANY_FILES));
+  const large = Array.from({ length: MANY_FILES }, (_, i) => [`${i % 10}/${i}`, content]);
+  store.tar("large.tar", Object.fromEntries(large));
   const lines = commandLines((name) => store.path(name));
   const words = lines.map((line) => line.slice(0, 2).join(" "));
   for (const { name } of COMMANDS) {
@@ -86,25 +116,32 @@ needs(lacking, "program: no command touches a predictable name where everybody c
   }
   for (const line of lines) {
     const trace = join(own, "trace");
-    const traced = ["--follow-forks", "--decode-fds=path", "--trace=%file", "--string-limit=4096"];
+    const traced = ["--follow-forks", "--decode-fds=path", "--trace=%file,%network"];
+    const output = ["--string-limit=4096", "--output", trace];
     const { code, stderr } = run(
       "strace",
       ...traced,
-      "--output",
-      trace,
-      ...PROGRAM,
-      ...store.options,
+      ...output,
+      ...PROGRAM_ALONE,
+      ...options,
       ...line,
     );
     assertEquals(code, 0, `veneer ${line.join(" ")}: ${stderr}`);
     const text = Deno.readTextFileSync(trace);
-    assert(
-      text.includes(line[0] === "version" ? "execve" : "openat"),
-      "a trace that shows nothing",
-    );
+    assert(text.includes("openat("), "a trace that shows nothing");
     assertEquals(sharedPaths(text, own), [], `veneer ${line.join(" ")}`);
   }
-});
+}
+
+for (const driver of TEST_FS.startsWith("btrfs") ? ["overlay2", "btrfs"] : ["overlay2"]) {
+  needs(
+    lacking,
+    `program: no command touches a name that everybody can write to (${driver})`,
+    () => {
+      checkCommands(driver);
+    },
+  );
+}
 
 Deno.test("program: a path in a shared directory would be seen in a trace", () => {
   const lines = [
@@ -113,10 +150,14 @@ Deno.test("program: a path in a shared directory would be seen in a trace", () =
     '12 stat("/var/tmp/x", 0x7ffd) = 0',
     '12 openat(AT_FDCWD</>, "/tmp/own/store/x", O_RDONLY) = 3',
     '12 openat(AT_FDCWD</root>, "file", O_RDONLY) = 3',
+    '12 renameat2(7</root>, "a", 8</var/tmp>, "b", 0) = 0',
+    '12 connect(3<socket:[1]>, {sa_family=AF_UNIX, sun_path="/tmp/socket"}, 13) = 0',
   ];
   assertEquals(sharedPaths(lines.join("\n"), "/tmp/own"), [
     "/tmp/deno-compile-veneer.cache",
     "/dev/shm/aufs-x.xino",
     "/var/tmp/x",
+    "/var/tmp/b",
+    "/tmp/socket",
   ]);
 });

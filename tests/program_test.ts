@@ -22,7 +22,8 @@ Deno.test("program: an argument that is not UTF-8 is refused, another is taken a
   const { stderr, code } = shell("veneer --json ls $'\\xff'");
   assertEquals([code, JSON.parse(stderr).error.code], [2, "usage"]);
   using dir = tempDir();
-  const store = ["--root", `${dir.path}/sto\ufffdre`, "--driver", "overlay2"];
+  const root = `${dir.path}/sto\ufffdre`;
+  const store = ["--root", root, "--driver", "overlay2", "-o", "overlay2.allow_btrfs=true"];
   assertMatch(
     refusal("not found", veneer(...store, "snapshot", "stat", "é€😀\ufffd")),
     /"é€😀\ufffd"/,
@@ -59,6 +60,22 @@ Deno.test("program: too low a limit of open files is refused, one that can be ra
   const { code, stderr } = shell(`ulimit -Sn 50; ${ls}`);
   assertEquals([code, stderr], [0, ""]);
   shell(ls.replace(/ls$/, "cleanup"));
+});
+
+Deno.test("program: a store at a path that is not UTF-8 is refused, however it is named", () => {
+  using dir = tempDir();
+  const odd = `mkdir ${dir.path}/$'a\\xe4' && ln -s $'a\\xe4' ${dir.path}/link`;
+  assertEquals(shell(odd).code, 0);
+  for (const root of [".", "store", "./a/b"]) {
+    const ran = shell(`cd ${dir.path}/$'a\\xe4' && veneer --root ${root} --driver overlay2 ls`);
+    assertMatch(
+      refusal("not supported", ran),
+      /^--root .* leads to .*, which is not valid UTF-8; /,
+    );
+  }
+  const ran = shell(`veneer --root ${dir.path}/link/store --driver overlay2 snapshot ls`);
+  assertMatch(refusal("not supported", ran), /^--root .*link.store leads to .*a.*, which is not/);
+  assertEquals([...Deno.readDirSync(`${dir.path}/link`)], []);
 });
 
 needs(source, "program: a limit at which the runtime cannot start is refused, or raised", () => {

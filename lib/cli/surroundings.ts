@@ -3,9 +3,12 @@
  *
  * @module
  */
-import { readFile } from "../../ffi/files.ts";
+import { O_PATH, readFile, tryOpen, withFd } from "../../ffi/files.ts";
 import { resourceLimit, RLIMIT_NOFILE, setResourceLimit } from "../../ffi/limits.ts";
+import { readlink } from "../../ffi/paths.ts";
 import { VeneerError } from "../errors.ts";
+import { nearestExisting } from "../home.ts";
+import { escapeControls } from "../printable.ts";
 
 /** Descriptors that the largest command takes: two walks of trees, at 64 directories each, and the runtime's. */
 const DESCRIPTORS = 256n;
@@ -31,6 +34,24 @@ export function checkArguments(args: readonly string[]): void {
       "an argument is not valid UTF-8; name files by a path that is, such as through a symbolic link",
     );
   }
+}
+
+/**
+ * Refuses a root that is, or will be, at a path that is not UTF-8: the runtime and SQLite take no such path.
+ *
+ * @throws {VeneerError} `not supported`
+ */
+export function checkRoot(root: string): void {
+  const above = tryOpen(nearestExisting(root, ""), O_PATH);
+  // Why it cannot be opened is for the driver to say.
+  if (above < 0) return;
+  const path = withFd(above, () => readlink(`/proc/self/fd/${above}`));
+  if (path.isWellFormed()) return;
+  throw new VeneerError(
+    "not supported",
+    `--root ${root} leads to ${escapeControls(path)}, which is not valid UTF-8; ` +
+      "bind-mount it to another path and use that as --root",
+  );
 }
 
 /**

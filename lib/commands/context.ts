@@ -10,6 +10,7 @@ import { IdMap, type IdMaps } from "../id_maps.ts";
 import { layerNotFound, resolveId } from "../ids.ts";
 import type { Output } from "../cli/output.ts";
 import type { Options } from "../cli/parse.ts";
+import { checkRoot } from "../cli/surroundings.ts";
 import { DEFAULT_ROOT } from "../cli/table.ts";
 import type { LanePort } from "../services/lanes/protocol.ts";
 import type { Snapshotter } from "../snapshotter.ts";
@@ -45,6 +46,7 @@ export class CommandContext {
   get root(): string {
     const root = this.options.value("root") ?? DEFAULT_ROOT;
     if (root === "") throw new VeneerError("usage", 'option --root "": name a directory');
+    checkRoot(root);
     return root;
   }
 

@@ -40,6 +40,8 @@ export class Database implements Disposable {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
       this.#connection = new DatabaseSync(path, { readOnly, timeout: PATIENCE });
+      // Not in files that everybody's directories, /var/tmp and /tmp, would hold for a while.
+      this.#connection.exec("PRAGMA temp_store = MEMORY");
     } catch (error) {
       throw translated(error, path);
     }
