@@ -8,7 +8,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import type { EntryName } from "../../ffi/entry_name.ts";
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, EMLINK, ENOENT } from "../../ffi/errno.ts";
 import {
   close,
@@ -50,7 +50,7 @@ import {
 } from "./header.ts";
 import type { TarInput } from "./input.ts";
 import type { LayerPath } from "./layer_path.ts";
-import { type Directory, Placement } from "./placement.ts";
+import { childPath, type Directory, Placement } from "./placement.ts";
 import { TarReader } from "./reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
@@ -133,7 +133,7 @@ export class Applier {
     }
     this.#source.window.drain();
     this.#settle();
-    this.#times.apply((path, flags) => this.#placement.tryOpen(path, flags));
+    this.#times.apply((path) => this.#placement.tryOpenReal(path));
     onProgress?.(this.#reader.window.position);
     return this.#applied;
   }
@@ -253,7 +253,7 @@ export class Applier {
       throw badTar(entry.offset, "it is the layer's root, which is a directory", entry.text);
     }
     const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
-    withFd(root, () => this.#finishDirectory(root, false, false));
+    withFd(root, () => this.#finishDirectory(root, "", false, false));
     // What it hands down may have changed.
     this.#placement.forget();
   }
@@ -282,25 +282,21 @@ export class Applier {
       }
     } else unwrap(made, "mkdirat", entry.text);
     this.#whiteouts.made(parent.inode, entry.name);
+    const name = nameText(entry.name);
     const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     try {
-      this.#finishDirectory(fd, made === 0, parent.inherits);
+      this.#finishDirectory(fd, childPath(parent, name), made === 0, parent.inherits);
       if (isOpaque) this.#whiteouts.makeOpaque(fd);
     } catch (error) {
       close(fd);
       throw error;
     }
-    if (parent.direct) this.#placement.remember(entry.text, fd);
-    else {
-      // Another path may lead to it, under which its attributes are remembered.
-      close(fd);
-      this.#placement.forget();
-    }
+    this.#placement.remember(parent, name, fd);
   }
 
-  #finishDirectory(fd: number, isNew: boolean, inherits: boolean): void {
+  #finishDirectory(fd: number, real: string, isNew: boolean, inherits: boolean): void {
     this.#attributes.finishDirectory(fd, this.#entry, isNew, inherits);
-    this.#times.add(this.#entry, fstat(fd, this.#stat).inode);
+    this.#times.add(this.#entry, real, fstat(fd, this.#stat).inode);
   }
 
   #applySymlink(): void {
