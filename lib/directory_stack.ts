@@ -95,7 +95,8 @@ function reopen(child: number, expected: string): number {
   );
 }
 
-function identity(fd: number): string {
+/** Tells an open directory from every other one. */
+export function identity(fd: number): string {
   fstat(fd, stat);
   return `${stat.devMajor}:${stat.devMinor}:${stat.inode}`;
 }

@@ -32,6 +32,8 @@ import {
 } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { isOverlayWhiteout } from "../branch.ts";
+import { liftingProtection } from "../protection.ts";
+import { removeEntry } from "../remove_tree.ts";
 import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
 import { Attributes } from "./attributes.ts";
@@ -54,7 +56,6 @@ import { childPath, type Directory, Placement } from "./placement.ts";
 import { TarReader } from "./reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
-import { removeEntry } from "./remove_entry.ts";
 import { Window } from "./window.ts";
 
 /** How often progress is told, in bytes. */
@@ -224,11 +225,11 @@ export class Applier {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
     if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
-    let result = make(parent);
+    let result = liftingProtection(parent.fd, () => make(parent));
     if (result === -EEXIST) {
       this.#clear();
       parent = this.#placement.parentOf(entry);
-      result = make(parent);
+      result = liftingProtection(parent.fd, () => make(parent));
     }
     unwrap(result, syscall, entry.text);
     this.#whiteouts.made(parent.inode, entry.name);
@@ -265,7 +266,8 @@ export class Applier {
     const wasHidden = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
     let isOpaque = wasHidden;
-    let made = tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
+    const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
+    let made = liftingProtection(parent.fd, make);
     if (made === -EEXIST) {
       this.#settle();
       parent = this.#placement.parentOf(entry);
@@ -274,11 +276,7 @@ export class Applier {
       if (found < 0 || !this.#stat.isDirectory) {
         this.#clear();
         parent = this.#placement.parentOf(entry);
-        made = unwrap(
-          tryMkdirat(parent.fd, entry.name, entry.mode & 0o777),
-          "mkdirat",
-          entry.text,
-        );
+        made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
       }
     } else unwrap(made, "mkdirat", entry.text);
     this.#whiteouts.made(parent.inode, entry.name);
@@ -322,7 +320,8 @@ export class Applier {
       }
       if (this.#isSameEntry(above, linked)) return;
       this.#make("linkat", (parent) => {
-        const result = tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        const link = () => tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        const result = liftingProtection(above, link, linked.name);
         if (result !== -EEXIST && result < 0) this.#missingTarget(result);
         return result;
       });

@@ -8,6 +8,7 @@
  * @module
  */
 import { ENODATA, EOPNOTSUPP, EPERM } from "../../ffi/errno.ts";
+import { clearProtection } from "../../ffi/inode_flags.ts";
 import {
   Times,
   tryFchmod,
@@ -83,6 +84,7 @@ export class Attributes {
   finishDirectory(fd: number, entry: Entry, isNew: boolean, inherits: boolean): void {
     const uid = this.uid(entry), gid = this.gid(entry);
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
+    if (!isNew) clearProtection(fd);
     if (foreign || !isNew || inherits) this.#owner(fd, entry, uid, gid);
     if (!isNew || inherits) this.#strip(fd, entry);
     if (!isNew || inherits || entry.mode & SPECIAL_BITS) this.#mode(fd, entry);
