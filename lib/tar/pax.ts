@@ -8,6 +8,7 @@
  */
 import { decode } from "../../ffi/cstring.ts";
 import { quoted } from "./bad_tar.ts";
+import { clampTime } from "./header.ts";
 
 /** A point in time: whole seconds since the epoch, rounded down, and nanoseconds. */
 export type Timestamp = readonly [seconds: number, nanos: number];
@@ -189,12 +190,12 @@ function integers(key: string, value: Uint8Array): number[] {
 function timestamp(key: string, value: Uint8Array): Timestamp | undefined {
   if (value.length === 0) return undefined;
   const text = decode(value);
-  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text);
+  const match = /^(-?)(\d+)(?:\.(\d*))?$/.exec(text);
   if (!match) {
     throw new RangeError(`the pax ${key} ${JSON.stringify(text.slice(0, 40))} is no time`);
   }
   const [, sign, whole, fraction = ""] = match;
-  const seconds = Number(whole), nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));
+  const seconds = clampTime(Number(whole)), nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));
   if (sign === "") return [seconds, nanos];
   return nanos === 0 ? [-seconds, 0] : [-seconds - 1, 1_000_000_000 - nanos];
 }
