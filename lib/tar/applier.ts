@@ -36,6 +36,7 @@ import { liftingProtection } from "../protection.ts";
 import { removeEntry } from "../remove_tree.ts";
 import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
+import { ASIDE, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "./bad_tar.ts";
 import { Crew } from "./crew.ts";
@@ -80,6 +81,7 @@ export class Applier {
   readonly #applied: Applied = { size: 0, entries: 0 };
   readonly #isMapped: boolean;
   readonly #crew: Crew | undefined;
+  #hasAside = false;
 
   constructor(source: TarInput, root: number, options: ApplyOptions) {
     this.#source = source;
@@ -114,6 +116,7 @@ export class Applier {
     try {
       this.#reader.seek(offset);
       this.#reader.next();
+      leadAside(this.#entry);
       this.#makeRegular();
     } finally {
       this.#reader = reader;
@@ -134,6 +137,7 @@ export class Applier {
     }
     this.#source.window.drain();
     this.#settle();
+    if (this.#hasAside) removeEntry(this.#root, ASIDE);
     this.#times.apply((path) => this.#placement.tryOpenReal(path));
     onProgress?.(this.#reader.window.position);
     return this.#applied;
@@ -161,6 +165,7 @@ export class Applier {
   #apply(): void {
     const entry = this.#entry;
     if (entry.whiteoutStart >= 0) {
+      if (entry.type !== DIRECTORY && leadAside(entry)) return this.#applyAside();
       if (this.#applyWhiteout()) return;
       return this.#keepWhiteout();
     }
@@ -169,6 +174,22 @@ export class Applier {
     if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
     }
+    this.#applyType();
+  }
+
+  /** Keeps what later entries are to link to. */
+  #applyAside(): void {
+    if (!this.#hasAside) {
+      this.#settle();
+      removeEntry(this.#root, ASIDE);
+      this.#placement.forget();
+      this.#hasAside = true;
+    }
+    this.#applyType();
+  }
+
+  #applyType(): void {
+    const entry = this.#entry;
     switch (entry.type) {
       case REGULAR:
         return this.#applyRegular();
@@ -311,11 +332,12 @@ export class Applier {
   /** A second name for a file: of the file itself, never of what a link there points to. */
   #applyHardLink(): void {
     const { linked } = this.#entry;
+    const isAside = leadAside(linked);
     const above = this.#placement.tryOpen(decode(linked.parentPath));
     if (above < 0) this.#missingTarget(above);
     withFd(above, () => {
       this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);
-      if (linked.whiteoutStart >= 0 || this.#isWhiteout(above, linked.name)) {
+      if (linked.whiteoutStart >= 0 && !isAside || this.#isWhiteout(above, linked.name)) {
         this.#missingTarget(-ENOENT);
       }
       if (this.#isSameEntry(above, linked)) return;
