@@ -37,6 +37,7 @@ import {
 } from "./encode.ts";
 import type { EntryBuffer } from "./entry_buffer.ts";
 import { exportedXattrs, exportedXattrsAt } from "./exported_xattrs.ts";
+import { toTar, UnmappedId } from "./mapped_xattrs.ts";
 import type { Links } from "./links.ts";
 
 const NOTHING = new Uint8Array(0);
@@ -247,8 +248,27 @@ export class EntryWriter {
     );
   }
 
+  #mapXattrs(): void {
+    const entry = this.#entry;
+    try {
+      entry.xattrs = entry.xattrs.map((
+        [name, value],
+      ) => [name, toTar(name, value, { uids: this.#uids, gids: this.#gids })]);
+    } catch (error) {
+      if (!(error instanceof UnmappedId)) throw error;
+      throw new VeneerError(
+        "invalid argument",
+        `/${
+          decode(entry.path)
+        }: ${error.message} of the host, which the id map does not hold: remove it, ` +
+          `or give the map that the layer was made with`,
+      );
+    }
+  }
+
   #put(): void {
     const output = this.#output, pax = this.#pax;
+    if (this.#entry.xattrs.length > 0) this.#mapXattrs();
     if (pax.take(this.#entry)) {
       pax.encodeHeader(output.buffer, output.reserve(BLOCK));
       const records = pax.bytes;

@@ -27,7 +27,7 @@ import { tryLchownat, tryMkdirat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
 import { liftingProtection } from "../protection.ts";
-import { ACL_DEFAULT } from "./attributes.ts";
+import { ACL_DEFAULT } from "./mapped_xattrs.ts";
 import { quoted } from "./bad_tar.ts";
 import { type LayerPath, LONGEST_PATH, PathError } from "./layer_path.ts";
 import { type MakeDirectory, Walk, Ways } from "./walk.ts";
