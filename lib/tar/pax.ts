@@ -45,15 +45,20 @@ export class Extensions {
   gid: number | undefined;
   modified: Timestamp | undefined;
   accessed: Timestamp | undefined;
-  xattrs: Xattr[] = [];
+  readonly #xattrs = new Map<string, Uint8Array<ArrayBuffer>>();
   sparse: SparseRecords | undefined;
 
-  /** Reads records. @throws {RangeError} saying what is wrong with them */
-  parse(bytes: Uint8Array): void {
+  /** Of a name that comes more than once, the last value. */
+  get xattrs(): readonly Xattr[] {
+    return [...this.#xattrs];
+  }
+
+  /** Reads records, whose values stay views of these bytes. @throws {RangeError} saying what is wrong with them */
+  parse(bytes: Uint8Array<ArrayBuffer>): void {
     for (let at = 0; at < bytes.length;) at = this.#record(bytes, at);
   }
 
-  #record(bytes: Uint8Array, start: number): number {
+  #record(bytes: Uint8Array<ArrayBuffer>, start: number): number {
     let at = start, length = 0;
     for (; bytes[at] >= 0x30 && bytes[at] <= 0x39 && length <= bytes.length; at++) {
       length = length * 10 + bytes[at] - 0x30;
@@ -70,7 +75,7 @@ export class Extensions {
     }
     const key = bytes.subarray(at + 1, equals);
     if (key.includes(0)) throw new RangeError("the key of a pax record holds a NUL byte");
-    this.#set(decode(key), bytes.slice(equals + 1, end - 1));
+    this.#set(decode(key), bytes.subarray(equals + 1, end - 1));
     return end;
   }
 
@@ -143,7 +148,7 @@ export class Extensions {
 
   #xattr(key: string, value: Uint8Array<ArrayBuffer>): void {
     if (key === "") throw new RangeError("the name of an extended attribute is empty");
-    this.xattrs.push([key, value]);
+    this.#xattrs.set(key, value);
   }
 }
 
