@@ -167,12 +167,23 @@ export function tryOpenTree(path: Path, flags = 0): number {
   return fd < 0 ? -E[0] : fd;
 }
 
+const EMPTY = cstring("");
+
+/**
+ * A copy of the mount that an open directory lies on, with the directory as its root and without what is mounted
+ * below, raw: a descriptor (as of `O_PATH`), or `-errno`. It is attached nowhere, and gone when closed.
+ */
+export function tryCloneMount(directory: number): number {
+  const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
+  const fd = newMounts().open_tree(SYSCALLS.SYS_open_tree, directory, EMPTY, flags);
+  return fd < 0 ? -E[0] : fd;
+}
+
 /** `open_tree(2)`; with `OPEN_TREE_CLONE` a bind mount that {@linkcode moveMount} puts somewhere. */
 export function openTree(path: Path, flags = 0): number {
   return unwrap(tryOpenTree(path, flags), "open_tree", path);
 }
 
-const EMPTY = cstring("");
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 
 /** `move_mount(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */

@@ -7,7 +7,18 @@
  * @module
  */
 import { EPERM } from "./errno.ts";
-import { O_DIRECTORY, O_NONBLOCK, O_RDONLY, tryOpenat, tryOpenParent, tryReopen } from "./files.ts";
+import {
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_RDONLY,
+  RESOLVE_BENEATH,
+  RESOLVE_NO_XDEV,
+  tryOpenat,
+  tryOpenat2,
+  tryOpenParent,
+  tryReopen,
+} from "./files.ts";
 import type { EntryName } from "./entry_name.ts";
 
 /** `asm-generic/fcntl.h`, the same on x86_64 and aarch64. */
@@ -25,9 +36,15 @@ export function tryOpenToRead(dirfd: number, name: EntryName): number {
   return tryOpenQuietly(dirfd, name, O_RDONLY | O_NONBLOCK);
 }
 
-/** Opens a directory for listing, raw: a descriptor or `-errno` (`ENOTDIR` for all that is none). */
+/**
+ * Opens a directory for listing, raw: a descriptor or `-errno`: `ENOTDIR` for all that is none, `EXDEV`
+ * if something is mounted on it.
+ */
 export function tryOpenDirectory(dirfd: number, name: EntryName): number {
-  return tryOpenQuietly(dirfd, name, DIRECTORY);
+  return quietly(
+    (flags) => tryOpenat2(dirfd, name, flags | O_NOFOLLOW, RESOLVE_BENEATH | RESOLVE_NO_XDEV),
+    DIRECTORY,
+  );
 }
 
 /** Opens a directory again, from its start, for listing; raw. */

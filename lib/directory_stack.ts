@@ -8,8 +8,8 @@
  *
  * @module
  */
-import type { EntryName } from "../ffi/entry_name.ts";
-import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
+import { type EntryName, nameText } from "../ffi/entry_name.ts";
+import { ENOENT, ENOTDIR, EXDEV } from "../ffi/errno.ts";
 import { close } from "../ffi/files.ts";
 import { tryOpenDirectory, tryOpenParentDirectory, tryReopenDirectory } from "../ffi/quiet_open.ts";
 import { fstat, Stat } from "../ffi/stat.ts";
@@ -50,9 +50,11 @@ export class DirectoryStack implements Disposable {
    * Goes down into a directory.
    *
    * @returns its descriptor, or `-errno`, the walk standing where it stood
+   * @throws {VeneerError} `in use` if something is mounted on it: that is no part of the tree
    */
   tryEnter(name: EntryName): number {
     const fd = tryOpenDirectory(this.fd, name);
+    if (fd === -EXDEV) throw mounted(name);
     if (fd < 0) return fd;
     this.#fds.push(fd);
     const lowest = this.#closed.length;
@@ -84,6 +86,12 @@ export class DirectoryStack implements Disposable {
   }
 }
 
+const mounted = (name: EntryName) =>
+  new VeneerError(
+    "in use",
+    `${nameText(name)} in the tree that is being read is a mount point; unmount it first`,
+  );
+
 /** Opens the parent of a directory, which was `expected`. */
 function reopen(child: number, expected: string): number {
   const fd = unwrap(tryOpenParentDirectory(child), "openat", "..");
@@ -95,7 +103,8 @@ function reopen(child: number, expected: string): number {
   );
 }
 
-function identity(fd: number): string {
+/** Tells an open directory from every other one. */
+export function identity(fd: number): string {
   fstat(fd, stat);
   return `${stat.devMajor}:${stat.devMinor}:${stat.inode}`;
 }

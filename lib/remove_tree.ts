@@ -2,9 +2,9 @@
  * Deleting a tree of files: whatever was unpacked into it, never anything outside.
  *
  * Everything goes by descriptor and single name; no path is ever put together, no link followed, and no
- * mount entered. A tree may be deeper than there are descriptors: below {@linkcode MAX_OPEN} levels a
- * subdirectory is moved up to the root of the tree and deleted from there. Files marked immutable or
- * append-only lose the mark first.
+ * mount entered. A tree may be deeper than there are descriptors: beyond {@linkcode MAX_OPEN} levels, those
+ * further up are closed, and opened again as the parent of the level below, if they are still what they were.
+ * Files marked immutable or append-only lose the mark first.
  *
  * A tree that others change meanwhile is deleted as far as it is found; to be safe from being left behind,
  * move it out of their sight first.
@@ -13,7 +13,7 @@
  */
 import { DT_DIR, DT_UNKNOWN, type Entry, readSomeEntries } from "../ffi/directory.ts";
 import { type EntryName, entryName, nameText } from "../ffi/entry_name.ts";
-import { EBUSY, EEXIST, ENOENT, ENOTDIR, EPERM, EXDEV } from "../ffi/errno.ts";
+import { EBUSY, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } from "../ffi/errno.ts";
 import {
   close,
   lseek,
@@ -21,23 +21,37 @@ import {
   O_NOFOLLOW,
   O_RDONLY,
   open,
-  RESOLVE_BENEATH,
-  RESOLVE_NO_SYMLINKS,
+  reopen,
+  RESOLVE_INSIDE,
   RESOLVE_NO_XDEV,
+  SEEK_CUR,
   SEEK_SET,
   tryOpenat2,
+  tryOpenParent,
   withFd,
 } from "../ffi/files.ts";
-import { clearProtection } from "../ffi/inode_flags.ts";
-import { AT_REMOVEDIR, RENAME_NOREPLACE, tryRenameat, tryUnlinkat } from "../ffi/tree.ts";
+import { fstat, Stat } from "../ffi/stat.ts";
+import { AT_REMOVEDIR, tryUnlinkat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
+import { identity } from "./directory_stack.ts";
 import { VeneerError } from "./errors.ts";
+import { liftingProtection } from "./protection.ts";
 
 /** How many directories of one branch are open at once. */
 const MAX_OPEN = 64;
+const CLOSED = -1;
+const DIRECTORY = O_RDONLY | O_DIRECTORY;
 
-/** Not through links, out of the directory, or into another mount. */
-const INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV;
+/** Says which entries stay: told by their directory's inode number and their name. */
+export type Keep = (directory: bigint, name: EntryName) => boolean;
+
+/** How {@linkcode removeEntry} and {@linkcode removeEntriesOf} are told more. */
+export interface RemovalOptions {
+  /** Of what is to go, what stays, with the directories it is in. */
+  readonly keep?: Keep;
+  /** How messages name what is deleted. */
+  readonly shown?: string;
+}
 
 /**
  * Deletes the entry at `path`, and all that is below it. Nothing happens where there is none.
@@ -49,7 +63,7 @@ export function removeTree(path: string): void {
   const at = path.lastIndexOf("/");
   const parent = at < 0 ? "." : path.slice(0, at) || "/";
   withFd(
-    open(parent, O_RDONLY | O_DIRECTORY),
+    open(parent, DIRECTORY),
     (directory) => removeTreeAt(directory, path.slice(at + 1), path),
   );
 }
@@ -61,124 +75,192 @@ export function removeTree(path: string): void {
  * @throws {RangeError} if `name` is not a single name
  */
 export function removeTreeAt(directory: number, name: string, shown = name): void {
-  const bytes = entryName(name);
-  const root = openInside(directory, bytes, shown);
-  if (root === undefined) {
-    unlink(directory, bytes, shown);
-    return;
-  }
-  try {
-    const removal = new Removal(root, shown);
-    do removal.empty(root, 1); while (removal.hoisted());
-  } finally {
-    close(root);
-  }
-  removeDirectory(directory, bytes, shown);
+  removeEntry(directory, entryName(name), { shown });
+}
+
+/**
+ * The same, but for what is to be kept.
+ *
+ * @throws {VeneerError} `in use` where something is mounted below it
+ */
+export function removeEntry(
+  directory: number,
+  name: EntryName,
+  options: RemovalOptions = {},
+): void {
+  const { keep, shown = nameText(name) } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  removal.entry({ name, type: DT_UNKNOWN });
+  removal.run();
+}
+
+/** Empties an open directory, but for what is to be kept. */
+export function removeEntriesOf(directory: number, options: RemovalOptions = {}): void {
+  const { keep, shown = "a directory" } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  removal.list();
+  removal.run();
+}
+
+/** A directory on the way down to where a removal is. */
+interface Level {
+  fd: number;
+  readonly name: EntryName | undefined;
+  readonly inode: bigint;
+  /** Whether the directory itself is to stay, or must since something in it does. */
+  stays: boolean;
+  /** Entries that were listed and not yet looked at, the next one at the end. */
+  entries: Entry[];
+  /** Where the listing of {@linkcode entries} began: from here it can be read again. */
+  position: bigint;
+  /** Directories in it that were read and stay: another pass, or what is listed again, leaves them out. */
+  stayed: Set<string> | undefined;
+  /** Whether this pass over the directory has deleted something. */
+  progress: boolean;
+  /** Which directory it is, if it was closed. */
+  identity: string;
 }
 
 /** One tree being deleted. */
-class Removal {
-  #hoisted = 0;
-  #seen = 0;
+class Removal implements Disposable {
+  readonly #shown: string;
+  readonly #keep: Keep | undefined;
+  readonly #levels: Level[] = [];
+  readonly #stat = new Stat();
+  #isListing = false;
 
-  /** @param root a descriptor of the tree's root, the caller's */
-  constructor(readonly root: number, readonly shown: string) {}
-
-  /** Whether subdirectories were moved up to the root since last asked: then it is to be emptied again. */
-  hoisted(): boolean {
-    const any = this.#hoisted > this.#seen;
-    this.#seen = this.#hoisted;
-    return any;
+  /** @param root the directory that what is to be deleted lies in: a descriptor, which is closed in the end */
+  constructor(root: number, shown: string, keep: Keep | undefined) {
+    this.#shown = shown;
+    this.#keep = keep;
+    this.#push(root, undefined, true);
   }
 
-  /** Deletes everything in an open directory. */
-  empty(directory: number, depth: number): void {
-    // Deleting entries may make a listing skip others, so it is read until a pass finds none.
-    for (let found = true; found;) {
-      found = false;
-      for (let some; (some = readSomeEntries(directory)).length > 0;) {
-        found = true;
-        for (const entry of some) this.#removeEntry(directory, entry, depth);
-      }
-      if (found) lseek(directory, 0n, SEEK_SET);
-    }
+  [Symbol.dispose](): void {
+    for (const { fd } of this.#levels) if (fd !== CLOSED) close(fd);
+    this.#levels.length = 0;
   }
 
-  #removeEntry(directory: number, { name, type }: Entry, depth: number): void {
-    if (type !== DT_DIR && type !== DT_UNKNOWN) {
-      unlink(directory, name, this.shown);
-      return;
-    }
-    const child = openInside(directory, name, this.shown);
-    if (child === undefined) {
-      unlink(directory, name, this.shown);
-      return;
-    }
-    try {
-      if (depth >= MAX_OPEN && this.#hoist(directory, name)) return;
-      this.empty(child, depth + 1);
-    } finally {
-      close(child);
-    }
-    removeDirectory(directory, name, this.shown);
+  /** Makes all that the root has what is to be deleted. */
+  list(): void {
+    this.#isListing = true;
   }
 
-  /** Moves a subdirectory to the tree's root; false where its file system does not let it. */
-  #hoist(directory: number, name: EntryName): boolean {
+  /** Deletes what there is to delete. */
+  run(): void {
     for (;;) {
-      const free = entryName(`.veneer-hoisted-${this.#hoisted++}`);
-      const move = () => tryRenameat(directory, name, this.root, free, RENAME_NOREPLACE);
-      let result = move();
-      if (result === -EPERM) {
-        for (const fd of [this.root, directory]) clearProtection(fd);
-        unprotect(directory, name);
-        result = move();
+      const level = this.#levels.at(-1)!;
+      if (level.entries.length > 0) this.entry(level.entries.pop()!);
+      else if (!this.#listMore(level)) {
+        if (this.#levels.length === 1) return;
+        this.#leave(level);
       }
-      if (result === -EEXIST) continue;
-      // A project of its own below the root (EXDEV): then it is deleted where it is.
-      if (result === -EXDEV) return false;
-      unwrap(result, "renameat", shownEntry(this.shown, name));
-      return true;
     }
+  }
+
+  /** Reads more of a directory; false at its end. */
+  #listMore(level: Level): boolean {
+    if (this.#levels.length === 1 && !this.#isListing) return false;
+    level.position = lseek(level.fd, 0n, SEEK_CUR);
+    level.entries = readSomeEntries(level.fd).reverse();
+    if (level.entries.length > 0) return true;
+    // Deleting entries may make a listing skip others, so it is read until a pass finds nothing to delete.
+    if (!level.progress) return false;
+    level.progress = false;
+    lseek(level.fd, 0n, SEEK_SET);
+    return true;
+  }
+
+  /** Deletes an entry of the directory that the removal is in, or goes down into it. */
+  entry({ name, type }: Entry): void {
+    const level = this.#levels.at(-1)!;
+    const stays = this.#keep?.(level.inode, name) ?? false;
+    if (type === DT_DIR || type === DT_UNKNOWN) {
+      if (level.stayed?.has(nameText(name))) return;
+      const fd = openInside(level.fd, name, this.#shown);
+      if (fd !== undefined) return this.#push(fd, name, stays);
+    }
+    if (stays) level.stays = true;
+    else {
+      unwrapRemoval(tryRemove(level.fd, name, 0), "unlink", name, this.#shown);
+      level.progress = true;
+    }
+  }
+
+  #push(fd: number, name: EntryName | undefined, stays: boolean): void {
+    const inode = this.#keep === undefined ? 0n : fstat(fd, this.#stat).inode;
+    this.#levels.push({
+      fd,
+      name,
+      inode,
+      stays,
+      entries: [],
+      position: 0n,
+      stayed: undefined,
+      progress: false,
+      identity: "",
+    });
+    const oldest = this.#levels[this.#levels.length - 1 - MAX_OPEN];
+    if (oldest === undefined || oldest.fd === CLOSED) return;
+    oldest.identity = identity(oldest.fd);
+    close(oldest.fd);
+    oldest.fd = CLOSED;
+    oldest.entries = [];
+  }
+
+  /** Goes back up from a directory that has been read, and deletes it unless it stays. */
+  #leave({ fd, name, stays }: Level): void {
+    const above = this.#levels[this.#levels.length - 2];
+    if (above.fd === CLOSED) this.#openAgain(above, fd);
+    this.#levels.pop();
+    close(fd);
+    const result = stays ? -ENOTEMPTY : tryRemove(above.fd, name!, AT_REMOVEDIR);
+    if (result === -ENOTEMPTY && this.#keep !== undefined) {
+      above.stays = true;
+      (above.stayed ??= new Set()).add(nameText(name!));
+    } else {
+      unwrapRemoval(result, "rmdir", name!, this.#shown);
+      above.progress = true;
+    }
+  }
+
+  #openAgain(level: Level, child: number): void {
+    const fd = unwrap(tryOpenParent(child, DIRECTORY), "openat", "..");
+    if (identity(fd) !== level.identity) {
+      close(fd);
+      throw new VeneerError(
+        "in use",
+        `${this.#shown} is not deleted: a directory in it was moved meanwhile; try again`,
+      );
+    }
+    level.fd = fd;
+    lseek(fd, level.position, SEEK_SET);
   }
 }
 
 /** Opens a subdirectory; `undefined` where the entry is no directory, or gone. */
 function openInside(directory: number, name: EntryName, shown: string): number | undefined {
-  const fd = tryOpenat2(directory, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, INSIDE);
+  const fd = tryOpenat2(
+    directory,
+    name,
+    DIRECTORY | O_NOFOLLOW,
+    RESOLVE_INSIDE | RESOLVE_NO_XDEV,
+  );
   if (fd >= 0) return fd;
-  const ELOOP = 40;
   if (fd === -ENOTDIR || fd === -ENOENT || fd === -ELOOP) return undefined;
   if (fd === -EXDEV) throw mounted(shown, name);
   unwrap(fd, "openat2", shownEntry(shown, name));
   return undefined;
 }
 
-function unlink(directory: number, name: EntryName, shown: string): void {
-  remove(directory, name, 0, shown);
+function tryRemove(directory: number, name: EntryName, flags: number): number {
+  return liftingProtection(directory, () => tryUnlinkat(directory, name, flags), name);
 }
 
-function removeDirectory(directory: number, name: EntryName, shown: string): void {
-  remove(directory, name, AT_REMOVEDIR, shown);
-}
-
-function remove(directory: number, name: EntryName, flags: number, shown: string): void {
-  let result = tryUnlinkat(directory, name, flags);
-  if (result === -EPERM) {
-    clearProtection(directory);
-    unprotect(directory, name);
-    result = tryUnlinkat(directory, name, flags);
-  }
-  if (result === 0 || result === -ENOENT) return;
+function unwrapRemoval(result: number, syscall: string, name: EntryName, shown: string): void {
+  if (result === -ENOENT) return;
   if (result === -EBUSY) throw mounted(shown, name);
-  unwrap(result, flags === 0 ? "unlink" : "rmdir", shownEntry(shown, name));
-}
-
-/** Takes the marks from a file or directory; other types have none. */
-function unprotect(directory: number, name: EntryName): void {
-  const O_NONBLOCK = 0o4000;
-  const fd = tryOpenat2(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK, INSIDE);
-  if (fd >= 0) withFd(fd, clearProtection);
+  unwrap(result, syscall, shownEntry(shown, name));
 }
 
 const shownEntry = (shown: string, name: EntryName) => `${nameText(name)} in ${shown}`;

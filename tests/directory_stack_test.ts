@@ -1,6 +1,7 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import { entryName } from "../ffi/entry_name.ts";
 import { ENOENT, ENOTDIR } from "../ffi/errno.ts";
+import { mount, MS_BIND, umount } from "../ffi/mount.ts";
 import { fstat, lstat } from "../ffi/stat.ts";
 import { DirectoryStack } from "../lib/directory_stack.ts";
 import { VeneerError } from "../lib/errors.ts";
@@ -45,4 +46,21 @@ Deno.test("a directory that was moved elsewhere meanwhile is never taken for its
     const error = assertThrows(() => stack.leave(), VeneerError);
     assertEquals(error.code, "failed");
   });
+});
+
+Deno.test("a directory that something is mounted on is not entered", () => {
+  using dir = tempDir();
+  Deno.mkdirSync(`${dir.path}/tree/volume`, { recursive: true });
+  Deno.mkdirSync(`${dir.path}/outside`);
+  mount({ source: `${dir.path}/outside`, target: `${dir.path}/tree/volume`, flags: MS_BIND });
+  try {
+    withDirectories([`${dir.path}/tree`], (fd) => {
+      using stack = new DirectoryStack(fd);
+      const error = assertThrows(() => stack.tryEnter(entryName("volume")), VeneerError);
+      assertEquals(error.code, "in use");
+      assertEquals(stack.depth, 0);
+    });
+  } finally {
+    umount(`${dir.path}/tree/volume`);
+  }
 });

@@ -4,12 +4,13 @@
  *
  * @module
  */
-import { assertEquals, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { constants, gzipSync, zstdCompressSync } from "node:zlib";
 import { close, O_DIRECTORY, O_RDONLY, open } from "../ffi/files.ts";
 import { VeneerError } from "../lib/errors.ts";
 import { IDENTITY } from "../lib/id_maps.ts";
 import { applyTar, openTarInput } from "../lib/tar/apply.ts";
+import { ZstdFrames } from "../lib/tar/zstd_frames.ts";
 import { bytes, concat, dir, file, tar } from "./tar_builder.ts";
 import { makeTempDir, Sandbox } from "./tar_layers.ts";
 
@@ -137,4 +138,81 @@ Deno.test("decompress: a tar whose first name looks compressed is a tar", () => 
     using sandbox = new Sandbox();
     assertEquals(sandbox.apply(tar(file(name, "x"))).entries, 1);
   }
+});
+
+/** A frame of nothing, as RFC 8878 has it: single segment, content size 0, one last raw block. */
+const EMPTY_FRAME = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0x20, 0, 1, 0, 0);
+const repeated = (part: Uint8Array, count: number): Bytes => {
+  const all = new Uint8Array(part.length * count);
+  for (let i = 0; i < count; i++) all.set(part, i * part.length);
+  return all;
+};
+
+Deno.test("decompress: zstd of a hundred thousand empty and skippable frames takes no memory for each", () => {
+  using sandbox = new Sandbox();
+  const skippable = bytes("\x51\x2a\x4d\x18\x04\0\0\0skip");
+  const frames = repeated(concat([EMPTY_FRAME, skippable]), 100_000);
+  const started = performance.now(), before = Deno.memoryUsage().rss;
+  sandbox.apply(concat([frames, zstd(ARCHIVE), frames]));
+  assertLess(performance.now() - started, 10_000);
+  assertLess(Deno.memoryUsage().rss - before, 100 << 20);
+  assertEquals(sandbox.tree({ attributes: false }), TREE);
+});
+
+Deno.test("decompress: without libzstd, empty frames cost no decompressor", () => {
+  const frames = repeated(EMPTY_FRAME, 100_000);
+  const parts = [
+    frames,
+    EMPTY_FRAME.map((byte, i) => i === 4 ? 0x24 : byte),
+    bytes("sums"),
+    zstd(bytes("data")),
+  ];
+  const chunks = [concat(parts), new Uint8Array()];
+  const reader = new ZstdFrames(() => chunks.shift()!);
+  assertEquals(reader.next(), true);
+  assertEquals(concat([...reader.frame()]), zstd(bytes("data")));
+  assertEquals(reader.next(), false);
+});
+
+Deno.test("decompress: a zstd window of more than 128 MiB is refused in one line", () => {
+  using sandbox = new Sandbox();
+  // A frame header that asks for a window of 256 MiB, and a last raw block of 1 byte.
+  const frame = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 18 << 3, 9, 0, 0, 0x41);
+  assertStringIncludes(
+    sandbox.refuse(frame),
+    "the zstd input is damaged or cut short: Frame requires too much memory",
+  );
+});
+
+Deno.test("decompress: zeros without an end behind the archive are not read to their end", () => {
+  // Blocks of 128 KiB of zeros, 4 bytes each: 65 GB in 2 MB.
+  const header = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3);
+  const zeros = repeated(Uint8Array.of(2 | 0, 0, 0x10, 0), 500_000);
+  using sandbox = new Sandbox();
+  const started = performance.now();
+  sandbox.apply(concat([zstd(ARCHIVE), header, zeros]));
+  assertLess(performance.now() - started, 10_000);
+  assertEquals(sandbox.tree({ attributes: false }), TREE);
+});
+
+Deno.test("apply: a stream of zeros without an end is an empty layer", () => {
+  using sandbox = new Sandbox();
+  const input = open("/dev/zero", O_RDONLY), directory = open(sandbox.root, O_RDONLY | O_DIRECTORY);
+  try {
+    const applied = applyTar(input, directory, { whiteouts: "none", idMaps: IDENTITY });
+    assertEquals(applied, { size: 0, entries: 0 });
+  } finally {
+    close(input);
+    close(directory);
+  }
+});
+
+Deno.test("decompress: gzip of many empty members takes little time and memory", () => {
+  using sandbox = new Sandbox();
+  const members = repeated(gzip(new Uint8Array()), 100_000);
+  const started = performance.now(), before = Deno.memoryUsage().rss;
+  sandbox.apply(concat([members, gzip(ARCHIVE), members]));
+  assertLess(performance.now() - started, 10_000);
+  assertLess(Deno.memoryUsage().rss - before, 100 << 20);
+  assertEquals(sandbox.tree({ attributes: false }), TREE);
 });

@@ -9,16 +9,21 @@ import { entryName } from "../ffi/entry_name.ts";
 import { SyscallError } from "../ffi/errno.ts";
 import {
   close,
+  ftruncate,
   lseek,
+  O_CREAT,
   O_DIRECTORY,
   O_RDONLY,
+  O_RDWR,
   O_WRONLY,
   open,
   openat,
   pipe,
   SEEK_SET,
+  withFd,
 } from "../ffi/files.ts";
 import { mkdirat, symlinkat } from "../ffi/tree.ts";
+import { IDENTITY } from "../lib/id_maps.ts";
 import { exportTree } from "../lib/tar/export.ts";
 import { must, tempDir } from "./support.ts";
 import { DEFAULTS, everything, exportTo, tarOf, treeTar } from "./tar_export_support.ts";
@@ -121,4 +126,27 @@ Deno.test("the walk begins at the directory's start, wherever its descriptor sta
     lseek(fd, 0x7fff_ffffn, SEEK_SET);
     assertEquals(tarOf((out) => exportTree(fd, out, "none", DEFAULTS)), first);
   });
+});
+
+Deno.test("export: a file of large holes is warned of, as the tar holds them as zeros", () => {
+  using dir = tempDir();
+  for (const [name, size] of [["small", (1 << 30) - 1], ["vast", 1 << 30]] as const) {
+    withFd(
+      open(`${dir.path}/${name}`, O_RDWR | O_CREAT, 0o600),
+      (fd) => ftruncate(fd, BigInt(size)),
+    );
+  }
+  for (const workers of [0, 1]) {
+    const warnings: string[] = [];
+    const warn = (message: string) => void warnings.push(message);
+    withDirectories(
+      [dir.path],
+      (fd) =>
+        withFd(
+          open("/dev/null", O_RDWR),
+          (out) => exportTree(fd, out, "none", { idMaps: IDENTITY, warn, workers }),
+        ),
+    );
+    assertEquals(warnings, ["/vast has 1 GiB of holes, which the tar holds as zeros"]);
+  }
 });

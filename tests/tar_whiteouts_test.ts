@@ -178,3 +178,36 @@ Deno.test("TestOverlayUntarInvalidWhiteoutNames", () => {
     }
   }
 });
+
+for (const form of ["overlay", "aufs", "none"] as const) {
+  Deno.test(`whiteouts as ${form}: files that an aufs host kept for hard links are linked to, and gone in the end`, () => {
+    using sandbox = new Sandbox();
+    sandbox.apply(
+      tar(
+        dir("./", { mtime: 7 }),
+        dir(".wh..wh.plnk", { mode: 0o700 }),
+        file(".wh..wh.plnk/195.1000", "linked", { uid: 5 }),
+        symlink("to", ".wh..wh.plnk/196.1000"),
+        file(".wh..wh.plnk/unused", ""),
+        file(".wh..wh.plnk/below/it", ""),
+        file(".wh..wh.orph/1", ""),
+        dir("usr"),
+        hardlink(".wh..wh.plnk/195.1000", "usr/one"),
+        hardlink("/.wh..wh.plnk/195.1000", "usr/two"),
+        hardlink(".wh..wh.plnk/196.1000", "usr/link"),
+        file(".wh..wh.opq", ""),
+      ),
+      { whiteouts: form },
+    );
+    const tree = sandbox.tree({ attributes: false, links: true }).filter((line) =>
+      !line.startsWith(".wh..wh.opq")
+    );
+    assertEquals(tree.filter((line) => line !== "usr dir"), [
+      "usr/link link links=1 -> to",
+      'usr/one file links=2 "linked"',
+      'usr/two file links=2 "linked"',
+    ]);
+    assertEquals(Deno.statSync(sandbox.root).mtime?.getTime(), 7000);
+    sandbox.assertContained();
+  });
+}

@@ -125,6 +125,7 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
       const found = tryStatat(stack.fd, name, stat);
       if (found === -ENOENT) continue;
       unwrap(found, "statx", name);
+      if (stat.isMountRoot) continue;
       if (stat.devMajor !== top.devMajor || stat.devMinor !== top.devMinor) continue;
       if (!stat.isDirectory) {
         if (inodes.has(stat.inode)) touch(stack.fd, name, stat);

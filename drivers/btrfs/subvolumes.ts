@@ -75,27 +75,53 @@ export function removeStaged(path: ConfinedPath, doomer: () => (id: bigint) => v
   return true;
 }
 
-/** Removes the subvolumes that lie in an open one, innermost first. */
-function removeNested(outer: number, removing: (id: bigint) => void): void {
-  const nested = nestedSubvolumes(outer);
-  // Costs a commit, so only where something is to be removed from it.
-  if (nested.length > 0 && isReadOnly(outer)) setReadOnly(outer, false);
-  const outerId = subvolumeInfo(outer).id;
-  for (const { id, directory } of nested) {
-    const name = nestedName(outer, id, outerId);
+/** A subvolume that lies in another one. */
+interface Nested {
+  readonly id: bigint;
+  /** The subvolume it lies in, and the inode number of the directory there. */
+  readonly outer: bigint;
+  readonly directory: bigint;
+  /** Whether what lies in it was looked up. */
+  isSearched: boolean;
+}
+
+/**
+ * Removes the subvolumes that lie in an open one, innermost first. Containers nest them as deep as they like:
+ * on the way down only numbers are kept, by which the subvolumes and directories are opened.
+ */
+function removeNested(root: number, removing: (id: bigint) => void): void {
+  const left = nestedIn(root);
+  for (let nested; (nested = left.at(-1));) {
+    const { id, outer, directory } = nested;
+    if (!nested.isSearched) {
+      nested.isSearched = true;
+      withOpened(
+        tryOpenInSubvolume(root, id),
+        `subvolume ${id}`,
+        (inner) => nestedIn(inner).forEach((further) => left.push(further)),
+      );
+      continue;
+    }
+    left.pop();
+    const name = nestedName(root, id, outer);
     if (name === undefined) continue;
-    withOpened(
-      tryOpenInSubvolume(outer, id),
-      `subvolume ${id}`,
-      (inner) => removeNested(inner, removing),
-    );
     removing(id);
     withOpened(
-      tryOpenInSubvolume(outer, outerId, directory),
-      `directory ${directory} of subvolume ${outerId}`,
+      tryOpenInSubvolume(root, outer, directory),
+      `directory ${directory} of subvolume ${outer}`,
       (fd) => destroy(fd, name),
     );
   }
+}
+
+/** The subvolumes that lie right in an open one, which is made writable for their removal. */
+function nestedIn(subvolume: number): Nested[] {
+  const nested = nestedSubvolumes(subvolume);
+  if (nested.length === 0) return [];
+  // Costs a commit, so only where something is to be removed from it.
+  if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
+  const outer = subvolumeInfo(subvolume).id;
+  return nested.map(({ id, directory }) => ({ id, outer, directory, isSearched: false }));
 }
 
 /** Runs `use` on what was opened by number; nothing where it is gone. */

@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { close, O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
+import { close, O_DIRECTORY, O_RDONLY, reopen, withFd } from "../../ffi/files.ts";
+import { tryCloneMount } from "../../ffi/fsmount.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../changes.ts";
@@ -134,13 +135,24 @@ function describeRoot(path: string): string {
 class Directories implements Disposable {
   readonly #fds: number[] = [];
 
+  /**
+   * Opens a layer's root by a copy of its mount that has nothing of what is mounted below it: a running
+   * container's volumes are no part of its layer, and what they hide is.
+   *
+   * Where the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
+   */
   open(path: string): number {
-    const fd = openWithoutLinks(path, O_RDONLY | O_DIRECTORY);
+    const fd = this.#keep(openWithoutLinks(path, O_RDONLY | O_DIRECTORY));
+    const copy = tryCloneMount(fd);
+    return copy < 0 ? fd : this.#keep(reopen(this.#keep(copy), O_RDONLY | O_DIRECTORY));
+  }
+
+  #keep(fd: number): number {
     this.#fds.push(fd);
     return fd;
   }
 
   [Symbol.dispose](): void {
-    for (const fd of this.#fds) close(fd);
+    for (const fd of this.#fds.reverse()) close(fd);
   }
 }

@@ -40,17 +40,27 @@ class Count {
     readonly leavesOut: ((name: string) => boolean) | undefined,
   ) {}
 
-  /** Counts what the directory has that the walk stands in. */
+  /** Counts what lies below the directory that the walk stands in. */
   below(): void {
+    const levels = [this.#list()];
+    for (let names; (names = levels.at(-1));) {
+      const name = names.pop();
+      if (name === undefined) {
+        levels.pop();
+        if (levels.length > 0) this.directories.leave();
+      } else if (!isGone(this.directories.tryEnter(name), "open", name)) {
+        levels.push(this.#list());
+      }
+    }
+  }
+
+  /** Counts what the directory has that the walk stands in; returns the subdirectories. */
+  #list(): EntryName[] {
     const subdirectories: EntryName[] = [];
     for (let some; (some = readSomeEntries(this.directories.fd)).length > 0;) {
       for (const { name } of some) if (this.#entry(name)) subdirectories.push(name);
     }
-    for (const name of subdirectories) {
-      if (isGone(this.directories.tryEnter(name), "open", name)) continue;
-      this.below();
-      this.directories.leave();
-    }
+    return subdirectories;
   }
 
   /** Counts an entry; whether it is a directory to go into. */

@@ -8,7 +8,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import type { EntryName } from "../../ffi/entry_name.ts";
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, EMLINK, ENOENT } from "../../ffi/errno.ts";
 import {
   close,
@@ -32,8 +32,11 @@ import {
 } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { isOverlayWhiteout } from "../branch.ts";
+import { liftingProtection } from "../protection.ts";
+import { removeEntry } from "../remove_tree.ts";
 import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
+import { ASIDE, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "./bad_tar.ts";
 import { Crew } from "./crew.ts";
@@ -50,11 +53,10 @@ import {
 } from "./header.ts";
 import type { TarInput } from "./input.ts";
 import type { LayerPath } from "./layer_path.ts";
-import { type Directory, Placement } from "./placement.ts";
+import { childPath, type Directory, Placement } from "./placement.ts";
 import { TarReader } from "./reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
-import { removeEntry } from "./remove_entry.ts";
 import { Window } from "./window.ts";
 
 /** How often progress is told, in bytes. */
@@ -79,6 +81,7 @@ export class Applier {
   readonly #applied: Applied = { size: 0, entries: 0 };
   readonly #isMapped: boolean;
   readonly #crew: Crew | undefined;
+  #hasAside = false;
 
   constructor(source: TarInput, root: number, options: ApplyOptions) {
     this.#source = source;
@@ -113,6 +116,7 @@ export class Applier {
     try {
       this.#reader.seek(offset);
       this.#reader.next();
+      leadAside(this.#entry);
       this.#makeRegular();
     } finally {
       this.#reader = reader;
@@ -133,7 +137,8 @@ export class Applier {
     }
     this.#source.window.drain();
     this.#settle();
-    this.#times.apply((path, flags) => this.#placement.tryOpen(path, flags));
+    if (this.#hasAside) removeEntry(this.#root, ASIDE);
+    this.#times.apply((path) => this.#placement.tryOpenReal(path));
     onProgress?.(this.#reader.window.position);
     return this.#applied;
   }
@@ -160,6 +165,7 @@ export class Applier {
   #apply(): void {
     const entry = this.#entry;
     if (entry.whiteoutStart >= 0) {
+      if (entry.type !== DIRECTORY && leadAside(entry)) return this.#applyAside();
       if (this.#applyWhiteout()) return;
       return this.#keepWhiteout();
     }
@@ -168,6 +174,22 @@ export class Applier {
     if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
     }
+    this.#applyType();
+  }
+
+  /** Keeps what later entries are to link to. */
+  #applyAside(): void {
+    if (!this.#hasAside) {
+      this.#settle();
+      removeEntry(this.#root, ASIDE);
+      this.#placement.forget();
+      this.#hasAside = true;
+    }
+    this.#applyType();
+  }
+
+  #applyType(): void {
+    const entry = this.#entry;
     switch (entry.type) {
       case REGULAR:
         return this.#applyRegular();
@@ -224,11 +246,11 @@ export class Applier {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
     if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
-    let result = make(parent);
+    let result = liftingProtection(parent.fd, () => make(parent));
     if (result === -EEXIST) {
       this.#clear();
       parent = this.#placement.parentOf(entry);
-      result = make(parent);
+      result = liftingProtection(parent.fd, () => make(parent));
     }
     unwrap(result, syscall, entry.text);
     this.#whiteouts.made(parent.inode, entry.name);
@@ -253,7 +275,7 @@ export class Applier {
       throw badTar(entry.offset, "it is the layer's root, which is a directory", entry.text);
     }
     const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
-    withFd(root, () => this.#finishDirectory(root, false, false));
+    withFd(root, () => this.#finishDirectory(root, "", false, false));
     // What it hands down may have changed.
     this.#placement.forget();
   }
@@ -265,7 +287,8 @@ export class Applier {
     const wasHidden = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
     let isOpaque = wasHidden;
-    let made = tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
+    const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
+    let made = liftingProtection(parent.fd, make);
     if (made === -EEXIST) {
       this.#settle();
       parent = this.#placement.parentOf(entry);
@@ -274,33 +297,25 @@ export class Applier {
       if (found < 0 || !this.#stat.isDirectory) {
         this.#clear();
         parent = this.#placement.parentOf(entry);
-        made = unwrap(
-          tryMkdirat(parent.fd, entry.name, entry.mode & 0o777),
-          "mkdirat",
-          entry.text,
-        );
+        made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
       }
     } else unwrap(made, "mkdirat", entry.text);
     this.#whiteouts.made(parent.inode, entry.name);
+    const name = nameText(entry.name);
     const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     try {
-      this.#finishDirectory(fd, made === 0, parent.inherits);
+      this.#finishDirectory(fd, childPath(parent, name), made === 0, parent.inherits);
       if (isOpaque) this.#whiteouts.makeOpaque(fd);
     } catch (error) {
       close(fd);
       throw error;
     }
-    if (parent.direct) this.#placement.remember(entry.text, fd);
-    else {
-      // Another path may lead to it, under which its attributes are remembered.
-      close(fd);
-      this.#placement.forget();
-    }
+    this.#placement.remember(parent, name, fd);
   }
 
-  #finishDirectory(fd: number, isNew: boolean, inherits: boolean): void {
+  #finishDirectory(fd: number, real: string, isNew: boolean, inherits: boolean): void {
     this.#attributes.finishDirectory(fd, this.#entry, isNew, inherits);
-    this.#times.add(this.#entry, fstat(fd, this.#stat).inode);
+    this.#times.add(this.#entry, real, fstat(fd, this.#stat).inode);
   }
 
   #applySymlink(): void {
@@ -317,16 +332,18 @@ export class Applier {
   /** A second name for a file: of the file itself, never of what a link there points to. */
   #applyHardLink(): void {
     const { linked } = this.#entry;
+    const isAside = leadAside(linked);
     const above = this.#placement.tryOpen(decode(linked.parentPath));
     if (above < 0) this.#missingTarget(above);
     withFd(above, () => {
       this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);
-      if (linked.whiteoutStart >= 0 || this.#isWhiteout(above, linked.name)) {
+      if (linked.whiteoutStart >= 0 && !isAside || this.#isWhiteout(above, linked.name)) {
         this.#missingTarget(-ENOENT);
       }
       if (this.#isSameEntry(above, linked)) return;
       this.#make("linkat", (parent) => {
-        const result = tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        const link = () => tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        const result = liftingProtection(above, link, linked.name);
         if (result !== -EEXIST && result < 0) this.#missingTarget(result);
         return result;
       });

@@ -19,14 +19,13 @@ import {
   O_RDONLY,
   O_WRONLY,
   openat,
-  reopen,
   tryOpenat,
   withFd,
 } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { S_IFCHR, tryMknodat, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { fsetxattr } from "../../ffi/xattr.ts";
+import { tryFsetxattr } from "../../ffi/xattr.ts";
 import {
   OPAQUE_MARKER,
   OVERLAY_OPAQUE_XATTR,
@@ -34,12 +33,13 @@ import {
   WHITEOUT_PREFIX,
   type WhiteoutForm,
 } from "../whiteouts.ts";
+import { liftingProtection } from "../protection.ts";
+import { removeEntriesOf, removeEntry } from "../remove_tree.ts";
 import { aufsWhiteoutOf, isOverlayWhiteout } from "../branch.ts";
 import { badTar } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { EntrySet } from "./entry_set.ts";
 import type { Directory } from "./placement.ts";
-import { removeEntriesOf, removeEntry } from "./remove_entry.ts";
 
 type Name = EntryName;
 
@@ -141,7 +141,7 @@ class OverlayWhiteouts implements Whiteouts {
 
   hide({ fd }: Directory, target: Name): boolean {
     this.#settle();
-    const result = tryMknodat(fd, target, S_IFCHR, 0n);
+    const result = liftingProtection(fd, () => tryMknodat(fd, target, S_IFCHR, 0n));
     if (result !== -EEXIST) return unwrap(result, "mknodat", target) === 0;
     // What this tar put there hides the parent's entry already; but directories merge.
     unwrap(tryStatat(fd, target, this.#stat), "statx", target);
@@ -158,12 +158,13 @@ class OverlayWhiteouts implements Whiteouts {
 
   lift(dirfd: number, name: Name): boolean {
     if (tryStatat(dirfd, name, this.#stat) < 0 || !isOverlayWhiteout(this.#stat)) return false;
-    unwrap(tryUnlinkat(dirfd, name), "unlinkat", name);
+    unwrap(liftingProtection(dirfd, () => tryUnlinkat(dirfd, name), name), "unlinkat", name);
     return true;
   }
 
   makeOpaque(fd: number): void {
-    fsetxattr(fd, OVERLAY_OPAQUE_XATTR, encode("y"));
+    const mark = () => tryFsetxattr(fd, OVERLAY_OPAQUE_XATTR, encode("y"));
+    unwrap(liftingProtection(fd, mark), `fsetxattr ${OVERLAY_OPAQUE_XATTR}`);
   }
 
   made(): void {}
@@ -199,7 +200,7 @@ class AufsWhiteouts implements Whiteouts {
   lift(dirfd: number, name: Name): boolean {
     const whiteout = aufsWhiteoutOf(name);
     if (whiteout === undefined) return false;
-    const result = tryUnlinkat(dirfd, whiteout);
+    const result = liftingProtection(dirfd, () => tryUnlinkat(dirfd, whiteout), whiteout);
     if (result === -ENOENT) return false;
     return unwrap(result, "unlinkat", whiteout) === 0;
   }
@@ -228,16 +229,13 @@ class Removals implements Whiteouts {
 
   hide({ fd }: Directory, target: Name): boolean {
     this.#settle();
-    removeEntry(fd, target, this.#isMade);
+    removeEntry(fd, target, { keep: this.#isMade });
     return true;
   }
 
   hideAll({ fd }: Directory): boolean {
     this.#settle();
-    withFd(
-      reopen(fd, O_RDONLY | O_DIRECTORY),
-      (directory) => removeEntriesOf(directory, this.#isMade),
-    );
+    removeEntriesOf(fd, { keep: this.#isMade });
     return true;
   }
 

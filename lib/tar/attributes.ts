@@ -8,6 +8,7 @@
  * @module
  */
 import { ENODATA, EOPNOTSUPP, EPERM } from "../../ffi/errno.ts";
+import { clearProtection } from "../../ffi/inode_flags.ts";
 import {
   Times,
   tryFchmod,
@@ -31,11 +32,10 @@ import { isOverlayXattr } from "../whiteouts.ts";
 import { quoted } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { SYMBOLIC_LINK } from "./header.ts";
+import { ACL_ACCESS, ACL_DEFAULT, isTwin, toLayer, UnmappedId } from "./mapped_xattrs.ts";
 
 /** setuid, setgid, sticky: what creation or a change of owner may drop. */
 const SPECIAL_BITS = 0o7000;
-export const ACL_ACCESS = "system.posix_acl_access";
-export const ACL_DEFAULT = "system.posix_acl_default";
 
 /** Takes warnings; of each kind there is one for a whole tar. */
 export type Warn = (message: string, kind: string) => void;
@@ -83,6 +83,7 @@ export class Attributes {
   finishDirectory(fd: number, entry: Entry, isNew: boolean, inherits: boolean): void {
     const uid = this.uid(entry), gid = this.gid(entry);
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
+    if (!isNew) clearProtection(fd);
     if (foreign || !isNew || inherits) this.#owner(fd, entry, uid, gid);
     if (!isNew || inherits) this.#strip(fd, entry);
     if (!isNew || inherits || entry.mode & SPECIAL_BITS) this.#mode(fd, entry);
@@ -103,7 +104,7 @@ export class Attributes {
     if (entry.xattrs.length > 0) {
       const path = entryPath(dirfd, name);
       for (const [key, value] of entry.xattrs) {
-        this.#xattr(entry, key, () => tryLsetxattr(path, key, value));
+        this.#xattr(entry, key, value, (mapped) => tryLsetxattr(path, key, mapped));
       }
     }
     unwrap(tryLutimensat(dirfd, name, this.#timesOf(entry)), "utimensat", entry.text);
@@ -128,13 +129,18 @@ export class Attributes {
 
   #xattrs(fd: number, entry: Entry): void {
     for (const [key, value] of entry.xattrs) {
-      this.#xattr(entry, key, () => tryFsetxattr(fd, key, value));
+      this.#xattr(entry, key, value, (mapped) => tryFsetxattr(fd, key, mapped));
     }
   }
 
-  #xattr(entry: Entry, key: string, set: () => number): void {
-    if (isOverlayXattr(key)) return;
-    const result = set();
+  #xattr(
+    entry: Entry,
+    key: string,
+    value: Uint8Array<ArrayBuffer>,
+    set: (mapped: Uint8Array<ArrayBuffer>) => number,
+  ): void {
+    if (isOverlayXattr(key) || isTwin(key)) return;
+    const result = set(this.#mapped(entry, key, value));
     // EPERM: user. attributes on links and devices, which no file system here takes.
     if (result === -EOPNOTSUPP || result === -EPERM) {
       return this.warnOnce(
@@ -146,6 +152,15 @@ export class Attributes {
       );
     }
     unwrap(result, `fsetxattr ${key}`, entry.text);
+  }
+
+  #mapped(entry: Entry, key: string, value: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+    try {
+      return toLayer(key, value, this.#idMaps);
+    } catch (error) {
+      if (!(error instanceof UnmappedId)) throw error;
+      return unmapped(entry, error.kind, error.id);
+    }
   }
 
   /** Gives a warning of this kind, the first time. */

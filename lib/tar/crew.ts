@@ -112,7 +112,6 @@ export class Crew {
 
   /** Hands a regular file over; false where the caller is to make it (and to look its directory up again). */
   take(entry: Entry, directory: Directory): boolean {
-    if (!directory.direct) return false;
     if (directory !== this.#current) {
       if (this.collect()) return false;
       this.#current = directory;

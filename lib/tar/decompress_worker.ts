@@ -1,5 +1,7 @@
 /**
- * The Worker of `decompress.ts`: input descriptor → zlib → pipe.
+ * The Worker of `decompress.ts`: input descriptor → zlib or libzstd → pipe.
+ *
+ * Without libzstd, zstd is left to the runtime, which is slower and takes a new decompressor for each frame.
  *
  * @module
  */
@@ -10,6 +12,7 @@ import type { Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
 import { close, tryRead, writeAll } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { ZstdStream } from "../../ffi/zstd.ts";
 import {
   type DecompressJob,
   DONE,
@@ -23,7 +26,7 @@ import { ZstdFrames } from "./zstd_frames.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** How much is read and how much is decompressed at a time, in bytes. */
+/** How much is read and how much is decompressed at a time, in bytes: not less than a window holds. */
 const CHUNK = 256 << 10;
 
 self.onmessage = ({ data }: MessageEvent<DecompressJob>) => {
@@ -52,10 +55,29 @@ async function run({ compression, input, output, head }: DecompressJob): Promise
     await pump(createGunzip({ chunkSize: CHUNK }), chunks(read), output);
     return;
   }
+  const chunk = new Uint8Array(CHUNK), plain = new Uint8Array(CHUNK);
+  using stream = ZstdStream.open(chunk, plain);
+  if (stream !== undefined) return inflate(stream, chunk, plain, read, output);
   const frames = new ZstdFrames(read);
   while (frames.next()) {
     await pump(createZstdDecompress({ chunkSize: CHUNK }), frames.frame(), output);
   }
+}
+
+/** Feeds libzstd, and writes what it gives to the pipe. */
+function inflate(
+  stream: ZstdStream,
+  chunk: Bytes,
+  plain: Bytes,
+  read: () => Bytes,
+  output: number,
+): void {
+  for (let some = read(); some.length > 0; some = read()) {
+    chunk.set(some);
+    stream.feed(some.length);
+    for (let size; (size = stream.next()) > 0;) writeAll(output, plain.subarray(0, size));
+  }
+  if (stream.isInFrame) throw new Error("it ends inside a frame");
 }
 
 function* chunks(read: () => Bytes): Generator<Bytes> {

@@ -6,9 +6,9 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
+import { decode, encode } from "../../ffi/cstring.ts";
 import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { O_NOFOLLOW, withFd } from "../../ffi/files.ts";
+import { withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { Times, tryFutimens } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -24,9 +24,15 @@ export class DirectoryTimes {
   readonly #chunks: DataView<ArrayBuffer>[] = [];
   readonly #lengths: number[] = [];
 
-  /** Takes note of a directory's entry. `inode` is the directory's own. */
-  add(entry: Entry, inode: bigint): void {
-    const size = PATH + entry.pathLength;
+  /**
+   * Takes note of a directory's entry.
+   *
+   * @param real  the directory's real path, on which no link lies
+   * @param inode the directory's own
+   */
+  add(entry: Entry, real: string, inode: bigint): void {
+    const path = encode(real);
+    const size = PATH + path.length;
     let last = this.#chunks.length - 1;
     if (last < 0 || this.#lengths[last] + size > CHUNK) {
       last = this.#chunks.push(new DataView(new ArrayBuffer(CHUNK))) - 1;
@@ -38,23 +44,23 @@ export class DirectoryTimes {
     view.setUint32(at + ACCESS_NANOS, entry.accessNanos);
     view.setFloat64(at + MODIFIED, entry.seconds);
     view.setUint32(at + MODIFIED_NANOS, entry.nanos);
-    view.setUint16(at + LENGTH, entry.pathLength);
-    new Uint8Array(view.buffer).set(entry.path.subarray(0, entry.pathLength), at + PATH);
+    view.setUint16(at + LENGTH, path.length);
+    new Uint8Array(view.buffer).set(path, at + PATH);
     this.#lengths[last] = at + size;
   }
 
   /**
    * Sets them all, in the order of the tar: of two entries for one directory the later one counts.
    *
-   * @param open opens the directory at a path with additional flags, raw
+   * @param open opens the directory at a real path, raw
    */
-  apply(open: (path: string, flags: number) => number): void {
+  apply(open: (path: string) => number): void {
     const times = new Times(), stat = new Stat();
     for (const [i, view] of this.#chunks.entries()) {
       for (let at = 0; at < this.#lengths[i];) {
         const length = view.getUint16(at + LENGTH);
         const path = decode(new Uint8Array(view.buffer, at + PATH, length));
-        const fd = open(path, O_NOFOLLOW);
+        const fd = open(path);
         if (fd >= 0) {
           times.set(
             view.getFloat64(at + ACCESS),

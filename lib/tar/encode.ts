@@ -32,7 +32,7 @@ const TYPE_PAX = 0x78;
 export type TypeFlag = typeof TYPE[keyof typeof TYPE];
 
 /** An extended attribute: its name as text (see `ffi/cstring.ts`) and its value. */
-export type Xattr = readonly [name: string, value: Uint8Array];
+export type Xattr = readonly [name: string, value: Uint8Array<ArrayBuffer>];
 
 /** One entry. Mutable, as one object serves all entries of a tar. */
 export interface Entry {

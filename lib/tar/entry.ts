@@ -8,8 +8,6 @@ import { LayerPath, type LinkTarget } from "./layer_path.ts";
 import type { Xattr } from "./pax.ts";
 import type { SparseMap } from "./sparse.ts";
 
-export { LONGEST_PATH, normalise } from "./layer_path.ts";
-
 /** What a header and its extensions say of what lies at a path. */
 export class Entry extends LayerPath {
   /** Where the entry starts in the tar, its extension headers included, in bytes. */

@@ -24,6 +24,7 @@ import {
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
 import type { IdMap, IdMaps } from "../id_maps.ts";
+import { formatSize } from "../sizes.ts";
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../whiteouts.ts";
 import {
   BLOCK,
@@ -37,8 +38,11 @@ import {
 } from "./encode.ts";
 import type { EntryBuffer } from "./entry_buffer.ts";
 import { exportedXattrs, exportedXattrsAt } from "./exported_xattrs.ts";
+import { toTar, UnmappedId } from "./mapped_xattrs.ts";
 import type { Links } from "./links.ts";
 
+/** What `st_blocks` counts, whatever the file system's own blocks are (statx(2)). */
+const STAT_BLOCK = 512;
 const NOTHING = new Uint8Array(0);
 const NO_XATTRS: readonly Xattr[] = [];
 const WHITEOUT = new TextEncoder().encode(WHITEOUT_PREFIX);
@@ -46,6 +50,12 @@ const OPAQUE = new TextEncoder().encode(OPAQUE_MARKER);
 
 /** A whiteout belongs to nobody and to no time: a deletion is the same bytes whichever driver recorded it. */
 const WHITEOUT_MODE = 0o600;
+
+/**
+ * Holes of more bytes than this are warned of: the tar has them as zeros. Its sparse forms are no way out:
+ * engines that take a tar apart and put it together again from its files (tar-split) cannot restore them.
+ */
+const LARGE_HOLES = 1 << 30;
 
 /** The entry types that {@linkcode EntryWriter.special} writes. */
 const SPECIAL: Readonly<Record<number, TypeFlag>> = {
@@ -147,6 +157,10 @@ export class EntryWriter {
       if (!stat.isFile) return this.warn(path, "was replaced while it was read: left out");
       if (this.#linked(path)) return;
       const { size } = stat;
+      const holes = size - stat.blocks * STAT_BLOCK;
+      if (holes >= LARGE_HOLES) {
+        this.warn(path, `has ${formatSize(holes)} of holes, which the tar holds as zeros`);
+      }
       this.#take(path, TYPE.file);
       this.#entry.size = size;
       this.#entry.xattrs = exportedXattrs(fd, this.#isUpper);
@@ -247,8 +261,27 @@ export class EntryWriter {
     );
   }
 
+  #mapXattrs(): void {
+    const entry = this.#entry;
+    try {
+      entry.xattrs = entry.xattrs.map((
+        [name, value],
+      ) => [name, toTar(name, value, { uids: this.#uids, gids: this.#gids })]);
+    } catch (error) {
+      if (!(error instanceof UnmappedId)) throw error;
+      throw new VeneerError(
+        "invalid argument",
+        `/${
+          decode(entry.path)
+        }: ${error.message} of the host, which the id map does not hold: remove it, ` +
+          `or give the map that the layer was made with`,
+      );
+    }
+  }
+
   #put(): void {
     const output = this.#output, pax = this.#pax;
+    if (this.#entry.xattrs.length > 0) this.#mapXattrs();
     if (pax.take(this.#entry)) {
       pax.encodeHeader(output.buffer, output.reserve(BLOCK));
       const records = pax.bytes;

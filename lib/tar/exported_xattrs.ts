@@ -13,6 +13,7 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
 import { checkOverlayReferences, isOverlayXattr } from "../whiteouts.ts";
 import type { Xattr } from "./encode.ts";
+import { isTwin } from "./mapped_xattrs.ts";
 
 const NONE: readonly Xattr[] = [];
 
@@ -39,7 +40,7 @@ export function exportedXattrsAt(
 function values(
   list: Uint8Array | number,
   isUpper: boolean,
-  get: (name: string) => Uint8Array | undefined,
+  get: (name: string) => Uint8Array<ArrayBuffer> | undefined,
 ): readonly Xattr[] {
   if (typeof list === "number") {
     if (list !== -EOPNOTSUPP && list !== -ENODATA && list !== -ENOENT) unwrap(list, "listxattr");
@@ -58,5 +59,6 @@ function values(
 
 function isExported(name: string): boolean {
   return name === "security.capability" || name.startsWith("system.posix_acl_") ||
-    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name);
+    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name) &&
+      !isTwin(name);
 }

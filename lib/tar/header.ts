@@ -100,12 +100,31 @@ function octal(bytes: Uint8Array, at: number, length: number): number {
   return value <= Number.MAX_SAFE_INTEGER ? value : NaN;
 }
 
+/** Times are taken up to here, and down to its negative, in seconds: the kernel brings them into its file system's range. */
+export const LATEST_TIME = 2 ** 62;
+
+/** A field of seconds since the epoch: as {@linkcode number}, but one that is too large is the largest. */
+export function seconds(bytes: Uint8Array, at: number, length: number): number {
+  if ((bytes[at] & 0x80) === 0) return octal(bytes, at, length);
+  return clampTime(inexactBase256(bytes, at, length));
+}
+
+/** The nearest time that the kernel can be told. */
+export function clampTime(value: number): number {
+  return Math.min(Math.max(value, -LATEST_TIME), LATEST_TIME);
+}
+
 function base256(bytes: Uint8Array, at: number, length: number): number {
+  const value = inexactBase256(bytes, at, length);
+  return Number.isSafeInteger(value) ? value : NaN;
+}
+
+function inexactBase256(bytes: Uint8Array, at: number, length: number): number {
   const negative = (bytes[at] & 0x40) !== 0;
   // The first bit marks the form and the second is the sign: spread the sign over both.
   let value = negative ? (bytes[at] | 0x80) - 256 : bytes[at] & 0x3f;
   for (let i = at + 1; i < at + length; i++) value = value * 256 + bytes[i];
-  return Number.isSafeInteger(value) ? value : NaN;
+  return value;
 }
 
 /** The length of a text field: up to its first NUL, or all of it. */

@@ -115,15 +115,9 @@ function findWhiteout(path: Uint8Array, length: number): number {
  * `..` takes the component before it away, as every reader of layers has it; one too many is refused, since
  * no tar of a layer has a reason to name what lies above the root.
  *
- * @param atRoot what `..` at the root does: `stay` is how the kernel has it for the targets of links
  * @throws {PathError}
  */
-export function normalise(
-  raw: Uint8Array,
-  length: number,
-  into: Uint8Array,
-  atRoot: "refuse" | "stay" = "refuse",
-): number {
+function normalise(raw: Uint8Array, length: number, into: Uint8Array): number {
   let out = 0;
   for (let at = 0; at < length;) {
     let end = at;
@@ -133,7 +127,7 @@ export function normalise(
     }
     const size = end - at;
     if (size === 2 && raw[at] === DOT && raw[at + 1] === DOT) {
-      if (out === 0 && atRoot === "refuse") {
+      if (out === 0) {
         throw new PathError("its path leads out of the layer by '..'");
       }
       while (out > 0 && into[--out] !== SLASH);

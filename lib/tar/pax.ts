@@ -8,6 +8,7 @@
  */
 import { decode } from "../../ffi/cstring.ts";
 import { quoted } from "./bad_tar.ts";
+import { clampTime } from "./header.ts";
 
 /** A point in time: whole seconds since the epoch, rounded down, and nanoseconds. */
 export type Timestamp = readonly [seconds: number, nanos: number];
@@ -44,15 +45,20 @@ export class Extensions {
   gid: number | undefined;
   modified: Timestamp | undefined;
   accessed: Timestamp | undefined;
-  xattrs: Xattr[] = [];
+  readonly #xattrs = new Map<string, Uint8Array<ArrayBuffer>>();
   sparse: SparseRecords | undefined;
 
-  /** Reads records. @throws {RangeError} saying what is wrong with them */
-  parse(bytes: Uint8Array): void {
+  /** Of a name that comes more than once, the last value. */
+  get xattrs(): readonly Xattr[] {
+    return [...this.#xattrs];
+  }
+
+  /** Reads records, whose values stay views of these bytes. @throws {RangeError} saying what is wrong with them */
+  parse(bytes: Uint8Array<ArrayBuffer>): void {
     for (let at = 0; at < bytes.length;) at = this.#record(bytes, at);
   }
 
-  #record(bytes: Uint8Array, start: number): number {
+  #record(bytes: Uint8Array<ArrayBuffer>, start: number): number {
     let at = start, length = 0;
     for (; bytes[at] >= 0x30 && bytes[at] <= 0x39 && length <= bytes.length; at++) {
       length = length * 10 + bytes[at] - 0x30;
@@ -69,7 +75,7 @@ export class Extensions {
     }
     const key = bytes.subarray(at + 1, equals);
     if (key.includes(0)) throw new RangeError("the key of a pax record holds a NUL byte");
-    this.#set(decode(key), bytes.slice(equals + 1, end - 1));
+    this.#set(decode(key), bytes.subarray(equals + 1, end - 1));
     return end;
   }
 
@@ -142,7 +148,7 @@ export class Extensions {
 
   #xattr(key: string, value: Uint8Array<ArrayBuffer>): void {
     if (key === "") throw new RangeError("the name of an extended attribute is empty");
-    this.xattrs.push([key, value]);
+    this.#xattrs.set(key, value);
   }
 }
 
@@ -189,12 +195,12 @@ function integers(key: string, value: Uint8Array): number[] {
 function timestamp(key: string, value: Uint8Array): Timestamp | undefined {
   if (value.length === 0) return undefined;
   const text = decode(value);
-  const match = /^(-?)(\d{1,15})(?:\.(\d*))?$/.exec(text);
+  const match = /^(-?)(\d+)(?:\.(\d*))?$/.exec(text);
   if (!match) {
     throw new RangeError(`the pax ${key} ${JSON.stringify(text.slice(0, 40))} is no time`);
   }
   const [, sign, whole, fraction = ""] = match;
-  const seconds = Number(whole), nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));
+  const seconds = clampTime(Number(whole)), nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));
   if (sign === "") return [seconds, nanos];
   return nanos === 0 ? [-seconds, 0] : [-seconds - 1, 1_000_000_000 - nanos];
 }

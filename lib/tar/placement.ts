@@ -1,20 +1,20 @@
 /**
  * Where an entry goes: the directory above it, as a descriptor that cannot be outside the layer.
  *
- * The kernel resolves every path from the layer's root with `RESOLVE_IN_ROOT`: absolute links and `..` in
- * them end at that root. Descriptors of the directories used last are kept; most entries lie in the same
- * directory as the one before, which costs one comparison of bytes.
+ * A directory is opened from the layer's root by its *real path*, on which no link lies; the kernel sees to
+ * both (`RESOLVE_IN_ROOT`, `RESOLVE_NO_SYMLINKS`). Descriptors of the directories used last are kept by that
+ * path; most entries lie in the same directory as the one before, which costs one comparison of bytes.
  *
- * Two rules keep the cache true: whoever removes or replaces a directory or a link calls
- * {@linkcode Placement.forget}, and a directory reached through a link is not kept beyond the next one.
+ * A path through links is first turned into a real one, component by component (`walk.ts`), and this way is
+ * kept too. Both caches hold until a directory or a link is removed or replaced: whoever does that calls
+ * {@linkcode Placement.forget}.
  *
  * @module
  */
-import { decode, encode } from "../../ffi/cstring.ts";
-import { type EntryName, entryName } from "../../ffi/entry_name.ts";
-import { EEXIST, ELOOP, ENOENT, ENOTDIR, SyscallError } from "../../ffi/errno.ts";
+import { decode } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
+import { EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import {
-  close,
   O_DIRECTORY,
   O_RDONLY,
   RESOLVE_IN_ROOT,
@@ -23,30 +23,29 @@ import {
   tryOpenat2,
 } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
-import { readlinkat, tryLchownat, tryMkdirat } from "../../ffi/tree.ts";
+import { tryLchownat, tryMkdirat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
-import { VeneerError } from "../errors.ts";
-import { ACL_DEFAULT } from "./attributes.ts";
+import { liftingProtection } from "../protection.ts";
+import { ACL_DEFAULT } from "./mapped_xattrs.ts";
 import { quoted } from "./bad_tar.ts";
-import { type Entry, LONGEST_PATH, normalise } from "./entry.ts";
+import { type LayerPath, LONGEST_PATH, PathError } from "./layer_path.ts";
+import { type MakeDirectory, Walk, Ways } from "./walk.ts";
 
 /** How many directories stay open beside the current one: more than a walk is ever deep. */
 const MOST_OPEN = 64;
-/** As many links as the kernel follows in one path (path_resolution(7)). */
-const MOST_LINKS = 40;
 const S_ISGID = 0o2000;
 const IMPLIED_MODE = 0o755;
 
 /** An open directory of the layer. */
 export interface Directory {
   readonly fd: number;
+  /** Its real path from the layer's root: no link lies on it. */
+  readonly path: string;
   /** The inode's number: with a name, it tells an entry from every other one. */
   readonly inode: bigint;
   /** Whether it hands its group or an access list down to what is made in it. */
   readonly inherits: boolean;
-  /** Whether no link lies on its path. */
-  readonly direct: boolean;
   /** The last job of the worker that uses it; see `crew.ts`. */
   lastJob: number;
 }
@@ -68,10 +67,11 @@ export class Placement {
   readonly #root: number;
   readonly #owner: { readonly uid: number; readonly gid: number };
   readonly #hooks: PlacementHooks;
-  /** By path; the one used last is at the end. */
+  /** By real path; the one used last is at the end. */
   readonly #open = new Map<string, Directory>();
+  readonly #ways = new Ways();
   readonly #stat = new Stat();
-  /** The directory of the last entry and its path. */
+  /** The directory of the last entry, and its path as the tar writes it. */
   #last: Directory | undefined;
   readonly #lastPath = new Uint8Array(LONGEST_PATH);
   #lastLength = 0;
@@ -91,7 +91,7 @@ export class Placement {
   }
 
   /** The directory that an entry is in; made, with those above it, where it is missing. */
-  parentOf(entry: Entry): Directory {
+  parentOf(entry: LayerPath): Directory {
     const length = Math.max(0, entry.nameStart - 1);
     if (this.#last !== undefined && this.#lastLength === length) {
       let i = 0;
@@ -104,63 +104,91 @@ export class Placement {
     return this.#last = directory;
   }
 
-  /** Keeps a directory that was just made or opened at a path without links. */
-  remember(path: string, fd: number): Directory {
-    const directory = this.#describe(fd, true);
+  /** Keeps a directory that was just made or opened, `name` in `parent`. */
+  remember(parent: Directory, name: string, fd: number): Directory {
+    const path = childPath(parent, name);
+    const directory = this.#describe(path, fd);
     const former = this.#open.get(path);
     if (former !== undefined) this.#drop(path, former);
-    this.#keep(path, directory);
-    return directory;
+    return this.#keep(directory);
   }
 
   /** Closes every descriptor: paths may lead elsewhere from now on. */
   forget(): void {
-    if (this.#last !== undefined && !this.#last.direct) this.#hooks.release(this.#last);
     this.#last = undefined;
     for (const directory of this.#open.values()) this.#hooks.release(directory);
     this.#open.clear();
+    this.#ways.clear();
   }
 
-  /** Opens the directory at a path inside the layer, without making anything; raw. The caller closes it. */
-  tryOpen(path: string, flags = 0): number {
+  /**
+   * Opens the directory at a path, through links, without making anything; raw.
+   *
+   * @returns a descriptor, which the caller closes, or `-errno`
+   * @throws {PathError} for a path through more links than are followed
+   */
+  tryOpen(path: string): number {
+    const fd = this.tryOpenReal(path);
+    if (fd !== -ELOOP) return fd;
+    this.#hooks.settle();
+    const real = this.#ways.get(path)?.path ?? this.#walk(path);
+    return typeof real === "number" ? real : this.tryOpenReal(real);
+  }
+
+  /** Opens the directory at a real path, raw: the kernel follows no link and does not leave the layer. */
+  tryOpenReal(path: string): number {
     return tryOpenat2(
-      this.#root,
-      path === "" ? "." : path,
-      O_RDONLY | O_DIRECTORY | flags,
-      RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS,
-    );
-  }
-
-  #lookUp(path: string): Directory {
-    const open = this.#open.get(path);
-    if (open !== undefined) {
-      this.#open.delete(path);
-      this.#open.set(path, open);
-      this.#leaveLast();
-      return open;
-    }
-    this.#leaveLast();
-    const fd = tryOpenat2(
       this.#root,
       path === "" ? "." : path,
       O_RDONLY | O_DIRECTORY,
       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
     );
-    if (fd >= 0) return this.#keep(path, this.#describe(fd, true));
-    if (path === "") unwrap(fd, "openat2", "./");
+  }
+
+  #lookUp(path: string): Directory {
+    const open = this.#kept(path);
+    if (open !== undefined) return open;
+    if (this.#ways.get(path) === undefined) {
+      const fd = this.tryOpenReal(path);
+      if (fd >= 0) return this.#keep(this.#describe(path, fd));
+      if (path === "") unwrap(fd, "openat2", "./");
+    }
     this.#hooks.settle();
-    this.#leaveLast();
-    return this.#describe(this.#make(path, MOST_LINKS), false);
+    const real = this.#ways.get(path)?.path ?? this.#walk(path, (fd, name) => this.#make(fd, name));
+    if (typeof real === "number") throw refused(path, real);
+    const kept = this.#kept(real);
+    if (kept !== undefined) return kept;
+    const fd = this.tryOpenReal(real);
+    if (fd < 0) throw refused(path, fd);
+    return this.#keep(this.#describe(real, fd));
   }
 
-  /** The last directory is about to be another one: one that is not kept is done with. */
-  #leaveLast(): void {
-    if (this.#last !== undefined && !this.#last.direct) this.#hooks.release(this.#last);
-    this.#last = undefined;
+  /** The real path of a directory, or `-errno` if there is none. */
+  #walk(path: string, make?: MakeDirectory): string | number {
+    using walk = new Walk(path, this.#ways, (real) => this.tryOpenReal(real), make);
+    return walk.run();
   }
 
-  #keep(path: string, directory: Directory): Directory {
-    this.#open.set(path, directory);
+  /** Makes a directory that no entry announced; false where something else has its name. */
+  #make(dirfd: number, name: EntryName): boolean {
+    const made = liftingProtection(dirfd, () => tryMkdirat(dirfd, name, IMPLIED_MODE));
+    if (made === -EEXIST) return this.#hooks.obstacle(dirfd, name);
+    unwrap(made, "mkdirat", name);
+    unwrap(tryLchownat(dirfd, name, this.#owner.uid, this.#owner.gid), "fchownat", name);
+    this.#hooks.implied(dirfd, name);
+    return true;
+  }
+
+  #kept(path: string): Directory | undefined {
+    const open = this.#open.get(path);
+    if (open === undefined) return undefined;
+    this.#open.delete(path);
+    this.#open.set(path, open);
+    return open;
+  }
+
+  #keep(directory: Directory): Directory {
+    this.#open.set(directory.path, directory);
     if (this.#open.size > MOST_OPEN) {
       for (const [oldest, other] of this.#open) {
         if (other === this.#last) continue;
@@ -177,65 +205,25 @@ export class Placement {
     this.#hooks.release(directory);
   }
 
-  #describe(fd: number, direct: boolean): Directory {
+  #describe(path: string, fd: number): Directory {
     const stat = fstat(fd, this.#stat);
     const inherits = (stat.mode & S_ISGID) !== 0 || fgetxattr(fd, ACL_DEFAULT) !== undefined;
-    return { fd, inode: stat.inode, inherits, direct, lastJob: 0 };
-  }
-
-  /** Opens the directory at a path, making what is missing of it. */
-  #make(path: string, links: number): number {
-    const components = path.split("/");
-    let above = this.tryOpen("");
-    unwrap(above, "openat2", "./");
-    for (let i = 1; i <= components.length; i++) {
-      const prefix = components.slice(0, i).join("/");
-      const name = entryName(components[i - 1]);
-      try {
-        const next = this.#step(above, prefix, name, links);
-        close(above);
-        above = next;
-      } catch (error) {
-        close(above);
-        throw error;
-      }
-    }
-    return above;
-  }
-
-  /** Opens one directory more, `name` in `above` which is at `path`, making it where it is missing. */
-  #step(above: number, path: string, name: EntryName, links: number): number {
-    let fd = this.tryOpen(path);
-    if (fd === -ENOTDIR && this.#hooks.obstacle(above, name)) fd = this.tryOpen(path);
-    if (fd === -ENOENT) {
-      const made = tryMkdirat(above, name, IMPLIED_MODE);
-      if (made === -EEXIST) return this.#makeTarget(above, path, name, links);
-      unwrap(made, "mkdirat", path);
-      unwrap(tryLchownat(above, name, this.#owner.uid, this.#owner.gid), "fchownat", path);
-      this.#hooks.implied(above, name);
-      fd = this.tryOpen(path);
-    }
-    if (fd === -ENOTDIR || fd === -ELOOP) {
-      throw new VeneerError(
-        "invalid argument",
-        `tar: ${quoted(path)} is no directory, and an entry lies below it`,
-      );
-    }
-    return unwrap(fd, "openat2", path);
-  }
-
-  /** `path` is a link to nothing: makes the directory it names, inside the layer, and opens it. */
-  #makeTarget(above: number, path: string, name: EntryName, links: number): number {
-    if (links === 0) throw new SyscallError("openat2", ELOOP, path);
-    const target = readlinkat(above, name);
-    const beside = path.slice(0, path.lastIndexOf("/") + 1);
-    return this.#make(normalised(target.startsWith("/") ? target : beside + target), links - 1);
+    return { fd, path, inode: stat.inode, inherits, lastJob: 0 };
   }
 }
 
-/** A link's target as a path from the root, at which `..` stays, as it does for the kernel. */
-function normalised(target: string): string {
-  const raw = encode(target);
-  const into = new Uint8Array(LONGEST_PATH + 1);
-  return decode(into.subarray(0, normalise(raw, raw.length, into, "stay")));
+/** The real path of an entry in a directory. */
+export function childPath({ path }: Directory, name: string): string {
+  return path === "" ? name : `${path}/${name}`;
+}
+
+function refused(path: string, result: number): Error {
+  if (result !== -ENOTDIR && result !== -ENOENT && result !== -ENAMETOOLONG) {
+    unwrap(result, "openat2", path);
+  }
+  return new PathError(
+    result === -ENAMETOOLONG
+      ? `links lead to a directory for it whose own path is longer than ${LONGEST_PATH} bytes`
+      : `${quoted(path)} is no directory, and an entry lies below it`,
+  );
 }

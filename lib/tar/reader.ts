@@ -38,6 +38,7 @@ import {
   prefixField,
   REGULAR,
   REGULAR_V7,
+  seconds,
   SIZE,
   SYMBOLIC_LINK,
   textLength,
@@ -221,7 +222,7 @@ export class TarReader {
     if (!(entry.size >= 0)) {
       throw new RangeError("the size of its data is no number from 0 to 2^53");
     }
-    [entry.seconds, entry.nanos] = extensions?.modified ?? [field(bytes, at, MTIME, "time"), 0];
+    [entry.seconds, entry.nanos] = extensions?.modified ?? [timeField(bytes, at), 0];
     [entry.accessSeconds, entry.accessNanos] = extensions?.accessed ?? [entry.seconds, entry.nanos];
     entry.xattrs = extensions?.xattrs ?? NONE;
     entry.sparse = undefined;
@@ -332,6 +333,12 @@ function isLink(type: number): boolean {
 function field(bytes: Uint8Array, at: number, [offset, length]: Field, what: string): number {
   const value = number(bytes, at + offset, length);
   if (Number.isNaN(value)) throw new RangeError(`its ${what} is no number`);
+  return value;
+}
+
+function timeField(bytes: Uint8Array, at: number): number {
+  const value = seconds(bytes, at + MTIME[0], MTIME[1]);
+  if (Number.isNaN(value)) throw new RangeError("its time is no number");
   return value;
 }
 

@@ -23,6 +23,9 @@ export const KERNEL_COPY = 128 << 10;
 /** What one call is asked to move at most: results are 32-bit, in bytes. */
 const LARGEST_MOVE = 1 << 30;
 
+/** How much is read behind an archive's end: the largest record that writers pad to is half of it, in bytes. */
+export const MOST_PADDING = 1 << 20;
+
 /** A buffered input. */
 export class Window {
   /** Bytes `[at, end)` are read and not yet consumed; at least 8-byte aligned to the tar's start. */
@@ -178,10 +181,14 @@ export class Window {
     return moved;
   }
 
-  /** Reads a stream to its end, so that who writes it is not cut off. A file has no writer to mind. */
+  /**
+   * Reads what a stream has behind the end of the archive, at most {@linkcode MOST_PADDING}: whoever writes
+   * ordinary padding is not cut off, and whoever writes for ever is. A file has no writer to mind.
+   */
   drain(): void {
     if (this.#base !== undefined) return;
-    do this.take(this.end - this.at); while (this.fill(1));
+    const end = this.position + MOST_PADDING;
+    do this.take(this.end - this.at); while (this.position < end && this.fill(1));
   }
 }
 

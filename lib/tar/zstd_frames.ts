@@ -29,11 +29,14 @@ export class ZstdFrames {
     this.#read = read;
   }
 
-  /** Skips to the next data frame; false at the end. Throws where something else than a frame follows. */
+  /** Skips to the next frame that has data; false at the end. Throws where something else than a frame follows. */
   next(): boolean {
     while (this.#fill()) {
       const magic = u32(this.#peek(4), 0);
-      if (magic === MAGIC) return true;
+      if (magic === MAGIC) {
+        if (!this.#skipEmpty()) return true;
+        continue;
+      }
       if ((magic & 0xfffffff0) >>> 0 !== SKIPPABLE_MAGIC) {
         throw new Error("something that is no frame follows a frame");
       }
@@ -43,16 +46,33 @@ export class ZstdFrames {
     return false;
   }
 
-  /** The bytes of the data frame that {@linkcode next} found, piece by piece. */
-  *frame(): Generator<Bytes> {
+  /** Skips a frame of a single block of nothing: a decompressor for it would cost 60 µs, and there may be millions. */
+  #skipEmpty(): boolean {
+    const size = this.#headerSize();
+    const word = u24(this.#peek(size + BLOCK_HEADER_SIZE), size);
+    const isEmpty = word === 1;
+    if (!isEmpty) return false;
+    const hasChecksum = (this.#peek(5)[4] & 4) !== 0;
+    this.#take(size + BLOCK_HEADER_SIZE + (hasChecksum ? CHECKSUM_SIZE : 0));
+    return true;
+  }
+
+  /** The size of the frame header that comes next. */
+  #headerSize(): number {
     const descriptor = this.#peek(5)[4];
     const isSingleSegment = (descriptor & 0x20) !== 0;
     const dictionary = [0, 1, 2, 4][descriptor & 3];
     const contentSize = [isSingleSegment ? 1 : 0, 2, 4, 8][descriptor >> 6];
-    yield this.#take(5 + (isSingleSegment ? 0 : 1) + dictionary + contentSize);
+    return 5 + (isSingleSegment ? 0 : 1) + dictionary + contentSize;
+  }
+
+  /** The bytes of the data frame that {@linkcode next} found, piece by piece. */
+  *frame(): Generator<Bytes> {
+    const descriptor = this.#peek(5)[4];
+    yield this.#take(this.#headerSize());
     for (let isLast = false; !isLast;) {
       const header = this.#take(BLOCK_HEADER_SIZE);
-      const word = header[0] | header[1] << 8 | header[2] << 16;
+      const word = u24(header, 0);
       isLast = (word & 1) === 1;
       const type = word >> 1 & 3;
       if (type !== RUN && !RAW_OR_COMPRESSED.includes(type)) {
@@ -99,6 +119,10 @@ export class ZstdFrames {
       yield piece;
     }
   }
+}
+
+function u24(bytes: Bytes, at: number): number {
+  return bytes[at] | bytes[at + 1] << 8 | bytes[at + 2] << 16;
 }
 
 function u32(bytes: Bytes, at: number): number {
