@@ -32,6 +32,7 @@ import {
 } from "./confined.ts";
 import { VeneerError } from "./errors.ts";
 import type { IdMaps } from "./id_maps.ts";
+import { isKernelAtLeast } from "./kernel.ts";
 import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
 import { requireTrustedOwner } from "./trusted_owner.ts";
 
@@ -72,6 +73,7 @@ export class Home {
     idMaps: IdMaps,
     { mode = HOME_MODE, warn = () => {} }: HomeOptions = {},
   ): Home {
+    requireOpenat2();
     makeDirectories(root, 0o711);
     using way = new Way(Deno.realPathSync(root), idMaps);
     const above = store.split("/"), name = above.pop()!;
@@ -225,6 +227,24 @@ class Way implements Disposable {
 }
 
 /**
+ * Makes what is missing of a directory below a root in which stores lie, such as a service's, and judges the way
+ * to it as {@linkcode Home.open} does the way to a home.
+ *
+ * @returns its absolute path
+ * @throws {VeneerError} `incompatible`
+ */
+export function openStoresDirectory(
+  root: string,
+  names: readonly string[],
+  idMaps: IdMaps,
+): string {
+  makeDirectories(root, 0o711);
+  using way = new Way(Deno.realPathSync(root), idMaps);
+  for (const name of names) way.enter(name, 0o711);
+  return way.path;
+}
+
+/**
  * The directory of a store below a root, or the nearest one above it that exists: for what is known before a home is
  * made. Below the root no link is followed.
  */
@@ -237,6 +257,15 @@ export function nearestExisting(root: string, store: string): string {
     path = join(path, name);
   }
   return path;
+}
+
+/** What keeps every path inside its store. @throws {VeneerError} `not supported` */
+function requireOpenat2(): void {
+  if (isKernelAtLeast(5, 6)) return;
+  throw new VeneerError(
+    "not supported",
+    `kernel ${Deno.osRelease()} has no openat2, which is in Linux 5.6 and later`,
+  );
 }
 
 /** Makes a directory and the ones above it that are missing. */

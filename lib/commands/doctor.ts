@@ -7,6 +7,7 @@ import { libcVersion } from "../../ffi/process.ts";
 import type { Style } from "../cli/style.ts";
 import type { DriverDefinition, Finding } from "../driver_definition.ts";
 import { EXIT_STATUS, messageOf } from "../errors.ts";
+import { isKernelAtLeast } from "../kernel.ts";
 import { readMountInfo } from "../mountinfo.ts";
 import type { Run } from "./context.ts";
 
@@ -49,7 +50,13 @@ function examineDriver(definition: DriverDefinition, root: string): Section {
 
 function examineHost(): Finding[] {
   return [
-    { state: "ok", what: `kernel ${Deno.osRelease()} on ${Deno.build.arch}` },
+    isKernelAtLeast(5, 6)
+      ? { state: "ok", what: `kernel ${Deno.osRelease()} on ${Deno.build.arch}` }
+      : {
+        state: "missing",
+        what: `kernel ${Deno.osRelease()} has no openat2`,
+        remedy: "use Linux 5.6 or later",
+      },
     Deno.uid() === 0
       ? { state: "ok", what: "run by root" }
       : { state: "missing", what: `run by user ${Deno.uid()}, not root`, remedy: "use sudo" },

@@ -246,6 +246,32 @@ needs(lacking, "serve: a socket in /run/veneer is in the way of no other command
   }
 });
 
+needs(
+  lacking,
+  "serve: a root that others could write to, and links on the way to the store, are refused",
+  () => {
+    using at = place();
+    const root = join(at.path, "root");
+    Deno.mkdirSync(root, { mode: 0o711 });
+    const serve = () =>
+      refusal(
+        "incompatible",
+        veneer("--root", root, "serve", "containerd", "--address", join(at.path, "v.sock")),
+      );
+    Deno.chmodSync(root, 0o777);
+    assertMatch(serve(), /chmod/);
+    Deno.chmodSync(root, 0o711);
+    Deno.mkdirSync(join(at.path, "elsewhere"));
+    Deno.symlinkSync(join(at.path, "elsewhere"), join(root, "services"));
+    assertMatch(serve(), /services is not a directory/);
+    assertEquals(names(join(at.path, "elsewhere")), []);
+    Deno.removeSync(join(root, "services"));
+    Deno.mkdirSync(join(root, "services"));
+    Deno.chmodSync(join(root, "services"), 0o1777);
+    assertMatch(serve(), /services.*chmod/);
+  },
+);
+
 needs(lacking, "serve: each name has a store of its own", async () => {
   await using service = await TestService.start();
   using at = place();

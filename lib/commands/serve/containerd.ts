@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { join } from "@std/path";
 import { VeneerError } from "../../errors.ts";
+import { openStoresDirectory } from "../../home.ts";
 import { serveContainerd } from "../../services/containerd/serve.ts";
 import { type LogFormat, type LogLevel, ServiceLog } from "../../services/log.ts";
 import { requireRoot, type Run } from "../context.ts";
@@ -15,12 +15,13 @@ const SERVICES = "services";
 export const run: Run = async (context) => {
   const { options, root, drivers } = context;
   requireRoot();
+  const name = serviceName(options.value("name") ?? "veneer");
   const format = options.value("log-format") ?? (context.output.json ? "json" : "text");
   const level = options.value("log-level") ?? "info";
   await serveContainerd({
     address: options.value("address") ?? "/run/veneer/containerd.sock",
     store: {
-      root: join(root, SERVICES, serviceName(options.value("name") ?? "veneer")),
+      root: openStoresDirectory(root, [SERVICES, name], context.idMaps),
       driver: options.value("driver") ?? "auto",
       options: options.values("option"),
       uidmap: options.values("uidmap"),
