@@ -54,6 +54,7 @@ export const ENODEV = 19;
 export const ENOTDIR = 20;
 export const EISDIR = 21;
 export const EINVAL = 22;
+export const EMFILE = 24;
 export const ENOTTY = 25;
 export const EFBIG = 27;
 export const ENOSPC = 28;
@@ -88,7 +89,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   [ENOTDIR]: "not a directory",
   [EISDIR]: "is a directory",
   [EINVAL]: "invalid argument",
-  24: "too many open files",
+  [EMFILE]: "too many open files",
   [ENOTTY]: "not supported by this file",
   [EFBIG]: "file too large",
   [ENOSPC]: "no space left on device",

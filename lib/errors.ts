@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { EDQUOT, ENOSPC, SyscallError } from "../ffi/errno.ts";
+import { EDQUOT, EMFILE, ENOSPC, SyscallError } from "../ffi/errno.ts";
 
 /** Each kind of error and the exit status of a command that ends with it. */
 export const EXIT_STATUS = {
@@ -46,12 +46,12 @@ export class VeneerError extends Error {
   }
 }
 
-/** The code of any error: a full disk or quota is a limit, every other foreign error is `failed`. */
+/** The code of any error. Of foreign ones, no space, a quota and too many open files are limits; others `failed`. */
 export function codeOf(error: unknown): ErrorCode {
   if (error instanceof VeneerError) return error.code;
   if (
     error instanceof SyscallError &&
-    (error.errno === ENOSPC || error.errno === EDQUOT)
+    (error.errno === ENOSPC || error.errno === EDQUOT || error.errno === EMFILE)
   ) return "limit exceeded";
   return "failed";
 }

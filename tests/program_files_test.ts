@@ -9,7 +9,7 @@ import { COMMANDS } from "../lib/cli/table.ts";
 import { WORTH_A_WORKER } from "../lib/tar/crew.ts";
 import { WORTH_A_WORKER as MANY } from "../lib/tar/export_crew.ts";
 import { PROGRAM, TestStore } from "./cli_support.ts";
-import { lacksFileSystem, needs, run, TEST_FS } from "./support.ts";
+import { lacksFileSystem, needs, type Ran, run, TEST_FS } from "./support.ts";
 
 const lacking = Deno.uid() !== 0 ? "it needs root" : lacksFileSystem("overlay");
 
@@ -47,6 +47,9 @@ function sharedPaths(trace: string, own: string): string[] {
   }
   return [...found];
 }
+
+/** A command that runs until it is told to end; it answers at a socket before. */
+const SERVE = ["serve", "containerd"];
 
 /** What is run, in this order, on one store. `FILE` stands for files of the case. */
 function commandLines(file: (name: string) => string): string[][] {
@@ -87,6 +90,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["snapshot", "cleanup"],
     ["rm", "app", "base"],
     ["cleanup"],
+    [...SERVE, "--address", file("service.sock")],
   ];
 }
 
@@ -95,8 +99,32 @@ const PROGRAM_ALONE = Deno.env.has("VENEER")
   ? ["env", "-i", `PATH=${Deno.env.get("PATH")}`, ...PROGRAM]
   : PROGRAM;
 
+/** Runs a command in a trace; a service until its socket is there. */
+async function traced(trace: string, words: readonly string[]): Promise<Ran> {
+  const [program, ...args] = ["strace", "--follow-forks", "--decode-fds=path"].concat(
+    ["--trace=%file,%network", "--string-limit=4096", "--output", trace],
+    words,
+  );
+  const socket = words.at(-1)!;
+  if (!socket.endsWith(".sock")) return run(program, ...args);
+  const child = new Deno.Command(program, { args, stdin: "null", stdout: "piped", stderr: "piped" })
+    .spawn();
+  const ended = child.output();
+  const isOver = ended.then(() => true);
+  while (tryLstat(socket) === undefined && !await Promise.race([isOver, delay(50)]));
+  // The first process of the trace is the program.
+  const [pid] = Deno.readTextFileSync(trace).split(" ");
+  if (tryLstat(socket) !== undefined) Deno.kill(Number(pid), "SIGTERM");
+  const { success, code, stdout, stderr } = await ended;
+  const text = new TextDecoder();
+  return { success, code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+const delay = (milliseconds: number) =>
+  new Promise<false>((resolve) => setTimeout(() => resolve(false), milliseconds));
+
 /** Runs every command on a store and traces it. */
-function checkCommands(driver: string): void {
+async function checkCommands(driver: string): Promise<void> {
   using store = new TestStore("--driver", driver);
   const options = driver === "btrfs" ? ["--root", store.root, "--driver", driver] : store.options;
   const own = dirname(store.root);
@@ -116,16 +144,7 @@ function checkCommands(driver: string): void {
   }
   for (const line of lines) {
     const trace = join(own, "trace");
-    const traced = ["--follow-forks", "--decode-fds=path", "--trace=%file,%network"];
-    const output = ["--string-limit=4096", "--output", trace];
-    const { code, stderr } = run(
-      "strace",
-      ...traced,
-      ...output,
-      ...PROGRAM_ALONE,
-      ...options,
-      ...line,
-    );
+    const { code, stderr } = await traced(trace, [...PROGRAM_ALONE, ...options, ...line]);
     assertEquals(code, 0, `veneer ${line.join(" ")}: ${stderr}`);
     const text = Deno.readTextFileSync(trace);
     assert(text.includes("openat("), "a trace that shows nothing");
@@ -137,9 +156,7 @@ for (const driver of TEST_FS.startsWith("btrfs") ? ["overlay2", "btrfs"] : ["ove
   needs(
     lacking,
     `program: no command touches a name that everybody can write to (${driver})`,
-    () => {
-      checkCommands(driver);
-    },
+    () => checkCommands(driver),
   );
 }
 

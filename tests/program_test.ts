@@ -1,8 +1,11 @@
 /** The program in odd surroundings: one line each, and never the runtime's own words. */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { veneer } from "./cli_support.ts";
-import { PROGRAM, refusal, shellWords } from "./cli_support.ts";
-import { needs, run, tempDir } from "./support.ts";
+import { PROGRAM, refusal, shellWords, TestStore } from "./cli_support.ts";
+import { EMFILE, SyscallError } from "../ffi/errno.ts";
+import { codeOf, EXIT_STATUS } from "../lib/errors.ts";
+import { lacksFileSystem, needs, run, tempDir } from "./support.ts";
+import { dir as directory, file, tar } from "./tar_builder.ts";
 
 const source = Deno.env.has("VENEER")
   ? undefined
@@ -54,12 +57,59 @@ Deno.test("program: too low a limit of open files is refused, one that can be ra
   const message = refusal("limit exceeded", shell(`ulimit -n 100; ${ls}`));
   assertMatch(
     message,
-    /^only 100 files may be open at a time, and 256 are needed; raise the limit/,
+    /^only 100 files may be open at a time, and 512 are needed; raise the limit/,
   );
   assertEquals(shell(`ulimit -n 100; veneer version --json`).code, 0);
   const { code, stderr } = shell(`ulimit -Sn 50; ${ls}`);
   assertEquals([code, stderr], [0, ""]);
   shell(ls.replace(/ls$/, "cleanup"));
+});
+
+needs(
+  lacksFileSystem("overlay"),
+  "program: the least limit of files is enough for an apply",
+  () => {
+    using store = new TestStore("--driver", "overlay2");
+    const names = Array.from({ length: 600 }, (_, i) => `directory-${i}`);
+    const content = "x".repeat(3000);
+    const together = names.flatMap((name) => Array.from({ length: 6 }, (_, i) => `${name}/${i}`));
+    // From one directory to the next with each file: the Worker has files in as many as it is given.
+    const apart = Array.from({ length: 3 }, (_, i) => names.map((name) => `${name}/apart-${i}`));
+    const files = [...together, ...apart.flat()].map((name) => file(name, content));
+    const directories = names.map((name) => directory(`${name}/`));
+    Deno.writeFileSync(store.path("wide.tar"), tar(...directories, ...files));
+    store.must("create", "base");
+    store.must("create", "top", "--parent", "base");
+    // Traced, the Worker lags behind as far as it may.
+    const trace = ["strace", "-f", "-e", "trace=openat,openat2", "-o", store.path("trace")];
+    const command = [
+      ...trace,
+      ...PROGRAM,
+      ...store.options,
+      "apply",
+      "top",
+      store.path("wide.tar"),
+    ];
+    const { code, stderr } = run("bash", "-c", 'ulimit -n 512; exec "$@"', "bash", ...command);
+    assertEquals([code, stderr], [0, ""]);
+    const opened = Deno.readTextFileSync(store.path("trace")).matchAll(/ = (\d+)$/gm);
+    const highest = Math.max(...Array.from(opened, ([, fd]) => Number(fd)));
+    assert(highest > 256, `only ${highest} files were open: the case shows nothing`);
+  },
+);
+
+Deno.test("program: what the limit of open files ends is a limit, with the remedy", () => {
+  assertEquals(codeOf(new SyscallError("open", EMFILE, "/x")), "limit exceeded");
+  const { href } = new URL("../", import.meta.url);
+  const script = `import { Output } from "${href}lib/cli/output.ts";
+    import { EMFILE, SyscallError } from "${href}ffi/errno.ts";
+    Deno.exit(new Output(false, "warn").error(new SyscallError("open", EMFILE, "/x")));`;
+  const { code, stderr } = run(Deno.execPath(), "eval", "--quiet", script);
+  assertEquals(code, EXIT_STATUS["limit exceeded"]);
+  assertEquals(
+    stderr,
+    "veneer: open /x: too many open files (EMFILE); raise the limit (ulimit -n)\n",
+  );
 });
 
 Deno.test("program: a store at a path that is not UTF-8 is refused, however it is named", () => {
@@ -84,7 +134,7 @@ needs(source, "program: a limit at which the runtime cannot start is refused, or
   // Below this the loader finds no room to open the libraries.
   for (const files of [4, 6, 8, 10, 12, 20]) {
     const message = refusal("limit exceeded", shell(`ulimit -n ${files}; ${ls}`));
-    assertMatch(message, /files may be open at a time, and 256 are needed; raise the limit/);
+    assertMatch(message, /files may be open at a time, and 512 are needed; raise the limit/);
     const json = shell(`ulimit -n ${files}; ${ls} --json`);
     assertEquals([json.code, JSON.parse(json.stderr).error.exit], [11, 11]);
     const { code, stderr } = shell(`ulimit -Sn ${files}; ${ls}`);

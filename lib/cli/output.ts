@@ -8,7 +8,7 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { EAGAIN, EPIPE, SyscallError } from "../../ffi/errno.ts";
+import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { tryWrite } from "../../ffi/files.ts";
 import { codeOf, EXIT_STATUS, messageOf, VeneerError } from "../errors.ts";
 import { escapeControls } from "../printable.ts";
@@ -112,6 +112,9 @@ export class Output {
 /** One line; of an error that is nobody's fault but this program's, it says so. */
 function describe(error: unknown): string {
   const message = escapeControls(messageOf(error));
+  if (error instanceof SyscallError && error.errno === EMFILE) {
+    return `${message}; raise the limit (ulimit -n)`;
+  }
   return isForeseen(error)
     ? message
     : `internal error: ${message}; --log-level debug shows where it arose`;

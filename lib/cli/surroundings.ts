@@ -10,8 +10,12 @@ import { VeneerError } from "../errors.ts";
 import { nearestExisting } from "../home.ts";
 import { escapeControls } from "../printable.ts";
 
-/** Descriptors that the largest command takes: two walks of trees, at 64 directories each, and the runtime's. */
-const DESCRIPTORS = 256n;
+/**
+ * As many descriptors as commands need. The most are taken by an apply that a Worker helps: 256 directories
+ * with a file for the Worker each, 64 that are kept open, and the runtime's, which are about 25. Only changes against
+ * more than 200 layers below take more, two for each of those.
+ */
+const DESCRIPTORS = 512n;
 
 /** What the runtime has in place of bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";

@@ -135,7 +135,7 @@ HIDDEN void check(long *stack) {
   }
   if (!has_files()) {
     refuse(argv, "limit exceeded",
-           "fewer than 32 files may be open at a time, and 256 are needed; raise the limit (ulimit -n)", "11");
+           "fewer than 32 files may be open at a time, and 512 are needed; raise the limit (ulimit -n)", "11");
   }
   long fd = call(SYS_open, (long)"/proc/self/exe", 0, 0);
   if (fd < 0) refuse(argv, "incompatible", "/proc is not mounted, and the program reads itself there; mount it", "9");
