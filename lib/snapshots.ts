@@ -22,7 +22,7 @@
  * @module
  */
 import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../ffi/files.ts";
-import { VeneerError } from "./errors.ts";
+import { attempt, VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import { pruneRunStates, RunState } from "./run_state.ts";
 import type { SnapshotBackend } from "./snapshot_backend.ts";
@@ -262,15 +262,19 @@ export class Snapshots implements Snapshotter {
     return usage;
   }
 
-  cleanup(): string[] {
+  cleanup(failed?: (error: VeneerError) => void): string[] {
     const store = this.#store;
+    const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = [...this.#intents.deleteOrphans(found), ...this.#intents.sweep()];
-    this.#backend.imported(); // Again: a process may have been killed after it recorded an import.
-    pruneRunStates(this.#warn);
-    using still = this.#state.tryLockHome();
-    if (still !== undefined && !store.isInUse()) this.#backend.close();
+    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweep(tell)];
+    // Again: a process may have been killed after it recorded an import.
+    attempt(tell, this.home, () => this.#backend.imported());
+    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#warn));
+    attempt(tell, this.home, () => {
+      using still = this.#state.tryLockHome();
+      if (still !== undefined && !store.isInUse()) this.#backend.close();
+    });
     return done;
   }
 

@@ -182,6 +182,34 @@ recoveryCase("a layer that cannot be deleted stands in nobody's way", (subject) 
   assertEquals(snapshots.cleanup(), []);
 });
 
+recoveryCase("a snapshot in which something is mounted is not begun to be removed", (subject) => {
+  const snapshots = withBase(subject);
+  snapshots.prepare("key", "base");
+  const inner = `${subject.home.join("snapshots", snapshots.stat("key").layer)}/fs/in`;
+  Deno.mkdirSync(inner);
+  must("mount", "-t", "tmpfs", "tmpfs", inner);
+  refuses("in use", () => snapshots.remove("key"), `at ${inner}; \`umount ${inner}\` first`);
+  assertEquals(names(snapshots), ["base", "key"]);
+  must("umount", inner);
+  snapshots.remove("key");
+  assertEquals([names(snapshots), subject.warnings], [["base"], []]);
+});
+
+recoveryCase("a cleanup says what it cannot delete, and goes on", (subject) => {
+  const snapshots = withBase(subject);
+  const failures: string[] = [];
+  const cleanup = () => snapshots.cleanup(({ message }) => failures.push(message));
+  for (const layer of ["one", "two"]) subject.makeLayer(layer);
+  const stuck = subject.home.join("snapshots", "one").text;
+  must("mount", "--bind", stuck, stuck);
+  const deleted = (layer: string) => `deleted layer ${layer}, which no snapshot had`;
+  assertEquals(cleanup(), [deleted("two")]);
+  assertEquals([failures.length, subject.warnings], [1, []]);
+  assert(failures[0].includes("layer one was not deleted") && failures[0].includes("mount point"));
+  must("umount", stuck);
+  assertEquals([cleanup(), failures.length], [[deleted("one")], 1]);
+});
+
 recoveryCase("a prepare that fails leaves nothing", (subject) => {
   const snapshots = withBase(subject);
   const [base] = subject.layers();
