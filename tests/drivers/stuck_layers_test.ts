@@ -138,3 +138,70 @@ cases("a mount on what is staged keeps its id alone from being used", (subject) 
   driver.create("stuck");
   assertEquals([subject.staged(), ids(driver)], [[], ["other", "stuck"]]);
 });
+
+/** What can be wrong with a layer `bad` of overlay2 on `base`, given its directory and its link in `l/`. */
+const DAMAGES: Readonly<Record<string, (layer: string, link: string) => void>> = {
+  "a link of 5000 letters": (layer) => Deno.writeTextFileSync(`${layer}/link`, "A".repeat(5000)),
+  "no link": (layer) => Deno.removeSync(`${layer}/link`),
+  "a directory for a link": (layer) => replace(`${layer}/link`, (path) => Deno.mkdirSync(path)),
+  "a fifo for a link": (layer) => replace(`${layer}/link`, (path) => must("mkfifo", path)),
+  "a lower of garbage": (layer) => Deno.writeTextFileSync(`${layer}/lower`, "garbage\n"),
+  "a directory for lower": (layer) => replace(`${layer}/lower`, (path) => Deno.mkdirSync(path)),
+  "a fifo for lower": (layer) => replace(`${layer}/lower`, (path) => must("mkfifo", path)),
+  "a file for diff": (layer) =>
+    replace(`${layer}/diff`, (path) => Deno.writeTextFileSync(path, "content")),
+  "a file in the place of its short name": (_, link) =>
+    replace(link, (path) => Deno.writeTextFileSync(path, "content")),
+  "a directory in the place of its short name": (_, link) =>
+    replace(link, (path) => Deno.mkdirSync(path)),
+  "a fifo in the place of its short name": (_, link) =>
+    replace(link, (path) => must("mkfifo", path)),
+  "itself for a parent": (layer, link) =>
+    Deno.writeTextFileSync(`${layer}/lower`, `l/${link.slice(link.lastIndexOf("/") + 1)}`),
+};
+
+function replace(path: string, make: (path: string) => void): void {
+  Deno.removeSync(path, { recursive: true });
+  make(path);
+}
+
+for (const [what, damage] of Object.entries(DAMAGES)) {
+  needs(lacking.overlay2, `overlay2: a damaged layer hides no other and goes: ${what}`, () => {
+    using subject = new Subject("overlay2");
+    const before = subject.open();
+    before.create("base");
+    for (const id of ["bad", "good"]) before.create(id, { parent: "base" });
+    const name = Deno.readTextFileSync(`${subject.layer("bad")}/link`);
+    damage(subject.layer("bad"), `${subject.home}/l/${name}`);
+
+    const driver = subject.open();
+    assertEquals(ids(driver), ["bad", "base", "good"]);
+    assert(subject.warnings.length <= 1, subject.warnings.join("\n"));
+    assertEquals(driver.diffSize("good", undefined), 0);
+    driver.get("good");
+    driver.put("good");
+    driver.create("more", { parent: "good" });
+    assertFails("in use", () => driver.remove("base"));
+    for (const id of ["more", "good"]) driver.remove(id);
+    const failures: VeneerError[] = [];
+    driver.cleanup((error) => failures.push(error));
+    assertEquals(failures, []);
+    driver.remove("bad");
+    driver.remove("base");
+    assertEquals([ids(driver), subject.staged()], [[], []]);
+    const links = [...Deno.readDirSync(`${subject.home}/l`)].filter(({ isSymlink }) => isSymlink);
+    // Without a record nobody knows which link was its; that leads nowhere then, and is in nobody's way.
+    assertEquals(links.length, what === "no link" ? 1 : 0);
+  });
+}
+
+cases("an entry of any kind in staging is swept", (subject) => {
+  subject.open().create("layer");
+  const staging = `${subject.home}/.veneer/staging`;
+  Deno.mkdirSync(`${staging}/directory`);
+  must("mkfifo", `${staging}/fifo`, `${staging}/directory/link`);
+  Deno.writeTextFileSync(`${staging}/file`, "");
+  Deno.symlinkSync("/", `${staging}/symlink`);
+  const driver = subject.open();
+  assertEquals([subject.staged(), subject.warnings, ids(driver)], [[], [], ["layer"]]);
+});
