@@ -12,6 +12,8 @@ export const FS_IOC_SETFLAGS = iow(0x66, 2, 8);
 export const FS_APPEND_FL = 0x20;
 /** No change at all. */
 export const FS_IMMUTABLE_FL = 0x10;
+/** Written in its place, not copied on write (btrfs): only set on what is empty. */
+export const FS_NOCOW_FL = 0x0080_0000;
 
 const flags = new Uint32Array(2);
 const bytes = new Uint8Array(flags.buffer);

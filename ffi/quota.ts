@@ -7,8 +7,20 @@
  *
  * @module
  */
-import { cstring, type Path } from "./cstring.ts";
-import { EINVAL, ENOENT, ENOSYS, ENOTTY, EOPNOTSUPP, ESRCH } from "./errno.ts";
+import { cstring, type Path, pathText } from "./cstring.ts";
+import {
+  EACCES,
+  EBADF,
+  EINVAL,
+  ENODEV,
+  ENOENT,
+  ENOSYS,
+  ENOTTY,
+  EOPNOTSUPP,
+  EPERM,
+  ESRCH,
+  SyscallError,
+} from "./errno.ts";
 import { ioctl, ior, iow, tryIoctl } from "./ioctl.ts";
 import { E, volumes } from "./libc.ts";
 import { fstatfs, XFS_MAGIC } from "./statfs.ts";
@@ -36,18 +48,18 @@ export function projectId(fd: number, path?: string): number {
 }
 
 /** Whether the file system of an open file has project ids at all (ENOTTY and EOPNOTSUPP say it has not). */
-export function hasProjectIds(fd: number): boolean {
+export function hasProjectIds(fd: number, path?: string): boolean {
   const attributes = new Struct(FSXATTR);
   const result = tryIoctl(fd, FS_IOC_FSGETXATTR, attributes.bytes);
   if (result === -ENOTTY || result === -EOPNOTSUPP) return false;
-  unwrap(result, "ioctl FS_IOC_FSGETXATTR");
+  unwrap(result, "ioctl FS_IOC_FSGETXATTR", path);
   return true;
 }
 
 /** Whether what is made in an open directory inherits its project id. */
-export function inheritsProject(fd: number): boolean {
+export function inheritsProject(fd: number, path?: string): boolean {
   const attributes = new Struct(FSXATTR);
-  ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR");
+  ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
   return (attributes.get("fsx_xflags") & FS_XFLAG_PROJINHERIT) !== 0;
 }
 
@@ -127,22 +139,45 @@ export const SYS_quotactl_fd = 443;
 export interface QuotaTarget {
   /** Any open file on it. */
   readonly fd: number;
+  /** What that file is, for messages. */
+  readonly path?: string;
   /** Its block device, which kernels before 5.14 (without `quotactl_fd`) want. */
   readonly device?: Path;
 }
 
-/** `quotactl_fd(2)` for projects, raw, and `quotactl(2)` on kernels without it: 0 or `-errno`. */
+let quotactlFd: boolean | undefined;
+
+/** Whether the kernel takes quota commands by a descriptor (Linux 5.14): then none needs the device. */
+export function hasQuotactlFd(): boolean {
+  // EBADF where there is the call; EPERM where a filter of system calls does not know it.
+  return quotactlFd ??= tryQuotactlFd(-1, Q_XGETQSTAT, 0, new Uint8Array(1)) === -EBADF;
+}
+
+/**
+ * A quota command for projects, raw: by `quotactl_fd(2)`, or by `quotactl(2)` and the device on kernels without it.
+ * 0 or `-errno`; ENODEV where the latter needs a device and none is known.
+ */
 export function tryQuotactl(
   target: QuotaTarget,
   command: number,
   id: number,
   argument: Uint8Array<ArrayBuffer>,
 ): number {
+  if (hasQuotactlFd()) return tryQuotactlFd(target.fd, command, id, argument);
+  return target.device === undefined
+    ? -ENODEV
+    : tryQuotactlByDevice(target.device, command, id, argument);
+}
+
+function tryQuotactlFd(
+  fd: number,
+  command: number,
+  id: number,
+  argument: Uint8Array<ArrayBuffer>,
+): number {
   const packed = (command << SUBCMDSHIFT | PRJQUOTA) >>> 0;
-  const got = volumes().quotactl_fd(SYS_quotactl_fd, target.fd, packed, id, argument);
-  const result = got < 0 ? -E[0] : got;
-  if (result !== -ENOSYS || target.device === undefined) return result;
-  return tryQuotactlByDevice(target.device, command, id, argument);
+  const result = volumes().quotactl_fd(SYS_quotactl_fd, fd, packed, id, argument);
+  return result < 0 ? -E[0] : result;
 }
 
 /** `quotactl(2)` for projects, raw: 0 or `-errno`. */
@@ -161,14 +196,22 @@ export function tryQuotactlByDevice(
 export interface QuotaState {
   readonly accounting: boolean;
   readonly enforcing: boolean;
+  /** Why the kernel cannot be asked, where it takes quota commands by the device alone. */
+  readonly obstacle?: string;
 }
 
-/** Reads it; both are false where the file system is mounted without project quotas or has none. */
+/**
+ * Reads it; both are false where the file system is mounted without project quotas, or has none, or cannot be asked.
+ */
 export function quotaState(target: QuotaTarget): QuotaState {
   const state = new Struct(FS_QUOTA_STAT);
   const result = tryQuotactl(target, Q_XGETQSTAT, 0, state.bytes);
-  if (LACKING.has(result)) return { accounting: false, enforcing: false };
-  unwrap(result, "quotactl Q_XGETQSTAT");
+  const none = { accounting: false, enforcing: false };
+  if (LACKING.has(result)) return none;
+  if (!hasQuotactlFd() && UNREACHABLE.has(result)) {
+    return { ...none, obstacle: obstacle(target.device, result) };
+  }
+  unwrap(result, "quotactl Q_XGETQSTAT", target.path);
   const flags = state.get("qs_flags");
   return {
     accounting: (flags & FS_QUOTA_PDQ_ACCT) !== 0,
@@ -178,6 +221,25 @@ export function quotaState(target: QuotaTarget): QuotaState {
 
 /** How a file system or kernel without quotas, or with them off, refuses (quotactl(2)). */
 const LACKING: ReadonlySet<number> = new Set([-ENOSYS, -ESRCH, -EINVAL, -EOPNOTSUPP, -ENOTTY]);
+
+const ENXIO = 6, ENOTBLK = 15;
+
+/** How `quotactl(2)` refuses the path of a device that is not there, is none, or is kept from us. */
+const UNREACHABLE: ReadonlySet<number> = new Set([
+  -ENOENT,
+  -ENODEV,
+  -ENXIO,
+  -ENOTBLK,
+  -EACCES,
+  -EPERM,
+]);
+
+function obstacle(device: Path | undefined, result: number): string {
+  const needs = "a kernel without quotactl_fd (Linux 5.14 has it) needs the block device";
+  return device === undefined
+    ? `${needs}, and no mount names it`
+    : `${needs}: ${new SyscallError("quotactl", -result, pathText(device)).message}`;
+}
 
 /** Hard limits; 0 is no limit. */
 export interface ProjectLimits {
@@ -216,13 +278,13 @@ function setXfsLimits(target: QuotaTarget, id: number, { bytes, inodes }: Projec
     .set("d_blk_softlimit", blocks)
     .set("d_ino_hardlimit", inodes)
     .set("d_ino_softlimit", inodes);
-  unwrap(tryQuotactl(target, Q_XSETQLIM, id, quota.bytes), "quotactl Q_XSETQLIM");
+  unwrap(tryQuotactl(target, Q_XSETQLIM, id, quota.bytes), "quotactl Q_XSETQLIM", target.path);
 }
 
 function xfsUsage(target: QuotaTarget, id: number): ProjectUsage {
   const quota = new Struct(FS_DISK_QUOTA);
   const result = tryQuotactl(target, Q_XGETQUOTA, id, quota.bytes);
-  if (result !== -ENOENT) unwrap(result, "quotactl Q_XGETQUOTA");
+  if (result !== -ENOENT) unwrap(result, "quotactl Q_XGETQUOTA", target.path);
   return {
     bytes: quota.get("d_blk_hardlimit") * BASIC_BLOCK,
     inodes: quota.get("d_ino_hardlimit"),
@@ -239,13 +301,13 @@ function setGenericLimits(target: QuotaTarget, id: number, { bytes, inodes }: Pr
     .set("dqb_ihardlimit", inodes)
     .set("dqb_isoftlimit", inodes)
     .set("dqb_valid", QIF_LIMITS);
-  unwrap(tryQuotactl(target, Q_SETQUOTA, id, quota.bytes), "quotactl Q_SETQUOTA");
+  unwrap(tryQuotactl(target, Q_SETQUOTA, id, quota.bytes), "quotactl Q_SETQUOTA", target.path);
 }
 
 function genericUsage(target: QuotaTarget, id: number): ProjectUsage {
   const quota = new Struct(IF_DQBLK);
   const result = tryQuotactl(target, Q_GETQUOTA, id, quota.bytes);
-  if (result !== -ENOENT) unwrap(result, "quotactl Q_GETQUOTA");
+  if (result !== -ENOENT) unwrap(result, "quotactl Q_GETQUOTA", target.path);
   return {
     bytes: quota.get("dqb_bhardlimit") * QIF_DQBLKSIZE,
     inodes: quota.get("dqb_ihardlimit"),

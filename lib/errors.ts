@@ -61,3 +61,22 @@ export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replaceAll(/\s*\n\s*/g, " ").trim();
 }
+
+/**
+ * Runs one part of something whose parts do not need each other: where it fails, the others go on.
+ *
+ * @param failed is told
+ * @param what failed, for the message
+ */
+export function attempt<T>(
+  failed: (error: VeneerError) => void,
+  what: string,
+  part: () => T,
+): T | undefined {
+  try {
+    return part();
+  } catch (error) {
+    failed(new VeneerError(codeOf(error), `${what}: ${messageOf(error)}`, { cause: error }));
+    return undefined;
+  }
+}

@@ -13,11 +13,12 @@
  * @module
  */
 import type { Change } from "./changes.ts";
-import { messageOf, VeneerError } from "./errors.ts";
+import { attempt, messageOf, VeneerError } from "./errors.ts";
 import { Ancestry } from "./graph/ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
 import { MountedLayers } from "./graph/mounted_layers.ts";
+import { Staged } from "./graph/staged.ts";
 import type {
   CreateOptions,
   GetOptions,
@@ -29,7 +30,8 @@ import type {
   TransferOptions,
 } from "./graph_driver.ts";
 import type { Home } from "./home.ts";
-import { checkId, isId, layerNotFound } from "./ids.ts";
+import { checkId, layerNotFound } from "./ids.ts";
+import { requireNothingMountedIn } from "./inner_mounts.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
 import { releaseHome } from "./private_home.ts";
@@ -54,6 +56,7 @@ export class Graph implements GraphDriver {
   readonly #backend: LayerBackend;
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
+  readonly #staged: Staged;
 
   /** Opens a store and finishes what killed processes left of it. */
   constructor(context: GraphContext) {
@@ -61,7 +64,8 @@ export class Graph implements GraphDriver {
     this.#backend = context.backend;
     this.#state = new RunState(context.backend.home);
     this.#mounted = new MountedLayers(context.backend, this.#state, context.port, context.warn);
-    this.#sweep();
+    this.#staged = new Staged(context.backend, this.#state, context.warn);
+    this.#staged.sweep();
   }
 
   get name(): string {
@@ -103,6 +107,7 @@ export class Graph implements GraphDriver {
     if (this.#backend.exists(id)) {
       throw new VeneerError("already exists", `layer ${id} exists; choose another id or remove it`);
     }
+    this.#staged.requireFree(id);
     if (parent !== undefined) {
       if (!this.#backend.exists(parent)) throw layerNotFound(parent);
       this.#requireComplete(parent);
@@ -118,7 +123,7 @@ export class Graph implements GraphDriver {
         storageOptions,
       });
     } catch (error) {
-      if (!this.#backend.exists(id)) this.#dispose(id);
+      if (!this.#backend.exists(id)) this.#staged.finish(id);
       throw error;
     }
   }
@@ -137,11 +142,14 @@ export class Graph implements GraphDriver {
         const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
         throw new VeneerError("in use", `layer ${id} has children: ${some}; remove them first`);
       }
+      this.#staged.requireFree(id);
+      this.#requireNothingMountedIn(id);
       this.#mounted.unmountUncounted(id);
       this.#backend.retire(id);
     }
+    // It is gone. What is left of its files is only room, and a warning says so.
     lock.references = UNUSED;
-    this.#dispose(id);
+    this.#staged.finish(id);
   }
 
   get(id: string, options: GetOptions = {}): string {
@@ -170,10 +178,9 @@ export class Graph implements GraphDriver {
       try {
         return this.#describe(id, ancestry.parent(id));
       } catch (error) {
-        if (!(error instanceof VeneerError && error.code === "corrupt store")) throw error;
         // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
         if (!this.#backend.exists(id)) return [];
-        this.#context.warn(`layer ${id} has no parent that can be found: ${error.message}`);
+        this.#context.warn(`layer ${id} has no parent that can be found: ${messageOf(error)}`);
         return this.#describe(id, undefined);
       }
     });
@@ -199,38 +206,37 @@ export class Graph implements GraphDriver {
     };
   }
 
-  cleanup(): string[] {
-    const done = this.#sweep();
+  cleanup(failed?: (error: VeneerError) => void): string[] {
+    const tell = failed ?? ((error: VeneerError) => this.#context.warn(error.message));
+    const done = this.#staged.sweep(tell);
     let mounted = 0;
     for (const id of this.#backend.list()) {
-      using lock = this.#state.tryLockLayer(id);
-      if (lock === undefined) continue;
-      const references = this.#mounted.confirmed(id, lock.references);
-      if (references.count !== lock.references.count) lock.references = references;
-      if (references.count > 0) mounted++;
-      else if (this.#tryUnmount(id)) done.push(`unmounted layer ${id}`);
-      else if (isMountPoint(this.#backend.mountPoint(id))) mounted++;
+      const isMounted = attempt(tell, `layer ${id}`, () => this.#tidy(id, done)) ?? true;
+      if (isMounted) mounted++;
     }
-    pruneRunStates(this.#context.warn);
+    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
     if (mounted === 0) {
-      {
+      attempt(tell, this.home, () => {
         // Not while another process is between making a layer ready and mounting it.
         using still = this.#state.tryLockHome();
         if (still !== undefined) this.#backend.close();
-      }
-      if (releaseHome(this.#home, this.#state)) done.push(`released ${this.home}`);
+      });
+      const released = attempt(tell, this.home, () => releaseHome(this.#home, this.#state));
+      if (released) done.push(`released ${this.home}`);
     }
     return done;
   }
 
-  /** Unmounts a layer that nobody counts; one that cannot be is told of, and keeps no other from it. */
-  #tryUnmount(id: string): boolean {
-    try {
-      return this.#mounted.unmountUncounted(id);
-    } catch (error) {
-      this.#context.warn(`layer ${id} stays mounted: ${messageOf(error)}`);
-      return false;
-    }
+  /** Unmounts a layer that nobody counts; returns whether it is mounted still, or somebody is at work on it. */
+  #tidy(id: string, done: string[]): boolean {
+    using lock = this.#state.tryLockLayer(id);
+    if (lock === undefined) return false;
+    const references = this.#mounted.confirmed(id, lock.references);
+    if (references.count !== lock.references.count) lock.references = references;
+    if (references.count > 0) return true;
+    if (!this.#mounted.unmountUncounted(id)) return isMountPoint(this.#backend.mountPoint(id));
+    done.push(`unmounted layer ${id}`);
+    return false;
   }
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
@@ -286,6 +292,7 @@ export class Graph implements GraphDriver {
         `layer ${id} has a child, ${child}: it must not change any more`,
       );
     }
+    this.#staged.requireFree(id);
     this.#mounted.unmountUncounted(id);
     return beginApply(id, this.#backend);
   }
@@ -295,9 +302,7 @@ export class Graph implements GraphDriver {
     try {
       this.#backend.reset(id);
     } catch (error) {
-      this.#context.warn(
-        `layer ${id} was not emptied: ${error instanceof Error ? error.message : error}`,
-      );
+      this.#context.warn(`layer ${id} was not emptied: ${messageOf(error)}`);
     }
   }
 
@@ -328,7 +333,7 @@ export class Graph implements GraphDriver {
   #scratch(scope: DisposableStack): string {
     const name = `.${crypto.randomUUID()}`;
     scope.use(this.#state.lockLayer(name));
-    scope.defer(() => this.#backend.dispose(name));
+    scope.defer(() => this.#staged.finish(name));
     return name;
   }
 
@@ -370,26 +375,14 @@ export class Graph implements GraphDriver {
   /** Locks a layer, and finishes what a killed process left of one of this id. */
   #lock(id: string): LayerLock {
     const lock = this.#state.lockLayer(id);
-    if (this.#home.isStaged(id)) this.#dispose(id);
+    if (this.#home.isStaged(id)) this.#staged.finish(id);
     return lock;
   }
 
-  /** Finishes what killed processes left; layers that somebody works on are theirs. */
-  #sweep(): string[] {
-    const done: string[] = [];
-    for (const id of this.#home.staged()) {
-      using lock = this.#state.tryLockLayer(id);
-      if (lock === undefined || !this.#home.isStaged(id)) continue;
-      this.#dispose(id);
-      if (isId(id)) done.push(`finished the removal of layer ${id}`);
-    }
-    return done;
-  }
-
-  /** Deletes what is staged; records of a layer that is gone go first, while the staged rest reminds of them. */
-  #dispose(id: string): void {
-    if (!this.#backend.exists(id)) this.#home.forget(id);
-    this.#backend.dispose(id);
+  #requireNothingMountedIn(id: string): void {
+    const backend = this.#backend;
+    const own = backend.mountPoint(id);
+    requireNothingMountedIn({ what: `layer ${id}`, trees: backend.trees(id), mark: id, own });
   }
 
   #children(id: string): string[] {

@@ -12,6 +12,7 @@
  * @module
  */
 import type { Change } from "./changes.ts";
+import type { VeneerError } from "./errors.ts";
 import type { IdMaps } from "./id_maps.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import type { Home } from "./home.ts";
@@ -109,8 +110,13 @@ export interface GraphDriver {
   /** One layer. */
   layer(id: string): LayerInfo;
 
-  /** Unmounts what nobody counts, finishes interrupted removals, releases the home; returns what it did. */
-  cleanup(): string[];
+  /**
+   * Unmounts what nobody counts, finishes interrupted removals, releases the home; returns what it did.
+   *
+   * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
+   * warnings say so
+   */
+  cleanup(failed?: (error: VeneerError) => void): string[];
 
   /** Writes the tar of a layer's changes against a parent to a descriptor; returns bytes written. */
   diff(id: string, parent: ParentArgument, output: number, options?: TransferOptions): number;
@@ -202,6 +208,12 @@ export interface LayerBackend {
   /** Deletes what `create` left half-made or `retire` put aside under this id. Slow is fine. Idempotent. */
   dispose(id: string): void;
 
+  /**
+   * Whether what is staged under an id can be given another name, which is no id, and be disposed of under that:
+   * then an id is free again although what was staged under it cannot be deleted.
+   */
+  readonly movesStaged?: boolean;
+
   /** Empties a layer to what `create` made. */
   reset(id: string): void;
 
@@ -210,6 +222,9 @@ export interface LayerBackend {
 
   /** Where {@linkcode plan} mounts it, also for a layer too damaged to be mounted. */
   mountPoint(id: string): string;
+
+  /** The directories that are the layer's alone and go with it. */
+  trees(id: string): readonly string[];
 
   /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;

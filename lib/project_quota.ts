@@ -50,15 +50,21 @@ export function quotaLacking(path: string, device = findDevice(path)): string | 
       return `${path} is on ${name}, and project quota is had on xfs mounted with pquota ` +
         "and on ext4 mounted with prjquota";
     }
-    if (!hasProjectIds(fd)) {
+    if (!hasProjectIds(fd, path)) {
       return `${path} is on ${name} without project ids; \`tune2fs -O project,quota\` adds them`;
     }
-    if (!quotaState({ fd, device }).enforcing) {
+    const { enforcing, obstacle } = quotaState({ fd, device, path });
+    if (obstacle !== undefined) {
+      return `whether ${path} has project quota cannot be asked: ${obstacle}`;
+    }
+    if (!enforcing) {
       const option = type === XFS_MAGIC ? "pquota" : "prjquota";
       return `${path} is on ${name} that is not mounted with ${option}`;
     }
-    if (inheritsProject(fd)) {
-      return `${path} passes on its own project, ${projectId(fd)}; \`chattr -P ${path}\` ends that`;
+    if (inheritsProject(fd, path)) {
+      return `${path} passes on its own project, ${
+        projectId(fd, path)
+      }; \`chattr -P ${path}\` ends that`;
     }
     return undefined;
   });
@@ -92,7 +98,7 @@ export class ProjectQuotas {
   assign(directory: ConfinedPath, limits: ProjectLimits): void {
     const id = this.#nextId();
     withFd(openDirectory(directory), (fd) => {
-      setProjectLimits(this.#target(fd), id, limits);
+      setProjectLimits(this.#target(fd, directory), id, limits);
       setProjectId(fd, id, directory.text);
     });
   }
@@ -108,17 +114,21 @@ export class ProjectQuotas {
     const id = projectOf(directory);
     if (id === 0 || id === projectOf(this.home.join())) return;
     withFd(openDirectory(directory), (fd) => {
-      if (quotaState(this.#target(fd)).accounting) {
-        setProjectLimits(this.#target(fd), id, { bytes: 0, inodes: 0 });
-      }
+      const target = this.#target(fd, directory);
+      if (quotaState(target).accounting) setProjectLimits(target, id, { bytes: 0, inodes: 0 });
     });
   }
 
-  /** A directory's limits and what is taken of them; `undefined` where it has no project of its own. */
+  /**
+   * A directory's limits and what is taken of them; `undefined` where it has no project of its own, or nobody counts.
+   */
   usage(directory: ConfinedPath): ProjectUsage | undefined {
     const id = projectOf(directory);
     if (id === 0 || id === projectOf(this.home.join())) return undefined;
-    return withFd(openDirectory(directory), (fd) => projectUsage(this.#target(fd), id));
+    return withFd(openDirectory(directory), (fd) => {
+      const target = this.#target(fd, directory);
+      return quotaState(target).accounting ? projectUsage(target, id) : undefined;
+    });
   }
 
   /** One more than the largest id of the home, its layers, and those being made or deleted. */
@@ -132,8 +142,8 @@ export class ProjectQuotas {
     return Math.max(...directories.map(projectOf)) + 1;
   }
 
-  #target(fd: number): QuotaTarget {
-    return { fd, device: this.#device ??= findDevice(this.home.path) };
+  #target(fd: number, { text: path }: ConfinedPath): QuotaTarget {
+    return { fd, path, device: this.#device ??= findDevice(this.home.path) };
   }
 }
 
@@ -141,5 +151,5 @@ export class ProjectQuotas {
 function projectOf(path: ConfinedPath): number {
   const fd = tryOpen(path, DIRECTORY);
   if (fd < 0) return 0;
-  return withFd(fd, () => hasProjectIds(fd) ? projectId(fd, path.text) : 0);
+  return withFd(fd, () => hasProjectIds(fd, path.text) ? projectId(fd, path.text) : 0);
 }

@@ -13,7 +13,7 @@
  */
 import { DT_DIR, DT_UNKNOWN, type Entry, readSomeEntries } from "../ffi/directory.ts";
 import { type EntryName, entryName, nameText } from "../ffi/entry_name.ts";
-import { EBUSY, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } from "../ffi/errno.ts";
+import { EBUSY, EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } from "../ffi/errno.ts";
 import {
   close,
   lseek,
@@ -40,6 +40,16 @@ import { liftingProtection } from "./protection.ts";
 /** How many directories of one branch are open at once. */
 const MAX_OPEN = 64;
 const CLOSED = -1;
+
+/**
+ * How often an entry may be another one than it had just been, before that is an error: whoever changes the tree for
+ * ever does not keep a removal going for ever.
+ */
+const MAX_CHANGES = 10_000;
+
+/** What the removal of an entry fails with that was changed since it was looked at. */
+const CHANGED: ReadonlySet<number> = new Set([-ENOTDIR, -EISDIR, -ENOTEMPTY]);
+
 const DIRECTORY = O_RDONLY | O_DIRECTORY;
 
 /** Says which entries stay: told by their directory's inode number and their name. */
@@ -128,6 +138,7 @@ class Removal implements Disposable {
   readonly #levels: Level[] = [];
   readonly #stat = new Stat();
   #isListing = false;
+  #changes = 0;
 
   /** @param root the directory that what is to be deleted lies in: a descriptor, which is closed in the end */
   constructor(root: number, shown: string, keep: Keep | undefined) {
@@ -182,9 +193,18 @@ class Removal implements Disposable {
     }
     if (stays) level.stays = true;
     else {
-      unwrapRemoval(tryRemove(level.fd, name, 0), "unlink", name, this.#shown);
-      level.progress = true;
+      this.#removed(level, tryRemove(level.fd, name, 0), "unlink", name);
     }
+  }
+
+  /** Takes an entry for deleted, or looks at it again where somebody made another thing of it meanwhile. */
+  #removed(level: Level, result: number, syscall: string, name: EntryName): void {
+    if (CHANGED.has(result) && this.#changes++ < MAX_CHANGES) {
+      level.entries.push({ name, type: DT_UNKNOWN });
+      return;
+    }
+    unwrapRemoval(result, syscall, name, this.#shown);
+    level.progress = true;
   }
 
   #push(fd: number, name: EntryName | undefined, stays: boolean): void {
@@ -219,8 +239,7 @@ class Removal implements Disposable {
       above.stays = true;
       (above.stayed ??= new Set()).add(nameText(name!));
     } else {
-      unwrapRemoval(result, "rmdir", name!, this.#shown);
-      above.progress = true;
+      this.#removed(above, result, "rmdir", name!);
     }
   }
 

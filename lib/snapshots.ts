@@ -22,10 +22,11 @@
  * @module
  */
 import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../ffi/files.ts";
-import { VeneerError } from "./errors.ts";
+import { attempt, codeOf, VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import { pruneRunStates, RunState } from "./run_state.ts";
 import type { SnapshotBackend } from "./snapshot_backend.ts";
+import { sleep } from "./sleep.ts";
 import { compile } from "./snapshots/filter.ts";
 import { Intents } from "./snapshots/intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./snapshots/keys.ts";
@@ -43,6 +44,9 @@ import type {
 
 /** The database's name in the home. */
 export const DATABASE = "metadata.db";
+
+/** How often, and after how many milliseconds, the room is looked for that a deleted layer took. */
+const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 
 /** What a snapshotter is made with. */
 export interface SnapshotsContext {
@@ -200,8 +204,8 @@ export class Snapshots implements Snapshotter {
     this.#intents.tryToFinish(snapshot.layer);
   }
 
-  #writeOut(): void {
-    if (this.#sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
+  #writeOut(sync = this.#sync): void {
+    if (sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
   }
 
   /** @throws {VeneerError} `not supported` where the driver's layers are their parent's too */
@@ -227,8 +231,33 @@ export class Snapshots implements Snapshotter {
     for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
     store.checkChildless(snapshot);
     naming(snapshot, () => this.#backend.checkUnused(store.chain(snapshot)));
-    store.remove(snapshot);
+    try {
+      store.remove(snapshot);
+    } catch (error) {
+      if (codeOf(error) !== "limit exceeded") throw error;
+      this.#removeToMakeRoom(snapshot);
+    }
     this.#intents.tryToFinish(snapshot.layer);
+  }
+
+  /**
+   * Where the disk is so full that not even a record can be written (btrfs without room for metadata), the layer goes
+   * before its record, while nobody can build on it. A process killed in between leaves a snapshot whose layer is
+   * missing, which says so and can be removed.
+   */
+  #removeToMakeRoom(snapshot: Snapshot): void {
+    for (let tries = 1;; tries++) {
+      try {
+        return this.#store.remove(snapshot, () => {
+          this.#backend.remove(snapshot.layer);
+          // Some file systems give room back with what they write out next, and a moment later.
+          this.#writeOut(true);
+        });
+      } catch (error) {
+        if (codeOf(error) !== "limit exceeded" || tries >= ROOM_TRIES) throw error;
+        sleep(ROOM_PAUSE);
+      }
+    }
   }
 
   stat(key: string): SnapshotInfo {
@@ -258,19 +287,32 @@ export class Snapshots implements Snapshotter {
     if (bytes !== null && inodes !== null) return { bytes, inodes };
     using held = this.#hold(key);
     const usage = this.#backend.usage(this.#store.chain(held.snapshot));
-    if (held.snapshot.kind === "committed") this.#store.keepUsage(held.snapshot.layer, usage);
+    if (held.snapshot.kind === "committed") this.#keepUsage(held.snapshot.layer, usage);
     return usage;
   }
 
-  cleanup(): string[] {
+  /** On a full disk it is counted again the next time. */
+  #keepUsage(layer: string, usage: Usage): void {
+    try {
+      this.#store.keepUsage(layer, usage);
+    } catch (error) {
+      if (codeOf(error) !== "limit exceeded") throw error;
+    }
+  }
+
+  cleanup(failed?: (error: VeneerError) => void): string[] {
     const store = this.#store;
+    const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = [...this.#intents.deleteOrphans(found), ...this.#intents.sweep()];
-    this.#backend.imported(); // Again: a process may have been killed after it recorded an import.
-    pruneRunStates(this.#warn);
-    using still = this.#state.tryLockHome();
-    if (still !== undefined && !store.isInUse()) this.#backend.close();
+    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweep(tell)];
+    // Again: a process may have been killed after it recorded an import.
+    attempt(tell, this.home, () => this.#backend.imported());
+    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#warn));
+    attempt(tell, this.home, () => {
+      using still = this.#state.tryLockHome();
+      if (still !== undefined && !store.isInUse()) this.#backend.close();
+    });
     return done;
   }
 

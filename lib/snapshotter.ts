@@ -26,6 +26,7 @@
  *
  * @module
  */
+import type { VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 
 /** What a snapshot is. */
@@ -152,8 +153,13 @@ export interface Snapshotter {
   /** What a snapshot adds. Of an active one it is counted anew each time, of a committed one once. */
   usage(key: string): Usage;
 
-  /** Deletes what was removed and is still on disk; returns what it did. */
-  cleanup(): string[];
+  /**
+   * Deletes what was removed and is still on disk; returns what it did.
+   *
+   * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
+   * warnings say so
+   */
+  cleanup(failed?: (error: VeneerError) => void): string[];
 
   /** Closes the store; a second time it does nothing. */
   close(): void;

@@ -175,3 +175,26 @@ Deno.test("only a single name is taken", () => {
     close(fd);
   }
 });
+
+Deno.test("a tree in which another process swaps directories and files", async () => {
+  using dir = tempDir();
+  const worker = new Worker(import.meta.resolve("./remove_tree_worker.ts"), { type: "module" });
+  const said = () => new Promise((resolve) => worker.onmessage = ({ data }) => resolve(data));
+  try {
+    for (let i = 0; i < 40; i++) {
+      const tree = `${dir.path}/${i}`;
+      Deno.mkdirSync(`${tree}/directory`, { recursive: true });
+      for (let j = 0; j < 20; j++) Deno.writeTextFileSync(`${tree}/directory/${j}`, "");
+      Deno.writeTextFileSync(`${tree}/file`, "");
+      const begun = said();
+      worker.postMessage(tree);
+      assertEquals(await begun, "swapping");
+      const end = said();
+      removeTree(tree);
+      assert(!exists(tree));
+      assertEquals(await end, "gone");
+    }
+  } finally {
+    worker.terminate();
+  }
+});

@@ -382,3 +382,55 @@ storeCase("tables refuse what would break the rules", (store, path) => {
   ];
   for (const sql of refused) refuses("failed", () => database.prepare(sql).run(), "constraint");
 });
+
+Deno.test("snapshot store: the log has its room from one opening to the next, and is never read twice", () => {
+  using dir = tempDir();
+  const path = confinedAt(dir.path, "metadata.db");
+  const stat = (suffix: string) => Deno.statSync(path.text + suffix);
+  const opened = (use: (store: Store) => void) => {
+    using store = Store.open(path);
+    use(store);
+  };
+  opened((store) => create(store, "active", "first"));
+  assertThrows(() => stat("-wal"), Deno.errors.NotFound);
+  const { ino, size } = stat("-reserve");
+  for (const name of ["second", "third"]) {
+    opened((store) => {
+      assertEquals([stat("-wal").ino, stat("-wal").nlink], [ino, 2]);
+      // Nothing of the log that this was before is taken for a record.
+      assertEquals(Deno.readFileSync(`${path}-wal`).subarray(0, 32), new Uint8Array(32));
+      create(store, "active", name);
+      assert(Deno.readFileSync(`${path}-wal`).subarray(0, 32).some((byte) => byte !== 0));
+    });
+    assertEquals([stat("-reserve").ino, stat("-reserve").size >= size], [ino, true]);
+  }
+  opened((store) => {
+    assertEquals(Array.from(store.walk(), ({ name }) => name), ["first", "second", "third"]);
+  });
+  // A third name is somebody else's.
+  opened(() => {
+    Deno.linkSync(`${path}-wal`, `${path}-other`);
+    const error = assertThrows(() => Store.open(path), VeneerError, "has another name, too");
+    assertEquals(error.code, "corrupt store");
+  });
+});
+
+Deno.test("snapshot store: one process has a database alone, and may open it twice", () => {
+  using dir = tempDir();
+  const path = confinedAt(dir.path, "metadata.db");
+  Store.open(path)[Symbol.dispose]();
+  {
+    using alone = new Database(path, { access: "alone" });
+    assertEquals(alone.pragma("user_version"), 1);
+    using second = new Database(path, { access: "alone", readOnly: true });
+    assertEquals(second.pragma("user_version"), 1);
+    assertThrows(() => Deno.statSync(`${path}-shm`), Deno.errors.NotFound);
+    const script = `import { DatabaseSync } from "node:sqlite";
+      new DatabaseSync(Deno.args[0], { timeout: 0 }).prepare("PRAGMA user_version").get();`;
+    const args = ["eval", script, path.text];
+    const { stderr } = new Deno.Command(Deno.execPath(), { args }).outputSync();
+    assert(new TextDecoder().decode(stderr).includes("database is locked"));
+  }
+  using shared = new Database(path);
+  assertEquals(shared.pragma("user_version"), 1);
+});

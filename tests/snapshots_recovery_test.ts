@@ -182,6 +182,34 @@ recoveryCase("a layer that cannot be deleted stands in nobody's way", (subject) 
   assertEquals(snapshots.cleanup(), []);
 });
 
+recoveryCase("a snapshot in which something is mounted is not begun to be removed", (subject) => {
+  const snapshots = withBase(subject);
+  snapshots.prepare("key", "base");
+  const inner = `${subject.home.join("snapshots", snapshots.stat("key").layer)}/fs/in`;
+  Deno.mkdirSync(inner);
+  must("mount", "-t", "tmpfs", "tmpfs", inner);
+  refuses("in use", () => snapshots.remove("key"), `at ${inner}; \`umount ${inner}\` first`);
+  assertEquals(names(snapshots), ["base", "key"]);
+  must("umount", inner);
+  snapshots.remove("key");
+  assertEquals([names(snapshots), subject.warnings], [["base"], []]);
+});
+
+recoveryCase("a cleanup says what it cannot delete, and goes on", (subject) => {
+  const snapshots = withBase(subject);
+  const failures: string[] = [];
+  const cleanup = () => snapshots.cleanup(({ message }) => failures.push(message));
+  for (const layer of ["one", "two"]) subject.makeLayer(layer);
+  const stuck = subject.home.join("snapshots", "one").text;
+  must("mount", "--bind", stuck, stuck);
+  const deleted = (layer: string) => `deleted layer ${layer}, which no snapshot had`;
+  assertEquals(cleanup(), [deleted("two")]);
+  assertEquals([failures.length, subject.warnings], [1, []]);
+  assert(failures[0].includes("layer one was not deleted") && failures[0].includes("mount point"));
+  must("umount", stuck);
+  assertEquals([cleanup(), failures.length], [[deleted("one")], 1]);
+});
+
 recoveryCase("a prepare that fails leaves nothing", (subject) => {
   const snapshots = withBase(subject);
   const [base] = subject.layers();
@@ -335,7 +363,7 @@ recoveryCase("auto finds the driver whose database is there", (subject) => {
 recoveryCase("a full disk fails what it fails as a whole", (subject) => {
   const small = `${subject.root}/small`;
   Deno.mkdirSync(small);
-  must("mount", "-t", "tmpfs", "-o", "size=1M,mode=0755", "tmpfs", small);
+  must("mount", "-t", "tmpfs", "-o", "size=4M,mode=0755", "tmpfs", small);
   const open = () =>
     openSnapshotter({
       root: small,
@@ -354,9 +382,10 @@ recoveryCase("a full disk fails what it fails as a whole", (subject) => {
     for (;;) filler.writeSync(new Uint8Array(4096));
   });
   filler.close();
-  refuses("limit exceeded", open, "metadata.db: no space left");
-  Deno.removeSync(`${small}/filler`);
   snapshots = open();
+  assertEquals(names(snapshots), ["base"]);
+  assertEquals(snapshots.usage("base"), { bytes: 0, inodes: 0 });
+  Deno.truncateSync(`${small}/filler`, 2 << 20);
   const labels = new Map([["big", "x".repeat(4000)]]);
   let made = 0;
   const fill = () => {
@@ -369,9 +398,9 @@ recoveryCase("a full disk fails what it fails as a whole", (subject) => {
   assertEquals(names(snapshots), expected);
   snapshots.close();
 
-  must("mount", "-o", "remount,size=4M", small);
   const again = open();
   assertEquals(names(again), expected);
+  Deno.removeSync(`${small}/filler`);
   assertEquals(again.cleanup().filter((line) => !line.includes("never finished")), []);
   assertEquals([...Deno.readDirSync(`${again.home}/snapshots`)].length, made + 1);
   for (const name of expected.toReversed()) again.remove(name);

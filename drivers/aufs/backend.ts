@@ -152,6 +152,10 @@ export class Aufs implements LayerBackend {
     return this.#layout.mountPoint(id).text;
   }
 
+  trees(id: string): string[] {
+    return [this.#layout.diff(id).text, this.#layout.mountPoint(id).text];
+  }
+
   plan(id: string, options: GetOptions): MountPlan {
     return this.#mounting.plan(id, options);
   }

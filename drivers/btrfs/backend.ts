@@ -46,6 +46,7 @@ import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
 export class Btrfs implements LayerBackend {
   readonly name = "btrfs";
+  readonly movesStaged = true;
   readonly #layout: Layout;
   readonly #quota: Quota;
   readonly #options: BtrfsOptions;
@@ -198,6 +199,10 @@ export class Btrfs implements LayerBackend {
 
   mountPoint(id: string): string {
     return this.#layout.layer(id).text;
+  }
+
+  trees(id: string): string[] {
+    return [this.#layout.layer(id).text];
   }
 
   /** Nothing is mounted, but for reading only: then the layer is, on itself. */

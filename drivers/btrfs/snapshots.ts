@@ -26,6 +26,7 @@ import { VeneerError } from "../../lib/errors.ts";
 import { makeDirectory, openDirectory } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
+import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
 import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { SnapshotKind, Usage } from "../../lib/snapshotter.ts";
@@ -121,6 +122,8 @@ export class BtrfsSnapshots implements SnapshotBackend {
 
   checkUnused({ layer }: LayerChain): void {
     if (!this.#layout.exists(layer)) return;
+    const path = this.#layout.path(layer);
+    requireNothingMountedIn({ what: `layer ${layer}`, trees: [path.text], mark: path.name });
     const id = this.#subvolume(layer);
     const mountPoint = mountPointOf(this.home.path, id);
     if (mountPoint === undefined) return;

@@ -163,6 +163,10 @@ export class DeviceMapper implements LayerBackend {
     return this.home.join("mnt", id);
   }
 
+  trees(id: string): string[] {
+    return [this.mountPoint(id)];
+  }
+
   plan(id: string, { label, readOnly = false, options = [] }: GetOptions): MountPlan {
     checkKnown(new Map(options.map((name) => [name, ""])), [], "a devicemapper mount");
     const path = this.#mountPoint(id), target = path.text;

@@ -62,6 +62,7 @@ const SQUASH =
 
 export class Overlay2 implements LayerBackend {
   readonly name = "overlay2";
+  readonly movesStaged = true;
   readonly #layout: Layout;
   readonly #environment: Overlay2Environment;
   readonly #quotas: ProjectQuotas;
@@ -215,6 +216,10 @@ export class Overlay2 implements LayerBackend {
 
   mountPoint(id: string): string {
     return this.#layout.merged(id).text;
+  }
+
+  trees(id: string): string[] {
+    return [this.#layout.layer(id).text];
   }
 
   plan(id: string, options: GetOptions): MountPlan {

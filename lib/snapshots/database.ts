@@ -5,9 +5,19 @@
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
 import { EEXIST } from "../../ffi/errno.ts";
-import { close, O_CREAT, O_EXCL, O_RDWR } from "../../ffi/files.ts";
-import { type ConfinedPath, tryLstat, tryOpen, unwrapConfined } from "../confined.ts";
+import { O_CREAT, O_EXCL, O_RDWR, withFd } from "../../ffi/files.ts";
+import { BTRFS_MAGIC, fstatfs } from "../../ffi/statfs.ts";
+import {
+  type ConfinedPath,
+  exists,
+  lstat,
+  openDirectory,
+  tryLstat,
+  tryOpen,
+  unwrapConfined,
+} from "../confined.ts";
 import { messageOf, VeneerError } from "../errors.ts";
+import { LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
 const PATIENCE = 120_000;
@@ -24,6 +34,31 @@ const SQLITE_IOERR_SHMSIZE = 10 | 19 << 8;
  */
 export type Durability = "on disk" | "in order";
 
+/**
+ * How processes share a database:
+ * - `shared`: any number of them have it open;
+ * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on the disk.
+ */
+export type Access = "shared" | "alone";
+
+/** How the name of the index ends that processes share. */
+const INDEX = "-shm";
+
+/** The query of a database's URI for each. */
+const QUERIES: Readonly<Record<Access, string>> = { shared: "", alone: "?vfs=unix-excl" };
+
+/** After how many pages in the log they are written into the database, where the log has little room. */
+const CHECKPOINT_ALONE = 64;
+
+/** How long one waits to have a database alone before it looks whether others share it, in milliseconds. */
+const ALONE_PATIENCE = 500;
+
+/**
+ * The free bytes of a disk that is not full. The index of a shared log is written to in memory: if the disk cannot
+ * take that, the process is killed (SIGBUS), so that this is looked at before.
+ */
+const ROOM = 4 << 20;
+
 /** A connection to a database. */
 export class Database implements Disposable {
   readonly #connection: DatabaseSync;
@@ -31,15 +66,51 @@ export class Database implements Disposable {
   readonly #commit: Statement;
   readonly #rollback: Statement;
 
-  /** @param path of the file, which is made where it is missing, unless `readOnly` */
-  constructor(readonly file: ConfinedPath, { readOnly = false } = {}) {
+  /**
+   * Opens a database so that it can be used on a full disk, too: by one process at a time then, unless another has
+   * it open since before. Nobody else must open it meanwhile.
+   */
+  static open(file: ConfinedPath): Database {
+    if (hasRoom(file)) {
+      try {
+        return openedFirst(file, "shared");
+      } catch (error) {
+        if (!(error instanceof VeneerError && error.code === "limit exceeded")) throw error;
+      }
+    }
+    for (const deadline = performance.now() + PATIENCE;;) {
+      try {
+        return openedFirst(file, "alone", ALONE_PATIENCE);
+      } catch (error) {
+        if (!(error instanceof VeneerError && error.code === "in use")) throw error;
+        // The index of those who share it has its room already.
+        if (exists(file.withSuffix(INDEX))) return openedFirst(file, "shared");
+        if (performance.now() > deadline) throw error;
+      }
+    }
+  }
+
+  readonly access: Access;
+
+  /**
+   * @param path of the file, which is made where it is missing, unless `readOnly`
+   * @param log whether to give it a log with room in it: see `log_reserve.ts`
+   */
+  constructor(
+    readonly file: ConfinedPath,
+    { readOnly = false, access = "shared" as Access, log = false, patience = PATIENCE } = {},
+  ) {
     const path = file.text;
+    this.access = access;
     requireOwnFiles(file);
     if (!readOnly) makePrivate(file);
+    // An empty database has no log, and would have SQLite delete one.
+    if (log && lstat(file).size > 0) provideLog(file);
     try {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
-      this.#connection = new DatabaseSync(path, { readOnly, timeout: PATIENCE });
+      const name = uriOf(path) + QUERIES[access];
+      this.#connection = new DatabaseSync(name, { readOnly, timeout: patience });
       // Not in files that everybody's directories, /var/tmp and /tmp, would hold for a while.
       this.#connection.exec("PRAGMA temp_store = MEMORY");
     } catch (error) {
@@ -134,11 +205,39 @@ export class Statement<Row = unknown> {
  */
 function makePrivate(path: ConfinedPath): void {
   const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
-  if (fd !== -EEXIST) close(unwrapConfined(fd, "open", path));
+  if (fd !== -EEXIST) withFd(unwrapConfined(fd, "open", path), overwriteInPlace);
 }
 
-/** The files that SQLite has beside a database: its log, the log's index, and what undoes an old transaction. */
-const COMPANIONS = ["-wal", "-shm", "-journal"];
+/** Opens a database and reads from it, which is when SQLite opens its log. */
+function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): Database {
+  const database = new Database(file, { access, patience, log: true });
+  try {
+    database.pragma("user_version");
+    if (access === "alone") database.pragma(`wal_autocheckpoint = ${CHECKPOINT_ALONE}`);
+    return database;
+  } catch (error) {
+    database[Symbol.dispose]();
+    throw error;
+  }
+}
+
+function hasRoom(file: ConfinedPath): boolean {
+  const { type, freeBytes, availableBytes } = withFd(openDirectory(file.parent), fstatfs);
+  // btrfs says by the latter alone that it has no room for metadata.
+  return (type === BTRFS_MAGIC ? availableBytes : freeBytes) >= ROOM;
+}
+
+/** A path as SQLite reads it (sqlite.org/uri.html). */
+function uriOf(path: string): string {
+  const escaped = path.replaceAll(/[%?#]/g, (letter) => `%${letter.charCodeAt(0).toString(16)}`);
+  return `file:${escaped}`;
+}
+
+/**
+ * The files beside a database: SQLite's log, the log's index, and what undoes an old transaction; and the log's
+ * other name.
+ */
+const COMPANIONS = [LOG, INDEX, "-journal", RESERVE];
 
 /**
  * That SQLite, which follows links and opens whatever it finds, finds files of root's alone. They are looked at, not
@@ -147,6 +246,8 @@ const COMPANIONS = ["-wal", "-shm", "-journal"];
  * @throws {VeneerError} `corrupt store` with the file
  */
 function requireOwnFiles(path: ConfinedPath): void {
+  const [log, reserve] = [LOG, RESERVE].map((suffix) => tryLstat(path.withSuffix(suffix)));
+  const isReserved = log !== undefined && reserve !== undefined && log.isSameInode(reserve);
   for (const file of [path, ...COMPANIONS.map((suffix) => path.withSuffix(suffix))]) {
     const stat = tryLstat(file);
     if (stat === undefined) continue;
@@ -154,7 +255,7 @@ function requireOwnFiles(path: ConfinedPath): void {
       ? "is not a regular file"
       : stat.uid !== 0
       ? `belongs to user ${stat.uid}, not to root`
-      : stat.links > 1
+      : stat.links > (isReserved && stat.isSameInode(log) ? 2 : 1)
       ? "has another name, too"
       : undefined;
     if (defect === undefined) continue;

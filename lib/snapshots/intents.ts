@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { messageOf } from "../errors.ts";
+import { codeOf, messageOf, VeneerError } from "../errors.ts";
 import type { RunState } from "../run_state.ts";
 import type { SnapshotBackend } from "../snapshot_backend.ts";
 import { beingMade, type Store } from "./store.ts";
@@ -18,8 +18,13 @@ export interface IntentsContext {
   readonly warn: (message: string) => void;
 }
 
+/** Told of a layer that was not deleted. */
+type Failed = (error: VeneerError) => void;
+
 export class Intents {
   readonly #context: IntentsContext;
+  /** What was said of layers that could not be deleted: each thing is said once. */
+  readonly #told = new Set<string>();
 
   constructor(context: IntentsContext) {
     this.#context = context;
@@ -54,9 +59,13 @@ export class Intents {
     if (store.reservedFor(name) !== undefined) throw beingMade(name);
   }
 
-  /** Finishes every layer that nobody works on; returns what was done. */
-  sweep(): string[] {
-    return this.#context.store.intents().filter((layer) => this.finishDead(layer))
+  /**
+   * Finishes every layer that nobody works on; returns what was done.
+   *
+   * @param failed told of each layer that stays; where it is left out, a warning says so, once
+   */
+  sweep(failed?: Failed): string[] {
+    return this.#context.store.intents().filter((layer) => this.finishDead(layer, failed))
       .map((layer) => `deleted layer ${layer} of a snapshot that was removed or never finished`);
   }
 
@@ -64,8 +73,9 @@ export class Intents {
    * Deletes layers that neither a snapshot nor an intent has.
    *
    * @param found on disk before anything else was looked at
+   * @param failed as for {@linkcode sweep}
    */
-  deleteOrphans(found: readonly string[]): string[] {
+  deleteOrphans(found: readonly string[], failed?: Failed): string[] {
     const { store, state, backend } = this.#context;
     const known = store.layers();
     return found.filter((layer) => {
@@ -73,14 +83,16 @@ export class Intents {
       using lock = state.tryLockLayer(layer);
       if (lock === undefined || store.hasLayer(layer)) return false;
       if (!backend.list().includes(layer)) return false; // Another process was faster.
-      return this.#attempt(layer, () => backend.remove(layer));
+      return this.#attempt(layer, () => backend.remove(layer), failed);
     }).map((layer) => `deleted layer ${layer}, which no snapshot had`);
   }
 
   /** Finishes what is intended with a layer, unless somebody works on it; false where nothing was done. */
-  finishDead(layer: string): boolean {
-    using lock = this.#context.state.tryLockLayer(layer);
-    return lock !== undefined && this.tryToFinish(layer);
+  finishDead(layer: string, failed?: Failed): boolean {
+    return this.#attempt(layer, () => {
+      using lock = this.#context.state.tryLockLayer(layer);
+      return lock !== undefined && this.#finish(layer);
+    }, failed);
   }
 
   /** The same for a layer that is locked. What cannot be deleted is said in a warning, and left to `cleanup`. */
@@ -97,14 +109,20 @@ export class Intents {
     return true;
   }
 
-  #attempt(layer: string, remove: () => boolean | void): boolean {
+  #attempt(layer: string, remove: () => boolean | void, failed = this.#tellOnce): boolean {
     try {
       return remove() ?? true;
     } catch (error) {
-      this.#context.warn(
-        `layer ${layer} was not deleted, the next cleanup tries again: ${messageOf(error)}`,
-      );
+      const message = `layer ${layer} was not deleted, the next cleanup tries again: ${
+        messageOf(error)
+      }`;
+      failed(new VeneerError(codeOf(error), message, { cause: error }));
       return false;
     }
   }
+
+  readonly #tellOnce = ({ message }: VeneerError): void => {
+    if (!this.#told.has(message)) this.#context.warn(message);
+    this.#told.add(message);
+  };
 }

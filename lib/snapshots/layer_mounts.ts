@@ -5,10 +5,12 @@
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { VeneerError } from "../errors.ts";
+import { requireNothingMountedIn } from "../inner_mounts.ts";
 import { type MountInfo, readMountInfo, readMountInfoWith } from "../mountinfo.ts";
 
 /**
- * Refuses a layer that is mounted: bound to another place, or as whatever `shows` says is a mount of it.
+ * Refuses a layer that is mounted: bound to another place, or as whatever `shows` says is a mount of it; and
+ * one in which something is mounted.
  *
  * @param path  the directory of its content
  * @param tail  the end of the path that is the layer's alone, `<layer>/fs`: mounts whose line has it
@@ -22,6 +24,7 @@ export function checkUnmounted(
   shows: (mount: MountInfo) => boolean,
   more: readonly MountInfo[] = [],
 ): void {
+  requireNothingMountedIn({ what: `layer ${layer}`, trees: [path], mark: tail });
   const mounts = readMountInfoWith(tail);
   if (mounts.length + more.length === 0) return;
   const own = rootOf(path);

@@ -85,3 +85,28 @@ export function migrate(database: Database, version: number, fill: () => void): 
     fill();
   });
 }
+
+/** Pages that a database keeps free in its file, so that it need not grow on a full disk; and how few are too few. */
+const SPARE = 32, TOO_FEW = 16;
+
+/**
+ * Gives a database free pages, where it has too few. On a disk that is full already it has those that it has.
+ *
+ * The caller sees to it that nobody else does so at the same time.
+ */
+export function keepSpare(database: Database): void {
+  if (Number(database.pragma("freelist_count")) >= TOO_FEW) return;
+  const size = Number(database.pragma("page_size"));
+  const drop = () => database.prepare("DROP TABLE IF EXISTS spare").run();
+  try {
+    database.transaction("in order", () => {
+      drop();
+      database.prepare("CREATE TABLE spare (room BLOB)").run();
+      database.prepare("INSERT INTO spare VALUES (zeroblob(?))").run(SPARE * size);
+    });
+    // Apart: pages that come and go in one transaction are never written.
+    database.transaction("in order", drop);
+  } catch (error) {
+    if (!(error instanceof VeneerError && error.code === "limit exceeded")) throw error;
+  }
+}

@@ -13,6 +13,7 @@ import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.t
 import type { ConfinedPath } from "../confined.ts";
 import { Database } from "./database.ts";
 import { shown } from "./keys.ts";
+import { takeRoom } from "./log_reserve.ts";
 import {
   type Commit,
   infoOf,
@@ -24,7 +25,7 @@ import {
   type Snapshot,
   type Statements,
 } from "./records.ts";
-import { migrate, VERSION, versionOf } from "./schema.ts";
+import { keepSpare, migrate, VERSION, versionOf } from "./schema.ts";
 
 /** How many snapshots a walk reads at a time: one by one takes thrice as long. */
 const PAGE = 200;
@@ -44,16 +45,21 @@ export class Store implements Disposable {
    * @param initial what a new database begins with, parents first
    */
   static open(path: ConfinedPath, initial: () => Iterable<NewSnapshot> = () => []): Store {
-    const database = new Database(path);
+    const database = Database.open(path);
     try {
       const version = versionOf(database);
-      if (version === VERSION) return new Store(database);
+      if (version === VERSION) {
+        keepSpare(database);
+        return new Store(database);
+      }
       const imported = version === 0 ? [...initial()] : [];
       let store: Store | undefined;
       migrate(database, version, () => {
         store = new Store(database);
         for (const snapshot of imported) store.#insert(snapshot);
       });
+      takeRoom(path);
+      keepSpare(database);
       return store!;
     } catch (error) {
       database[Symbol.dispose]();
@@ -87,7 +93,8 @@ export class Store implements Disposable {
   /** Every snapshot, sorted by the bytes of its name, as they all were at the first. */
   *walk(): Generator<SnapshotInfo> {
     // On a connection of its own: what is written meanwhile, also by who walks, needs this one's transactions.
-    using database = new Database(this.#database.file, { readOnly: true });
+    const { file, access } = this.#database;
+    using database = new Database(file, { readOnly: true, access });
     database.prepare("BEGIN").run();
     const page = database.prepare<ListedRow>(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
     let last: string | undefined = "";
@@ -235,11 +242,13 @@ export class Store implements Disposable {
   /**
    * Makes of a snapshot an intent to delete its layer. On disk when it returns.
    *
+   * @param makeRoom is called when nothing is built on it, nor can be until this returns
    * @throws {VeneerError} `failed precondition` where something is built on it
    */
-  remove(snapshot: Snapshot): void {
+  remove(snapshot: Snapshot, makeRoom = () => {}): void {
     this.#database.transaction("on disk", () => {
       this.checkChildless(snapshot);
+      makeRoom();
       this.#statements.remove.run(snapshot.id);
       this.#statements.reserve.run(snapshot.layer, null, null);
     });

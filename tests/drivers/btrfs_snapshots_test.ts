@@ -364,3 +364,13 @@ snapshotCase("several devices, two file systems, a store below a subvolume", (_,
     for (const device of [a, b, c]) run("losetup", "-d", device);
   }
 });
+
+snapshotCase("a layer in which something is mounted is in use", (store) => {
+  const { chain, path } = store.prepare("key");
+  Deno.mkdirSync(`${path}/in`);
+  must("mount", "-t", "tmpfs", "tmpfs", `${path}/in`);
+  const { message } = assertFails("in use", () => store.backend.checkUnused(chain));
+  assertMatch(message, /mounted in layer active\..*\/in; `umount .*\/in` first/);
+  must("umount", `${path}/in`);
+  store.backend.checkUnused(chain);
+});

@@ -1,20 +1,27 @@
 /**
- * `veneer snapshot cleanup`: ends what nobody needs any more, and says what that was.
+ * `veneer snapshot cleanup`: ends what nobody needs any more, says what that was, and goes on past what cannot be
+ * ended.
  *
  * @module
  */
-import { messageOf } from "../../errors.ts";
+import { attempt, type VeneerError } from "../../errors.ts";
 import { releaseHome } from "../../private_home.ts";
-import type { MountedSnapshots } from "../../snapshots/mounted_snapshots.ts";
 import type { Run } from "../context.ts";
 import { mountedSnapshots } from "./mounting.ts";
 
+/** The status is that of the first failure. */
 export const run: Run = async (context) => {
+  let status = 0;
+  const failed = (error: VeneerError) => {
+    const failure = context.output.error(error);
+    status ||= failure;
+  };
   const { actions, home, state } = await context.withSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
-    const swept = sweep(mounted, (message) => context.output.warn(message));
+    // What keeps mounts from being swept keeps nothing else from it.
+    const swept = attempt(failed, mounted.home.path, () => mounted.sweep()) ?? [];
     return {
-      actions: [...swept, ...snapshotter.cleanup()],
+      actions: [...swept, ...snapshotter.cleanup(failed)],
       home: mounted.home,
       state: mounted.state,
     };
@@ -22,14 +29,5 @@ export const run: Run = async (context) => {
   // With the database closed, which was opened through the mount that goes here.
   if (releaseHome(home, state)) actions.push(`released ${home.path}`);
   context.output.result({ actions }, () => actions);
+  return status;
 };
-
-/** What keeps mounts from being swept keeps nothing else from it. */
-function sweep(mounted: MountedSnapshots, warn: (message: string) => void): string[] {
-  try {
-    return mounted.sweep();
-  } catch (error) {
-    warn(messageOf(error));
-    return [];
-  }
-}

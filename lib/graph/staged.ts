@@ -1,0 +1,134 @@
+/**
+ * What is staged: layers half made, and layers on their way out.
+ *
+ * It is deleted by whoever holds the lock of its name: the one who put it there, or, if that process was
+ * killed, the next that comes by. What cannot be deleted, because something is mounted in it or the disk fails,
+ * is told once and keeps nobody from anything: it gets a name that is no id, so that its own id is free again.
+ *
+ * @module
+ */
+import { RENAME_NOREPLACE } from "../../ffi/tree.ts";
+import { tryRename } from "../confined.ts";
+import { codeOf, messageOf, VeneerError } from "../errors.ts";
+import type { LayerBackend } from "../graph_driver.ts";
+import { isId } from "../ids.ts";
+import { isMountPoint } from "../mountinfo.ts";
+import type { RunState } from "../run_state.ts";
+
+/** Begins the name of what could not be deleted; no id begins with a dot. */
+const LEFT = ".left-";
+
+/** The staging directory of one store. */
+export class Staged {
+  /** What could not be deleted, by staged name, and has been told. */
+  readonly #failures = new Map<string, VeneerError>();
+
+  constructor(
+    readonly backend: LayerBackend,
+    readonly state: RunState,
+    readonly warn: (message: string) => void,
+  ) {}
+
+  /**
+   * Deletes all that nobody works on; returns what was done.
+   *
+   * @param failed told of each entry that stays; where it is left out, a warning says so, once
+   */
+  sweep(failed?: (error: VeneerError) => void): string[] {
+    const { home } = this.backend;
+    const done: string[] = [];
+    for (const name of home.staged()) {
+      try {
+        using lock = this.state.tryLockLayer(name);
+        if (lock === undefined || !home.isStaged(name)) continue;
+        if (this.finish(name, failed) && isId(name)) {
+          done.push(`finished the removal of layer ${name}`);
+        }
+      } catch (error) {
+        this.#tell(name, error, failed);
+      }
+    }
+    return done;
+  }
+
+  /**
+   * Deletes what is staged under a name, which the caller has locked; records of a layer that is gone go first,
+   * while the staged rest reminds of them.
+   *
+   * @param failed as for {@linkcode sweep}
+   * @returns false where it stays
+   */
+  finish(name: string, failed?: (error: VeneerError) => void): boolean {
+    try {
+      this.#dispose(name);
+      this.#failures.delete(name);
+      return true;
+    } catch (error) {
+      this.#leave(name, error, failed);
+      return false;
+    }
+  }
+
+  /**
+   * @throws {VeneerError} the reason, where something is staged under an id that could be neither deleted nor
+   * moved away
+   */
+  requireFree(id: string): void {
+    if (!this.backend.home.isStaged(id)) return;
+    const failure = this.#failures.get(id);
+    throw new VeneerError(
+      failure?.code ?? "in use",
+      `layer ${id}: ${
+        failure?.message ?? `${this.backend.home.staging(id)} is in the way; remove it`
+      }`,
+    );
+  }
+
+  #dispose(name: string): void {
+    if (!this.backend.exists(name)) this.backend.home.forget(name);
+    this.backend.dispose(name);
+  }
+
+  #leave(name: string, error: unknown, failed?: (error: VeneerError) => void): void {
+    const place = this.#setAside(name);
+    const failure = place === name ? error : this.#failureOf(place);
+    if (failure !== undefined) this.#tell(place, failure, failed); // Else it did go, under its new name.
+  }
+
+  #tell(place: string, failure: unknown, failed?: (error: VeneerError) => void): void {
+    const path = this.backend.home.staging(place).text;
+    const told = this.#failures.get(place);
+    const found = isMountPoint(path)
+      ? new VeneerError("in use", `${path} is not deleted: it is a mount point; unmount it first`)
+      : notDeleted(path, failure);
+    this.#failures.set(place, found);
+    if (failed !== undefined) failed(found);
+    else if (told?.message !== found.message) this.warn(found.message);
+  }
+
+  /** Gives it a name that is no id; returns the name that it has then. */
+  #setAside(name: string): string {
+    const { backend } = this;
+    if (!backend.movesStaged || !isId(name)) return name;
+    const place = `${LEFT}${name}-${crypto.randomUUID().slice(0, 8)}`;
+    const { home } = backend;
+    const result = tryRename(home.staging(name), home.staging(place), RENAME_NOREPLACE);
+    return result < 0 ? name : place;
+  }
+
+  /** Why it is not deleted under its new name, in that name's words. */
+  #failureOf(place: string): unknown {
+    try {
+      this.#dispose(place);
+      return undefined;
+    } catch (error) {
+      return error;
+    }
+  }
+}
+
+function notDeleted(path: string, failure: unknown): VeneerError {
+  const reason = messageOf(failure);
+  const message = reason.includes(path) ? reason : `${path} is not deleted: ${reason}`;
+  return new VeneerError(codeOf(failure), message, { cause: failure });
+}
