@@ -19,6 +19,7 @@ import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
 import { MountedLayers } from "./graph/mounted_layers.ts";
 import { Staged } from "./graph/staged.ts";
+import { type Transfer, Transfers } from "./graph/transfers.ts";
 import type {
   CreateOptions,
   GetOptions,
@@ -30,6 +31,8 @@ import type {
   TransferOptions,
 } from "./graph_driver.ts";
 import type { Home } from "./home.ts";
+import { reconcile, recordedIdMaps, recordIdMaps } from "./id_map_records.ts";
+import { formatIdMap, type IdMaps } from "./id_maps.ts";
 import { checkId, layerNotFound } from "./ids.ts";
 import { requireNothingMountedIn } from "./inner_mounts.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
@@ -57,6 +60,7 @@ export class Graph implements GraphDriver {
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
   readonly #staged: Staged;
+  readonly #transfers: Transfers;
 
   /** Opens a store and finishes what killed processes left of it. */
   constructor(context: GraphContext) {
@@ -65,7 +69,9 @@ export class Graph implements GraphDriver {
     this.#state = new RunState(context.backend.home);
     this.#mounted = new MountedLayers(context.backend, this.#state, context.port, context.warn);
     this.#staged = new Staged(context.backend, this.#state, context.warn);
+    this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
     this.#staged.sweep();
+    this.#transfers.sweep();
   }
 
   get name(): string {
@@ -86,7 +92,11 @@ export class Graph implements GraphDriver {
 
   getMetadata(id: string): ReadonlyMap<string, string> {
     this.#require(id);
-    return this.#backend.metadata(id);
+    const metadata = this.#backend.metadata(id);
+    const idMaps = recordedIdMaps(this.#home, id);
+    if (idMaps === undefined) return metadata;
+    const { uids, gids } = idMaps;
+    return new Map([...metadata, ["UidMap", formatIdMap(uids)], ["GidMap", formatIdMap(gids)]]);
   }
 
   create(id: string, options: CreateOptions = {}): void {
@@ -115,7 +125,9 @@ export class Graph implements GraphDriver {
     const storageOptions = new Map(
       [...options.storageOptions ?? []].map(([key, value]) => [key.toLowerCase(), value]),
     );
+    const idMaps = parent === undefined ? this.#backend.idMaps : this.#idMaps(parent);
     try {
+      recordIdMaps(this.#home, id, idMaps);
       this.#backend.create(id, {
         parent,
         readWrite,
@@ -157,6 +169,7 @@ export class Graph implements GraphDriver {
     using lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     return this.#mounted.get(id, lock, options);
   }
 
@@ -209,6 +222,7 @@ export class Graph implements GraphDriver {
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const tell = failed ?? ((error: VeneerError) => this.#context.warn(error.message));
     const done = this.#staged.sweep(tell);
+    this.#transfers.sweep();
     let mounted = 0;
     for (const id of this.#backend.list()) {
       const isMounted = attempt(tell, `layer ${id}`, () => this.#tidy(id, done)) ?? true;
@@ -234,7 +248,10 @@ export class Graph implements GraphDriver {
     const references = this.#mounted.confirmed(id, lock.references);
     if (references.count !== lock.references.count) lock.references = references;
     if (references.count > 0) return true;
-    if (!this.#mounted.unmountUncounted(id)) return isMountPoint(this.#backend.mountPoint(id));
+    if (this.#state.isTransferred(id) || !this.#mounted.unmountUncounted(id)) {
+      return isMountPoint(this.#backend.mountPoint(id));
+    }
+    lock.references = UNUSED;
     done.push(`unmounted layer ${id}`);
     return false;
   }
@@ -242,8 +259,8 @@ export class Graph implements GraphDriver {
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
     using scope = new DisposableStack();
     const { warn, workers } = this.#context;
-    const { idMaps } = this.#backend;
-    return this.#open(id, parent, scope).export(output, { idMaps, warn, workers, ...options });
+    const delta = this.#open(id, parent, scope);
+    return delta.export(output, { idMaps: this.#idMaps(id), warn, workers, ...options });
   }
 
   *changes(id: string, parent: ParentArgument): Iterable<Change> {
@@ -260,20 +277,22 @@ export class Graph implements GraphDriver {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress }: TransferOptions = {},
+    { onProgress, provenWhole }: TransferOptions = {},
   ): number {
     checkId(id);
     this.#require(id);
     const base = this.#parent(id, parent);
+    if (base !== "") this.#idMaps(base);
     // Reads from the client, so before any lock; what is no tar is refused before anything changes.
     using tar = openTarInput(input);
-    using _use = this.#state.use(id, "exclusive");
+    using transfer = this.#transfers.begin(id, "exclusive");
     const pristine = this.#beginApply(id);
     try {
       using scope = new DisposableStack();
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
-        { directory: this.#mountUnchecked(id, scope), whiteouts: "none" as const };
-      return applyMarked(id, tar, target, { ...this.#context, onProgress });
+        { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
+      const idMaps = this.#idMaps(id);
+      return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(id, error);
@@ -294,6 +313,7 @@ export class Graph implements GraphDriver {
     }
     this.#staged.requireFree(id);
     this.#mounted.unmountUncounted(id);
+    lock.references = UNUSED;
     return beginApply(id, this.#backend);
   }
 
@@ -311,22 +331,25 @@ export class Graph implements GraphDriver {
     using _lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     return this.#backend.mounts(id, options);
   }
 
   /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
   #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
     checkId(id);
-    scope.use(this.#state.use(id, "shared"));
+    scope.use(this.#transfers.begin(id, "shared"));
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     const base = this.#parent(id, parent);
     if (base === this.#backend.parent(id)) {
       const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
       if (native !== undefined) return nativeDelta(native);
     }
-    const parentRoot = base === "" ? undefined : this.#mountForReading(base, scope);
-    return treeDelta(this.#mountForReading(id, scope), parentRoot);
+    if (base !== "") scope.use(this.#transfers.begin(base, "shared"));
+    const parentRoot = base === "" ? undefined : this.#mountForReading(base);
+    return treeDelta(this.#mountForReading(id), parentRoot);
   }
 
   /** A staging name for the time of a transfer: locked, and disposed of at its end. */
@@ -354,22 +377,19 @@ export class Graph implements GraphDriver {
     return base;
   }
 
-  /** A layer that is mounted already is read through its mount, read-only or not. */
-  #mountForReading(id: string, scope: DisposableStack): string {
+  /** Wants a transfer begun. A layer that is mounted already is read through its mount, read-only or not. */
+  #mountForReading(id: string): string {
     using lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
-    const path = this.#mounted.get(id, lock, { readOnly: true }, true);
-    scope.defer(() => this.put(id));
-    return path;
+    return this.#mounted.getForTransfer(id, lock, { readOnly: true });
   }
 
   /** Mounts a layer that is being applied to, and so is incomplete. */
-  #mountUnchecked(id: string, scope: DisposableStack): string {
+  #mountUnchecked(id: string, transfer: Transfer, scope: DisposableStack): string {
     using lock = this.#lock(id);
-    const path = this.#mounted.get(id, lock, {});
-    scope.defer(() => this.put(id));
-    return path;
+    scope.defer(() => transfer.unmount());
+    return this.#mounted.getForTransfer(id, lock, {});
   }
 
   /** Locks a layer, and finishes what a killed process left of one of this id. */
@@ -394,6 +414,15 @@ export class Graph implements GraphDriver {
         return false; // A damaged layer keeps no other from being removed.
       }
     });
+  }
+
+  /**
+   * The maps that hold for a layer.
+   *
+   * @throws {VeneerError} `invalid argument` where the store was opened with others
+   */
+  #idMaps(id: string): IdMaps {
+    return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
   }
 
   #require(id: string): void {

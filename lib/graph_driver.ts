@@ -50,6 +50,11 @@ export interface GetOptions {
 export interface TransferOptions {
   /** Called now and then with the bytes of tar so far. */
   readonly onProgress?: (bytes: number) => void;
+  /**
+   * Of a tar to be applied: its digest, its size or the clean end of a request's body proves that it is whole.
+   * One that ends behind an entry is taken then, with a warning; without this it counts as cut short.
+   */
+  readonly provenWhole?: boolean;
 }
 
 /** A layer as listings show it. */
@@ -184,6 +189,7 @@ export type Scratch = () => string;
 export interface LayerBackend {
   readonly name: string;
   readonly home: Home;
+  /** Those that the store was opened with; a layer's own are `idMapsOf` in `id_map_records.ts`. */
   readonly idMaps: IdMaps;
 
   status(): StatusLine[];

@@ -11,6 +11,7 @@ import { RENAME_NOREPLACE } from "../../ffi/tree.ts";
 import { tryRename } from "../confined.ts";
 import { codeOf, messageOf, VeneerError } from "../errors.ts";
 import type { LayerBackend } from "../graph_driver.ts";
+import { forgetIdMaps } from "../id_map_records.ts";
 import { isId } from "../ids.ts";
 import { isMountPoint } from "../mountinfo.ts";
 import type { RunState } from "../run_state.ts";
@@ -85,8 +86,12 @@ export class Staged {
   }
 
   #dispose(name: string): void {
-    if (!this.backend.exists(name)) this.backend.home.forget(name);
-    this.backend.dispose(name);
+    const { backend } = this;
+    if (!backend.exists(name)) {
+      backend.home.forget(name);
+      forgetIdMaps(backend.home, name);
+    }
+    backend.dispose(name);
   }
 
   #leave(name: string, error: unknown, failed?: (error: VeneerError) => void): void {

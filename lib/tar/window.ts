@@ -9,10 +9,10 @@
  */
 import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek, trySplice, tryWrite } from "../../ffi/files.ts";
-import { readlink } from "../../ffi/paths.ts";
 import { trySendfileAt } from "../../ffi/sendfile.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { openFileName } from "../open_file_name.ts";
 
 /** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */
 const CAPACITY = 256 << 10;
@@ -181,6 +181,11 @@ export class Window {
     return moved;
   }
 
+  /** Whether the input goes on to its {@linkcode position}: a file's end shows only at a read. */
+  reachesPosition(): boolean {
+    return this.#base === undefined || fstat(this.#fd).size >= this.#base + this.position;
+  }
+
   /**
    * Reads what a stream has behind the end of the archive, at most {@linkcode MOST_PADDING}: whoever writes
    * ordinary padding is not cut off, and whoever writes for ever is. A file has no writer to mind.
@@ -198,13 +203,8 @@ export function namingInput<T>(fd: number, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new SyscallError(error.syscall, error.errno, inputName(fd));
+    throw new SyscallError(error.syscall, error.errno, openFileName(fd) ?? "of the input");
   }
-}
-
-function inputName(fd: number): string {
-  const file = readlink(`/proc/self/fd/${fd}`);
-  return file.startsWith("/") ? file : "of the input";
 }
 
 function writeAll(
