@@ -254,7 +254,7 @@ export class Graph implements GraphDriver {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress }: TransferOptions = {},
+    { onProgress, provenWhole }: TransferOptions = {},
   ): number {
     checkId(id);
     this.#require(id);
@@ -267,7 +267,7 @@ export class Graph implements GraphDriver {
       using scope = new DisposableStack();
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
         { directory: this.#mountUnchecked(id, scope), whiteouts: "none" as const };
-      return applyMarked(id, tar, target, { ...this.#context, onProgress });
+      return applyMarked(id, tar, target, { ...this.#context, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(id, error);

@@ -49,6 +49,11 @@ export interface GetOptions {
 export interface TransferOptions {
   /** Called now and then with the bytes of tar so far. */
   readonly onProgress?: (bytes: number) => void;
+  /**
+   * Of a tar to be applied: its digest, its size or the clean end of a request's body proves that it is whole.
+   * One that ends behind an entry is taken then, with a warning; without this it counts as cut short.
+   */
+  readonly provenWhole?: boolean;
 }
 
 /** A layer as listings show it. */

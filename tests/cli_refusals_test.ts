@@ -138,6 +138,52 @@ needs(lacking, "refused: what is no tar, before the layer is touched", () => {
   assertEquals(store.must("changes", "app"), "");
 });
 
+needs(lacking, "refused: an input that is no tar changes no layer, complete or not", () => {
+  using store = sample();
+  const paths = { empty: "nothing.tar", text: "text.tar", xz: "some.tar.xz" };
+  const [empty, text, xz] = Object.values(paths).map((name) => store.path(name));
+  Deno.writeFileSync(empty, new Uint8Array());
+  Deno.writeTextFileSync(text, "no tar\n".repeat(1000));
+  Deno.writeFileSync(xz, new Uint8Array([0xfd, ...new TextEncoder().encode("7zXZ\0".padEnd(600))]));
+  // An incomplete layer that has something: what was there before the apply that failed is not thrown away.
+  store.must("create", "half", "--parent", "base");
+  Deno.writeTextFileSync(join(store.must("mount", "half").trimEnd(), "kept"), "kept");
+  store.must("umount", "half");
+  const cut = store.path("cut.tar");
+  Deno.writeFileSync(cut, Deno.readFileSync(store.path("base.tar")).subarray(0, 1124));
+  store.run("apply", "half", cut);
+  const states = () =>
+    store.json<{ id: string; incomplete: boolean }[]>("ls").map(({ id, incomplete }) => [
+      id,
+      incomplete,
+    ]);
+  assertEquals(states(), [["app", false], ["base", false], ["half", true]]);
+  for (const id of ["app", "half"]) {
+    assertStringIncludes(
+      store.refused("invalid argument", "apply", id, empty),
+      `${empty}: the input is empty`,
+    );
+    assertStringIncludes(
+      store.refused("invalid argument", "apply", id, text),
+      `${text}: the input is no tar`,
+    );
+    assertStringIncludes(
+      store.refused("not supported", "apply", id, xz),
+      `${xz}: the input is compressed with xz`,
+    );
+    assertStringIncludes(store.refused("invalid argument", "apply", id, "/dev/null"), "is empty");
+    const before = store.snapshot();
+    const piped = store.shell(`set +o pipefail; false | veneer apply ${id}`);
+    assertMatch(refusal("invalid argument", piped), /^tar: the input is empty: .* failed$/);
+    assertEquals(store.snapshot(), before);
+  }
+  assertEquals(states(), [["app", false], ["base", false], ["half", true]]);
+  const marker = store.path("marker.tar");
+  Deno.writeFileSync(marker, new Uint8Array(10240));
+  assertEquals(store.must("apply", "half", marker), "0\n");
+  assertEquals(store.must("changes", "half"), "");
+});
+
 needs(
   lacking,
   "refused: a tar that is cut short or broken midway leaves an empty, incomplete layer",

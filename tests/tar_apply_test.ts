@@ -61,11 +61,44 @@ Deno.test("apply: every type of entry, with owner, mode, xattrs and times to the
   sandbox.assertContained();
 });
 
-Deno.test("apply: an empty stream, zeros and nothing but the marker are an empty layer", () => {
-  for (const length of [0, 512, 1024, 10240]) {
+Deno.test("apply: zeros and nothing but the marker are an empty layer, no bytes are no tar", () => {
+  for (const length of [512, 1024, 10240]) {
     using sandbox = new Sandbox();
     assertEquals(sandbox.apply(new Uint8Array(length)), { size: 0, entries: 0 });
     assertEquals(sandbox.tree(), []);
+  }
+  using sandbox = new Sandbox();
+  for (const provenWhole of [false, true]) {
+    assertStringIncludes(
+      sandbox.refuse(new Uint8Array(), { provenWhole }),
+      "the input is empty: a tar without entries has its end-of-archive marker (1024 zero bytes)",
+    );
+  }
+});
+
+Deno.test("apply: a tar that ends behind an entry without its marker is taken only if proven whole", () => {
+  const unmarked = tar(dir("d"), file("d/f", "x")).slice(0, -1024);
+  const cuts = [unmarked.length - 1, unmarked.length - 511, unmarked.length - 512, 1000];
+  const large = tar(file("large", "x".repeat(300_000))).slice(0, -1024);
+  const unknown = tar(file("skipped", "y".repeat(2000), { type: "V" })).slice(0, -1024);
+  for (const workers of [0, 1]) {
+    using refusing = new Sandbox();
+    for (const whole of [unmarked, large, unknown]) {
+      assertStringIncludes(
+        refusing.refuse(whole, { workers }),
+        "without its end-of-archive marker",
+      );
+      using sandbox = new Sandbox();
+      sandbox.apply(whole, { workers, provenWhole: true });
+      const [warning] = sandbox.warnings.slice(-1);
+      assertStringIncludes(warning, "no end-of-archive marker");
+    }
+    // Inside an entry nothing proves anything.
+    const short = [...cuts.map((end) => unmarked.slice(0, end)), large.slice(0, -1000)];
+    for (const part of [...short, unknown.slice(0, -600)]) {
+      using sandbox = new Sandbox();
+      assertStringIncludes(sandbox.refuse(part, { workers, provenWhole: true }), "cut short");
+    }
   }
 });
 

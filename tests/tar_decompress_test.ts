@@ -64,10 +64,26 @@ for (const [name, compress] of [["gzip", gzip], ["zstd", zstd]] as const) {
     assertEquals(sandbox.tree({ attributes: false }), TREE);
   });
 
-  Deno.test(`decompress: ${name} of nothing is an empty layer`, () => {
+  Deno.test(`decompress: ${name} of nothing is no tar, of nothing but the marker an empty layer`, () => {
     using sandbox = new Sandbox();
-    assertEquals(sandbox.apply(compress(new Uint8Array())), { size: 0, entries: 0 });
+    assertStringIncludes(
+      sandbox.refuse(compress(new Uint8Array())),
+      `the ${name} input's content is empty`,
+    );
     assertEquals(sandbox.apply(compress(new Uint8Array(1024))), { size: 0, entries: 0 });
+  });
+
+  Deno.test(`decompress: ${name} without the tar's marker is taken if proven whole, cut short never`, () => {
+    const unmarked = compress(tar(file("f", "x".repeat(5000))).slice(0, -1024));
+    using sandbox = new Sandbox();
+    assertStringIncludes(sandbox.refuse(unmarked), "without its end-of-archive marker");
+    assertStringIncludes(
+      sandbox.refuse(unmarked.slice(0, -3), { provenWhole: true }),
+      `the ${name} input is damaged or cut short`,
+    );
+    Deno.removeSync(`${sandbox.root}/f`);
+    sandbox.apply(unmarked, { provenWhole: true });
+    assertEquals(sandbox.warnings.length, 1);
   });
 
   Deno.test(`decompress: ${name} of what is no tar is refused`, () => {

@@ -30,6 +30,8 @@ export interface ApplyContext {
   readonly workers?: number;
   readonly warn: (message: string) => void;
   readonly onProgress?: (bytes: number) => void;
+  /** See `TransferOptions`. */
+  readonly provenWhole?: boolean;
 }
 
 /**
@@ -58,7 +60,7 @@ export function applyMarked(
   id: string,
   input: TarInput,
   target: ApplyTarget,
-  { backend, sync, workers, warn, onProgress }: ApplyContext,
+  { backend, sync, workers, warn, onProgress, provenWhole }: ApplyContext,
 ): number {
   return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
@@ -67,6 +69,7 @@ export function applyMarked(
       workers,
       warn,
       onProgress,
+      provenWhole,
     });
     backend.ensureStored?.(id, directory);
     if (sync) syncfs(directory, target.directory);

@@ -87,7 +87,7 @@ export class Applier {
     this.#source = source;
     this.#root = root;
     this.#options = options;
-    this.#reader = new TarReader(source.window);
+    this.#reader = new TarReader(source.window, this.#unmarkedEnd());
     const { uids, gids } = options.idMaps;
     this.#isMapped = !(uids.isIdentity && gids.isIdentity);
     this.#attributes = new Attributes(options.idMaps, options.warn ?? (() => {}));
@@ -123,8 +123,15 @@ export class Applier {
     }
   }
 
+  /** What to do about a tar without its end-of-archive marker, where the reader is not to refuse it. */
+  #unmarkedEnd(): (() => void) | undefined {
+    const { provenWhole, warn } = this.#options;
+    if (!provenWhole) return undefined;
+    return () =>
+      warn?.("the tar has no end-of-archive marker (1024 zero bytes); it is taken as whole");
+  }
+
   run(): Applied {
-    if (this.#source.isEmpty) return this.#applied;
     const { onProgress } = this.#options;
     let nextReport = PROGRESS_STEP;
     while (this.#reader.next()) {

@@ -14,6 +14,11 @@ export interface ApplyOptions {
   readonly workers?: number;
   /** Called now and then with the bytes of (uncompressed) tar read so far. */
   readonly onProgress?: (bytesRead: number) => void;
+  /**
+   * Something other than its end-of-archive marker proves that the tar is whole, such as a digest: then one that
+   * ends behind an entry without that marker is taken, with a warning.
+   */
+  readonly provenWhole?: boolean;
   /** Told once of each kind of thing that the layer cannot hold. */
   readonly warn?: (message: string) => void;
 }

@@ -2,14 +2,15 @@
  * What a tar is read from: a plain tar, or a gzip or zstd stream that is decompressed on the way.
  *
  * {@linkcode openTarInput} looks at the first header, so that a caller can refuse what is no tar before it
- * has touched the layer.
+ * has touched the layer. No bytes at all are no tar: a writer that failed before its first byte leaves just
+ * that, while the tar of an empty layer has its end-of-archive marker.
  *
  * @module
  */
 import { VeneerError } from "../errors.ts";
 import { type Compression, Decompressor } from "./decompress.ts";
 import { BLOCK, checksumAgrees, isZeroBlock } from "./header.ts";
-import { Window } from "./window.ts";
+import { inputName, Window } from "./window.ts";
 
 /** An opened tar. The descriptor it was opened on stays the caller's. */
 export class TarInput implements Disposable {
@@ -21,11 +22,6 @@ export class TarInput implements Disposable {
     this.window = window;
     this.compression = decompressor?.compression;
     this.#decompressor = decompressor;
-  }
-
-  /** Whether there is no entry at all: an empty stream, or nothing but zeros. */
-  get isEmpty(): boolean {
-    return !this.window.fill(1);
   }
 
   /** Ends the decompression, whether it is done or not. May be called twice. */
@@ -47,7 +43,7 @@ export class TarInput implements Disposable {
 export function openTarInput(fd: number): TarInput {
   const window = Window.over(fd);
   window.fill(BLOCK);
-  const compression = detect(window.bytes.subarray(0, window.end));
+  const compression = detect(fd, window.bytes.subarray(0, window.end));
   let input = new TarInput(window);
   if (compression !== undefined) {
     // A file is read again from its position, which the window has left alone.
@@ -57,7 +53,7 @@ export function openTarInput(fd: number): TarInput {
     input = new TarInput(plain, decompressor);
   }
   try {
-    checkFirstHeader(input);
+    checkFirstHeader(fd, input);
   } catch (error) {
     input.close();
     throw error;
@@ -65,20 +61,24 @@ export function openTarInput(fd: number): TarInput {
   return input;
 }
 
-function checkFirstHeader({ window, compression }: TarInput): void {
+function checkFirstHeader(fd: number, { window, compression }: TarInput): void {
   const isWhole = window.fill(BLOCK);
-  if (!isWhole && window.end === 0) return;
   if (isWhole) {
     const first = window.bytes.subarray(0, BLOCK);
     if (isZeroBlock(first, 0) || checksumAgrees(first, 0)) return;
   }
   const what = compression === undefined ? "the input" : `the ${compression} input's content`;
-  throw new VeneerError(
-    "invalid argument",
-    `tar: ${what} is no tar: ${
-      isWhole ? "at byte 0 is no header of one" : `it has only ${window.end} bytes`
-    }`,
-  );
+  const fault = window.end === 0
+    ? "is empty: a tar without entries has its end-of-archive marker (1024 zero bytes); " +
+      "look whether what writes it failed"
+    : `is no tar: ${isWhole ? "at byte 0 is no header of one" : `it has only ${window.end} bytes`}`;
+  throw new VeneerError("invalid argument", `tar: ${nameBefore(fd)}${what} ${fault}`);
+}
+
+/** The name of the input's file, in front of what is said of it. */
+function nameBefore(fd: number): string {
+  const name = inputName(fd);
+  return name === undefined ? "" : `${name}: `;
 }
 
 /** The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be refused. */
@@ -89,7 +89,7 @@ const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bz
   [[0x42, 0x5a, 0x68], "bzip2"],
 ];
 
-function detect(head: Uint8Array): Compression | undefined {
+function detect(fd: number, head: Uint8Array): Compression | undefined {
   const name = isSkippableFrame(head)
     ? "zstd"
     : MAGICS.find(([magic]) => magic.every((byte, i) => head[i] === byte))?.[1];
@@ -98,7 +98,9 @@ function detect(head: Uint8Array): Compression | undefined {
   if (name === "gzip" || name === "zstd") return name;
   throw new VeneerError(
     "not supported",
-    `tar: the input is compressed with ${name}; decompress it first (${name} -dc), or use gzip or zstd`,
+    `tar: ${
+      nameBefore(fd)
+    }the input is compressed with ${name}; decompress it first (${name} -dc), or use gzip or zstd`,
   );
 }
 

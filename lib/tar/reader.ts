@@ -75,8 +75,15 @@ export class TarReader {
   #longName: Uint8Array | undefined;
   #longLink: Uint8Array | undefined;
 
-  constructor(window: Window) {
+  readonly #unmarkedEnd: (offset: number) => void;
+
+  /**
+   * @param unmarkedEnd called with the offset where the tar ends behind an entry, without its end-of-archive
+   * marker: it may have been cut short there. Throws (the default) unless the caller knows that it was not
+   */
+  constructor(window: Window, unmarkedEnd = refuseUnmarkedEnd) {
     this.window = window;
+    this.#unmarkedEnd = unmarkedEnd;
     this.#end = window.position;
   }
 
@@ -87,7 +94,7 @@ export class TarReader {
   }
 
   /**
-   * Reads on to the next entry; false after the end-of-archive marker.
+   * Reads on to the next entry; false at the end of the archive.
    *
    * @throws {VeneerError} `invalid argument`, naming the offset, where the tar is damaged
    */
@@ -121,11 +128,11 @@ export class TarReader {
   #block(offset: number, start: number): boolean {
     const { window } = this;
     if (!window.fill(BLOCK)) {
-      if (window.at !== window.end || offset !== start) throw cutShort(offset);
-      throw badTar(
-        offset,
-        "the tar ends without its end-of-archive marker (1024 zero bytes): it is cut short",
-      );
+      if (window.at !== window.end || offset !== start || !window.reachesPosition()) {
+        throw cutShort(offset);
+      }
+      this.#unmarkedEnd(offset);
+      return false;
     }
     if (window.bytes[window.at] === 0 && isZeroBlock(window.bytes, window.at)) {
       if (offset !== start) throw badTar(offset, "an extended header is followed by no entry");
@@ -309,6 +316,13 @@ const NONE: readonly never[] = [];
 /** How much follows `size` bytes of data to fill their last block. */
 function padding(size: number): number {
   return (BLOCK - size % BLOCK) % BLOCK;
+}
+
+function refuseUnmarkedEnd(offset: number): void {
+  throw badTar(
+    offset,
+    "the tar ends without its end-of-archive marker (1024 zero bytes): it is cut short",
+  );
 }
 
 /** The error of a tar that ends too early, at `offset`. */

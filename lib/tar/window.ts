@@ -181,6 +181,11 @@ export class Window {
     return moved;
   }
 
+  /** Whether the input goes on to its {@linkcode position}: a file's end shows only at a read. */
+  reachesPosition(): boolean {
+    return this.#base === undefined || fstat(this.#fd).size >= this.#base + this.position;
+  }
+
   /**
    * Reads what a stream has behind the end of the archive, at most {@linkcode MOST_PADDING}: whoever writes
    * ordinary padding is not cut off, and whoever writes for ever is. A file has no writer to mind.
@@ -198,13 +203,14 @@ export function namingInput<T>(fd: number, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new SyscallError(error.syscall, error.errno, inputName(fd));
+    throw new SyscallError(error.syscall, error.errno, inputName(fd) ?? "of the input");
   }
 }
 
-function inputName(fd: number): string {
+/** The path of a tar's file; `undefined` for a pipe or a socket. */
+export function inputName(fd: number): string | undefined {
   const file = readlink(`/proc/self/fd/${fd}`);
-  return file.startsWith("/") ? file : "of the input";
+  return file.startsWith("/") ? file : undefined;
 }
 
 function writeAll(
