@@ -18,6 +18,7 @@ import { Ancestry } from "./graph/ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
 import { MountedLayers } from "./graph/mounted_layers.ts";
+import { type Transfer, Transfers } from "./graph/transfers.ts";
 import type {
   CreateOptions,
   GetOptions,
@@ -54,6 +55,7 @@ export class Graph implements GraphDriver {
   readonly #backend: LayerBackend;
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
+  readonly #transfers: Transfers;
 
   /** Opens a store and finishes what killed processes left of it. */
   constructor(context: GraphContext) {
@@ -61,6 +63,7 @@ export class Graph implements GraphDriver {
     this.#backend = context.backend;
     this.#state = new RunState(context.backend.home);
     this.#mounted = new MountedLayers(context.backend, this.#state, context.port, context.warn);
+    this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
     this.#sweep();
   }
 
@@ -208,8 +211,10 @@ export class Graph implements GraphDriver {
       const references = this.#mounted.confirmed(id, lock.references);
       if (references.count !== lock.references.count) lock.references = references;
       if (references.count > 0) mounted++;
-      else if (this.#tryUnmount(id)) done.push(`unmounted layer ${id}`);
-      else if (isMountPoint(this.#backend.mountPoint(id))) mounted++;
+      else if (!this.#state.isTransferred(id) && this.#tryUnmount(id)) {
+        lock.references = UNUSED;
+        done.push(`unmounted layer ${id}`);
+      } else if (isMountPoint(this.#backend.mountPoint(id))) mounted++;
     }
     pruneRunStates(this.#context.warn);
     if (mounted === 0) {
@@ -261,12 +266,12 @@ export class Graph implements GraphDriver {
     const base = this.#parent(id, parent);
     // Reads from the client, so before any lock; what is no tar is refused before anything changes.
     using tar = openTarInput(input);
-    using _use = this.#state.use(id, "exclusive");
+    using transfer = this.#transfers.begin(id, "exclusive");
     const pristine = this.#beginApply(id);
     try {
       using scope = new DisposableStack();
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
-        { directory: this.#mountUnchecked(id, scope), whiteouts: "none" as const };
+        { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
       return applyMarked(id, tar, target, { ...this.#context, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
@@ -287,6 +292,7 @@ export class Graph implements GraphDriver {
       );
     }
     this.#mounted.unmountUncounted(id);
+    lock.references = UNUSED;
     return beginApply(id, this.#backend);
   }
 
@@ -312,7 +318,7 @@ export class Graph implements GraphDriver {
   /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
   #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
     checkId(id);
-    scope.use(this.#state.use(id, "shared"));
+    scope.use(this.#transfers.begin(id, "shared"));
     this.#require(id);
     this.#requireComplete(id);
     const base = this.#parent(id, parent);
@@ -320,8 +326,9 @@ export class Graph implements GraphDriver {
       const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
       if (native !== undefined) return nativeDelta(native);
     }
-    const parentRoot = base === "" ? undefined : this.#mountForReading(base, scope);
-    return treeDelta(this.#mountForReading(id, scope), parentRoot);
+    if (base !== "") scope.use(this.#transfers.begin(base, "shared"));
+    const parentRoot = base === "" ? undefined : this.#mountForReading(base);
+    return treeDelta(this.#mountForReading(id), parentRoot);
   }
 
   /** A staging name for the time of a transfer: locked, and disposed of at its end. */
@@ -349,22 +356,19 @@ export class Graph implements GraphDriver {
     return base;
   }
 
-  /** A layer that is mounted already is read through its mount, read-only or not. */
-  #mountForReading(id: string, scope: DisposableStack): string {
+  /** Wants a transfer begun. A layer that is mounted already is read through its mount, read-only or not. */
+  #mountForReading(id: string): string {
     using lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
-    const path = this.#mounted.get(id, lock, { readOnly: true }, true);
-    scope.defer(() => this.put(id));
-    return path;
+    return this.#mounted.getForTransfer(id, lock, { readOnly: true });
   }
 
   /** Mounts a layer that is being applied to, and so is incomplete. */
-  #mountUnchecked(id: string, scope: DisposableStack): string {
+  #mountUnchecked(id: string, transfer: Transfer, scope: DisposableStack): string {
     using lock = this.#lock(id);
-    const path = this.#mounted.get(id, lock, {});
-    scope.defer(() => this.put(id));
-    return path;
+    scope.defer(() => transfer.unmount());
+    return this.#mounted.getForTransfer(id, lock, {});
   }
 
   /** Locks a layer, and finishes what a killed process left of one of this id. */
@@ -383,6 +387,7 @@ export class Graph implements GraphDriver {
       this.#dispose(id);
       if (isId(id)) done.push(`finished the removal of layer ${id}`);
     }
+    this.#transfers.sweep();
     return done;
   }
 

@@ -8,7 +8,8 @@
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
- * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it
+ * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
+ *                one that nobody holds is of a transfer that was killed
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
  * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
  * ```
@@ -18,11 +19,14 @@
  * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
  *   once, but for tries that do not wait.
  * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
- *   long as the client at its other end likes.
+ *   long as the client at its other end likes. It is tried for a moment, in which others may have it to see
+ *   whether it is held.
  * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
  *   the lock of a removed file opens the name again.
  * - A count is written before the mount is made and after it is gone: a process killed between leaves a
  *   count without a mount, which is recognised as stale.
+ * - What transfers mount for themselves has a record with a count of 0. It lasts as long as somebody holds
+ *   the `use` lock, which ends with its process, so that nobody takes it for a user's mount.
  *
  * @module
  */
@@ -37,10 +41,11 @@ import {
   open as openTrusted,
   pread,
   pwriteAll,
+  withFd,
 } from "../ffi/files.ts";
 import { type LockMode, tryLock } from "../ffi/flock.ts";
 import { readlink, tryMkdir } from "../ffi/paths.ts";
-import { EEXIST } from "../ffi/errno.ts";
+import { EEXIST, ENOENT } from "../ffi/errno.ts";
 import { fstat, Stat, tryLstat as lstatTrusted, tryLstatMount } from "../ffi/stat.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import {
@@ -52,8 +57,10 @@ import {
   open,
   removeTree,
   tryLstat,
+  tryOpen,
   tryUnlink,
   unlink,
+  unwrapConfined,
 } from "./confined.ts";
 import { messageOf, VeneerError } from "./errors.ts";
 import type { Home } from "./home.ts";
@@ -68,11 +75,15 @@ export const RUN_ROOT = "/run/veneer";
 /** How long an operation waits for another one's lock before it gives up, in milliseconds. */
 const PATIENCE = 120_000;
 
+/** How long a `use` lock is tried for, in milliseconds. */
+const MOMENT = 100;
+
 /** A count as it stands in a layer's lock file: one write of fixed length, so that it is never half there. */
 const RECORD_LENGTH = 32;
 
 /** How often a layer is in use, and where its mount is. */
 export interface References {
+  /** How many users there are: 0 with a namespace for what transfers alone use. */
   readonly count: number;
   /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
   readonly namespace: string;
@@ -178,27 +189,40 @@ export class RunState {
    *
    * @throws {VeneerError} `in use`, at once, where that excludes what somebody else does
    */
-  use(id: string, mode: LockMode): Disposable {
+  use(id: string, mode: LockMode): Use {
     const path = this.#directory.join("use", id);
+    const deadline = performance.now() + MOMENT;
     for (;;) {
       const fd = open(path, O_RDWR | O_CREAT, 0o600);
-      if (!tryLock(fd, mode, path.text)) {
+      if (tryLock(fd, mode, path.text)) {
+        if (isCurrent(fd, path)) return new Use(fd, path);
+      } else if (performance.now() > deadline) {
         const holders = holdersOf(fd);
         close(fd);
         throw new VeneerError("in use", `layer ${id} is being transferred${by(holders)}`);
-      }
-      if (isCurrent(fd, path)) {
-        return {
-          [Symbol.dispose]() {
-            // Only the last reader may remove the name: one that gets the lock exclusively. Another may have
-            // done so while this one changed its lock.
-            if (tryLock(fd, "exclusive") && isCurrent(fd, path)) tryUnlink(path);
-            close(fd);
-          },
-        };
-      }
+      } else sleep(1);
       close(fd);
     }
+  }
+
+  /** The ids of layers that are being transferred, or were when a process was killed. */
+  transferred(): string[] {
+    return list(this.#directory.join("use"));
+  }
+
+  /** Forgets transfers that were killed, unless others have begun since. Wants the layer's lock. */
+  forgetTransfers(id: string): void {
+    const path = this.#directory.join("use", id);
+    const fd = tryOpen(path, O_RDWR);
+    if (fd !== -ENOENT) new Use(unwrapConfined(fd, "open", path), path)[Symbol.dispose]();
+  }
+
+  /** Whether somebody transfers the layer; whoever begins to now waits for its lock, if the caller has that. */
+  isTransferred(id: string): boolean {
+    const path = this.#directory.join("use", id);
+    const fd = tryOpen(path, O_RDWR);
+    if (fd === -ENOENT) return false;
+    return !withFd(unwrapConfined(fd, "open", path), (fd) => tryLock(fd, "exclusive", path.text));
   }
 
   /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
@@ -284,6 +308,28 @@ function stateName(device: string, inode: bigint): string {
   return `${device.replace(":", ".")}-${inode}`;
 }
 
+/** A hold on a layer's content, for the time of a transfer. */
+export class Use implements Disposable {
+  constructor(readonly fd: number, readonly path: ConfinedPath) {}
+
+  /**
+   * Whether nobody else transfers the layer; if so, nobody else is asked at the end of his transfer. Wants the
+   * layer's lock, and may lose the hold: to be asked when the transfer is over.
+   */
+  isLast(): boolean {
+    // Held shared again at once: others may begin, and wait for the layer's lock.
+    return tryLock(this.fd, "exclusive", this.path.text) &&
+      tryLock(this.fd, "shared", this.path.text);
+  }
+
+  [Symbol.dispose](): void {
+    // Only the last one may remove the name: who gets the lock exclusively. Another may have done so while
+    // this one changed its lock.
+    if (tryLock(this.fd, "exclusive") && isCurrent(this.fd, this.path)) tryUnlink(this.path);
+    close(this.fd);
+  }
+}
+
 /** An exclusive hold on a layer, and its reference count. */
 export class LayerLock implements Disposable {
   #record: References | undefined;
@@ -317,9 +363,10 @@ export class LayerLock implements Disposable {
     pwriteAll(this.fd, encode(text), 0n);
   }
 
-  /** Unlocks; a layer without references leaves no file behind. */
+  /** Unlocks; a layer without references or a mount of transfers leaves no file behind. */
   [Symbol.dispose](): void {
-    if (this.references.count === 0) unlink(this.path);
+    const { count, namespace } = this.references;
+    if (count === 0 && namespace === "") unlink(this.path);
     close(this.fd);
   }
 }

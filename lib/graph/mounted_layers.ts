@@ -7,6 +7,10 @@
  * stale. A mount without a count, left by a process killed between the two, is adopted by the next `get` and
  * taken down by `put`, removal or `cleanup`. One that is not whole is taken down by the next `get`, counted or not.
  *
+ * A transfer that has to mount a layer is no user of it: it counts nothing, and its hold on the layer's
+ * content (`RunState.use`), which ends with its process, keeps the mount. The last of the transfers and users
+ * takes it down; after transfers that were killed, whoever opens the store next.
+ *
  * @module
  */
 import { MNT_DETACH } from "../../ffi/mount.ts";
@@ -42,22 +46,21 @@ export class MountedLayers {
   /**
    * Mounts the layer or counts one more user; returns the path of its root.
    *
-   * @param anyMode take the mount that is there, read-only or not
    * @throws {VeneerError} `in use` where it is mounted read-only and wanted writable, or the other way round
    */
-  get(id: string, lock: LayerLock, options: GetOptions, anyMode = false): string {
+  get(id: string, lock: LayerLock, options: GetOptions): string {
     const readOnly = options.readOnly ?? false;
     if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
     const current = this.confirmed(id, lock.references);
     if (current.count > 0) {
-      if (current.readOnly !== readOnly && !anyMode) throw otherMode(id, current.readOnly);
+      if (current.readOnly !== readOnly) throw otherMode(id, current.readOnly);
       lock.references = { ...current, count: current.count + 1 };
       return this.backend.plan(id, { ...options, readOnly: current.readOnly }).path;
     }
     const plan = this.backend.plan(id, options);
     if (isMountPoint(this.backend.mountPoint(id))) {
       const isReadOnly = isMountedReadOnly(this.backend.mountPoint(id));
-      if (isReadOnly !== readOnly && !anyMode) throw otherMode(id, isReadOnly);
+      if (isReadOnly !== readOnly) throw otherMode(id, isReadOnly);
       lock.references = { count: 1, namespace: mountNamespace(), readOnly: isReadOnly };
     } else if (!mountsSomething(plan)) {
       withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
@@ -67,6 +70,50 @@ export class MountedLayers {
       this.#mount(plan, lock);
     }
     return plan.path;
+  }
+
+  /**
+   * Mounts the layer for a transfer, or takes the mount that is there, read-only or not; returns the path of
+   * its root. The caller holds the layer's content, and calls {@linkcode endTransfers} at the end.
+   */
+  getForTransfer(id: string, lock: LayerLock, options: GetOptions): string {
+    const readOnly = options.readOnly ?? false;
+    if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
+    const current = this.confirmed(id, lock.references);
+    if (current.count > 0) return this.backend.plan(id, { readOnly: current.readOnly }).path;
+    const plan = this.backend.plan(id, options);
+    const mountPoint = this.backend.mountPoint(id);
+    if (isMountPoint(mountPoint)) {
+      return this.backend.plan(id, { readOnly: isMountedReadOnly(mountPoint) }).path;
+    }
+    if (mountsSomething(plan)) {
+      lock.references = { count: 0, namespace: mountNamespace(), readOnly };
+      this.#mount(plan, lock);
+    } else withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+    return plan.path;
+  }
+
+  /**
+   * Takes down what transfers mounted, unless a user counts on it now. The caller knows that no transfer
+   * holds the layer any more.
+   *
+   * @returns false where it is mounted in another mount namespace, out of reach from here
+   */
+  endTransfers(id: string, lock: LayerLock): boolean {
+    const { count, namespace, readOnly } = lock.references;
+    if (count > 0 || namespace === "") return true;
+    if (isMountPoint(this.backend.mountPoint(id))) this.#unmount(id, readOnly);
+    else if (namespace !== mountNamespace() && isNamespaceAlive(namespace)) return false;
+    else this.#undoUnmounted(id, readOnly);
+    lock.references = UNUSED;
+    return true;
+  }
+
+  /** Undoes what a killed process did of a plan before it mounted, such as activating a device. */
+  #undoUnmounted(id: string, readOnly: boolean): void {
+    const plan = this.backend.plan(id, { readOnly });
+    const steps = plan.steps.filter(({ kind }) => kind === "prepare" || kind === "directory");
+    undoPlan({ ...plan, steps }, this.port, (target, error) => this.#warnBusy(target, error));
   }
 
   #mount(plan: MountPlan, lock: LayerLock): void {
@@ -79,19 +126,22 @@ export class MountedLayers {
   }
 
   /**
-   * Counts one user less, and unmounts for the last.
+   * Counts one user less, and unmounts for the last; transfers go on with the mount.
    *
    * @throws {VeneerError} `failed precondition` where nobody uses the layer
    */
   put(id: string, lock: LayerLock): void {
     const current = this.confirmed(id, lock.references);
-    if (current.count > 1) {
+    const isTransferred = current.count <= 1 && this.state.isTransferred(id);
+    if (current.count > 1 || current.count === 1 && isTransferred) {
       lock.references = { ...current, count: current.count - 1 };
-    } else if (current.count === 1 || isMountPoint(this.backend.mountPoint(id))) {
+    } else if (
+      current.count === 1 || !isTransferred && isMountPoint(this.backend.mountPoint(id))
+    ) {
       this.#unmount(id, current.readOnly);
       lock.references = UNUSED;
     } else {
-      lock.references = UNUSED;
+      if (!isTransferred) lock.references = UNUSED;
       throw new VeneerError("failed precondition", `layer ${id} is not mounted`);
     }
   }

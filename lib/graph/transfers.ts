@@ -1,0 +1,68 @@
+/**
+ * Transfers: reading a layer's content, and applying a tar to it.
+ *
+ * A command may be killed while it transfers, and no handler of a signal would run: the work is done inside
+ * system calls. So nothing that a transfer takes needs its process to be given back. Its hold on the content
+ * is a lock, which the kernel ends, and what is mounted under that hold is taken down by the last transfer,
+ * or by whoever opens the store after one that was killed.
+ *
+ * @module
+ */
+import type { LockMode } from "../../ffi/flock.ts";
+import { messageOf } from "../errors.ts";
+import type { RunState, Use } from "../run_state.ts";
+import type { MountedLayers } from "./mounted_layers.ts";
+
+/** The transfers of one store. */
+export class Transfers {
+  constructor(
+    readonly mounted: MountedLayers,
+    readonly state: RunState,
+    readonly warn: (message: string) => void,
+  ) {}
+
+  /**
+   * Begins to read a layer (shared) or to replace its content, until disposed of.
+   *
+   * @throws {VeneerError} `in use` where that excludes what somebody else does
+   */
+  begin(id: string, mode: LockMode): Transfer {
+    return new Transfer(id, this.state.use(id, mode), this);
+  }
+
+  /** Takes down what killed transfers had mounted; layers that somebody works on are theirs. */
+  sweep(): void {
+    for (const id of this.state.transferred()) {
+      using lock = this.state.tryLockLayer(id);
+      if (lock === undefined || this.state.isTransferred(id)) continue;
+      try {
+        if (this.mounted.endTransfers(id, lock)) this.state.forgetTransfers(id);
+      } catch (error) {
+        this.warn(stays(id, error));
+      }
+    }
+  }
+}
+
+/** A transfer that goes on. */
+export class Transfer implements Disposable {
+  constructor(readonly id: string, readonly use: Use, readonly transfers: Transfers) {}
+
+  /** Takes down what was mounted for transfers of the layer, if this is the last; the transfer is over then. */
+  unmount(): void {
+    const { id, use, transfers } = this;
+    try {
+      using lock = transfers.state.lockLayer(id);
+      if (use.isLast()) transfers.mounted.endTransfers(id, lock);
+    } catch (error) {
+      transfers.warn(stays(id, error));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.unmount();
+    this.use[Symbol.dispose]();
+  }
+}
+
+const stays = (id: string, error: unknown) => `layer ${id} stays mounted: ${messageOf(error)}`;
