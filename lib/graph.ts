@@ -30,6 +30,8 @@ import type {
   TransferOptions,
 } from "./graph_driver.ts";
 import type { Home } from "./home.ts";
+import { forgetIdMaps, reconcile, recordedIdMaps, recordIdMaps } from "./id_map_records.ts";
+import { formatIdMap, type IdMaps } from "./id_maps.ts";
 import { checkId, isId, layerNotFound } from "./ids.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
 import { isMountPoint } from "./mountinfo.ts";
@@ -85,7 +87,11 @@ export class Graph implements GraphDriver {
 
   getMetadata(id: string): ReadonlyMap<string, string> {
     this.#require(id);
-    return this.#backend.metadata(id);
+    const metadata = this.#backend.metadata(id);
+    const idMaps = recordedIdMaps(this.#home, id);
+    if (idMaps === undefined) return metadata;
+    const { uids, gids } = idMaps;
+    return new Map([...metadata, ["UidMap", formatIdMap(uids)], ["GidMap", formatIdMap(gids)]]);
   }
 
   create(id: string, options: CreateOptions = {}): void {
@@ -113,7 +119,9 @@ export class Graph implements GraphDriver {
     const storageOptions = new Map(
       [...options.storageOptions ?? []].map(([key, value]) => [key.toLowerCase(), value]),
     );
+    const idMaps = parent === undefined ? this.#backend.idMaps : this.#idMaps(parent);
     try {
+      recordIdMaps(this.#home, id, idMaps);
       this.#backend.create(id, {
         parent,
         readWrite,
@@ -152,6 +160,7 @@ export class Graph implements GraphDriver {
     using lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     return this.#mounted.get(id, lock, options);
   }
 
@@ -241,8 +250,8 @@ export class Graph implements GraphDriver {
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
     using scope = new DisposableStack();
     const { warn, workers } = this.#context;
-    const { idMaps } = this.#backend;
-    return this.#open(id, parent, scope).export(output, { idMaps, warn, workers, ...options });
+    const delta = this.#open(id, parent, scope);
+    return delta.export(output, { idMaps: this.#idMaps(id), warn, workers, ...options });
   }
 
   *changes(id: string, parent: ParentArgument): Iterable<Change> {
@@ -264,6 +273,7 @@ export class Graph implements GraphDriver {
     checkId(id);
     this.#require(id);
     const base = this.#parent(id, parent);
+    if (base !== "") this.#idMaps(base);
     // Reads from the client, so before any lock; what is no tar is refused before anything changes.
     using tar = openTarInput(input);
     using transfer = this.#transfers.begin(id, "exclusive");
@@ -272,7 +282,8 @@ export class Graph implements GraphDriver {
       using scope = new DisposableStack();
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
         { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
-      return applyMarked(id, tar, target, { ...this.#context, onProgress, provenWhole });
+      const idMaps = this.#idMaps(id);
+      return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(id, error);
@@ -312,6 +323,7 @@ export class Graph implements GraphDriver {
     using _lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     return this.#backend.mounts(id, options);
   }
 
@@ -321,6 +333,7 @@ export class Graph implements GraphDriver {
     scope.use(this.#transfers.begin(id, "shared"));
     this.#require(id);
     this.#requireComplete(id);
+    this.#idMaps(id);
     const base = this.#parent(id, parent);
     if (base === this.#backend.parent(id)) {
       const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
@@ -393,7 +406,10 @@ export class Graph implements GraphDriver {
 
   /** Deletes what is staged; records of a layer that is gone go first, while the staged rest reminds of them. */
   #dispose(id: string): void {
-    if (!this.#backend.exists(id)) this.#home.forget(id);
+    if (!this.#backend.exists(id)) {
+      this.#home.forget(id);
+      forgetIdMaps(this.#home, id);
+    }
     this.#backend.dispose(id);
   }
 
@@ -406,6 +422,15 @@ export class Graph implements GraphDriver {
         return false; // A damaged layer keeps no other from being removed.
       }
     });
+  }
+
+  /**
+   * The maps that hold for a layer.
+   *
+   * @throws {VeneerError} `invalid argument` where the store was opened with others
+   */
+  #idMaps(id: string): IdMaps {
+    return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
   }
 
   #require(id: string): void {

@@ -183,6 +183,7 @@ export type Scratch = () => string;
 export interface LayerBackend {
   readonly name: string;
   readonly home: Home;
+  /** Those that the store was opened with; a layer's own are `idMapsOf` in `id_map_records.ts`. */
   readonly idMaps: IdMaps;
 
   status(): StatusLine[];

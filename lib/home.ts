@@ -5,6 +5,7 @@
  * <home>/.veneer/staging/<id>      a layer being made or being deleted; readers never look here
  * <home>/.veneer/incomplete/<id>   set before the first entry of an apply, taken away after the last
  * <home>/.veneer/parents/<id>      the parent's id, for layouts that have no place for it
+ * <home>/.veneer/id-maps/<id>      the id maps that it was made with, if any (`id_map_records.ts`)
  * ```
  *
  * A name in `staging` belongs to whoever holds that layer's lock; where nobody does, it is what a killed
@@ -40,7 +41,7 @@ import { requireTrustedOwner } from "./trusted_owner.ts";
 const OWN = ".veneer";
 
 /** The directories in it that every driver has. */
-const OWN_DIRECTORIES = ["staging", "incomplete", "parents"] as const;
+const OWN_DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
 
 /**
  * Traversable, not listable, by the group of container root, so that a mapped container reaches its own

@@ -110,6 +110,11 @@ export class IdMap {
   }
 }
 
+/** A map in the form that {@linkcode IdMap.parse} reads, ordered by container ids; `""` for the identity. */
+export function formatIdMap({ ranges }: IdMap): string {
+  return ranges.toSorted((a, b) => a.container - b.container).map(format).join(",");
+}
+
 /** Both maps of a store. */
 export interface IdMaps {
   readonly uids: IdMap;

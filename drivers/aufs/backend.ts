@@ -20,6 +20,7 @@ import type {
   StatusLine,
 } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
+import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { syncDirectory, writeFile } from "../../lib/metadata.ts";
@@ -98,8 +99,8 @@ export class Aufs implements LayerBackend {
     const staged = this.home.staging(id);
     mkdir(staged, 0o700);
     const parentRoot = parent === undefined ? undefined : layout.diff(parent);
-    makeLayerRoot(staged.join("diff"), parentRoot, this.idMaps);
-    makeMountPoint(staged.join("mnt"), this.idMaps);
+    makeLayerRoot(staged.join("diff"), parentRoot, this.#idMapsOf(id));
+    makeMountPoint(staged.join("mnt"), this.#idMapsOf(id));
     const record = chain.map((ancestor) => `${ancestor}\n`).join("");
     writeFile(staged.join("record"), record, { mode: 0o644, reach: "disk" });
     rename(staged.join("diff"), layout.diff(id), RENAME_NOREPLACE);
@@ -108,6 +109,10 @@ export class Aufs implements LayerBackend {
     rename(staged.join("record"), layout.record(id), RENAME_NOREPLACE);
     syncDirectory(this.home.join("layers"));
     removeTree(staged);
+  }
+
+  #idMapsOf(id: string): IdMaps {
+    return idMapsOf(this.home, id, this.idMaps);
   }
 
   #chainOfChild(parent: string): string[] {
@@ -137,7 +142,11 @@ export class Aufs implements LayerBackend {
     layout.requireRecord(id);
     const staged = this.home.staging(id), parent = this.parent(id);
     mkdir(staged, 0o700);
-    makeLayerRoot(staged.join("diff"), parent ? layout.diff(parent) : undefined, this.idMaps);
+    makeLayerRoot(
+      staged.join("diff"),
+      parent ? layout.diff(parent) : undefined,
+      this.#idMapsOf(id),
+    );
     rename(staged.join("diff"), layout.diff(id), RENAME_EXCHANGE);
     removeTree(staged);
   }

@@ -9,6 +9,7 @@
 import { type ConfinedPath, exists, refuseLinks } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
+import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeOwned } from "../../lib/layer_root.ts";
 import { checkLabel } from "../../lib/mount_label.ts";
@@ -58,7 +59,10 @@ export class Mounting {
       layout.requireDiff(id);
       const root = layout.diff(id).text;
       return options.readOnly
-        ? { path: path.text, steps: [this.#haveMountPoint(path), ...bindReadOnly(root, path.text)] }
+        ? {
+          path: path.text,
+          steps: [this.#haveMountPoint(id, path), ...bindReadOnly(root, path.text)],
+        }
         : { path: root, steps: [] };
     }
     const requireLayers = () => {
@@ -67,20 +71,21 @@ export class Mounting {
     };
     const details = { requireLayers, mark: layout.mounting(id) };
     const steps = this.#mounts.steps(this.#branches(id, lowers, options), path.text, details);
-    return { path: path.text, steps: [this.#haveMountPoint(path, [id, ...lowers]), ...steps] };
+    return { path: path.text, steps: [this.#haveMountPoint(id, path, [id, ...lowers]), ...steps] };
   }
 
   /**
    * The place to mount on is part of the layout and stays; where somebody removed it, it is made anew. And aufs
    * would follow links that are in the place of layers.
    */
-  #haveMountPoint(path: ConfinedPath, layers: readonly string[] = []): MountStep {
+  #haveMountPoint(id: string, path: ConfinedPath, layers: readonly string[] = []): MountStep {
     return {
       kind: "prepare",
       name: "have a place to mount on",
       perform: () => {
         for (const layer of layers) refuseLinks(this.#layout.diff(layer));
-        if (!exists(path)) makeMountPoint(path, this.idMaps);
+        if (exists(path)) return;
+        makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));
       },
       undo: () => {},
     };

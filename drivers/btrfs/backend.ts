@@ -30,6 +30,7 @@ import type {
 } from "../../lib/graph_driver.ts";
 import { makeDirectory, openDirectory, rename, unlink } from "../../lib/confined.ts";
 import type { Home } from "../../lib/home.ts";
+import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { syncDirectory } from "../../lib/metadata.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
@@ -97,11 +98,11 @@ export class Btrfs implements LayerBackend {
         // Whole as soon as it is there, and on disk then, with its record: one commit for all.
         withFd(
           openDirectory(layout.layers),
-          (layers) => this.#makeSubvolume(layers, entryName(id), spec.parent),
+          (layers) => this.#makeSubvolume(layers, entryName(id), id, spec.parent),
         );
         return;
       }
-      this.#makeSubvolume(staged, LAYER_NAME, spec.parent);
+      this.#makeSubvolume(staged, LAYER_NAME, id, spec.parent);
       if (spec.mountLabel) relabel(this.home.staging(id).join(LAYER), spec.mountLabel);
       if (size !== undefined) {
         const { parent } = spec;
@@ -128,13 +129,14 @@ export class Btrfs implements LayerBackend {
   }
 
   /** Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container root's. */
-  #makeSubvolume(directory: number, name: EntryName, parent: string | undefined): void {
+  #makeSubvolume(directory: number, name: EntryName, id: string, parent?: string): void {
     if (parent !== undefined) {
       this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
       return;
     }
     createSubvolume(directory, name);
-    withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, this.idMaps));
+    const idMaps = idMapsOf(this.home, id, this.idMaps);
+    withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, idMaps));
   }
 
   #limit(staged: number, id: string, size: number): void {
@@ -167,7 +169,7 @@ export class Btrfs implements LayerBackend {
   reset(id: string): void {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
-      this.#makeSubvolume(staged, LAYER_NAME, this.parent(id) || undefined);
+      this.#makeSubvolume(staged, LAYER_NAME, id, this.parent(id) || undefined);
       withFd(openDirectory(layout.layer(id)), (before) => {
         makeWritable(before);
         this.#relabelAs(before, id);

@@ -34,6 +34,7 @@ import type {
   StatusLine,
 } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
+import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { writeFile } from "../../lib/metadata.ts";
 import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount_plan.ts";
@@ -170,7 +171,7 @@ export class DeviceMapper implements LayerBackend {
     const { mountOptions } = this.#context.options;
     const list = optionList({ fileSystem: type, readOnly, options: mountOptions, label });
     const plain = list.filter((option) => option !== "discard");
-    const { uids, gids } = this.idMaps;
+    const { uids, gids } = idMapsOf(this.home, id, this.idMaps);
     return {
       path: `${target}/rootfs`,
       steps: [
@@ -221,7 +222,7 @@ export class DeviceMapper implements LayerBackend {
     const root = target.join("rootfs");
     if (!exists(root)) {
       if (readOnly) remount(target.text, 0);
-      const { uids, gids } = this.idMaps;
+      const { uids, gids } = idMapsOf(this.home, id, this.idMaps);
       mkdir(root, 0o755);
       lchown(root, uids.root, gids.root);
       if (readOnly) remount(target.text, MS_RDONLY);

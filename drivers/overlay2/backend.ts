@@ -30,6 +30,7 @@ import type {
   StatusLine,
 } from "../../lib/graph_driver.ts";
 import type { Home } from "../../lib/home.ts";
+import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
@@ -74,6 +75,10 @@ export class Overlay2 implements LayerBackend {
     if (isLimited(environment.options.limits)) {
       this.#quotas.require("-o overlay2.size and overlay2.inodes");
     }
+  }
+
+  #idMapsOf(id: string): IdMaps {
+    return idMapsOf(this.home, id, this.idMaps);
   }
 
   status(): StatusLine[] {
@@ -129,13 +134,13 @@ export class Overlay2 implements LayerBackend {
     if (isLimited(limits)) this.#quotas.require(`layer ${id}, storage options size and inodes`);
 
     const staged = this.home.staging(id);
-    makeLayerDirectory(staged, this.idMaps);
+    makeLayerDirectory(staged, this.#idMapsOf(id));
     // First of all, so that everything in the layer inherits the project.
     if (isLimited(limits)) this.#quotas.assign(staged, limits);
     const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
-    makeLayerRoot(staged.join("diff"), parentDiff, this.idMaps);
+    makeLayerRoot(staged.join("diff"), parentDiff, this.#idMapsOf(id));
     if (lowers.length > 0) {
-      makeWork(staged.join("work"), this.idMaps);
+      makeWork(staged.join("work"), this.#idMapsOf(id));
       writeFile(staged.join("lower"), lowers.join(":"), RECORD);
     }
     this.#makeLink(id, staged);
@@ -192,11 +197,15 @@ export class Overlay2 implements LayerBackend {
     const layout = this.#layout;
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
-    makeLayerDirectory(staged, this.idMaps);
-    makeLayerRoot(staged.join("diff"), parent ? layout.diff(parent) : undefined, this.idMaps);
+    makeLayerDirectory(staged, this.#idMapsOf(id));
+    makeLayerRoot(
+      staged.join("diff"),
+      parent ? layout.diff(parent) : undefined,
+      this.#idMapsOf(id),
+    );
     const parts = ["diff"];
     if (parent !== "") {
-      makeWork(staged.join("work"), this.idMaps);
+      makeWork(staged.join("work"), this.#idMapsOf(id));
       parts.push("work");
     }
     for (const part of parts) {
@@ -229,7 +238,7 @@ export class Overlay2 implements LayerBackend {
     const path = this.#layout.merged(id);
     const steps: MountStep[] = [
       this.#checkLinks(mount),
-      this.#mountDirectory(path),
+      this.#mountDirectory(id, path),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
     if (mount.upper) steps.push(this.#ownWork(id));
@@ -242,14 +251,14 @@ export class Overlay2 implements LayerBackend {
     return {
       path: path.text,
       steps: [
-        this.#mountDirectory(path),
+        this.#mountDirectory(id, path),
         ...bindReadOnly(this.#layout.diff(id).text, path.text),
       ],
     };
   }
 
-  #mountDirectory(path: ConfinedPath): MountStep {
-    const { uids, gids } = this.idMaps;
+  #mountDirectory(id: string, path: ConfinedPath): MountStep {
+    const { uids, gids } = this.#idMapsOf(id);
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
@@ -280,7 +289,7 @@ export class Overlay2 implements LayerBackend {
   /** Overlay makes `work/work` as the real root's; container root owns it, as it does its layer. */
   #ownWork(id: string): MountStep {
     const path = this.#layout.work(id).join("work");
-    const { uids, gids } = this.idMaps;
+    const { uids, gids } = this.#idMapsOf(id);
     return {
       kind: "prepare",
       name: "own the work directory",

@@ -12,6 +12,8 @@ import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../confined.ts";
 import { codeOf, messageOf, VeneerError } from "../errors.ts";
 import type { LayerBackend } from "../graph_driver.ts";
+import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../id_map_records.ts";
+import type { IdMaps } from "../id_maps.ts";
 import { applyTar, type TarInput } from "../tar/apply.ts";
 import type { WhiteoutForm } from "../whiteouts.ts";
 
@@ -24,6 +26,8 @@ export interface ApplyTarget {
 /** What {@linkcode applyMarked} is told beside the layer. */
 export interface ApplyContext {
   readonly backend: LayerBackend;
+  /** The layer's. */
+  readonly idMaps: IdMaps;
   /** Write the content out before the layer counts as complete. */
   readonly sync: boolean;
   /** How many Workers help: none or one. */
@@ -37,16 +41,24 @@ export interface ApplyContext {
 /**
  * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the mark.
  *
+ * The maps that the store was opened with are recorded with a layer that has none yet. One that is started
+ * over may get others, if its parent has none: what was applied with the old ones goes.
+ *
  * @returns whether the layer has nothing of its own yet
+ * @throws {VeneerError} `invalid argument` where the layer was made with other id maps
  */
 export function beginApply(id: string, backend: LayerBackend): boolean {
-  const { home } = backend;
-  if (home.isIncomplete(id)) {
-    backend.reset(id);
-    return true;
-  }
-  const pristine = backend.isPristine(id);
+  const { home, idMaps } = backend;
+  const recorded = recordedIdMaps(home, id);
+  const startsOver = home.isIncomplete(id), pristine = startsOver || backend.isPristine(id);
+  const parent = backend.parent(id);
+  const isBound = !startsOver || parent && recordedIdMaps(home, parent) !== undefined;
+  if (isBound) reconcile(id, recorded, idMaps);
+  const isNew = !isIdentity(idMaps) && (recorded === undefined || !isBound);
   home.markIncomplete(id);
+  if (isNew) recordIdMaps(home, id, idMaps);
+  // The root of a layer belongs to the root of its maps.
+  if (startsOver || isNew && pristine) backend.reset(id);
   return pristine;
 }
 
@@ -60,12 +72,12 @@ export function applyMarked(
   id: string,
   input: TarInput,
   target: ApplyTarget,
-  { backend, sync, workers, warn, onProgress, provenWhole }: ApplyContext,
+  { backend, idMaps, sync, workers, warn, onProgress, provenWhole }: ApplyContext,
 ): number {
   return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
       whiteouts: target.whiteouts,
-      idMaps: backend.idMaps,
+      idMaps,
       workers,
       warn,
       onProgress,

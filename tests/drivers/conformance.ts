@@ -7,6 +7,7 @@
 import { contract } from "./conformance/contract.ts";
 import { diffs } from "./conformance/diffs.ts";
 import { failures } from "./conformance/failures.ts";
+import { idMaps } from "./conformance/id_maps.ts";
 import { peers } from "./conformance/peers.ts";
 import { type Subject, Suite } from "./conformance/suite.ts";
 
@@ -15,5 +16,5 @@ export type { Subject };
 /** Registers every case for a driver. */
 export function conformance(subject: Subject): void {
   const suite = new Suite(subject);
-  for (const register of [peers, contract, diffs, failures]) register(suite);
+  for (const register of [peers, contract, diffs, failures, idMaps]) register(suite);
 }

@@ -29,8 +29,8 @@ export interface Store extends Disposable {
   /** A directory for the case's files, outside the store. */
   readonly scratch: string;
   readonly root: string;
-  /** The same store as another process would open it. */
-  reopen(): GraphDriver;
+  /** The same store as another process would open it, with the same id maps or others. */
+  reopen(idMaps?: IdMaps): GraphDriver;
 }
 
 /** Registers cases for a driver. */
@@ -58,7 +58,7 @@ export class Suite {
     const dir = storeDir();
     const root = `${dir.path}/root`, scratch = `${dir.path}/scratch`;
     Deno.mkdirSync(scratch);
-    const reopen = () => this.subject.open(root, idMaps);
+    const reopen = (maps = idMaps) => this.subject.open(root, maps);
     return {
       driver: reopen(),
       scratch,
