@@ -20,6 +20,7 @@ import type { Stat } from "../ffi/stat.ts";
 import { tryReadlinkat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { entryPath, lgetxattr, tryListxattrat } from "../ffi/xattr.ts";
+import { openFileName } from "./open_file_name.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
 
 /** Two entries of one name: the directories they are in, and what they are. */
@@ -138,7 +139,8 @@ function fill(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
   let length = 0;
   while (length < buffer.length) {
     const rest = length === 0 ? buffer : buffer.subarray(length);
-    const got = unwrap(tryRead(fd, rest), "read");
+    const got = tryRead(fd, rest);
+    if (got < 0) unwrap(got, "read", openFileName(fd));
     if (got === 0) break;
     length += got;
   }

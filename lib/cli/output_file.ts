@@ -11,7 +11,7 @@
 import { basename, dirname } from "@std/path";
 import { readNames } from "../../ffi/directory.ts";
 import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
-import { EEXIST, ENOENT } from "../../ffi/errno.ts";
+import { EEXIST, ENOENT, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
   duplicate,
@@ -34,6 +34,7 @@ import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
 import { readlinkat, tryLinkFile, tryRenameat, tryUnlinkat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
+import { openFileName } from "../open_file_name.ts";
 
 /** A layer may hold what only root may read. */
 const MODE = 0o600;
@@ -56,9 +57,22 @@ const DESCRIPTORS = "/proc/self/fd";
  * such as `/dev/stdout` or what a shell makes of `>(gzip)`. A symbolic link is followed, unless it is another
  * user's in a directory that everybody can write to.
  *
- * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write` throws
+ * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write` throws, about
+ * `file` where it was about the descriptor
  */
 export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
+  return writeTo(file, (fd) => {
+    try {
+      return write(fd);
+    } catch (error) {
+      // Its own name is one that was made up, or none.
+      if (!(error instanceof SyscallError) || error.path !== openFileName(fd)) throw error;
+      throw new SyscallError(error.syscall, error.errno, file);
+    }
+  });
+}
+
+function writeTo<T>(file: string, write: (fd: number) => T): T {
   const place = placeOf(file);
   try {
     const found = isDescriptor(place) ? duplicateOf(place) : openInPlace(place);

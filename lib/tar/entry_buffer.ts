@@ -6,6 +6,7 @@
  */
 import { tryRead } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { openFileName } from "../open_file_name.ts";
 import { paddingOf } from "./encode.ts";
 
 /** From this size on moving a file inside the kernel is cheaper than reading and writing it (measured). */
@@ -57,7 +58,8 @@ export abstract class EntryBuffer {
     while (found < size) {
       const count = Math.min(size - found, SENDFILE_MIN);
       const at = this.reserve(count);
-      const got = unwrap(tryRead(fd, this.buffer.subarray(at, at + count)), "read");
+      const got = tryRead(fd, this.buffer.subarray(at, at + count));
+      if (got < 0) unwrap(got, "read", openFileName(fd));
       if (got < count) this.giveBack(count - got);
       if (got === 0) break;
       found += got;

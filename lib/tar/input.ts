@@ -8,9 +8,10 @@
  * @module
  */
 import { VeneerError } from "../errors.ts";
+import { openFileName } from "../open_file_name.ts";
 import { type Compression, Decompressor } from "./decompress.ts";
 import { BLOCK, checksumAgrees, isZeroBlock } from "./header.ts";
-import { inputName, Window } from "./window.ts";
+import { Window } from "./window.ts";
 
 /** An opened tar. The descriptor it was opened on stays the caller's. */
 export class TarInput implements Disposable {
@@ -77,7 +78,7 @@ function checkFirstHeader(fd: number, { window, compression }: TarInput): void {
 
 /** The name of the input's file, in front of what is said of it. */
 function nameBefore(fd: number): string {
-  const name = inputName(fd);
+  const name = openFileName(fd);
   return name === undefined ? "" : `${name}: `;
 }
 

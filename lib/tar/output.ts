@@ -7,10 +7,11 @@
  *
  * @module
  */
-import { EAGAIN, EINTR, EINVAL, ENOSYS, EOPNOTSUPP } from "../../ffi/errno.ts";
+import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../ffi/errno.ts";
 import { trySendfile, trySetPipeSize, tryWrite } from "../../ffi/files.ts";
 import { waitWritable } from "../../ffi/poll.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { openFileName } from "../open_file_name.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 
 const CAPACITY = 512 << 10;
@@ -83,12 +84,15 @@ export class Output extends EntryBuffer {
       if (moved === -EINTR) continue;
       if (moved === -EAGAIN) {
         waitWritable(this.fd);
+      } else if (moved > 0) {
+        found += moved;
+        this.#count(moved);
       } else if (moved === -EINVAL || moved === -ENOSYS || moved === -EOPNOTSUPP) {
         this.#sendfile = false; // Such as an output opened for appending.
-      } else {
-        found += unwrap(moved, "sendfile");
-        this.#count(moved);
-      }
+      } else if (moved === -EIO) {
+        // Of one of the two: by hand, which says of which.
+        break;
+      } else unwrap(moved, "sendfile", this.#name());
     }
     return found + this.read(fd, size - found);
   }
@@ -117,7 +121,8 @@ export class Output extends EntryBuffer {
     for (let at = 0; at < bytes.length;) {
       const put = tryWrite(this.fd, at === 0 ? bytes : bytes.subarray(at));
       if (put === -EAGAIN) waitWritable(this.fd);
-      else at += unwrap(put, "write");
+      else if (put < 0) unwrap(put, "write", this.#name());
+      else at += put;
     }
     if (bytes.length > 0) this.#count(bytes.length);
   }
@@ -146,6 +151,11 @@ export class Output extends EntryBuffer {
     const held = this.#held;
     this.put(held.buffer.subarray(held.start, end));
     held.start = end;
+  }
+
+  /** For messages. */
+  #name(): string {
+    return openFileName(this.fd) ?? "to the output";
   }
 
   #count(bytes: number): void {

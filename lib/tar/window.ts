@@ -9,10 +9,10 @@
  */
 import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek, trySplice, tryWrite } from "../../ffi/files.ts";
-import { readlink } from "../../ffi/paths.ts";
 import { trySendfileAt } from "../../ffi/sendfile.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { openFileName } from "../open_file_name.ts";
 
 /** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */
 const CAPACITY = 256 << 10;
@@ -203,14 +203,8 @@ export function namingInput<T>(fd: number, read: () => T): T {
     return read();
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    throw new SyscallError(error.syscall, error.errno, inputName(fd) ?? "of the input");
+    throw new SyscallError(error.syscall, error.errno, openFileName(fd) ?? "of the input");
   }
-}
-
-/** The path of a tar's file; `undefined` for a pipe or a socket. */
-export function inputName(fd: number): string | undefined {
-  const file = readlink(`/proc/self/fd/${fd}`);
-  return file.startsWith("/") ? file : undefined;
 }
 
 function writeAll(
