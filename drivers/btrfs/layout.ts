@@ -16,6 +16,7 @@
 import { entryName } from "../../ffi/entry_name.ts";
 import { withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
+import { fchown } from "../../ffi/tree.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
 import {
   type ConfinedPath,
@@ -29,7 +30,6 @@ import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata, removeMetadata, writeMetadata } from "../../lib/metadata.ts";
-import { own } from "./ownership.ts";
 
 /** The name of a layer in its staging directory. */
 export const LAYER = "layer";
@@ -39,12 +39,12 @@ export const LAYER_NAME = entryName(LAYER);
 export class Layout {
   constructor(readonly home: Home) {}
 
-  /** Makes the directories that are missing. */
-  make(idMaps: IdMaps): void {
-    for (const name of ["subvolumes", "quotas"]) {
-      const path = this.home.join(name);
-      if (makeDirectory(path, 0o700)) own(path, idMaps);
+  /** Makes the directories that are missing: root's, as Docker does, and container root gets to its layers. */
+  make({ gids }: IdMaps): void {
+    if (makeDirectory(this.layers, 0o710)) {
+      withFd(openDirectory(this.layers), (fd) => fchown(fd, 0, gids.root));
     }
+    makeDirectory(this.home.join("quotas"), 0o700);
     makeDirectory(this.home.own("qgroups"), 0o700);
   }
 

@@ -4,14 +4,12 @@
  * @module
  */
 import { join } from "@std/path";
-import { lstat } from "../../lib/confined.ts";
 import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
 import { Home } from "../../lib/home.ts";
 import { Btrfs } from "./backend.ts";
 import { examine, requireBtrfs } from "./examine.ts";
 import { Layout } from "./layout.ts";
 import { OPTION_KEYS, parseDriverOptions } from "./options.ts";
-import { own } from "./ownership.ts";
 import { Quota } from "./quota.ts";
 import { BtrfsSnapshots } from "./snapshots.ts";
 import { SnapshotLayout } from "./snapshots_layout.ts";
@@ -27,8 +25,7 @@ export const btrfs: DriverDefinition = {
 function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
   const options = parseDriverOptions(texts);
   requireBtrfs(root);
-  const home = Home.open(root, "btrfs", idMaps, { mode: 0o700, warn });
-  if (lstat(home.join()).uid !== idMaps.uids.root) own(home.join(), idMaps);
+  const home = Home.open(root, "btrfs", idMaps, { warn });
   const layout = new Layout(home);
   layout.make(idMaps);
   const quota = new Quota(home, options.quota, warn);

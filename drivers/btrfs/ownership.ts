@@ -16,12 +16,6 @@ import type { IdMaps } from "../../lib/id_maps.ts";
 
 const SELINUX_LABEL = "security.selinux";
 
-/** Gives a directory to container root. */
-export function own(path: ConfinedPath, { uids, gids }: IdMaps): void {
-  if (uids.root === 0 && gids.root === 0) return;
-  withFd(openDirectory(path), (fd) => fchown(fd, uids.root, gids.root));
-}
-
 /** Makes an open directory what the root of an empty layer is: container root's, mode 0755. */
 export function ownRoot(fd: number, { uids, gids }: IdMaps): void {
   fchown(fd, uids.root, gids.root);
