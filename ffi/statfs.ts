@@ -86,7 +86,12 @@ export interface FileSystem {
   readonly freeInodes: number;
   /** The longest name of an entry, in bytes. */
   readonly nameMax: number;
+  /** Whether nothing can be written: the mount is read-only, or the whole file system. */
+  readonly readOnly: boolean;
 }
+
+/** `linux/statfs.h`. */
+export const ST_RDONLY = 1;
 
 /** The name of a file system by its magic number. */
 export function fileSystemName(type: number): string {
@@ -123,5 +128,6 @@ function describe(buffer: Struct<keyof typeof STATFS.fields>): FileSystem {
     totalInodes: buffer.get("f_files"),
     freeInodes: buffer.get("f_ffree"),
     nameMax: buffer.get("f_namelen"),
+    readOnly: (buffer.get("f_flags") & ST_RDONLY) !== 0,
   };
 }

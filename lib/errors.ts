@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { EDQUOT, EMFILE, ENOSPC, SyscallError } from "../ffi/errno.ts";
+import { EDQUOT, EMFILE, ENOSPC, EROFS, SyscallError } from "../ffi/errno.ts";
 
 /** Each kind of error and the exit status of a command that ends with it. */
 export const EXIT_STATUS = {
@@ -46,13 +46,17 @@ export class VeneerError extends Error {
   }
 }
 
-/** The code of any error. Of foreign ones, no space, a quota and too many open files are limits; others `failed`. */
+/**
+ * The code of any error. Of foreign ones, no space, a quota and too many open files are limits, a read-only file system
+ * is a precondition that fails; others are `failed`.
+ */
 export function codeOf(error: unknown): ErrorCode {
   if (error instanceof VeneerError) return error.code;
   if (
     error instanceof SyscallError &&
     (error.errno === ENOSPC || error.errno === EDQUOT || error.errno === EMFILE)
   ) return "limit exceeded";
+  if (error instanceof SyscallError && error.errno === EROFS) return "failed precondition";
   return "failed";
 }
 

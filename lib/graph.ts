@@ -112,6 +112,7 @@ export class Graph implements GraphDriver {
     this.#backend.checkId(id);
     const parent = options.parent || undefined;
     if (parent !== undefined) checkId(parent);
+    this.#home.requireWritable();
     using _lock = this.#lock(id);
     using _store = this.#state.lockStore();
     if (this.#backend.exists(id)) {
@@ -142,6 +143,7 @@ export class Graph implements GraphDriver {
 
   remove(id: string): void {
     checkId(id);
+    this.#home.requireWritable();
     using lock = this.#lock(id);
     if (!this.#backend.exists(id)) throw layerNotFound(id);
     using _use = this.#state.use(id, "exclusive");
@@ -281,6 +283,7 @@ export class Graph implements GraphDriver {
   ): number {
     checkId(id);
     this.#require(id);
+    this.#home.requireWritable();
     const base = this.#parent(id, parent);
     if (base !== "") this.#idMaps(base);
     // Reads from the client, so before any lock; what is no tar is refused before anything changes.

@@ -19,6 +19,7 @@ import { EEXIST, ELOOP, ENOENT, ENOTDIR } from "../ffi/errno.ts";
 import { close, O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, tryOpenat } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
 import { tryMkdir } from "../ffi/paths.ts";
+import { statfs } from "../ffi/statfs.ts";
 import { tryLstat } from "../ffi/stat.ts";
 import { fchown, tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
@@ -109,6 +110,20 @@ export class Home {
 
   get inode(): bigint {
     return this.root.inode;
+  }
+
+  /** Whether its file system is read-only now: layers can be read then, and nothing else. */
+  get isReadOnly(): boolean {
+    return statfs(this.path).readOnly;
+  }
+
+  /** @throws {VeneerError} `failed precondition` where it {@linkcode isReadOnly} */
+  requireWritable(): void {
+    if (!this.isReadOnly) return;
+    throw new VeneerError(
+      "failed precondition",
+      `${this.path} is on a read-only file system, where layers can only be read; \`mount -o remount,rw\` it first`,
+    );
   }
 
   /** A path below the home. */

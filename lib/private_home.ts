@@ -21,16 +21,20 @@ import type { RunState } from "./run_state.ts";
 /** Makes the home a private mount, where it is not one, and lets `mountLayer` mount below it. */
 export function withPrivateHome(home: Home, state: RunState, mountLayer: () => void): void {
   using _hold = state.holdHome();
-  if (!isMountPoint(home.path)) bindHome(home, state);
-  mount({ target: home.path, flags: MS_PRIVATE });
+  if (isMountPoint(home.path) || bindHome(home, state)) {
+    mount({ target: home.path, flags: MS_PRIVATE });
+  }
   mountLayer();
 }
 
-function bindHome(home: Home, state: RunState): void {
+/** False for a read-only home: such a mount would stay read-only when the home's file system is so no more. */
+function bindHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
-  if (isMountPoint(home.path)) return;
+  if (isMountPoint(home.path)) return true;
+  if (home.isReadOnly) return false;
   state.ownsHomeMount = true;
   mount({ source: home.path, target: home.path, flags: MS_BIND });
+  return true;
 }
 
 /**

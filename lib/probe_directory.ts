@@ -20,6 +20,7 @@ import {
   withFd,
 } from "../ffi/files.ts";
 import { tryLock } from "../ffi/flock.ts";
+import { fsconfigCreate, fsmount, fsopen } from "../ffi/fsmount.ts";
 import { MNT_DETACH, tryUmount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
 import { tryMkdirat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
@@ -62,6 +63,25 @@ export function withProbeDirectory<T>(
       disposeProbe(home, name);
     }
   }
+}
+
+/**
+ * The same in memory, in a file system that is mounted nowhere: for a home in which nothing can be made.
+ *
+ * @throws {SyscallError} `ENOSYS` before Linux 5.2
+ */
+export function withProbeInMemory<T>(
+  directories: readonly string[],
+  use: (scratch: number) => T,
+): T {
+  const scratch = withFd(fsopen("tmpfs"), (context) => {
+    fsconfigCreate(context);
+    return fsmount(context);
+  });
+  return withFd(scratch, () => {
+    makeAll(scratch, [...directories, PROBE_MOUNT]);
+    return use(scratch);
+  });
 }
 
 /** False where the scratch directory was deleted meanwhile. */

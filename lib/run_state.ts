@@ -11,6 +11,7 @@
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
  *                one that nobody holds is of a transfer that was killed
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
+ * mounts/<id>    where layers of a read-only home are mounted that has no directory for it
  * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
  * ```
  *
@@ -93,6 +94,20 @@ export interface References {
 
 /** Nobody uses it. */
 export const UNUSED: References = { count: 0, namespace: "", readOnly: false };
+
+/**
+ * Where layers of a home are mounted that has no place for it, because nothing can be made in it. It is there when
+ * this returns.
+ */
+export function mountsBeside(home: Home): ConfinedPath {
+  using run = new RunRoot();
+  waitForLock(run.fd, "shared", RUN_ROOT);
+  const state = run.root.join(stateName(home.device, home.inode));
+  makeDirectory(state, 0o700);
+  const mounts = state.join("mounts");
+  makeDirectory(mounts, 0o700);
+  return mounts;
+}
 
 /** The run-time state of one home. */
 export class RunState {

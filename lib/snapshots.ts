@@ -96,10 +96,11 @@ export class Snapshots implements Snapshotter {
   #open(): Store {
     using _lock = this.#state.lockStore();
     let isNew = false;
-    const store = Store.open(this.#backend.home.join(DATABASE), () => {
+    const initial = () => {
       isNew = true;
       return this.#initial();
-    });
+    };
+    const store = Store.open(this.#backend.home.join(DATABASE), initial, this.#warn);
     if (isNew) this.#backend.imported();
     return store;
   }
@@ -291,18 +292,19 @@ export class Snapshots implements Snapshotter {
     return usage;
   }
 
-  /** On a full disk it is counted again the next time. */
+  /** On a full disk, or one that cannot be written to, it is counted again the next time. */
   #keepUsage(layer: string, usage: Usage): void {
     try {
       this.#store.keepUsage(layer, usage);
     } catch (error) {
-      if (codeOf(error) !== "limit exceeded") throw error;
+      if (!["limit exceeded", "failed precondition"].includes(codeOf(error))) throw error;
     }
   }
 
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const store = this.#store;
     const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
+    if (this.#backend.home.isReadOnly) return [];
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
     const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweep(tell)];

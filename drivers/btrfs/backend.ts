@@ -255,7 +255,8 @@ export class Btrfs implements LayerBackend {
 
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined {
     const parent = this.parent(id);
-    if (!parent || !this.exists(parent)) return undefined;
+    // What the kernel compares are snapshots, which must be made.
+    if (!parent || !this.exists(parent) || this.home.isReadOnly) return undefined;
     return this.#layout.withLayer(
       id,
       (child) =>

@@ -6,7 +6,7 @@
  * <id>/link     the layer's short name, 26 characters
  * <id>/lower    `l/<name>` of every layer below, uppermost first, joined by `:`; a base layer has none
  * <id>/work     overlay's work directory; a base layer has none
- * <id>/merged   where it is mounted; there only while it is
+ * <id>/merged   where it is mounted; there only while it is. A read-only home has another place for it
  * l/<name>      -> ../<id>/diff
  * ```
  *
@@ -28,6 +28,7 @@ import { VeneerError } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
 import { isId } from "../../lib/ids.ts";
 import { readMetadata } from "../../lib/metadata.ts";
+import { mountsBeside } from "../../lib/run_state.ts";
 
 /** The directory of short names; no layer can have this id. */
 export const LINKS = "l";
@@ -50,7 +51,12 @@ export const linkTarget = (id: string): string => `../${id}/diff`;
 
 /** Where the parts of a home's layers are, and what they say. */
 export class Layout {
-  constructor(readonly home: Home) {}
+  /** Where layers are mounted that have no `merged`, if none can be made. */
+  readonly #beside: ConfinedPath | undefined;
+
+  constructor(readonly home: Home) {
+    if (home.isReadOnly) this.#beside = mountsBeside(home);
+  }
 
   layer(id: string): ConfinedPath {
     return this.home.join(id);
@@ -62,7 +68,8 @@ export class Layout {
     return this.home.join(id, "work");
   }
   merged(id: string): ConfinedPath {
-    return this.home.join(id, "merged");
+    const merged = this.home.join(id, "merged");
+    return this.#beside === undefined || isDirectory(merged) ? merged : this.#beside.join(id);
   }
   links(): ConfinedPath {
     return this.home.join(LINKS);

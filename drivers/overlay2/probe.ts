@@ -13,7 +13,7 @@
  * @module
  */
 import { entryName } from "../../ffi/entry_name.ts";
-import { EINVAL, EXDEV, SyscallError } from "../../ffi/errno.ts";
+import { EDQUOT, EINVAL, ENOSPC, EROFS, EXDEV, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
   O_CREAT,
@@ -38,7 +38,7 @@ import { tryFchmodat, tryRenameat } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
 import type { Home } from "../../lib/home.ts";
-import { PROBE_MOUNT, withProbeDirectory } from "../../lib/probe_directory.ts";
+import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../../lib/probe_directory.ts";
 
 /** What was found. */
 export interface Probed {
@@ -64,12 +64,31 @@ const DIRECTORIES = [
  * @param api      `old` to mount by `mount(2)` alone
  */
 export function probe(home: Home, features: readonly string[], api: "new" | "old"): Probed {
-  return withProbeDirectory(home, DIRECTORIES, (scratch) => {
+  const find = (scratch: number): Probed => {
     touch(scratch, "lower/file");
     const xattrs = features.includes("userxattr") ? "user.overlay" : "trusted.overlay";
     lsetxattr(descriptorPath(scratch, "upper-lower/dir"), `${xattrs}.opaque`, YES);
     return withOverlay(scratch, features, api, (root) => inspect(scratch, root, xattrs));
-  });
+  };
+  try {
+    return withProbeDirectory(home, DIRECTORIES, find);
+  } catch (error) {
+    if (!(error instanceof SyscallError && NO_ROOM.has(error.errno))) throw error;
+    return probeInMemory(find);
+  }
+}
+
+/** Where nothing can be made in the home. What overlay does is the same on every file system that can be its upper. */
+const NO_ROOM: ReadonlySet<number> = new Set([EDQUOT, ENOSPC, EROFS]);
+
+function probeInMemory(find: (scratch: number) => Probed): Probed {
+  try {
+    return withProbeInMemory(DIRECTORIES, find);
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    const unreadable = `there is no room to find out what this kernel writes: ${error.message}`;
+    return { unreadable, metacopy: false };
+  }
 }
 
 const YES = new TextEncoder().encode("y");

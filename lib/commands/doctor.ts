@@ -4,11 +4,14 @@
  * @module
  */
 import { libcVersion } from "../../ffi/process.ts";
+import { tryLstat } from "../../ffi/stat.ts";
+import { statfs } from "../../ffi/statfs.ts";
 import type { Style } from "../cli/style.ts";
 import type { DriverDefinition, Finding } from "../driver_definition.ts";
 import { EXIT_STATUS, messageOf } from "../errors.ts";
+import { nearestExisting } from "../home.ts";
 import { isKernelAtLeast } from "../kernel.ts";
-import { readMountInfo } from "../mountinfo.ts";
+import { RUN_ROOT } from "../run_state.ts";
 import type { Run } from "./context.ts";
 
 /** What concerns every driver, or one. */
@@ -19,16 +22,18 @@ interface Section {
 
 export const run: Run = async (context) => {
   const { output, root } = context;
-  const general = { name: "this machine", findings: examineHost() };
+  const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
   const drivers = (await context.drivers.definitions()).map((definition) =>
     examineDriver(definition, root)
   );
-  const runnable = drivers.filter(canRun).map(({ name }) => name);
+  // What the machine lacks, every driver lacks.
+  const runs = (section: Section) => canRun(general) && canRun(section);
+  const runnable = drivers.filter(runs).map(({ name }) => name);
   output.result(
     {
       root,
       general: general.findings,
-      drivers: drivers.map((section) => ({ ...section, canRun: canRun(section) })),
+      drivers: drivers.map((section) => ({ ...section, canRun: runs(section) })),
     },
     () => [
       ...[general, ...drivers].flatMap((section) => sectionLines(section, output.style)),
@@ -37,7 +42,7 @@ export const run: Run = async (context) => {
         : `No driver can run at ${root}.`,
     ],
   );
-  return runnable.length > 0 && canRun(general) ? 0 : EXIT_STATUS["not supported"];
+  return runnable.length > 0 ? 0 : EXIT_STATUS["not supported"];
 };
 
 function examineDriver(definition: DriverDefinition, root: string): Section {
@@ -68,12 +73,26 @@ function examineHost(): Finding[] {
 
 /** Locks and counts of mounts live there. */
 function examineRun(): Finding {
-  const mounts = readMountInfo();
-  const run = mounts.findLast(({ mountPoint }) => mountPoint === "/run") ??
-    mounts.findLast(({ mountPoint }) => mountPoint === "/");
-  return run?.options.includes("ro") || run?.superOptions.split(",").includes("ro")
-    ? { state: "missing", what: "/run is read-only", remedy: "mount a tmpfs there" }
-    : { state: "ok", what: "/run is writable" };
+  const remedy = "mount a tmpfs there";
+  if (!tryLstat("/run/.")?.isDirectory) {
+    return { state: "missing", what: "there is no /run", remedy };
+  }
+  const place = tryLstat(RUN_ROOT) === undefined ? "/run" : RUN_ROOT;
+  if (statfs(place).readOnly) return { state: "missing", what: `${place} is read-only`, remedy };
+  return Deno.uid() === 0
+    ? { state: "ok", what: "/run is writable" }
+    : { state: "limited", what: "/run is writable for root" };
+}
+
+/** What is said of a place that every driver would have its store at. */
+function examineRoot(root: string): Finding[] {
+  const place = nearestExisting(root, ".");
+  if (!statfs(place).readOnly) return [];
+  return [{
+    state: "missing",
+    what: `${place} is on a read-only file system: a store there can be read, nothing else`,
+    remedy: "`mount -o remount,rw` it",
+  }];
 }
 
 function examineLibc(): Finding {

@@ -66,6 +66,7 @@ export class MountedLayers {
       withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
       lock.references = { count: 1, namespace: "", readOnly };
     } else {
+      if (!readOnly) this.backend.home.requireWritable();
       lock.references = { count: 1, namespace: mountNamespace(), readOnly };
       this.#mount(plan, lock);
     }

@@ -38,6 +38,7 @@ export class Staged {
   sweep(failed?: (error: VeneerError) => void): string[] {
     const { home } = this.backend;
     const done: string[] = [];
+    if (home.isReadOnly) return done;
     for (const name of home.staged()) {
       try {
         using lock = this.state.tryLockLayer(name);
@@ -60,6 +61,7 @@ export class Staged {
    * @returns false where it stays
    */
   finish(name: string, failed?: (error: VeneerError) => void): boolean {
+    if (this.backend.home.isReadOnly) return false;
     try {
       this.#dispose(name);
       this.#failures.delete(name);

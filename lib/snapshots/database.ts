@@ -17,7 +17,7 @@ import {
   unwrapConfined,
 } from "../confined.ts";
 import { messageOf, VeneerError } from "../errors.ts";
-import { LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
+import { hasLoggedSomething, LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
 const PATIENCE = 120_000;
@@ -37,15 +37,20 @@ export type Durability = "on disk" | "in order";
 /**
  * How processes share a database:
  * - `shared`: any number of them have it open;
- * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on the disk.
+ * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on the disk;
+ * - `immutable`: nobody can write to it. What is in the log only is not seen.
  */
-export type Access = "shared" | "alone";
+export type Access = "shared" | "alone" | "immutable";
 
 /** How the name of the index ends that processes share. */
 const INDEX = "-shm";
 
 /** The query of a database's URI for each. */
-const QUERIES: Readonly<Record<Access, string>> = { shared: "", alone: "?vfs=unix-excl" };
+const QUERIES: Readonly<Record<Access, string>> = {
+  shared: "",
+  alone: "?vfs=unix-excl",
+  immutable: "?immutable=1",
+};
 
 /** After how many pages in the log they are written into the database, where the log has little room. */
 const CHECKPOINT_ALONE = 64;
@@ -68,10 +73,15 @@ export class Database implements Disposable {
 
   /**
    * Opens a database so that it can be used on a full disk, too: by one process at a time then, unless another has
-   * it open since before. Nobody else must open it meanwhile.
+   * it open since before. One on a read-only file system can be read. Nobody else must open it meanwhile.
+   *
+   * @param warn as for `Store.open`
+   * @throws {VeneerError} `failed precondition` for one that is not there and cannot be made
    */
-  static open(file: ConfinedPath): Database {
-    if (hasRoom(file)) {
+  static open(file: ConfinedPath, warn: (message: string) => void): Database {
+    const { readOnly, room } = disk(file);
+    if (readOnly) return openedToRead(file, warn);
+    if (room) {
       try {
         return openedFirst(file, "shared");
       } catch (error) {
@@ -103,7 +113,7 @@ export class Database implements Disposable {
     const path = file.text;
     this.access = access;
     requireOwnFiles(file);
-    if (!readOnly) makePrivate(file);
+    if (!readOnly && access !== "immutable") makePrivate(file);
     // An empty database has no log, and would have SQLite delete one.
     if (log && lstat(file).size > 0) provideLog(file);
     try {
@@ -145,6 +155,7 @@ export class Database implements Disposable {
    * @throws {VeneerError} `in use` where another's transaction does not end
    */
   transaction<T>(durability: Durability, body: () => T): T {
+    if (this.access === "immutable") throw readOnlyError(this.path);
     // With a write-ahead log, NORMAL leaves the syncing of a commit to a later one.
     this.#connection.exec(`PRAGMA synchronous = ${durability === "on disk" ? "FULL" : "NORMAL"}`);
     this.#begin.run();
@@ -221,10 +232,32 @@ function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): D
   }
 }
 
-function hasRoom(file: ConfinedPath): boolean {
-  const { type, freeBytes, availableBytes } = withFd(openDirectory(file.parent), fstatfs);
+/** Opens a database of a read-only file system. */
+function openedToRead(file: ConfinedPath, warn: (message: string) => void): Database {
+  if (!exists(file)) throw readOnlyError(file.text, "is not there, and ");
+  if (hasLoggedSomething(file)) {
+    warn(
+      `${file}: what was written last is in ${file.name}${LOG} and is left out, since the file system is read-only`,
+    );
+  }
+  return new Database(file, { readOnly: true, access: "immutable" });
+}
+
+function readOnlyError(path: string, what = ""): VeneerError {
+  return new VeneerError(
+    "failed precondition",
+    `${path} ${what}is on a read-only file system; \`mount -o remount,rw\` it first`,
+  );
+}
+
+/** What the disk of a file lets be done. */
+function disk(file: ConfinedPath): { readOnly: boolean; room: boolean } {
+  const { type, freeBytes, availableBytes, readOnly } = withFd(
+    openDirectory(file.parent),
+    fstatfs,
+  );
   // btrfs says by the latter alone that it has no room for metadata.
-  return (type === BTRFS_MAGIC ? availableBytes : freeBytes) >= ROOM;
+  return { readOnly, room: (type === BTRFS_MAGIC ? availableBytes : freeBytes) >= ROOM };
 }
 
 /** A path as SQLite reads it (sqlite.org/uri.html). */

@@ -65,6 +65,7 @@ export class Intents {
    * @param failed told of each layer that stays; where it is left out, a warning says so, once
    */
   sweep(failed?: Failed): string[] {
+    if (this.#context.backend.home.isReadOnly) return [];
     return this.#context.store.intents().filter((layer) => this.finishDead(layer, failed))
       .map((layer) => `deleted layer ${layer} of a snapshot that was removed or never finished`);
   }

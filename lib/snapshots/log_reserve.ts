@@ -23,6 +23,7 @@ import {
   close,
   fsync,
   O_CREAT,
+  O_RDONLY,
   O_RDWR,
   pread,
   pwriteAll,
@@ -32,7 +33,7 @@ import {
 import { FS_NOCOW_FL, inodeFlags, trySetInodeFlags } from "../../ffi/inode_flags.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { tryLinkat } from "../../ffi/tree.ts";
-import { type ConfinedPath, exists, inParent, open, unwrapConfined } from "../confined.ts";
+import { type ConfinedPath, exists, inParent, open, tryOpen, unwrapConfined } from "../confined.ts";
 
 /** How the names of the log and of its reserve end. */
 export const LOG = "-wal", RESERVE = "-reserve";
@@ -66,6 +67,13 @@ export function provideLog(database: ConfinedPath): void {
       if (result !== -EEXIST) unwrapConfined(result, "link", log);
     });
   });
+}
+
+/** Whether there is a log with something in it. */
+export function hasLoggedSomething(database: ConfinedPath): boolean {
+  const fd = tryOpen(database.withSuffix(LOG), O_RDONLY);
+  if (fd < 0) return false;
+  return withFd(fd, () => fstat(fd).size > HEADER && !hasBlankHeader(fd));
 }
 
 /** What is only a precaution may fail. */
@@ -104,9 +112,13 @@ function fill(fd: number, path: string): void {
 }
 
 function blankHeader(fd: number, path: string): void {
+  if (hasBlankHeader(fd)) return;
+  pwriteAll(fd, new Uint8Array(HEADER), 0n);
+  fsync(fd, path);
+}
+
+function hasBlankHeader(fd: number): boolean {
   const header = new Uint8Array(HEADER);
   pread(fd, header, HEADER, 0n);
-  if (header.every((byte) => byte === 0)) return;
-  pwriteAll(fd, header.fill(0), 0n);
-  fsync(fd, path);
+  return header.every((byte) => byte === 0);
 }

@@ -43,13 +43,18 @@ export class Store implements Disposable {
    * Opens the database of a store, making or migrating it. Nobody else must open it at the same time.
    *
    * @param initial what a new database begins with, parents first
+   * @param warn told, in one line, what cannot be read of a database that cannot be written to
    */
-  static open(path: ConfinedPath, initial: () => Iterable<NewSnapshot> = () => []): Store {
-    const database = Database.open(path);
+  static open(
+    path: ConfinedPath,
+    initial: () => Iterable<NewSnapshot> = () => [],
+    warn: (message: string) => void = () => {},
+  ): Store {
+    const database = Database.open(path, warn);
     try {
       const version = versionOf(database);
       if (version === VERSION) {
-        keepSpare(database);
+        if (database.access !== "immutable") keepSpare(database);
         return new Store(database);
       }
       const imported = version === 0 ? [...initial()] : [];
