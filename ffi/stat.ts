@@ -180,6 +180,22 @@ export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
   return result < 0 ? -E[0] : result;
 }
 
+/**
+ * The same at a path relative to a directory, raw. Directories on the way may be links: what is found is only to be
+ * compared with what was found by a way that none leads astray.
+ */
+export function tryStatRelative(directory: number, path: Path, stat: Stat): number {
+  const bytes = cstring(path);
+  const result = tree().statx(
+    directory,
+    bytes,
+    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+    STATX_BASIC_STATS,
+    stat.bytes,
+  );
+  return result < 0 ? -E[0] : result;
+}
+
 /** What lies at a path below a directory is, reached through no link; raw: 0 or `-errno`. */
 export function tryStatBelow(directory: number, path: Path, stat: Stat): number {
   const fd = tryOpenat2(directory, path, O_PATH | O_NOFOLLOW, RESOLVE_INSIDE);

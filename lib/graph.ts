@@ -409,14 +409,17 @@ export class Graph implements GraphDriver {
   }
 
   #children(id: string): string[] {
-    const ancestry = this.#ancestry();
-    return this.#backend.list().filter((other) => {
+    const ancestry = this.#ancestry(), backend = this.#backend;
+    const isChild = (other: string) => {
       try {
         return ancestry.parent(other) === id;
       } catch {
         return false; // A damaged layer keeps no other from being removed.
       }
-    });
+    };
+    return this.#home.root.hold(() =>
+      (backend.childrenOf?.(id) ?? backend.list()).filter(isChild).sort()
+    );
   }
 
   /**

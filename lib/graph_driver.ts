@@ -205,6 +205,12 @@ export interface LayerBackend {
   /** The recorded parent; `""` for a base layer, `undefined` where nothing says. */
   parent(id: string): string | undefined;
 
+  /**
+   * Every layer of which {@linkcode parent} says that it stands on another, and perhaps more, where that is found at
+   * less cost than by asking each.
+   */
+  childrenOf?(id: string): string[];
+
   /** Makes a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging}) or not at all. */
   create(id: string, spec: LayerSpec): void;
 

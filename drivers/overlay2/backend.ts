@@ -40,6 +40,7 @@ import { checkKnown } from "../../lib/options.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
+import { Children } from "./children.ts";
 import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
 import {
@@ -67,10 +68,12 @@ export class Overlay2 implements LayerBackend {
   readonly #layout: Layout;
   readonly #environment: Overlay2Environment;
   readonly #quotas: ProjectQuotas;
+  readonly #children: Children;
   #probed: Probed | undefined;
 
   constructor(readonly home: Home, readonly idMaps: IdMaps, environment: Overlay2Environment) {
     this.#layout = new Layout(home);
+    this.#children = new Children(this.#layout);
     this.#environment = environment;
     this.#quotas = new ProjectQuotas(home);
     if (isLimited(environment.options.limits)) {
@@ -123,6 +126,10 @@ export class Overlay2 implements LayerBackend {
 
   parent(id: string): string | undefined {
     return this.#layout.parent(id);
+  }
+
+  childrenOf(id: string): string[] {
+    return this.#children.of(id);
   }
 
   create(id: string, spec: LayerSpec): void {
