@@ -160,7 +160,7 @@ Deno.test("output files: a descriptor of this process is written to where it sta
   const { readable, writable } = pipe();
   for (const path of ["/dev/fd", "/proc/self/fd", `/proc/${Deno.pid}/fd`, `${dir.path}/fd`]) {
     write(`${path}/${writable}`, path);
-    const buffer = new Uint8Array(64);
+    const buffer = new Uint8Array(4096);
     assertEquals(new TextDecoder().decode(buffer.subarray(0, read(readable, buffer))), path);
   }
   close(readable);
