@@ -54,8 +54,8 @@ function links(pid: string): string[] {
   return pathsOf(pid).map(readLink);
 }
 
-/** Processes end while they are looked at: what cannot be read is not there. */
-function readLink(path: string): string {
+/** Where a link in `/proc` leads; `""` if it cannot be read, since processes end while they are looked at. */
+export function readLink(path: string): string {
   try {
     return readlink(path);
   } catch {
@@ -72,7 +72,8 @@ export function names(path: string): string[] {
   }
 }
 
-function describe(pid: string): string {
+/** A process as messages name it: `docker (pid 42)`. */
+export function describe(pid: string): string {
   try {
     return `${decode(readFile(`/proc/${pid}/comm`)).trim()} (pid ${pid})`;
   } catch {
