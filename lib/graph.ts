@@ -17,7 +17,7 @@ import { attempt, messageOf, VeneerError } from "./errors.ts";
 import { Ancestry } from "./graph/ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./graph/apply.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./graph/delta.ts";
-import { MountedLayers } from "./graph/mounted_layers.ts";
+import { type ForeignUses, MountedLayers } from "./graph/mounted_layers.ts";
 import { Staged } from "./graph/staged.ts";
 import { type Transfer, Transfers } from "./graph/transfers.ts";
 import type {
@@ -27,6 +27,7 @@ import type {
   LayerBackend,
   LayerInfo,
   ParentArgument,
+  PutOptions,
   StatusLine,
   TransferOptions,
 } from "./graph_driver.ts";
@@ -36,7 +37,8 @@ import { formatIdMap, type IdMaps } from "./id_maps.ts";
 import { checkId, layerNotFound } from "./ids.ts";
 import { requireNothingMountedIn } from "./inner_mounts.ts";
 import type { Mount, MountPort } from "./mount_plan.ts";
-import { isMountPoint } from "./mountinfo.ts";
+import { isMountPoint, mountsBelow } from "./mountinfo.ts";
+import { usersOf } from "./lock_holders.ts";
 import { releaseHome } from "./private_home.ts";
 import { type LayerLock, pruneRunStates, RunState, UNUSED } from "./run_state.ts";
 import { openTarInput } from "./tar/apply.ts";
@@ -51,6 +53,11 @@ export interface GraphContext {
   readonly sync: boolean;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
+  /**
+   * What is done about mounts of layers that are not Veneer's: nothing, and what they stand in the way of is
+   * refused (the default); or they are taken for the own ones of a service that has the store to itself.
+   */
+  readonly foreignUses?: ForeignUses;
 }
 
 /** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
@@ -67,7 +74,8 @@ export class Graph implements GraphDriver {
     this.#context = context;
     this.#backend = context.backend;
     this.#state = new RunState(context.backend.home);
-    this.#mounted = new MountedLayers(context.backend, this.#state, context.port, context.warn);
+    const { backend, port, warn, foreignUses } = context;
+    this.#mounted = new MountedLayers(backend, this.#state, port, warn, foreignUses);
     this.#staged = new Staged(context.backend, this.#state, context.warn);
     this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
     this.#staged.sweep();
@@ -136,7 +144,7 @@ export class Graph implements GraphDriver {
         storageOptions,
       });
     } catch (error) {
-      if (!this.#backend.exists(id)) this.#staged.finish(id);
+      if (!this.#backend.exists(id)) this.#staged.finish(id, undefined, true);
       throw error;
     }
   }
@@ -147,18 +155,17 @@ export class Graph implements GraphDriver {
     using lock = this.#lock(id);
     if (!this.#backend.exists(id)) throw layerNotFound(id);
     using _use = this.#state.use(id, "exclusive");
-    const { count } = this.#mounted.confirmed(id, lock.references);
-    if (count > 0) throw inUse(id, count, this.#backend.mountPoint(id));
     {
       using _store = this.#state.lockStore();
       const children = this.#children(id);
+      this.#mounted.requireNoUsers(id, lock);
       if (children.length > 0) {
         const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
         throw new VeneerError("in use", `layer ${id} has children: ${some}; remove them first`);
       }
       this.#staged.requireFree(id);
       this.#requireNothingMountedIn(id);
-      this.#mounted.unmountUncounted(id);
+      this.#mounted.requireUnused(id, lock);
       this.#backend.retire(id);
     }
     // It is gone. What is left of its files is only room, and a warning says so.
@@ -172,14 +179,14 @@ export class Graph implements GraphDriver {
     this.#require(id);
     this.#requireComplete(id);
     this.#idMaps(id);
-    return this.#mounted.get(id, lock, options);
+    return this.#mounted.get(id, lock, options, !options.readOnly && this.#hasChildren(id));
   }
 
-  put(id: string): void {
+  put(id: string, options?: PutOptions): void {
     checkId(id);
     using lock = this.#lock(id);
     this.#require(id);
-    this.#mounted.put(id, lock);
+    this.#mounted.put(id, lock, options);
   }
 
   exists(id: string): boolean {
@@ -225,11 +232,15 @@ export class Graph implements GraphDriver {
     const tell = failed ?? ((error: VeneerError) => this.#context.warn(error.message));
     const done = this.#staged.sweep(tell);
     this.#transfers.sweep();
+    const foreign: string[] = [];
     let mounted = 0;
     for (const id of this.#backend.list()) {
-      const isMounted = attempt(tell, `layer ${id}`, () => this.#tidy(id, done)) ?? true;
-      if (isMounted) mounted++;
+      const found = attempt(tell, `layer ${id}`, () => this.#clean(id)) ?? "in use";
+      if (found === "unmounted") done.push(`unmounted layer ${id}`);
+      else if (found !== "nothing") mounted++;
+      if (found === "foreign") foreign.push(id);
     }
+    if (foreign.length > 0) this.#context.warn(leftAlone(foreign));
     attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
     if (mounted === 0) {
       attempt(tell, this.home, () => {
@@ -239,23 +250,24 @@ export class Graph implements GraphDriver {
       });
       const released = attempt(tell, this.home, () => releaseHome(this.#home, this.#state));
       if (released) done.push(`released ${this.home}`);
+      else if (released === false) this.#tellHolders();
     }
     return done;
   }
 
-  /** Unmounts a layer that nobody counts; returns whether it is mounted still, or somebody is at work on it. */
-  #tidy(id: string, done: string[]): boolean {
+  /** Ends what nobody needs of a layer. */
+  #clean(id: string): ReturnType<MountedLayers["clean"]> {
     using lock = this.#state.tryLockLayer(id);
-    if (lock === undefined) return false;
-    const references = this.#mounted.confirmed(id, lock.references);
-    if (references.count !== lock.references.count) lock.references = references;
-    if (references.count > 0) return true;
-    if (this.#state.isTransferred(id) || !this.#mounted.unmountUncounted(id)) {
-      return isMountPoint(this.#backend.mountPoint(id));
-    }
-    lock.references = UNUSED;
-    done.push(`unmounted layer ${id}`);
-    return false;
+    return lock === undefined ? "nothing" : this.#mounted.clean(id, lock);
+  }
+
+  /** Says who keeps the home's own mount from going, with which its disk cannot be unmounted. */
+  #tellHolders(): void {
+    if (!this.#state.ownsHomeMount || !isMountPoint(this.home)) return;
+    const holders = [...usersOf(this.home), ...mountsBelow(this.home)].slice(0, 3).join(", ");
+    this.#context.warn(
+      `${this.home} stays mounted on itself${holders && `: in use by ${holders}`}`,
+    );
   }
 
   diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
@@ -305,8 +317,7 @@ export class Graph implements GraphDriver {
   #beginApply(id: string): boolean {
     using lock = this.#lock(id);
     this.#require(id);
-    const { count } = this.#mounted.confirmed(id, lock.references);
-    if (count > 0) throw inUse(id, count, this.#backend.mountPoint(id));
+    this.#mounted.requireNoUsers(id, lock);
     const [child] = this.#children(id);
     if (child !== undefined) {
       throw new VeneerError(
@@ -315,8 +326,7 @@ export class Graph implements GraphDriver {
       );
     }
     this.#staged.requireFree(id);
-    this.#mounted.unmountUncounted(id);
-    lock.references = UNUSED;
+    this.#mounted.requireUnused(id, lock);
     return beginApply(id, this.#backend);
   }
 
@@ -331,11 +341,13 @@ export class Graph implements GraphDriver {
 
   mounts(id: string, options: GetOptions = {}): Mount[] {
     checkId(id);
-    using _lock = this.#lock(id);
+    using lock = this.#lock(id);
     this.#require(id);
     this.#requireComplete(id);
     this.#idMaps(id);
-    return this.#backend.mounts(id, options);
+    const readOnly = options.readOnly || this.#hasChildren(id);
+    const mounts = () => this.#backend.mounts(id, { ...options, readOnly });
+    return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
   }
 
   /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
@@ -408,6 +420,11 @@ export class Graph implements GraphDriver {
     requireNothingMountedIn({ what: `layer ${id}`, trees: backend.trees(id), mark: id, own });
   }
 
+  /** Whether a layer has children, and so must not change any more. */
+  #hasChildren(id: string): boolean {
+    return this.#backend.isCommitted?.(id) ?? this.#children(id).length > 0;
+  }
+
   #children(id: string): string[] {
     const ancestry = this.#ancestry(), backend = this.#backend;
     const isChild = (other: string) => {
@@ -446,12 +463,8 @@ export class Graph implements GraphDriver {
   }
 }
 
-function inUse(id: string, count: number, mountPoint: string): VeneerError {
-  const where = isMountPoint(mountPoint) ? ` at ${mountPoint}` : "";
-  return new VeneerError(
-    "in use",
-    `layer ${id} is mounted${where} (${count} ${
-      count === 1 ? "use" : "uses"
-    }); \`veneer umount ${id}\` first`,
-  );
+function leftAlone(ids: readonly string[]): string {
+  const some = ids.slice(0, 3).join(", ") + (ids.length > 3 ? ", …" : "");
+  const [what, is] = ids.length === 1 ? ["layer", "is"] : ["layers", "are"];
+  return `${what} ${some} ${is} mounted by somebody else and left alone; \`veneer umount --force ID\` takes such a mount down`;
 }

@@ -16,6 +16,7 @@ import type { VeneerError } from "./errors.ts";
 import type { IdMaps } from "./id_maps.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import type { Home } from "./home.ts";
+import type { LayerMarks } from "./uses.ts";
 import type { WhiteoutForm } from "./whiteouts.ts";
 
 /** A line of `status`: a name and a value, as `docker info` prints them. */
@@ -44,6 +45,14 @@ export interface GetOptions {
   readonly readOnly?: boolean;
   /** Mount options for this mount alone that the driver knows, such as overlay's `volatile`. */
   readonly options?: readonly string[];
+}
+
+/** How a layer is unmounted. */
+export interface PutOptions {
+  /** Detach a mount that is busy: it goes when its last user does. */
+  readonly lazy?: boolean;
+  /** Take down a mount at the layer's place also where Veneer has no record of having made it. */
+  readonly force?: boolean;
 }
 
 /** What a transfer of a layer's content may be given. */
@@ -94,18 +103,27 @@ export interface GraphDriver {
   /** Makes a layer for a container to write to: storage options such as `size` are for these. */
   createReadWrite(id: string, options?: CreateOptions): void;
 
-  /** Removes a layer. @throws `in use` where it has children, references, or is being applied or read */
+  /**
+   * Removes a layer. @throws `in use` where it has children, references or a mount of somebody else's, or is
+   * being applied or read
+   */
   remove(id: string): void;
 
   /**
-   * Mounts a layer, or counts one more user of its mount; returns the path of its root.
+   * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer that has
+   * children is mounted read-only.
    *
-   * @throws `in use` where it is in use read-only and wanted writable, or the other way round
+   * @throws `in use` where it is in use read-only and wanted writable or the other way round, with another label
+   * or otherwise volatile, and where somebody else has it mounted
    */
   get(id: string, options?: GetOptions): string;
 
-  /** The reverse of {@linkcode get}: the last one unmounts. */
-  put(id: string): void;
+  /**
+   * The reverse of {@linkcode get}: the last one unmounts.
+   *
+   * @throws `failed precondition` where it is not mounted, `in use` where the mount is busy or somebody else's
+   */
+  put(id: string, options?: PutOptions): void;
 
   exists(id: string): boolean;
 
@@ -116,7 +134,7 @@ export interface GraphDriver {
   layer(id: string): LayerInfo;
 
   /**
-   * Unmounts what nobody counts, finishes interrupted removals, releases the home; returns what it did.
+   * Unmounts what killed commands left, finishes interrupted removals, releases the home; returns what it did.
    *
    * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
    * warnings say so
@@ -237,6 +255,27 @@ export interface LayerBackend {
 
   /** The directories that are the layer's alone and go with it. */
   trees(id: string): readonly string[];
+
+  /** By what its mounts are recognised, whoever made them. */
+  marks(id: string): LayerMarks;
+
+  /**
+   * Whether a mount writes to the layer's directory, anywhere: also one that is attached nowhere and still held.
+   * Left out where nothing tells; false where the kernel does not.
+   */
+  isUpperInUse?(id: string): boolean;
+
+  /**
+   * Whether a mark in the layer says that it got a child, and so must not change any more. Left out where the
+   * records of parents are asked instead.
+   */
+  isCommitted?(id: string): boolean;
+
+  /**
+   * Takes that mark from the parent of what is staged under an id, if that was its last child. Called with the
+   * store's lock held, before {@linkcode dispose}.
+   */
+  uncommitParent?(id: string): void;
 
   /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;

@@ -22,16 +22,26 @@ export function holdersOf(fd: number): string[] {
   return [...pids].map(describe);
 }
 
-/** The processes whose working directory, root or an open file lies at or below a path: at most three. */
+/** The processes, but for this one, whose working directory, root or an open file lies at or below a path: at most three. */
 export function usersOf(path: string): string[] {
   const users: string[] = [];
   for (const pid of processes()) {
+    if (pid === String(Deno.pid)) continue;
     if (links(pid).some((target) => target === path || target.startsWith(`${path}/`))) {
       users.push(describe(pid));
       if (users.length === 3) break;
     }
   }
   return users;
+}
+
+/** The processes of a name that have something open at or below one of some directories. */
+export function usersNamed(name: string, directories: readonly string[]): string[] {
+  const isBelow = (target: string) =>
+    directories.some((path) => target === path || target.startsWith(`${path}/`));
+  return processes().filter((pid) => nameOf(pid) === name && links(pid).some(isBelow)).map(
+    describe,
+  );
 }
 
 /** Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt` shows. */
@@ -74,9 +84,15 @@ export function names(path: string): string[] {
 
 /** A process as messages name it: `docker (pid 42)`. */
 export function describe(pid: string): string {
+  const name = nameOf(pid);
+  return name === undefined ? `pid ${pid}` : `${name} (pid ${pid})`;
+}
+
+/** The name of a process's program, of 15 bytes at most; `undefined` where the process is gone. */
+function nameOf(pid: string): string | undefined {
   try {
-    return `${decode(readFile(`/proc/${pid}/comm`)).trim()} (pid ${pid})`;
+    return decode(readFile(`/proc/${pid}/comm`)).trim();
   } catch {
-    return `pid ${pid}`;
+    return undefined;
   }
 }

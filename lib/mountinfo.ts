@@ -92,3 +92,37 @@ export function isMountPoint(path: string): boolean {
   if (stat === undefined) return false;
   return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
 }
+
+/** `major:minor` that `statx` gives for what is mounted on a path; `undefined` where nothing is. */
+export function mountedDevice(path: string): string | undefined {
+  if (!isMountPoint(path)) return undefined;
+  const root = tryLstatMount(path);
+  return root && `${root.devMajor}:${root.devMinor}`;
+}
+
+/**
+ * A directory as the root field of a mount of it has it: its file system's device, as mountinfo has that, and its
+ * path there.
+ *
+ * @param path absolute, through no link
+ */
+export function treeOf(
+  path: string,
+): { readonly device: string; readonly root: string } | undefined {
+  const isAbove = (point: string) =>
+    point === "/" || path === point || path.startsWith(`${point}/`);
+  // The last of the longest, which hides those before it.
+  let below: MountInfo | undefined;
+  for (const mount of readMountInfo().filter(({ mountPoint }) => isAbove(mountPoint))) {
+    if (mount.mountPoint.length >= (below?.mountPoint.length ?? 0)) below = mount;
+  }
+  if (below === undefined) return undefined;
+  const rest = below.mountPoint === "/" ? path : path.slice(below.mountPoint.length);
+  return { device: below.device, root: `${below.root === "/" ? "" : below.root}${rest}` || "/" };
+}
+
+/** The mounts below a directory, in words, for messages: `a mount at /mnt/data`. */
+export function mountsBelow(directory: string): string[] {
+  return readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(`${directory}/`))
+    .map(({ mountPoint }) => `a mount at ${mountPoint}`);
+}

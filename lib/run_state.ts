@@ -7,7 +7,8 @@
  *                path there; another home that got the same inode starts anew
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
- * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's references
+ * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's record
+ *                (`mount_record.ts`): how often it is in use, and by which mount
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
  *                one that nobody holds is of a transfer that was killed
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
@@ -31,7 +32,6 @@
  *
  * @module
  */
-import { decode, encode } from "../ffi/cstring.ts";
 import {
   close,
   O_CREAT,
@@ -67,8 +67,17 @@ import { messageOf, VeneerError } from "./errors.ts";
 import type { Home } from "./home.ts";
 import { holdersOf } from "./lock_holders.ts";
 import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
+import {
+  decodeReferences,
+  encodeReferences,
+  RECORD_LENGTH,
+  type References,
+  UNUSED,
+} from "./mount_record.ts";
 import { sleep } from "./sleep.ts";
 import { requireTrustedOwner } from "./trusted_owner.ts";
+
+export { type References, UNUSED };
 
 /** Where the state of all homes is. */
 export const RUN_ROOT = "/run/veneer";
@@ -78,22 +87,6 @@ const PATIENCE = 120_000;
 
 /** How long a `use` lock is tried for, in milliseconds. */
 const MOMENT = 100;
-
-/** A count as it stands in a layer's lock file: one write of fixed length, so that it is never half there. */
-const RECORD_LENGTH = 32;
-
-/** How often a layer is in use, and where its mount is. */
-export interface References {
-  /** How many users there are: 0 with a namespace for what transfers alone use. */
-  readonly count: number;
-  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
-  readonly namespace: string;
-  /** Whether they were promised that nobody can write to it there. */
-  readonly readOnly: boolean;
-}
-
-/** Nobody uses it. */
-export const UNUSED: References = { count: 0, namespace: "", readOnly: false };
 
 /**
  * Where layers of a home are mounted that has no place for it, because nothing can be made in it. It is there when
@@ -243,7 +236,7 @@ export class RunState {
   /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
   references(id: string): References {
     const text = readMetadata(this.#directory.join("layers", id));
-    return text ? parseReferences(text) : UNUSED;
+    return text ? decodeReferences(text) : UNUSED;
   }
 
   /** Whether the mount that makes the home private is Veneer's own; recorded before it is made. */
@@ -366,16 +359,13 @@ export class LayerLock implements Disposable {
     if (this.#record) return this.#record;
     const buffer = new Uint8Array(RECORD_LENGTH);
     const length = pread(this.fd, buffer, RECORD_LENGTH, 0n);
-    return this.#record = parseReferences(decode(buffer.subarray(0, length)));
+    return this.#record = decodeReferences(buffer.subarray(0, length));
   }
 
   /** Recorded at once and as a whole. */
   set references(references: References) {
     this.#record = references;
-    const { count, namespace, readOnly } = references;
-    const record = `${count} ${namespace || "-"} ${readOnly ? "ro" : "rw"}`;
-    const text = record.padEnd(RECORD_LENGTH - 1) + "\n";
-    pwriteAll(this.fd, encode(text), 0n);
+    pwriteAll(this.fd, encodeReferences(references), 0n);
   }
 
   /** Unlocks; a layer without references or a mount of transfers leaves no file behind. */
@@ -384,15 +374,6 @@ export class LayerLock implements Disposable {
     if (count === 0 && namespace === "") unlink(this.path);
     close(this.fd);
   }
-}
-
-function parseReferences(text: string): References {
-  const [count, namespace = "-", mode] = text.trim().split(" ");
-  return {
-    count: Number(count) || 0,
-    namespace: namespace === "-" ? "" : namespace,
-    readOnly: mode === "ro",
-  };
 }
 
 let ownNamespace: string | undefined;

@@ -137,11 +137,15 @@ needs(lacking, "cli: a unique prefix names a layer where nothing is created or d
   assertEquals(store.must("changes", "a", "--parent", "b"), whole);
   assertEquals(store.must("diffsize", "a"), "13\n");
   assertMatch(store.must("inspect", "ba"), /^Id: +base$/m);
-  const path = store.must("mount", "ap").trimEnd();
+  const path = store.must("mount", "ap", "--read-only").trimEnd();
   assertStringIncludes(path, "/app/");
-  store.must("umount", "ap");
+  store.must("umount", "app");
   for (
-    const args of [["rm", "ap"], ["apply", "ap", store.path("base.tar")], [
+    const args of [["rm", "ap"], ["mount", "ap"], ["umount", "ap"], [
+      "apply",
+      "ap",
+      store.path("base.tar"),
+    ], [
       "changes",
       "ap",
       "--json",

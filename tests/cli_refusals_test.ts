@@ -55,7 +55,7 @@ needs(lacking, "refused: a prefix that several ids begin with", () => {
   using store = sample();
   store.must("create", "apt");
   assertEquals(
-    store.refused("invalid argument", "mount", "ap"),
+    store.refused("invalid argument", "changes", "ap"),
     "layer id ap: it could be app, apt; write more of it",
   );
 });

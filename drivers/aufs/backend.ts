@@ -26,7 +26,9 @@ import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { syncDirectory, writeFile } from "../../lib/metadata.ts";
 import { checkLabel } from "../../lib/mount_label.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import { treeOf } from "../../lib/mountinfo.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
+import type { LayerMarks } from "../../lib/uses.ts";
 import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/whiteouts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import { Layout, REMOVING } from "./layout.ts";
@@ -163,6 +165,11 @@ export class Aufs implements LayerBackend {
 
   trees(id: string): string[] {
     return [this.#layout.diff(id).text, this.#layout.mountPoint(id).text];
+  }
+
+  marks(id: string): LayerMarks {
+    const diff = this.#layout.diff(id).text;
+    return { mountPoints: [this.mountPoint(id)], branches: [diff], tree: treeOf(diff) };
   }
 
   plan(id: string, options: GetOptions): MountPlan {

@@ -34,7 +34,8 @@ import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { syncDirectory } from "../../lib/metadata.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
-import { isMountPoint } from "../../lib/mountinfo.ts";
+import { isMountPoint, treeOf } from "../../lib/mountinfo.ts";
+import type { LayerMarks } from "../../lib/uses.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { isSubvolume, LAYER, LAYER_NAME, type Layout } from "./layout.ts";
 import { deviceOf } from "./mounting.ts";
@@ -205,6 +206,11 @@ export class Btrfs implements LayerBackend {
 
   trees(id: string): string[] {
     return [this.#layout.layer(id).text];
+  }
+
+  marks(id: string): LayerMarks {
+    const path = this.mountPoint(id);
+    return { mountPoints: [path], tree: treeOf(path) };
   }
 
   /** Nothing is mounted, but for reading only: then the layer is, on itself. */

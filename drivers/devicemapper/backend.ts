@@ -40,6 +40,7 @@ import { writeFile } from "../../lib/metadata.ts";
 import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount_plan.ts";
 import { isMountPoint } from "../../lib/mountinfo.ts";
 import { checkKnown } from "../../lib/options.ts";
+import type { LayerMarks } from "../../lib/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
@@ -166,6 +167,10 @@ export class DeviceMapper implements LayerBackend {
 
   trees(id: string): string[] {
     return [this.mountPoint(id)];
+  }
+
+  marks(id: string): LayerMarks {
+    return { mountPoints: [this.mountPoint(id)], device: this.devices.deviceNumber(id) };
   }
 
   plan(id: string, { label, readOnly = false, options = [] }: GetOptions): MountPlan {

@@ -219,6 +219,11 @@ export class DeviceSet {
     return this.#devices.isActive(hash);
   }
 
+  /** `major:minor` of a device; `undefined` where it is not active. */
+  deviceNumber(hash: string): string | undefined {
+    return this.#devices.numbers(hash);
+  }
+
   /** Whether it was mounted for writing since it was made, or, the base, has its file system. */
   isInitialized(hash: string): boolean {
     return this.#changes.require(hash).initialized;

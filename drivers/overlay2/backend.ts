@@ -13,6 +13,8 @@ import { readSomeEntries } from "../../ffi/directory.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
 import {
   type ConfinedPath,
+  exists,
+  isDirectory,
   openDirectory,
   removeTree,
   rename,
@@ -32,13 +34,16 @@ import type {
 import type { Home } from "../../lib/home.ts";
 import { idMapsOf } from "../../lib/id_map_records.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
+import { isId } from "../../lib/ids.ts";
 import { makeLayerRoot } from "../../lib/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
 import { checkLabel } from "../../lib/mount_label.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
+import { treeOf } from "../../lib/mountinfo.ts";
 import { checkKnown } from "../../lib/options.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
+import { type LayerMarks, stateOfUpper } from "../../lib/uses.ts";
 import type { WhiteoutForm } from "../../lib/whiteouts.ts";
 import { Children } from "./children.ts";
 import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
@@ -153,6 +158,8 @@ export class Overlay2 implements LayerBackend {
     }
     this.#makeLink(id, staged);
     syncDirectory(staged);
+    // Before the child is in place: the parent must not be written to from then on.
+    if (spec.parent !== undefined) this.#commit(spec.parent);
     rename(staged, layout.layer(id), RENAME_NOREPLACE);
     syncDirectory(this.home.join());
   }
@@ -169,6 +176,25 @@ export class Overlay2 implements LayerBackend {
       syncDirectory(this.#layout.links());
       return;
     }
+  }
+
+  /** Marks a layer that gets a child, as Docker does. */
+  #commit(id: string): void {
+    const mark = this.#layout.committed(id);
+    if (!exists(mark)) writeFile(mark, "", { reach: "disk" });
+  }
+
+  isCommitted(id: string): boolean {
+    return exists(this.#layout.committed(id));
+  }
+
+  uncommitParent(id: string): void {
+    const [entry] = readRecord(this.home.staging(id).join("lower"))?.split(":") ?? [];
+    const parent = isLinkName(entry?.slice("l/".length) ?? "")
+      ? this.#layout.linkTarget(entry.slice("l/".length))?.split("/").at(1)
+      : undefined;
+    if (parent === undefined || !isId(parent) || !this.isCommitted(parent)) return;
+    if (this.childrenOf(parent).length === 0) tryUnlink(this.#layout.committed(parent));
   }
 
   retire(id: string): void {
@@ -236,6 +262,20 @@ export class Overlay2 implements LayerBackend {
 
   trees(id: string): string[] {
     return [this.#layout.layer(id).text];
+  }
+
+  marks(id: string): LayerMarks {
+    const layout = this.#layout, diff = layout.diff(id).text;
+    return {
+      mountPoints: [this.mountPoint(id)],
+      branches: [diff, layout.work(id).text],
+      tree: treeOf(diff),
+    };
+  }
+
+  isUpperInUse(id: string): boolean {
+    const diff = this.#layout.diff(id);
+    return isDirectory(diff) && withFd(openDirectory(diff), stateOfUpper) === "in use";
   }
 
   plan(id: string, options: GetOptions): MountPlan {

@@ -7,6 +7,7 @@
  * <id>/lower    `l/<name>` of every layer below, uppermost first, joined by `:`; a base layer has none
  * <id>/work     overlay's work directory; a base layer has none
  * <id>/merged   where it is mounted; there only while it is. A read-only home has another place for it
+ * <id>/committed  there where the layer got a child: it is mounted read-only from then on
  * l/<name>      -> ../<id>/diff
  * ```
  *
@@ -71,6 +72,12 @@ export class Layout {
     const merged = this.home.join(id, "merged");
     return this.#beside === undefined || isDirectory(merged) ? merged : this.#beside.join(id);
   }
+  committed(id: string): ConfinedPath {
+    return this.layer(id).join("committed");
+  }
+  lower(id: string): ConfinedPath {
+    return this.layer(id).join("lower");
+  }
   links(): ConfinedPath {
     return this.home.join(LINKS);
   }
@@ -106,7 +113,7 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` where the file holds anything else
    */
   lowers(id: string): string[] {
-    const path = this.#lower(id);
+    const path = this.lower(id);
     const text = readMetadata(path);
     if (text === undefined) return [];
     const entries = text.split(":");
@@ -133,7 +140,7 @@ export class Layout {
     const text = tryReadlink(path);
     if (typeof text === "number") {
       if (text === -ENOENT) {
-        throw corrupt(this.#lower(from), `names ${entry}, and ${path} does not exist`);
+        throw corrupt(this.lower(from), `names ${entry}, and ${path} does not exist`);
       }
       // EINVAL: something that is no link.
       throw corrupt(path, "is not a symbolic link to a layer");
@@ -155,7 +162,7 @@ export class Layout {
     if (ancestors.includes(id)) throw this.#ownAncestor(id);
     const gone = ancestors.find((ancestor) => !isDirectory(this.diff(ancestor)));
     if (gone === undefined) return ancestors;
-    throw corrupt(this.#lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
+    throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
   /** The parent's id, `""` for a base layer; `undefined` for what is left of a layer half removed. */
@@ -168,15 +175,11 @@ export class Layout {
   }
 
   #ownAncestor(id: string): VeneerError {
-    return corrupt(this.#lower(id), `makes layer ${id} one of its own ancestors; remove the layer`);
+    return corrupt(this.lower(id), `makes layer ${id} one of its own ancestors; remove the layer`);
   }
 
   #link(id: string): ConfinedPath {
     return this.layer(id).join("link");
-  }
-
-  #lower(id: string): ConfinedPath {
-    return this.layer(id).join("lower");
   }
 
   /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */

@@ -110,14 +110,19 @@ export const FIRST_WORDS: readonly Subject[] = [
       MOUNT_LABEL,
       { name: "volatile", summary: "never sync what is written (overlay2): fast, lost by a crash" },
     ],
-    details: "Mounts are counted: each `mount` wants one `umount`.",
+    details:
+      "Mounts are counted: each `mount` wants one `umount`. A layer that has children is mounted read-only.",
     examples: [['cd "$(veneer mount app)"', "mount app and go there"]],
   },
   {
     name: "umount",
     summary: "undo one mount of a layer; the last one unmounts it",
     operands: [ID],
-    options: [],
+    options: [
+      { name: "lazy", summary: "detach a mount that is busy: it goes when its last user does" },
+      { name: "force", summary: "also a mount that Veneer has no record of having made" },
+    ],
+    details: "A mount that somebody uses stays, and the message says who that is.",
     examples: [["veneer umount app", ""]],
   },
   {
@@ -213,7 +218,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   {
     name: "cleanup",
-    summary: "unmount what nobody counts, finish interrupted removals, release the store",
+    summary: "unmount what killed commands left, finish interrupted removals, release the store",
     operands: [],
     options: [],
     examples: [["veneer cleanup", ""]],

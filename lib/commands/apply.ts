@@ -14,7 +14,7 @@ const STDIN = 0;
 
 export const run: Run = async (context) => {
   const { options, operands: [id, file = "-"], output } = context;
-  const driver = await context.open();
+  const driver = await context.openToChange();
   const size = withInput(file, (input) => {
     using progress = openProgress(`apply ${id}`, inputSize(input, file));
     return driver.applyDiff(id, options.value("parent"), input, {

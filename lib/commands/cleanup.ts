@@ -7,7 +7,7 @@ import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   const { output } = context;
-  const driver = await context.open();
+  const driver = await context.openToChange();
   let status = 0;
   const actions = driver.cleanup((error) => {
     const failure = output.error(error);

@@ -8,6 +8,7 @@ import type { DriverDefinition } from "../driver_definition.ts";
 import type { GraphDriver } from "../graph_driver.ts";
 import { IdMap, type IdMaps } from "../id_maps.ts";
 import { layerNotFound, resolveId } from "../ids.ts";
+import { usersNamed } from "../lock_holders.ts";
 import type { Output } from "../cli/output.ts";
 import type { Options } from "../cli/parse.ts";
 import { checkRoot } from "../cli/surroundings.ts";
@@ -61,6 +62,14 @@ export class CommandContext {
     return driver;
   }
 
+  /** The same for a command that changes layers, which is not for a store that Docker's own daemon works on. */
+  async openToChange(): Promise<GraphDriver> {
+    const driver = await this.open();
+    const [dockerd] = usersNamed("dockerd", [this.root, Deno.realPathSync(this.root)]);
+    if (dockerd !== undefined) this.output.warn(`${dockerd} runs on this store`);
+    return driver;
+  }
+
   /**
    * Opens the store's snapshots for as long as `use` takes.
    *
@@ -102,6 +111,13 @@ export class CommandContext {
    */
   layerId(driver: GraphDriver): string {
     return this.#resolve(driver, this.operands[0]);
+  }
+
+  /** The layer that the first operand names whole: for commands after which the layer can be written to. */
+  wholeId(driver: GraphDriver): string {
+    const [id] = this.operands;
+    if (!driver.exists(id)) throw layerNotFound(id);
+    return id;
   }
 
   /** The layer that `--parent` names likewise; `""` is none, `undefined` the recorded one. */

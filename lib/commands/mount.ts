@@ -7,8 +7,8 @@ import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   const { options, output } = context;
-  const driver = await context.open();
-  const id = context.layerId(driver);
+  const driver = await context.openToChange();
+  const id = options.flag("read-only") ? context.layerId(driver) : context.wholeId(driver);
   const path = driver.get(id, {
     readOnly: options.flag("read-only"),
     label: options.value("mount-label"),

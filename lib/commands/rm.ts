@@ -7,6 +7,6 @@ import type { Run } from "./context.ts";
 import { removeEach } from "./remove_each.ts";
 
 export const run: Run = async (context) => {
-  const driver = await context.open();
+  const driver = await context.openToChange();
   return removeEach(context, (id) => driver.remove(id));
 };

@@ -2,10 +2,13 @@
  * Mounting layers, and counting who uses them.
  *
  * `get` and `put` are a pair: the first `get` carries the driver's plan out, the last `put` takes it down.
- * The count is kept where every process sees it (`run_state.ts`) and believed only as far as the kernel
- * confirms it: a count without a mount, left by a killed process or by an administrator's `umount`, is
- * stale. A mount without a count, left by a process killed between the two, is adopted by the next `get` and
- * taken down by `put`, removal or `cleanup`. One that is not whole is taken down by the next `get`, counted or not.
+ * The record of that is kept where every process sees it (`mount_record.ts`) and believed only as far as the
+ * kernel confirms it:
+ *
+ * - A count without a mount, left by a killed process or by an administrator's `umount`, is stale.
+ * - A mount whose device number the record does not have yet was left by a killed command. The next command on
+ *   the layer takes it down.
+ * - A mount that no record is about is somebody else's. Nothing is done to it, unless it is asked for.
  *
  * A transfer that has to mount a layer is no user of it: it counts nothing, and its hold on the layer's
  * content (`RunState.use`), which ends with its process, keeps the mount. The last of the transfers and users
@@ -13,9 +16,10 @@
  *
  * @module
  */
+import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { VeneerError } from "../errors.ts";
-import type { GetOptions, LayerBackend } from "../graph_driver.ts";
+import { messageOf, VeneerError } from "../errors.ts";
+import type { GetOptions, LayerBackend, PutOptions } from "../graph_driver.ts";
 import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
 import {
   type MountPlan,
@@ -24,8 +28,9 @@ import {
   performPlan,
   undoPlan,
 } from "../mount_plan.ts";
-import { isMountPoint, mountAt } from "../mountinfo.ts";
-import { withPrivateHome } from "../private_home.ts";
+import { checkRecordable } from "../mount_record.ts";
+import { isMountPoint, mountAt, mountedDevice, mountsBelow } from "../mountinfo.ts";
+import { releaseHome, withPrivateHome } from "../private_home.ts";
 import {
   type LayerLock,
   mountNamespace,
@@ -33,6 +38,14 @@ import {
   type RunState,
   UNUSED,
 } from "../run_state.ts";
+import { describeUse, usesOf } from "../uses.ts";
+import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
+
+/** What is done about uses of layers that are not Veneer's. */
+export type ForeignUses = "refuse" | "ignore";
+
+/** How a layer is mounted, as far as all users of one mount must agree. */
+type Terms = Pick<References, "readOnly" | "label" | "volatile">;
 
 /** The mounts of one store. Every method wants the layer's lock held by the caller. */
 export class MountedLayers {
@@ -41,36 +54,34 @@ export class MountedLayers {
     readonly state: RunState,
     readonly port: MountPort,
     readonly warn: (message: string) => void,
+    readonly foreignUses: ForeignUses = "refuse",
   ) {}
 
   /**
    * Mounts the layer or counts one more user; returns the path of its root.
    *
-   * @throws {VeneerError} `in use` where it is mounted read-only and wanted writable, or the other way round
+   * @param hasChildren it is mounted read-only then, and a mount that is there already is taken as it is
+   * @throws {VeneerError} `in use` where it is mounted in another way than asked for, or by somebody else
    */
-  get(id: string, lock: LayerLock, options: GetOptions): string {
-    const readOnly = options.readOnly ?? false;
-    if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
-    const current = this.confirmed(id, lock.references);
-    if (current.count > 0) {
-      if (current.readOnly !== readOnly) throw otherMode(id, current.readOnly);
+  get(id: string, lock: LayerLock, options: GetOptions, hasChildren = false): string {
+    const asked = termsOf(options);
+    checkRecordable(asked.label);
+    const mostly = hasChildren ? { ...asked, readOnly: true, volatile: false } : asked;
+    const current = this.#reconciled(id, lock);
+    if (current.count > 0 || current.namespace !== "") {
+      this.#requireHere(id, current);
+      requireTerms(id, current, current.readOnly ? mostly : asked);
       lock.references = { ...current, count: current.count + 1 };
-      return this.backend.plan(id, { ...options, readOnly: current.readOnly }).path;
+      return this.#planned(id, current).path;
     }
-    const plan = this.backend.plan(id, options);
     if (isMountPoint(this.backend.mountPoint(id))) {
-      const isReadOnly = isMountedReadOnly(this.backend.mountPoint(id));
-      if (isReadOnly !== readOnly) throw otherMode(id, isReadOnly);
-      lock.references = { count: 1, namespace: mountNamespace(), readOnly: isReadOnly };
-    } else if (!mountsSomething(plan)) {
-      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
-      lock.references = { count: 1, namespace: "", readOnly };
-    } else {
-      if (!readOnly) this.backend.home.requireWritable();
-      lock.references = { count: 1, namespace: mountNamespace(), readOnly };
-      this.#mount(plan, lock);
+      this.#adopt(id, lock, asked);
+      return this.#planned(id, lock.references).path;
     }
-    return plan.path;
+    return this.#mount(id, lock, { ...options, readOnly: mostly.readOnly }, {
+      ...mostly,
+      count: 1,
+    });
   }
 
   /**
@@ -78,20 +89,104 @@ export class MountedLayers {
    * its root. The caller holds the layer's content, and calls {@linkcode endTransfers} at the end.
    */
   getForTransfer(id: string, lock: LayerLock, options: GetOptions): string {
-    const readOnly = options.readOnly ?? false;
-    if (this.backend.isHalfMounted?.(id) && this.unmountUncounted(id)) lock.references = UNUSED;
-    const current = this.confirmed(id, lock.references);
-    if (current.count > 0) return this.backend.plan(id, { readOnly: current.readOnly }).path;
-    const plan = this.backend.plan(id, options);
+    const current = this.#reconciled(id, lock);
+    if (current.count > 0 || current.namespace !== "") {
+      this.#requireHere(id, current);
+      return this.#planned(id, current).path;
+    }
     const mountPoint = this.backend.mountPoint(id);
     if (isMountPoint(mountPoint)) {
       return this.backend.plan(id, { readOnly: isMountedReadOnly(mountPoint) }).path;
     }
-    if (mountsSomething(plan)) {
-      lock.references = { count: 0, namespace: mountNamespace(), readOnly };
-      this.#mount(plan, lock);
-    } else withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+    return this.#mount(id, lock, options, { ...termsOf(options), count: 0 });
+  }
+
+  /**
+   * Lets the driver mount the layer for whoever performs its triples, if it must: that is recorded without a
+   * user, and taken down by removal and `cleanup`.
+   */
+  handOut<T>(id: string, lock: LayerLock, options: GetOptions, mounts: () => T): T {
+    const current = this.#reconciled(id, lock);
+    const isMounted = current.namespace !== "" || isMountPoint(this.backend.mountPoint(id));
+    if (current.count > 0 || isMounted) return mounts();
+    lock.references = { ...termsOf(options), count: 0, ...this.#here(id), device: "" };
+    try {
+      const result = mounts();
+      this.#recordDevice(id, lock);
+      return result;
+    } finally {
+      if (lock.references.device === "") lock.references = UNUSED;
+    }
+  }
+
+  /** Carries the layer's plan out; what is written down before and after says that the mount is Veneer's. */
+  #mount(
+    id: string,
+    lock: LayerLock,
+    options: GetOptions,
+    use: Terms & Pick<References, "count">,
+  ): string {
+    const plan = this.backend.plan(id, options);
+    if (!mountsSomething(plan)) {
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+      if (use.count > 0) lock.references = { ...UNUSED, ...use };
+      return plan.path;
+    }
+    if (!use.readOnly) this.backend.home.requireWritable();
+    if (!use.readOnly && this.foreignUses === "refuse") refuseSecondWriter(id, this.backend);
+    lock.references = { ...use, ...this.#here(id), device: "" };
+    try {
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+    } catch (error) {
+      lock.references = UNUSED;
+      this.#releaseHome();
+      throw error;
+    }
+    this.#recordDevice(id, lock);
     return plan.path;
+  }
+
+  #here(id: string): Pick<References, "namespace" | "target"> {
+    return { namespace: mountNamespace(), target: this.backend.mountPoint(id) };
+  }
+
+  #recordDevice(id: string, lock: LayerLock): void {
+    const device = mountedDevice(this.backend.mountPoint(id));
+    if (device !== undefined) lock.references = { ...lock.references, device };
+  }
+
+  /** Takes a mount that somebody else made for the engine's own, where that is to be done. */
+  #adopt(id: string, lock: LayerLock, asked: Terms): void {
+    if (this.foreignUses === "refuse") throw foreignMount(id, this.backend);
+    const readOnly = isMountedReadOnly(this.backend.mountPoint(id));
+    requireTerms(id, { ...asked, readOnly }, asked);
+    lock.references = { ...asked, count: 1, ...this.#here(id), device: "" };
+    this.#recordDevice(id, lock);
+  }
+
+  /**
+   * Counts one user less, and unmounts for the last; transfers go on with the mount.
+   *
+   * @throws {VeneerError} `failed precondition` where nobody uses the layer, `in use` where the mount is busy
+   * or somebody else's
+   */
+  put(id: string, lock: LayerLock, { lazy = false, force = false }: PutOptions = {}): void {
+    const current = this.#reconciled(id, lock);
+    const isTransferred = current.count <= 1 && this.state.isTransferred(id);
+    if (current.count > 1 || (current.count === 1 && isTransferred)) {
+      lock.references = { ...current, count: current.count - 1 };
+    } else if (current.count === 1) {
+      this.#requireHere(id, current);
+      if (this.#isOurs(id, current)) this.#unmount(id, current.readOnly, lazy ? "silent" : "never");
+      lock.references = UNUSED;
+    } else if (current.namespace !== "") {
+      throw notMounted(id);
+    } else if (isMountPoint(this.backend.mountPoint(id))) {
+      if (!force && this.foreignUses === "refuse") throw foreignMount(id, this.backend);
+      this.#unmountPlace(id, lazy);
+    } else {
+      throw notMounted(id);
+    }
   }
 
   /**
@@ -101,68 +196,168 @@ export class MountedLayers {
    * @returns false where it is mounted in another mount namespace, out of reach from here
    */
   endTransfers(id: string, lock: LayerLock): boolean {
-    const { count, namespace, readOnly } = lock.references;
+    const { count, namespace, readOnly } = this.#reconciled(id, lock);
     if (count > 0 || namespace === "") return true;
-    if (isMountPoint(this.backend.mountPoint(id))) this.#unmount(id, readOnly);
-    else if (namespace !== mountNamespace() && isNamespaceAlive(namespace)) return false;
-    else this.#undoUnmounted(id, readOnly);
+    if (namespace !== mountNamespace()) return false;
+    this.#unmount(id, readOnly, "told");
     lock.references = UNUSED;
     return true;
   }
 
-  /** Undoes what a killed process did of a plan before it mounted, such as activating a device. */
-  #undoUnmounted(id: string, readOnly: boolean): void {
-    const plan = this.backend.plan(id, { readOnly });
-    const steps = plan.steps.filter(({ kind }) => kind === "prepare" || kind === "directory");
-    undoPlan({ ...plan, steps }, this.port, (target, error) => this.#warnBusy(target, error));
+  /**
+   * Makes certain that nothing uses the layer, before it is removed or applied to: what no user counts on is
+   * taken down.
+   *
+   * @throws {VeneerError} `in use` where it has users, or somebody else uses it
+   */
+  requireUnused(id: string, lock: LayerLock): void {
+    const current = this.requireNoUsers(id, lock);
+    if (current.namespace !== "") {
+      this.#requireHere(id, current);
+      this.#takeDown(id, current.readOnly);
+      lock.references = UNUSED;
+    }
+    if (this.foreignUses === "refuse") refuseForeignUses(id, this.backend);
+    else this.#takeDown(id, false);
   }
 
-  #mount(plan: MountPlan, lock: LayerLock): void {
-    try {
-      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
-    } catch (error) {
-      lock.references = UNUSED;
-      throw error;
-    }
+  /** @throws {VeneerError} `in use` where the layer is counted as used */
+  requireNoUsers(id: string, lock: LayerLock): References {
+    const current = this.#reconciled(id, lock);
+    if (current.count > 0) throw inUse(id, current.count, this.backend.mountPoint(id));
+    return current;
   }
 
   /**
-   * Counts one user less, and unmounts for the last; transfers go on with the mount.
+   * Takes down what nobody needs any more, for `cleanup`.
    *
-   * @throws {VeneerError} `failed precondition` where nobody uses the layer
+   * @returns what there was and what is there now
    */
-  put(id: string, lock: LayerLock): void {
-    const current = this.confirmed(id, lock.references);
-    const isTransferred = current.count <= 1 && this.state.isTransferred(id);
-    if (current.count > 1 || current.count === 1 && isTransferred) {
-      lock.references = { ...current, count: current.count - 1 };
-    } else if (
-      current.count === 1 || !isTransferred && isMountPoint(this.backend.mountPoint(id))
-    ) {
-      this.#unmount(id, current.readOnly);
+  clean(id: string, lock: LayerLock): "nothing" | "in use" | "foreign" | "unmounted" {
+    const mountPoint = this.backend.mountPoint(id);
+    const wasMounted = isMountPoint(mountPoint);
+    const current = this.#reconciled(id, lock);
+    if (current.count > 0) return "in use";
+    if (current.namespace !== "") {
+      if (current.namespace !== mountNamespace() || this.state.isTransferred(id)) return "in use";
+      this.#takeDown(id, current.readOnly);
       lock.references = UNUSED;
-    } else {
-      if (!isTransferred) lock.references = UNUSED;
-      throw new VeneerError("failed precondition", `layer ${id} is not mounted`);
+      return "unmounted";
     }
+    if (!isMountPoint(mountPoint)) return wasMounted ? "unmounted" : "nothing";
+    if (this.foreignUses === "refuse") return "foreign";
+    this.#takeDown(id, false);
+    return "unmounted";
   }
 
-  /** Takes the layer's mount down. A busy one is detached, with a warning. */
-  #unmount(id: string, readOnly: boolean): void {
-    undoPlan(
-      this.backend.plan(id, { readOnly }),
-      this.port,
-      (target, error) => this.#warnBusy(target, error),
+  /**
+   * The record, brought in line with the kernel: what a killed command left is taken down, and what is gone is
+   * forgotten.
+   */
+  #reconciled(id: string, lock: LayerLock): References {
+    const { namespace, device, readOnly } = lock.references;
+    if (namespace === "") return lock.references;
+    if (namespace === mountNamespace()) {
+      if (device !== "" && !this.backend.isHalfMounted?.(id)) {
+        if (this.#isOurs(id, lock.references)) return lock.references;
+        if (!isMountPoint(this.backend.mountPoint(id))) this.#undoUnmounted(id, readOnly);
+      } else this.#takeDown(id, readOnly);
+    } else if (this.#elsewhere(id, lock.references) !== undefined) return lock.references;
+    return lock.references = UNUSED;
+  }
+
+  /** Whether what is mounted at the recorded place is what the record is about. */
+  #isOurs(id: string, { target, device }: References): boolean {
+    return device !== "" && mountedDevice(target || this.backend.mountPoint(id)) === device;
+  }
+
+  /** The layer's mount in another mount namespace, if it is still there. */
+  #elsewhere(id: string, { namespace, target }: References) {
+    const mountPoints = [target || this.backend.mountPoint(id)];
+    for (const use of usesOf({ mountPoints })) if (use.namespace === namespace) return use;
+    return undefined;
+  }
+
+  /** @throws {VeneerError} `in use` where the layer is mounted in another mount namespace, out of reach from here */
+  #requireHere(id: string, references: References): void {
+    const { namespace } = references;
+    if (namespace === "" || namespace === mountNamespace()) return;
+    const use = this.#elsewhere(id, references);
+    throw new VeneerError(
+      "in use",
+      `layer ${id} is mounted in another mount namespace, ${
+        use ? `at ${describeUse(use)}` : namespace
+      }; use it there`,
     );
   }
 
-  /** The same for a layer that is to be removed and may be too damaged to have a plan. */
-  unmountUncounted(id: string): boolean {
+  /** The plan of a mount that is there. */
+  #planned(id: string, { readOnly, label, volatile }: References): MountPlan {
+    const options = volatile ? ["volatile"] : [];
+    return this.backend.plan(id, { readOnly, label: label || undefined, options });
+  }
+
+  /**
+   * Takes the layer's mount down, by its plan.
+   *
+   * @param detach whether a busy one is detached: never, silently, or so that somebody is told
+   * @throws {VeneerError} `in use` where it is busy and not detached
+   */
+  #unmount(id: string, readOnly: boolean, detach: "never" | "silent" | "told"): void {
+    undoPlan(this.backend.plan(id, { readOnly }), this.port, (target, error) => {
+      if (detach === "never") throw error.errno === EBUSY ? busy(id, target) : error;
+      if (detach === "told") this.#warnBusy(target, error);
+    });
+    this.#releaseHome();
+  }
+
+  /** Takes down the uppermost mount at the layer's place, which is not of its plan. */
+  #unmountPlace(id: string, lazy: boolean): void {
     const mountPoint = this.backend.mountPoint(id);
-    if (!isMountPoint(mountPoint)) return false;
+    const readOnly = isMountedReadOnly(mountPoint);
     this.backend.settle?.(id);
-    this.port.unmount(mountPoint, MNT_DETACH);
-    return true;
+    try {
+      this.port.unmount(mountPoint, lazy ? MNT_DETACH : 0);
+    } catch (error) {
+      throw error instanceof SyscallError && error.errno === EBUSY ? busy(id, mountPoint) : error;
+    }
+    if (!isMountPoint(mountPoint)) this.#undoUnmounted(id, readOnly);
+    this.#releaseHome();
+  }
+
+  /** Takes down whatever is mounted at the layer's place; it may be too damaged to have a plan. */
+  #takeDown(id: string, readOnly: boolean): void {
+    const mountPoint = this.backend.mountPoint(id);
+    if (isMountPoint(mountPoint)) {
+      this.backend.settle?.(id);
+      this.port.unmount(mountPoint, MNT_DETACH);
+    }
+    this.#undoUnmounted(id, readOnly);
+    this.#releaseHome();
+  }
+
+  /**
+   * Undoes what is left of a plan whose mount is not there, such as an active device or the directory to mount
+   * on, with which copies of the mount go that other namespaces have.
+   */
+  #undoUnmounted(id: string, readOnly: boolean): void {
+    try {
+      const plan = this.backend.plan(id, { readOnly });
+      const steps = plan.steps.filter(({ kind }) => kind === "prepare" || kind === "directory");
+      undoPlan({ ...plan, steps }, this.port, (target, error) => this.#warnBusy(target, error));
+    } catch (error) {
+      if (!(error instanceof VeneerError)) throw error;
+      // A damaged layer has no plan, and nothing that would keep it from being removed.
+    }
+  }
+
+  /** Gives the home's own mount back, where nothing is mounted below it: whose disk it is may unmount that. */
+  #releaseHome(): void {
+    try {
+      releaseHome(this.backend.home, this.state);
+    } catch (error) {
+      this.warn(`${this.backend.home.path} stays mounted on itself: ${messageOf(error)}`);
+    }
   }
 
   #warnBusy(target: string, error: Error): void {
@@ -171,23 +366,60 @@ export class MountedLayers {
     this.warn(`${error.message}; detached: it goes when its last user does${who}`);
   }
 
-  /** How often the layer is in use, as far as that is true. */
+  /** How often the layer is in use, as far as that is true; for listings, so it looks and changes nothing. */
   confirmed(id: string, references: References): References {
     const { count, namespace } = references;
-    if (count === 0 || namespace === "" || isMountPoint(this.backend.mountPoint(id))) {
-      return references;
-    }
-    if (namespace !== mountNamespace() && isNamespaceAlive(namespace)) return references;
-    return UNUSED;
+    if (count === 0 || namespace === "") return references;
+    if (namespace !== mountNamespace()) return isNamespaceAlive(namespace) ? references : UNUSED;
+    return this.#isOurs(id, references) ? references : UNUSED;
   }
 }
 
 const isMountedReadOnly = (path: string) => mountAt(path)?.options.includes("ro") ?? false;
 
-function otherMode(id: string, isReadOnly: boolean): VeneerError {
-  const [is, wanted] = isReadOnly ? ["read-only", "writable"] : ["writable", "read-only"];
+function termsOf({ readOnly = false, label = "", options = [] }: GetOptions): Terms {
+  return { readOnly, label, volatile: options.includes("volatile") && !readOnly };
+}
+
+/** @throws {VeneerError} `in use`, naming what is different */
+function requireTerms(id: string, is: Terms, wanted: Terms): void {
+  const differences = [
+    is.readOnly !== wanted.readOnly && [mode(is), mode(wanted)],
+    is.label !== wanted.label && [label(is), label(wanted)],
+    is.volatile !== wanted.volatile && [sync(is), sync(wanted)],
+  ];
+  const [difference] = differences.filter((pair) => pair !== false);
+  if (difference === undefined) return;
+  throw new VeneerError(
+    "in use",
+    `layer ${id} is in use ${difference[0]} and was wanted ${
+      difference[1]
+    }; \`veneer umount ${id}\` first`,
+  );
+}
+
+const mode = ({ readOnly }: Terms) => readOnly ? "read-only" : "writable";
+const label = ({ label }: Terms) => label ? `with the label ${label}` : "without a label";
+const sync = ({ volatile }: Terms) => volatile ? "volatile" : "not volatile";
+
+function busy(id: string, target: string): VeneerError {
+  const who = [...usersOf(target), ...mountsBelow(target)].slice(0, 3).join(", ") ||
+    "a process or mount that cannot be seen from here";
   return new VeneerError(
     "in use",
-    `layer ${id} is in use ${is} and was wanted ${wanted}; \`veneer umount ${id}\` first`,
+    `layer ${id} at ${target} is being used by ${who}; end that and unmount again, or detach it by ` +
+      `\`veneer umount --lazy ${id}\``,
+  );
+}
+
+const notMounted = (id: string) =>
+  new VeneerError("failed precondition", `layer ${id} is not mounted`);
+
+function inUse(id: string, count: number, mountPoint: string): VeneerError {
+  const where = isMountPoint(mountPoint) ? ` at ${mountPoint}` : "";
+  const uses = count === 1 ? "use" : "uses";
+  return new VeneerError(
+    "in use",
+    `layer ${id} is mounted${where} (${count} ${uses}); \`veneer umount ${id}\` first`,
   );
 }

@@ -58,11 +58,13 @@ export class Staged {
    * while the staged rest reminds of them.
    *
    * @param failed as for {@linkcode sweep}
+   * @param hasStore whether the caller has the store's lock, too
    * @returns false where it stays
    */
-  finish(name: string, failed?: (error: VeneerError) => void): boolean {
+  finish(name: string, failed?: (error: VeneerError) => void, hasStore = false): boolean {
     if (this.backend.home.isReadOnly) return false;
     try {
+      this.#tellParent(name, hasStore);
       this.#dispose(name);
       this.#failures.delete(name);
       return true;
@@ -85,6 +87,13 @@ export class Staged {
         failure?.message ?? `${this.backend.home.staging(id)} is in the way; remove it`
       }`,
     );
+  }
+
+  /** The parent may have no child any more, and be written to again. */
+  #tellParent(name: string, hasStore: boolean): void {
+    if (this.backend.uncommitParent === undefined) return;
+    using _store = hasStore ? undefined : this.state.lockStore();
+    this.backend.uncommitParent(name);
   }
 
   #dispose(name: string): void {

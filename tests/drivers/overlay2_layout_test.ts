@@ -28,8 +28,9 @@ test("layout: a base layer and a child, byte by byte", (dir) => {
   create(backend, "child", "base");
   create(backend, "grandchild", "child");
   assertEquals(names(home.path), [".veneer", "base", "child", "grandchild", "l"]);
-  assertEquals(names(home.join("base").text), ["diff", "link"]);
-  assertEquals(names(home.join("child").text), ["diff", "link", "lower", "work"]);
+  assertEquals(names(home.join("base").text), ["committed", "diff", "link"]);
+  assertEquals(names(home.join("child").text), ["committed", "diff", "link", "lower", "work"]);
+  assertEquals(names(home.join("grandchild").text), ["diff", "link", "lower", "work"]);
   const links = ["base", "child", "grandchild"].map((id) => read(home.join(id, "link").text));
   for (const link of links) assertMatch(link, /^[A-Z2-7]{26}$/);
   assertEquals(read(home.join("child/lower").text), `l/${links[0]}`);
@@ -37,7 +38,16 @@ test("layout: a base layer and a child, byte by byte", (dir) => {
   assertEquals(names(home.join("l").text), links.toSorted());
   assertEquals(Deno.readLinkSync(home.join("l", links[0]).text), "../base/diff");
   assertEquals(Deno.readLinkSync(home.join("l", links[1]).text), "../child/diff");
-  const modes = ["", "l", "base", "base/link", "base/diff", "child/lower", "child/work"];
+  const modes = [
+    "",
+    "l",
+    "base",
+    "base/link",
+    "base/diff",
+    "child/lower",
+    "child/work",
+    "base/committed",
+  ];
   assertEquals(modes.map((path) => ownership(home.join(path).text)), [
     "710 0:0",
     "700 0:0",
@@ -46,7 +56,9 @@ test("layout: a base layer and a child, byte by byte", (dir) => {
     "755 0:0",
     "644 0:0",
     "700 0:0",
+    "600 0:0",
   ]);
+  assertEquals(read(home.join("base/committed").text), "");
   assertEquals(backend.list(), ["base", "child", "grandchild"]);
   assertEquals(backend.parent("base"), "");
   assertEquals(backend.parent("grandchild"), "child");
@@ -305,7 +317,7 @@ test("reset empties a layer and keeps what it is", (dir) => {
   assertEquals(ownership(home.join("2/diff").text), "755 3:4");
   assertEquals(["link", "lower"].map((file) => read(home.join("2", file).text)), before);
   assertEquals([names(home.join("1").text), names(home.join("2/work").text)], [
-    ["diff", "link"],
+    ["committed", "diff", "link"],
     [],
   ]);
   assertEquals(home.staged(), []);

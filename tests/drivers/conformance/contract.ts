@@ -1,8 +1,8 @@
 /** The contract of `GraphDriver`: ids, counts, references, removal, who owns what. */
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { join } from "@std/path";
-import type { GraphDriver } from "../../../lib/graph_driver.ts";
+import type { GetOptions, GraphDriver } from "../../../lib/graph_driver.ts";
 import { IdMap, type IdMaps } from "../../../lib/id_maps.ts";
 import { readMountInfo } from "../../../lib/mountinfo.ts";
 import { mountPoints, must } from "../../support.ts";
@@ -69,7 +69,9 @@ export function contract(suite: Suite): void {
       assertEquals(Deno.readTextFileSync(`${root}/a file`), "content");
       const error = assertThrows(() => Deno.writeTextFileSync(`${root}/new`, ""), Error);
       assert(/read-only|EROFS|os error 30/i.test(error.message), error.message);
-      assertFails("in use", () => driver.get(id));
+      // A layer with a child is mounted so in any case.
+      if (id === "bottom") assertEquals([driver.get(id), driver.put(id)], [root, undefined]);
+      else assertFails("in use", () => driver.get(id));
       assertEquals(driver.get(id, { readOnly: true }), root);
       driver.put(id);
       driver.put(id);
@@ -204,35 +206,164 @@ export function contract(suite: Suite): void {
     assert(status.every(([name, value]) => name !== "" && typeof value === "string"));
   });
 
-  suite.case("cleanup takes down what nobody counts, and nothing else", ({ driver, root }) => {
-    driver.create("bottom");
-    for (const id of ["used", "stray"]) {
-      driver.create(id, { parent: "bottom" });
-      driver.get(id);
-    }
-    const path = driver.layer("stray").mountPoint;
-    if (path !== undefined) {
-      forgetCount(driver, "stray");
-      assert(isMounted(root, path));
-      assertEquals(driver.cleanup(), ["unmounted layer stray"]);
-      assert(!isMounted(root, path));
-      assertEquals(driver.layer("used").references, 1);
-    } else {
-      driver.put("stray"); // Layers of this driver need no mount.
-    }
-    driver.put("used");
+  suite.case(
+    "cleanup takes down what a killed command left, and nothing else",
+    ({ driver, root }) => {
+      driver.create("bottom");
+      for (const id of ["used", "killed", "foreign"]) {
+        driver.create(id, { parent: "bottom" });
+        driver.get(id);
+      }
+      const [foreign, killed] = ["foreign", "killed"].map((id) => driver.layer(id).mountPoint);
+      if (foreign !== undefined && killed !== undefined) {
+        forgetRecord(driver, "foreign");
+        forgetDevice(driver, "killed");
+        assertEquals(driver.cleanup(), ["unmounted layer killed"]);
+        assert(!isMounted(root, killed));
+        assert(isMounted(root, foreign));
+        assertEquals(driver.layer("used").references, 1);
+        driver.put("foreign", { force: true });
+      } else {
+        for (const id of ["killed", "foreign"]) driver.put(id); // Layers of this driver need no mount.
+      }
+      driver.put("used");
+    },
+  );
+
+  suite.case(
+    "a mount without a record is somebody else's, and taken down where told",
+    ({ driver }) => {
+      driver.create("bottom");
+      driver.create("layer", { parent: "bottom" });
+      const root = driver.get("layer", { readOnly: true });
+      const path = driver.layer("layer").mountPoint!;
+      forgetRecord(driver, "layer");
+      for (
+        const refused of [
+          () => driver.get("layer"),
+          () => driver.put("layer"),
+          () => driver.put("layer", { lazy: true }),
+          () => driver.remove("layer"),
+        ]
+      ) {
+        const { message } = assertFails("in use", refused);
+        assert(message.includes(`somebody else at ${path} (mount namespace `), message);
+        assert(message.includes("(pid "), message);
+        assert(message.endsWith("`veneer umount --force layer` takes it down"), message);
+      }
+      assertEquals([...Deno.readDirSync(root)], []);
+      driver.put("layer", { force: true });
+      assertFails("failed precondition", () => driver.put("layer", { force: true }));
+      driver.remove("layer");
+    },
+  );
+
+  suite.case(
+    "what a killed command mounted is taken down by the next on the layer",
+    ({ driver }) => {
+      driver.create("bottom");
+      driver.create("layer", { parent: "bottom" });
+      const kill = () => {
+        driver.get("layer", { readOnly: true });
+        forgetDevice(driver, "layer");
+        assertEquals(driver.layer("layer").references, 0);
+      };
+      kill();
+      assertFails("failed precondition", () => driver.put("layer"));
+      assertEquals(driver.layer("layer").mountPoint, undefined);
+      kill();
+      driver.get("layer");
+      assertEquals(driver.layer("layer").references, 1);
+      driver.put("layer");
+      kill();
+      driver.remove("layer");
+    },
+  );
+
+  suite.case(
+    "a busy mount stays, its user is named, and it is detached where told",
+    ({ driver }) => {
+      driver.create("bottom");
+      driver.create("layer", { parent: "bottom" });
+      const root = driver.get("layer", { readOnly: true });
+      const start = `cd '${root}' && { sleep 60 >/dev/null 2>&1 & echo $!; }`;
+      const pid = Number(must("sh", "-c", start));
+      try {
+        const { message } = assertFails("in use", () => driver.put("layer"));
+        assert(message.includes(`is being used by sleep (pid ${pid})`), message);
+        assert(message.includes("veneer umount --lazy layer"), message);
+        assertEquals(driver.layer("layer").references, 1);
+        driver.put("layer", { lazy: true });
+        const { references, mountPoint } = driver.layer("layer");
+        assertEquals([references, mountPoint], [0, undefined]);
+      } finally {
+        Deno.kill(pid, "SIGKILL");
+        must("tail", `--pid=${pid}`, "-s0.01", "-f", "/dev/null");
+      }
+      driver.remove("layer");
+    },
+  );
+
+  suite.case("all users of a mount agree how it is mounted", ({ driver }) => {
+    driver.create("layer");
+    driver.get("layer");
+    const differs = (options: GetOptions) =>
+      assertFails("in use", () => driver.get("layer", options)).message;
+    assertStringIncludes(differs({ readOnly: true }), "writable and was wanted read-only");
+    assertStringIncludes(
+      differs({ label: "a" }),
+      "without a label and was wanted with the label a",
+    );
+    assertStringIncludes(
+      differs({ options: ["volatile"] }),
+      "not volatile and was wanted volatile",
+    );
+    driver.put("layer");
   });
 
-  suite.case("a mount that nobody counts is adopted, and does not keep a layer", ({ driver }) => {
+  suite.case("a layer with children is mounted read-only, as long as it has some", ({ driver }) => {
     driver.create("bottom");
-    driver.create("layer", { parent: "bottom" });
-    const path = driver.get("layer");
-    forgetCount(driver, "layer");
-    assertEquals(driver.get("layer"), path);
-    assertEquals(driver.layer("layer").references, 1);
-    forgetCount(driver, "layer");
-    driver.remove("layer");
-    assert(!driver.exists("layer"));
+    driver.create("middle", { parent: "bottom" });
+    const isReadOnly = (root: string) => {
+      try {
+        Deno.writeTextFileSync(`${root}/new`, "");
+        return false;
+      } catch (error) {
+        assert(/read-only|EROFS|os error 30/i.test(String(error)), String(error));
+        return true;
+      }
+    };
+    const mount = driver.get("middle");
+    driver.create("one", { parent: "middle" });
+    assertEquals([driver.get("middle"), isReadOnly(mount)], [mount, false], "it stays as it was");
+    driver.put("middle");
+    driver.put("middle");
+    driver.create("two", { parent: "middle" });
+    driver.remove("one");
+    for (const id of ["bottom", "middle"]) {
+      const root = driver.get(id);
+      assert(isReadOnly(root), id);
+      assertEquals(driver.get(id), root);
+      driver.put(id);
+      driver.put(id);
+    }
+    driver.remove("two");
+    assert(!isReadOnly(driver.get("middle")));
+    driver.put("middle");
+  });
+
+  suite.case("the home's own mount goes with the last layer's", ({ driver, root }) => {
+    driver.create("bottom");
+    for (const id of ["one", "two"]) {
+      driver.create(id, { parent: "bottom" });
+      driver.get(id, { readOnly: true });
+    }
+    driver.put("one");
+    assert(isMounted(root, driver.home));
+    driver.put("two");
+    lines(driver.changes("one", "two"));
+    // A pool's images keep it until `cleanup`.
+    if (driver.name !== "devicemapper") assert(!isMounted(root, driver.home));
   });
 
   suite.case("mounts says how to mount a layer elsewhere", ({ driver, scratch }) => {
@@ -285,9 +416,20 @@ export function contract(suite: Suite): void {
   });
 }
 
-/** Loses a layer's count, as if its process had been killed between mounting and counting. */
-function forgetCount(driver: GraphDriver, id: string): void {
-  Deno.removeSync(join(runState(driver.home), "layers", id));
+/** Takes away what is known of a layer's mount, as a deleted `/run/veneer` does. */
+function forgetRecord(driver: GraphDriver, id: string): void {
+  Deno.removeSync(recordOf(driver, id));
 }
+
+/** Leaves of a layer's record what a command wrote that was killed before its mount was recorded as made. */
+function forgetDevice(driver: GraphDriver, id: string): void {
+  const record = recordOf(driver, id);
+  const text = Deno.readTextFileSync(record);
+  const without = text.replace(/"device":"[\d:]+"/, '"device":""');
+  assert(text !== without, text);
+  Deno.writeTextFileSync(record, without);
+}
+
+const recordOf = ({ home }: GraphDriver, id: string) => join(runState(home), "layers", id);
 
 const isMounted = (root: string, path: string) => mountPoints(root).includes(path);

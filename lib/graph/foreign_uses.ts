@@ -1,0 +1,76 @@
+/**
+ * Uses of a layer by others than Veneer: mounts in any mount namespace that no record of Veneer's is about, and
+ * detached ones that a process still holds.
+ *
+ * @module
+ */
+import { VeneerError } from "../errors.ts";
+import type { LayerBackend } from "../graph_driver.ts";
+import { mountNamespace } from "../run_state.ts";
+import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../uses.ts";
+
+/** The mounts of a layer that Veneer has no record of. Whoever calls knows that it has none of this layer. */
+export function foreignUses(id: string, backend: LayerBackend): LayerUse[] {
+  const marks = backend.marks(id);
+  return [...usesOf(marks)].filter((use) => !isInheritedBind(use, marks));
+}
+
+/**
+ * Whether a mount is a copy of a layer's read-only bind mount that another namespace got when it was made. Where
+ * the layer is bound on itself, its mount point cannot be removed, which takes other copies along.
+ */
+function isInheritedBind({ mount, namespace }: LayerUse, { mountPoints, tree }: LayerMarks) {
+  return namespace !== mountNamespace() && mountPoints.includes(mount.mountPoint) &&
+    mount.device === tree?.device && mount.root === tree.root;
+}
+
+/** @throws {VeneerError} `in use` where somebody else has the layer mounted, or holds a mount of it */
+export function refuseForeignUses(id: string, backend: LayerBackend): void {
+  const [use] = foreignUses(id, backend);
+  if (use !== undefined) throw mountedByOthers(id, backend, use);
+  if (backend.isUpperInUse?.(id)) throw heldByOthers(id);
+}
+
+/**
+ * Asks before a layer is mounted to be written to: overlay's results are undefined where two mounts write to one
+ * directory, and the kernel only warns of it.
+ *
+ * @throws {VeneerError} `in use`
+ */
+export function refuseSecondWriter(id: string, backend: LayerBackend): void {
+  if (!backend.isUpperInUse?.(id)) return;
+  const [use] = foreignUses(id, backend);
+  throw use === undefined ? heldByOthers(id) : mountedByOthers(id, backend, use);
+}
+
+/** The error for a layer on whose own place somebody else has mounted something. */
+export function foreignMount(id: string, backend: LayerBackend): VeneerError {
+  const uses = foreignUses(id, backend);
+  const isHere = ({ mount, namespace }: LayerUse) =>
+    namespace === mountNamespace() && mount.mountPoint === backend.mountPoint(id);
+  const use = uses.find(isHere) ?? uses[0];
+  if (use !== undefined) return mountedByOthers(id, backend, use);
+  return new VeneerError(
+    "in use",
+    `layer ${id} was mounted at ${backend.mountPoint(id)} by somebody else just now; try again`,
+  );
+}
+
+function mountedByOthers(id: string, backend: LayerBackend, use: LayerUse): VeneerError {
+  const { mount, namespace } = use;
+  const isForceable = namespace === mountNamespace() &&
+    mount.mountPoint === backend.mountPoint(id);
+  const remedy = isForceable
+    ? `\`veneer umount --force ${id}\` takes it down`
+    : "unmount it there first";
+  return new VeneerError(
+    "in use",
+    `layer ${id} is mounted by somebody else at ${describeUse(use)}; ${remedy}`,
+  );
+}
+
+const heldByOthers = (id: string) =>
+  new VeneerError(
+    "in use",
+    `layer ${id} is in use by a process that holds a detached mount of it; end that process first`,
+  );
