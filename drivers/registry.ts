@@ -7,7 +7,7 @@ import { join } from "@std/path";
 import { names } from "../lib/lock_holders.ts";
 import type { DriverDefinition } from "../lib/driver_definition.ts";
 import { VeneerError } from "../lib/errors.ts";
-import { Graph } from "../lib/graph.ts";
+import { Graph, type GraphContext } from "../lib/graph.ts";
 import type { GraphDriver } from "../lib/graph_driver.ts";
 import type { IdMaps } from "../lib/id_maps.ts";
 import { isId } from "../lib/ids.ts";
@@ -50,18 +50,22 @@ export interface OpenOptions {
   readonly warn: (message: string) => void;
 }
 
+/** What a store of layers alone is opened with. */
+export type LayerOptions = Pick<GraphContext, "foreignUses">;
+
 /**
  * Opens the store at a root.
  *
  * @throws {VeneerError} `incompatible` where the store is another driver's, `not supported` where the driver
  * cannot run here, `invalid argument` for an option that is none
  */
-export function openDriver({ root, driver, options, idMaps, warn }: OpenOptions): GraphDriver {
+export function openDriver(open: OpenOptions & LayerOptions): GraphDriver {
+  const { root, driver, options, idMaps, warn, foreignUses } = open;
   const { given, sync, workers } = parseStoreOptions(options);
   const definition = choose(root, driver);
   const own = ownOptions(given, definition);
   const backend = definition.open({ root, options: own, idMaps, warn });
-  return new Graph({ backend, port: kernelMountPort, warn, sync, workers });
+  return new Graph({ backend, port: kernelMountPort, warn, sync, workers, foreignUses });
 }
 
 /** Reads the options that every driver has, and refuses those that none has. */

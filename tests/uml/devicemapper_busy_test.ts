@@ -2,7 +2,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { deviceInfo } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/errors.ts";
-import { fill } from "../drivers/layers.ts";
+import { assertFails, fill } from "../drivers/layers.ts";
 import { storeDir } from "../drivers/store_dir.ts";
 import { must, needs, run } from "../support.ts";
 import { examine } from "../../drivers/devicemapper/examine.ts";
@@ -93,16 +93,17 @@ test("a mount in another namespace is named", async (root) => {
   set.shutdown();
 });
 
-test("a busy mount is detached by put, with a warning; its layer stays until it is free", async (root) => {
+test("a busy mount stays, or is detached where told; its layer stays until it is free", async (root) => {
   const warnings: string[] = [];
   const driver = openStore(root, { options: NOW, warn: (message) => warnings.push(message) });
   driver.create("layer");
   const path = driver.get("layer");
   {
     await using _other = await holder(path);
-    driver.put("layer");
-    assertStringIncludes(warnings[0], "sleep (pid");
-    assertStringIncludes(warnings[1], "it stays active");
+    const { message } = assertFails("in use", () => driver.put("layer"));
+    assertStringIncludes(message, "sleep (pid");
+    driver.put("layer", { lazy: true });
+    assertStringIncludes(warnings[0], "it stays active");
     assertEquals(driver.layer("layer").references, 0);
     // It can be had again meanwhile.
     assertEquals(driver.get("layer"), path);
@@ -124,7 +125,7 @@ test("deferral is on where the kernel has it, and can be chosen", (root) => {
   openStore(root).cleanup();
 });
 
-test("a busy mount is detached by put; its device goes with its last user", async (root) => {
+test("a busy mount is detached where told; its device goes with its last user", async (root) => {
   const warnings: string[] = [];
   const driver = openStore(root, { warn: (message) => warnings.push(message) });
   driver.create("layer");
@@ -132,9 +133,8 @@ test("a busy mount is detached by put; its device goes with its last user", asyn
   const path = driver.get("layer");
   {
     await using _other = await holder(path);
-    driver.put("layer");
-    assertEquals([warnings.length, deviceInfo(name)?.deferredRemove], [1, true]);
-    assertStringIncludes(warnings[0], "sleep (pid");
+    driver.put("layer", { lazy: true });
+    assertEquals([warnings, deviceInfo(name)?.deferredRemove], [[], true]);
   }
   await gone(name);
   assertEquals(driver.get("layer"), path);
