@@ -6,7 +6,8 @@
  *
  * @module
  */
-import { type ConfinedPath, exists, refuseLinks } from "../../lib/confined.ts";
+import { AT_REMOVEDIR } from "../../ffi/tree.ts";
+import { type ConfinedPath, exists, refuseLinks, tryUnlink } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { GetOptions } from "../../lib/graph_driver.ts";
 import { idMapsOf } from "../../lib/id_map_records.ts";
@@ -79,15 +80,18 @@ export class Mounting {
    * would follow links that are in the place of layers.
    */
   #haveMountPoint(id: string, path: ConfinedPath, layers: readonly string[] = []): MountStep {
+    const make = () => makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));
     return {
       kind: "prepare",
       name: "have a place to mount on",
       perform: () => {
         for (const layer of layers) refuseLinks(this.#layout.diff(layer));
-        if (exists(path)) return;
-        makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));
+        if (!exists(path)) make();
       },
-      undo: () => {},
+      // With it go copies of the mount that other namespaces inherited.
+      undo: () => {
+        if (tryUnlink(path, AT_REMOVEDIR) === 0) make();
+      },
     };
   }
 

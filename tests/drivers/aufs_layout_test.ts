@@ -178,7 +178,8 @@ test("cleanup goes on past a layer that stays mounted", (dir) => {
   const recorder = new Recorder(`${dir.path}/root`, true, ({ target }) => target.endsWith("/b"));
   const warnings: string[] = [];
   const backend = open(recorder.root);
-  const driver = graphOf(backend, recorder, (message) => warnings.push(message));
+  const warn = (message: string) => void warnings.push(message);
+  const driver = graphOf(backend, recorder, warn, "ignore");
   for (const id of ["a", "b", "c"]) {
     driver.create(id);
     must("mount", "-t", "tmpfs", "tmpfs", backend.mountPoint(id));
@@ -527,7 +528,7 @@ test("without aufs, all but mounting works, and mounting says in one line what l
   driver.create("2", { parent: "1" });
   assertEquals(Deno.readFileSync(diff(driver, "2", undefined, dir.path)), EMPTY_TAR);
   for (const readOnly of [false, true]) {
-    assert(driver.get("1", { readOnly }).endsWith(readOnly ? "/mnt/1" : "/diff/1"));
+    assert(driver.get("1", { readOnly }).endsWith("/mnt/1"), "it has a child");
     driver.put("1");
   }
   const mounting = [

@@ -6,6 +6,7 @@ import { Aufs } from "../../drivers/aufs/backend.ts";
 import type { AufsEnvironment } from "../../drivers/aufs/environment.ts";
 import { EINVAL, SyscallError } from "../../ffi/errno.ts";
 import { Graph } from "../../lib/graph.ts";
+import type { ForeignUses } from "../../lib/graph/mounted_layers.ts";
 import type { GraphDriver } from "../../lib/graph_driver.ts";
 import { Home } from "../../lib/home.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../lib/id_maps.ts";
@@ -67,8 +68,9 @@ export function graphOf(
   backend: Aufs,
   port: MountPort = kernelMountPort,
   warn: (message: string) => void = ABLE.warn,
+  foreignUses?: ForeignUses,
 ): GraphDriver {
-  return new Graph({ backend, port, warn, sync: false });
+  return new Graph({ backend, port, warn, sync: false, foreignUses });
 }
 
 /** A driver on `DIR/root`, where cases have their stores. */

@@ -182,7 +182,7 @@ test("a snapshot of a device that goes with its last user is whole", async (root
   Deno.writeTextFileSync(`${path}/file`, "not synced");
   {
     await using _other = await holder(path);
-    driver.put("layer");
+    driver.put("layer", { lazy: true });
     driver.create("child", { parent: "layer" });
   }
   assertEquals(Deno.readTextFileSync(`${driver.get("child")}/file`), "not synced");
@@ -260,7 +260,7 @@ test("deferred deletion: the process that could not delete a layer does so when 
   const path = driver.get("layer");
   {
     await using _other = await holder(path);
-    driver.put("layer");
+    driver.put("layer", { lazy: true });
     driver.remove("layer");
     assertEquals([driver.exists("layer"), driver.layers()], [false, []]);
     assertEquals(status().get("Deferred Deleted Device Count"), "1");
