@@ -193,7 +193,7 @@ test("cleanup goes on past a layer that stays mounted", (dir) => {
     )),
   );
   assertEquals(warnings.length, 1);
-  assert(warnings[0].startsWith("layer b stays mounted"), warnings[0]);
+  assert(warnings[0].startsWith("layer b: unmount "), warnings[0]);
 });
 
 test("TestMountedFalseResponse: what is not mounted has no mount point", (dir) => {

@@ -2,7 +2,7 @@
  * One store, two programs: what Docker's overlay2 driver made is listed, mounted, diffed and extended here, and
  * Docker goes on with it; what is made here has the layout that Docker reads.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lsetxattr } from "../../ffi/xattr.ts";
 import { veneer } from "../cli_support.ts";
@@ -219,6 +219,30 @@ function runsAsBefore({ docker, exported, diff, images }: Made, scratch: string)
   assertEquals(docker.sh("more", "cat /more"), "ran");
 }
 
+const DOCKERD = /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/;
+
+/** A running container's root stays mounted, whatever is asked for, and so does all that it wrote. */
+function leavesContainersAlone(docker: Docker): void {
+  const run = ["run", "--detach", "--interactive", "--network", "none", "--name", "runs"];
+  docker.must(...run, "more", "/bin/sh", "-c", "echo written >/own; exec cat");
+  const merged = docker.must("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", "runs").trim();
+  const layer = merged.split("/").at(-2)!;
+  const options = ["--root", docker.root, "--driver", "overlay2"];
+  for (const command of ["rm", "umount", "mount"]) {
+    const { code, stderr } = veneer(...options, command, layer);
+    assertEquals(code, 5, stderr);
+    assertMatch(stderr, DOCKERD);
+    const [, line] = stderr.split("\n");
+    assertStringIncludes(line, `layer ${layer} is mounted by somebody else at ${merged}`);
+  }
+  const cleaned = veneer(...options, "cleanup");
+  assertEquals([cleaned.code, cleaned.stdout], [0, ""]);
+  assertStringIncludes(cleaned.stderr, "mounted by somebody else and left alone");
+  assertEquals(docker.must("exec", "runs", "/bin/cat", "/own"), "written");
+  assertEquals(docker.must("diff", "runs"), "A /own");
+  docker.must("rm", "--force", "runs");
+}
+
 needs(
   lacking,
   "docker: its store is listed, mounted, diffed and extended, and Docker still runs on it",
@@ -241,10 +265,13 @@ needs(
 
     docker.start();
     runsAsBefore(made, scratch);
+    leavesContainersAlone(docker);
     docker.must("rm", "box");
     docker.must("rmi", "more", "kept", "built", "base");
     // Docker does not know that a layer stood on its own.
-    onDockers(root, "rm", "child");
+    const removed = veneer("--root", root, "--driver", "overlay2", "rm", "child");
+    assertEquals(removed.code, 0);
+    assertMatch(removed.stderr, DOCKERD);
     assertEquals(onDockers(root, "ls", "--quiet"), "");
     await docker.stop();
     const left = [...Deno.readDirSync(join(root, "overlay2"))].map(({ name }) => name).sort();
@@ -275,11 +302,13 @@ needs(lacking, "docker: a store made here has the bytes that Docker expects", ()
     [
       " d 710 0:0",
       "app d 710 0:0",
+      "app/committed f 600 0:0 0 ",
       "app/diff d 755 0:0",
       "app/link f 644 0:0 26 ",
       "app/lower f 644 0:0 28 ",
       "app/work d 700 0:0",
       "base d 710 0:0",
+      "base/committed f 600 0:0 0 ",
       "base/diff d 755 0:0",
       "base/link f 644 0:0 26 ",
       "l d 700 0:0",
