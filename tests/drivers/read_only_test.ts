@@ -85,7 +85,7 @@ cases("layers are read, and nothing is changed", (subject) => {
     () => driver.createReadWrite("x"),
     () => driver.remove("top"),
     () => driver.applyDiff("top", undefined, 0),
-    ...(options.driver === "overlay2" ? [() => driver.get("app")] : []),
+    ...(options.driver === "overlay2" ? [() => driver.get("top")] : []),
   ];
   for (const write of writing) {
     assertStringIncludes(
