@@ -198,6 +198,12 @@ export const process = group({
   isatty: { parameters: ["i32"], result: "i32" },
 });
 
+/** The system's clock. */
+export const clock = group({
+  // int clock_gettime(clockid_t clockid, struct timespec *tp);
+  clock_gettime: { parameters: ["i32", "buffer"], result: "i32" },
+});
+
 /** Limits of the process. */
 export const limits = group({
   // int getrlimit64(int resource, struct rlimit64 *limit);

@@ -33,6 +33,7 @@ const WORLDS: Record<string, readonly string[]> = {
     "sys/syscall.h",
     "sys/sysmacros.h",
     "sys/xattr.h",
+    "time.h",
     "unistd.h",
   ],
   kernel: [

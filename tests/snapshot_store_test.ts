@@ -2,6 +2,7 @@
 import { confinedAt } from "./confined_at.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { type ErrorCode, VeneerError } from "../lib/errors.ts";
+import { microsecondsNow } from "../ffi/clock.ts";
 import { Database } from "../lib/snapshots/database.ts";
 import type { ConfinedPath } from "../lib/confined.ts";
 import { Store } from "../lib/snapshots/store.ts";
@@ -53,6 +54,23 @@ function populate(store: Store): void {
   create(store, "view", "view-1");
   create(store, "view", "view-2", "committed-2");
 }
+
+storeCase(
+  "times are exact to the microsecond, and a change is never before what it changes",
+  (store) => {
+    const times: number[] = [];
+    for (let i = 0; i < 20; i++) {
+      const before = microsecondsNow();
+      create(store, "active", `key-${i}`);
+      const { created } = store.info(`key-${i}`);
+      const { updated } = store.relabel(`key-${i}`, () => new Map([["a", "b"]]));
+      assert(before <= created && created < updated, `${before} <= ${created} < ${updated}`);
+      assert(updated <= microsecondsNow() + 1);
+      times.push(created, updated);
+    }
+    assert(times.some((time) => time % 1000 !== 0), "they are whole milliseconds");
+  },
+);
 
 /** What `populate` makes: name, kind, parent. */
 const POPULATED = [

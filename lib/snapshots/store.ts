@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { microsecondsNow } from "../../ffi/clock.ts";
 import { VeneerError } from "../errors.ts";
 import type { LayerChain } from "../snapshot_backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.ts";
@@ -199,7 +200,7 @@ export class Store implements Disposable {
     });
   }
 
-  #insert({ layer, name, kind, parent, labels, created = now() }: NewSnapshot): void {
+  #insert({ layer, name, kind, parent, labels, created = microsecondsNow() }: NewSnapshot): void {
     const on = this.#parentId(parent, "invalid argument");
     const { id } = this.#statements.insert.get(name, kind, on, layer, created, created)!;
     this.#insertLabels(id, labels);
@@ -216,7 +217,7 @@ export class Store implements Disposable {
       if (layer !== undefined) this.#statements.forget.run(layer);
       const active = this.require(key);
       const on = this.checkCommit(active, name, parent);
-      const time = Math.max(now(), active.updated + 1);
+      const time = Math.max(microsecondsNow(), active.updated + 1);
       this.#statements.commit.run(name, on, layer ?? active.layer, time, time, id);
       this.#statements.clearLabels.run(id);
       this.#insertLabels(id, labels);
@@ -298,7 +299,7 @@ export class Store implements Disposable {
       const { id, updated } = this.require(name);
       this.#statements.clearLabels.run(id);
       this.#insertLabels(id, change(labels));
-      this.#statements.touch.run(Math.max(now(), updated + 1), id);
+      this.#statements.touch.run(Math.max(microsecondsNow(), updated + 1), id);
       return this.info(name);
     });
   }
@@ -333,7 +334,10 @@ export class Store implements Disposable {
 }
 
 function notFound(name: string, what = "snapshot"): VeneerError {
-  return new VeneerError("not found", `${what} ${shown(name)} does not exist`);
+  return new VeneerError(
+    "not found",
+    `${what} ${shown(name)} does not exist; \`veneer snapshot ls\` lists those that do`,
+  );
 }
 
 /** The error for a name that another process is making a snapshot for. */
@@ -352,9 +356,4 @@ function checkActive({ name, kind }: Snapshot): void {
     "failed precondition",
     `snapshot ${shown(name)} is ${what}: only an active one can be committed`,
   );
-}
-
-/** The present, in microseconds since 1970. */
-function now(): number {
-  return Date.now() * 1000;
 }

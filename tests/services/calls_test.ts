@@ -256,7 +256,7 @@ needs(lacking, "calls: each is one line of the log", async () => {
         key: "missing",
         name: "n",
         status: "NOT_FOUND",
-        error: 'snapshot "missing" does not exist',
+        error: 'snapshot "missing" does not exist; `veneer snapshot ls` lists those that do',
       },
       {
         level: "info",
