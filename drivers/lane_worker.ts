@@ -18,6 +18,7 @@ serveLane(self, {
       options,
       idMaps: { uids: IdMap.parse(uidmap), gids: IdMap.parse(gidmap) },
       warn,
+      foreignUses: "ignore",
     }),
   perform,
 });

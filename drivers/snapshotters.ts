@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
 import type { DriverDefinition } from "../lib/driver_definition.ts";
-import { DATABASE, Snapshots } from "../lib/snapshots.ts";
+import { DATABASE, type ForeignUses, Snapshots } from "../lib/snapshots.ts";
 import type { Snapshotter } from "../lib/snapshotter.ts";
 import {
   AUTO,
@@ -27,7 +27,11 @@ const SNAPSHOTS = "snapshots";
  *
  * @throws {VeneerError} as `openDriver`, and `incompatible` where `auto` finds several
  */
-export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOptions): Snapshotter {
+export function openSnapshotter(
+  { root, driver, options, idMaps, warn, foreignUses }: OpenOptions & {
+    readonly foreignUses?: ForeignUses;
+  },
+): Snapshotter {
   const { given, sync } = parseStoreOptions(options);
   const definition = chooseForSnapshots(root, driver);
   const own = ownOptions(given, definition);
@@ -35,6 +39,7 @@ export function openSnapshotter({ root, driver, options, idMaps, warn }: OpenOpt
     backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
     warn,
     sync,
+    foreignUses,
   });
 }
 

@@ -233,6 +233,11 @@ export class RunState {
     return !withFd(unwrapConfined(fd, "open", path), (fd) => tryLock(fd, "exclusive", path.text));
   }
 
+  /** A file or directory of a driver's or module's own in this state. */
+  path(name: string): ConfinedPath {
+    return this.#directory.join(name);
+  }
+
   /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
   references(id: string): References {
     const text = readMetadata(this.#directory.join("layers", id));

@@ -15,6 +15,7 @@
 import type { Home } from "./home.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
 import type { SnapshotKind, Usage } from "./snapshotter.ts";
+import type { LayerUse } from "./uses.ts";
 
 /** A layer and those below it. */
 export interface LayerChain {
@@ -23,6 +24,15 @@ export interface LayerChain {
   /** The layers below, the direct parent first; all of them committed. */
   readonly parents: readonly string[];
 }
+
+/** Tells whether a mount of a layer is nobody's use of it. */
+export type IsNoUse = (use: LayerUse) => boolean;
+
+/** What counts where nothing else is said: every mount. */
+export const EVERY_MOUNT: IsNoUse = () => false;
+
+/** What counts for who knows that all mounts are well, also those attached nowhere: none. */
+export const NO_MOUNT: IsNoUse = () => true;
 
 /** The primitives of a driver for snapshots. */
 export interface SnapshotBackend {
@@ -50,15 +60,21 @@ export interface SnapshotBackend {
    * kernel's hands as of one file system. A commit can still fail, or be killed: {@linkcode mounts} must
    * work then as it did before.
    *
-   * @throws {VeneerError} `in use` where it is mounted, with the mount point
+   * @throws {VeneerError} `in use`, with the mount point, where it is mounted and the driver cannot have that
    */
   seal(chain: LayerChain): void;
 
   /** Makes the committed layer from the active one, whoever still writes to that; like `prepare` otherwise. */
   freeze(chain: LayerChain, committed: string): void;
 
-  /** @throws {VeneerError} `in use` where the layer is mounted in this mount namespace, with the mount point */
-  checkUnused(chain: LayerChain): void;
+  /**
+   * Refuses a layer that somebody uses: that is mounted in whatever mount namespace, or detached and still held
+   * as far as the kernel tells. One in which something is mounted is refused whatever counts.
+   *
+   * @param isNoUse tells the mounts that do not count; none, unless given
+   * @throws {VeneerError} `in use` with the mount point, the namespace and a process
+   */
+  checkUnused(chain: LayerChain, isNoUse?: IsNoUse): void;
 
   /** Deletes a layer of any kind, also a half-made or half-removed one. Nothing there is not an error. */
   remove(layer: string): void;

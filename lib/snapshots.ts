@@ -24,12 +24,13 @@
 import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../ffi/files.ts";
 import { attempt, codeOf, VeneerError } from "./errors.ts";
 import type { Mount, MountPlan } from "./mount_plan.ts";
-import { pruneRunStates, RunState } from "./run_state.ts";
-import type { SnapshotBackend } from "./snapshot_backend.ts";
+import { mountNamespace, pruneRunStates, RunState } from "./run_state.ts";
+import { NO_MOUNT, type SnapshotBackend } from "./snapshot_backend.ts";
 import { sleep } from "./sleep.ts";
 import { compile } from "./snapshots/filter.ts";
 import { Intents } from "./snapshots/intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./snapshots/keys.ts";
+import { MountRecords } from "./snapshots/mount_records.ts";
 import type { Snapshot } from "./snapshots/records.ts";
 import { Store } from "./snapshots/store.ts";
 import type {
@@ -55,7 +56,15 @@ export interface SnapshotsContext {
   readonly warn: (message: string) => void;
   /** Write the home's file system out before a snapshot counts as committed; not done unless said. */
   readonly sync?: boolean;
+  /**
+   * Whether what somebody has mounted is neither committed nor removed, which is so unless said. A service owns
+   * its store, and the mounts are those of the engine that asks it.
+   */
+  readonly foreignUses?: ForeignUses;
 }
+
+/** What is done about mounts of a snapshot that is to be committed or removed. */
+export type ForeignUses = "refuse" | "ignore";
 
 /** A snapshot whose layer is locked. */
 interface Held extends Disposable {
@@ -68,6 +77,8 @@ export class Snapshots implements Snapshotter {
   readonly #state: RunState;
   readonly #intents: Intents;
   readonly #sync: boolean;
+  readonly #foreignUses: ForeignUses;
+  readonly #mountRecords: MountRecords;
   readonly #warn: (message: string) => void;
   #opened: Store | undefined;
 
@@ -77,11 +88,13 @@ export class Snapshots implements Snapshotter {
    * @throws {VeneerError} `corrupt store` where there are layers and no database, or one that is none;
    * `incompatible` for one of another program or a newer version
    */
-  constructor({ backend, warn, sync = false }: SnapshotsContext) {
+  constructor({ backend, warn, sync = false, foreignUses = "refuse" }: SnapshotsContext) {
     this.#backend = backend;
     this.#sync = sync;
     this.#warn = warn;
+    this.#foreignUses = foreignUses;
     this.#state = new RunState(backend.home);
+    this.#mountRecords = new MountRecords(this.#state);
     const store = this.#opened = this.#open();
     this.#intents = new Intents({ store, state: this.#state, backend, warn });
     try {
@@ -186,6 +199,7 @@ export class Snapshots implements Snapshotter {
     const { snapshot } = held;
     this.#checkRebase(snapshot, parent);
     store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
+    this.#checkUnused(snapshot);
     const chain = store.chain(snapshot);
     const layer = this.#backend.layerFor("committed", name);
     if (layer === undefined) {
@@ -231,7 +245,7 @@ export class Snapshots implements Snapshotter {
     const store = this.#store;
     for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
     store.checkChildless(snapshot);
-    naming(snapshot, () => this.#backend.checkUnused(store.chain(snapshot)));
+    this.#checkUnused(snapshot);
     try {
       store.remove(snapshot);
     } catch (error) {
@@ -259,6 +273,32 @@ export class Snapshots implements Snapshotter {
         sleep(ROOM_PAUSE);
       }
     }
+  }
+
+  checkUnused(key: string): void {
+    using held = this.#hold(key);
+    this.#checkUnused(held.snapshot);
+  }
+
+  isMountedAt(key: string, target: string): boolean {
+    using held = this.#hold(key);
+    let found = false;
+    try {
+      this.#backend.checkUnused(this.#store.chain(held.snapshot), ({ mount, namespace }) => {
+        found ||= mount.mountPoint === target && namespace === mountNamespace();
+        return true;
+      });
+    } catch (error) {
+      if (codeOf(error) !== "in use") throw error;
+    }
+    return found;
+  }
+
+  #checkUnused(snapshot: Snapshot): void {
+    const isNoUse = this.#foreignUses === "ignore"
+      ? NO_MOUNT
+      : this.#mountRecords.othersThan(snapshot.layer);
+    naming(snapshot, () => this.#backend.checkUnused(this.#store.chain(snapshot), isNoUse));
   }
 
   stat(key: string): SnapshotInfo {

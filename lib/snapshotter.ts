@@ -122,7 +122,7 @@ export interface Snapshotter {
    * given here: none are taken over.
    *
    * @throws `already exists` for a name that is taken, `failed precondition` for a view or a committed
-   * snapshot, `in use` where the driver cannot freeze what is mounted
+   * snapshot, `in use` where it is mounted, unless the store was opened to ignore that and the driver can
    */
   commit(name: string, key: string, options?: CommitOptions): void;
 
@@ -130,9 +130,20 @@ export interface Snapshotter {
    * Removes a snapshot of any kind. What cannot be deleted at once is left to {@linkcode cleanup}, and said
    * in a warning.
    *
-   * @throws `failed precondition` where it has children, `in use` where it is mounted
+   * @throws `failed precondition` where it has children, `in use` as {@linkcode commit}
    */
   remove(key: string): void;
+
+  /**
+   * Refuses a snapshot that is mounted in whatever mount namespace, or detached and still held where the kernel
+   * tells that; copies of a mount that `veneer snapshot mount` made, which a namespace inherited, do not count.
+   *
+   * @throws `in use` with the mount point, its namespace, and a process there
+   */
+  checkUnused(key: string): void;
+
+  /** Whether what is mounted at a directory, in this process's mount namespace, shows a snapshot. */
+  isMountedAt(key: string, target: string): boolean;
 
   stat(key: string): SnapshotInfo;
 

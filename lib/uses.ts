@@ -10,7 +10,7 @@
 import { decode } from "../ffi/cstring.ts";
 import { entryName, nameText } from "../ffi/entry_name.ts";
 import { EBUSY, EINVAL, ENOENT, ESRCH, SyscallError } from "../ffi/errno.ts";
-import { close, O_RDONLY, readToEnd, tryOpen, withFd } from "../ffi/files.ts";
+import { close, O_PATH, O_RDONLY, readToEnd, tryOpen, withFd } from "../ffi/files.ts";
 import {
   FSCONFIG_CMD_CREATE,
   fsconfigString,
@@ -19,9 +19,11 @@ import {
   tryFsmount,
   tryFsopen,
 } from "../ffi/fsmount.ts";
+import { fstat } from "../ffi/stat.ts";
+import { fstatfs, OVERLAY_MAGIC } from "../ffi/statfs.ts";
 import { mkdirat } from "../ffi/tree.ts";
 import { descriptorPath } from "../ffi/xattr.ts";
-import { describe, processes, readLink } from "./lock_holders.ts";
+import { describe, pathsOf, processes, readLink } from "./lock_holders.ts";
 import { type MountInfo, parseMountInfo } from "./mountinfo.ts";
 
 /** By what a mount of a layer is recognised. Every part is looked for. */
@@ -62,12 +64,46 @@ export function mountNamespaces(): Map<string, string> {
 
 /** The mounts of a layer in all mount namespaces, in the order in which they were made in each. */
 export function* usesOf(marks: LayerMarks): Generator<LayerUse> {
+  for (const use of mountsEverywhere()) if (isOf(use.mount, marks)) yield use;
+}
+
+/**
+ * Every mount of all mount namespaces whose line of mountinfo has a text in it, as it stands there: with no
+ * space, comma or backslash, which the kernel writes in octal.
+ */
+export function* mountsEverywhere(text = ""): Generator<LayerUse> {
   for (const [namespace, pid] of mountNamespaces()) {
     for (const line of mountLines(pid)) {
-      const mount = parseMountInfo(line);
-      if (isOf(mount, marks)) yield { mount, namespace, pid };
+      if (line.includes(text)) yield { mount: parseMountInfo(line), namespace, pid };
     }
   }
+}
+
+/** The processes, at most three, that hold something of an overlay mount which is attached in no namespace. */
+export function holdersOfDetached(): string[] {
+  const attached = new Set(
+    Array.from(mountsEverywhere(" - overlay "), ({ mount }) => mount.device),
+  );
+  const holders: string[] = [];
+  for (const pid of processes()) {
+    if (pid === String(Deno.pid) || !pathsOf(pid).some((path) => isDetached(path, attached))) {
+      continue;
+    }
+    holders.push(describe(pid));
+    if (holders.length === 3) break;
+  }
+  return holders;
+}
+
+/** Whether a link in `/proc` leads into an overlay whose device is not among those given. */
+function isDetached(path: string, attached: ReadonlySet<string>): boolean {
+  const fd = tryOpen(path, O_PATH);
+  if (fd < 0) return false; // Processes end while they are looked at.
+  return withFd(fd, () => {
+    if (fstatfs(fd).type !== OVERLAY_MAGIC) return false;
+    const { devMajor, devMinor } = fstat(fd);
+    return !attached.has(`${devMajor}:${devMinor}`);
+  });
 }
 
 /** The lines of a process's mountinfo; none where the process is gone. */

@@ -11,7 +11,8 @@ import type { VeneerError } from "../../lib/errors.ts";
 import { Home, nearestExisting } from "../../lib/home.ts";
 import type { MountPort } from "../../lib/mount_plan.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
-import { mountAt, type MountInfo, readMountInfoWith } from "../../lib/mountinfo.ts";
+import { mountAt, type MountInfo } from "../../lib/mountinfo.ts";
+import { type LayerUse, mountsEverywhere } from "../../lib/uses.ts";
 import { SYSFS } from "./mounted.ts";
 import { PLINK_MAINT } from "./plink.ts";
 import { branchLimit, checkAufs, checkBacking } from "./support.ts";
@@ -27,8 +28,8 @@ export interface AufsEnvironment {
   readonly port: MountPort;
   /** What is mounted on a path. */
   readonly mountAt: (path: string) => MountInfo | undefined;
-  /** Every mount of aufs, whosever. */
-  readonly aufsMounts: () => readonly MountInfo[];
+  /** Every mount of aufs, whosever, in whatever mount namespace. */
+  readonly aufsMounts: () => readonly LayerUse[];
   /** Where aufs says what its mounts are made of. */
   readonly sysfs: string;
   /** The directory for tables of inode numbers: see `xino.ts`. */
@@ -66,7 +67,7 @@ export function openHome(
     checkMountable: checkAufs,
     port: kernelMountPort,
     mountAt,
-    aufsMounts: () => readMountInfoWith(" - aufs "),
+    aufsMounts: () => [...mountsEverywhere(" - aufs ")],
     sysfs: SYSFS,
     xino: xinoDirectory(home),
     plinkMaint: PLINK_MAINT,

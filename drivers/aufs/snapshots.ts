@@ -10,14 +10,20 @@
 import { basename, dirname } from "@std/path";
 import { messageOf } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
+import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
 import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
-import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import {
+  EVERY_MOUNT,
+  type ImportedSnapshot,
+  type LayerChain,
+  type SnapshotBackend,
+} from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
 import { bindMount, bindPlan, boundLayer } from "../../lib/snapshots/layer_binds.ts";
 import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
-import { checkUnmounted } from "../../lib/snapshots/layer_mounts.ts";
+import { mountsOfDirectory, refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { isWhiteoutMetadata } from "../../lib/whiteouts.ts";
 import { AufsMounts } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
@@ -63,19 +69,20 @@ export class AufsSnapshots implements SnapshotBackend {
     this.#layers.make(layer, parent, { work: false });
   }
 
-  seal(chain: LayerChain): void {
-    this.checkUnused(chain);
-  }
+  /** Nothing is to be done: who must not be mounted is said by whoever commits. */
+  seal(): void {}
 
   freeze(): never {
     throw new TypeError("aufs's layers become committed as they are");
   }
 
-  checkUnused({ layer }: LayerChain): void {
+  checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
     const { aufsMounts, sysfs } = this.#environment;
     const path = this.#layers.path(layer).text, tail = `${layer}/fs`;
-    const mounts = aufsMounts().filter((mount) => hasBranch(mount, path, tail, sysfs));
-    checkUnmounted({ layer, path, tail }, () => false, mounts);
+    requireNothingMountedIn({ what: `layer ${layer}`, trees: [path], mark: tail });
+    const unions = aufsMounts().filter(({ mount }) => hasBranch(mount, path, tail, sysfs));
+    const binds = mountsOfDirectory({ path, tail }, () => false);
+    refuseUses(`layer ${layer}`, [...binds, ...unions], isNoUse);
   }
 
   remove(layer: string): void {

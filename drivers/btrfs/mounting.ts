@@ -5,6 +5,7 @@
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
+import { type LayerUse, mountsEverywhere } from "../../lib/uses.ts";
 
 /** The device that the file system of a path was mounted from. */
 export function deviceOf(path: string): string {
@@ -12,17 +13,17 @@ export function deviceOf(path: string): string {
 }
 
 /**
- * Where a subvolume, or something in it, is mounted in this mount namespace.
+ * The mounts of a subvolume, or of something in it, in all mount namespaces.
  *
  * @param path any path on its file system
  * @param id the subvolume's
  */
-export function mountPointOf(path: string, id: bigint): string | undefined {
+export function mountsOf(path: string, id: bigint): LayerUse[] {
   // All mounts of a file system have its device, which is not the one that `stat` gives for a subvolume.
   const device = mountOf(path)?.device;
-  return readMountInfo().find((mount) =>
-    mount.type === "btrfs" && mount.device === device && mountedSubvolume(mount) === id
-  )?.mountPoint;
+  return [...mountsEverywhere(" - btrfs ")].filter(({ mount }) =>
+    mount.device === device && mountedSubvolume(mount) === id
+  );
 }
 
 /** The kernel writes the id before the path, in which anything may stand. */

@@ -28,10 +28,16 @@ import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
-import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import {
+  EVERY_MOUNT,
+  type ImportedSnapshot,
+  type LayerChain,
+  type SnapshotBackend,
+} from "../../lib/snapshot_backend.ts";
 import type { SnapshotKind, Usage } from "../../lib/snapshotter.ts";
+import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { LAYER_NAME } from "./layout.ts";
-import { deviceOf, mountPointOf } from "./mounting.ts";
+import { deviceOf, mountsOf } from "./mounting.ts";
 import { ownRoot } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
 import { layerOf, type SnapshotLayout } from "./snapshots_layout.ts";
@@ -120,17 +126,12 @@ export class BtrfsSnapshots implements SnapshotBackend {
     });
   }
 
-  checkUnused({ layer }: LayerChain): void {
+  checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
     if (!this.#layout.exists(layer)) return;
     const path = this.#layout.path(layer);
     requireNothingMountedIn({ what: `layer ${layer}`, trees: [path.text], mark: path.name });
     const id = this.#subvolume(layer);
-    const mountPoint = mountPointOf(this.home.path, id);
-    if (mountPoint === undefined) return;
-    throw new VeneerError(
-      "in use",
-      `subvolume ${id} is mounted at ${mountPoint}; unmount it first`,
-    );
+    refuseUses(`subvolume ${id}`, mountsOf(this.home.path, id), isNoUse);
   }
 
   remove(layer: string): void {

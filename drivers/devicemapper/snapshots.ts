@@ -26,10 +26,12 @@ import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/conf
 import type { Home } from "../../lib/home.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
-import type { LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import { EVERY_MOUNT, type LayerChain, type SnapshotBackend } from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
+import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
+import { usesOf } from "../../lib/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
-import { mountsOf, setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
+import { setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
@@ -99,20 +101,16 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     throw new TypeError("a device becomes the committed layer as it is");
   }
 
-  checkUnused({ layer }: LayerChain): void {
-    this.#checkNotMounted(layer);
+  checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
+    this.#checkNotMounted(layer, isNoUse);
     // Not active, it cannot be mounted until somebody is told how. Where deletion may wait, so may this.
     if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
   }
 
-  #checkNotMounted(layer: string): void {
-    const numbers = this.#numbers(layer);
-    const mount = numbers && mountsOf(numbers).at(0);
-    if (!mount) return;
-    throw new VeneerError(
-      "in use",
-      `layer ${layer} is mounted at ${mount.mountPoint}; \`umount ${mount.mountPoint}\` first`,
-    );
+  #checkNotMounted(layer: string, isNoUse = EVERY_MOUNT): void {
+    const device = this.#numbers(layer);
+    if (device === undefined) return;
+    refuseUses(`layer ${layer}`, usesOf({ mountPoints: [], device }), isNoUse);
   }
 
   /** Whatever options say: nobody has the device open then. @throws {VeneerError} `in use` with who has */

@@ -31,6 +31,13 @@ export function hasDirectory(
   return false;
 }
 
+/** Whether an overlay mount without an upper directory has a directory on top: the mount of a view on its layer. */
+export function isTopOfView(mount: MountInfo, path: string, tail: string): boolean {
+  if (/(?:^|,)upperdir=/.test(mount.superOptions)) return false;
+  const [, top = ""] = /(?:^|,)lowerdir\+?=((?:[^:,\\]|\\.)*)/.exec(mount.superOptions) ?? [];
+  return hasDirectory({ ...mount, superOptions: `lowerdir=${top}` }, path, tail);
+}
+
 function couldBe(name: string, path: string): boolean {
   if (name === path || !name.startsWith("/") || name.startsWith("/proc/")) return true;
   const named = tryLstat(name);

@@ -4,19 +4,34 @@
  *
  * @module
  */
+import { withFd } from "../../ffi/files.ts";
+import { isDirectory, openDirectory } from "../../lib/confined.ts";
 import { VeneerError } from "../../lib/errors.ts";
 import type { Home } from "../../lib/home.ts";
+import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
 import type { IdMaps } from "../../lib/id_maps.ts";
 import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
 import { isLimited } from "../../lib/project_quota.ts";
-import type { ImportedSnapshot, LayerChain, SnapshotBackend } from "../../lib/snapshot_backend.ts";
+import {
+  EVERY_MOUNT,
+  type ImportedSnapshot,
+  type IsNoUse,
+  type LayerChain,
+  NO_MOUNT,
+  type SnapshotBackend,
+} from "../../lib/snapshot_backend.ts";
 import type { Usage } from "../../lib/snapshotter.ts";
-import { bindMount, bindPlan } from "../../lib/snapshots/layer_binds.ts";
+import { bindMount, bindPlan, boundLayer } from "../../lib/snapshots/layer_binds.ts";
 import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
-import { checkUnmounted } from "../../lib/snapshots/layer_mounts.ts";
+import {
+  type LayerDirectory,
+  mountsOfDirectory,
+  refuseUses,
+} from "../../lib/snapshots/layer_mounts.ts";
+import { holdersOfDetached, stateOfUpper } from "../../lib/uses.ts";
 import { type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
-import { hasDirectory } from "./mounted.ts";
+import { hasDirectory, isTopOfView } from "./mounted.ts";
 
 const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
 
@@ -52,17 +67,49 @@ export class Overlay2Snapshots implements SnapshotBackend {
     this.#layers.make(layer, parent, { work: kind === "active" && parent !== undefined });
   }
 
-  seal(chain: LayerChain): void {
-    this.checkUnused(chain);
-  }
+  /** Nothing is to be done: overlay lets a directory be below others and written to, as containerd has it. */
+  seal(): void {}
 
   freeze(): never {
     throw new TypeError("overlay2's layers become committed as they are");
   }
 
-  checkUnused({ layer }: LayerChain): void {
-    const path = this.#layers.path(layer).text, tail = `${layer}/fs`;
-    checkUnmounted({ layer, path, tail }, (mount) => hasDirectory(mount, path, tail));
+  checkUnused(chain: LayerChain, isNoUse = EVERY_MOUNT): void {
+    const { layer, kind, parents: [parent] } = chain;
+    const own = this.#directory(layer);
+    requireNothingMountedIn({ what: `layer ${layer}`, trees: [own.path], mark: own.tail });
+    if (isNoUse === NO_MOUNT) return;
+    const uses = mountsOfDirectory(own, (mount) => hasDirectory(mount, own.path, own.tail));
+    refuseUses(`layer ${layer}`, uses, isNoUse);
+    if (parent === undefined) return;
+    if (kind === "active" && uses.length === 0) this.#checkUpper(layer);
+    if (kind === "view") this.#checkView(chain, parent, isNoUse);
+  }
+
+  /** A mount that is attached nowhere is in no list of mounts, but overlay knows of it. */
+  #checkUpper(layer: string): void {
+    const path = this.#layers.path(layer);
+    if (!isDirectory(path) || withFd(openDirectory(path), stateOfUpper) !== "in use") return;
+    const holders = holdersOfDetached();
+    throw new VeneerError(
+      "in use",
+      `layer ${layer} is mounted and attached nowhere: ${
+        holders.length === 0 ? "a process holds it" : `${holders.join(", ")} may hold it`
+      }; end that first`,
+    );
+  }
+
+  /** A view is made of its parents' directories alone, so that a mount of it is one of any view on its parent. */
+  #checkView(chain: LayerChain, parent: string, isNoUse: IsNoUse): void {
+    const { path, tail } = this.#directory(parent);
+    const isBind = boundLayer(chain) === parent;
+    const uses = mountsOfDirectory({ path, tail }, (mount) => isTopOfView(mount, path, tail))
+      .filter(({ mount }) => isBind === (mount.type !== "overlay"));
+    refuseUses("a view on its parent", uses, isNoUse);
+  }
+
+  #directory(layer: string): LayerDirectory {
+    return { path: this.#layers.path(layer).text, tail: `${layer}/fs` };
   }
 
   remove(layer: string): void {

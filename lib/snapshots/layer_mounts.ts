@@ -1,44 +1,56 @@
 /**
- * Where a layer that is a directory is mounted, in this process's mount namespace.
+ * Where a layer of snapshots is mounted, in whatever mount namespace.
  *
  * @module
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { VeneerError } from "../errors.ts";
-import { requireNothingMountedIn } from "../inner_mounts.ts";
-import { type MountInfo, readMountInfo, readMountInfoWith } from "../mountinfo.ts";
+import { type MountInfo, readMountInfo } from "../mountinfo.ts";
+import { mountNamespace } from "../run_state.ts";
+import type { IsNoUse } from "../snapshot_backend.ts";
+import { describeUse, type LayerUse, mountsEverywhere } from "../uses.ts";
 
-/**
- * Refuses a layer that is mounted: bound to another place, or as whatever `shows` says is a mount of it; and
- * one in which something is mounted.
- *
- * @param path  the directory of its content
- * @param tail  the end of the path that is the layer's alone, `<layer>/fs`: mounts whose line has it
- *              are looked at, all others, however many, are not
- * @param shows whether a union mount is of this layer
- * @param more  union mounts of this layer whose lines do not name it
- * @throws {VeneerError} `in use` with the mount point
- */
-export function checkUnmounted(
-  { layer, path, tail }: { layer: string; path: string; tail: string },
+/** A directory that is mounted if its layer is. */
+export interface LayerDirectory {
+  /** Where it is. */
+  readonly path: string;
+  /** The end of the path that is the layer's alone, `<layer>/fs`: mounts whose line lacks it are not looked at. */
+  readonly tail: string;
+}
+
+/** The mounts of a directory, bound to another place as a whole or in part, or as whatever `shows` says is one. */
+export function mountsOfDirectory(
+  { path, tail }: LayerDirectory,
   shows: (mount: MountInfo) => boolean,
-  more: readonly MountInfo[] = [],
-): void {
-  requireNothingMountedIn({ what: `layer ${layer}`, trees: [path], mark: tail });
-  const mounts = readMountInfoWith(tail);
-  if (mounts.length + more.length === 0) return;
+): LayerUse[] {
+  const candidates = [...mountsEverywhere(tail)];
+  if (candidates.length === 0) return [];
   const own = rootOf(path);
   const binds = (mount: MountInfo) =>
     own === undefined
       ? `${mount.root}/`.includes(`/${tail}/`)
       : mount.device === own.device && `${mount.root}/`.startsWith(`${own.root}/`);
-  const found = [...mounts.filter((mount) => shows(mount) || binds(mount)), ...more];
+  return candidates.filter(({ mount }) => shows(mount) || binds(mount));
+}
+
+/**
+ * Refuses a layer that is mounted.
+ *
+ * @param what is mounted, such as `layer x`
+ * @throws {VeneerError} `in use` with the first mount's place, its namespace, and a process there
+ */
+export function refuseUses(what: string, uses: Iterable<LayerUse>, isNoUse: IsNoUse): void {
+  const found = Array.from(uses).filter((use) => !isNoUse(use));
   if (found.length === 0) return;
-  const [{ mountPoint }] = found;
+  const here = mountNamespace();
+  const use = found.find(({ namespace }) => namespace === here) ?? found[0];
   const others = found.length > 1 ? ` and at ${found.length - 1} more` : "";
+  const enter = use.namespace === here ? "" : `nsenter --mount --target ${use.pid} `;
   throw new VeneerError(
     "in use",
-    `layer ${layer} is mounted at ${mountPoint}${others}; \`umount ${mountPoint}\` first`,
+    `${what} is mounted at ${
+      describeUse(use)
+    }${others}; \`${enter}umount ${use.mount.mountPoint}\` first`,
   );
 }
 

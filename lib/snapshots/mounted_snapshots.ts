@@ -6,7 +6,8 @@
  * <home>/mounts/<layer>    where the snapshot with that layer is mounted
  * ```
  *
- * A snapshotter counts no mounts, and neither does this: a snapshot is mounted there once or not at all. A
+ * A snapshotter counts no mounts, and neither does this: a snapshot is mounted there once or not at all, and one
+ * that can be written to is mounted nowhere else meanwhile. Each mount is recorded (`mount_records.ts`). A
  * directory without a mount is what a killed process or a reboot left, and `sweep` removes it. The lock of the
  * mounts is taken before all others.
  *
@@ -19,35 +20,42 @@ import { type ConfinedPath, list, makeDirectory, tryUnlink } from "../confined.t
 import { VeneerError } from "../errors.ts";
 import type { Home } from "../home.ts";
 import { usersOf } from "../lock_holders.ts";
-import { type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
-import { isMountPoint } from "../mountinfo.ts";
+import { type MountPlan, type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
+import { isMountPoint, mountAt } from "../mountinfo.ts";
 import { withPrivateHome } from "../private_home.ts";
 import type { RunState } from "../run_state.ts";
 import type { Snapshotter } from "../snapshotter.ts";
 import { shown } from "./keys.ts";
+import { type MountRecord, MountRecords } from "./mount_records.ts";
 
 /** The mounts of one store's snapshots. */
 export class MountedSnapshots {
+  readonly #records: MountRecords;
+
   constructor(
     readonly snapshotter: Snapshotter,
     readonly home: Home,
     readonly state: RunState,
     readonly port: MountPort,
-  ) {}
+  ) {
+    this.#records = new MountRecords(state);
+  }
 
   /**
    * Mounts a snapshot below the home; returns where.
    *
-   * @throws {VeneerError} `in use` where it is mounted there, and what {@linkcode Snapshotter.plan} throws
+   * @throws {VeneerError} `in use` where it is mounted there, or anywhere if it can be written to, and what
+   * {@linkcode Snapshotter.plan} throws
    */
   mount(key: string): string {
     using _lock = this.#lock();
     const path = this.#checkUnmounted(key);
+    const layer = this.#checkMountable(key);
     makeDirectory(this.home.join("mounts"), 0o711);
     makeDirectory(path, 0o700);
     try {
       const plan = this.snapshotter.plan(key, path.text);
-      withPrivateHome(this.home, this.state, () => performPlan(plan, this.port));
+      withPrivateHome(this.home, this.state, () => this.#perform(plan, layer, path.text));
     } catch (error) {
       removeDirectory(path);
       throw error;
@@ -63,11 +71,57 @@ export class MountedSnapshots {
   mountAt(key: string, directory: string): string {
     using _lock = this.#lock();
     const path = realDirectory(directory);
+    this.#undoUnfinished(this.snapshotter.stat(key).layer);
     if (isMountPoint(path)) {
       throw new VeneerError("in use", `${path} is a mount point; unmount that or name another`);
     }
-    performPlan(this.snapshotter.plan(key, path), this.port);
+    const layer = this.#checkMountable(key);
+    this.#perform(this.snapshotter.plan(key, path), layer, path);
     return path;
+  }
+
+  #perform(plan: MountPlan, layer: string, target: string): void {
+    this.#records.around(layer, target, () => {
+      performPlan(plan, this.port);
+      return mountAt(target)!;
+    });
+  }
+
+  /** Lets a snapshot be mounted writable only once; returns its layer. */
+  #checkMountable(key: string): string {
+    const { layer, kind } = this.snapshotter.stat(key);
+    if (kind === "active") this.snapshotter.checkUnused(key);
+    return layer;
+  }
+
+  /** Takes down what commands mounted that were killed before they said so: nobody was told of it. */
+  #undoUnfinished(layer?: string): void {
+    for (const record of this.#records.unfinished(layer)) {
+      const { target } = record;
+      if (isMountPoint(target) && this.#isMountOf(record)) {
+        this.snapshotter.settle(target);
+        this.port.unmount(target, MNT_DETACH);
+      }
+      const own = this.#own(target);
+      if (own !== undefined) removeDirectory(own);
+      this.#records.forget(record);
+    }
+    this.#records.prune(layer);
+  }
+
+  #isMountOf({ layer, target }: MountRecord): boolean {
+    const [info] = Array.from(this.snapshotter.walk()).filter((info) => info.layer === layer);
+    return info !== undefined && this.snapshotter.isMountedAt(info.name, target);
+  }
+
+  /** Ends the record of a mount that was taken down. */
+  #ended(target: string): void {
+    for (const record of this.#records.unfinished()) {
+      if (record.target === target) this.#records.forget(record);
+    }
+    for (const { layer, target: of } of this.#records.list()) {
+      if (of === target) this.#records.prune(layer);
+    }
   }
 
   /**
@@ -79,6 +133,7 @@ export class MountedSnapshots {
     using _lock = this.#lock();
     const path = this.#path(key);
     if (!isMountPoint(path.text)) {
+      this.#undoUnfinished(this.snapshotter.stat(key).layer);
       throw new VeneerError(
         "failed precondition",
         `snapshot ${
@@ -88,6 +143,7 @@ export class MountedSnapshots {
     }
     undoPlan(this.snapshotter.plan(key, path.text), this.port, refuseBusy);
     removeDirectory(path);
+    this.#ended(path.text);
     return path.text;
   }
 
@@ -107,6 +163,7 @@ export class MountedSnapshots {
     }
     const own = this.#own(path);
     if (own !== undefined) removeDirectory(own);
+    this.#ended(path);
     return path;
   }
 
@@ -125,6 +182,7 @@ export class MountedSnapshots {
   /** Removes directories without a mount, and mounts below the home whose snapshot is gone; says which. */
   sweep(): string[] {
     using _lock = this.#lock();
+    this.#undoUnfinished();
     const directory = this.home.join("mounts");
     const present = list(directory);
     if (present.length === 0) return [];
@@ -149,6 +207,7 @@ export class MountedSnapshots {
 
   #checkUnmounted(key: string): ConfinedPath {
     const path = this.#path(key);
+    this.#undoUnfinished(path.name);
     if (!isMountPoint(path.text)) return path;
     throw new VeneerError(
       "in use",
@@ -185,7 +244,7 @@ function realDirectory(path: string): string {
   throw new VeneerError("invalid argument", `${path}: name a directory that exists`);
 }
 
-/** Where it is still mounted in another namespace it stays, until somebody finds it free. */
+/** Copies of the mount, in namespaces that inherited it, go with the directory. */
 function removeDirectory(path: ConfinedPath): void {
   tryUnlink(path, AT_REMOVEDIR);
 }

@@ -189,7 +189,7 @@ snapshotCase("a mounted layer is in use, however it is mounted", (store, dir) =>
   const target = `${dir.path}/target`;
   const refused = () => {
     const { message } = assertFails("in use", () => backend.checkUnused(chain));
-    assert(message.includes(` ${target};`), message);
+    assert(message.includes(` ${target} (`), message);
     backend.checkUnused(other);
   };
   backend.checkUnused(chain);

@@ -166,7 +166,8 @@ test(
       for (const use of [() => backend.seal(chain), () => backend.checkUnused(chain)]) {
         const { code, message } = fails(use);
         assertEquals(code, "in use");
-        assertStringIncludes(message, `layer layer is mounted at ${mnt}; \`umount ${mnt}\` first`);
+        assertStringIncludes(message, `layer layer is mounted at ${mnt} (mount namespace `);
+        assertStringIncludes(message, `); \`umount ${mnt}\` first`);
       }
     });
     backend.seal(chain);

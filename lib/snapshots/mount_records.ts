@@ -1,0 +1,131 @@
+/**
+ * Which mounts of snapshots are Veneer's own: a file for each, in the run-time state of the home.
+ *
+ * ```text
+ * /run/veneer/<home>/snapshot-mounts/<random>    layer, target, namespace; then device and root
+ * ```
+ *
+ * A record is written before its mount is made, without a device, and again when the mount is there: one
+ * without a device was left by a killed command. It stays after the unmount for as long as another mount
+ * namespace has a copy of the mount, which it inherited when it was made: nobody meant to use the snapshot there.
+ *
+ * Whoever writes here holds the lock of the mounts (`mounted_snapshots.ts`); anybody may read.
+ *
+ * @module
+ */
+import { type ConfinedPath, list, makeDirectory } from "../confined.ts";
+import { readMetadata, removeMetadata, TEMPORARY_SUFFIX, writeMetadata } from "../metadata.ts";
+import type { MountInfo } from "../mountinfo.ts";
+import { mountNamespace, type RunState } from "../run_state.ts";
+import { type LayerUse, mountsEverywhere } from "../uses.ts";
+
+/** What is mounted where, by whom. */
+export interface MountRecord {
+  readonly layer: string;
+  /** The mount point, absolute. */
+  readonly target: string;
+  /** The mount namespace's inode, in which it was made. */
+  readonly namespace: string;
+  /** What mountinfo has of it; neither before it was made. */
+  readonly device?: string;
+  readonly root?: string;
+}
+
+/** A record and the file that it is in. */
+interface Stored extends MountRecord {
+  readonly file: ConfinedPath;
+}
+
+/** The records of one home. */
+export class MountRecords {
+  readonly #directory: ConfinedPath;
+
+  constructor(state: RunState) {
+    this.#directory = state.path("snapshot-mounts");
+  }
+
+  /**
+   * Records the mount of a layer at a directory of this namespace while `mount` makes it.
+   *
+   * @param mount returns what was mounted
+   */
+  around(layer: string, target: string, mount: () => MountInfo): void {
+    makeDirectory(this.#directory, 0o700);
+    const file = this.#directory.join(crypto.randomUUID());
+    const record = { layer, target, namespace: mountNamespace() };
+    write(file, record);
+    try {
+      const { device, root } = mount();
+      write(file, { ...record, device, root });
+    } catch (error) {
+      removeMetadata(file, false);
+      throw error;
+    }
+  }
+
+  /** The records, of one layer or of all. */
+  list(layer?: string): Stored[] {
+    return this.#names().flatMap((name) => {
+      const file = this.#directory.join(name);
+      const record = parse(readMetadata(file));
+      return record && (layer ?? record.layer) === record.layer ? [{ ...record, file }] : [];
+    });
+  }
+
+  /** The names of whole records; others are of processes that were killed while they wrote them. */
+  #names(): string[] {
+    return list(this.#directory).filter((name) => !name.endsWith(TEMPORARY_SUFFIX));
+  }
+
+  /** The records of a layer whose mounts a killed command may have made in this namespace. */
+  unfinished(layer?: string): Stored[] {
+    return this.list(layer).filter(({ device, namespace }) =>
+      device === undefined && namespace === mountNamespace()
+    );
+  }
+
+  /** Removes a record. */
+  forget({ file }: Stored): void {
+    removeMetadata(file, false);
+  }
+
+  /** Removes the records of finished mounts that are in no mount namespace any more. */
+  prune(layer?: string): void {
+    const finished = this.list(layer).filter(({ device }) => device !== undefined);
+    if (finished.length === 0) return;
+    const there = new Set<Stored>();
+    for (const { mount } of mountsEverywhere()) {
+      for (const record of finished) if (isOf(mount, record)) there.add(record);
+    }
+    for (const record of finished) if (!there.has(record)) this.forget(record);
+  }
+
+  /**
+   * Returns what tells the uses of a layer that are none: copies of a mount that Veneer made, in a namespace
+   * that inherited them, and Veneer's mounts of other layers, which may be made of the same directories.
+   */
+  othersThan(layer: string): (use: LayerUse) => boolean {
+    const records = this.list();
+    return ({ mount, namespace }) =>
+      records.some((record) =>
+        isOf(mount, record) && (record.layer !== layer || record.namespace !== namespace)
+      );
+  }
+}
+
+/** File systems of which each mount that is made has a device number of its own, which its copies have, too. */
+const UNIONS = ["overlay", "aufs"];
+
+function isOf({ type, device, root, mountPoint }: MountInfo, record: MountRecord): boolean {
+  if (device !== record.device) return false;
+  return UNIONS.includes(type) || (root === record.root && mountPoint === record.target);
+}
+
+function write(file: ConfinedPath, record: MountRecord): void {
+  writeMetadata(file, JSON.stringify(record));
+}
+
+/** `undefined` where it was removed since it was listed. */
+function parse(text: string | undefined): MountRecord | undefined {
+  return text === undefined ? undefined : JSON.parse(text);
+}
