@@ -10,9 +10,10 @@ import { snapshotterConformance } from "./snapshotter.ts";
 if (lacking === undefined) {
   snapshotterConformance({
     name: "aufs",
-    open: (root) =>
+    open: (root, foreignUses) =>
       openSnapshotter({
         root,
+        foreignUses,
         driver: "aufs",
         options: [],
         idMaps: IDENTITY,
@@ -20,7 +21,7 @@ if (lacking === undefined) {
       }),
     layers: layersOnDisk,
     maxDepth: (branchLimit() ?? 127) - 1,
-    commitsMounted: false,
+    committedMounted: "before and after",
     viewsAreParents: true,
     // aufs moves no directory that lies below, as overlay does not: EXDEV.
     renamesDirectories: false,

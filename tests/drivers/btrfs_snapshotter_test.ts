@@ -11,9 +11,10 @@ import { snapshotterConformance } from "./snapshotter.ts";
 function run(name: string): void {
   snapshotterConformance({
     name,
-    open: (root) =>
+    open: (root, foreignUses) =>
       openSnapshotter({
         root,
+        foreignUses,
         driver: "btrfs",
         options: [],
         idMaps: IDENTITY,
@@ -22,7 +23,7 @@ function run(name: string): void {
     lacking,
     layers: layersOnDisk,
     maxDepth: 128,
-    commitsMounted: true,
+    committedMounted: "before",
     viewsAreParents: false,
     renamesDirectories: true,
     rebases: false,

@@ -8,9 +8,10 @@ import { snapshotterConformance } from "./snapshotter.ts";
 function run(name: string, api: "new" | "old", maxDepth: number, lacking?: string): void {
   snapshotterConformance({
     name,
-    open: (root) =>
+    open: (root, foreignUses) =>
       openSnapshotter({
         root,
+        foreignUses,
         driver: "overlay2",
         options: [...OPTIONS, `overlay2.mount_api=${api}`],
         idMaps: IDENTITY,
@@ -19,8 +20,8 @@ function run(name: string, api: "new" | "old", maxDepth: number, lacking?: strin
     lacking,
     layers: layersOnDisk,
     maxDepth,
-    commitsMounted: false,
-    viewsAreParents: true,
+    committedMounted: "before and after",
+    viewsAreParents: false,
     // A directory of a lower layer can be renamed only with `redirect_dir`, and none is asked for.
     renamesDirectories: false,
     rebases: true,

@@ -10,7 +10,6 @@ snapshotterConformance({
   layers: layersOnDisk,
   // Depth has no limit, and takes its time here: the layers themselves have a case 128 deep.
   maxDepth: Deno.env.has("VENEER_TEST_LONG") ? 128 : 24,
-  commitsMounted: false,
   viewsAreParents: false,
   renamesDirectories: true,
   rebases: false,

@@ -8,8 +8,6 @@ import { commitChanged, mounted, mountedByTriples, treeOf, write } from "./mount
 import type { SnapshotterSuite } from "./suite.ts";
 
 export function commits(suite: SnapshotterSuite): void {
-  const { commitsMounted } = suite.subject;
-
   for (const parent of ["", "base"]) {
     const on = parent === "" ? "on nothing" : "on a parent";
 
@@ -35,40 +33,40 @@ export function commits(suite: SnapshotterSuite): void {
       snapshots.remove("view");
     });
 
-    suite.case(
-      commitsMounted
-        ? `what is committed while it is written to stays as it was then, ${on}`
-        : `what is mounted is not committed, ${on}`,
-      ({ snapshots, scratch }) => {
-        commitChanged(snapshots, scratch, { name: "base" });
-        snapshots.prepare("key", parent);
-        mounted(snapshots, "key", scratch, (root) => {
-          using file = Deno.openSync(`${root}/file`, { write: true, create: true });
-          file.writeSync(new TextEncoder().encode("before"));
-          if (commitsMounted) snapshots.commit("name", "key");
-          else {
-            const error = assertFails("in use", () => snapshots.commit("name", "key"));
-            assert(error.message.includes(root), `${error.message} names ${root}`);
-            assertEquals(snapshots.stat("key").kind, "active");
-            mountedByTriples(snapshots.mounts("key"), scratch, () => {});
-          }
-          try {
-            file.writeSync(new TextEncoder().encode(" and after"));
-          } catch {
-            // What was committed may also be gone from where it was mounted.
-          }
-        });
-        if (!commitsMounted) snapshots.commit("name", "key");
-        snapshots.view("view", "name");
-        const text = mounted(
-          snapshots,
-          "view",
-          scratch,
-          (root) => Deno.readTextFileSync(`${root}/file`),
-        );
-        assertEquals(text, commitsMounted ? "before" : "before and after");
-      },
-    );
+    const { committedMounted } = suite.subject;
+    const isService = [false, ...committedMounted ? [true] : []];
+    for (const service of isService) {
+      suite.case(
+        service
+          ? `a service commits what is written to meanwhile, ${on}`
+          : `what is mounted is not committed, ${on}`,
+        ({ snapshots, scratch, reopen }) => {
+          commitChanged(snapshots, scratch, { name: "base" });
+          snapshots.prepare("key", parent);
+          mounted(snapshots, "key", scratch, (root) => {
+            using file = Deno.openSync(`${root}/file`, { write: true, create: true });
+            file.writeSync(new TextEncoder().encode("before"));
+            if (service) reopen("ignore").commit("name", "key");
+            else {
+              const error = assertFails("in use", () => snapshots.commit("name", "key"));
+              assert(error.message.includes(root), `${error.message} names ${root}`);
+              assertEquals(snapshots.stat("key").kind, "active");
+              mountedByTriples(snapshots.mounts("key"), scratch, () => {});
+            }
+            try {
+              file.writeSync(new TextEncoder().encode(" and after"));
+            } catch {
+              // What was committed may also be gone from where it was mounted.
+            }
+          });
+          if (!service) snapshots.commit("name", "key");
+          snapshots.view("view", "name");
+          const read = (root: string) => Deno.readTextFileSync(`${root}/file`);
+          const text = mounted(snapshots, "view", scratch, read);
+          assertEquals(text, service ? committedMounted : "before and after");
+        },
+      );
+    }
   }
 
   suite.case("what was written and not synced is committed", ({ snapshots, scratch }) => {

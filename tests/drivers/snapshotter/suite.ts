@@ -1,4 +1,5 @@
 /** How a case about snapshots is run: on a store of its own, which is emptied and looked at afterwards. */
+import type { ForeignUses } from "../../../lib/snapshots.ts";
 import type { Snapshotter } from "../../../lib/snapshotter.ts";
 import { mountPoints, needs } from "../../support.ts";
 import { assertEquals } from "@std/assert";
@@ -10,16 +11,19 @@ export interface SnapshotterSubject {
   /** Begins every case's name. */
   readonly name: string;
   /** Opens a store, the same each time for the same root. */
-  readonly open: (root: string) => Snapshotter;
+  readonly open: (root: string, foreignUses?: ForeignUses) => Snapshotter;
   /** Why the driver does not run here, if it does not. */
   readonly lacking?: string;
   /** What is on disk, read past the driver. */
   readonly layers: LayersOnDisk;
   /** How many committed snapshots may lie below another. */
   readonly maxDepth: number;
-  /** Whether a snapshot is committed also while it is mounted and written to. */
-  readonly commitsMounted: boolean;
-  /** Whether a view of a parent is mounted as that parent's layers, so that which view it is cannot be told. */
+  /**
+   * What is in a snapshot that a service committed between two writes to it, `before` and ` and after`; left out
+   * where the driver refuses that.
+   */
+  readonly committedMounted?: "before" | "before and after";
+  /** Whether a mount of a view shows its parent's layers alone, and the view itself is removed meanwhile. */
   readonly viewsAreParents: boolean;
   /** Whether a directory that the parent has can be renamed. */
   readonly renamesDirectories: boolean;
@@ -38,7 +42,7 @@ export interface Store {
   readonly scratch: string;
   readonly root: string;
   /** The same store as another process would open it. */
-  reopen(): Snapshotter;
+  reopen(foreignUses?: ForeignUses): Snapshotter;
 }
 
 /** Registers cases for a driver. */
@@ -51,8 +55,8 @@ export class SnapshotterSuite {
       const root = `${dir.path}/root`, scratch = `${dir.path}/scratch`;
       Deno.mkdirSync(scratch);
       const opened: Snapshotter[] = [];
-      const reopen = () => {
-        opened.push(this.subject.open(root));
+      const reopen = (foreignUses?: ForeignUses) => {
+        opened.push(this.subject.open(root, foreignUses));
         return opened.at(-1)!;
       };
       try {
