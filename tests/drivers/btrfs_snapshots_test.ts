@@ -9,7 +9,8 @@ import { performPlan, undoPlan } from "../../lib/mount_plan.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
 import type { LayerChain } from "../../lib/snapshot_backend.ts";
 import { sleep } from "../../lib/sleep.ts";
-import { must, run } from "../support.ts";
+import { mountNamespaces } from "../../lib/uses.ts";
+import { mountPoints, must, run } from "../support.ts";
 import { directory } from "./btrfs_support.ts";
 import {
   inDirectory,
@@ -180,6 +181,36 @@ snapshotCase("a plan mounts at the target and nowhere else", (store, dir) => {
   assertMatch(error.message, /\/dev\/none.*-o btrfs\.device=PATH/);
   assertFails("invalid argument", () => store.open({ "btrfs.device": "sdb1" }));
 });
+
+snapshotCase("a layer that is mounted in another namespace is in use", (store, dir) => {
+  const { backend } = store;
+  const { chain } = store.prepare("key"), other = store.prepare("other").chain;
+  const target = `${dir.path}/target`;
+  const [{ type, source, options }] = backend.mounts(chain);
+  Deno.mkdirSync(target);
+  const mount = ["mount", "-t", type, "-o", options.join(","), source, target];
+  const script = `unshare --mount --propagation private sh -c '"$@" && exec sleep 600' sh "$@" \
+    >/dev/null 2>&1 & echo $!`;
+  const pid = Number(must("sh", "-c", script, "sh", ...mount));
+  try {
+    const lines = () => Deno.readTextFileSync(`/proc/${pid}/mountinfo`);
+    while (!lines().includes(` ${target} `)) { /* not mounted yet */ }
+    assertEquals(mountPoints(target), []);
+    const { message } = assertFails("in use", () => backend.checkUnused(chain));
+    assert(message.includes(` is mounted at ${target} (mount namespace `), message);
+    assert(message.includes(`(pid ${pid}))`), message);
+    backend.checkUnused(other);
+  } finally {
+    Deno.kill(pid, "SIGKILL");
+  }
+  while (isNamespaced(pid)) { /* it is ending */ }
+  backend.checkUnused(chain);
+});
+
+/** Whether a process still lives in a mount namespace: a dead one that nobody waited for does not. */
+function isNamespaced(pid: number): boolean {
+  return mountNamespaces().values().some((other) => other === String(pid));
+}
 
 snapshotCase("a mounted layer is in use, however it is mounted", (store, dir) => {
   const { backend } = store;
