@@ -128,6 +128,7 @@ export class RunState {
     for (const id of list(this.#directory.join("layers"))) {
       tryUnlink(this.#directory.join("layers", id));
     }
+    removeTree(this.path("snapshot-mounts"));
     this.ownsHomeMount = false;
     writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
   }

@@ -25,8 +25,11 @@ export interface LayerChain {
   readonly parents: readonly string[];
 }
 
-/** Tells whether a mount of a layer is nobody's use of it. */
-export type IsNoUse = (use: LayerUse) => boolean;
+/**
+ * Tells whether a mount of a layer is nobody's use of it. One that is shared may be another layer's that is made of
+ * the same directories.
+ */
+export type IsNoUse = (use: LayerUse, isShared?: boolean) => boolean;
 
 /** What counts where nothing else is said: every mount. */
 export const EVERY_MOUNT: IsNoUse = () => false;

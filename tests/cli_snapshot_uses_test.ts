@@ -66,6 +66,18 @@ needs(lacking, "snapshot uses: one that is mounted by hand is refused with the p
   }
 });
 
+needs(
+  lacking,
+  "snapshot uses: the record of a mount that somebody else took down excuses no other",
+  () => {
+    using store = sample();
+    store.must("snapshot", "mount", "other", store.path("mnt"));
+    must("umount", store.path("mnt"));
+    mountByHand(store, "work"); // The kernel gives it the device number that is free again.
+    assertMatch(refusedAll(store, "work"), /is mounted at/);
+  },
+);
+
 needs(lacking, "snapshot uses: a view is not removed while its own mounts line shows it", () => {
   using store = sample();
   store.must("snapshot", "commit", "second", "work");

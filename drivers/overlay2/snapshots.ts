@@ -105,7 +105,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     const isBind = boundLayer(chain) === parent;
     const uses = mountsOfDirectory({ path, tail }, (mount) => isTopOfView(mount, path, tail))
       .filter(({ mount }) => isBind === (mount.type !== "overlay"));
-    refuseUses("a view on its parent", uses, isNoUse);
+    refuseUses("a view on its parent", uses, (use) => isNoUse(use, true));
   }
 
   #directory(layer: string): LayerDirectory {

@@ -17,7 +17,8 @@ import { type ConfinedPath, list, makeDirectory } from "../confined.ts";
 import { readMetadata, removeMetadata, TEMPORARY_SUFFIX, writeMetadata } from "../metadata.ts";
 import type { MountInfo } from "../mountinfo.ts";
 import { mountNamespace, type RunState } from "../run_state.ts";
-import { type LayerUse, mountsEverywhere } from "../uses.ts";
+import type { IsNoUse } from "../snapshot_backend.ts";
+import { mountsEverywhere } from "../uses.ts";
 
 /** What is mounted where, by whom. */
 export interface MountRecord {
@@ -29,6 +30,8 @@ export interface MountRecord {
   /** What mountinfo has of it; neither before it was made. */
   readonly device?: string;
   readonly root?: string;
+  /** Whether Veneer unmounted it, so that what there is of it is copies. */
+  readonly ended?: boolean;
 }
 
 /** A record and the file that it is in. */
@@ -104,12 +107,26 @@ export class MountRecords {
    * Returns what tells the uses of a layer that are none: copies of a mount that Veneer made, in a namespace
    * that inherited them, and Veneer's mounts of other layers, which may be made of the same directories.
    */
-  othersThan(layer: string): (use: LayerUse) => boolean {
+  othersThan(layer: string): IsNoUse {
     const records = this.list();
-    return ({ mount, namespace }) =>
-      records.some((record) =>
-        isOf(mount, record) && (record.layer !== layer || record.namespace !== namespace)
-      );
+    return ({ mount, namespace }, isShared = false) =>
+      records.some((record) => {
+        if (!isOf(mount, record)) return false;
+        // A record may be older than the mount, which then has the number of one that somebody else unmounted.
+        if (record.layer !== layer) return isShared && mount.mountPoint === record.target;
+        return record.ended === true && record.namespace !== namespace;
+      });
+  }
+
+  /** Ends the records of what Veneer unmounted at a directory of this namespace; those without copies go. */
+  end(target: string): void {
+    for (const record of this.list()) {
+      if (record.target !== target || record.namespace !== mountNamespace()) continue;
+      const { file, ...rest } = record;
+      if (record.device === undefined) this.forget(record);
+      else write(file, { ...rest, ended: true });
+      this.prune(record.layer);
+    }
   }
 }
 

@@ -114,16 +114,6 @@ export class MountedSnapshots {
     return info !== undefined && this.snapshotter.isMountedAt(info.name, target);
   }
 
-  /** Ends the record of a mount that was taken down. */
-  #ended(target: string): void {
-    for (const record of this.#records.unfinished()) {
-      if (record.target === target) this.#records.forget(record);
-    }
-    for (const { layer, target: of } of this.#records.list()) {
-      if (of === target) this.#records.prune(layer);
-    }
-  }
-
   /**
    * Undoes {@linkcode mount}; returns where it was mounted.
    *
@@ -143,7 +133,7 @@ export class MountedSnapshots {
     }
     undoPlan(this.snapshotter.plan(key, path.text), this.port, refuseBusy);
     removeDirectory(path);
-    this.#ended(path.text);
+    this.#records.end(path.text);
     return path.text;
   }
 
@@ -163,7 +153,7 @@ export class MountedSnapshots {
     }
     const own = this.#own(path);
     if (own !== undefined) removeDirectory(own);
-    this.#ended(path);
+    this.#records.end(path);
     return path;
   }
 
