@@ -5,6 +5,7 @@
  */
 import { decode } from "./cstring.ts";
 import { type EntryName, entryName, nameText } from "./entry_name.ts";
+import { ENOENT } from "./errno.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -34,6 +35,17 @@ export interface Entry {
 const buffer = new Uint8Array(32 << 10);
 
 /**
+ * Reads the next entries into the buffer; returns their length in bytes, 0 at the end. A directory that was removed
+ * after it was opened has nothing in it any more, which the kernel says by `ENOENT`.
+ */
+function fillBuffer(fd: number): number {
+  const got = tree().getdents64(fd, buffer, buffer.byteLength);
+  if (got >= 0) return got;
+  const result = -E[0];
+  return result === -ENOENT ? 0 : unwrap(result, "getdents64");
+}
+
+/**
  * All entries of an open directory but `.` and `..`, in the file system's order.
  *
  * Reads from the descriptor's current position to the end: open it anew for a second listing.
@@ -48,8 +60,7 @@ export function readEntries(fd: number): Entry[] {
 export function readSomeEntries(fd: number): Entry[] {
   const entries: Entry[] = [];
   while (entries.length === 0) {
-    const got = tree().getdents64(fd, buffer, buffer.byteLength);
-    const length = unwrap(got < 0 ? -E[0] : got, "getdents64");
+    const length = fillBuffer(fd);
     if (length === 0) break;
     for (let at = 0; at < length;) {
       const next = at + (buffer[at + RECLEN] | buffer[at + RECLEN + 1] << 8);
@@ -139,8 +150,7 @@ export function readListing(fd: number): Listing {
   const starts: number[] = [], types: number[] = [];
   let end = 0;
   for (;;) {
-    const got = tree().getdents64(fd, buffer, buffer.byteLength);
-    const length = unwrap(got < 0 ? -E[0] : got, "getdents64");
+    const length = fillBuffer(fd);
     if (length === 0) break;
     if (end + length > block.byteLength) block = grown(block, end);
     for (let at = 0; at < length;) {

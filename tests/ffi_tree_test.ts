@@ -6,6 +6,7 @@ import {
   DT_LNK,
   DT_REG,
   readEntries,
+  readListing,
   readNames,
 } from "../ffi/directory.ts";
 import { entryName } from "../ffi/entry_name.ts";
@@ -112,6 +113,19 @@ Deno.test(
     assertEquals(lstat(`${path}/link`).isSymlink, true);
     assertEquals(fstat(fd).isDirectory, true);
     assertEquals(readlinkat(fd, entryName("link")), "file");
+  }),
+);
+
+Deno.test(
+  "a directory that was removed after it was opened has no entries",
+  inDirectory((fd) => {
+    const name = entryName("dir");
+    mkdirat(fd, name, 0o700);
+    withFd(openat(fd, name, O_RDONLY | O_DIRECTORY), (removed) => {
+      unlinkat(fd, name, AT_REMOVEDIR);
+      assertEquals(readNames(removed), []);
+      assertEquals(readListing(removed).length, 0);
+    });
   }),
 );
 

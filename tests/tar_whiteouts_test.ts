@@ -211,3 +211,14 @@ for (const form of ["overlay", "aufs", "none"] as const) {
     sandbox.assertContained();
   });
 }
+
+Deno.test("whiteouts as none: many of a directory of many entries cost as many steps as there are of both", () => {
+  using sandbox = new Sandbox();
+  sandbox.apply(tar(...PARENT));
+  const files = Array.from({ length: 6000 }, (_, i) => file(`foo/${i}`));
+  const whiteouts = Array.from({ length: 4000 }, () => [file("foo/.wh..wh..opq"), file(".wh.foo")]);
+  const started = performance.now();
+  sandbox.apply(tar(...files, ...whiteouts.flat()), { whiteouts: "none" });
+  assertEquals(performance.now() - started < 15_000, true);
+  assertEquals(sandbox.tree({ attributes: false }).length, 6000 + ["foo", "bar", "ln"].length);
+});

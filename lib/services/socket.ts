@@ -47,7 +47,7 @@ export interface ServiceSocket extends Disposable {
  */
 export async function listenAt(address: string): Promise<ServiceSocket> {
   const path = resolvedPath(address.replace(/^unix:\/\//, ""));
-  checkDirectories(dirname(path));
+  checkDirectories(dirname(path), dirname(path));
   const lock = lockSocket(path);
   try {
     await removeStale(path);
@@ -75,16 +75,41 @@ function resolvedPath(given: string): string {
     new VeneerError("invalid argument", `socket ${JSON.stringify(given)}: ${rule}`);
   if (!given.startsWith("/") || given.endsWith("/")) throw refuse("name it by an absolute path");
   if (given.includes("\0")) throw refuse("it has a NUL");
-  makeDirectories(dirname(given), DIRECTORY_MODE);
+  const parent = dirname(given);
+  checkLinks(parent);
+  checkDirectories(Deno.realPathSync(nearestExisting(parent)), parent);
+  makeDirectories(parent, DIRECTORY_MODE);
+  checkLinks(parent);
   const path = join(Deno.realPathSync(dirname(given)), basename(given));
   const { length } = encode(path);
   if (length > MAX_PATH) throw refuse(`its path has ${length} bytes, ${MAX_PATH} are allowed`);
   return path;
 }
 
-/** Whoever can write to a directory above the socket can put another one in its place. */
-function checkDirectories(parent: string): void {
-  for (let directory = parent;; directory = dirname(directory)) {
+/** Whose link it is says where the socket comes to be, and where directories are made for it. */
+function checkLinks(parent: string): void {
+  for (let path = parent; path !== "/"; path = dirname(path)) {
+    const found = tryLstat(path);
+    if (found === undefined || !found.isSymlink || found.uid === 0) continue;
+    throw new VeneerError(
+      "failed precondition",
+      `${path} is a symbolic link of user ${found.uid}, who could lead the socket elsewhere; name where it leads to`,
+    );
+  }
+}
+
+function nearestExisting(path: string): string {
+  while (path !== "/" && tryLstat(path) === undefined) path = dirname(path);
+  return path;
+}
+
+/**
+ * Whoever can write to a directory above the socket can put another one in its place.
+ *
+ * @param lowest of the directories to be looked at; `parent` is the one that the socket is to be in
+ */
+function checkDirectories(lowest: string, parent: string): void {
+  for (let directory = lowest;; directory = dirname(directory)) {
     const { uid, gid, mode } = lstat(directory);
     const isWritable = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
     // In a sticky directory others cannot rename what is root's; they could make the socket before root does.

@@ -50,6 +50,7 @@ const PREFIX = encode(WHITEOUT_PREFIX);
 const META_PREFIX = encode(WHITEOUT_META_PREFIX);
 const OPAQUE = entryName(OPAQUE_MARKER);
 const DOT = 0x2e;
+const NO_NAME = Uint8Array.of(0);
 
 /** `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below `NAME_MAX`. */
 const AUFS_LONGEST_NAME = NAME_MAX - 2 * PREFIX.length - 1 - 4;
@@ -220,6 +221,11 @@ class Removals implements Whiteouts {
   readonly besideEntries = false;
   readonly #settle: () => void;
   readonly #made = new EntrySet();
+  /**
+   * Entries, and as those of no name directories, below which all is of this tar since it hid them: nothing else
+   * comes there any more. To look again at each whiteout would cost the square of a tar's length.
+   */
+  readonly #hidden = new EntrySet();
 
   constructor(settle: () => void) {
     this.#settle = settle;
@@ -227,15 +233,19 @@ class Removals implements Whiteouts {
 
   readonly #isMade = (directory: bigint, name: Name) => this.#made.has(directory, name);
 
-  hide({ fd }: Directory, target: Name): boolean {
+  hide({ fd, inode }: Directory, target: Name): boolean {
+    if (this.#hidden.has(inode, NO_NAME) || this.#hidden.has(inode, target)) return true;
     this.#settle();
     removeEntry(fd, target, { keep: this.#isMade });
+    this.#hidden.add(inode, target);
     return true;
   }
 
-  hideAll({ fd }: Directory): boolean {
+  hideAll({ fd, inode }: Directory): boolean {
+    if (this.#hidden.has(inode, NO_NAME)) return true;
     this.#settle();
     removeEntriesOf(fd, { keep: this.#isMade });
+    this.#hidden.add(inode, NO_NAME);
     return true;
   }
 

@@ -5,6 +5,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
 import { tryLock } from "../../ffi/flock.ts";
+import { lchown } from "../../ffi/paths.ts";
 import type { ErrorCode } from "../../lib/errors.ts";
 import { PROGRAM, refusal, veneer } from "../cli_support.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support.ts";
@@ -283,4 +284,25 @@ needs(lacking, "serve: each name has a store of its own", async () => {
   await other.said(/serving/);
   assertEquals(names(join(service.root, "services")), ["second", "veneer"]);
   assertEquals(await other.end(), 0);
+});
+
+needs(lacking, "socket: another user's link leads it nowhere, and nothing is made there", () => {
+  using at = place();
+  const shared = join(at.path, "shared"), elsewhere = join(at.path, "elsewhere");
+  for (const path of [shared, elsewhere]) Deno.mkdirSync(path);
+  Deno.chmodSync(shared, 0o1777);
+  const link = join(shared, "link");
+  Deno.symlinkSync(elsewhere, link);
+  lchown(link, 1000, 1000);
+  for (const address of [join(link, "v.sock"), join(link, "a/b/v.sock")]) {
+    const message = at.refused("failed precondition", address);
+    assert(message.startsWith(`${link} is a symbolic link of user 1000`), message);
+  }
+  assertEquals(names(elsewhere), []);
+  const theirs = join(at.path, "theirs");
+  Deno.mkdirSync(theirs);
+  Deno.chownSync(theirs, 1000, 1000);
+  const message = at.refused("failed precondition", join(theirs, "a/b/v.sock"));
+  assert(message.startsWith(`${theirs} can be written to by others`), message);
+  assertEquals(names(theirs), []);
 });
