@@ -8,12 +8,25 @@ import { readSystemFile } from "./system_files.ts";
 /** Whether `/proc/filesystems` lists a type of file system, after loading its module where it does not. */
 export function hasFileSystem(type: string): boolean {
   if (isListed(type)) return true;
-  try {
-    new Deno.Command("modprobe", { args: [type], stdout: "null", stderr: "null" }).outputSync();
-  } catch {
-    // No modprobe, or not found: then the list decides.
-  }
+  loadModule(type);
   return isListed(type);
+}
+
+/** The program with which the kernel itself loads modules (proc_sys_kernel(5)). */
+const MODPROBE = "/proc/sys/kernel/modprobe";
+
+/**
+ * Loads a module of the kernel, if there is one and it can be. The program is the kernel's own choice: one from
+ * `PATH` could be anybody's.
+ */
+export function loadModule(name: string): void {
+  const program = readSystemFile(MODPROBE);
+  if (!program?.startsWith("/")) return;
+  try {
+    new Deno.Command(program, { args: [name], stdout: "null", stderr: "null" }).outputSync();
+  } catch {
+    // It is not there: then what can be done without it decides.
+  }
 }
 
 function isListed(type: string): boolean {

@@ -298,7 +298,7 @@ export class Snapshots implements Snapshotter {
     const isNoUse = this.#foreignUses === "ignore"
       ? NO_MOUNT
       : this.#mountRecords.othersThan(snapshot.layer);
-    naming(snapshot, () => this.#backend.checkUnused(this.#store.chain(snapshot), isNoUse));
+    naming(snapshot, () => this.#backend.checkUnused(this.#store.chainToRemove(snapshot), isNoUse));
   }
 
   stat(key: string): SnapshotInfo {

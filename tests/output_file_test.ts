@@ -87,6 +87,16 @@ Deno.test("output files: another user's link in a directory for everybody is not
   // Also where it is the second of two.
   Deno.symlinkSync(link, `${dir.path}/first`);
   assertMatch(refusal(`${dir.path}/first`), /first leads through a symbolic link of user 65534/);
+  // Also where a directory on the way is one.
+  Deno.mkdirSync(`${dir.path}/private`);
+  Deno.writeTextFileSync(`${dir.path}/private/out.tar`, "old");
+  Deno.symlinkSync(`${dir.path}/private`, `${shared}/way`);
+  chown(`${shared}/way`, NOBODY, NOBODY);
+  assertMatch(refusal(`${shared}/way/out.tar`), /leads through a symbolic link of user 65534/);
+  assertEquals(Deno.readTextFileSync(`${dir.path}/private/out.tar`), "old");
+  chown(`${shared}/way`, 0, 0);
+  write(`${shared}/way/out.tar`, "by us");
+  assertEquals(Deno.readTextFileSync(`${dir.path}/private/out.tar`), "by us");
   // The directory's owner may, and so may we.
   chown(shared, NOBODY, NOBODY);
   write(link, "by its owner");

@@ -1,5 +1,6 @@
 /** What a store of snapshots makes of what killed processes, power failures and others have left. */
 import type { ConfinedPath } from "../lib/confined.ts";
+import { DatabaseSync } from "node:sqlite";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { openSnapshotter } from "../drivers/snapshotters.ts";
 import { type ErrorCode, VeneerError } from "../lib/errors.ts";
@@ -407,3 +408,39 @@ recoveryCase("a full disk fails what it fails as a whole", (subject) => {
   assertEquals([...Deno.readDirSync(`${again.home}/snapshots`)], []);
   again.close();
 });
+
+needs(
+  lacking,
+  "snapshots: parents that form a circle end no command in a loop, and can be removed",
+  () => {
+    using subject = new Subject();
+    const former = subject.open();
+    for (const [name, parent] of [["base", ""], ["two", "base"], ["alone", ""], ["other", ""]]) {
+      former.prepare(`${name}-key`, parent);
+      former.commit(name, `${name}-key`);
+    }
+    former.prepare("bad", "two");
+    former.close();
+    const database = new DatabaseSync(subject.database.text);
+    const id = (name: string) => `(SELECT id FROM snapshots WHERE name = '${name}')`;
+    database.exec(`UPDATE snapshots SET parent = ${id("two")} WHERE name = 'base';
+    UPDATE snapshots SET parent = id WHERE name = 'alone'`);
+    database.close();
+
+    const snapshots = subject.open();
+    const corrupt = (call: () => unknown) => {
+      const error = assertThrows(call, VeneerError);
+      assertEquals(error.code, "corrupt store", error.message);
+    };
+    corrupt(() => snapshots.mounts("bad"));
+    corrupt(() => snapshots.prepare("new", "two"));
+    corrupt(() => snapshots.view("new", "alone"));
+    assertEquals(Array.from(snapshots.walk()).length, 5);
+    snapshots.prepare("new", "other");
+    for (const name of ["new", "other"]) snapshots.remove(name);
+    assertThrows(() => snapshots.remove("two"), VeneerError, `has children: "bad"`);
+    for (const name of ["bad", "two", "base", "alone"]) snapshots.remove(name);
+    assertEquals(Array.from(snapshots.walk()), []);
+    assertEquals(subject.layers(), []);
+  },
+);

@@ -15,6 +15,7 @@ import { type ConfinedPath, makeDirectory, openDirectory, unlink } from "../../l
 import { messageOf, VeneerError } from "../../lib/errors.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
 import { writeSystemFile } from "../../lib/system_files.ts";
+import { findProgram } from "../../lib/system_programs.ts";
 import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
 import type { BaseFileSystem } from "./options.ts";
 import { readSuperblock } from "./superblock.ts";
@@ -53,14 +54,13 @@ function must(program: string, args: string[]): void {
 }
 
 function run(program: string, args: string[]): VeneerError | undefined {
-  let output: Deno.CommandOutput;
-  try {
-    output = new Deno.Command(program, { args, stdin: "null", env: { LC_ALL: "C" } }).outputSync();
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  const path = findProgram(program);
+  if (path === undefined) {
     const install = program === "mkfs.xfs" ? "xfsprogs" : "e2fsprogs";
     return new VeneerError("not supported", `there is no ${program}; install ${install}`);
   }
+  const options = { args, stdin: "null", env: { LC_ALL: "C" } } as const;
+  const output = new Deno.Command(path, options).outputSync();
   if (output.success) return undefined;
   const said = messageOf(new TextDecoder().decode(output.stderr));
   return new VeneerError("failed", `${program} ${args.join(" ")}: exit ${output.code}: ${said}`);

@@ -14,6 +14,7 @@ import {
 import { SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/errors.ts";
+import { loadModule } from "../../lib/kernel.ts";
 import { readSystemFile } from "../../lib/system_files.ts";
 import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
@@ -78,15 +79,6 @@ function checkKernel(load: (module: string) => void): VeneerError | undefined {
     if (what === "device-mapper" && !isThere()) return undefined; // The next part cannot be asked for.
   }
   return undefined;
-}
-
-function loadModule(module: string): void {
-  try {
-    new Deno.Command("modprobe", { args: ["-q", module], stdin: "null", stderr: "null" })
-      .outputSync();
-  } catch {
-    // No modprobe: whether the module is there is asked next.
-  }
 }
 
 /** Whether the running kernel has a module that is not loaded yet. */

@@ -8,7 +8,6 @@
  *
  * @module
  */
-import { basename, dirname } from "@std/path";
 import { readNames } from "../../ffi/directory.ts";
 import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT, SyscallError } from "../../ffi/errno.ts";
@@ -23,9 +22,11 @@ import {
   O_RDONLY,
   O_TMPFILE,
   O_WRONLY,
+  open,
   reopen,
   tryOpen,
   tryOpenat,
+  tryOpenParent,
   tryReopen,
   withFd,
 } from "../../ffi/files.ts";
@@ -36,6 +37,8 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../errors.ts";
 import { openFileName } from "../open_file_name.ts";
 
+/** Opens a directory for its names to be reached. */
+const REACH = O_PATH | O_DIRECTORY;
 /** A layer may hold what only root may read. */
 const MODE = 0o600;
 /** As many links as the kernel follows in one path (path_resolution(7)). */
@@ -92,38 +95,46 @@ export interface Place {
   readonly file: string;
 }
 
-/** Where a path leads, its last links followed one by one. The caller closes the directory. */
+/**
+ * Where a path leads: name by name, so that each link on it is judged before it is followed. The caller closes the
+ * directory.
+ */
 function placeOf(file: string): Place {
-  let path = file;
-  let directory = openAbove(path, "", file);
+  const rest = file.split("/");
+  let directory = open(file.startsWith("/") ? "/" : ".", REACH);
+  const enter = (next: number) => {
+    unwrap(next, "open", file);
+    close(directory);
+    directory = next;
+  };
   try {
-    for (let links = 0; links <= MOST_LINKS; links++) {
-      if (/\/\.?\.?$|^\.{0,2}$/.test(path)) throw invalid(file, "is a directory; name a file");
-      const place = { directory, name: entryName(basename(path)), file };
+    for (let links = 0; rest.length > 0;) {
+      const part = rest.shift()!;
+      if (part === "" || part === ".") continue;
+      if (part === "..") {
+        enter(tryOpenParent(directory, REACH));
+        continue;
+      }
+      const isLast = rest.length === 0;
+      const place = { directory, name: entryName(part), file };
       const found = new Stat();
       const result = tryStatat(directory, place.name, found);
-      if (result < 0 || !found.isSymlink || isDescriptor(place)) return place;
-      checkOwner(`${file} ${links === 0 ? "is" : "leads through"}`, directory, found);
-      path = readlinkat(directory, place.name);
-      // Not as text: the directory may have been reached through a link itself, and ".." leads above it.
-      const next = openAbove(
-        path,
-        path.startsWith("/") ? "" : `${DESCRIPTORS}/${directory}/`,
-        file,
-      );
-      close(directory);
-      directory = next;
+      if (isLast && (result < 0 || !found.isSymlink || isDescriptor(place))) return place;
+      if (result < 0 || !found.isSymlink) {
+        enter(tryOpenat(directory, place.name, REACH));
+        continue;
+      }
+      if (links++ === MOST_LINKS) throw invalid(file, "leads through too many symbolic links");
+      checkOwner(`${file} ${isLast && links === 1 ? "is" : "leads through"}`, directory, found);
+      const target = readlinkat(directory, place.name);
+      rest.unshift(...target.split("/"));
+      if (target.startsWith("/")) enter(tryOpen("/", REACH));
     }
-    throw invalid(file, "leads through too many symbolic links");
+    throw invalid(file, "is a directory; name a file");
   } catch (error) {
     close(directory);
     throw error;
   }
-}
-
-/** Opens the directory that the last name of a path is in; `base` goes before the path. */
-function openAbove(path: string, base: string, file: string): number {
-  return unwrap(tryOpen(base + dirname(path), O_RDONLY | O_DIRECTORY), "open", file);
 }
 
 /** Whether a place stands for a descriptor of this process. */
@@ -134,12 +145,15 @@ function isDescriptor({ directory, name }: Place): boolean {
 }
 
 /** Another of the descriptor that a place stands for. */
-function duplicateOf({ name, file }: Place): number {
+function duplicateOf({ directory, name, file }: Place): number {
+  const fd = Number(nameText(name));
   try {
-    return duplicate(Number(nameText(name)));
+    // The number may have been free until the place itself was opened.
+    if (fd !== directory) return duplicate(fd);
   } catch {
-    throw invalid(file, "is not open");
+    // Not open.
   }
+  throw invalid(file, "is not open");
 }
 
 /**

@@ -87,17 +87,25 @@ export function prepareAll(database: Database) {
     active: database.prepare<Name>(
       "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",
     ),
-    lineage: database.prepare<Layer>(
+    // UNION, not UNION ALL: a row that comes again ends it, if the records are damaged and lead in a circle.
+    lineage: database.prepare<Layer & { id: number; parent: number | null }>(
       `WITH RECURSIVE lineage (id, parent, layer) AS (
          SELECT id, parent, layer FROM snapshots WHERE id = ?
-         UNION ALL
+         UNION
          SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
-       ) SELECT layer FROM lineage`,
+       ) SELECT id, parent, layer FROM lineage`,
     ),
+    // Without those that it is recorded to stand on itself: they form a circle with it.
     children: database.prepare<Name>(
-      `SELECT name FROM snapshots WHERE parent = ?
-       UNION ALL SELECT coalesce(name, layer) FROM intents WHERE parent = ? LIMIT 4`,
+      `WITH RECURSIVE below (id, parent) AS (
+         SELECT id, parent FROM snapshots WHERE id = ?1
+         UNION
+         SELECT s.id, s.parent FROM snapshots s JOIN below b ON s.id = b.parent
+       )
+       SELECT name FROM snapshots WHERE parent = ?1 AND id NOT IN (SELECT id FROM below)
+       UNION ALL SELECT coalesce(name, layer) FROM intents WHERE parent = ?1 LIMIT 4`,
     ),
+    isolate: database.prepare("UPDATE snapshots SET parent = id WHERE parent = ?1 AND id <> ?1"),
     hasLayer: database.prepare<Layer>(
       "SELECT layer FROM snapshots WHERE layer = ?1 UNION ALL SELECT layer FROM intents WHERE layer = ?1",
     ),

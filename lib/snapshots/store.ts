@@ -8,7 +8,7 @@
  * @module
  */
 import { microsecondsNow } from "../../ffi/clock.ts";
-import { VeneerError } from "../errors.ts";
+import { codeOf, VeneerError } from "../errors.ts";
 import type { LayerChain } from "../snapshot_backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.ts";
 import type { ConfinedPath } from "../confined.ts";
@@ -121,9 +121,23 @@ export class Store implements Disposable {
     return parent === null ? "" : this.#statements.name.get(parent)!.name;
   }
 
-  /** A snapshot's layer and those below. */
+  /**
+   * A snapshot's layer and those below.
+   *
+   * @throws {VeneerError} `corrupt store` if its parents form a circle
+   */
   chain({ layer, kind, parent }: Snapshot): LayerChain {
     return { layer, kind, parents: this.#lineage(parent) };
+  }
+
+  /** The same for what is to be removed: without the layers below, if there is no telling which they are. */
+  chainToRemove(snapshot: Snapshot): LayerChain {
+    try {
+      return this.chain(snapshot);
+    } catch (error) {
+      if (codeOf(error) !== "corrupt store") throw error;
+      return { layer: snapshot.layer, kind: snapshot.kind, parents: [] };
+    }
   }
 
   /** The chain of a layer that is being made on a parent, `""` for none. */
@@ -133,7 +147,17 @@ export class Store implements Disposable {
 
   /** The layers of a snapshot and of those below it, its own first. */
   #lineage(id: number | null): string[] {
-    return id === null ? [] : this.#statements.lineage.all(id).map(({ layer }) => layer);
+    if (id === null) return [];
+    const lineage = this.#statements.lineage.all(id);
+    // The last one stands on nothing, unless the next would have been one of those before.
+    if (lineage.at(-1)?.parent === null) return lineage.map(({ layer }) => layer);
+    const { name } = this.#statements.name.get(id)!;
+    throw new VeneerError(
+      "corrupt store",
+      `the records of snapshots are damaged: the parents of ${
+        shown(name)
+      } form a circle; remove it`,
+    );
   }
 
   /** The intent about a layer, if there is one. */
@@ -255,6 +279,8 @@ export class Store implements Disposable {
     this.#database.transaction("on disk", () => {
       this.checkChildless(snapshot);
       makeRoom();
+      // What is left as a child forms a circle with it, and stays as damaged as it is.
+      this.#statements.isolate.run(snapshot.id);
       this.#statements.remove.run(snapshot.id);
       this.#statements.reserve.run(snapshot.layer, null, null);
     });
@@ -262,7 +288,7 @@ export class Store implements Disposable {
 
   /** @throws {VeneerError} `failed precondition` with the names of what is built on a snapshot */
   checkChildless({ id, name }: Snapshot): void {
-    const children = this.#statements.children.all(id, id);
+    const children = this.#statements.children.all(id);
     if (children.length === 0) return;
     const some = children.slice(0, 3).map(({ name }) => shown(name));
     if (children.length > 3) some.push("…");
