@@ -28,7 +28,10 @@ export function withPrivateHome(home: Home, state: RunState, mountLayer: () => v
   mountLayer();
 }
 
-/** False if that would hide a mount, or for a read-only home: such a mount would stay read-only when the home's file system is so no more. */
+/**
+ * False if that would hide a mount, or for a read-only home: such a mount would stay read-only when the home's file
+ * system is so no more.
+ */
 function bindHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
   if (isMountPoint(home.path)) return true;

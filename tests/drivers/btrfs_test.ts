@@ -87,6 +87,11 @@ storeCase("a layer that others made by hand", (store, dir) => {
     ["read-only", undefined],
   ]);
   assertEquals(driver.getMetadata("child").get("Size"), "1073741824");
+  // Whose snapshot a layer is protects its origin, for the program that made both.
+  assertMatch(
+    assertFails("in use", () => driver.remove("base")).message,
+    /^layer base has children: child, read-only;/,
+  );
   // Nothing says what the parent is, so it has to be named, and the trees are compared.
   assertFails("invalid argument", () => lines(driver.changes("child", undefined)));
   assertEquals(lines(driver.changes("child", "base")), ["A /new"]);
