@@ -4,7 +4,16 @@
  * It has no network: containers get none, and no rule of a firewall is touched.
  */
 import { join } from "@std/path";
-import { lacksFileSystem, lacksProgram, must, run, tempDir, unmountBelow } from "../support.ts";
+import { veneer } from "../cli_support.ts";
+import {
+  lacksFileSystem,
+  lacksProgram,
+  must,
+  type Ran,
+  run,
+  tempDir,
+  unmountBelow,
+} from "../support.ts";
 
 /** How long the daemon may take to start or end, in milliseconds. */
 const PATIENCE = 30_000;
@@ -155,6 +164,16 @@ export function parentsByDocker(
     containers[init] = parentOf(`mounts/${name}`);
   }
   return { images, containers };
+}
+
+/** Runs Veneer on a daemon's store; returns what it says beside that the daemon is there. */
+export function veneerBeside(root: string, driver: string, ...args: string[]): Ran {
+  const ran = veneer("--root", root, "--driver", driver, ...args);
+  const stderr = ran.stderr.replace(
+    /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/,
+    "",
+  );
+  return { ...ran, stderr };
 }
 
 /** Why no daemon, or no container, runs here, if it does not. Tries it. */

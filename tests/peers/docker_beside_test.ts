@@ -8,7 +8,6 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { type ErrorCode, EXIT_STATUS } from "../../lib/errors.ts";
-import { veneer } from "../cli_support.ts";
 import { mountImage } from "../images.ts";
 import {
   lacksFileSystem,
@@ -20,7 +19,7 @@ import {
   tempDir,
 } from "../support.ts";
 import { generator } from "../tree_support.ts";
-import { Docker, lacksDocker, makeSystem, parentsByDocker } from "./docker.ts";
+import { Docker, lacksDocker, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { namesIn } from "./trees.ts";
 
 const lacking = await lacksDocker();
@@ -188,7 +187,7 @@ class Store {
   }
 
   veneer(...args: string[]): Ran {
-    return veneer("--root", this.docker.root, "--driver", this.driver, ...args);
+    return veneerBeside(this.docker.root, this.driver, ...args);
   }
 
   must(...args: string[]): string {
@@ -389,7 +388,7 @@ needs(
       // The home is a private mount of Veneer's before the daemon has one.
       await docker.stop();
       const veneerMust = (...args: string[]) => {
-        const { code, stdout, stderr } = veneer("--root", docker.root, ...args);
+        const { code, stdout, stderr } = veneerBeside(docker.root, "overlay2", ...args);
         assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
         return stdout;
       };

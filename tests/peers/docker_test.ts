@@ -5,11 +5,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lsetxattr } from "../../ffi/xattr.ts";
-import { veneer } from "../cli_support.ts";
 import { mountPoints, must, needs, tempDir } from "../support.ts";
 import { chown, describe, makeNode } from "../tree_support.ts";
 import { S_IFCHR, S_IFIFO } from "../../ffi/tree.ts";
-import { Docker, lacksDocker, makeSystem, parentsByDocker } from "./docker.ts";
+import { Docker, lacksDocker, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { CAP_NET_RAW } from "./rich_tree.ts";
 import { contentOf, inSeconds, namesIn, withoutHiddenNames } from "./trees.ts";
 
@@ -89,7 +88,7 @@ const sorted = (lines: string) => lines.trim().split("\n").sort().join("\n");
 
 /** Runs a command on Docker's store that must succeed without a word on standard error. */
 function onDockers(root: string, ...args: string[]): string {
-  const { code, stdout, stderr } = veneer("--root", root, "--driver", "overlay2", ...args);
+  const { code, stdout, stderr } = veneerBeside(root, "overlay2", ...args);
   assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
   return stdout;
 }
