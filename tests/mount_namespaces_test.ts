@@ -78,8 +78,10 @@ needs(
   },
 );
 
-/** The last lines of what went wrong, and of what refused commands said. */
+/** What went wrong, and what commands said beside that the layer is mounted elsewhere. */
 function wrong(log: string): string {
   return ["wrong", "said"].filter((name) => names(log).includes(name))
-    .map((name) => Deno.readTextFileSync(join(log, name)).slice(-1500)).join("\n");
+    .flatMap((name) => Deno.readTextFileSync(join(log, name)).split("\n"))
+    .filter((line) => line !== "" && !line.includes("is mounted in another mount namespace"))
+    .slice(0, 20).join("\n");
 }

@@ -166,13 +166,16 @@ export function parentsByDocker(
   return { images, containers };
 }
 
-/** Runs Veneer on a daemon's store; returns what it says beside that the daemon is there. */
+/** What Veneer warns of beside a daemon at work. */
+const BESIDE = [
+  /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/m,
+  /^veneer: warning: layers? \S.* mounted by somebody else and left alone;.*\n/m,
+];
+
+/** Runs Veneer on a daemon's store; returns what it says beside that the daemon and its mounts are there. */
 export function veneerBeside(root: string, driver: string, ...args: string[]): Ran {
   const ran = veneer("--root", root, "--driver", driver, ...args);
-  const stderr = ran.stderr.replace(
-    /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/,
-    "",
-  );
+  const stderr = BESIDE.reduce((said, warning) => said.replace(warning, ""), ran.stderr);
   return { ...ran, stderr };
 }
 
