@@ -5,6 +5,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lsetxattr } from "../../ffi/xattr.ts";
+import { veneer } from "../cli_support.ts";
 import { mountPoints, must, needs, tempDir } from "../support.ts";
 import { chown, describe, makeNode } from "../tree_support.ts";
 import { S_IFCHR, S_IFIFO } from "../../ffi/tree.ts";
