@@ -101,7 +101,8 @@ const COMMANDS: readonly Command[] = [
     name: "mount",
     args: (id) => [id],
     endings: {
-      running: ["in use"],
+      // A subvolume is no mount: two may write to it, as to any directory.
+      running: ["ok", "in use"],
       init: ["ok", "in use"],
       image: ["ok", "in use"],
       own: ["ok", "in use"],
@@ -155,6 +156,15 @@ const COMMANDS: readonly Command[] = [
   },
 ];
 
+/** Every command with every kind of layer that it is for. */
+const PAIRS = COMMANDS.flatMap((command) =>
+  (Object.keys(command.endings) as Kind[]).map((kind) => [command, kind] as const)
+);
+
+/** What could take something from a container: tried first, in any order, so that a short run has all of it. */
+const DANGERS =
+  /^(cleanup store|(mount|umount|apply|rm|create --parent) running|(apply|rm) (init|image))$/;
+
 /** A daemon, its two containers, and a command line that works on the same store. */
 class Store {
   readonly tar: string;
@@ -166,6 +176,8 @@ class Store {
   readonly #diffs = new Map<string, string[]>();
   /** How often a command on a kind of layer ended with a status. */
   readonly ended = new Map<string, number>();
+  /** Pairs that were not drawn since it was last full. */
+  #deck: (typeof PAIRS)[number][] = [];
   /** How many layers were asked for. */
   made = 0;
 
@@ -207,12 +219,13 @@ class Store {
 
   /** Runs a command, on a layer of one of the kinds it is for. Returns what it was. */
   runAny(random: (limit: number) => number): string {
-    const command = COMMANDS[random(COMMANDS.length)];
-    // Commands on the store's own layers want one; those that make one ask for no other.
-    const kinds = (Object.keys(command.endings) as Kind[]).filter((kind) =>
-      this.#ids[kind].length > 0
-    );
-    const kind = kinds[random(kinds.length)];
+    if (this.#deck.length === 0) {
+      this.#deck = PAIRS.filter(([, kind]) => this.#ids[kind].length > 0);
+    }
+    const dangers = this.#deck.filter(([{ name }, kind]) => DANGERS.test(`${name} ${kind}`));
+    const drawn = dangers.length > 0 ? dangers : this.#deck;
+    const pair = drawn[random(drawn.length)], [command, kind] = pair;
+    this.#deck = this.#deck.filter((other) => other !== pair);
     const id = this.#ids[kind][random(this.#ids[kind].length)];
     const [name] = command.name.split(" ");
     const args = [name, ...command.args(id, this)];
