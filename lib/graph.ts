@@ -427,15 +427,17 @@ export class Graph implements GraphDriver {
 
   #children(id: string): string[] {
     const ancestry = this.#ancestry(), backend = this.#backend;
+    const unrecorded = new Set(backend.unrecordedChildren?.(id));
     const isChild = (other: string) => {
       try {
-        return ancestry.parent(other) === id;
+        return unrecorded.has(other) || ancestry.parent(other) === id;
       } catch {
         return false; // A damaged layer keeps no other from being removed.
       }
     };
     return this.#home.root.hold(() =>
-      (backend.childrenOf?.(id) ?? backend.list()).filter(isChild).sort()
+      [...unrecorded.union(new Set(backend.childrenOf?.(id) ?? backend.list()))].filter(isChild)
+        .sort()
     );
   }
 

@@ -229,6 +229,12 @@ export interface LayerBackend {
    */
   childrenOf?(id: string): string[];
 
+  /**
+   * Layers without a recorded parent that began as a copy of this one, if the file system tells: they are another
+   * program's, to which this layer is their parent.
+   */
+  unrecordedChildren?(id: string): string[];
+
   /** Makes a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging}) or not at all. */
   create(id: string, spec: LayerSpec): void;
 

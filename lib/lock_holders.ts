@@ -46,7 +46,31 @@ export function usersNamed(name: string, directories: readonly string[]): string
 
 /** Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt` shows. */
 export function isNamespaceAlive(namespace: string): boolean {
-  return processes().some((pid) => readLink(`/proc/${pid}/ns/mnt`) === `mnt:[${namespace}]`);
+  for (const process of namespacedProcesses()) if (process.namespace === namespace) return true;
+  return false;
+}
+
+/** How often processes are listed at most, while new ones come. */
+const LISTINGS = 10;
+
+/**
+ * Every process with the inode of its mount namespace.
+ *
+ * One that ends while they are looked at may have left its namespace to a child that no listing from before has.
+ * So they are listed again until none is new.
+ */
+export function* namespacedProcesses(): Generator<{ pid: string; namespace: string }> {
+  const seen = new Set<string>();
+  for (let listing = 0, isComplete = false; !isComplete && listing < LISTINGS; listing++) {
+    isComplete = true;
+    for (const pid of processes()) {
+      if (seen.has(pid)) continue;
+      seen.add(pid);
+      isComplete = false;
+      const namespace = /^mnt:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/ns/mnt`))?.[1];
+      if (namespace !== undefined) yield { pid, namespace };
+    }
+  }
 }
 
 /** The ids of all processes there are. */

@@ -7,7 +7,8 @@
  *
  * A layer that is mounted while the home is not would be hidden by the next such mount, and what is written
  * to it lost. So {@linkcode withPrivateHome} looks anew each time, and holds the home until the layer's mount
- * is there and does the holding.
+ * is there and does the holding. Other programs hold no such lock: while something is mounted below a home that is
+ * no mount, such as the root of a daemon's container, the home stays as it is.
  *
  * @module
  */
@@ -15,10 +16,10 @@ import { EBUSY } from "../ffi/errno.ts";
 import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../ffi/mount.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import type { Home } from "./home.ts";
-import { isMountPoint } from "./mountinfo.ts";
+import { isMountPoint, readMountInfo } from "./mountinfo.ts";
 import type { RunState } from "./run_state.ts";
 
-/** Makes the home a private mount, where it is not one, and lets `mountLayer` mount below it. */
+/** Makes the home a private mount, if that hides nothing, and lets `mountLayer` mount below it. */
 export function withPrivateHome(home: Home, state: RunState, mountLayer: () => void): void {
   using _hold = state.holdHome();
   if (isMountPoint(home.path) || bindHome(home, state)) {
@@ -27,15 +28,21 @@ export function withPrivateHome(home: Home, state: RunState, mountLayer: () => v
   mountLayer();
 }
 
-/** False for a read-only home: such a mount would stay read-only when the home's file system is so no more. */
+/**
+ * False if that would hide a mount, or for a read-only home: such a mount would stay read-only when the home's file
+ * system is so no more.
+ */
 function bindHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
   if (isMountPoint(home.path)) return true;
-  if (home.isReadOnly) return false;
+  if (home.isReadOnly || hasMountsBelow(home.path)) return false;
   state.ownsHomeMount = true;
   mount({ source: home.path, target: home.path, flags: MS_BIND });
   return true;
 }
+
+const hasMountsBelow = (path: string) =>
+  readMountInfo().some(({ mountPoint }) => mountPoint.startsWith(`${path}/`));
 
 /**
  * Takes the private mount down again.

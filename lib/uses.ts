@@ -23,7 +23,7 @@ import { fstat } from "../ffi/stat.ts";
 import { fstatfs, OVERLAY_MAGIC } from "../ffi/statfs.ts";
 import { mkdirat } from "../ffi/tree.ts";
 import { descriptorPath } from "../ffi/xattr.ts";
-import { describe, pathsOf, processes, readLink } from "./lock_holders.ts";
+import { describe, namespacedProcesses, pathsOf, processes } from "./lock_holders.ts";
 import { type MountInfo, parseMountInfo } from "./mountinfo.ts";
 
 /** By what a mount of a layer is recognised. Every part is looked for. */
@@ -52,16 +52,6 @@ export function describeUse({ mount, namespace, pid }: LayerUse): string {
   return `${mount.mountPoint} (mount namespace ${namespace}, ${describe(pid)})`;
 }
 
-/** The mount namespaces that processes live in, by inode, with a process of each. */
-export function mountNamespaces(): Map<string, string> {
-  const namespaces = new Map<string, string>();
-  for (const pid of processes()) {
-    const namespace = /^mnt:\[(\d+)\]$/.exec(readLink(`/proc/${pid}/ns/mnt`))?.[1];
-    if (namespace !== undefined && !namespaces.has(namespace)) namespaces.set(namespace, pid);
-  }
-  return namespaces;
-}
-
 /** The mounts of a layer in all mount namespaces, in the order in which they were made in each. */
 export function* usesOf(marks: LayerMarks): Generator<LayerUse> {
   for (const use of mountsEverywhere()) if (isOf(use.mount, marks)) yield use;
@@ -72,8 +62,13 @@ export function* usesOf(marks: LayerMarks): Generator<LayerUse> {
  * space, comma or backslash, which the kernel writes in octal.
  */
 export function* mountsEverywhere(text = ""): Generator<LayerUse> {
-  for (const [namespace, pid] of mountNamespaces()) {
-    for (const line of mountLines(pid)) {
+  const read = new Set<string>();
+  for (const { pid, namespace } of namespacedProcesses()) {
+    const lines = read.has(namespace) ? undefined : mountLines(pid);
+    // Gone meanwhile: another process of the namespace shows the same.
+    if (lines === undefined) continue;
+    read.add(namespace);
+    for (const line of lines) {
       if (line.includes(text)) yield { mount: parseMountInfo(line), namespace, pid };
     }
   }
@@ -106,18 +101,18 @@ function isDetached(path: string, attached: ReadonlySet<string>): boolean {
   });
 }
 
-/** The lines of a process's mountinfo; none where the process is gone. */
-function mountLines(pid: string): string[] {
+/** The lines of a process's mountinfo; nothing if the process has ended. */
+function mountLines(pid: string): string[] | undefined {
   const path = `/proc/${pid}/mountinfo`;
   const fd = tryOpen(path, O_RDONLY);
-  if (fd === -ENOENT || fd === -ESRCH) return [];
+  // EINVAL: it is a zombie, or about to be, and in no namespace any more (`mounts_open_common`).
+  if (fd === -ENOENT || fd === -ESRCH || fd === -EINVAL) return undefined;
   if (fd < 0) throw new SyscallError("open", -fd, path);
   try {
     return decode(readToEnd(fd)).split("\n").filter(Boolean);
   } catch (error) {
-    // A process that ends while it is read has no namespace any more.
     if (error instanceof SyscallError && (error.errno === EINVAL || error.errno === ESRCH)) {
-      return [];
+      return undefined;
     }
     throw error;
   } finally {

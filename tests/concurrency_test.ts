@@ -16,7 +16,7 @@ import {
   start,
   startApply,
 } from "./processes_support.ts";
-import { lacksFileSystem, mountPoints, needs } from "./support.ts";
+import { lacksFileSystem, mountPoints, must, needs } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -175,6 +175,22 @@ needs(
     assertNothingLeft(store, ["a", "b", "base"]);
   },
 );
+
+needs(lacking, "concurrency: what others mounted below a home is not hidden", () => {
+  using store = new TestStore();
+  store.must("create", "base");
+  store.must("create", "app", "--parent", "base");
+  const foreign = join(home(store), "theirs");
+  Deno.mkdirSync(foreign);
+  must("mount", "-t", "tmpfs", "theirs", foreign);
+  Deno.writeTextFileSync(join(foreign, "file"), "");
+  store.must("mount", "app");
+  assertEquals(names(foreign), ["file"]);
+  must("umount", foreign);
+  Deno.removeSync(foreign);
+  store.must("umount", "app");
+  assertNothingLeft(store, ["app", "base"]);
+});
 
 // Transfers
 

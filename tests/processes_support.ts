@@ -5,8 +5,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { lstat } from "../ffi/stat.ts";
-import { PROGRAM, type TestStore } from "./cli_support.ts";
-import { mountPoints } from "./support.ts";
+import { PROGRAM, type TestStore, veneer } from "./cli_support.ts";
+import { type Image, type ImageKind, mountImage } from "./images.ts";
+import { mountPoints, type Ran, type TempDir, tempDir } from "./support.ts";
 
 /** Names in a directory, sorted. */
 export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
@@ -37,8 +38,99 @@ export function assertNothingLeft(store: TestStore, layers: readonly string[]): 
   assertEquals(mountPoints(store.root), []);
 }
 
+/** A store on a file system of its own, of the kind that a driver wants. */
+export class ImageStore implements Disposable {
+  readonly #directory: TempDir = tempDir("image-");
+  readonly image: Image;
+  readonly root: string;
+  readonly options: readonly string[];
+
+  /** @param bytes the size of the image: see {@linkcode mountImage} */
+  constructor(readonly driver: "overlay2" | "btrfs", kind: ImageKind, bytes?: number) {
+    try {
+      this.image = mountImage(kind, this.#directory.path, bytes);
+    } catch (error) {
+      this.#directory[Symbol.dispose]();
+      throw error;
+    }
+    this.root = join(this.image.mountPoint, "store");
+    this.options = ["--root", this.root, "--driver", driver];
+  }
+
+  /** A path beside the image, for tars and other files of the case. */
+  path(name: string): string {
+    return join(this.#directory.path, name);
+  }
+
+  /** Runs a command on the store. */
+  run(...args: string[]): Ran {
+    return veneer(...this.options, ...args);
+  }
+
+  /** Runs a command that must succeed without a word on standard error; returns its output. */
+  must(...args: string[]): string {
+    const { code, stdout, stderr } = this.run(...args);
+    assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
+    return stdout;
+  }
+
+  /** The JSON that a command prints. */
+  json<T>(...args: string[]): T {
+    return JSON.parse(this.must("--json", ...args));
+  }
+
+  /** What is mounted below the store. */
+  mountPoints(): string[] {
+    return mountPoints(this.image.mountPoint).slice(1);
+  }
+
+  /**
+   * Removes all there is as a user would; every layer and snapshot goes, and no mount and nothing staged stays.
+   */
+  removeAll(): void {
+    for (
+      const { id, references } of this.json<{ id: string; references: number }[]>("ls")
+    ) {
+      for (let left = references; left > 0; left--) this.must("umount", id);
+    }
+    this.must("cleanup");
+    this.#removeEach(["rm"], () => this.must("ls", "--quiet"));
+    for (const { name } of this.json<{ name: string }[]>("snapshot", "ls")) {
+      this.run("snapshot", "umount", name);
+    }
+    this.must("snapshot", "cleanup");
+    this.#removeEach(["snapshot", "rm"], () => this.must("snapshot", "ls", "--quiet"));
+    this.must("cleanup");
+    this.must("snapshot", "cleanup");
+    assertEquals(this.mountPoints(), []);
+    for (const path of [this.driver, join("snapshots", this.driver)]) {
+      const staging = join(this.root, path, ".veneer/staging");
+      if (isThere(staging)) assertEquals(names(staging), [], staging);
+    }
+  }
+
+  /** Removes what a command lists, children before their parents. */
+  #removeEach(command: readonly string[], list: () => string): void {
+    const listed = () => list().split("\n").filter(Boolean);
+    for (let left = listed(); left.length > 0;) {
+      const said = left.map((id) => this.run(...command, id).stderr).join("");
+      const now = listed();
+      assert(now.length < left.length, `not to be removed: ${now.join(", ")}: ${said}`);
+      left = now;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.image[Symbol.dispose]();
+    this.#directory[Symbol.dispose]();
+  }
+}
+
 /** A command on a store that runs beside the test. */
-export function start(store: TestStore, ...args: string[]): Deno.ChildProcess {
+export function start(
+  store: Pick<TestStore, "options">,
+  ...args: string[]
+): Deno.ChildProcess {
   const [program, ...first] = PROGRAM;
   return new Deno.Command(program, {
     args: [...first, ...store.options, ...args],

@@ -46,9 +46,10 @@ function testFiles(folder: string): string[] {
 }
 
 /** Of `tests/*_test.ts`, those that start the program over and over; and those that race or kill it by the dozen. */
-const COMMANDS = /\/(cli_\w+|concurrency|interrupted_transfers|killed_processes)_test\.ts$/;
+const COMMANDS =
+  /\/(cli_\w+|concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces)_test\.ts$/;
 const ROUNDS =
-  /\/(concurrency|interrupted_transfers|killed_processes|\w+_(kill|processes|many))_test\.ts$/;
+  /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many))_test\.ts$/;
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {

@@ -14,6 +14,7 @@ import {
   createSubvolume,
   isReadOnly,
   setReadOnly,
+  type SubvolumeInfo,
   subvolumeInfo,
 } from "../../ffi/btrfs_subvolume.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
@@ -88,6 +89,24 @@ export class Btrfs implements LayerBackend {
 
   parent(id: string): string | undefined {
     return this.home.recordedParent(id);
+  }
+
+  /** Docker records no parents in this layout, but a snapshot knows whose it is. */
+  unrecordedChildren(id: string): string[] {
+    const uuid = this.#tryInfo(id)?.uuid;
+    if (uuid === undefined) return [];
+    return this.list().filter((other) =>
+      this.parent(other) === undefined && this.#tryInfo(other)?.parentUuid === uuid
+    );
+  }
+
+  /** What btrfs says of a layer; nothing if that is damaged, which keeps no other from being removed. */
+  #tryInfo(id: string): SubvolumeInfo | undefined {
+    try {
+      return this.#layout.withLayer(id, subvolumeInfo);
+    } catch {
+      return undefined;
+    }
   }
 
   create(id: string, spec: LayerSpec): void {

@@ -9,7 +9,7 @@ import { performPlan, undoPlan } from "../../lib/mount_plan.ts";
 import { kernelMountPort } from "../../lib/mount_port.ts";
 import type { LayerChain } from "../../lib/snapshot_backend.ts";
 import { sleep } from "../../lib/sleep.ts";
-import { mountNamespaces } from "../../lib/uses.ts";
+import { namespacedProcesses } from "../../lib/lock_holders.ts";
 import { mountPoints, must, run } from "../support.ts";
 import { directory } from "./btrfs_support.ts";
 import {
@@ -209,7 +209,7 @@ snapshotCase("a layer that is mounted in another namespace is in use", (store, d
 
 /** Whether a process still lives in a mount namespace: a dead one that nobody waited for does not. */
 function isNamespaced(pid: number): boolean {
-  return mountNamespaces().values().some((other) => other === String(pid));
+  return namespacedProcesses().some((other) => other.pid === String(pid));
 }
 
 snapshotCase("a mounted layer is in use, however it is mounted", (store, dir) => {

@@ -87,6 +87,11 @@ storeCase("a layer that others made by hand", (store, dir) => {
     ["read-only", undefined],
   ]);
   assertEquals(driver.getMetadata("child").get("Size"), "1073741824");
+  // Whose snapshot a layer is protects its origin, for the program that made both.
+  assertMatch(
+    assertFails("in use", () => driver.remove("base")).message,
+    /^layer base has children: child, read-only;/,
+  );
   // Nothing says what the parent is, so it has to be named, and the trees are compared.
   assertFails("invalid argument", () => lines(driver.changes("child", undefined)));
   assertEquals(lines(driver.changes("child", "base")), ["A /new"]);
@@ -150,11 +155,13 @@ storeCase("a layer that is mounted for reading is built on, read and removed", (
   assertEquals([...treeOf(driver, "child").keys()], ["/base", "/new"]);
   assertEquals(lines(driver.changes("layer", undefined)), ["A /new"]);
   assert(Deno.statSync(diff(driver, "layer", undefined, dir.path)).size > 1024);
+  driver.remove("child");
+  // Without children it would be mounted writable.
   assertFails("in use", () => driver.get("layer"));
   for (const id of ["base", "layer"]) driver.put(id);
   Deno.writeTextFileSync(`${driver.get("layer")}/more`, "");
   driver.put("layer");
-  for (const id of ["child", "layer", "base"]) driver.remove(id);
+  for (const id of ["layer", "base"]) driver.remove(id);
   driver.cleanup();
 });
 

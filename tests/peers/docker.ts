@@ -4,7 +4,16 @@
  * It has no network: containers get none, and no rule of a firewall is touched.
  */
 import { join } from "@std/path";
-import { lacksFileSystem, lacksProgram, must, run, tempDir, unmountBelow } from "../support.ts";
+import { veneer } from "../cli_support.ts";
+import {
+  lacksFileSystem,
+  lacksProgram,
+  must,
+  type Ran,
+  run,
+  tempDir,
+  unmountBelow,
+} from "../support.ts";
 
 /** How long the daemon may take to start or end, in milliseconds. */
 const PATIENCE = 30_000;
@@ -15,11 +24,16 @@ const CLIENT = run("test", "-x", "/usr/bin/docker").success ? "/usr/bin/docker" 
 /** A running daemon. `await using` ends it, and takes down what it left mounted. */
 export class Docker implements AsyncDisposable {
   readonly #directory: string;
+  readonly #driver: string;
   #daemon: Deno.ChildProcess | undefined;
 
-  /** @param directory where all of it goes; short, since it holds sockets */
-  constructor(directory: string) {
+  /**
+   * @param directory where all of it goes; short, since it holds sockets
+   * @param driver the storage driver, which must work on the file system of `directory`
+   */
+  constructor(directory: string, driver = "overlay2") {
     this.#directory = directory;
+    this.#driver = driver;
     Deno.mkdirSync(this.#path("config"), { recursive: true });
   }
 
@@ -37,7 +51,7 @@ export class Docker implements AsyncDisposable {
     const log = this.#path("log");
     const dockerd = [
       ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("exec")],
-      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", "overlay2"],
+      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.#driver],
       ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
     ];
     this.#daemon = new Deno.Command("setpriv", {
@@ -119,6 +133,50 @@ export function makeSystem(tree: string, programs: readonly string[]): void {
       must("install", "-D", "-m", "755", library, join(tree, library));
     }
   }
+}
+
+/** Layers by id, with the parent of each, `""` for none. */
+export type Parents = Record<string, string>;
+
+/** What Docker itself says of its layers, which it keeps apart from the driver's directories. */
+export function parentsByDocker(
+  root: string,
+  driver = "overlay2",
+): { images: Parents; containers: Parents } {
+  const database = join(root, "image", driver, "layerdb");
+  const names = (folder: string) => {
+    const path = join(database, folder);
+    return run("test", "-d", path).success
+      ? [...Deno.readDirSync(path)].map(({ name }) => name)
+      : [];
+  };
+  const read = (...path: string[]) => Deno.readTextFileSync(join(database, ...path));
+  /** `sha256:<chain>`, the parent's name there, to its directory. */
+  const parentOf = (layer: string) =>
+    names(layer).includes("parent") ? read(...read(layer, "parent").split(":"), "cache-id") : "";
+  const images: Parents = {}, containers: Parents = {};
+  for (const chain of names("sha256")) {
+    images[read("sha256", chain, "cache-id")] = parentOf(`sha256/${chain}`);
+  }
+  for (const name of names("mounts")) {
+    const init = read("mounts", name, "init-id");
+    containers[read("mounts", name, "mount-id")] = init;
+    containers[init] = parentOf(`mounts/${name}`);
+  }
+  return { images, containers };
+}
+
+/** What Veneer warns of beside a daemon at work. */
+const BESIDE = [
+  /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/m,
+  /^veneer: warning: layers? \S.* mounted by somebody else and left alone;.*\n/m,
+];
+
+/** Runs Veneer on a daemon's store; returns what it says beside that the daemon and its mounts are there. */
+export function veneerBeside(root: string, driver: string, ...args: string[]): Ran {
+  const ran = veneer("--root", root, "--driver", driver, ...args);
+  const stderr = BESIDE.reduce((said, warning) => said.replace(warning, ""), ran.stderr);
+  return { ...ran, stderr };
 }
 
 /** Why no daemon, or no container, runs here, if it does not. Tries it. */

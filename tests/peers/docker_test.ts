@@ -9,35 +9,11 @@ import { veneer } from "../cli_support.ts";
 import { mountPoints, must, needs, tempDir } from "../support.ts";
 import { chown, describe, makeNode } from "../tree_support.ts";
 import { S_IFCHR, S_IFIFO } from "../../ffi/tree.ts";
-import { Docker, lacksDocker, makeSystem } from "./docker.ts";
+import { Docker, lacksDocker, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { CAP_NET_RAW } from "./rich_tree.ts";
 import { contentOf, inSeconds, namesIn, withoutHiddenNames } from "./trees.ts";
 
 const lacking = await lacksDocker();
-
-/** Layers by id, with the parent of each, `""` for none. */
-type Parents = Record<string, string>;
-
-/** What Docker itself says of its layers, which it keeps apart from the driver's directories. */
-function parentsByDocker(root: string): { images: Parents; containers: Parents } {
-  const database = join(root, "image/overlay2/layerdb");
-  const names = (folder: string) =>
-    [...Deno.readDirSync(join(database, folder))].map(({ name }) => name);
-  const read = (...path: string[]) => Deno.readTextFileSync(join(database, ...path));
-  /** `sha256:<chain>`, the parent's name there, to its directory. */
-  const parentOf = (layer: string) =>
-    names(layer).includes("parent") ? read(...read(layer, "parent").split(":"), "cache-id") : "";
-  const images: Parents = {}, containers: Parents = {};
-  for (const chain of names("sha256")) {
-    images[read("sha256", chain, "cache-id")] = parentOf(`sha256/${chain}`);
-  }
-  for (const name of names("mounts")) {
-    const init = read("mounts", name, "init-id");
-    containers[read("mounts", name, "mount-id")] = init;
-    containers[init] = parentOf(`mounts/${name}`);
-  }
-  return { images, containers };
-}
 
 /** A store by Docker: the ids of layers that a case asks for, and what Docker says of them. */
 interface Made {
@@ -113,7 +89,7 @@ const sorted = (lines: string) => lines.trim().split("\n").sort().join("\n");
 
 /** Runs a command on Docker's store that must succeed without a word on standard error. */
 function onDockers(root: string, ...args: string[]): string {
-  const { code, stdout, stderr } = veneer("--root", root, "--driver", "overlay2", ...args);
+  const { code, stdout, stderr } = veneerBeside(root, "overlay2", ...args);
   assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
   return stdout;
 }
