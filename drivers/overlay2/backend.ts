@@ -15,6 +15,7 @@ import {
   type ConfinedPath,
   exists,
   isDirectory,
+  list,
   openDirectory,
   removeTree,
   rename,
@@ -23,7 +24,7 @@ import {
   tryUnlink,
   unwrapConfined,
 } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { codeOf, VeneerError } from "../../lib/errors.ts";
 import type {
   GetOptions,
   LayerBackend,
@@ -228,6 +229,20 @@ export class Overlay2 implements LayerBackend {
   }
 
   reset(id: string): void {
+    try {
+      this.#replaceContent(id);
+    } catch (error) {
+      if (codeOf(error) !== "limit exceeded") throw error;
+      // Nothing new can be made: what the layer holds makes room where it is. It counts as incomplete until then.
+      const diff = this.#layout.diff(id);
+      for (const name of list(diff)) removeTree(diff.join(name));
+      removeTree(this.home.staging(id));
+      this.#replaceContent(id);
+    }
+  }
+
+  /** Puts an empty layer in the place of what one holds. */
+  #replaceContent(id: string): void {
     const layout = this.#layout;
     const parent = layout.parent(id);
     const staged = this.home.staging(id);
