@@ -59,10 +59,10 @@ test("a home with a long name is mounted from inside", (dir) => {
   assertEquals(lines(driver.changes(top, undefined)), ["A /file-60", "A /new"]);
 });
 
-test("a label that makes the options too long is said", (dir) => {
+test("a label that is too long is said", (dir) => {
   const driver = store(dir);
   const top = deep(driver, 129);
-  const error = assertFails("limit exceeded", () => driver.get(top, { label: "x".repeat(400) }));
+  const error = assertFails("invalid argument", () => driver.get(top, { label: "x".repeat(400) }));
   assert(error.message.includes("mount label has 400 bytes"), error.message);
   assertEquals(driver.layer(top).references, 0);
 });
