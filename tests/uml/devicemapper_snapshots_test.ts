@@ -194,7 +194,10 @@ test(
       for (const use of [() => backend.seal(chain), () => backend.checkUnused(chain)]) {
         const { code, message } = fails(use);
         assertEquals(code, "in use");
-        assertMatch(message, /is mounted at \/mnt \(mount namespace \d+, sleep \(pid \d+\)\)/);
+        assertMatch(
+          message,
+          /is mounted at \/mnt \(mount namespace \d+, (?:sh|sleep) \(pid \d+\)\)/,
+        );
       }
     } finally {
       child.kill("SIGKILL");
