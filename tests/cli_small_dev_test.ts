@@ -3,11 +3,12 @@ import { assertEquals, assertMatch } from "@std/assert";
 import { PROGRAM, shellWords, TestStore } from "./cli_support.ts";
 import { lacksFileSystem, needs, run } from "./support.ts";
 
-/** Has a shell see a `/dev` with three nodes, no block device among them. */
+/** Has a shell see a `/dev` with three nodes, no block device among them; images of tests may lie in /dev/shm. */
 const SMALL_DEV = `
   mount -t tmpfs tmpfs "$SMALL" && for node in null:3 zero:5 urandom:9; do
     mknod -m 666 "$SMALL/\${node%:*}" c 1 "\${node#*:}" || exit 99
-  done && mount --move "$SMALL" /dev || exit 99`;
+  done && mkdir "$SMALL/shm" && mount --rbind /dev/shm "$SMALL/shm" &&
+  mount --move "$SMALL" /dev || exit 99`;
 
 needs(lacksFileSystem("overlay"), "a store is used without its block device in /dev", () => {
   using store = new TestStore("--driver", "overlay2");
