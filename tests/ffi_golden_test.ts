@@ -132,6 +132,7 @@ const ENUMERATORS: readonly (readonly [RegExp, world: string])[] = [
 
 /** What Debian 12's headers lack: the value, and where it stands. */
 const LITERALS: Record<string, number> = {
+  ST_RDONLY: 1, // kernel, include/linux/statfs.h
   SYS_listxattrat: 465, // kernel 6.13, include/uapi/asm-generic/unistd.h
   AUFS_MAGIC: 0x61756673, // aufs-standalone, include/uapi/linux/aufs_type.h: AUFS_SUPER_MAGIC
   ZFS_MAGIC: 0x2fc12fc1, // OpenZFS, include/sys/fs/zfs.h: ZFS_SUPER_MAGIC

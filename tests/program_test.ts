@@ -94,7 +94,7 @@ needs(
     assertEquals([code, stderr], [0, ""]);
     const opened = Deno.readTextFileSync(store.path("trace")).matchAll(/ = (\d+)$/gm);
     const highest = Math.max(...Array.from(opened, ([, fd]) => Number(fd)));
-    assert(highest > 256, `only ${highest} files were open: the case shows nothing`);
+    assert(highest > 128, `only ${highest} files were open: the case shows nothing`);
   },
 );
 
