@@ -10,8 +10,11 @@ const LONGEST_NAME = 200;
 
 /** A name as a message shows it: quoted, on one line, cut where it is long. */
 export function quoted(name: string): string {
-  return JSON.stringify(
-    name.length > LONGEST_NAME ? name.slice(0, LONGEST_NAME) + "…" : name,
+  const text = name.length > LONGEST_NAME ? name.slice(0, LONGEST_NAME) + "…" : name;
+  // JSON leaves DEL and the controls of C1 as they are, and a terminal obeys them.
+  return JSON.stringify(text).replace(
+    /[\x7f-\x9f]/g,
+    (character) => `\\x${character.charCodeAt(0).toString(16)}`,
   );
 }
 

@@ -20,7 +20,7 @@ import {
 } from "../../ffi/errno.ts";
 import { NameError } from "../../ffi/entry_name.ts";
 import { VeneerError } from "../errors.ts";
-import { badTar } from "./bad_tar.ts";
+import { badTar, quoted } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { PathError } from "./layer_path.ts";
 
@@ -57,7 +57,7 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
   const attribute = SETS_XATTR.exec(syscall)?.[1];
   if (attribute !== undefined) {
     const why = XATTR_REASONS[errno];
-    return why && `the extended attribute ${JSON.stringify(attribute)} is refused: ${why}`;
+    return why && `the extended attribute ${quoted(attribute)} is refused: ${why}`;
   }
   switch (errno) {
     case EFBIG:
