@@ -340,7 +340,7 @@ export class Applier {
   #applyHardLink(): void {
     const { linked } = this.#entry;
     const isAside = leadAside(linked);
-    const above = this.#placement.tryOpen(decode(linked.parentPath));
+    const above = this.#placement.tryOpen(decode(linked.parentPath), this.#entry.offset);
     if (above < 0) this.#missingTarget(above);
     withFd(above, () => {
       this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);

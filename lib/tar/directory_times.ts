@@ -2,7 +2,8 @@
  * The times of directories, kept until nothing comes into them any more: every entry made in a directory
  * changes its time.
  *
- * A record is a few dozen bytes in chunks of memory; a layer has a directory for every ten files or so.
+ * A record is a few dozen bytes in chunks of memory; a layer has a directory for every ten files or so. A path
+ * is kept whole: its own bytes are in the tar, and what links add to them is bounded by `link_budget.ts`.
  *
  * @module
  */

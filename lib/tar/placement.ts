@@ -29,8 +29,10 @@ import { fgetxattr } from "../../ffi/xattr.ts";
 import { liftingProtection } from "../protection.ts";
 import { ACL_DEFAULT } from "./mapped_xattrs.ts";
 import { quoted } from "./bad_tar.ts";
-import { type LayerPath, LONGEST_PATH, PathError } from "./layer_path.ts";
-import { type MakeDirectory, Walk, Ways } from "./walk.ts";
+import type { Entry } from "./entry.ts";
+import { LONGEST_PATH, PathError } from "./layer_path.ts";
+import { costOf, LinkBudget } from "./link_budget.ts";
+import { type MakeDirectory, Walk, type Way, Ways } from "./walk.ts";
 
 /** How many directories stay open beside the current one: more than a walk is ever deep. */
 const MOST_OPEN = 64;
@@ -75,6 +77,11 @@ export class Placement {
   #last: Directory | undefined;
   readonly #lastPath = new Uint8Array(LONGEST_PATH);
   #lastLength = 0;
+  /** What links add to that path, in components. */
+  #lastCost = 0;
+  readonly #budget = new LinkBudget();
+  /** The offset of the last entry that paid for its path: one that is done over has paid. */
+  #paidOffset = -1;
 
   /**
    * @param root  the layer's root directory; it stays the caller's
@@ -90,8 +97,21 @@ export class Placement {
     this.#hooks = hooks;
   }
 
-  /** The directory that an entry is in; made, with those above it, where it is missing. */
-  parentOf(entry: LayerPath): Directory {
+  /**
+   * The directory that an entry is in; made, with those above it, where it is missing.
+   *
+   * @throws {PathError} for a path through more links than are followed, or than the tar has paid for
+   */
+  parentOf(entry: Entry): Directory {
+    const directory = this.#find(entry);
+    if (entry.offset > this.#paidOffset) {
+      this.#paidOffset = entry.offset;
+      if (this.#lastCost > 0) this.#budget.spend(this.#lastCost, entry.offset);
+    }
+    return directory;
+  }
+
+  #find(entry: Entry): Directory {
     const length = Math.max(0, entry.nameStart - 1);
     if (this.#last !== undefined && this.#lastLength === length) {
       let i = 0;
@@ -122,17 +142,20 @@ export class Placement {
   }
 
   /**
-   * Opens the directory at a path, through links, without making anything; raw.
+   * Opens the directory at a path, through links, without making anything; raw. Each call is paid for.
    *
+   * @param offset of the entry that names it
    * @returns a descriptor, which the caller closes, or `-errno`
-   * @throws {PathError} for a path through more links than are followed
+   * @throws {PathError} for a path through more links than are followed, or than the tar has paid for
    */
-  tryOpen(path: string): number {
+  tryOpen(path: string, offset: number): number {
     const fd = this.tryOpenReal(path);
     if (fd !== -ELOOP) return fd;
     this.#hooks.settle();
-    const real = this.#ways.get(path)?.path ?? this.#walk(path);
-    return typeof real === "number" ? real : this.tryOpenReal(real);
+    const way = this.#ways.get(path) ?? this.#walk(path);
+    if (typeof way === "number") return way;
+    this.#budget.spend(costOf(path, way), offset);
+    return this.tryOpenReal(way.path);
   }
 
   /** Opens the directory at a real path, raw: the kernel follows no link and does not leave the layer. */
@@ -146,6 +169,7 @@ export class Placement {
   }
 
   #lookUp(path: string): Directory {
+    this.#lastCost = 0;
     const open = this.#kept(path);
     if (open !== undefined) return open;
     if (this.#ways.get(path) === undefined) {
@@ -154,17 +178,18 @@ export class Placement {
       if (path === "") unwrap(fd, "openat2", "./");
     }
     this.#hooks.settle();
-    const real = this.#ways.get(path)?.path ?? this.#walk(path, (fd, name) => this.#make(fd, name));
-    if (typeof real === "number") throw refused(path, real);
-    const kept = this.#kept(real);
+    const way = this.#ways.get(path) ?? this.#walk(path, (fd, name) => this.#make(fd, name));
+    if (typeof way === "number") throw refused(path, way);
+    this.#lastCost = costOf(path, way);
+    const kept = this.#kept(way.path);
     if (kept !== undefined) return kept;
-    const fd = this.tryOpenReal(real);
+    const fd = this.tryOpenReal(way.path);
     if (fd < 0) throw refused(path, fd);
-    return this.#keep(this.#describe(real, fd));
+    return this.#keep(this.#describe(way.path, fd));
   }
 
-  /** The real path of a directory, or `-errno` if there is none. */
-  #walk(path: string, make?: MakeDirectory): string | number {
+  /** The way to a directory, or `-errno` if there is none. */
+  #walk(path: string, make?: MakeDirectory): Way | number {
     using walk = new Walk(path, this.#ways, (real) => this.tryOpenReal(real), make);
     return walk.run();
   }

@@ -4,6 +4,7 @@
  *
  * Time is bounded by the length of the path, since links may add only so much to it
  * ({@linkcode MOST_LINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
+ * What links add to all paths of a tar is bounded by `link_budget.ts`.
  * A bound counts the same whether a way was kept or not: a tar is taken or refused for what it says alone.
  *
  * @module
@@ -91,18 +92,20 @@ export class Walk implements Disposable {
   }
 
   /**
-   * The real path, or `-errno`.
+   * Where the path leads, or `-errno`.
    *
    * @throws {PathError} if the links lead on for too long
    */
-  run(): string | number {
+  run(): Way | number {
     const result = this.#go(this.#path.split("/"));
     if (result < 0) return result;
-    const path = this.#position.path.join("/");
-    if (this.#links > 0) {
-      this.#ways.set(this.#path, { path, links: this.#links, added: this.#added });
-    }
-    return path;
+    const way = {
+      path: this.#position.path.join("/"),
+      links: this.#links,
+      added: this.#added,
+    };
+    if (way.links > 0) this.#ways.set(this.#path, way);
+    return way;
   }
 
   /** Goes on by components: 0 or `-errno`. */
