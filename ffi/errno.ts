@@ -79,6 +79,7 @@ const MEANINGS: Readonly<Record<number, string>> = {
   [EPERM]: "operation not permitted",
   [ENOENT]: "no such file or directory",
   [EIO]: "input/output error",
+  [E2BIG]: "list or value too long",
   [EBADF]: "bad file descriptor",
   12: "out of memory",
   [EACCES]: "permission denied",

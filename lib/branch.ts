@@ -11,7 +11,7 @@ import { ENOENT } from "../ffi/errno.ts";
 import { Stat, tryStatat } from "../ffi/stat.ts";
 import { S_IFCHR } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { fgetxattr, flistxattr } from "../ffi/xattr.ts";
+import { fgetxattr } from "../ffi/xattr.ts";
 import {
   checkOverlayReferences,
   OPAQUE_MARKER,
@@ -19,6 +19,7 @@ import {
   WHITEOUT_META_PREFIX,
   WHITEOUT_PREFIX,
 } from "./whiteouts.ts";
+import { xattrNames } from "./xattr_names.ts";
 
 /** A name that a branch has an opinion of. */
 export interface BranchEntry {
@@ -66,7 +67,7 @@ export function isOverlayWhiteout(stat: Stat): boolean {
  * @throws {VeneerError} `failed precondition` where its content is elsewhere
  */
 export function isOverlayOpaque(fd: number): boolean {
-  checkOverlayReferences(flistxattr(fd));
+  checkOverlayReferences(xattrNames(fd).names);
   const value = fgetxattr(fd, OVERLAY_OPAQUE_XATTR);
   return value?.length === 1 && value[0] === 0x79;
 }

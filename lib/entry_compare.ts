@@ -10,18 +10,18 @@
  *
  * @module
  */
-import { decode } from "../ffi/cstring.ts";
 import type { EntryName } from "../ffi/entry_name.ts";
-import { ENODATA, ENOENT, EOPNOTSUPP } from "../ffi/errno.ts";
+import { ENOENT } from "../ffi/errno.ts";
 import { close, tryRead } from "../ffi/files.ts";
 import { isSameMemory } from "../ffi/memory.ts";
 import { tryOpenToRead } from "../ffi/quiet_open.ts";
 import type { Stat } from "../ffi/stat.ts";
 import { tryReadlinkat } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { entryPath, lgetxattr, tryListxattrat } from "../ffi/xattr.ts";
+import { entryPath, lgetxattr } from "../ffi/xattr.ts";
 import { openFileName } from "./open_file_name.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
+import { type XattrNames, xattrNamesAt } from "./xattr_names.ts";
 
 /** Two entries of one name: the directories they are in, and what they are. */
 export interface Pair {
@@ -84,8 +84,10 @@ function isGone(result: number, syscall: string): false {
 }
 
 function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean {
-  const names = namesAt(parentDirectory, name);
-  const others = namesAt(childDirectory, name);
+  const { names, isWhole } = countedNames(parentDirectory, name);
+  const { names: others, isWhole: othersAreWhole } = countedNames(childDirectory, name);
+  // What nothing lists may differ.
+  if (!isWhole || !othersAreWhole) return false;
   if (names.length !== others.length) return false;
   if (!names.every((key, i) => key === others[i])) return false;
   return names.every((key) => {
@@ -96,17 +98,10 @@ function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean
   });
 }
 
-const NO_NAMES: readonly string[] = [];
-
-/** The names of an entry's attributes that count, sorted. */
-function namesAt(dirfd: number, name: EntryName): readonly string[] {
-  const list = tryListxattrat(dirfd, name);
-  if (typeof list === "number") {
-    if (list !== -EOPNOTSUPP && list !== -ENODATA && list !== -ENOENT) unwrap(list, "listxattrat");
-    return NO_NAMES;
-  }
-  if (list.length === 0) return NO_NAMES;
-  return decode(list.subarray(0, -1)).split("\0").filter((key) => !isOverlayXattr(key)).sort();
+/** The names of an entry's attributes that count. */
+function countedNames(dirfd: number, name: EntryName): XattrNames {
+  const { names, isWhole } = xattrNamesAt(dirfd, name);
+  return { names: names.filter((key) => !isOverlayXattr(key)), isWhole };
 }
 
 /** 256 KiB at a time of each file. */

@@ -7,10 +7,11 @@ import { withFd } from "../ffi/files.ts";
 import { fstat } from "../ffi/stat.ts";
 import { fchmod, fchown, Times, tryFutimens } from "../ffi/tree.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { fgetxattr, flistxattr, fsetxattr } from "../ffi/xattr.ts";
+import { fgetxattr, fsetxattr } from "../ffi/xattr.ts";
 import { type ConfinedPath, mkdir, openDirectory } from "./confined.ts";
 import type { IdMaps } from "./id_maps.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
+import { xattrNames } from "./xattr_names.ts";
 
 /**
  * Makes the directory that a union mount writes a layer's changes to.
@@ -30,7 +31,7 @@ export function makeLayerRoot(
   withFd(openDirectory(parentRoot), (parent) => {
     const stat = fstat(parent);
     makeOwned(path, stat.mode & 0o7777, stat.uid, stat.gid, (fd) => {
-      for (const name of flistxattr(parent).filter((name) => !isOverlayXattr(name))) {
+      for (const name of xattrNames(parent).names.filter((name) => !isOverlayXattr(name))) {
         const value = fgetxattr(parent, name);
         if (value !== undefined) fsetxattr(fd, name, value);
       }

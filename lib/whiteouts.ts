@@ -39,7 +39,7 @@ export const OVERLAY_OPAQUE_XATTR = "trusted.overlay.opaque";
  * parameter of the module with which it writes and follows them: a directory was renamed, or a file's
  * attributes were changed without copying it up.
  */
-const OVERLAY_REFERENCES = [
+export const OVERLAY_REFERENCES = [
   ["trusted.overlay.redirect", "redirect_dir"],
   ["trusted.overlay.metacopy", "metacopy"],
 ] as const;

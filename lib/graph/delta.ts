@@ -9,7 +9,7 @@
 import { close, O_DIRECTORY, O_RDONLY, reopen, withFd } from "../../ffi/files.ts";
 import { tryCloneMount } from "../../ffi/fsmount.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
-import { fgetxattr, flistxattr } from "../../ffi/xattr.ts";
+import { fgetxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../changes.ts";
 import { compareTrees } from "../compare.ts";
 import { openWithoutLinks } from "../confined.ts";
@@ -18,6 +18,7 @@ import { exportChanges, type ExportOptions, exportTree } from "../tar/export.ts"
 import { TreeCursor } from "../tree_cursor.ts";
 import { upperChanges } from "../upper_changes.ts";
 import { isOverlayXattr } from "../whiteouts.ts";
+import { xattrNames } from "../xattr_names.ts";
 
 /** What changed, and where to read it. */
 export interface Delta {
@@ -125,7 +126,7 @@ function rootDiffers(root: string, parent: string | undefined): boolean {
 function describeRoot(path: string): string {
   return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (fd) => {
     const { mode, uid, gid } = fstat(fd);
-    const xattrs = flistxattr(fd).filter((name) => !isOverlayXattr(name))
+    const xattrs = xattrNames(fd).names.filter((name) => !isOverlayXattr(name))
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
     return [(mode & 0o7777).toString(8), uid, gid, ...xattrs].join(" ");
   });

@@ -19,16 +19,11 @@ import {
   tryLutimensat,
 } from "../../ffi/tree.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import {
-  entryPath,
-  flistxattr,
-  tryFremovexattr,
-  tryFsetxattr,
-  tryLsetxattr,
-} from "../../ffi/xattr.ts";
+import { entryPath, tryFremovexattr, tryFsetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../errors.ts";
 import type { IdMaps } from "../id_maps.ts";
 import { isOverlayXattr } from "../whiteouts.ts";
+import { xattrNames } from "../xattr_names.ts";
 import { quoted } from "./bad_tar.ts";
 import type { Entry } from "./entry.ts";
 import { SYMBOLIC_LINK } from "./header.ts";
@@ -177,7 +172,17 @@ export class Attributes {
 
   /** Takes away what a directory has and its entry does not know of; overlay's and the kernel's own stay. */
   #strip(fd: number, entry: Entry): void {
-    for (const key of flistxattr(fd)) {
+    const { names, isWhole } = xattrNames(fd);
+    if (!isWhole) {
+      this.warnOnce(
+        "unlisted xattrs",
+        `${
+          quoted(entry.text)
+        } has more than 64 KiB of names of extended attributes, which the kernel ` +
+          `does not list: those of user. and trusted. stay on it, and on others like it`,
+      );
+    }
+    for (const key of names) {
       if (isStrippable(key) && !isOverlayXattr(key)) this.#remove(fd, entry, key);
     }
   }

@@ -37,7 +37,7 @@ import {
   type Xattr,
 } from "./encode.ts";
 import type { EntryBuffer } from "./entry_buffer.ts";
-import { exportedXattrs, exportedXattrsAt } from "./exported_xattrs.ts";
+import { exportedXattrs, exportedXattrsAt, type XattrsContext } from "./exported_xattrs.ts";
 import { toTar, UnmappedId } from "./mapped_xattrs.ts";
 import type { Links } from "./links.ts";
 
@@ -144,7 +144,7 @@ export class EntryWriter {
   directory(fd: number, path: Uint8Array): void {
     fstat(fd, this.#stat);
     this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), TYPE.directory);
-    this.#entry.xattrs = exportedXattrs(fd, this.#isUpper);
+    this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
     this.#put();
   }
 
@@ -163,7 +163,7 @@ export class EntryWriter {
       }
       this.#take(path, TYPE.file);
       this.#entry.size = size;
-      this.#entry.xattrs = exportedXattrs(fd, this.#isUpper);
+      this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
       this.#put();
       if (stat.links > 1) this.#links.add(stat, path);
       if (size > 0 && this.#output.file(fd, size) < size) {
@@ -182,7 +182,7 @@ export class EntryWriter {
     }
     if (this.#linked(path)) return;
     this.#take(path, SPECIAL[stat.type]);
-    this.#entry.xattrs = exportedXattrsAt(dirfd, name, this.#isUpper);
+    this.#entry.xattrs = exportedXattrsAt(dirfd, name, this.#xattrsOf(path));
     if (stat.isSymlink) {
       const target = tryReadlinkat(dirfd, name);
       if (typeof target === "number") return void this.isThere(target, "readlinkat", path);
@@ -259,6 +259,16 @@ export class EntryWriter {
       `/${decode(path)} belongs to host ${kind} ${host}, which the id map does not hold: ` +
         `change its owner, or give the map that the layer was made with`,
     );
+  }
+
+  #xattrsOf(path: Uint8Array): XattrsContext {
+    const onUnlisted = () =>
+      this.warn(
+        path,
+        "has more than 64 KiB of names of extended attributes, which the kernel does not list: those of " +
+          "user. and trusted. are left out",
+      );
+    return { isUpper: this.#isUpper, onUnlisted };
   }
 
   #mapXattrs(): void {

@@ -6,51 +6,52 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
-import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
+import { entryPath, fgetxattr, lgetxattr } from "../../ffi/xattr.ts";
 import { checkOverlayReferences, isOverlayXattr } from "../whiteouts.ts";
+import { type XattrNames, xattrNames, xattrNamesAt } from "../xattr_names.ts";
 import type { Xattr } from "./encode.ts";
 import { isTwin } from "./mapped_xattrs.ts";
 
 const NONE: readonly Xattr[] = [];
 
+/** How attributes of an entry are taken. */
+export interface XattrsContext {
+  /** It is of an upper directory of overlay. */
+  readonly isUpper: boolean;
+  /** Called where it has attributes that nothing lists, and that are not among those returned. */
+  readonly onUnlisted: () => void;
+}
+
 /**
  * Of an open file or directory, sorted by name.
  *
- * @param isUpper it is of an upper directory of overlay
  * @throws {VeneerError} `failed precondition` where its content is elsewhere
  */
-export function exportedXattrs(fd: number, isUpper: boolean): readonly Xattr[] {
-  return values(tryFlistxattr(fd), isUpper, (name) => fgetxattr(fd, name));
+export function exportedXattrs(fd: number, context: XattrsContext): readonly Xattr[] {
+  return values(xattrNames(fd), context, (name) => fgetxattr(fd, name));
 }
 
 /** The same of the entry `name` itself, such as a link or device, which is not opened. */
 export function exportedXattrsAt(
   dirfd: number,
   name: EntryName,
-  isUpper: boolean,
+  context: XattrsContext,
 ): readonly Xattr[] {
-  const list = tryListxattrat(dirfd, name);
-  return values(list, isUpper, (key) => lgetxattr(entryPath(dirfd, name), key));
+  const get = (key: string) => lgetxattr(entryPath(dirfd, name), key);
+  return values(xattrNamesAt(dirfd, name), context, get);
 }
 
 function values(
-  list: Uint8Array | number,
-  isUpper: boolean,
+  { names, isWhole }: XattrNames,
+  { isUpper, onUnlisted }: XattrsContext,
   get: (name: string) => Uint8Array<ArrayBuffer> | undefined,
 ): readonly Xattr[] {
-  if (typeof list === "number") {
-    if (list !== -EOPNOTSUPP && list !== -ENODATA && list !== -ENOENT) unwrap(list, "listxattr");
-    return NONE;
-  }
-  if (list.length === 0) return NONE;
-  const xattrs: Xattr[] = [];
-  const names = decode(list.subarray(0, -1)).split("\0");
+  if (!isWhole) onUnlisted();
+  if (names.length === 0) return NONE;
   if (isUpper) checkOverlayReferences(names);
-  for (const name of names.filter(isExported).sort()) {
+  const xattrs: Xattr[] = [];
+  for (const name of names.filter(isExported)) {
     const value = get(name);
     if (value) xattrs.push([name, value]);
   }
