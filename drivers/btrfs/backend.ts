@@ -96,8 +96,17 @@ export class Btrfs implements LayerBackend {
     const uuid = this.#tryInfo(id)?.uuid;
     if (uuid === undefined) return [];
     return this.list().filter((other) =>
-      this.parent(other) === undefined && this.#tryInfo(other)?.parentUuid === uuid
+      this.#lacksRecord(other) && this.#tryInfo(other)?.parentUuid === uuid
     );
+  }
+
+  /** A record that is damaged is one: it keeps no other layer from being removed. */
+  #lacksRecord(id: string): boolean {
+    try {
+      return this.parent(id) === undefined;
+    } catch {
+      return false;
+    }
   }
 
   /** What btrfs says of a layer; nothing if that is damaged, which keeps no other from being removed. */
