@@ -321,9 +321,16 @@ test("an old mkfs, which knows fewer options, will do; where there is none, that
     );
     old("discard");
     assertMatch(assertFails("failed", () => create("none")), /^mkfs\.ext4 .* exit 1: bad option$/);
-    Deno.env.set("PATH", "/nowhere");
-    const message = assertFails("not supported", () => openStore(`${root}/none`).create("layer"));
-    assertEquals(message, "there is no mkfs.ext4; install e2fsprogs");
+    // It is looked for there too, whatever the path says.
+    must("mount", "-t", "tmpfs", "none", "/usr/sbin");
+    try {
+      Deno.env.set("PATH", "/nowhere");
+      const message = assertFails("not supported", () => openStore(`${root}/none`).create("layer"));
+      assertEquals(message, "there is no mkfs.ext4; install e2fsprogs");
+    } finally {
+      Deno.env.set("PATH", path);
+      must("umount", "/usr/sbin");
+    }
   } finally {
     Deno.env.set("PATH", path);
   }
