@@ -264,6 +264,8 @@ export class Graph implements GraphDriver {
   /** Says who keeps the home's own mount from going, with which its disk cannot be unmounted. */
   #tellHolders(): void {
     if (!this.#state.ownsHomeMount || !isMountPoint(this.home)) return;
+    // A layer that another process has mounted since keeps it rightly.
+    if (this.#backend.list().some((id) => isMountPoint(this.#backend.mountPoint(id)))) return;
     const holders = [...usersOf(this.home), ...mountsBelow(this.home)].slice(0, 3).join(", ");
     this.#context.warn(
       `${this.home} stays mounted on itself${holders && `: in use by ${holders}`}`,
