@@ -55,7 +55,9 @@ export class Docker implements AsyncDisposable {
   start(): void {
     const reason = this.#tryStart();
     if (reason === undefined) return;
-    const again = /timeout waiting for containerd/.test(reason) ? this.#tryStart() : reason;
+    const isBusy = /timeout waiting for containerd/.test(reason);
+    if (isBusy) this.#endContainerd(); // It holds its database, for which the next would wait.
+    const again = isBusy ? this.#tryStart() : reason;
     if (again !== undefined) throw new Error(`dockerd did not start: ${again}`);
   }
 
