@@ -168,16 +168,20 @@ export class Stat {
 
 const EMPTY = cstring("");
 
+/** `statx(2)` of what every caller here wants to know, raw: 0 or `-errno`. */
+function tryStatx(
+  directory: number,
+  path: Uint8Array<ArrayBuffer>,
+  flags: number,
+  stat: Stat,
+): number {
+  const result = tree().statx(directory, path, flags, STATX_BASIC_STATS, stat.bytes);
+  return result < 0 ? -E[0] : result;
+}
+
 /** `statx(2)` of the entry itself (links are not followed), raw: 0 or `-errno`. */
 export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
-  const result = tree().statx(
-    dirfd,
-    name,
-    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-    STATX_BASIC_STATS,
-    stat.bytes,
-  );
-  return result < 0 ? -E[0] : result;
+  return tryStatx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
 /**
@@ -185,15 +189,7 @@ export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
  * compared with what was found by a way that none leads astray.
  */
 export function tryStatRelative(directory: number, path: Path, stat: Stat): number {
-  const bytes = cstring(path);
-  const result = tree().statx(
-    directory,
-    bytes,
-    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-    STATX_BASIC_STATS,
-    stat.bytes,
-  );
-  return result < 0 ? -E[0] : result;
+  return tryStatx(directory, cstring(path), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
 /** What lies at a path below a directory is, reached through no link; raw: 0 or `-errno`. */
@@ -204,27 +200,12 @@ export function tryStatBelow(directory: number, path: Path, stat: Stat): number 
 
 /** `statx(2)` of an open file, raw: 0 or `-errno`. */
 export function tryFstat(fd: number, stat: Stat): number {
-  const result = tree().statx(
-    fd,
-    EMPTY,
-    AT_EMPTY_PATH,
-    STATX_BASIC_STATS,
-    stat.bytes,
-  );
-  return result < 0 ? -E[0] : result;
+  return tryStatx(fd, EMPTY, AT_EMPTY_PATH, stat);
 }
 
 /** `statx(2)` of the entry at a path, links not followed, raw: 0 or `-errno`. */
 function tryStatPath(path: Path, stat: Stat): number {
-  const bytes = cstring(path);
-  const result = tree().statx(
-    AT_FDCWD,
-    bytes,
-    AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-    STATX_BASIC_STATS,
-    stat.bytes,
-  );
-  return result < 0 ? -E[0] : result;
+  return tryStatx(AT_FDCWD, cstring(path), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
 /** What the entry at `path` is, links not followed. */
