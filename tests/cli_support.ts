@@ -29,18 +29,10 @@ export function shellWords(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }
 
-/** A store in a directory of its own. */
-export class TestStore implements Disposable {
-  readonly #directory: TempDir = tempDir("cli-");
-  /** The value of `--root`. */
-  readonly root = join(this.#directory.path, "store");
+/** Running the program on a store. */
+export abstract class StoreCommands {
   /** Options that go before every command. */
-  readonly options: readonly string[];
-
-  constructor(...options: string[]) {
-    const backing = TEST_FS.startsWith("btrfs") ? ["-o", "overlay2.allow_btrfs=true"] : [];
-    this.options = ["--root", this.root, ...backing, ...options];
-  }
+  abstract readonly options: readonly string[];
 
   /** Runs a command on the store. */
   run(...args: string[]): Ran {
@@ -57,6 +49,20 @@ export class TestStore implements Disposable {
   /** The JSON that a command prints. */
   json<T>(...args: string[]): T {
     return JSON.parse(this.must("--json", ...args));
+  }
+}
+
+/** A store in a directory of its own. */
+export class TestStore extends StoreCommands implements Disposable {
+  readonly #directory: TempDir = tempDir("cli-");
+  /** The value of `--root`. */
+  readonly root = join(this.#directory.path, "store");
+  readonly options: readonly string[];
+
+  constructor(...options: string[]) {
+    super();
+    const backing = TEST_FS.startsWith("btrfs") ? ["-o", "overlay2.allow_btrfs=true"] : [];
+    this.options = ["--root", this.root, ...backing, ...options];
   }
 
   /** Runs shell text in which `$VENEER` is the program with the store's options. */

@@ -5,9 +5,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { lstat } from "../ffi/stat.ts";
-import { PROGRAM, type TestStore, veneer } from "./cli_support.ts";
+import { PROGRAM, StoreCommands, type TestStore } from "./cli_support.ts";
 import { type Image, type ImageKind, mountImage } from "./images.ts";
-import { mountPoints, type Ran, type TempDir, tempDir } from "./support.ts";
+import { mountPoints, type TempDir, tempDir } from "./support.ts";
 
 /** Names in a directory, sorted. */
 export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
@@ -39,7 +39,7 @@ export function assertNothingLeft(store: TestStore, layers: readonly string[]): 
 }
 
 /** A store on a file system of its own, of the kind that a driver wants. */
-export class ImageStore implements Disposable {
+export class ImageStore extends StoreCommands implements Disposable {
   readonly #directory: TempDir = tempDir("image-");
   readonly image: Image;
   readonly root: string;
@@ -47,6 +47,7 @@ export class ImageStore implements Disposable {
 
   /** @param bytes the size of the image: see {@linkcode mountImage} */
   constructor(readonly driver: "overlay2" | "btrfs", kind: ImageKind, bytes?: number) {
+    super();
     try {
       this.image = mountImage(kind, this.#directory.path, bytes);
     } catch (error) {
@@ -60,23 +61,6 @@ export class ImageStore implements Disposable {
   /** A path beside the image, for tars and other files of the case. */
   path(name: string): string {
     return join(this.#directory.path, name);
-  }
-
-  /** Runs a command on the store. */
-  run(...args: string[]): Ran {
-    return veneer(...this.options, ...args);
-  }
-
-  /** Runs a command that must succeed without a word on standard error; returns its output. */
-  must(...args: string[]): string {
-    const { code, stdout, stderr } = this.run(...args);
-    assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
-    return stdout;
-  }
-
-  /** The JSON that a command prints. */
-  json<T>(...args: string[]): T {
-    return JSON.parse(this.must("--json", ...args));
   }
 
   /** What is mounted below the store. */

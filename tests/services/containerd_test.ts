@@ -75,26 +75,21 @@ needs(
       const { success, stderr } = containerd.ctr("run", "--snapshotter", "veneer", NAME, "lost");
       assert(!success, "without the service nothing runs");
       assertMatch(stderr, /unavailable|connect|no such file/);
-      await service.restart();
-      // containerd connects again by itself, after a pause that grows to three seconds.
-      await until(
-        () => containerd.ctr("snapshots", "--snapshotter", "veneer", "info", chain[0]).success,
-        "containerd to connect again",
-      );
-      assertEquals(
-        containerd.must("run", "--rm", "--snapshotter", "veneer", NAME, "found"),
-        "changed\n",
-      );
+      const runsAgain = async (container: string, connection: string) => {
+        await service.restart();
+        // containerd connects again by itself, after a pause that grows to three seconds.
+        await until(
+          () => containerd.ctr("snapshots", "--snapshotter", "veneer", "info", chain[0]).success,
+          connection,
+        );
+        assertEquals(
+          containerd.must("run", "--rm", "--snapshotter", "veneer", NAME, container),
+          "changed\n",
+        );
+      };
+      await runsAgain("found", "containerd to connect again");
       await service.process.end("SIGKILL");
-      await service.restart();
-      await until(
-        () => containerd.ctr("snapshots", "--snapshotter", "veneer", "info", chain[0]).success,
-        "containerd to connect after a kill",
-      );
-      assertEquals(
-        containerd.must("run", "--rm", "--snapshotter", "veneer", NAME, "again"),
-        "changed\n",
-      );
+      await runsAgain("again", "containerd to connect after a kill");
     }
   },
 );
