@@ -5,8 +5,8 @@
  *     tests/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
  *
  * Format, lint and types come first, and beside them what must not run beside other tests; then stages run side by
- * side, as many as there are processors. Each is a process with mounts, processes, an image and a /run/veneer of its
- * own, or a guest: see `tests/stage.ts`.
+ * side, as many as there are processors, and one more of those that mostly wait. Each is a process with mounts,
+ * processes, an image and a /run/veneer of its own, or a guest: see `tests/stage.ts`.
  *
  * - Natively: the tests in `tests`, `tests/peers` (stores and tars of others) and `tests/services` (engines) on
  *   an ext4 image; `tests/drivers` on each file system that a driver stands on.
@@ -57,9 +57,12 @@ const LONG = /\/(program_files|tar_link_budget|hostile_tars)_test\.ts$/;
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {
   readonly cost: number;
+  /** Whether it mostly waits, for engines to start and to end: it takes no processor of its own. */
+  readonly waits: boolean;
 }
 
-const weigh = (plan: Plan, cost: number): Weighted => ({ ...plan, cost });
+const weigh = (plan: Plan, cost: number): Weighted => ({ ...plan, cost, waits: false });
+const waiting = (plan: Plan): Weighted => ({ ...plan, cost: 0, waits: true });
 
 const plan = (
   kernel: Stage["kernel"],
@@ -84,8 +87,8 @@ const PARTS: Readonly<Record<string, () => Weighted[]>> = {
     weigh(plan("native", "commands", "ext4", general.those), 90),
     weigh(plan("native", "drivers", "ext4"), 76),
     weigh(plan("native", "general", "ext4", general.others), 66),
-    weigh(plan("native", "services", "ext4"), 60),
-    weigh(plan("native", "peers", "ext4"), 60),
+    waiting(plan("native", "peers", "ext4")),
+    waiting(plan("native", "services", "ext4")),
     weigh(plan("native", "drivers", "xfs"), 56),
   ],
   uml: () => [
@@ -105,8 +108,8 @@ const PARTS: Readonly<Record<string, () => Weighted[]>> = {
 };
 
 /** Takes the files that must run alone out of stages of this kernel; a guest has its own. */
-function separate(plans: readonly Plan[]): { alone: Plan[]; together: Plan[] } {
-  const alone: Plan[] = [], together: Plan[] = [];
+function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weighted[] } {
+  const alone: Plan[] = [], together: Weighted[] = [];
   for (const plan of plans) {
     const isAlone = (file: string) => plan.kernel === "native" && KERNEL_WIDE.includes(file);
     const files = plan.files.filter(isAlone);
@@ -165,10 +168,10 @@ async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> 
 
 /** Runs stages, some at a time. */
 async function runAll(plans: readonly Plan[], places: Places, atOnce: number): Promise<Stage[]> {
-  const waiting = plans.filter(({ files }) => files.length > 0);
+  const queue = plans.filter(({ files }) => files.length > 0);
   const stages: Stage[] = [];
   const work = async () => {
-    for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
       stages.push(announce(await runPlan(next, places)));
     }
   };
@@ -229,7 +232,11 @@ async function main(parts: string[]): Promise<number> {
   const stages = (await Promise.all(first)).flat();
   const program = [Deno.execPath(), "run", "--allow-all", "--no-config", join(bundle, "main.js")];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
-  stages.push(...await runAll(together, places, navigator.hardwareConcurrency));
+  const beside = await Promise.all([
+    runAll(together.filter(({ waits }) => !waits), places, navigator.hardwareConcurrency),
+    runAll(together.filter(({ waits }) => waits), places, 1),
+  ]);
+  stages.push(...beside.flat());
   const named = sharedNames(stages)
     .map((name): Case => ({
       file: "tests",
