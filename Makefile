@@ -30,19 +30,19 @@ demo: ## show layers being made, mounted, changed and diffed, on a loopback imag
 	@VENEER="$(VENEER)" tools/isolated tools/demo
 
 images: root setup ## make loopback images and mount them below images/mnt: ext4, xfs, btrfs, with quotas
-	@$(DENO) run --quiet --allow-all --no-check tests/images.ts make images
+	@$(DENO) run --quiet --allow-all --no-check tests/runner/images.ts make images
 
 test: root setup ## run all tests, here and under user-mode Linux
-	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/runner/run.ts
 
 test-quick: root setup ## run what takes less than 90 s: ext4 only, no guest, engine or kill
-	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts quick
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check tests/runner/run.ts quick
 
 test-long: root setup ## the same with more rounds of what is random or concurrent
-	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/run.ts
+	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/runner/run.ts
 
 smoke: root setup ## run the tests that are about the binary on dist/veneer
-	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/program_test.ts tests/program_files_test.ts
+	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/cli/program_test.ts tests/cli/program_files_test.ts
 
 bench: root setup ## measure against GNU tar and other tools, as ratios
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts
@@ -64,7 +64,7 @@ install: build ## install the binary and its shell completions below $(DESTDIR)$
 	dist/veneer completions fish >$(completions)/fish/vendor_completions.d/veneer.fish
 
 clean: ## unmount and remove the images, remove dist
-	@[ ! -d images ] || $(DENO) run --quiet --allow-all --no-check tests/images.ts clean images
+	@[ ! -d images ] || $(DENO) run --quiet --allow-all --no-check tests/runner/images.ts clean images
 	rm -rf dist
 
 root:

@@ -6,10 +6,10 @@
  *
  * @module
  */
-import { VERSION } from "./lib/version.ts";
+import { VERSION } from "./lib/cli/version.ts";
 
 if (!isVersionPrinted()) {
-  const { dispatch } = await import("./lib/commands/dispatch.ts");
+  const { dispatch } = await import("./lib/cli/commands/dispatch.ts");
   Deno.exit(
     await dispatch(Deno.args, {
       open: async (options) => (await import("./drivers/registry.ts")).openDriver(options),

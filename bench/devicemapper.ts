@@ -9,8 +9,8 @@
  */
 import { checkSupport } from "../drivers/devicemapper/support.ts";
 import { openDriver } from "../drivers/registry.ts";
-import type { GraphDriver } from "../lib/graph_driver.ts";
-import { IDENTITY } from "../lib/id_maps.ts";
+import type { GraphDriver } from "../lib/graph/driver.ts";
+import { IDENTITY } from "../lib/base/id_maps.ts";
 import { compare, report, run } from "./measure.ts";
 
 const GUEST = "VENEER_BENCH_GUEST";

@@ -5,8 +5,8 @@
  *
  * @module
  */
-import { type ImageKind, mountImage } from "../tests/images.ts";
-import { openWorkspace } from "../tests/workspace.ts";
+import { type ImageKind, mountImage } from "../tests/runner/images.ts";
+import { openWorkspace } from "../tests/runner/workspace.ts";
 
 /** Each bench and its file systems. */
 const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {

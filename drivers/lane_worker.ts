@@ -5,7 +5,7 @@
  */
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
-import { IdMap } from "../lib/id_maps.ts";
+import { IdMap } from "../lib/base/id_maps.ts";
 import { perform } from "../lib/services/containerd/perform.ts";
 import { serveLane } from "../lib/services/lanes/lane.ts";
 import { openSnapshotter } from "./snapshotters.ts";

@@ -4,15 +4,15 @@
  * @module
  */
 import { join } from "@std/path";
-import { names } from "../lib/lock_holders.ts";
-import type { DriverDefinition } from "../lib/driver_definition.ts";
-import { VeneerError } from "../lib/errors.ts";
-import { Graph, type GraphContext } from "../lib/graph.ts";
-import type { GraphDriver } from "../lib/graph_driver.ts";
-import type { IdMaps } from "../lib/id_maps.ts";
-import { isId } from "../lib/ids.ts";
-import { kernelMountPort } from "../lib/mount_port.ts";
-import { checkKnown, parseOptions, suggestion } from "../lib/options.ts";
+import { names } from "../lib/base/processes.ts";
+import type { DriverDefinition } from "./definition.ts";
+import { VeneerError } from "../lib/base/errors.ts";
+import { Graph, type GraphContext } from "../lib/graph/graph.ts";
+import type { GraphDriver } from "../lib/graph/driver.ts";
+import type { IdMaps } from "../lib/base/id_maps.ts";
+import { isId } from "../lib/base/ids.ts";
+import { kernelMountPort } from "../lib/mount/port.ts";
+import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import { devicemapper } from "./devicemapper/mod.ts";

@@ -5,9 +5,9 @@
  */
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
-import type { DriverDefinition } from "../lib/driver_definition.ts";
-import { DATABASE, type ForeignUses, Snapshots } from "../lib/snapshots.ts";
-import type { Snapshotter } from "../lib/snapshotter.ts";
+import type { DriverDefinition } from "./definition.ts";
+import { DATABASE, type ForeignUses, Snapshots } from "../lib/snapshots/snapshots.ts";
+import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
 import {
   AUTO,
   chooseAmong,

@@ -13,7 +13,7 @@ import { SyscallError } from "./errno.ts";
 import { AT_FDCWD, tryRead } from "./files.ts";
 import { E, newMounts } from "./libc.ts";
 import { layout, Struct } from "./struct.ts";
-import { AT_EMPTY_PATH } from "./tree.ts";
+import { AT_EMPTY_PATH } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** Numbers of the calls: `asm-generic/unistd.h`, the same on every architecture. */

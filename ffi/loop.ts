@@ -13,7 +13,7 @@ import { close, O_RDONLY, O_RDWR, open, tryOpen, withFd } from "./files.ts";
 import { ioctl, tryIoctl } from "./ioctl.ts";
 import { tryMknod } from "./paths.ts";
 import { layout, Struct } from "./struct.ts";
-import { makedev, S_IFBLK } from "./tree.ts";
+import { makedev, S_IFBLK } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
 // `linux/loop.h`, all of it: plain numbers from before `_IO`.

@@ -18,7 +18,7 @@ import {
   S_IFLNK,
   S_IFMT,
   S_IFREG,
-} from "./tree.ts";
+} from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** `struct statx` of `linux/stat.h`. */

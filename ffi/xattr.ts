@@ -10,7 +10,7 @@ import { cstring, decode, type Path } from "./cstring.ts";
 import { type EntryName, nameText } from "./entry_name.ts";
 import { ENODATA, ENOSYS, EOPNOTSUPP, ERANGE } from "./errno.ts";
 import { E, xattrs } from "./libc.ts";
-import { AT_SYMLINK_NOFOLLOW } from "./tree.ts";
+import { AT_SYMLINK_NOFOLLOW } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** The longest value and the longest list of names: `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` of `linux/limits.h`. */

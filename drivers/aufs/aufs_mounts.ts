@@ -6,12 +6,12 @@
  */
 import { MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
-import type { ConfinedPath } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import { removeMetadata, writeFile } from "../../lib/metadata.ts";
-import type { Mount, MountStep } from "../../lib/mount_plan.ts";
-import { isMountPoint } from "../../lib/mountinfo.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { removeMetadata, writeFile } from "../../lib/store/metadata.ts";
+import type { Mount, MountStep } from "../../lib/mount/plan.ts";
+import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { hasDirperm1 } from "./dirperm1.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import { type AufsMount, type Branches, checkHome, mountData, optionLists } from "./mount_data.ts";

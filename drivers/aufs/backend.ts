@@ -9,27 +9,27 @@
  */
 import { readNames } from "../../ffi/directory.ts";
 import { withFd } from "../../ffi/files.ts";
-import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
-import { mkdir, openDirectory, removeTree, rename } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
+import { mkdir, openDirectory, removeTree, rename } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import type {
   GetOptions,
   LayerBackend,
   LayerSpec,
   NativeDiff,
   StatusLine,
-} from "../../lib/graph_driver.ts";
-import type { Home } from "../../lib/home.ts";
-import { idMapsOf } from "../../lib/id_map_records.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { makeLayerRoot } from "../../lib/layer_root.ts";
-import { syncDirectory, writeFile } from "../../lib/metadata.ts";
-import { checkLabel } from "../../lib/mount_label.ts";
-import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
-import { treeOf } from "../../lib/mountinfo.ts";
-import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
-import type { LayerMarks } from "../../lib/uses.ts";
-import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/whiteouts.ts";
+} from "../../lib/graph/driver.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { idMapsOf } from "../../lib/store/id_map_records.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { makeLayerRoot } from "../union/layer_root.ts";
+import { syncDirectory, writeFile } from "../../lib/store/metadata.ts";
+import { checkLabel } from "../union/mount_label.ts";
+import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
+import { treeOf } from "../../lib/mount/mountinfo.ts";
+import { disposeProbe, isProbe } from "../union/probe_directory.ts";
+import type { LayerMarks } from "../../lib/mount/uses.ts";
+import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/tree/whiteouts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import { Layout, REMOVING } from "./layout.ts";
 import { makeMountPoint, Mounting } from "./mounting.ts";

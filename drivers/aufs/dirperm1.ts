@@ -4,9 +4,9 @@
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
-import type { Home } from "../../lib/home.ts";
-import type { MountPort } from "../../lib/mount_plan.ts";
-import { PROBE_MOUNT, withProbeDirectory } from "../../lib/probe_directory.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { MountPort } from "../../lib/mount/plan.ts";
+import { PROBE_MOUNT, withProbeDirectory } from "../union/probe_directory.ts";
 import { xinoPath } from "./xino.ts";
 
 /** @param directory for tables of inode numbers: see {@linkcode xinoPath} */

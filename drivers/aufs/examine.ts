@@ -4,8 +4,8 @@
  * @module
  */
 import { statfs } from "../../ffi/statfs.ts";
-import type { Finding } from "../../lib/driver_definition.ts";
-import { nearestExisting } from "../../lib/home.ts";
+import type { Finding } from "../definition.ts";
+import { nearestExisting } from "../../lib/store/home.ts";
 import { branchLimit, checkAufs, checkBacking, WITHOUT_MOUNT } from "./support.ts";
 import { isRunInMemory } from "./xino.ts";
 

@@ -27,12 +27,12 @@ import {
   removeTree,
   tryRename,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { isId } from "../../lib/ids.ts";
-import { readMetadata, removeMetadata } from "../../lib/metadata.ts";
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { readMetadata, removeMetadata } from "../../lib/store/metadata.ts";
 
 /** The directories of a home; the first is also what a store is known by. */
 const DIRECTORIES = ["layers", "diff", "mnt"] as const;

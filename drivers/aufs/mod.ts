@@ -3,8 +3,8 @@
  *
  * @module
  */
-import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
-import { DATABASE } from "../../lib/snapshots.ts";
+import type { DriverContext, DriverDefinition } from "../definition.ts";
+import { DATABASE } from "../../lib/snapshots/snapshots.ts";
 import { Aufs } from "./backend.ts";
 import { openHome } from "./environment.ts";
 import { examine } from "./examine.ts";

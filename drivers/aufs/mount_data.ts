@@ -9,8 +9,8 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { contextOption } from "../../lib/mount_label.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { contextOption } from "../union/mount_label.ts";
 
 /** The directories that are joined: absolute paths, below a home that {@linkcode checkHome} does not refuse. */
 export interface Branches {

@@ -9,10 +9,10 @@
  */
 import { EBUSY, ENODEV, SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
-import { type MountInfo, unescapeOctal } from "../../lib/mountinfo.ts";
-import { sleep } from "../../lib/sleep.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
+import { type MountInfo, unescapeOctal } from "../../lib/mount/mountinfo.ts";
+import { sleep } from "../../lib/base/sleep.ts";
 
 /** Where aufs says what its mounts are made of. */
 export const SYSFS = "/sys/fs/aufs";

@@ -6,16 +6,16 @@
  *
  * @module
  */
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
-import { type ConfinedPath, exists, refuseLinks, tryUnlink } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { GetOptions } from "../../lib/graph_driver.ts";
-import { idMapsOf } from "../../lib/id_map_records.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { makeOwned } from "../../lib/layer_root.ts";
-import { checkLabel } from "../../lib/mount_label.ts";
-import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
-import { checkKnown } from "../../lib/options.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
+import { type ConfinedPath, exists, refuseLinks, tryUnlink } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { GetOptions } from "../../lib/graph/driver.ts";
+import { idMapsOf } from "../../lib/store/id_map_records.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { makeOwned } from "../union/layer_root.ts";
+import { checkLabel } from "../union/mount_label.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
+import { checkKnown } from "../../lib/base/options.ts";
 import { AufsMounts } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Layout } from "./layout.ts";

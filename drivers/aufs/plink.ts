@@ -29,12 +29,12 @@ import {
   withFd,
 } from "../../ffi/files.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
-import { tryFchmodat, tryLchownat, tryUnlinkat } from "../../ffi/tree.ts";
+import { tryFchmodat, tryLchownat, tryUnlinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { openWithoutLinks } from "../../lib/confined.ts";
-import { DirectoryStack } from "../../lib/directory_stack.ts";
-import type { MountInfo } from "../../lib/mountinfo.ts";
-import { sleep } from "../../lib/sleep.ts";
+import { openWithoutLinks } from "../../lib/tree/confined.ts";
+import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
+import type { MountInfo } from "../../lib/mount/mountinfo.ts";
+import { sleep } from "../../lib/base/sleep.ts";
 
 /** Where maintenance mode is asked for: `AUFS_PLINK_MAINT_PATH` of `linux/aufs_type.h`, below `/proc`. */
 export const PLINK_MAINT = "/proc/fs/aufs/plink_maint";

@@ -8,23 +8,23 @@
  * @module
  */
 import { basename, dirname } from "@std/path";
-import { messageOf } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
-import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { checkStep, type Mount, type MountPlan } from "../../lib/mount/plan.ts";
+import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import {
   EVERY_MOUNT,
   type ImportedSnapshot,
   type LayerChain,
   type SnapshotBackend,
-} from "../../lib/snapshot_backend.ts";
-import type { Usage } from "../../lib/snapshotter.ts";
-import { bindMount, bindPlan, boundLayer } from "../../lib/snapshots/layer_binds.ts";
-import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
+} from "../../lib/snapshots/backend.ts";
+import type { Usage } from "../../lib/snapshots/snapshotter.ts";
+import { bindMount, bindPlan, boundLayer } from "../union/layer_binds.ts";
+import { LayerDirectories } from "../union/layer_directories.ts";
 import { mountsOfDirectory, refuseUses } from "../../lib/snapshots/layer_mounts.ts";
-import { isWhiteoutMetadata } from "../../lib/whiteouts.ts";
+import { isWhiteoutMetadata } from "../../lib/tree/whiteouts.ts";
 import { AufsMounts } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Branches } from "./mount_data.ts";

@@ -13,9 +13,9 @@ import {
   FILE_SYSTEM_NAMES,
   type FileSystem,
 } from "../../ffi/statfs.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { hasFileSystem, inUserNamespace } from "../../lib/kernel.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
 
 /** What works without aufs in the kernel, for messages. */
 export const WITHOUT_MOUNT = "`ls`, `diff`, `changes`, `apply` and `rm` work without it";

@@ -9,8 +9,8 @@
  * @module
  */
 import { statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
-import { type Home, nearestExisting } from "../../lib/home.ts";
-import { RUN_ROOT, runDirectory } from "../../lib/run_state.ts";
+import { type Home, nearestExisting } from "../../lib/store/home.ts";
+import { RUN_ROOT, runDirectory } from "../../lib/store/run_state.ts";
 
 /** Whether what a boot forgets is kept in memory here. */
 export function isRunInMemory(): boolean {

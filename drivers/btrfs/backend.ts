@@ -20,7 +20,7 @@ import {
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
-import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/names.ts";
 import type {
   GetOptions,
   LayerBackend,
@@ -28,16 +28,16 @@ import type {
   NativeDiff,
   Scratch,
   StatusLine,
-} from "../../lib/graph_driver.ts";
-import { makeDirectory, openDirectory, rename, unlink } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import { idMapsOf } from "../../lib/id_map_records.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { syncDirectory } from "../../lib/metadata.ts";
-import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
-import { isMountPoint, treeOf } from "../../lib/mountinfo.ts";
-import type { LayerMarks } from "../../lib/uses.ts";
-import type { WhiteoutForm } from "../../lib/whiteouts.ts";
+} from "../../lib/graph/driver.ts";
+import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { idMapsOf } from "../../lib/store/id_map_records.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { syncDirectory } from "../../lib/store/metadata.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
+import { isMountPoint, treeOf } from "../../lib/mount/mountinfo.ts";
+import type { LayerMarks } from "../../lib/mount/uses.ts";
+import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
 import { isSubvolume, LAYER, LAYER_NAME, type Layout } from "./layout.ts";
 import { deviceOf } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";

@@ -6,9 +6,9 @@
 import { BTRFS_MAGIC, statfs } from "../../ffi/statfs.ts";
 import { quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
-import type { Finding } from "../../lib/driver_definition.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { nearestExisting } from "../../lib/home.ts";
+import type { Finding } from "../definition.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { nearestExisting } from "../../lib/store/home.ts";
 
 /**
  * @param root where `btrfs/` is, or would be

@@ -16,7 +16,7 @@
 import { entryName } from "../../ffi/entry_name.ts";
 import { withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { fchown } from "../../ffi/tree.ts";
+import { fchown } from "../../ffi/names.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
 import {
   type ConfinedPath,
@@ -24,12 +24,12 @@ import {
   list,
   makeDirectory,
   openDirectory,
-} from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { isId } from "../../lib/ids.ts";
-import { readMetadata, removeMetadata, writeMetadata } from "../../lib/metadata.ts";
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { readMetadata, removeMetadata, writeMetadata } from "../../lib/store/metadata.ts";
 
 /** The name of a layer in its staging directory. */
 export const LAYER = "layer";

@@ -4,8 +4,8 @@
  * @module
  */
 import { join } from "@std/path";
-import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
-import { Home } from "../../lib/home.ts";
+import type { DriverContext, DriverDefinition } from "../definition.ts";
+import { Home } from "../../lib/store/home.ts";
 import { Btrfs } from "./backend.ts";
 import { examine, requireBtrfs } from "./examine.ts";
 import { Layout } from "./layout.ts";

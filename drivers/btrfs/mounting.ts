@@ -4,8 +4,8 @@
  * @module
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
-import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
-import { type LayerUse, mountsEverywhere } from "../../lib/uses.ts";
+import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
+import { type LayerUse, mountsEverywhere } from "../../lib/mount/uses.ts";
 
 /** The device that the file system of a path was mounted from. */
 export function deviceOf(path: string): string {

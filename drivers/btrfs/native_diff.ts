@@ -19,10 +19,10 @@ import { createSnapshot, nestedSubvolumes, subvolumeInfo } from "../../ffi/btrfs
 import { entryName } from "../../ffi/entry_name.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { close, withFd } from "../../ffi/files.ts";
-import type { Change } from "../../lib/changes.ts";
-import { compareTrees } from "../../lib/compare.ts";
-import { type ConfinedPath, mkdir, openDirectory } from "../../lib/confined.ts";
-import type { NativeDiff } from "../../lib/graph_driver.ts";
+import type { Change } from "../../lib/tree/changes.ts";
+import { compareTrees } from "../../lib/tree/compare.ts";
+import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
+import type { NativeDiff } from "../../lib/graph/driver.ts";
 import { boundedSend, SEND_LIMITS, type SendLimits } from "./bounded_send.ts";
 import { FileNames } from "./file_names.ts";
 import { ReplayedTree } from "./replayed_tree.ts";

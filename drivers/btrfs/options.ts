@@ -10,10 +10,10 @@
  *
  * @module
  */
-import { VeneerError } from "../../lib/errors.ts";
-import type { LayerSpec } from "../../lib/graph_driver.ts";
-import { checkKnown } from "../../lib/options.ts";
-import { formatSize, parseSize } from "../../lib/sizes.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { LayerSpec } from "../../lib/graph/driver.ts";
+import { checkKnown } from "../../lib/base/options.ts";
+import { formatSize, parseSize } from "../../lib/base/sizes.ts";
 
 const QUOTA_CHOICES = ["qgroup", "simple", "off"] as const;
 

@@ -7,12 +7,12 @@ import { cstring, decode } from "../../ffi/cstring.ts";
 import { DT_DIR, readEntries } from "../../ffi/directory.ts";
 import { EOPNOTSUPP } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
-import { fchmod, fchown } from "../../ffi/tree.ts";
+import { fchmod, fchown } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, entryPath, lgetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
-import { type ConfinedPath, openDirectory } from "../../lib/confined.ts";
-import { DirectoryStack } from "../../lib/directory_stack.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
+import { type ConfinedPath, openDirectory } from "../../lib/tree/confined.ts";
+import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
 
 const SELINUX_LABEL = "security.selinux";
 

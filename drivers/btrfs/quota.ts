@@ -26,12 +26,12 @@ import { commit } from "../../ffi/btrfs_volume.ts";
 import { EBUSY, EINVAL, ENOENT, ENOTCONN } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { type ConfinedPath, exists, list } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import { removeMetadata, writeFile, writeMetadata } from "../../lib/metadata.ts";
-import { formatSize } from "../../lib/sizes.ts";
-import { sleep } from "../../lib/sleep.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { type ConfinedPath, exists, list } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { removeMetadata, writeFile, writeMetadata } from "../../lib/store/metadata.ts";
+import { formatSize } from "../../lib/base/sizes.ts";
+import { sleep } from "../../lib/base/sleep.ts";
 import type { QuotaChoice } from "./options.ts";
 
 /** How long to wait, in milliseconds, for the kernel to count what is there when quotas are turned on. */

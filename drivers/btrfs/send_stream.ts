@@ -14,7 +14,7 @@
  */
 import { decode } from "../../ffi/cstring.ts";
 import { read } from "../../ffi/files.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 
 /** Commands by number. */
 const COMMANDS = [

@@ -22,19 +22,19 @@ import { EEXIST, SyscallError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { MS_RDONLY } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { makeDirectory, openDirectory } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
-import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
+import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
 import {
   EVERY_MOUNT,
   type ImportedSnapshot,
   type LayerChain,
   type SnapshotBackend,
-} from "../../lib/snapshot_backend.ts";
-import type { SnapshotKind, Usage } from "../../lib/snapshotter.ts";
+} from "../../lib/snapshots/backend.ts";
+import type { SnapshotKind, Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { LAYER_NAME } from "./layout.ts";
 import { deviceOf, mountsOf } from "./mounting.ts";

@@ -23,10 +23,10 @@ import {
   openDirectory,
   tryOpen,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import type { SnapshotKind } from "../../lib/snapshotter.ts";
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 import { openedSubvolume } from "./layout.ts";
 
 /** The directories of layers. */

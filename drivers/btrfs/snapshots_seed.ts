@@ -17,11 +17,17 @@
 import { basename } from "@std/path";
 import { ENOENT } from "../../ffi/errno.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
-import { type ConfinedPath, exists, list, removeTree, tryReadlink } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import { readWhole } from "../../lib/metadata.ts";
-import type { ImportedSnapshot } from "../../lib/snapshot_backend.ts";
+import {
+  type ConfinedPath,
+  exists,
+  list,
+  removeTree,
+  tryReadlink,
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { readWhole } from "../../lib/store/metadata.ts";
+import type { ImportedSnapshot } from "../../lib/snapshots/backend.ts";
 import { checkKey } from "../../lib/snapshots/keys.ts";
 import {
   hashOf,

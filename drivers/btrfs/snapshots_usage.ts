@@ -20,7 +20,7 @@ import { differsFrom, fileRecords } from "../../ffi/btrfs_files.ts";
 import { qgroupUsage, quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { type SubvolumeInfo, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
-import type { Usage } from "../../lib/snapshotter.ts";
+import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**
  * What an open layer that nobody writes to adds.

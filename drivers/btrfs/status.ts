@@ -6,8 +6,8 @@
 import { qgroupUsage, quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { features, spaceUsage, volumeInfo } from "../../ffi/btrfs_volume.ts";
-import type { StatusLine } from "../../lib/graph_driver.ts";
-import { formatSize } from "../../lib/sizes.ts";
+import type { StatusLine } from "../../lib/graph/driver.ts";
+import { formatSize } from "../../lib/base/sizes.ts";
 
 /** The lines of `status`, for the file system of an open file. */
 export function statusLines(volume: number): StatusLine[] {

@@ -19,7 +19,7 @@ import { entryName } from "../../ffi/entry_name.ts";
 import { ELOOP, ENOENT, ENOTDIR, ESTALE } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { readNames } from "../../ffi/directory.ts";
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import {
   type ConfinedPath,
@@ -27,8 +27,8 @@ import {
   tryOpen,
   unlink,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { removeTreeAt } from "../../lib/remove_tree.ts";
+} from "../../lib/tree/confined.ts";
+import { removeTreeAt } from "../../lib/tree/remove_tree.ts";
 import { isSubvolume } from "./layout.ts";
 
 /**

@@ -13,11 +13,11 @@ import { close } from "../../ffi/files.ts";
 import { tryOpenDirectory } from "../../ffi/quiet_open.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { ChangeList } from "../../lib/change_list.ts";
-import type { Change } from "../../lib/changes.ts";
-import { compareTrees } from "../../lib/compare.ts";
-import { DirectoryStack } from "../../lib/directory_stack.ts";
-import { isSameEntry } from "../../lib/entry_compare.ts";
+import { ChangeList } from "../../lib/tree/change_list.ts";
+import type { Change } from "../../lib/tree/changes.ts";
+import { compareTrees } from "../../lib/tree/compare.ts";
+import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
+import { isSameEntry } from "../../lib/tree/entry_compare.ts";
 
 /** A path that may differ, or that lies above one. */
 export class Suspect {

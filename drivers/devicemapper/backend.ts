@@ -14,7 +14,7 @@
  */
 import { MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
 import { ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import {
   type ConfinedPath,
@@ -24,23 +24,23 @@ import {
   mkdir,
   tryUnlink,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
+} from "../../lib/tree/confined.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import type {
   GetOptions,
   LayerBackend,
   LayerSpec,
   NativeDiff,
   StatusLine,
-} from "../../lib/graph_driver.ts";
-import type { Home } from "../../lib/home.ts";
-import { idMapsOf } from "../../lib/id_map_records.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { writeFile } from "../../lib/metadata.ts";
-import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount_plan.ts";
-import { isMountPoint } from "../../lib/mountinfo.ts";
-import { checkKnown } from "../../lib/options.ts";
-import type { LayerMarks } from "../../lib/uses.ts";
+} from "../../lib/graph/driver.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { idMapsOf } from "../../lib/store/id_map_records.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { writeFile } from "../../lib/store/metadata.ts";
+import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount/plan.ts";
+import { isMountPoint } from "../../lib/mount/mountinfo.ts";
+import { checkKnown } from "../../lib/base/options.ts";
+import type { LayerMarks } from "../../lib/mount/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";

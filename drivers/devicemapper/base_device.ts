@@ -7,8 +7,8 @@
  *
  * @module
  */
-import type { ConfinedPath } from "../../lib/confined.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
+import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import { emptyRoot, growFileSystem, makeFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";

@@ -13,10 +13,10 @@
  */
 import { EBUSY, EEXIST, ENODATA } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
-import type { ConfinedPath } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import { layerNotFound } from "../../lib/ids.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { layerNotFound } from "../../lib/base/ids.ts";
 import { growFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";

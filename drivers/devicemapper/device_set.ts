@@ -10,9 +10,9 @@
  */
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
-import { messageOf } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import type { RunState } from "../../lib/run_state.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { RunState } from "../../lib/store/run_state.ts";
 import { BaseDevice } from "./base_device.ts";
 import { mountDevice } from "./file_systems.ts";
 import { DeviceChanges } from "./device_changes.ts";

@@ -5,7 +5,7 @@
  */
 import { isUdevSynced } from "../../ffi/devmapper.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import type { Finding } from "../../lib/driver_definition.ts";
+import type { Finding } from "../definition.ts";
 import { checkSupportQuietly, describeVersions } from "./support.ts";
 
 export function examine(_root: string): Finding[] {

@@ -9,13 +9,18 @@ import { withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { growExt4, growXfs } from "../../ffi/resize.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { AT_REMOVEDIR, unlinkat } from "../../ffi/tree.ts";
+import { AT_REMOVEDIR, unlinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { type ConfinedPath, makeDirectory, openDirectory, unlink } from "../../lib/confined.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { type MountInfo, readMountInfo } from "../../lib/mountinfo.ts";
-import { writeSystemFile } from "../../lib/system_files.ts";
-import { findProgram } from "../../lib/system_programs.ts";
+import {
+  type ConfinedPath,
+  makeDirectory,
+  openDirectory,
+  unlink,
+} from "../../lib/tree/confined.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
+import { writeSystemFile } from "../../lib/base/system_files.ts";
+import { findProgram } from "./system_programs.ts";
 import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
 import type { BaseFileSystem } from "./options.ts";
 import { readSuperblock } from "./superblock.ts";

@@ -4,8 +4,8 @@
  *
  * @module
  */
-import { VeneerError } from "../../lib/errors.ts";
-import { formatSize } from "../../lib/sizes.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { formatSize } from "../../lib/base/sizes.ts";
 import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
 
 /**

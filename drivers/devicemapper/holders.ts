@@ -6,8 +6,8 @@
 import { decode } from "../../ffi/cstring.ts";
 import { O_PATH, open, readFile, withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
-import { names, pathsOf, processes } from "../../lib/lock_holders.ts";
-import { parseMountInfo } from "../../lib/mountinfo.ts";
+import { names, pathsOf, processes } from "../../lib/base/processes.ts";
+import { parseMountInfo } from "../../lib/mount/mountinfo.ts";
 
 /** As many as one line shows. */
 const MOST = 3;

@@ -5,9 +5,9 @@
  *
  * @module
  */
-import { type ConfinedPath, rename } from "../../lib/confined.ts";
-import { isId } from "../../lib/ids.ts";
-import { readMetadata, syncDirectory } from "../../lib/metadata.ts";
+import { type ConfinedPath, rename } from "../../lib/tree/confined.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { readMetadata, syncDirectory } from "../../lib/store/metadata.ts";
 import {
   corrupt,
   type DeviceRecord,

@@ -24,10 +24,10 @@ import {
   refreshCapacity as refreshFd,
 } from "../../ffi/loop.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { makedev } from "../../ffi/tree.ts";
-import { type ConfinedPath, exists, open, tryLstat } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { syncDirectory } from "../../lib/metadata.ts";
+import { makedev } from "../../ffi/names.ts";
+import { type ConfinedPath, exists, open, tryLstat } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { syncDirectory } from "../../lib/store/metadata.ts";
 
 /** A pool's device, open: closed when the pool holds it. */
 export interface Backing extends Disposable {

@@ -4,11 +4,11 @@
  * @module
  */
 import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
-import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
-import { makeDirectory } from "../../lib/confined.ts";
-import { Home } from "../../lib/home.ts";
-import { kernelMountPort } from "../../lib/mount_port.ts";
-import { RunState } from "../../lib/run_state.ts";
+import type { DriverContext, DriverDefinition } from "../definition.ts";
+import { makeDirectory } from "../../lib/tree/confined.ts";
+import { Home } from "../../lib/store/home.ts";
+import { kernelMountPort } from "../../lib/mount/port.ts";
+import { RunState } from "../../lib/store/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
 import { examine } from "./examine.ts";

@@ -17,7 +17,7 @@ import {
   MS_STRICTATIME,
   MS_SYNCHRONOUS,
 } from "../../ffi/mount.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 
 /** Options that are flags of the call, and whether they set or clear them (mount(8)). */
 const FLAGS: ReadonlyMap<string, readonly [flag: number, set: boolean]> = new Map([

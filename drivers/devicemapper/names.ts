@@ -8,8 +8,8 @@
  * @module
  */
 import { DM_NAME_LEN } from "../../ffi/devmapper.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
 
 /** The base device's hash: what a layer's id is for a layer. */
 export const BASE = "";

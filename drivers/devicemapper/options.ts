@@ -25,10 +25,10 @@
  * @module
  */
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { LayerSpec } from "../../lib/graph_driver.ts";
-import { checkKnown, parseBoolean } from "../../lib/options.ts";
-import { formatSize, parseSize } from "../../lib/sizes.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { LayerSpec } from "../../lib/graph/driver.ts";
+import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
+import { formatSize, parseSize } from "../../lib/base/sizes.ts";
 
 /** File systems that a base device can have. */
 export type BaseFileSystem = "ext4" | "xfs";

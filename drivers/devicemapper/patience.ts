@@ -4,7 +4,7 @@
  * @module
  */
 import { EBUSY } from "../../ffi/errno.ts";
-import { sleep } from "../../lib/sleep.ts";
+import { sleep } from "../../lib/base/sleep.ts";
 
 /** How long a busy device is waited for, in milliseconds. */
 export const PATIENCE = 10_000;

@@ -27,7 +27,7 @@ import {
 } from "../../ffi/devmapper.ts";
 import { EBUSY, EEXIST, ENODATA, ENXIO, SyscallError } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
 
 /** What a pool is made of, and how. */

@@ -14,9 +14,14 @@ import { ENOENT, ENOTTY, SyscallError } from "../../ffi/errno.ts";
 import { O_NONBLOCK, O_RDONLY, open as openNode, pread, withFd } from "../../ffi/files.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { fstatfs } from "../../ffi/statfs.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { type ConfinedPath, exists, open, tryLstat as lstatImage } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import {
+  type ConfinedPath,
+  exists,
+  open,
+  tryLstat as lstatImage,
+} from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
 import {
   attachImage,
   type Backing,
@@ -27,7 +32,7 @@ import {
 } from "./loopback.ts";
 import { DEFAULTS, type DeviceMapperOptions } from "./options.ts";
 import type { Pool } from "./pool.ts";
-import { makedev } from "../../ffi/tree.ts";
+import { makedev } from "../../ffi/names.ts";
 
 /** What a pool is brought up from. */
 export interface PoolContext {

@@ -12,16 +12,16 @@
  *
  * @module
  */
-import { RENAME_EXCHANGE } from "../../ffi/tree.ts";
-import { type ConfinedPath, exists, list, rename, tryUnlink } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { RENAME_EXCHANGE } from "../../ffi/names.ts";
+import { type ConfinedPath, exists, list, rename, tryUnlink } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import {
   readMetadata,
   removeMetadata,
   syncDirectory,
   TEMPORARY_SUFFIX,
   writeMetadata,
-} from "../../lib/metadata.ts";
+} from "../../lib/store/metadata.ts";
 import { BASE, DISCARDED_SUFFIX, isRecordName } from "./names.ts";
 
 /** A thin device as it is recorded. */

@@ -19,17 +19,17 @@
  */
 import { deviceInfo } from "../../ffi/devmapper.ts";
 import { ENOENT } from "../../ffi/errno.ts";
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { StatusLine } from "../../lib/graph_driver.ts";
-import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/confined.ts";
-import type { Home } from "../../lib/home.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import type { Mount, MountPlan } from "../../lib/mount_plan.ts";
-import { EVERY_MOUNT, type LayerChain, type SnapshotBackend } from "../../lib/snapshot_backend.ts";
-import type { Usage } from "../../lib/snapshotter.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { StatusLine } from "../../lib/graph/driver.ts";
+import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/tree/confined.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
+import { EVERY_MOUNT, type LayerChain, type SnapshotBackend } from "../../lib/snapshots/backend.ts";
+import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
-import { usesOf } from "../../lib/uses.ts";
+import { usesOf } from "../../lib/mount/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";

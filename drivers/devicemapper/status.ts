@@ -6,11 +6,11 @@
 import { isUdevSynced, libraryVersion } from "../../ffi/devmapper.ts";
 import { decode } from "../../ffi/cstring.ts";
 import { tryReadlink } from "../../ffi/paths.ts";
-import type { ConfinedPath } from "../../lib/confined.ts";
-import type { StatusLine } from "../../lib/graph_driver.ts";
-import type { Home } from "../../lib/home.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
-import { formatSize } from "../../lib/sizes.ts";
+import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import type { StatusLine } from "../../lib/graph/driver.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
+import { formatSize } from "../../lib/base/sizes.ts";
 import type { DeviceSetStatus } from "./device_set.ts";
 import type { DeviceMapperOptions } from "./options.ts";
 import { METADATA_BLOCK_SIZE } from "./pool.ts";

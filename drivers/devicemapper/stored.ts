@@ -7,10 +7,10 @@
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { isKernelAtLeast } from "../../lib/kernel.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
-import { writeOut } from "../../lib/write_out.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import { isKernelAtLeast } from "../../lib/base/kernel.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
+import { writeOut } from "./write_out.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 
 /** What the kernel does with writes to a full pool, and for how long. */

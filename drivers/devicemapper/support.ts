@@ -13,9 +13,9 @@ import {
 } from "../../ffi/devmapper.ts";
 import { SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import { messageOf, VeneerError } from "../../lib/errors.ts";
-import { loadModule } from "../../lib/kernel.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import { loadModule } from "../../lib/base/kernel.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
 import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
 /** Why the driver cannot run here, or `undefined`. Loads the kernel's modules where it may. */

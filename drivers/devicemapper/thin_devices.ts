@@ -25,7 +25,7 @@ import {
 } from "../../ffi/devmapper.ts";
 import { EBUSY, ENXIO, SyscallError } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import { holdersOfDevice } from "./holders.ts";
 import type { DeviceNames } from "./names.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";

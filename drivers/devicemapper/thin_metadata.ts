@@ -15,7 +15,7 @@
  *
  * @module
  */
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import { METADATA_BLOCK_SIZE } from "./pool.ts";
 
 /** Reads a block of metadata by its number. */

@@ -10,7 +10,7 @@
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
-import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/tree.ts";
+import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
   exists,
@@ -23,29 +23,29 @@ import {
   trySymlink,
   tryUnlink,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { codeOf, VeneerError } from "../../lib/errors.ts";
+} from "../../lib/tree/confined.ts";
+import { codeOf, VeneerError } from "../../lib/base/errors.ts";
 import type {
   GetOptions,
   LayerBackend,
   LayerSpec,
   NativeDiff,
   StatusLine,
-} from "../../lib/graph_driver.ts";
-import type { Home } from "../../lib/home.ts";
-import { idMapsOf } from "../../lib/id_map_records.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { isId } from "../../lib/ids.ts";
-import { makeLayerRoot } from "../../lib/layer_root.ts";
-import { readMetadata, syncDirectory, writeFile } from "../../lib/metadata.ts";
-import { checkLabel } from "../../lib/mount_label.ts";
-import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount_plan.ts";
-import { treeOf } from "../../lib/mountinfo.ts";
-import { checkKnown } from "../../lib/options.ts";
-import { disposeProbe, isProbe } from "../../lib/probe_directory.ts";
-import { isLimited, ProjectQuotas } from "../../lib/project_quota.ts";
-import { type LayerMarks, stateOfUpper } from "../../lib/uses.ts";
-import type { WhiteoutForm } from "../../lib/whiteouts.ts";
+} from "../../lib/graph/driver.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { idMapsOf } from "../../lib/store/id_map_records.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { makeLayerRoot } from "../union/layer_root.ts";
+import { readMetadata, syncDirectory, writeFile } from "../../lib/store/metadata.ts";
+import { checkLabel } from "../union/mount_label.ts";
+import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
+import { treeOf } from "../../lib/mount/mountinfo.ts";
+import { checkKnown } from "../../lib/base/options.ts";
+import { disposeProbe, isProbe } from "../union/probe_directory.ts";
+import { isLimited, ProjectQuotas } from "./project_quota.ts";
+import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
+import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
 import { Children } from "./children.ts";
 import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";

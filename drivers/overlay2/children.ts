@@ -21,8 +21,8 @@ import {
   withFd,
 } from "../../ffi/files.ts";
 import { Stat, tryFstat, tryStatRelative } from "../../ffi/stat.ts";
-import { openDirectory } from "../../lib/confined.ts";
-import { isId } from "../../lib/ids.ts";
+import { openDirectory } from "../../lib/tree/confined.ts";
+import { isId } from "../../lib/base/ids.ts";
 import { type Layout, LINKS } from "./layout.ts";
 
 /** Bytes that hold the first entry of any `lower`, `l/<name>:`, where a name has 255 at most. */

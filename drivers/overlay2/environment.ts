@@ -4,10 +4,10 @@
  * @module
  */
 import { statfs } from "../../ffi/statfs.ts";
-import type { DriverContext } from "../../lib/driver_definition.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { StatusLine } from "../../lib/graph_driver.ts";
-import { Home, nearestExisting } from "../../lib/home.ts";
+import type { DriverContext } from "../definition.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { StatusLine } from "../../lib/graph/driver.ts";
+import { Home, nearestExisting } from "../../lib/store/home.ts";
 import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
 import { type Overlay2Options, parseDriverOptions } from "./options.ts";
 import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";

@@ -4,15 +4,15 @@
  * @module
  */
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
-import type { Finding } from "../../lib/driver_definition.ts";
-import type { VeneerError } from "../../lib/errors.ts";
-import { hasFileSystem, inUserNamespace } from "../../lib/kernel.ts";
-import { quotaLacking } from "../../lib/project_quota.ts";
+import type { Finding } from "../definition.ts";
+import type { VeneerError } from "../../lib/base/errors.ts";
+import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
+import { quotaLacking } from "./project_quota.ts";
 import { moduleDefault, takesLowersOneByOne } from "./kernel.ts";
 import { MAX_LOWERS, MAX_LOWERS_OLD } from "./mount_data.ts";
 import { parseDriverOptions } from "./options.ts";
 import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
-import { nearestExisting } from "../../lib/home.ts";
+import { nearestExisting } from "../../lib/store/home.ts";
 
 export function examine(root: string): Finding[] {
   const options = parseDriverOptions(new Map());

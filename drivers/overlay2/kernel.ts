@@ -8,8 +8,8 @@ import { close, O_DIRECTORY, O_PATH, open, withFd } from "../../ffi/files.ts";
 import { FSCONFIG_SET_STRING, tryFsconfig, tryFsopen } from "../../ffi/fsmount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
-import { inUserNamespace } from "../../lib/kernel.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
+import { inUserNamespace } from "../../lib/base/kernel.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
 

@@ -3,9 +3,9 @@
  *
  * @module
  */
-import type { ConfinedPath } from "../../lib/confined.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { makeOwned } from "../../lib/layer_root.ts";
+import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { makeOwned } from "../union/layer_root.ts";
 
 /** `<id>`: container root's group may pass through to what is mounted below, nobody may list it. */
 export function makeLayerDirectory(path: ConfinedPath, { gids }: IdMaps): void {

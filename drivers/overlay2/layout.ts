@@ -24,12 +24,12 @@ import {
   list,
   tryReadlink,
   unwrapConfined,
-} from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import { isId } from "../../lib/ids.ts";
-import { readMetadata } from "../../lib/metadata.ts";
-import { mountsBeside } from "../../lib/run_state.ts";
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { readMetadata } from "../../lib/store/metadata.ts";
+import { mountsBeside } from "../../lib/store/run_state.ts";
 
 /** The directory of short names; no layer can have this id. */
 export const LINKS = "l";

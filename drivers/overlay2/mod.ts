@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { makeDirectory } from "../../lib/confined.ts";
-import type { DriverContext, DriverDefinition } from "../../lib/driver_definition.ts";
+import { makeDirectory } from "../../lib/tree/confined.ts";
+import type { DriverContext, DriverDefinition } from "../definition.ts";
 import { Overlay2 } from "./backend.ts";
 import { openHome } from "./environment.ts";
 import { examine } from "./examine.ts";

@@ -13,9 +13,9 @@
 import { encode } from "../../ffi/cstring.ts";
 import { FSCONFIG_STRING_MAX, MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
 import { MOUNT_DATA_MAX, MS_RDONLY } from "../../ffi/mount.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { contextOption } from "../../lib/mount_label.ts";
-import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount_plan.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { contextOption } from "../union/mount_label.ts";
+import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount/plan.ts";
 
 /** The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel. */
 export const MAX_LOWERS = 500;

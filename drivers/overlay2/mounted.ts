@@ -4,7 +4,7 @@
  * @module
  */
 import { tryLstat } from "../../ffi/stat.ts";
-import type { MountInfo } from "../../lib/mountinfo.ts";
+import type { MountInfo } from "../../lib/mount/mountinfo.ts";
 
 /**
  * Whether a directory is among those that an overlay mount is made of.

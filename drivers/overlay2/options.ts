@@ -12,10 +12,10 @@
  *
  * @module
  */
-import { VeneerError } from "../../lib/errors.ts";
-import type { LayerSpec } from "../../lib/graph_driver.ts";
-import { checkKnown, parseBoolean } from "../../lib/options.ts";
-import { parseSize } from "../../lib/sizes.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { LayerSpec } from "../../lib/graph/driver.ts";
+import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
+import { parseSize } from "../../lib/base/sizes.ts";
 import type { ProjectLimits } from "../../ffi/quota.ts";
 
 /** What `overlay2.mount_api` may say. */

@@ -34,11 +34,11 @@ import {
   tryFsopen,
 } from "../../ffi/fsmount.ts";
 import { MNT_DETACH, mount, tryUmount } from "../../ffi/mount.ts";
-import { tryFchmodat, tryRenameat } from "../../ffi/tree.ts";
+import { tryFchmodat, tryRenameat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath, lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
-import type { Home } from "../../lib/home.ts";
-import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../../lib/probe_directory.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../union/probe_directory.ts";
 
 /** What was found. */
 export interface Probed {

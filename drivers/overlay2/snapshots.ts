@@ -5,13 +5,13 @@
  * @module
  */
 import { withFd } from "../../ffi/files.ts";
-import { isDirectory, openDirectory } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import type { Home } from "../../lib/home.ts";
-import { requireNothingMountedIn } from "../../lib/inner_mounts.ts";
-import type { IdMaps } from "../../lib/id_maps.ts";
-import { checkStep, type Mount, type MountPlan } from "../../lib/mount_plan.ts";
-import { isLimited } from "../../lib/project_quota.ts";
+import { isDirectory, openDirectory } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { checkStep, type Mount, type MountPlan } from "../../lib/mount/plan.ts";
+import { isLimited } from "./project_quota.ts";
 import {
   EVERY_MOUNT,
   type ImportedSnapshot,
@@ -19,16 +19,16 @@ import {
   type LayerChain,
   NO_MOUNT,
   type SnapshotBackend,
-} from "../../lib/snapshot_backend.ts";
-import type { Usage } from "../../lib/snapshotter.ts";
-import { bindMount, bindPlan, boundLayer } from "../../lib/snapshots/layer_binds.ts";
-import { LayerDirectories } from "../../lib/snapshots/layer_directories.ts";
+} from "../../lib/snapshots/backend.ts";
+import type { Usage } from "../../lib/snapshots/snapshotter.ts";
+import { bindMount, bindPlan, boundLayer } from "../union/layer_binds.ts";
+import { LayerDirectories } from "../union/layer_directories.ts";
 import {
   type LayerDirectory,
   mountsOfDirectory,
   refuseUses,
 } from "../../lib/snapshots/layer_mounts.ts";
-import { holdersOfDetached, stateOfUpper } from "../../lib/uses.ts";
+import { holdersOfDetached, stateOfUpper } from "../../lib/mount/uses.ts";
 import { type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
 import { hasDirectory, isTopOfView } from "./mounted.ts";

@@ -17,9 +17,9 @@ import {
   OVERLAY_MAGIC,
   ZFS_MAGIC,
 } from "../../ffi/statfs.ts";
-import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/tree.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { hasFileSystem } from "../../lib/kernel.ts";
+import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/names.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { hasFileSystem } from "../../lib/base/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
 
 /** Overlay itself, built in or as a module. */

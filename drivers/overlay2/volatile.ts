@@ -9,10 +9,10 @@
  *
  * @module
  */
-import { type ConfinedPath, exists, removeTree } from "../../lib/confined.ts";
-import { VeneerError } from "../../lib/errors.ts";
-import { readMetadata, removeMetadata, writeFile } from "../../lib/metadata.ts";
-import { readSystemFile } from "../../lib/system_files.ts";
+import { type ConfinedPath, exists, removeTree } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { readMetadata, removeMetadata, writeFile } from "../../lib/store/metadata.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
 
 /** In the directory that overlay makes in the work directory it is given. */
 const mark = (layer: ConfinedPath) => layer.join("work/work/incompat/volatile");

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Mount } from "../mount_plan.ts";
+import type { Mount } from "../mount/plan.ts";
 
 /** `mount -t TYPE SOURCE TARGET -o OPTIONS`, quoted for a POSIX shell. */
 export function mountCommand({ type, source, options }: Mount, target: string): string {

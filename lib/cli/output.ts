@@ -10,9 +10,9 @@
 import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { tryWrite } from "../../ffi/files.ts";
-import { codeOf, EXIT_STATUS, messageOf, VeneerError } from "../errors.ts";
-import { escapeControls } from "../printable.ts";
-import { sleep } from "../sleep.ts";
+import { codeOf, EXIT_STATUS, messageOf, VeneerError } from "../base/errors.ts";
+import { escapeControls } from "../base/printable.ts";
+import { sleep } from "../base/sleep.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
 

@@ -32,10 +32,10 @@ import {
 } from "../../ffi/files.ts";
 import { LOCK_EX, LOCK_NB, tryFlock } from "../../ffi/flock.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
-import { readlinkat, tryLinkFile, tryRenameat, tryUnlinkat } from "../../ffi/tree.ts";
+import { readlinkat, tryLinkFile, tryRenameat, tryUnlinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { VeneerError } from "../errors.ts";
-import { openFileName } from "../open_file_name.ts";
+import { VeneerError } from "../base/errors.ts";
+import { openFileName } from "../base/open_files.ts";
 
 /** Opens a directory for its names to be reached. */
 const REACH = O_PATH | O_DIRECTORY;

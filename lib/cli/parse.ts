@@ -9,8 +9,8 @@
  * @module
  */
 import { parseArgs } from "@std/cli";
-import { VeneerError } from "../errors.ts";
-import { suggestion } from "../options.ts";
+import { VeneerError } from "../base/errors.ts";
+import { suggestion } from "../base/options.ts";
 import type { CommandSpec, OptionSpec, Subject } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, isGroup, ownWord } from "./table.ts";
 

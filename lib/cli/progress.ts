@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { formatSize } from "../sizes.ts";
+import { formatSize } from "../base/sizes.ts";
 import { hasControlSequences, plain, type Style, styleFor } from "./style.ts";
 
 /** The least time between two frames, in milliseconds. */

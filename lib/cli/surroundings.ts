@@ -6,9 +6,9 @@
 import { O_PATH, readFile, tryOpen, withFd } from "../../ffi/files.ts";
 import { resourceLimit, RLIMIT_NOFILE, setResourceLimit } from "../../ffi/limits.ts";
 import { readlink } from "../../ffi/paths.ts";
-import { VeneerError } from "../errors.ts";
-import { nearestExisting } from "../home.ts";
-import { escapeControls } from "../printable.ts";
+import { VeneerError } from "../base/errors.ts";
+import { nearestExisting } from "../store/home.ts";
+import { escapeControls } from "../base/printable.ts";
 
 /**
  * As many descriptors as commands need. The most are taken by an apply that a Worker helps: 256 directories

@@ -6,8 +6,8 @@
  *
  * @module
  */
-import { VeneerError } from "../errors.ts";
-import { isId } from "../ids.ts";
+import { VeneerError } from "../base/errors.ts";
+import { isId } from "../base/ids.ts";
 
 /** The parents of a store's layers, each read once. */
 export class Ancestry {

@@ -10,15 +10,15 @@ import { close, O_DIRECTORY, O_RDONLY, reopen, withFd } from "../../ffi/files.ts
 import { tryCloneMount } from "../../ffi/fsmount.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
-import type { Change } from "../changes.ts";
-import { compareTrees } from "../compare.ts";
-import { openWithoutLinks } from "../confined.ts";
-import type { NativeDiff } from "../graph_driver.ts";
-import { exportChanges, type ExportOptions, exportTree } from "../tar/export.ts";
-import { TreeCursor } from "../tree_cursor.ts";
-import { upperChanges } from "../upper_changes.ts";
-import { isOverlayXattr } from "../whiteouts.ts";
-import { xattrNames } from "../xattr_names.ts";
+import type { Change } from "../tree/changes.ts";
+import { compareTrees } from "../tree/compare.ts";
+import { openWithoutLinks } from "../tree/confined.ts";
+import type { NativeDiff } from "./driver.ts";
+import { exportChanges, type ExportOptions, exportTree } from "../tar/export/export.ts";
+import { TreeCursor } from "../tree/tree_cursor.ts";
+import { upperChanges } from "../tree/upper_changes.ts";
+import { isOverlayXattr } from "../tree/whiteouts.ts";
+import { xattrNames } from "../tree/xattr_names.ts";
 
 /** What changed, and where to read it. */
 export interface Delta {

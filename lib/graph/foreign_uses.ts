@@ -4,10 +4,10 @@
  *
  * @module
  */
-import { VeneerError } from "../errors.ts";
-import type { LayerBackend } from "../graph_driver.ts";
-import { mountNamespace } from "../run_state.ts";
-import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../uses.ts";
+import { VeneerError } from "../base/errors.ts";
+import type { LayerBackend } from "./driver.ts";
+import { mountNamespace } from "../store/run_state.ts";
+import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../mount/uses.ts";
 
 /** The mounts of a layer that Veneer has no record of. Whoever calls knows that it has none of this layer. */
 export function foreignUses(id: string, backend: LayerBackend): LayerUse[] {

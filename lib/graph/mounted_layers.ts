@@ -18,27 +18,27 @@
  */
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { messageOf, VeneerError } from "../errors.ts";
-import type { GetOptions, LayerBackend, PutOptions } from "../graph_driver.ts";
-import { isNamespaceAlive, usersOf } from "../lock_holders.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
+import type { GetOptions, LayerBackend, PutOptions } from "./driver.ts";
+import { isNamespaceAlive, usersOf } from "../base/processes.ts";
 import {
   type MountPlan,
   type MountPort,
   mountsSomething,
   performPlan,
   undoPlan,
-} from "../mount_plan.ts";
-import { checkRecordable } from "../mount_record.ts";
-import { isMountPoint, mountAt, mountedDevice, mountsBelow } from "../mountinfo.ts";
-import { releaseHome, withPrivateHome } from "../private_home.ts";
+} from "../mount/plan.ts";
+import { checkRecordable } from "../store/mount_record.ts";
+import { isMountPoint, mountAt, mountedDevice, mountsBelow } from "../mount/mountinfo.ts";
+import { releaseHome, withPrivateHome } from "../store/private_home.ts";
 import {
   type LayerLock,
   mountNamespace,
   type References,
   type RunState,
   UNUSED,
-} from "../run_state.ts";
-import { describeUse, usesOf } from "../uses.ts";
+} from "../store/run_state.ts";
+import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
 
 /** What is done about uses of layers that are not Veneer's. */

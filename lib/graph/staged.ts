@@ -7,14 +7,14 @@
  *
  * @module
  */
-import { RENAME_NOREPLACE } from "../../ffi/tree.ts";
-import { tryRename } from "../confined.ts";
-import { codeOf, messageOf, VeneerError } from "../errors.ts";
-import type { LayerBackend } from "../graph_driver.ts";
-import { forgetIdMaps } from "../id_map_records.ts";
-import { isId } from "../ids.ts";
-import { isMountPoint } from "../mountinfo.ts";
-import type { RunState } from "../run_state.ts";
+import { RENAME_NOREPLACE } from "../../ffi/names.ts";
+import { tryRename } from "../tree/confined.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import type { LayerBackend } from "./driver.ts";
+import { forgetIdMaps } from "../store/id_map_records.ts";
+import { isId } from "../base/ids.ts";
+import { isMountPoint } from "../mount/mountinfo.ts";
+import type { RunState } from "../store/run_state.ts";
 
 /** Begins the name of what could not be deleted; no id begins with a dot. */
 const LEFT = ".left-";

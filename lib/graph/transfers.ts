@@ -9,8 +9,8 @@
  * @module
  */
 import type { LockMode } from "../../ffi/flock.ts";
-import { messageOf } from "../errors.ts";
-import type { RunState, Use } from "../run_state.ts";
+import { messageOf } from "../base/errors.ts";
+import type { RunState, Use } from "../store/run_state.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
 
 /** The transfers of one store. */

@@ -6,7 +6,7 @@
 import { encode } from "../../ffi/cstring.ts";
 import { tryWrite } from "../../ffi/files.ts";
 import { isWritable } from "../../ffi/poll.ts";
-import { escapeControls } from "../printable.ts";
+import { escapeControls } from "../base/printable.ts";
 
 /** `text`: `time=… level=info msg=…`, as containerd's own log; `json`: an object a line. */
 export type LogFormat = "text" | "json";

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import { VeneerError } from "../errors.ts";
+import { VeneerError } from "../base/errors.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 

@@ -17,9 +17,9 @@ import { tryLock } from "../../ffi/flock.ts";
 import { rename, tryUnlink, unlink } from "../../ffi/paths.ts";
 import { umask } from "../../ffi/process.ts";
 import { fstat, lstat, tryLstat } from "../../ffi/stat.ts";
-import { RENAME_NOREPLACE, S_IFSOCK } from "../../ffi/tree.ts";
-import { messageOf, VeneerError } from "../errors.ts";
-import { makeDirectories } from "../home.ts";
+import { RENAME_NOREPLACE, S_IFSOCK } from "../../ffi/names.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
+import { makeDirectories } from "../store/home.ts";
 
 /** The name under which a socket is bound before it gets its own. */
 const BOUND = ".bound";

@@ -15,8 +15,8 @@ import {
   tryLstat,
   tryOpen,
   unwrapConfined,
-} from "../confined.ts";
-import { messageOf, VeneerError } from "../errors.ts";
+} from "../tree/confined.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
 import { hasLoggedSomething, LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */

@@ -24,8 +24,8 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { VeneerError } from "../errors.ts";
-import type { SnapshotInfo } from "../snapshotter.ts";
+import { VeneerError } from "../base/errors.ts";
+import type { SnapshotInfo } from "./snapshotter.ts";
 import { compilePattern } from "./pattern.ts";
 
 /** Whether a snapshot is one that was asked for. */

@@ -4,9 +4,9 @@
  *
  * @module
  */
-import { codeOf, messageOf, VeneerError } from "../errors.ts";
-import type { RunState } from "../run_state.ts";
-import type { SnapshotBackend } from "../snapshot_backend.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import type { RunState } from "../store/run_state.ts";
+import type { SnapshotBackend } from "./backend.ts";
 import { beingMade, type Store } from "./store.ts";
 
 /** What they are carried out with. */

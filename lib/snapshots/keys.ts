@@ -5,9 +5,9 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { VeneerError } from "../errors.ts";
-import { escapeControls } from "../printable.ts";
-import type { Labels } from "../snapshotter.ts";
+import { VeneerError } from "../base/errors.ts";
+import { escapeControls } from "../base/printable.ts";
+import type { Labels } from "./snapshotter.ts";
 
 /** Of a key in UTF-8, in bytes; as long as a path. */
 const MAX_KEY = 4096;

@@ -4,11 +4,11 @@
  * @module
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
-import { VeneerError } from "../errors.ts";
-import { type MountInfo, readMountInfo } from "../mountinfo.ts";
-import { mountNamespace } from "../run_state.ts";
-import type { IsNoUse } from "../snapshot_backend.ts";
-import { describeUse, type LayerUse, mountsEverywhere } from "../uses.ts";
+import { VeneerError } from "../base/errors.ts";
+import { type MountInfo, readMountInfo } from "../mount/mountinfo.ts";
+import { mountNamespace } from "../store/run_state.ts";
+import type { IsNoUse } from "./backend.ts";
+import { describeUse, type LayerUse, mountsEverywhere } from "../mount/uses.ts";
 
 /** A directory that is mounted if its layer is. */
 export interface LayerDirectory {

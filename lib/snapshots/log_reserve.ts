@@ -32,8 +32,15 @@ import {
 } from "../../ffi/files.ts";
 import { FS_NOCOW_FL, inodeFlags, trySetInodeFlags } from "../../ffi/inode_flags.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { tryLinkat } from "../../ffi/tree.ts";
-import { type ConfinedPath, exists, inParent, open, tryOpen, unwrapConfined } from "../confined.ts";
+import { tryLinkat } from "../../ffi/names.ts";
+import {
+  type ConfinedPath,
+  exists,
+  inParent,
+  open,
+  tryOpen,
+  unwrapConfined,
+} from "../tree/confined.ts";
 
 /** How the names of the log and of its reserve end. */
 export const LOG = "-wal", RESERVE = "-reserve";

@@ -13,12 +13,17 @@
  *
  * @module
  */
-import { type ConfinedPath, list, makeDirectory } from "../confined.ts";
-import { readMetadata, removeMetadata, TEMPORARY_SUFFIX, writeMetadata } from "../metadata.ts";
-import type { MountInfo } from "../mountinfo.ts";
-import { mountNamespace, type RunState } from "../run_state.ts";
-import type { IsNoUse } from "../snapshot_backend.ts";
-import { mountsEverywhere } from "../uses.ts";
+import { type ConfinedPath, list, makeDirectory } from "../tree/confined.ts";
+import {
+  readMetadata,
+  removeMetadata,
+  TEMPORARY_SUFFIX,
+  writeMetadata,
+} from "../store/metadata.ts";
+import type { MountInfo } from "../mount/mountinfo.ts";
+import { mountNamespace, type RunState } from "../store/run_state.ts";
+import type { IsNoUse } from "./backend.ts";
+import { mountsEverywhere } from "../mount/uses.ts";
 
 /** What is mounted where, by whom. */
 export interface MountRecord {

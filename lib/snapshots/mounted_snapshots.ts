@@ -15,16 +15,16 @@
  */
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { AT_REMOVEDIR } from "../../ffi/tree.ts";
-import { type ConfinedPath, list, makeDirectory, tryUnlink } from "../confined.ts";
-import { VeneerError } from "../errors.ts";
-import type { Home } from "../home.ts";
-import { usersOf } from "../lock_holders.ts";
-import { type MountPlan, type MountPort, performPlan, undoPlan } from "../mount_plan.ts";
-import { isMountPoint, mountAt } from "../mountinfo.ts";
-import { withPrivateHome } from "../private_home.ts";
-import type { RunState } from "../run_state.ts";
-import type { Snapshotter } from "../snapshotter.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
+import { type ConfinedPath, list, makeDirectory, tryUnlink } from "../tree/confined.ts";
+import { VeneerError } from "../base/errors.ts";
+import type { Home } from "../store/home.ts";
+import { usersOf } from "../base/processes.ts";
+import { type MountPlan, type MountPort, performPlan, undoPlan } from "../mount/plan.ts";
+import { isMountPoint, mountAt } from "../mount/mountinfo.ts";
+import { withPrivateHome } from "../store/private_home.ts";
+import type { RunState } from "../store/run_state.ts";
+import type { Snapshotter } from "./snapshotter.ts";
 import { shown } from "./keys.ts";
 import { type MountRecord, MountRecords } from "./mount_records.ts";
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Labels, SnapshotInfo, SnapshotKind } from "../snapshotter.ts";
+import type { Labels, SnapshotInfo, SnapshotKind } from "./snapshotter.ts";
 import type { Database } from "./database.ts";
 
 /** A snapshot's record. */

@@ -12,7 +12,7 @@
  *
  * @module
  */
-import { VeneerError } from "../errors.ts";
+import { VeneerError } from "../base/errors.ts";
 import type { Database } from "./database.ts";
 
 /** `PRAGMA application_id` of these databases, "Vnr1": so that `file` and this program tell them from others. */

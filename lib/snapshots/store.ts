@@ -8,10 +8,10 @@
  * @module
  */
 import { microsecondsNow } from "../../ffi/clock.ts";
-import { codeOf, VeneerError } from "../errors.ts";
-import type { LayerChain } from "../snapshot_backend.ts";
-import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "../snapshotter.ts";
-import type { ConfinedPath } from "../confined.ts";
+import { codeOf, VeneerError } from "../base/errors.ts";
+import type { LayerChain } from "./backend.ts";
+import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "./snapshotter.ts";
+import type { ConfinedPath } from "../tree/confined.ts";
 import { Database } from "./database.ts";
 import { shown } from "./keys.ts";
 import { takeRoom } from "./log_reserve.ts";

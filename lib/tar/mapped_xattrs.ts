@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { IdMaps } from "../id_maps.ts";
+import type { IdMaps } from "../base/id_maps.ts";
 
 export const ACL_ACCESS = "system.posix_acl_access";
 export const ACL_DEFAULT = "system.posix_acl_default";

@@ -4,7 +4,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { TestStore } from "../cli_support.ts";
+import { TestStore } from "../support/commands.ts";
 import {
   lacksFileSystem,
   lacksProgram,
@@ -13,8 +13,8 @@ import {
   needs,
   type TempDir,
   tempDir,
-} from "../support.ts";
-import { describe } from "../tree_support.ts";
+} from "../support/cases.ts";
+import { describe } from "../support/tree_entries.ts";
 import { addLinkedSpecials, changeRichTree, makeRichTree } from "./rich_tree.ts";
 import { contentOf, inSeconds, namesIn } from "./trees.ts";
 

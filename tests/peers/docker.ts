@@ -4,7 +4,7 @@
  * It has no network: containers get none, and no rule of a firewall is touched.
  */
 import { join } from "@std/path";
-import { veneer } from "../cli_support.ts";
+import { veneer } from "../support/commands.ts";
 import {
   lacksFileSystem,
   lacksProgram,
@@ -13,7 +13,7 @@ import {
   run,
   tempDir,
   unmountBelow,
-} from "../support.ts";
+} from "../support/cases.ts";
 
 /** How long the daemon may take to start or end, in milliseconds. */
 const PATIENCE = 30_000;

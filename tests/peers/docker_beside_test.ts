@@ -7,8 +7,8 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { type ErrorCode, EXIT_STATUS } from "../../lib/errors.ts";
-import { mountImage } from "../images.ts";
+import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import { mountImage } from "../runner/images.ts";
 import {
   lacksFileSystem,
   lacksProgram,
@@ -17,8 +17,8 @@ import {
   needs,
   type Ran,
   tempDir,
-} from "../support.ts";
-import { generator } from "../tree_support.ts";
+} from "../support/cases.ts";
+import { generator } from "../support/tree_entries.ts";
 import { Docker, lacksDocker, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { namesIn } from "./trees.ts";
 

@@ -5,10 +5,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lsetxattr } from "../../ffi/xattr.ts";
-import { veneer } from "../cli_support.ts";
-import { mountPoints, must, needs, tempDir } from "../support.ts";
-import { chown, describe, makeNode } from "../tree_support.ts";
-import { S_IFCHR, S_IFIFO } from "../../ffi/tree.ts";
+import { veneer } from "../support/commands.ts";
+import { mountPoints, must, needs, tempDir } from "../support/cases.ts";
+import { chown, describe, makeNode } from "../support/tree_entries.ts";
+import { S_IFCHR, S_IFIFO } from "../../ffi/names.ts";
 import { Docker, lacksDocker, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { CAP_NET_RAW } from "./rich_tree.ts";
 import { contentOf, inSeconds, namesIn, withoutHiddenNames } from "./trees.ts";

@@ -2,14 +2,14 @@
  * A tree that holds every kind of entry that a layer can, and a change of it of every kind.
  */
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { entryAt } from "../entry_at.ts";
+import { entryAt } from "../support/entry_at.ts";
 import { join } from "@std/path";
 import { O_CREAT, O_WRONLY, open, pwriteAll, withFd } from "../../ffi/files.ts";
 import { mkdir } from "../../ffi/paths.ts";
-import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, tryFchmodat, tryLinkat } from "../../ffi/tree.ts";
+import { S_IFBLK, S_IFCHR, S_IFIFO, S_IFREG, tryFchmodat, tryLinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { lsetxattr } from "../../ffi/xattr.ts";
-import { chown, makeNode, setTime } from "../tree_support.ts";
+import { chown, makeNode, setTime } from "../support/tree_entries.ts";
 
 /** `cap_net_raw+ep`, as `struct vfs_cap_data` of `linux/capability.h`. */
 export const CAP_NET_RAW = Uint8Array.fromHex("0100000200200000000000000000000000000000");

@@ -6,9 +6,9 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { lstat } from "../../ffi/stat.ts";
 import { lgetxattr, llistxattr, lsetxattr } from "../../ffi/xattr.ts";
-import { TestStore } from "../cli_support.ts";
-import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support.ts";
-import { chown, describe } from "../tree_support.ts";
+import { TestStore } from "../support/commands.ts";
+import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
+import { chown, describe } from "../support/tree_entries.ts";
 import { addExtremes, addLinkedSpecials, changeRichTree, makeRichTree } from "./rich_tree.ts";
 import { unpack, withoutHiddenNames } from "./trees.ts";
 

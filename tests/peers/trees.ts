@@ -1,8 +1,8 @@
 /**
  * Trees and tars as lists to compare, without what programs rightly write differently.
  */
-import { must, tempDir } from "../support.ts";
-import { describe } from "../tree_support.ts";
+import { must, tempDir } from "../support/cases.ts";
+import { describe } from "../support/tree_entries.ts";
 
 /** Lines of `describe` with times to the second: some programs' tars have no fractions. */
 export function inSeconds(lines: readonly string[]): string[] {

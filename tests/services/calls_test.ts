@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, needs } from "../support.ts";
+import { lacksFileSystem, needs } from "../support/cases.ts";
 import { framed, type GrpcClient, type Reply, requestFields, u32 } from "./grpc_client.ts";
 import { commit, field, list, make, ofKey, readInfos, readMounts } from "./snapshots_client.ts";
 import { TestService } from "./service_support.ts";

@@ -3,7 +3,14 @@
  * directory, ended by its pid.
  */
 import { join } from "@std/path";
-import { lacksFileSystem, lacksProgram, must, type Ran, run, unmountBelow } from "../support.ts";
+import {
+  lacksFileSystem,
+  lacksProgram,
+  must,
+  type Ran,
+  run,
+  unmountBelow,
+} from "../support/cases.ts";
 import { Process, until } from "./service_support.ts";
 
 /** What a case with containerd wants of the machine. */

@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { mountPoints, needs } from "../support.ts";
+import { mountPoints, needs } from "../support/cases.ts";
 import { lacksBusybox, lacksContainerd, makeImage, TestContainerd } from "./containerd_support.ts";
 import { TestService, until } from "./service_support.ts";
 

@@ -4,7 +4,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { Connection } from "../../lib/services/http2/connection.ts";
 import type { Stream, StreamHandler } from "../../lib/services/http2/stream.ts";
-import { lacksFileSystem, needs, tempDir } from "../support.ts";
+import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
 import {
   ACK,
   block,

@@ -2,12 +2,12 @@
  * Lanes: calls that are slow, in the way of each other, or lost with their thread.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Home } from "../../lib/home.ts";
-import { IDENTITY } from "../../lib/id_maps.ts";
-import { RunState } from "../../lib/run_state.ts";
+import { Home } from "../../lib/store/home.ts";
+import { IDENTITY } from "../../lib/base/id_maps.ts";
+import { RunState } from "../../lib/store/run_state.ts";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
 import { Lanes } from "../../lib/services/lanes/lanes.ts";
-import { lacksFileSystem, needs } from "../support.ts";
+import { lacksFileSystem, needs } from "../support/cases.ts";
 import type { GrpcClient, Reply } from "./grpc_client.ts";
 import { list, make, ofKey, readMounts } from "./snapshots_client.ts";
 import { exists, TestService, until } from "./service_support.ts";

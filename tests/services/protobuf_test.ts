@@ -2,7 +2,7 @@
  * The wire format of messages, by literal bytes.
  */
 import { assertEquals, assertThrows } from "@std/assert";
-import { VeneerError } from "../../lib/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import {
   readCommit,
   readKey,
@@ -13,7 +13,7 @@ import {
   writeStat,
 } from "../../lib/services/containerd/messages.ts";
 import { MessageWriter, readFields, text } from "../../lib/services/protobuf.ts";
-import type { SnapshotInfo } from "../../lib/snapshotter.ts";
+import type { SnapshotInfo } from "../../lib/snapshots/snapshotter.ts";
 
 const bytes = (hex: string) => Uint8Array.fromHex(hex.replaceAll(/\s/g, ""));
 

@@ -2,8 +2,8 @@
  * A service of a case's own: the program is run as a user would, with a socket and a store in the case's directory.
  */
 import { join } from "@std/path";
-import { PROGRAM } from "../cli_support.ts";
-import { type TempDir, tempDir } from "../support.ts";
+import { PROGRAM } from "../support/commands.ts";
+import { type TempDir, tempDir } from "../support/cases.ts";
 import { GrpcClient } from "./grpc_client.ts";
 
 /** How long anything may take before a case fails, in milliseconds. */

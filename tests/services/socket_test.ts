@@ -6,9 +6,9 @@ import { join } from "@std/path";
 import { close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
 import { tryLock } from "../../ffi/flock.ts";
 import { lchown } from "../../ffi/paths.ts";
-import type { ErrorCode } from "../../lib/errors.ts";
-import { PROGRAM, refusal, veneer } from "../cli_support.ts";
-import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support.ts";
+import type { ErrorCode } from "../../lib/base/errors.ts";
+import { PROGRAM, refusal, veneer } from "../support/commands.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support/cases.ts";
 import { Process, TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");

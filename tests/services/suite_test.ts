@@ -3,7 +3,7 @@
  */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, lacksProgram, must, needs, run, unmountBelow } from "../support.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run, unmountBelow } from "../support/cases.ts";
 import { TestService } from "./service_support.ts";
 
 /** Where Debian's packages of Go libraries put their sources. */
@@ -46,7 +46,7 @@ const EXPECTED = {
 needs(lacksSuite(), "service: containerd's own suite of snapshotters", async () => {
   await using service = await TestService.start();
   const directory = service.directory.path, binary = join(directory, "suite");
-  const source = new URL("containerd_suite", import.meta.url).pathname;
+  const source = new URL("./containerd_suite", import.meta.url).pathname;
   const environment = ["GO111MODULE=off", `GOPATH=${GOPATH}`, "CGO_ENABLED=0"];
   must("env", "-C", source, ...environment, "go", "test", "-c", "-o", binary);
 

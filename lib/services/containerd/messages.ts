@@ -6,8 +6,8 @@
  *
  * @module
  */
-import type { Mount } from "../../mount_plan.ts";
-import type { SnapshotInfo, SnapshotKind } from "../../snapshotter.ts";
+import type { Mount } from "../../mount/plan.ts";
+import type { SnapshotInfo, SnapshotKind } from "../../snapshots/snapshotter.ts";
 import { MessageWriter, readFields, text } from "../protobuf.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Snapshotter } from "../../snapshotter.ts";
+import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import { type SnapshotCall, writeEmpty, writeList, writeMounts, writeStat } from "./messages.ts";
 
 /**

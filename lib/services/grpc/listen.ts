@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { messageOf } from "../../errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import { Connection } from "../http2/connection.ts";
 import type { ServiceLog } from "../log.ts";
 import { Budget } from "./message.ts";

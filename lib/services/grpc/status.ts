@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { codeOf, type ErrorCode, messageOf } from "../../errors.ts";
+import { codeOf, type ErrorCode, messageOf } from "../../base/errors.ts";
 
 /** The codes that a server sends (grpc/doc/statuscodes.md). */
 export const STATUS = {

@@ -3,8 +3,8 @@
  *
  * @module
  */
-import { codeOf, messageOf } from "../../errors.ts";
-import type { Snapshotter } from "../../snapshotter.ts";
+import { codeOf, messageOf } from "../../base/errors.ts";
+import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
 
 /** The other end, as a Worker sees it. */

@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { messageOf, VeneerError } from "../../errors.ts";
+import { messageOf, VeneerError } from "../../base/errors.ts";
 import { GrpcError } from "../grpc/status.ts";
 import type { FromLane, LanePort, LaneStore, ToLane } from "./protocol.ts";
 

@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { ErrorCode } from "../../errors.ts";
+import type { ErrorCode } from "../../base/errors.ts";
 
 /** How a store is opened: what the command line says, in a form that can be sent to another thread. */
 export interface LaneStore {

@@ -2,12 +2,12 @@
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { join } from "@std/path";
-import type { GetOptions, GraphDriver } from "../../../lib/graph_driver.ts";
-import { IdMap, type IdMaps } from "../../../lib/id_maps.ts";
-import { readMountInfo } from "../../../lib/mountinfo.ts";
-import { mountPoints, must } from "../../support.ts";
-import { runState } from "../store_dir.ts";
-import { lines, tarOf } from "../trees.ts";
+import type { GetOptions, GraphDriver } from "../../../lib/graph/driver.ts";
+import { IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
+import { readMountInfo } from "../../../lib/mount/mountinfo.ts";
+import { mountPoints, must } from "../../support/cases.ts";
+import { runState } from "../../support/store_dir.ts";
+import { lines, tarOf } from "../../support/trees.ts";
 
 import {
   apply,
@@ -18,7 +18,7 @@ import {
   makeBase,
   treeNames,
   verifyBase,
-} from "../layers.ts";
+} from "../../support/layers.ts";
 import type { Suite } from "./suite.ts";
 
 export function contract(suite: Suite): void {

@@ -2,9 +2,18 @@
 import { assert, assertEquals } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { lsetxattr } from "../../../ffi/xattr.ts";
-import { changeAtRandom, lines, modelChanges, random } from "../trees.ts";
+import { changeAtRandom, lines, modelChanges, random } from "../../support/trees.ts";
 
-import { apply, diff, EMPTY_TAR, fill, makeBase, rootOf, treeOf, verifyBase } from "../layers.ts";
+import {
+  apply,
+  diff,
+  EMPTY_TAR,
+  fill,
+  makeBase,
+  rootOf,
+  treeOf,
+  verifyBase,
+} from "../../support/layers.ts";
 import type { Suite } from "./suite.ts";
 
 export function diffs(suite: Suite): void {

@@ -1,7 +1,7 @@
 /** What fails, and what is left of it. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { VeneerError } from "../../../lib/errors.ts";
-import { lines, tarOf } from "../trees.ts";
+import { VeneerError } from "../../../lib/base/errors.ts";
+import { lines, tarOf } from "../../support/trees.ts";
 
 import {
   apply,
@@ -12,7 +12,7 @@ import {
   treeNames,
   treeOf,
   verifyBase,
-} from "../layers.ts";
+} from "../../support/layers.ts";
 import type { Suite } from "./suite.ts";
 
 export function failures(suite: Suite): void {

@@ -2,12 +2,12 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { join } from "@std/path";
-import type { GraphDriver } from "../../../lib/graph_driver.ts";
-import { IDENTITY, IdMap, type IdMaps } from "../../../lib/id_maps.ts";
-import { must } from "../../support.ts";
-import { dir, file, tar } from "../../tar_builder.ts";
-import { apply, assertFails, diff, fill } from "../layers.ts";
-import { lines } from "../trees.ts";
+import type { GraphDriver } from "../../../lib/graph/driver.ts";
+import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
+import { must } from "../../support/cases.ts";
+import { dir, file, tar } from "../../tar/support/tar_builder.ts";
+import { apply, assertFails, diff, fill } from "../../support/layers.ts";
+import { lines } from "../../support/trees.ts";
 import type { Suite } from "./suite.ts";
 
 const MAPS: IdMaps = {

@@ -1,9 +1,9 @@
 /** The cases that the field's own graph driver suites have, under their names. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { needs } from "../../support.ts";
-import { changeAtRandom, lines, random, tarOf } from "../trees.ts";
+import { needs } from "../../support/cases.ts";
+import { changeAtRandom, lines, random, tarOf } from "../../support/trees.ts";
 
-import { apply, diff, fill, makeBase, treeOf, verifyBase } from "../layers.ts";
+import { apply, diff, fill, makeBase, treeOf, verifyBase } from "../../support/layers.ts";
 import type { Suite } from "./suite.ts";
 
 export function peers(suite: Suite): void {

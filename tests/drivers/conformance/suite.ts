@@ -1,9 +1,9 @@
 /** How a conformance case is run: on a store of its own, of which nothing may be left. */
 import { assertEquals } from "@std/assert";
-import type { GraphDriver } from "../../../lib/graph_driver.ts";
-import { IDENTITY, type IdMaps } from "../../../lib/id_maps.ts";
-import { mountPoints, needs } from "../../support.ts";
-import { storeDir } from "../store_dir.ts";
+import type { GraphDriver } from "../../../lib/graph/driver.ts";
+import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
+import { mountPoints, needs } from "../../support/cases.ts";
+import { storeDir } from "../../support/store_dir.ts";
 
 /** A driver under test. */
 export interface Subject {

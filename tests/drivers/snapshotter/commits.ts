@@ -1,9 +1,9 @@
 /** Committing and removing what is mounted, or still written to. */
 import { assert, assertEquals } from "@std/assert";
 import { MNT_DETACH, umount } from "../../../ffi/mount.ts";
-import { performPlan } from "../../../lib/mount_plan.ts";
-import { kernelMountPort } from "../../../lib/mount_port.ts";
-import { assertFails } from "../layers.ts";
+import { performPlan } from "../../../lib/mount/plan.ts";
+import { kernelMountPort } from "../../../lib/mount/port.ts";
+import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, mountedByTriples, treeOf, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
 

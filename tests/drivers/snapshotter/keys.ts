@@ -1,6 +1,6 @@
 /** Keys and names: any text will do, whatever it says to a file system, a shell or a database. */
 import { assertEquals } from "@std/assert";
-import { assertFails } from "../layers.ts";
+import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, write } from "./mounting.ts";
 import { namesIn } from "./store.ts";
 import type { SnapshotterSuite } from "./suite.ts";

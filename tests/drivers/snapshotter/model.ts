@@ -1,8 +1,8 @@
 /** Random operations, held to a model: a map of what each snapshot should be. */
 import { assert, assertEquals } from "@std/assert";
-import { VeneerError } from "../../../lib/errors.ts";
-import type { SnapshotKind, Snapshotter } from "../../../lib/snapshotter.ts";
-import { changeAtRandom, describeTree, random } from "../trees.ts";
+import { VeneerError } from "../../../lib/base/errors.ts";
+import type { SnapshotKind, Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
+import { changeAtRandom, describeTree, random } from "../../support/trees.ts";
 import { mounted } from "./mounting.ts";
 import type { SnapshotterSuite, Store } from "./suite.ts";
 

@@ -1,11 +1,11 @@
 /** Mounting snapshots, as this program does and as others do, and what cases do while they are mounted. */
 import { assert, assertEquals } from "@std/assert";
-import { performPlan, undoPlan } from "../../../lib/mount_plan.ts";
-import type { Mount } from "../../../lib/mount_plan.ts";
-import { kernelMountPort } from "../../../lib/mount_port.ts";
-import type { Snapshotter } from "../../../lib/snapshotter.ts";
-import { must } from "../../support.ts";
-import { describeTree } from "../trees.ts";
+import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
+import type { Mount } from "../../../lib/mount/plan.ts";
+import { kernelMountPort } from "../../../lib/mount/port.ts";
+import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
+import { must } from "../../support/cases.ts";
+import { describeTree } from "../../support/trees.ts";
 
 /** What is done to a mounted tree. */
 export type Change = (root: string) => void;

@@ -1,6 +1,6 @@
 /** What is known of a snapshot, what is refused, and what another process sees. */
 import { assert, assertEquals } from "@std/assert";
-import { assertFails } from "../layers.ts";
+import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, treeOf, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
 

@@ -2,8 +2,8 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { DatabaseSync } from "node:sqlite";
-import type { Snapshotter } from "../../../lib/snapshotter.ts";
-import { runState } from "../store_dir.ts";
+import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
+import { runState } from "../../support/store_dir.ts";
 
 /** The ids of all layers that are on disk in a home, and, in other words, whatever else should not be there. */
 export type LayersOnDisk = (home: string) => string[];

@@ -1,9 +1,9 @@
 /** How a case about snapshots is run: on a store of its own, which is emptied and looked at afterwards. */
-import type { ForeignUses } from "../../../lib/snapshots.ts";
-import type { Snapshotter } from "../../../lib/snapshotter.ts";
-import { mountPoints, needs } from "../../support.ts";
+import type { ForeignUses } from "../../../lib/snapshots/snapshots.ts";
+import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
+import { mountPoints, needs } from "../../support/cases.ts";
 import { assertEquals } from "@std/assert";
-import { storeDir } from "../store_dir.ts";
+import { storeDir } from "../../support/store_dir.ts";
 import { assertConsistent, assertNoIntents, type LayersOnDisk, removeAll } from "./store.ts";
 
 /** A driver under test. */

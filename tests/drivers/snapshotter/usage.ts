@@ -1,6 +1,6 @@
 /** What a snapshot is said to add. */
 import { assert, assertEquals } from "@std/assert";
-import type { Usage } from "../../../lib/snapshotter.ts";
+import type { Usage } from "../../../lib/snapshots/snapshotter.ts";
 import { commitChanged, mounted, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
 

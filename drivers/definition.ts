@@ -1,0 +1,42 @@
+/**
+ * What a driver's module exports: its name, its options, how it is examined and opened.
+ *
+ * @module
+ */
+import type { LayerBackend } from "../lib/graph/driver.ts";
+import type { IdMaps } from "../lib/base/id_maps.ts";
+import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
+
+/** What a driver is opened with. */
+export interface DriverContext {
+  /** The store's root; the driver's home is `<root>/<name>`. */
+  readonly root: string;
+  /** Every `-o` option that names this driver, keys in lower case and known. */
+  readonly options: ReadonlyMap<string, string>;
+  readonly idMaps: IdMaps;
+  /** Told, in one line, what works less well than it could. */
+  readonly warn: (message: string) => void;
+}
+
+/** One thing a driver needs, and whether it is there. */
+export interface Finding {
+  /** `missing` keeps the driver from running; `limited` takes something away. */
+  readonly state: "ok" | "limited" | "missing";
+  /** What was looked for and what was found. */
+  readonly what: string;
+  /** What to do about it. */
+  readonly remedy?: string;
+}
+
+/** A driver, as the registry knows it. */
+export interface DriverDefinition {
+  readonly name: string;
+  /** The keys of its `-o` options, such as `overlay2.size`. */
+  readonly optionKeys: readonly string[];
+  /** What this kernel and the file system at `root` (or its nearest existing parent) offer; changes nothing. */
+  examine(root: string): Finding[];
+  /** Opens the home, making it where it is missing. @throws `not supported`, `incompatible`, `invalid argument` */
+  open(context: DriverContext): LayerBackend;
+  /** Opens the home of snapshots, `<root>/snapshots/<name>`, likewise. */
+  openSnapshots(context: DriverContext): SnapshotBackend;
+}

@@ -1,0 +1,53 @@
+/**
+ * Writing a file system out beside the caller, which can look at what it waits for: on a device that has no
+ * room, the kernel may hold `syncfs(2)` up for as long as somebody may give it some.
+ *
+ * @module
+ */
+import { SyscallError } from "../../ffi/errno.ts";
+
+/** What the Worker is told. */
+export interface WriteOutJob {
+  /** A descriptor of a directory of the file system, opened before what is to be written out was written. */
+  readonly directory: number;
+  /** Whether `syncfs` tells of writes that failed; else every file is asked, which is slow. */
+  readonly syncfsTells: boolean;
+  /** One i32: {@linkcode PENDING}, 0, or a negated error number. */
+  readonly result: SharedArrayBuffer;
+}
+
+/** No error number is positive. */
+export const PENDING = 1;
+
+/** How often the caller looks, in milliseconds. */
+const GLANCE = 250;
+
+/**
+ * Writes a file system out, and tells of writes to it that failed since `directory` was opened.
+ *
+ * @param directory a descriptor, which stays the caller's
+ * @param syncfsTells whether this kernel's `syncfs` reports such failures (Linux 5.8)
+ * @param glance called again and again while it lasts, with the milliseconds so far; may throw, to wait no more
+ * @throws {SyscallError} `syncfs`, where something could not be written
+ */
+export function writeOut(
+  directory: number,
+  syncfsTells: boolean,
+  glance: (elapsed: number) => void,
+): void {
+  const result = new SharedArrayBuffer(4);
+  const word = new Int32Array(result);
+  word[0] = PENDING;
+  const worker = new Worker(new URL("./write_out_worker.ts", import.meta.url), { type: "module" });
+  try {
+    worker.postMessage({ directory, syncfsTells, result } satisfies WriteOutJob);
+    const started = performance.now();
+    while (Atomics.wait(word, 0, PENDING, GLANCE) === "timed-out") {
+      glance(performance.now() - started);
+    }
+  } finally {
+    worker.terminate();
+  }
+  const errno = -Atomics.load(word, 0);
+  if (errno !== 0) throw new SyscallError("syncfs", errno);
+}

@@ -1,0 +1,155 @@
+/**
+ * Limits of layers by project quota: each limited layer's directory carries a project id of its own, which
+ * all that is made in it inherits, and the file system keeps to the project's limits.
+ *
+ * Ids are given out in ascending order above the home's own and above every layer's, as Docker does it, so
+ * that both can use one store. Callers hold the store's lock while they {@linkcode ProjectQuotas.assign}:
+ * two layers never get one id. A layer keeps its id until its directory is gone; its limits are lifted when
+ * its removal begins, so an id that is used again starts without any.
+ *
+ * ext4 does not hold processes with CAP_SYS_RESOURCE to limits, such as root's; overlay drops that
+ * capability, so what is written through a mount is counted and refused all the same. xfs holds everyone.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import {
+  hasProjectIds,
+  inheritsProject,
+  projectId,
+  type ProjectLimits,
+  type ProjectUsage,
+  projectUsage,
+  quotaState,
+  type QuotaTarget,
+  setProjectId,
+  setProjectLimits,
+} from "../../ffi/quota.ts";
+import { lstat } from "../../ffi/stat.ts";
+import { EXT_MAGIC, fstatfs, XFS_MAGIC } from "../../ffi/statfs.ts";
+import { type ConfinedPath, list, openDirectory, tryOpen } from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { readMountInfo } from "../../lib/mount/mountinfo.ts";
+
+const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
+
+/** Whether a layer asks for any limit. */
+export const isLimited = ({ bytes, inodes }: ProjectLimits): boolean => bytes > 0 || inodes > 0;
+
+/**
+ * Why directories below `path` cannot have limits, in words that name the file system or the mount option
+ * that lacks; `undefined` where they can.
+ *
+ * @param device the file system's, for kernels that take quota commands only by it
+ */
+export function quotaLacking(path: string, device = findDevice(path)): string | undefined {
+  return withFd(open(path, DIRECTORY), (fd) => {
+    const { type, name } = fstatfs(fd);
+    if (type !== XFS_MAGIC && type !== EXT_MAGIC) {
+      return `${path} is on ${name}, and project quota is had on xfs mounted with pquota ` +
+        "and on ext4 mounted with prjquota";
+    }
+    if (!hasProjectIds(fd, path)) {
+      return `${path} is on ${name} without project ids; \`tune2fs -O project,quota\` adds them`;
+    }
+    const { enforcing, obstacle } = quotaState({ fd, device, path });
+    if (obstacle !== undefined) {
+      return `whether ${path} has project quota cannot be asked: ${obstacle}`;
+    }
+    if (!enforcing) {
+      const option = type === XFS_MAGIC ? "pquota" : "prjquota";
+      return `${path} is on ${name} that is not mounted with ${option}`;
+    }
+    if (inheritsProject(fd, path)) {
+      return `${path} passes on its own project, ${
+        projectId(fd, path)
+      }; \`chattr -P ${path}\` ends that`;
+    }
+    return undefined;
+  });
+}
+
+/** The block device that the file system of a directory is on. */
+function findDevice(path: string): string | undefined {
+  const { devMajor, devMinor } = lstat(path);
+  const device = `${devMajor}:${devMinor}`;
+  return readMountInfo().find((mount) =>
+    mount.device === device && mount.source.startsWith("/dev/")
+  )
+    ?.source;
+}
+
+/** The project quotas of a home's file system. */
+export class ProjectQuotas {
+  #device: string | undefined;
+
+  constructor(readonly home: Home) {}
+
+  /** @throws {VeneerError} `not supported` with the reason and what was asked for */
+  require(what: string): void {
+    const lacking = quotaLacking(this.home.path, findDevice(this.home.path));
+    if (lacking !== undefined) throw new VeneerError("not supported", `${what}: ${lacking}`);
+  }
+
+  /**
+   * Gives a new, empty directory a project of its own with these limits. The caller holds the store's lock.
+   */
+  assign(directory: ConfinedPath, limits: ProjectLimits): void {
+    const id = this.#nextId();
+    withFd(openDirectory(directory), (fd) => {
+      setProjectLimits(this.#target(fd, directory), id, limits);
+      setProjectId(fd, id, directory.text);
+    });
+  }
+
+  /** Gives a new, empty directory the project of another one, where that has one of its own. */
+  inherit(directory: ConfinedPath, from: ConfinedPath): void {
+    const id = projectOf(from);
+    if (id !== 0) withFd(openDirectory(directory), (fd) => setProjectId(fd, id, directory.text));
+  }
+
+  /** Lifts the limits of a directory's project. */
+  release(directory: ConfinedPath): void {
+    const id = projectOf(directory);
+    if (id === 0 || id === projectOf(this.home.join())) return;
+    withFd(openDirectory(directory), (fd) => {
+      const target = this.#target(fd, directory);
+      if (quotaState(target).accounting) setProjectLimits(target, id, { bytes: 0, inodes: 0 });
+    });
+  }
+
+  /**
+   * A directory's limits and what is taken of them; `undefined` where it has no project of its own, or nobody counts.
+   */
+  usage(directory: ConfinedPath): ProjectUsage | undefined {
+    const id = projectOf(directory);
+    if (id === 0 || id === projectOf(this.home.join())) return undefined;
+    return withFd(openDirectory(directory), (fd) => {
+      const target = this.#target(fd, directory);
+      return quotaState(target).accounting ? projectUsage(target, id) : undefined;
+    });
+  }
+
+  /** One more than the largest id of the home, its layers, and those being made or deleted. */
+  #nextId(): number {
+    const { home } = this;
+    const directories = [
+      home.join(),
+      ...list(home.join()).map((name) => home.join(name)),
+      ...home.staged().map((name) => home.staging(name)),
+    ];
+    return Math.max(...directories.map(projectOf)) + 1;
+  }
+
+  #target(fd: number, { text: path }: ConfinedPath): QuotaTarget {
+    return { fd, path, device: this.#device ??= findDevice(this.home.path) };
+  }
+}
+
+/** The project id of a directory; 0 for none, and for what is no directory. */
+function projectOf(path: ConfinedPath): number {
+  const fd = tryOpen(path, DIRECTORY);
+  if (fd < 0) return 0;
+  return withFd(fd, () => hasProjectIds(fd, path.text) ? projectId(fd, path.text) : 0);
+}

@@ -1,0 +1,169 @@
+/**
+ * Snapshots' layers as directories, for drivers that join directories by a union mount:
+ *
+ * ```text
+ * snapshots/<layer>/fs     what the layer changes: the directory that a mount writes to, or shows below others
+ * snapshots/<layer>/work   the mount's own, where the driver's kind of mount wants one
+ * ```
+ *
+ * which is containerd's layout. A layer is made in the home's staging directory and renamed into place last;
+ * to be deleted it is renamed back first.
+ *
+ * Nothing is synced here. A power failure may take away a directory whose snapshot is recorded, together with
+ * what was written to it, which nobody synced either: the layer is then said to be missing ({@linkcode
+ * LayerDirectories.require}). It may bring back a directory that was deleted: that has no snapshot, and goes
+ * with the next cleanup.
+ *
+ * @module
+ */
+import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
+import { withFd } from "../../ffi/files.ts";
+import { AT_REMOVEDIR, RENAME_NOREPLACE } from "../../ffi/names.ts";
+import {
+  type ConfinedPath,
+  exists,
+  isDirectory,
+  list,
+  makeDirectory,
+  openDirectory,
+  refuseLinks,
+  removeTree,
+  tryRename,
+  tryUnlink,
+  unwrapConfined,
+} from "../../lib/tree/confined.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { makeLayerRoot, makeOwned } from "./layer_root.ts";
+import type { LayerChain } from "../../lib/snapshots/backend.ts";
+import type { Usage } from "../../lib/snapshots/snapshotter.ts";
+import { diskUsage } from "./disk_usage.ts";
+
+const LAYERS = "snapshots";
+
+/** The layers of a home. */
+export class LayerDirectories {
+  constructor(readonly home: Home, readonly idMaps: IdMaps) {
+    makeDirectory(home.join(LAYERS), 0o700);
+  }
+
+  /** The directory of a layer's content, relative to the home. */
+  fs(layer: string): string {
+    return `${LAYERS}/${layer}/fs`;
+  }
+
+  /** The directory beside it, relative to the home. */
+  work(layer: string): string {
+    return `${LAYERS}/${layer}/work`;
+  }
+
+  /** The directory of a layer's content. */
+  path(layer: string): ConfinedPath {
+    return this.home.join(this.fs(layer));
+  }
+
+  /**
+   * Makes a layer's directories; its `fs` begins with the owner, mode and attributes of its parent's. What
+   * there is under its id is nobody's, and goes.
+   *
+   * @param work whether to make that too
+   */
+  make(layer: string, parent: string | undefined, { work }: { work: boolean }): void {
+    if (parent !== undefined) this.require(parent);
+    const staged = this.home.staging(layer);
+    if (!makeDirectory(staged, 0o700)) {
+      removeTree(staged);
+      makeDirectory(staged, 0o700);
+    }
+    const parentRoot = parent === undefined ? undefined : this.path(parent);
+    makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
+    const { uids, gids } = this.idMaps;
+    if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
+    const place = this.#directory(layer);
+    unwrapConfined(tryMove(staged, place), "rename", place);
+  }
+
+  /** @throws {VeneerError} `corrupt store` where a layer's content is gone */
+  require(layer: string): void {
+    const path = this.path(layer);
+    if (isDirectory(path)) return;
+    throw new VeneerError(
+      "corrupt store",
+      `${path} is ${
+        exists(path) ? "not a directory" : "missing"
+      }; remove the snapshot that it was of, and those on it, and make them anew`,
+    );
+  }
+
+  /**
+   * Refuses links where a mount's options lead, which the kernel would follow. A layer that is missing is the
+   * mount's to refuse.
+   *
+   * @throws {VeneerError} `corrupt store`
+   */
+  refuseLinks({ layer, parents }: LayerChain): void {
+    this.home.root.hold(() => {
+      for (const id of [layer, ...parents]) refuseLinks(this.path(id));
+      refuseLinks(this.home.join(this.work(layer)));
+    });
+  }
+
+  /**
+   * Deletes a layer, whatever there is of it.
+   *
+   * @throws {VeneerError} `in use` where something is mounted in it
+   */
+  remove(layer: string): void {
+    const place = this.#directory(layer), staged = this.home.staging(layer);
+    const result = tryMove(place, staged);
+    if (result === -EBUSY) {
+      throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
+    }
+    if (result !== -ENOENT) unwrapConfined(result, "rename", place);
+    removeTree(staged);
+  }
+
+  /** The ids of all layers, also of those being made or deleted, sorted. */
+  list(): string[] {
+    const ids = [...list(this.home.join(LAYERS)), ...this.home.staged()].filter(isId);
+    return [...new Set(ids)].sort();
+  }
+
+  /**
+   * What a layer adds to its parent.
+   *
+   * @param isOwn tells the names of the driver's own entries, which do not count
+   * @throws {VeneerError} `corrupt store`
+   */
+  usage(layer: string, isOwn?: (name: string) => boolean): Usage {
+    this.require(layer);
+    return withFd(openDirectory(this.path(layer)), (fd) => diskUsage(fd, isOwn));
+  }
+
+  /**
+   * Gives up the `work` of a layer that nobody mounts for writing any more. Two empty directories are all that
+   * a mount leaves there; what else there should be goes with the layer.
+   */
+  endWork(layer: string): void {
+    const work = this.home.join(this.work(layer));
+    const remove = (path: ConfinedPath) => tryUnlink(path, AT_REMOVEDIR);
+    if (remove(work) !== -ENOTEMPTY) return;
+    remove(work.join("work"));
+    remove(work);
+  }
+
+  #directory(layer: string): ConfinedPath {
+    return this.home.join(LAYERS, layer);
+  }
+}
+
+/** Renames a directory, raw; what there is under the new name is deleted. */
+function tryMove(from: ConfinedPath, to: ConfinedPath): number {
+  const move = () => tryRename(from, to, RENAME_NOREPLACE);
+  const result = move();
+  if (result !== -EEXIST) return result;
+  removeTree(to);
+  return move();
+}

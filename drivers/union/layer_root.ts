@@ -1,0 +1,59 @@
+/**
+ * Making the directories that layers consist of.
+ *
+ * @module
+ */
+import { withFd } from "../../ffi/files.ts";
+import { fstat } from "../../ffi/stat.ts";
+import { fchmod, fchown, Times, tryFutimens } from "../../ffi/names.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { fgetxattr, fsetxattr } from "../../ffi/xattr.ts";
+import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isOverlayXattr } from "../../lib/tree/whiteouts.ts";
+import { xattrNames } from "../../lib/tree/xattr_names.ts";
+
+/**
+ * Makes the directory that a union mount writes a layer's changes to.
+ *
+ * The root of a mount is its uppermost directory's, so a child's begins as its parent's is: mode, owner,
+ * attributes and times. A base layer's is container root's, 0755.
+ */
+export function makeLayerRoot(
+  path: ConfinedPath,
+  parentRoot: ConfinedPath | undefined,
+  { uids, gids }: IdMaps,
+): void {
+  if (parentRoot === undefined) {
+    makeOwned(path, 0o755, uids.root, gids.root);
+    return;
+  }
+  withFd(openDirectory(parentRoot), (parent) => {
+    const stat = fstat(parent);
+    makeOwned(path, stat.mode & 0o7777, stat.uid, stat.gid, (fd) => {
+      for (const name of xattrNames(parent).names.filter((name) => !isOverlayXattr(name))) {
+        const value = fgetxattr(parent, name);
+        if (value !== undefined) fsetxattr(fd, name, value);
+      }
+      const { accessSeconds, accessNanos, seconds, nanos } = stat;
+      const times = new Times().set(accessSeconds, accessNanos, seconds, nanos);
+      unwrap(tryFutimens(fd, times), "futimens", path.text);
+    });
+  });
+}
+
+/** Makes a directory with exactly this mode, whatever the umask is. */
+export function makeOwned(
+  path: ConfinedPath,
+  mode: number,
+  uid: number,
+  gid: number,
+  then: (fd: number) => void = () => {},
+): void {
+  mkdir(path, 0o700);
+  withFd(openDirectory(path), (fd) => {
+    fchown(fd, uid, gid);
+    fchmod(fd, mode);
+    then(fd);
+  });
+}

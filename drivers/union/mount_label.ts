@@ -1,0 +1,24 @@
+/**
+ * SELinux labels as mount options.
+ *
+ * @module
+ */
+import { VeneerError } from "../../lib/base/errors.ts";
+
+/**
+ * A label that can stand in mount options.
+ *
+ * @throws {VeneerError} `invalid argument`
+ */
+export function checkLabel(label: string): void {
+  // deno-lint-ignore no-control-regex
+  if (!/^[^\u0000-\u001f"\\\u007f]+$/.test(label)) {
+    throw new VeneerError(
+      "invalid argument",
+      `mount label ${JSON.stringify(label)}: it must have no quote, backslash or control character`,
+    );
+  }
+}
+
+/** `context="…"`: quoted, as a label may hold commas (mount(8)). */
+export const contextOption = (label: string): string => `context="${label}"`;

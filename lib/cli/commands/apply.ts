@@ -1,0 +1,54 @@
+/**
+ * `veneer apply`: fills a layer from a tar.
+ *
+ * @module
+ */
+import { O_RDONLY, open, pread, withFd } from "../../../ffi/files.ts";
+import { fstat } from "../../../ffi/stat.ts";
+import { openProgress } from "../progress.ts";
+import { VeneerError } from "../../base/errors.ts";
+import { namingInput } from "../../tar/read/window.ts";
+import type { Run } from "./context.ts";
+
+const STDIN = 0;
+
+export const run: Run = async (context) => {
+  const { options, operands: [id, file = "-"], output } = context;
+  const driver = await context.openToChange();
+  const size = withInput(file, (input) => {
+    using progress = openProgress(`apply ${id}`, inputSize(input, file));
+    return driver.applyDiff(id, options.value("parent"), input, {
+      onProgress: (bytes) => progress?.update(bytes),
+    });
+  });
+  output.result({ id, size }, () => [String(size)]);
+};
+
+function withInput<T>(file: string, use: (input: number) => T): T {
+  if (file !== "-") return withFd(open(file, O_RDONLY), use);
+  if (Deno.stdin.isTerminal()) {
+    throw new VeneerError("usage", "standard input is a terminal; name a tar or use a pipe");
+  }
+  return use(STDIN);
+}
+
+/**
+ * The bytes of tar there are to read, where that is known: of a regular file that is not compressed.
+ *
+ * @throws {VeneerError} `invalid argument` for a directory
+ */
+function inputSize(input: number, file: string): number | undefined {
+  const stat = fstat(input);
+  if (stat.isDirectory) {
+    throw new VeneerError("invalid argument", `${file} is a directory; name a tar`);
+  }
+  return stat.isFile && !isCompressed(input) ? stat.size : undefined;
+}
+
+/** Whether a file begins as gzip (RFC 1952) or zstd (RFC 8878) does. */
+function isCompressed(input: number): boolean {
+  const magic = new Uint8Array(4);
+  namingInput(input, () => pread(input, magic, magic.length, 0n));
+  const [a, b, c, d] = magic;
+  return (a === 0x1f && b === 0x8b) || (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd);
+}

@@ -1,0 +1,147 @@
+/**
+ * What a command is given. Commands know no driver: whoever runs them says how a store is opened.
+ *
+ * @module
+ */
+import { VeneerError } from "../../base/errors.ts";
+import type { DriverDefinition } from "../../../drivers/definition.ts";
+import type { GraphDriver } from "../../graph/driver.ts";
+import { IdMap, type IdMaps } from "../../base/id_maps.ts";
+import { layerNotFound, resolveId } from "../../base/ids.ts";
+import { usersNamed } from "../../base/processes.ts";
+import type { Output } from "../output.ts";
+import type { Options } from "../parse.ts";
+import { checkRoot } from "../surroundings.ts";
+import { DEFAULT_ROOT } from "../table.ts";
+import type { LanePort } from "../../services/lanes/protocol.ts";
+import type { Snapshotter } from "../../snapshots/snapshotter.ts";
+
+/** A store as the command line names it. */
+export interface StoreOptions {
+  readonly root: string;
+  readonly driver: string;
+  readonly options: readonly string[];
+  readonly idMaps: IdMaps;
+  readonly warn: (message: string) => void;
+}
+
+/** The drivers, loaded when they are first asked for. */
+export interface Drivers {
+  open(options: StoreOptions): Promise<GraphDriver>;
+  openSnapshots(options: StoreOptions): Promise<Snapshotter>;
+  definitions(): Promise<readonly DriverDefinition[]>;
+  /** Returns what starts a thread that opens a store of snapshots, for a service. */
+  laneStarter(): Promise<() => LanePort>;
+}
+
+/** What a command works with. */
+export class CommandContext {
+  constructor(
+    readonly output: Output,
+    readonly options: Options,
+    readonly operands: readonly string[],
+    readonly drivers: Drivers,
+  ) {}
+
+  /** The directory where stores are. */
+  get root(): string {
+    const root = this.options.value("root") ?? DEFAULT_ROOT;
+    if (root === "") throw new VeneerError("usage", 'option --root "": name a directory');
+    checkRoot(root);
+    return root;
+  }
+
+  /**
+   * Opens the store that the options name.
+   *
+   * @throws {VeneerError} `failed precondition` for who is not root, and what opening throws
+   */
+  async open(): Promise<GraphDriver> {
+    const driver = await this.drivers.open(this.#storeOptions());
+    this.output.info(`opened ${driver.home} with ${driver.name}`);
+    return driver;
+  }
+
+  /** The same for a command that changes layers, which is not for a store that Docker's own daemon works on. */
+  async openToChange(): Promise<GraphDriver> {
+    const driver = await this.open();
+    const [dockerd] = usersNamed("dockerd", [this.root, Deno.realPathSync(this.root)]);
+    if (dockerd !== undefined) this.output.warn(`${dockerd} runs on this store`);
+    return driver;
+  }
+
+  /**
+   * Opens the store's snapshots for as long as `use` takes.
+   *
+   * @throws as {@linkcode open}, and what `use` throws
+   */
+  async withSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+    const snapshotter = await this.drivers.openSnapshots(this.#storeOptions());
+    this.output.info(`opened ${snapshotter.home} with ${snapshotter.driver}`);
+    try {
+      return use(snapshotter);
+    } finally {
+      snapshotter.close();
+    }
+  }
+
+  /** The host ids that the options give. */
+  get idMaps(): IdMaps {
+    return {
+      uids: IdMap.parse(this.options.values("uidmap")),
+      gids: IdMap.parse(this.options.values("gidmap")),
+    };
+  }
+
+  #storeOptions(): StoreOptions {
+    const { root, idMaps } = this;
+    requireRoot();
+    return {
+      root,
+      driver: this.options.value("driver") ?? "auto",
+      options: this.options.values("option"),
+      idMaps,
+      warn: (message) => this.output.warn(message),
+    };
+  }
+
+  /**
+   * The layer that the first operand names, whole or by a prefix that no other id begins with. Scripts, with
+   * `--json`, must write it whole: what is unique today may not be tomorrow.
+   */
+  layerId(driver: GraphDriver): string {
+    return this.#resolve(driver, this.operands[0]);
+  }
+
+  /** The layer that the first operand names whole: for commands after which the layer can be written to. */
+  wholeId(driver: GraphDriver): string {
+    const [id] = this.operands;
+    if (!driver.exists(id)) throw layerNotFound(id);
+    return id;
+  }
+
+  /** The layer that `--parent` names likewise; `""` is none, `undefined` the recorded one. */
+  parentId(driver: GraphDriver): string | undefined {
+    const parent = this.options.value("parent");
+    return parent ? this.#resolve(driver, parent) : parent;
+  }
+
+  #resolve(driver: GraphDriver, text: string): string {
+    if (driver.exists(text)) return text;
+    if (this.output.json) throw layerNotFound(text);
+    return resolveId(text, driver.layers().map(({ id }) => id));
+  }
+}
+
+/** A command. Returns its exit status where that is not 0 and no error says why. */
+export type Run = (context: CommandContext) => void | number | Promise<void | number>;
+
+/** @throws {VeneerError} `failed precondition` if this process is not root's */
+export function requireRoot(): void {
+  const uid = Deno.uid();
+  if (uid === 0) return;
+  throw new VeneerError(
+    "failed precondition",
+    `veneer must run as root, and this user's id is ${uid}: layers keep owners and are mounted; use sudo`,
+  );
+}

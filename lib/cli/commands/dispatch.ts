@@ -1,0 +1,95 @@
+/**
+ * From arguments to a command's end: parses, loads the one command that is asked for, runs it, and turns
+ * whatever went wrong into one line and an exit status.
+ *
+ * @module
+ */
+import { EPIPE, SyscallError } from "../../../ffi/errno.ts";
+import { Output, ReaderGone } from "../output.ts";
+import { type Invocation, parseCommandLine } from "../parse.ts";
+import { checkArguments, raiseDescriptorLimit } from "../surroundings.ts";
+import type { LogLevel } from "../table.ts";
+import { CommandContext, type Drivers, type Run } from "./context.ts";
+
+/** Each command's module, by literal names, so that a compiled program holds them. */
+export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = {
+  "create": () => import("./create.ts"),
+  "rm": () => import("./rm.ts"),
+  "mount": () => import("./mount.ts"),
+  "umount": () => import("./umount.ts"),
+  "exists": () => import("./exists.ts"),
+  "ls": () => import("./ls.ts"),
+  "tree": () => import("./tree.ts"),
+  "inspect": () => import("./inspect.ts"),
+  "changes": () => import("./changes.ts"),
+  "diff": () => import("./diff.ts"),
+  "apply": () => import("./apply.ts"),
+  "diffsize": () => import("./diffsize.ts"),
+  "snapshot prepare": () => import("./snapshot/prepare.ts"),
+  "snapshot view": () => import("./snapshot/view.ts"),
+  "snapshot commit": () => import("./snapshot/commit.ts"),
+  "snapshot mounts": () => import("./snapshot/mounts.ts"),
+  "snapshot mount": () => import("./snapshot/mount.ts"),
+  "snapshot umount": () => import("./snapshot/umount.ts"),
+  "snapshot rm": () => import("./snapshot/rm.ts"),
+  "snapshot stat": () => import("./snapshot/stat.ts"),
+  "snapshot label": () => import("./snapshot/label.ts"),
+  "snapshot ls": () => import("./snapshot/ls.ts"),
+  "snapshot tree": () => import("./snapshot/tree.ts"),
+  "snapshot usage": () => import("./snapshot/usage.ts"),
+  "snapshot cleanup": () => import("./snapshot/cleanup.ts"),
+  "serve containerd": () => import("./serve/containerd.ts"),
+  "status": () => import("./status.ts"),
+  "cleanup": () => import("./cleanup.ts"),
+  "doctor": () => import("./doctor.ts"),
+  "version": () => import("./version.ts"),
+  "completions": () => import("./completions.ts"),
+  "help": () => import("./help.ts"),
+};
+
+/** Commands that work in whatever surroundings. */
+const NEEDS_NOTHING: ReadonlySet<string> = new Set(["version", "completions", "help"]);
+
+/** As a shell reports a program that SIGPIPE ended, which is what other programs do here. */
+const READER_GONE = 128 + 13;
+
+/** Runs a command line; returns its exit status. */
+export async function dispatch(args: readonly string[], drivers: Drivers): Promise<number> {
+  let invocation: Invocation;
+  try {
+    checkArguments(args);
+    invocation = parseCommandLine(args);
+  } catch (error) {
+    return new Output(args.includes("--json"), "warn").error(error);
+  }
+  const { options } = invocation;
+  const level = (options.value("log-level") ?? "warn") as LogLevel;
+  const output = new Output(options.flag("json"), level);
+  try {
+    const status = await run(invocation, output, drivers);
+    output.flush();
+    return status;
+  } catch (error) {
+    return isReaderGone(error) ? READER_GONE : output.error(error);
+  }
+}
+
+async function run(
+  { command, options, operands }: Invocation,
+  output: Output,
+  drivers: Drivers,
+): Promise<number> {
+  if (options.flag("help")) {
+    const { helpText } = await import("../help.ts");
+    output.line(helpText(command));
+    return 0;
+  }
+  const name = options.flag("version") ? "version" : command!.name;
+  if (!NEEDS_NOTHING.has(name)) raiseDescriptorLimit();
+  const { run } = await LOADERS[name]();
+  return await run(new CommandContext(output, options, operands, drivers)) ?? 0;
+}
+
+function isReaderGone(error: unknown): boolean {
+  return error instanceof ReaderGone || (error instanceof SyscallError && error.errno === EPIPE);
+}

@@ -1,0 +1,125 @@
+/**
+ * `veneer doctor`: what this machine can run, and what to do about what is missing.
+ *
+ * @module
+ */
+import { libcVersion } from "../../../ffi/process.ts";
+import { tryLstat } from "../../../ffi/stat.ts";
+import { statfs } from "../../../ffi/statfs.ts";
+import type { Style } from "../style.ts";
+import type { DriverDefinition, Finding } from "../../../drivers/definition.ts";
+import { EXIT_STATUS, messageOf } from "../../base/errors.ts";
+import { nearestExisting } from "../../store/home.ts";
+import { isKernelAtLeast } from "../../base/kernel.ts";
+import { RUN_ROOT } from "../../store/run_state.ts";
+import type { Run } from "./context.ts";
+
+/** What concerns every driver, or one. */
+interface Section {
+  readonly name: string;
+  readonly findings: readonly Finding[];
+}
+
+export const run: Run = async (context) => {
+  const { output, root } = context;
+  const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
+  const drivers = (await context.drivers.definitions()).map((definition) =>
+    examineDriver(definition, root)
+  );
+  // What the machine lacks, every driver lacks.
+  const runs = (section: Section) => canRun(general) && canRun(section);
+  const runnable = drivers.filter(runs).map(({ name }) => name);
+  output.result(
+    {
+      root,
+      general: general.findings,
+      drivers: drivers.map((section) => ({ ...section, canRun: runs(section) })),
+    },
+    () => [
+      ...[general, ...drivers].flatMap((section) => sectionLines(section, output.style)),
+      runnable.length > 0
+        ? `Can run at ${root}: ${runnable.join(", ")}`
+        : `No driver can run at ${root}.`,
+    ],
+  );
+  return runnable.length > 0 ? 0 : EXIT_STATUS["not supported"];
+};
+
+function examineDriver(definition: DriverDefinition, root: string): Section {
+  try {
+    return { name: definition.name, findings: definition.examine(root) };
+  } catch (error) {
+    return { name: definition.name, findings: [{ state: "missing", what: messageOf(error) }] };
+  }
+}
+
+function examineHost(): Finding[] {
+  return [
+    isKernelAtLeast(5, 6)
+      ? { state: "ok", what: `kernel ${Deno.osRelease()} on ${Deno.build.arch}` }
+      : {
+        state: "missing",
+        what: `kernel ${Deno.osRelease()} has no openat2`,
+        remedy: "use Linux 5.6 or later",
+      },
+    Deno.uid() === 0
+      ? { state: "ok", what: "run by root" }
+      : { state: "missing", what: `run by user ${Deno.uid()}, not root`, remedy: "use sudo" },
+    examineRun(),
+    examineLibc(),
+    { state: "ok", what: `Deno ${Deno.version.deno}` },
+  ];
+}
+
+/** Locks and counts of mounts live there. */
+function examineRun(): Finding {
+  const remedy = "mount a tmpfs there";
+  if (!tryLstat("/run/.")?.isDirectory) {
+    return { state: "missing", what: "there is no /run", remedy };
+  }
+  const place = tryLstat(RUN_ROOT) === undefined ? "/run" : RUN_ROOT;
+  if (statfs(place).readOnly) return { state: "missing", what: `${place} is read-only`, remedy };
+  return Deno.uid() === 0
+    ? { state: "ok", what: "/run is writable" }
+    : { state: "limited", what: "/run is writable for root" };
+}
+
+/** What is said of a place that every driver would have its store at. */
+function examineRoot(root: string): Finding[] {
+  const place = nearestExisting(root, ".");
+  if (!statfs(place).readOnly) return [];
+  return [{
+    state: "missing",
+    what: `${place} is on a read-only file system: a store there can be read, nothing else`,
+    remedy: "`mount -o remount,rw` it",
+  }];
+}
+
+function examineLibc(): Finding {
+  try {
+    return { state: "ok", what: `glibc ${libcVersion()}` };
+  } catch {
+    return {
+      state: "missing",
+      what: "the C library is not glibc",
+      remedy: "use a distribution with glibc, such as Debian",
+    };
+  }
+}
+
+const canRun = ({ findings }: Section) => findings.every(({ state }) => state !== "missing");
+
+function sectionLines({ name, findings }: Section, style: Style): string[] {
+  const signs = {
+    ok: style("green", "✓"),
+    limited: style("yellow", "!"),
+    missing: style("red", "✗"),
+  };
+  return [
+    style("bold", name),
+    ...findings.map(({ state, what, remedy }) =>
+      `  ${signs[state]} ${what}${remedy ? `; ${remedy}` : ""}`
+    ),
+    "",
+  ];
+}

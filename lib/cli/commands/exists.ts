@@ -1,0 +1,14 @@
+/**
+ * `veneer exists`: answers by its exit status.
+ *
+ * @module
+ */
+import { EXIT_STATUS } from "../../base/errors.ts";
+import type { Run } from "./context.ts";
+
+export const run: Run = async (context) => {
+  const { operands: [id], output } = context;
+  const exists = (await context.open()).exists(id);
+  output.result({ id, exists }, () => []);
+  return exists ? 0 : EXIT_STATUS["not found"];
+};

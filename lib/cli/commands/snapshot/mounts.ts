@@ -1,0 +1,28 @@
+/**
+ * `veneer snapshot mounts`: how a snapshot is mounted, for someone else to do it.
+ *
+ * @module
+ */
+import { formatColumns } from "../../columns.ts";
+import { mountCommand } from "../../mount_command.ts";
+import { escapeControls } from "../../../base/printable.ts";
+import type { Run } from "../context.ts";
+import { findKey } from "./keys.ts";
+
+export const run: Run = async (context) => {
+  const { operands: [key, target], output } = context;
+  const mounts = await context.withSnapshots((snapshotter) =>
+    snapshotter.mounts(findKey(context, snapshotter, key))
+  );
+  output.result(mounts, () =>
+    target === undefined
+      ? formatColumns([
+        ["TYPE", "SOURCE", "OPTIONS"],
+        ...mounts.map(({ type, source, options }) => [
+          type,
+          escapeControls(source),
+          escapeControls(options.join(",")),
+        ]),
+      ])
+      : mounts.map((mount) => mountCommand(mount, target)));
+};

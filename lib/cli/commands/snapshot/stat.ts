@@ -1,0 +1,26 @@
+/**
+ * `veneer snapshot stat`: what is known of a snapshot.
+ *
+ * @module
+ */
+import { formatColumns } from "../../columns.ts";
+import { escapePath } from "../../../base/printable.ts";
+import type { Run } from "../context.ts";
+import { secondTime, snapshotToJson } from "./info.ts";
+import { findKey } from "./keys.ts";
+
+export const run: Run = async (context) => {
+  const info = await context.withSnapshots((snapshotter) =>
+    snapshotter.stat(findKey(context, snapshotter, context.operands[0]))
+  );
+  context.output.result(snapshotToJson(info), () =>
+    formatColumns([
+      [info.kind === "committed" ? "Name:" : "Key:", escapePath(info.name)],
+      ["Kind:", info.kind],
+      ["Parent:", escapePath(info.parent) || "none"],
+      ["Created:", secondTime(info.created)],
+      ["Updated:", secondTime(info.updated)],
+      ["Layer:", info.layer],
+      ...[...info.labels].map(([key, value]) => ["Label:", escapePath(`${key}=${value}`)]),
+    ]));
+};

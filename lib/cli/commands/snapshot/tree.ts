@@ -1,0 +1,61 @@
+/**
+ * `veneer snapshot tree`: draws the snapshots with their sizes.
+ *
+ * @module
+ */
+import { drawTree, type TreeLine } from "../../layer_tree.ts";
+import type { Style } from "../../style.ts";
+import { messageOf } from "../../../base/errors.ts";
+import { escapePath } from "../../../base/printable.ts";
+import { formatSize } from "../../../base/sizes.ts";
+import type { SnapshotInfo, Snapshotter, Usage } from "../../../snapshots/snapshotter.ts";
+import type { CommandContext, Run } from "../context.ts";
+import { snapshotToJson } from "./info.ts";
+
+/** A snapshot in the drawing. */
+interface Drawn extends SnapshotInfo {
+  readonly id: string;
+}
+
+export const run: Run = (context) =>
+  context.withSnapshots((snapshotter) => {
+    const { options, output } = context;
+    const usageOf = (name: string) =>
+      options.flag("brief") ? undefined : tryUsage(context, snapshotter, name);
+    const snapshots = Array.from(snapshotter.walk(), (info) => ({ ...info, id: info.name }));
+    output.list(
+      drawTree(snapshots),
+      ({ layer }) => {
+        const { bytes = null, inodes = null } = usageOf(layer.name) ?? {};
+        return { ...snapshotToJson(layer), bytes, inodes };
+      },
+      (line) => describe(output.style, line, usageOf(line.layer.name)),
+    );
+  });
+
+function describe(
+  style: Style,
+  { prefix, layer: { name, kind }, oddity }: TreeLine<Drawn>,
+  usage: Usage | undefined,
+): string {
+  return [
+    `${style("dim", prefix)}${style("bold", escapePath(name))}`,
+    ...usage ? [style("dim", formatSize(usage.bytes))] : [],
+    ...kind === "committed" ? [] : [style("green", kind)],
+    ...oddity ? [style("yellow", escapePath(oddity))] : [],
+  ].join("  ");
+}
+
+/** What a snapshot adds; `undefined` where that cannot be said, such as of one that was just removed. */
+function tryUsage(
+  { output }: CommandContext,
+  snapshotter: Snapshotter,
+  name: string,
+): Usage | undefined {
+  try {
+    return snapshotter.usage(name);
+  } catch (error) {
+    output.warn(`no size of ${name}: ${messageOf(error)}`);
+    return undefined;
+  }
+}

@@ -1,0 +1,55 @@
+/**
+ * `veneer tree`: draws the layers with their sizes and mounts.
+ *
+ * @module
+ */
+import { drawTree, type TreeLine } from "../layer_tree.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
+import { formatSize } from "../../base/sizes.ts";
+import type { CommandContext, Run } from "./context.ts";
+import { layerToJson } from "./ls.ts";
+
+export const run: Run = async (context) => {
+  const { output, options } = context;
+  const driver = await context.open();
+  const sizeOf = (layer: LayerInfo) =>
+    options.flag("brief") ? undefined : layerSize(context, driver, layer);
+  output.list(
+    drawTree(driver.layers()),
+    ({ layer }) => ({ ...layerToJson(layer), size: sizeOf(layer) ?? null }),
+    (line) => describe(context, line, sizeOf(line.layer)),
+  );
+};
+
+function describe(
+  { output: { style } }: CommandContext,
+  { prefix, layer, oddity }: TreeLine<LayerInfo>,
+  size: number | undefined,
+): string {
+  const { incomplete, mountPoint, references } = layer;
+  const uses = references === 1 ? "1 use" : `${references} uses`;
+  return [
+    `${style("dim", prefix)}${style("bold", layer.id)}`,
+    ...size === undefined ? [] : [style("dim", formatSize(size))],
+    ...incomplete ? [style("red", "incomplete")] : [],
+    ...oddity ? [style("yellow", oddity)] : [],
+    ...mountPoint ? [style("green", `mounted at ${mountPoint} (${uses})`)] : [],
+    ...!mountPoint && references > 0 ? [style("green", `mounted elsewhere (${uses})`)] : [],
+  ].join("  ");
+}
+
+/** The bytes that a layer changes; `undefined` where that cannot be said, such as of an incomplete one. */
+function layerSize(
+  { output }: CommandContext,
+  driver: GraphDriver,
+  { id, incomplete, parent }: LayerInfo,
+): number | undefined {
+  if (incomplete || parent === undefined) return undefined;
+  try {
+    return driver.diffSize(id, undefined);
+  } catch (error) {
+    output.warn(`no size of ${id}: ${messageOf(error)}`);
+    return undefined;
+  }
+}

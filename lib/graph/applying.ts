@@ -1,0 +1,102 @@
+/**
+ * Applying a tar to a layer: all or nothing.
+ *
+ * The layer is marked incomplete, on disk, before the first entry, and the mark is taken away after the
+ * last. A process killed between leaves a layer that nothing mounts or builds on; so does a failure, which
+ * also gives back the space where the layer had nothing of its own before. Applying to an incomplete layer
+ * starts it over. Input that is no tar at all is refused before anything is touched.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
+import { openWithoutLinks } from "../tree/confined.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import type { LayerBackend } from "./driver.ts";
+import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
+import type { IdMaps } from "../base/id_maps.ts";
+import { applyTar, type TarInput } from "../tar/apply/apply.ts";
+import type { WhiteoutForm } from "../tree/whiteouts.ts";
+
+/** Where a tar goes, and how deletions are written there. */
+export interface ApplyTarget {
+  readonly directory: string;
+  readonly whiteouts: WhiteoutForm;
+}
+
+/** What {@linkcode applyMarked} is told beside the layer. */
+export interface ApplyContext {
+  readonly backend: LayerBackend;
+  /** The layer's. */
+  readonly idMaps: IdMaps;
+  /** Write the content out before the layer counts as complete. */
+  readonly sync: boolean;
+  /** How many Workers help: none or one. */
+  readonly workers?: number;
+  readonly warn: (message: string) => void;
+  readonly onProgress?: (bytes: number) => void;
+  /** See `TransferOptions`. */
+  readonly provenWhole?: boolean;
+}
+
+/**
+ * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the mark.
+ *
+ * The maps that the store was opened with are recorded with a layer that has none yet. One that is started
+ * over may get others, if its parent has none: what was applied with the old ones goes.
+ *
+ * @returns whether the layer has nothing of its own yet
+ * @throws {VeneerError} `invalid argument` where the layer was made with other id maps
+ */
+export function beginApply(id: string, backend: LayerBackend): boolean {
+  const { home, idMaps } = backend;
+  const recorded = recordedIdMaps(home, id);
+  const startsOver = home.isIncomplete(id), pristine = startsOver || backend.isPristine(id);
+  const parent = backend.parent(id);
+  const isBound = !startsOver || parent && recordedIdMaps(home, parent) !== undefined;
+  if (isBound) reconcile(id, recorded, idMaps);
+  const isNew = !isIdentity(idMaps) && (recorded === undefined || !isBound);
+  home.markIncomplete(id);
+  if (isNew) recordIdMaps(home, id, idMaps);
+  // The root of a layer belongs to the root of its maps.
+  if (startsOver || isNew && pristine) backend.reset(id);
+  return pristine;
+}
+
+/**
+ * Applies a tar to a layer that {@linkcode beginApply} marked, and takes the mark away.
+ *
+ * @returns bytes of the files applied
+ * @throws what the tar engine threw; the layer is then incomplete
+ */
+export function applyMarked(
+  id: string,
+  input: TarInput,
+  target: ApplyTarget,
+  { backend, idMaps, sync, workers, warn, onProgress, provenWhole }: ApplyContext,
+): number {
+  return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
+    const { size } = applyTar(input, directory, {
+      whiteouts: target.whiteouts,
+      idMaps,
+      workers,
+      warn,
+      onProgress,
+      provenWhole,
+    });
+    backend.ensureStored?.(id, directory);
+    if (sync) syncfs(directory, target.directory);
+    backend.home.markComplete(id, sync);
+    return size;
+  });
+}
+
+/** The error of a failed apply, with what became of the layer and the remedy. */
+export function incompleteError(id: string, error: unknown): VeneerError {
+  const code = codeOf(error);
+  const remedy = code === "limit exceeded" ? "make room, then apply again" : "apply again";
+  return new VeneerError(
+    code,
+    `${messageOf(error)}; layer ${id} is incomplete: ${remedy} or remove it`,
+    { cause: error },
+  );
+}

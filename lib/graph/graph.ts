@@ -1,0 +1,474 @@
+/**
+ * A graph driver over a backend: what is the same for every driver.
+ *
+ * Invariants:
+ * - A layer is seen whole or not at all: backends rename it into place.
+ * - What a killed process left is in the home's staging directory, and is deleted by the next open, unless
+ *   the layer's lock says that somebody is at work there.
+ * - A layer with children, with references, or being transferred is not removed.
+ * - An incomplete layer is not mounted, not read and not built on.
+ *
+ * Locks are `run_state.ts`'s: a layer's, then the store's.
+ *
+ * @module
+ */
+import type { Change } from "../tree/changes.ts";
+import { attempt, messageOf, VeneerError } from "../base/errors.ts";
+import { Ancestry } from "./ancestry.ts";
+import { applyMarked, beginApply, incompleteError } from "./applying.ts";
+import { type Delta, nativeDelta, sizeOf, treeDelta } from "./delta.ts";
+import { type ForeignUses, MountedLayers } from "./mounted_layers.ts";
+import { Staged } from "./staged.ts";
+import { type Transfer, Transfers } from "./transfers.ts";
+import type {
+  CreateOptions,
+  GetOptions,
+  GraphDriver,
+  LayerBackend,
+  LayerInfo,
+  ParentArgument,
+  PutOptions,
+  StatusLine,
+  TransferOptions,
+} from "./driver.ts";
+import type { Home } from "../store/home.ts";
+import { reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
+import { formatIdMap, type IdMaps } from "../base/id_maps.ts";
+import { checkId, layerNotFound } from "../base/ids.ts";
+import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
+import type { Mount, MountPort } from "../mount/plan.ts";
+import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
+import { usersOf } from "../base/processes.ts";
+import { releaseHome } from "../store/private_home.ts";
+import { type LayerLock, pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
+import { openTarInput } from "../tar/apply/apply.ts";
+
+/** What a graph is made with. */
+export interface GraphContext {
+  readonly backend: LayerBackend;
+  readonly port: MountPort;
+  /** Told, in one line, what did not go as it should and was survived. */
+  readonly warn: (message: string) => void;
+  /** Write a layer's content out before it counts as applied. */
+  readonly sync: boolean;
+  /** How many Workers help an apply: none or one, which is the default. */
+  readonly workers?: number;
+  /**
+   * What is done about mounts of layers that are not Veneer's: nothing, and what they stand in the way of is
+   * refused (the default); or they are taken for the own ones of a service that has the store to itself.
+   */
+  readonly foreignUses?: ForeignUses;
+}
+
+/** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
+export class Graph implements GraphDriver {
+  readonly #context: GraphContext;
+  readonly #backend: LayerBackend;
+  readonly #state: RunState;
+  readonly #mounted: MountedLayers;
+  readonly #staged: Staged;
+  readonly #transfers: Transfers;
+
+  /** Opens a store and finishes what killed processes left of it. */
+  constructor(context: GraphContext) {
+    this.#context = context;
+    this.#backend = context.backend;
+    this.#state = new RunState(context.backend.home);
+    const { backend, port, warn, foreignUses } = context;
+    this.#mounted = new MountedLayers(backend, this.#state, port, warn, foreignUses);
+    this.#staged = new Staged(context.backend, this.#state, context.warn);
+    this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
+    this.#staged.sweep();
+    this.#transfers.sweep();
+  }
+
+  get name(): string {
+    return this.#backend.name;
+  }
+
+  get home(): string {
+    return this.#home.path;
+  }
+
+  get #home(): Home {
+    return this.#backend.home;
+  }
+
+  status(): StatusLine[] {
+    return this.#backend.status();
+  }
+
+  getMetadata(id: string): ReadonlyMap<string, string> {
+    this.#require(id);
+    const metadata = this.#backend.metadata(id);
+    const idMaps = recordedIdMaps(this.#home, id);
+    if (idMaps === undefined) return metadata;
+    const { uids, gids } = idMaps;
+    return new Map([...metadata, ["UidMap", formatIdMap(uids)], ["GidMap", formatIdMap(gids)]]);
+  }
+
+  create(id: string, options: CreateOptions = {}): void {
+    this.#create(id, options, false);
+  }
+
+  createReadWrite(id: string, options: CreateOptions = {}): void {
+    this.#create(id, options, true);
+  }
+
+  #create(id: string, options: CreateOptions, readWrite: boolean): void {
+    checkId(id);
+    this.#backend.checkId(id);
+    const parent = options.parent || undefined;
+    if (parent !== undefined) checkId(parent);
+    this.#home.requireWritable();
+    using _lock = this.#lock(id);
+    using _store = this.#state.lockStore();
+    if (this.#backend.exists(id)) {
+      throw new VeneerError("already exists", `layer ${id} exists; choose another id or remove it`);
+    }
+    this.#staged.requireFree(id);
+    if (parent !== undefined) {
+      if (!this.#backend.exists(parent)) throw layerNotFound(parent);
+      this.#requireComplete(parent);
+    }
+    const storageOptions = new Map(
+      [...options.storageOptions ?? []].map(([key, value]) => [key.toLowerCase(), value]),
+    );
+    const idMaps = parent === undefined ? this.#backend.idMaps : this.#idMaps(parent);
+    try {
+      recordIdMaps(this.#home, id, idMaps);
+      this.#backend.create(id, {
+        parent,
+        readWrite,
+        mountLabel: options.mountLabel,
+        storageOptions,
+      });
+    } catch (error) {
+      if (!this.#backend.exists(id)) this.#staged.finish(id, undefined, true);
+      throw error;
+    }
+  }
+
+  remove(id: string): void {
+    checkId(id);
+    this.#home.requireWritable();
+    using lock = this.#lock(id);
+    if (!this.#backend.exists(id)) throw layerNotFound(id);
+    using _use = this.#state.use(id, "exclusive");
+    {
+      using _store = this.#state.lockStore();
+      const children = this.#children(id);
+      this.#mounted.requireNoUsers(id, lock);
+      if (children.length > 0) {
+        const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
+        throw new VeneerError("in use", `layer ${id} has children: ${some}; remove them first`);
+      }
+      this.#staged.requireFree(id);
+      this.#requireNothingMountedIn(id);
+      this.#mounted.requireUnused(id, lock);
+      this.#backend.retire(id);
+    }
+    // It is gone. What is left of its files is only room, and a warning says so.
+    lock.references = UNUSED;
+    this.#staged.finish(id);
+  }
+
+  get(id: string, options: GetOptions = {}): string {
+    checkId(id);
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#requireComplete(id);
+    this.#idMaps(id);
+    return this.#mounted.get(id, lock, options, !options.readOnly && this.#hasChildren(id));
+  }
+
+  put(id: string, options?: PutOptions): void {
+    checkId(id);
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#mounted.put(id, lock, options);
+  }
+
+  exists(id: string): boolean {
+    checkId(id);
+    return this.#backend.exists(id);
+  }
+
+  layers(): LayerInfo[] {
+    const ancestry = this.#ancestry();
+    return this.#backend.list().sort().flatMap((id) => {
+      try {
+        return this.#describe(id, ancestry.parent(id));
+      } catch (error) {
+        // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
+        if (!this.#backend.exists(id)) return [];
+        this.#context.warn(`layer ${id} has no parent that can be found: ${messageOf(error)}`);
+        return this.#describe(id, undefined);
+      }
+    });
+  }
+
+  layer(id: string): LayerInfo {
+    this.#require(id);
+    return this.#describe(id, this.#ancestry().parent(id));
+  }
+
+  #ancestry(): Ancestry {
+    return new Ancestry((id) => this.#backend.parent(id));
+  }
+
+  #describe(id: string, parent: string | undefined): LayerInfo {
+    const mountPoint = this.#backend.mountPoint(id);
+    return {
+      id,
+      parent,
+      incomplete: this.#home.isIncomplete(id),
+      references: this.#mounted.confirmed(id, this.#state.references(id)).count,
+      mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,
+    };
+  }
+
+  cleanup(failed?: (error: VeneerError) => void): string[] {
+    const tell = failed ?? ((error: VeneerError) => this.#context.warn(error.message));
+    const done = this.#staged.sweep(tell);
+    this.#transfers.sweep();
+    const foreign: string[] = [];
+    let mounted = 0;
+    for (const id of this.#backend.list()) {
+      const found = attempt(tell, `layer ${id}`, () => this.#clean(id)) ?? "in use";
+      if (found === "unmounted") done.push(`unmounted layer ${id}`);
+      else if (found !== "nothing") mounted++;
+      if (found === "foreign") foreign.push(id);
+    }
+    if (foreign.length > 0) this.#context.warn(leftAlone(foreign));
+    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
+    if (mounted === 0) {
+      attempt(tell, this.home, () => {
+        // Not while another process is between making a layer ready and mounting it.
+        using still = this.#state.tryLockHome();
+        if (still !== undefined) this.#backend.close();
+      });
+      const released = attempt(tell, this.home, () => releaseHome(this.#home, this.#state));
+      if (released) done.push(`released ${this.home}`);
+      else if (released === false) this.#tellHolders();
+    }
+    return done;
+  }
+
+  /** Ends what nobody needs of a layer. */
+  #clean(id: string): ReturnType<MountedLayers["clean"]> {
+    using lock = this.#state.tryLockLayer(id);
+    return lock === undefined ? "nothing" : this.#mounted.clean(id, lock);
+  }
+
+  /** Says who keeps the home's own mount from going, with which its disk cannot be unmounted. */
+  #tellHolders(): void {
+    if (!this.#state.ownsHomeMount || !isMountPoint(this.home)) return;
+    // A layer that another process has mounted since keeps it rightly.
+    if (this.#backend.list().some((id) => isMountPoint(this.#backend.mountPoint(id)))) return;
+    const holders = [...usersOf(this.home), ...mountsBelow(this.home)].slice(0, 3).join(", ");
+    this.#context.warn(
+      `${this.home} stays mounted on itself${holders && `: in use by ${holders}`}`,
+    );
+  }
+
+  diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
+    using scope = new DisposableStack();
+    const { warn, workers } = this.#context;
+    const delta = this.#open(id, parent, scope);
+    return delta.export(output, { idMaps: this.#idMaps(id), warn, workers, ...options });
+  }
+
+  *changes(id: string, parent: ParentArgument): Iterable<Change> {
+    using scope = new DisposableStack();
+    yield* this.#open(id, parent, scope).changes();
+  }
+
+  diffSize(id: string, parent: ParentArgument): number {
+    using scope = new DisposableStack();
+    return sizeOf(this.#open(id, parent, scope));
+  }
+
+  applyDiff(
+    id: string,
+    parent: ParentArgument,
+    input: number,
+    { onProgress, provenWhole }: TransferOptions = {},
+  ): number {
+    checkId(id);
+    this.#require(id);
+    this.#home.requireWritable();
+    const base = this.#parent(id, parent);
+    if (base !== "") this.#idMaps(base);
+    // Reads from the client, so before any lock; what is no tar is refused before anything changes.
+    using tar = openTarInput(input);
+    using transfer = this.#transfers.begin(id, "exclusive");
+    const pristine = this.#beginApply(id);
+    try {
+      using scope = new DisposableStack();
+      const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
+        { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
+      const idMaps = this.#idMaps(id);
+      return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
+    } catch (error) {
+      if (pristine) this.#giveBack(id);
+      throw incompleteError(id, error);
+    }
+  }
+
+  #beginApply(id: string): boolean {
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#mounted.requireNoUsers(id, lock);
+    const [child] = this.#children(id);
+    if (child !== undefined) {
+      throw new VeneerError(
+        "in use",
+        `layer ${id} has a child, ${child}: it must not change any more`,
+      );
+    }
+    this.#staged.requireFree(id);
+    this.#mounted.requireUnused(id, lock);
+    return beginApply(id, this.#backend);
+  }
+
+  /** Gives back the space of what a failed apply wrote. */
+  #giveBack(id: string): void {
+    try {
+      this.#backend.reset(id);
+    } catch (error) {
+      this.#context.warn(`layer ${id} was not emptied: ${messageOf(error)}`);
+    }
+  }
+
+  mounts(id: string, options: GetOptions = {}): Mount[] {
+    checkId(id);
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#requireComplete(id);
+    this.#idMaps(id);
+    const readOnly = options.readOnly || this.#hasChildren(id);
+    const mounts = () => this.#backend.mounts(id, { ...options, readOnly });
+    return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
+  }
+
+  /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
+  #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
+    checkId(id);
+    scope.use(this.#transfers.begin(id, "shared"));
+    this.#require(id);
+    this.#requireComplete(id);
+    this.#idMaps(id);
+    const base = this.#parent(id, parent);
+    if (base === this.#backend.parent(id)) {
+      const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
+      if (native !== undefined) return nativeDelta(native);
+    }
+    if (base !== "") scope.use(this.#transfers.begin(base, "shared"));
+    const parentRoot = base === "" ? undefined : this.#mountForReading(base);
+    return treeDelta(this.#mountForReading(id), parentRoot);
+  }
+
+  /** A staging name for the time of a transfer: locked, and disposed of at its end. */
+  #scratch(scope: DisposableStack): string {
+    const name = `.${crypto.randomUUID()}`;
+    scope.use(this.#state.lockLayer(name));
+    scope.defer(() => this.#staged.finish(name));
+    return name;
+  }
+
+  /** The parent an argument stands for, checked; `""` for none. */
+  #parent(id: string, parent: ParentArgument): string {
+    const base = parent ?? this.#ancestry().parent(id);
+    if (base === undefined) {
+      throw new VeneerError(
+        "invalid argument",
+        `layer ${id} has no recorded parent; name it with --parent (--parent "" for the whole layer)`,
+      );
+    }
+    if (base !== "") {
+      checkId(base);
+      this.#require(base);
+      this.#requireComplete(base);
+    }
+    return base;
+  }
+
+  /** Wants a transfer begun. A layer that is mounted already is read through its mount, read-only or not. */
+  #mountForReading(id: string): string {
+    using lock = this.#lock(id);
+    this.#require(id);
+    this.#requireComplete(id);
+    return this.#mounted.getForTransfer(id, lock, { readOnly: true });
+  }
+
+  /** Mounts a layer that is being applied to, and so is incomplete. */
+  #mountUnchecked(id: string, transfer: Transfer, scope: DisposableStack): string {
+    using lock = this.#lock(id);
+    scope.defer(() => transfer.unmount());
+    return this.#mounted.getForTransfer(id, lock, {});
+  }
+
+  /** Locks a layer, and finishes what a killed process left of one of this id. */
+  #lock(id: string): LayerLock {
+    const lock = this.#state.lockLayer(id);
+    if (this.#home.isStaged(id)) this.#staged.finish(id);
+    return lock;
+  }
+
+  #requireNothingMountedIn(id: string): void {
+    const backend = this.#backend;
+    const own = backend.mountPoint(id);
+    requireNothingMountedIn({ what: `layer ${id}`, trees: backend.trees(id), mark: id, own });
+  }
+
+  /** Whether a layer has children, and so must not change any more. */
+  #hasChildren(id: string): boolean {
+    return this.#backend.isCommitted?.(id) ?? this.#children(id).length > 0;
+  }
+
+  #children(id: string): string[] {
+    const ancestry = this.#ancestry(), backend = this.#backend;
+    const unrecorded = new Set(backend.unrecordedChildren?.(id));
+    const isChild = (other: string) => {
+      try {
+        return unrecorded.has(other) || ancestry.parent(other) === id;
+      } catch {
+        return false; // A damaged layer keeps no other from being removed.
+      }
+    };
+    return this.#home.root.hold(() =>
+      [...unrecorded.union(new Set(backend.childrenOf?.(id) ?? backend.list()))].filter(isChild)
+        .sort()
+    );
+  }
+
+  /**
+   * The maps that hold for a layer.
+   *
+   * @throws {VeneerError} `invalid argument` where the store was opened with others
+   */
+  #idMaps(id: string): IdMaps {
+    return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
+  }
+
+  #require(id: string): void {
+    checkId(id);
+    if (!this.#backend.exists(id)) throw layerNotFound(id);
+  }
+
+  #requireComplete(id: string): void {
+    if (this.#home.isIncomplete(id)) {
+      throw new VeneerError(
+        "failed precondition",
+        `layer ${id} is incomplete: a tar was not applied to its end; apply again or remove it`,
+      );
+    }
+  }
+}
+
+function leftAlone(ids: readonly string[]): string {
+  const some = ids.slice(0, 3).join(", ") + (ids.length > 3 ? ", …" : "");
+  const [what, is] = ids.length === 1 ? ["layer", "is"] : ["layers", "are"];
+  return `${what} ${some} ${is} mounted by somebody else and left alone; \`veneer umount --force ID\` takes such a mount down`;
+}

@@ -1,0 +1,128 @@
+/**
+ * What is mounted, as `/proc/self/mountinfo` tells it (proc(5)).
+ *
+ * @module
+ */
+import { decode, encode } from "../../ffi/cstring.ts";
+import { readFile } from "../../ffi/files.ts";
+import { tryLstatMount } from "../../ffi/stat.ts";
+
+/** One mount of this process's namespace. */
+export interface MountInfo {
+  readonly id: number;
+  readonly parentId: number;
+  /** `major:minor`. */
+  readonly device: string;
+  /** The directory of the file system that is the mount's root. */
+  readonly root: string;
+  readonly mountPoint: string;
+  /** Per-mount options, such as `rw`, `nosuid`. */
+  readonly options: readonly string[];
+  /** `shared:N`, `master:N` …; none for a private mount. */
+  readonly propagation: readonly string[];
+  readonly type: string;
+  readonly source: string;
+  /** Of the file system, such as `lowerdir=…`. */
+  readonly superOptions: string;
+}
+
+/** Every mount, in the order in which they were made. */
+export function readMountInfo(): MountInfo[] {
+  return readMountInfoWith("");
+}
+
+/**
+ * The mounts whose line has a text in it, as it stands there: with no space, comma or backslash, which the
+ * kernel writes in octal. Where it is in few lines of thousands, these alone are taken apart.
+ */
+export function readMountInfoWith(text: string): MountInfo[] {
+  const all = decode(readFile("/proc/self/mountinfo"));
+  if (!all.includes(text)) return [];
+  return all.split("\n").filter((line) => line !== "" && line.includes(text)).map(parseMountInfo);
+}
+
+/** What is mounted on a path: the uppermost mount there. */
+export function mountAt(path: string): MountInfo | undefined {
+  return readMountInfo().findLast(({ mountPoint }) => mountPoint === path);
+}
+
+/** A line of mountinfo. */
+export function parseMountInfo(line: string): MountInfo {
+  const words = line.split(" ");
+  const dash = words.indexOf("-", 6);
+  const [id, parentId, device, root, mountPoint, options] = words;
+  const [type, source, superOptions] = words.slice(dash + 1);
+  return {
+    id: Number(id),
+    parentId: Number(parentId),
+    device,
+    root: unescapeOctal(root),
+    mountPoint: unescapeOctal(mountPoint),
+    options: options.split(","),
+    propagation: words.slice(6, dash),
+    type,
+    source: unescapeOctal(source),
+    superOptions: unescapeOctal(superOptions),
+  };
+}
+
+/** The kernel writes space, tab, newline and backslash as `\ooo`. */
+export function unescapeOctal(text: string): string {
+  if (!text.includes("\\")) return text;
+  const bytes = encode(text);
+  const result: number[] = [];
+  const BACKSLASH = 0x5c;
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] === BACKSLASH) {
+      result.push(parseInt(String.fromCharCode(...bytes.subarray(i + 1, i + 4)), 8));
+      i += 3;
+    } else {
+      result.push(bytes[i]);
+    }
+  }
+  return decode(Uint8Array.from(result));
+}
+
+/**
+ * Whether something is mounted on a path. Asks `statx`, at a microsecond however many mounts there are, and
+ * reads mountinfo only on kernels before 5.8.
+ */
+export function isMountPoint(path: string): boolean {
+  const stat = tryLstatMount(path);
+  if (stat === undefined) return false;
+  return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
+}
+
+/** `major:minor` that `statx` gives for what is mounted on a path; `undefined` where nothing is. */
+export function mountedDevice(path: string): string | undefined {
+  if (!isMountPoint(path)) return undefined;
+  const root = tryLstatMount(path);
+  return root && `${root.devMajor}:${root.devMinor}`;
+}
+
+/**
+ * A directory as the root field of a mount of it has it: its file system's device, as mountinfo has that, and its
+ * path there.
+ *
+ * @param path absolute, through no link
+ */
+export function treeOf(
+  path: string,
+): { readonly device: string; readonly root: string } | undefined {
+  const isAbove = (point: string) =>
+    point === "/" || path === point || path.startsWith(`${point}/`);
+  // The last of the longest, which hides those before it.
+  let below: MountInfo | undefined;
+  for (const mount of readMountInfo().filter(({ mountPoint }) => isAbove(mountPoint))) {
+    if (mount.mountPoint.length >= (below?.mountPoint.length ?? 0)) below = mount;
+  }
+  if (below === undefined) return undefined;
+  const rest = below.mountPoint === "/" ? path : path.slice(below.mountPoint.length);
+  return { device: below.device, root: `${below.root === "/" ? "" : below.root}${rest}` || "/" };
+}
+
+/** The mounts below a directory, in words, for messages: `a mount at /mnt/data`. */
+export function mountsBelow(directory: string): string[] {
+  return readMountInfo().filter(({ mountPoint }) => mountPoint.startsWith(`${directory}/`))
+    .map(({ mountPoint }) => `a mount at ${mountPoint}`);
+}

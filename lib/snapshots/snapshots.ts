@@ -1,0 +1,452 @@
+/**
+ * A snapshotter over a backend: what is the same for every driver.
+ *
+ * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), layers are the backend's. Between
+ * the two a process may be killed, so that whatever is about to be made or deleted is written down first, as an
+ * *intent*.
+ *
+ * Invariants:
+ * - Every layer on disk is a snapshot's or an intent's, never both. Only a power failure can leave one that is
+ *   nobody's: the records of intents are written out with the next snapshot's. `cleanup` deletes those.
+ * - A snapshot's record comes after its layer, and goes before it.
+ * - Whoever does something to a layer holds its lock. So an intent whose layer's lock can be had is a dead
+ *   process's, or is left from a deletion that failed: it reserves nothing, and the layer is deleted. That is
+ *   done for all when a store is opened, and for one that is in the way.
+ * - An intent reserves its name, and keeps its parent from being removed.
+ *
+ * Locks are `run_state.ts`'s, in this order: an active layer's, then that of the committed one that is made from
+ * it, then the home's; other layers' are only tried. A transaction of the database comes last of all, and
+ * nothing that may wait is called inside one. Who holds the home is making a snapshot: `cleanup` gives back what
+ * a backend holds only when nobody does.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
+import { attempt, codeOf, VeneerError } from "../base/errors.ts";
+import type { Mount, MountPlan } from "../mount/plan.ts";
+import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts";
+import { NO_MOUNT, type SnapshotBackend } from "./backend.ts";
+import { sleep } from "../base/sleep.ts";
+import { compile } from "./filter.ts";
+import { Intents } from "./intents.ts";
+import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
+import { MountRecords } from "./mount_records.ts";
+import type { Snapshot } from "./records.ts";
+import { Store } from "./store.ts";
+import type {
+  CommitOptions,
+  SnapshotInfo,
+  SnapshotKind,
+  SnapshotOptions,
+  Snapshotter,
+  SnapshotUpdate,
+  Usage,
+} from "./snapshotter.ts";
+
+/** The database's name in the home. */
+export const DATABASE = "metadata.db";
+
+/** How often, and after how many milliseconds, the room is looked for that a deleted layer took. */
+const ROOM_TRIES = 20, ROOM_PAUSE = 250;
+
+/** What a snapshotter is made with. */
+export interface SnapshotsContext {
+  readonly backend: SnapshotBackend;
+  /** Told, in one line, what did not go as it should and was survived. */
+  readonly warn: (message: string) => void;
+  /** Write the home's file system out before a snapshot counts as committed; not done unless said. */
+  readonly sync?: boolean;
+  /**
+   * Whether what somebody has mounted is neither committed nor removed, which is so unless said. A service owns
+   * its store, and the mounts are those of the engine that asks it.
+   */
+  readonly foreignUses?: ForeignUses;
+}
+
+/** What is done about mounts of a snapshot that is to be committed or removed. */
+export type ForeignUses = "refuse" | "ignore";
+
+/** A snapshot whose layer is locked. */
+interface Held extends Disposable {
+  readonly snapshot: Snapshot;
+}
+
+/** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
+export class Snapshots implements Snapshotter {
+  readonly #backend: SnapshotBackend;
+  readonly #state: RunState;
+  readonly #intents: Intents;
+  readonly #sync: boolean;
+  readonly #foreignUses: ForeignUses;
+  readonly #mountRecords: MountRecords;
+  readonly #warn: (message: string) => void;
+  #opened: Store | undefined;
+
+  /**
+   * Opens a store, making it where it is missing, and finishes what killed processes left of it.
+   *
+   * @throws {VeneerError} `corrupt store` where there are layers and no database, or one that is none;
+   * `incompatible` for one of another program or a newer version
+   */
+  constructor({ backend, warn, sync = false, foreignUses = "refuse" }: SnapshotsContext) {
+    this.#backend = backend;
+    this.#sync = sync;
+    this.#warn = warn;
+    this.#foreignUses = foreignUses;
+    this.#state = new RunState(backend.home);
+    this.#mountRecords = new MountRecords(this.#state);
+    const store = this.#opened = this.#open();
+    this.#intents = new Intents({ store, state: this.#state, backend, warn });
+    try {
+      this.#intents.sweep();
+    } catch (error) {
+      this.close();
+      throw error;
+    }
+  }
+
+  /** Opens the database, one process at a time: it may have to be made. */
+  #open(): Store {
+    using _lock = this.#state.lockStore();
+    let isNew = false;
+    const initial = () => {
+      isNew = true;
+      return this.#initial();
+    };
+    const store = Store.open(this.#backend.home.join(DATABASE), initial, this.#warn);
+    if (isNew) this.#backend.imported();
+    return store;
+  }
+
+  /** What a new database begins with. */
+  #initial() {
+    const imported = this.#backend.importable();
+    if (imported.length === 0 && this.#backend.list().length > 0) {
+      throw new VeneerError(
+        "corrupt store",
+        `${this.home} has layers and no ${DATABASE}; restore it from a backup, or move ${this.home} away`,
+      );
+    }
+    return imported.map((snapshot) => ({ ...snapshot, labels: new Map<string, string>() }));
+  }
+
+  get driver(): string {
+    return this.#backend.name;
+  }
+
+  get home(): string {
+    return this.#backend.home.path;
+  }
+
+  get #store(): Store {
+    if (this.#opened !== undefined) return this.#opened;
+    throw new VeneerError(
+      "failed precondition",
+      `the store at ${this.home} was closed; open it again`,
+    );
+  }
+
+  prepare(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
+    return this.#make("active", key, parent, options);
+  }
+
+  view(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
+    return this.#make("view", key, parent, options);
+  }
+
+  #make(kind: SnapshotKind, key: string, parent: string, options: SnapshotOptions): Mount[] {
+    checkKey(key);
+    if (parent !== "") checkKey(parent, "parent");
+    const labels = checkLabels(options.labels);
+    const store = this.#store;
+    const layer = this.#backend.layerFor(kind, key) ?? this.#newLayer();
+    using _lock = this.#state.lockLayer(layer);
+    using _home = this.#state.holdHome();
+    return this.#intents.make(layer, key, parent, () => {
+      const chain = store.chainOn(layer, kind, parent);
+      this.#backend.prepare(chain);
+      const mounts = this.#backend.mounts(chain);
+      store.adopt({ layer, name: key, kind, parent, labels });
+      return mounts;
+    });
+  }
+
+  mounts(key: string): Mount[] {
+    using held = this.#hold(key);
+    checkMountable(held.snapshot);
+    return this.#backend.mounts(this.#store.chain(held.snapshot));
+  }
+
+  plan(key: string, target: string): MountPlan {
+    using held = this.#hold(key);
+    checkMountable(held.snapshot);
+    return this.#backend.plan(this.#store.chain(held.snapshot), target);
+  }
+
+  settle(target: string): void {
+    this.#backend.settle?.(target);
+  }
+
+  commit(name: string, key: string, options: CommitOptions = {}): void {
+    checkKey(name);
+    const labels = checkLabels(options.labels);
+    const { parent = "" } = options;
+    if (parent !== "") checkKey(parent, "parent");
+    const store = this.#store;
+    this.#intents.claim(name);
+    store.checkFree(name);
+    using held = this.#holdForCommit(name, key);
+    const { snapshot } = held;
+    this.#checkRebase(snapshot, parent);
+    store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
+    this.#checkUnused(snapshot);
+    const chain = store.chain(snapshot);
+    const layer = this.#backend.layerFor("committed", name);
+    if (layer === undefined) {
+      naming(snapshot, () => this.#backend.seal(chain));
+      this.#writeOut();
+      store.commit(snapshot, { name, labels, parent });
+      return;
+    }
+    {
+      using _lock = this.#state.lockLayer(layer);
+      this.#intents.make(layer, name, parent, () => {
+        this.#backend.freeze(chain, layer);
+        this.#writeOut();
+        store.commit(snapshot, { name, labels, parent, layer });
+      });
+    }
+    this.#intents.tryToFinish(snapshot.layer);
+  }
+
+  #writeOut(sync = this.#sync): void {
+    if (sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
+  }
+
+  /** @throws {VeneerError} `not supported` where the driver's layers are their parent's too */
+  #checkRebase(snapshot: Snapshot, parent: string): void {
+    if (parent === "" || this.#backend.rebases || parent === this.#store.parentName(snapshot)) {
+      return;
+    }
+    throw new VeneerError(
+      "not supported",
+      `${this.driver} cannot commit snapshot ${
+        shown(snapshot.name)
+      } on another parent; prepare it on ${shown(parent)}`,
+    );
+  }
+
+  remove(key: string): void {
+    using held = this.#hold(key);
+    this.#remove(held.snapshot);
+  }
+
+  #remove(snapshot: Snapshot): void {
+    const store = this.#store;
+    for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
+    store.checkChildless(snapshot);
+    this.#checkUnused(snapshot);
+    try {
+      store.remove(snapshot);
+    } catch (error) {
+      if (codeOf(error) !== "limit exceeded") throw error;
+      this.#removeToMakeRoom(snapshot);
+    }
+    this.#intents.tryToFinish(snapshot.layer);
+  }
+
+  /**
+   * Where the disk is so full that not even a record can be written (btrfs without room for metadata), the layer goes
+   * before its record, while nobody can build on it. A process killed in between leaves a snapshot whose layer is
+   * missing, which says so and can be removed.
+   */
+  #removeToMakeRoom(snapshot: Snapshot): void {
+    for (let tries = 1;; tries++) {
+      try {
+        return this.#store.remove(snapshot, () => {
+          this.#backend.remove(snapshot.layer);
+          // Some file systems give room back with what they write out next, and a moment later.
+          this.#writeOut(true);
+        });
+      } catch (error) {
+        if (codeOf(error) !== "limit exceeded" || tries >= ROOM_TRIES) throw error;
+        sleep(ROOM_PAUSE);
+      }
+    }
+  }
+
+  checkUnused(key: string): void {
+    using held = this.#hold(key);
+    this.#checkUnused(held.snapshot);
+  }
+
+  isMountedAt(key: string, target: string): boolean {
+    using held = this.#hold(key);
+    let found = false;
+    try {
+      this.#backend.checkUnused(this.#store.chain(held.snapshot), ({ mount, namespace }) => {
+        found ||= mount.mountPoint === target && namespace === mountNamespace();
+        return true;
+      });
+    } catch (error) {
+      if (codeOf(error) !== "in use") throw error;
+    }
+    return found;
+  }
+
+  #checkUnused(snapshot: Snapshot): void {
+    const isNoUse = this.#foreignUses === "ignore"
+      ? NO_MOUNT
+      : this.#mountRecords.othersThan(snapshot.layer);
+    naming(snapshot, () => this.#backend.checkUnused(this.#store.chainToRemove(snapshot), isNoUse));
+  }
+
+  stat(key: string): SnapshotInfo {
+    checkKey(key);
+    return this.#store.info(key);
+  }
+
+  update({ name, labels }: SnapshotUpdate, fields: readonly string[] = []): SnapshotInfo {
+    checkKey(name);
+    const changed = checkLabels(labels);
+    for (const field of fields) checkField(field);
+    return this.#store.relabel(name, (old) => relabelled(old, changed, fields));
+  }
+
+  walk(filters: readonly string[] = []): Iterable<SnapshotInfo> {
+    const fits = compile(filters);
+    const store = this.#store;
+    return (function* () {
+      for (const info of store.walk()) if (fits(info)) yield info;
+    })();
+  }
+
+  usage(key: string): Usage {
+    checkKey(key);
+    const { kind, bytes, inodes } = this.#store.require(key);
+    if (kind === "view") return { bytes: 0, inodes: 0 };
+    if (bytes !== null && inodes !== null) return { bytes, inodes };
+    using held = this.#hold(key);
+    const usage = this.#backend.usage(this.#store.chain(held.snapshot));
+    if (held.snapshot.kind === "committed") this.#keepUsage(held.snapshot.layer, usage);
+    return usage;
+  }
+
+  /** On a full disk, or one that cannot be written to, it is counted again the next time. */
+  #keepUsage(layer: string, usage: Usage): void {
+    try {
+      this.#store.keepUsage(layer, usage);
+    } catch (error) {
+      if (!["limit exceeded", "failed precondition"].includes(codeOf(error))) throw error;
+    }
+  }
+
+  cleanup(failed?: (error: VeneerError) => void): string[] {
+    const store = this.#store;
+    const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
+    if (this.#backend.home.isReadOnly) return [];
+    // Before the records are read: a layer comes after its record.
+    const found = this.#backend.list();
+    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweep(tell)];
+    // Again: a process may have been killed after it recorded an import.
+    attempt(tell, this.home, () => this.#backend.imported());
+    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#warn));
+    attempt(tell, this.home, () => {
+      using still = this.#state.tryLockHome();
+      if (still !== undefined && !store.isInUse()) this.#backend.close();
+    });
+    return done;
+  }
+
+  close(): void {
+    this.#opened?.[Symbol.dispose]();
+    this.#opened = undefined;
+  }
+
+  parent(name: string): string {
+    return this.#store.parentName(this.#committed(name));
+  }
+
+  exists(name: string): boolean {
+    checkKey(name);
+    return this.#store.find(name)?.kind === "committed";
+  }
+
+  delete(name: string): void {
+    using held = this.#hold(name);
+    checkCommitted(held.snapshot);
+    this.#remove(held.snapshot);
+  }
+
+  active(): string[] {
+    return this.#store.active();
+  }
+
+  #committed(name: string): Snapshot {
+    checkKey(name);
+    const snapshot = this.#store.require(name);
+    checkCommitted(snapshot);
+    return snapshot;
+  }
+
+  /** Locks a snapshot's layer. @throws {VeneerError} `not found` */
+  #hold(key: string): Held {
+    checkKey(key);
+    for (;;) {
+      const { layer } = this.#store.require(key);
+      const lock = this.#state.lockLayer(layer);
+      // It may have been removed, and made again, while this waited.
+      const snapshot = this.#store.find(key);
+      if (snapshot?.layer === layer) {
+        return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+      }
+      lock[Symbol.dispose]();
+    }
+  }
+
+  /** Locks what is to be committed; who comes after another's commit of the same is told that it is done. */
+  #holdForCommit(name: string, key: string): Held {
+    try {
+      return this.#hold(key);
+    } catch (error) {
+      this.#store.checkFree(name);
+      throw error;
+    }
+  }
+
+  /** A layer id that nobody has: 40 random bits in the letters of base 32. */
+  #newLayer(): string {
+    for (;;) {
+      const random = crypto.getRandomValues(new Uint8Array(8));
+      const layer = Array.from(random, (byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte & 31])
+        .join("");
+      if (!this.#store.hasLayer(layer)) return layer;
+    }
+  }
+}
+
+/** Says of which snapshot a backend refuses the layer. */
+function naming({ name }: Snapshot, check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof VeneerError)) throw error;
+    throw new VeneerError(error.code, `snapshot ${shown(name)}: ${error.message}`);
+  }
+}
+
+function checkMountable({ name, kind }: Snapshot): void {
+  if (kind !== "committed") return;
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is committed: prepare one on it, or a view, and mount that`,
+  );
+}
+
+function checkCommitted({ name, kind }: Snapshot): void {
+  if (kind === "committed") return;
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is ${kind === "view" ? "a view" : "active"}, not committed`,
+  );
+}

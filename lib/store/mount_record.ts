@@ -1,0 +1,100 @@
+/**
+ * How a layer's use is written down: in its lock file, as one write of fixed length.
+ *
+ * The record says whose a mount is. It is written before the mount is made, without a device number, and again
+ * with the number of the mount's superblock: a mount of that number at that place is Veneer's own, one of another
+ * is somebody else's, and a record without a number was left by a command that was killed on the way.
+ *
+ * @module
+ */
+import { decode, encode } from "../../ffi/cstring.ts";
+import { VeneerError } from "../base/errors.ts";
+
+/**
+ * One page: a process that is killed has written all of it or nothing. It takes a label of 255 bytes and a path of
+ * any usual length; a longer path is left out.
+ */
+export const RECORD_LENGTH = 4096;
+
+/** The longest label, in bytes. */
+const MAX_LABEL_LENGTH = 255;
+
+/** @throws {VeneerError} `invalid argument` for a label that a record has no room for */
+export function checkRecordable(label: string): void {
+  const { length } = encode(label);
+  if (length <= MAX_LABEL_LENGTH) return;
+  throw new VeneerError(
+    "invalid argument",
+    `the mount label has ${length} bytes, ${MAX_LABEL_LENGTH} are allowed`,
+  );
+}
+
+/** How often a layer is in use, and by which mount. */
+export interface References {
+  /** How many users there are: 0 with a namespace for what transfers alone use. */
+  readonly count: number;
+  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
+  readonly namespace: string;
+  /** Whether they were promised that nobody can write to it there. */
+  readonly readOnly: boolean;
+  /** The SELinux label that it was mounted with; `""` for none. */
+  readonly label: string;
+  /** Whether it was mounted so that nothing is synced. */
+  readonly volatile: boolean;
+  /** The mount point by the path that the mounting process had; `""` where it is too long to be recorded. */
+  readonly target: string;
+  /** `major:minor` that `statx` gives for the mount's root; `""` until it is mounted. */
+  readonly device: string;
+}
+
+/** Nobody uses it. */
+export const UNUSED: References = {
+  count: 0,
+  namespace: "",
+  readOnly: false,
+  label: "",
+  volatile: false,
+  target: "",
+  device: "",
+};
+
+/** A record of {@linkcode RECORD_LENGTH} bytes. */
+export function encodeReferences(references: References): Uint8Array<ArrayBuffer> {
+  const record = new Uint8Array(RECORD_LENGTH).fill(" ".charCodeAt(0));
+  record[RECORD_LENGTH - 1] = "\n".charCodeAt(0);
+  const whole = encode(JSON.stringify(references));
+  const text = whole.length < RECORD_LENGTH
+    ? whole
+    : encode(JSON.stringify({ ...references, target: "" }));
+  record.set(text);
+  return record;
+}
+
+/** Reads a record; what is none is {@linkcode UNUSED}, so that a mount that it was about is nobody's. */
+export function decodeReferences(record: Uint8Array | string): References {
+  let value: unknown;
+  try {
+    value = JSON.parse(typeof record === "string" ? record : decode(record));
+  } catch {
+    return UNUSED;
+  }
+  if (typeof value !== "object" || value === null) return UNUSED;
+  const { count, namespace, readOnly, label, volatile, target, device } = value as Partial<
+    Record<keyof References, unknown>
+  >;
+  const isText = (text: unknown, form: RegExp): text is string =>
+    typeof text === "string" && form.test(text);
+  const isWhole = Number.isSafeInteger(count) && (count as number) >= 0 &&
+    isText(namespace, /^\d*$/) && isText(device, /^(\d+:\d+)?$/) &&
+    isText(target, /^(\/|$)/) && isText(label, /^/);
+  if (!isWhole) return UNUSED;
+  return {
+    count: count as number,
+    namespace,
+    readOnly: readOnly === true,
+    label,
+    volatile: volatile === true,
+    target,
+    device,
+  };
+}

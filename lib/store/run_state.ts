@@ -1,0 +1,415 @@
+/**
+ * What must not outlive a boot: locks and reference counts, under `/run/veneer/<device>-<inode of the home>/`,
+ * so that two paths to one store share them.
+ *
+ * ```text
+ * birth          of the home that the counts are about, the mount namespace it was first seen in, and its
+ *                path there; another home that got the same inode starts anew
+ * store          locked exclusively to change which layers there are
+ * devices        a driver's own lock, such as of devices while they are changed or activated
+ * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's record
+ *                (`mount_record.ts`): how often it is in use, and by which mount
+ * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
+ *                one that nobody holds is of a transfer that was killed
+ * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
+ * mounts/<id>    where layers of a read-only home are mounted that has no directory for it
+ * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
+ * ```
+ *
+ * Rules:
+ * - All locks are `flock(2)`: the kernel frees them when their holder dies.
+ * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
+ *   once, but for tries that do not wait.
+ * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
+ *   long as the client at its other end likes. It is tried for a moment, in which others may have it to see
+ *   whether it is held.
+ * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
+ *   the lock of a removed file opens the name again.
+ * - A count is written before the mount is made and after it is gone: a process killed between leaves a
+ *   count without a mount, which is recognised as stale.
+ * - What transfers mount for themselves has a record with a count of 0. It lasts as long as somebody holds
+ *   the `use` lock, which ends with its process, so that nobody takes it for a user's mount.
+ *
+ * @module
+ */
+import {
+  close,
+  O_CREAT,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_RDWR,
+  open as openTrusted,
+  pread,
+  pwriteAll,
+  withFd,
+} from "../../ffi/files.ts";
+import { type LockMode, tryLock } from "../../ffi/flock.ts";
+import { readlink, tryMkdir } from "../../ffi/paths.ts";
+import { EEXIST, ENOENT } from "../../ffi/errno.ts";
+import { fstat, Stat, tryLstat as lstatTrusted, tryLstatMount } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import {
+  type ConfinedPath,
+  ConfinedRoot,
+  isDirectory,
+  list,
+  makeDirectory,
+  open,
+  removeTree,
+  tryLstat,
+  tryOpen,
+  tryUnlink,
+  unlink,
+  unwrapConfined,
+} from "../tree/confined.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
+import type { Home } from "./home.ts";
+import { holdersOf } from "../base/processes.ts";
+import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
+import {
+  decodeReferences,
+  encodeReferences,
+  RECORD_LENGTH,
+  type References,
+  UNUSED,
+} from "./mount_record.ts";
+import { sleep } from "../base/sleep.ts";
+import { requireTrustedOwner } from "./trusted_owner.ts";
+
+export { type References, UNUSED };
+
+/** Where the state of all homes is. */
+export const RUN_ROOT = "/run/veneer";
+
+/** How long an operation waits for another one's lock before it gives up, in milliseconds. */
+const PATIENCE = 120_000;
+
+/** How long a `use` lock is tried for, in milliseconds. */
+const MOMENT = 100;
+
+/**
+ * Where layers of a home are mounted that has no place for it, because nothing can be made in it. It is there when
+ * this returns.
+ */
+export function mountsBeside(home: Home): ConfinedPath {
+  using run = new RunRoot();
+  waitForLock(run.fd, "shared", RUN_ROOT);
+  const state = run.root.join(stateName(home.device, home.inode));
+  makeDirectory(state, 0o700);
+  const mounts = state.join("mounts");
+  makeDirectory(mounts, 0o700);
+  return mounts;
+}
+
+/** The run-time state of one home. */
+export class RunState {
+  readonly #directory: ConfinedPath;
+
+  /** @throws {VeneerError} `incompatible` where others could write to `/run/veneer` */
+  constructor(home: Home) {
+    using run = new RunRoot();
+    this.#directory = run.root.join(stateName(home.device, home.inode));
+    // Until the birth is this home's, who forgets homes that are gone may take it for an earlier one.
+    waitForLock(run.fd, "shared", RUN_ROOT);
+    makeDirectory(this.#directory, 0o700);
+    for (const name of ["layers", "use"]) makeDirectory(this.#directory.join(name), 0o700);
+    this.#checkBirth(home);
+  }
+
+  /** Forgets counts that are about an earlier home whose inode this one got. */
+  #checkBirth(home: Home): void {
+    const path = this.#directory.join("birth");
+    const birth = String(tryLstatMount(home.path)?.birth ?? 0n);
+    const isKnown = () => readMetadata(path)?.split(" ")[0] === birth;
+    if (isKnown()) return;
+    using _lock = this.lockStore();
+    if (isKnown()) return;
+    for (const id of list(this.#directory.join("layers"))) {
+      tryUnlink(this.#directory.join("layers", id));
+    }
+    removeTree(this.path("snapshot-mounts"));
+    this.ownsHomeMount = false;
+    writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
+  }
+
+  /** Locks the store's shape: which layers there are. */
+  lockStore(): Disposable {
+    return this.#lock("store", (fd) => waitForLock(fd, "exclusive", "the store"))!;
+  }
+
+  /** Keeps the home's mount, made or not yet, from being taken down; many can at once. */
+  holdHome(): Disposable {
+    return this.#lock("home", (fd) => waitForLock(fd, "shared", "the store's home"))!;
+  }
+
+  /** Keeps layers from being mounted, unless one is being mounted now. */
+  tryLockHome(): Disposable | undefined {
+    return this.#lock("home", (fd) => tryLock(fd, "exclusive"));
+  }
+
+  /**
+   * Locks something of a driver's own, such as its devices; taken last of all locks.
+   *
+   * @param what it is, for messages
+   */
+  lockNamed(name: string, what: string): Disposable {
+    return this.#lock(name, (fd) => waitForLock(fd, "exclusive", what))!;
+  }
+
+  /** Locks a file of the whole store's, which is never removed. */
+  #lock(name: string, take: (fd: number) => boolean): Disposable | undefined {
+    const fd = open(this.#directory.join(name), O_RDWR | O_CREAT, 0o600);
+    let taken = false;
+    try {
+      taken = take(fd);
+    } finally {
+      if (!taken) close(fd);
+    }
+    return taken ? { [Symbol.dispose]: () => close(fd) } : undefined;
+  }
+
+  /** Locks a layer, waiting for whoever works on it. */
+  lockLayer(id: string): LayerLock {
+    const path = this.#directory.join("layers", id);
+    for (;;) {
+      const lock = LayerLock.open(path);
+      try {
+        waitForLock(lock.fd, "exclusive", `layer ${id}`);
+        if (lock.isCurrent()) return lock;
+      } catch (error) {
+        close(lock.fd);
+        throw error;
+      }
+      close(lock.fd);
+    }
+  }
+
+  /** Locks a layer unless somebody works on it. */
+  tryLockLayer(id: string): LayerLock | undefined {
+    const lock = LayerLock.open(this.#directory.join("layers", id));
+    if (tryLock(lock.fd, "exclusive", lock.path.text) && lock.isCurrent()) return lock;
+    close(lock.fd);
+    return undefined;
+  }
+
+  /**
+   * Says that a layer's content is being read (shared) or replaced, until disposed of.
+   *
+   * @throws {VeneerError} `in use`, at once, where that excludes what somebody else does
+   */
+  use(id: string, mode: LockMode): Use {
+    const path = this.#directory.join("use", id);
+    const deadline = performance.now() + MOMENT;
+    for (;;) {
+      const fd = open(path, O_RDWR | O_CREAT, 0o600);
+      if (tryLock(fd, mode, path.text)) {
+        if (isCurrent(fd, path)) return new Use(fd, path);
+      } else if (performance.now() > deadline) {
+        const holders = holdersOf(fd);
+        close(fd);
+        throw new VeneerError("in use", `layer ${id} is being transferred${by(holders)}`);
+      } else sleep(1);
+      close(fd);
+    }
+  }
+
+  /** The ids of layers that are being transferred, or were when a process was killed. */
+  transferred(): string[] {
+    return list(this.#directory.join("use"));
+  }
+
+  /** Forgets transfers that were killed, unless others have begun since. Wants the layer's lock. */
+  forgetTransfers(id: string): void {
+    const path = this.#directory.join("use", id);
+    const fd = tryOpen(path, O_RDWR);
+    if (fd !== -ENOENT) new Use(unwrapConfined(fd, "open", path), path)[Symbol.dispose]();
+  }
+
+  /** Whether somebody transfers the layer; whoever begins to now waits for its lock, if the caller has that. */
+  isTransferred(id: string): boolean {
+    const path = this.#directory.join("use", id);
+    const fd = tryOpen(path, O_RDWR);
+    if (fd === -ENOENT) return false;
+    return !withFd(unwrapConfined(fd, "open", path), (fd) => tryLock(fd, "exclusive", path.text));
+  }
+
+  /** A file or directory of a driver's or module's own in this state. */
+  path(name: string): ConfinedPath {
+    return this.#directory.join(name);
+  }
+
+  /** How often each layer is in use, for listings: without locks, so it may be a moment old. */
+  references(id: string): References {
+    const text = readMetadata(this.#directory.join("layers", id));
+    return text ? decodeReferences(text) : UNUSED;
+  }
+
+  /** Whether the mount that makes the home private is Veneer's own; recorded before it is made. */
+  get ownsHomeMount(): boolean {
+    return readMetadata(this.#directory.join("home-mount")) !== undefined;
+  }
+
+  set ownsHomeMount(owned: boolean) {
+    const path = this.#directory.join("home-mount");
+    if (owned) writeFile(path, "");
+    else removeMetadata(path, false);
+  }
+}
+
+/** What a home's state is called: {@linkcode stateName}. All else there is somebody else's, such as a socket. */
+const STATE_NAME = /^\d+\.\d+-\d+$/;
+
+/**
+ * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
+ * nothing to remember. Only homes of this mount namespace are looked for: those of another, such as a
+ * container's that shares `/run`, are not to be seen from here. Where somebody else is at it, that will do.
+ *
+ * @param warn is told of each state that cannot be read or removed; it stays, and the others go
+ */
+export function pruneRunStates(warn: (message: string) => void): void {
+  using run = new RunRoot();
+  if (!tryLock(run.fd, "exclusive", RUN_ROOT)) return;
+  for (const name of list(run.root.join()).filter((name) => STATE_NAME.test(name))) {
+    const state = run.root.join(name);
+    try {
+      if (isDirectory(state) && isOfGoneHome(state)) removeTree(state);
+    } catch (error) {
+      warn(`${state} is not removed: ${messageOf(error)}`);
+    }
+  }
+}
+
+/** The directory of all state, open; it is made where it is missing. */
+class RunRoot implements Disposable {
+  readonly fd: number;
+  readonly root: ConfinedRoot;
+
+  /** @throws {VeneerError} `incompatible` where it is no directory of root's alone */
+  constructor() {
+    const made = tryMkdir(RUN_ROOT, 0o711);
+    if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);
+    this.fd = openTrusted(RUN_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      requireTrustedOwner(this.fd, RUN_ROOT);
+      this.root = ConfinedRoot.of(RUN_ROOT, this.fd);
+    } catch (error) {
+      close(this.fd);
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    close(this.fd);
+  }
+}
+
+function isOfGoneHome(state: ConfinedPath): boolean {
+  const birth = readMetadata(state.join("birth"));
+  const [, namespace, path] = /^\d+ (\d+) (.*)$/s.exec(birth ?? "") ?? [];
+  if (namespace !== mountNamespace()) return false;
+  const home = lstatTrusted(path);
+  return home === undefined ||
+    stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== state.name;
+}
+
+/** Where the state of a home is; only root can enter it. */
+export function runDirectory({ device, inode }: Home): string {
+  return `${RUN_ROOT}/${stateName(device, inode)}`;
+}
+
+function stateName(device: string, inode: bigint): string {
+  return `${device.replace(":", ".")}-${inode}`;
+}
+
+/** A hold on a layer's content, for the time of a transfer. */
+export class Use implements Disposable {
+  constructor(readonly fd: number, readonly path: ConfinedPath) {}
+
+  /**
+   * Whether nobody else transfers the layer; if so, nobody else is asked at the end of his transfer. Wants the
+   * layer's lock, and may lose the hold: to be asked when the transfer is over.
+   */
+  isLast(): boolean {
+    // Held shared again at once: others may begin, and wait for the layer's lock.
+    return tryLock(this.fd, "exclusive", this.path.text) &&
+      tryLock(this.fd, "shared", this.path.text);
+  }
+
+  [Symbol.dispose](): void {
+    // Only the last one may remove the name: who gets the lock exclusively. Another may have done so while
+    // this one changed its lock.
+    if (tryLock(this.fd, "exclusive") && isCurrent(this.fd, this.path)) tryUnlink(this.path);
+    close(this.fd);
+  }
+}
+
+/** An exclusive hold on a layer, and its reference count. */
+export class LayerLock implements Disposable {
+  #record: References | undefined;
+
+  private constructor(readonly fd: number, readonly path: ConfinedPath) {}
+
+  /** Opens the lock file, not locked yet. */
+  static open(path: ConfinedPath): LayerLock {
+    return new LayerLock(open(path, O_RDWR | O_CREAT, 0o600), path);
+  }
+
+  /** Whether the name still leads to this file: its last holder may have removed it. */
+  isCurrent(): boolean {
+    return isCurrent(this.fd, this.path);
+  }
+
+  /** How often `get` was called without a `put`. */
+  get references(): References {
+    if (this.#record) return this.#record;
+    const buffer = new Uint8Array(RECORD_LENGTH);
+    const length = pread(this.fd, buffer, RECORD_LENGTH, 0n);
+    return this.#record = decodeReferences(buffer.subarray(0, length));
+  }
+
+  /** Recorded at once and as a whole. */
+  set references(references: References) {
+    this.#record = references;
+    pwriteAll(this.fd, encodeReferences(references), 0n);
+  }
+
+  /** Unlocks; a layer without references or a mount of transfers leaves no file behind. */
+  [Symbol.dispose](): void {
+    const { count, namespace } = this.references;
+    if (count === 0 && namespace === "") unlink(this.path);
+    close(this.fd);
+  }
+}
+
+let ownNamespace: string | undefined;
+
+/** This process's mount namespace, by the inode that `/proc/self/ns/mnt` shows. */
+export function mountNamespace(): string {
+  return ownNamespace ??= /\d+/.exec(readlink("/proc/self/ns/mnt"))?.[0] ?? "";
+}
+
+const opened = new Stat(), named = new Stat();
+
+function isCurrent(fd: number, path: ConfinedPath): boolean {
+  return fstat(fd, opened).links > 0 && tryLstat(path, named)?.inode === opened.inode;
+}
+
+/** Waits for a lock, with growing pauses, until it has it or {@linkcode PATIENCE} is at its end. */
+function waitForLock(fd: number, mode: LockMode, what: string): true {
+  const deadline = performance.now() + PATIENCE;
+  for (let pause = 0.2;; pause = Math.min(pause * 1.5, 20)) {
+    if (tryLock(fd, mode, what)) return true;
+    if (performance.now() > deadline) {
+      throw new VeneerError(
+        "in use",
+        `${what} has been locked for ${PATIENCE / 1000} s${
+          by(holdersOf(fd))
+        }; end that process or wait`,
+      );
+    }
+    sleep(pause * (0.5 + Math.random()));
+  }
+}
+
+const by = (holders: readonly string[]) => holders.length > 0 ? ` by ${holders.join(", ")}` : "";

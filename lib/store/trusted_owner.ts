@@ -1,0 +1,60 @@
+/**
+ * Whom a directory of the store must belong to: whoever can write to one can put links, nodes and records of
+ * his choice there, which root then works with.
+ *
+ * @module
+ */
+import { fstat } from "../../ffi/stat.ts";
+import { fgetxattr } from "../../ffi/xattr.ts";
+import { VeneerError } from "../base/errors.ts";
+import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
+
+const GROUP_WRITE = 0o020, OTHERS_WRITE = 0o002;
+
+/** Entries for further users and groups (acl(5)); the mode's group bits then are what these have at most. */
+const ACL = "system.posix_acl_access";
+
+/**
+ * Refuses an open directory that somebody else could write to. Those that may are root, and the root of the id
+ * maps, whose store it then is: Docker gives a store under `userns-remap` to him. A sticky bit helps nothing, as
+ * what is not there yet can be put there.
+ *
+ * @throws {VeneerError} `incompatible` with the reason and the command that mends it
+ */
+export function requireTrustedOwner(
+  directory: number,
+  path: string,
+  { uids, gids }: IdMaps = IDENTITY,
+): void {
+  const { uid, gid, mode } = fstat(directory);
+  if (uid !== 0 && uid !== uids.root) {
+    const others = uids.isIdentity ? " (or name its id maps with --uidmap and --gidmap)" : "";
+    throw refused(path, `belongs to user ${uid}`, `chown 0:${gids.root} ${quoted(path)}`, others);
+  }
+  if ((mode & OTHERS_WRITE) !== 0) {
+    throw refused(path, "can be written to by everyone", `chmod go-w ${quoted(path)}`);
+  }
+  if ((mode & GROUP_WRITE) === 0) return;
+  if (gid !== 0 && gid !== gids.root) {
+    throw refused(path, `can be written to by group ${gid}`, `chmod g-w ${quoted(path)}`);
+  }
+  if (hasAcl(directory)) {
+    throw refused(path, "has an access list that lets others write", `setfacl -b ${quoted(path)}`);
+  }
+}
+
+function hasAcl(directory: number): boolean {
+  return fgetxattr(directory, ACL) !== undefined;
+}
+
+function refused(path: string, what: string, remedy: string, others = ""): VeneerError {
+  return new VeneerError(
+    "incompatible",
+    `${path} ${what}, who could have veneer work on files elsewhere; look through it, then \`${remedy}\`${others}`,
+  );
+}
+
+/** A path as a shell takes it. */
+function quoted(path: string): string {
+  return /^[\w./:@%+,-]+$/.test(path) ? path : `'${path.replaceAll("'", `'\\''`)}'`;
+}

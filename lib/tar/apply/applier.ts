@@ -1,0 +1,459 @@
+/**
+ * One tar on its way into one layer: what each type of entry becomes, and what it replaces.
+ *
+ * Three things are delicate. A directory's descriptor is good until the crew settles or the placement forgets,
+ * and is looked up again after either. Nothing is made under a name that the Worker is still to make. And
+ * what is there already is never opened, only replaced: it may be a fifo or a link.
+ *
+ * @module
+ */
+import { decode } from "../../../ffi/cstring.ts";
+import { type EntryName, nameText } from "../../../ffi/entry_name.ts";
+import { EEXIST, EMLINK, ENOENT } from "../../../ffi/errno.ts";
+import {
+  close,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  openat,
+  reopen,
+  withFd,
+} from "../../../ffi/files.ts";
+import { fstat, Stat, tryStatat } from "../../../ffi/stat.ts";
+import {
+  makedev,
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  tryLinkat,
+  tryMkdirat,
+  tryMknodat,
+  trySymlinkat,
+} from "../../../ffi/names.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { isOverlayWhiteout } from "../../tree/branch.ts";
+import { liftingProtection } from "../../tree/protection.ts";
+import { removeEntry } from "../../tree/remove_tree.ts";
+import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
+import type { Applied, ApplyOptions } from "./apply_options.ts";
+import { ASIDE, leadAside } from "./aside.ts";
+import { Attributes } from "./attributes.ts";
+import { badTar, quoted } from "../read/bad_tar.ts";
+import { Crew } from "./crew.ts";
+import { DirectoryTimes } from "./directory_times.ts";
+import type { Entry } from "../read/entry.ts";
+import {
+  BLOCK_DEVICE,
+  CHARACTER_DEVICE,
+  DIRECTORY,
+  FIFO,
+  HARD_LINK,
+  REGULAR,
+  SYMBOLIC_LINK,
+} from "../header.ts";
+import type { TarInput } from "../read/input.ts";
+import type { LayerPath } from "../read/layer_path.ts";
+import { childPath, type Directory, Placement } from "./placement.ts";
+import { TarReader } from "../read/reader.ts";
+import { refused } from "./refused.ts";
+import { tryMakeRegular } from "./regular_file.ts";
+import { Window } from "../read/window.ts";
+
+/** How often progress is told, in bytes. */
+const PROGRESS_STEP = 4 << 20;
+
+/** The kernel's device numbers have 12 and 20 bits (`linux/kdev_t.h`). */
+const MAJOR_LIMIT = 1 << 12;
+const MINOR_LIMIT = 1 << 20;
+
+/** Applies one tar, once. The thread's umask must be 0. */
+export class Applier {
+  readonly #source: TarInput;
+  readonly #root: number;
+  readonly #options: ApplyOptions;
+  /** The tar's; while something is done over, another one. */
+  #reader: TarReader;
+  readonly #attributes: Attributes;
+  readonly #placement: Placement;
+  readonly #whiteouts: Whiteouts;
+  readonly #times = new DirectoryTimes();
+  readonly #stat = new Stat();
+  readonly #applied: Applied = { size: 0, entries: 0 };
+  readonly #isMapped: boolean;
+  readonly #crew: Crew | undefined;
+  #hasAside = false;
+
+  constructor(source: TarInput, root: number, options: ApplyOptions) {
+    this.#source = source;
+    this.#root = root;
+    this.#options = options;
+    this.#reader = new TarReader(source.window, this.#unmarkedEnd());
+    const { uids, gids } = options.idMaps;
+    this.#isMapped = !(uids.isIdentity && gids.isIdentity);
+    this.#attributes = new Attributes(options.idMaps, options.warn ?? (() => {}));
+    this.#whiteouts = whiteoutsIn(options.whiteouts, () => this.#settle());
+    this.#placement = new Placement(root, { uid: uids.root, gid: gids.root }, {
+      obstacle: (dirfd, name) => this.#replaceWhiteout(dirfd, name),
+      implied: (dirfd, name) => this.#noteImplied(dirfd, name),
+      settle: () => this.#settle(),
+      release: (directory) => this.#crew ? this.#crew.release(directory) : close(directory.fd),
+    });
+    if (options.workers !== 0) {
+      const redo = (offset: number) => this.#redo(offset);
+      this.#crew = Crew.hire(source.window, options.idMaps, this.#attributes, redo);
+    }
+  }
+
+  get #entry(): Entry {
+    return this.#reader.entry;
+  }
+
+  /** Applies once more the entry at an offset, which the Worker found something in the way of. */
+  #redo(offset: number): void {
+    const reader = this.#reader;
+    const { fd, base } = this.#source.window;
+    this.#reader = new TarReader(new Window(fd, base));
+    try {
+      this.#reader.seek(offset);
+      this.#reader.next();
+      leadAside(this.#entry);
+      this.#makeRegular();
+    } finally {
+      this.#reader = reader;
+    }
+  }
+
+  /** What to do about a tar without its end-of-archive marker, where the reader is not to refuse it. */
+  #unmarkedEnd(): (() => void) | undefined {
+    const { provenWhole, warn } = this.#options;
+    if (!provenWhole) return undefined;
+    return () =>
+      warn?.("the tar has no end-of-archive marker (1024 zero bytes); it is taken as whole");
+  }
+
+  run(): Applied {
+    const { onProgress } = this.#options;
+    let nextReport = PROGRESS_STEP;
+    while (this.#reader.next()) {
+      this.#applyOrExplain();
+      this.#applied.entries++;
+      if (onProgress !== undefined && this.#reader.window.position >= nextReport) {
+        onProgress(this.#reader.window.position);
+        nextReport = this.#reader.window.position + PROGRESS_STEP;
+      }
+    }
+    this.#source.window.drain();
+    this.#settle();
+    if (this.#hasAside) removeEntry(this.#root, ASIDE);
+    this.#times.apply((path) => this.#placement.tryOpenReal(path));
+    onProgress?.(this.#reader.window.position);
+    return this.#applied;
+  }
+
+  /** Ends the Worker and closes every descriptor. */
+  close(): void {
+    this.#placement.forget();
+    this.#crew?.close();
+  }
+
+  #settle(): void {
+    this.#crew?.settle();
+  }
+
+  /** Applies the entry that the reader stands at; what the kernel refuses of it becomes the tar's error. */
+  #applyOrExplain(): void {
+    try {
+      this.#apply();
+    } catch (error) {
+      throw refused(error, this.#entry);
+    }
+  }
+
+  #apply(): void {
+    const entry = this.#entry;
+    if (entry.whiteoutStart >= 0) {
+      if (entry.type !== DIRECTORY && leadAside(entry)) return this.#applyAside();
+      if (this.#applyWhiteout()) return;
+      return this.#keepWhiteout();
+    }
+    if (entry.pathLength === 0) return this.#applyRoot();
+    this.#checkLength(entry.name);
+    if (this.#whiteouts.besideEntries && entry.type !== DIRECTORY) {
+      this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
+    }
+    this.#applyType();
+  }
+
+  /** Keeps what later entries are to link to. */
+  #applyAside(): void {
+    if (!this.#hasAside) {
+      this.#settle();
+      removeEntry(this.#root, ASIDE);
+      this.#placement.forget();
+      this.#hasAside = true;
+    }
+    this.#applyType();
+  }
+
+  #applyType(): void {
+    const entry = this.#entry;
+    switch (entry.type) {
+      case REGULAR:
+        return this.#applyRegular();
+      case DIRECTORY:
+        return this.#applyDirectory();
+      case SYMBOLIC_LINK:
+        return this.#applySymlink();
+      case HARD_LINK:
+        return this.#applyHardLink();
+      case CHARACTER_DEVICE:
+      case BLOCK_DEVICE:
+        return this.#applyDevice();
+      case FIFO:
+        return this.#applyNode(S_IFIFO, 0n);
+      default:
+        this.#attributes.warnOnce(
+          `type ${entry.type}`,
+          `entry ${quoted(entry.text)} is left out: a tar entry of the unknown type ` +
+            `${quoted(String.fromCharCode(entry.type))}`,
+        );
+    }
+  }
+
+  /** Warns of a name that the layer's form takes and its mount does not. */
+  #checkLength(name: EntryName): void {
+    const { longestName } = this.#whiteouts;
+    if (name.length - 1 <= longestName) return;
+    this.#attributes.warnOnce(
+      "long names",
+      `entry ${
+        quoted(this.#entry.text)
+      } and others like it cannot be opened once the layer is mounted: ` +
+        `names of more than ${longestName} bytes are too long for aufs`,
+    );
+  }
+
+  #applyRegular(): void {
+    const entry = this.#entry;
+    this.#applied.size += entry.fileSize;
+    const parent = this.#placement.parentOf(entry);
+    if (this.#crew?.take(entry, parent)) return this.#whiteouts.made(parent.inode, entry.name);
+    this.#makeRegular();
+  }
+
+  #makeRegular(): void {
+    this.#make(
+      "openat",
+      (parent) => tryMakeRegular(parent.fd, parent.inherits, this.#reader, this.#attributes),
+    );
+  }
+
+  /** Makes an entry by a raw call, in place of what may be there. */
+  #make(syscall: string, make: (parent: Directory) => number): void {
+    const entry = this.#entry;
+    let parent = this.#placement.parentOf(entry);
+    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
+    let result = liftingProtection(parent.fd, () => make(parent));
+    if (result === -EEXIST) {
+      this.#clear();
+      parent = this.#placement.parentOf(entry);
+      result = liftingProtection(parent.fd, () => make(parent));
+    }
+    unwrap(result, syscall, entry.text);
+    this.#whiteouts.made(parent.inode, entry.name);
+  }
+
+  /** Removes what is where the entry goes. */
+  #clear(): void {
+    this.#settle();
+    const parent = this.#placement.parentOf(this.#entry);
+    const { name } = this.#entry;
+    const found = tryStatat(parent.fd, name, this.#stat);
+    if (found === -ENOENT) return;
+    unwrap(found, "statx", this.#entry.text);
+    const leads = this.#stat.isDirectory || this.#stat.isSymlink;
+    removeEntry(parent.fd, name);
+    if (leads) this.#placement.forget();
+  }
+
+  #applyRoot(): void {
+    const entry = this.#entry;
+    if (entry.type !== DIRECTORY) {
+      throw badTar(entry.offset, "it is the layer's root, which is a directory", entry.text);
+    }
+    const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
+    withFd(root, () => this.#finishDirectory(root, "", false, false));
+    // What it hands down may have changed.
+    this.#placement.forget();
+  }
+
+  #applyDirectory(): void {
+    const entry = this.#entry;
+    let parent = this.#placement.parentOf(entry);
+    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
+    const wasHidden = this.#whiteouts.besideEntries &&
+      this.#whiteouts.lift(parent.fd, entry.name);
+    let isOpaque = wasHidden;
+    const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
+    let made = liftingProtection(parent.fd, make);
+    if (made === -EEXIST) {
+      this.#settle();
+      parent = this.#placement.parentOf(entry);
+      isOpaque ||= this.#whiteouts.lift(parent.fd, entry.name);
+      const found = tryStatat(parent.fd, entry.name, this.#stat);
+      if (found < 0 || !this.#stat.isDirectory) {
+        this.#clear();
+        parent = this.#placement.parentOf(entry);
+        made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
+      }
+    } else unwrap(made, "mkdirat", entry.text);
+    this.#whiteouts.made(parent.inode, entry.name);
+    const name = nameText(entry.name);
+    const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    try {
+      this.#finishDirectory(fd, childPath(parent, name), made === 0, parent.inherits);
+      if (isOpaque) this.#whiteouts.makeOpaque(fd);
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
+    this.#placement.remember(parent, name, fd);
+  }
+
+  #finishDirectory(fd: number, real: string, isNew: boolean, inherits: boolean): void {
+    this.#attributes.finishDirectory(fd, this.#entry, isNew, inherits);
+    this.#times.add(this.#entry, real, fstat(fd, this.#stat).inode);
+  }
+
+  #applySymlink(): void {
+    const entry = this.#entry;
+    const { target } = entry;
+    if (target === undefined) {
+      throw badTar(entry.offset, "it is a link without a target", entry.text);
+    }
+    this.#make("symlinkat", (parent) => trySymlinkat(target, parent.fd, entry.name));
+    const parent = this.#placement.parentOf(entry);
+    this.#attributes.finishNode(parent.fd, entry, parent.inherits);
+  }
+
+  /** A second name for a file: of the file itself, never of what a link there points to. */
+  #applyHardLink(): void {
+    const { linked } = this.#entry;
+    const isAside = leadAside(linked);
+    const above = this.#placement.tryOpen(decode(linked.parentPath), this.#entry.offset);
+    if (above < 0) this.#missingTarget(above);
+    withFd(above, () => {
+      this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);
+      if (linked.whiteoutStart >= 0 && !isAside || this.#isWhiteout(above, linked.name)) {
+        this.#missingTarget(-ENOENT);
+      }
+      if (this.#isSameEntry(above, linked)) return;
+      this.#make("linkat", (parent) => {
+        const link = () => tryLinkat(above, linked.name, parent.fd, this.#entry.name);
+        const result = liftingProtection(above, link, linked.name);
+        if (result !== -EEXIST && result < 0) this.#missingTarget(result);
+        return result;
+      });
+    });
+  }
+
+  /** Whether a name only says that nothing is there: a second one would hide something else. */
+  #isWhiteout(dirfd: number, name: EntryName): boolean {
+    return tryStatat(dirfd, name, this.#stat) === 0 && isOverlayWhiteout(this.#stat);
+  }
+
+  #isSameEntry(above: number, target: LayerPath): boolean {
+    const parent = this.#placement.parentOf(this.#entry);
+    const mine = tryStatat(parent.fd, this.#entry.name, this.#stat);
+    if (mine < 0) return false;
+    const { inode } = this.#stat;
+    return tryStatat(above, target.name, this.#stat) === 0 && this.#stat.inode === inode;
+  }
+
+  #missingTarget(result: number): never {
+    const { offset, text, linked } = this.#entry;
+    const reason = result === -EMLINK
+      ? "the file system allows no more links to"
+      : "there is nothing (or a directory) in the layer at";
+    throw badTar(offset, `as a hard link: ${reason} ${quoted(linked.text)}`, text);
+  }
+
+  #applyDevice(): void {
+    const entry = this.#entry;
+    const { major, minor } = entry;
+    if (!(major >= 0 && major < MAJOR_LIMIT && minor >= 0 && minor < MINOR_LIMIT)) {
+      throw badTar(entry.offset, `its device number ${major}:${minor} is out of range`, entry.text);
+    }
+    if (this.#isMapped) {
+      return this.#attributes.warnOnce(
+        "devices",
+        `device ${quoted(entry.text)} and others are left out: ids are mapped, and a user ` +
+          `namespace may not use device nodes`,
+      );
+    }
+    const isCharacter = entry.type === CHARACTER_DEVICE;
+    if (isCharacter && major === 0 && minor === 0) {
+      return this.#attributes.warnOnce(
+        "whiteout devices",
+        `device ${quoted(entry.text)} is left out: a character device 0:0 is overlay's own mark`,
+      );
+    }
+    this.#applyNode(isCharacter ? S_IFCHR : S_IFBLK, makedev(major, minor));
+  }
+
+  #applyNode(type: number, device: bigint): void {
+    const entry = this.#entry;
+    this.#make(
+      "mknodat",
+      (parent) => tryMknodat(parent.fd, entry.name, type | (entry.mode & 0o777), device),
+    );
+    const parent = this.#placement.parentOf(entry);
+    this.#attributes.finishNode(parent.fd, entry, parent.inherits);
+  }
+
+  /** Whether the entry is dealt with; false where it is kept as a file. */
+  #applyWhiteout(): boolean {
+    const kind = classify(this.#entry);
+    if (kind === "metadata") return true;
+    this.#settle();
+    const parent = this.#placement.parentOf(this.#entry);
+    const isDone = kind === "opaque"
+      ? this.#whiteouts.hideAll(parent)
+      : this.#whiteouts.hide(parent, targetOf(this.#entry));
+    // What was removed may have been the way to a directory that is open.
+    if (isDone && this.#options.whiteouts === "none") this.#placement.forget();
+    return isDone;
+  }
+
+  /** Aufs's form: an empty file, whatever the tar has. It may be lifted again: the Worker does not get it. */
+  #keepWhiteout(): void {
+    const entry = this.#entry;
+    entry.type = REGULAR;
+    entry.size = 0;
+    entry.sparse = undefined;
+    this.#makeRegular();
+  }
+
+  #replaceWhiteout(dirfd: number, name: EntryName): boolean {
+    if (!this.#whiteouts.lift(dirfd, name)) return false;
+    const made = tryMkdirat(dirfd, name, 0o755);
+    // A whiteout in aufs's form lay beside what it hides.
+    if (made === -EEXIST) return false;
+    unwrap(made, "mkdirat", this.#entry.text);
+    this.#markOpaque(dirfd, name);
+    return true;
+  }
+
+  #noteImplied(dirfd: number, name: EntryName): void {
+    this.#checkLength(name);
+    this.#whiteouts.made(fstat(dirfd, this.#stat).inode, name);
+    if (this.#whiteouts.besideEntries && this.#whiteouts.lift(dirfd, name)) {
+      this.#markOpaque(dirfd, name);
+    }
+  }
+
+  #markOpaque(dirfd: number, name: EntryName): void {
+    const fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    withFd(fd, () => this.#whiteouts.makeOpaque(fd));
+  }
+}

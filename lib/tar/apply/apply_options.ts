@@ -1,0 +1,31 @@
+/**
+ * What an apply is told and what it tells.
+ *
+ * @module
+ */
+import type { IdMaps } from "../../base/id_maps.ts";
+import type { WhiteoutForm } from "../../tree/whiteouts.ts";
+
+/** How a tar is applied. */
+export interface ApplyOptions {
+  readonly whiteouts: WhiteoutForm;
+  readonly idMaps: IdMaps;
+  /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help where that pays. */
+  readonly workers?: number;
+  /** Called now and then with the bytes of (uncompressed) tar read so far. */
+  readonly onProgress?: (bytesRead: number) => void;
+  /**
+   * Something other than its end-of-archive marker proves that the tar is whole, such as a digest: then one that
+   * ends behind an entry without that marker is taken, with a warning.
+   */
+  readonly provenWhole?: boolean;
+  /** Told once of each kind of thing that the layer cannot hold. */
+  readonly warn?: (message: string) => void;
+}
+
+/** What was applied. */
+export interface Applied {
+  /** The sum of the sizes of the regular files, in bytes. */
+  size: number;
+  entries: number;
+}

@@ -1,0 +1,31 @@
+/**
+ * Files that an aufs host kept below `.wh..wh.plnk` for their other names to be hard links to (its
+ * "pseudo-links"). Layers that such hosts pushed have them in front of these links.
+ *
+ * They are put into a directory of their own while a tar is applied, where the links find them, and go with
+ * it at the end. Its name is one that no tar can write to: it is aufs's metadata, which is left out.
+ *
+ * @module
+ */
+import { encode } from "../../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
+import type { Entry } from "../read/entry.ts";
+
+/** The directory at the layer's root. */
+export const ASIDE: EntryName = entryName(".wh..wh.aside");
+const FROM = encode(".wh..wh.plnk/");
+const TO = encode(".wh..wh.aside/");
+const SLASH = 0x2f;
+
+/** Leads a path that is right below `.wh..wh.plnk` to where such files are kept; false for any other. */
+export function leadAside(entry: Pick<Entry, "path" | "pathLength" | "setPath">): boolean {
+  const { path, pathLength } = entry;
+  const name = path.subarray(FROM.length, pathLength);
+  if (name.length === 0 || name.includes(SLASH)) return false;
+  if (!FROM.every((byte, i) => path[i] === byte)) return false;
+  const raw = new Uint8Array(TO.length + name.length);
+  raw.set(TO);
+  raw.set(name, TO.length);
+  entry.setPath(raw, raw.length);
+  return true;
+}

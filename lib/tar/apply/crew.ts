@@ -1,0 +1,238 @@
+/**
+ * The main thread's side of an apply with two threads.
+ *
+ * The main thread reads headers and makes everything but regular files itself; of the regular files it hands
+ * those of whole directories to a Worker (two threads that make files in one directory wait for its lock),
+ * as much as the Worker keeps up with, and makes the others itself.
+ *
+ * The result must be that of one thread. The Worker makes a file only where nothing of that name is; where
+ * something is, it answers so, and the main thread does it over, in order. And the main thread makes,
+ * removes or links nothing under a name that is in flight: it lets the crew *settle* first.
+ *
+ * @module
+ */
+import type { EntryName } from "../../../ffi/entry_name.ts";
+import { close } from "../../../ffi/files.ts";
+import { fstat } from "../../../ffi/stat.ts";
+import type { IdMaps, IdRange } from "../../base/id_maps.ts";
+import type { Attributes } from "./attributes.ts";
+import {
+  BACK,
+  CANCELLED,
+  DONE,
+  endWorker,
+  FAILED,
+  IDLE,
+  PUSHED,
+  signalWorker,
+  STATE,
+} from "../crew_control.ts";
+import { CrewMemory, RING } from "./crew_memory.ts";
+import type { Entry } from "../read/entry.ts";
+import { hash } from "./entry_set.ts";
+import type { Directory } from "./placement.ts";
+import type { Window } from "../read/window.ts";
+
+/** What the Worker is told. */
+export interface CrewJob {
+  readonly buffer: SharedArrayBuffer;
+  /** The tar: a regular file, and where in it the tar starts, in bytes. */
+  readonly input: number;
+  readonly base: number;
+  readonly uids: readonly IdRange[];
+  readonly gids: readonly IdRange[];
+}
+
+/** Below this much input, in bytes, starting a Worker (10 ms) costs more than it gains. */
+export const WORTH_A_WORKER = 8 << 20;
+
+/** A directory goes to the Worker while it has less than this to do; a file weighs 1 and 1 more each 16 KiB. */
+const ENOUGH_WEIGHT = 256;
+const WEIGHT_SHIFT = 14;
+
+/** Places of the table of names in flight. */
+const NAMES = 1 << 16;
+
+/** One Worker and what it is doing. */
+export class Crew {
+  readonly #memory = new CrewMemory();
+  readonly #worker: Worker;
+  readonly #attributes: Attributes;
+  /** Does the entry at an offset over, on this thread. */
+  readonly #redo: (offset: number) => void;
+  #pushed = 0;
+  /** Jobs whose answers were looked at. */
+  #collected = 0;
+  readonly #refused: number[] = [];
+  readonly #weights = new Float64Array(RING);
+  #weight = 0;
+  /** Names in flight: half of their hash, and their job's number. */
+  readonly #hashes = new Uint32Array(NAMES);
+  readonly #jobs = new Int32Array(NAMES);
+  /** Directories that are done with but for jobs in flight. */
+  #leaving: Directory[] = [];
+  /** The directory that files are handed over of, or kept of. */
+  #current: Directory | undefined;
+  #isHandedOver = false;
+
+  /**
+   * A crew for a tar, where it pays: its Worker must be able to read by offset, and to repay its start.
+   *
+   * @param redo applies the entry at an offset on the calling thread
+   */
+  static hire(
+    { fd, base }: Window,
+    idMaps: IdMaps,
+    attributes: Attributes,
+    redo: (offset: number) => void,
+  ): Crew | undefined {
+    if (base === undefined || fstat(fd).size - base < WORTH_A_WORKER) return undefined;
+    return new Crew(fd, base, idMaps, attributes, redo);
+  }
+
+  private constructor(
+    input: number,
+    base: number,
+    { uids, gids }: IdMaps,
+    attributes: Attributes,
+    redo: (offset: number) => void,
+  ) {
+    this.#attributes = attributes;
+    this.#redo = redo;
+    this.#worker = new Worker(new URL("./apply_worker.ts", import.meta.url), { type: "module" });
+    const job: CrewJob = {
+      buffer: this.#memory.buffer,
+      input,
+      base,
+      uids: uids.ranges,
+      gids: gids.ranges,
+    };
+    this.#worker.postMessage(job);
+  }
+
+  /** Hands a regular file over; false where the caller is to make it (and to look its directory up again). */
+  take(entry: Entry, directory: Directory): boolean {
+    if (directory !== this.#current) {
+      if (this.collect()) return false;
+      this.#current = directory;
+      this.#isHandedOver = this.#isRunning && this.#weight < ENOUGH_WEIGHT;
+    }
+    if (!this.#isHandedOver) return false;
+    if (this.#pushed - this.#collected === RING) {
+      if (this.collect() || this.#pushed - this.#collected === RING) return false;
+    }
+    if (!this.#note(directory.inode, entry.name)) return false;
+    this.#push(entry, directory);
+    return true;
+  }
+
+  #push(entry: Entry, directory: Directory): void {
+    const { control, offsets, directories, inherits, answers } = this.#memory;
+    const place = this.#pushed % RING;
+    offsets[place] = entry.offset;
+    directories[place] = directory.fd;
+    inherits[place] = directory.inherits ? 1 : 0;
+    answers[place] = 0;
+    const weight = 1 + Math.floor(entry.size / (1 << WEIGHT_SHIFT));
+    this.#weights[place] = weight;
+    this.#weight += weight;
+    directory.lastJob = ++this.#pushed;
+    Atomics.store(control, PUSHED, this.#pushed);
+    signalWorker(control);
+  }
+
+  get #isRunning(): boolean {
+    const state = Atomics.load(this.#memory.control, STATE);
+    return state !== IDLE && state !== CANCELLED;
+  }
+
+  /** Enters a name in the table; false where its place is taken by another name in flight. */
+  #note(directory: bigint, name: EntryName): boolean {
+    const [low, high] = hash(directory, name);
+    const place = low % NAMES;
+    if (this.#jobs[place] > this.#collected && this.#hashes[place] !== high) return false;
+    this.#hashes[place] = high;
+    this.#jobs[place] = this.#pushed + 1;
+    return true;
+  }
+
+  /**
+   * Makes sure that no file of this name is in flight.
+   *
+   * @returns whether it settled, after which directories must be looked up again
+   */
+  settleName(directory: bigint, name: EntryName): boolean {
+    const [low, high] = hash(directory, name);
+    const place = low % NAMES;
+    if (this.#jobs[place] <= this.#collected || this.#hashes[place] !== high) return false;
+    this.settle();
+    return true;
+  }
+
+  /**
+   * Looks at the answers so far, and settles where the Worker could not make a file.
+   *
+   * @returns whether it settled
+   * @throws what the Worker threw
+   */
+  collect(): boolean {
+    this.#gather();
+    if (this.#refused.length === 0) return false;
+    this.settle();
+    return true;
+  }
+
+  /**
+   * Waits until everything handed over is on disk. Directories must be looked up again afterwards: what is
+   * done over may have replaced one.
+   *
+   * @throws what the Worker threw
+   */
+  settle(): void {
+    const { control } = this.#memory;
+    for (;;) {
+      const back = Atomics.load(control, BACK);
+      this.#gather();
+      if (this.#collected === this.#pushed) break;
+      Atomics.wait(control, BACK, back);
+    }
+    for (const [kind, message] of this.#memory.takeWarnings()) {
+      this.#attributes.warnOnce(kind, message);
+    }
+    for (const offset of this.#refused.splice(0)) this.#redo(offset);
+  }
+
+  #gather(): void {
+    const { control, answers, offsets } = this.#memory;
+    const done = Atomics.load(control, DONE);
+    for (; this.#collected < done; this.#collected++) {
+      const place = this.#collected % RING;
+      this.#weight -= this.#weights[place];
+      if (answers[place] !== 0) this.#refused.push(offsets[place]);
+    }
+    if (Atomics.load(control, STATE) === FAILED) throw this.#memory.takeError();
+    if (this.#leaving.length > 0) this.#letGo();
+  }
+
+  /** Closes a directory's descriptor once no job needs it. */
+  release(directory: Directory): void {
+    if (directory === this.#current) this.#current = undefined;
+    if (directory.lastJob > this.#collected) this.#leaving.push(directory);
+    else close(directory.fd);
+  }
+
+  #letGo(): void {
+    this.#leaving = this.#leaving.filter((directory) => {
+      if (directory.lastJob > this.#collected) return true;
+      close(directory.fd);
+      return false;
+    });
+  }
+
+  /** Ends the Worker after the file it is at. Descriptors stay open until it has ended. */
+  close(): void {
+    endWorker(this.#memory.control, this.#worker);
+    this.#collected = this.#pushed;
+    this.#letGo();
+  }
+}

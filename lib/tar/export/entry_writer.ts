@@ -1,0 +1,303 @@
+/**
+ * One entry of a file system to one entry of a tar.
+ *
+ * What is read is a tree that may change meanwhile: an entry that has gone is left out and a file that
+ * shrank is filled up with zeros, each with a warning; a file that grew is cut at the size it had.
+ *
+ * @module
+ */
+import { decode } from "../../../ffi/cstring.ts";
+import type { EntryName } from "../../../ffi/entry_name.ts";
+import { ELOOP, ENOENT, ENXIO } from "../../../ffi/errno.ts";
+import { close } from "../../../ffi/files.ts";
+import { tryOpenToRead } from "../../../ffi/quiet_open.ts";
+import { fstat, Stat, tryStatat } from "../../../ffi/stat.ts";
+import {
+  S_IFBLK,
+  S_IFCHR,
+  S_IFIFO,
+  S_IFLNK,
+  S_IFMT,
+  S_IFSOCK,
+  tryReadlinkat,
+} from "../../../ffi/names.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { VeneerError } from "../../base/errors.ts";
+import type { IdMap, IdMaps } from "../../base/id_maps.ts";
+import { formatSize } from "../../base/sizes.ts";
+import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../../tree/whiteouts.ts";
+import {
+  BLOCK,
+  encodeHeader,
+  type Entry,
+  paddingOf,
+  PaxRecords,
+  TYPE,
+  type TypeFlag,
+  type Xattr,
+} from "./encode.ts";
+import type { EntryBuffer } from "./entry_buffer.ts";
+import { exportedXattrs, exportedXattrsAt, type XattrsContext } from "./exported_xattrs.ts";
+import { toTar, UnmappedId } from "../mapped_xattrs.ts";
+import type { Links } from "./links.ts";
+
+/** What `st_blocks` counts, whatever the file system's own blocks are (statx(2)). */
+const STAT_BLOCK = 512;
+const NOTHING = new Uint8Array(0);
+const NO_XATTRS: readonly Xattr[] = [];
+const WHITEOUT = new TextEncoder().encode(WHITEOUT_PREFIX);
+const OPAQUE = new TextEncoder().encode(OPAQUE_MARKER);
+
+/** A whiteout belongs to nobody and to no time: a deletion is the same bytes whichever driver recorded it. */
+const WHITEOUT_MODE = 0o600;
+
+/**
+ * Holes of more bytes than this are warned of: the tar has them as zeros. Its sparse forms are no way out:
+ * engines that take a tar apart and put it together again from its files (tar-split) cannot restore them.
+ */
+const LARGE_HOLES = 1 << 30;
+
+/** The entry types that {@linkcode EntryWriter.special} writes. */
+const SPECIAL: Readonly<Record<number, TypeFlag>> = {
+  [S_IFLNK]: TYPE.symlink,
+  [S_IFCHR]: TYPE.charDevice,
+  [S_IFBLK]: TYPE.blockDevice,
+  [S_IFIFO]: TYPE.fifo,
+};
+
+/** What the entries of one tar have in common. */
+export interface TarContext {
+  readonly idMaps: IdMaps;
+  readonly links: Pick<Links, "find" | "add">;
+  readonly warn: (message: string) => void;
+  /** They are of an upper directory of overlay, whose attributes may say that content is elsewhere. */
+  readonly isUpper: boolean;
+}
+
+/**
+ * Writes entries to an output. Paths are relative to the layer's root, those of directories with a slash at
+ * their end, the root's own being empty; names end with NUL.
+ */
+export class EntryWriter {
+  readonly #output: EntryBuffer;
+  readonly #uids: IdMap;
+  readonly #gids: IdMap;
+  readonly #warn: (message: string) => void;
+  readonly #links: Pick<Links, "find" | "add">;
+  readonly #isUpper: boolean;
+  readonly #pax = new PaxRecords();
+  readonly #stat = new Stat();
+  readonly #entry: Entry = {
+    path: NOTHING,
+    type: TYPE.file,
+    mode: WHITEOUT_MODE,
+    uid: 0,
+    gid: 0,
+    size: 0,
+    seconds: 0,
+    nanos: 0,
+    link: NOTHING,
+    major: 0,
+    minor: 0,
+    xattrs: NO_XATTRS,
+  };
+
+  constructor(output: EntryBuffer, { idMaps, links, warn, isUpper }: TarContext) {
+    this.#output = output;
+    this.#uids = idMaps.uids;
+    this.#gids = idMaps.gids;
+    this.#links = links;
+    this.#warn = warn;
+    this.#isUpper = isUpper;
+  }
+
+  /** Says what is not in the tar, or not as it was; in the order of the tar, too. */
+  warn(path: Uint8Array, what: string): void {
+    this.#output.settle();
+    this.#warn(`/${decode(path)} ${what}`);
+  }
+
+  /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
+  leaveOutReserved(path: Uint8Array): void {
+    this.warn(path, "has a name that means a deletion in a tar: left out");
+  }
+
+  /** What an entry is, if it is still there; valid until the next call of any method. */
+  stat(dirfd: number, name: EntryName, path: Uint8Array): Stat | undefined {
+    return this.isThere(tryStatat(dirfd, name, this.#stat), "statx", path) ? this.#stat : undefined;
+  }
+
+  /**
+   * Whether the raw result of a call on an entry is a success; one that has gone (or turned into a link or
+   * socket) since its directory was listed is warned of, every other failure throws.
+   */
+  isThere(result: number, syscall: string, path: Uint8Array): boolean {
+    if (result >= 0) return true;
+    if (result !== -ENOENT && result !== -ELOOP && result !== -ENXIO) {
+      unwrap(result, syscall, `/${decode(path)}`);
+    }
+    this.warn(path, "was removed or replaced while it was read: left out");
+    return false;
+  }
+
+  /** Writes the entry of an open directory; that of the root is `./`. */
+  directory(fd: number, path: Uint8Array): void {
+    fstat(fd, this.#stat);
+    this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), TYPE.directory);
+    this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
+    this.#put();
+  }
+
+  /** Writes a regular file with its data, or the link to where its inode was written before. */
+  file(dirfd: number, name: EntryName, path: Uint8Array): void {
+    const fd = tryOpenToRead(dirfd, name);
+    if (!this.isThere(fd, "openat", path)) return;
+    try {
+      const stat = fstat(fd, this.#stat);
+      if (!stat.isFile) return this.warn(path, "was replaced while it was read: left out");
+      if (this.#linked(path)) return;
+      const { size } = stat;
+      const holes = size - stat.blocks * STAT_BLOCK;
+      if (holes >= LARGE_HOLES) {
+        this.warn(path, `has ${formatSize(holes)} of holes, which the tar holds as zeros`);
+      }
+      this.#take(path, TYPE.file);
+      this.#entry.size = size;
+      this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
+      this.#put();
+      if (stat.links > 1) this.#links.add(stat, path);
+      if (size > 0 && this.#output.file(fd, size) < size) {
+        this.warn(path, "became shorter while it was read: filled up with zeros");
+      }
+    } finally {
+      close(fd);
+    }
+  }
+
+  /** Writes an entry that is neither file nor directory, and of which {@linkcode stat} has just told. */
+  special(dirfd: number, name: EntryName, path: Uint8Array): void {
+    const stat = this.#stat;
+    if (stat.type === S_IFSOCK) {
+      return this.warn(path, "is a socket, which a tar cannot hold: left out");
+    }
+    if (this.#linked(path)) return;
+    this.#take(path, SPECIAL[stat.type]);
+    this.#entry.xattrs = exportedXattrsAt(dirfd, name, this.#xattrsOf(path));
+    if (stat.isSymlink) {
+      const target = tryReadlinkat(dirfd, name);
+      if (typeof target === "number") return void this.isThere(target, "readlinkat", path);
+      this.#entry.link = target;
+    }
+    this.#put();
+    if (stat.links > 1) this.#links.add(stat, path);
+  }
+
+  /** Writes what hides the entry `name` of a directory. */
+  whiteout(directory: Uint8Array, name: Uint8Array): void {
+    this.#marker(directory, WHITEOUT, name.subarray(0, -1));
+  }
+
+  /** Writes what hides all that the parent has in a directory. */
+  opaque(directory: Uint8Array): void {
+    this.#marker(directory, OPAQUE, NOTHING);
+  }
+
+  #marker(directory: Uint8Array, prefix: Uint8Array, name: Uint8Array): void {
+    const path = new Uint8Array(directory.length + prefix.length + name.length);
+    path.set(directory);
+    path.set(prefix, directory.length);
+    path.set(name, directory.length + prefix.length);
+    const entry = this.#entry;
+    entry.path = path;
+    entry.type = TYPE.file;
+    entry.mode = WHITEOUT_MODE;
+    entry.uid =
+      entry.gid =
+      entry.size =
+      entry.seconds =
+      entry.nanos =
+        0;
+    entry.link = NOTHING;
+    entry.xattrs = NO_XATTRS;
+    this.#put();
+  }
+
+  /** Writes the link to an inode that was written before under another name; false for any other. */
+  #linked(path: Uint8Array): boolean {
+    if (this.#stat.links < 2) return false;
+    this.#output.settle(); // An entry before this one may be the first name.
+    const first = this.#links.find(this.#stat);
+    if (!first) return false;
+    this.#take(path, TYPE.hardlink);
+    this.#entry.link = first;
+    this.#put();
+    return true;
+  }
+
+  /** Takes over what `statx` told. */
+  #take(path: Uint8Array, type: TypeFlag): void {
+    const entry = this.#entry, stat = this.#stat;
+    entry.path = path;
+    entry.type = type;
+    entry.mode = stat.mode & ~S_IFMT;
+    entry.uid = this.#mapped(this.#uids, "uid", stat.uid, path);
+    entry.gid = this.#mapped(this.#gids, "gid", stat.gid, path);
+    entry.size = 0;
+    entry.seconds = stat.seconds;
+    entry.nanos = stat.nanos;
+    entry.link = NOTHING;
+    entry.major = stat.rdevMajor;
+    entry.minor = stat.rdevMinor;
+    entry.xattrs = NO_XATTRS;
+  }
+
+  #mapped(map: IdMap, kind: "uid" | "gid", host: number, path: Uint8Array): number {
+    const id = map.toContainer(host);
+    if (id !== undefined) return id;
+    throw new VeneerError(
+      "invalid argument",
+      `/${decode(path)} belongs to host ${kind} ${host}, which the id map does not hold: ` +
+        `change its owner, or give the map that the layer was made with`,
+    );
+  }
+
+  #xattrsOf(path: Uint8Array): XattrsContext {
+    const onUnlisted = () =>
+      this.warn(
+        path,
+        "has more than 64 KiB of names of extended attributes, which the kernel does not list: those of " +
+          "user. and trusted. are left out",
+      );
+    return { isUpper: this.#isUpper, onUnlisted };
+  }
+
+  #mapXattrs(): void {
+    const entry = this.#entry;
+    try {
+      entry.xattrs = entry.xattrs.map((
+        [name, value],
+      ) => [name, toTar(name, value, { uids: this.#uids, gids: this.#gids })]);
+    } catch (error) {
+      if (!(error instanceof UnmappedId)) throw error;
+      throw new VeneerError(
+        "invalid argument",
+        `/${
+          decode(entry.path)
+        }: ${error.message} of the host, which the id map does not hold: remove it, ` +
+          `or give the map that the layer was made with`,
+      );
+    }
+  }
+
+  #put(): void {
+    const output = this.#output, pax = this.#pax;
+    if (this.#entry.xattrs.length > 0) this.#mapXattrs();
+    if (pax.take(this.#entry)) {
+      pax.encodeHeader(output.buffer, output.reserve(BLOCK));
+      const records = pax.bytes;
+      output.write(records);
+      output.zeros(paddingOf(records.length));
+    }
+    encodeHeader(this.#entry, output.buffer, output.reserve(BLOCK));
+  }
+}

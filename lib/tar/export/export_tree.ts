@@ -1,0 +1,147 @@
+/**
+ * A whole directory as the entries of a tar.
+ *
+ * @module
+ */
+import { DT_DIR, DT_REG, type Listing, readListing } from "../../../ffi/directory.ts";
+import type { EntryName } from "../../../ffi/entry_name.ts";
+import { ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { isOverlayOpaque, isOverlayWhiteout } from "../../tree/branch.ts";
+import type { DirectoryStack } from "../../tree/directory_stack.ts";
+import {
+  OPAQUE_MARKER,
+  WHITEOUT_META_PREFIX,
+  WHITEOUT_PREFIX,
+  type WhiteoutForm,
+} from "../../tree/whiteouts.ts";
+import type { EntryWriter } from "./entry_writer.ts";
+import type { ExportCrew } from "./export_crew.ts";
+import { RUN_MAX } from "./export_runs.ts";
+import { PathBytes } from "./path_bytes.ts";
+
+/** A directory on the way down to where the walk stands. */
+interface Level {
+  readonly listing: Listing;
+  /** The next entry of the listing. */
+  next: number;
+  /** Up to here, files are written on this thread. */
+  own: number;
+  /** Of the directory's path, with the slash. */
+  readonly pathLength: number;
+}
+
+/** Walks the tree that a stack stands at the root of. */
+export class TreeExport {
+  readonly #path = new PathBytes();
+  readonly #levels: Level[] = [];
+
+  constructor(
+    readonly stack: DirectoryStack,
+    readonly writer: EntryWriter,
+    readonly form: WhiteoutForm,
+    /** Overlay's attributes of directories count. */
+    readonly isUpper: boolean,
+    readonly crew?: ExportCrew,
+  ) {}
+
+  run(includeRoot: boolean): void {
+    if (includeRoot) this.writer.directory(this.stack.fd, this.#path.view);
+    this.#list();
+    for (let level; (level = this.#levels.at(-1));) {
+      this.#path.length = level.pathLength;
+      if (level.next < level.listing.length) {
+        if (!this.#queued(level)) this.#entry(level.listing, level.next++);
+      } else {
+        this.#levels.pop();
+        if (this.#levels.length > 0) this.stack.leave();
+      }
+    }
+  }
+
+  /** Starts on what the directory that was just entered holds. */
+  #list(): void {
+    const { fd } = this.stack;
+    const listing = readListing(fd);
+    if (this.#isOpaque(fd, listing)) this.writer.opaque(this.#path.view);
+    this.#levels.push({ listing, next: 0, own: 0, pathLength: this.#path.length });
+  }
+
+  /** Whether the directory hides all that the parent has in it: the tar says so before its first entry. */
+  #isOpaque(fd: number, { names }: Listing): boolean {
+    if (this.form === "aufs") return names.includes(OPAQUE_MARKER);
+    return this.isUpper && isOverlayOpaque(fd);
+  }
+
+  /** Gives the crew the files that come next, if it takes them. */
+  #queued(level: Level): boolean {
+    const { listing, next, own } = level;
+    if (!this.crew || next < own || !isPlainFile(listing, next)) return false;
+    let end = next + 1;
+    const most = Math.min(listing.length, next + RUN_MAX);
+    while (end < most && isPlainFile(listing, end)) end++;
+    const queued = this.crew.queue(this.stack.fd, this.#path.view, listing, next, end - next);
+    if (queued) level.next = end;
+    else level.own = end;
+    return queued;
+  }
+
+  #entry(listing: Listing, index: number): void {
+    const name = listing.name(index);
+    if (listing.names[index].startsWith(WHITEOUT_PREFIX)) {
+      return this.#reserved(listing.names[index], name);
+    }
+    const type = listing.type(index);
+    if (type === DT_DIR) this.#directory(name);
+    else if (type === DT_REG) this.#file(name);
+    else this.#other(name);
+  }
+
+  #directory(name: EntryName): void {
+    const { stack, writer } = this, path = this.#path;
+    path.push(name, true);
+    const fd = stack.tryEnter(name);
+    if (!writer.isThere(fd === -ENOTDIR ? -ENOENT : fd, "openat", path.view)) return;
+    writer.directory(fd, path.view);
+    this.#list();
+  }
+
+  #file(name: EntryName): void {
+    this.#path.push(name, false);
+    this.writer.file(this.stack.fd, name, this.#path.view);
+  }
+
+  /** What is no file and no directory, or is of a type that its directory did not tell. */
+  #other(name: EntryName): void {
+    const { stack, writer, form } = this, path = this.#path;
+    const parentLength = path.length;
+    path.push(name, false);
+    const stat = writer.stat(stack.fd, name, path.view);
+    if (!stat) return;
+    if (stat.isDirectory || stat.isFile) {
+      path.length = parentLength;
+      return stat.isDirectory ? this.#directory(name) : this.#file(name);
+    }
+    if (form === "overlay" && isOverlayWhiteout(stat)) {
+      path.length = parentLength;
+      return writer.whiteout(path.view, name);
+    }
+    writer.special(stack.fd, name, path.view);
+  }
+
+  /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
+  #reserved(text: string, name: Uint8Array): void {
+    const { writer, form } = this, path = this.#path;
+    if (form !== "aufs") {
+      path.push(name, false);
+      return writer.leaveOutReserved(path.view);
+    }
+    if (!text.startsWith(WHITEOUT_META_PREFIX)) {
+      writer.whiteout(path.view, name.subarray(WHITEOUT_PREFIX.length));
+    }
+  }
+}
+
+/** Whether an entry is a regular file whose name means nothing else. */
+function isPlainFile(listing: Listing, index: number): boolean {
+  return listing.type(index) === DT_REG && !listing.names[index].startsWith(WHITEOUT_PREFIX);
+}

@@ -1,0 +1,65 @@
+/**
+ * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the user's
+ * and the administrator's own. What overlay, a security module or a file system keeps for itself does not
+ * leave this machine. Where overlay says that content is elsewhere, an upper directory is not exported; in any
+ * other tree, what says so was written by a container that runs containers, and nothing follows it.
+ *
+ * @module
+ */
+import type { EntryName } from "../../../ffi/entry_name.ts";
+import { entryPath, fgetxattr, lgetxattr } from "../../../ffi/xattr.ts";
+import { checkOverlayReferences, isOverlayXattr } from "../../tree/whiteouts.ts";
+import { type XattrNames, xattrNames, xattrNamesAt } from "../../tree/xattr_names.ts";
+import type { Xattr } from "./encode.ts";
+import { isTwin } from "../mapped_xattrs.ts";
+
+const NONE: readonly Xattr[] = [];
+
+/** How attributes of an entry are taken. */
+export interface XattrsContext {
+  /** It is of an upper directory of overlay. */
+  readonly isUpper: boolean;
+  /** Called where it has attributes that nothing lists, and that are not among those returned. */
+  readonly onUnlisted: () => void;
+}
+
+/**
+ * Of an open file or directory, sorted by name.
+ *
+ * @throws {VeneerError} `failed precondition` where its content is elsewhere
+ */
+export function exportedXattrs(fd: number, context: XattrsContext): readonly Xattr[] {
+  return values(xattrNames(fd), context, (name) => fgetxattr(fd, name));
+}
+
+/** The same of the entry `name` itself, such as a link or device, which is not opened. */
+export function exportedXattrsAt(
+  dirfd: number,
+  name: EntryName,
+  context: XattrsContext,
+): readonly Xattr[] {
+  const get = (key: string) => lgetxattr(entryPath(dirfd, name), key);
+  return values(xattrNamesAt(dirfd, name), context, get);
+}
+
+function values(
+  { names, isWhole }: XattrNames,
+  { isUpper, onUnlisted }: XattrsContext,
+  get: (name: string) => Uint8Array<ArrayBuffer> | undefined,
+): readonly Xattr[] {
+  if (!isWhole) onUnlisted();
+  if (names.length === 0) return NONE;
+  if (isUpper) checkOverlayReferences(names);
+  const xattrs: Xattr[] = [];
+  for (const name of names.filter(isExported)) {
+    const value = get(name);
+    if (value) xattrs.push([name, value]);
+  }
+  return xattrs;
+}
+
+function isExported(name: string): boolean {
+  return name === "security.capability" || name.startsWith("system.posix_acl_") ||
+    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name) &&
+      !isTwin(name);
+}

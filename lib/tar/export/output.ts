@@ -1,0 +1,165 @@
+/**
+ * The stream a tar is written to: a file, a pipe or a socket.
+ *
+ * Small things go through a buffer, larger files to the output inside the kernel. Somewhere in the buffer
+ * there may be *pieces* of the tar that are still being made elsewhere: what comes after one is held back
+ * until it is done, so that the stream is in order whoever made its parts.
+ *
+ * @module
+ */
+import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../../ffi/errno.ts";
+import { trySendfile, trySetPipeSize, tryWrite } from "../../../ffi/files.ts";
+import { waitWritable } from "../../../ffi/poll.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { openFileName } from "../../base/open_files.ts";
+import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
+
+const CAPACITY = 512 << 10;
+
+/** At most this much is moved in one call, so that progress shows. */
+const SENDFILE_MAX = 16 << 20;
+
+/** As much as an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`); the default is 64 KiB. */
+const PIPE_SIZE = 1 << 20;
+
+/** A part of the tar that is being made elsewhere. */
+export interface Piece {
+  isDone(): boolean;
+  /** Waits until it is done, and puts it out by {@linkcode Output.put} and {@linkcode Output.aside}. */
+  finish(): void;
+}
+
+/** A buffer, what of it is yet to be written, and where in it pieces belong. */
+class Held {
+  readonly buffer = new Uint8Array(CAPACITY);
+  start = 0;
+  end = 0;
+  readonly pieces: { readonly at: number; readonly piece: Piece }[] = [];
+}
+
+export class Output extends EntryBuffer {
+  #held = new Held();
+  #spare: Held | undefined;
+  #written = 0;
+  #sendfile = true;
+
+  /** @param fd stays the caller's; a pipe is made larger, and may be in non-blocking mode */
+  constructor(readonly fd: number, readonly onProgress?: (bytesWritten: number) => void) {
+    super();
+    trySetPipeSize(fd, PIPE_SIZE);
+  }
+
+  get buffer(): Uint8Array<ArrayBuffer> {
+    return this.#held.buffer;
+  }
+
+  /** Bytes written so far. */
+  get length(): number {
+    return this.#written;
+  }
+
+  reserve(count: number): number {
+    const held = this.#held;
+    if (held.end + count > CAPACITY) this.flush();
+    const at = held.end;
+    held.end += count;
+    return at;
+  }
+
+  giveBack(count: number): void {
+    this.#held.end -= count;
+  }
+
+  file(fd: number, size: number): number {
+    return this.pad(size, size >= SENDFILE_MIN ? this.#send(fd, size) : this.read(fd, size));
+  }
+
+  /** Moves up to `size` bytes of a file to the output inside the kernel, where that can be. */
+  #send(fd: number, size: number): number {
+    this.flush();
+    let found = 0;
+    while (this.#sendfile && found < size) {
+      const moved = trySendfile(this.fd, fd, Math.min(size - found, SENDFILE_MAX));
+      if (moved === 0) return found;
+      if (moved === -EINTR) continue;
+      if (moved === -EAGAIN) {
+        waitWritable(this.fd);
+      } else if (moved > 0) {
+        found += moved;
+        this.#count(moved);
+      } else if (moved === -EINVAL || moved === -ENOSYS || moved === -EOPNOTSUPP) {
+        this.#sendfile = false; // Such as an output opened for appending.
+      } else if (moved === -EIO) {
+        // Of one of the two: by hand, which says of which.
+        break;
+      } else unwrap(moved, "sendfile", this.#name());
+    }
+    return found + this.read(fd, size - found);
+  }
+
+  /** Makes a piece the next part of the tar. */
+  insert(piece: Piece): void {
+    this.#held.pieces.push({ at: this.#held.end, piece });
+  }
+
+  /** Writes the first piece and what comes before it, and the pieces after it that are done by then. */
+  finishPiece(): void {
+    const held = this.#held;
+    do {
+      const { at, piece } = held.pieces.shift()!;
+      this.#writeTo(at);
+      piece.finish();
+    } while (held.pieces.at(0)?.piece.isDone());
+  }
+
+  settle(): void {
+    while (this.#held.pieces.length > 0) this.finishPiece();
+  }
+
+  /** For a piece that is being finished: writes bytes of it. */
+  put(bytes: Uint8Array): void {
+    for (let at = 0; at < bytes.length;) {
+      const put = tryWrite(this.fd, at === 0 ? bytes : bytes.subarray(at));
+      if (put === -EAGAIN) waitWritable(this.fd);
+      else if (put < 0) unwrap(put, "write", this.#name());
+      else at += put;
+    }
+    if (bytes.length > 0) this.#count(bytes.length);
+  }
+
+  /** For a piece that is being finished: writes what `make` puts into this output, ahead of what is held. */
+  aside(make: () => void): void {
+    const held = this.#held;
+    this.#held = this.#spare ??= new Held();
+    try {
+      make();
+      this.flush();
+    } finally {
+      this.#held = held;
+    }
+  }
+
+  /** Writes all that is held. */
+  flush(): void {
+    this.settle();
+    const held = this.#held;
+    this.#writeTo(held.end);
+    held.start = held.end = 0;
+  }
+
+  #writeTo(end: number): void {
+    const held = this.#held;
+    this.put(held.buffer.subarray(held.start, end));
+    held.start = end;
+  }
+
+  /** For messages. */
+  #name(): string {
+    return openFileName(this.fd) ?? "to the output";
+  }
+
+  #count(bytes: number): void {
+    this.#written += bytes;
+    this.onProgress?.(this.#written);
+  }
+}

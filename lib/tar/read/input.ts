@@ -1,0 +1,111 @@
+/**
+ * What a tar is read from: a plain tar, or a gzip or zstd stream that is decompressed on the way.
+ *
+ * {@linkcode openTarInput} looks at the first header, so that a caller can refuse what is no tar before it
+ * has touched the layer. No bytes at all are no tar: a writer that failed before its first byte leaves just
+ * that, while the tar of an empty layer has its end-of-archive marker.
+ *
+ * @module
+ */
+import { VeneerError } from "../../base/errors.ts";
+import { openFileName } from "../../base/open_files.ts";
+import { type Compression, Decompressor } from "./decompress.ts";
+import { BLOCK, checksumAgrees, isZeroBlock } from "../header.ts";
+import { Window } from "./window.ts";
+
+/** An opened tar. The descriptor it was opened on stays the caller's. */
+export class TarInput implements Disposable {
+  readonly window: Window;
+  readonly compression: Compression | undefined;
+  readonly #decompressor: Decompressor | undefined;
+
+  constructor(window: Window, decompressor?: Decompressor) {
+    this.window = window;
+    this.compression = decompressor?.compression;
+    this.#decompressor = decompressor;
+  }
+
+  /** Ends the decompression, whether it is done or not. May be called twice. */
+  close(): void {
+    this.#decompressor?.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Opens a tar and checks its first header.
+ *
+ * @param fd any descriptor open for reading, which is read from its current position
+ * @throws {VeneerError} `invalid argument` where it is no tar, `not supported` for another compression
+ */
+export function openTarInput(fd: number): TarInput {
+  const window = Window.over(fd);
+  window.fill(BLOCK);
+  const compression = detect(fd, window.bytes.subarray(0, window.end));
+  let input = new TarInput(window);
+  if (compression !== undefined) {
+    // A file is read again from its position, which the window has left alone.
+    const head = window.base === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
+    const decompressor = new Decompressor(compression, fd, head);
+    const plain = new Window(decompressor.output, undefined, () => decompressor.check());
+    input = new TarInput(plain, decompressor);
+  }
+  try {
+    checkFirstHeader(fd, input);
+  } catch (error) {
+    input.close();
+    throw error;
+  }
+  return input;
+}
+
+function checkFirstHeader(fd: number, { window, compression }: TarInput): void {
+  const isWhole = window.fill(BLOCK);
+  if (isWhole) {
+    const first = window.bytes.subarray(0, BLOCK);
+    if (isZeroBlock(first, 0) || checksumAgrees(first, 0)) return;
+  }
+  const what = compression === undefined ? "the input" : `the ${compression} input's content`;
+  const fault = window.end === 0
+    ? "is empty: a tar without entries has its end-of-archive marker (1024 zero bytes); " +
+      "look whether what writes it failed"
+    : `is no tar: ${isWhole ? "at byte 0 is no header of one" : `it has only ${window.end} bytes`}`;
+  throw new VeneerError("invalid argument", `tar: ${nameBefore(fd)}${what} ${fault}`);
+}
+
+/** The name of the input's file, in front of what is said of it. */
+function nameBefore(fd: number): string {
+  const name = openFileName(fd);
+  return name === undefined ? "" : `${name}: `;
+}
+
+/** The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be refused. */
+const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bzip2"][] = [
+  [[0x1f, 0x8b, 0x08], "gzip"],
+  [[0x28, 0xb5, 0x2f, 0xfd], "zstd"],
+  [[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz"],
+  [[0x42, 0x5a, 0x68], "bzip2"],
+];
+
+function detect(fd: number, head: Uint8Array): Compression | undefined {
+  const name = isSkippableFrame(head)
+    ? "zstd"
+    : MAGICS.find(([magic]) => magic.every((byte, i) => head[i] === byte))?.[1];
+  // A tar may begin with a file whose name looks like one of these.
+  if (name === undefined || head.length >= BLOCK && checksumAgrees(head, 0)) return undefined;
+  if (name === "gzip" || name === "zstd") return name;
+  throw new VeneerError(
+    "not supported",
+    `tar: ${
+      nameBefore(fd)
+    }the input is compressed with ${name}; decompress it first (${name} -dc), or use gzip or zstd`,
+  );
+}
+
+/** A frame of zstd that a decompressor skips: magic 0x184D2A50 to 0x184D2A5F, little-endian. */
+function isSkippableFrame(head: Uint8Array): boolean {
+  return (head[0] & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18;
+}

@@ -1,0 +1,221 @@
+/**
+ * A window over the bytes of a tar: what is read ahead of the one who parses it.
+ *
+ * The input is a regular file, which is read by offset (its own file position is neither used nor moved, so
+ * that two threads can share the descriptor), or a stream, which is read in order. Small data is parsed and
+ * written from the window; large data goes from file to file inside the kernel.
+ *
+ * @module
+ */
+import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
+import { pread, read, SEEK_CUR, tryLseek, trySplice, tryWrite } from "../../../ffi/files.ts";
+import { trySendfileAt } from "../../../ffi/sendfile.ts";
+import { fstat } from "../../../ffi/stat.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { openFileName } from "../../base/open_files.ts";
+
+/** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */
+const CAPACITY = 256 << 10;
+/** After a jump as little as this is read, and twice as much each time: a header may be all that is wanted. */
+const FIRST_READ = 16 << 10;
+/** From here up data is moved inside the kernel, in bytes. */
+export const KERNEL_COPY = 128 << 10;
+/** What one call is asked to move at most: results are 32-bit, in bytes. */
+const LARGEST_MOVE = 1 << 30;
+
+/** How much is read behind an archive's end: the largest record that writers pad to is half of it, in bytes. */
+export const MOST_PADDING = 1 << 20;
+
+/** A buffered input. */
+export class Window {
+  /** Bytes `[at, end)` are read and not yet consumed; at least 8-byte aligned to the tar's start. */
+  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(CAPACITY);
+  at = 0;
+  end = 0;
+  /** Where {@linkcode at} is in the tar, in bytes. */
+  position = 0;
+
+  readonly #fd: number;
+  /** Where the tar starts in a regular file; `undefined` for a stream. */
+  readonly #base: number | undefined;
+  readonly #onEnd: () => void;
+  #nextRead = CAPACITY;
+  #canMove = true;
+
+  /**
+   * @param fd    the input, which stays the caller's
+   * @param base  where in a regular file the tar starts; for a stream, `undefined`
+   * @param onEnd called when the input ends: throws where that is not its true end
+   */
+  constructor(fd: number, base: number | undefined, onEnd: () => void = () => {}) {
+    this.#fd = fd;
+    this.#base = base;
+    this.#onEnd = onEnd;
+  }
+
+  /** A window over any descriptor, from where its file position stands. */
+  static over(fd: number): Window {
+    if (!fstat(fd).isFile) return new Window(fd, undefined);
+    const position = tryLseek(fd, 0n, SEEK_CUR);
+    return new Window(fd, position < 0n ? undefined : Number(position));
+  }
+
+  /** For a regular file: where in it the tar starts, in bytes. */
+  get base(): number | undefined {
+    return this.#base;
+  }
+
+  get fd(): number {
+    return this.#fd;
+  }
+
+  /** Makes at least `count` (at most the window's capacity) bytes available, unless the input ends. */
+  fill(count: number): boolean {
+    while (this.end - this.at < count) if (!this.#readMore(count)) return false;
+    return true;
+  }
+
+  #readMore(count: number): boolean {
+    const have = this.end - this.at;
+    if (have === 0) this.at = this.end = 0;
+    else if (this.at + count > CAPACITY || CAPACITY - this.end < FIRST_READ) {
+      this.bytes.copyWithin(0, this.at, this.end);
+      this.at = 0;
+      this.end = have;
+    }
+    const room = this.end === 0 ? this.bytes : this.bytes.subarray(this.end);
+    const ask = Math.min(room.length, Math.max(this.#nextRead, count - have));
+    this.#nextRead = Math.min(this.#nextRead * 2, CAPACITY);
+    const got = namingInput(
+      this.#fd,
+      () =>
+        this.#base === undefined
+          ? read(this.#fd, room, ask)
+          : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have)),
+    );
+    this.end += got;
+    if (got === 0) this.#onEnd();
+    return got > 0;
+  }
+
+  /** Moves on over bytes that are available. */
+  take(count: number): void {
+    this.at += count;
+    this.position += count;
+  }
+
+  /** Continues at another offset of a regular file's tar, in bytes. */
+  seek(position: number): void {
+    const ahead = position - this.position;
+    if (ahead >= 0 && ahead <= this.end - this.at) return this.take(ahead);
+    this.at = this.end = 0;
+    this.position = position;
+    this.#nextRead = FIRST_READ;
+  }
+
+  /** Skips `count` bytes; false where a stream ends before (a file's end shows at the next read). */
+  skip(count: number): boolean {
+    if (this.#base !== undefined) {
+      this.seek(this.position + count);
+      return true;
+    }
+    while (count > this.end - this.at) {
+      count -= this.end - this.at;
+      this.take(this.end - this.at);
+      if (!this.fill(1)) return false;
+    }
+    this.take(count);
+    return true;
+  }
+
+  /**
+   * Writes the next `count` bytes to a file's current position.
+   *
+   * @returns how many there were: fewer than `count` where the input ends
+   * @throws {SyscallError} naming `what` where writing fails
+   */
+  copyTo(out: number, count: number, what: { readonly text: string }): number {
+    let left = count;
+    while (left > 0) {
+      const done = left >= KERNEL_COPY && this.#canMove
+        ? this.#move(out, left, what)
+        : this.#put(out, left, what);
+      if (done === 0) break;
+      left -= done;
+    }
+    return count - left;
+  }
+
+  /** Writes at most `left` bytes from the window; returns how many, 0 at the input's end. */
+  #put(out: number, left: number, what: { readonly text: string }): number {
+    if (this.at === this.end && !this.fill(1)) return 0;
+    const part = Math.min(left, this.end - this.at);
+    writeAll(out, this.bytes.subarray(this.at, this.at + part), what);
+    this.take(part);
+    return part;
+  }
+
+  /** Moves at most `left` bytes inside the kernel; returns how many, 0 at the input's end. */
+  #move(out: number, left: number, what: { readonly text: string }): number {
+    const ask = Math.min(left, LARGEST_MOVE);
+    let moved: number;
+    if (this.#base !== undefined) {
+      moved = trySendfileAt(out, this.#fd, this.#base + this.position, ask);
+    } else {
+      // A stream's bytes that are in the window already are not to be had again.
+      if (this.at < this.end) return this.#put(out, left, what);
+      do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
+    }
+    if (moved < 0) {
+      if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
+        unwrap(moved, "write", what.text);
+      }
+      // Not between these two files (a socket, say), or one of them has an error: by hand from now on, which
+      // says of an error where it is.
+      this.#canMove = false;
+      return this.#put(out, left, what);
+    }
+    if (moved === 0) this.#onEnd();
+    if (this.#base !== undefined) this.seek(this.position + moved);
+    else this.position += moved;
+    return moved;
+  }
+
+  /** Whether the input goes on to its {@linkcode position}: a file's end shows only at a read. */
+  reachesPosition(): boolean {
+    return this.#base === undefined || fstat(this.#fd).size >= this.#base + this.position;
+  }
+
+  /**
+   * Reads what a stream has behind the end of the archive, at most {@linkcode MOST_PADDING}: whoever writes
+   * ordinary padding is not cut off, and whoever writes for ever is. A file has no writer to mind.
+   */
+  drain(): void {
+    if (this.#base !== undefined) return;
+    const end = this.position + MOST_PADDING;
+    do this.take(this.end - this.at); while (this.position < end && this.fill(1));
+  }
+}
+
+/** Runs a read of a tar's input; where it fails, the error names the file, or says that it is the input. */
+export function namingInput<T>(fd: number, read: () => T): T {
+  try {
+    return read();
+  } catch (error) {
+    if (!(error instanceof SyscallError)) throw error;
+    throw new SyscallError(error.syscall, error.errno, openFileName(fd) ?? "of the input");
+  }
+}
+
+function writeAll(
+  out: number,
+  bytes: Uint8Array<ArrayBuffer>,
+  what: { readonly text: string },
+): void {
+  for (let rest = bytes; rest.byteLength > 0;) {
+    const put = tryWrite(out, rest);
+    if (put < 0) unwrap(put, "write", what.text);
+    if (put === rest.byteLength) return;
+    rest = rest.subarray(put);
+  }
+}

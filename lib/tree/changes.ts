@@ -1,0 +1,38 @@
+/**
+ * What a layer changes of its parent.
+ *
+ * @module
+ */
+import { escapePath } from "../base/printable.ts";
+
+/** `A` added, `C` changed (content, type, owner, mode, attributes, or something below a directory), `D` deleted. */
+export type ChangeKind = "A" | "C" | "D";
+
+/** One changed entry. */
+export interface Change {
+  readonly kind: ChangeKind;
+  /** From the layer's root, with a leading `/`, no trailing one; bytes as in `ffi/cstring.ts`. */
+  readonly path: string;
+}
+
+/** A line of `veneer changes`: the kind, a space, the path with its control characters escaped. */
+export function formatChange({ kind, path }: Change): string {
+  return `${kind} ${escapePath(path)}`;
+}
+
+/**
+ * The order in which changes and tar entries come: by path, component by component, so that a directory
+ * stands right before what it holds and `a/b` before `a.b`. Negative where `a` comes first.
+ */
+export function comparePaths(a: string, b: string): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) {
+    const left = a.charCodeAt(i), right = b.charCodeAt(i);
+    if (left === right) continue;
+    const SLASH = 0x2f;
+    if (left === SLASH) return -1;
+    if (right === SLASH) return 1;
+    return left - right;
+  }
+  return a.length - b.length;
+}

@@ -1,0 +1,151 @@
+/**
+ * The comparison of two whole trees.
+ *
+ * Both are walked at once, name by name in the order of `comparePaths`; what makes an entry the same in
+ * both is in `entry_compare.ts`. Of what was added every entry is listed, of what was deleted the topmost
+ * alone; where an entry is of another type now, the change stands for the old one and all that it held.
+ * A directory is listed as changed for its own mode, owner or attributes or because something below it
+ * changed, never for its modification time alone, which anything written and removed again leaves behind.
+ *
+ * Memory grows with the listings from the root down to where the walk stands, not with the trees.
+ *
+ * @module
+ */
+import { DT_DIR, DT_UNKNOWN, type Listing, readListing } from "../../ffi/directory.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
+import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { ChangeList } from "./change_list.ts";
+import type { Change } from "./changes.ts";
+import { DirectoryStack } from "./directory_stack.ts";
+import { isSameEntry } from "./entry_compare.ts";
+
+/**
+ * What makes `child` of `parent`, in the order of `comparePaths`.
+ *
+ * @param parent a directory, open for reading, or `undefined` for an empty one; stays the caller's
+ * @param child  a directory, open for reading; stays the caller's, until the iteration ends
+ * @throws {SyscallError}
+ */
+export function* compareTrees(parent: number | undefined, child: number): Generator<Change> {
+  using children = new DirectoryStack(child);
+  using parents = parent === undefined ? undefined : new DirectoryStack(parent);
+  const comparison = new Comparison(parents, children);
+  while (comparison.advance()) yield* comparison.changes.take();
+}
+
+/** A directory on the way down to where the walk stands. */
+interface Level {
+  /** Never that of a change itself: see `change_list.ts`. */
+  readonly path: string;
+  /** Of the parent's directory of that path; `undefined` where it has none. */
+  readonly old: Listing | undefined;
+  readonly now: Listing;
+  nextOld: number;
+  nextNow: number;
+}
+
+class Comparison {
+  readonly changes = new ChangeList();
+  readonly #levels: Level[] = [];
+  readonly #old = new Stat();
+  readonly #now = new Stat();
+
+  constructor(readonly parents: DirectoryStack | undefined, readonly children: DirectoryStack) {
+    this.#list("", parents !== undefined);
+  }
+
+  /** Walks on until there are changes to take, or to the end: then it is false. */
+  advance(): boolean {
+    for (let level; (level = this.#levels.at(-1));) {
+      if (!this.#step(level)) this.#leave();
+      if (this.changes.length > 0) return true;
+    }
+    return false;
+  }
+
+  /** Starts on what the directories where the walk stands hold. */
+  #list(path: string, inParent: boolean): void {
+    this.#levels.push({
+      path,
+      old: inParent ? readListing(this.parents!.fd) : undefined,
+      now: readListing(this.children.fd),
+      nextOld: 0,
+      nextNow: 0,
+    });
+  }
+
+  /** Starts on what the directories that were just entered hold. */
+  #descend(path: string, name: string, listed: boolean, inParent: boolean): void {
+    this.changes.enter(path, name, listed);
+    this.#list(`${path}/${name}`, inParent);
+  }
+
+  #leave(): void {
+    const level = this.#levels.pop()!;
+    if (this.#levels.length === 0) return;
+    this.changes.leave();
+    this.children.leave();
+    if (level.old) this.parents!.leave();
+  }
+
+  /** Deals with the next name; false where the directory has no more. */
+  #step(level: Level): boolean {
+    const { old, now } = level;
+    const oldName = old && level.nextOld < old.length ? old.names[level.nextOld] : undefined;
+    const nowName = level.nextNow < now.length ? now.names[level.nextNow] : undefined;
+    if (nowName !== undefined && (oldName === undefined || nowName < oldName)) {
+      this.#added(level, level.nextNow++);
+    } else if (oldName !== undefined && (nowName === undefined || oldName < nowName)) {
+      level.nextOld++;
+      this.changes.add("D", `${level.path}/${oldName}`);
+    } else if (nowName !== undefined) {
+      level.nextOld++;
+      this.#both(level, level.nextNow++);
+    } else {
+      return false;
+    }
+    return true;
+  }
+
+  #added({ path, now }: Level, index: number): void {
+    this.changes.add("A", `${path}/${now.names[index]}`);
+    const type = now.type(index);
+    if (type === DT_DIR || type === DT_UNKNOWN) this.#enterNew(path, now, index);
+  }
+
+  /** Goes into a directory that the parent does not have; nothing where it is none. */
+  #enterNew(path: string, now: Listing, index: number): void {
+    if (enter(this.children, now.name(index))) this.#descend(path, now.names[index], true, false);
+  }
+
+  /** An entry of this name was there before and is there now. */
+  #both({ path, now }: Level, index: number): void {
+    const name = now.name(index), text = now.names[index];
+    const entry = `${path}/${text}`;
+    const { fd: parentDirectory } = this.parents!, { fd: childDirectory } = this.children;
+    const parent = this.#old, child = this.#now;
+    // What has gone since the directory was listed counts as if it had not been there.
+    if (!isThere(tryStatat(childDirectory, name, child))) return this.changes.add("D", entry);
+    if (!isThere(tryStatat(parentDirectory, name, parent))) return this.changes.add("A", entry);
+    const same = isSameEntry({ parentDirectory, childDirectory, name, parent, child });
+    if (!same) this.changes.add("C", entry);
+    if (!child.isDirectory || !enter(this.children, name)) return;
+    this.#descend(path, text, !same, parent.isDirectory && enter(this.parents!, name));
+  }
+}
+
+function isThere(result: number): boolean {
+  if (result === -ENOENT) return false;
+  unwrap(result, "statx");
+  return true;
+}
+
+/** Goes down into a directory; false for what is none. */
+function enter(stack: DirectoryStack, name: EntryName): boolean {
+  const fd = stack.tryEnter(name);
+  if (fd === -ENOTDIR || fd === -ENOENT || fd === -ELOOP) return false;
+  unwrap(fd, "openat", name);
+  return true;
+}

@@ -1,0 +1,45 @@
+/**
+ * Marks that keep root itself from changing an inode: immutable and append-only (`chattr(1)`).
+ *
+ * A container's root can set them in a layer, and a child of that layer has them from it. What is asked of a
+ * layer from outside counts for more: it is done, and the marks in its way are gone. They are marks of the
+ * layer's own copy: a parent is never touched. They do not come back, as a tar cannot say that they should.
+ *
+ * @module
+ */
+import type { EntryName } from "../../ffi/entry_name.ts";
+import { EPERM } from "../../ffi/errno.ts";
+import {
+  O_NONBLOCK,
+  O_RDONLY,
+  RESOLVE_INSIDE,
+  RESOLVE_NO_XDEV,
+  tryOpenat2,
+  withFd,
+} from "../../ffi/files.ts";
+import { clearProtection } from "../../ffi/inode_flags.ts";
+
+/** Takes the marks from an entry that is a file or a directory; other types have none. */
+export function unprotect(directory: number, name: EntryName): void {
+  const fd = tryOpenat2(
+    directory,
+    name,
+    O_RDONLY | O_NONBLOCK,
+    RESOLVE_INSIDE | RESOLVE_NO_XDEV,
+  );
+  if (fd >= 0) withFd(fd, clearProtection);
+}
+
+/**
+ * Does something to a directory, and where marks forbid it, once more without them.
+ *
+ * @param act  returns a result or `-errno`
+ * @param name of an entry whose marks count, too
+ */
+export function liftingProtection(directory: number, act: () => number, name?: EntryName): number {
+  const result = act();
+  if (result !== -EPERM) return result;
+  clearProtection(directory);
+  if (name !== undefined) unprotect(directory, name);
+  return act();
+}

@@ -1,0 +1,291 @@
+/**
+ * Deleting a tree of files: whatever was unpacked into it, never anything outside.
+ *
+ * Everything goes by descriptor and single name; no path is ever put together, no link followed, and no
+ * mount entered. A tree may be deeper than there are descriptors: beyond {@linkcode MAX_OPEN} levels, those
+ * further up are closed, and opened again as the parent of the level below, if they are still what they were.
+ * Files marked immutable or append-only lose the mark first.
+ *
+ * A tree that others change meanwhile is deleted as far as it is found; to be safe from being left behind,
+ * move it out of their sight first.
+ *
+ * @module
+ */
+import { DT_DIR, DT_UNKNOWN, type Entry, readSomeEntries } from "../../ffi/directory.ts";
+import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
+import { EBUSY, EISDIR, ELOOP, ENOENT, ENOTDIR, ENOTEMPTY, EXDEV } from "../../ffi/errno.ts";
+import {
+  close,
+  lseek,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_RDONLY,
+  open,
+  reopen,
+  RESOLVE_INSIDE,
+  RESOLVE_NO_XDEV,
+  SEEK_CUR,
+  SEEK_SET,
+  tryOpenat2,
+  tryOpenParent,
+  withFd,
+} from "../../ffi/files.ts";
+import { fstat, Stat } from "../../ffi/stat.ts";
+import { AT_REMOVEDIR, tryUnlinkat } from "../../ffi/names.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { identity } from "./directory_stack.ts";
+import { VeneerError } from "../base/errors.ts";
+import { liftingProtection } from "./protection.ts";
+
+/** How many directories of one branch are open at once. */
+const MAX_OPEN = 64;
+const CLOSED = -1;
+
+/**
+ * How often an entry may be another one than it had just been, before that is an error: whoever changes the tree for
+ * ever does not keep a removal going for ever.
+ */
+const MAX_CHANGES = 10_000;
+
+/** What the removal of an entry fails with that was changed since it was looked at. */
+const CHANGED: ReadonlySet<number> = new Set([-ENOTDIR, -EISDIR, -ENOTEMPTY]);
+
+const DIRECTORY = O_RDONLY | O_DIRECTORY;
+
+/** Says which entries stay: told by their directory's inode number and their name. */
+export type Keep = (directory: bigint, name: EntryName) => boolean;
+
+/** How {@linkcode removeEntry} and {@linkcode removeEntriesOf} are told more. */
+export interface RemovalOptions {
+  /** Of what is to go, what stays, with the directories it is in. */
+  readonly keep?: Keep;
+  /** How messages name what is deleted. */
+  readonly shown?: string;
+}
+
+/**
+ * Deletes the entry at `path`, and all that is below it. Nothing happens where there is none.
+ *
+ * @param path whose directories above the last name are trusted
+ * @throws {VeneerError} `in use` where something is mounted below it
+ */
+export function removeTree(path: string): void {
+  const at = path.lastIndexOf("/");
+  const parent = at < 0 ? "." : path.slice(0, at) || "/";
+  withFd(
+    open(parent, DIRECTORY),
+    (directory) => removeTreeAt(directory, path.slice(at + 1), path),
+  );
+}
+
+/**
+ * The same for a single name in an open directory.
+ *
+ * @param shown how messages name the entry
+ * @throws {RangeError} if `name` is not a single name
+ */
+export function removeTreeAt(directory: number, name: string, shown = name): void {
+  removeEntry(directory, entryName(name), { shown });
+}
+
+/**
+ * The same, but for what is to be kept.
+ *
+ * @throws {VeneerError} `in use` where something is mounted below it
+ */
+export function removeEntry(
+  directory: number,
+  name: EntryName,
+  options: RemovalOptions = {},
+): void {
+  const { keep, shown = nameText(name) } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  removal.entry({ name, type: DT_UNKNOWN });
+  removal.run();
+}
+
+/** Empties an open directory, but for what is to be kept. */
+export function removeEntriesOf(directory: number, options: RemovalOptions = {}): void {
+  const { keep, shown = "a directory" } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  removal.list();
+  removal.run();
+}
+
+/** A directory on the way down to where a removal is. */
+interface Level {
+  fd: number;
+  readonly name: EntryName | undefined;
+  readonly inode: bigint;
+  /** Whether the directory itself is to stay, or must since something in it does. */
+  stays: boolean;
+  /** Entries that were listed and not yet looked at, the next one at the end. */
+  entries: Entry[];
+  /** Where the listing of {@linkcode entries} began: from here it can be read again. */
+  position: bigint;
+  /** Directories in it that were read and stay: another pass, or what is listed again, leaves them out. */
+  stayed: Set<string> | undefined;
+  /** Whether this pass over the directory has deleted something. */
+  progress: boolean;
+  /** Which directory it is, if it was closed. */
+  identity: string;
+}
+
+/** One tree being deleted. */
+class Removal implements Disposable {
+  readonly #shown: string;
+  readonly #keep: Keep | undefined;
+  readonly #levels: Level[] = [];
+  readonly #stat = new Stat();
+  #isListing = false;
+  #changes = 0;
+
+  /** @param root the directory that what is to be deleted lies in: a descriptor, which is closed in the end */
+  constructor(root: number, shown: string, keep: Keep | undefined) {
+    this.#shown = shown;
+    this.#keep = keep;
+    this.#push(root, undefined, true);
+  }
+
+  [Symbol.dispose](): void {
+    for (const { fd } of this.#levels) if (fd !== CLOSED) close(fd);
+    this.#levels.length = 0;
+  }
+
+  /** Makes all that the root has what is to be deleted. */
+  list(): void {
+    this.#isListing = true;
+  }
+
+  /** Deletes what there is to delete. */
+  run(): void {
+    for (;;) {
+      const level = this.#levels.at(-1)!;
+      if (level.entries.length > 0) this.entry(level.entries.pop()!);
+      else if (!this.#listMore(level)) {
+        if (this.#levels.length === 1) return;
+        this.#leave(level);
+      }
+    }
+  }
+
+  /** Reads more of a directory; false at its end. */
+  #listMore(level: Level): boolean {
+    if (this.#levels.length === 1 && !this.#isListing) return false;
+    level.position = lseek(level.fd, 0n, SEEK_CUR);
+    level.entries = readSomeEntries(level.fd).reverse();
+    if (level.entries.length > 0) return true;
+    // Deleting entries may make a listing skip others, so it is read until a pass finds nothing to delete.
+    if (!level.progress) return false;
+    level.progress = false;
+    lseek(level.fd, 0n, SEEK_SET);
+    return true;
+  }
+
+  /** Deletes an entry of the directory that the removal is in, or goes down into it. */
+  entry({ name, type }: Entry): void {
+    const level = this.#levels.at(-1)!;
+    const stays = this.#keep?.(level.inode, name) ?? false;
+    if (type === DT_DIR || type === DT_UNKNOWN) {
+      if (level.stayed?.has(nameText(name))) return;
+      const fd = openInside(level.fd, name, this.#shown);
+      if (fd !== undefined) return this.#push(fd, name, stays);
+    }
+    if (stays) level.stays = true;
+    else {
+      this.#removed(level, tryRemove(level.fd, name, 0), "unlink", name);
+    }
+  }
+
+  /** Takes an entry for deleted, or looks at it again where somebody made another thing of it meanwhile. */
+  #removed(level: Level, result: number, syscall: string, name: EntryName): void {
+    if (CHANGED.has(result) && this.#changes++ < MAX_CHANGES) {
+      level.entries.push({ name, type: DT_UNKNOWN });
+      return;
+    }
+    unwrapRemoval(result, syscall, name, this.#shown);
+    level.progress = true;
+  }
+
+  #push(fd: number, name: EntryName | undefined, stays: boolean): void {
+    const inode = this.#keep === undefined ? 0n : fstat(fd, this.#stat).inode;
+    this.#levels.push({
+      fd,
+      name,
+      inode,
+      stays,
+      entries: [],
+      position: 0n,
+      stayed: undefined,
+      progress: false,
+      identity: "",
+    });
+    const oldest = this.#levels[this.#levels.length - 1 - MAX_OPEN];
+    if (oldest === undefined || oldest.fd === CLOSED) return;
+    oldest.identity = identity(oldest.fd);
+    close(oldest.fd);
+    oldest.fd = CLOSED;
+    oldest.entries = [];
+  }
+
+  /** Goes back up from a directory that has been read, and deletes it unless it stays. */
+  #leave({ fd, name, stays }: Level): void {
+    const above = this.#levels[this.#levels.length - 2];
+    if (above.fd === CLOSED) this.#openAgain(above, fd);
+    this.#levels.pop();
+    close(fd);
+    const result = stays ? -ENOTEMPTY : tryRemove(above.fd, name!, AT_REMOVEDIR);
+    if (result === -ENOTEMPTY && this.#keep !== undefined) {
+      above.stays = true;
+      (above.stayed ??= new Set()).add(nameText(name!));
+    } else {
+      this.#removed(above, result, "rmdir", name!);
+    }
+  }
+
+  #openAgain(level: Level, child: number): void {
+    const fd = unwrap(tryOpenParent(child, DIRECTORY), "openat", "..");
+    if (identity(fd) !== level.identity) {
+      close(fd);
+      throw new VeneerError(
+        "in use",
+        `${this.#shown} is not deleted: a directory in it was moved meanwhile; try again`,
+      );
+    }
+    level.fd = fd;
+    lseek(fd, level.position, SEEK_SET);
+  }
+}
+
+/** Opens a subdirectory; `undefined` where the entry is no directory, or gone. */
+function openInside(directory: number, name: EntryName, shown: string): number | undefined {
+  const fd = tryOpenat2(
+    directory,
+    name,
+    DIRECTORY | O_NOFOLLOW,
+    RESOLVE_INSIDE | RESOLVE_NO_XDEV,
+  );
+  if (fd >= 0) return fd;
+  if (fd === -ENOTDIR || fd === -ENOENT || fd === -ELOOP) return undefined;
+  if (fd === -EXDEV) throw mounted(shown, name);
+  unwrap(fd, "openat2", shownEntry(shown, name));
+  return undefined;
+}
+
+function tryRemove(directory: number, name: EntryName, flags: number): number {
+  return liftingProtection(directory, () => tryUnlinkat(directory, name, flags), name);
+}
+
+function unwrapRemoval(result: number, syscall: string, name: EntryName, shown: string): void {
+  if (result === -ENOENT) return;
+  if (result === -EBUSY) throw mounted(shown, name);
+  unwrap(result, syscall, shownEntry(shown, name));
+}
+
+const shownEntry = (shown: string, name: EntryName) => `${nameText(name)} in ${shown}`;
+
+const mounted = (shown: string, name: EntryName) =>
+  new VeneerError(
+    "in use",
+    `${shown} is not deleted: ${nameText(name)} in it is a mount point; unmount it first`,
+  );

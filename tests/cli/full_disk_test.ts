@@ -1,0 +1,142 @@
+/**
+ * Disks that are full or nearly so: a command works, or says in one line that there is no room, and the store is
+ * whole as soon as there is. Giving back what one has works in any case.
+ */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path";
+import { EXIT_STATUS } from "../../lib/base/errors.ts";
+import type { ImageKind } from "../runner/images.ts";
+import { ImageStore, names } from "../support/processes.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
+
+const KIB = 1024, MIB = 1024 * KIB;
+
+/** Bytes that are left free: all of them in a long run, else some. */
+const LEVELS = Deno.env.has("VENEER_TEST_LONG")
+  ? [0, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096].map((size) => size * KIB)
+  : [0, 64 * KIB, 512 * KIB];
+
+/** The kinds of file systems, with the least size of each that its tools take. */
+const DISKS: readonly { driver: "overlay2" | "btrfs"; kind: ImageKind; bytes: number }[] = [
+  { driver: "overlay2", kind: "ext4", bytes: 48 * MIB },
+  { driver: "overlay2", kind: "xfs", bytes: 320 * MIB },
+  { driver: "btrfs", kind: "btrfs", bytes: 160 * MIB },
+];
+
+/** Fills a file system to the last byte that root may write, but for some. */
+function fill(store: ImageStore, left: number): void {
+  const filler = join(store.image.mountPoint, "filler");
+  {
+    using file = Deno.openSync(filler, { write: true, create: true, append: true });
+    for (const size of [MIB, 64 * KIB, 4 * KIB, 1]) {
+      const block = new Uint8Array(size);
+      // What was written may stand in memory and be found to have no room later.
+      for (let hasRoom = true; hasRoom;) {
+        try {
+          for (let written = 0; written < block.length;) {
+            written += file.writeSync(block.subarray(written));
+          }
+        } catch {
+          hasRoom = false;
+        }
+      }
+      run("sync", "--file-system", store.image.mountPoint);
+    }
+    const { size } = file.statSync();
+    assert(size > left, `only ${size} bytes were free`);
+    if (left > 0) file.truncateSync(size - left);
+  }
+  run("sync", "--file-system", store.image.mountPoint);
+}
+
+/** Runs a command that may find no room; returns whether it found some. */
+function fits(store: ImageStore, ...args: string[]): boolean {
+  const { code, stderr } = store.run(...args);
+  const what = `veneer ${args.join(" ")}: ${code}: ${stderr}`;
+  assert(code === 0 || code === EXIT_STATUS["limit exceeded"], what);
+  if (code === 0) assertEquals(stderr, "", what);
+  else assertMatch(stderr, /^veneer: [^\n]+\n$/, what);
+  return code === 0;
+}
+
+/** Every command on a full disk. Returns those that found no room. */
+function runAll(store: ImageStore, tar: string): string[] {
+  const out = join(store.image.mountPoint, "out.tar");
+  const refused: string[] = [];
+  const tries = (...args: string[]) => {
+    const isDone = fits(store, ...args);
+    if (!isDone) refused.push(args[0]);
+    return isDone;
+  };
+  store.must("ls");
+  store.must("status");
+  // A size that cannot be told is a warning.
+  const { code, stderr } = store.run("tree");
+  assertEquals(code, 0, stderr);
+  assertMatch(stderr, /^(veneer: warning: no size of [^\n]+\n)*$/);
+  if (tries("create", "new", "--parent", "base")) {
+    tries("apply", "new", tar);
+    if (tries("mount", "app")) {
+      store.must("umount", "app");
+    }
+    store.must("rm", "new");
+  }
+  tries("diff", "app", "--output", out);
+  tries("diff", "app", "--parent=", "--output", out);
+  tries("changes", "app");
+  tries("changes", "app", "--parent=");
+  tries("diffsize", "app");
+  run("rm", "-f", out);
+  // What one has is given back without any room.
+  store.must("umount", "held");
+  store.must("rm", "held");
+  store.must("cleanup");
+  store.must("ls");
+  return refused;
+}
+
+for (const { driver, kind, bytes } of DISKS) {
+  needs(
+    lacksFileSystem("overlay") ?? lacksFileSystem(kind) ?? lacksProgram(`mkfs.${kind}`),
+    `full disk: ${driver} on ${kind}: ${LEVELS.length} levels, and the store is fine after each`,
+    () => {
+      using store = new ImageStore(driver, kind, bytes);
+      const tree = store.path("tree"), tar = store.path("layer.tar");
+      Deno.mkdirSync(tree);
+      for (let i = 0; i < 64; i++) {
+        Deno.writeFileSync(join(tree, `${i}`), new Uint8Array(16 * KIB).fill(i));
+      }
+      must("tar", "-C", tree, "-cf", tar, ".");
+      store.must("create", "base");
+      store.must("apply", "base", tar);
+      store.must("create", "app", "--parent", "base");
+      const changed = join(store.must("mount", "app").trim(), "0");
+      Deno.writeTextFileSync(changed, "changed");
+      store.must("umount", "app");
+      for (const level of LEVELS) {
+        store.must("create", "held", "--parent", "base");
+        store.must("mount", "held");
+        fill(store, level);
+        try {
+          const refused = runAll(store, tar);
+          console.log(
+            `${kind}, ${level / KIB} KiB free: no room for ${refused.join(", ") || "none"}`,
+          );
+          if (level === 0) assert(refused.length > 0, "it was not full");
+        } finally {
+          Deno.removeSync(join(store.image.mountPoint, "filler"));
+        }
+        must("sync", "--file-system", store.image.mountPoint);
+        assertEquals(names(join(store.root, driver, ".veneer/staging")), [], "staging");
+        assertEquals(store.must("ls", "--quiet"), "app\nbase\n");
+        assertEquals(store.must("changes", "app"), "C /0\n");
+        const entries = names(store.image.mountPoint).filter((name) => name.startsWith("out"));
+        assertEquals(entries, []);
+        store.must("create", "new", "--parent", "base");
+        assertEquals(store.must("apply", "new", tar), `${64 * 16 * KIB}\n`);
+        store.must("rm", "new");
+      }
+      store.removeAll();
+    },
+  );
+}

@@ -1,0 +1,152 @@
+/** The program in odd surroundings: one line each, and never the runtime's own words. */
+import { assert, assertEquals, assertMatch } from "@std/assert";
+import { veneer } from "../support/commands.ts";
+import { PROGRAM, refusal, shellWords, TestStore } from "../support/commands.ts";
+import { EMFILE, SyscallError } from "../../ffi/errno.ts";
+import { codeOf, EXIT_STATUS } from "../../lib/base/errors.ts";
+import { lacksFileSystem, needs, run, tempDir } from "../support/cases.ts";
+import { dir as directory, file, tar } from "../tar/support/tar_builder.ts";
+
+const source = Deno.env.has("VENEER")
+  ? undefined
+  : "the runtime looks there before the program starts; VENEER names no compiled program";
+
+/** Runs shell text in which `$VENEER` is the program. */
+const shell = (script: string) =>
+  run("bash", "-c", `veneer() { ${shellWords(PROGRAM)} "$@"; }\n${script}`);
+
+Deno.test("program: an argument that is not UTF-8 is refused, another is taken as it is", () => {
+  for (
+    const bytes of ["\\xff", "a\\xe4b", "\\xed\\xa0\\x80", "\\xc0\\xaf", "\\xf4\\x90\\x80\\x80"]
+  ) {
+    const message = refusal("usage", shell(`veneer snapshot stat $'${bytes}'`));
+    assertMatch(message, /^an argument is not valid UTF-8; name files by a path that is/);
+  }
+  const { stderr, code } = shell("veneer --json ls $'\\xff'");
+  assertEquals([code, JSON.parse(stderr).error.code], [2, "usage"]);
+  using dir = tempDir();
+  const root = `${dir.path}/sto\ufffdre`;
+  const store = ["--root", root, "--driver", "overlay2", "-o", "overlay2.allow_btrfs=true"];
+  assertMatch(
+    refusal("not found", veneer(...store, "snapshot", "stat", "é€😀\ufffd")),
+    /"é€😀\ufffd"/,
+  );
+  veneer(...store, "snapshot", "cleanup");
+});
+
+needs(source, "program: a working directory that is gone is said in one line", () => {
+  using dir = tempDir();
+  const message = refusal(
+    "failed precondition",
+    shell(`mkdir ${dir.path}/gone && cd ${dir.path}/gone && rmdir ${dir.path}/gone && veneer ls`),
+  );
+  assertMatch(message, /^the working directory does not exist any more/);
+});
+
+needs(source, "program: without /proc it says so", () => {
+  const script = `while umount --lazy /proc 2>/dev/null; do :; done; ${
+    shellWords(PROGRAM)
+  } version`;
+  const ran = run("unshare", "--mount", "--propagation", "private", "bash", "-c", script);
+  assertMatch(refusal("incompatible", ran), /^\/proc is not mounted/);
+});
+
+Deno.test("program: too low a limit of open files is refused, one that can be raised is raised", () => {
+  using dir = tempDir();
+  const ls = `veneer --root ${dir.path}/store --driver overlay2 -o overlay2.allow_btrfs=true ls`;
+  const message = refusal("limit exceeded", shell(`ulimit -n 100; ${ls}`));
+  assertMatch(
+    message,
+    /^only 100 files may be open at a time, and 512 are needed; raise the limit/,
+  );
+  assertEquals(shell(`ulimit -n 100; veneer version --json`).code, 0);
+  const { code, stderr } = shell(`ulimit -Sn 50; ${ls}`);
+  assertEquals([code, stderr], [0, ""]);
+  shell(ls.replace(/ls$/, "cleanup"));
+});
+
+needs(
+  lacksFileSystem("overlay"),
+  "program: the least limit of files is enough for an apply",
+  () => {
+    using store = new TestStore("--driver", "overlay2");
+    const names = Array.from({ length: 600 }, (_, i) => `directory-${i}`);
+    const content = "x".repeat(3000);
+    const together = names.flatMap((name) => Array.from({ length: 6 }, (_, i) => `${name}/${i}`));
+    // From one directory to the next with each file: the Worker has files in as many as it is given.
+    const apart = Array.from({ length: 3 }, (_, i) => names.map((name) => `${name}/apart-${i}`));
+    const files = [...together, ...apart.flat()].map((name) => file(name, content));
+    const directories = names.map((name) => directory(`${name}/`));
+    Deno.writeFileSync(store.path("wide.tar"), tar(...directories, ...files));
+    store.must("create", "base");
+    store.must("create", "top", "--parent", "base");
+    // Traced, the Worker lags behind as far as it may.
+    const trace = ["strace", "-f", "-e", "trace=openat,openat2", "-o", store.path("trace")];
+    const command = [
+      ...trace,
+      ...PROGRAM,
+      ...store.options,
+      "apply",
+      "top",
+      store.path("wide.tar"),
+    ];
+    const { code, stderr } = run("bash", "-c", 'ulimit -n 512; exec "$@"', "bash", ...command);
+    assertEquals([code, stderr], [0, ""]);
+    const opened = Deno.readTextFileSync(store.path("trace")).matchAll(/ = (\d+)$/gm);
+    const highest = Math.max(...Array.from(opened, ([, fd]) => Number(fd)));
+    assert(highest > 128, `only ${highest} files were open: the case shows nothing`);
+  },
+);
+
+Deno.test("program: what the limit of open files ends is a limit, with the remedy", () => {
+  assertEquals(codeOf(new SyscallError("open", EMFILE, "/x")), "limit exceeded");
+  const { href } = new URL("../../", import.meta.url);
+  const script = `import { Output } from "${href}lib/cli/output.ts";
+    import { EMFILE, SyscallError } from "${href}ffi/errno.ts";
+    Deno.exit(new Output(false, "warn").error(new SyscallError("open", EMFILE, "/x")));`;
+  const { code, stderr } = run(Deno.execPath(), "eval", "--quiet", script);
+  assertEquals(code, EXIT_STATUS["limit exceeded"]);
+  assertEquals(
+    stderr,
+    "veneer: open /x: too many open files (EMFILE); raise the limit (ulimit -n)\n",
+  );
+});
+
+Deno.test("program: a store at a path that is not UTF-8 is refused, however it is named", () => {
+  using dir = tempDir();
+  const odd = `mkdir ${dir.path}/$'a\\xe4' && ln -s $'a\\xe4' ${dir.path}/link`;
+  assertEquals(shell(odd).code, 0);
+  for (const root of [".", "store", "./a/b"]) {
+    const ran = shell(`cd ${dir.path}/$'a\\xe4' && veneer --root ${root} --driver overlay2 ls`);
+    assertMatch(
+      refusal("not supported", ran),
+      /^--root .* leads to .*, which is not valid UTF-8; /,
+    );
+  }
+  const ran = shell(`veneer --root ${dir.path}/link/store --driver overlay2 snapshot ls`);
+  assertMatch(refusal("not supported", ran), /^--root .*link.store leads to .*a.*, which is not/);
+  assertEquals([...Deno.readDirSync(`${dir.path}/link`)], []);
+});
+
+needs(source, "program: a limit at which the runtime cannot start is refused, or raised", () => {
+  using dir = tempDir();
+  const ls = `veneer --root ${dir.path}/store --driver overlay2 -o overlay2.allow_btrfs=true ls`;
+  // Below this the loader finds no room to open the libraries.
+  for (const files of [4, 6, 8, 10, 12, 20]) {
+    const message = refusal("limit exceeded", shell(`ulimit -n ${files}; ${ls}`));
+    assertMatch(message, /files may be open at a time, and 512 are needed; raise the limit/);
+    const json = shell(`ulimit -n ${files}; ${ls} --json`);
+    assertEquals([json.code, JSON.parse(json.stderr).error.exit], [11, 11]);
+    const { code, stderr } = shell(`ulimit -Sn ${files}; ${ls}`);
+    assertEquals([code, stderr], [0, ""], `${files} files`);
+  }
+  shell(ls.replace(/ls$/, "cleanup"));
+});
+
+needs(source, "program: whatever TMPDIR is, nothing depends on it", () => {
+  for (const value of ["", "relative", "$'\\xff'", "/nowhere"]) {
+    const { code, stdout, stderr } = shell(`TMPDIR=${value} veneer version`);
+    assertEquals([code, stderr], [0, ""], `TMPDIR=${value}`);
+    assertMatch(stdout, /^veneer /);
+  }
+});

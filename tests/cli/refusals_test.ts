@@ -1,0 +1,310 @@
+/**
+ * What bad input gets: one line, a status of its kind, and a store as it was.
+ */
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { PROGRAM, refusal, TestStore, veneer } from "../support/commands.ts";
+import { lacksFileSystem, lacksProgram, needs, run } from "../support/cases.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** A store with a layer `base` and a child `app`. */
+function sample(): TestStore {
+  const store = new TestStore();
+  store.must("create", "base");
+  store.must("apply", "base", store.tar("base.tar", { "etc/hosts": "localhost\n" }));
+  store.must("create", "app", "--parent", "base");
+  return store;
+}
+
+needs(lacking, "refused: an unknown id or parent", () => {
+  using store = sample();
+  const unknown = /^layer gone does not exist; `veneer ls` lists those that do$/;
+  for (const command of ["mount", "umount", "inspect", "changes", "diffsize", "diff", "rm"]) {
+    assertMatch(store.refused("not found", command, "gone"), unknown);
+  }
+  assertMatch(store.refused("not found", "apply", "gone", store.path("base.tar")), unknown);
+  assertMatch(store.refused("not found", "create", "x", "--parent", "gone"), unknown);
+  assertMatch(store.refused("not found", "changes", "app", "--parent", "gone"), unknown);
+});
+
+needs(lacking, "refused: an existing id", () => {
+  using store = sample();
+  assertMatch(store.refused("already exists", "create", "app"), /^layer app exists;/);
+});
+
+needs(lacking, "refused: a bad id", () => {
+  using store = sample();
+  for (const id of ["../x", ".hidden", "a b", "", "l", "ü"]) {
+    assertMatch(store.refused("invalid argument", "create", id), /^layer id /, JSON.stringify(id));
+  }
+  assertMatch(
+    store.refused("invalid argument", "create", "x".repeat(201)),
+    /it has 201 characters/,
+  );
+  assertMatch(store.refused("invalid argument", "create", "--", "-x"), /^layer id "-x"/);
+  for (const command of ["mount", "rm", "inspect", "exists"]) {
+    assertMatch(
+      store.refused("invalid argument", command, "a/../b"),
+      /^layer id "a\/..\/b": it must be/,
+    );
+  }
+});
+
+needs(lacking, "refused: a prefix that several ids begin with", () => {
+  using store = sample();
+  store.must("create", "apt");
+  assertEquals(
+    store.refused("invalid argument", "changes", "ap"),
+    "layer id ap: it could be app, apt; write more of it",
+  );
+});
+
+needs(lacking, "refused: a bad size or storage option", () => {
+  using store = sample();
+  const create = (option: string) =>
+    store.refused("invalid argument", "create", "x", "--read-write", "--storage-opt", option);
+  assertMatch(create("size=ten"), /^size "ten": a size is a number and a unit/);
+  assertMatch(create("size=-1G"), /^size "-1G"/);
+  assertMatch(create("sise=1G"), /did you mean size\?/);
+  assertMatch(create("size"), /write it as KEY=VALUE/);
+  assertMatch(
+    store.refused("invalid argument", "-o", "overlay2.size=big", "ls"),
+    /^overlay2.size "big": a size is/,
+  );
+});
+
+needs(lacking, "refused: an unknown option, with the nearest known one", () => {
+  using store = sample();
+  assertMatch(
+    store.refused("invalid argument", "-o", "overlay2.sise=1G", "ls"),
+    /did you mean overlay2\.size\?/,
+  );
+  assertMatch(store.refused("invalid argument", "-o", "size", "ls"), /write it as KEY=VALUE/);
+  assertMatch(store.refused("usage", "create", "x", "--parnet", "base"), /did you mean --parent\?/);
+  assertMatch(store.refused("usage", "crate", "x"), /did you mean create\?/);
+  assertMatch(store.refused("usage", "--driver", "overlay", "ls"), /did you mean overlay2\?/);
+  assertMatch(store.refused("usage", "--root=", "ls"), /name a directory/);
+});
+
+needs(lacking, "refused: a bad id map", () => {
+  using store = sample();
+  assertMatch(
+    store.refused("invalid argument", "--uidmap", "0:1", "ls"),
+    /^id map "0:1": it is CONTAINER:HOST:SIZE/,
+  );
+});
+
+needs(lacking, "refused: what is in use", () => {
+  using store = sample();
+  assertMatch(
+    store.refused("in use", "rm", "base"),
+    /^layer base has children: app; remove them first$/,
+  );
+  assertMatch(
+    store.refused("in use", "apply", "base", store.path("base.tar")),
+    /^layer base has a child, app/,
+  );
+  const path = store.must("mount", "app").trimEnd();
+  const mounted = store.run("rm", "app");
+  assertEquals(
+    refusal("in use", mounted),
+    `layer app is mounted at ${path} (1 use); \`veneer umount app\` first`,
+  );
+  assertMatch(
+    refusal("in use", store.run("apply", "app", store.path("base.tar"))),
+    /^layer app is mounted/,
+  );
+  store.must("umount", "app");
+});
+
+needs(lacking, "refused: what is no tar, before the layer is touched", () => {
+  using store = sample();
+  const file = store.path("no.tar");
+  Deno.writeTextFileSync(file, "this is not a tar\n".repeat(1000));
+  store.refused("invalid argument", "apply", "app", file);
+  const tar = Deno.readFileSync(store.path("base.tar"));
+  tar[150] ^= 1; // In the first header's checksum, bytes 148 to 155.
+  Deno.writeFileSync(file, tar);
+  assertMatch(store.refused("invalid argument", "apply", "app", file), /the input is no tar/);
+  assertMatch(
+    store.refused("invalid argument", "apply", "app", store.root),
+    /is a directory; name a tar$/,
+  );
+  assertMatch(
+    store.refused("failed", "apply", "app", store.path("missing")),
+    /missing: no such file/,
+  );
+  assertEquals(store.must("changes", "app"), "");
+});
+
+needs(lacking, "refused: an input that is no tar changes no layer, complete or not", () => {
+  using store = sample();
+  const paths = { empty: "nothing.tar", text: "text.tar", xz: "some.tar.xz" };
+  const [empty, text, xz] = Object.values(paths).map((name) => store.path(name));
+  Deno.writeFileSync(empty, new Uint8Array());
+  Deno.writeTextFileSync(text, "no tar\n".repeat(1000));
+  Deno.writeFileSync(xz, new Uint8Array([0xfd, ...new TextEncoder().encode("7zXZ\0".padEnd(600))]));
+  // An incomplete layer that has something: what was there before the apply that failed is not thrown away.
+  store.must("create", "half", "--parent", "base");
+  Deno.writeTextFileSync(join(store.must("mount", "half").trimEnd(), "kept"), "kept");
+  store.must("umount", "half");
+  const cut = store.path("cut.tar");
+  Deno.writeFileSync(cut, Deno.readFileSync(store.path("base.tar")).subarray(0, 1124));
+  store.run("apply", "half", cut);
+  const states = () =>
+    store.json<{ id: string; incomplete: boolean }[]>("ls").map(({ id, incomplete }) => [
+      id,
+      incomplete,
+    ]);
+  assertEquals(states(), [["app", false], ["base", false], ["half", true]]);
+  for (const id of ["app", "half"]) {
+    assertStringIncludes(
+      store.refused("invalid argument", "apply", id, empty),
+      `${empty}: the input is empty`,
+    );
+    assertStringIncludes(
+      store.refused("invalid argument", "apply", id, text),
+      `${text}: the input is no tar`,
+    );
+    assertStringIncludes(
+      store.refused("not supported", "apply", id, xz),
+      `${xz}: the input is compressed with xz`,
+    );
+    assertStringIncludes(store.refused("invalid argument", "apply", id, "/dev/null"), "is empty");
+    const before = store.snapshot();
+    const piped = store.shell(`set +o pipefail; false | veneer apply ${id}`);
+    assertMatch(refusal("invalid argument", piped), /^tar: the input is empty: .* failed$/);
+    assertEquals(store.snapshot(), before);
+  }
+  assertEquals(states(), [["app", false], ["base", false], ["half", true]]);
+  const marker = store.path("marker.tar");
+  Deno.writeFileSync(marker, new Uint8Array(10240));
+  assertEquals(store.must("apply", "half", marker), "0\n");
+  assertEquals(store.must("changes", "half"), "");
+});
+
+needs(
+  lacking,
+  "refused: a tar that is cut short or broken midway leaves an empty, incomplete layer",
+  () => {
+    using store = sample();
+    const tar = Deno.readFileSync(
+      store.tar("big.tar", { "a": "x".repeat(5000), "b": "y".repeat(5000) }),
+    );
+    const cut = store.path("cut.tar"), broken = store.path("broken.tar");
+    Deno.writeFileSync(cut, tar.subarray(0, 4096));
+    // Flips a digit of the checksum of the last entry's header.
+    const header = new TextDecoder("latin1").decode(tar).lastIndexOf("ustar") - 257;
+    tar[header + 150] ^= 1;
+    Deno.writeFileSync(broken, tar);
+    for (const [id, file] of [["cut", cut], ["broken", broken]]) {
+      store.must("create", id, "--parent", "base");
+      const message = refusal("invalid argument", store.run("apply", id, file));
+      assertMatch(message, id === "cut" ? /ends|cut short/ : /checksum/);
+      assertStringIncludes(message, `layer ${id} is incomplete: apply again or remove it`);
+      const [layer] = store.json<{ id: string; incomplete: boolean }[]>("ls").filter((layer) =>
+        layer.id === id
+      );
+      assertEquals(layer.incomplete, true);
+      assertEquals([...Deno.readDirSync(join(store.root, "overlay2", id, "diff"))], []);
+      for (
+        const args of [["mount", id], ["changes", id], ["diff", id], [
+          "create",
+          "x",
+          "--parent",
+          id,
+        ]]
+      ) {
+        assertMatch(store.refused("failed precondition", ...args), /is incomplete/);
+      }
+      assertEquals(store.must("apply", id, store.path("big.tar")), "10000\n");
+      assertEquals(store.must("diffsize", id), "10000\n");
+    }
+    store.must("create", "gone");
+    store.run("apply", "gone", cut);
+    store.must("rm", "gone");
+  },
+);
+
+needs(lacking, "refused: a tar to a terminal's place, a directory for its file", () => {
+  using store = sample();
+  assertMatch(
+    store.refused("invalid argument", "diff", "app", "-o", store.root),
+    /is a directory; name a file$/,
+  );
+  assertMatch(
+    store.refused("failed", "diff", "app", "-o", store.path("no/such/x.tar")),
+    /no such file or directory/,
+  );
+});
+
+needs(lacking, "refused: a store of another driver", () => {
+  using store = sample();
+  const other = new TestStore();
+  using _other = other;
+  Deno.mkdirSync(join(other.root, "btrfs/subvolumes/abc"), { recursive: true });
+  assertMatch(
+    other.refused("incompatible", "--driver", "overlay2", "create", "x"),
+    /has a store of btrfs, not of overlay2; use --driver btrfs or another --root$/,
+  );
+  Deno.mkdirSync(join(store.root, "btrfs/subvolumes/abc"), { recursive: true });
+  assertMatch(
+    store.refused("incompatible", "ls"),
+    /has stores of overlay2 and btrfs; choose one with --driver$/,
+  );
+  store.must("--driver", "overlay2", "ls");
+});
+
+needs(lacking, "refused: a root that is a file", () => {
+  using store = sample();
+  const file = store.path("base.tar");
+  const message = refusal("failed", veneer("--root", file, "ls"));
+  assertStringIncludes(message, "not a directory");
+});
+
+needs(lacking, "refused: with --json as an object on one line", () => {
+  using store = sample();
+  const { code, stdout, stderr } = store.run("mount", "gone", "--json");
+  assertEquals([code, stdout, stderr.split("\n").length], [3, "", 2]);
+  assertEquals(JSON.parse(stderr), {
+    error: {
+      code: "not found",
+      message: "layer gone does not exist; `veneer ls` lists those that do",
+      exit: 3,
+    },
+  });
+  assertEquals(JSON.parse(store.run("--json", "lst").stderr).error.code, "usage");
+});
+
+needs(lacking, "a stack is shown with --log-level debug only", () => {
+  using store = sample();
+  assertMatch(
+    store.run("--log-level", "debug", "mount", "gone").stderr,
+    /^veneer: .*\n(.*\n)* +at /,
+  );
+});
+
+needs(lacking ?? lacksProgram("unshare"), "refused: not root", () => {
+  using store = sample();
+  // In a user namespace that maps nobody: this user's id is the overflow id, and root's files can be read.
+  const as = (...args: string[]) => run("unshare", "--user", ...PROGRAM, ...args);
+  const before = store.snapshot();
+  for (
+    const command of [["ls"], ["create", "x"], ["mount", "app"], ["cleanup"], ["snapshot", "ls"]]
+  ) {
+    assertEquals(
+      refusal("failed precondition", as(...store.options, ...command)),
+      "veneer must run as root, and this user's id is 65534: layers keep owners and are mounted; use sudo",
+    );
+  }
+  assertEquals(store.snapshot(), before);
+  for (
+    const command of [["--version"], ["--help"], ["version"], ["completions", "bash"], [
+      "snapshot",
+      "--help",
+    ]]
+  ) {
+    assertEquals(as(...command).code, 0, command.join(" "));
+  }
+});

@@ -1,0 +1,102 @@
+/**
+ * What a terminal is shown, and what a reader that goes away leaves behind. The terminal is `script`'s.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
+
+const lacking = lacksFileSystem("overlay") ?? lacksProgram("script");
+
+/** Runs a command of the program in a terminal; what it showed. */
+function inTerminal(
+  store: TestStore,
+  words: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): { code: number; shown: string } {
+  const command = shellWords([...PROGRAM, ...store.options, ...words]);
+  const settings = Object.entries({ TERM: "xterm", ...env }).map(([name, value]) =>
+    `${name}=${value}`
+  );
+  const { code, stdout } = run(
+    "env",
+    "--unset=NO_COLOR",
+    ...settings,
+    "script",
+    "--quiet",
+    "--return",
+    "--command",
+    command,
+    "/dev/null",
+  );
+  return { code, shown: stdout.replaceAll("\r\n", "\n") };
+}
+
+/** A store with a layer `big` to which a tar of some megabytes is to be applied. */
+function sample(): { store: TestStore; tar: string } {
+  const store = new TestStore();
+  store.must("create", "big");
+  const files = Array.from({ length: 8 }, (_, i) => [`f${i}`, String(i).repeat(2 ** 20)]);
+  return { store, tar: store.tar("big.tar", Object.fromEntries(files)) };
+}
+
+const UP = "\x1b[1A\r\x1b[K";
+
+needs(lacking, "terminal: apply and diff show a bar and take it away", () => {
+  const { store, tar } = sample();
+  using _store = store;
+  const { code, shown } = inTerminal(store, ["apply", "big", tar]);
+  assertEquals(code, 0);
+  assertStringIncludes(shown, "apply big ");
+  assertMatch(shown, /% {2}.* of 8\.\d+ MiB/);
+  assert(shown.endsWith(`${UP}8388608\n`), JSON.stringify(shown));
+
+  store.must("create", "packed");
+  must("gzip", "-k", tar);
+  const packed = inTerminal(store, ["apply", "packed", `${tar}.gz`]);
+  assertMatch(packed.shown, /^apply packed {2}/);
+  assert(!packed.shown.includes("%"), "how much tar a compressed file holds is not known");
+
+  const diff = inTerminal(store, ["diff", "big", "-o", store.path("out.tar")]);
+  assertEquals(diff.code, 0);
+  assertMatch(diff.shown, /^diff big {2}/);
+  assert(diff.shown.endsWith(UP), JSON.stringify(diff.shown));
+});
+
+needs(lacking, "terminal: NO_COLOR takes the colours away, TERM=dumb the bar", () => {
+  const { store, tar } = sample();
+  using _store = store;
+  const uncoloured = inTerminal(store, ["apply", "big", tar], { NO_COLOR: "1" }).shown;
+  assertStringIncludes(uncoloured, "apply big");
+  assert(!uncoloured.includes("\x1b[36m"), JSON.stringify(uncoloured));
+  assertStringIncludes(inTerminal(store, ["tree"]).shown, "\x1b[1mbig\x1b[22m");
+  assertEquals(inTerminal(store, ["tree"], { NO_COLOR: "1" }).shown, "big  8 MiB\n");
+  assertEquals(inTerminal(store, ["tree"], { TERM: "dumb" }).shown, "big  8 MiB\n");
+  store.must("create", "again");
+  assertEquals(inTerminal(store, ["apply", "again", tar], { TERM: "dumb" }).shown, "8388608\n");
+});
+
+needs(lacking, "terminal: a tar is neither written to one nor read from one", () => {
+  const { store } = sample();
+  using _store = store;
+  const diff = inTerminal(store, ["diff", "big"]);
+  assertEquals(diff, {
+    code: 2,
+    shown: "veneer: a tar is not for a terminal; write it to a file with -o FILE\n",
+  });
+  const apply = inTerminal(store, ["apply", "big"]);
+  assertEquals(apply, {
+    code: 2,
+    shown: "veneer: standard input is a terminal; name a tar or use a pipe\n",
+  });
+});
+
+needs(lacksFileSystem("overlay"), "a reader that goes away ends the program without a word", () => {
+  const { store, tar } = sample();
+  using _store = store;
+  store.must("apply", "big", tar);
+  // As with a program that SIGPIPE ends: 128 + 13.
+  const diff = store.shell("veneer diff big | head -c 100 | wc -c");
+  assertEquals(diff, { success: false, code: 141, stdout: "100\n", stderr: "" });
+  const help = store.shell("{ sleep 0.3; veneer ls; } | true");
+  assertEquals(help, { success: false, code: 141, stdout: "", stderr: "" });
+});

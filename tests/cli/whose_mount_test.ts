@@ -1,0 +1,161 @@
+/** Mounts as a user meets them on the command line: busy ones, others' ones, and those whose records are lost. */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { refusal, TestStore } from "../support/commands.ts";
+import { lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** A store with a layer `app` on `base`. */
+function sample(): TestStore {
+  const store = new TestStore("--driver", "overlay2");
+  store.must("create", "base");
+  store.must("create", "app", "--parent", "base");
+  return store;
+}
+
+needs(
+  lacking,
+  "whose: umount of a busy mount names who is in it, and detaches it where told",
+  () => {
+    using store = sample();
+    const path = store.must("mount", "app").trimEnd();
+    const { stdout, stderr, code } = store.shell(`
+    cd '${path}'; echo $$
+    (cd / && veneer umount app) && exit 1
+    veneer mount app --read-only && exit 1
+    (cd / && veneer ls && veneer umount --lazy app && veneer ls) || exit 1
+    (cd / && veneer mount app || veneer rm app) && exit 1
+    exit 0
+  `);
+    assertEquals(code, 0, stderr);
+    const [pid, ...listed] = stdout.trimEnd().split("\n");
+    assertMatch(listed[1], /^app +base +mounted +1 /);
+    assertMatch(listed[4], /^app +base +ready +0$/);
+    const held = "veneer: layer app is in use by a process that holds a detached mount of it; " +
+      "end that process first";
+    assertEquals(stderr.trimEnd().split("\n"), [
+      `veneer: layer app at ${path} is being used by bash (pid ${pid}); end that and unmount again, ` +
+      "or detach it by `veneer umount --lazy app`",
+      "veneer: layer app is in use writable and was wanted read-only; `veneer umount app` first",
+      held,
+      held,
+    ]);
+    store.must("mount", "app");
+    store.must("umount", "app");
+  },
+);
+
+needs(
+  lacking,
+  "whose: without /run/veneer a mount is somebody else's, and --force takes it down",
+  () => {
+    using store = sample();
+    // All in a mount namespace of its own, with a /run/veneer that is emptied.
+    const script = `
+    mount -t tmpfs -o mode=0711 tmpfs /run/veneer
+    path=$(veneer mount app) && echo kept >"$path/file" && rm -rf /run/veneer/*
+    for command in 'rm app' 'umount app' 'umount --lazy app' 'mount app' 'cleanup'; do
+      veneer $command; echo "$?"
+    done
+    cat "$path/file"; veneer umount --force app; echo "$?"
+    path=$(veneer mount app) && cat "$path/file" && veneer umount app; echo "$?"
+    # The home on itself: that it was Veneer's own is forgotten, too.
+    grep -c ${store.root} /proc/self/mountinfo
+  `;
+    Deno.writeTextFileSync(store.path("script"), script);
+    const { stdout, stderr } = store.shell(
+      `export -f veneer; unshare --mount --propagation private bash '${store.path("script")}'`,
+    );
+    assertEquals(stdout, "5\n5\n5\n5\n0\nkept\n0\nkept\n0\n1\n", stderr);
+    const lines = stderr.trimEnd().split("\n");
+    assertEquals(lines.length, 5, stderr);
+    for (const line of lines.slice(0, 4)) {
+      assertMatch(
+        line,
+        /^veneer: layer app is mounted by somebody else at \S+\/merged \(mount namespace \d+, bash \(pid \d+\)\); `veneer umount --force app` takes it down$/,
+      );
+    }
+    assertMatch(lines[4], /layer app is mounted by somebody else and left alone; .*umount --force/);
+  },
+);
+
+needs(lacking, "whose: umount takes down nothing that was not mounted", () => {
+  using store = sample();
+  for (const option of ["--force", "--lazy"]) {
+    assertEquals(
+      refusal("failed precondition", store.run("umount", option, "app")),
+      "layer app is not mounted",
+    );
+  }
+});
+
+needs(lacking, "whose: the disk can be unmounted after the last umount, and after reading", () => {
+  using store = sample();
+  store.must("create", "other", "--parent", "base");
+  store.must("mount", "app");
+  assertEquals(mountPoints(store.root).length, 2);
+  store.must("umount", "app");
+  assertEquals(mountPoints(store.root), []);
+  store.must("changes", "app", "--parent", "other");
+  assertEquals(mountPoints(store.root), []);
+});
+
+needs(lacking, "whose: cleanup names who keeps the store's home", () => {
+  using store = sample();
+  store.must("mount", "app");
+  const { stderr, stdout, code } = store.shell(`
+    home='${store.root}/overlay2'
+    cd "$home"; veneer umount app; veneer cleanup; cd /; veneer cleanup
+  `);
+  assertEquals(code, 0);
+  assertMatch(
+    stderr,
+    /^veneer: warning: \S+\/overlay2 stays mounted on itself: in use by bash \(pid \d+\)\n$/,
+  );
+  assertStringIncludes(stdout, `released ${Deno.realPathSync(store.root)}/overlay2`);
+});
+
+needs(
+  lacking,
+  "whose: a dockerd that runs on the store is told of where layers are changed",
+  () => {
+    using store = sample();
+    // Any program of that name that has a file open there.
+    const daemon = store.path("dockerd");
+    Deno.copyFileSync(must("sh", "-c", "command -v sleep").trim(), daemon);
+    const start = `'${daemon}' 100 <'${store.root}/overlay2/app/link' >/dev/null 2>&1 & echo $!`;
+    const pid = Number(must("sh", "-c", start));
+    try {
+      const { code, stderr } = store.run("create", "more", "--parent", "base");
+      assertEquals(code, 0);
+      assertStringIncludes(stderr, `dockerd (pid ${pid}) runs on this store`);
+      assertEquals(stderr.trimEnd().split("\n").length, 1);
+      store.must("ls");
+    } finally {
+      Deno.kill(pid, "SIGKILL");
+    }
+    must("tail", `--pid=${pid}`, "-s0.01", "-f", "/dev/null");
+    store.must("rm", "more");
+  },
+);
+
+needs(lacking, "whose: a mount has one mode, label and --volatile for all", () => {
+  using store = sample();
+  const path = store.must("mount", "app", "--volatile");
+  assertEquals(store.must("mount", "app", "--volatile"), path);
+  for (
+    const [option, difference] of [
+      ["--read-only", "writable and was wanted read-only"],
+      ["--mount-label=x", "without a label and was wanted with the label x"],
+      ["--log-level=warn", "volatile and was wanted not volatile"],
+    ]
+  ) {
+    assertEquals(
+      refusal("in use", store.run("mount", "app", option)),
+      `layer app is in use ${difference}; \`veneer umount app\` first`,
+    );
+  }
+  store.must("umount", "app");
+  assert(mountPoints(store.root).length > 0);
+  store.must("umount", "app");
+});

@@ -1,0 +1,155 @@
+/**
+ * What aufs's own cases share. Most of them need no aufs in the kernel: layers are directories, and the calls
+ * of a mount are written down instead of made.
+ */
+import { Aufs } from "../../../drivers/aufs/backend.ts";
+import type { AufsEnvironment } from "../../../drivers/aufs/environment.ts";
+import { EINVAL, SyscallError } from "../../../ffi/errno.ts";
+import { Graph } from "../../../lib/graph/graph.ts";
+import type { ForeignUses } from "../../../lib/graph/mounted_layers.ts";
+import type { GraphDriver } from "../../../lib/graph/driver.ts";
+import { Home } from "../../../lib/store/home.ts";
+import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
+import type { MountPort } from "../../../lib/mount/plan.ts";
+import { kernelMountPort } from "../../../lib/mount/port.ts";
+import { mountAt } from "../../../lib/mount/mountinfo.ts";
+import { lacksFileSystem, needs, type TempDir, TEST_FS } from "../../support/cases.ts";
+import { storeDir } from "../../support/store_dir.ts";
+
+/** Why aufs has no cases on the file system under test: it cannot stand there, or nothing new would be seen. */
+export const refused = TEST_FS === "btrfs"
+  ? "aufs does not stand on btrfs"
+  : TEST_FS.includes("+") && lacksFileSystem("aufs") !== undefined
+  ? "it ran on the machine's own kernel"
+  : undefined;
+
+/** Why layers cannot be mounted here, if they cannot. */
+export const lacking = lacksFileSystem("aufs") ?? refused;
+
+/** Registers a case that needs no mount of aufs; `lacks` is null where it needs nothing at all. */
+export function test(
+  name: string,
+  body: (dir: TempDir) => void,
+  lacks: string | null | undefined = refused,
+): void {
+  needs(lacks ?? undefined, `aufs ${name}`, () => {
+    using dir = storeDir();
+    body(dir);
+  });
+}
+
+/** What a driver works with on a kernel with aufs. */
+export const ABLE: AufsEnvironment = {
+  backing: "extfs",
+  checkMountable: () => undefined,
+  port: kernelMountPort,
+  mountAt,
+  aufsMounts: () => [],
+  sysfs: "/nowhere",
+  xino: "/run/tmp",
+  plinkMaint: "/dev/null",
+  branchLimit: () => undefined,
+  warn: (message) => {
+    throw new Error(`a warning: ${message}`);
+  },
+};
+
+/** The backend at `ROOT/aufs`, as if the kernel had aufs. */
+export function open(
+  root: string,
+  environment: Partial<AufsEnvironment> = {},
+  idMaps: IdMaps = IDENTITY,
+): Aufs {
+  return new Aufs(Home.open(root, "aufs", idMaps), idMaps, { ...ABLE, ...environment });
+}
+
+/** A driver that asks a port for mounts. */
+export function graphOf(
+  backend: Aufs,
+  port: MountPort = kernelMountPort,
+  warn: (message: string) => void = ABLE.warn,
+  foreignUses?: ForeignUses,
+): GraphDriver {
+  return new Graph({ backend, port, warn, sync: false, foreignUses });
+}
+
+/** A driver on `DIR/root`, where cases have their stores. */
+export const openGraph = (dir: TempDir): GraphDriver => graphOf(open(`${dir.path}/root`));
+
+export function create(backend: Aufs, id: string, parent?: string): void {
+  const storageOptions = new Map<string, string>();
+  backend.create(id, { parent, readWrite: false, mountLabel: undefined, storageOptions });
+}
+
+/** Layers by these ids, each on the one before it. */
+export function chain(backend: Aufs, ids: readonly string[]): void {
+  for (const [i, id] of ids.entries()) create(backend, id, ids[i - 1]);
+}
+
+/** A call of the mount port: the type's and the flags' number only where they matter. */
+export interface Call {
+  readonly call: "mount" | "remount" | "unmount";
+  readonly target: string;
+  readonly flags: number;
+  readonly data?: string;
+}
+
+/** A port that writes calls down, with `$R` for the store's root, and fails those of which `fails` says so. */
+export class Recorder implements MountPort {
+  readonly calls: Call[] = [];
+  /** Those of the probe for `dirperm1`, the random part of its name left out. */
+  readonly probe: Call[] = [];
+
+  constructor(
+    readonly root: string,
+    readonly dirperm1: boolean,
+    readonly fails: (call: Call, number: number) => boolean = () => false,
+  ) {}
+
+  mount(step: Parameters<MountPort["mount"]>[0]): void {
+    if (step.type !== "aufs") return kernelMountPort.mount(step);
+    if (step.kind === "mount" && step.source !== "none") throw new Error(`source ${step.source}`);
+    const call = step.kind === "mount" ? "mount" : "remount";
+    this.#record({ call, target: step.target, flags: step.flags, data: step.data });
+  }
+
+  fsmount(): void {
+    throw new Error("aufs is mounted by mount(2)");
+  }
+
+  unmount(target: string, flags: number): void {
+    this.#record({ call: "unmount", target, flags });
+  }
+
+  #record(call: Call): void {
+    const text = (value: string) =>
+      value.replaceAll(this.root, "$R")
+        .replaceAll(/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}/g, "UUID");
+    const data = call.data === undefined ? {} : { data: text(call.data) };
+    const shown = { ...call, target: text(call.target), ...data };
+    if (shown.target.includes("/.probe-")) {
+      this.probe.push(shown);
+      if (shown.call === "mount" && !this.dirperm1) {
+        throw new SyscallError("mount", EINVAL, "probe");
+      }
+      return;
+    }
+    this.calls.push(shown);
+    if (this.fails(shown, this.calls.length)) {
+      throw new SyscallError(shown.call, EINVAL, call.target);
+    }
+  }
+}
+
+export const read = (path: string) => Deno.readTextFileSync(path);
+export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+
+export function ownership(path: string): string {
+  const { mode, uid, gid } = Deno.lstatSync(path);
+  return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
+}
+
+export const MAPPED: IdMaps = {
+  uids: new IdMap([{ container: 0, host: 100_000, size: 65_536 }]),
+  gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
+};

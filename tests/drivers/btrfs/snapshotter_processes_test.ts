@@ -1,0 +1,5 @@
+/** Many processes on one store of btrfs' snapshots. */
+import { lacking, layersOnDisk } from "./snapshotter_support.ts";
+import { snapshotterProcessCases } from "../snapshotter/processes.ts";
+
+snapshotterProcessCases("btrfs", lacking, layersOnDisk);

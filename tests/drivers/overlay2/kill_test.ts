@@ -1,0 +1,20 @@
+/** overlay2 killed at any point: nothing half-made is used, nothing is left. */
+import { lacksFileSystem, TEST_FS } from "../../support/cases.ts";
+import { killCases } from "../kill/graph.ts";
+
+/** Links in `l/` that lead nowhere or that no layer calls its own, and what is staged. */
+function lost(home: string): string[] {
+  const found = [...Deno.readDirSync(`${home}/.veneer/staging`)].map(({ name }) => name);
+  for (const { name } of Deno.readDirSync(`${home}/l`)) {
+    const [, id] = Deno.readLinkSync(`${home}/l/${name}`).split("/");
+    try {
+      if (Deno.readTextFileSync(`${home}/${id}/link`) !== name) found.push(`l/${name}`);
+    } catch {
+      found.push(`l/${name}`);
+    }
+  }
+  return found;
+}
+
+const refused = TEST_FS === "btrfs" ? "overlay2 does not open on btrfs unless told to" : undefined;
+killCases("overlay2", lacksFileSystem("overlay") ?? refused, lost);

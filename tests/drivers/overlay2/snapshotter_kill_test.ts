@@ -1,0 +1,7 @@
+/** overlay2's snapshots killed at any point. */
+import { TEST_FS } from "../../support/cases.ts";
+import { lacking, layersOnDisk } from "./snapshotter_support.ts";
+import { snapshotterKillCases } from "../kill/snapshotter.ts";
+
+const refused = TEST_FS === "btrfs" ? "overlay2 does not open on btrfs unless told to" : undefined;
+snapshotterKillCases("overlay2", lacking ?? refused, layersOnDisk);

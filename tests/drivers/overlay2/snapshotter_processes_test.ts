@@ -1,0 +1,7 @@
+/** Many processes on one store of overlay2's snapshots. */
+import { TEST_FS } from "../../support/cases.ts";
+import { lacking, layersOnDisk } from "./snapshotter_support.ts";
+import { snapshotterProcessCases } from "../snapshotter/processes.ts";
+
+const ran = TEST_FS === "" || TEST_FS === "ext4" ? undefined : "it ran on ext4";
+snapshotterProcessCases("overlay2", lacking ?? ran, layersOnDisk);

@@ -1,0 +1,145 @@
+/** A disk that a container filled to its last byte: what there is is listed, unmounted and removed all the same. */
+import { assert, assertEquals } from "@std/assert";
+import { openDriver } from "../../../drivers/registry.ts";
+import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { close, fsync, O_CREAT, O_WRONLY, tryOpen, withFd, writeAll } from "../../../ffi/files.ts";
+import { statfs } from "../../../ffi/statfs.ts";
+import type { OpenOptions } from "../../../drivers/registry.ts";
+import { IDENTITY } from "../../../lib/base/id_maps.ts";
+import { messageOf, VeneerError } from "../../../lib/base/errors.ts";
+import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
+import { kernelMountPort } from "../../../lib/mount/port.ts";
+import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
+import { type ImageKind, mountImage } from "../../runner/images.ts";
+import { lacksFileSystem, needs, tempDir } from "../../support/cases.ts";
+
+/** Writes to a file until not one byte more goes in. */
+function append(path: string): void {
+  const opened = tryOpen(path, O_WRONLY | O_CREAT, 0o600);
+  if (opened < 0) return;
+  withFd(opened, (fd) => {
+    for (const size of [1 << 20, 1 << 16, 4096, 512, 1]) {
+      const chunk = new Uint8Array(size).fill(120);
+      try {
+        for (let i = 0; i < 4096; i++) writeAll(fd, chunk);
+      } catch {
+        continue;
+      }
+    }
+    try {
+      fsync(fd);
+    } catch {
+      // What was promised before is not there either.
+    }
+  });
+}
+
+/**
+ * Fills a file system through a directory: with data, and with as many empty files as it takes; on btrfs with data
+ * alone, since it makes no name without room for metadata.
+ */
+function fill(directory: string): void {
+  const files = statfs(directory).totalInodes === 0 ? 0 : 3000;
+  for (let round = 0; round < 3; round++) {
+    append(`${directory}/fill-${crypto.randomUUID()}`);
+    for (let i = 0; i < files; i++) {
+      const fd = tryOpen(`${directory}/${crypto.randomUUID()}`, O_WRONLY | O_CREAT, 0o600);
+      if (fd < 0) break;
+      close(fd);
+    }
+  }
+}
+
+/** Sizes at which each kind is soon full. */
+const IMAGES: readonly [kind: ImageKind, mebibytes: number, driver: string, lacking?: string][] = [
+  ["ext4", 64, "overlay2", lacksFileSystem("overlay")],
+  ["xfs", 320, "overlay2", lacksFileSystem("xfs") ?? lacksFileSystem("overlay")],
+  ["btrfs", 200, "btrfs", lacksFileSystem("btrfs")],
+];
+
+for (const [kind, mebibytes, driver, lacking] of IMAGES) {
+  const full = (name: string, body: (options: OpenOptions, mountPoint: string) => void) =>
+    needs(lacking, `${driver} on a full ${kind}: ${name}`, () => {
+      using dir = tempDir();
+      using image = mountImage(kind, dir.path, mebibytes << 20);
+      const warn = (message: string) => {
+        throw new Error(`a warning: ${message}`);
+      };
+      const root = `${image.mountPoint}/root`;
+      body({ root, driver, options: [], idMaps: IDENTITY, warn }, image.mountPoint);
+    });
+
+  full("snapshots are listed, unmounted and removed", (options, mountPoint) => {
+    const target = `${mountPoint}/target`;
+    Deno.mkdirSync(target);
+    const opened = () => openSnapshotter(options);
+    const first = opened();
+    first.prepare("key", "");
+    first.commit("base", "key");
+    for (const key of ["a", "b", "c"]) {
+      first.prepare(key, "base", { labels: new Map([[key, key]]) });
+    }
+    const all = ["a", "b", "base", "c"];
+    performPlan(first.plan("a", target), kernelMountPort);
+    first.close();
+    fill(target);
+    assert(statfs(mountPoint).availableBytes < 1 << 16);
+
+    const names = (snapshots: Snapshotter) => Array.from(snapshots.walk(), ({ name }) => name);
+    // Each as a command of its own, with the disk filled again between them.
+    const command = <T>(use: (snapshots: Snapshotter) => T): T => {
+      const snapshots = opened();
+      try {
+        return use(snapshots);
+      } finally {
+        snapshots.close();
+        fill(target);
+      }
+    };
+    assertEquals(command(names), all);
+    assertEquals(command((snapshots) => snapshots.stat("a").kind), "active");
+    assertEquals(command((snapshots) => snapshots.mounts("b").length), 1);
+    command((snapshots) => snapshots.remove("b"));
+    assertEquals(command(names), ["a", "base", "c"]);
+    command((snapshots) => snapshots.remove("c"));
+
+    const last = opened();
+    undoPlan(last.plan("a", target), kernelMountPort, (_, error) => {
+      throw error;
+    });
+    last.remove("a");
+    assertEquals(last.cleanup(), []);
+    last.remove("base");
+    assertEquals(names(last), []);
+    last.close();
+    // There is room again.
+    const after = opened();
+    after.prepare("new", "");
+    after.close();
+  });
+
+  full("layers are listed, unmounted and removed", (options) => {
+    const driver = openDriver(options);
+    driver.create("base");
+    for (const id of ["a", "b"]) driver.create(id, { parent: "base" });
+    const root = driver.get("a");
+    fill(root);
+    const ids = () => openDriver(options).layers().map(({ id }) => id);
+    assertEquals(ids(), ["a", "b", "base"]);
+    openDriver(options).remove("b");
+    fill(root);
+    assertEquals(ids(), ["a", "base"]);
+    try {
+      driver.create("c", { parent: "base" });
+      driver.remove("c");
+    } catch (error) {
+      assert(!(error instanceof VeneerError) || error.code === "limit exceeded", messageOf(error));
+    }
+    assertEquals(ids(), ["a", "base"]);
+    openDriver(options).put("a");
+    openDriver(options).remove("a");
+    openDriver(options).remove("base");
+    openDriver(options).cleanup();
+    assertEquals(ids(), []);
+  });
+}

@@ -1,0 +1,207 @@
+/** What cannot be deleted, or read, keeps no other layer from anything. */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { openDriver } from "../../../drivers/registry.ts";
+import type { VeneerError } from "../../../lib/base/errors.ts";
+import type { GraphDriver } from "../../../lib/graph/driver.ts";
+import { IDENTITY } from "../../../lib/base/id_maps.ts";
+import { lacksFileSystem, must, needs, TEST_FS, unmountBelow } from "../../support/cases.ts";
+import { assertFails } from "../../support/layers.ts";
+import { storeDir } from "../../support/store_dir.ts";
+
+/** A store of a driver, and where its layers' own directories are. */
+class Subject implements Disposable {
+  readonly #dir = storeDir();
+  readonly root = `${this.#dir.path}/root`;
+  warnings: string[] = [];
+
+  constructor(readonly driver: "overlay2" | "btrfs") {}
+
+  open(): GraphDriver {
+    this.warnings = [];
+    return openDriver({
+      root: this.root,
+      driver: this.driver,
+      options: this.driver === "overlay2" ? ["overlay2.allow_btrfs=true"] : [],
+      idMaps: IDENTITY,
+      warn: (message) => this.warnings.push(message),
+    });
+  }
+
+  get home(): string {
+    return `${this.root}/${this.driver}`;
+  }
+
+  /** A layer's directory, which goes with it. */
+  layer(id: string): string {
+    return this.driver === "btrfs" ? `${this.home}/subvolumes/${id}` : `${this.home}/${id}`;
+  }
+
+  /** Mounts something on a new directory. */
+  mountAt(path: string): void {
+    Deno.mkdirSync(path, { recursive: true });
+    must("mount", "-t", "tmpfs", "tmpfs", path);
+    Deno.writeTextFileSync(`${path}/precious`, "content");
+  }
+
+  staged(): string[] {
+    return [...Deno.readDirSync(`${this.home}/.veneer/staging`)].map(({ name }) => name).sort();
+  }
+
+  [Symbol.dispose](): void {
+    unmountBelow(this.#dir.path);
+    this.#dir[Symbol.dispose]();
+  }
+}
+
+const lacking = {
+  overlay2: lacksFileSystem("overlay"),
+  btrfs: TEST_FS.startsWith("btrfs") ? undefined : "it is not on btrfs",
+};
+
+function cases(name: string, body: (subject: Subject) => void): void {
+  for (const driver of ["overlay2", "btrfs"] as const) {
+    needs(lacking[driver], `${driver}: ${name}`, () => {
+      using subject = new Subject(driver);
+      body(subject);
+    });
+  }
+}
+
+const ids = (driver: GraphDriver) => driver.layers().map(({ id }) => id);
+
+cases("a layer in which something is mounted is not begun to be removed", (subject) => {
+  const driver = subject.open();
+  for (const id of ["a", "ab", "b"]) driver.create(id);
+  const inner = subject.driver === "btrfs"
+    ? `${subject.layer("a")}/in/ner`
+    : `${subject.layer("a")}/diff/in/ner`;
+  subject.mountAt(inner);
+  const { message } = assertFails("in use", () => driver.remove("a"));
+  assertStringIncludes(message, `mounted in layer a, at ${inner}; \`umount ${inner}\` first`);
+  assertEquals(Deno.readTextFileSync(`${inner}/precious`), "content");
+  assertEquals([ids(driver), subject.staged()], [["a", "ab", "b"], []]);
+  driver.create("c", { parent: "a" });
+  driver.remove("c");
+  driver.remove("ab");
+  must("umount", inner);
+  driver.remove("a");
+  assertEquals([ids(driver), subject.staged(), subject.warnings], [["b"], [], []]);
+});
+
+cases("what is staged and cannot be deleted is told once, and in nobody's way", (subject) => {
+  subject.open().create("other");
+  const staging = `${subject.home}/.veneer/staging`;
+  subject.mountAt(`${staging}/stuck/in/ner`);
+  const driver = subject.open();
+  // One warning, that says which entry and why; its id is free.
+  const [left, ...more] = subject.staged();
+  assert(/^\.left-stuck-[0-9a-f]{8}$/.test(left) && more.length === 0, left);
+  const [warning] = subject.warnings;
+  assertStringIncludes(warning, `${staging}/${left}`);
+  assertStringIncludes(warning, "mount point; unmount it first");
+  driver.create("stuck", { parent: "other" });
+  assertFails("in use", () => driver.remove("other"));
+  assertEquals(ids(driver), ["other", "stuck"]);
+  driver.remove("stuck");
+  driver.remove("other");
+  assertEquals(subject.warnings, [warning]);
+  assertEquals(Deno.readTextFileSync(`${staging}/${left}/in/ner/precious`), "content");
+
+  // A cleanup says it, and does what else there is to do.
+  const failures: VeneerError[] = [];
+  const other = subject.open();
+  assertEquals(subject.warnings.length, 1);
+  assertEquals(other.cleanup((error) => failures.push(error)), []);
+  assertEquals(failures.map(({ message }) => message), [warning]);
+  must("umount", `${staging}/${left}/in/ner`);
+  assertEquals(driver.cleanup((error) => failures.push(error)), []);
+  assertEquals([subject.staged(), failures.length], [[], 1]);
+});
+
+cases("a mount on what is staged keeps its id alone from being used", (subject) => {
+  const driver = subject.open();
+  driver.create("other");
+  const place = `${subject.home}/.veneer/staging/stuck`;
+  subject.mountAt(place);
+  const opens = [() => driver, () => subject.open()];
+  for (const open of opens) {
+    const opened = open();
+    const { message } = assertFails("in use", () => opened.create("stuck"));
+    assertStringIncludes(message, "layer stuck: ");
+    assertStringIncludes(message, place);
+    opened.create("next", { parent: "other" });
+    opened.remove("next");
+    assertEquals(ids(opened), ["other"]);
+    assertEquals(subject.warnings.length, 1);
+  }
+  must("umount", place);
+  driver.create("stuck");
+  assertEquals([subject.staged(), ids(driver)], [[], ["other", "stuck"]]);
+});
+
+/** What can be wrong with a layer `bad` of overlay2 on `base`, given its directory and its link in `l/`. */
+const DAMAGES: Readonly<Record<string, (layer: string, link: string) => void>> = {
+  "a link of 5000 letters": (layer) => Deno.writeTextFileSync(`${layer}/link`, "A".repeat(5000)),
+  "no link": (layer) => Deno.removeSync(`${layer}/link`),
+  "a directory for a link": (layer) => replace(`${layer}/link`, (path) => Deno.mkdirSync(path)),
+  "a fifo for a link": (layer) => replace(`${layer}/link`, (path) => must("mkfifo", path)),
+  "a lower of garbage": (layer) => Deno.writeTextFileSync(`${layer}/lower`, "garbage\n"),
+  "a directory for lower": (layer) => replace(`${layer}/lower`, (path) => Deno.mkdirSync(path)),
+  "a fifo for lower": (layer) => replace(`${layer}/lower`, (path) => must("mkfifo", path)),
+  "a file for diff": (layer) =>
+    replace(`${layer}/diff`, (path) => Deno.writeTextFileSync(path, "content")),
+  "a file in the place of its short name": (_, link) =>
+    replace(link, (path) => Deno.writeTextFileSync(path, "content")),
+  "a directory in the place of its short name": (_, link) =>
+    replace(link, (path) => Deno.mkdirSync(path)),
+  "a fifo in the place of its short name": (_, link) =>
+    replace(link, (path) => must("mkfifo", path)),
+  "itself for a parent": (layer, link) =>
+    Deno.writeTextFileSync(`${layer}/lower`, `l/${link.slice(link.lastIndexOf("/") + 1)}`),
+};
+
+function replace(path: string, make: (path: string) => void): void {
+  Deno.removeSync(path, { recursive: true });
+  make(path);
+}
+
+for (const [what, damage] of Object.entries(DAMAGES)) {
+  needs(lacking.overlay2, `overlay2: a damaged layer hides no other and goes: ${what}`, () => {
+    using subject = new Subject("overlay2");
+    const before = subject.open();
+    before.create("base");
+    for (const id of ["bad", "good"]) before.create(id, { parent: "base" });
+    const name = Deno.readTextFileSync(`${subject.layer("bad")}/link`);
+    damage(subject.layer("bad"), `${subject.home}/l/${name}`);
+
+    const driver = subject.open();
+    assertEquals(ids(driver), ["bad", "base", "good"]);
+    assert(subject.warnings.length <= 1, subject.warnings.join("\n"));
+    assertEquals(driver.diffSize("good", undefined), 0);
+    driver.get("good");
+    driver.put("good");
+    driver.create("more", { parent: "good" });
+    assertFails("in use", () => driver.remove("base"));
+    for (const id of ["more", "good"]) driver.remove(id);
+    const failures: VeneerError[] = [];
+    driver.cleanup((error) => failures.push(error));
+    assertEquals(failures, []);
+    driver.remove("bad");
+    driver.remove("base");
+    assertEquals([ids(driver), subject.staged()], [[], []]);
+    const links = [...Deno.readDirSync(`${subject.home}/l`)].filter(({ isSymlink }) => isSymlink);
+    // Without a record nobody knows which link was its; that leads nowhere then, and is in nobody's way.
+    assertEquals(links.length, what === "no link" ? 1 : 0);
+  });
+}
+
+cases("an entry of any kind in staging is swept", (subject) => {
+  subject.open().create("layer");
+  const staging = `${subject.home}/.veneer/staging`;
+  Deno.mkdirSync(`${staging}/directory`);
+  must("mkfifo", `${staging}/fifo`, `${staging}/directory/link`);
+  Deno.writeTextFileSync(`${staging}/file`, "");
+  Deno.symlinkSync("/", `${staging}/symlink`);
+  const driver = subject.open();
+  assertEquals([subject.staged(), subject.warnings, ids(driver)], [[], [], ["layer"]]);
+});

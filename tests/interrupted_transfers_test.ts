@@ -1,9 +1,0 @@
-/** Interrupted commands, with the drivers that this kernel has. */
-import { interruptedTransfers } from "./interrupted_transfers.ts";
-import { lacksFileSystem, lacksProgram } from "./support.ts";
-
-interruptedTransfers({ driver: "overlay2", lacking: lacksFileSystem("overlay") });
-interruptedTransfers({
-  driver: "btrfs",
-  lacking: lacksFileSystem("btrfs") ?? lacksProgram("mkfs.btrfs"),
-});

@@ -1,0 +1,80 @@
+/** Where a layer is used: mounts of all namespaces, and detached ones that overlay alone knows of. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { MNT_DETACH, mount, umount } from "../../ffi/mount.ts";
+import { describeUse, stateOfUpper, usesOf } from "../../lib/mount/uses.ts";
+import { mountNamespace } from "../../lib/store/run_state.ts";
+import { must, tempDir } from "../support/cases.ts";
+
+/** An overlay in a directory of its own, mounted here while `use` runs. */
+function withOverlay(use: (dir: string, merged: string) => void): void {
+  using dir = tempDir();
+  for (const name of ["lower", "upper", "work", "merged"]) Deno.mkdirSync(`${dir.path}/${name}`);
+  const data = `lowerdir=${dir.path}/lower,upperdir=${dir.path}/upper,workdir=${dir.path}/work`;
+  const merged = `${dir.path}/merged`;
+  mount({ source: "overlay", target: merged, type: "overlay", flags: 0, data });
+  try {
+    use(dir.path, merged);
+  } finally {
+    must("umount", "--lazy", "--quiet", merged);
+  }
+}
+
+const state = (path: string) => withFd(open(path, O_RDONLY | O_DIRECTORY), stateOfUpper);
+
+Deno.test("overlay says whether an upper is in use: attached, detached and held, and free again", () => {
+  withOverlay((dir, merged) => {
+    assertEquals(state(`${dir}/upper`), "in use");
+    withFd(open(merged, O_RDONLY | O_DIRECTORY), () => {
+      umount(merged, MNT_DETACH);
+      assertEquals(state(`${dir}/upper`), "in use");
+    });
+    assertEquals(state(`${dir}/upper`), "free");
+    assertEquals([...Deno.readDirSync(`${dir}/upper`)], []);
+    mount({ source: dir, target: merged, flags: 4096 }); // for the umount that follows
+  });
+});
+
+Deno.test("a mount is found by its place and by its branches, here and in another namespace", async () => {
+  withOverlay((dir, merged) => {
+    for (
+      const marks of [
+        { mountPoints: [merged] },
+        { mountPoints: [], branches: [`${dir}/upper`] },
+        { mountPoints: [], branches: [`${dir}/lower`] },
+      ]
+    ) {
+      const [use] = usesOf(marks);
+      assertEquals(use.mount.mountPoint, merged);
+      assertStringIncludes(describeUse(use), merged);
+    }
+    assertEquals([...usesOf({ mountPoints: [], branches: [`${dir}/up`, `${dir}`] })], []);
+  });
+  using dir = tempDir();
+  for (const name of ["tree/below", "there"]) {
+    Deno.mkdirSync(`${dir.path}/${name}`, { recursive: true });
+  }
+  const script = `mount --bind ${dir.path}/tree/below ${dir.path}/there && echo && read -r _`;
+  const child = new Deno.Command("unshare", {
+    args: ["--mount", "--propagation", "private", "sh", "-c", script],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const reader = child.stdout.getReader();
+  await reader.read();
+  try {
+    const uses = [...usesOf({ mountPoints: [`${dir.path}/there`] })];
+    assertEquals(uses.length, 1);
+    assertEquals(uses[0].namespace === mountNamespace(), false);
+    const { device, root } = uses[0].mount;
+    const tree = { device, root: root.replace(/\/below$/, "") };
+    assertEquals([...usesOf({ mountPoints: [], tree })].length, 1);
+    assertEquals([...usesOf({ mountPoints: [], tree: { device, root: `${root}x` } })], []);
+    assertStringIncludes(describeUse(uses[0]), "sh (pid ");
+  } finally {
+    await child.stdin.close();
+    reader.releaseLock();
+    await child.stdout.cancel();
+    await child.status;
+  }
+});

@@ -1,0 +1,274 @@
+/**
+ * The test runner: every suite on every file system it is for, here and under user-mode Linux, and one count.
+ *
+ *     tests/runner/run.ts [native] [uml]      # both, where none is named
+ *     tests/runner/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
+ *
+ * Format, lint and types come first, and beside them what must not run beside other tests; then stages run side by
+ * side, as many as there are processors, and one more of those that mostly wait. Each is a process with mounts,
+ * processes, an image and a /run/veneer of its own, or a guest: see `tests/runner/stage.ts`.
+ *
+ * - Natively: the tests of `lib/` and `ffi/`, `tests/peers` (stores and tars of others) and `tests/services` (engines)
+ *   on an ext4 image; `tests/drivers` on each file system that a driver stands on.
+ * - Under user-mode Linux: device-mapper, and the drivers' cases on the file systems with project quotas, by the
+ *   mount calls of an older kernel.
+ *
+ * A case counts as skipped only where it ran nowhere. The last line is the count.
+ */
+import { dirname, join } from "@std/path";
+import type { ImageKind } from "./images.ts";
+import { addUp, type Case, sharedNames, type Stage, summary } from "./report.ts";
+import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
+import { openWorkspace } from "./workspace.ts";
+
+const TESTS = dirname(import.meta.dirname!);
+const TOP = dirname(TESTS);
+/** What starting and ending take beside a stage's own time: an image is made, a guest boots. */
+const MARGIN_SECONDS = 120;
+
+/** Files whose cases change what all of the machine's kernel goes by: parameters of a module. */
+const KERNEL_WIDE = ["tests/drivers/overlay2/references_test.ts"];
+
+/** The drivers there are: each has a folder, beside the one of what some share. */
+const drivers = [...Deno.readDirSync(join(TOP, "drivers"))]
+  .filter(({ name, isDirectory }) => isDirectory && name !== "union").map(({ name }) => name)
+  .sort();
+
+/** Test files in a folder and below it, relative to the project. */
+function testFiles(folder: string): string[] {
+  const entries = [...Deno.readDirSync(join(TESTS, folder))];
+  const files = entries.filter(({ name }) => name.endsWith("_test.ts"))
+    .map(({ name }) => join("tests", folder, name));
+  const below = entries.filter(({ isDirectory }) => isDirectory)
+    .flatMap(({ name }) => testFiles(join(folder, name)));
+  return [...files, ...below].sort();
+}
+
+/** Test files that start the program over and over; and those that race or kill it by the dozen. */
+const COMMANDS = /^tests\/cli\/(?!output_file|parse|progress|layer_tree|program)/;
+const ROUNDS =
+  /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
+
+/** What takes long beside those: traces of all commands, and tars of a hundred thousand entries. */
+const LONG = /\/(program_files|link_budget|hostile_tars)_test\.ts$/;
+
+/** What only a guest has: device-mapper, project quotas, the mount calls of an older kernel. */
+const GUEST = /\/(devicemapper\/|ffi\/(devmapper|quota)_test|overlay2\/(old_mount|quota)_test)/;
+/** Of devicemapper's, what needs none. */
+const NATIVE =
+  /\/devicemapper\/(options|records|support|system_programs|thin_metadata|transactions)_test/;
+
+/** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
+interface Weighted extends Plan {
+  readonly cost: number;
+  /** Whether it mostly waits, for engines to start and to end: it takes no processor of its own. */
+  readonly waits: boolean;
+}
+
+const weigh = (plan: Plan, cost: number): Weighted => ({ ...plan, cost, waits: false });
+const waiting = (plan: Plan): Weighted => ({ ...plan, cost: 0, waits: true });
+
+const plan = (
+  kernel: Stage["kernel"],
+  suite: string,
+  fs: ImageKind,
+  files: readonly string[],
+): Plan => ({ kernel, suite, fs, files });
+
+const FILES = testFiles(".");
+
+/** Of all test files, those of some folders, or those that fit. */
+function those(...patterns: (RegExp | ((file: string) => boolean))[]): string[] {
+  return FILES.filter((file) =>
+    patterns.every((pattern) => pattern instanceof RegExp ? pattern.test(file) : pattern(file))
+  );
+}
+
+const forGuest = (file: string) => GUEST.test(file) && !NATIVE.test(file);
+const DRIVERS = those(/^tests\/(drivers|ffi\/btrfs)/, (file) => !forGuest(file));
+const KILLS = those(forGuest, /kill_test\.ts$/);
+const OF_GUEST = those(forGuest, (file) => !KILLS.includes(file));
+const CLI = those(COMMANDS);
+const [PEERS, SERVICES] = [those(/^tests\/peers/), those(/^tests\/services/)];
+const GENERAL = those((file) =>
+  ![...DRIVERS, ...KILLS, ...OF_GUEST, ...CLI, ...PEERS, ...SERVICES].includes(file)
+);
+
+/** The stages of each part. */
+const PARTS: Readonly<Record<string, () => Weighted[]>> = {
+  native: () => [
+    weigh(plan("native", "drivers", "btrfs", DRIVERS), 107),
+    weigh(plan("native", "commands", "ext4", CLI), 90),
+    weigh(plan("native", "drivers", "ext4", DRIVERS), 76),
+    weigh(plan("native", "general", "ext4", GENERAL), 66),
+    waiting(plan("native", "peers", "ext4", PEERS)),
+    waiting(plan("native", "services", "ext4", SERVICES)),
+    weigh(plan("native", "drivers", "xfs", DRIVERS), 56),
+  ],
+  uml: () => [
+    weigh(plan("uml", "uml", "ext4+prjquota", OF_GUEST), 200),
+    weigh(plan("uml", "uml kills", "ext4+prjquota", KILLS), 110),
+    weigh(plan("uml", "drivers", "ext4+prjquota", DRIVERS), 105),
+    weigh(plan("uml", "uml", "xfs+pquota", OF_GUEST), 95),
+    weigh(plan("uml", "drivers", "xfs+pquota", DRIVERS), 58),
+  ],
+  quick: () =>
+    PARTS.native()
+      .filter(({ suite, fs }) => fs === "ext4" && !["peers", "services"].includes(suite))
+      .map((plan) => ({
+        ...plan,
+        files: plan.files.filter((file) => !ROUNDS.test(file) && !LONG.test(file)),
+      })),
+};
+
+/** Takes the files that must run alone out of stages of this kernel; a guest has its own. */
+function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weighted[] } {
+  const alone: Plan[] = [], together: Weighted[] = [];
+  for (const plan of plans) {
+    const isAlone = (file: string) => plan.kernel === "native" && KERNEL_WIDE.includes(file);
+    const files = plan.files.filter(isAlone);
+    alone.push({ ...plan, suite: `${plan.suite} alone`, files });
+    together.push({ ...plan, files: plan.files.filter((file) => !isAlone(file)) });
+  }
+  return { alone, together };
+}
+
+/** Format, lint and types; and the program as the commands' cases start it: bundled, in half the time. */
+async function checks(bundle: string): Promise<Stage[]> {
+  const deno = (...args: string[]) => ({
+    name: `deno ${args[0]}`,
+    args: [Deno.execPath(), ...args],
+  });
+  const checks = [
+    deno("fmt", "--check"),
+    deno("lint", "--quiet"),
+    deno("check", "--quiet", "--frozen"),
+    { name: "bundle", args: ["tools/bundle", bundle] },
+  ];
+  return await Promise.all(checks.map(async ({ name, args }) => {
+    const { code, seconds, log } = await keep(args);
+    const outcome = code === 0 ? "passed" : "failed";
+    const cases: Case[] = [{ file: "Makefile", name, outcome }];
+    return announce({ kernel: "native", suite: name, fs: "", code, seconds, log, cases });
+  }));
+}
+
+/** Directories of a run. */
+interface Places {
+  /** Where images are made. */
+  readonly images: string;
+  /** Where stages leave their results. */
+  readonly results: string;
+}
+
+/** How many stages ran natively. */
+let started = 0;
+
+/** Runs a stage in a process of its own, here or as a guest, and reads what it left. */
+async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> {
+  const stage = [
+    Deno.execPath(),
+    "run",
+    "--quiet",
+    "--allow-all",
+    "--no-check",
+    "tests/runner/stage.ts",
+  ];
+  const seconds = STAGE_SECONDS + MARGIN_SECONDS;
+  if (plan.kernel === "uml") {
+    const uml = ["tools/uml", "-C", TOP, "-m", "3G", "-t", `${seconds}`];
+    const args = [...uml, ...stage, JSON.stringify(plan), "/tmp", results];
+    return readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
+  }
+  // Tests make Unix sockets below, whose paths end at 107 bytes (unix(7)): a short name.
+  const directory = join(images, `${started++}`);
+  Deno.mkdirSync(directory);
+  const args = ["tools/isolated", ...stage, JSON.stringify(plan), directory, results];
+  return readStage(plan, results, await keep(args, seconds));
+}
+
+/** Runs stages, some at a time. */
+async function runAll(plans: readonly Plan[], places: Places, atOnce: number): Promise<Stage[]> {
+  const queue = plans.filter(({ files }) => files.length > 0);
+  const stages: Stage[] = [];
+  const work = async () => {
+    for (let next = queue.shift(); next !== undefined; next = queue.shift()) {
+      stages.push(announce(await runPlan(next, places)));
+    }
+  };
+  await Promise.all(Array.from({ length: atOnce }, work));
+  return stages;
+}
+
+/** Prints a stage's line, and all it said where it failed. */
+function announce(stage: Stage): Stage {
+  const { passed, failed, skipped } = addUp([stage]);
+  const counts = `${passed} passed, ${failed} failed, ${skipped} skipped`;
+  const cpu = stage.cpuSeconds === undefined ? "" : `, ${stage.cpuSeconds.toFixed(0)} s of CPU`;
+  console.log(`${title(stage).padEnd(32)} ${counts}  (${stage.seconds.toFixed(1)} s${cpu})`);
+  if (failed > 0) console.log(stage.log.trimEnd());
+  return stage;
+}
+
+/** Every driver but aufs, which few kernels have, must have run. */
+function unheard(stages: readonly Stage[]): string[] {
+  const cases = stages.filter(({ suite }) => !["general", "commands"].includes(suite))
+    .flatMap(({ cases }) => cases);
+  return drivers.filter((driver) =>
+    driver !== "aufs" &&
+    !cases.some(({ file, name, outcome }) =>
+      outcome === "passed" && `${file} ${name}`.includes(driver)
+    )
+  );
+}
+
+/** A stage of what the runner itself found wrong. */
+const ownStage = (cases: Case[]): Stage => ({
+  kernel: "native",
+  suite: "names",
+  fs: "",
+  code: 1,
+  seconds: 0,
+  log: "",
+  cases,
+});
+
+async function main(parts: string[]): Promise<number> {
+  if (Deno.uid() !== 0) {
+    console.error("tests need root, for mounts and loop devices: sudo make test");
+    return 1;
+  }
+  // A guest has directories for temporary files of its own: what it shares with this machine is here.
+  const dist = join(TOP, "dist");
+  Deno.mkdirSync(dist, { recursive: true });
+  using shared = openWorkspace("test.", { base: dist });
+  using images = openWorkspace("veneer.", { inMemory: true });
+  const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
+    .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
+  const bundle = join(shared.directory, "js");
+  const places = { images: images.directory, results: join(shared.directory, "results") };
+  Deno.mkdirSync(places.results);
+  const { alone, together } = separate(plans);
+  const first = [checks(bundle), runAll(alone, places, 1)];
+  const stages = (await Promise.all(first)).flat();
+  const program = [Deno.execPath(), "run", "--allow-all", "--no-config", join(bundle, "main.js")];
+  Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
+  const beside = await Promise.all([
+    runAll(together.filter(({ waits }) => !waits), places, navigator.hardwareConcurrency),
+    runAll(together.filter(({ waits }) => waits), places, 1),
+  ]);
+  stages.push(...beside.flat());
+  const named = sharedNames(stages)
+    .map((name): Case => ({
+      file: "tests",
+      name: `two cases are named ${name}`,
+      outcome: "failed",
+    }));
+  if (named.length > 0) stages.push(ownStage(named));
+  const isWhole = ["native", "uml"].every((part) => parts.includes(part));
+  const silent = isWhole ? unheard(stages) : [];
+  console.log(summary(stages, silent, { isWhole }));
+  return addUp(stages).failed > 0 || silent.length > 0 ? 1 : 0;
+}
+
+Deno.exit(await main(Deno.args.length > 0 ? Deno.args : ["native", "uml"]));

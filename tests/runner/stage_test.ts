@@ -1,0 +1,51 @@
+/** What a stage leaves is read: one that left nothing, or ended otherwise than it should, does not pass. */
+import { assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { addUp } from "./report.ts";
+import { type Kept, type Plan, readStage } from "./stage.ts";
+import { tempDir } from "../support/cases.ts";
+
+const PLAN: Plan = { kernel: "uml", suite: "drivers", fs: "xfs", files: ["a_test.ts"] };
+const ENDED: Kept = { code: 0, seconds: 2, log: "" };
+const PASSED = '<testcase name="a" classname="f" time="0.002">\n</testcase>';
+const FAILED = '<testcase name="b" classname="f" time="0.002"><failure>no</failure></testcase>';
+
+/** Reads a stage that left these results; `undefined` stands for a file that is not there. */
+function read(xml?: string, ending?: Record<string, unknown>, program: Partial<Kept> = {}) {
+  using dir = tempDir();
+  const file = join(dir.path, "uml drivers xfs");
+  if (xml !== undefined) Deno.writeTextFileSync(`${file}.xml`, xml);
+  const whole = { code: 0, seconds: 1, cpuSeconds: 0.5, log: "said", left: [], ...ending };
+  if (ending !== undefined) Deno.writeTextFileSync(`${file}.json`, JSON.stringify(whole));
+  return readStage(PLAN, dir.path, { ...ENDED, ...program });
+}
+
+/** The names of the failed cases. */
+const failures = (...of: Parameters<typeof read>) =>
+  read(...of).cases.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
+
+Deno.test("a stage's cases, time and words are read", () => {
+  const stage = read(PASSED + FAILED, { code: 1 }, { log: ", and more" });
+  assertEquals(addUp([stage]), { passed: 1, failed: 1, skipped: 0 });
+  assertEquals([stage.seconds, stage.cpuSeconds, stage.log], [2, 0.5, "said, and more"]);
+  assertEquals(failures(PASSED, {}), []);
+});
+
+Deno.test("a stage that left nothing failed, and so did one that took too long", () => {
+  assertEquals(failures(undefined, undefined, { code: 98 }), ["the stage ended early (exit 98)"]);
+  assertEquals(failures(undefined, undefined), ["the stage ended early (exit 0)"]);
+  for (const code of [124, 137]) {
+    assertEquals(failures(PASSED, undefined, { code }).length, 1);
+    assertEquals(failures(undefined, undefined, { code })[0].startsWith("it took longer"), true);
+  }
+});
+
+Deno.test("a stage without cases, with mounts left, or that ends badly failed", () => {
+  assertEquals(failures("", {}), ["it ran no case"]);
+  assertEquals(failures(PASSED, { left: ["/a"] }), ["a case left /a mounted"]);
+  assertEquals(failures(PASSED, { code: 1 }), ["it ended early"]);
+  assertEquals(failures(PASSED, { code: 137 })[0].startsWith("it took longer"), true);
+  assertEquals(failures(PASSED, {}, { code: 1 }), [
+    "the stage does not come to its end (exit 1)",
+  ]);
+});

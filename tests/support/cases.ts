@@ -1,0 +1,112 @@
+/**
+ * What test cases share: directories of their own, and saying what a case needs of the machine.
+ *
+ * The runner (`tests/runner/run.ts`) sets `VENEER_TEST_DIR`, a directory on the file system under test, and
+ * `VENEER_TEST_FS`, its name: `ext4`, `xfs`, `btrfs`, with an addition such as `xfs+pquota`. Alone, `deno test`
+ * works in the system's directory for temporary files.
+ */
+import { readMountInfo } from "../../lib/mount/mountinfo.ts";
+import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
+
+/** The file system that cases run on, as the runner names it; `""` where it was not the runner. */
+export const TEST_FS = Deno.env.get("VENEER_TEST_FS") ?? "";
+
+/** Marks a skipped case's name; what follows, up to `]`, is the reason. The runner lists it. */
+const SKIP_MARK = " [skipped: ";
+
+/** A directory of a case's own: `using dir = tempDir()`. Whatever is mounted below it goes with it. */
+export interface TempDir extends Disposable {
+  readonly path: string;
+}
+
+/** Makes an empty directory on the file system under test. */
+export function tempDir(prefix = "case-"): TempDir {
+  const path = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR"), prefix });
+  return {
+    path,
+    [Symbol.dispose]() {
+      unmountBelow(path);
+      Deno.removeSync(path, { recursive: true });
+    },
+  };
+}
+
+/** Takes down every mount at or below a directory, the last mounted first. */
+export function unmountBelow(directory: string): void {
+  for (const point of mountPoints(directory).reverse()) {
+    umount(point, MNT_DETACH | UMOUNT_NOFOLLOW);
+  }
+}
+
+/** Where something is mounted at or below a directory, in the order of mounting. */
+export function mountPoints(directory: string): string[] {
+  const real = Deno.realPathSync(directory);
+  return readMountInfo().map(({ mountPoint }) => mountPoint)
+    .filter((point) => point === real || point.startsWith(`${real}/`));
+}
+
+/** Registers a case that cannot run here, with the reason: the runner lists those that ran nowhere. */
+export function skip(name: string, reason: string): void {
+  Deno.test({ name: `${name}${SKIP_MARK}${reason}]`, ignore: true, fn: () => {} });
+}
+
+/**
+ * Registers a case that needs something of the machine.
+ *
+ * @param lacking what lacks here, or `undefined` where all is there: see {@linkcode lacksFileSystem}
+ */
+export function needs(
+  lacking: string | undefined,
+  name: string,
+  body: (t: Deno.TestContext) => void | Promise<void>,
+): void {
+  if (lacking === undefined) Deno.test(name, body);
+  else skip(name, lacking);
+}
+
+/** Splits the name that {@linkcode skip} registered into the case's own and the reason. */
+export function parseSkipped(name: string): { name: string; reason?: string } {
+  const at = name.indexOf(SKIP_MARK);
+  if (at < 0) return { name };
+  return { name: name.slice(0, at), reason: name.slice(at + SKIP_MARK.length, -1) };
+}
+
+/** Why a type of file system cannot be mounted here, if it cannot. Loads its module. */
+export function lacksFileSystem(type: string): string | undefined {
+  if (Deno.uid() !== 0) return "it needs root";
+  const known = () =>
+    new RegExp(`\\t${type}$`, "m").test(Deno.readTextFileSync("/proc/filesystems"));
+  if (known()) return undefined;
+  run("modprobe", type);
+  return known() ? undefined : `the kernel has no ${type}`;
+}
+
+/** Why a program cannot be run here, if it cannot. */
+export function lacksProgram(program: string): string | undefined {
+  return run("sh", "-c", `command -v ${program}`).success
+    ? undefined
+    : `${program} is not installed`;
+}
+
+/** What a program said and how it ended. */
+export interface Ran {
+  readonly success: boolean;
+  readonly code: number;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** Runs a program to its end. */
+export function run(program: string, ...args: string[]): Ran {
+  const { success, code, stdout, stderr } = new Deno.Command(program, { args, stdin: "null" })
+    .outputSync();
+  const text = new TextDecoder();
+  return { success, code, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** Runs a program that must succeed; returns its output. */
+export function must(program: string, ...args: string[]): string {
+  const { success, code, stdout, stderr } = run(program, ...args);
+  if (!success) throw new Error(`${program} ${args.join(" ")}: exit ${code}: ${stderr || stdout}`);
+  return stdout;
+}

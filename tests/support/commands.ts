@@ -1,0 +1,127 @@
+/**
+ * Running the program as a user does, on a store of a case's own.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import { must, type Ran, run, type TempDir, tempDir, TEST_FS } from "./cases.ts";
+
+/**
+ * The words that start the program: the compiled one that `VENEER` names; else from source, or those that the
+ * runner names, which bundled it, so that it starts in half the time.
+ */
+const words = Deno.env.get("VENEER") ?? Deno.env.get("VENEER_TEST_PROGRAM");
+export const PROGRAM: readonly string[] = words?.split(" ") ?? [
+  Deno.execPath(),
+  "run",
+  "--allow-all",
+  new URL("../../main.ts", import.meta.url).pathname,
+];
+
+/** Runs the program without a store. */
+export function veneer(...args: string[]): Ran {
+  const [program, ...first] = PROGRAM;
+  return run(program, ...first, ...args);
+}
+
+/** Quotes words for a POSIX shell. */
+export function shellWords(words: readonly string[]): string {
+  return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
+}
+
+/** Running the program on a store. */
+export abstract class StoreCommands {
+  /** Options that go before every command. */
+  abstract readonly options: readonly string[];
+
+  /** Runs a command on the store. */
+  run(...args: string[]): Ran {
+    return veneer(...this.options, ...args);
+  }
+
+  /** Runs a command that must succeed without a word on standard error; returns its output. */
+  must(...args: string[]): string {
+    const { code, stdout, stderr } = this.run(...args);
+    assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
+    return stdout;
+  }
+
+  /** The JSON that a command prints. */
+  json<T>(...args: string[]): T {
+    return JSON.parse(this.must("--json", ...args));
+  }
+}
+
+/** A store in a directory of its own. */
+export class TestStore extends StoreCommands implements Disposable {
+  readonly #directory: TempDir = tempDir("cli-");
+  /** The value of `--root`. */
+  readonly root = join(this.#directory.path, "store");
+  readonly options: readonly string[];
+
+  constructor(...options: string[]) {
+    super();
+    const backing = TEST_FS.startsWith("btrfs") ? ["-o", "overlay2.allow_btrfs=true"] : [];
+    this.options = ["--root", this.root, ...backing, ...options];
+  }
+
+  /** Runs shell text in which `$VENEER` is the program with the store's options. */
+  shell(script: string, env: Readonly<Record<string, string>> = {}): Ran {
+    const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
+    const define = `veneer() { ${shellWords([...PROGRAM, ...this.options])} "$@"; }`;
+    return run("env", ...variables, "bash", "-c", `set -o pipefail\n${define}\n${script}`);
+  }
+
+  /** A path beside the store, for tars and other files of the case. */
+  path(name: string): string {
+    return join(this.#directory.path, name);
+  }
+
+  /** Makes a tar of files given by name and content. */
+  tar(name: string, files: Readonly<Record<string, string>>): string {
+    const tree = this.path(`${name}.tree`);
+    for (const [path, content] of Object.entries(files)) {
+      Deno.mkdirSync(join(tree, path, ".."), { recursive: true });
+      Deno.writeTextFileSync(join(tree, path), content);
+    }
+    const tar = this.path(name);
+    must("tar", "-C", tree, "-cf", tar, ".");
+    return tar;
+  }
+
+  /**
+   * Every file of the store, with its type, mode, owner, size, target and content's sum, but for that of the room that
+   * a log may take, which has none.
+   */
+  snapshot(): string {
+    const find = "find . -printf '%P %y %m %U:%G %l\\n' | LC_ALL=C sort";
+    const sums = "find . -type f ! -name metadata.db-reserve -exec md5sum {} + | LC_ALL=C sort";
+    return must("sh", "-c", `cd "$0" && ${find} && ${sums}`, this.root);
+  }
+
+  /**
+   * Runs a command that must be refused: one line on standard error, nothing on standard output, the status
+   * of its kind, and the store as it was. Returns the line without the program's name.
+   */
+  refused(code: ErrorCode, ...args: string[]): string {
+    const before = this.snapshot();
+    const message = refusal(code, this.run(...args));
+    assertEquals(this.snapshot(), before, `veneer ${args.join(" ")} changed the store`);
+    return message;
+  }
+
+  [Symbol.dispose](): void {
+    this.run("cleanup");
+    this.#directory[Symbol.dispose]();
+  }
+}
+
+/** Checks how a refused command ended; returns the line without the program's name. */
+export function refusal(code: ErrorCode, { code: exit, stdout, stderr }: Ran): string {
+  assertEquals({ stdout, exit }, { stdout: "", exit: EXIT_STATUS[code] }, stderr);
+  const lines = stderr.split("\n");
+  assertEquals(lines.length, 2, `one line, not: ${stderr}`);
+  assert(lines[0].startsWith("veneer: ") && lines[1] === "", stderr);
+  assert(!/\bat .*:\d+:\d+/.test(stderr), `no stack: ${stderr}`);
+  return lines[0].slice("veneer: ".length);
+}

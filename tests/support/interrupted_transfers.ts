@@ -1,0 +1,221 @@
+/**
+ * Commands that mount layers for their own reading, interrupted: whatever the signal and the moment, the next
+ * command finds no mount, no use and no file of theirs. Cases for any driver.
+ */
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { lstat } from "../../ffi/stat.ts";
+import { PROGRAM, refusal, veneer } from "./commands.ts";
+import { mountImage } from "../runner/images.ts";
+import { names, until } from "./processes.ts";
+import { mountPoints, needs, tempDir } from "./cases.ts";
+
+/** A driver whose commands are interrupted. */
+export interface Interrupted {
+  readonly driver: "overlay2" | "btrfs" | "devicemapper";
+  /** Why it does not run here, if it does not. */
+  readonly lacking: string | undefined;
+  /** Options of the driver. */
+  readonly options?: readonly string[];
+  /** Checks what else must not be left; `root` is the store's. */
+  readonly assertIdle?: (root: string) => void;
+}
+
+interface Layer {
+  readonly id: string;
+  readonly references: number;
+  readonly mountPoint: string | null;
+}
+
+/** A store with `bottom` and, on it, `child` with more than a pipe holds, in files and in names. */
+class Store implements Disposable {
+  readonly #resources = new DisposableStack();
+  readonly root: string;
+  readonly output: string;
+
+  constructor(readonly subject: Interrupted) {
+    const { driver } = subject;
+    const dir = this.#resources.use(tempDir("interrupted-"));
+    const place = driver === "btrfs"
+      ? this.#resources.use(mountImage("btrfs", dir.path)).mountPoint
+      : dir.path;
+    this.root = join(place, "store");
+    this.output = join(dir.path, "output");
+    Deno.mkdirSync(this.output);
+    this.must("create", "bottom");
+    this.must("create", "child", "--parent", "bottom");
+    const root = this.must("mount", "child").trimEnd();
+    Deno.writeFileSync(join(root, "large"), new Uint8Array(4 << 20).fill(1));
+    const name = "n".repeat(200);
+    for (let i = 0; i < 1000; i++) Deno.writeTextFileSync(join(root, `${name}${i}`), "");
+    this.must("umount", "child");
+  }
+
+  #arguments(args: string[]): string[] {
+    const { driver, options = [] } = this.subject;
+    const own = options.flatMap((option) => ["--option", option]);
+    return ["--root", this.root, "--driver", driver, ...own, ...args];
+  }
+
+  run(...args: string[]) {
+    return veneer(...this.#arguments(args));
+  }
+
+  must(...args: string[]): string {
+    const { code, stdout, stderr } = this.run(...args);
+    assertEquals({ code, stderr }, { code: 0, stderr: "" }, args.join(" "));
+    return stdout;
+  }
+
+  layers(): Layer[] {
+    return JSON.parse(this.must("ls", "--json"));
+  }
+
+  /** Starts a command whose output nobody reads yet. */
+  start(...args: string[]): Deno.ChildProcess {
+    const [program, ...first] = PROGRAM;
+    const all = [...first, ...this.#arguments(args)];
+    return new Deno.Command(program, { args: all, stdin: "null", stdout: "piped", stderr: "piped" })
+      .spawn();
+  }
+
+  get home(): string {
+    return join(this.root, this.subject.driver);
+  }
+
+  /** Where the store's run-time state is. */
+  get state(): string {
+    const { devMajor, devMinor, inode } = lstat(this.home);
+    return `/run/veneer/${devMajor}.${devMinor}-${inode}`;
+  }
+
+  /** Where layers are mounted: the mount of the home on itself is none of one. */
+  mounts(): string[] {
+    return mountPoints(this.root).filter((path) => path !== this.home);
+  }
+
+  /** Checks what an interrupted command must not leave; `ls` is the next one. */
+  assertNothingLeft(what: string): void {
+    assertEquals(
+      this.layers().map(({ id, references, mountPoint }) => [id, references, mountPoint]),
+      [["bottom", 0, null], ["child", 0, null]],
+      what,
+    );
+    assertEquals(this.mounts(), [], what);
+    assertEquals(names(this.output), [], what);
+    for (const folder of ["layers", "use"]) {
+      assertEquals(names(join(this.state, folder)), [], `${what}: ${folder}`);
+    }
+    assertEquals(names(join(this.home, ".veneer/staging")), [], what);
+    this.subject.assertIdle?.(this.root);
+  }
+
+  [Symbol.dispose](): void {
+    this.run("cleanup");
+    this.#resources[Symbol.dispose]();
+  }
+}
+
+const SIGNALS = ["SIGKILL", "SIGINT", "SIGTERM"] as const;
+
+async function interrupt(child: Deno.ChildProcess, signal: Deno.Signal) {
+  child.kill(signal);
+  const { signal: ended } = await child.output();
+  return ended;
+}
+
+/** Registers the cases for a driver. */
+export function interruptedTransfers(subject: Interrupted): void {
+  const { driver, lacking } = subject;
+
+  needs(lacking, `interrupted: ${driver}: what a transfer mounted goes with it`, async () => {
+    using store = new Store(subject);
+    for (const signal of SIGNALS) {
+      for (const command of ["diff", "changes"]) {
+        const child = store.start(command, "child", "--parent", "");
+        await until("the mount", () => store.mounts().length > 0);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        assertEquals(await interrupt(child, signal), signal);
+        assert(store.mounts().length > 0, "nobody was there to unmount");
+        store.assertNothingLeft(`${signal} in ${command}`);
+      }
+    }
+    // Removal takes it down as well, and is not refused.
+    const child = store.start("diff", "child", "--parent", "");
+    await until("the mount", () => store.mounts().length > 0);
+    await interrupt(child, "SIGKILL");
+    store.must("rm", "child", "bottom");
+    store.must("cleanup");
+    assertEquals(mountPoints(store.root), []);
+  });
+
+  needs(lacking, `interrupted: ${driver}: at any moment`, async () => {
+    using store = new Store(subject);
+    const rounds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 6;
+    const file = join(store.output, "child.tar");
+    const commands = [
+      ["diff", "child", "--parent", ""],
+      ["changes", "child", "--parent", ""],
+      ["diffsize", "child", "--parent", ""],
+      ["diff", "child", "--parent", "", "-o", file],
+    ];
+    const started = performance.now();
+    store.must("diffsize", "child", "--parent", "");
+    const length = performance.now() - started;
+    let interrupted = 0;
+    for (let round = 0; round < rounds; round++) {
+      const command = commands[round % commands.length], signal = SIGNALS[round % SIGNALS.length];
+      const child = store.start(...command);
+      await new Promise((resolve) => setTimeout(resolve, length * (0.4 + 0.6 * Math.random())));
+      try {
+        child.kill(signal);
+      } catch { /* It was done. */ }
+      if ((await child.output()).signal === signal) interrupted++;
+      else if (command.includes(file)) Deno.removeSync(file);
+      store.assertNothingLeft(`${signal} in ${command.join(" ")}`);
+    }
+    assert(interrupted > 0, "some were interrupted");
+    store.must("rm", "child", "bottom");
+    store.must("cleanup");
+    assertEquals(mountPoints(store.root), []);
+  });
+
+  needs(lacking, `interrupted: ${driver}: a transfer that goes on keeps its mount`, async () => {
+    using store = new Store(subject);
+    const first = store.start("diff", "child", "--parent", "");
+    await until("the mount", () => store.mounts().length > 0);
+    const [mount] = store.mounts();
+    const shown = store.layers().find(({ id }) => id === "child");
+    assertEquals([shown?.references, shown?.mountPoint], [0, mount], "it is no user's");
+    assertStringIncludes(refusal("in use", store.run("rm", "child")), "is being transferred by");
+    assertStringIncludes(refusal("failed precondition", store.run("umount", "child")), "mounted");
+    store.must("cleanup");
+    assertEquals(store.mounts(), [mount]);
+
+    // A user who comes and goes leaves the mount to the transfer, and one who stays keeps it.
+    store.must("mount", "child", "--read-only");
+    store.must("umount", "child");
+    assertEquals(store.mounts(), [mount]);
+    const second = store.start("changes", "child", "--parent", "");
+    await until("the second one", () => {
+      const { inode } = lstat(join(store.state, "use/child"));
+      const holders = Deno.readTextFileSync("/proc/locks").matchAll(
+        new RegExp(`FLOCK .*:${inode} `, "g"),
+      );
+      return [...holders].length === 2;
+    });
+    const { code, stdout } = await first.output();
+    assertEquals([code, stdout.length > 4 << 20], [0, true]);
+    assertEquals((await second.output()).code, 0);
+    store.assertNothingLeft("two transfers that went to their ends");
+
+    const third = store.start("diff", "child", "--parent", "");
+    await until("the mount", () => store.mounts().length > 0);
+    store.must("mount", "child", "--read-only");
+    assertEquals(await interrupt(third, "SIGKILL"), "SIGKILL");
+    const kept = store.layers().find(({ id }) => id === "child");
+    assertEquals([kept?.references, kept?.mountPoint], [1, mount]);
+    store.must("umount", "child");
+    store.assertNothingLeft("a user that outlived a transfer");
+  });
+}

@@ -1,0 +1,178 @@
+/**
+ * What the cases on several processes share: commands that run beside a test, applies that stop halfway, and
+ * the proof that a store holds nothing that it should not.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { lstat } from "../../ffi/stat.ts";
+import { PROGRAM, StoreCommands, type TestStore } from "./commands.ts";
+import { type Image, type ImageKind, mountImage } from "../runner/images.ts";
+import { mountPoints, type TempDir, tempDir } from "./cases.ts";
+
+/** Names in a directory, sorted. */
+export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+
+export const home = (store: TestStore) => join(store.root, "overlay2");
+
+/** Where the run-time state of a store is. */
+export function stateOf(store: TestStore): string {
+  const { devMajor, devMinor, inode } = lstat(home(store));
+  return `/run/veneer/${devMajor}.${devMinor}-${inode}`;
+}
+
+/** Checks that a store holds some layers and nothing else: no mounts, locks, marks, staged rests or stray links. */
+export function assertNothingLeft(store: TestStore, layers: readonly string[]): void {
+  const sorted = [...layers].sort();
+  assertEquals(store.must("ls", "--quiet").split("\n").filter(Boolean), sorted);
+  assertEquals(names(home(store)), [".veneer", "l", ...sorted].sort());
+  for (const folder of ["staging", "incomplete", "parents"]) {
+    assertEquals(names(join(home(store), ".veneer", folder)), [], folder);
+  }
+  for (const folder of ["layers", "use"]) {
+    assertEquals(names(join(stateOf(store), folder)), [], `${stateOf(store)}/${folder}`);
+  }
+  const links = sorted.map((id) => Deno.readTextFileSync(join(home(store), id, "link"))).sort();
+  assertEquals(names(join(home(store), "l")), links);
+  for (const name of links) Deno.statSync(join(home(store), "l", name));
+  store.must("cleanup");
+  assertEquals(mountPoints(store.root), []);
+}
+
+/** A store on a file system of its own, of the kind that a driver wants. */
+export class ImageStore extends StoreCommands implements Disposable {
+  readonly #directory: TempDir = tempDir("image-");
+  readonly image: Image;
+  readonly root: string;
+  readonly options: readonly string[];
+
+  /** @param bytes the size of the image: see {@linkcode mountImage} */
+  constructor(readonly driver: "overlay2" | "btrfs", kind: ImageKind, bytes?: number) {
+    super();
+    try {
+      this.image = mountImage(kind, this.#directory.path, bytes);
+    } catch (error) {
+      this.#directory[Symbol.dispose]();
+      throw error;
+    }
+    this.root = join(this.image.mountPoint, "store");
+    this.options = ["--root", this.root, "--driver", driver];
+  }
+
+  /** A path beside the image, for tars and other files of the case. */
+  path(name: string): string {
+    return join(this.#directory.path, name);
+  }
+
+  /** What is mounted below the store. */
+  mountPoints(): string[] {
+    return mountPoints(this.image.mountPoint).slice(1);
+  }
+
+  /**
+   * Removes all there is as a user would; every layer and snapshot goes, and no mount and nothing staged stays.
+   */
+  removeAll(): void {
+    for (
+      const { id, references } of this.json<{ id: string; references: number }[]>("ls")
+    ) {
+      for (let left = references; left > 0; left--) this.must("umount", id);
+    }
+    this.must("cleanup");
+    this.#removeEach(["rm"], () => this.must("ls", "--quiet"));
+    for (const { name } of this.json<{ name: string }[]>("snapshot", "ls")) {
+      this.run("snapshot", "umount", name);
+    }
+    this.must("snapshot", "cleanup");
+    this.#removeEach(["snapshot", "rm"], () => this.must("snapshot", "ls", "--quiet"));
+    this.must("cleanup");
+    this.must("snapshot", "cleanup");
+    assertEquals(this.mountPoints(), []);
+    for (const path of [this.driver, join("snapshots", this.driver)]) {
+      const staging = join(this.root, path, ".veneer/staging");
+      if (isThere(staging)) assertEquals(names(staging), [], staging);
+    }
+  }
+
+  /** Removes what a command lists, children before their parents. */
+  #removeEach(command: readonly string[], list: () => string): void {
+    const listed = () => list().split("\n").filter(Boolean);
+    for (let left = listed(); left.length > 0;) {
+      const said = left.map((id) => this.run(...command, id).stderr).join("");
+      const now = listed();
+      assert(now.length < left.length, `not to be removed: ${now.join(", ")}: ${said}`);
+      left = now;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.image[Symbol.dispose]();
+    this.#directory[Symbol.dispose]();
+  }
+}
+
+/** A command on a store that runs beside the test. */
+export function start(
+  store: Pick<TestStore, "options">,
+  ...args: string[]
+): Deno.ChildProcess {
+  const [program, ...first] = PROGRAM;
+  return new Deno.Command(program, {
+    args: [...first, ...store.options, ...args],
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+}
+
+/** How a command ended that {@linkcode start} started; its input is closed. */
+export async function end(child: Deno.ChildProcess) {
+  if (!child.stdin.locked) await child.stdin.close().catch(() => {});
+  const { code, success, stdout, stderr } = await child.output();
+  const text = new TextDecoder();
+  return { code, success, stdout: text.decode(stdout), stderr: text.decode(stderr) };
+}
+
+/** Waits until something is so. */
+export async function until(what: string, isSo: () => boolean): Promise<void> {
+  const deadline = performance.now() + 30_000;
+  while (!isSo()) {
+    assert(performance.now() < deadline, `waited 30 s for: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}
+
+export const isThere = (path: string) => {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
+};
+
+/** Starts an apply and feeds it half of a tar of two megabytes, until the first file of it is in the layer and the second begun. */
+export async function startApply(store: TestStore, id: string): Promise<Halfway> {
+  const tar = store.tar(`${id}.tar`, { first: "first", second: "2".repeat(2 << 20), third: "3" });
+  const bytes = Deno.readFileSync(tar);
+  const child = start(store, "apply", id);
+  const writer = child.stdin.getWriter();
+  await writer.write(bytes.subarray(0, bytes.length / 2));
+  await until("the second file", () => isThere(join(home(store), id, "diff/second")));
+  return { tar, child, writer, rest: bytes.subarray(bytes.length / 2) };
+}
+
+export interface Halfway {
+  readonly tar: string;
+  readonly child: Deno.ChildProcess;
+  readonly writer: WritableStreamDefaultWriter<Uint8Array<ArrayBuffer>>;
+  readonly rest: Uint8Array<ArrayBuffer>;
+}
+
+/** Ends the process of an apply as nothing can prevent. */
+export async function kill({ child, writer }: Halfway): Promise<void> {
+  child.kill("SIGKILL");
+  await child.output();
+  await writer.close().catch(() => {});
+}
+
+export const SIZE = `${"first".length + (2 << 20) + 1}\n`;
