@@ -8,7 +8,8 @@
  * ```
  *
  * A snapshot's root is its device's, which is empty where it has no parent. What was active becomes the committed
- * layer as it is, so it must not be open then: whoever could still write to it would write below its children.
+ * layer as it is, so it must not be open then: whoever could still write to it would write below its children. If it
+ * is open all the same, as an engine's may be, the committed layer is a snapshot of it.
  * A view has a device of its own, too: a file system that was not unmounted is made whole on it when it is
  * mounted, even to be read, and its parent's is left alone.
  *
@@ -18,7 +19,7 @@
  * @module
  */
 import { deviceInfo } from "../../ffi/devmapper.ts";
-import { ENOENT } from "../../ffi/errno.ts";
+import { EBUSY, ENOENT } from "../../ffi/errno.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/graph/driver.ts";
@@ -26,20 +27,30 @@ import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/tree
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
-import { EVERY_MOUNT, type LayerChain, type SnapshotBackend } from "../../lib/snapshots/backend.ts";
+import {
+  EVERY_MOUNT,
+  type LayerChain,
+  NO_MOUNT,
+  type SnapshotBackend,
+} from "../../lib/snapshots/backend.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { usesOf } from "../../lib/mount/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
+import { holdersOfDevice } from "./holders.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
+import { retryBusy } from "./patience.ts";
 import { usageOf } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
 
-/** How long a device that is mounted nowhere here is waited for, in milliseconds: udev opens new ones. */
+/** How long an open device is waited for, without the lock of devices, in milliseconds: udev opens new ones. */
 const PATIENCE = 1000;
+
+/** The same with the lock, of a device that was closed a moment before. */
+const BRIEF_PATIENCE = 100;
 
 /** What the backend is made of. */
 export interface SnapshotsContext {
@@ -97,11 +108,12 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     this.#deactivate(layer);
   }
 
-  freeze(): never {
-    throw new TypeError("a device becomes the committed layer as it is");
+  freeze({ layer }: LayerChain, committed: string): void {
+    this.#devices.add(committed, layer);
   }
 
   checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
+    if (isNoUse === NO_MOUNT) return;
     this.#checkNotMounted(layer, isNoUse);
     // Not active, it cannot be mounted until somebody is told how. Where deletion may wait, so may this.
     if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
@@ -116,7 +128,23 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   /** Whatever options say: nobody has the device open then. @throws {VeneerError} `in use` with who has */
   #deactivate(layer: string): void {
     if (this.#numbers(layer) === undefined) return;
-    this.#devices.exclusively((devices) => devices.deactivateNow(layer, PATIENCE));
+    this.#waitUntilClosed(layer);
+    this.#devices.exclusively((devices) => devices.deactivateNow(layer, BRIEF_PATIENCE));
+  }
+
+  /** @throws {VeneerError} `in use` with who has the device open */
+  #waitUntilClosed(layer: string): void {
+    const name = this.#devices.names.device(layer);
+    const isOpen = () => (deviceInfo(name)?.openCount ?? 0) > 0;
+    if (retryBusy(PATIENCE, () => isOpen() ? -EBUSY : 0) === 0) return;
+    const info = deviceInfo(name);
+    const holders = info === undefined ? [] : holdersOfDevice(info.major, info.minor);
+    throw new VeneerError(
+      "in use",
+      `device ${name} of layer ${layer} is open${
+        holders.length > 0 ? `: ${holders.join(", ")}` : ""
+      }; end that use first`,
+    );
   }
 
   /** `major:minor` of a layer's device, where it is active. */
@@ -127,7 +155,10 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
 
   remove(layer: string): void {
     const numbers = this.#numbers(layer);
-    if (numbers !== undefined) unmountBelow(this.home.path, numbers); // of a process killed in `prepare`
+    if (numbers !== undefined) {
+      unmountBelow(this.home.path, numbers); // of a process killed in `prepare`
+      this.#waitUntilClosed(layer);
+    }
     if (this.#devices.has(layer)) this.#devices.retire(layer);
     this.#devices.dispose(layer);
     this.#unstage(layer);

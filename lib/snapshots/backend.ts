@@ -8,7 +8,8 @@
  * Drivers differ in one thing beyond the making of layers: whether the layer that was written to becomes the
  * committed one as it is, or the committed one is made from it. The former have {@linkcode
  * SnapshotBackend.layerFor} give no name for a committed snapshot, and {@linkcode SnapshotBackend.seal} ends
- * the writing; the latter {@linkcode SnapshotBackend.freeze} a copy, and the active layer is removed then.
+ * the writing; the latter {@linkcode SnapshotBackend.freeze} a copy, and the active layer is removed then. A driver of
+ * the former kind may have that as well, for a layer that is in use and must be committed all the same.
  *
  * @module
  */
@@ -63,7 +64,8 @@ export interface SnapshotBackend {
    * kernel's hands as of one file system. A commit can still fail, or be killed: {@linkcode mounts} must
    * work then as it did before.
    *
-   * @throws {VeneerError} `in use`, with the mount point, where it is mounted and the driver cannot have that
+   * @throws {VeneerError} `in use`, with the mount point, if it is mounted and the driver cannot have that: a store
+   * that ignores mounts has it {@linkcode freeze} the layer then
    */
   seal(chain: LayerChain): void;
 
@@ -97,7 +99,10 @@ export interface SnapshotBackend {
    */
   settle?(target: string): void;
 
-  /** What a layer adds to its parent, in bytes of disk space and in inodes. */
+  /**
+   * What a layer adds to its parent, in bytes of disk space and in inodes. Unlike the others it is called without
+   * the layer's lock: what it then throws of a layer that is being committed or removed is not told to anybody.
+   */
   usage(chain: LayerChain): Usage;
 
   /**
@@ -108,6 +113,9 @@ export interface SnapshotBackend {
 
   /** Removes what {@linkcode importable} was read from, after it is recorded; nothing there is not an error. */
   imported(): void;
+
+  /** Labels of a layer's snapshot that tell what the driver knows of it, and that no caller can change. */
+  labels?(layer: string): ReadonlyMap<string, string>;
 
   /** What the driver found and uses. */
   status(): readonly (readonly [name: string, value: string])[];

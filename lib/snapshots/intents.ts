@@ -7,6 +7,7 @@
 import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { SnapshotBackend } from "./backend.ts";
+import type { Leftovers } from "./snapshotter.ts";
 import { beingMade, type Store } from "./store.ts";
 
 /** What they are carried out with. */
@@ -18,13 +19,18 @@ export interface IntentsContext {
   readonly warn: (message: string) => void;
 }
 
+/** How long a layer that could not be deleted is left alone by {@linkcode Intents.deleteDoomed}, in milliseconds. */
+const RETRY_PAUSE = 1000;
+
 /** Told of a layer that was not deleted. */
-type Failed = (error: VeneerError) => void;
+type Failed = (error: VeneerError, layer: string) => void;
 
 export class Intents {
   readonly #context: IntentsContext;
   /** What was said of layers that could not be deleted: each thing is said once. */
   readonly #told = new Set<string>();
+  /** Layers that could not be deleted, and when they are tried again, by `performance.now()`. */
+  readonly #stuck = new Map<string, number>();
 
   constructor(context: IntentsContext) {
     this.#context = context;
@@ -71,6 +77,63 @@ export class Intents {
   }
 
   /**
+   * The same, and waits for others that are at deleting a layer: nothing that was removed before the call is on
+   * disk after it, but for what `failed` is told.
+   */
+  sweepAll(failed?: Failed): string[] {
+    const stuck = new Set<string>(), { store, state } = this.#context;
+    const done = this.sweep((error, layer) => {
+      stuck.add(layer);
+      (failed ?? this.#tellOnce)(error, layer);
+    });
+    for (const layer of store.doomed().filter((layer) => !stuck.has(layer))) {
+      this.#attempt(layer, () => {
+        using _lock = state.lockLayer(layer);
+        return this.#finish(layer);
+      }, failed);
+    }
+    return done;
+  }
+
+  /**
+   * Leaves layers that killed processes were making to be deleted, so that their names are free.
+   *
+   * @returns whether there are layers to be deleted
+   */
+  abandonDead(): boolean {
+    const { store, state, backend } = this.#context;
+    if (backend.home.isReadOnly) return false;
+    const doomed = new Set(store.doomed());
+    for (const layer of store.intents().filter((layer) => !doomed.has(layer))) {
+      using lock = state.tryLockLayer(layer);
+      if (lock !== undefined) store.relinquish(layer);
+    }
+    return store.doomed().length > 0;
+  }
+
+  /**
+   * Deletes layers that are there for nothing else, one after the other.
+   *
+   * @param isEnough is asked before each
+   */
+  deleteDoomed(isEnough: () => boolean): Leftovers {
+    const doomed = this.#context.store.doomed();
+    const isStuck = (layer: string) => (this.#stuck.get(layer) ?? 0) > performance.now();
+    let stuck = 0;
+    for (const layer of doomed) {
+      if (isStuck(layer)) stuck++;
+      else if (isEnough()) return "more";
+      else if (this.finishDead(layer)) this.#stuck.delete(layer);
+      else {
+        this.#stuck.set(layer, performance.now() + RETRY_PAUSE);
+        stuck++;
+      }
+    }
+    if (stuck === 0) this.#stuck.clear();
+    return stuck === 0 ? "none" : "stuck";
+  }
+
+  /**
    * Deletes layers that neither a snapshot nor an intent has.
    *
    * @param found on disk before anything else was looked at
@@ -110,14 +173,14 @@ export class Intents {
     return true;
   }
 
-  #attempt(layer: string, remove: () => boolean | void, failed = this.#tellOnce): boolean {
+  #attempt(layer: string, remove: () => boolean | void, failed: Failed = this.#tellOnce): boolean {
     try {
       return remove() ?? true;
     } catch (error) {
       const message = `layer ${layer} was not deleted, the next cleanup tries again: ${
         messageOf(error)
       }`;
-      failed(new VeneerError(codeOf(error), message, { cause: error }));
+      failed(new VeneerError(codeOf(error), message, { cause: error }), layer);
       return false;
     }
   }

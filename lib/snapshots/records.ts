@@ -131,6 +131,9 @@ export function prepareAll(database: Database) {
     clearLabels: database.prepare("DELETE FROM labels WHERE snapshot = ?"),
     intent: database.prepare<Intent>("SELECT * FROM intents WHERE layer = ?"),
     intents: database.prepare<Layer>("SELECT layer FROM intents ORDER BY layer"),
+    doomed: database.prepare<Layer>(
+      "SELECT layer FROM intents WHERE name IS NULL AND parent IS NULL ORDER BY layer",
+    ),
     reservedFor: database.prepare<Layer>("SELECT layer FROM intents WHERE name = ?"),
     reservedOn: database.prepare<Layer>("SELECT layer FROM intents WHERE parent = ?"),
     reserve: database.prepare("INSERT INTO intents (layer, name, parent) VALUES (?, ?, ?)"),

@@ -25,16 +25,20 @@ import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts"
 import { attempt, codeOf, VeneerError } from "../base/errors.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts";
-import { NO_MOUNT, type SnapshotBackend } from "./backend.ts";
+import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
 import { sleep } from "../base/sleep.ts";
 import { compile } from "./filter.ts";
 import { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
 import { MountRecords } from "./mount_records.ts";
+import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
+import { checkCommitted, checkMountable } from "./kinds.ts";
 import { Store } from "./store.ts";
+import { usageOf } from "./usage.ts";
 import type {
   CommitOptions,
+  Leftovers,
   SnapshotInfo,
   SnapshotKind,
   SnapshotOptions,
@@ -61,6 +65,11 @@ export interface SnapshotsContext {
    * its store, and the mounts are those of the engine that asks it.
    */
   readonly foreignUses?: ForeignUses;
+  /**
+   * Called when a layer waits to be deleted. If it is given, neither opening the store nor a removal deletes
+   * anything: {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers do not wait for that.
+   */
+  readonly later?: () => void;
 }
 
 /** What is done about mounts of a snapshot that is to be committed or removed. */
@@ -78,7 +87,9 @@ export class Snapshots implements Snapshotter {
   readonly #intents: Intents;
   readonly #sync: boolean;
   readonly #foreignUses: ForeignUses;
+  readonly #later: (() => void) | undefined;
   readonly #mountRecords: MountRecords;
+  readonly #published: PublishedLabels;
   readonly #warn: (message: string) => void;
   #opened: Store | undefined;
 
@@ -88,17 +99,20 @@ export class Snapshots implements Snapshotter {
    * @throws {VeneerError} `corrupt store` where there are layers and no database, or one that is none;
    * `incompatible` for one of another program or a newer version
    */
-  constructor({ backend, warn, sync = false, foreignUses = "refuse" }: SnapshotsContext) {
+  constructor({ backend, warn, sync = false, foreignUses = "refuse", later }: SnapshotsContext) {
     this.#backend = backend;
     this.#sync = sync;
     this.#warn = warn;
     this.#foreignUses = foreignUses;
+    this.#later = later;
+    this.#published = new PublishedLabels(backend);
     this.#state = new RunState(backend.home);
     this.#mountRecords = new MountRecords(this.#state);
     const store = this.#opened = this.#open();
     this.#intents = new Intents({ store, state: this.#state, backend, warn });
     try {
-      this.#intents.sweep();
+      if (later === undefined) this.#intents.sweep();
+      else if (this.#intents.abandonDead()) later();
     } catch (error) {
       this.close();
       throw error;
@@ -201,9 +215,8 @@ export class Snapshots implements Snapshotter {
     store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
     this.#checkUnused(snapshot);
     const chain = store.chain(snapshot);
-    const layer = this.#backend.layerFor("committed", name);
+    const layer = this.#backend.layerFor("committed", name) ?? this.#sealed(snapshot, chain);
     if (layer === undefined) {
-      naming(snapshot, () => this.#backend.seal(chain));
       this.#writeOut();
       store.commit(snapshot, { name, labels, parent });
       return;
@@ -216,7 +229,18 @@ export class Snapshots implements Snapshotter {
         store.commit(snapshot, { name, labels, parent, layer });
       });
     }
-    this.#intents.tryToFinish(snapshot.layer);
+    this.#finish(snapshot);
+  }
+
+  /** Seals a layer, or returns the id of another one that is to be made from it, if it is in use and may be. */
+  #sealed(snapshot: Snapshot, chain: LayerChain): string | undefined {
+    try {
+      naming(snapshot, () => this.#backend.seal(chain));
+      return undefined;
+    } catch (error) {
+      if (this.#foreignUses === "refuse" || codeOf(error) !== "in use") throw error;
+      return this.#newLayer();
+    }
   }
 
   #writeOut(sync = this.#sync): void {
@@ -252,7 +276,17 @@ export class Snapshots implements Snapshotter {
       if (codeOf(error) !== "limit exceeded") throw error;
       this.#removeToMakeRoom(snapshot);
     }
-    this.#intents.tryToFinish(snapshot.layer);
+    this.#finish(snapshot);
+  }
+
+  /** Deletes the layer that a snapshot had, or has it be deleted later. */
+  #finish({ layer }: Snapshot): void {
+    if (this.#later === undefined) this.#intents.tryToFinish(layer);
+    else this.#later();
+  }
+
+  deleteRemoved(isEnough: () => boolean = () => false): Leftovers {
+    return this.#intents.deleteDoomed(isEnough);
   }
 
   /**
@@ -303,42 +337,34 @@ export class Snapshots implements Snapshotter {
 
   stat(key: string): SnapshotInfo {
     checkKey(key);
-    return this.#store.info(key);
+    return this.#published.addedTo(this.#store.info(key));
   }
 
   update({ name, labels }: SnapshotUpdate, fields: readonly string[] = []): SnapshotInfo {
     checkKey(name);
     const changed = checkLabels(labels);
     for (const field of fields) checkField(field);
-    return this.#store.relabel(name, (old) => relabelled(old, changed, fields));
+    const info = this.#store.relabel(
+      name,
+      (old, layer) => this.#published.takenFrom(relabelled(old, changed, fields), layer),
+    );
+    return this.#published.addedTo(info);
   }
 
   walk(filters: readonly string[] = []): Iterable<SnapshotInfo> {
     const fits = compile(filters);
-    const store = this.#store;
+    const store = this.#store, published = this.#published;
     return (function* () {
-      for (const info of store.walk()) if (fits(info)) yield info;
+      for (const plain of store.walk()) {
+        const info = published.addedTo(plain);
+        if (fits(info)) yield info;
+      }
     })();
   }
 
   usage(key: string): Usage {
     checkKey(key);
-    const { kind, bytes, inodes } = this.#store.require(key);
-    if (kind === "view") return { bytes: 0, inodes: 0 };
-    if (bytes !== null && inodes !== null) return { bytes, inodes };
-    using held = this.#hold(key);
-    const usage = this.#backend.usage(this.#store.chain(held.snapshot));
-    if (held.snapshot.kind === "committed") this.#keepUsage(held.snapshot.layer, usage);
-    return usage;
-  }
-
-  /** On a full disk, or one that cannot be written to, it is counted again the next time. */
-  #keepUsage(layer: string, usage: Usage): void {
-    try {
-      this.#store.keepUsage(layer, usage);
-    } catch (error) {
-      if (!["limit exceeded", "failed precondition"].includes(codeOf(error))) throw error;
-    }
+    return usageOf(key, this.#store, this.#backend);
   }
 
   cleanup(failed?: (error: VeneerError) => void): string[] {
@@ -347,11 +373,13 @@ export class Snapshots implements Snapshotter {
     if (this.#backend.home.isReadOnly) return [];
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweep(tell)];
+    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweepAll(tell)];
     // Again: a process may have been killed after it recorded an import.
     attempt(tell, this.home, () => this.#backend.imported());
     attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#warn));
     attempt(tell, this.home, () => {
+      // A service is about to need again what is given back here.
+      if (this.#later !== undefined) return;
       using still = this.#state.tryLockHome();
       if (still !== undefined && !store.isInUse()) this.#backend.close();
     });
@@ -433,20 +461,4 @@ function naming({ name }: Snapshot, check: () => void): void {
     if (!(error instanceof VeneerError)) throw error;
     throw new VeneerError(error.code, `snapshot ${shown(name)}: ${error.message}`);
   }
-}
-
-function checkMountable({ name, kind }: Snapshot): void {
-  if (kind !== "committed") return;
-  throw new VeneerError(
-    "failed precondition",
-    `snapshot ${shown(name)} is committed: prepare one on it, or a view, and mount that`,
-  );
-}
-
-function checkCommitted({ name, kind }: Snapshot): void {
-  if (kind === "committed") return;
-  throw new VeneerError(
-    "failed precondition",
-    `snapshot ${shown(name)} is ${kind === "view" ? "a view" : "active"}, not committed`,
-  );
 }

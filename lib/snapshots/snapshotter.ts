@@ -79,6 +79,12 @@ export interface SnapshotUpdate {
 }
 
 /**
+ * What a store still has of removed snapshots: nothing; layers that were not tried yet; or only those that could not
+ * be deleted, and that are not tried again for a while.
+ */
+export type Leftovers = "none" | "more" | "stuck";
+
+/**
  * A store of snapshots.
  *
  * Every method that takes a key or name throws {@linkcode VeneerError} `not found` for one that does not exist
@@ -165,12 +171,20 @@ export interface Snapshotter {
   usage(key: string): Usage;
 
   /**
-   * Deletes what was removed and is still on disk; returns what it did.
+   * Deletes what was removed and is still on disk, and waits for others that are at it; returns what it did.
    *
    * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
    * warnings say so
    */
   cleanup(failed?: (error: VeneerError) => void): string[];
+
+  /**
+   * Deletes what removed snapshots left on disk, in a store that was opened to leave that for later; in any other,
+   * what could not be deleted at once.
+   *
+   * @param isEnough is asked before each layer, and ends this
+   */
+  deleteRemoved(isEnough?: () => boolean): Leftovers;
 
   /** Closes the store; a second time it does nothing. */
   close(): void;

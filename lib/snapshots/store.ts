@@ -170,6 +170,11 @@ export class Store implements Disposable {
     return this.#statements.intents.all().map(({ layer }) => layer);
   }
 
+  /** The layers that there are intents about and that are there to be deleted. */
+  doomed(): string[] {
+    return this.#statements.doomed.all().map(({ layer }) => layer);
+  }
+
   /** The layer that is being made for a name. */
   reservedFor(name: string): string | undefined {
     return this.#statements.reservedFor.get(name)?.layer;
@@ -316,15 +321,15 @@ export class Store implements Disposable {
   /**
    * Replaces a snapshot's labels. On disk when it returns.
    *
-   * @param change gets those that there are
-   * @throws {VeneerError} `not found`
+   * @param change gets those that there are, and the snapshot's layer
+   * @throws {VeneerError} `not found`, and what `change` throws
    */
-  relabel(name: string, change: (labels: Labels) => Labels): SnapshotInfo {
+  relabel(name: string, change: (labels: Labels, layer: string) => Labels): SnapshotInfo {
     return this.#database.transaction("on disk", () => {
-      const { labels } = this.info(name);
+      const { labels, layer } = this.info(name);
       const { id, updated } = this.require(name);
       this.#statements.clearLabels.run(id);
-      this.#insertLabels(id, change(labels));
+      this.#insertLabels(id, change(labels, layer));
       this.#statements.touch.run(Math.max(microsecondsNow(), updated + 1), id);
       return this.info(name);
     });

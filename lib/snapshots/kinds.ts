@@ -1,0 +1,26 @@
+/**
+ * What can be done with a snapshot of each kind.
+ *
+ * @module
+ */
+import { VeneerError } from "../base/errors.ts";
+import { shown } from "./keys.ts";
+import type { Snapshot } from "./records.ts";
+
+/** @throws {VeneerError} `failed precondition` for a committed snapshot */
+export function checkMountable({ name, kind }: Snapshot): void {
+  if (kind !== "committed") return;
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is committed: prepare one on it, or a view, and mount that`,
+  );
+}
+
+/** @throws {VeneerError} `failed precondition` for any but a committed snapshot */
+export function checkCommitted({ name, kind }: Snapshot): void {
+  if (kind === "committed") return;
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is ${kind === "view" ? "a view" : "active"}, not committed`,
+  );
+}

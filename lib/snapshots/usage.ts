@@ -1,0 +1,45 @@
+/**
+ * What a snapshot adds to its parent: counted anew if it is active, once if it is committed.
+ *
+ * A count may take long. It is made without the layer's lock, so that nothing waits for it, and is made again if the
+ * snapshot was committed, removed or replaced meanwhile.
+ *
+ * @module
+ */
+import { codeOf } from "../base/errors.ts";
+import type { SnapshotBackend } from "./backend.ts";
+import type { Usage } from "./snapshotter.ts";
+import type { Store } from "./store.ts";
+
+/** @throws {VeneerError} `not found`, also for a snapshot that goes meanwhile; what counting throws */
+export function usageOf(key: string, store: Store, backend: SnapshotBackend): Usage {
+  for (;;) {
+    const snapshot = store.require(key);
+    const { layer, kind, bytes, inodes } = snapshot;
+    if (kind === "view") return { bytes: 0, inodes: 0 };
+    if (bytes !== null && inodes !== null) return { bytes, inodes };
+    const isSame = () => {
+      const now = store.find(key);
+      return now?.layer === layer && now.kind === kind;
+    };
+    let usage: Usage;
+    try {
+      usage = backend.usage(store.chain(snapshot));
+    } catch (error) {
+      if (isSame()) throw error;
+      continue;
+    }
+    if (!isSame()) continue;
+    if (kind === "committed") keepUsage(store, layer, usage);
+    return usage;
+  }
+}
+
+/** On a full disk, or one that cannot be written to, it is counted again the next time. */
+function keepUsage(store: Store, layer: string, usage: Usage): void {
+  try {
+    store.keepUsage(layer, usage);
+  } catch (error) {
+    if (!["limit exceeded", "failed precondition"].includes(codeOf(error))) throw error;
+  }
+}
