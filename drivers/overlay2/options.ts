@@ -8,6 +8,7 @@
  * | `overlay2.allow_btrfs` | stand on btrfs, where the btrfs driver is the better choice |
  * | `overlay2.mount_api` | `auto`, `new` (`lowerdir+`) or `old` (`mount(2)`, at most a page of options) |
  * | `overlay2.mountopt` | options of overlay itself that every mount gets, such as `index=on`, by commas |
+ * | `overlay2.upperdir_label` | publish where a snapshot's changes lie, as a label; snapshots only |
  * | a layer's `size`, `inodes` | its limits, by project quota; read-write layers only |
  *
  * @module
@@ -29,6 +30,8 @@ export interface Overlay2Options {
   readonly mountApi: MountApi;
   /** Of overlay itself, for every mount. */
   readonly mountOptions: readonly string[];
+  /** Whether snapshots have a label with the directory of their changes. */
+  readonly upperdirLabel: boolean;
   /** For read-write layers that name no limits; 0 is no limit. */
   readonly limits: ProjectLimits;
 }
@@ -40,6 +43,7 @@ export const OPTION_KEYS: readonly string[] = [
   "overlay2.allow_btrfs",
   "overlay2.mount_api",
   "overlay2.mountopt",
+  "overlay2.upperdir_label",
 ];
 
 /**
@@ -65,6 +69,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Overla
     allowBtrfs: flag("overlay2.allow_btrfs"),
     mountApi: parseMountApi(options.get("overlay2.mount_api") ?? "auto"),
     mountOptions: parseMountOptions(options.get("overlay2.mountopt") ?? ""),
+    upperdirLabel: flag("overlay2.upperdir_label"),
     limits: {
       bytes: parseSize(options.get("overlay2.size") ?? "0", "overlay2.size"),
       inodes: parseCount(options.get("overlay2.inodes") ?? "0", "overlay2.inodes"),

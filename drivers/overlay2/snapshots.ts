@@ -35,6 +35,9 @@ import { hasDirectory, isTopOfView } from "./mounted.ts";
 
 const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
 
+/** The label under which tools of containerd's look for the directory of a snapshot's changes. */
+const UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir";
+
 export class Overlay2Snapshots implements SnapshotBackend {
   readonly name = "overlay2";
   readonly rebases = true;
@@ -164,6 +167,11 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   imported(): void {}
+
+  labels(layer: string): ReadonlyMap<string, string> {
+    if (!this.#environment.options.upperdirLabel) return new Map();
+    return new Map([[UPPERDIR_LABEL, this.#layers.path(layer).text]]);
+  }
 
   status(): readonly (readonly [name: string, value: string])[] {
     return statusOf(this.#environment);
