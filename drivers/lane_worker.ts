@@ -11,7 +11,7 @@ import { serveLane } from "../lib/services/lanes/lane.ts";
 import { openSnapshotter } from "./snapshotters.ts";
 
 serveLane(self, {
-  open: ({ root, driver, options, uidmap, gidmap }, warn) =>
+  open: ({ root, driver, options, uidmap, gidmap }, { warn, leftover }) =>
     openSnapshotter({
       root,
       driver,
@@ -19,6 +19,7 @@ serveLane(self, {
       idMaps: { uids: IdMap.parse(uidmap), gids: IdMap.parse(gidmap) },
       warn,
       foreignUses: "ignore",
+      later: leftover,
     }),
   perform,
 });

@@ -6,7 +6,7 @@
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
 import type { DriverDefinition } from "./definition.ts";
-import { DATABASE, type ForeignUses, Snapshots } from "../lib/snapshots/snapshots.ts";
+import { DATABASE, Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
 import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
 import {
   AUTO,
@@ -21,6 +21,9 @@ import {
 /** Below `<root>`, where each driver has its home of snapshots. */
 const SNAPSHOTS = "snapshots";
 
+/** What a store of snapshots alone is opened with. */
+export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later">;
+
 /**
  * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
  * applying tars; it is checked, and nothing here asks for it.
@@ -28,9 +31,7 @@ const SNAPSHOTS = "snapshots";
  * @throws {VeneerError} as `openDriver`, and `incompatible` where `auto` finds several
  */
 export function openSnapshotter(
-  { root, driver, options, idMaps, warn, foreignUses }: OpenOptions & {
-    readonly foreignUses?: ForeignUses;
-  },
+  { root, driver, options, idMaps, warn, foreignUses, later }: OpenOptions & SnapshotOptions,
 ): Snapshotter {
   const { given, sync } = parseStoreOptions(options);
   const definition = chooseForSnapshots(root, driver);
@@ -40,6 +41,7 @@ export function openSnapshotter(
     warn,
     sync,
     foreignUses,
+    later,
   });
 }
 

@@ -15,7 +15,7 @@ export const SERVE: GroupSpec = {
   commands: [
     {
       name: "serve containerd",
-      summary: "answer containerd's snapshots API on a socket (preview)",
+      summary: "answer containerd's snapshots API on a socket",
       operands: [],
       options: [
         {

@@ -7,8 +7,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
+import type { Bytes } from "./bytes.ts";
 
 const VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5;
 
@@ -84,11 +83,14 @@ export interface WireField {
   readonly bytes: Bytes;
 }
 
+/** How many fields a message may have: what a list of them takes in memory is many times what they take there. */
+const MAX_FIELDS = 100_000;
+
 /**
  * The length-delimited fields of a message, in order; others are skipped. Groups, which no known message has, are
  * refused, so that nothing nests.
  *
- * @throws {VeneerError} `invalid argument` for what is not a message
+ * @throws {VeneerError} `invalid argument` for what is not a message, `limit exceeded` for one of too many fields
  */
 export function* readFields(message: Bytes): Generator<WireField> {
   let at = 0;
@@ -106,7 +108,13 @@ export function* readFields(message: Bytes): Generator<WireField> {
     if (length > message.length - at) throw malformed();
     return message.subarray(at, at += length);
   };
-  while (at < message.length) {
+  for (let count = 1; at < message.length; count++) {
+    if (count > MAX_FIELDS) {
+      throw new VeneerError(
+        "limit exceeded",
+        `the request has more than ${MAX_FIELDS} fields in one message; make several requests`,
+      );
+    }
     const tag = varint(), number = Math.floor(tag / 8);
     if (number === 0 || number >= 2 ** 29) throw malformed();
     switch (tag % 8) {

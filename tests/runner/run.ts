@@ -18,6 +18,7 @@
 import { dirname, join } from "@std/path";
 import type { ImageKind } from "./images.ts";
 import { addUp, type Case, sharedNames, type Stage, summary } from "./report.ts";
+import { buildingSuite, lacksSuite } from "../services/containerd_suite_program.ts";
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
 
@@ -49,8 +50,11 @@ const COMMANDS = /^tests\/cli\/(?!output_file|parse|progress|layer_tree|program)
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 
-/** What takes long beside those: traces of all commands, and tars of a hundred thousand entries. */
-const LONG = /\/(program_files|link_budget|hostile_tars)_test\.ts$/;
+/** containerd's own suite, which is compiled for all stages. */
+const SUITE = /\/containerd_suite_test\.ts$/;
+
+/** What takes long beside those: traces of all commands, tars of a hundred thousand entries, an engine's suite. */
+const LONG = /\/(program_files|link_budget|hostile_tars|containerd_suite)_test\.ts$/;
 
 /** What only a guest has: device-mapper, project quotas, the mount calls of an older kernel. */
 const GUEST = /\/(devicemapper\/|ffi\/(devmapper|quota)_test|overlay2\/(old_mount|quota)_test)/;
@@ -97,16 +101,16 @@ const GENERAL = those((file) =>
 /** The stages of each part. */
 const PARTS: Readonly<Record<string, () => Weighted[]>> = {
   native: () => [
-    weigh(plan("native", "drivers", "btrfs", DRIVERS), 107),
+    weigh(plan("native", "drivers", "btrfs", DRIVERS), 112),
     weigh(plan("native", "commands", "ext4", CLI), 90),
-    weigh(plan("native", "drivers", "ext4", DRIVERS), 76),
+    weigh(plan("native", "drivers", "ext4", DRIVERS), 81),
     weigh(plan("native", "general", "ext4", GENERAL), 66),
     waiting(plan("native", "peers", "ext4", PEERS)),
     waiting(plan("native", "services", "ext4", SERVICES)),
-    weigh(plan("native", "drivers", "xfs", DRIVERS), 56),
+    weigh(plan("native", "drivers", "xfs", DRIVERS), 61),
   ],
   uml: () => [
-    weigh(plan("uml", "uml", "ext4+prjquota", OF_GUEST), 200),
+    weigh(plan("uml", "uml", "ext4+prjquota", OF_GUEST), 240),
     weigh(plan("uml", "uml kills", "ext4+prjquota", KILLS), 110),
     weigh(plan("uml", "drivers", "ext4+prjquota", DRIVERS), 105),
     weigh(plan("uml", "uml", "xfs+pquota", OF_GUEST), 95),
@@ -133,8 +137,11 @@ function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weight
   return { alone, together };
 }
 
-/** Format, lint and types; and the program as the commands' cases start it: bundled, in half the time. */
-async function checks(bundle: string): Promise<Stage[]> {
+/**
+ * Format, lint and types; and what cases start: the program, bundled, which starts in half the time, and containerd's
+ * suite.
+ */
+async function checks({ bundle, suite }: Built): Promise<Stage[]> {
   const deno = (...args: string[]) => ({
     name: `deno ${args[0]}`,
     args: [Deno.execPath(), ...args],
@@ -144,6 +151,7 @@ async function checks(bundle: string): Promise<Stage[]> {
     deno("lint", "--quiet"),
     deno("check", "--quiet", "--frozen"),
     { name: "bundle", args: ["tools/bundle", bundle] },
+    ...suite === undefined ? [] : [{ name: "suite", args: buildingSuite(suite) }],
   ];
   return await Promise.all(checks.map(async ({ name, args }) => {
     const { code, seconds, log } = await keep(args);
@@ -151,6 +159,14 @@ async function checks(bundle: string): Promise<Stage[]> {
     const cases: Case[] = [{ file: "Makefile", name, outcome }];
     return announce({ kernel: "native", suite: name, fs: "", code, seconds, log, cases });
   }));
+}
+
+/** What is built before the tests. */
+interface Built {
+  /** The directory of the program. */
+  readonly bundle: string;
+  /** The program of containerd's suite, if it can be built and is needed. */
+  readonly suite: string | undefined;
 }
 
 /** Directories of a run. */
@@ -245,14 +261,27 @@ async function main(parts: string[]): Promise<number> {
   using images = openWorkspace("veneer.", { inMemory: true });
   const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
     .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
-  const bundle = join(shared.directory, "js");
+  const needsSuite = plans.some(({ files }) => files.some((file) => SUITE.test(file)));
+  const built: Built = {
+    bundle: join(shared.directory, "js"),
+    suite: needsSuite && lacksSuite() === undefined
+      ? join(shared.directory, "containerd-suite")
+      : undefined,
+  };
   const places = { images: images.directory, results: join(shared.directory, "results") };
   Deno.mkdirSync(places.results);
   const { alone, together } = separate(plans);
-  const first = [checks(bundle), runAll(alone, places, 1)];
+  const first = [checks(built), runAll(alone, places, 1)];
   const stages = (await Promise.all(first)).flat();
-  const program = [Deno.execPath(), "run", "--allow-all", "--no-config", join(bundle, "main.js")];
+  const program = [
+    Deno.execPath(),
+    "run",
+    "--allow-all",
+    "--no-config",
+    join(built.bundle, "main.js"),
+  ];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
+  if (built.suite !== undefined) Deno.env.set("VENEER_TEST_CONTAINERD_SUITE", built.suite);
   const beside = await Promise.all([
     runAll(together.filter(({ waits }) => !waits), places, navigator.hardwareConcurrency),
     runAll(together.filter(({ waits }) => waits), places, 1),

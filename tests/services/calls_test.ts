@@ -109,7 +109,9 @@ needs(
       [INVALID_ARGUMENT, "Prepare", make("new", "", { l: "x".repeat(5000) }), /4096 are allowed/],
       [INVALID_ARGUMENT, "List", list("kind=="), /./],
       [INVALID_ARGUMENT, "Stat", [0x12, 5, 1], /not a valid message/],
-      [INVALID_ARGUMENT, "Stat", field(2, [0xff]), /not UTF-8/],
+      [INVALID_ARGUMENT, "Stat", [...field(1, "veneer"), ...field(2, [0xff])], /not UTF-8/],
+      [INVALID_ARGUMENT, "Stat", field(2, "active"), /snapshotter "": this service is "veneer"/],
+      [INVALID_ARGUMENT, "Cleanup", field(1, "other"), /snapshotter "other": .* --name/],
       [FAILED_PRECONDITION, "Mounts", ofKey("base"), /"base" is committed/],
       [FAILED_PRECONDITION, "Commit", commit("name", "view"), /a view/],
       [FAILED_PRECONDITION, "Remove", ofKey("base"), /has children: "view"/],
@@ -129,7 +131,7 @@ needs(lacking, "calls: what the service does not have is UNIMPLEMENTED", async (
   await using service = await TestService.start();
   using client = await service.connect();
   const path = async (path: string) => failure(await client.request(path, framed([])));
-  for (const method of ["Update", "Usage", "Cleanup", "Nonsense", "stat", "__proto__"]) {
+  for (const method of ["Nonsense", "stat", "__proto__"]) {
     assertEquals(
       await path(`${SERVICE}/${method}`),
       [UNIMPLEMENTED, `unknown method ${method} for service ${SERVICE.slice(1)}`],

@@ -2,15 +2,12 @@
  * Lanes: calls that are slow, in the way of each other, or lost with their thread.
  */
 import { assert, assertEquals } from "@std/assert";
-import { Home } from "../../lib/store/home.ts";
-import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { RunState } from "../../lib/store/run_state.ts";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
-import { Lanes } from "../../lib/services/lanes/lanes.ts";
+import { type Job, Lanes } from "../../lib/services/lanes/lanes.ts";
 import { lacksFileSystem, needs } from "../support/cases.ts";
 import type { GrpcClient, Reply } from "./grpc_client.ts";
 import { list, make, ofKey, readMounts } from "./snapshots_client.ts";
-import { exists, TestService, until } from "./service_support.ts";
+import { exists, holdLayers, TestService, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -22,15 +19,6 @@ async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]>
     layers.push(readMounts(messages[0])[0].source.split("/").at(-2)!);
   }
   return layers;
-}
-
-/** Locks layers as another process would that works on them for long. */
-function hold(service: TestService, ...layers: string[]): Disposable {
-  const state = new RunState(
-    Home.open(service.home.replace(/\/overlay2$/, ""), "overlay2", IDENTITY),
-  );
-  const locks = layers.map((layer) => state.lockLayer(layer));
-  return { [Symbol.dispose]: () => locks.forEach((lock) => lock[Symbol.dispose]()) };
 }
 
 /** Whether something is still unanswered a moment later. */
@@ -49,14 +37,14 @@ needs(
     const mounts = (key: string) => client.call("Mounts", ofKey(key));
     const slow: Promise<Reply>[] = [];
     {
-      using _held = hold(service, a, b);
+      using _held = holdLayers(service, a, b);
       slow.push(...Array.from({ length: 20 }, () => mounts("a")), mounts("b"));
       assertEquals((await mounts("d")).status, 0, "beside slow calls on two keys");
       assertEquals((await client.call("Prepare", make("e"))).status, 0);
       const held: Promise<Reply>[] = [];
       {
         // As many as there are lanes; by then each of them could have been started.
-        using _more = hold(service, c, d);
+        using _more = holdLayers(service, c, d);
         held.push(mounts("c"), mounts("d"), mounts("e"));
         await new Promise((resolve) => setTimeout(resolve, 500));
         assertEquals(
@@ -79,7 +67,7 @@ needs(lacking, "lanes: a call that waits for another on its key can be given up"
   using client = await service.connect();
   const [a] = await prepare(client, "a");
   {
-    using _held = hold(service, a);
+    using _held = holdLayers(service, a);
     {
       using other = await service.connect();
       void other.call("Remove", ofKey("a"));
@@ -100,7 +88,7 @@ needs(lacking, "lanes: what runs at the end is answered, and nothing new is take
   const [a] = await prepare(client, "a");
   let slow: Promise<Reply>;
   {
-    using _held = hold(service, a);
+    using _held = holdLayers(service, a);
     slow = client.call("Mounts", ofKey("a"));
     await client.call("Stat", ofKey("a"));
     service.process.signal("SIGTERM");
@@ -124,7 +112,7 @@ needs(
     using client = await service.connect();
     const [a] = await prepare(client, "a");
     {
-      using _held = hold(service, a);
+      using _held = holdLayers(service, a);
       void client.call("Remove", ofKey("a"));
       await client.call("Stat", ofKey("a"));
       service.process.signal("SIGINT");
@@ -138,30 +126,32 @@ needs(
 );
 
 /** In-process, so that threads can be lost. */
-async function lostLanes(count: number): Promise<{ lanes: Lanes<string>; warnings: string[] }> {
+async function lostLanes(most: number): Promise<{ lanes: Lanes<string>; warnings: string[] }> {
   const warnings: string[] = [];
   const lanes = await Lanes.open<string>({
     start: () => new Worker(new URL("./lost_lane_worker.ts", import.meta.url), { type: "module" }),
     store: { root: "/", driver: "d", options: [], uidmap: [], gidmap: [] },
-    count,
+    most: { quick: most, slow: most },
     warn: (message) => warnings.push(message),
   });
   return { lanes, warnings };
 }
 
 /** The answer to a call. */
-async function ask(lanes: Lanes<string>, call: string, key?: string): Promise<string> {
-  const [message] = await lanes.run({ call, key, isQuick: false }).answer;
-  return new TextDecoder().decode(message);
+async function ask(lanes: Lanes<string>, call: string, job: Partial<Job<string>> = {}) {
+  let answer = "";
+  const emit = (message: Uint8Array) => answer += new TextDecoder().decode(message);
+  await lanes.run({ call, emit, ...job }).done;
+  return answer;
 }
 
-Deno.test("lanes: a call whose thread ends is UNAVAILABLE, and the next has another thread", async () => {
-  const { lanes, warnings } = await lostLanes(2);
+Deno.test("lanes: a call whose thread ends is INTERNAL, and the next has another thread", async () => {
+  const { lanes, warnings } = await lostLanes(2), key = "key";
   for (let round = 0; round < 3; round++) {
-    assertEquals(await ask(lanes, "one", "key"), "one");
-    const dying = ask(lanes, "die", "key"), behind = ask(lanes, "two", "key");
+    assertEquals(await ask(lanes, "one", { key }), "one");
+    const dying = ask(lanes, "die", { key }), behind = ask(lanes, "two", { key });
     const error = await dying.catch((error) => error);
-    assert(error instanceof GrpcError && error.status === "UNAVAILABLE", `${error}`);
+    assert(error instanceof GrpcError && error.status === "INTERNAL", `${error}`);
     assertEquals(await behind, "two", "the key is free again");
   }
   assertEquals(warnings.length, 3);
@@ -175,8 +165,7 @@ Deno.test("lanes: a call whose thread ends is UNAVAILABLE, and the next has anot
 
 Deno.test("lanes: a lane without work is closed after a minute, but for the last", async () => {
   const { lanes } = await lostLanes(3);
-  const hanging = lanes.run({ call: "hang", isQuick: false });
-  hanging.answer.catch(() => {});
+  lanes.run({ call: "hang", emit: () => {} }).done.catch(() => {});
   assertEquals(await ask(lanes, "one"), "one", "a second lane is started beside the first");
   assertEquals(lanes.size, 2);
   lanes.trim(performance.now() + 59_000);

@@ -1,16 +1,18 @@
 /**
  * The wire format of messages, by literal bytes.
  */
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import { VeneerError } from "../../lib/base/errors.ts";
 import {
   readCommit,
   readKey,
   readList,
   readMake,
+  readUpdate,
   writeList,
   writeMounts,
-  writeStat,
+  writeSnapshot,
+  writeUsage,
 } from "../../lib/services/containerd/messages.ts";
 import { MessageWriter, readFields, text } from "../../lib/services/protobuf.ts";
 import type { SnapshotInfo } from "../../lib/snapshots/snapshotter.ts";
@@ -28,7 +30,7 @@ Deno.test("protobuf: a snapshot's info", () => {
     updated: 1_700_000_000_000_000,
     layer: "",
   };
-  const [message] = writeStat(info);
+  const message = writeSnapshot(info);
   assertEquals(
     message.toHex(),
     "0a24" + // info
@@ -40,9 +42,9 @@ Deno.test("protobuf: a snapshot's info", () => {
 });
 
 Deno.test("protobuf: mounts", () => {
-  const [message] = writeMounts([{ type: "bind", source: "/s", options: ["rw", ""] }]);
+  const message = writeMounts([{ type: "bind", source: "/s", options: ["rw", ""] }]);
   assertEquals(message.toHex(), "0a10" + "0a0462696e64" + "12022f73" + "22027277" + "2200");
-  assertEquals(writeMounts([])[0].length, 0);
+  assertEquals(writeMounts([]).length, 0);
 });
 
 Deno.test("protobuf: a list comes in messages of a hundred, an empty one in none", () => {
@@ -56,29 +58,63 @@ Deno.test("protobuf: a list comes in messages of a hundred, an empty one in none
     layer: "",
   });
   const infos = Array.from({ length: 201 }, (_, i) => info(`${i}`));
-  assertEquals(writeList(infos).map((message) => [...readFields(message)].length), [100, 100, 1]);
-  assertEquals(writeList(infos.slice(0, 100)).length, 1);
-  assertEquals(writeList([]), []);
+  const counts = (infos: SnapshotInfo[]) =>
+    Array.from(writeList(infos), (message) => [...readFields(message)].length);
+  assertEquals(counts(infos), [100, 100, 1]);
+  assertEquals(counts(infos.slice(0, 100)), [100]);
+  assertEquals(counts([]), []);
+  // Nor does a message become longer than clients take.
+  const labels = new Map([["label", "x".repeat(600_000)]]);
+  assertEquals(counts(infos.slice(0, 3).map((info) => ({ ...info, labels }))), [1, 1, 1]);
 });
+
+Deno.test("protobuf: usage", () => {
+  assertEquals(writeUsage({ bytes: 2 ** 33, inodes: 3 }).toHex(), "088080808020" + "1003");
+  assertEquals(writeUsage({ bytes: 0, inodes: 0 }).toHex(), "");
+});
+
+/** The field `snapshotter`, "s". */
+const S = "0a 01 73";
 
 Deno.test("protobuf: requests, with fields that are not known and in any order", () => {
   const labels = "22 06 0a 01 6b 12 01 76 22 03 0a 01 6c"; // k: v, l: ""
   assertEquals(
-    readMake("prepare")(bytes(`1a 01 70 12 01 6b ${labels} 0a 01 73`)),
+    readMake("prepare")(bytes(`1a 01 70 12 01 6b ${labels} ${S}`), "s"),
     { method: "prepare", key: "k", parent: "p", labels: new Map([["k", "v"], ["l", ""]]) },
   );
   assertEquals(
-    readCommit(bytes("12 01 6e 1a 01 6b 2a 01 70")),
+    readCommit(bytes(`${S} 12 01 6e 1a 01 6b 2a 01 70`), "s"),
     { method: "commit", name: "n", key: "k", labels: new Map(), parent: "p" },
   );
   // A varint, 64 and 32 bits of fields 100 and above; the last of two keys counts.
   const unknown = "a006 ffffffffffffffffff01 a906 0102030405060708 b506 01020304";
   assertEquals(
-    readKey("stat")(bytes(`${unknown} 12 01 61 12 01 62`)),
+    readKey("stat")(bytes(`${S} ${unknown} 12 01 61 12 01 62`), "s"),
     { method: "stat", key: "b" },
   );
-  assertEquals(readList(bytes("12 01 61 12 00")), { method: "list", filters: ["a", ""] });
-  assertEquals(readList(bytes("")), { method: "list", filters: [] });
+  const filters = (hex: string) => readList(bytes(`${S} ${hex}`), "s");
+  assertEquals(filters("12 01 61 12 00"), { method: "list", filters: ["a", ""] });
+  assertEquals(filters(""), { method: "list", filters: [] });
+  // Info: name, parent, labels k: v, in two parts; mask: two paths.
+  const info = "12 06 0a 01 6b 12 01 70 12 08 32 06 0a 01 6b 12 01 76";
+  assertEquals(
+    readUpdate(bytes(`${S} ${info} 1a 0b 0a 06 6c 61 62 65 6c 73 0a 01 78`), "s"),
+    { method: "update", key: "k", labels: new Map([["k", "v"]]), fields: ["labels", "x"] },
+  );
+});
+
+Deno.test("protobuf: a request to a snapshotter of another name is refused", () => {
+  for (const hex of ["0a 01 74", "", "0a 01 73 0a 01 74"]) {
+    const error = assertThrows(() => readList(bytes(hex), "s"), VeneerError);
+    assertEquals(error.code, "invalid argument");
+    assert(error.message.includes('this service is "s"'), error.message);
+  }
+});
+
+Deno.test("protobuf: a message of too many fields is refused", () => {
+  const empty = bytes("12 00".repeat(100_001));
+  const error = assertThrows(() => readList(empty, "s"), VeneerError);
+  assertEquals(error.code, "limit exceeded");
 });
 
 Deno.test("protobuf: what is not a message is refused", () => {
@@ -96,7 +132,12 @@ Deno.test("protobuf: what is not a message is refused", () => {
     "a label that is not a message": "22 01 ff",
   };
   for (const [what, hex] of Object.entries(malformed)) {
-    const error = assertThrows(() => readMake("view")(bytes(hex)), VeneerError, undefined, what);
+    const error = assertThrows(
+      () => readMake("view")(bytes(S + hex), "s"),
+      VeneerError,
+      undefined,
+      what,
+    );
     assertEquals(error.code, "invalid argument");
   }
   assertThrows(() => text(bytes("ff")), VeneerError);

@@ -1,7 +1,10 @@
 /**
  * A service of a case's own: the program is run as a user would, with a socket and a store in the case's directory.
  */
-import { join } from "@std/path";
+import { dirname, join } from "@std/path";
+import { IDENTITY } from "../../lib/base/id_maps.ts";
+import { Home } from "../../lib/store/home.ts";
+import { RunState } from "../../lib/store/run_state.ts";
 import { PROGRAM } from "../support/commands.ts";
 import { type TempDir, tempDir } from "../support/cases.ts";
 import { GrpcClient } from "./grpc_client.ts";
@@ -101,16 +104,21 @@ export class TestService implements AsyncDisposable {
   readonly root: string;
   process: Process;
 
-  private constructor(directory: TempDir, options: readonly string[]) {
+  private constructor(directory: TempDir, options: readonly string[], readonly driver: string) {
     this.directory = directory;
     this.address = join(directory.path, "v.sock");
     this.root = join(directory.path, "root");
     this.process = this.#spawn(options);
   }
 
-  /** Starts one, and waits until it listens. @param options go before the command */
-  static async start(...options: string[]): Promise<TestService> {
-    const service = new TestService(tempDir("serve-"), options);
+  /** Starts one on overlay2, and waits until it listens. @param options go before the command */
+  static start(...options: string[]): Promise<TestService> {
+    return TestService.on("overlay2", ...options);
+  }
+
+  /** The same on another driver. */
+  static async on(driver: string, ...options: string[]): Promise<TestService> {
+    const service = new TestService(tempDir("serve-"), options, driver);
     await service.#listens();
     return service;
   }
@@ -138,13 +146,13 @@ export class TestService implements AsyncDisposable {
   }
 
   #words(options: readonly string[]): string[] {
-    const store = ["--root", this.root, "--driver", "overlay2"];
+    const store = ["--root", this.root, "--driver", this.driver];
     return [...store, ...options, "serve", "containerd", "--address", this.address];
   }
 
   /** Where the store is. */
   get home(): string {
-    return join(this.root, "services/veneer/snapshots/overlay2");
+    return join(this.root, "services/veneer/snapshots", this.driver);
   }
 
   connect(): Promise<GrpcClient> {
@@ -155,4 +163,12 @@ export class TestService implements AsyncDisposable {
     await this.process.end("SIGTERM");
     this.directory[Symbol.dispose]();
   }
+}
+
+/** Locks layers as another process would that works on them for long. */
+export function holdLayers(service: TestService, ...layers: string[]): Disposable {
+  const home = Home.open(dirname(service.home), service.driver, IDENTITY);
+  const state = new RunState(home);
+  const locks = layers.map((layer) => state.lockLayer(layer));
+  return { [Symbol.dispose]: () => locks.forEach((lock) => lock[Symbol.dispose]()) };
 }

@@ -19,9 +19,9 @@ function varint(value: number): number[] {
 
 export type Labels = Readonly<Record<string, string>>;
 
-const labelFields = (labels: Labels) =>
+const labelFields = (labels: Labels, number = 4) =>
   Object.entries(labels).flatMap(([key, value]) =>
-    field(4, [...field(1, key), ...field(2, value)])
+    field(number, [...field(1, key), ...field(2, value)])
   );
 
 /** PrepareSnapshotRequest and ViewSnapshotRequest. */
@@ -41,7 +41,17 @@ export function commit(name: string, key: string, labels: Labels = {}, parent = 
   ];
 }
 
-/** MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest. */
+/** UpdateSnapshotRequest; without a mask if no paths are given. */
+export function update(name: string, labels: Labels, ...paths: string[]): number[] {
+  const info = [...field(1, name), ...labelFields(labels, 6)];
+  const mask = paths.length === 0 ? [] : field(3, paths.flatMap((path) => field(1, path)));
+  return [...field(1, "veneer"), ...field(2, info), ...mask];
+}
+
+/** CleanupRequest. */
+export const cleanup = (): number[] => field(1, "veneer");
+
+/** MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest, UsageRequest. */
 export const ofKey = (key: string): number[] => [...field(1, "veneer"), ...field(2, key)];
 
 /** ListSnapshotsRequest. */
@@ -105,6 +115,12 @@ export function readInfo(message: Bytes): Info {
 /** The infos of a StatSnapshotResponse or ListSnapshotsResponse. */
 export function readInfos(message: Bytes): Info[] {
   return (fieldsOf(message).get(1) ?? []).map((info) => readInfo(info as Bytes));
+}
+
+/** The numbers of a UsageResponse. */
+export function readUsage(message: Bytes) {
+  const fields = fieldsOf(message);
+  return { bytes: Number(fields.get(1)?.[0] ?? 0), inodes: Number(fields.get(2)?.[0] ?? 0) };
 }
 
 /** The mounts of a response. */

@@ -2,15 +2,14 @@
  * The messages of containerd's snapshots service (api/services/snapshots/v1/snapshots.proto and
  * api/types/mount.proto, of containerd 1.6 to 2.4), between bytes and what a snapshotter knows.
  *
- * The field `snapshotter`, a name from containerd's configuration, is not looked at: a service has one store.
- *
  * @module
  */
+import { VeneerError } from "../../base/errors.ts";
 import type { Mount } from "../../mount/plan.ts";
-import type { SnapshotInfo, SnapshotKind } from "../../snapshots/snapshotter.ts";
+import { shown } from "../../snapshots/keys.ts";
+import type { SnapshotInfo, SnapshotKind, Usage } from "../../snapshots/snapshotter.ts";
+import { type Bytes, joined } from "../bytes.ts";
 import { MessageWriter, readFields, text } from "../protobuf.ts";
-
-type Bytes = Uint8Array<ArrayBuffer>;
 
 /** A call of a snapshotter: what crosses to a lane. */
 export type SnapshotCall =
@@ -27,21 +26,34 @@ export type SnapshotCall =
     readonly labels: ReadonlyMap<string, string>;
     readonly parent: string;
   }
-  | { readonly method: "mounts" | "remove" | "stat"; readonly key: string }
-  | { readonly method: "list"; readonly filters: readonly string[] };
+  | { readonly method: "mounts" | "remove" | "stat" | "usage"; readonly key: string }
+  | {
+    readonly method: "update";
+    readonly key: string;
+    readonly labels: ReadonlyMap<string, string>;
+    readonly fields: readonly string[];
+  }
+  | { readonly method: "list"; readonly filters: readonly string[] }
+  | { readonly method: "cleanup" };
 
 /** Infos in one message of a list's answer, as many as containerd's own server sends. */
 const BATCH = 100;
 
+/** The infos of such a message may have so many bytes, unless there is only one: clients take 16 MiB. */
+const BATCH_SIZE = 1 << 20;
+
+/** Reads a request of a service's. @param name of the service */
+export type Read = (message: Bytes, name: string) => SnapshotCall;
+
 /** Reads a PrepareSnapshotRequest or ViewSnapshotRequest: snapshotter, key, parent, labels. */
-export const readMake = (method: "prepare" | "view") => (message: Bytes): SnapshotCall => {
-  const fields = Fields.of(message);
+export const readMake = (method: "prepare" | "view"): Read => (message, name) => {
+  const fields = Fields.ofRequest(message, name);
   return { method, key: fields.text(2), parent: fields.text(3), labels: fields.map(4) };
 };
 
 /** Reads a CommitSnapshotRequest: snapshotter, name, key, labels, parent (from containerd 2.2). */
-export function readCommit(message: Bytes): SnapshotCall {
-  const fields = Fields.of(message);
+export const readCommit: Read = (message, name) => {
+  const fields = Fields.ofRequest(message, name);
   return {
     method: "commit",
     name: fields.text(2),
@@ -49,21 +61,57 @@ export function readCommit(message: Bytes): SnapshotCall {
     labels: fields.map(4),
     parent: fields.text(5),
   };
-}
+};
 
-/** Reads a MountsRequest, RemoveSnapshotRequest or StatSnapshotRequest: snapshotter, key. */
-export const readKey = (method: "mounts" | "remove" | "stat") => (message: Bytes): SnapshotCall => {
-  return { method, key: Fields.of(message).text(2) };
+/** Reads a MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest or UsageRequest: snapshotter, key. */
+export const readKey =
+  (method: "mounts" | "remove" | "stat" | "usage"): Read => (message, name) => {
+    return { method, key: Fields.ofRequest(message, name).text(2) };
+  };
+
+/** Reads an UpdateSnapshotRequest: snapshotter, info (name and labels of it), update_mask (a FieldMask: paths). */
+export const readUpdate: Read = (message, name) => {
+  const fields = Fields.ofRequest(message, name);
+  const info = fields.message(2);
+  return {
+    method: "update",
+    key: info.text(1),
+    labels: info.map(6),
+    fields: fields.message(3).texts(1),
+  };
 };
 
 /** Reads a ListSnapshotsRequest: snapshotter, filters. */
-export function readList(message: Bytes): SnapshotCall {
-  return { method: "list", filters: Fields.of(message).texts(2) };
-}
+export const readList: Read = (message, name) => {
+  return { method: "list", filters: Fields.ofRequest(message, name).texts(2) };
+};
+
+/** Reads a CleanupRequest: snapshotter. */
+export const readCleanup: Read = (message, name) => {
+  Fields.ofRequest(message, name);
+  return { method: "cleanup" };
+};
 
 /** The fields of a request, by number. */
 class Fields {
   private constructor(private readonly fields: ReadonlyMap<number, readonly Bytes[]>) {}
+
+  /**
+   * The fields of a request, of which the first names a snapshotter: the one that containerd's configuration has.
+   *
+   * @throws {VeneerError} `invalid argument` if it is not the service's
+   */
+  static ofRequest(message: Bytes, name: string): Fields {
+    const fields = Fields.of(message), given = fields.text(1);
+    if (given === name) return fields;
+    throw new VeneerError(
+      "invalid argument",
+      `snapshotter ${shown(given)}: this service is ${
+        shown(name)
+      }; call it so in the engine's configuration, ` +
+        "or serve under that --name",
+    );
+  }
 
   static of(message: Bytes): Fields {
     const fields = new Map<number, Bytes[]>();
@@ -81,6 +129,11 @@ class Fields {
     return last === undefined ? "" : text(last);
   }
 
+  /** An embedded message, which may come in parts; an empty one if it is missing. */
+  message(number: number): Fields {
+    return Fields.of(joined(this.fields.get(number) ?? []));
+  }
+
   texts(number: number): string[] {
     return (this.fields.get(number) ?? []).map(text);
   }
@@ -96,37 +149,44 @@ class Fields {
 }
 
 /** Writes an Empty. */
-export const writeEmpty = (): Bytes[] => [new Uint8Array()];
+export const writeEmpty = (): Bytes => new Uint8Array();
 
 /** Writes a response of mounts: Prepare's, View's and Mounts' are the same. */
-export function writeMounts(mounts: readonly Mount[]): Bytes[] {
+export function writeMounts(mounts: readonly Mount[]): Bytes {
   const response = new MessageWriter();
   for (const { type, source, options } of mounts) {
     const mount = new MessageWriter().string(1, type).string(2, source);
     for (const option of options) mount.stringAlways(4, option);
     response.bytes(1, mount.finish());
   }
-  return [response.finish()];
+  return response.finish();
 }
 
-/** Writes a StatSnapshotResponse. */
-export function writeStat(info: SnapshotInfo): Bytes[] {
-  return [new MessageWriter().bytes(1, writeInfo(info)).finish()];
+/** Writes a StatSnapshotResponse or UpdateSnapshotResponse. */
+export function writeSnapshot(info: SnapshotInfo): Bytes {
+  return new MessageWriter().bytes(1, writeInfo(info)).finish();
 }
 
-/** Writes the ListSnapshotsResponses of a list; there is none for an empty one. */
-export function writeList(infos: Iterable<SnapshotInfo>): Bytes[] {
-  const messages: Bytes[] = [];
-  let response = new MessageWriter(), count = 0;
+/** Writes a UsageResponse. */
+export function writeUsage({ bytes, inodes }: Usage): Bytes {
+  return new MessageWriter().integer(1, bytes).integer(2, inodes).finish();
+}
+
+/** Writes the ListSnapshotsResponses of a list, one by one; there is none for an empty one. */
+export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
+  let response = new MessageWriter(), count = 0, size = 0;
   for (const info of infos) {
-    response.bytes(1, writeInfo(info));
-    if (++count < BATCH) continue;
-    messages.push(response.finish());
-    response = new MessageWriter();
-    count = 0;
+    const bytes = writeInfo(info);
+    if (count === BATCH || count > 0 && size + bytes.length > BATCH_SIZE) {
+      yield response.finish();
+      response = new MessageWriter();
+      count = size = 0;
+    }
+    response.bytes(1, bytes);
+    count++;
+    size += bytes.length;
   }
-  if (count > 0) messages.push(response.finish());
-  return messages;
+  if (count > 0) yield response.finish();
 }
 
 /** The enumeration Kind. */

@@ -1,46 +1,65 @@
 /**
- * The methods of containerd's snapshots service that this program has. The others are unknown to it, so that they are
- * answered with UNIMPLEMENTED.
+ * The methods of containerd's snapshots service.
  *
  * @module
  */
 import type { Method, Services } from "../grpc/server.ts";
 import type { Lanes } from "../lanes/lanes.ts";
-import { readCommit, readKey, readList, readMake, type SnapshotCall } from "./messages.ts";
+import {
+  type Read,
+  readCleanup,
+  readCommit,
+  readKey,
+  readList,
+  readMake,
+  readUpdate,
+  type SnapshotCall,
+} from "./messages.ts";
+import type { LaneCall } from "./perform.ts";
 
-type Bytes = Uint8Array<ArrayBuffer>;
-
-const REQUESTS: Readonly<Record<string, (message: Bytes) => SnapshotCall>> = {
+const REQUESTS: Readonly<Record<string, Read>> = {
   Prepare: readMake("prepare"),
   View: readMake("view"),
   Mounts: readKey("mounts"),
   Commit: readCommit,
   Remove: readKey("remove"),
   Stat: readKey("stat"),
+  Update: readUpdate,
   List: readList,
+  Usage: readKey("usage"),
+  Cleanup: readCleanup,
 };
 
-/** The service, whose calls are done by lanes. */
-export function snapshotsService(lanes: Lanes<SnapshotCall>): Services {
-  const methods = Object.entries(REQUESTS).map(([name, read]): [string, Method] => [
-    name,
-    (message) => {
-      const call = read(message);
-      const running = lanes.run({ call, ...orderOf(call) });
-      return { ...running, subject: subjectOf(call) };
+/**
+ * The service, whose calls are done by lanes.
+ *
+ * @param name that requests must call it by
+ */
+export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services {
+  const methods = Object.entries(REQUESTS).map(([method, read]): [string, Method] => [
+    method,
+    (message, emit) => {
+      const call = read(message, name);
+      return { ...lanes.run({ call, ...orderOf(call), emit }), subject: subjectOf(call) };
     },
   ]);
   return new Map([["containerd.services.snapshots.v1.Snapshots", new Map(methods)]]);
 }
 
-/** How a call may run beside others. Stat and List read the database alone, which waits for nobody. */
-function orderOf(call: SnapshotCall): { key?: string; isQuick: boolean } {
+/** How a call may run beside others: those that only use the database wait for no lock of the store's. */
+function orderOf(call: SnapshotCall): { key?: string; isFree?: boolean; isSlow?: boolean } {
   switch (call.method) {
     case "stat":
     case "list":
-      return { isQuick: true };
+      return { isFree: true };
+    case "update":
+      return { isFree: true, key: call.key };
+    case "usage":
+      return { isSlow: true, isFree: true };
+    case "cleanup":
+      return { isSlow: true };
     default:
-      return { key: call.key, isQuick: false };
+      return { key: call.key };
   }
 }
 
@@ -52,8 +71,15 @@ function subjectOf(call: SnapshotCall): Record<string, string> {
       return { key: call.key, ...call.parent === "" ? {} : { parent: call.parent } };
     case "commit":
       return { key: call.key, name: call.name };
+    case "update":
+      return {
+        key: call.key,
+        ...call.fields.length === 0 ? {} : { fields: call.fields.join(" ") },
+      };
     case "list":
       return call.filters.length === 0 ? {} : { filters: call.filters.join(" ") };
+    case "cleanup":
+      return {};
     default:
       return { key: call.key };
   }

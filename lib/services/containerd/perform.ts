@@ -3,32 +3,78 @@
  *
  * @module
  */
-import type { Snapshotter } from "../../snapshots/snapshotter.ts";
-import { type SnapshotCall, writeEmpty, writeList, writeMounts, writeStat } from "./messages.ts";
+import type { VeneerError } from "../../base/errors.ts";
+import type { Leftovers, Snapshotter } from "../../snapshots/snapshotter.ts";
+import type { Bytes } from "../bytes.ts";
+import {
+  type SnapshotCall,
+  writeEmpty,
+  writeList,
+  writeMounts,
+  writeSnapshot,
+  writeUsage,
+} from "./messages.ts";
+
+/** What a lane does for the service: the calls of clients, and the deletion of what they removed. */
+export type LaneCall = SnapshotCall | { readonly method: "delete removed" };
+
+/** How long layers are deleted before the lane looks up, in milliseconds; one large layer may take longer. */
+const DELETING_TIME = 200;
 
 /**
- * @returns the messages of the answer
+ * @param emit told of each message of the answer
  * @throws {VeneerError} as the snapshotter does
  */
 export function perform(
   snapshotter: Snapshotter,
-  call: SnapshotCall,
-): Uint8Array<ArrayBuffer>[] {
+  call: LaneCall,
+  emit: (message: Bytes) => void,
+): void {
   switch (call.method) {
     case "prepare":
-    case "view":
-      return writeMounts(snapshotter[call.method](call.key, call.parent, { labels: call.labels }));
+    case "view": {
+      const { key, parent, labels } = call;
+      return emit(writeMounts(snapshotter[call.method](key, parent, { labels })));
+    }
     case "mounts":
-      return writeMounts(snapshotter.mounts(call.key));
+      return emit(writeMounts(snapshotter.mounts(call.key)));
     case "commit":
       snapshotter.commit(call.name, call.key, { labels: call.labels, parent: call.parent });
-      return writeEmpty();
+      return emit(writeEmpty());
     case "remove":
       snapshotter.remove(call.key);
-      return writeEmpty();
+      return emit(writeEmpty());
     case "stat":
-      return writeStat(snapshotter.stat(call.key));
+      return emit(writeSnapshot(snapshotter.stat(call.key)));
+    case "update":
+      return emit(
+        writeSnapshot(snapshotter.update({ name: call.key, labels: call.labels }, call.fields)),
+      );
+    case "usage":
+      return emit(writeUsage(snapshotter.usage(call.key)));
     case "list":
-      return writeList(snapshotter.walk(call.filters));
+      for (const message of writeList(snapshotter.walk(call.filters))) emit(message);
+      return;
+    case "cleanup":
+      cleanUp(snapshotter);
+      return emit(writeEmpty());
+    case "delete removed": {
+      const end = performance.now() + DELETING_TIME;
+      return emit(writeLeftovers(snapshotter.deleteRemoved(() => performance.now() > end)));
+    }
   }
 }
+
+/** Does all that can be done. @throws {VeneerError} the first thing that could not */
+function cleanUp(snapshotter: Snapshotter): void {
+  let first: VeneerError | undefined;
+  snapshotter.cleanup((error) => first ??= error);
+  if (first !== undefined) throw first;
+}
+
+/** The one message of an answer to `delete removed`. */
+const writeLeftovers = (leftovers: Leftovers): Bytes => new TextEncoder().encode(leftovers);
+
+/** Reads it. */
+export const readLeftovers = (message: Bytes): Leftovers =>
+  new TextDecoder().decode(message) as Leftovers;

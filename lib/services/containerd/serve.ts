@@ -15,23 +15,27 @@ import { Lanes } from "../lanes/lanes.ts";
 import type { LanePort, LaneStore } from "../lanes/protocol.ts";
 import type { ServiceLog } from "../log.ts";
 import { listenAt } from "../socket.ts";
-import type { SnapshotCall } from "./messages.ts";
+import { Janitor } from "./janitor.ts";
 import { snapshotsService } from "./methods.ts";
+import type { LaneCall } from "./perform.ts";
 
 /** What the service is run with. */
 export interface ServeOptions {
   /** The socket's path. */
   readonly address: string;
+  /** What requests must call the snapshotter. */
+  readonly name: string;
   readonly store: LaneStore;
   readonly startLane: () => LanePort;
   readonly log: ServiceLog;
 }
 
 /**
- * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a time; they let three
- * slow calls, such as the removal of a large layer, run beside what else is asked.
+ * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a time. Of the quick
+ * ones, one does the work, and others go on while it waits for a lock of another process; the slow ones delete, count
+ * and clean up.
  */
-const LANES = 4;
+const LANES = { quick: 4, slow: 3 };
 
 /** How often idle lanes are looked for, in milliseconds. */
 const TRIM_INTERVAL = 10_000;
@@ -45,13 +49,22 @@ const DRAIN_TIME = 30_000;
  * @throws {VeneerError} as opening the store and {@linkcode listenAt} do
  */
 export async function serveContainerd(options: ServeOptions): Promise<void> {
-  const { address, store, startLane, log } = options;
+  const { address, name, store, startLane, log } = options;
   const ended = endSignal();
   const warn = (message: string) => log.warn(message);
-  const lanes = await Lanes.open<SnapshotCall>({ start: startLane, store, count: LANES, warn });
+  const janitor = new Janitor(warn);
+  const leftover = () => janitor.wake();
+  const lanes = await Lanes.open<LaneCall>({
+    start: startLane,
+    store,
+    most: LANES,
+    warn,
+    leftover,
+  });
+  janitor.start(lanes);
   const trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
   try {
-    const server = new GrpcServer(snapshotsService(lanes), log);
+    const server = new GrpcServer(snapshotsService(lanes, name), log);
     let accepting: Promise<void>;
     {
       using socket = await listenAt(address);
@@ -64,6 +77,7 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
     await accepting;
   } finally {
     clearInterval(trimming);
+    await janitor.stop();
     await lanes.close();
   }
 }

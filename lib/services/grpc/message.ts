@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bytes } from "../http2/frames.ts";
+import { type Bytes, joined } from "../bytes.ts";
 import { GrpcError } from "./status.ts";
 
 /** A byte that says whether the message is compressed, then its length (big endian). */
@@ -79,12 +79,7 @@ export class RequestReader implements Disposable {
 
   #whole(): Bytes {
     if (this.#parts.length === 1) return this.#parts[0];
-    const whole = new Uint8Array(this.#received);
-    let at = 0;
-    for (const part of this.#parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
+    const whole = joined(this.#parts);
     this.#parts.splice(0, Infinity, whole);
     return whole;
   }

@@ -6,7 +6,7 @@
  *
  * @module
  */
-import type { Bytes } from "../http2/frames.ts";
+import type { Bytes } from "../bytes.ts";
 import type { Field } from "../http2/hpack.ts";
 import type { Stream, StreamHandler } from "../http2/stream.ts";
 import { type Budget, framed, RequestReader } from "./message.ts";
@@ -16,14 +16,18 @@ import { GrpcError, shownMessage, type StatusName, statusOf, trailersOf } from "
 export interface Running {
   /** What it is about, for the log. */
   readonly subject: Readonly<Record<string, string>>;
-  /** The messages of the answer. */
-  readonly answer: Promise<readonly Bytes[]>;
+  /** Resolves when the answer is complete. */
+  readonly done: Promise<void>;
   /** The client does not wait any more. */
   cancel(): void;
 }
 
-/** Begins a call. What it throws, or its answer does, becomes the status. */
-export type Method = (request: Bytes) => Running;
+/**
+ * Begins a call. What it throws, or its end does, becomes the status.
+ *
+ * @param emit sends a message of the answer
+ */
+export type Method = (request: Bytes, emit: (message: Bytes) => void) => Running;
 
 /** The methods of each service, by their full names. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, Method>>;
@@ -63,6 +67,8 @@ export class GrpcCall implements StreamHandler {
   #method: Method | undefined;
   #name: string;
   #running: Running | undefined;
+  /** The answer's fields were sent. */
+  #begun = false;
   #ended = false;
 
   constructor(stream: Stream, context: GrpcContext) {
@@ -100,12 +106,10 @@ export class GrpcCall implements StreamHandler {
   end(): void {
     if (this.#ended) return;
     this.#guard(() => {
-      if (this.#context.pendingBytes() > MAX_PENDING) {
-        throw new GrpcError("RESOURCE_EXHAUSTED", "too many answers wait for this client");
-      }
-      const running = this.#running = this.#method!(this.#request.message());
+      const emit = (message: Bytes) => this.#guard(() => this.#send(message));
+      const running = this.#running = this.#method!(this.#request.message(), emit);
       this.#request[Symbol.dispose]();
-      running.answer.then((messages) => this.#answer(messages), (error) => this.#fail(error));
+      running.done.then(() => this.#finish(), (error) => this.#fail(error));
     });
   }
 
@@ -115,11 +119,26 @@ export class GrpcCall implements StreamHandler {
     this.#running?.cancel();
   }
 
-  #answer(messages: readonly Bytes[]): void {
+  /** Sends a message of the answer. @throws {GrpcError} if too much waits for the client already */
+  #send(message: Bytes): void {
+    if (this.#ended) return;
+    if (this.#context.pendingBytes() > MAX_PENDING) {
+      throw new GrpcError("RESOURCE_EXHAUSTED", "too many answers wait for this client");
+    }
+    this.#begin();
+    this.#stream.send(framed(message));
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#stream.respond(ANSWER);
+  }
+
+  #finish(): void {
     if (this.#ended) return;
     this.#record("OK", "");
-    this.#stream.respond(ANSWER);
-    for (const message of messages) this.#stream.send(framed(message));
+    this.#begin();
     this.#stream.finish(trailersOf("OK"));
   }
 
@@ -127,7 +146,10 @@ export class GrpcCall implements StreamHandler {
     if (this.#ended) return;
     const status = statusOf(error), message = shownMessage(error);
     this.#record(status, message);
-    this.#stream.respond([...ANSWER, ...trailersOf(status, message)], true);
+    this.#running?.cancel();
+    const trailers = trailersOf(status, message);
+    if (this.#begun) this.#stream.finish(trailers);
+    else this.#stream.respond([...ANSWER, ...trailers], true);
   }
 
   #guard(step: () => void): void {

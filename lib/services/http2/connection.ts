@@ -7,9 +7,9 @@
  *
  * @module
  */
+import { type Bytes, joined } from "../bytes.ts";
 import {
   ACK,
-  type Bytes,
   ConnectionError,
   CONTINUATION,
   DATA,
@@ -508,14 +508,4 @@ function checkPreface(bytes: Bytes): void {
   for (let i = 0; i < length; i++) {
     check(bytes[i] === PREFACE[i], "PROTOCOL_ERROR", "the client does not speak HTTP/2");
   }
-}
-
-function joined(parts: readonly Bytes[]): Bytes {
-  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
-  let at = 0;
-  for (const part of parts) {
-    whole.set(part, at);
-    at += part.length;
-  }
-  return whole;
 }

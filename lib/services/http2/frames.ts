@@ -3,9 +3,7 @@
  *
  * @module
  */
-
-/** Bytes that may be written and handed over. */
-export type Bytes = Uint8Array<ArrayBuffer>;
+import type { Bytes } from "../bytes.ts";
 
 /** What a client sends first. */
 export const PREFACE: Bytes = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Bytes } from "./frames.ts";
+import type { Bytes } from "../bytes.ts";
 
 /** How much is written at a time, in bytes. */
 const CHUNK = 64 << 10;

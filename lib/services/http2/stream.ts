@@ -4,7 +4,7 @@
  *
  * @module
  */
-import type { Bytes } from "./frames.ts";
+import type { Bytes } from "../bytes.ts";
 import type { Field } from "./hpack.ts";
 
 /** Told what comes in on a stream, in this order; after `reset` nothing more. */

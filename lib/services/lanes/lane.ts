@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Bytes } from "../bytes.ts";
 import { codeOf, messageOf } from "../../base/errors.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
@@ -14,12 +15,23 @@ export interface LaneScope {
   close(): void;
 }
 
+/** What a store in a lane says beside its answers. */
+export interface LaneVoice {
+  warn(message: string): void;
+  /** Something waits to be deleted. */
+  leftover(): void;
+}
+
 /** What a lane does. */
 export interface LaneWork<Call> {
   /** Opens the store. */
-  open(store: LaneStore, warn: (message: string) => void): Snapshotter;
-  /** Does a call; returns the messages of its answer, which are handed over. */
-  perform(snapshotter: Snapshotter, call: Call): Uint8Array<ArrayBuffer>[];
+  open(store: LaneStore, voice: LaneVoice): Snapshotter;
+  /** Does a call; the messages of its answer are emitted one by one, and are the service's then. */
+  perform(
+    snapshotter: Snapshotter,
+    call: Call,
+    emit: (message: Bytes) => void,
+  ): void;
 }
 
 /** Serves a lane until it is told to close. */
@@ -27,18 +39,21 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
   let snapshotter: Snapshotter | undefined;
   const post = (message: FromLane, transfer: Transferable[] = []) =>
     scope.postMessage(message, transfer);
-  const warn = (message: string) => post({ type: "warning", message });
+  const emit = (bytes: Bytes) => post({ type: "message", bytes }, [bytes.buffer]);
+  const voice: LaneVoice = {
+    warn: (message) => post({ type: "warning", message }),
+    leftover: () => post({ type: "leftover" }),
+  };
 
   const answer = (message: ToLane<Call>): void => {
     switch (message.type) {
       case "open": {
-        snapshotter = open(message.store, warn);
+        snapshotter = open(message.store, voice);
         return post({ type: "opened", home: snapshotter.home, driver: snapshotter.driver });
       }
-      case "call": {
-        const messages = perform(snapshotter!, message.call);
-        return post({ type: "answer", messages }, messages.map(({ buffer }) => buffer));
-      }
+      case "call":
+        perform(snapshotter!, message.call, emit);
+        return post({ type: "done" });
       case "close":
         snapshotter?.close();
         post({ type: "closed" });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Bytes } from "../bytes.ts";
 import type { ErrorCode } from "../../base/errors.ts";
 
 /** How a store is opened: what the command line says, in a form that can be sent to another thread. */
@@ -27,13 +28,21 @@ export type ToLane<Call> =
   | { readonly type: "call"; readonly call: Call }
   | { readonly type: "close" };
 
-/** From a lane: one of these for each message to it, and warnings in between. */
-export type FromLane =
+/** What ends the work on a message to a lane; there is one of these for each. */
+export type LaneAnswer =
   | { readonly type: "opened"; readonly home: string; readonly driver: string }
-  | { readonly type: "answer"; readonly messages: readonly Uint8Array<ArrayBuffer>[] }
+  | { readonly type: "done" }
   | { readonly type: "error"; readonly error: LaneError }
-  | { readonly type: "closed" }
-  | { readonly type: "warning"; readonly message: string };
+  | { readonly type: "closed" };
+
+/** From a lane: the answer, and before it any number of the others. */
+export type FromLane =
+  | LaneAnswer
+  /** A message of a call's answer. */
+  | { readonly type: "message"; readonly bytes: Bytes }
+  | { readonly type: "warning"; readonly message: string }
+  /** Something waits to be deleted. */
+  | { readonly type: "leftover" };
 
 /** A lane as a service knows it: a `Worker`, of which it does not know the module. */
 export interface LanePort {

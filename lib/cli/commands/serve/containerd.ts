@@ -20,6 +20,7 @@ export const run: Run = async (context) => {
   const level = options.value("log-level") ?? "info";
   await serveContainerd({
     address: options.value("address") ?? "/run/veneer/containerd.sock",
+    name,
     store: {
       root: openStoresDirectory(root, [SERVICES, name], context.idMaps),
       driver: options.value("driver") ?? "auto",

@@ -1,0 +1,78 @@
+/**
+ * Deletes the layers of removed snapshots, one after the other, behind the calls that removed them.
+ *
+ * What is to be deleted is recorded in the store. So nothing is lost if the service ends or is killed: the next one
+ * goes on. A layer that cannot be deleted yet, such as a device that is still mounted, is tried again from time to
+ * time.
+ *
+ * @module
+ */
+import type { Bytes } from "../bytes.ts";
+import { messageOf } from "../../base/errors.ts";
+import type { Leftovers } from "../../snapshots/snapshotter.ts";
+import type { Lanes } from "../lanes/lanes.ts";
+import { type LaneCall, readLeftovers } from "./perform.ts";
+
+/** After how long layers that could not be deleted are tried again, first and at most, in milliseconds. */
+const FIRST_PAUSE = 2000, LONGEST_PAUSE = 60_000;
+
+export class Janitor {
+  #wanted = false;
+  #running: Promise<void> | undefined;
+  #retry: ReturnType<typeof setTimeout> | undefined;
+  #pause = FIRST_PAUSE;
+  #lanes: Lanes<LaneCall> | undefined;
+
+  /** @param warn told of what keeps anything from being deleted */
+  constructor(private readonly warn: (message: string) => void) {}
+
+  /** Begins to delete, by lanes. */
+  start(lanes: Lanes<LaneCall>): void {
+    this.#lanes = lanes;
+    if (this.#wanted) this.wake();
+  }
+
+  /** Says that something waits to be deleted; may be called before the start. */
+  wake(): void {
+    this.#wanted = true;
+    if (this.#lanes === undefined) return;
+    this.#running ??= this.#run(this.#lanes).finally(() => this.#running = undefined);
+  }
+
+  async #run(lanes: Lanes<LaneCall>): Promise<void> {
+    // Later than the call that woke it: its answer goes first.
+    await new Promise((resolve) => setTimeout(resolve, 0));
+    while (this.#wanted && this.#lanes !== undefined) {
+      this.#wanted = false;
+      const left = await this.#delete(lanes);
+      if (left === "more") this.#wanted = true;
+      if (left === "stuck") this.#wakeLater();
+      if (left === "none") this.#pause = FIRST_PAUSE;
+    }
+  }
+
+  async #delete(lanes: Lanes<LaneCall>): Promise<Leftovers> {
+    let left: Leftovers = "none";
+    const emit = (message: Bytes) => left = readLeftovers(message);
+    try {
+      await lanes.run({ call: { method: "delete removed" }, isSlow: true, emit }).done;
+      return left;
+    } catch (error) {
+      this.warn(`removed layers are not deleted yet: ${messageOf(error)}`);
+      return "stuck";
+    }
+  }
+
+  #wakeLater(): void {
+    clearTimeout(this.#retry);
+    this.#retry = setTimeout(() => this.wake(), this.#pause);
+    this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
+  }
+
+  /** Deletes nothing more; resolves when the layer that is being deleted is gone. */
+  async stop(): Promise<void> {
+    this.#lanes = undefined;
+    clearTimeout(this.#retry);
+    await this.#running;
+  }
+}

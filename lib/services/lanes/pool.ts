@@ -1,0 +1,232 @@
+/**
+ * Lanes for calls of one kind, and the calls that wait for one.
+ *
+ * A lane is started when a call has waited for a while, up to a number, and closed when it has had no work for long.
+ * Calls of one key run one after the other, in the order of their arrival: the store would hold the later ones up
+ * anyway, and here they wait without taking a lane. If there can be several lanes, one is kept for calls that wait for
+ * no lock, so that these are answered while all others wait for one.
+ *
+ * @module
+ */
+import type { Bytes } from "../bytes.ts";
+import { messageOf } from "../../base/errors.ts";
+import { GrpcError } from "../grpc/status.ts";
+import type { Lane } from "./thread.ts";
+
+/** A call, and where the messages of its answer go. */
+export interface Job<Call> {
+  readonly call: Call;
+  /** Calls of the same key run one after the other. */
+  readonly key?: string;
+  /** Whether it waits for no lock of the store's. */
+  readonly isFree?: boolean;
+  readonly emit: (message: Bytes) => void;
+}
+
+/** A call that was handed over. */
+export interface Running {
+  /** Resolves when it is done. */
+  readonly done: Promise<void>;
+  /** Takes it back if it did not begin; one that runs goes on to its end. */
+  readonly cancel: () => void;
+}
+
+/** A call that waits or runs. */
+interface Task<Call> extends Job<Call> {
+  readonly resolve: () => void;
+  readonly reject: (error: unknown) => void;
+  /** Since when it could run, by `performance.now()`. */
+  readySince: number;
+}
+
+/** What a pool is made with. */
+export interface PoolContext<Call> {
+  /** Starts a lane, which opens the store. */
+  readonly start: (onLost: (lane: Lane<Call>) => void) => Promise<Lane<Call>>;
+  /** How many lanes stay, if there is no work for them. */
+  readonly least: number;
+  readonly most: number;
+  readonly warn: (message: string) => void;
+}
+
+/**
+ * How long calls wait for a lane before another is started, in milliseconds. Longer than calls take that wait for
+ * nothing but each other's transactions, which more lanes do not make faster.
+ */
+const GROWING_TIME = 20;
+
+/** How long a lane may be without work, in milliseconds. */
+const IDLE_TIME = 60_000;
+
+export class LanePool<Call> {
+  readonly #context: PoolContext<Call>;
+  readonly #lanes = new Set<Lane<Call>>();
+  readonly #idle: Lane<Call>[] = [];
+  /** Calls that could run now, had they a lane, the one that has waited for longest first. */
+  readonly #ready = { free: new Set<Task<Call>>(), other: new Set<Task<Call>>() };
+  /** Lanes that do calls which may wait for a lock. */
+  #held = 0;
+  /** Of each key that a call runs or is ready on: the calls behind it. */
+  readonly #behind = new Map<string, Set<Task<Call>>>();
+  #growing = false;
+  #closing = false;
+
+  constructor(context: PoolContext<Call>) {
+    this.#context = context;
+  }
+
+  /** How many lanes there are. */
+  get size(): number {
+    return this.#lanes.size;
+  }
+
+  /** Starts a lane. @throws {VeneerError} as opening the store does */
+  async add(): Promise<Lane<Call>> {
+    const lane = await this.#context.start((lost) => {
+      this.#lanes.delete(lost);
+      const at = this.#idle.indexOf(lost);
+      if (at >= 0) this.#idle.splice(at, 1);
+    });
+    this.#lanes.add(lane);
+    this.#rest(lane);
+    this.#dispatch();
+    return lane;
+  }
+
+  run(job: Job<Call>): Running {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const task: Task<Call> = { ...job, resolve, reject, readySince: 0 };
+    const { key } = job;
+    const behind = key === undefined ? undefined : this.#behind.get(key);
+    if (behind !== undefined) behind.add(task);
+    else {
+      if (key !== undefined) this.#behind.set(key, new Set());
+      this.#offer(task);
+    }
+    return { done: promise, cancel: () => this.#cancel(task) };
+  }
+
+  #queueOf({ isFree }: Task<Call>): Set<Task<Call>> {
+    return isFree ? this.#ready.free : this.#ready.other;
+  }
+
+  #offer(task: Task<Call>): void {
+    task.readySince = performance.now();
+    this.#queueOf(task).add(task);
+    this.#dispatch();
+  }
+
+  #cancel(task: Task<Call>): void {
+    if (this.#queueOf(task).delete(task)) this.#release(task);
+    else if (task.key !== undefined) this.#behind.get(task.key)?.delete(task);
+    task.reject(new GrpcError("CANCELLED", "the client gave the call up"));
+  }
+
+  /** Gives ready calls to idle lanes; starts a lane if there are more calls than lanes. */
+  #dispatch(): void {
+    for (let task = this.#next(); task !== undefined; task = this.#next()) {
+      const lane = this.#idle.pop();
+      if (lane === undefined) return this.#growLater();
+      this.#queueOf(task).delete(task);
+      void this.#work(lane, task);
+    }
+  }
+
+  /** The call that may run and has waited for longest. */
+  #next(): Task<Call> | undefined {
+    const { most } = this.#context;
+    const [free] = this.#ready.free;
+    const [other] = most === 1 || this.#held < most - 1 ? this.#ready.other : [];
+    if (free === undefined || other === undefined) return free ?? other;
+    return free.readySince <= other.readySince ? free : other;
+  }
+
+  async #work(lane: Lane<Call>, task: Task<Call>): Promise<void> {
+    if (!task.isFree) this.#held++;
+    try {
+      await lane.run(task.call, task.emit);
+      task.resolve();
+    } catch (error) {
+      task.reject(error);
+    }
+    if (!task.isFree) this.#held--;
+    if (this.#lanes.has(lane)) this.#rest(lane);
+    this.#release(task);
+    this.#dispatch();
+  }
+
+  /** Lets the next call on the same key go. */
+  #release({ key }: Task<Call>): void {
+    if (key === undefined) return;
+    const behind = this.#behind.get(key)!;
+    const next = behind.values().next().value;
+    if (next === undefined) {
+      this.#behind.delete(key);
+      return;
+    }
+    behind.delete(next);
+    this.#offer(next);
+  }
+
+  /** Puts a lane among the idle ones. */
+  #rest(lane: Lane<Call>): void {
+    lane.idleSince = performance.now();
+    this.#idle.push(lane);
+  }
+
+  /** Closes a lane that has had no work for long. To be called from time to time. */
+  trim(now: number): void {
+    // The one that was used last is taken first, so that the first of the list has been idle for longest.
+    const [longest] = this.#idle;
+    if (this.#lanes.size <= this.#context.least || longest === undefined) return;
+    if (now - longest.idleSince < IDLE_TIME) return;
+    this.#idle.shift();
+    this.#lanes.delete(longest);
+    void longest.close();
+  }
+
+  /** Starts a lane if a call has waited for {@linkcode GROWING_TIME} by then; at once if there is none. */
+  #growLater(): void {
+    if (this.#growing || this.#closing || this.#lanes.size >= this.#context.most) return;
+    this.#growing = true;
+    const time = this.#lanes.size === 0 ? 0 : GROWING_TIME;
+    setTimeout(() => {
+      const next = this.#next();
+      const isLate = next !== undefined && performance.now() - next.readySince >= time;
+      if (isLate && !this.#closing) void this.#grow();
+      else {
+        this.#growing = false;
+        this.#dispatch();
+      }
+    }, time);
+  }
+
+  async #grow(): Promise<void> {
+    try {
+      const lane = await this.add();
+      if (this.#closing) void lane.close();
+    } catch (error) {
+      // The lanes that there are do the work; without any, the calls that wait can only be refused.
+      this.#context.warn(`a lane could not be started: ${messageOf(error)}`);
+      if (this.#lanes.size === 0) this.#refuseAll();
+    }
+    this.#growing = false;
+    this.#dispatch();
+  }
+
+  #refuseAll(): void {
+    for (const queue of [this.#ready.free, this.#ready.other]) {
+      for (const task of [...queue]) {
+        queue.delete(task);
+        task.reject(new GrpcError("UNAVAILABLE", "the store cannot be opened; try again"));
+        this.#release(task);
+      }
+    }
+  }
+
+  /** Closes the store in every lane. A call that runs is waited for, for a time. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(Array.from(this.#lanes, (lane) => lane.close()));
+  }
+}

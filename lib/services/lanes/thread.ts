@@ -1,0 +1,98 @@
+/**
+ * A lane from the service's side: a thread that is asked one thing after the other.
+ *
+ * @module
+ */
+import { VeneerError } from "../../base/errors.ts";
+import type { Bytes } from "../bytes.ts";
+import { GrpcError } from "../grpc/status.ts";
+import type { FromLane, LaneAnswer, LanePort, LaneStore, ToLane } from "./protocol.ts";
+
+/** How long a lane may take to close its store, in milliseconds. */
+const CLOSING_TIME = 5000;
+
+/** Told what happens in a lane beside the answers to its calls. */
+export interface LaneEvents {
+  warn(message: string): void;
+  /** Something in the store waits to be deleted. */
+  leftover(): void;
+  /** The thread has ended by itself. */
+  lost(): void;
+}
+
+/** One lane. */
+export class Lane<Call> {
+  readonly #port: LanePort;
+  /** Told what the lane answers to the message that it was sent last. */
+  #answered: PromiseWithResolvers<LaneAnswer> | undefined;
+  #emit: (message: Bytes) => void = () => {};
+  home = "";
+  driver = "";
+  /** By `performance.now()`. */
+  idleSince = 0;
+
+  constructor(port: LanePort, events: LaneEvents) {
+    this.#port = port;
+    port.onmessage = ({ data }: MessageEvent<FromLane>) => {
+      switch (data.type) {
+        case "message":
+          return this.#emit(data.bytes);
+        case "warning":
+          return events.warn(data.message);
+        case "leftover":
+          return events.leftover();
+        default:
+          this.#answered?.resolve(data);
+      }
+    };
+    port.onerror = (event) => {
+      event.preventDefault();
+      events.lost();
+      port.terminate();
+      events.warn(`a lane ended: ${event.message}`);
+      const message = "a fault of this service interrupted the call; look whether it was done";
+      this.#answered?.reject(new GrpcError("INTERNAL", message));
+    };
+  }
+
+  async #ask(message: ToLane<Call>): Promise<LaneAnswer> {
+    await this.#answered?.promise.catch(() => {});
+    this.#answered = Promise.withResolvers();
+    this.#port.postMessage(message);
+    const answer = await this.#answered.promise;
+    if (answer.type !== "error") return answer;
+    throw new VeneerError(answer.error.code, answer.error.message);
+  }
+
+  /** @throws {VeneerError} as opening the store does */
+  async open(store: LaneStore): Promise<void> {
+    const opened = await this.#ask({ type: "open", store });
+    if (opened.type !== "opened") return;
+    this.home = opened.home;
+    this.driver = opened.driver;
+  }
+
+  /**
+   * Does a call.
+   *
+   * @param emit told of each message of the answer
+   * @throws {VeneerError} as the call does; {@linkcode GrpcError} if the thread is lost
+   */
+  async run(call: Call, emit: (message: Bytes) => void): Promise<void> {
+    this.#emit = emit;
+    await this.#ask({ type: "call", call });
+  }
+
+  /** Closes the store, after a call that runs, if neither takes long; ends the thread in any case. */
+  async close(): Promise<void> {
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const tooLong = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSING_TIME));
+    await Promise.race([this.#ask({ type: "close" }).catch(() => {}), tooLong]);
+    clearTimeout(timer);
+    this.terminate();
+  }
+
+  terminate(): void {
+    this.#port.terminate();
+  }
+}

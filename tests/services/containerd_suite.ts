@@ -1,0 +1,112 @@
+/**
+ * containerd's own suite of snapshotters, compiled from Debian's packages of its sources, on the service. A driver's
+ * test file registers it by {@linkcode containerdSuite}; every case but the one that the suite itself always skips has
+ * to pass.
+ */
+import { assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { must, needs, run, type TempDir, tempDir, unmountBelow } from "../support/cases.ts";
+import { openSnapshotter } from "../../drivers/snapshotters.ts";
+import { IDENTITY } from "../../lib/base/id_maps.ts";
+import { buildingSuite, lacksSuite } from "./containerd_suite_program.ts";
+import { TestService } from "./service_support.ts";
+
+/** The suite's program, which the runner has built for all stages. */
+const BUILT = Deno.env.get("VENEER_TEST_CONTAINERD_SUITE");
+
+/** The cases of containerd 1.6's suite. It skips `Rename` with every snapshotter. */
+const CASES = [
+  "Basic",
+  "StatActive",
+  "TransitivityTest",
+  "StatComitted",
+  "PreareViewFailingtest",
+  "RemoveIntermediateSnapshot",
+  "Update",
+  "Remove",
+  "Walk",
+  "LayerFileupdate",
+  "RemoveDirectoryInLowerLayer",
+  "Chown",
+  "DirectoryPermissionOnCommit",
+  "DeletedFilesInChildSnapshot",
+  "MoveFileFromLowerLayer",
+  "ViewReadonly",
+  "StatInWalk",
+  "CloseTwice",
+  "RootPermission",
+  "128LayersMount",
+];
+const EXPECTED = {
+  ...Object.fromEntries(CASES.map((name) => [name, "PASS"])),
+  Rename: "SKIP",
+};
+
+/** How the suite is run on a driver. */
+export interface SuiteSubject {
+  /** What the driver lacks here. */
+  readonly lacking: string | undefined;
+  /** Of the store, as `-o` has them. */
+  readonly options?: readonly string[];
+}
+
+/** Registers a case that runs the suite on a driver. */
+export function containerdSuite(
+  driver: string,
+  { lacking, options = [] }: SuiteSubject,
+): void {
+  needs(
+    lacking ?? (BUILT === undefined ? lacksSuite() : undefined),
+    `service: containerd's own suite of snapshotters, on ${driver}`,
+    async () => {
+      const words = options.flatMap((option) => ["-o", option]);
+      await using service = await TestService.on(driver, ...words);
+      using build = BUILT === undefined ? tempDir("suite-") : undefined;
+      try {
+        checkSuite(service, BUILT ?? built(build!));
+      } finally {
+        await service.process.end();
+        removeAll(service, options);
+      }
+    },
+  );
+}
+
+/** Removes every snapshot of a store, and what the driver holds for it. */
+function removeAll({ root, driver }: TestService, options: readonly string[]): void {
+  const warnings: string[] = [];
+  const snapshotter = openSnapshotter({
+    root: join(root, "services/veneer"),
+    driver,
+    options,
+    idMaps: IDENTITY,
+    warn: (message) => warnings.push(message),
+  });
+  try {
+    for (let left = [...snapshotter.walk()]; left.length > 0; left = [...snapshotter.walk()]) {
+      const parents = new Set(left.map(({ parent }) => parent));
+      for (const { name } of left) if (!parents.has(name)) snapshotter.remove(name);
+    }
+    snapshotter.cleanup();
+  } finally {
+    snapshotter.close();
+  }
+  assertEquals(warnings, []);
+}
+
+function built({ path }: TempDir): string {
+  const program = join(path, "suite");
+  must(...buildingSuite(program));
+  return program;
+}
+
+function checkSuite(service: TestService, program: string): void {
+  const directory = service.directory.path, temporary = join(directory, "tmp");
+  Deno.mkdirSync(temporary);
+  const words = [program, "-address", service.address, "-test.v", "-test.root"];
+  const { stdout, stderr } = run("env", "-C", directory, `TMPDIR=${temporary}`, ...words);
+  unmountBelow(temporary); // What failing cases left.
+  const results = stdout.matchAll(/^ +--- (PASS|FAIL|SKIP): TestService\/(\S+)/gm);
+  const ended = Object.fromEntries(Array.from(results, ([, result, name]) => [name, result]));
+  assertEquals(ended, EXPECTED, stdout + stderr + service.process.log);
+}
