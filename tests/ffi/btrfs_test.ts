@@ -1,4 +1,5 @@
 /** The btrfs calls of `ffi/` on a live file system, held to what btrfs-progs says. */
+// @runs on btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import {
   isRescanning,

@@ -1,4 +1,5 @@
 /** libdevmapper's tasks, by what the kernel does and what dmsetup sees. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import {
   cancelDeferredRemoval,

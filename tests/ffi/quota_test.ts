@@ -1,4 +1,5 @@
 /** Project quotas as the kernel keeps them, on a file system mounted with them. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { SyscallError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";

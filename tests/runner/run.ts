@@ -2,21 +2,19 @@
  * The test runner: every suite on every file system it is for, here and under user-mode Linux, and one count.
  *
  *     tests/runner/run.ts [native] [uml]      # both, where none is named
+ *     tests/runner/run.ts engines             # newer engines, which `tools/engines.ts` fetched
  *     tests/runner/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
  *
  * Format, lint and types come first, and beside them what must not run beside other tests; then stages run side by
  * side, as many as there are processors, and one more of those that mostly wait. Each is a process with mounts,
  * processes, an image and a /run/veneer of its own, or a guest: see `tests/runner/stage.ts`.
  *
- * - Natively: the tests of `lib/` and `ffi/`, `tests/peers` (stores and tars of others) and `tests/services` (engines)
- *   on an ext4 image; `tests/drivers` on each file system that a driver stands on.
- * - Under user-mode Linux: device-mapper, and the drivers' cases on the file systems with project quotas, by the
- *   mount calls of an older kernel.
+ * A file says where it runs: see `tests/runner/environments.ts`.
  *
  * A case counts as skipped only where it ran nowhere. The last line is the count.
  */
 import { dirname, join } from "@std/path";
-import type { ImageKind } from "./images.ts";
+import { type Environment, environmentsOf } from "./environments.ts";
 import { addUp, type Case, sharedNames, type Stage, summary } from "./report.ts";
 import { buildingSuite, lacksSuite } from "../services/containerd_suite_program.ts";
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
@@ -56,12 +54,6 @@ const SUITE = /\/containerd_suite_test\.ts$/;
 /** What takes long beside those: traces of all commands, tars of a hundred thousand entries, an engine's suite. */
 const LONG = /\/(program_files|link_budget|hostile_tars|containerd_suite)_test\.ts$/;
 
-/** What only a guest has: device-mapper, project quotas, the mount calls of an older kernel. */
-const GUEST = /\/(devicemapper\/|ffi\/(devmapper|quota)_test|overlay2\/(old_mount|quota)_test)/;
-/** Of devicemapper's, what needs none. */
-const NATIVE =
-  /\/devicemapper\/(options|records|support|system_programs|thin_metadata|transactions)_test/;
-
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {
   readonly cost: number;
@@ -69,61 +61,63 @@ interface Weighted extends Plan {
   readonly waits: boolean;
 }
 
-const weigh = (plan: Plan, cost: number): Weighted => ({ ...plan, cost, waits: false });
-const waiting = (plan: Plan): Weighted => ({ ...plan, cost: 0, waits: true });
+/** About what stages cost, in seconds of CPU, where it is more than {@linkcode USUAL_COST}. */
+const COSTS: Readonly<Record<string, number>> = {
+  "uml drivers ext4+prjquota": 280,
+  "uml drivers xfs+pquota": 180,
+  "native commands ext4": 130,
+  "uml kills ext4+prjquota": 110,
+  "native drivers btrfs": 105,
+};
+const USUAL_COST = 70;
 
-const plan = (
-  kernel: Stage["kernel"],
-  suite: string,
-  fs: ImageKind,
-  files: readonly string[],
-): Plan => ({ kernel, suite, fs, files });
+/** Folders whose cases start engines, and mostly wait for them. */
+const ENGINES = ["engines", "peers", "services"];
 
-const FILES = testFiles(".");
-
-/** Of all test files, those of some folders, or those that fit. */
-function those(...patterns: (RegExp | ((file: string) => boolean))[]): string[] {
-  return FILES.filter((file) =>
-    patterns.every((pattern) => pattern instanceof RegExp ? pattern.test(file) : pattern(file))
-  );
+/** The suite that runs a file: the cases of a folder, or of a few, in one environment. */
+function suiteOf(file: string, { kernel, fs }: Environment): string {
+  const [, folder] = file.split("/");
+  if (ENGINES.includes(folder)) return folder;
+  if (kernel === "uml" && /kill_test\.ts$/.test(file)) return "kills";
+  if (folder === "drivers" || kernel === "uml" || fs !== "ext4") return "drivers";
+  return COMMANDS.test(file) ? "commands" : "general";
 }
 
-const forGuest = (file: string) => GUEST.test(file) && !NATIVE.test(file);
-const DRIVERS = those(/^tests\/(drivers|ffi\/btrfs)/, (file) => !forGuest(file));
-const KILLS = those(forGuest, /kill_test\.ts$/);
-const OF_GUEST = those(forGuest, (file) => !KILLS.includes(file));
-const CLI = those(COMMANDS);
-const [PEERS, SERVICES] = [those(/^tests\/peers/), those(/^tests\/services/)];
-const GENERAL = those((file) =>
-  ![...DRIVERS, ...KILLS, ...OF_GUEST, ...CLI, ...PEERS, ...SERVICES].includes(file)
-);
+/** All stages: each file is in one for each environment that it names. */
+function allStages(): Weighted[] {
+  const stages = new Map<string, Weighted & { files: string[] }>();
+  for (const file of testFiles(".")) {
+    for (const environment of environmentsOf(Deno.readTextFileSync(join(TOP, file)), file)) {
+      const { kernel, fs } = environment;
+      const suite = suiteOf(file, environment);
+      const name = title({ kernel, suite, fs });
+      const waits = kernel === "native" && ENGINES.includes(suite);
+      const cost = COSTS[name] ?? USUAL_COST;
+      const stage = stages.get(name) ?? { kernel, suite, fs, files: [], cost, waits };
+      stage.files.push(file);
+      stages.set(name, stage);
+    }
+  }
+  return [...stages.values()];
+}
 
 /** The stages of each part. */
-const PARTS: Readonly<Record<string, () => Weighted[]>> = {
-  native: () => [
-    weigh(plan("native", "drivers", "btrfs", DRIVERS), 112),
-    weigh(plan("native", "commands", "ext4", CLI), 90),
-    weigh(plan("native", "drivers", "ext4", DRIVERS), 81),
-    weigh(plan("native", "general", "ext4", GENERAL), 66),
-    waiting(plan("native", "peers", "ext4", PEERS)),
-    waiting(plan("native", "services", "ext4", SERVICES)),
-    weigh(plan("native", "drivers", "xfs", DRIVERS), 61),
-  ],
-  uml: () => [
-    weigh(plan("uml", "uml", "ext4+prjquota", OF_GUEST), 240),
-    weigh(plan("uml", "uml kills", "ext4+prjquota", KILLS), 110),
-    weigh(plan("uml", "drivers", "ext4+prjquota", DRIVERS), 105),
-    weigh(plan("uml", "uml", "xfs+pquota", OF_GUEST), 95),
-    weigh(plan("uml", "drivers", "xfs+pquota", DRIVERS), 58),
-  ],
-  quick: () =>
-    PARTS.native()
-      .filter(({ suite, fs }) => fs === "ext4" && !["peers", "services"].includes(suite))
-      .map((plan) => ({
-        ...plan,
-        files: plan.files.filter((file) => !ROUNDS.test(file) && !LONG.test(file)),
-      })),
+const PARTS: Readonly<Record<string, (stage: Weighted) => boolean>> = {
+  native: ({ kernel, suite }) => kernel === "native" && suite !== "engines",
+  uml: ({ kernel }) => kernel === "uml",
+  engines: ({ suite }) => suite === "engines",
+  quick: ({ kernel, fs, waits }) => kernel === "native" && fs === "ext4" && !waits,
 };
+
+/** The stages of some parts, the longest first. */
+function stagesOf(parts: readonly string[]): Weighted[] {
+  const stages = allStages()
+    .filter((stage) => parts.some((part) => PARTS[part]?.(stage)))
+    .sort((a, b) => b.cost - a.cost);
+  if (!parts.includes("quick")) return stages;
+  const isQuick = (file: string) => !ROUNDS.test(file) && !LONG.test(file);
+  return stages.map((stage) => ({ ...stage, files: stage.files.filter(isQuick) }));
+}
 
 /** Takes the files that must run alone out of stages of this kernel; a guest has its own. */
 function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weighted[] } {
@@ -259,8 +253,7 @@ async function main(parts: string[]): Promise<number> {
   Deno.mkdirSync(dist, { recursive: true });
   using shared = openWorkspace("test.", { base: dist });
   using images = openWorkspace("veneer.", { inMemory: true });
-  const plans = Object.keys(PARTS).filter((part) => parts.includes(part))
-    .flatMap((part) => PARTS[part]()).sort((a, b) => b.cost - a.cost);
+  const plans = stagesOf(parts);
   const needsSuite = plans.some(({ files }) => files.some((file) => SUITE.test(file)));
   const built: Built = {
     bundle: join(shared.directory, "js"),

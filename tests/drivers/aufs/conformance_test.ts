@@ -2,6 +2,7 @@
  * aufs through the conformance suite, and what only a kernel with aufs shows of its own. Few kernels have it;
  * where this one lacks it, that is said once.
  */
+// @runs on ext4, xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { statSync } from "node:fs";
 import { openDriver } from "../../../drivers/registry.ts";

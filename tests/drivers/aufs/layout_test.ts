@@ -2,6 +2,7 @@
  * aufs's layout, which is Docker's, and all that is done to layers without mounting them. Cases that begin with
  * `Test` are those of Docker's own suite for this driver.
  */
+// @runs on ext4, xfs, btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { aufs } from "../../../drivers/aufs/mod.ts";

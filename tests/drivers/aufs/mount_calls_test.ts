@@ -2,6 +2,7 @@
  * The very calls by which aufs layers are mounted and unmounted, through the port that the driver is given.
  * What is expected is text, here and in `aufs_mount_literals.ts`; nothing of it is made by the driver's code.
  */
+// @runs on ext4, xfs, btrfs
 import { isRunInMemory, xinoDirectory } from "../../../drivers/aufs/xino.ts";
 import { lstat } from "../../../ffi/stat.ts";
 import { runDirectory, RunState } from "../../../lib/store/run_state.ts";

@@ -1,4 +1,5 @@
 /** aufs's snapshots through the conformance suite, where the kernel has aufs. */
+// @runs on ext4, xfs, btrfs
 import { branchLimit } from "../../../drivers/aufs/support.ts";
 import { openSnapshotter } from "../../../drivers/snapshotters.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

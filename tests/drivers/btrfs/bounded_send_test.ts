@@ -1,4 +1,5 @@
 /** The kernel's stream of changes within its limits, and what takes its place beyond them. */
+// @runs on btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { boundedSend, SEND_LIMITS, type SendLimits } from "../../../drivers/btrfs/bounded_send.ts";
 import { FileNames } from "../../../drivers/btrfs/file_names.ts";

@@ -1,4 +1,5 @@
 /** The btrfs driver through the conformance suite: without quotas and with them. */
+// @runs on btrfs
 import { assertEquals } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import { disableQuota, quotaStatus } from "../../../ffi/btrfs_quota.ts";

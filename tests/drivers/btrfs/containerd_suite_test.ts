@@ -1,4 +1,5 @@
 /** containerd's own suite of snapshotters on the service, with btrfs. */
+// @runs on btrfs
 import { containerdSuite } from "../../services/containerd_suite.ts";
 import { lacking } from "./support.ts";
 

@@ -1,4 +1,5 @@
 /** The btrfs driver's changes, by the kernel's stream, are what the comparison of the trees says. */
+// @runs on btrfs
 import { assert, assertEquals } from "@std/assert";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { close, lseek, memfd, pread, SEEK_END } from "../../../ffi/files.ts";

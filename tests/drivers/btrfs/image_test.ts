@@ -1,4 +1,5 @@
 /** The btrfs driver where a file system of its own is needed: full, or with simple quotas. */
+// @runs on btrfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { quotaStatus } from "../../../ffi/btrfs_quota.ts";
 import { commit, features } from "../../../ffi/btrfs_volume.ts";

@@ -1,4 +1,5 @@
 /** btrfs killed at any point, with quotas on: no snapshot, no qgroup and no record is left. */
+// @runs on btrfs
 import { disableQuota, qgroups, quotaStatus, tryEnableQuota } from "../../../ffi/btrfs_quota.ts";
 import { tryOpenInSubvolume } from "../../../ffi/btrfs_search.ts";
 import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";

@@ -1,4 +1,5 @@
 /** What the btrfs driver does beside the contract: its layout, nested subvolumes, labels, records. */
+// @runs on ext4, btrfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { statSync } from "node:fs";
 import { btrfs } from "../../../drivers/btrfs/mod.ts";

@@ -1,4 +1,5 @@
 /** Sizes of btrfs layers: limits that hold, quotas that go on and off with their use, qgroups that go. */
+// @runs on btrfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import {
   disableQuota,

@@ -1,4 +1,5 @@
 /** Stores in the seed's first form, made here step by step: what is read of them, whole and damaged. */
+// @runs on btrfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
 import { openSnapshotter } from "../../../drivers/snapshotters.ts";

@@ -1,4 +1,5 @@
 /** Snapshots on btrfs: what lies on disk, what an open file still changes, how layers are mounted and go. */
+// @runs on btrfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { disableQuota, qgroups, quotaStatus, tryEnableQuota } from "../../../ffi/btrfs_quota.ts";
 import { isReadOnly, setReadOnly, subvolumeInfo } from "../../../ffi/btrfs_subvolume.ts";

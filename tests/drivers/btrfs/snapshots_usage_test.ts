@@ -1,4 +1,5 @@
 /** What btrfs snapshots add: held to btrfs-progs, and counted without reading what did not change. */
+// @runs on btrfs
 import { setTime } from "../../support/tree_entries.ts";
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { disableQuota, quotaStatus, tryEnableQuota } from "../../../ffi/btrfs_quota.ts";

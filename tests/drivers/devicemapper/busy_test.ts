@@ -1,4 +1,5 @@
 /** devicemapper's devices while somebody has them open, and while several processes use one store. */
+// @runs on guest ext4
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { deviceInfo } from "../../../ffi/devmapper.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";

@@ -1,4 +1,5 @@
 /** containerd's own suite of snapshotters on the service, with devicemapper. */
+// @runs on guest ext4
 import { containerdSuite } from "../../services/containerd_suite.ts";
 import { FILE_SYSTEM, lacking, SMALL } from "./support.ts";
 

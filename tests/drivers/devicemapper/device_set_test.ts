@@ -1,4 +1,5 @@
 /** The devices of a store, without layers: every public function, and what is in the kernel and on disk. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";

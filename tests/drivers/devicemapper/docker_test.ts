@@ -1,4 +1,5 @@
 /** One store used by Docker's own devicemapper driver and by this one, in turns. */
+// @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { fill, treeOf } from "../../support/layers.ts";
 import type { StatusLine } from "../../../lib/graph/driver.ts";

@@ -6,6 +6,7 @@
  * the last change, nothing is mounted or active, and the store can be used. `make test` takes a sample of the
  * points; all of them are taken where `VENEER_TEST_LONG` is set.
  */
+// @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import type { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { EEXIST } from "../../../ffi/errno.ts";

@@ -1,4 +1,5 @@
 /** devicemapper's pools and stores: what they are made of, full ones, damaged ones, other people's. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { assertFails as failure, fill, treeOf } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";

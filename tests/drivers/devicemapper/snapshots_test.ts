@@ -2,6 +2,7 @@
  * devicemapper's layers of snapshots, without the store above them: what they hold, how they are mounted, what
  * they add, and who is told that something is in use.
  */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { devicemapper } from "../../../drivers/devicemapper/mod.ts";
 import { sendMessage } from "../../../ffi/devmapper.ts";

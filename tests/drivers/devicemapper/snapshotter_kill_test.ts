@@ -2,6 +2,7 @@
  * devicemapper's snapshots killed before system calls of what is done with them, those of libdevmapper among
  * them. `make test` takes a sample; all are taken where `VENEER_TEST_LONG` is set.
  */
+// @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS, prepareStore, verifyStore } from "../kill/snapshotter.ts";
 import { storeDir } from "../../support/store_dir.ts";

@@ -1,4 +1,5 @@
 /** devicemapper's snapshots through the conformance suite: ext4 on ext4, xfs on xfs. */
+// @runs on guest ext4, guest xfs
 import { snapshotterConformance } from "../snapshotter/mod.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
 import { FILE_SYSTEM, lacking } from "./support.ts";

@@ -1,4 +1,5 @@
 /** An apply to a devicemapper layer that reports success has stored what it read, also where the pool fills up. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { close, O_RDONLY, open } from "../../../ffi/files.ts";
 import { FILE_SYSTEM, lacking, loopFiles, openStore } from "./support.ts";

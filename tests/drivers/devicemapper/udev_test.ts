@@ -3,6 +3,7 @@
  *
  * There is no udev in the guest; this case starts one of its own, where the program is installed.
  */
+// @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacksProgram, must, needs } from "../../support/cases.ts";

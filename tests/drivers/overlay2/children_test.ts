@@ -1,4 +1,5 @@
 /** Whatever made a layer, and whenever: the layer that it stands on is not removed. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assertEquals } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

@@ -1,4 +1,5 @@
 /** containerd's own suite of snapshotters on the service, with overlay2. */
+// @runs on ext4, xfs
 import { containerdSuite } from "../../services/containerd_suite.ts";
 import { TEST_FS } from "../../support/cases.ts";
 import { lacking } from "./snapshotter_support.ts";

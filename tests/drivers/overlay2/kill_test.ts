@@ -1,4 +1,5 @@
 /** overlay2 killed at any point: nothing half-made is used, nothing is left. */
+// @runs on ext4, xfs, btrfs
 import { lacksFileSystem, TEST_FS } from "../../support/cases.ts";
 import { killCases } from "../kill/graph.ts";
 

@@ -1,4 +1,5 @@
 /** overlay2 on a kernel whose overlay takes no `lowerdir+`, and with the module's defaults changed. */
+// @runs on guest ext4, guest xfs
 import { assert, assertEquals } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";

@@ -1,4 +1,5 @@
 /** Layers into which overlay wrote references to content elsewhere, by options that Veneer does not use. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assertEquals } from "@std/assert";
 import { mount, umount } from "../../../ffi/mount.ts";
 import { openDriver } from "../../../drivers/registry.ts";

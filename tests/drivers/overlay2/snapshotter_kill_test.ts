@@ -1,4 +1,5 @@
 /** overlay2's snapshots killed at any point. */
+// @runs on ext4, xfs, btrfs
 import { TEST_FS } from "../../support/cases.ts";
 import { lacking, layersOnDisk } from "./snapshotter_support.ts";
 import { snapshotterKillCases } from "../kill/snapshotter.ts";

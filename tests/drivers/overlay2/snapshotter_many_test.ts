@@ -1,4 +1,5 @@
 /** Thousands of snapshots in one store, every one with its layer. */
+// @runs on ext4, xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { needs, TEST_FS } from "../../support/cases.ts";
 import { lacking, layersOnDisk } from "./snapshotter_support.ts";

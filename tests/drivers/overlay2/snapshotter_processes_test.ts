@@ -1,4 +1,5 @@
 /** Many processes on one store of overlay2's snapshots. */
+// @runs on ext4, xfs, btrfs
 import { TEST_FS } from "../../support/cases.ts";
 import { lacking, layersOnDisk } from "./snapshotter_support.ts";
 import { snapshotterProcessCases } from "../snapshotter/processes.ts";

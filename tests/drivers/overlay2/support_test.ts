@@ -1,4 +1,5 @@
 /** What overlay2 runs on, what it refuses, its options, and what it probes. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { overlay2 } from "../../../drivers/overlay2/mod.ts";
 import {

@@ -1,4 +1,5 @@
 /** Mounts of layers that Veneer did not make, or that it made and others hold: real ones, in namespaces of their own. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

@@ -1,4 +1,5 @@
 /** A disk that a container filled to its last byte: what there is is listed, unmounted and removed all the same. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import { openSnapshotter } from "../../../drivers/snapshotters.ts";

@@ -1,4 +1,5 @@
 /** Records that are none, and such as make layers their own ancestors: the trouble of their layers alone. */
+// @runs on ext4, xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type {} from "../../../lib/snapshots/snapshotter.ts";

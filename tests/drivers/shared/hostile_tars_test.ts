@@ -6,6 +6,7 @@
  *
  * @module
  */
+// @runs on ext4, xfs, btrfs
 import { assertEquals } from "@std/assert";
 import { BTRFS_MAGIC, EXT_MAGIC, statfs } from "../../../ffi/statfs.ts";
 import { Arena, type Driver } from "../../tar/hostile/arena.ts";

@@ -1,4 +1,5 @@
 /** What cannot be deleted, or read, keeps no other layer from anything. */
+// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { openDriver } from "../../../drivers/registry.ts";
 import type { VeneerError } from "../../../lib/base/errors.ts";
