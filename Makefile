@@ -7,6 +7,8 @@ ARCH := $(subst aarch64,arm64,$(subst x86_64,x64,$(shell uname -m)))
 # The Deno that setup fetches. `make build` also honours DENORT_BIN, the runtime that is put into the binary.
 OWN_DENO := $(CURDIR)/tools/deno/node_modules/@deno/linux-$(ARCH)-glibc/deno
 DENO ?= $(OWN_DENO)
+# Where `make test-engines` keeps the engines that it fetches: outside the work tree, for all clones.
+ENGINES ?= /var/cache/veneer/engines
 PREFIX ?= /usr/local
 DESTDIR ?=
 # The command that the demo runs: `make demo VENEER=dist/veneer` runs it with the binary.
@@ -41,6 +43,10 @@ test-quick: root setup ## run what takes less than 90 s: ext4 only, no guest, en
 test-long: root setup ## the same with more rounds of what is random or concurrent
 	@VENEER_TEST_LONG=1 tools/isolated $(DENO) run --quiet --allow-all --no-check tests/runner/run.ts
 
+test-engines: root setup ## run the services with newer engines, which are fetched once into $(ENGINES)
+	@$(DENO) run --quiet --allow-all --no-check --frozen tools/engines.ts $(ENGINES)
+	@VENEER_ENGINES=$(ENGINES) tools/isolated $(OWN_DENO) run --quiet --allow-all --no-check tests/runner/run.ts engines
+
 smoke: root setup ## run the tests that are about the binary on dist/veneer
 	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/cli/program_test.ts tests/cli/program_files_test.ts
 
@@ -70,4 +76,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long smoke bench build install clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build install clean root

@@ -18,26 +18,51 @@ export const lacksContainerd = (): string | undefined =>
   lacksFileSystem("overlay") ?? lacksProgram("containerd") ?? lacksProgram("ctr") ??
     lacksProgram("runc");
 
+/** Which containerd: this machine's, or one whose programs lie elsewhere. */
+export interface Engine {
+  /** What goes before `PATH`, for its shim as well; with the colon. */
+  readonly path?: string;
+  /** The version of its configuration. */
+  readonly version: 2 | 3;
+}
+
+/** Options of `transfer`, which from 2.0 on unpacks for the snapshotters alone that are listed. */
+const UNPACK = `[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/${Deno.build.arch === "x86_64" ? "amd64" : "arm64"}"
+  snapshotter = "veneer"
+  differ = "walking"
+`;
+
 export class TestContainerd implements AsyncDisposable {
   readonly #process: Process;
   readonly address: string;
+  readonly #env: string[];
 
-  private constructor(readonly directory: string, config: string, address: string) {
+  private constructor(readonly directory: string, config: string, address: string, engine: Engine) {
     this.address = address;
-    this.#process = new Process(["containerd", "--config", config]);
+    this.#env = [`PATH=${engine.path ?? ""}${Deno.env.get("PATH")}`];
+    this.#process = new Process(["env", ...this.#env, "containerd", "--config", config]);
   }
 
-  /** Starts one whose snapshotter `veneer` is at a socket. @param directory is made */
-  static async start(directory: string, socket: string): Promise<TestContainerd> {
-    Deno.mkdirSync(directory, { mode: 0o700 });
+  /**
+   * Starts one whose snapshotter `veneer` is at a socket.
+   *
+   * @param directory where it keeps everything; made if it is missing
+   */
+  static async start(
+    directory: string,
+    socket: string,
+    engine: Engine = { version: 2 },
+  ): Promise<TestContainerd> {
+    Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const path = (name: string) => join(directory, name);
     const config = path("config.toml"), address = path("c.sock");
     Deno.writeTextFileSync(
       config,
-      `version = 2
+      `version = ${engine.version}
 root = "${path("root")}"
 state = "${path("state")}"
-disabled_plugins = ["io.containerd.grpc.v1.cri"]
+disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
 [grpc]
   address = "${address}"
 [ttrpc]
@@ -45,21 +70,21 @@ disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [proxy_plugins.veneer]
   type = "snapshot"
   address = "${socket}"
-`,
+${engine.version === 3 ? UNPACK : ""}`,
     );
-    const containerd = new TestContainerd(directory, config, address);
-    await until(() => run("ctr", "--address", address, "version").success, "containerd to start");
+    const containerd = new TestContainerd(directory, config, address, engine);
+    await until(() => containerd.ctr("version").success, "containerd to start");
     return containerd;
   }
 
   /** Runs \`ctr\`. */
   ctr(...args: string[]): Ran {
-    return run("ctr", "--address", this.address, ...args);
+    return run("env", ...this.#env, "ctr", "--address", this.address, ...args);
   }
 
   /** Runs \`ctr\`, which must succeed; returns its output. */
   must(...args: string[]): string {
-    return must("ctr", "--address", this.address, ...args);
+    return must("env", ...this.#env, "ctr", "--address", this.address, ...args);
   }
 
   /** The names and kinds of the snapshots that containerd knows. */

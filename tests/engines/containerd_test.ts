@@ -1,0 +1,161 @@
+/**
+ * The service with each release of containerd: images come in from archives and from a registry, containers run, are
+ * committed and exported, and all of it is there again after a restart of either side.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { lacksBusybox, makeImage, TestContainerd } from "../services/containerd_support.ts";
+import { Process, TestService, until } from "../services/service_support.ts";
+import { mountPoints, must, needs, run } from "../support/cases.ts";
+import { CONTAINERDS, fetched, lacksEngines } from "./engines.ts";
+
+const lacking = lacksEngines() ?? lacksBusybox();
+const NAME = "localhost/case:1";
+const V = ["--snapshotter", "veneer"];
+
+/** Layers that add, change, and delete by both kinds of whiteouts. */
+const LAYERS = [
+  { "etc/motd": "hello\n", "etc/gone": "x", "opt/a": "1", "opt/b": "2" },
+  { "etc/motd": "changed\n", "etc/.wh.gone": "", "opt/.wh..wh..opq": "", "opt/c": "3" },
+  { "srv/link": { link: "../etc/motd" } },
+] as const;
+
+const command = ["/bin/sh", "-c", "busybox cat /srv/link; busybox ls -A /opt"];
+
+/** A registry on loopback that keeps what it is given below a directory. */
+async function startRegistry(directory: string, port: number): Promise<Process> {
+  const config = join(directory, "registry.yml");
+  Deno.writeTextFileSync(
+    config,
+    `version: 0.1
+storage: {filesystem: {rootdirectory: ${join(directory, "registry")}}}
+http: {addr: "127.0.0.1:${port}"}
+`,
+  );
+  const registry = new Process([fetched("bookworm", "usr/bin/docker-registry"), "serve", config]);
+  await until(
+    () => run("bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/${port}`).success,
+    "the registry to listen",
+  );
+  return registry;
+}
+
+/** A port that nobody listens on just now. */
+function freePort(): number {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr.port;
+}
+
+/** The layers on disk. */
+const layersOf = (service: TestService): string[] =>
+  Array.from(Deno.readDirSync(join(service.home, "snapshots")), ({ name }) => name);
+
+for (const [release, engine] of Object.entries(CONTAINERDS)) {
+  needs(lacking, `containerd ${release}: an image's whole life on Veneer`, async () => {
+    await using service = await TestService.start();
+    const path = (name: string) => join(service.directory.path, name);
+    Deno.mkdirSync(path("image"));
+    const { archive, chain } = await makeImage(path("image"), {
+      name: NAME,
+      command,
+      layers: [...LAYERS],
+    });
+    {
+      await using containerd = await TestContainerd.start(path("c"), service.address, engine);
+      assertMatch(containerd.must("version"), new RegExp(`Version: +v?${release}\\.`));
+      containerd.must("images", "import", ...V, archive);
+      assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
+      assertEquals(containerd.must("run", "--rm", ...V, NAME, "one"), "changed\nc\n");
+
+      const shell = (id: string, text: string) =>
+        containerd.must("run", "--rm", ...V, NAME, id, "/bin/sh", "-c", text);
+      assertEquals(
+        shell("two", "busybox rm /etc/motd; busybox ls -A /etc /opt"),
+        "/etc:\n\n/opt:\nc\n",
+      );
+
+      // A container that stays, is entered, and whose file system becomes a snapshot that another stands on.
+      containerd.must(
+        "run",
+        "-d",
+        ...V,
+        NAME,
+        "stays",
+        "/bin/sh",
+        "-c",
+        "while :; do busybox sleep 1; done",
+      );
+      containerd.must(
+        "tasks",
+        "exec",
+        "--exec-id",
+        "e1",
+        "stays",
+        "/bin/sh",
+        "-c",
+        "echo written >/etc/new; busybox rm -r /opt",
+      );
+      assertEquals(
+        containerd.must(
+          "tasks",
+          "exec",
+          "--exec-id",
+          "e2",
+          "stays",
+          "/bin/busybox",
+          "cat",
+          "/etc/new",
+        ),
+        "written\n",
+      );
+      const usage = containerd.must("snapshots", ...V, "usage", "stays");
+      assertStringIncludes(usage, "stays");
+      const diff = containerd.must("snapshots", ...V, "diff", "stays");
+      assert(diff.length > 100, "the change has content");
+      containerd.must("tasks", "kill", "--signal", "SIGKILL", "stays");
+      await until(() =>
+        !containerd.must("tasks", "ls", "-q").includes("stays") ||
+        containerd.ctr("tasks", "rm", "stays").success, "the task to end");
+      containerd.must("snapshots", ...V, "commit", "image-of-stays", "stays");
+      containerd.must("snapshots", ...V, "view", "look", "image-of-stays");
+      containerd.must("snapshots", ...V, "rm", "look");
+      containerd.must("images", "export", path("out.tar"), NAME);
+      assertStringIncludes(must("tar", "-tf", path("out.tar")), "manifest.json");
+    }
+    // The service ends and comes again, and so does containerd.
+    await service.process.end("SIGKILL");
+    await service.restart();
+    await using containerd = await TestContainerd.start(path("c"), service.address, engine);
+    assertEquals(containerd.must("run", "--rm", ...V, NAME, "after"), "changed\nc\n");
+    containerd.must("containers", "rm", "stays");
+    containerd.must("images", "rm", "--sync", NAME);
+    containerd.must("snapshots", ...V, "rm", "image-of-stays");
+    await until(() => containerd.snapshots().length === 0, "containerd to forget the snapshots");
+    await until(() => layersOf(service).length === 0, "the collector to remove every layer");
+    assertEquals(mountPoints(service.root), []);
+    assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
+  });
+
+  needs(lacking, `containerd ${release}: an image is pulled from a registry`, async () => {
+    await using service = await TestService.start();
+    const path = (name: string) => join(service.directory.path, name);
+    Deno.mkdirSync(path("image"));
+    const port = freePort();
+    const name = `127.0.0.1:${port}/case:1`;
+    const { archive } = await makeImage(path("image"), { name, command, layers: [...LAYERS] });
+    await using containerd = await TestContainerd.start(path("c"), service.address, engine);
+    const registry = await startRegistry(service.directory.path, port);
+    try {
+      containerd.must("images", "import", "--no-unpack", archive);
+      containerd.must("images", "push", "--plain-http", name);
+      containerd.must("images", "rm", "--sync", name);
+      containerd.must("images", "pull", "--plain-http", ...V, name);
+      assertEquals(containerd.must("run", "--rm", ...V, name, "pulled"), "changed\nc\n");
+      containerd.must("images", "rm", "--sync", name);
+      await until(() => layersOf(service).length === 0, "the collector to remove every layer");
+      assertEquals(mountPoints(service.root), []);
+    } finally {
+      await registry.end();
+    }
+  });
+}
