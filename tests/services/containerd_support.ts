@@ -87,9 +87,15 @@ ${engine.version === 3 ? UNPACK : ""}`,
     return must("env", ...this.#env, "ctr", "--address", this.address, ...args);
   }
 
-  /** The names and kinds of the snapshots that containerd knows. */
+  /** The names and kinds of the snapshots that containerd knows in the default namespace. */
   snapshots(): string[] {
-    const lines = this.must("snapshots", "--snapshotter", "veneer", "ls").trim().split("\n");
+    return this.snapshotsOf("default");
+  }
+
+  /** The names and kinds of the snapshots that containerd knows in a namespace. */
+  snapshotsOf(namespace: string): string[] {
+    const list = ["--namespace", namespace, "snapshots", "--snapshotter", "veneer", "ls"];
+    const lines = this.must(...list).trim().split("\n");
     return lines.slice(1).map((line) => line.trim().split(/\s+/))
       .map((words) => `${words[0]} ${words.at(-1)}`).sort();
   }
