@@ -1,5 +1,5 @@
 /** The overlay2 driver through the conformance suite, by both kinds of mount calls where the kernel has both. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
 import { openDriver } from "../../../drivers/registry.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";

@@ -1,5 +1,5 @@
 /** overlay2's layout: Docker's, byte by byte; what is damaged in it, and what is left of layers. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { openDriver } from "../../../drivers/registry.ts";

@@ -1,5 +1,5 @@
 /** A store on a read-only file system, as of a failing disk or a backup: all of it can be read. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { openDriver, type OpenOptions } from "../../../drivers/registry.ts";
 import { openSnapshotter } from "../../../drivers/snapshotters.ts";
