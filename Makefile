@@ -18,6 +18,7 @@ SOURCES := main.ts deno.json deno.lock $(shell find deps drivers ffi lib -name '
 WORKERS := $(shell find drivers lib -name '*_worker.ts')
 bin := $(DESTDIR)$(PREFIX)/bin
 completions := $(DESTDIR)$(PREFIX)/share
+units := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
 export DENO
 
@@ -62,8 +63,10 @@ dist/veneer: $(SOURCES) tools/bundle $(wildcard tools/guard/*)
 	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 	@tools/guard/build dist/veneer
 
-install: build ## install the binary and its shell completions below $(DESTDIR)$(PREFIX)
+install: build ## install the binary, its shell completions and its systemd unit below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer $(bin)/veneer
+	install -d $(units)
+	dist/veneer config systemd | sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/veneer|' >$(units)/veneer-containerd.service
 	install -d $(completions)/bash-completion/completions $(completions)/zsh/site-functions $(completions)/fish/vendor_completions.d
 	dist/veneer completions bash >$(completions)/bash-completion/completions/veneer
 	dist/veneer completions zsh >$(completions)/zsh/site-functions/_veneer

@@ -299,3 +299,11 @@ export const control = group({
     result: "i32",
   },
 });
+
+/** Sockets, as far as the runtime has none of the kind. */
+export const sockets = group({
+  // int socket(int domain, int type, int protocol);
+  socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // ssize_t sendto(int sockfd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen);
+  sendto: { parameters: ["i32", "buffer", "u32", "i32", "buffer", "u32"], result: "i32" },
+});

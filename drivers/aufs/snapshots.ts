@@ -9,7 +9,6 @@
  */
 import { basename, dirname } from "@std/path";
 import { messageOf } from "../../lib/base/errors.ts";
-import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -144,7 +143,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   imported(): void {}
 
-  status(): readonly StatusLine[] {
+  status(): readonly (readonly [name: string, value: string])[] {
     return [
       ["Backing Filesystem", this.#environment.backing],
       ["Dirperm1 Supported", String(this.#mounts.hasDirperm1())],

@@ -24,7 +24,6 @@ import { MS_RDONLY } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
-import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
@@ -200,7 +199,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
     removeSeed(this.home);
   }
 
-  status(): readonly StatusLine[] {
+  status(): readonly (readonly [string, string])[] {
     const lines = withFd(openDirectory(this.home.join()), statusLines);
     return [...lines, ["Device", this.#device()]];
   }

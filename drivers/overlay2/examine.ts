@@ -4,7 +4,7 @@
  * @module
  */
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
-import { type Finding, missing } from "../definition.ts";
+import type { Finding } from "../definition.ts";
 import type { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
 import { quotaLacking } from "./project_quota.ts";
@@ -30,9 +30,11 @@ export function examine(root: string): Finding[] {
   return findings;
 }
 
-/** A requirement. */
+/** A requirement: a message of the form `what; remedy`. */
 function need(what: string, problem: VeneerError | undefined): Finding {
-  return problem === undefined ? { state: "ok", what } : missing(problem);
+  if (problem === undefined) return { state: "ok", what };
+  const [found, ...remedy] = problem.message.split("; ");
+  return { state: "missing", what: found, remedy: remedy.join("; ") };
 }
 
 function depth(below: string): Finding {

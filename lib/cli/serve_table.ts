@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SERVICE_OPTIONS } from "./config_table.ts";
 import type { GroupSpec } from "./spec.ts";
 
 /** `veneer serve …` */
@@ -18,17 +19,7 @@ export const SERVE: GroupSpec = {
       summary: "answer containerd's snapshots API on a socket",
       operands: [],
       options: [
-        {
-          name: "address",
-          value: "SOCKET",
-          kind: "file",
-          summary: "where to listen (default /run/veneer/containerd.sock)",
-        },
-        {
-          name: "name",
-          value: "NAME",
-          summary: "which store: DIR/services/NAME below --root (default veneer)",
-        },
+        ...SERVICE_OPTIONS,
         {
           name: "log-format",
           value: "FORMAT",

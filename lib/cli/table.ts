@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CONFIG } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
 import { SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
@@ -209,6 +210,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   SNAPSHOTS,
   SERVE,
+  CONFIG,
   {
     name: "status",
     summary: "show what the driver found and uses",

@@ -10,8 +10,8 @@
  */
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
-import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
-import type { LayerBackend } from "./backend.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import type { LayerBackend } from "./driver.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";
@@ -97,6 +97,6 @@ export function incompleteError(id: string, error: unknown): VeneerError {
   return new VeneerError(
     code,
     `${messageOf(error)}; layer ${id} is incomplete: ${remedy} or remove it`,
-    { remedy: remedyOf(error), cause: error },
+    { cause: error },
   );
 }

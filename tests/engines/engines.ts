@@ -17,9 +17,9 @@ const pathOf = (suite: string) => `${fetched(suite, "usr/bin")}:${fetched(suite,
 
 /** The releases of containerd that cases run with: Debian 12's, 13's and sid's. */
 export const CONTAINERDS: Readonly<Record<string, Engine>> = {
-  "1.6": { version: 2 },
-  "1.7": { version: 2, path: pathOf("trixie") },
-  "2.1": { version: 3, path: pathOf("sid") },
+  "1.6": { release: "1.6" },
+  "1.7": { release: "1.7", path: pathOf("trixie") },
+  "2.1": { release: "2.x", path: pathOf("sid") },
 };
 
 /** Why no engine can be started here, if none can. */

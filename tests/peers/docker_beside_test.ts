@@ -7,8 +7,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import type { ErrorCode } from "../../lib/base/errors.ts";
-import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
+import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
 import { mountImage } from "../runner/images.ts";
 import {
   lacksFileSystem,

@@ -11,6 +11,7 @@ import {
   run,
   unmountBelow,
 } from "../support/cases.ts";
+import { veneer } from "../support/commands.ts";
 import { Process, until } from "./service_support.ts";
 
 /** What a case with containerd wants of the machine. */
@@ -22,16 +23,9 @@ export const lacksContainerd = (): string | undefined =>
 export interface Engine {
   /** What goes before `PATH`, for its shim as well; with the colon. */
   readonly path?: string;
-  /** The version of its configuration. */
-  readonly version: 2 | 3;
+  /** The release that its configuration is of. */
+  readonly release: "1.6" | "1.7" | "2.x";
 }
-
-/** Options of `transfer`, which from 2.0 on unpacks for the snapshotters alone that are listed. */
-const UNPACK = `[[plugins."io.containerd.transfer.v1.local".unpack_config]]
-  platform = "linux/${Deno.build.arch === "x86_64" ? "amd64" : "arm64"}"
-  snapshotter = "veneer"
-  differ = "walking"
-`;
 
 export class TestContainerd implements AsyncDisposable {
   readonly #process: Process;
@@ -52,14 +46,16 @@ export class TestContainerd implements AsyncDisposable {
   static async start(
     directory: string,
     socket: string,
-    engine: Engine = { version: 2 },
+    engine: Engine = { release: "1.6" },
   ): Promise<TestContainerd> {
     Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const path = (name: string) => join(directory, name);
     const config = path("config.toml"), address = path("c.sock");
+    const ours = veneer("config", "containerd", "--for", engine.release, "--address", socket);
+    const [version, ...lines] = ours.stdout.split("\n");
     Deno.writeTextFileSync(
       config,
-      `version = ${engine.version}
+      `${version}
 root = "${path("root")}"
 state = "${path("state")}"
 disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
@@ -67,10 +63,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", 
   address = "${address}"
 [ttrpc]
   address = "${path("t.sock")}"
-[proxy_plugins.veneer]
-  type = "snapshot"
-  address = "${socket}"
-${engine.version === 3 ? UNPACK : ""}`,
+${lines.join("\n")}`,
     );
     const containerd = new TestContainerd(directory, config, address, engine);
     await until(() => containerd.ctr("version").success, "containerd to start");

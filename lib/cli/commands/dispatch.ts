@@ -39,6 +39,10 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "snapshot usage": () => import("./snapshot/usage.ts"),
   "snapshot cleanup": () => import("./snapshot/cleanup.ts"),
   "serve containerd": () => import("./serve/containerd.ts"),
+  "config containerd": () => import("./config/containerd.ts"),
+  "config docker": () => import("./config/docker.ts"),
+  "config buildkit": () => import("./config/buildkit.ts"),
+  "config systemd": () => import("./config/systemd.ts"),
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
   "doctor": () => import("./doctor.ts"),
@@ -48,7 +52,15 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
 };
 
 /** Commands that work in whatever surroundings. */
-const NEEDS_NOTHING: ReadonlySet<string> = new Set(["version", "completions", "help"]);
+const NEEDS_NOTHING: ReadonlySet<string> = new Set([
+  "version",
+  "completions",
+  "help",
+  "config containerd",
+  "config docker",
+  "config buildkit",
+  "config systemd",
+]);
 
 /** As a shell reports a program that SIGPIPE ended, which is what other programs do here. */
 const READER_GONE = 128 + 13;

@@ -14,6 +14,7 @@ import { GrpcServer } from "../grpc/listen.ts";
 import { Lanes } from "../lanes/lanes.ts";
 import type { LanePort, LaneStore } from "../lanes/protocol.ts";
 import type { ServiceLog } from "../log.ts";
+import { notifyManager } from "../notify.ts";
 import { listenAt } from "../socket.ts";
 import { Janitor } from "./janitor.ts";
 import { snapshotsService } from "./methods.ts";
@@ -71,7 +72,9 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
       const { home, driver } = lanes;
       log.info("serving", { address: socket.path, home, driver, pid: Deno.pid });
       accepting = server.accept(socket.listener);
+      notifyManager("READY=1", warn);
       log.info("ending", { signal: await ended });
+      notifyManager("STOPPING=1", warn);
     }
     await server.drain(DRAIN_TIME);
     await accepting;

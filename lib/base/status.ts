@@ -1,8 +1,0 @@
-/**
- * What a driver says of itself.
- *
- * @module
- */
-
-/** A line of `status`: a name and a value, as `docker info` prints them. */
-export type StatusLine = readonly [name: string, value: string];

@@ -1,0 +1,11 @@
+/**
+ * Printing a configuration.
+ *
+ * @module
+ */
+import type { CommandContext } from "../context.ts";
+
+/** Prints a file's text as it is; with `--json` as a member of an object. */
+export function printConfiguration({ output }: CommandContext, text: string): void {
+  output.result({ text }, () => text.trimEnd().split("\n"));
+}

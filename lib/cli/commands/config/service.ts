@@ -1,0 +1,55 @@
+/**
+ * The service that a command's options name.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { VeneerError } from "../../../base/errors.ts";
+import {
+  DEFAULT_ADDRESS,
+  DEFAULT_NAME,
+  type ServiceAddress,
+} from "../../../services/configuration/service.ts";
+import type { CommandContext } from "../context.ts";
+
+/** Below `<root>`, where each service has stores of its own. */
+export const SERVICES = "services";
+
+/**
+ * The service of `--address`, `--name` and `--root`.
+ *
+ * @throws {VeneerError} `usage` if one of them is invalid
+ */
+export function serviceOf(
+  { options, root }: CommandContext,
+  defaults = { address: DEFAULT_ADDRESS, name: DEFAULT_NAME },
+): ServiceAddress {
+  const address = (options.value("address") ?? defaults.address).replace(/^unix:\/\//, "");
+  requireAbsolute("address", address);
+  requireAbsolute("root", root);
+  const name = serviceName(options.value("name") ?? defaults.name);
+  return {
+    address,
+    name,
+    directory: join(root, SERVICES, name),
+  };
+}
+
+/** A relative path means nothing to a program that is started elsewhere. */
+function requireAbsolute(option: string, path: string): void {
+  if (path.startsWith("/")) return;
+  throw new VeneerError(
+    "usage",
+    `option --${option} ${JSON.stringify(path)}: a configuration needs an absolute path`,
+  );
+}
+
+/** A service's name is a directory's. @throws {VeneerError} `usage` if it cannot be one */
+export function serviceName(name: string): string {
+  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;
+  throw new VeneerError(
+    "usage",
+    `option --name ${JSON.stringify(name)}: letters, digits, _, . and -, at most 64, ` +
+      "the first a letter or digit",
+  );
+}

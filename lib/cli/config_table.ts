@@ -1,0 +1,73 @@
+/**
+ * The commands that print configuration of others, as data.
+ *
+ * @module
+ */
+import type { CommandSpec, GroupSpec, OptionSpec } from "./spec.ts";
+
+/** Options that name a service: as `veneer serve containerd` takes them. */
+export const SERVICE_OPTIONS: readonly OptionSpec[] = [
+  {
+    name: "address",
+    value: "SOCKET",
+    kind: "file",
+    summary: "the service's socket (default /run/veneer/containerd.sock)",
+  },
+  {
+    name: "name",
+    value: "NAME",
+    summary: "the service's name: DIR/services/NAME below --root (default veneer)",
+  },
+];
+
+const prints = (name: string, spec: Omit<CommandSpec, "name" | "operands">): CommandSpec => ({
+  name: `config ${name}`,
+  operands: [],
+  ...spec,
+});
+
+/** `veneer config …` */
+export const CONFIG: GroupSpec = {
+  name: "config",
+  summary: "print the configuration of an engine that is to use a service",
+  details:
+    "Prints, and changes no file. --root and the options of the service are those that it is run with.",
+  commands: [
+    prints("containerd", {
+      summary: "print what containerd's configuration needs",
+      options: [
+        ...SERVICE_OPTIONS,
+        {
+          name: "for",
+          value: "RELEASE",
+          choices: ["1.6", "1.7", "2.x"],
+          summary: "of which containerd (default: the one that is installed)",
+        },
+      ],
+      examples: [["veneer config containerd", "lines for /etc/containerd/config.toml"]],
+    }),
+    prints("docker", {
+      summary: "print what dockerd's configuration needs",
+      options: SERVICE_OPTIONS,
+      details: "For Docker 28 and newer, which keeps its images in containerd.",
+      examples: [["veneer config docker", "/etc/docker/daemon.json"]],
+    }),
+    prints("buildkit", {
+      summary: "print what buildkitd's configuration needs",
+      options: [
+        { ...SERVICE_OPTIONS[0], summary: "its socket (default /run/veneer/buildkit.sock)" },
+        { ...SERVICE_OPTIONS[1], summary: "its name (default buildkit)" },
+      ],
+      details:
+        "buildkitd needs a service of its own, since it removes from the store what it does not know:\n" +
+        "veneer serve containerd --name buildkit --address /run/veneer/buildkit.sock",
+      examples: [["veneer config buildkit", "/etc/buildkit/buildkitd.toml"]],
+    }),
+    prints("systemd", {
+      summary: "print a unit for systemd that runs the service",
+      options: SERVICE_OPTIONS,
+      details: "The options given here are those that the unit starts the service with.",
+      examples: [["veneer config systemd", "/etc/systemd/system/veneer-containerd.service"]],
+    }),
+  ],
+};

@@ -1,0 +1,68 @@
+/**
+ * What containerd's configuration needs, so that it keeps images and containers in a service of Veneer's.
+ *
+ * @module
+ */
+import { type ServiceAddress, toml } from "./service.ts";
+
+/** Releases whose configurations differ, the oldest first. */
+export const CONTAINERD_RELEASES = ["1.6", "1.7", "2.x"] as const;
+export type ContainerdRelease = typeof CONTAINERD_RELEASES[number];
+
+/** The release that a version belongs to, such as `1.7.24`; undefined for one that is none of them. */
+export function containerdRelease(version: string): ContainerdRelease | undefined {
+  const [, major, minor] = version.match(/^v?(\d+)\.(\d+)\./) ?? [];
+  if (Number(major) >= 2) return "2.x";
+  return CONTAINERD_RELEASES.find((release) => release === `${major}.${minor}`);
+}
+
+/** As Go names this machine's architecture, which platforms are named by. */
+const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
+
+/**
+ * The lines to add to containerd's configuration.
+ *
+ * - `exports.root` tells Kubernetes which file system holds the images; older releases of 1.6 refuse the key.
+ * - `unpack_config` is a list that replaces containerd's own, so that its default is named again beside ours. Without
+ *   an entry 2.x pulls an image and unpacks nothing.
+ */
+export function containerdConfiguration(
+  release: ContainerdRelease,
+  { address, name, directory }: ServiceAddress,
+): string {
+  const plugin = `[proxy_plugins.${toml(name)}]
+  type = "snapshot"
+  address = ${toml(address)}
+`;
+  const exports = `  [proxy_plugins.${toml(name)}.exports]
+    root = ${toml(directory)}
+`;
+  const kubernetes = `# For Kubernetes:
+[plugins."io.containerd.grpc.v1.cri".containerd]
+  snapshotter = ${toml(name)}
+`;
+  switch (release) {
+    case "1.6":
+      return `version = 2\n\n${plugin}\n${kubernetes}`;
+    case "1.7":
+      return `version = 2\n\n${plugin}${exports}\n${kubernetes}`;
+    case "2.x":
+      return `version = 3
+
+${plugin}${exports}
+# For Kubernetes:
+[plugins."io.containerd.cri.v1.images"]
+  snapshotter = ${toml(name)}
+
+# Images are unpacked for the snapshotters of this list alone, which replaces containerd's own.
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/${ARCHITECTURE}"
+  snapshotter = ${toml(name)}
+  differ = "walking"
+[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux/${ARCHITECTURE}"
+  snapshotter = "overlayfs"
+  differ = "walking"
+`;
+  }
+}

@@ -1,0 +1,43 @@
+/**
+ * The unit by which systemd runs a service of Veneer's.
+ *
+ * @module
+ */
+
+/** A word of `ExecStart=`: quoted, with what systemd would expand doubled (systemd.service(5)). */
+function execWord(word: string): string {
+  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
+  return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : JSON.stringify(plain);
+}
+
+/**
+ * A unit for `veneer serve containerd`.
+ *
+ * - It is ready when its socket is there, and ends in its own time: it answers what it was asked.
+ * - Mounts and their counts outlive it. So it has no `RuntimeDirectory=`, which systemd would delete at its end, and no
+ *   mount namespace of its own, in which engines would not see its mounts.
+ *
+ * @param command the service's command line: the program's absolute path first
+ */
+export function systemdUnit(command: readonly string[]): string {
+  return `[Unit]
+Description=Veneer: storage of container layers for containerd
+Before=containerd.service docker.service buildkit.service
+After=local-fs.target
+
+[Service]
+Type=notify
+NotifyAccess=main
+ExecStart=${command.map(execWord).join(" ")}
+Restart=on-failure
+RestartSec=1
+KillMode=mixed
+TimeoutStopSec=45
+PrivateMounts=no
+LimitNOFILE=1048576
+OOMScoreAdjust=-999
+
+[Install]
+WantedBy=multi-user.target
+`;
+}

@@ -1,0 +1,84 @@
+/** What a service manager is told: by a path and by an abstract name, and that the service works without one. */
+import { assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
+import { PROGRAM } from "../support/commands.ts";
+import { exists, Process, until } from "./service_support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** A manager: prints each datagram that it receives at an address. */
+const MANAGER = `
+import socket, sys
+address = sys.argv[1]
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+s.bind("\\0" + address[1:] if address[0] == "@" else address)
+print("listening", file=sys.stderr, flush=True)
+while True: print(s.recv(4096).decode(), file=sys.stderr, flush=True)
+`;
+
+for (const kind of ["path", "abstract name"]) {
+  needs(
+    lacking,
+    `service: a manager that listens at a ${kind} is told when it is ready`,
+    async () => {
+      using dir = tempDir("serve-");
+      const address = kind === "path" ? join(dir.path, "n") : `@veneer-test-${crypto.randomUUID()}`;
+      const manager = new Process(["python3", "-c", MANAGER, address]);
+      try {
+        await manager.said(/listening/);
+        const socket = join(dir.path, "v");
+        const service = new Process(
+          [
+            ...PROGRAM,
+            "--root",
+            join(dir.path, "root"),
+            "--driver",
+            "overlay2",
+            "serve",
+            "containerd",
+            "--address",
+            socket,
+          ],
+          { NOTIFY_SOCKET: address },
+        );
+        await manager.said(/READY=1/);
+        assertEquals(exists(socket), true, "the socket is there when it is said to be");
+        assertEquals(await service.end("SIGTERM"), 0);
+        assertEquals(manager.log, "listening\nREADY=1\nSTOPPING=1\n");
+      } finally {
+        await manager.end("SIGKILL");
+      }
+    },
+  );
+}
+
+needs(lacking, "service: a manager that cannot be told is a warning", async () => {
+  using dir = tempDir("serve-");
+  for (
+    const [address, reason] of [[join(dir.path, "nobody"), "ENOENT"], [
+      "relative",
+      "neither a path",
+    ], [`@${"x".repeat(200)}`, "bytes"]]
+  ) {
+    const socket = join(dir.path, "v");
+    const service = new Process(
+      [
+        ...PROGRAM,
+        "--root",
+        join(dir.path, "root"),
+        "--driver",
+        "overlay2",
+        "serve",
+        "containerd",
+        "--address",
+        socket,
+      ],
+      { NOTIFY_SOCKET: address },
+    );
+    await until(() => exists(socket), "the service to listen");
+    assertEquals(await service.end("SIGTERM"), 0);
+    assertStringIncludes(service.log, "the service manager was not told READY=1");
+    assertStringIncludes(service.log, reason);
+  }
+});
