@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { VeneerError } from "../lib/base/errors.ts";
 import type { LayerBackend } from "../lib/graph/driver.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
 import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
@@ -26,6 +27,12 @@ export interface Finding {
   readonly what: string;
   /** What to do about it. */
   readonly remedy?: string;
+}
+
+/** The finding that something keeps the driver from running. A message may still be of the form `what; remedy`. */
+export function missing(problem: VeneerError): Finding {
+  const [what, ...rest] = problem.message.split("; ");
+  return { state: "missing", what, remedy: problem.remedy ?? (rest.join("; ") || undefined) };
 }
 
 /** A driver, as the registry knows it. */

@@ -5,15 +5,12 @@
  */
 import { isUdevSynced } from "../../ffi/devmapper.ts";
 import { tryLstat } from "../../ffi/stat.ts";
-import type { Finding } from "../definition.ts";
+import { type Finding, missing } from "../definition.ts";
 import { checkSupportQuietly, describeVersions } from "./support.ts";
 
 export function examine(_root: string): Finding[] {
   const problem = checkSupportQuietly();
-  if (problem !== undefined) {
-    const [what, ...remedy] = problem.message.split("; ");
-    return [{ state: "missing", what, remedy: remedy.join("; ") }];
-  }
+  if (problem !== undefined) return [missing(problem)];
   return [
     { state: "ok", what: describeVersions() },
     udev(),

@@ -4,7 +4,7 @@
  * @module
  */
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
-import type { Finding } from "../definition.ts";
+import { type Finding, missing } from "../definition.ts";
 import type { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
 import { quotaLacking } from "./project_quota.ts";
@@ -30,11 +30,9 @@ export function examine(root: string): Finding[] {
   return findings;
 }
 
-/** A requirement: a message of the form `what; remedy`. */
+/** A requirement. */
 function need(what: string, problem: VeneerError | undefined): Finding {
-  if (problem === undefined) return { state: "ok", what };
-  const [found, ...remedy] = problem.message.split("; ");
-  return { state: "missing", what: found, remedy: remedy.join("; ") };
+  return problem === undefined ? { state: "ok", what } : missing(problem);
 }
 
 function depth(below: string): Finding {

@@ -1,48 +1,60 @@
 /**
  * Errors with stable codes: what the command line turns into an exit status and the services into HTTP and
- * gRPC statuses. A message is one line that names the thing, the reason and the remedy.
+ * gRPC statuses. A message is one line.
  *
  * @module
  */
 import { EDQUOT, EMFILE, ENOSPC, EROFS, SyscallError } from "../../ffi/errno.ts";
 
-/** Each kind of error and the exit status of a command that ends with it. */
-export const EXIT_STATUS = {
-  /** A system call failed; the message names the call, the path and the error. */
-  "failed": 1,
-  /** The command line is wrong. */
-  "usage": 2,
-  /** A layer, a parent, a snapshot. */
-  "not found": 3,
-  "already exists": 4,
-  /** The message names the holder: a mount point, a process, a child. */
-  "in use": 5,
-  /** The message names what lacks: a kernel option, a module, a file system, a mount option. */
-  "not supported": 6,
-  /** The message names the argument and the rule. */
-  "invalid argument": 7,
-  /** A view committed, an incomplete layer mounted, an active parent. */
-  "failed precondition": 8,
-  /** The message names what was found and what is wanted. */
-  "incompatible": 9,
-  /** The message names the file. */
-  "corrupt store": 10,
-  /** The message names the limit and the remedy: also no space, quota. */
-  "limit exceeded": 11,
-} as const;
+/**
+ * Each kind of error:
+ * - `failed`: a system call failed; the message names the call, the path and the error;
+ * - `usage`: the command line is wrong;
+ * - `not found`: a layer, a parent or a snapshot does not exist;
+ * - `already exists`;
+ * - `in use`: the message names the holder, such as a mount point, a process or a child;
+ * - `not supported`: the message names the missing kernel option, module, file system or mount option;
+ * - `invalid argument`: the message names the argument and the rule;
+ * - `failed precondition`: such as a view committed, an incomplete layer mounted, an active parent;
+ * - `incompatible`: the message names what was found and what is wanted;
+ * - `corrupt store`: the message names the file;
+ * - `limit exceeded`: the message names the limit, which may be space or a quota.
+ */
+export type ErrorCode =
+  | "failed"
+  | "usage"
+  | "not found"
+  | "already exists"
+  | "in use"
+  | "not supported"
+  | "invalid argument"
+  | "failed precondition"
+  | "incompatible"
+  | "corrupt store"
+  | "limit exceeded";
 
-export type ErrorCode = keyof typeof EXIT_STATUS;
+/** What an error may have besides its message. */
+export interface VeneerErrorOptions extends ErrorOptions {
+  /**
+   * What a user of the `veneer` command can do about it, such as ``"`veneer umount` it first"``: begins in lower
+   * case and ends without a full stop. Only the command line prints it, after the message and a semicolon.
+   */
+  readonly remedy?: string;
+}
 
-/** An error of this program's own finding. */
+/** An error of this program's own finding. The message names the thing, the reason and the rule. */
 export class VeneerError extends Error {
   override readonly name = "VeneerError";
+  /** See {@linkcode VeneerErrorOptions.remedy}. */
+  readonly remedy: string | undefined;
 
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options?: ErrorOptions,
+    options: VeneerErrorOptions = {},
   ) {
     super(message, options);
+    this.remedy = options.remedy;
   }
 }
 
@@ -66,6 +78,26 @@ export function messageOf(error: unknown): string {
   return text.replaceAll(/\s*\n\s*/g, " ").trim();
 }
 
+/** The remedy of an error that has one. */
+export function remedyOf(error: unknown): string | undefined {
+  return error instanceof VeneerError ? error.remedy : undefined;
+}
+
+/** An error's message with its remedy, on one line. */
+export function adviceOf(error: unknown): string {
+  const remedy = remedyOf(error);
+  return messageOf(error) + (remedy === undefined ? "" : `; ${remedy}`);
+}
+
+/**
+ * An error of the same code with another message, keeping the remedy.
+ *
+ * @param error becomes the cause
+ */
+export function reworded(error: unknown, message: string): VeneerError {
+  return new VeneerError(codeOf(error), message, { remedy: remedyOf(error), cause: error });
+}
+
 /**
  * Runs one part of something whose parts do not need each other: where it fails, the others go on.
  *
@@ -80,7 +112,7 @@ export function attempt<T>(
   try {
     return part();
   } catch (error) {
-    failed(new VeneerError(codeOf(error), `${what}: ${messageOf(error)}`, { cause: error }));
+    failed(reworded(error, `${what}: ${messageOf(error)}`));
     return undefined;
   }
 }

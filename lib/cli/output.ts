@@ -10,9 +10,10 @@
 import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { tryWrite } from "../../ffi/files.ts";
-import { codeOf, EXIT_STATUS, messageOf, VeneerError } from "../base/errors.ts";
+import { adviceOf, codeOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import { sleep } from "../base/sleep.ts";
+import { EXIT_STATUS } from "./exit_status.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
 
@@ -109,9 +110,9 @@ export class Output {
   }
 }
 
-/** One line; of an error that is nobody's fault but this program's, it says so. */
+/** One line, with the remedy; of an error that is nobody's fault but this program's, it says so. */
 function describe(error: unknown): string {
-  const message = escapeControls(messageOf(error));
+  const message = escapeControls(adviceOf(error));
   if (error instanceof SyscallError && error.errno === EMFILE) {
     return `${message}; raise the limit (ulimit -n)`;
   }

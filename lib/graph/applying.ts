@@ -10,7 +10,7 @@
  */
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
-import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./driver.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
@@ -97,6 +97,6 @@ export function incompleteError(id: string, error: unknown): VeneerError {
   return new VeneerError(
     code,
     `${messageOf(error)}; layer ${id} is incomplete: ${remedy} or remove it`,
-    { cause: error },
+    { remedy: remedyOf(error), cause: error },
   );
 }

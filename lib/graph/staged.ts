@@ -9,7 +9,7 @@
  */
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { tryRename } from "../tree/confined.ts";
-import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import { messageOf, reworded, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./driver.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
@@ -86,6 +86,7 @@ export class Staged {
       `layer ${id}: ${
         failure?.message ?? `${this.backend.home.staging(id)} is in the way; remove it`
       }`,
+      { remedy: failure?.remedy },
     );
   }
 
@@ -146,5 +147,5 @@ export class Staged {
 function notDeleted(path: string, failure: unknown): VeneerError {
   const reason = messageOf(failure);
   const message = reason.includes(path) ? reason : `${path} is not deleted: ${reason}`;
-  return new VeneerError(codeOf(failure), message, { cause: failure });
+  return reworded(failure, message);
 }

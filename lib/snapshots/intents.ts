@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import { messageOf, reworded, type VeneerError } from "../base/errors.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import type { Leftovers } from "./snapshotter.ts";
@@ -180,7 +180,7 @@ export class Intents {
       const message = `layer ${layer} was not deleted, the next cleanup tries again: ${
         messageOf(error)
       }`;
-      failed(new VeneerError(codeOf(error), message, { cause: error }), layer);
+      failed(reworded(error, message), layer);
       return false;
     }
   }

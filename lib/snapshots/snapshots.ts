@@ -22,7 +22,7 @@
  * @module
  */
 import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
-import { attempt, codeOf, VeneerError } from "../base/errors.ts";
+import { attempt, codeOf, reworded, VeneerError } from "../base/errors.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts";
 import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
@@ -459,6 +459,6 @@ function naming({ name }: Snapshot, check: () => void): void {
     check();
   } catch (error) {
     if (!(error instanceof VeneerError)) throw error;
-    throw new VeneerError(error.code, `snapshot ${shown(name)}: ${error.message}`);
+    throw reworded(error, `snapshot ${shown(name)}: ${error.message}`);
   }
 }

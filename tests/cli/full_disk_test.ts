@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { EXIT_STATUS } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import type { ImageKind } from "../runner/images.ts";
 import { ImageStore, names } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";

@@ -1,7 +1,7 @@
 /** What somebody put into a store or beside its state: commands as a user runs them. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { EXIT_STATUS } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
 import { runState } from "../support/store_dir.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";

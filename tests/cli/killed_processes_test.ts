@@ -5,7 +5,8 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lstat } from "../../ffi/stat.ts";
 import { statfs } from "../../ffi/statfs.ts";
-import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import type { ErrorCode } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { PROGRAM, refusal, shellWords, TestStore, veneer } from "../support/commands.ts";
 import { mountImage } from "../runner/images.ts";
 import {

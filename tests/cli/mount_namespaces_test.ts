@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { EXIT_STATUS } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
 import { assertNothingLeft, home, names } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, mountPoints, needs } from "../support/cases.ts";

@@ -3,7 +3,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { veneer } from "../support/commands.ts";
 import { PROGRAM, refusal, shellWords, TestStore } from "../support/commands.ts";
 import { EMFILE, SyscallError } from "../../ffi/errno.ts";
-import { codeOf, EXIT_STATUS } from "../../lib/base/errors.ts";
+import { codeOf } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { lacksFileSystem, needs, run, tempDir } from "../support/cases.ts";
 import { dir as directory, file, tar } from "../tar/support/tar_builder.ts";
 

@@ -7,7 +7,8 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import type { ErrorCode } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { mountImage } from "../runner/images.ts";
 import {
   lacksFileSystem,

@@ -3,7 +3,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import type { ErrorCode } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must, type Ran, run, type TempDir, tempDir, TEST_FS } from "./cases.ts";
 
 /**

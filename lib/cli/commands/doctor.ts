@@ -6,9 +6,10 @@
 import { libcVersion } from "../../../ffi/process.ts";
 import { tryLstat } from "../../../ffi/stat.ts";
 import { statfs } from "../../../ffi/statfs.ts";
+import { EXIT_STATUS } from "../exit_status.ts";
 import type { Style } from "../style.ts";
 import type { DriverDefinition, Finding } from "../../../drivers/definition.ts";
-import { EXIT_STATUS, messageOf } from "../../base/errors.ts";
+import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
 import { RUN_ROOT } from "../../store/run_state.ts";

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { EXIT_STATUS } from "../../base/errors.ts";
+import { EXIT_STATUS } from "../exit_status.ts";
 import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {

@@ -53,7 +53,7 @@ export class CrewMemory {
     const more = error instanceof SyscallError
       ? { syscall: error.syscall, errno: error.errno, path: error.path }
       : error instanceof VeneerError
-      ? { code: error.code }
+      ? { code: error.code, remedy: error.remedy }
       : {};
     const path = "path" in more ? more.path?.slice(0, 4096) : undefined;
     this.#error.append({ name, message: message.slice(0, 4096), ...more, path });
@@ -67,7 +67,8 @@ export class CrewMemory {
       return new SyscallError(record.syscall, Number(record.errno), record.path);
     }
     if (record.name === "VeneerError") {
-      return new VeneerError(record.code as ErrorCode, record.message);
+      const { code, message, remedy } = record;
+      return new VeneerError(code as ErrorCode, message, { remedy });
     }
     return new Error(record.message);
   }
