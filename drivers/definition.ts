@@ -4,7 +4,7 @@
  * @module
  */
 import type { VeneerError } from "../lib/base/errors.ts";
-import type { LayerBackend } from "../lib/graph/driver.ts";
+import type { LayerBackend } from "../lib/graph/backend.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
 import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
 

@@ -12,13 +12,9 @@ import { withFd } from "../../ffi/files.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { mkdir, openDirectory, removeTree, rename } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import type {
-  GetOptions,
-  LayerBackend,
-  LayerSpec,
-  NativeDiff,
-  StatusLine,
-} from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
+import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -49,7 +45,7 @@ export class Aufs implements LayerBackend {
     this.#layout.stageLeftovers(environment.warn);
   }
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     return [
       ["Root Dir", this.home.path],
       ["Backing Filesystem", this.#environment.backing],

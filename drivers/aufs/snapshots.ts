@@ -9,6 +9,7 @@
  */
 import { basename, dirname } from "@std/path";
 import { messageOf } from "../../lib/base/errors.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -143,7 +144,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   imported(): void {}
 
-  status(): readonly (readonly [name: string, value: string])[] {
+  status(): readonly StatusLine[] {
     return [
       ["Backing Filesystem", this.#environment.backing],
       ["Dirperm1 Supported", String(this.#mounts.hasDirperm1())],

@@ -21,14 +21,9 @@ import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/names.ts";
-import type {
-  GetOptions,
-  LayerBackend,
-  LayerSpec,
-  NativeDiff,
-  Scratch,
-  StatusLine,
-} from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
+import type { LayerBackend, LayerSpec, NativeDiff, Scratch } from "../../lib/graph/backend.ts";
+import type { GetOptions } from "../../lib/graph/driver.ts";
 import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
@@ -64,7 +59,7 @@ export class Btrfs implements LayerBackend {
     return this.#layout.home;
   }
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     const lines = withFd(openDirectory(this.home.join()), statusLines);
     return [...lines, ["Native Diff", "send"]];
   }

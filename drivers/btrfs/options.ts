@@ -11,7 +11,7 @@
  * @module
  */
 import { VeneerError } from "../../lib/base/errors.ts";
-import type { LayerSpec } from "../../lib/graph/driver.ts";
+import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import { formatSize, parseSize } from "../../lib/base/sizes.ts";
 

@@ -24,6 +24,7 @@ import { MS_RDONLY } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
@@ -199,7 +200,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
     removeSeed(this.home);
   }
 
-  status(): readonly (readonly [string, string])[] {
+  status(): readonly StatusLine[] {
     const lines = withFd(openDirectory(this.home.join()), statusLines);
     return [...lines, ["Device", this.#device()]];
   }

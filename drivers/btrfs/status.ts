@@ -6,7 +6,7 @@
 import { qgroupUsage, quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { features, spaceUsage, volumeInfo } from "../../ffi/btrfs_volume.ts";
-import type { StatusLine } from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import { formatSize } from "../../lib/base/sizes.ts";
 
 /** The lines of `status`, for the file system of an open file. */

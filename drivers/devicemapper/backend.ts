@@ -26,13 +26,9 @@ import {
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
-import type {
-  GetOptions,
-  LayerBackend,
-  LayerSpec,
-  NativeDiff,
-  StatusLine,
-} from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
+import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -74,7 +70,7 @@ export class DeviceMapper implements LayerBackend {
     this.devices = context.devices;
   }
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     return statusLines(this.devices.status(), this.#context.options, this.home);
   }
 

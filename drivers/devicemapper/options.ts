@@ -26,7 +26,7 @@
  */
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import type { LayerSpec } from "../../lib/graph/driver.ts";
+import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
 import { formatSize, parseSize } from "../../lib/base/sizes.ts";
 

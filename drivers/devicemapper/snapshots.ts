@@ -22,7 +22,7 @@ import { deviceInfo } from "../../ffi/devmapper.ts";
 import { EBUSY, ENOENT } from "../../ffi/errno.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import type { StatusLine } from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import { lchown, makeDirectory, tryUnlink, unwrapConfined } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -233,7 +233,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
 
   imported(): void {}
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     return statusLines(this.#devices.status(), this.#context.options, this.home);
   }
 

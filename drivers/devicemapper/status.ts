@@ -7,7 +7,7 @@ import { isUdevSynced, libraryVersion } from "../../ffi/devmapper.ts";
 import { decode } from "../../ffi/cstring.ts";
 import { tryReadlink } from "../../ffi/paths.ts";
 import type { ConfinedPath } from "../../lib/tree/confined.ts";
-import type { StatusLine } from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 import { formatSize } from "../../lib/base/sizes.ts";

@@ -25,13 +25,9 @@ import {
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
 import { codeOf, VeneerError } from "../../lib/base/errors.ts";
-import type {
-  GetOptions,
-  LayerBackend,
-  LayerSpec,
-  NativeDiff,
-  StatusLine,
-} from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
+import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -91,7 +87,7 @@ export class Overlay2 implements LayerBackend {
     return idMapsOf(this.home, id, this.idMaps);
   }
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     const { unreadable, metacopy } = this.#probe();
     return statusOf(this.#environment, [
       ["Using metacopy", String(metacopy)],

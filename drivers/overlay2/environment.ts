@@ -6,7 +6,7 @@
 import { statfs } from "../../ffi/statfs.ts";
 import type { DriverContext } from "../definition.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import type { StatusLine } from "../../lib/graph/driver.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import { Home, nearestExisting } from "../../lib/store/home.ts";
 import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
 import { type Overlay2Options, parseDriverOptions } from "./options.ts";

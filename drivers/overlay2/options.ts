@@ -14,7 +14,7 @@
  * @module
  */
 import { VeneerError } from "../../lib/base/errors.ts";
-import type { LayerSpec } from "../../lib/graph/driver.ts";
+import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
 import { parseSize } from "../../lib/base/sizes.ts";
 import type { ProjectLimits } from "../../ffi/quota.ts";

@@ -7,6 +7,7 @@
 import { withFd } from "../../ffi/files.ts";
 import { isDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -173,7 +174,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return new Map([[UPPERDIR_LABEL, this.#layers.path(layer).text]]);
   }
 
-  status(): readonly (readonly [name: string, value: string])[] {
+  status(): readonly StatusLine[] {
     return statusOf(this.#environment);
   }
 

@@ -11,7 +11,7 @@
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
-import type { LayerBackend } from "./driver.ts";
+import type { LayerBackend } from "./backend.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";

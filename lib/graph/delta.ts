@@ -13,7 +13,7 @@ import { fgetxattr } from "../../ffi/xattr.ts";
 import type { Change } from "../tree/changes.ts";
 import { compareTrees } from "../tree/compare.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
-import type { NativeDiff } from "./driver.ts";
+import type { NativeDiff } from "./backend.ts";
 import { exportChanges, type ExportOptions, exportTree } from "../tar/export/export.ts";
 import { TreeCursor } from "../tree/tree_cursor.ts";
 import { upperChanges } from "../tree/upper_changes.ts";

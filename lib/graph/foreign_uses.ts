@@ -5,7 +5,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-import type { LayerBackend } from "./driver.ts";
+import type { LayerBackend } from "./backend.ts";
 import { mountNamespace } from "../store/run_state.ts";
 import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../mount/uses.ts";
 

@@ -20,15 +20,15 @@ import { type Delta, nativeDelta, sizeOf, treeDelta } from "./delta.ts";
 import { type ForeignUses, MountedLayers } from "./mounted_layers.ts";
 import { Staged } from "./staged.ts";
 import { type Transfer, Transfers } from "./transfers.ts";
+import type { StatusLine } from "../base/status.ts";
+import type { LayerBackend } from "./backend.ts";
 import type {
   CreateOptions,
   GetOptions,
   GraphDriver,
-  LayerBackend,
   LayerInfo,
   ParentArgument,
   PutOptions,
-  StatusLine,
   TransferOptions,
 } from "./driver.ts";
 import type { Home } from "../store/home.ts";
@@ -94,7 +94,7 @@ export class Graph implements GraphDriver {
     return this.#backend.home;
   }
 
-  status(): StatusLine[] {
+  status(): readonly StatusLine[] {
     return this.#backend.status();
   }
 

@@ -19,7 +19,8 @@
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
-import type { GetOptions, LayerBackend, PutOptions } from "./driver.ts";
+import type { LayerBackend } from "./backend.ts";
+import type { GetOptions, PutOptions } from "./driver.ts";
 import { isNamespaceAlive, usersOf } from "../base/processes.ts";
 import {
   type MountPlan,

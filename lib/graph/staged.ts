@@ -10,7 +10,7 @@
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { tryRename } from "../tree/confined.ts";
 import { messageOf, reworded, VeneerError } from "../base/errors.ts";
-import type { LayerBackend } from "./driver.ts";
+import type { LayerBackend } from "./backend.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";

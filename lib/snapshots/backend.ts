@@ -13,6 +13,7 @@
  *
  * @module
  */
+import type { StatusLine } from "../base/status.ts";
 import type { Home } from "../store/home.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import type { SnapshotKind, Usage } from "./snapshotter.ts";
@@ -118,7 +119,7 @@ export interface SnapshotBackend {
   labels?(layer: string): ReadonlyMap<string, string>;
 
   /** What the driver found and uses. */
-  status(): readonly (readonly [name: string, value: string])[];
+  status(): readonly StatusLine[];
 
   /** Called by `cleanup`, when there is no active snapshot: gives back what is held while there may be one. */
   close(): void;

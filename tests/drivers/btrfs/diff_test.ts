@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { close, lseek, memfd, pread, SEEK_END } from "../../../ffi/files.ts";
 import { compareTrees } from "../../../lib/tree/compare.ts";
-import type { LayerBackend } from "../../../lib/graph/driver.ts";
+import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import { type Delta, nativeDelta, treeDelta } from "../../../lib/graph/delta.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { btrfs } from "../../../drivers/btrfs/mod.ts";

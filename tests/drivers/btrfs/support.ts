@@ -2,7 +2,8 @@
 import { btrfs } from "../../../drivers/btrfs/mod.ts";
 import { openDriver } from "../../../drivers/registry.ts";
 import { BTRFS_MAGIC, statfs } from "../../../ffi/statfs.ts";
-import type { GraphDriver, LayerBackend } from "../../../lib/graph/driver.ts";
+import type { LayerBackend } from "../../../lib/graph/backend.ts";
+import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { needs, type TempDir } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";

@@ -2,7 +2,7 @@
 // @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { fill, treeOf } from "../../support/layers.ts";
-import type { StatusLine } from "../../../lib/graph/driver.ts";
+import type { StatusLine } from "../../../lib/base/status.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacksProgram, must, needs, run } from "../../support/cases.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./support.ts";

@@ -1,7 +1,8 @@
 /** What overlay2's own cases share: they use the backend, without the graph. */
 import { overlay2 } from "../../../drivers/overlay2/mod.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
-import type { GetOptions, LayerBackend } from "../../../lib/graph/driver.ts";
+import type { LayerBackend } from "../../../lib/graph/backend.ts";
+import type { GetOptions } from "../../../lib/graph/driver.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";

@@ -1,0 +1,8 @@
+/**
+ * What a driver says of itself.
+ *
+ * @module
+ */
+
+/** A line of `status`: a name and a value, as `docker info` prints them. */
+export type StatusLine = readonly [name: string, value: string];
