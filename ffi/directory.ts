@@ -85,6 +85,27 @@ function isDots(start: number, length: number): boolean {
     (length === 2 || length === 3 && buffer[start + 1] === DOT);
 }
 
+/** A name in a directory, as text (see `cstring.ts`), with the inode number that the directory has for it. */
+export interface NumberedName {
+  readonly name: string;
+  /** `d_ino`; of a btrfs subvolume its id, where `statx(2)` says 256 of every one. */
+  readonly inode: bigint;
+}
+
+/** The names in an open directory with their inode numbers, in the file system's order. */
+export function readNumberedNames(fd: number): NumberedName[] {
+  const names: NumberedName[] = [];
+  const view = new DataView(buffer.buffer);
+  for (let length; (length = fillBuffer(fd)) > 0;) {
+    for (let at = 0; at < length; at += view.getUint16(at + RECLEN, true)) {
+      const start = at + NAME, end = buffer.indexOf(0, start);
+      if (isDots(start, end + 1 - start)) continue;
+      names.push({ name: decode(buffer.subarray(start, end)), inode: view.getBigUint64(at, true) });
+    }
+  }
+  return names;
+}
+
 /** The names in an open directory, as text (see `cstring.ts`), sorted. */
 export function readNames(fd: number): string[] {
   return readEntries(fd)

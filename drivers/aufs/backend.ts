@@ -10,12 +10,19 @@
 import { readNames } from "../../ffi/directory.ts";
 import { withFd } from "../../ffi/files.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
-import { mkdir, openDirectory, removeTree, rename } from "../../lib/tree/confined.ts";
+import {
+  type ConfinedPath,
+  mkdir,
+  openDirectory,
+  removeTree,
+  rename,
+} from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
+import { isName, type ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { makeLayerRoot } from "../union/layer_root.ts";
@@ -32,6 +39,7 @@ import { makeMountPoint, Mounting } from "./mounting.ts";
 
 export class Aufs implements LayerBackend {
   readonly name = "aufs";
+  readonly parentRecords: ParentRecords;
   readonly #layout: Layout;
   readonly #environment: AufsEnvironment;
   readonly #mounting: Mounting;
@@ -41,6 +49,7 @@ export class Aufs implements LayerBackend {
     this.#layout = new Layout(home);
     this.#mounting = new Mounting(this.#layout, idMaps, environment);
     this.#environment = environment;
+    this.parentRecords = chainRecords(home.join("layers"));
     this.#layout.make(idMaps);
     this.#layout.stageLeftovers(environment.warn);
   }
@@ -196,6 +205,21 @@ export class Aufs implements LayerBackend {
   }
 
   close(): void {}
+}
+
+/** The records of layers as those of their parents, which are named first. */
+function chainRecords(directory: ConfinedPath): ParentRecords {
+  return {
+    layers: directory,
+    directory,
+    path: (id) => id,
+    parents(start, isWhole) {
+      const line = /[^\n]+/.exec(start)?.[0] ?? "";
+      // Empty lines above it may have pushed it out of the start.
+      return start.endsWith(line) && !isWhole ? undefined : [line].filter(isName);
+    },
+    names: (id) => [id],
+  };
 }
 
 const noStorageOption = (option: string) =>

@@ -26,6 +26,7 @@ import type { LayerBackend, LayerSpec, NativeDiff, Scratch } from "../../lib/gra
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
+import { ownParentRecords, type ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { syncDirectory } from "../../lib/store/metadata.ts";
@@ -45,6 +46,7 @@ import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 export class Btrfs implements LayerBackend {
   readonly name = "btrfs";
   readonly movesStaged = true;
+  readonly parentRecords: ParentRecords;
   readonly #layout: Layout;
   readonly #quota: Quota;
   readonly #options: BtrfsOptions;
@@ -53,6 +55,13 @@ export class Btrfs implements LayerBackend {
     this.#layout = layout;
     this.#quota = quota;
     this.#options = options;
+    this.parentRecords = {
+      ...ownParentRecords(layout.home),
+      layers: layout.layers,
+      names: (id) => [id, nameOf(this.#tryInfo(id)?.uuid)].filter((name) => name !== undefined),
+      // Docker records no parents in this layout, but a snapshot knows what it was made from.
+      origin: (id) => nameOf(this.#tryInfo(id)?.parentUuid),
+    };
   }
 
   get home(): Home {
@@ -84,24 +93,6 @@ export class Btrfs implements LayerBackend {
 
   parent(id: string): string | undefined {
     return this.home.recordedParent(id);
-  }
-
-  /** Docker records no parents in this layout, but a snapshot knows whose it is. */
-  unrecordedChildren(id: string): string[] {
-    const uuid = this.#tryInfo(id)?.uuid;
-    if (uuid === undefined) return [];
-    return this.list().filter((other) =>
-      this.#lacksRecord(other) && this.#tryInfo(other)?.parentUuid === uuid
-    );
-  }
-
-  /** A record that is damaged is one: it keeps no other layer from being removed. */
-  #lacksRecord(id: string): boolean {
-    try {
-      return this.parent(id) === undefined;
-    } catch {
-      return false;
-    }
   }
 
   /** What btrfs says of a layer; nothing if that is damaged, which keeps no other from being removed. */
@@ -303,4 +294,9 @@ export class Btrfs implements LayerBackend {
 
 function makeWritable(fd: number): void {
   if (isSubvolume(fd) && isReadOnly(fd)) setReadOnly(fd, false);
+}
+
+/** How a snapshot names what it was made from: `""` for nothing, `undefined` if that is not known. */
+function nameOf(uuid: string | undefined): string | undefined {
+  return uuid && `uuid:${uuid}`;
 }

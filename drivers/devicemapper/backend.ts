@@ -30,6 +30,7 @@ import type { StatusLine } from "../../lib/base/status.ts";
 import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
+import { ownParentRecords, type ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { writeFile } from "../../lib/store/metadata.ts";
@@ -61,6 +62,7 @@ export class DeviceMapper implements LayerBackend {
   readonly home: Home;
   readonly idMaps: IdMaps;
   readonly devices: DeviceSet;
+  readonly parentRecords: ParentRecords;
   readonly #context: BackendContext;
 
   constructor(context: BackendContext) {
@@ -68,6 +70,7 @@ export class DeviceMapper implements LayerBackend {
     this.home = context.home;
     this.idMaps = context.idMaps;
     this.devices = context.devices;
+    this.parentRecords = ownParentRecords(context.home);
   }
 
   status(): readonly StatusLine[] {

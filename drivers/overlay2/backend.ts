@@ -29,6 +29,7 @@ import type { StatusLine } from "../../lib/base/status.ts";
 import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
+import type { ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { isId } from "../../lib/base/ids.ts";
@@ -42,7 +43,6 @@ import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "./project_quota.ts";
 import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
 import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
-import { Children } from "./children.ts";
 import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
 import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
 import {
@@ -54,6 +54,7 @@ import {
   triple,
 } from "./mount_data.ts";
 import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { lowerRecords } from "./lower_records.ts";
 import { parseLayerLimits } from "./options.ts";
 import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
@@ -70,12 +71,12 @@ export class Overlay2 implements LayerBackend {
   readonly #layout: Layout;
   readonly #environment: Overlay2Environment;
   readonly #quotas: ProjectQuotas;
-  readonly #children: Children;
+  readonly parentRecords: ParentRecords;
   #probed: Probed | undefined;
 
   constructor(readonly home: Home, readonly idMaps: IdMaps, environment: Overlay2Environment) {
     this.#layout = new Layout(home);
-    this.#children = new Children(this.#layout);
+    this.parentRecords = lowerRecords(this.#layout);
     this.#environment = environment;
     this.#quotas = new ProjectQuotas(home);
     if (isLimited(environment.options.limits)) {
@@ -130,10 +131,6 @@ export class Overlay2 implements LayerBackend {
     return this.#layout.parent(id);
   }
 
-  childrenOf(id: string): string[] {
-    return this.#children.of(id);
-  }
-
   create(id: string, spec: LayerSpec): void {
     const limits = parseLayerLimits(spec, this.#environment.options.limits);
     if (spec.mountLabel !== undefined) checkLabel(spec.mountLabel);
@@ -185,13 +182,13 @@ export class Overlay2 implements LayerBackend {
     return exists(this.#layout.committed(id));
   }
 
-  uncommitParent(id: string): void {
+  uncommitParent(id: string, hasChildren: (parent: string) => boolean): void {
     const [entry] = readRecord(this.home.staging(id).join("lower"))?.split(":") ?? [];
     const parent = isLinkName(entry?.slice("l/".length) ?? "")
       ? this.#layout.linkTarget(entry.slice("l/".length))?.split("/").at(1)
       : undefined;
     if (parent === undefined || !isId(parent) || !this.isCommitted(parent)) return;
-    if (this.childrenOf(parent).length === 0) tryUnlink(this.#layout.committed(parent));
+    if (!hasChildren(parent)) tryUnlink(this.#layout.committed(parent));
   }
 
   retire(id: string): void {

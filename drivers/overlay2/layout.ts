@@ -213,6 +213,9 @@ export class Layout {
   }
 }
 
+/** Whether a text could be an entry of a `lower` file. */
+export const isEntry = (text: string): boolean => ENTRY.test(text);
+
 /** Whether a text could be the name of a link. */
 export const isLinkName = (text: string): boolean => NAME.test(text);
 

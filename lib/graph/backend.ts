@@ -15,6 +15,7 @@ import type { Home } from "../store/home.ts";
 import type { Change } from "../tree/changes.ts";
 import type { WhiteoutForm } from "../tree/whiteouts.ts";
 import type { GetOptions } from "./driver.ts";
+import type { ParentRecords } from "./parent_records.ts";
 
 /** What a layer is to be made with: `CreateOptions` after the graph checked it. */
 export interface LayerSpec {
@@ -79,17 +80,8 @@ export interface LayerBackend {
   /** The recorded parent; `""` for a base layer, `undefined` where nothing says. */
   parent(id: string): string | undefined;
 
-  /**
-   * Every layer of which {@linkcode parent} says that it stands on another, and perhaps more, where that is found at
-   * less cost than by asking each.
-   */
-  childrenOf?(id: string): string[];
-
-  /**
-   * Layers without a recorded parent that began as a copy of this one, if the file system tells: they are another
-   * program's, to which this layer is their parent.
-   */
-  unrecordedChildren?(id: string): string[];
+  /** What {@linkcode parent} reads, for looking at all layers at once. */
+  readonly parentRecords: ParentRecords;
 
   /** Makes a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging}) or not at all. */
   create(id: string, spec: LayerSpec): void;
@@ -136,8 +128,10 @@ export interface LayerBackend {
   /**
    * Takes that mark from the parent of what is staged under an id, if that was its last child. Called with the
    * store's lock held, before {@linkcode dispose}.
+   *
+   * @param hasChildren tells whether a layer has children; only called if there is a mark
    */
-  uncommitParent?(id: string): void;
+  uncommitParent?(id: string, hasChildren: (parent: string) => boolean): void;
 
   /** How it is mounted; with no steps, and another path, where it need not be. */
   plan(id: string, options: GetOptions): MountPlan;

@@ -16,6 +16,7 @@ import type { Change } from "../tree/changes.ts";
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { Ancestry } from "./ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./applying.ts";
+import { Children } from "./children.ts";
 import { type Delta, nativeDelta, sizeOf, treeDelta } from "./delta.ts";
 import { type ForeignUses, MountedLayers } from "./mounted_layers.ts";
 import { Staged } from "./staged.ts";
@@ -66,6 +67,7 @@ export class Graph implements GraphDriver {
   readonly #backend: LayerBackend;
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
+  readonly #children: Children;
   readonly #staged: Staged;
   readonly #transfers: Transfers;
 
@@ -76,7 +78,8 @@ export class Graph implements GraphDriver {
     this.#state = new RunState(context.backend.home);
     const { backend, port, warn, foreignUses } = context;
     this.#mounted = new MountedLayers(backend, this.#state, port, warn, foreignUses);
-    this.#staged = new Staged(context.backend, this.#state, context.warn);
+    this.#children = new Children(backend, this.#state, warn);
+    this.#staged = new Staged(backend, this.#state, this.#children, warn);
     this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
     this.#staged.sweep();
     this.#transfers.sweep();
@@ -144,7 +147,7 @@ export class Graph implements GraphDriver {
         storageOptions,
       });
     } catch (error) {
-      if (!this.#backend.exists(id)) this.#staged.finish(id, undefined, true);
+      if (!this.#backend.exists(id)) this.#staged.finish(id, { hasStore: true });
       throw error;
     }
   }
@@ -155,9 +158,11 @@ export class Graph implements GraphDriver {
     using lock = this.#lock(id);
     if (!this.#backend.exists(id)) throw layerNotFound(id);
     using _use = this.#state.use(id, "exclusive");
+    let isParentTold = false;
     {
       using _store = this.#state.lockStore();
-      const children = this.#children(id);
+      const found = this.#children.look();
+      const children = found.of(id, 4);
       this.#mounted.requireNoUsers(id, lock);
       if (children.length > 0) {
         const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
@@ -167,10 +172,11 @@ export class Graph implements GraphDriver {
       this.#requireNothingMountedIn(id);
       this.#mounted.requireUnused(id, lock);
       this.#backend.retire(id);
+      isParentTold = this.#staged.tellParent(id, found);
     }
     // It is gone. What is left of its files is only room, and a warning says so.
     lock.references = UNUSED;
-    this.#staged.finish(id);
+    this.#staged.finish(id, { isParentTold });
   }
 
   get(id: string, options: GetOptions = {}): string {
@@ -320,7 +326,7 @@ export class Graph implements GraphDriver {
     using lock = this.#lock(id);
     this.#require(id);
     this.#mounted.requireNoUsers(id, lock);
-    const [child] = this.#children(id);
+    const [child] = this.#children.look().of(id, 1);
     if (child !== undefined) {
       throw new VeneerError(
         "in use",
@@ -424,23 +430,7 @@ export class Graph implements GraphDriver {
 
   /** Whether a layer has children, and so must not change any more. */
   #hasChildren(id: string): boolean {
-    return this.#backend.isCommitted?.(id) ?? this.#children(id).length > 0;
-  }
-
-  #children(id: string): string[] {
-    const ancestry = this.#ancestry(), backend = this.#backend;
-    const unrecorded = new Set(backend.unrecordedChildren?.(id));
-    const isChild = (other: string) => {
-      try {
-        return unrecorded.has(other) || ancestry.parent(other) === id;
-      } catch {
-        return false; // A damaged layer keeps no other from being removed.
-      }
-    };
-    return this.#home.root.hold(() =>
-      [...unrecorded.union(new Set(backend.childrenOf?.(id) ?? backend.list()))].filter(isChild)
-        .sort()
-    );
+    return this.#backend.isCommitted?.(id) ?? this.#children.look().has(id);
   }
 
   /**

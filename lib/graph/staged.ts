@@ -15,9 +15,20 @@ import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";
 import type { RunState } from "../store/run_state.ts";
+import type { Children, FoundChildren } from "./children.ts";
 
 /** Begins the name of what could not be deleted; no id begins with a dot. */
 const LEFT = ".left-";
+
+/** How {@linkcode Staged.finish} is called. */
+export interface FinishOptions {
+  /** As for {@linkcode Staged.sweep}. */
+  readonly failed?: (error: VeneerError) => void;
+  /** Whether the caller has the store's lock, too. */
+  readonly hasStore?: boolean;
+  /** Whether {@linkcode Staged.tellParent} was called. */
+  readonly isParentTold?: boolean;
+}
 
 /** The staging directory of one store. */
 export class Staged {
@@ -27,6 +38,7 @@ export class Staged {
   constructor(
     readonly backend: LayerBackend,
     readonly state: RunState,
+    readonly children: Children,
     readonly warn: (message: string) => void,
   ) {}
 
@@ -43,7 +55,7 @@ export class Staged {
       try {
         using lock = this.state.tryLockLayer(name);
         if (lock === undefined || !home.isStaged(name)) continue;
-        if (this.finish(name, failed) && isId(name)) {
+        if (this.finish(name, { failed }) && isId(name)) {
           done.push(`finished the removal of layer ${name}`);
         }
       } catch (error) {
@@ -57,14 +69,15 @@ export class Staged {
    * Deletes what is staged under a name, which the caller has locked; records of a layer that is gone go first,
    * while the staged rest reminds of them.
    *
-   * @param failed as for {@linkcode sweep}
-   * @param hasStore whether the caller has the store's lock, too
    * @returns false where it stays
    */
-  finish(name: string, failed?: (error: VeneerError) => void, hasStore = false): boolean {
+  finish(name: string, { failed, hasStore, isParentTold }: FinishOptions = {}): boolean {
     if (this.backend.home.isReadOnly) return false;
     try {
-      this.#tellParent(name, hasStore);
+      if (!isParentTold) {
+        using _store = hasStore ? undefined : this.#lockStore();
+        this.#uncommitParent(name, () => this.children.look());
+      }
       this.#dispose(name);
       this.#failures.delete(name);
       return true;
@@ -90,11 +103,28 @@ export class Staged {
     );
   }
 
-  /** The parent may have no child any more, and be written to again. */
-  #tellParent(name: string, hasStore: boolean): void {
-    if (this.backend.uncommitParent === undefined) return;
-    using _store = hasStore ? undefined : this.state.lockStore();
-    this.backend.uncommitParent(name);
+  /**
+   * Lets the parent of what was just staged be written to again, if it has no child any more.
+   *
+   * @param found of the layers, since when the store was locked
+   * @returns false if that did not work and is to be tried again
+   */
+  tellParent(name: string, found: FoundChildren): boolean {
+    try {
+      this.#uncommitParent(name, () => found);
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  #uncommitParent(name: string, look: () => FoundChildren): void {
+    this.backend.uncommitParent?.(name, (parent) => look().has(parent));
+  }
+
+  /** Only if there is a parent to tell. */
+  #lockStore(): Disposable | undefined {
+    return this.backend.uncommitParent && this.state.lockStore();
   }
 
   #dispose(name: string): void {

@@ -6,6 +6,7 @@
  * <home>/.veneer/incomplete/<id>   set before the first entry of an apply, taken away after the last
  * <home>/.veneer/parents/<id>      the parent's id, for layouts that have no place for it
  * <home>/.veneer/id-maps/<id>      the id maps that it was made with, if any (`id_map_records.ts`)
+ * <home>/.veneer/children          what layers' records say of their parents (`graph/children_index.ts`)
  * ```
  *
  * A name in `staging` belongs to whoever holds that layer's lock; where nobody does, it is what a killed
@@ -197,8 +198,13 @@ export class Home {
     return this.own("incomplete", id);
   }
 
+  /** The directory of the records of parents. */
+  get parents(): ConfinedPath {
+    return this.own("parents");
+  }
+
   #parent(id: string): ConfinedPath {
-    return this.own("parents", id);
+    return this.parents.join(id);
   }
 }
 

@@ -7,6 +7,7 @@
  *                path there; another home that got the same inode starts anew
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
+ * children       locked exclusively while the index of children is written (`graph/children_index.ts`)
  * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's record
  *                (`mount_record.ts`): how often it is in use, and by which mount
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
@@ -19,7 +20,7 @@
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
  * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
- *   once, but for tries that do not wait.
+ *   once, but for tries that do not wait. The lock of `children` is only ever tried.
  * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
  *   long as the client at its other end likes. It is tried for a moment, in which others may have it to see
  *   whether it is held.
@@ -155,6 +156,11 @@ export class RunState {
    */
   lockNamed(name: string, what: string): Disposable {
     return this.#lock(name, (fd) => waitForLock(fd, "exclusive", what))!;
+  }
+
+  /** The same, if no one has it. */
+  tryLockNamed(name: string): Disposable | undefined {
+    return this.#lock(name, (fd) => tryLock(fd, "exclusive"));
   }
 
   /** Locks a file of the whole store's, which is never removed. */

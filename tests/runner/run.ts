@@ -51,8 +51,9 @@ const ROUNDS =
 /** containerd's own suite, which is compiled for all stages. */
 const SUITE = /\/containerd_suite_test\.ts$/;
 
-/** What takes long beside those: traces of all commands, tars of a hundred thousand entries, an engine's suite. */
-const LONG = /\/(program_files|link_budget|hostile_tars|containerd_suite)_test\.ts$/;
+/** What takes long beside those: traces, tars of a hundred thousand entries, waiting, an engine's suite. */
+const LONG =
+  /\/(program_files|link_budget|hostile_tars|containerd_suite|shared\/children)_test\.ts$/;
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {

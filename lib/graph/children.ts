@@ -1,0 +1,165 @@
+/**
+ * The layers that stand on another, for callers that remove it, write to it or mount it.
+ *
+ * Each layer records what is below it, and nothing records what is above. So a look at the store asks one
+ * `statx(2)` of every layer: the inode of its record and the time of the last change are the *version* of that. What
+ * a version names as the parent is read once and kept in an index (`children_index.ts`). What the index, or a first
+ * look at a record, gives are candidates; the layers among them are children whose record, read as the driver reads
+ * it, names the parent now.
+ *
+ * A record that others replace or change gets another version, also if its inode has the same number: a change sets
+ * the time to the present. Only the clock's tick could hide one, so nothing is kept of a record that was changed
+ * less than {@linkcode TICK} ago.
+ *
+ * @module
+ */
+import { decode } from "../../ffi/cstring.ts";
+import { type NumberedName, readNumberedNames } from "../../ffi/directory.ts";
+import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import {
+  O_NONBLOCK,
+  O_RDONLY,
+  RESOLVE_INSIDE,
+  tryOpenat2,
+  tryRead,
+  withFd,
+} from "../../ffi/files.ts";
+import { Stat, tryFstat, tryStatRelative } from "../../ffi/stat.ts";
+import { openDirectory } from "../tree/confined.ts";
+import type { LayerBackend } from "./backend.ts";
+import { isId } from "../base/ids.ts";
+import type { RunState } from "../store/run_state.ts";
+import { Ancestry } from "./ancestry.ts";
+import { ChildrenIndex } from "./children_index.ts";
+
+/** Bytes of a record that are looked at: more than any name of a parent has. */
+const START = 512;
+
+/** How old a change must be to be told from a later one, in seconds: more than the tick of any file system's clock. */
+const TICK = 2;
+
+const NONE: readonly string[] = [];
+
+/** A layer, and the names of the layer that it may stand on: `undefined` if nothing tells. */
+interface Link {
+  readonly id: string;
+  readonly parents: readonly string[] | undefined;
+}
+
+/** The children of a store's layers. */
+export class Children {
+  readonly #index: ChildrenIndex;
+  readonly #stat = new Stat();
+  readonly #buffer = new Uint8Array(START);
+
+  constructor(readonly backend: LayerBackend, state: RunState, warn: (message: string) => void) {
+    this.#index = new ChildrenIndex(backend.home, state, warn);
+  }
+
+  /** Looks at all layers. What it finds holds as long as the caller keeps them from being made. */
+  look(): FoundChildren {
+    const { home, parentRecords } = this.backend;
+    return home.root.hold(() => {
+      const layers = withFd(openDirectory(parentRecords.layers), readNumberedNames)
+        .filter(({ name }) => isId(name));
+      this.#index.load(layers.length);
+      const links = withFd(
+        openDirectory(parentRecords.directory),
+        (directory) => layers.map((layer) => this.#link(directory, layer)),
+      );
+      this.#index.save(new Set(layers.map(({ name }) => name)));
+      return new FoundChildren(this.backend, links);
+    });
+  }
+
+  #link(directory: number, { name: id, inode }: NumberedName): Link {
+    const path = this.backend.parentRecords.path(id), stat = this.#stat;
+    const result = tryStatRelative(directory, path, stat);
+    if (result === -ENOENT || result === -ENOTDIR) return { id, parents: this.#origin(id, inode) };
+    if (result < 0) return { id, parents: undefined };
+    if (!stat.isFile) return { id, parents: NONE };
+    const known = this.#index.parents(id, versionOf(stat));
+    return { id, parents: known ?? this.#read(directory, path, id) };
+  }
+
+  /** What a record names; it is kept if a later change can be told. */
+  #read(directory: number, path: string, id: string): readonly string[] | undefined {
+    const fd = tryOpenat2(directory, path, O_RDONLY | O_NONBLOCK, RESOLVE_INSIDE);
+    if (fd < 0) return undefined;
+    return withFd(fd, () => {
+      const stat = this.#stat;
+      if (tryFstat(fd, stat) < 0 || !stat.isFile) return undefined;
+      const length = tryRead(fd, this.#buffer);
+      if (length < 0) return undefined;
+      const start = decode(this.#buffer.slice(0, length));
+      const parents = this.backend.parentRecords.parents(start, length < START);
+      const isOld = Date.now() / 1000 - stat.changeSeconds > TICK;
+      if (isOld && parents !== undefined) this.#index.add(id, versionOf(stat), parents);
+      return parents;
+    });
+  }
+
+  /** What a layer without a record stands on as far as the file system tells, which is for good. */
+  #origin(id: string, inode: bigint): readonly string[] | undefined {
+    const { parentRecords } = this.backend;
+    if (parentRecords.origin === undefined) return NONE;
+    const version = `origin-of-${inode}`;
+    const known = this.#index.parents(id, version);
+    if (known !== undefined) return known;
+    const origin = parentRecords.origin(id);
+    if (origin === undefined) return undefined;
+    const parents = origin === "" ? NONE : [origin];
+    this.#index.add(id, version, parents);
+    return parents;
+  }
+}
+
+const versionOf = ({ inode, changeSeconds, changeNanos }: Stat) =>
+  `${inode}-${changeSeconds}.${changeNanos}`;
+
+/** What one look at the layers found. */
+export class FoundChildren {
+  readonly #ancestry: Ancestry;
+
+  constructor(readonly backend: LayerBackend, readonly links: readonly Link[]) {
+    this.#ancestry = new Ancestry((id) => backend.parent(id));
+  }
+
+  /**
+   * The children of a layer.
+   *
+   * @param most how many are wanted: the first ones of the sorted list
+   */
+  of(id: string, most = Infinity): string[] {
+    const names = this.backend.parentRecords.names(id);
+    const candidates = this.links
+      .filter(({ parents }) => parents?.some((name) => names.includes(name)) ?? true)
+      .map(({ id }) => id)
+      .sort();
+    const children: string[] = [];
+    for (const candidate of candidates) {
+      if (children.length >= most) break;
+      if (this.#isChild(candidate, id, names)) children.push(candidate);
+    }
+    return children;
+  }
+
+  /** Whether a layer has children. */
+  has(id: string): boolean {
+    return this.of(id, 1).length > 0;
+  }
+
+  /** Reads the truth. A damaged layer keeps no other from being removed. */
+  #isChild(candidate: string, id: string, names: readonly string[]): boolean {
+    const { backend } = this;
+    try {
+      if (!backend.exists(candidate)) return false;
+      const parent = this.#ancestry.parent(candidate);
+      if (parent !== undefined) return parent === id;
+      const origin = backend.parentRecords.origin?.(candidate);
+      return origin !== undefined && origin !== "" && names.includes(origin);
+    } catch {
+      return false;
+    }
+  }
+}
