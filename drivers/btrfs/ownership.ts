@@ -4,7 +4,8 @@
  * @module
  */
 import { cstring, decode } from "../../ffi/cstring.ts";
-import { DT_DIR, readEntries } from "../../ffi/directory.ts";
+import { DT_DIR, readSomeEntries } from "../../ffi/directory.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { EOPNOTSUPP } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { fchmod, fchown } from "../../ffi/names.ts";
@@ -30,25 +31,37 @@ export function labelOf(fd: number): string | undefined {
 
 /**
  * Labels a directory and all that is below it: a snapshot begins with the labels of its source, which another
- * container may not read. As `chcon -R` does it; links are labelled, not followed.
+ * container may not read. As `chcon -R` does it; links are labelled, not followed. Nothing else writes to the tree.
  */
 export function relabel(root: ConfinedPath, label: string): void {
   const value = cstring(label);
   withFd(openDirectory(root), (fd) => {
     setLabel(descriptorPath(fd, "."), value);
     using directories = new DirectoryStack(fd);
-    relabelBelow(directories, value);
+    const levels = [labelEntries(directories.fd, value)];
+    for (let names; (names = levels.at(-1));) {
+      const name = names.pop();
+      if (name === undefined) {
+        levels.pop();
+        if (levels.length > 0) directories.leave();
+      } else {
+        unwrap(directories.tryEnter(name), "open", name);
+        levels.push(labelEntries(directories.fd, value));
+      }
+    }
   });
 }
 
-function relabelBelow(directories: DirectoryStack, label: Uint8Array<ArrayBuffer>): void {
-  for (const { name, type } of readEntries(directories.fd)) {
-    setLabel(entryPath(directories.fd, name), label);
-    if (type !== DT_DIR) continue;
-    unwrap(directories.tryEnter(name), "open", name);
-    relabelBelow(directories, label);
-    directories.leave();
+/** Labels what an open directory has; returns its subdirectories. */
+function labelEntries(directory: number, label: Uint8Array<ArrayBuffer>): EntryName[] {
+  const subdirectories: EntryName[] = [];
+  for (let some; (some = readSomeEntries(directory)).length > 0;) {
+    for (const { name, type } of some) {
+      setLabel(entryPath(directory, name), label);
+      if (type === DT_DIR) subdirectories.push(name);
+    }
   }
+  return subdirectories;
 }
 
 function setLabel(path: string, label: Uint8Array<ArrayBuffer>): void {

@@ -7,8 +7,9 @@ import { openDriver } from "../../../drivers/registry.ts";
 import { createSubvolume } from "../../../ffi/btrfs_subvolume.ts";
 import { decode, encode } from "../../../ffi/cstring.ts";
 import { entryName } from "../../../ffi/entry_name.ts";
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
-import { lgetxattr, lsetxattr } from "../../../ffi/xattr.ts";
+import { close, O_DIRECTORY, O_RDONLY, open, openat, withFd } from "../../../ffi/files.ts";
+import { mkdirat } from "../../../ffi/names.ts";
+import { entryPath, lgetxattr, lsetxattr } from "../../../ffi/xattr.ts";
 import { IDENTITY, IdMap } from "../../../lib/base/id_maps.ts";
 import { must, needs } from "../../support/cases.ts";
 import { directory, storeCase } from "./support.ts";
@@ -266,6 +267,42 @@ storeCase("a mount label is on everything, links not followed", (store) => {
   for (const path of [`${store.root}/outside`, `${driver.home}/subvolumes/base/link`]) {
     assertEquals(label(path), undefined);
   }
+});
+
+/** Goes down so many directories `d`, one in the other, and does something in each. */
+function inEach(root: string, depth: number, use: (directory: number) => void): void {
+  let fd = open(root, O_RDONLY | O_DIRECTORY);
+  for (let i = 0;; i++) {
+    use(fd);
+    if (i === depth) break;
+    const below = openat(fd, entryName("d"), O_RDONLY | O_DIRECTORY);
+    close(fd);
+    fd = below;
+  }
+  close(fd);
+}
+
+storeCase("a mount label is on everything in 5000 levels of directories", (store) => {
+  const DEPTH = 5000;
+  const driver = store.driver();
+  const names = ["d", "before", "zoo"].map((name) => entryName(name));
+  fill(driver, "base", (root) => {
+    inEach(root, DEPTH, (directory) => names.forEach((name) => mkdirat(directory, name, 0o755)));
+  });
+  const mountLabel = "system_u:object_r:container_file_t:s0:c1,c2";
+  const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  const before = openFiles();
+  driver.create("labelled", { parent: "base", mountLabel });
+  assertEquals(openFiles(), before);
+  let labelled = 0;
+  inEach(driver.get("labelled"), DEPTH, (directory) => {
+    for (const name of names) {
+      const value = lgetxattr(entryPath(directory, name), "security.selinux");
+      if (value && decode(value) === `${mountLabel}\0`) labelled++;
+    }
+  });
+  assertEquals(labelled, names.length * (DEPTH + 1));
+  driver.put("labelled");
 });
 
 storeCase(
