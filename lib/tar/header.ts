@@ -1,15 +1,27 @@
 /**
- * The 512-byte header block: where its fields lie and how its numbers are written.
+ * The format of a tar, for its readers and its writers: blocks, the fields of a header block and how its numbers are
+ * written, types of entries, keys of pax records.
  *
  * Sources: POSIX.1-2017 `pax`, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format"
- * (`struct oldgnu_header`); `star(5)` for the shorter prefix. Everything works on bytes in place: a layer has
- * a hundred thousand headers, and strings are made only where someone reads them.
+ * (`struct oldgnu_header`); `star(5)` for the shorter prefix and for `SCHILY.xattr.`. Everything works on bytes in
+ * place: a layer has a hundred thousand headers, and strings are made only where someone reads them.
  *
  * @module
  */
 
 /** Tars are made of blocks of this many bytes. */
 export const BLOCK = 512;
+
+/** How many bytes follow `size` bytes to fill their last block. */
+export function padding(size: number): number {
+  return (BLOCK - size % BLOCK) % BLOCK;
+}
+
+/** An extended attribute: its full name as text (see `ffi/cstring.ts`), and its value. */
+export type Xattr = readonly [name: string, value: Uint8Array<ArrayBuffer>];
+
+/** The prefix of the key of a pax record that carries an extended attribute. */
+export const XATTR_PREFIX = "SCHILY.xattr.";
 
 // Types of entries (`typeflag`), as character codes.
 export const REGULAR = 0x30; // '0'
@@ -38,9 +50,10 @@ export const GID: Field = [116, 8];
 export const SIZE: Field = [124, 12];
 export const MTIME: Field = [136, 12];
 export const CHECKSUM: Field = [148, 8];
+/** Where the type is, which is one byte. */
 export const TYPE = 156;
 export const LINK_NAME: Field = [157, 100];
-const MAGIC = 257;
+export const MAGIC = 257;
 export const MAJOR: Field = [329, 8];
 export const MINOR: Field = [337, 8];
 export const PREFIX: Field = [345, 155];

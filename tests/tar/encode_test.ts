@@ -1,14 +1,15 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { decode, encode } from "../../ffi/cstring.ts";
 import { ftruncate, O_CREAT, O_RDWR, open, pwriteAll, withFd } from "../../ffi/files.ts";
-import { encodeHeader, type Entry, PaxRecords, TYPE } from "../../lib/tar/export/encode.ts";
+import { encodeHeader, PaxRecords, type TarRecord } from "../../lib/tar/export/encode.ts";
+import { BLOCK, REGULAR } from "../../lib/tar/header.ts";
 import { Extensions } from "../../lib/tar/read/pax.ts";
 import { must, tempDir } from "../support/cases.ts";
 
 /** An entry that needs no pax record. */
-const PLAIN: Entry = {
+const PLAIN: TarRecord = {
   path: encode("plain"),
-  type: TYPE.file,
+  type: REGULAR,
   mode: 0o644,
   uid: 0,
   gid: 0,
@@ -23,7 +24,7 @@ const PLAIN: Entry = {
 
 Deno.test("numbers beyond their fields go to pax records", () => {
   using dir = tempDir();
-  const entry: Entry = {
+  const entry: TarRecord = {
     ...PLAIN,
     path: encode("huge"),
     uid: 0o7777777,
@@ -38,7 +39,7 @@ Deno.test("numbers beyond their fields go to pax records", () => {
     "19 size=9663676417\n" + "15 gid=2097152\n" + "20 mtime=8589934592\n",
   );
   const file = `${dir.path}/tar`;
-  const block = new Uint8Array(512);
+  const block = new Uint8Array(BLOCK);
   withFd(open(file, O_RDWR | O_CREAT, 0o600), (out) => {
     records.encodeHeader(block, 0);
     pwriteAll(out, block, 0n);

@@ -12,7 +12,7 @@ import { S_IFIFO, S_IFSOCK } from "../../ffi/names.ts";
 import { tryLsetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY, IdMap } from "../../lib/base/id_maps.ts";
-import { BLOCK } from "../../lib/tar/export/encode.ts";
+import { BLOCK } from "../../lib/tar/header.ts";
 import { exportTree } from "../../lib/tar/export/export.ts";
 import { WORTH_A_WORKER } from "../../lib/tar/export/export_crew.ts";
 import { RunEncoder, RunMemory } from "../../lib/tar/export/export_runs.ts";

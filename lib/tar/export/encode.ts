@@ -10,35 +10,35 @@
  * @module
  */
 import { encode } from "../../../ffi/cstring.ts";
+import {
+  BLOCK,
+  BLOCK_DEVICE,
+  CHARACTER_DEVICE,
+  CHECKSUM,
+  type Field,
+  GID,
+  LINK_NAME,
+  MAGIC,
+  MAJOR,
+  MINOR,
+  MODE,
+  MTIME,
+  NAME,
+  PAX,
+  PREFIX,
+  SIZE,
+  TYPE,
+  UID,
+  type Xattr,
+  XATTR_PREFIX,
+} from "../header.ts";
 
-/** Everything in a tar is a multiple of this many bytes. */
-export const BLOCK = 512;
-
-/** The bytes that fill the last block of `size` bytes. */
-export const paddingOf = (size: number): number => (BLOCK - size % BLOCK) % BLOCK;
-
-/** Type flags: POSIX.1-2008, `tar.h`. */
-export const TYPE = {
-  file: 0x30,
-  hardlink: 0x31,
-  symlink: 0x32,
-  charDevice: 0x33,
-  blockDevice: 0x34,
-  directory: 0x35,
-  fifo: 0x36,
-} as const;
-const TYPE_PAX = 0x78;
-
-export type TypeFlag = typeof TYPE[keyof typeof TYPE];
-
-/** An extended attribute: its name as text (see `ffi/cstring.ts`) and its value. */
-export type Xattr = readonly [name: string, value: Uint8Array<ArrayBuffer>];
-
-/** One entry. Mutable, as one object serves all entries of a tar. */
-export interface Entry {
+/** An entry as it is written. Mutable, as one object serves all entries of a tar. */
+export interface TarRecord {
   /** Relative to the layer's root; of a directory with a slash at its end. No NUL. */
   path: Uint8Array;
-  type: TypeFlag;
+  /** A `typeflag` of `header.ts`, from `REGULAR` to `FIFO`. */
+  type: number;
   /** Permission bits, with set-user-id and the like. */
   mode: number;
   uid: number;
@@ -56,46 +56,31 @@ export interface Entry {
   xattrs: readonly Xattr[];
 }
 
-// Offsets and lengths of the fields of a header, in bytes.
-const NAME_LENGTH = 100;
-const MODE = 100;
-const UID = 108;
-const GID = 116;
-const SIZE = 124;
-const MTIME = 136;
-const CHECKSUM = 148;
-const TYPEFLAG = 156;
-const LINKNAME = 157;
-const MAGIC = 257;
-const DEVMAJOR = 329;
-const DEVMINOR = 337;
-const PREFIX = 345;
-const PREFIX_LENGTH = 155;
-/** Of a short (ids, mode, devices) and a long (size, time) number, with the NUL that ends it. */
-const SHORT = 8, LONG = 12;
-const SHORT_MAX = 8 ** (SHORT - 1) - 1;
-const LONG_MAX = 8 ** (LONG - 1) - 1;
+/** The largest number that a field holds in octal: its last byte is a NUL. */
+const largest = ([, length]: Field): number => 8 ** (length - 1) - 1;
+const LARGEST_ID = largest(UID), LARGEST_SIZE = largest(SIZE), LARGEST_TIME = largest(MTIME);
+const NAME_LENGTH = NAME[1], PREFIX_LENGTH = PREFIX[1];
 
 const NEWLINE = 0x0a, SPACE = 0x20, SLASH = 0x2f, ZERO = 0x30, EQUALS = 0x3d;
 /** The magic `ustar`, NUL, and the version `00`. */
 const USTAR = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x72, 0, ZERO, ZERO);
 
 /** Writes the entry's ustar header as the 512 bytes at `at`; what does not fit is left to its pax header. */
-export function encodeHeader(entry: Entry, target: Uint8Array, at: number): void {
+export function encodeHeader(record: TarRecord, target: Uint8Array, at: number): void {
   target.fill(0, at, at + BLOCK);
-  encodeName(entry.path, target, at);
-  const { uid, gid, size, seconds } = entry;
-  octal(target, at + MODE, SHORT, entry.mode);
-  octal(target, at + UID, SHORT, uid <= SHORT_MAX ? uid : 0);
-  octal(target, at + GID, SHORT, gid <= SHORT_MAX ? gid : 0);
-  octal(target, at + SIZE, LONG, size <= LONG_MAX ? size : 0);
-  octal(target, at + MTIME, LONG, seconds >= 0 && seconds <= LONG_MAX ? seconds : 0);
-  target[at + TYPEFLAG] = entry.type;
-  target.set(cut(entry.link), at + LINKNAME);
+  encodeName(record.path, target, at);
+  const { uid, gid, size, seconds } = record;
+  octal(target, at, MODE, record.mode);
+  octal(target, at, UID, uid <= LARGEST_ID ? uid : 0);
+  octal(target, at, GID, gid <= LARGEST_ID ? gid : 0);
+  octal(target, at, SIZE, size <= LARGEST_SIZE ? size : 0);
+  octal(target, at, MTIME, seconds >= 0 && seconds <= LARGEST_TIME ? seconds : 0);
+  target[at + TYPE] = record.type;
+  target.set(cut(record.link), at + LINK_NAME[0]);
   target.set(USTAR, at + MAGIC);
-  if (entry.type === TYPE.charDevice || entry.type === TYPE.blockDevice) {
-    octal(target, at + DEVMAJOR, SHORT, entry.major);
-    octal(target, at + DEVMINOR, SHORT, entry.minor);
+  if (record.type === CHARACTER_DEVICE || record.type === BLOCK_DEVICE) {
+    octal(target, at, MAJOR, record.major);
+    octal(target, at, MINOR, record.minor);
   }
   seal(target, at);
 }
@@ -104,10 +89,10 @@ export function encodeHeader(entry: Entry, target: Uint8Array, at: number): void
 function encodeName(path: Uint8Array, target: Uint8Array, at: number): void {
   const split = splitAt(path);
   if (split > 0) {
-    target.set(path.subarray(0, split), at + PREFIX);
-    target.set(path.subarray(split + 1), at);
+    target.set(path.subarray(0, split), at + PREFIX[0]);
+    target.set(path.subarray(split + 1), at + NAME[0]);
   } else {
-    target.set(cut(path), at);
+    target.set(cut(path), at + NAME[0]);
   }
 }
 
@@ -120,12 +105,17 @@ function splitAt(path: Uint8Array): number {
   return slash > 0 && path.length - slash - 1 <= NAME_LENGTH ? slash : -1;
 }
 
-/** Writes an octal number of `width - 1` digits; the NUL after it is there already. */
-function octal(target: Uint8Array, at: number, width: number, value: number): void {
+/** Writes a field of the header at `at` as octal digits; the NUL that ends them is there already. */
+function octal(target: Uint8Array, at: number, field: Field, value: number): void {
+  digits(target, at + field[0], field[1] - 1, value);
+}
+
+/** Writes an octal number of so many digits. */
+function digits(target: Uint8Array, at: number, count: number, value: number): void {
   // Ten digits are as many as 32-bit arithmetic can do; only an eleventh is above them.
   const HIGH = 2 ** 30;
   let low = value % HIGH;
-  for (let i = at + width - 2; i >= at; i--) {
+  for (let i = at + count - 1; i >= at; i--) {
     target[i] = ZERO + (low & 7);
     low >>>= 3;
   }
@@ -134,19 +124,19 @@ function octal(target: Uint8Array, at: number, width: number, value: number): vo
 
 /** Fills in the checksum: six digits, NUL, space; it is taken with the field itself as spaces. */
 function seal(target: Uint8Array, at: number): void {
-  let sum = 8 * SPACE;
+  const [offset, length] = CHECKSUM;
+  let sum = length * SPACE;
   for (let i = at; i < at + BLOCK; i++) sum += target[i];
-  octal(target, at + CHECKSUM, 7, sum);
-  target[at + CHECKSUM + 7] = SPACE;
+  digits(target, at + offset, length - 2, sum);
+  target[at + offset + length - 1] = SPACE;
 }
 
 /** A pax header's own header, but for its size; the name is for readers that know no pax. */
 const PAX_HEADER = (() => {
   const block = new Uint8Array(BLOCK);
   block.set(new TextEncoder().encode("././@PaxHeader"));
-  for (const field of [MODE, UID, GID]) octal(block, field, SHORT, 0);
-  octal(block, MTIME, LONG, 0);
-  block[TYPEFLAG] = TYPE_PAX;
+  for (const field of [MODE, UID, GID, MTIME]) octal(block, 0, field, 0);
+  block[TYPE] = PAX;
   block.set(USTAR, MAGIC);
   return block;
 })();
@@ -157,18 +147,18 @@ export class PaxRecords {
   #length = 0;
 
   /** Takes the records that an entry needs; false where it needs none. */
-  take(entry: Entry): boolean {
+  take(record: TarRecord): boolean {
     this.#length = 0;
-    const { path, link, size, uid, gid, seconds, nanos } = entry;
+    const { path, link, size, uid, gid, seconds, nanos } = record;
     if (splitAt(path) < 0 || !isAscii(path)) this.#add("path", path);
     if (link.length > NAME_LENGTH || !isAscii(link)) this.#add("linkpath", link);
-    if (size > LONG_MAX) this.#addText("size", String(size));
-    if (uid > SHORT_MAX) this.#addText("uid", String(uid));
-    if (gid > SHORT_MAX) this.#addText("gid", String(gid));
-    if (nanos !== 0 || seconds < 0 || seconds > LONG_MAX) {
+    if (size > LARGEST_SIZE) this.#addText("size", String(size));
+    if (uid > LARGEST_ID) this.#addText("uid", String(uid));
+    if (gid > LARGEST_ID) this.#addText("gid", String(gid));
+    if (nanos !== 0 || seconds < 0 || seconds > LARGEST_TIME) {
       this.#addText("mtime", formatTime(seconds, nanos));
     }
-    for (const [name, value] of entry.xattrs) this.#add(`SCHILY.xattr.${keyword(name)}`, value);
+    for (const [name, value] of record.xattrs) this.#add(`${XATTR_PREFIX}${keyword(name)}`, value);
     return this.#length > 0;
   }
 
@@ -180,7 +170,7 @@ export class PaxRecords {
   /** Writes the header that stands before the records as the 512 bytes at `at`. */
   encodeHeader(target: Uint8Array, at: number): void {
     target.set(PAX_HEADER, at);
-    octal(target, at + SIZE, LONG, this.#length);
+    octal(target, at, SIZE, this.#length);
     seal(target, at);
   }
 
@@ -201,8 +191,8 @@ export class PaxRecords {
   #start(key: string, valueLength: number): void {
     const name = isAsciiText(key) ? undefined : encode(key);
     const rest = (name ?? key).length + valueLength + 3;
-    let length = rest + digits(rest);
-    length = rest + digits(length);
+    let length = rest + decimalDigits(rest);
+    length = rest + decimalDigits(length);
     this.#reserve(length);
     this.#putAscii(String(length));
     this.#bytes[this.#length++] = SPACE;
@@ -240,7 +230,7 @@ function isAsciiText(text: string): boolean {
 }
 
 /** How many decimal digits a positive integer has. */
-const digits = (value: number) => String(value).length;
+const decimalDigits = (value: number) => String(value).length;
 
 /** A time as pax has it: decimal, with as many digits of a fraction as it needs. */
 function formatTime(seconds: number, nanos: number): string {

@@ -7,7 +7,7 @@
 import { tryRead } from "../../../ffi/files.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
-import { paddingOf } from "./encode.ts";
+import { padding } from "../header.ts";
 
 /** From this size on moving a file inside the kernel is cheaper than reading and writing it (measured). */
 export const SENDFILE_MIN = 128 << 10;
@@ -69,7 +69,7 @@ export abstract class EntryBuffer {
 
   /** Fills up what a file of `size` bytes lacks, and its last block. */
   protected pad(size: number, found: number): number {
-    this.zeros(size - found + paddingOf(size));
+    this.zeros(size - found + padding(size));
     return found;
   }
 }

@@ -28,14 +28,17 @@ import { formatSize } from "../../base/sizes.ts";
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../../tree/whiteouts.ts";
 import {
   BLOCK,
-  encodeHeader,
-  type Entry,
-  paddingOf,
-  PaxRecords,
-  TYPE,
-  type TypeFlag,
+  BLOCK_DEVICE,
+  CHARACTER_DEVICE,
+  DIRECTORY,
+  FIFO,
+  HARD_LINK,
+  padding,
+  REGULAR,
+  SYMBOLIC_LINK,
   type Xattr,
-} from "./encode.ts";
+} from "../header.ts";
+import { encodeHeader, PaxRecords, type TarRecord } from "./encode.ts";
 import type { EntryBuffer } from "./entry_buffer.ts";
 import { exportedXattrs, exportedXattrsAt, type XattrsContext } from "./exported_xattrs.ts";
 import { toTar, UnmappedId } from "../mapped_xattrs.ts";
@@ -58,11 +61,11 @@ const WHITEOUT_MODE = 0o600;
 const LARGE_HOLES = 1 << 30;
 
 /** The entry types that {@linkcode EntryWriter.special} writes. */
-const SPECIAL: Readonly<Record<number, TypeFlag>> = {
-  [S_IFLNK]: TYPE.symlink,
-  [S_IFCHR]: TYPE.charDevice,
-  [S_IFBLK]: TYPE.blockDevice,
-  [S_IFIFO]: TYPE.fifo,
+const SPECIAL: Readonly<Record<number, number>> = {
+  [S_IFLNK]: SYMBOLIC_LINK,
+  [S_IFCHR]: CHARACTER_DEVICE,
+  [S_IFBLK]: BLOCK_DEVICE,
+  [S_IFIFO]: FIFO,
 };
 
 /** What the entries of one tar have in common. */
@@ -87,9 +90,9 @@ export class EntryWriter {
   readonly #isUpper: boolean;
   readonly #pax = new PaxRecords();
   readonly #stat = new Stat();
-  readonly #entry: Entry = {
+  readonly #record: TarRecord = {
     path: NOTHING,
-    type: TYPE.file,
+    type: REGULAR,
     mode: WHITEOUT_MODE,
     uid: 0,
     gid: 0,
@@ -143,8 +146,8 @@ export class EntryWriter {
   /** Writes the entry of an open directory; that of the root is `./`. */
   directory(fd: number, path: Uint8Array): void {
     fstat(fd, this.#stat);
-    this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), TYPE.directory);
-    this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
+    this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), DIRECTORY);
+    this.#record.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
     this.#put();
   }
 
@@ -161,9 +164,9 @@ export class EntryWriter {
       if (holes >= LARGE_HOLES) {
         this.warn(path, `has ${formatSize(holes)} of holes, which the tar holds as zeros`);
       }
-      this.#take(path, TYPE.file);
-      this.#entry.size = size;
-      this.#entry.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
+      this.#take(path, REGULAR);
+      this.#record.size = size;
+      this.#record.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
       this.#put();
       if (stat.links > 1) this.#links.add(stat, path);
       if (size > 0 && this.#output.file(fd, size) < size) {
@@ -182,11 +185,11 @@ export class EntryWriter {
     }
     if (this.#linked(path)) return;
     this.#take(path, SPECIAL[stat.type]);
-    this.#entry.xattrs = exportedXattrsAt(dirfd, name, this.#xattrsOf(path));
+    this.#record.xattrs = exportedXattrsAt(dirfd, name, this.#xattrsOf(path));
     if (stat.isSymlink) {
       const target = tryReadlinkat(dirfd, name);
       if (typeof target === "number") return void this.isThere(target, "readlinkat", path);
-      this.#entry.link = target;
+      this.#record.link = target;
     }
     this.#put();
     if (stat.links > 1) this.#links.add(stat, path);
@@ -207,18 +210,18 @@ export class EntryWriter {
     path.set(directory);
     path.set(prefix, directory.length);
     path.set(name, directory.length + prefix.length);
-    const entry = this.#entry;
-    entry.path = path;
-    entry.type = TYPE.file;
-    entry.mode = WHITEOUT_MODE;
-    entry.uid =
-      entry.gid =
-      entry.size =
-      entry.seconds =
-      entry.nanos =
+    const record = this.#record;
+    record.path = path;
+    record.type = REGULAR;
+    record.mode = WHITEOUT_MODE;
+    record.uid =
+      record.gid =
+      record.size =
+      record.seconds =
+      record.nanos =
         0;
-    entry.link = NOTHING;
-    entry.xattrs = NO_XATTRS;
+    record.link = NOTHING;
+    record.xattrs = NO_XATTRS;
     this.#put();
   }
 
@@ -228,27 +231,27 @@ export class EntryWriter {
     this.#output.settle(); // An entry before this one may be the first name.
     const first = this.#links.find(this.#stat);
     if (!first) return false;
-    this.#take(path, TYPE.hardlink);
-    this.#entry.link = first;
+    this.#take(path, HARD_LINK);
+    this.#record.link = first;
     this.#put();
     return true;
   }
 
   /** Takes over what `statx` told. */
-  #take(path: Uint8Array, type: TypeFlag): void {
-    const entry = this.#entry, stat = this.#stat;
-    entry.path = path;
-    entry.type = type;
-    entry.mode = stat.mode & ~S_IFMT;
-    entry.uid = this.#mapped(this.#uids, "uid", stat.uid, path);
-    entry.gid = this.#mapped(this.#gids, "gid", stat.gid, path);
-    entry.size = 0;
-    entry.seconds = stat.seconds;
-    entry.nanos = stat.nanos;
-    entry.link = NOTHING;
-    entry.major = stat.rdevMajor;
-    entry.minor = stat.rdevMinor;
-    entry.xattrs = NO_XATTRS;
+  #take(path: Uint8Array, type: number): void {
+    const record = this.#record, stat = this.#stat;
+    record.path = path;
+    record.type = type;
+    record.mode = stat.mode & ~S_IFMT;
+    record.uid = this.#mapped(this.#uids, "uid", stat.uid, path);
+    record.gid = this.#mapped(this.#gids, "gid", stat.gid, path);
+    record.size = 0;
+    record.seconds = stat.seconds;
+    record.nanos = stat.nanos;
+    record.link = NOTHING;
+    record.major = stat.rdevMajor;
+    record.minor = stat.rdevMinor;
+    record.xattrs = NO_XATTRS;
   }
 
   #mapped(map: IdMap, kind: "uid" | "gid", host: number, path: Uint8Array): number {
@@ -272,9 +275,9 @@ export class EntryWriter {
   }
 
   #mapXattrs(): void {
-    const entry = this.#entry;
+    const record = this.#record;
     try {
-      entry.xattrs = entry.xattrs.map((
+      record.xattrs = record.xattrs.map((
         [name, value],
       ) => [name, toTar(name, value, { uids: this.#uids, gids: this.#gids })]);
     } catch (error) {
@@ -282,7 +285,7 @@ export class EntryWriter {
       throw new VeneerError(
         "invalid argument",
         `/${
-          decode(entry.path)
+          decode(record.path)
         }: ${error.message} of the host, which the id map does not hold: remove it, ` +
           `or give the map that the layer was made with`,
       );
@@ -291,13 +294,13 @@ export class EntryWriter {
 
   #put(): void {
     const output = this.#output, pax = this.#pax;
-    if (this.#entry.xattrs.length > 0) this.#mapXattrs();
-    if (pax.take(this.#entry)) {
+    if (this.#record.xattrs.length > 0) this.#mapXattrs();
+    if (pax.take(this.#record)) {
       pax.encodeHeader(output.buffer, output.reserve(BLOCK));
       const records = pax.bytes;
       output.write(records);
-      output.zeros(paddingOf(records.length));
+      output.zeros(padding(records.length));
     }
-    encodeHeader(this.#entry, output.buffer, output.reserve(BLOCK));
+    encodeHeader(this.#record, output.buffer, output.reserve(BLOCK));
   }
 }

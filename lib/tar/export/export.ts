@@ -13,7 +13,7 @@ import type { Change } from "../../tree/changes.ts";
 import { DirectoryStack } from "../../tree/directory_stack.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
-import { BLOCK } from "./encode.ts";
+import { BLOCK } from "../header.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { ChangesExport } from "./export_changes.ts";
 import { ExportCrew } from "./export_crew.ts";

@@ -10,7 +10,7 @@ import type { EntryName } from "../../../ffi/entry_name.ts";
 import { entryPath, fgetxattr, lgetxattr } from "../../../ffi/xattr.ts";
 import { checkOverlayReferences, isOverlayXattr } from "../../tree/whiteouts.ts";
 import { type XattrNames, xattrNames, xattrNamesAt } from "../../tree/xattr_names.ts";
-import type { Xattr } from "./encode.ts";
+import type { Xattr } from "../header.ts";
 import { isTwin } from "../mapped_xattrs.ts";
 
 const NONE: readonly Xattr[] = [];

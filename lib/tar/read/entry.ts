@@ -5,7 +5,7 @@
  * @module
  */
 import { LayerPath, type LinkTarget } from "./layer_path.ts";
-import type { Xattr } from "./pax.ts";
+import type { Xattr } from "../header.ts";
 import type { SparseMap } from "./sparse.ts";
 
 /** What a header and its extensions say of what lies at a path. */

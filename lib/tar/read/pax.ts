@@ -8,16 +8,11 @@
  */
 import { decode } from "../../../ffi/cstring.ts";
 import { quoted } from "./bad_tar.ts";
-import { clampTime } from "../header.ts";
+import { clampTime, type Xattr, XATTR_PREFIX } from "../header.ts";
 
 /** A point in time: whole seconds since the epoch, rounded down, and nanoseconds. */
 export type Timestamp = readonly [seconds: number, nanos: number];
 
-/** An attribute of a file: its full name (`security.capability`) and its value. */
-export type Xattr = readonly [name: string, value: Uint8Array<ArrayBuffer>];
-
-/** The prefix of a key that carries an extended attribute. */
-const XATTR_PREFIX = "SCHILY.xattr.";
 /** The prefix of the keys of sparse files. */
 const SPARSE_PREFIX = "GNU.sparse.";
 

@@ -32,9 +32,11 @@ import {
   MTIME,
   NAME,
   number,
+  padding,
   PAX,
   PAX_GLOBAL,
   PAX_SOLARIS,
+  PREFIX,
   prefixField,
   REGULAR,
   REGULAR_V7,
@@ -310,13 +312,8 @@ export class TarReader {
 }
 
 /** A prefix, a slash, a name. */
-const PREFIX_AND_NAME = 155 + 1 + 100;
+const PREFIX_AND_NAME = PREFIX[1] + 1 + NAME[1];
 const NONE: readonly never[] = [];
-
-/** How much follows `size` bytes of data to fill their last block. */
-function padding(size: number): number {
-  return (BLOCK - size % BLOCK) % BLOCK;
-}
 
 function refuseUnmarkedEnd(offset: number): void {
   throw badTar(

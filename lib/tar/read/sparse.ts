@@ -13,6 +13,7 @@ import {
   GNU_REAL_SIZE,
   GNU_SPARSE_MAP,
   number,
+  padding,
 } from "../header.ts";
 import type { SparseRecords } from "./pax.ts";
 import type { Window } from "./window.ts";
@@ -76,11 +77,11 @@ function readLeadingMap(window: Window): number[] {
   if (!(count <= MOST_PARTS)) throw new RangeError("a sparse map has too many parts");
   const parts: number[] = [];
   for (let i = 0; i < count; i++) push(parts, readLine(window), readLine(window));
-  const padding = (BLOCK - (window.position - start) % BLOCK) % BLOCK;
-  if (!window.fill(padding)) {
+  const rest = padding(window.position - start);
+  if (!window.fill(rest)) {
     throw new RangeError("the tar ends inside a sparse map: it is cut short");
   }
-  window.take(padding);
+  window.take(rest);
   return parts;
 }
 
