@@ -84,7 +84,7 @@ export interface WireField {
 }
 
 /** How many fields a message may have: what a list of them takes in memory is many times what they take there. */
-const MAX_FIELDS = 100_000;
+const MAX_FIELDS = 10_000;
 
 /**
  * The length-delimited fields of a message, in order; others are skipped. Groups, which no known message has, are

@@ -47,14 +47,20 @@ export function u32(value: number): number[] {
 
 export function frame(type: number, flags: number, stream: number, payload: ArrayLike<number>) {
   const { length } = payload;
-  return Uint8Array.from([
-    ...[length >> 16, length >> 8 & 255, length & 255, type, flags, ...u32(stream)],
-    ...Array.from(payload),
-  ]);
+  const bytes = new Uint8Array(9 + length);
+  bytes.set([length >> 16, length >> 8 & 255, length & 255, type, flags, ...u32(stream)]);
+  bytes.set(payload, 9);
+  return bytes;
 }
 
 export function join(...parts: Uint8Array[]): Bytes {
-  return new Uint8Array(parts.flatMap((part) => [...part]));
+  const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const part of parts) {
+    whole.set(part, at);
+    at += part.length;
+  }
+  return whole;
 }
 
 /** A header block of literals without an index (RFC 7541, 6.2.2). */

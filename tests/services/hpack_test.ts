@@ -77,6 +77,36 @@ Deno.test("hpack: the same in Huffman code (RFC 7541, C.4)", () => {
   ]);
 });
 
+Deno.test("hpack: responses of one connection (RFC 7541, C.5)", () => {
+  const date = "Mon, 21 Oct 2013 20:13:21 GMT", later = "Mon, 21 Oct 2013 20:13:22 GMT";
+  const [priv, location]: Field[] = [
+    ["cache-control", "private"],
+    ["location", "https://www.example.com"],
+  ];
+  checkInTurn([
+    // As in C.6, the table's size is set to 256 bytes first.
+    [
+      "3fe1 01 4803 3330 3258 0770 7269 7661 7465 611d 4d6f 6e2c 2032 3120 4f63 7420 3230 3133 2032 303a 3133 3a32 " +
+      "3120 474d 546e 1768 7474 7073 3a2f 2f77 7777 2e65 7861 6d70 6c65 2e63 6f6d",
+      [[":status", "302"], priv, ["date", date], location],
+    ],
+    ["4803 3330 37c1 c0bf", [[":status", "307"], priv, ["date", date], location]],
+    [
+      "88c1 611d 4d6f 6e2c 2032 3120 4f63 7420 3230 3133 2032 303a 3133 3a32 3220 474d 54c0 5a04 677a 6970 7738 666f " +
+      "6f3d 4153 444a 4b48 514b 425a 584f 5157 454f 5049 5541 5851 5745 4f49 553b 206d 6178 2d61 6765 3d33 3630 " +
+      "303b 2076 6572 7369 6f6e 3d31",
+      [
+        [":status", "200"],
+        priv,
+        ["date", later],
+        location,
+        ["content-encoding", "gzip"],
+        ["set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"],
+      ],
+    ],
+  ]);
+});
+
 Deno.test("hpack: entries are evicted in the order of their age (RFC 7541, C.6)", () => {
   const date = "Mon, 21 Oct 2013 20:13:21 GMT", later = "Mon, 21 Oct 2013 20:13:22 GMT";
   const cookie = "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1";
@@ -108,8 +138,11 @@ Deno.test("hpack: entries are evicted in the order of their age (RFC 7541, C.6)"
 });
 
 Deno.test("hpack: integers (RFC 7541, C.1), as the index of a name and as a length", () => {
-  // 1337 with a prefix of 5 bits is 1f 9a 0a; a table of that size is allowed.
+  // C.1.1: 10 with a prefix of 5 bits is 0a; C.1.2: 1337 is 1f 9a 0a. Tables of these sizes are allowed.
+  assertEquals(decode("2a 82").fields, [[":method", "GET"]]);
   assertEquals(decode("3f9a0a 82").fields, [[":method", "GET"]]);
+  // C.1.3: 42 at the beginning of an octet, as a length.
+  assertEquals(decode(`00 01 6e 2a ${"61".repeat(42)}`).fields, [["n", "a".repeat(42)]]);
   const name = "n".repeat(300);
   const long = encodeFields([[name, "v"]]);
   assertEquals(new HpackDecoder().decode(long, LIMIT).fields, [[name, "v"]]);

@@ -3,6 +3,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { Connection } from "../../lib/services/http2/connection.ts";
+import { Resets } from "../../lib/services/http2/limits.ts";
 import type { Stream, StreamHandler } from "../../lib/services/http2/stream.ts";
 import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
 import {
@@ -305,39 +306,73 @@ needs(lacking, "http2: a flood of what is allowed once ends the connection", asy
 
 needs(lacking, "http2: header blocks have limits", async () => {
   await using service = await TestService.start();
-  const long = block([...requestFields(STAT), ["x", "y".repeat(20_000)]]);
   {
-    // Too long a list of fields, in a block of an allowed length: the request is refused.
+    // An entry of the dynamic table, named over and over: too long a list, in a short block. The request is refused.
     using client = await RawClient.greet(service.address);
-    await client.send(frame(HEADERS, 0, 1, long.slice(0, 16384)));
-    await client.send(frame(CONTINUATION, END_HEADERS, 1, long.slice(16384)));
+    const fields = block([...requestFields(STAT), ["x", "y".repeat(3900)]]);
+    // The last field is added to the table (RFC 7541, 6.2.1), and is then entry 62 (6.1).
+    fields[fields.length - 3900 - 6] = 0x40;
+    await client.send(frame(HEADERS, END_HEADERS, 1, [...fields, ...Array(20).fill(0x80 | 62)]));
     const { payload } = await client.until(HEADERS);
     assert(new TextDecoder("latin1").decode(payload).includes("431"));
-    await client.send(headers(3), data(3));
+    // The table is as the client has it.
+    const request = [...block(requestFields(STAT)), 0x80 | 62];
+    await client.send(frame(HEADERS, END_HEADERS, 3, request), data(3));
     assertEquals((await client.until(HEADERS)).stream, 3);
   }
   {
     using client = await RawClient.greet(service.address);
     await client.send(headers(1, 0));
-    for (let i = 0; i < 2; i++) await client.send(frame(CONTINUATION, 0, 1, new Uint8Array(16384)));
+    for (let i = 0; i < 4; i++) await client.send(frame(CONTINUATION, 0, 1, new Uint8Array(16384)));
     assertEquals(await client.goneWith(), ENHANCE_YOUR_CALM, "too long a block");
   }
   {
     using client = await RawClient.greet(service.address);
-    await client.send(headers(1, 0));
-    for (let i = 0; i < 10; i++) await client.send(frame(CONTINUATION, 0, 1, []));
-    assertEquals(await client.goneWith(), ENHANCE_YOUR_CALM, "too many frames of a block");
+    const fields = block(requestFields(STAT));
+    await client.send(frame(HEADERS, 0, 1, fields));
+    for (let i = 0; i < 7; i++) await client.send(frame(CONTINUATION, 0, 1, []));
+    await client.send(frame(CONTINUATION, END_HEADERS, 1, []), data(1));
+    assertEquals((await client.until(HEADERS)).stream, 1, "eight frames of a block are allowed");
+    await client.send(headers(3, 0));
+    for (let i = 0; i < 9; i++) await client.send(frame(CONTINUATION, 0, 3, []));
+    assertEquals(await client.goneWith(), ENHANCE_YOUR_CALM, "nine are too many");
   }
 });
 
-needs(lacking, "http2: at most 256 streams are open at a time", async () => {
+needs(lacking, "http2: at most 100 streams are open at a time", async () => {
   await using service = await TestService.start();
   using client = await RawClient.greet(service.address);
-  for (let i = 0; i < 257; i++) await client.send(headers(2 * i + 1));
+  for (let i = 0; i < 101; i++) await client.send(headers(2 * i + 1));
   const reset = await client.until(RST_STREAM);
-  assertEquals([reset.stream, reset.payload[3]], [513, REFUSED_STREAM]);
+  assertEquals([reset.stream, reset.payload[3]], [201, REFUSED_STREAM]);
   await client.send(data(1));
   assertEquals((await client.until(HEADERS)).stream, 1);
+});
+
+needs(lacking, "http2: ten thousand streams end the connection, and no other", async () => {
+  await using service = await TestService.start("--log-level", "warn");
+  using other = await service.connect();
+  using client = await RawClient.greet(service.address);
+  const gone = client.goneWith();
+  let opened = 0;
+  try {
+    for (; opened < 10_000; opened++) await client.send(headers(2 * opened + 1));
+  } catch {
+    // The server has closed the connection.
+  }
+  assertEquals(await gone, ENHANCE_YOUR_CALM);
+  assert(opened >= 1000, `it ended after ${opened}`);
+  assertEquals((await other.call("Stat", ofKey("missing"))).status, NOT_FOUND);
+});
+
+Deno.test("http2: a thousand streams may end early in ten seconds", () => {
+  const resets = new Resets();
+  for (let i = 0; i < 1000; i++) assert(resets.count(i));
+  assert(!resets.count(1000));
+  // Each is forgotten after ten seconds; the one that was too many counts as well.
+  for (let i = 1; i < 1000; i++) assert(resets.count(10_000 + i), `${i}`);
+  assert(!resets.count(10_999));
+  assert(resets.count(30_000));
 });
 
 needs(lacking, "http2: what a client sends is allowed again", async () => {

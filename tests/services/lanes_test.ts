@@ -4,12 +4,16 @@
 import { assert, assertEquals } from "@std/assert";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
 import { type Job, Lanes } from "../../lib/services/lanes/lanes.ts";
-import { lacksFileSystem, needs } from "../support/cases.ts";
+import { join } from "@std/path";
+import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
 import type { GrpcClient, Reply } from "./grpc_client.ts";
-import { list, make, ofKey, readMounts } from "./snapshots_client.ts";
+import { cleanup, commit, list, make, ofKey, readMounts, update } from "./snapshots_client.ts";
 import { exists, holdLayers, TestService, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
+
+/** gRPC's code (grpc/doc/statuscodes.md). */
+const UNAVAILABLE = 14;
 
 /** Prepares snapshots; returns the ids of their layers. */
 async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]> {
@@ -62,6 +66,46 @@ needs(
   },
 );
 
+needs(
+  lacking,
+  "lanes: while Cleanup and deletions wait, every other call is answered",
+  async () => {
+    await using service = await TestService.start();
+    using client = await service.connect();
+    const call = async (method: string, request: readonly number[]) => {
+      const { status, message } = await client.call(method, request);
+      assertEquals([status, message], [0, ""], method);
+    };
+    const [layer] = await prepare(client, "stuck");
+    // A layer that is a mount point cannot be deleted, so that it is still there to be locked.
+    const place = join(service.home, "snapshots", layer);
+    must("mount", "--bind", place, place);
+    await call("Remove", ofKey("stuck"));
+    const cleanups: Promise<Reply>[] = [];
+    {
+      using _held = holdLayers(service, layer);
+      unmountBelow(place);
+      cleanups.push(...Array.from({ length: 5 }, () => client.call("Cleanup", cleanup())));
+      for (let round = 0; round < 3; round++) {
+        await call("Prepare", make("a"));
+        await call("Mounts", ofKey("a"));
+        await call("Usage", ofKey("a"));
+        await call("Update", update("a", { label: "1" }));
+        await call("Commit", commit("b", "a"));
+        await call("View", make("view", "b"));
+        await call("Stat", ofKey("b"));
+        await call("Usage", ofKey("b"));
+        await call("List", list());
+        await call("Remove", ofKey("view"));
+        await call("Remove", ofKey("b"));
+      }
+      assert(await isPending(Promise.race(cleanups)));
+    }
+    for (const reply of cleanups) assertEquals((await reply).status, 0);
+    assertEquals([...Deno.readDirSync(join(service.home, "snapshots"))], []);
+  },
+);
+
 needs(lacking, "lanes: a call that waits for another on its key can be given up", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
@@ -94,8 +138,9 @@ needs(lacking, "lanes: what runs at the end is answered, and nothing new is take
     service.process.signal("SIGTERM");
     await service.process.said(/ending/);
     await until(() => !exists(service.address), "the socket to be removed");
-    const { status, reset } = await client.call("Stat", ofKey("a"));
-    assertEquals([status, reset], [undefined, 7], "REFUSED_STREAM: to be tried elsewhere");
+    const { status, message } = await client.call("Stat", ofKey("a"));
+    assertEquals(status, UNAVAILABLE, message);
+    assert(await service.connect().then(() => false, () => true), "the socket is gone");
     assert(await isPending(slow));
   }
   assertEquals((await slow).status, 0);

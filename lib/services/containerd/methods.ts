@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { Method, Services } from "../grpc/server.ts";
+import type { Method, Services } from "../grpc/call.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import {
   type Read,
@@ -38,9 +38,9 @@ const REQUESTS: Readonly<Record<string, Read>> = {
 export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services {
   const methods = Object.entries(REQUESTS).map(([method, read]): [string, Method] => [
     method,
-    (message, emit) => {
+    (message, emit, client) => {
       const call = read(message, name);
-      return { ...lanes.run({ call, ...orderOf(call), emit }), subject: subjectOf(call) };
+      return { ...lanes.run({ call, ...orderOf(call), emit, client }), subject: subjectOf(call) };
     },
   ]);
   return new Map([["containerd.services.snapshots.v1.Snapshots", new Map(methods)]]);

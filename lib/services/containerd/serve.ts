@@ -10,7 +10,7 @@
  *
  * @module
  */
-import { GrpcServer } from "../grpc/listen.ts";
+import { GrpcServer } from "../grpc/server.ts";
 import { Lanes } from "../lanes/lanes.ts";
 import type { LanePort, LaneStore } from "../lanes/protocol.ts";
 import type { ServiceLog } from "../log.ts";

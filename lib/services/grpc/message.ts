@@ -3,41 +3,29 @@
  *
  * @module
  */
-import { type Bytes, joined } from "../bytes.ts";
-import { GrpcError } from "./status.ts";
+import type { Bytes } from "../bytes.ts";
+import type { Budget } from "./budget.ts";
+import { GrpcError, NOT_COMPRESSED } from "./status.ts";
 
 /** A byte that says whether the message is compressed, then its length (big endian). */
 const PREFIX = 5;
 
-/** The longest request, in bytes. containerd's have a few hundred. */
-export const MAX_REQUEST = 1 << 20;
+/** The longest request, in bytes: containerd's limit. Its requests have a few hundred. */
+export const MAX_REQUEST = 16 << 20;
 
-/** Memory for the requests that are being received, of all clients together. */
-export class Budget {
-  #left: number;
+/** What every request may have, in bytes, so that none is refused because others are large. */
+const FREE = 16 << 10;
 
-  /** @param bytes in all */
-  constructor(bytes: number) {
-    this.#left = bytes;
-  }
-
-  /** Takes an amount; false if there is less. */
-  take(bytes: number): boolean {
-    if (bytes > this.#left) return false;
-    this.#left -= bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#left += bytes;
-  }
-}
+/** Room that is made for a message of unknown length, in bytes. */
+const FIRST_ROOM = 512;
 
 /** Gathers the one message of a unary request. */
 export class RequestReader implements Disposable {
-  readonly #parts: Bytes[] = [];
+  #buffer: Bytes = new Uint8Array();
   #received = 0;
   #length: number | undefined;
+  /** Of the budget, in bytes. */
+  #taken = 0;
 
   constructor(private readonly budget: Budget) {}
 
@@ -47,26 +35,44 @@ export class RequestReader implements Disposable {
    * @throws {GrpcError} as soon as it is clear that the request cannot be answered
    */
   push(bytes: Bytes): void {
-    const isHuge = this.#received + bytes.length > PREFIX + MAX_REQUEST;
-    if (isHuge) throw tooLong(this.#length ?? this.#received + bytes.length);
-    if (!this.budget.take(bytes.length)) {
-      throw new GrpcError("RESOURCE_EXHAUSTED", "too many requests are being received; try again");
-    }
-    this.#parts.push(bytes.slice());
-    this.#received += bytes.length;
-    if (this.#length === undefined && this.#received >= PREFIX) this.#readPrefix();
-    if (this.#length !== undefined && this.#received > PREFIX + this.#length) {
-      throw new GrpcError("INTERNAL", "more than one message in a request of one");
+    for (let rest = bytes; rest.length > 0;) {
+      // Of the first bytes only the prefix, which says how much room there must be.
+      const wanted = this.#length ?? 0;
+      const part = rest.subarray(0, PREFIX + wanted - this.#received);
+      if (part.length === 0) {
+        throw new GrpcError("INTERNAL", "more than one message in a request of one");
+      }
+      this.#reserve(this.#received + part.length);
+      this.#buffer.set(part, this.#received);
+      this.#received += part.length;
+      rest = rest.subarray(part.length);
+      if (this.#length === undefined && this.#received === PREFIX) this.#readPrefix();
     }
   }
 
   #readPrefix(): void {
-    const whole = this.#whole();
-    if (whole[0] !== 0) {
-      throw new GrpcError("UNIMPLEMENTED", "the request is compressed, which is not supported");
+    if (this.#buffer[0] !== 0) throw new GrpcError("UNIMPLEMENTED", NOT_COMPRESSED);
+    this.#length = new DataView(this.#buffer.buffer).getUint32(1);
+    if (this.#length <= MAX_REQUEST) return;
+    throw new GrpcError(
+      "RESOURCE_EXHAUSTED",
+      `the request has ${this.#length} bytes, ${MAX_REQUEST} are allowed`,
+    );
+  }
+
+  /** Makes room: what came, and as much again, but no more than the message has. */
+  #reserve(size: number): void {
+    if (size <= this.#buffer.length) return;
+    const most = PREFIX + (this.#length ?? FIRST_ROOM);
+    const room = Math.min(most, Math.max(FIRST_ROOM, 2 * size));
+    const more = Math.max(0, room - FREE) - this.#taken;
+    if (more > 0 && !this.budget.take(more)) {
+      throw new GrpcError("RESOURCE_EXHAUSTED", "too many requests are being received; try again");
     }
-    this.#length = new DataView(whole.buffer, whole.byteOffset).getUint32(1);
-    if (this.#length > MAX_REQUEST) throw tooLong(this.#length);
+    this.#taken += Math.max(0, more);
+    const larger = new Uint8Array(room);
+    larger.set(this.#buffer.subarray(0, this.#received));
+    this.#buffer = larger;
   }
 
   /** The message. @throws {GrpcError} if it is cut short */
@@ -74,29 +80,15 @@ export class RequestReader implements Disposable {
     if (this.#length === undefined || this.#received < PREFIX + this.#length) {
       throw new GrpcError("INTERNAL", "the request is cut short");
     }
-    return this.#whole().subarray(PREFIX);
-  }
-
-  #whole(): Bytes {
-    if (this.#parts.length === 1) return this.#parts[0];
-    const whole = joined(this.#parts);
-    this.#parts.splice(0, Infinity, whole);
-    return whole;
+    return this.#buffer.subarray(PREFIX, PREFIX + this.#length);
   }
 
   /** Gives back what it took of the budget. May be called twice. */
   [Symbol.dispose](): void {
-    this.budget.give(this.#received);
-    this.#received = 0;
-    this.#parts.length = 0;
+    this.budget.give(this.#taken);
+    this.#taken = 0;
+    this.#buffer = new Uint8Array();
   }
-}
-
-function tooLong(length: number): GrpcError {
-  return new GrpcError(
-    "RESOURCE_EXHAUSTED",
-    `the request has ${length} bytes, ${MAX_REQUEST} are allowed`,
-  );
 }
 
 /** A message with its prefix. */

@@ -1,181 +1,121 @@
 /**
- * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with messages and a
- * status (grpc/doc/PROTOCOL-HTTP2.md).
- *
- * Every request has one message; an answer has one, or several for a stream.
+ * Serves gRPC on a socket: accepts clients, and sees them off.
  *
  * @module
  */
-import type { Bytes } from "../bytes.ts";
-import type { Field } from "../http2/hpack.ts";
-import type { Stream, StreamHandler } from "../http2/stream.ts";
-import { type Budget, framed, RequestReader } from "./message.ts";
-import { GrpcError, shownMessage, type StatusName, statusOf, trailersOf } from "./status.ts";
+import { messageOf } from "../../base/errors.ts";
+import { Connection } from "../http2/connection.ts";
+import type { ServiceLog } from "../log.ts";
+import { Budget } from "./budget.ts";
+import { type CallRecord, GrpcCall, type GrpcContext, type Services } from "./call.ts";
 
-/** A call that was begun. */
-export interface Running {
-  /** What it is about, for the log. */
-  readonly subject: Readonly<Record<string, string>>;
-  /** Resolves when the answer is complete. */
-  readonly done: Promise<void>;
-  /** The client does not wait any more. */
-  cancel(): void;
-}
+/** Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes none. */
+const MAX_CONNECTIONS = 64;
+
+/** Memory for requests that are being received: of all clients, and of one, in bytes. */
+const REQUEST_MEMORY = 40 << 20, CLIENT_MEMORY = 20 << 20;
 
 /**
- * Begins a call. What it throws, or its end does, becomes the status.
- *
- * @param emit sends a message of the answer
+ * Answers that may wait for all clients, and for each in any case, in bytes. A list of 100,000 snapshots has 20 MB.
  */
-export type Method = (request: Bytes, emit: (message: Bytes) => void) => Running;
+const ANSWERS = 32 << 20, FREE_ANSWERS = 1 << 20;
 
-/** The methods of each service, by their full names. */
-export type Services = ReadonlyMap<string, ReadonlyMap<string, Method>>;
+/** How often clients are checked for being too slow, in milliseconds. */
+const CHECK_INTERVAL = 1000;
 
-/** How a call ended. */
-export interface CallRecord {
-  /** The method's name, or the path of a request for none. */
-  readonly method: string;
-  readonly subject: Readonly<Record<string, string>>;
-  readonly status: StatusName;
-  /** Of an error; `""` for none. */
-  readonly message: string;
-  readonly milliseconds: number;
-}
+/** Clients of one socket. */
+export class GrpcServer {
+  readonly #connections = new Set<Connection>();
+  readonly #budget = new Budget(REQUEST_MEMORY);
+  #onRoom: () => void = () => {};
+  #ending = false;
+  readonly #timer: ReturnType<typeof setInterval>;
 
-/** What calls are answered with. */
-export interface GrpcContext {
-  readonly services: Services;
-  readonly budget: Budget;
-  /** The bytes of answers that wait for this client; see {@linkcode MAX_PENDING}. */
-  readonly pendingBytes: () => number;
-  /** Told of every call that ended. */
-  readonly onEnd: (record: CallRecord) => void;
-}
+  constructor(private readonly services: Services, private readonly log: ServiceLog) {
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      for (const connection of this.#connections) connection.checkTime(now);
+    }, CHECK_INTERVAL);
+  }
 
-/** Answers that may wait for one client before its calls are refused, in bytes. */
-const MAX_PENDING = 16 << 20;
-
-const ANSWER: readonly Field[] = [[":status", "200"], ["content-type", "application/grpc"]];
-
-/** Answers one request. */
-export class GrpcCall implements StreamHandler {
-  readonly #stream: Stream;
-  readonly #context: GrpcContext;
-  readonly #request: RequestReader;
-  readonly #started = performance.now();
-  #method: Method | undefined;
-  #name: string;
-  #running: Running | undefined;
-  /** The answer's fields were sent. */
-  #begun = false;
-  #ended = false;
-
-  constructor(stream: Stream, context: GrpcContext) {
-    this.#stream = stream;
-    this.#context = context;
-    this.#request = new RequestReader(context.budget);
-    this.#name = stream.headers.get(":path")!;
-    const refusal = refusalOf(stream.headers);
-    if (refusal !== undefined) {
-      this.#record("UNKNOWN", `HTTP status ${refusal}`);
-      stream.respond([[":status", refusal]], true);
-      return;
+  /** Accepts clients until the listener is closed. */
+  async accept(listener: Deno.Listener): Promise<void> {
+    for (;;) {
+      let conn: Deno.Conn;
+      try {
+        conn = await listener.accept();
+      } catch (error) {
+        if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
+          return; // It was closed.
+        }
+        // Such as too many open files: those who are connected go on, and end.
+        this.log.warn("a client could not be accepted", { error: messageOf(error) });
+        await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
+        continue;
+      }
+      void this.#serve(conn);
+      if (this.#connections.size >= MAX_CONNECTIONS) await this.#room();
     }
-    this.#guard(() => this.#method = this.#find(this.#name));
   }
 
-  #find(path: string): Method {
-    const [, service, name] = /^\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
-    const methods = this.#context.services.get(service);
-    if (methods === undefined) {
-      throw new GrpcError("UNIMPLEMENTED", `unknown service ${service ?? path}`);
-    }
-    const method = methods.get(name);
-    if (method === undefined) {
-      throw new GrpcError("UNIMPLEMENTED", `unknown method ${name} for service ${service}`);
-    }
-    this.#name = name;
-    return method;
+  /** Resolves when there are fewer connections than are allowed, or no more are to be accepted. */
+  async #room(): Promise<void> {
+    this.log.warn("too many clients: more have to wait", { connections: MAX_CONNECTIONS });
+    await new Promise<void>((resolve) => this.#onRoom = resolve);
   }
 
-  data(bytes: Bytes): void {
-    if (!this.#ended) this.#guard(() => this.#request.push(bytes));
-  }
-
-  end(): void {
-    if (this.#ended) return;
-    this.#guard(() => {
-      const emit = (message: Bytes) => this.#guard(() => this.#send(message));
-      const running = this.#running = this.#method!(this.#request.message(), emit);
-      this.#request[Symbol.dispose]();
-      running.done.then(() => this.#finish(), (error) => this.#fail(error));
-    });
-  }
-
-  reset(): void {
-    if (this.#ended) return;
-    this.#record("CANCELLED", "");
-    this.#running?.cancel();
-  }
-
-  /** Sends a message of the answer. @throws {GrpcError} if too much waits for the client already */
-  #send(message: Bytes): void {
-    if (this.#ended) return;
-    if (this.#context.pendingBytes() > MAX_PENDING) {
-      throw new GrpcError("RESOURCE_EXHAUSTED", "too many answers wait for this client");
-    }
-    this.#begin();
-    this.#stream.send(framed(message));
-  }
-
-  #begin(): void {
-    if (this.#begun) return;
-    this.#begun = true;
-    this.#stream.respond(ANSWER);
-  }
-
-  #finish(): void {
-    if (this.#ended) return;
-    this.#record("OK", "");
-    this.#begin();
-    this.#stream.finish(trailersOf("OK"));
-  }
-
-  #fail(error: unknown): void {
-    if (this.#ended) return;
-    const status = statusOf(error), message = shownMessage(error);
-    this.#record(status, message);
-    this.#running?.cancel();
-    const trailers = trailersOf(status, message);
-    if (this.#begun) this.#stream.finish(trailers);
-    else this.#stream.respond([...ANSWER, ...trailers], true);
-  }
-
-  #guard(step: () => void): void {
+  async #serve(conn: Deno.Conn): Promise<void> {
+    const context: GrpcContext = {
+      services: this.services,
+      budget: new Budget(CLIENT_MEMORY, this.#budget),
+      mayAnswer: () => this.#mayAnswer(connection),
+      isEnding: () => this.#ending,
+      onEnd: (record) => this.#logCall(record),
+    };
+    const connection = new Connection(conn, (stream) => new GrpcCall(stream, context));
+    this.#connections.add(connection);
     try {
-      step();
+      const fault = await connection.run();
+      if (fault !== undefined) this.log.warn("a client was sent away", { error: fault });
     } catch (error) {
-      this.#fail(error);
+      this.log.warn("a connection failed", { error: messageOf(error) });
+    } finally {
+      this.#connections.delete(connection);
+      this.#onRoom();
     }
   }
 
-  #record(status: StatusName, message: string): void {
-    this.#ended = true;
-    this.#request[Symbol.dispose]();
-    this.#context.onEnd({
-      method: this.#name,
-      subject: this.#running?.subject ?? {},
+  /** Whether more may wait for a client: what others do not read is none of its concern, if it reads itself. */
+  #mayAnswer({ pendingBytes }: Connection): boolean {
+    if (pendingBytes <= FREE_ANSWERS) return true;
+    let all = 0;
+    for (const connection of this.#connections) all += connection.pendingBytes;
+    return all <= ANSWERS;
+  }
+
+  #logCall({ method, subject, status, message, milliseconds }: CallRecord): void {
+    this.log.info("call", {
+      method,
+      ...subject,
       status,
-      message,
-      milliseconds: performance.now() - this.#started,
+      ms: Number(milliseconds.toFixed(1)),
+      ...message === "" ? {} : { error: message },
     });
   }
-}
 
-/** The HTTP status of what is not a gRPC request. */
-function refusalOf(headers: ReadonlyMap<string, string>): string | undefined {
-  if (headers.get(":method") !== "POST") return "405";
-  const type = headers.get("content-type") ?? "";
-  return /^application\/grpc(\+proto)?(;|$)/.test(type) ? undefined : "415";
+  /**
+   * Answers what was asked, begins nothing new, and disconnects everyone.
+   *
+   * @param patience for calls that run, in milliseconds
+   */
+  async drain(patience: number): Promise<void> {
+    const end = performance.now() + patience;
+    this.#ending = true;
+    for (const connection of this.#connections) connection.leave();
+    while (performance.now() < end && [...this.#connections].some(({ isIdle }) => !isIdle)) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    await Promise.all(Array.from(this.#connections, (connection) => connection.end()));
+    clearInterval(this.#timer);
+  }
 }

@@ -53,6 +53,12 @@ export class GrpcError extends Error {
   }
 }
 
+/** Of a request that is compressed, which goes with {@linkcode ACCEPTED_ENCODINGS}. */
+export const NOT_COMPRESSED = "the request is compressed, which is not supported";
+
+/** The field that says which encodings requests may have. */
+export const ACCEPTED_ENCODINGS: readonly [string, string] = ["grpc-accept-encoding", "identity"];
+
 /** The status that an error is answered with. */
 export function statusOf(error: unknown): StatusName {
   return error instanceof GrpcError ? error.status : STATUS_OF[codeOf(error)];

@@ -1,27 +1,31 @@
 /**
  * An HTTP/2 connection (RFC 9113) from the server's side, without TLS and with prior knowledge.
  *
+ * ```text
+ * socket ─▶ frames ─▶ Connection ─▶ HeaderBlocks ─▶ Stream ─▶ its handler
+ * socket ◀─ Sender ◀─ Outbound ◀──────────────────── Stream ◀─┘
+ * ```
+ *
  * A client that breaks the protocol loses its connection, with the reason in GOAWAY. One that keeps to it and
  * wastes this server's time (`limits.ts`) loses it as well. Memory is bounded: nothing more is read while answers
  * wait for the socket, and a body that is not read waits in its stream, of which there are a limited number.
  *
  * @module
  */
-import { type Bytes, joined } from "../bytes.ts";
+import type { Bytes } from "../bytes.ts";
 import {
   ACK,
+  check,
   ConnectionError,
   CONTINUATION,
   DATA,
   DEFAULT_WINDOW,
   ENABLE_PUSH,
-  END_HEADERS,
   END_STREAM,
   type ErrorName,
   type Frame,
   frame,
   FRAME_HEADER,
-  frameHeader,
   GOAWAY,
   goAwayFrame,
   HEADERS,
@@ -30,11 +34,11 @@ import {
   MAX_FRAME_SIZE,
   MAX_HEADER_LIST_SIZE,
   MAX_PAYLOAD,
+  MAX_STREAM,
   MAX_WINDOW,
   parseFrame,
   PING,
   PREFACE,
-  PRIORITIZED,
   PRIORITY,
   readU32,
   resetFrame,
@@ -45,52 +49,42 @@ import {
   WINDOW_UPDATE,
   windowFrame,
 } from "./frames.ts";
-import { encodeFields, type Field, HpackDecoder, HpackError } from "./hpack.ts";
-import { LIMITS, Patience } from "./limits.ts";
+import { type HeaderBlock, HeaderBlocks } from "./header_blocks.ts";
+import type { Field } from "./hpack.ts";
+import { LIMITS, Patience, Resets } from "./limits.ts";
+import { Outbound } from "./outbound.ts";
 import { Sender } from "./sender.ts";
-import { requestHeaders, Stream, type StreamHandler, type StreamPort } from "./stream.ts";
+import { requestHeaders, Stream, type StreamHandler } from "./stream.ts";
 
 /** Streams that this server ended early and whose frames may still be under way. */
 const REMEMBERED_RESETS = 512;
 
-/** A header block that is being received. */
-interface Block {
-  readonly stream: number;
-  readonly end: boolean;
-  readonly since: number;
-  readonly parts: Bytes[];
-  size: number;
-}
-
 /** One client. {@linkcode run} serves it. */
-export class Connection implements StreamPort {
+export class Connection {
   readonly #conn: Deno.Conn;
   readonly #onStream: (stream: Stream) => StreamHandler;
   readonly #sender: Sender;
-  readonly #decoder = new HpackDecoder();
+  readonly #outbound: Outbound;
+  readonly #blocks = new HeaderBlocks();
   readonly #patience = new Patience();
+  readonly #clientResets = new Resets();
   readonly #streams = new Map<number, Stream>();
   readonly #resets = new Set<number>();
   readonly #started = performance.now();
 
   #settled = false;
-  #block: Block | undefined;
   #last = 0;
   #leaving = false;
   #closed = false;
-
+  /** What the client sent and was not allowed to send again yet, in bytes. */
   #uncredited = 0;
-  #sendWindow = DEFAULT_WINDOW;
-  #initialSendWindow = DEFAULT_WINDOW;
-  /** Streams whose body waits for a window, the one that waits longest first. */
-  readonly #blocked = new Set<Stream>();
-  #blockedSince = 0;
 
   /** @param onStream told of each request; what it returns is told the rest */
   constructor(conn: Deno.Conn, onStream: (stream: Stream) => StreamHandler) {
     this.#conn = conn;
     this.#onStream = onStream;
     this.#sender = new Sender(conn, () => this.close());
+    this.#outbound = new Outbound(this.#sender, (stream) => this.#onAnswered(stream));
   }
 
   /** Whether no complete request waits for its answer, or for the answer to be written. */
@@ -104,11 +98,9 @@ export class Connection implements StreamPort {
     return this.#closed;
   }
 
-  /** The bytes of answers that wait for the client's windows. */
+  /** The bytes of answers that wait for the client. */
   get pendingBytes(): number {
-    let bytes = 0;
-    for (const { pending } of this.#blocked) for (const part of pending) bytes += part.length;
-    return bytes;
+    return this.#outbound.pendingBytes;
   }
 
   /** Serves the client until it leaves or is sent away. Returns why, if it was sent away. */
@@ -119,10 +111,7 @@ export class Connection implements StreamPort {
       return undefined;
     } catch (error) {
       if (!(error instanceof ConnectionError)) return undefined; // The socket failed: the client is gone.
-      this.#sender.push(goAwayFrame(this.#last, error.code, error.message));
-      const timer = setTimeout(() => this.close(), LIMITS.handshakeTime);
-      await this.#sender.drained();
-      clearTimeout(timer);
+      await this.#sendAway(error.code, error.message);
       return `${error.code}: ${error.message}`;
     } finally {
       this.close();
@@ -168,16 +157,14 @@ export class Connection implements StreamPort {
     if (!this.#settled && (next.type !== SETTINGS || next.flags & ACK)) {
       throw new ConnectionError("PROTOCOL_ERROR", "the first frame is not SETTINGS");
     }
-    if (this.#block !== undefined && next.type !== CONTINUATION) {
-      throw new ConnectionError("PROTOCOL_ERROR", "a frame inside a header block");
-    }
+    this.#blocks.checkTurn(next);
     switch (next.type) {
       case DATA:
         return this.#onData(next);
       case HEADERS:
-        return this.#onHeaders(next);
+        return this.#onBlock(this.#blocks.begin(next));
       case CONTINUATION:
-        return this.#onContinuation(next);
+        return this.#onBlock(this.#blocks.continue(next));
       case RST_STREAM:
         return this.#onReset(next);
       case SETTINGS:
@@ -202,6 +189,10 @@ export class Connection implements StreamPort {
   /** Counts an act that serves nothing. @throws {ConnectionError} for one too many */
   #spend(what: string): void {
     check(this.#patience.spend(), "ENHANCE_YOUR_CALM", `too many: ${what}`);
+  }
+
+  #countReset(): void {
+    check(this.#clientResets.count(), "ENHANCE_YOUR_CALM", "too many streams ended early");
   }
 
   #onData(received: Frame): void {
@@ -246,56 +237,24 @@ export class Connection implements StreamPort {
     this.#spend("frames of ended streams");
   }
 
-  #onHeaders(received: Frame): void {
-    const { stream, flags } = received;
-    check(stream % 2 === 1, "PROTOCOL_ERROR", `HEADERS of stream ${stream}`);
-    let part = unpadded(received);
-    if (flags & PRIORITIZED) {
-      check(part.length >= 5, "FRAME_SIZE_ERROR", "HEADERS");
-      part = part.subarray(5);
-    }
-    const end = (flags & END_STREAM) !== 0;
-    this.#block = { stream, end, since: performance.now(), parts: [], size: 0 };
-    this.#addToBlock(part, flags);
-  }
-
-  #onContinuation({ stream, flags, payload }: Frame): void {
-    const block = this.#block;
-    check(block?.stream === stream, "PROTOCOL_ERROR", "CONTINUATION of no header block");
-    const isFlood = block!.parts.length > LIMITS.continuations;
-    check(!isFlood, "ENHANCE_YOUR_CALM", "too many: CONTINUATION");
-    this.#addToBlock(payload, flags);
-  }
-
-  #addToBlock(part: Bytes, flags: number): void {
-    const block = this.#block!;
-    block.size += part.length;
-    check(block.size <= LIMITS.headerBlock, "ENHANCE_YOUR_CALM", "the header block is too long");
-    if ((flags & END_HEADERS) === 0) {
-      block.parts.push(part.slice());
-      return;
-    }
-    this.#block = undefined;
-    this.#onBlock(block, block.parts.length === 0 ? part : joined([...block.parts, part]));
-  }
-
-  /** Decodes every block, also one of no use: the table that they share must stay in step. */
-  #onBlock({ stream: id, end }: Block, encoded: Bytes): void {
-    const { fields, oversized } = this.#decode(encoded);
+  #onBlock(block: HeaderBlock | undefined): void {
+    if (block === undefined) return;
+    const { stream: id, fields, end, oversized } = block;
     const stream = this.#streams.get(id);
     if (stream !== undefined) return this.#onTrailers(stream, fields, end);
     if (id <= this.#last) return this.#onLate(id);
     this.#last = id;
-    if (this.#leaving || this.#streams.size >= LIMITS.streams) {
-      this.#spend("streams beyond the limit");
+    if (this.#streams.size >= LIMITS.streams) {
+      this.#countReset();
       return this.#resetStream(id, "REFUSED_STREAM");
     }
     const headers = oversized ? new Map<string, string>() : requestHeaders(fields);
     if (headers === undefined) {
-      this.#spend("malformed requests");
+      this.#countReset();
       return this.#resetStream(id, "PROTOCOL_ERROR");
     }
-    this.#open(new Stream(this, id, headers, this.#initialSendWindow), { end, oversized });
+    const opened = new Stream(this.#outbound, id, headers, this.#outbound.initialWindow);
+    this.#open(opened, { end, oversized });
   }
 
   #open(stream: Stream, { end, oversized }: { end: boolean; oversized: boolean }): void {
@@ -324,19 +283,10 @@ export class Connection implements StreamPort {
     stream.handler!.end();
   }
 
-  #decode(block: Bytes) {
-    try {
-      return this.#decoder.decode(block, LIMITS.headerList);
-    } catch (error) {
-      if (!(error instanceof HpackError)) throw error;
-      throw new ConnectionError("COMPRESSION_ERROR", error.message);
-    }
-  }
-
   #onReset({ stream: id, payload }: Frame): void {
     check(payload.length === 4, "FRAME_SIZE_ERROR", "RST_STREAM");
     check(id % 2 === 1 && id <= this.#last, "PROTOCOL_ERROR", `RST_STREAM of stream ${id}`);
-    this.#spend("RST_STREAM");
+    this.#countReset();
     const stream = this.#streams.get(id);
     if (stream === undefined) return;
     this.#forget(stream);
@@ -358,7 +308,7 @@ export class Connection implements StreamPort {
       this.#set(payload[at] << 8 | payload[at + 1], readU32(payload, at + 2));
     }
     this.#sender.push(frame(SETTINGS, ACK, 0, new Uint8Array()));
-    this.#pumpBlocked();
+    this.#outbound.pumpBlocked();
   }
 
   #set(setting: number, value: number): void {
@@ -367,15 +317,8 @@ export class Connection implements StreamPort {
         return check(value <= 1, "PROTOCOL_ERROR", "ENABLE_PUSH");
       case MAX_FRAME_SIZE:
         return check(value >= MAX_PAYLOAD && value < 1 << 24, "PROTOCOL_ERROR", "MAX_FRAME_SIZE");
-      case INITIAL_WINDOW_SIZE: {
-        check(value <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "INITIAL_WINDOW_SIZE");
-        const change = value - this.#initialSendWindow;
-        this.#initialSendWindow = value;
-        for (const stream of this.#streams.values()) {
-          stream.sendWindow += change;
-          check(stream.sendWindow <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "INITIAL_WINDOW_SIZE");
-        }
-      }
+      case INITIAL_WINDOW_SIZE:
+        return this.#outbound.setInitialWindow(value, this.#streams.values());
     }
   }
 
@@ -392,9 +335,7 @@ export class Connection implements StreamPort {
     const increment = readU32(payload, 0) & 0x7fffffff;
     if (id === 0) {
       check(increment > 0, "PROTOCOL_ERROR", "WINDOW_UPDATE of 0");
-      this.#sendWindow += increment;
-      check(this.#sendWindow <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "WINDOW_UPDATE");
-      return this.#pumpBlocked();
+      return this.#outbound.enlarge(increment);
     }
     check(id % 2 === 1 && id <= this.#last, "PROTOCOL_ERROR", `WINDOW_UPDATE of stream ${id}`);
     const stream = this.#streams.get(id);
@@ -402,43 +343,11 @@ export class Connection implements StreamPort {
     stream.sendWindow += increment;
     if (increment === 0) return this.#abort(stream, "PROTOCOL_ERROR");
     if (stream.sendWindow > MAX_WINDOW) return this.#abort(stream, "FLOW_CONTROL_ERROR");
-    this.pump(stream);
-  }
-
-  sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void {
-    const flags = END_HEADERS | (end ? END_STREAM : 0);
-    this.#sender.push(frame(HEADERS, flags, stream.id, encodeFields(fields)));
-    if (end) this.#finish(stream);
-  }
-
-  pump(stream: Stream): void {
-    const { pending } = stream;
-    while (pending.length > 0) {
-      const first = pending[0];
-      const length = Math.min(first.length, MAX_PAYLOAD, this.#sendWindow, stream.sendWindow);
-      if (length <= 0) {
-        if (this.#blocked.size === 0) this.#blockedSince = performance.now();
-        this.#blocked.add(stream);
-        return;
-      }
-      this.#sender.push(frameHeader(DATA, 0, stream.id, length));
-      this.#sender.push(first.subarray(0, length));
-      if (length === first.length) pending.shift();
-      else pending[0] = first.subarray(length);
-      this.#sendWindow -= length;
-      stream.sendWindow -= length;
-      this.#blockedSince = performance.now();
-    }
-    this.#blocked.delete(stream);
-    if (stream.trailers !== undefined) this.sendHeaders(stream, stream.trailers, true);
-  }
-
-  #pumpBlocked(): void {
-    for (const stream of [...this.#blocked]) this.pump(stream);
+    this.#outbound.pump(stream);
   }
 
   /** The answer is complete. The client is told to send no more of a request that it did not end. */
-  #finish(stream: Stream): void {
+  #onAnswered(stream: Stream): void {
     this.#patience.reward();
     this.#forget(stream);
     if (!stream.requestEnded) this.#resetStream(stream.id, "NO_ERROR");
@@ -446,7 +355,7 @@ export class Connection implements StreamPort {
 
   /** Ends a stream for a fault of the client's. */
   #abort(stream: Stream, code: ErrorName): void {
-    this.#spend("faults in streams");
+    this.#countReset();
     this.#forget(stream);
     this.#resetStream(stream.id, code);
     stream.handler?.reset();
@@ -462,25 +371,43 @@ export class Connection implements StreamPort {
 
   #forget(stream: Stream): void {
     stream.closed = true;
-    stream.pending.length = 0;
+    this.#outbound.forget(stream);
     this.#streams.delete(stream.id);
-    this.#blocked.delete(stream);
   }
 
-  /** Takes no more requests; those that were begun are answered. */
+  /** Asks the client to make no more requests. Those that are under way already are taken. */
   leave(): void {
     if (this.#leaving || this.#closed) return;
     this.#leaving = true;
-    this.#sender.push(goAwayFrame(this.#last, "NO_ERROR"));
+    this.#sender.push(goAwayFrame(MAX_STREAM, "NO_ERROR"));
   }
 
-  /** Ends the connection for a client that is too slow. To be called from time to time. */
+  /** Ends the connection when what was sent has been written, if the client takes it. */
+  async end(): Promise<void> {
+    if (!this.#closed) await this.#sendAway("NO_ERROR");
+    this.close();
+  }
+
+  async #sendAway(code: ErrorName, reason = ""): Promise<void> {
+    this.#sender.push(goAwayFrame(this.#last, code, reason));
+    const timer = setTimeout(() => this.close(), LIMITS.handshakeTime);
+    await this.#sender.drained();
+    clearTimeout(timer);
+  }
+
+  /** Ends the connection for a client that is too slow, or one of its requests. To be called from time to time. */
   checkTime(now: number): void {
     const isLate = (!this.#settled && now - this.#started > LIMITS.handshakeTime) ||
-      (this.#block !== undefined && now - this.#block.since > LIMITS.handshakeTime) ||
+      now - (this.#blocks.since ?? now) > LIMITS.handshakeTime ||
       now - (this.#sender.stalledSince ?? now) > LIMITS.stallTime ||
-      (this.#blocked.size > 0 && now - this.#blockedSince > LIMITS.stallTime);
-    if (isLate) this.close();
+      now - (this.#outbound.blockedSince ?? now) > LIMITS.stallTime;
+    if (isLate) return this.close();
+    for (const stream of [...this.#streams.values()]) {
+      if (stream.requestEnded || now - stream.since <= LIMITS.requestTime) continue;
+      this.#forget(stream);
+      this.#resetStream(stream.id, "CANCEL");
+      stream.handler?.reset();
+    }
   }
 
   /** Ends the connection at once. */
@@ -496,11 +423,6 @@ export class Connection implements StreamPort {
     for (const stream of streams) this.#forget(stream);
     for (const stream of streams) stream.handler?.reset();
   }
-}
-
-/** @throws {ConnectionError} unless the condition holds */
-function check(condition: boolean, code: ErrorName, message: string): void {
-  if (!condition) throw new ConnectionError(code, message);
 }
 
 function checkPreface(bytes: Bytes): void {

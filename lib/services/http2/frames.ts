@@ -31,6 +31,9 @@ export const DEFAULT_WINDOW = 65535;
 /** The largest window. */
 export const MAX_WINDOW = 2 ** 31 - 1;
 
+/** The largest number of a stream. */
+export const MAX_STREAM = 2 ** 31 - 1;
+
 /** Error codes (RFC 9113, 7). */
 export const ERROR = {
   NO_ERROR: 0,
@@ -52,6 +55,11 @@ export class ConnectionError extends Error {
   constructor(readonly code: ErrorName, message: string) {
     super(message);
   }
+}
+
+/** @throws {ConnectionError} unless the condition holds */
+export function check(condition: boolean, code: ErrorName, message: string): void {
+  if (!condition) throw new ConnectionError(code, message);
 }
 
 /** A frame as it was received. The payload is overwritten by what is received next. */

@@ -31,6 +31,11 @@ export class Sender {
     return this.#running === undefined ? undefined : this.#progress;
   }
 
+  /** The bytes that wait for the socket. */
+  get queued(): number {
+    return this.#queued;
+  }
+
   /** Queues bytes, which must not change any more. */
   push(bytes: Bytes): void {
     if (this.#failed) return;

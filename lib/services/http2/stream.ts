@@ -20,7 +20,9 @@ export interface StreamHandler {
 /** What a stream needs of its connection. */
 export interface StreamPort {
   sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void;
-  /** Sends what the windows allow of {@linkcode Stream.pending}. */
+  /** Adds to {@linkcode Stream.pending}, and sends what the windows allow. */
+  send(stream: Stream, bytes: Bytes): void;
+  /** Sends what the windows allow, and behind all of it the trailers. */
   pump(stream: Stream): void;
 }
 
@@ -31,6 +33,8 @@ export class Stream {
   /** The last fields, which wait for the body. */
   trailers: readonly Field[] | undefined;
   handler: StreamHandler | undefined;
+  /** When it was opened, by `performance.now()`. */
+  readonly since = performance.now();
   /** The request is complete. */
   requestEnded = false;
   /** Nothing more is sent. */
@@ -59,9 +63,7 @@ export class Stream {
 
   /** Adds to the answer's body. */
   send(bytes: Bytes): void {
-    if (this.closed || bytes.length === 0) return;
-    this.pending.push(bytes);
-    this.#port.pump(this);
+    if (!this.closed && bytes.length > 0) this.#port.send(this, bytes);
   }
 
   /** Ends the answer, behind the body. */

@@ -1,7 +1,8 @@
 /**
  * Lanes for calls of one kind, and the calls that wait for one.
  *
- * A lane is started when a call has waited for a while, up to a number, and closed when it has had no work for long.
+ * A lane is started, up to a number, if a call waits and all lanes have been held up in theirs for a while, and closed
+ * when it has had no work for long.
  * Calls of one key run one after the other, in the order of their arrival: the store would hold the later ones up
  * anyway, and here they wait without taking a lane. If there can be several lanes, one is kept for calls that wait for
  * no lock, so that these are answered while all others wait for one.
@@ -11,6 +12,7 @@
 import type { Bytes } from "../bytes.ts";
 import { messageOf } from "../../base/errors.ts";
 import { GrpcError } from "../grpc/status.ts";
+import { FairQueue } from "./fair_queue.ts";
 import type { Lane } from "./thread.ts";
 
 /** A call, and where the messages of its answer go. */
@@ -20,6 +22,8 @@ export interface Job<Call> {
   readonly key?: string;
   /** Whether it waits for no lock of the store's. */
   readonly isFree?: boolean;
+  /** Whose call it is: see {@linkcode FairQueue}. */
+  readonly client?: object;
   readonly emit: (message: Bytes) => void;
 }
 
@@ -50,10 +54,10 @@ export interface PoolContext<Call> {
 }
 
 /**
- * How long calls wait for a lane before another is started, in milliseconds. Longer than calls take that wait for
- * nothing but each other's transactions, which more lanes do not make faster.
+ * How long every lane has been at one call before another lane is started, in milliseconds. Longer than calls take that
+ * wait for nothing but the disk, which more lanes do not make faster.
  */
-const GROWING_TIME = 20;
+const GROWING_TIME = 50;
 
 /** How long a lane may be without work, in milliseconds. */
 const IDLE_TIME = 60_000;
@@ -62,12 +66,14 @@ export class LanePool<Call> {
   readonly #context: PoolContext<Call>;
   readonly #lanes = new Set<Lane<Call>>();
   readonly #idle: Lane<Call>[] = [];
-  /** Calls that could run now, had they a lane, the one that has waited for longest first. */
-  readonly #ready = { free: new Set<Task<Call>>(), other: new Set<Task<Call>>() };
+  /** Calls that could run now, had they a lane. */
+  readonly #ready = { free: new FairQueue<Task<Call>>(), other: new FairQueue<Task<Call>>() };
   /** Lanes that do calls which may wait for a lock. */
   #held = 0;
   /** Of each key that a call runs or is ready on: the calls behind it. */
   readonly #behind = new Map<string, Set<Task<Call>>>();
+  /** When a lane began or ended a call last, by `performance.now()`. */
+  #lastMove = 0;
   #growing = false;
   #closing = false;
 
@@ -106,7 +112,7 @@ export class LanePool<Call> {
     return { done: promise, cancel: () => this.#cancel(task) };
   }
 
-  #queueOf({ isFree }: Task<Call>): Set<Task<Call>> {
+  #queueOf({ isFree }: Task<Call>): FairQueue<Task<Call>> {
     return isFree ? this.#ready.free : this.#ready.other;
   }
 
@@ -132,17 +138,18 @@ export class LanePool<Call> {
     }
   }
 
-  /** The call that may run and has waited for longest. */
+  /** The call that may run and whose turn it is. */
   #next(): Task<Call> | undefined {
     const { most } = this.#context;
-    const [free] = this.#ready.free;
-    const [other] = most === 1 || this.#held < most - 1 ? this.#ready.other : [];
+    const free = this.#ready.free.first;
+    const other = most === 1 || this.#held < most - 1 ? this.#ready.other.first : undefined;
     if (free === undefined || other === undefined) return free ?? other;
     return free.readySince <= other.readySince ? free : other;
   }
 
   async #work(lane: Lane<Call>, task: Task<Call>): Promise<void> {
     if (!task.isFree) this.#held++;
+    this.#lastMove = performance.now();
     try {
       await lane.run(task.call, task.emit);
       task.resolve();
@@ -150,6 +157,7 @@ export class LanePool<Call> {
       task.reject(error);
     }
     if (!task.isFree) this.#held--;
+    this.#lastMove = performance.now();
     if (this.#lanes.has(lane)) this.#rest(lane);
     this.#release(task);
     this.#dispatch();
@@ -185,15 +193,15 @@ export class LanePool<Call> {
     void longest.close();
   }
 
-  /** Starts a lane if a call has waited for {@linkcode GROWING_TIME} by then; at once if there is none. */
+  /** Starts a lane if, some time from now, a call waits and no lane has begun or ended one for {@linkcode GROWING_TIME}. */
   #growLater(): void {
     if (this.#growing || this.#closing || this.#lanes.size >= this.#context.most) return;
     this.#growing = true;
-    const time = this.#lanes.size === 0 ? 0 : GROWING_TIME;
+    const idle = performance.now() - this.#lastMove;
+    const time = this.#lanes.size === 0 ? 0 : Math.max(1, GROWING_TIME - idle);
     setTimeout(() => {
-      const next = this.#next();
-      const isLate = next !== undefined && performance.now() - next.readySince >= time;
-      if (isLate && !this.#closing) void this.#grow();
+      const isHeldUp = performance.now() - this.#lastMove >= GROWING_TIME || this.#lanes.size === 0;
+      if (this.#next() !== undefined && isHeldUp && !this.#closing) void this.#grow();
       else {
         this.#growing = false;
         this.#dispatch();
@@ -216,7 +224,7 @@ export class LanePool<Call> {
 
   #refuseAll(): void {
     for (const queue of [this.#ready.free, this.#ready.other]) {
-      for (const task of [...queue]) {
+      for (const task of queue) {
         queue.delete(task);
         task.reject(new GrpcError("UNAVAILABLE", "the store cannot be opened; try again"));
         this.#release(task);

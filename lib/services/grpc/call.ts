@@ -1,0 +1,207 @@
+/**
+ * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with messages and a
+ * status (grpc/doc/PROTOCOL-HTTP2.md).
+ *
+ * Every request has one message; an answer has one, or several for a stream.
+ *
+ * @module
+ */
+import type { Bytes } from "../bytes.ts";
+import type { Field } from "../http2/hpack.ts";
+import type { Stream, StreamHandler } from "../http2/stream.ts";
+import type { Budget } from "./budget.ts";
+import { framed, RequestReader } from "./message.ts";
+import { checkEncoding, refusalOf, timeoutOf } from "./request_fields.ts";
+import {
+  ACCEPTED_ENCODINGS,
+  GrpcError,
+  shownMessage,
+  type StatusName,
+  statusOf,
+  trailersOf,
+} from "./status.ts";
+
+/** A call that was begun. */
+export interface Running {
+  /** What it is about, for the log. */
+  readonly subject: Readonly<Record<string, string>>;
+  /** Resolves when the answer is complete. */
+  readonly done: Promise<void>;
+  /** The client does not wait any more. */
+  cancel(): void;
+}
+
+/**
+ * Begins a call. What it throws, or its end does, becomes the status.
+ *
+ * @param emit sends a message of the answer
+ * @param client stands for who calls, the same object in all calls of a connection
+ */
+export type Method = (request: Bytes, emit: (message: Bytes) => void, client: object) => Running;
+
+/** The methods of each service, by their full names. */
+export type Services = ReadonlyMap<string, ReadonlyMap<string, Method>>;
+
+/** How a call ended. */
+export interface CallRecord {
+  /** The method's name, or the path of a request for none. */
+  readonly method: string;
+  readonly subject: Readonly<Record<string, string>>;
+  readonly status: StatusName;
+  /** Of an error; `""` for none. */
+  readonly message: string;
+  readonly milliseconds: number;
+}
+
+/** What calls are answered with. */
+export interface GrpcContext {
+  readonly services: Services;
+  readonly budget: Budget;
+  /** Whether one more message of an answer may wait for this client. */
+  readonly mayAnswer: () => boolean;
+  /** Whether the service is about to end, and begins nothing more. */
+  readonly isEnding: () => boolean;
+  /** Told of every call that ended. */
+  readonly onEnd: (record: CallRecord) => void;
+}
+
+/** The longest time that a timer can be set to, in milliseconds. */
+const MAX_TIMER = 2 ** 31 - 1;
+
+const ANSWER: readonly Field[] = [
+  [":status", "200"],
+  ["content-type", "application/grpc"],
+  ACCEPTED_ENCODINGS,
+];
+
+/** Answers one request. */
+export class GrpcCall implements StreamHandler {
+  readonly #stream: Stream;
+  readonly #context: GrpcContext;
+  readonly #request: RequestReader;
+  readonly #started = performance.now();
+  #method: Method | undefined;
+  #name: string;
+  #running: Running | undefined;
+  #deadline: ReturnType<typeof setTimeout> | undefined;
+  /** The answer's fields were sent. */
+  #begun = false;
+  #ended = false;
+
+  constructor(stream: Stream, context: GrpcContext) {
+    this.#stream = stream;
+    this.#context = context;
+    this.#request = new RequestReader(context.budget);
+    this.#name = stream.headers.get(":path")!;
+    const refusal = refusalOf(stream.headers);
+    if (refusal !== undefined) {
+      this.#record("UNKNOWN", `HTTP status ${refusal}`);
+      stream.respond([[":status", refusal]], true);
+      return;
+    }
+    this.#guard(() => {
+      this.#method = this.#find(this.#name);
+      checkEncoding(stream.headers);
+      this.#setDeadline(timeoutOf(stream.headers));
+    });
+  }
+
+  /** A call that is not answered in time is given up, as if the client had done so. */
+  #setDeadline(time: number | undefined): void {
+    if (time === undefined || time > MAX_TIMER) return;
+    const error = new GrpcError("DEADLINE_EXCEEDED", "the time that the client gave is over");
+    if (time < 1) throw error;
+    this.#deadline = setTimeout(() => this.#fail(error), time);
+  }
+
+  #find(path: string): Method {
+    const [, service, name] = /^\/([^/]+)\/([^/]+)$/.exec(path) ?? [];
+    const methods = this.#context.services.get(service);
+    if (methods === undefined) {
+      throw new GrpcError("UNIMPLEMENTED", `unknown service ${service ?? path}`);
+    }
+    const method = methods.get(name);
+    if (method === undefined) {
+      throw new GrpcError("UNIMPLEMENTED", `unknown method ${name} for service ${service}`);
+    }
+    this.#name = name;
+    return method;
+  }
+
+  data(bytes: Bytes): void {
+    if (!this.#ended) this.#guard(() => this.#request.push(bytes));
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#guard(() => {
+      if (this.#context.isEnding()) {
+        throw new GrpcError("UNAVAILABLE", "the service is about to end; try again");
+      }
+      const emit = (message: Bytes) => this.#guard(() => this.#send(message));
+      const running = this.#running = this.#method!(this.#request.message(), emit, this.#context);
+      this.#request[Symbol.dispose]();
+      running.done.then(() => this.#finish(), (error) => this.#fail(error));
+    });
+  }
+
+  reset(): void {
+    if (this.#ended) return;
+    this.#record("CANCELLED", "");
+    this.#running?.cancel();
+  }
+
+  /** Sends a message of the answer. @throws {GrpcError} if too much waits for the client already */
+  #send(message: Bytes): void {
+    if (this.#ended) return;
+    if (!this.#context.mayAnswer()) {
+      throw new GrpcError("RESOURCE_EXHAUSTED", "too many answers wait for this client");
+    }
+    this.#begin();
+    this.#stream.send(framed(message));
+  }
+
+  #begin(): void {
+    if (this.#begun) return;
+    this.#begun = true;
+    this.#stream.respond(ANSWER);
+  }
+
+  #finish(): void {
+    if (this.#ended) return;
+    this.#record("OK", "");
+    this.#begin();
+    this.#stream.finish(trailersOf("OK"));
+  }
+
+  #fail(error: unknown): void {
+    if (this.#ended) return;
+    const status = statusOf(error), message = shownMessage(error);
+    this.#record(status, message);
+    this.#running?.cancel();
+    const trailers = trailersOf(status, message);
+    if (this.#begun) this.#stream.finish(trailers);
+    else this.#stream.respond([...ANSWER, ...trailers], true);
+  }
+
+  #guard(step: () => void): void {
+    try {
+      step();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #record(status: StatusName, message: string): void {
+    this.#ended = true;
+    clearTimeout(this.#deadline);
+    this.#request[Symbol.dispose]();
+    this.#context.onEnd({
+      method: this.#name,
+      subject: this.#running?.subject ?? {},
+      status,
+      message,
+      milliseconds: performance.now() - this.#started,
+    });
+  }
+}

@@ -1,0 +1,128 @@
+/**
+ * What is sent on the streams of a connection: the fields of answers at once, their bodies as fast as the client's
+ * windows allow.
+ *
+ * @module
+ */
+import type { Bytes } from "../bytes.ts";
+import {
+  check,
+  DATA,
+  DEFAULT_WINDOW,
+  END_HEADERS,
+  END_STREAM,
+  frame,
+  frameHeader,
+  HEADERS,
+  MAX_PAYLOAD,
+  MAX_WINDOW,
+} from "./frames.ts";
+import { encodeFields, type Field } from "./hpack.ts";
+import type { Sender } from "./sender.ts";
+import type { Stream, StreamPort } from "./stream.ts";
+
+/** The sending side of one connection. */
+export class Outbound implements StreamPort {
+  readonly #sender: Sender;
+  readonly #onAnswered: (stream: Stream) => void;
+  /** The connection's window, in bytes. */
+  #window = DEFAULT_WINDOW;
+  /** The window that streams begin with. */
+  #initialWindow = DEFAULT_WINDOW;
+  /** Streams whose body waits for a window, the one that waits longest first. */
+  readonly #blocked = new Set<Stream>();
+  #blockedSince = 0;
+  #waiting = 0;
+
+  /** @param onAnswered told of a stream whose answer is complete */
+  constructor(sender: Sender, onAnswered: (stream: Stream) => void) {
+    this.#sender = sender;
+    this.#onAnswered = onAnswered;
+  }
+
+  get initialWindow(): number {
+    return this.#initialWindow;
+  }
+
+  /** The bytes of answers that wait, for windows or for the socket. */
+  get pendingBytes(): number {
+    return this.#waiting + this.#sender.queued;
+  }
+
+  /** Since when nothing was sent although bodies wait for windows, by `performance.now()`. */
+  get blockedSince(): number | undefined {
+    return this.#blocked.size === 0 ? undefined : this.#blockedSince;
+  }
+
+  sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void {
+    const flags = END_HEADERS | (end ? END_STREAM : 0);
+    this.#sender.push(frame(HEADERS, flags, stream.id, encodeFields(fields)));
+    if (end) this.#onAnswered(stream);
+  }
+
+  send(stream: Stream, bytes: Bytes): void {
+    stream.pending.push(bytes);
+    this.#waiting += bytes.length;
+    this.pump(stream);
+  }
+
+  pump(stream: Stream): void {
+    const { pending } = stream;
+    let next = 0;
+    while (next < pending.length) {
+      const first = pending[next];
+      const length = Math.min(first.length, MAX_PAYLOAD, this.#window, stream.sendWindow);
+      if (length <= 0) {
+        if (this.#blocked.size === 0) this.#blockedSince = performance.now();
+        this.#blocked.add(stream);
+        break;
+      }
+      this.#sender.push(frameHeader(DATA, 0, stream.id, length));
+      this.#sender.push(first.subarray(0, length));
+      if (length === first.length) next++;
+      else pending[next] = first.subarray(length);
+      this.#waiting -= length;
+      this.#window -= length;
+      stream.sendWindow -= length;
+      this.#blockedSince = performance.now();
+    }
+    pending.splice(0, next);
+    if (pending.length > 0) return;
+    this.#blocked.delete(stream);
+    if (stream.trailers !== undefined) this.sendHeaders(stream, stream.trailers, true);
+  }
+
+  /** Sends nothing more on a stream. */
+  forget(stream: Stream): void {
+    for (const { length } of stream.pending) this.#waiting -= length;
+    stream.pending.length = 0;
+    this.#blocked.delete(stream);
+  }
+
+  /** The client enlarges the connection's window. @throws {ConnectionError} beyond the largest */
+  enlarge(increment: number): void {
+    this.#window += increment;
+    check(this.#window <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "WINDOW_UPDATE");
+    this.pumpBlocked();
+  }
+
+  /**
+   * The client changes the window that streams begin with, and so those of the open ones.
+   *
+   * @throws {ConnectionError} if one becomes larger than the largest
+   */
+  setInitialWindow(value: number, open: Iterable<Stream>): void {
+    check(value <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "INITIAL_WINDOW_SIZE");
+    const change = value - this.#initialWindow;
+    this.#initialWindow = value;
+    for (const stream of open) {
+      stream.sendWindow += change;
+      check(stream.sendWindow <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "INITIAL_WINDOW_SIZE");
+    }
+  }
+
+  /** Sends what windows that became larger allow. */
+  pumpBlocked(): void {
+    for (const stream of [...this.#blocked]) this.pump(stream);
+  }
+}
