@@ -1,7 +1,7 @@
 /**
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
  *
- *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -15,6 +15,7 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   // In the memory of a guest, where this machine's kernel has no device-mapper.
   devicemapper: ["ext4"],
   snapshots: ["btrfs", "ext4"],
+  services: ["ext4"],
 };
 
 const chosen = (name: string, among: readonly string[]) =>
