@@ -29,10 +29,10 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-/** The finding that something keeps the driver from running. A message may still be of the form `what; remedy`. */
+/** The finding that something keeps the driver from running, from an error `reason; remedy`. */
 export function missing(problem: VeneerError): Finding {
   const [what, ...rest] = problem.message.split("; ");
-  return { state: "missing", what, remedy: problem.remedy ?? (rest.join("; ") || undefined) };
+  return { state: "missing", what, remedy: rest.join("; ") || undefined };
 }
 
 /** A driver, as the registry knows it. */

@@ -9,6 +9,7 @@ import type { DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
 import { Graph, type GraphContext } from "../lib/graph/graph.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
+import type { Remedy } from "../lib/base/remedy.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
@@ -32,7 +33,7 @@ const LAYER_DIRECTORIES: ReadonlyMap<string, string> = new Map([
 /** The driver that stands for whichever fits. */
 export const AUTO = "auto";
 
-/** Every name that `--driver` takes. */
+/** Every name that chooses a driver. */
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
 
 /** Options of every driver. */
@@ -47,7 +48,7 @@ export interface OpenOptions {
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
   /** Told, in one line, what works less well than it could. */
-  readonly warn: (message: string) => void;
+  readonly warn: (message: string, remedy?: Remedy) => void;
 }
 
 /** What a store of layers alone is opened with. */
@@ -92,9 +93,8 @@ function choose(root: string, driver: string): DriverDefinition {
   if (stores.length > 0 && !stores.includes(driver)) {
     throw new VeneerError(
       "incompatible",
-      `${root} has a store of ${stores.join(" and ")}, not of ${driver}; use --driver ${
-        stores[0]
-      } or another --root`,
+      `${root} has a store of ${stores.join(" and ")}, not of ${driver}`,
+      { remedy: { kind: "driver", among: stores } },
     );
   }
   return definition;
@@ -105,7 +105,8 @@ export function chooseAmong(stores: readonly string[], where: string): DriverDef
   if (stores.length > 1) {
     throw new VeneerError(
       "incompatible",
-      `${where} has stores of ${stores.join(" and ")}; choose one with --driver`,
+      `${where} has stores of ${stores.join(" and ")}`,
+      { remedy: { kind: "driver", among: stores } },
     );
   }
   return stores.length === 1 ? find(stores[0]) : firstThatRuns(where);
@@ -130,7 +131,9 @@ export function find(name: string): DriverDefinition {
 function firstThatRuns(root: string): DriverDefinition {
   const runs = DRIVERS.find((d) => d.examine(root).every(({ state }) => state !== "missing"));
   if (runs === undefined) {
-    throw new VeneerError("not supported", `no driver runs at ${root}; \`veneer doctor\` says why`);
+    throw new VeneerError("not supported", `no driver runs at ${root}`, {
+      remedy: { kind: "examine" },
+    });
   }
   return runs;
 }

@@ -7,6 +7,7 @@
 import { MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import type { Remedy } from "../../lib/base/remedy.ts";
 import type { ConfinedPath } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { removeMetadata, writeFile } from "../../lib/store/metadata.ts";
@@ -21,7 +22,7 @@ import { xinoPath } from "./xino.ts";
 /** What messages advise: it differs between layers of a graph and of snapshots. */
 export interface Remedies {
   /** How to have fewer layers. */
-  readonly squash: string;
+  readonly join: Remedy;
   /** What works where nothing can be mounted. */
   readonly withoutMount: string;
 }
@@ -68,7 +69,8 @@ export class AufsMounts {
       "limit exceeded",
       `layer ${id} would lie on ${lowers} layers, and ${
         limit - own
-      } is the most that aufs of this kernel mounts; ${this.remedies.squash}`,
+      } is the most that aufs of this kernel mounts`,
+      { remedy: this.remedies.join },
     );
   }
 

@@ -102,7 +102,7 @@ export function checkHome(home: string): void {
   throw new VeneerError(
     "not supported",
     `${home} has a ${character} in its path, where aufs cannot mount layers from; ` +
-      "bind-mount the store's root to another path and use that as --root",
+      "bind-mount the store's root to another path and use that one",
   );
 }
 
@@ -132,7 +132,7 @@ function checkLength(id: string, length: number): void {
   throw new VeneerError(
     "limit exceeded",
     `layer ${id}: its mount options have ${length} bytes, and mount(2) takes ${MOUNT_DATA_MAX}; ` +
-      "use a shorter label or a --root with a shorter path",
+      "use a shorter label or a store with a shorter path",
   );
 }
 

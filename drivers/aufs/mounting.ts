@@ -16,15 +16,14 @@ import { makeOwned } from "../union/layer_root.ts";
 import { checkLabel } from "../union/mount_label.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
 import { checkKnown } from "../../lib/base/options.ts";
-import { AufsMounts } from "./aufs_mounts.ts";
+import { AufsMounts, type Remedies } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Layout } from "./layout.ts";
 import type { Branches } from "./mount_data.ts";
 import { WITHOUT_MOUNT } from "./support.ts";
 
-const REMEDIES = {
-  squash:
-    'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer',
+const REMEDIES: Remedies = {
+  join: { kind: "join", of: "layers" },
   withoutMount: WITHOUT_MOUNT,
 };
 
@@ -118,7 +117,8 @@ export class Mounting {
       "limit exceeded",
       `layer ${id} lies on ${lowers.length} layers, and ${
         lowers.length + 1 - mounts.length
-      } are what the options of one mount hold; let Veneer mount it (\`veneer mount\`), or use fewer layers`,
+      } are what the options of one mount hold; use fewer layers, or let Veneer mount it`,
+      { remedy: { kind: "mount", id } },
     );
   }
 

@@ -26,14 +26,14 @@ import { bindMount, bindPlan, boundLayer } from "../union/layer_binds.ts";
 import { LayerDirectories } from "../union/layer_directories.ts";
 import { mountsOfDirectory, refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { isWhiteoutMetadata } from "../../lib/tree/whiteouts.ts";
-import { AufsMounts } from "./aufs_mounts.ts";
+import { AufsMounts, type Remedies } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Branches } from "./mount_data.ts";
 import { hasBranch, writableBranch } from "./mounted.ts";
 
-const REMEDIES = {
-  squash: "join layers: prepare a snapshot on none, copy what a view shows into it, commit it",
-  withoutMount: "`snapshot ls`, `tree`, `usage`, `label`, `commit` and `rm` work without it",
+const REMEDIES: Remedies = {
+  join: { kind: "join", of: "snapshots" },
+  withoutMount: "snapshots can still be listed, measured, labelled, committed and removed",
 };
 
 export class AufsSnapshots implements SnapshotBackend {

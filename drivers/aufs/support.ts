@@ -18,7 +18,8 @@ import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 
 /** What works without aufs in the kernel, for messages. */
-export const WITHOUT_MOUNT = "`ls`, `diff`, `changes`, `apply` and `rm` work without it";
+export const WITHOUT_MOUNT =
+  "layers can still be listed, exported, compared, applied to and removed";
 
 /** aufs itself, built in or as a module, where it may be mounted. */
 export function checkAufs(): VeneerError | undefined {
@@ -48,7 +49,7 @@ export function checkBacking(path: string, { type }: FileSystem): VeneerError | 
     "incompatible",
     `${path} is on ${
       FILE_SYSTEM_NAMES.get(type)
-    }, which aufs cannot stand on; put --root on ext4 or xfs`,
+    }, which aufs cannot stand on; put the store on ext4 or xfs`,
   );
 }
 

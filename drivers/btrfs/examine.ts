@@ -20,7 +20,7 @@ export function requireBtrfs(root: string): void {
   if (type === BTRFS_MAGIC) return;
   throw new VeneerError(
     "incompatible",
-    `prerequisite: the btrfs driver needs btrfs, and ${below} is on ${name}; put --root on btrfs or use another --driver`,
+    `prerequisite: the btrfs driver needs btrfs, and ${below} is on ${name}; put the store on btrfs or use another driver`,
   );
 }
 
@@ -29,7 +29,7 @@ export function examine(root: string): Finding[] {
   const { type, name } = statfs(below);
   const what = `${below} is on ${name}`;
   if (type !== BTRFS_MAGIC) {
-    return [{ state: "missing", what, remedy: "put --root on btrfs" }];
+    return [{ state: "missing", what, remedy: "put the store on btrfs" }];
   }
   if (Deno.uid() !== 0) {
     return [

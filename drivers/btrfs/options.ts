@@ -79,7 +79,8 @@ export function parseLayerSize(
   if (!readWrite) {
     throw new VeneerError(
       "invalid argument",
-      "storage option size: only read-write layers have a limit; create it with --read-write",
+      "storage option size: only read-write layers have a limit",
+      { remedy: { kind: "create read-write" } },
     );
   }
   const size = parseSize(text);

@@ -215,6 +215,6 @@ function explainDevice(device: string): void {
   if (tryLstat(device) !== undefined) return;
   throw new VeneerError(
     "not found",
-    `${device}, which the file system was mounted from, is not here; name its device with -o btrfs.device=PATH`,
+    `${device}, which the file system was mounted from, is not here; name its device in the option btrfs.device`,
   );
 }

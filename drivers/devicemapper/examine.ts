@@ -27,7 +27,7 @@ function udev(): Finding {
   return {
     state: "missing",
     what: "udev runs and libdevmapper cannot wait for it",
-    remedy: "run on the host, or risk it with -o dm.override_udev_sync_check=true",
+    remedy: "run on the host, or risk it with the option dm.override_udev_sync_check=true",
   };
 }
 

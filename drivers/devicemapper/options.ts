@@ -177,7 +177,8 @@ export function parseLayerSize({ storageOptions, readWrite }: LayerSpec): number
   if (!readWrite) {
     throw new VeneerError(
       "invalid argument",
-      "storage option size: only read-write layers have a size of their own; create it with --read-write",
+      "storage option size: only read-write layers have a size of their own",
+      { remedy: { kind: "create read-write" } },
     );
   }
   return wholeSectors(positive(size, "size"));

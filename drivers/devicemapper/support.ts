@@ -97,7 +97,7 @@ export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
   throw new VeneerError(
     "not supported",
     "udev runs and libdevmapper cannot wait for it (no System V semaphores, or built without udev); " +
-      "run on the host, or risk it with -o dm.override_udev_sync_check=true",
+      "run on the host, or risk it with the option dm.override_udev_sync_check=true",
   );
 }
 

@@ -25,6 +25,7 @@ import {
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
 import { codeOf, VeneerError } from "../../lib/base/errors.ts";
+import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
@@ -62,8 +63,7 @@ import { clearVolatile, prepareVolatile } from "./volatile.ts";
 /** What is told of a layer by a file in it, as Docker makes it; on disk before the layer is in place. */
 const RECORD = { mode: 0o644, reach: "disk" } as const;
 
-const SQUASH =
-  'join layers: export one whole with `veneer diff ID --parent ""` and apply that to a base layer';
+const JOIN: Remedy = { kind: "join", of: "layers" };
 
 export class Overlay2 implements LayerBackend {
   readonly name = "overlay2";
@@ -80,7 +80,7 @@ export class Overlay2 implements LayerBackend {
     this.#environment = environment;
     this.#quotas = new ProjectQuotas(home);
     if (isLimited(environment.options.limits)) {
-      this.#quotas.require("-o overlay2.size and overlay2.inodes");
+      this.#quotas.require("the options overlay2.size and overlay2.inodes");
     }
   }
 
@@ -137,7 +137,7 @@ export class Overlay2 implements LayerBackend {
     const layout = this.#layout;
     const lowers = spec.parent === undefined ? [] : layout.lowersOfChild(spec.parent);
     const mount = { ...this.#mount(id, lowers, {}), label: spec.mountLabel };
-    checkDepth(mount, this.#environment.api, SQUASH);
+    checkDepth(mount, this.#environment.api, JOIN);
     if (isLimited(limits)) this.#quotas.require(`layer ${id}, storage options size and inodes`);
 
     const staged = this.home.staging(id);

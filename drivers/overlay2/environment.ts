@@ -57,7 +57,7 @@ function chooseApi(home: Home, { mountApi }: Overlay2Options): "new" | "old" {
   throw new VeneerError(
     "not supported",
     `kernel ${Deno.osRelease()} does not take overlay's lowerdir+, which is in Linux 6.7 and later; ` +
-      "leave -o overlay2.mount_api out",
+      "leave the option overlay2.mount_api out",
   );
 }
 

@@ -75,6 +75,6 @@ function quota(below: string): Finding {
       ? "mount it with -o pquota"
       : type === EXT_MAGIC
       ? "`tune2fs -O quota,project` it unmounted, and mount it with -o prjquota"
-      : "put --root on xfs or ext4",
+      : "put the store on xfs or ext4",
   };
 }

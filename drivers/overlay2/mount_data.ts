@@ -14,6 +14,7 @@ import { encode } from "../../ffi/cstring.ts";
 import { FSCONFIG_STRING_MAX, MOUNT_ATTR_RDONLY } from "../../ffi/fsmount.ts";
 import { MOUNT_DATA_MAX, MS_RDONLY } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import type { Remedy } from "../../lib/base/remedy.ts";
 import { contextOption } from "../union/mount_label.ts";
 import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount/plan.ts";
 
@@ -146,18 +147,19 @@ export function checkLength(id: string, { options }: Mount): void {
 /**
  * Refuses a layer that could not be mounted: `lowers` layers lie below it.
  *
- * @param squash how to have fewer layers
+ * @param join the remedy: how to have fewer layers
  * @throws {VeneerError} `limit exceeded` with the limit and the remedy
  */
-export function checkDepth(mount: OverlayMount, api: "new" | "old", squash: string): void {
+export function checkDepth(mount: OverlayMount, api: "new" | "old", join: Remedy): void {
   const { id, lowers, label } = mount;
   const limit = api === "new" ? MAX_LOWERS : MAX_LOWERS_OLD;
   if (lowers.length > limit) {
-    const newer = api === "old" ? ", or run Linux 6.7 or later, which takes 500" : "";
+    const newer = api === "old" ? "; run Linux 6.7 or later, which takes 500" : "";
     throw new VeneerError(
       "limit exceeded",
-      `layer ${id} would lie on ${lowers.length} layers, and ${limit} is the most that can be mounted; ` +
-        squash + newer,
+      `layer ${id} would lie on ${lowers.length} layers, and ${limit} is the most that can be mounted` +
+        newer,
+      { remedy: join },
     );
   }
   if (api === "new") return;
@@ -170,7 +172,8 @@ export function checkDepth(mount: OverlayMount, api: "new" | "old", squash: stri
     throw new VeneerError(
       "limit exceeded",
       `layer ${id} on ${lowers.length} layers needs ${length} bytes of mount options, and ${MOUNT_DATA_MAX} ` +
-        `is the most that mount(2) takes; use a shorter id, or ${squash}`,
+        "is the most that mount(2) takes; use a shorter id",
+      { remedy: join },
     );
   }
 }
@@ -214,5 +217,6 @@ const tooLong = (id: string, length: number) =>
   new VeneerError(
     "limit exceeded",
     `layer ${id}: its mount options have ${length} bytes, and mount(2) takes ${MOUNT_DATA_MAX}; ` +
-      "let Veneer mount it (`veneer mount`), or use fewer layers",
+      "use fewer layers, or let Veneer mount it",
+    { remedy: { kind: "mount", id } },
   );

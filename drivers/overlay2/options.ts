@@ -93,7 +93,8 @@ export function parseLayerLimits(
   if (key !== undefined && !readWrite) {
     throw new VeneerError(
       "invalid argument",
-      `storage option ${key}: only read-write layers have limits; create it with --read-write`,
+      `storage option ${key}: only read-write layers have limits`,
+      { remedy: { kind: "create read-write" } },
     );
   }
   if (!readWrite) return { bytes: 0, inodes: 0 };

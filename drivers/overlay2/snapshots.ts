@@ -7,6 +7,7 @@
 import { withFd } from "../../ffi/files.ts";
 import { isDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
@@ -34,7 +35,7 @@ import { type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
 import { hasDirectory, isTopOfView } from "./mounted.ts";
 
-const SQUASH = "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+const JOIN: Remedy = { kind: "join", of: "snapshots" };
 
 /** The label under which tools of containerd's look for the directory of a snapshot's changes. */
 const UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir";
@@ -50,7 +51,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     if (isLimited(environment.options.limits)) {
       throw new VeneerError(
         "not supported",
-        "-o overlay2.size and overlay2.inodes limit a graph's layers, and snapshots have none of these; " +
+        "the options overlay2.size and overlay2.inodes limit a graph's layers, and snapshots have none of these; " +
           "leave them out",
       );
     }
@@ -65,7 +66,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
   prepare(chain: LayerChain): void {
     const { layer, kind, parents: [parent] } = chain;
     if (parent !== undefined) {
-      checkDepth(this.#overlay(chain, ""), this.#environment.api, SQUASH);
+      checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
       this.#layers.endWork(parent);
     }
     this.#layers.make(layer, parent, { work: kind === "active" && parent !== undefined });

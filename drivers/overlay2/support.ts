@@ -41,7 +41,7 @@ export function checkKernelVersion(
   return new VeneerError(
     "not supported",
     `kernel ${release}: overlay2 wants 4.0 or later (3.10.0-514 of Red Hat); ` +
-      "-o overlay2.override_kernel_check=true tries all the same",
+      "the option overlay2.override_kernel_check=true tries all the same",
   );
 }
 
@@ -76,14 +76,14 @@ export function checkBacking(
   if (refused !== undefined) {
     return new VeneerError(
       "incompatible",
-      `${path} is on ${refused}, which overlay cannot stand on; put --root on ext4 or xfs`,
+      `${path} is on ${refused}, which overlay cannot stand on; put the store on ext4 or xfs`,
     );
   }
   if (backing.type === BTRFS_MAGIC && !allowBtrfs) {
     return new VeneerError(
       "incompatible",
       `${path} is on btrfs, where the btrfs driver is the one to use; ` +
-        "-o overlay2.allow_btrfs=true uses overlay2 all the same",
+        "the option overlay2.allow_btrfs=true uses overlay2 all the same",
     );
   }
   return undefined;
@@ -98,7 +98,7 @@ export function checkEntryTypes(path: string, backing: FileSystem): VeneerError 
   if (withFd(open(path, O_RDONLY | O_DIRECTORY), hasEntryTypes)) return undefined;
   const remedy = backing.name === "xfs"
     ? "make it anew with `mkfs.xfs -n ftype=1`"
-    : "put --root on ext4 or on xfs made with ftype=1";
+    : "put the store on ext4 or on xfs made with ftype=1";
   return new VeneerError(
     "not supported",
     `${path} is on ${backing.name} without d_type (types in directory entries); ${remedy}`,

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import type { Remedy } from "./remedy.ts";
 import { EDQUOT, EMFILE, ENOSPC, EROFS, SyscallError } from "../../ffi/errno.ts";
 
 /**
@@ -35,18 +36,15 @@ export type ErrorCode =
 
 /** What an error may have besides its message. */
 export interface VeneerErrorOptions extends ErrorOptions {
-  /**
-   * What a user of the `veneer` command can do about it, such as ``"`veneer umount` it first"``: begins in lower
-   * case and ends without a full stop. Only the command line prints it, after the message and a semicolon.
-   */
-  readonly remedy?: string;
+  /** An act on the store that would help. The message does not repeat it. */
+  readonly remedy?: Remedy;
 }
 
 /** An error of this program's own finding. The message names the thing, the reason and the rule. */
 export class VeneerError extends Error {
   override readonly name = "VeneerError";
   /** See {@linkcode VeneerErrorOptions.remedy}. */
-  readonly remedy: string | undefined;
+  readonly remedy: Remedy | undefined;
 
   constructor(
     readonly code: ErrorCode,
@@ -56,6 +54,11 @@ export class VeneerError extends Error {
     super(message, options);
     this.remedy = options.remedy;
   }
+}
+
+/** What an error carries beside its code and its message. */
+export interface VeneerErrorOptions extends ErrorOptions {
+  readonly remedy?: Remedy;
 }
 
 /**
@@ -72,21 +75,15 @@ export function codeOf(error: unknown): ErrorCode {
   return "failed";
 }
 
-/** An error's message on one line. */
+/** An error's message on one line, without its remedy. */
 export function messageOf(error: unknown): string {
   const text = error instanceof Error ? error.message : String(error);
   return text.replaceAll(/\s*\n\s*/g, " ").trim();
 }
 
 /** The remedy of an error that has one. */
-export function remedyOf(error: unknown): string | undefined {
+export function remedyOf(error: unknown): Remedy | undefined {
   return error instanceof VeneerError ? error.remedy : undefined;
-}
-
-/** An error's message with its remedy, on one line. */
-export function adviceOf(error: unknown): string {
-  const remedy = remedyOf(error);
-  return messageOf(error) + (remedy === undefined ? "" : `; ${remedy}`);
 }
 
 /**

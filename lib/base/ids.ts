@@ -45,8 +45,7 @@ export function resolveId(text: string, ids: readonly string[]): string {
 
 /** The error for a layer that does not exist. */
 export function layerNotFound(id: string): VeneerError {
-  return new VeneerError(
-    "not found",
-    `layer ${id} does not exist; \`veneer ls\` lists those that do`,
-  );
+  return new VeneerError("not found", `layer ${id} does not exist`, {
+    remedy: { kind: "list", of: "layers" },
+  });
 }

@@ -12,6 +12,8 @@ export function mountCommand({ type, source, options }: Mount, target: string): 
   return words.map(quote).join(" ");
 }
 
-function quote(word: string): string {
+/** A word as a POSIX shell takes it. */
+export function quote(word: string): string {
+  if (word === "") return '""';
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
 }

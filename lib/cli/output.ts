@@ -10,9 +10,11 @@
 import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { tryWrite } from "../../ffi/files.ts";
-import { adviceOf, codeOf, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
+import type { Remedy } from "../base/remedy.ts";
 import { sleep } from "../base/sleep.ts";
+import { inWords, type StoreFlags } from "./remedies.ts";
 import { EXIT_STATUS } from "./exit_status.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
@@ -30,7 +32,12 @@ export class Output {
   readonly style: Style = styleFor(Deno.stdout);
   #pending = "";
 
-  constructor(readonly json: boolean, private readonly level: LogLevel) {}
+  /** @param store the options in use, which hints repeat */
+  constructor(
+    readonly json: boolean,
+    private readonly level: LogLevel,
+    private readonly store: StoreFlags = {},
+  ) {}
 
   /** A result: as JSON, or as lines of text, which are made only where they are wanted. */
   result(value: unknown, lines: () => Iterable<string>): void {
@@ -74,7 +81,7 @@ export class Output {
   error(error: unknown): number {
     const code = codeOf(error);
     const exit = EXIT_STATUS[code];
-    const message = describe(error);
+    const message = escapeControls(this.#withRemedy(describe(error), remedyOf(error)));
     if (this.json) this.#say(JSON.stringify({ error: { code, message, exit } }));
     else this.#say(`veneer: ${message}`);
     if (this.level === "debug" && error instanceof Error) this.#say(error.stack ?? "");
@@ -82,13 +89,19 @@ export class Output {
   }
 
   /** Something works less well than it could. */
-  warn(message: string): void {
-    this.#log("warn", "warning", message);
+  warn(message: string, remedy?: Remedy): void {
+    this.#log("warn", "warning", this.#withRemedy(message, remedy));
   }
 
   /** What is done. */
   info(message: string): void {
     this.#log("info", "info", message);
+  }
+
+  /** A message and the remedy behind it, in this program's commands. */
+  #withRemedy(message: string, remedy: Remedy | undefined): string {
+    if (remedy === undefined) return message;
+    return `${message}; ${inWords(remedy, this.store)}`;
   }
 
   #log(level: LogLevel, name: string, message: string): void {
@@ -110,9 +123,9 @@ export class Output {
   }
 }
 
-/** One line, with the remedy; of an error that is nobody's fault but this program's, it says so. */
+/** One line; of an error that is nobody's fault but this program's, it says so. */
 function describe(error: unknown): string {
-  const message = escapeControls(adviceOf(error));
+  const message = messageOf(error);
   if (error instanceof SyscallError && error.errno === EMFILE) {
     return `${message}; raise the limit (ulimit -n)`;
   }

@@ -60,13 +60,10 @@ function mountedByOthers(id: string, backend: LayerBackend, use: LayerUse): Vene
   const { mount, namespace } = use;
   const isForceable = namespace === mountNamespace() &&
     mount.mountPoint === backend.mountPoint(id);
-  const remedy = isForceable
-    ? `\`veneer umount --force ${id}\` takes it down`
-    : "unmount it there first";
-  return new VeneerError(
-    "in use",
-    `layer ${id} is mounted by somebody else at ${describeUse(use)}; ${remedy}`,
-  );
+  const message = `layer ${id} is mounted by somebody else at ${describeUse(use)}`;
+  return isForceable
+    ? new VeneerError("in use", message, { remedy: { kind: "umount foreign", ids: [id] } })
+    : new VeneerError("in use", `${message}; unmount it there first`);
 }
 
 const heldByOthers = (id: string) =>

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import type { Remedy } from "../base/remedy.ts";
 import type { Change } from "../tree/changes.ts";
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { Ancestry } from "./ancestry.ts";
@@ -49,7 +50,7 @@ export interface GraphContext {
   readonly backend: LayerBackend;
   readonly port: MountPort;
   /** Told, in one line, what did not go as it should and was survived. */
-  readonly warn: (message: string) => void;
+  readonly warn: (message: string, remedy?: Remedy) => void;
   /** Write a layer's content out before it counts as applied. */
   readonly sync: boolean;
   /** How many Workers help an apply: none or one, which is the default. */
@@ -235,7 +236,8 @@ export class Graph implements GraphDriver {
   }
 
   cleanup(failed?: (error: VeneerError) => void): string[] {
-    const tell = failed ?? ((error: VeneerError) => this.#context.warn(error.message));
+    const { warn } = this.#context;
+    const tell = failed ?? (({ message, remedy }: VeneerError) => warn(message, remedy));
     const done = this.#staged.sweep(tell);
     this.#transfers.sweep();
     const foreign: string[] = [];
@@ -246,7 +248,9 @@ export class Graph implements GraphDriver {
       else if (found !== "nothing") mounted++;
       if (found === "foreign") foreign.push(id);
     }
-    if (foreign.length > 0) this.#context.warn(leftAlone(foreign));
+    if (foreign.length > 0) {
+      this.#context.warn(leftAlone(foreign), { kind: "umount foreign", ids: foreign });
+    }
     attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
     if (mounted === 0) {
       attempt(tell, this.home, () => {
@@ -389,7 +393,8 @@ export class Graph implements GraphDriver {
     if (base === undefined) {
       throw new VeneerError(
         "invalid argument",
-        `layer ${id} has no recorded parent; name it with --parent (--parent "" for the whole layer)`,
+        `layer ${id} has no recorded parent, and none is named`,
+        { remedy: { kind: "name parent" } },
       );
     }
     if (base !== "") {
@@ -460,5 +465,5 @@ export class Graph implements GraphDriver {
 function leftAlone(ids: readonly string[]): string {
   const some = ids.slice(0, 3).join(", ") + (ids.length > 3 ? ", …" : "");
   const [what, is] = ids.length === 1 ? ["layer", "is"] : ["layers", "are"];
-  return `${what} ${some} ${is} mounted by somebody else and left alone; \`veneer umount --force ID\` takes such a mount down`;
+  return `${what} ${some} ${is} mounted by somebody else and left alone`;
 }

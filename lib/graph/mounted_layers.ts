@@ -393,9 +393,8 @@ function requireTerms(id: string, is: Terms, wanted: Terms): void {
   if (difference === undefined) return;
   throw new VeneerError(
     "in use",
-    `layer ${id} is in use ${difference[0]} and was wanted ${
-      difference[1]
-    }; \`veneer umount ${id}\` first`,
+    `layer ${id} is in use ${difference[0]} and was wanted ${difference[1]}`,
+    { remedy: { kind: "umount", id } },
   );
 }
 
@@ -408,8 +407,8 @@ function busy(id: string, target: string): VeneerError {
     "a process or mount that cannot be seen from here";
   return new VeneerError(
     "in use",
-    `layer ${id} at ${target} is being used by ${who}; end that and unmount again, or detach it by ` +
-      `\`veneer umount --lazy ${id}\``,
+    `layer ${id} at ${target} is being used by ${who}; end that and unmount again`,
+    { remedy: { kind: "detach", id } },
   );
 }
 
@@ -421,6 +420,7 @@ function inUse(id: string, count: number, mountPoint: string): VeneerError {
   const uses = count === 1 ? "use" : "uses";
   return new VeneerError(
     "in use",
-    `layer ${id} is mounted${where} (${count} ${uses}); \`veneer umount ${id}\` first`,
+    `layer ${id} is mounted${where} (${count} ${uses})`,
+    { remedy: { kind: "umount", id } },
   );
 }

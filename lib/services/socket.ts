@@ -189,10 +189,9 @@ function bindPrivately(path: string): Deno.UnixListener {
 }
 
 function inUse(path: string): VeneerError {
-  return new VeneerError(
-    "in use",
-    `another service listens at ${path}; end it, or choose another --address`,
-  );
+  return new VeneerError("in use", `another service listens at ${path}; end it`, {
+    remedy: { kind: "other address" },
+  });
 }
 
 function failed(path: string, error: unknown): VeneerError {

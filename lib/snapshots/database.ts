@@ -292,10 +292,7 @@ function requireOwnFiles(path: ConfinedPath): void {
       ? "has another name, too"
       : undefined;
     if (defect === undefined) continue;
-    throw new VeneerError(
-      "corrupt store",
-      `${file} ${defect}; restore it from a backup, or use another --root`,
-    );
+    throw new VeneerError("corrupt store", `${file} ${defect}`, { remedy: { kind: "restore" } });
   }
 }
 
@@ -315,11 +312,10 @@ function translated(error: unknown, path: string): VeneerError {
       );
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
-      return new VeneerError(
-        "corrupt store",
-        `${path}: ${messageOf(error)}; restore it from a backup, or use another --root`,
-        options,
-      );
+      return new VeneerError("corrupt store", `${path}: ${messageOf(error)}`, {
+        ...options,
+        remedy: { kind: "restore" },
+      });
     case SQLITE_FULL:
       return new VeneerError("limit exceeded", `${path}: no space left; make some`, options);
     default:

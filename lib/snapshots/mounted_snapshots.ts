@@ -201,7 +201,8 @@ export class MountedSnapshots {
     if (!isMountPoint(path.text)) return path;
     throw new VeneerError(
       "in use",
-      `snapshot ${shown(key)} is mounted at ${path}; \`veneer snapshot umount\` it first`,
+      `snapshot ${shown(key)} is mounted at ${path}`,
+      { remedy: { kind: "umount snapshot", key } },
     );
   }
 

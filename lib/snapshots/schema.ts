@@ -59,7 +59,8 @@ export function versionOf(database: Database): number {
   if (application !== APPLICATION_ID && (application !== 0 || tables !== undefined)) {
     throw new VeneerError(
       "incompatible",
-      `${path} is a database of another program's; use another --root`,
+      `${path} is a database of another program's`,
+      { remedy: { kind: "other root" } },
     );
   }
   if (version > VERSION) {

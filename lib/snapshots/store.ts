@@ -365,10 +365,9 @@ export class Store implements Disposable {
 }
 
 function notFound(name: string, what = "snapshot"): VeneerError {
-  return new VeneerError(
-    "not found",
-    `${what} ${shown(name)} does not exist; \`veneer snapshot ls\` lists those that do`,
-  );
+  return new VeneerError("not found", `${what} ${shown(name)} does not exist`, {
+    remedy: { kind: "list", of: "snapshots" },
+  });
 }
 
 /** The error for a name that another process is making a snapshot for. */

@@ -233,7 +233,9 @@ class Way implements Disposable {
     if (made !== -EEXIST) unwrap(made, "mkdir", path);
     const fd = tryOpenat(this.#directory, entry, O_RDONLY | O_DIRECTORY);
     if (fd === -ENOTDIR || fd === -ELOOP) {
-      throw new VeneerError("incompatible", `${path} is not a directory; choose another --root`);
+      throw new VeneerError("incompatible", `${path} is not a directory`, {
+        remedy: { kind: "other root" },
+      });
     }
     unwrap(fd, "open", path);
     close(this.#directory);

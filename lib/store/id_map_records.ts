@@ -31,8 +31,8 @@ export function recordedIdMaps(home: Home, id: string): IdMaps | undefined {
   } catch (error) {
     throw new VeneerError(
       "corrupt store",
-      `${path} is no record of id maps; write the layer's maps into it as --uidmap and --gidmap take them, ` +
-        "one line each, or remove the layer",
+      `${path} is not a record of id maps; write the users' map into its first line and the groups' into ` +
+        "its second, such as 0:100000:65536, or remove the layer",
       { cause: error },
     );
   }
@@ -94,9 +94,9 @@ export function reconcile(id: string, recorded: IdMaps | undefined, opened: IdMa
 
 const text = ({ uids, gids }: IdMaps) => `${formatIdMap(uids)}\n${formatIdMap(gids)}`;
 
-/** As the command line has it. */
+/** For messages. */
 function describe({ uids, gids }: IdMaps): string {
-  const option = (name: string, map: IdMap) =>
-    map.isIdentity ? `no --${name}` : `--${name} ${formatIdMap(map)}`;
-  return `${option("uidmap", uids)} and ${option("gidmap", gids)}`;
+  const words = (ids: string, map: IdMap) =>
+    map.isIdentity ? `no map of ${ids} ids` : `${ids} ids ${formatIdMap(map)}`;
+  return `${words("user", uids)} and ${words("group", gids)}`;
 }

@@ -7,6 +7,7 @@
 import { fstat } from "../../ffi/stat.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../base/errors.ts";
+import type { Remedy } from "../base/remedy.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
 
 const GROUP_WRITE = 0o020, OTHERS_WRITE = 0o002;
@@ -28,8 +29,8 @@ export function requireTrustedOwner(
 ): void {
   const { uid, gid, mode } = fstat(directory);
   if (uid !== 0 && uid !== uids.root) {
-    const others = uids.isIdentity ? " (or name its id maps with --uidmap and --gidmap)" : "";
-    throw refused(path, `belongs to user ${uid}`, `chown 0:${gids.root} ${quoted(path)}`, others);
+    const remedy: Remedy | undefined = uids.isIdentity ? { kind: "name id maps" } : undefined;
+    throw refused(path, `belongs to user ${uid}`, `chown 0:${gids.root} ${quoted(path)}`, remedy);
   }
   if ((mode & OTHERS_WRITE) !== 0) {
     throw refused(path, "can be written to by everyone", `chmod go-w ${quoted(path)}`);
@@ -47,10 +48,11 @@ function hasAcl(directory: number): boolean {
   return fgetxattr(directory, ACL) !== undefined;
 }
 
-function refused(path: string, what: string, remedy: string, others = ""): VeneerError {
+function refused(path: string, fault: string, command: string, remedy?: Remedy): VeneerError {
   return new VeneerError(
     "incompatible",
-    `${path} ${what}, who could have veneer work on files elsewhere; look through it, then \`${remedy}\`${others}`,
+    `${path} ${fault}, who could make Veneer work on files elsewhere; look through it, then \`${command}\``,
+    { remedy },
   );
 }
 

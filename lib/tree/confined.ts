@@ -182,7 +182,7 @@ export function unwrapConfined(result: number, syscall: string, path: ConfinedPa
   if (result === -ESTALE) {
     throw new VeneerError(
       "failed precondition",
-      `${path.root.path} is another directory than when it was opened; run the command again`,
+      `${path.root.path} is another directory than when it was opened; open the store again`,
     );
   }
   return unwrap(result, syscall, path.text);

@@ -1,29 +1,27 @@
-/**
- * An error's remedy: a field of its own, kept by all that passes an error on, and printed by the command line.
- */
+/** An error's remedy: data beside the message, kept by all that passes an error on. */
 import { assertEquals, assertInstanceOf } from "@std/assert";
-import { adviceOf, attempt, messageOf, reworded, VeneerError } from "../../lib/base/errors.ts";
+import { attempt, messageOf, remedyOf, reworded, VeneerError } from "../../lib/base/errors.ts";
 import { CrewMemory } from "../../lib/tar/apply/crew_memory.ts";
 
-const busy = () =>
-  new VeneerError("in use", "layer a is mounted", { remedy: "`veneer umount` it first" });
+const REMEDY = { kind: "umount", id: "a" } as const;
+const busy = () => new VeneerError("in use", "layer a is mounted", { remedy: REMEDY });
 
-Deno.test("an error's message is without its remedy, its advice with it", () => {
+Deno.test("an error's message is without its remedy", () => {
   assertEquals(messageOf(busy()), "layer a is mounted");
-  assertEquals(adviceOf(busy()), "layer a is mounted; `veneer umount` it first");
-  assertEquals(adviceOf(new VeneerError("failed", "no")), "no");
-  assertEquals(adviceOf(new Error("no")), "no");
+  assertEquals(remedyOf(busy()), REMEDY);
+  assertEquals(remedyOf(new VeneerError("failed", "no")), undefined);
+  assertEquals(remedyOf(new Error("no")), undefined);
 });
 
-Deno.test("an error keeps its code and remedy where it is reworded or a part of more fails", () => {
+Deno.test("an error keeps its code and remedy if it is reworded or a part of more fails", () => {
   const { code, message, remedy, cause } = reworded(busy(), "snapshot x: mounted");
-  assertEquals([code, message, remedy], ["in use", "snapshot x: mounted", busy().remedy]);
+  assertEquals([code, message, remedy], ["in use", "snapshot x: mounted", REMEDY]);
   assertInstanceOf(cause, VeneerError);
-  const told: string[] = [];
-  attempt((error) => told.push(adviceOf(error)), "layer b", () => {
+  const told: unknown[] = [];
+  attempt((error) => told.push([error.message, error.remedy]), "layer b", () => {
     throw busy();
   });
-  assertEquals(told, ["layer b: layer a is mounted; `veneer umount` it first"]);
+  assertEquals(told, [["layer b: layer a is mounted", REMEDY]]);
 });
 
 Deno.test("an error of an apply's worker keeps its code and remedy", () => {
@@ -31,7 +29,7 @@ Deno.test("an error of an apply's worker keeps its code and remedy", () => {
   memory.setError(busy());
   const error = memory.takeError();
   assertInstanceOf(error, VeneerError);
-  assertEquals([error.code, adviceOf(error)], ["in use", adviceOf(busy())]);
+  assertEquals([error.code, error.message, error.remedy], ["in use", busy().message, REMEDY]);
   memory.setError(new VeneerError("failed", "no"));
   assertEquals((memory.takeError() as VeneerError).remedy, undefined);
 });

@@ -19,13 +19,13 @@ function sample(): TestStore {
 
 needs(lacking, "refused: an unknown id or parent", () => {
   using store = sample();
-  const unknown = /^layer gone does not exist; `veneer ls` lists those that do$/;
+  const unknown = `layer gone does not exist; ${store.hint("ls")} lists those that do`;
   for (const command of ["mount", "umount", "inspect", "changes", "diffsize", "diff", "rm"]) {
-    assertMatch(store.refused("not found", command, "gone"), unknown);
+    assertEquals(store.refused("not found", command, "gone"), unknown);
   }
-  assertMatch(store.refused("not found", "apply", "gone", store.path("base.tar")), unknown);
-  assertMatch(store.refused("not found", "create", "x", "--parent", "gone"), unknown);
-  assertMatch(store.refused("not found", "changes", "app", "--parent", "gone"), unknown);
+  assertEquals(store.refused("not found", "apply", "gone", store.path("base.tar")), unknown);
+  assertEquals(store.refused("not found", "create", "x", "--parent", "gone"), unknown);
+  assertEquals(store.refused("not found", "changes", "app", "--parent", "gone"), unknown);
 });
 
 needs(lacking, "refused: an existing id", () => {
@@ -109,7 +109,7 @@ needs(lacking, "refused: what is in use", () => {
   const mounted = store.run("rm", "app");
   assertEquals(
     refusal("in use", mounted),
-    `layer app is mounted at ${path} (1 use); \`veneer umount app\` first`,
+    `layer app is mounted at ${path} (1 use); ${store.hint("umount", "app")} first`,
   );
   assertMatch(
     refusal("in use", store.run("apply", "app", store.path("base.tar"))),
@@ -270,7 +270,7 @@ needs(lacking, "refused: with --json as an object on one line", () => {
   assertEquals(JSON.parse(stderr), {
     error: {
       code: "not found",
-      message: "layer gone does not exist; `veneer ls` lists those that do",
+      message: `layer gone does not exist; ${store.hint("ls")} lists those that do`,
       exit: 3,
     },
   });

@@ -250,8 +250,8 @@ needs(lacking, "snapshot uses: umount of a mount point's bare name says how it i
     'veneer: snapshot "mnt" does not exist; to unmount the directory, write ./mnt\n',
   ]);
   must("umount", store.path("mnt"));
-  assertMatch(
+  assertEquals(
     refusal("not found", store.run("snapshot", "umount", "mnt")),
-    /^snapshot "mnt" does not exist; `veneer snapshot ls` lists those that do$/,
+    `snapshot "mnt" does not exist; ${store.hint("snapshot", "ls")} lists those that do`,
   );
 });

@@ -34,9 +34,10 @@ needs(
     const held = "veneer: layer app is in use by a process that holds a detached mount of it; " +
       "end that process first";
     assertEquals(stderr.trimEnd().split("\n"), [
-      `veneer: layer app at ${path} is being used by bash (pid ${pid}); end that and unmount again, ` +
-      "or detach it by `veneer umount --lazy app`",
-      "veneer: layer app is in use writable and was wanted read-only; `veneer umount app` first",
+      `veneer: layer app at ${path} is being used by bash (pid ${pid}); end that and unmount again; ` +
+      `or detach it by ${store.hint("umount", "--lazy", "app")}`,
+      "veneer: layer app is in use writable and was wanted read-only; " +
+      `${store.hint("umount", "app")} first`,
       held,
       held,
     ]);
@@ -72,10 +73,15 @@ needs(
     for (const line of lines.slice(0, 4)) {
       assertMatch(
         line,
-        /^veneer: layer app is mounted by somebody else at \S+\/merged \(mount namespace \d+, bash \(pid \d+\)\); `veneer umount --force app` takes it down$/,
+        /^veneer: layer app is mounted by somebody else at \S+\/merged \(mount namespace \d+, bash \(pid \d+\)\); /,
       );
+      assert(line.endsWith(`; ${store.hint("umount", "--force", "app")} takes it down`), line);
     }
-    assertMatch(lines[4], /layer app is mounted by somebody else and left alone; .*umount --force/);
+    assertEquals(
+      lines[4],
+      "veneer: warning: layer app is mounted by somebody else and left alone; " +
+        `${store.hint("umount", "--force", "app")} takes it down`,
+    );
   },
 );
 
@@ -152,7 +158,7 @@ needs(lacking, "whose: a mount has one mode, label and --volatile for all", () =
   ) {
     assertEquals(
       refusal("in use", store.run("mount", "app", option)),
-      `layer app is in use ${difference}; \`veneer umount app\` first`,
+      `layer app is in use ${difference}; ${store.hint("umount", "app")} first`,
     );
   }
   store.must("umount", "app");

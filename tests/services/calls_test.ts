@@ -111,7 +111,7 @@ needs(
       [INVALID_ARGUMENT, "Stat", [0x12, 5, 1], /not a valid message/],
       [INVALID_ARGUMENT, "Stat", [...field(1, "veneer"), ...field(2, [0xff])], /not UTF-8/],
       [INVALID_ARGUMENT, "Stat", field(2, "active"), /snapshotter "": this service is "veneer"/],
-      [INVALID_ARGUMENT, "Cleanup", field(1, "other"), /snapshotter "other": .* --name/],
+      [INVALID_ARGUMENT, "Cleanup", field(1, "other"), /snapshotter "other": .* under that name/],
       [FAILED_PRECONDITION, "Mounts", ofKey("base"), /"base" is committed/],
       [FAILED_PRECONDITION, "Commit", commit("name", "view"), /a view/],
       [FAILED_PRECONDITION, "Remove", ofKey("base"), /has children: "view"/],
@@ -259,7 +259,7 @@ needs(lacking, "calls: each is one line of the log", async () => {
         key: "missing",
         name: "n",
         status: "NOT_FOUND",
-        error: 'snapshot "missing" does not exist; `veneer snapshot ls` lists those that do',
+        error: 'snapshot "missing" does not exist',
       },
       {
         level: "info",

@@ -35,6 +35,14 @@ export abstract class StoreCommands {
   /** Options that go before every command. */
   abstract readonly options: readonly string[];
 
+  /** A command as hints name it: with the options that say which store it is about. */
+  hint(...words: string[]): string {
+    const flags = this.options.flatMap((word, i, all) =>
+      word === "--root" || word === "--driver" ? [word, all[i + 1]] : []
+    );
+    return `\`veneer ${[...flags, ...words].join(" ")}\``;
+  }
+
   /** Runs a command on the store. */
   run(...args: string[]): Ran {
     return veneer(...this.options, ...args);

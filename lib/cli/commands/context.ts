@@ -4,6 +4,7 @@
  * @module
  */
 import { VeneerError } from "../../base/errors.ts";
+import type { Remedy } from "../../base/remedy.ts";
 import type { DriverDefinition } from "../../../drivers/definition.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
@@ -22,7 +23,7 @@ export interface StoreOptions {
   readonly driver: string;
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
-  readonly warn: (message: string) => void;
+  readonly warn: (message: string, remedy?: Remedy) => void;
 }
 
 /** The drivers, loaded when they are first asked for. */
@@ -101,7 +102,7 @@ export class CommandContext {
       driver: this.options.value("driver") ?? "auto",
       options: this.options.values("option"),
       idMaps,
-      warn: (message) => this.output.warn(message),
+      warn: (message, remedy) => this.output.warn(message, remedy),
     };
   }
 

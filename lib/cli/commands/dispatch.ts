@@ -76,7 +76,10 @@ export async function dispatch(args: readonly string[], drivers: Drivers): Promi
   }
   const { options } = invocation;
   const level = (options.value("log-level") ?? "warn") as LogLevel;
-  const output = new Output(options.flag("json"), level);
+  const output = new Output(options.flag("json"), level, {
+    root: options.value("root"),
+    driver: options.value("driver"),
+  });
   try {
     const status = await run(invocation, output, drivers);
     output.flush();

@@ -4,7 +4,7 @@
  * @module
  */
 import { drawTree, type TreeLine } from "../layer_tree.ts";
-import { adviceOf } from "../../base/errors.ts";
+import { messageOf, remedyOf } from "../../base/errors.ts";
 import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
 import { formatSize } from "../../base/sizes.ts";
 import type { CommandContext, Run } from "./context.ts";
@@ -49,7 +49,7 @@ function layerSize(
   try {
     return driver.diffSize(id, undefined);
   } catch (error) {
-    output.warn(`no size of ${id}: ${adviceOf(error)}`);
+    output.warn(`no size of ${id}: ${messageOf(error)}`, remedyOf(error));
     return undefined;
   }
 }

@@ -108,8 +108,7 @@ class Fields {
       "invalid argument",
       `snapshotter ${shown(given)}: this service is ${
         shown(name)
-      }; call it so in the engine's configuration, ` +
-        "or serve under that --name",
+      }; call it so in the engine's configuration, or start the service under that name`,
     );
   }
 

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Bytes } from "../bytes.ts";
-import { codeOf, messageOf } from "../../base/errors.ts";
+import { codeOf, messageOf, remedyOf } from "../../base/errors.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
 
@@ -65,7 +65,8 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
     try {
       answer(data);
     } catch (error) {
-      post({ type: "error", error: { code: codeOf(error), message: messageOf(error) } });
+      const remedy = remedyOf(error);
+      post({ type: "error", error: { code: codeOf(error), message: messageOf(error), remedy } });
     }
   };
 }

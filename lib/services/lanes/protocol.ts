@@ -6,6 +6,7 @@
  */
 import type { Bytes } from "../bytes.ts";
 import type { ErrorCode } from "../../base/errors.ts";
+import type { Remedy } from "../../base/remedy.ts";
 
 /** How a store is opened: what the command line says, in a form that can be sent to another thread. */
 export interface LaneStore {
@@ -20,6 +21,7 @@ export interface LaneStore {
 export interface LaneError {
   readonly code: ErrorCode;
   readonly message: string;
+  readonly remedy: Remedy | undefined;
 }
 
 /** To a lane: first `open`, then calls, then `close`. */

@@ -61,7 +61,8 @@ export class Lane<Call> {
     this.#port.postMessage(message);
     const answer = await this.#answered.promise;
     if (answer.type !== "error") return answer;
-    throw new VeneerError(answer.error.code, answer.error.message);
+    const { error } = answer;
+    throw new VeneerError(error.code, error.message, { remedy: error.remedy });
   }
 
   /** @throws {VeneerError} as opening the store does */

@@ -9,6 +9,7 @@
  */
 import { SyscallError } from "../../../ffi/errno.ts";
 import { type ErrorCode, VeneerError } from "../../base/errors.ts";
+import type { Remedy } from "../../base/remedy.ts";
 import { WORDS } from "../crew_control.ts";
 
 /** Jobs in flight at most: about 20 ms of work. */
@@ -16,6 +17,19 @@ export const RING = 1024;
 
 /** Room for an error as JSON, and as much for warnings, in bytes. */
 const TEXT = 32 << 10;
+
+/** An error without its class. */
+interface ErrorRecord {
+  readonly name: string;
+  readonly message: string;
+  /** Of a {@linkcode SyscallError}. */
+  readonly syscall?: string;
+  readonly errno?: number;
+  readonly path?: string;
+  /** Of a {@linkcode VeneerError}. */
+  readonly code?: ErrorCode;
+  readonly remedy?: Remedy;
+}
 
 /** Views of the shared memory. */
 export class CrewMemory {
@@ -61,14 +75,14 @@ export class CrewMemory {
 
   /** The same error, of the same class. */
   takeError(): Error {
-    const [record] = this.#error.take() as [Record<string, string> | undefined];
+    const [record] = this.#error.take() as [ErrorRecord | undefined];
     if (record === undefined) return new Error("a worker failed and did not say why");
     if (record.name === "SyscallError") {
-      return new SyscallError(record.syscall, Number(record.errno), record.path);
+      return new SyscallError(record.syscall!, record.errno!, record.path);
     }
     if (record.name === "VeneerError") {
       const { code, message, remedy } = record;
-      return new VeneerError(code as ErrorCode, message, { remedy });
+      return new VeneerError(code!, message, { remedy });
     }
     return new Error(record.message);
   }

@@ -246,10 +246,10 @@ export function contract(suite: Suite): void {
           () => driver.remove("layer"),
         ]
       ) {
-        const { message } = assertFails("in use", refused);
+        const { message, remedy } = assertFails("in use", refused);
         assert(message.includes(`somebody else at ${path} (mount namespace `), message);
         assert(message.includes("(pid "), message);
-        assert(message.endsWith("`veneer umount --force layer` takes it down"), message);
+        assertEquals(remedy, { kind: "umount foreign", ids: ["layer"] });
       }
       assertEquals([...Deno.readDirSync(root)], []);
       driver.put("layer", { force: true });
@@ -289,9 +289,9 @@ export function contract(suite: Suite): void {
       const start = `cd '${root}' && { sleep 60 >/dev/null 2>&1 & echo $!; }`;
       const pid = Number(must("sh", "-c", start));
       try {
-        const { message } = assertFails("in use", () => driver.put("layer"));
+        const { message, remedy } = assertFails("in use", () => driver.put("layer"));
         assert(message.includes(`is being used by sleep (pid ${pid})`), message);
-        assert(message.includes("veneer umount --lazy layer"), message);
+        assertEquals(remedy, { kind: "detach", id: "layer" });
         assertEquals(driver.layer("layer").references, 1);
         driver.put("layer", { lazy: true });
         const { references, mountPoint } = driver.layer("layer");

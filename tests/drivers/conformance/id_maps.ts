@@ -94,8 +94,8 @@ export function idMaps(suite: Suite): void {
     ];
     for (const call of calls) {
       const { message } = assertFails("invalid argument", call);
-      assertStringIncludes(message, "was made with --uidmap 0:100000:65536");
-      assertStringIncludes(message, "not with --uidmap 0:300000:65536");
+      assertStringIncludes(message, "was made with user ids 0:100000:65536");
+      assertStringIncludes(message, "not with user ids 0:300000:65536");
     }
     assertEquals(other.layers().map(({ id, incomplete }) => [id, incomplete]), [
       ["bottom", false],

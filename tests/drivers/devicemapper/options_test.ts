@@ -121,7 +121,8 @@ Deno.test("a layer's size is for read-write layers, and in whole sectors", () =>
   assertEquals(parseLayerSize(spec(true, [])), undefined);
   assertEquals(parseLayerSize(spec(true, [["size", "1G"]])), 2 ** 30);
   assertEquals(parseLayerSize(spec(true, [["size", "1000"]])), 1024);
-  assertThrows(() => parseLayerSize(spec(false, [["size", "1G"]])), VeneerError, "--read-write");
+  const refused = assertThrows(() => parseLayerSize(spec(false, [["size", "1G"]])), VeneerError);
+  assertEquals(refused.remedy, { kind: "create read-write" });
   assertThrows(() => parseLayerSize(spec(true, [["siz", "1G"]])), VeneerError, "size");
 });
 

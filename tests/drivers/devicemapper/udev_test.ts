@@ -50,7 +50,7 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
       doctor: ["udev runs and libdevmapper cannot wait for it"],
       refusal:
         "udev runs and libdevmapper cannot wait for it (no System V semaphores, or built without " +
-        "udev); run on the host, or risk it with -o dm.override_udev_sync_check=true",
+        "udev); run on the host, or risk it with the option dm.override_udev_sync_check=true",
       riskedStatus: "false",
     });
     // Every cookie is a semaphore, and every one was freed.

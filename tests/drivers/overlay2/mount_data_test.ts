@@ -198,28 +198,30 @@ Deno.test("overlay2 depth: 500 layers by the new calls, 128 by mount(2), and wha
     ...at(mount.home, id),
     lowers: Array.from({ length: count }, () => A),
   });
-  checkDepth(deep(500), "new", "join layers");
-  checkDepth(deep(128), "old", "join layers");
-  assertThrows(
-    () => checkDepth(deep(501), "new", "join layers"),
+  const join = { kind: "join", of: "layers" } as const;
+  checkDepth(deep(500), "new", join);
+  checkDepth(deep(128), "old", join);
+  const { remedy } = assertThrows(
+    () => checkDepth(deep(501), "new", join),
     VeneerError,
-    "layer child would lie on 501 layers, and 500 is the most that can be mounted; join layers",
+    "layer child would lie on 501 layers, and 500 is the most that can be mounted",
   );
+  assertEquals(remedy, join);
   assertThrows(
-    () => checkDepth(deep(129), "old", "join layers"),
+    () => checkDepth(deep(129), "old", join),
     VeneerError,
     "129 layers, and 128 is the most that can be mounted",
   );
   // With an id of 200 bytes the options of 128 layers pass a page, and a label's room counts.
   const long = "x".repeat(200);
   assertThrows(
-    () => checkDepth(deep(128, long), "old", "join layers"),
+    () => checkDepth(deep(128, long), "old", join),
     VeneerError,
     "use a shorter id",
   );
-  checkDepth(deep(120, long), "old", "join layers");
+  checkDepth(deep(120, long), "old", join);
   assertThrows(
-    () => checkDepth({ ...deep(120, long), label: "x".repeat(250) }, "old", "join layers"),
+    () => checkDepth({ ...deep(120, long), label: "x".repeat(250) }, "old", join),
     VeneerError,
   );
 });

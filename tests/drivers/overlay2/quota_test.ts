@@ -181,7 +181,7 @@ test("layers that are not read-write have no limits", (root) => {
     "invalid argument",
     () => driver.create("x", { storageOptions: new Map([["size", "1G"]]) }),
   );
-  assert(error.message.includes("--read-write"), error.message);
+  assertEquals(error.remedy, { kind: "create read-write" });
 });
 
 test("a home that passes on a project of its own is said", (root) => {

@@ -197,7 +197,7 @@ test("a size is refused where there is no project quota, with the reason", (dir)
   assertMatch(error.message, /^layer x, storage options size and inodes: .* p(rj)?quota/);
   assertEquals([backend.list(), backend.home.staged()], [[], []]);
   const default_ = assertFails("not supported", () => open(dir.path, { "overlay2.size": "1G" }));
-  assertMatch(default_.message, /^-o overlay2.size and overlay2.inodes: .* p(rj)?quota/);
+  assertMatch(default_.message, /^the options overlay2.size and overlay2.inodes: .* p(rj)?quota/);
   open(dir.path, { "overlay2.size": "0" });
 }, lacking ?? (quotaLacking(directory) ? undefined : "this file system has project quotas"));
 

@@ -71,7 +71,8 @@ for (const subject of SUBJECTS) {
       Deno.chmodSync(path, 0o770);
     }
     assertEquals(ids(store.open(idMaps)), ["a"]);
-    assert(refuses("incompatible", () => store.open()).includes("--uidmap"));
+    const { remedy } = assertThrows(() => store.open(), VeneerError);
+    assertEquals(remedy, { kind: "name id maps" });
     chownSync(store.home, 100_001, 100_000);
     refuses("incompatible", () => store.open(idMaps));
   });

@@ -5,7 +5,7 @@
  */
 import { drawTree, type TreeLine } from "../../layer_tree.ts";
 import type { Style } from "../../style.ts";
-import { adviceOf } from "../../../base/errors.ts";
+import { messageOf, remedyOf } from "../../../base/errors.ts";
 import { escapePath } from "../../../base/printable.ts";
 import { formatSize } from "../../../base/sizes.ts";
 import type { SnapshotInfo, Snapshotter, Usage } from "../../../snapshots/snapshotter.ts";
@@ -55,7 +55,7 @@ function tryUsage(
   try {
     return snapshotter.usage(name);
   } catch (error) {
-    output.warn(`no size of ${name}: ${adviceOf(error)}`);
+    output.warn(`no size of ${name}: ${messageOf(error)}`, remedyOf(error));
     return undefined;
   }
 }

@@ -34,8 +34,6 @@ function hinting<T>(text: string, unmount: () => T): T {
       (error.code === "not found" || error.code === "failed precondition");
     if (!isMissing || text === "" || text.includes("\0") || !isMountPoint(text)) throw error;
     const [fact] = error.message.split("; ", 1);
-    throw new VeneerError(error.code, fact, {
-      remedy: `to unmount the directory, write ./${text}`,
-    });
+    throw new VeneerError(error.code, `${fact}; to unmount the directory, write ./${text}`);
   }
 }

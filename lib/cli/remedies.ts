@@ -1,0 +1,70 @@
+/**
+ * Remedies in words: the only place that tells users which `veneer` command mends a fault.
+ *
+ * @module
+ */
+import type { Remedy } from "../base/remedy.ts";
+import { quote } from "./mount_command.ts";
+
+/** The options that name the store in use, if they were given. Every hint repeats them. */
+export interface StoreFlags {
+  readonly root?: string;
+  readonly driver?: string;
+}
+
+/** A remedy as the part of a message behind its last `; `. */
+export function inWords(remedy: Remedy, store: StoreFlags): string {
+  const command = (...words: string[]) => commandLine(store, words);
+  switch (remedy.kind) {
+    case "list":
+      return remedy.of === "layers"
+        ? `${command("ls")} lists those that do`
+        : `${command("snapshot", "ls")} lists those that do`;
+    case "umount":
+      return `${command("umount", remedy.id)} first`;
+    case "detach":
+      return `or detach it by ${command("umount", "--lazy", remedy.id)}`;
+    case "umount foreign": {
+      const [id = "ID", ...more] = remedy.ids;
+      return more.length === 0
+        ? `${command("umount", "--force", id)} takes it down`
+        : `${command("umount", "--force", "ID")} takes such a mount down`;
+    }
+    case "umount snapshot":
+      return `${command("snapshot", "umount", remedy.key)} first`;
+    case "mount":
+      return `${command("mount", remedy.id)} does`;
+    case "name parent":
+      return 'name it with --parent (--parent "" for the whole layer)';
+    case "create read-write":
+      return "create it with --read-write";
+    case "join":
+      return remedy.of === "layers"
+        ? `join layers: export one whole with ${command("diff", "ID", "--parent", "")} and apply ` +
+          "that to a base layer"
+        : "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+    case "name id maps":
+      return "or name its id maps with --uidmap and --gidmap";
+    case "other root":
+      return "use another --root";
+    case "restore":
+      return "restore it from a backup, or use another --root";
+    case "driver":
+      return remedy.among.length === 1
+        ? `use --driver ${remedy.among[0]} or another --root`
+        : "choose one with --driver";
+    case "examine":
+      return `${command("doctor")} says why`;
+    case "other address":
+      return "or choose another --address";
+  }
+}
+
+/** A command on the store in use, as a POSIX shell takes it, in backquotes. */
+function commandLine({ root, driver }: StoreFlags, words: readonly string[]): string {
+  const flags = [
+    ...(root === undefined ? [] : ["--root", root]),
+    ...(driver === undefined ? [] : ["--driver", driver]),
+  ];
+  return `\`veneer ${[...flags, ...words].map(quote).join(" ")}\``;
+}
