@@ -17,7 +17,7 @@ import { EAGAIN } from "../../ffi/errno.ts";
 import { close, O_NONBLOCK, pipe, trySetPipeSize } from "../../ffi/files.ts";
 import { waitReadable } from "../../ffi/poll.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { CANCELLED, endWorker, STATE, WORDS } from "../../lib/tar/crew_control.ts";
+import { Control } from "../../lib/base/worker_control.ts";
 import { readSendStream, type SendCommand, SendStreamError } from "./send_stream.ts";
 
 /** How much the kernel may be asked for. */
@@ -39,7 +39,7 @@ export const SEND_LIMITS: SendLimits = { time: 2000, pipe: 256 << 10 };
 /** The pipe to the reader beside, in bytes: 1 MiB, what an unprivileged process may have. */
 const READER_PIPE = 1 << 20;
 
-/** What the Worker is told. */
+/** What the Worker is told at its start. */
 export interface SendJob {
   readonly snapshot: number;
   readonly parent: bigint;
@@ -96,7 +96,7 @@ class Sender implements Disposable {
   readonly output: number;
   readonly #input: number;
   readonly #worker: Worker;
-  readonly #control = new Int32Array(new SharedArrayBuffer(4 * WORDS));
+  readonly #control = new Control();
 
   constructor(snapshot: number, parent: bigint) {
     const { readable, writable } = pipe();
@@ -111,7 +111,7 @@ class Sender implements Disposable {
   /** Ends the call: afterwards the snapshots are free. */
   [Symbol.dispose](): void {
     close(this.output);
-    endWorker(this.#control, this.#worker);
-    if (Atomics.load(this.#control, STATE) === CANCELLED) close(this.#input);
+    this.#control.end(this.#worker);
+    if (this.#control.state === "cancelled") close(this.#input);
   }
 }

@@ -7,18 +7,18 @@
 /// <reference lib="deno.worker" />
 import { trySendChanges } from "../../ffi/btrfs_send.ts";
 import { close } from "../../ffi/files.ts";
-import { beginWork, endWork, STOPPED } from "../../lib/tar/crew_control.ts";
+import { Control } from "../../lib/base/worker_control.ts";
 import type { SendJob } from "./bounded_send.ts";
 
 self.onmessage = ({ data }: MessageEvent<SendJob>) => {
-  const control = new Int32Array(data.control);
-  if (!beginWork(control)) return self.close();
+  const control = new Control(data.control);
+  if (!control.begin()) return self.close();
   try {
     // Of a failure the reader learns by the stream's lack of an end.
     trySendChanges(data.snapshot, data.parent, data.output);
     close(data.output);
   } finally {
-    endWork(control, STOPPED);
+    control.finish("done");
     self.close();
   }
 };

@@ -5,19 +5,17 @@
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
+import { Control } from "../../lib/base/worker_control.ts";
 
-/** What the Worker is told. */
+/** What the Worker is told at its start. */
 export interface WriteOutJob {
   /** A descriptor of a directory of the file system, opened before what is to be written out was written. */
   readonly directory: number;
   /** Whether `syncfs` tells of writes that failed; else every file is asked, which is slow. */
   readonly syncfsTells: boolean;
-  /** One i32: {@linkcode PENDING}, 0, or a negated error number. */
-  readonly result: SharedArrayBuffer;
+  /** Of a {@linkcode Control}, whose result is 0 or an error number. */
+  readonly control: SharedArrayBuffer;
 }
-
-/** No error number is positive. */
-export const PENDING = 1;
 
 /** How often the caller looks, in milliseconds. */
 const GLANCE = 250;
@@ -35,19 +33,15 @@ export function writeOut(
   syncfsTells: boolean,
   glance: (elapsed: number) => void,
 ): void {
-  const result = new SharedArrayBuffer(4);
-  const word = new Int32Array(result);
-  word[0] = PENDING;
+  const control = new Control();
   const worker = new Worker(new URL("./write_out_worker.ts", import.meta.url), { type: "module" });
   try {
-    worker.postMessage({ directory, syncfsTells, result } satisfies WriteOutJob);
+    const job: WriteOutJob = { directory, syncfsTells, control: control.buffer };
+    worker.postMessage(job);
     const started = performance.now();
-    while (Atomics.wait(word, 0, PENDING, GLANCE) === "timed-out") {
-      glance(performance.now() - started);
-    }
+    while (!control.waitForEnd(GLANCE)) glance(performance.now() - started);
   } finally {
     worker.terminate();
   }
-  const errno = -Atomics.load(word, 0);
-  if (errno !== 0) throw new SyscallError("syncfs", errno);
+  if (control.result !== 0) throw new SyscallError("syncfs", control.result);
 }

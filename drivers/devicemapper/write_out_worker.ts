@@ -9,23 +9,24 @@ import { DT_DIR, DT_REG, DT_UNKNOWN, type Listing, readListing } from "../../ffi
 import { EIO, SyscallError } from "../../ffi/errno.ts";
 import { close, fsync, syncfs } from "../../ffi/files.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
+import { Control } from "../../lib/base/worker_control.ts";
 import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
 import type { WriteOutJob } from "./write_out.ts";
 
 self.onmessage = ({ data }: MessageEvent<WriteOutJob>) => {
-  const word = new Int32Array(data.result);
-  Atomics.store(word, 0, writeOut(data));
-  Atomics.notify(word, 0);
+  const control = new Control(data.control);
+  if (control.begin()) control.finish("done", writeOut(data));
   self.close();
 };
 
+/** Returns 0, or an error number. */
 function writeOut({ directory, syncfsTells }: WriteOutJob): number {
   try {
     syncfs(directory);
     if (!syncfsTells) syncFiles(directory);
     return 0;
   } catch (error) {
-    return -(error instanceof SyscallError ? error.errno : EIO);
+    return error instanceof SyscallError ? error.errno : EIO;
   }
 }
 

@@ -1,7 +1,7 @@
 /** An error's remedy: data beside the message, kept by all that passes an error on. */
 import { assertEquals, assertInstanceOf } from "@std/assert";
 import { attempt, messageOf, remedyOf, reworded, VeneerError } from "../../lib/base/errors.ts";
-import { CrewMemory } from "../../lib/tar/apply/crew_memory.ts";
+import { JobMemory } from "../../lib/tar/apply/job_memory.ts";
 
 const REMEDY = { kind: "umount", id: "a" } as const;
 const busy = () => new VeneerError("in use", "layer a is mounted", { remedy: REMEDY });
@@ -25,7 +25,7 @@ Deno.test("an error keeps its code and remedy if it is reworded or a part of mor
 });
 
 Deno.test("an error of an apply's worker keeps its code and remedy", () => {
-  const memory = new CrewMemory();
+  const memory = new JobMemory();
   memory.setError(busy());
   const error = memory.takeError();
   assertInstanceOf(error, VeneerError);

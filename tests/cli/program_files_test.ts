@@ -6,8 +6,8 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname, join, resolve } from "@std/path";
 import { tryLstat } from "../../ffi/stat.ts";
 import { COMMANDS } from "../../lib/cli/table.ts";
-import { WORTH_A_WORKER } from "../../lib/tar/apply/crew.ts";
-import { WORTH_A_WORKER as MANY } from "../../lib/tar/export/export_crew.ts";
+import { WORTH_A_WORKER } from "../../lib/tar/apply/worker_jobs.ts";
+import { WORTH_A_WORKER as MANY } from "../../lib/tar/export/worker_runs.ts";
 import { PROGRAM, TestStore } from "../support/commands.ts";
 import { lacksFileSystem, needs, type Ran, run, TEST_FS } from "../support/cases.ts";
 

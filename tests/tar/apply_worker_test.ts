@@ -9,7 +9,7 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { IdMap } from "../../lib/base/id_maps.ts";
 import { applyTar } from "../../lib/tar/apply/apply.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { WORTH_A_WORKER } from "../../lib/tar/apply/crew.ts";
+import { WORTH_A_WORKER } from "../../lib/tar/apply/worker_jobs.ts";
 import {
   bytes,
   concat,

@@ -14,14 +14,14 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY, IdMap } from "../../lib/base/id_maps.ts";
 import { BLOCK } from "../../lib/tar/header.ts";
 import { exportTree } from "../../lib/tar/export/export.ts";
-import { WORTH_A_WORKER } from "../../lib/tar/export/export_crew.ts";
+import { WORTH_A_WORKER } from "../../lib/tar/export/worker_runs.ts";
 import { RunEncoder, RunMemory } from "../../lib/tar/export/export_runs.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 import { must, tempDir } from "../support/cases.ts";
 import { DEFAULTS, everything, treeTar } from "./support/exports.ts";
 import { chown, makeNode, put, setTime, withDirectories } from "../support/tree_entries.ts";
 
-/** Enough files that a Worker is hired, and then a file in whose writing it has time to start. */
+/** Enough files that a Worker is started, and then a file in whose writing it has time to start. */
 function ballast(root: string): void {
   const directory = `${root}/0 ballast`;
   Deno.mkdirSync(directory, { recursive: true });

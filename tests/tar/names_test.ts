@@ -133,7 +133,7 @@ Deno.test("names, the second wall: no directory is opened or made by such a path
       const placement = new Placement(root, { uid: 0, gid: 0 }, {
         obstacle: fail,
         implied: fail,
-        settle: () => {},
+        drain: () => {},
         release: ({ fd }) => close(fd),
       });
       try {

@@ -1,7 +1,7 @@
 /**
  * One tar on its way into one layer: what each type of entry becomes, and what it replaces.
  *
- * Three things are delicate. A directory's descriptor is good until the crew settles or the placement forgets,
+ * Three things are delicate. A directory's descriptor is good until the Worker's jobs are drained or the placement forgets,
  * and is looked up again after either. Nothing is made under a name that the Worker is still to make. And
  * what is there already is never opened, only replaced: it may be a fifo or a link.
  *
@@ -39,7 +39,6 @@ import type { Applied, ApplyOptions } from "./apply_options.ts";
 import { ASIDE, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "../read/bad_tar.ts";
-import { Crew } from "./crew.ts";
 import { DirectoryTimes } from "./directory_times.ts";
 import type { Entry } from "../read/entry.ts";
 import {
@@ -58,6 +57,7 @@ import { TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { Window } from "../read/window.ts";
+import { WorkerJobs } from "./worker_jobs.ts";
 
 /** How often progress is told, in bytes. */
 const PROGRESS_STEP = 4 << 20;
@@ -80,7 +80,7 @@ export class Applier {
   readonly #stat = new Stat();
   readonly #applied: Applied = { size: 0, entries: 0 };
   readonly #isMapped: boolean;
-  readonly #crew: Crew | undefined;
+  readonly #jobs: WorkerJobs | undefined;
   #hasAside = false;
 
   constructor(source: TarInput, root: number, options: ApplyOptions) {
@@ -91,16 +91,16 @@ export class Applier {
     const { uids, gids } = options.idMaps;
     this.#isMapped = !(uids.isIdentity && gids.isIdentity);
     this.#attributes = new Attributes(options.idMaps, options.warn ?? (() => {}));
-    this.#whiteouts = whiteoutsIn(options.whiteouts, () => this.#settle());
+    this.#whiteouts = whiteoutsIn(options.whiteouts, () => this.#drain());
     this.#placement = new Placement(root, { uid: uids.root, gid: gids.root }, {
       obstacle: (dirfd, name) => this.#replaceWhiteout(dirfd, name),
       implied: (dirfd, name) => this.#noteImplied(dirfd, name),
-      settle: () => this.#settle(),
-      release: (directory) => this.#crew ? this.#crew.release(directory) : close(directory.fd),
+      drain: () => this.#drain(),
+      release: (directory) => this.#jobs ? this.#jobs.release(directory) : close(directory.fd),
     });
     if (options.workers !== 0) {
       const redo = (offset: number) => this.#redo(offset);
-      this.#crew = Crew.hire(source.window, options.idMaps, this.#attributes, redo);
+      this.#jobs = WorkerJobs.start(source.window, options.idMaps, this.#attributes, redo);
     }
   }
 
@@ -143,7 +143,7 @@ export class Applier {
       }
     }
     this.#source.window.drain();
-    this.#settle();
+    this.#drain();
     if (this.#hasAside) removeEntry(this.#root, ASIDE);
     this.#times.apply((path) => this.#placement.tryOpenReal(path));
     onProgress?.(this.#reader.window.position);
@@ -153,11 +153,11 @@ export class Applier {
   /** Ends the Worker and closes every descriptor. */
   close(): void {
     this.#placement.forget();
-    this.#crew?.close();
+    this.#jobs?.close();
   }
 
-  #settle(): void {
-    this.#crew?.settle();
+  #drain(): void {
+    this.#jobs?.drain();
   }
 
   /** Applies the entry that the reader stands at; what the kernel refuses of it becomes the tar's error. */
@@ -187,7 +187,7 @@ export class Applier {
   /** Keeps what later entries are to link to. */
   #applyAside(): void {
     if (!this.#hasAside) {
-      this.#settle();
+      this.#drain();
       removeEntry(this.#root, ASIDE);
       this.#placement.forget();
       this.#hasAside = true;
@@ -237,7 +237,7 @@ export class Applier {
     const entry = this.#entry;
     this.#applied.size += entry.fileSize;
     const parent = this.#placement.parentOf(entry);
-    if (this.#crew?.take(entry, parent)) return this.#whiteouts.made(parent.inode, entry.name);
+    if (this.#jobs?.take(entry, parent)) return this.#whiteouts.made(parent.inode, entry.name);
     this.#makeRegular();
   }
 
@@ -252,7 +252,7 @@ export class Applier {
   #make(syscall: string, make: (parent: Directory) => number): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
-    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
+    if (this.#jobs?.drainName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
     let result = liftingProtection(parent.fd, () => make(parent));
     if (result === -EEXIST) {
       this.#clear();
@@ -265,7 +265,7 @@ export class Applier {
 
   /** Removes what is where the entry goes. */
   #clear(): void {
-    this.#settle();
+    this.#drain();
     const parent = this.#placement.parentOf(this.#entry);
     const { name } = this.#entry;
     const found = tryStatat(parent.fd, name, this.#stat);
@@ -290,14 +290,14 @@ export class Applier {
   #applyDirectory(): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
-    if (this.#crew?.settleName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
+    if (this.#jobs?.drainName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
     const wasHidden = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
     let isOpaque = wasHidden;
     const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
     let made = liftingProtection(parent.fd, make);
     if (made === -EEXIST) {
-      this.#settle();
+      this.#drain();
       parent = this.#placement.parentOf(entry);
       isOpaque ||= this.#whiteouts.lift(parent.fd, entry.name);
       const found = tryStatat(parent.fd, entry.name, this.#stat);
@@ -343,7 +343,7 @@ export class Applier {
     const above = this.#placement.tryOpen(decode(linked.parentPath), this.#entry.offset);
     if (above < 0) this.#missingTarget(above);
     withFd(above, () => {
-      this.#crew?.settleName(fstat(above, this.#stat).inode, linked.name);
+      this.#jobs?.drainName(fstat(above, this.#stat).inode, linked.name);
       if (linked.whiteoutStart >= 0 && !isAside || this.#isWhiteout(above, linked.name)) {
         this.#missingTarget(-ENOENT);
       }
@@ -415,7 +415,7 @@ export class Applier {
   #applyWhiteout(): boolean {
     const kind = classify(this.#entry);
     if (kind === "metadata") return true;
-    this.#settle();
+    this.#drain();
     const parent = this.#placement.parentOf(this.#entry);
     const isDone = kind === "opaque"
       ? this.#whiteouts.hideAll(parent)

@@ -107,15 +107,15 @@ export interface Whiteouts {
   made(directory: bigint, name: Name): void;
 }
 
-/** @param settle called before anything that is there is looked at or removed; see `Placement` */
-export function whiteoutsIn(form: WhiteoutForm, settle: () => void): Whiteouts {
+/** @param drain called before anything that is there is looked at or removed; see `Placement` */
+export function whiteoutsIn(form: WhiteoutForm, drain: () => void): Whiteouts {
   switch (form) {
     case "overlay":
-      return new OverlayWhiteouts(settle);
+      return new OverlayWhiteouts(drain);
     case "aufs":
-      return new AufsWhiteouts(settle);
+      return new AufsWhiteouts(drain);
     case "none":
-      return new Removals(settle);
+      return new Removals(drain);
   }
 }
 
@@ -133,15 +133,15 @@ function withDirectory(dirfd: number, name: Name, use: (fd: number) => void): vo
 class OverlayWhiteouts implements Whiteouts {
   readonly longestName = NAME_MAX;
   readonly besideEntries = false;
-  readonly #settle: () => void;
+  readonly #drain: () => void;
   readonly #stat = new Stat();
 
-  constructor(settle: () => void) {
-    this.#settle = settle;
+  constructor(drain: () => void) {
+    this.#drain = drain;
   }
 
   hide({ fd }: Directory, target: Name): boolean {
-    this.#settle();
+    this.#drain();
     const result = liftingProtection(fd, () => tryMknodat(fd, target, S_IFCHR, 0n));
     if (result !== -EEXIST) return unwrap(result, "mknodat", target) === 0;
     // What this tar put there hides the parent's entry already; but directories merge.
@@ -175,15 +175,15 @@ class OverlayWhiteouts implements Whiteouts {
 class AufsWhiteouts implements Whiteouts {
   readonly longestName = AUFS_LONGEST_NAME;
   besideEntries = false;
-  readonly #settle: () => void;
+  readonly #drain: () => void;
   readonly #stat = new Stat();
 
-  constructor(settle: () => void) {
-    this.#settle = settle;
+  constructor(drain: () => void) {
+    this.#drain = drain;
   }
 
   hide({ fd }: Directory, target: Name): boolean {
-    this.#settle();
+    this.#drain();
     this.besideEntries = true;
     const result = tryStatat(fd, target, this.#stat);
     if (result === -ENOENT) return false;
@@ -219,7 +219,7 @@ class AufsWhiteouts implements Whiteouts {
 class Removals implements Whiteouts {
   readonly longestName = NAME_MAX;
   readonly besideEntries = false;
-  readonly #settle: () => void;
+  readonly #drain: () => void;
   readonly #made = new EntrySet();
   /**
    * Entries, and as those of no name directories, below which all is of this tar since it hid them: nothing else
@@ -227,15 +227,15 @@ class Removals implements Whiteouts {
    */
   readonly #hidden = new EntrySet();
 
-  constructor(settle: () => void) {
-    this.#settle = settle;
+  constructor(drain: () => void) {
+    this.#drain = drain;
   }
 
   readonly #isMade = (directory: bigint, name: Name) => this.#made.has(directory, name);
 
   hide({ fd, inode }: Directory, target: Name): boolean {
     if (this.#hidden.has(inode, NO_NAME) || this.#hidden.has(inode, target)) return true;
-    this.#settle();
+    this.#drain();
     removeEntry(fd, target, { keep: this.#isMade });
     this.#hidden.add(inode, target);
     return true;
@@ -243,7 +243,7 @@ class Removals implements Whiteouts {
 
   hideAll({ fd, inode }: Directory): boolean {
     if (this.#hidden.has(inode, NO_NAME)) return true;
-    this.#settle();
+    this.#drain();
     removeEntriesOf(fd, { keep: this.#isMade });
     this.#hidden.add(inode, NO_NAME);
     return true;

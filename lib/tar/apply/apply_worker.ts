@@ -1,5 +1,5 @@
 /**
- * The Worker of `crew.ts`: makes the regular files it is handed, in order.
+ * The Worker of `worker_jobs.ts`: makes the regular files it is handed, in order.
  *
  * @module
  */
@@ -8,41 +8,28 @@
 import { umask } from "../../../ffi/process.ts";
 import { IdMap } from "../../base/id_maps.ts";
 import { Attributes } from "./attributes.ts";
-import type { CrewJob } from "./crew.ts";
-import {
-  beginWork,
-  DONE,
-  endWork,
-  FAILED,
-  PUSHED,
-  SIGNAL,
-  signalBack,
-  STOP,
-  STOPPED,
-} from "../crew_control.ts";
-import { CrewMemory, RING } from "./crew_memory.ts";
+import type { ApplyJob } from "./worker_jobs.ts";
+import { JobMemory, RING } from "./job_memory.ts";
 import { TarReader } from "../read/reader.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { Window } from "../read/window.ts";
 
-self.onmessage = ({ data }: MessageEvent<CrewJob>) => {
-  const memory = new CrewMemory(data.buffer);
+self.onmessage = ({ data }: MessageEvent<ApplyJob>) => {
+  const memory = new JobMemory(data.buffer);
   const { control } = memory;
-  if (!beginWork(control)) return self.close();
-  let state: typeof STOPPED | typeof FAILED = STOPPED;
+  if (!control.begin()) return self.close();
   try {
     work(memory, data);
+    control.finish("done");
   } catch (error) {
     memory.setError(error);
-    state = FAILED;
-  } finally {
-    endWork(control, state);
-    self.close();
+    control.finish("failed");
   }
+  self.close();
 };
 
 /** Does jobs until it is told to stop. */
-function work(memory: CrewMemory, { input, base, uids, gids }: CrewJob): void {
+function work(memory: JobMemory, { input, base, uids, gids }: ApplyJob): void {
   umask(0);
   const idMaps = { uids: new IdMap(uids), gids: new IdMap(gids) };
   const attributes = new Attributes(
@@ -51,13 +38,7 @@ function work(memory: CrewMemory, { input, base, uids, gids }: CrewJob): void {
   );
   const reader = new TarReader(new Window(input, base));
   const { control, offsets, directories, inherits, answers } = memory;
-  for (let done = 0;;) {
-    const signal = Atomics.load(control, SIGNAL);
-    if (Atomics.load(control, STOP) === 1) return;
-    if (done === Atomics.load(control, PUSHED)) {
-      Atomics.wait(control, SIGNAL, signal);
-      continue;
-    }
+  for (let done = 0; control.waitForJob(done);) {
     const place = done % RING;
     reader.seek(offsets[place]);
     reader.next();
@@ -67,7 +48,6 @@ function work(memory: CrewMemory, { input, base, uids, gids }: CrewJob): void {
       reader,
       attributes,
     );
-    Atomics.store(control, DONE, ++done);
-    signalBack(control);
+    control.complete(++done);
   }
 }

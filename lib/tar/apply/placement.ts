@@ -48,7 +48,7 @@ export interface Directory {
   readonly inode: bigint;
   /** Whether it hands its group or an access list down to what is made in it. */
   readonly inherits: boolean;
-  /** The last job of the worker that uses it; see `crew.ts`. */
+  /** The last job of the worker that uses it; see `worker_jobs.ts`. */
   lastJob: number;
 }
 
@@ -59,7 +59,7 @@ export interface PlacementHooks {
   /** A directory that no entry announced was made. */
   implied(dirfd: number, name: EntryName): void;
   /** Everything entries so far ask for must be on disk: a path is resolved that could depend on it. */
-  settle(): void;
+  drain(): void;
   /** Closes a descriptor when nobody uses it any more. */
   release(directory: Directory): void;
 }
@@ -151,7 +151,7 @@ export class Placement {
   tryOpen(path: string, offset: number): number {
     const fd = this.tryOpenReal(path);
     if (fd !== -ELOOP) return fd;
-    this.#hooks.settle();
+    this.#hooks.drain();
     const way = this.#ways.get(path) ?? this.#walk(path);
     if (typeof way === "number") return way;
     this.#budget.spend(costOf(path, way), offset);
@@ -177,7 +177,7 @@ export class Placement {
       if (fd >= 0) return this.#keep(this.#describe(path, fd));
       if (path === "") unwrap(fd, "openat2", "./");
     }
-    this.#hooks.settle();
+    this.#hooks.drain();
     const way = this.#ways.get(path) ?? this.#walk(path, (fd, name) => this.#make(fd, name));
     if (typeof way === "number") throw refused(path, way);
     this.#lastCost = costOf(path, way);

@@ -31,7 +31,7 @@ export abstract class EntryBuffer {
   abstract file(fd: number, size: number): number;
 
   /** Waits until all entries before this point have been made, be it by another thread. */
-  abstract settle(): void;
+  abstract finishPieces(): void;
 
   /** Puts any number of bytes. */
   write(bytes: Uint8Array): void {

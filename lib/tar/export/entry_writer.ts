@@ -116,7 +116,7 @@ export class EntryWriter {
 
   /** Says what is not in the tar, or not as it was; in the order of the tar, too. */
   warn(path: Uint8Array, what: string): void {
-    this.#output.settle();
+    this.#output.finishPieces();
     this.#warn(`/${decode(path)} ${what}`);
   }
 
@@ -228,7 +228,7 @@ export class EntryWriter {
   /** Writes the link to an inode that was written before under another name; false for any other. */
   #linked(path: Uint8Array): boolean {
     if (this.#stat.links < 2) return false;
-    this.#output.settle(); // An entry before this one may be the first name.
+    this.#output.finishPieces(); // An entry before this one may be the first name.
     const first = this.#links.find(this.#stat);
     if (!first) return false;
     this.#take(path, HARD_LINK);

@@ -16,7 +16,7 @@ import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 import { BLOCK } from "../header.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { ChangesExport } from "./export_changes.ts";
-import { ExportCrew } from "./export_crew.ts";
+import { WorkerRuns } from "./worker_runs.ts";
 import { TreeExport } from "./export_tree.ts";
 import { Links } from "./links.ts";
 import { Output } from "./output.ts";
@@ -60,13 +60,13 @@ export function exportTree(
   const isUpper = form === "overlay" && !options.isBase;
   const context = contextOf(options, isUpper);
   const writer = new EntryWriter(output, context);
-  const crew = options.workers === 0 ? undefined : new ExportCrew(output, context);
+  const runs = options.workers === 0 ? undefined : new WorkerRuns(output, context);
   using stack = new DirectoryStack(directory);
   try {
-    new TreeExport(stack, writer, form, isUpper, crew).run(options.includeRoot ?? false);
+    new TreeExport(stack, writer, form, isUpper, runs).run(options.includeRoot ?? false);
     return finish(output);
   } finally {
-    crew?.close();
+    runs?.close();
   }
 }
 

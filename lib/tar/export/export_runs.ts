@@ -11,7 +11,7 @@
 import type { Listing } from "../../../ffi/directory.ts";
 import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
-import { WORDS as CONTROL_WORDS } from "../crew_control.ts";
+import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 import { EntryWriter } from "./entry_writer.ts";
 import { PathBytes } from "./path_bytes.ts";
@@ -40,17 +40,16 @@ const WORDS = ENDS + RUN_MAX;
 
 const WAITING = 1, TAKEN = 2, DONE = 3;
 
-/** Control words, then each run's words, then each run's input and data. */
-const CONTROL_BYTES = 4 * CONTROL_WORDS;
+/** The control, then each run's words, then each run's input and data. */
 const BYTES = CONTROL_BYTES + RUNS * (WORDS * 4 + INPUT + DATA);
 
 /** The memory that the threads of an export share. */
 export class RunMemory {
-  readonly control: Int32Array<SharedArrayBuffer>;
+  readonly control: Control;
   readonly runs: readonly Run[];
 
   constructor(readonly buffer = new SharedArrayBuffer(BYTES)) {
-    this.control = new Int32Array(buffer, 0, CONTROL_WORDS);
+    this.control = new Control(buffer);
     this.runs = Array.from({ length: RUNS }, (_, i) => new Run(buffer, i));
   }
 }
@@ -177,7 +176,7 @@ class RunBuffer extends EntryBuffer {
     return this.pad(size, this.read(fd, size));
   }
 
-  settle(): void {}
+  finishPieces(): void {}
 }
 
 /** Encodes runs, on whichever thread. */

@@ -15,7 +15,7 @@ import {
   type WhiteoutForm,
 } from "../../tree/whiteouts.ts";
 import type { EntryWriter } from "./entry_writer.ts";
-import type { ExportCrew } from "./export_crew.ts";
+import type { WorkerRuns } from "./worker_runs.ts";
 import { RUN_MAX } from "./export_runs.ts";
 import { PathBytes } from "./path_bytes.ts";
 
@@ -41,7 +41,7 @@ export class TreeExport {
     readonly form: WhiteoutForm,
     /** Overlay's attributes of directories count. */
     readonly isUpper: boolean,
-    readonly crew?: ExportCrew,
+    readonly runs?: WorkerRuns,
   ) {}
 
   run(includeRoot: boolean): void {
@@ -72,14 +72,14 @@ export class TreeExport {
     return this.isUpper && isOverlayOpaque(fd);
   }
 
-  /** Gives the crew the files that come next, if it takes them. */
+  /** Queues the files that come next for the Worker, if it takes them. */
   #queued(level: Level): boolean {
     const { listing, next, own } = level;
-    if (!this.crew || next < own || !isPlainFile(listing, next)) return false;
+    if (!this.runs || next < own || !isPlainFile(listing, next)) return false;
     let end = next + 1;
     const most = Math.min(listing.length, next + RUN_MAX);
     while (end < most && isPlainFile(listing, end)) end++;
-    const queued = this.crew.queue(this.stack.fd, this.#path.view, listing, next, end - next);
+    const queued = this.runs.queue(this.stack.fd, this.#path.view, listing, next, end - next);
     if (queued) level.next = end;
     else level.own = end;
     return queued;

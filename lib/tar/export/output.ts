@@ -112,7 +112,7 @@ export class Output extends EntryBuffer {
     } while (held.pieces.at(0)?.piece.isDone());
   }
 
-  settle(): void {
+  finishPieces(): void {
     while (this.#held.pieces.length > 0) this.finishPiece();
   }
 
@@ -141,7 +141,7 @@ export class Output extends EntryBuffer {
 
   /** Writes all that is held. */
   flush(): void {
-    this.settle();
+    this.finishPieces();
     const held = this.#held;
     this.#writeTo(held.end);
     held.start = held.end = 0;

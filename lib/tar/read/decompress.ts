@@ -9,11 +9,13 @@
  */
 import { close, pipe, trySetPipeSize } from "../../../ffi/files.ts";
 import { VeneerError } from "../../base/errors.ts";
+import { SharedText } from "../../base/shared_text.ts";
+import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
 
 /** What is recognised and decompressed. */
 export type Compression = "gzip" | "zstd";
 
-/** What the Worker is told. */
+/** What the Worker is told at its start. */
 export interface DecompressJob {
   readonly compression: Compression;
   /** Read from its current position. */
@@ -22,15 +24,24 @@ export interface DecompressJob {
   readonly output: number;
   /** What was read of a stream already. */
   readonly head: Uint8Array<ArrayBuffer>;
-  readonly status: SharedArrayBuffer;
+  /** See {@linkcode DecompressMemory}. */
+  readonly memory: SharedArrayBuffer;
 }
 
-// The shared memory: a state and the length of a message (i32 each), then the message.
-export const STATE = 0;
-export const MESSAGE_LENGTH = 1;
-export const MESSAGE = 8;
-const STATUS_SIZE = 1024;
-export const IDLE = 0, RUNNING = 1, DONE = 2, FAILED = 3;
+/** Room for the reason of a failure, in bytes. */
+const REASON_BYTES = 4096;
+
+/** The memory that the two threads share. */
+export class DecompressMemory {
+  readonly control: Control;
+  /** Why it failed: one text. */
+  readonly reason: SharedText;
+
+  constructor(readonly buffer = new SharedArrayBuffer(CONTROL_BYTES + REASON_BYTES)) {
+    this.control = new Control(buffer);
+    this.reason = new SharedText(buffer, CONTROL_BYTES, REASON_BYTES);
+  }
+}
 
 /** 1 MiB: what an unprivileged process may have (`/proc/sys/fs/pipe-max-size`). */
 const PIPE_SIZE = 1 << 20;
@@ -43,8 +54,10 @@ export class Decompressor {
   /** The descriptor to read the plain bytes from; this object closes it. */
   readonly output: number;
   readonly #worker: Worker;
-  readonly #status = new SharedArrayBuffer(STATUS_SIZE);
-  readonly #state = new Int32Array(this.#status, 0, 2);
+  /** The pipe's end to write to: the Worker's from its beginning on. */
+  readonly #input: number;
+  readonly #memory = new DecompressMemory();
+  #reason: string | undefined;
   #closed = false;
 
   /**
@@ -56,6 +69,7 @@ export class Decompressor {
     const { readable, writable } = pipe();
     trySetPipeSize(readable, PIPE_SIZE);
     this.output = readable;
+    this.#input = writable;
     this.#worker = new Worker(new URL("./decompress_worker.ts", import.meta.url), {
       type: "module",
     });
@@ -64,11 +78,10 @@ export class Decompressor {
       input,
       output: writable,
       head,
-      status: this.#status,
+      memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);
-    if (Atomics.wait(this.#state, STATE, IDLE, START_TIMEOUT) === "timed-out") {
-      close(writable);
+    if (!this.#memory.control.waitForBegin(START_TIMEOUT)) {
       this.close();
       throw new VeneerError("failed", "tar: the decompressor did not start");
     }
@@ -76,12 +89,11 @@ export class Decompressor {
 
   /** To be asked when the output has ended. @throws {VeneerError} `invalid argument` for damaged input */
   check(): void {
-    if (Atomics.load(this.#state, STATE) !== FAILED) return;
-    const bytes = new Uint8Array(this.#status, MESSAGE, Atomics.load(this.#state, MESSAGE_LENGTH));
-    const reason = new TextDecoder().decode(bytes.slice());
+    if (this.#memory.control.state !== "failed") return;
+    this.#reason ??= String(this.#memory.reason.take()[0]);
     throw new VeneerError(
       "invalid argument",
-      `tar: the ${this.compression} input is damaged or cut short: ${reason}`,
+      `tar: the ${this.compression} input is damaged or cut short: ${this.#reason}`,
     );
   }
 
@@ -91,6 +103,7 @@ export class Decompressor {
     this.#closed = true;
     // A Worker that is blocked in a write to the pipe gets EPIPE, and comes to its end.
     close(this.output);
+    if (this.#memory.control.cancel()) close(this.#input);
     this.#worker.terminate();
   }
 }

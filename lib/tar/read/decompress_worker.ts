@@ -13,15 +13,7 @@ import { createGunzip, createZstdDecompress } from "node:zlib";
 import { close, tryRead, writeAll } from "../../../ffi/files.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { ZstdStream } from "../../../ffi/zstd.ts";
-import {
-  type DecompressJob,
-  DONE,
-  FAILED,
-  MESSAGE,
-  MESSAGE_LENGTH,
-  RUNNING,
-  STATE,
-} from "./decompress.ts";
+import { type DecompressJob, DecompressMemory } from "./decompress.ts";
 import { ZstdFrames } from "./zstd_frames.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -29,13 +21,16 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** How much is read and how much is decompressed at a time, in bytes: not less than a window holds. */
 const CHUNK = 256 << 10;
 
+/** Characters of a reason at most: there is room for them in any script. */
+const MOST_OF_A_REASON = 500;
+
 self.onmessage = ({ data }: MessageEvent<DecompressJob>) => {
-  const state = new Int32Array(data.status, 0, 2);
-  Atomics.store(state, STATE, RUNNING);
-  Atomics.notify(state, STATE);
-  run(data).then(() => Atomics.store(state, STATE, DONE), (error) => {
-    report(data.status, error);
-    Atomics.store(state, STATE, FAILED);
+  const { control, reason } = new DecompressMemory(data.memory);
+  if (!control.begin()) return self.close();
+  run(data).then(() => control.finish("done"), (error) => {
+    const text = error instanceof Error ? error.message : String(error);
+    reason.append(text.slice(0, MOST_OF_A_REASON));
+    control.finish("failed");
   }).finally(() => {
     close(data.output);
     self.close();
@@ -116,11 +111,4 @@ function pump(inflate: Transform, input: Iterator<Bytes>, output: number): Promi
 function next(input: number): Bytes {
   const chunk = new Uint8Array(CHUNK);
   return chunk.subarray(0, unwrap(tryRead(input, chunk), "read"));
-}
-
-function report(status: SharedArrayBuffer, error: unknown): void {
-  const text = error instanceof Error ? error.message : String(error);
-  const bytes = new TextEncoder().encode(text).subarray(0, status.byteLength - MESSAGE);
-  new Uint8Array(status, MESSAGE).set(bytes);
-  Atomics.store(new Int32Array(status, 0, 2), MESSAGE_LENGTH, bytes.length);
 }

@@ -7,7 +7,7 @@
  *
  * The result must be that of one thread. The Worker makes a file only where nothing of that name is; where
  * something is, it answers so, and the main thread does it over, in order. And the main thread makes,
- * removes or links nothing under a name that is in flight: it lets the crew *settle* first.
+ * removes or links nothing under a name that is in flight: it *drains* the Worker's jobs first.
  *
  * @module
  */
@@ -16,25 +16,14 @@ import { close } from "../../../ffi/files.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import type { IdMaps, IdRange } from "../../base/id_maps.ts";
 import type { Attributes } from "./attributes.ts";
-import {
-  BACK,
-  CANCELLED,
-  DONE,
-  endWorker,
-  FAILED,
-  IDLE,
-  PUSHED,
-  signalWorker,
-  STATE,
-} from "../crew_control.ts";
-import { CrewMemory, RING } from "./crew_memory.ts";
+import { JobMemory, RING } from "./job_memory.ts";
 import type { Entry } from "../read/entry.ts";
 import { hash } from "./entry_set.ts";
 import type { Directory } from "./placement.ts";
 import type { Window } from "../read/window.ts";
 
-/** What the Worker is told. */
-export interface CrewJob {
+/** What the Worker is told at its start. */
+export interface ApplyJob {
   readonly buffer: SharedArrayBuffer;
   /** The tar: a regular file, and where in it the tar starts, in bytes. */
   readonly input: number;
@@ -53,9 +42,9 @@ const WEIGHT_SHIFT = 14;
 /** Places of the table of names in flight. */
 const NAMES = 1 << 16;
 
-/** One Worker and what it is doing. */
-export class Crew {
-  readonly #memory = new CrewMemory();
+/** A Worker and the jobs that it was handed. */
+export class WorkerJobs {
+  readonly #memory = new JobMemory();
   readonly #worker: Worker;
   readonly #attributes: Attributes;
   /** Does the entry at an offset over, on this thread. */
@@ -69,25 +58,25 @@ export class Crew {
   /** Names in flight: half of their hash, and their job's number. */
   readonly #hashes = new Uint32Array(NAMES);
   readonly #jobs = new Int32Array(NAMES);
-  /** Directories that are done with but for jobs in flight. */
-  #leaving: Directory[] = [];
+  /** Directories that were released, and that jobs in flight still use. */
+  #released: Directory[] = [];
   /** The directory that files are handed over of, or kept of. */
   #current: Directory | undefined;
   #isHandedOver = false;
 
   /**
-   * A crew for a tar, where it pays: its Worker must be able to read by offset, and to repay its start.
+   * Starts a Worker for a tar if it pays: it must be able to read by offset, and to repay its start.
    *
    * @param redo applies the entry at an offset on the calling thread
    */
-  static hire(
+  static start(
     { fd, base }: Window,
     idMaps: IdMaps,
     attributes: Attributes,
     redo: (offset: number) => void,
-  ): Crew | undefined {
+  ): WorkerJobs | undefined {
     if (base === undefined || fstat(fd).size - base < WORTH_A_WORKER) return undefined;
-    return new Crew(fd, base, idMaps, attributes, redo);
+    return new WorkerJobs(fd, base, idMaps, attributes, redo);
   }
 
   private constructor(
@@ -100,7 +89,7 @@ export class Crew {
     this.#attributes = attributes;
     this.#redo = redo;
     this.#worker = new Worker(new URL("./apply_worker.ts", import.meta.url), { type: "module" });
-    const job: CrewJob = {
+    const job: ApplyJob = {
       buffer: this.#memory.buffer,
       input,
       base,
@@ -137,13 +126,11 @@ export class Crew {
     this.#weights[place] = weight;
     this.#weight += weight;
     directory.lastJob = ++this.#pushed;
-    Atomics.store(control, PUSHED, this.#pushed);
-    signalWorker(control);
+    control.push(this.#pushed);
   }
 
   get #isRunning(): boolean {
-    const state = Atomics.load(this.#memory.control, STATE);
-    return state !== IDLE && state !== CANCELLED;
+    return this.#memory.control.state === "running";
   }
 
   /** Enters a name in the table; false where its place is taken by another name in flight. */
@@ -159,26 +146,26 @@ export class Crew {
   /**
    * Makes sure that no file of this name is in flight.
    *
-   * @returns whether it settled, after which directories must be looked up again
+   * @returns whether it had to drain, after which directories must be looked up again
    */
-  settleName(directory: bigint, name: EntryName): boolean {
+  drainName(directory: bigint, name: EntryName): boolean {
     const [low, high] = hash(directory, name);
     const place = low % NAMES;
     if (this.#jobs[place] <= this.#collected || this.#hashes[place] !== high) return false;
-    this.settle();
+    this.drain();
     return true;
   }
 
   /**
-   * Looks at the answers so far, and settles where the Worker could not make a file.
+   * Looks at the answers so far, and drains if the Worker could not make a file.
    *
-   * @returns whether it settled
+   * @returns whether it drained
    * @throws what the Worker threw
    */
   collect(): boolean {
     this.#gather();
     if (this.#refused.length === 0) return false;
-    this.settle();
+    this.drain();
     return true;
   }
 
@@ -188,13 +175,13 @@ export class Crew {
    *
    * @throws what the Worker threw
    */
-  settle(): void {
+  drain(): void {
     const { control } = this.#memory;
     for (;;) {
-      const back = Atomics.load(control, BACK);
+      const { progress } = control;
       this.#gather();
       if (this.#collected === this.#pushed) break;
-      Atomics.wait(control, BACK, back);
+      control.waitPast(progress);
     }
     for (const [kind, message] of this.#memory.takeWarnings()) {
       this.#attributes.warnOnce(kind, message);
@@ -204,25 +191,25 @@ export class Crew {
 
   #gather(): void {
     const { control, answers, offsets } = this.#memory;
-    const done = Atomics.load(control, DONE);
+    const { done } = control;
     for (; this.#collected < done; this.#collected++) {
       const place = this.#collected % RING;
       this.#weight -= this.#weights[place];
       if (answers[place] !== 0) this.#refused.push(offsets[place]);
     }
-    if (Atomics.load(control, STATE) === FAILED) throw this.#memory.takeError();
-    if (this.#leaving.length > 0) this.#letGo();
+    if (control.state === "failed") throw this.#memory.takeError();
+    if (this.#released.length > 0) this.#closeReleased();
   }
 
   /** Closes a directory's descriptor once no job needs it. */
   release(directory: Directory): void {
     if (directory === this.#current) this.#current = undefined;
-    if (directory.lastJob > this.#collected) this.#leaving.push(directory);
+    if (directory.lastJob > this.#collected) this.#released.push(directory);
     else close(directory.fd);
   }
 
-  #letGo(): void {
-    this.#leaving = this.#leaving.filter((directory) => {
+  #closeReleased(): void {
+    this.#released = this.#released.filter((directory) => {
       if (directory.lastJob > this.#collected) return true;
       close(directory.fd);
       return false;
@@ -231,8 +218,8 @@ export class Crew {
 
   /** Ends the Worker after the file it is at. Descriptors stay open until it has ended. */
   close(): void {
-    endWorker(this.#memory.control, this.#worker);
+    this.#memory.control.end(this.#worker);
     this.#collected = this.#pushed;
-    this.#letGo();
+    this.#closeReleased();
   }
 }

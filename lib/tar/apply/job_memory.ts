@@ -10,7 +10,8 @@
 import { SyscallError } from "../../../ffi/errno.ts";
 import { type ErrorCode, VeneerError } from "../../base/errors.ts";
 import type { Remedy } from "../../base/remedy.ts";
-import { WORDS } from "../crew_control.ts";
+import { SharedText } from "../../base/shared_text.ts";
+import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
 
 /** Jobs in flight at most: about 20 ms of work. */
 export const RING = 1024;
@@ -32,8 +33,8 @@ interface ErrorRecord {
 }
 
 /** Views of the shared memory. */
-export class CrewMemory {
-  readonly control: Int32Array<SharedArrayBuffer>;
+export class JobMemory {
+  readonly control: Control;
   /** Where a job's entry starts in the tar. */
   readonly offsets: Float64Array<SharedArrayBuffer>;
   /** The directory it goes to. */
@@ -45,12 +46,14 @@ export class CrewMemory {
   readonly #error: SharedText;
   readonly #warnings: SharedText;
 
-  constructor(readonly buffer = new SharedArrayBuffer(8 * RING + 4 * WORDS + 9 * RING + 2 * TEXT)) {
+  constructor(
+    readonly buffer = new SharedArrayBuffer(8 * RING + CONTROL_BYTES + 9 * RING + 2 * TEXT),
+  ) {
     let at = 0;
     this.offsets = new Float64Array(buffer, at, RING);
     at += 8 * RING;
-    this.control = new Int32Array(buffer, at, WORDS);
-    at += 4 * WORDS;
+    this.control = new Control(buffer, at);
+    at += CONTROL_BYTES;
     this.directories = new Int32Array(buffer, at, RING);
     at += 4 * RING;
     this.answers = new Int32Array(buffer, at, RING);
@@ -93,30 +96,5 @@ export class CrewMemory {
 
   takeWarnings(): readonly [kind: string, message: string][] {
     return this.#warnings.take() as [string, string][];
-  }
-}
-
-/** JSON values one a line, in shared memory, behind their length; what does not fit is left out. */
-class SharedText {
-  readonly #length: Int32Array;
-  readonly #bytes: Uint8Array;
-
-  constructor(buffer: SharedArrayBuffer, offset: number, size: number) {
-    this.#length = new Int32Array(buffer, offset, 1);
-    this.#bytes = new Uint8Array(buffer, offset + 4, size - 4);
-  }
-
-  append(value: unknown): void {
-    const line = new TextEncoder().encode(JSON.stringify(value) + "\n");
-    const length = Atomics.load(this.#length, 0);
-    if (length + line.length > this.#bytes.length) return;
-    this.#bytes.set(line, length);
-    Atomics.store(this.#length, 0, length + line.length);
-  }
-
-  take(): unknown[] {
-    const length = Atomics.exchange(this.#length, 0, 0);
-    const text = new TextDecoder().decode(this.#bytes.slice(0, length));
-    return text.split("\n").filter((line) => line !== "").map((line) => JSON.parse(line));
   }
 }

@@ -11,12 +11,11 @@
 import type { Listing } from "../../../ffi/directory.ts";
 import { close, duplicate } from "../../../ffi/files.ts";
 import type { IdRange } from "../../base/id_maps.ts";
-import { BACK, endWorker, PUSHED, RUNNING, signalWorker, STATE } from "../crew_control.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { type Run, RunEncoder, RunMemory, RUNS } from "./export_runs.ts";
 import type { Output } from "./output.ts";
 
-/** What the Worker is told. */
+/** What the Worker is told at its start. */
 export interface ExportJob {
   readonly buffer: SharedArrayBuffer;
   readonly uids: readonly IdRange[];
@@ -29,8 +28,8 @@ export const WORTH_A_WORKER = 2000;
 /** Files that are worth handing over: a run costs as much as one of them. */
 const RUN_MIN = 6;
 
-/** One Worker, and the runs in flight. */
-export class ExportCrew {
+/** A Worker, and the runs in flight. */
+export class WorkerRuns {
   readonly #output: Output;
   readonly #context: TarContext;
   readonly #encoder: RunEncoder;
@@ -61,7 +60,7 @@ export class ExportCrew {
     from: number,
     count: number,
   ): boolean {
-    if (count < RUN_MIN || !this.#isHired(count)) return false;
+    if (count < RUN_MIN || !this.#isHelped(count)) return false;
     if (this.#queued - this.#finished === RUNS) this.#output.finishPiece();
     const { control, runs } = this.#memory!;
     const run = runs[this.#queued % RUNS];
@@ -70,21 +69,20 @@ export class ExportCrew {
       close(fd);
       return false;
     }
-    Atomics.store(control, PUSHED, ++this.#queued);
-    signalWorker(control);
+    control.push(++this.#queued);
     this.#output.insert({ isDone: () => run.isDone, finish: () => this.#finish(run) });
     return true;
   }
 
-  /** Whether there is a Worker at work; hires one once it pays. */
-  #isHired(count: number): boolean {
-    if (this.#memory) return Atomics.load(this.#memory.control, STATE) === RUNNING;
+  /** Whether there is a Worker at work; starts one once it pays. */
+  #isHelped(count: number): boolean {
+    if (this.#memory) return this.#memory.control.state === "running";
     this.#files += count;
-    if (this.#files >= WORTH_A_WORKER) this.#hire();
+    if (this.#files >= WORTH_A_WORKER) this.#startWorker();
     return false;
   }
 
-  #hire(): void {
+  #startWorker(): void {
     const { uids, gids } = this.#context.idMaps;
     const { buffer } = this.#memory = new RunMemory();
     this.#worker = new Worker(new URL("./export_worker.ts", import.meta.url), { type: "module" });
@@ -96,11 +94,11 @@ export class ExportCrew {
   #finish(run: Run): void {
     const { control } = this.#memory!;
     while (!run.isDone) {
-      const back = Atomics.load(control, BACK);
+      const { progress } = control;
       const other = this.#takeLast();
       if (other) this.#encoder.encode(other);
-      else if (Atomics.load(control, STATE) !== RUNNING) break; // It has died: its files are left.
-      else if (!run.isDone) Atomics.wait(control, BACK, back);
+      else if (control.state !== "running") break; // It has died: its files are left.
+      else if (!run.isDone) control.waitPast(progress);
     }
     this.#putOut(run);
     close(run.directory);
@@ -141,7 +139,7 @@ export class ExportCrew {
   close(): void {
     if (!this.#memory || !this.#worker) return;
     const { control, runs } = this.#memory;
-    endWorker(control, this.#worker);
+    control.end(this.#worker);
     while (this.#finished < this.#queued) close(runs[this.#finished++ % RUNS].directory);
   }
 }
