@@ -111,7 +111,9 @@ export interface GraphDriver {
   get(id: string, options?: GetOptions): string;
 
   /**
-   * The reverse of {@linkcode get}: the last one unmounts.
+   * The reverse of {@linkcode get}: the last one unmounts. What keeps the home's mounts private, a mount of the home on
+   * itself, stays for the next {@linkcode get} of this process: it goes at the process's end, or with
+   * {@linkcode cleanup}.
    *
    * @throws `failed precondition` where it is not mounted, `in use` where the mount is busy or somebody else's
    */

@@ -41,7 +41,7 @@ import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
 import { usersOf } from "../base/processes.ts";
-import { releaseHome } from "../store/private_home.ts";
+import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
 import { type LayerLock, pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 
@@ -252,6 +252,7 @@ export class Graph implements GraphDriver {
       this.#context.warn(leftAlone(foreign), { kind: "umount foreign", ids: foreign });
     }
     attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
+    attempt(tell, "mounts of the home that are gone", () => this.#state.forgetLostHomeMounts());
     if (mounted === 0) {
       attempt(tell, this.home, () => {
         // Not while another process is between making a layer ready and mounting it.
@@ -273,7 +274,7 @@ export class Graph implements GraphDriver {
 
   /** Says who keeps the home's own mount from going, with which its disk cannot be unmounted. */
   #tellHolders(): void {
-    if (!this.#state.ownsHomeMount || !isMountPoint(this.home)) return;
+    if (!isHomeMountOurs(this.#home, this.#state)) return;
     // A layer that another process has mounted since keeps it rightly.
     if (this.#backend.list().some((id) => isMountPoint(this.#backend.mountPoint(id)))) return;
     const holders = [...usersOf(this.home), ...mountsBelow(this.home)].slice(0, 3).join(", ");

@@ -18,7 +18,7 @@
  */
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
-import { messageOf, VeneerError } from "../base/errors.ts";
+import { VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { GetOptions, PutOptions } from "./driver.ts";
 import { isNamespaceAlive, usersOf } from "../base/processes.ts";
@@ -31,7 +31,7 @@ import {
 } from "../mount/plan.ts";
 import { checkRecordable } from "../store/mount_record.ts";
 import { isMountPoint, mountAt, mountedDevice, mountsBelow } from "../mount/mountinfo.ts";
-import { releaseHome, withPrivateHome } from "../store/private_home.ts";
+import { releaseHomeAtEnd, withPrivateHome } from "../store/private_home.ts";
 import {
   type LayerLock,
   mountNamespace,
@@ -352,13 +352,9 @@ export class MountedLayers {
     }
   }
 
-  /** Gives the home's own mount back, where nothing is mounted below it: whose disk it is may unmount that. */
+  /** Gives the home's own mount back, if nothing is mounted below it: whose disk it is may unmount that. */
   #releaseHome(): void {
-    try {
-      releaseHome(this.backend.home, this.state);
-    } catch (error) {
-      this.warn(`${this.backend.home.path} stays mounted on itself: ${messageOf(error)}`);
-    }
+    releaseHomeAtEnd(this.backend.home, this.state, this.warn);
   }
 
   #warnBusy(target: string, error: Error): void {

@@ -2,8 +2,9 @@
  * A home of its own propagation: mounts made below it are seen here only, and none that others make below
  * it leak in.
  *
- * The home is bind-mounted on itself once, and that mount is private. The run-time state remembers that, so
- * that {@linkcode releaseHome} takes down Veneer's own mount and never an administrator's.
+ * The home is bind-mounted on itself once in each mount namespace, and that mount is private. The run-time state
+ * remembers in which namespaces, and the mount's id there, so that {@linkcode releaseHome} takes down Veneer's own
+ * mount, and neither an administrator's nor a copy that another namespace inherited.
  *
  * A layer that is mounted while the home is not would be hidden by the next such mount, and what is written
  * to it lost. So {@linkcode withPrivateHome} looks anew each time, and holds the home until the layer's mount
@@ -14,7 +15,9 @@
  */
 import { EBUSY } from "../../ffi/errno.ts";
 import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../../ffi/mount.ts";
+import { tryLstatMount } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Home } from "./home.ts";
 import { isMountPoint, readMountInfo } from "../mount/mountinfo.ts";
 import type { RunState } from "./run_state.ts";
@@ -36,8 +39,9 @@ function bindHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
   if (isMountPoint(home.path)) return true;
   if (home.isReadOnly || hasMountsBelow(home.path)) return false;
-  state.ownsHomeMount = true;
+  state.homeMount = "";
   mount({ source: home.path, target: home.path, flags: MS_BIND });
+  state.homeMount = mountId(home.path);
   return true;
 }
 
@@ -50,11 +54,53 @@ const hasMountsBelow = (path: string) =>
  * @returns false where there is none of ours, or something below it is mounted, being mounted or open
  */
 export function releaseHome(home: Home, state: RunState): boolean {
+  if (!isHomeMountOurs(home, state)) return false;
   using lock = state.tryLockHome();
-  if (lock === undefined || !state.ownsHomeMount || !isMountPoint(home.path)) return false;
+  if (lock === undefined || !isHomeMountOurs(home, state)) return false;
   const result = tryUmount(home.path);
   if (result === -EBUSY) return false;
   unwrap(result, "umount", home.path);
-  state.ownsHomeMount = false;
+  state.homeMount = undefined;
   return true;
 }
+
+/** What to give back at the end of this process: {@linkcode releaseHome} for a home, by the place of its records. */
+const kept = new Map<string, () => void>();
+
+/**
+ * Takes the private mount down at the end of this process: making and releasing it each time would cost a layer's
+ * `get` and `put` a tenth of their time. Until then {@linkcode releaseHome} may do it, here or in another process.
+ * That of a process which is killed goes with the next one that unmounts a layer, or with `cleanup`.
+ *
+ * In a Worker, which is not told of its end, the mount is taken down at once.
+ *
+ * @param warn is told if it cannot be taken down
+ */
+export function releaseHomeAtEnd(
+  home: Home,
+  state: RunState,
+  warn: (message: string) => void,
+): void {
+  const release = () => {
+    try {
+      releaseHome(home, state);
+    } catch (error) {
+      warn(`${home.path} stays mounted on itself: ${messageOf(error)}`);
+    }
+  };
+  if ("WorkerGlobalScope" in globalThis) return release();
+  if (kept.size === 0) {
+    globalThis.addEventListener("unload", () => kept.forEach((release) => release()));
+  }
+  kept.set(state.path("home-mounts").text, release);
+}
+
+/** Whether the home is mounted on itself in this mount namespace, and Veneer did that. */
+export function isHomeMountOurs(home: Home, state: RunState): boolean {
+  const recorded = state.homeMount;
+  if (recorded === undefined || !isMountPoint(home.path)) return false;
+  return recorded === "" || recorded === mountId(home.path);
+}
+
+/** Of what is mounted on a path; `"0"` before Linux 5.8, which does not tell. */
+const mountId = (path: string) => String(tryLstatMount(path)?.mountId ?? 0n);

@@ -14,7 +14,8 @@
  *                one that nobody holds is of a transfer that was killed
  * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
  * mounts/<id>    where layers of a read-only home are mounted that has no directory for it
- * home-mount     there where Veneer made (or was about to make) the private mount of the home on itself
+ * home-mounts/<namespace>  of a mount namespace in which Veneer made the private mount of the home on itself: the
+ *                mount's id; empty where it was about to
  * ```
  *
  * Rules:
@@ -66,8 +67,8 @@ import {
 } from "../tree/confined.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import type { Home } from "./home.ts";
-import { holdersOf } from "../base/processes.ts";
-import { readMetadata, removeMetadata, writeFile } from "./metadata.ts";
+import { holdersOf, isNamespaceAlive } from "../base/processes.ts";
+import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
 import {
   decodeReferences,
   encodeReferences,
@@ -130,7 +131,7 @@ export class RunState {
       tryUnlink(this.#directory.join("layers", id));
     }
     removeTree(this.path("snapshot-mounts"));
-    this.ownsHomeMount = false;
+    removeTree(this.path("home-mounts"));
     writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
   }
 
@@ -251,15 +252,33 @@ export class RunState {
     return text ? decodeReferences(text) : UNUSED;
   }
 
-  /** Whether the mount that makes the home private is Veneer's own; recorded before it is made. */
-  get ownsHomeMount(): boolean {
-    return readMetadata(this.#directory.join("home-mount")) !== undefined;
+  /**
+   * The id of the mount of the home on itself that Veneer made in this mount namespace; `""` where a process was killed
+   * before it knew, `undefined` where Veneer made none. To be recorded before it is made, and again after.
+   */
+  get homeMount(): string | undefined {
+    return readMetadata(this.#homeMounts().join(mountNamespace()));
   }
 
-  set ownsHomeMount(owned: boolean) {
-    const path = this.#directory.join("home-mount");
-    if (owned) writeFile(path, "");
-    else removeMetadata(path, false);
+  set homeMount(id: string | undefined) {
+    const directory = this.#homeMounts(), path = directory.join(mountNamespace());
+    if (id === undefined) removeMetadata(path, false);
+    else {
+      makeDirectory(directory, 0o700);
+      writeMetadata(path, id);
+    }
+  }
+
+  /** Forgets the mounts of the home in namespaces that are gone. */
+  forgetLostHomeMounts(): void {
+    const directory = this.#homeMounts();
+    for (const namespace of list(directory).filter((name) => /^\d+$/.test(name))) {
+      if (!isNamespaceAlive(namespace)) tryUnlink(directory.join(namespace));
+    }
+  }
+
+  #homeMounts(): ConfinedPath {
+    return this.#directory.join("home-mounts");
   }
 }
 

@@ -106,6 +106,50 @@ needs(lacking, "whose: the disk can be unmounted after the last umount, and afte
   assertEquals(mountPoints(store.root), []);
 });
 
+needs(
+  lacking,
+  "whose: the home's mount is given back in the namespace where it was made, and only there",
+  () => {
+    using store = sample();
+    store.must("create", "other", "--parent", "base");
+    store.must("cleanup");
+    const home = `${store.root}/overlay2`;
+    const inOther = (script: string) => {
+      Deno.writeTextFileSync(store.path("script"), script);
+      return store.shell(`
+        export -f veneer; coproc other { unshare --mount --propagation private bash -c '
+          echo ready; read -r _; . "$0"' '${store.path("script")}' 2>&1; }
+        read -r _ <&"\${other[0]}"
+        veneer mount app >/dev/null || exit 1
+        echo >&"\${other[1]}"; cat <&"\${other[0]}"
+        veneer umount app
+      `);
+    };
+    const count = `grep -c ' ${home} ' /proc/self/mountinfo`;
+    // In the other namespace, Veneer makes a mount of its own and takes that down.
+    const own = inOther(`${count}; veneer mount other; ${count}; veneer umount other; ${count}`);
+    assertEquals(own, {
+      ...own,
+      code: 0,
+      stdout: `0\n${home}/other/merged\n1\n0\n`,
+      stderr: "",
+    });
+    assertEquals(mountPoints(store.root), []);
+    // What an administrator mounted there stays, whatever Veneer did in this one.
+    const administrators = inOther(`
+      mount --bind '${home}' '${home}'; veneer mount other; veneer umount other; veneer cleanup
+      ${count}
+    `);
+    assertEquals(administrators, {
+      ...administrators,
+      code: 0,
+      stdout: `${home}/other/merged\n1\n`,
+      stderr: "",
+    });
+    assertEquals(mountPoints(store.root), []);
+  },
+);
+
 needs(lacking, "whose: cleanup names who keeps the store's home", () => {
   using store = sample();
   store.must("mount", "app");
