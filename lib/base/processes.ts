@@ -35,15 +35,6 @@ export function usersOf(path: string): string[] {
   return users;
 }
 
-/** The processes of a name that have something open at or below one of some directories. */
-export function usersNamed(name: string, directories: readonly string[]): string[] {
-  const isBelow = (target: string) =>
-    directories.some((path) => target === path || target.startsWith(`${path}/`));
-  return processes().filter((pid) => nameOf(pid) === name && links(pid).some(isBelow)).map(
-    describe,
-  );
-}
-
 /** Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt` shows. */
 export function isNamespaceAlive(namespace: string): boolean {
   for (const process of namespacedProcesses()) if (process.namespace === namespace) return true;
@@ -113,7 +104,7 @@ export function describe(pid: string): string {
 }
 
 /** The name of a process's program, of 15 bytes at most; `undefined` where the process is gone. */
-function nameOf(pid: string): string | undefined {
+export function nameOf(pid: string): string | undefined {
   try {
     return decode(readFile(`/proc/${pid}/comm`)).trim();
   } catch {

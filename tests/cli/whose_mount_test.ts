@@ -165,29 +165,89 @@ needs(lacking, "whose: cleanup names who keeps the store's home", () => {
   assertStringIncludes(stdout, `released ${Deno.realPathSync(store.root)}/overlay2`);
 });
 
+/** A program that is called dockerd and lives until it is disposed of. */
+function daemon(store: TestStore, { redirection = "</dev/null", before = "" } = {}) {
+  const program = store.path("dockerd");
+  Deno.copyFileSync(must("sh", "-c", "command -v sleep").trim(), program);
+  const started = `${before} exec '${program}' 100 ${redirection}`;
+  const shell = before === "" ? "sh" : "unshare --mount --propagation private sh";
+  const pid = Number(
+    must("sh", "-c", `${shell} -c "$0" >/dev/null 2>&1 & echo $!`, started),
+  );
+  must("sh", "-c", `until grep -qx dockerd /proc/${pid}/comm; do sleep 0.01; done`);
+  return {
+    pid,
+    [Symbol.dispose]() {
+      Deno.kill(pid, "SIGKILL");
+      must("tail", `--pid=${pid}`, "-s0.01", "-f", "/dev/null");
+      Deno.removeSync(program);
+    },
+  };
+}
+
+/** What a command that changes layers says. */
+function saidByCreate(store: TestStore): string {
+  const { code, stderr } = store.run("create", "more", "--parent", "base");
+  assertEquals(code, 0, stderr);
+  store.run("rm", "more");
+  return stderr;
+}
+
+const runsHere = ({ pid }: { readonly pid: number }) =>
+  `veneer: warning: dockerd (pid ${pid}) runs on this store\n`;
+
 needs(
   lacking,
   "whose: a dockerd that runs on the store is told of where layers are changed",
   () => {
     using store = sample();
-    // Any program of that name that has a file open there.
-    const daemon = store.path("dockerd");
-    Deno.copyFileSync(must("sh", "-c", "command -v sleep").trim(), daemon);
-    const start = `'${daemon}' 100 <'${store.root}/overlay2/app/link' >/dev/null 2>&1 & echo $!`;
-    const pid = Number(must("sh", "-c", start));
-    try {
-      const { code, stderr } = store.run("create", "more", "--parent", "base");
-      assertEquals(code, 0);
-      assertStringIncludes(stderr, `dockerd (pid ${pid}) runs on this store`);
-      assertEquals(stderr.trimEnd().split("\n").length, 1);
-      store.must("ls");
-    } finally {
-      Deno.kill(pid, "SIGKILL");
-    }
-    must("tail", `--pid=${pid}`, "-s0.01", "-f", "/dev/null");
-    store.must("rm", "more");
+    using dockerd = daemon(store, { redirection: `<'${store.root}/overlay2/app/link'` });
+    assertEquals(saidByCreate(store), runsHere(dockerd));
+    store.must("ls");
   },
 );
+
+needs(lacking, "whose: a dockerd is known by its database, under whatever path it has that", () => {
+  using store = sample();
+  const database = "volumes/metadata.db", elsewhere = store.path("elsewhere");
+  for (const root of [store.root, elsewhere]) {
+    Deno.mkdirSync(`${root}/volumes`, { recursive: true });
+    Deno.writeTextFileSync(`${root}/${database}`, "");
+  }
+  {
+    using dockerd = daemon(store, {
+      before: `mount --bind '${store.root}' /mnt;`,
+      redirection: `</mnt/${database}`,
+    });
+    assertEquals(saidByCreate(store), runsHere(dockerd));
+  }
+  // One on another store sees what is mounted here, too.
+  store.must("mount", "app");
+  must("mount", "--bind", store.path(""), `${store.root}/overlay2/base/diff`);
+  using _dockerd = daemon(store, { redirection: `<'${elsewhere}/${database}'` });
+  assertEquals(saidByCreate(store), "");
+  must("umount", `${store.root}/overlay2/base/diff`);
+  store.must("umount", "app");
+});
+
+needs(lacking, "whose: a dockerd is known by a layer's mount that Veneer has no record of", () => {
+  using store = sample();
+  using dockerd = daemon(store);
+  const path = store.must("mount", "app").trimEnd();
+  assertEquals(saidByCreate(store), "", "Veneer's own");
+  store.must("umount", "app");
+  assertEquals(saidByCreate(store), "", "nothing is mounted");
+  const layers = `${store.root}/overlay2`;
+  const options =
+    `lowerdir=${layers}/base/diff,upperdir=${layers}/app/diff,workdir=${layers}/app/work`;
+  Deno.mkdirSync(path, { recursive: true });
+  for (const target of [path, store.path("elsewhere")]) {
+    Deno.mkdirSync(target, { recursive: true });
+    must("mount", "-t", "overlay", "-o", options, "overlay", target);
+    assertEquals(saidByCreate(store), runsHere(dockerd), target);
+    must("umount", target);
+  }
+});
 
 needs(lacking, "whose: a mount has one mode, label and --volatile for all", () => {
   using store = sample();

@@ -6,10 +6,11 @@
 import { VeneerError } from "../../base/errors.ts";
 import type { Remedy } from "../../base/remedy.ts";
 import type { DriverDefinition } from "../../../drivers/definition.ts";
+import { dockerOn } from "../../store/dockerd.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
 import { layerNotFound, resolveId } from "../../base/ids.ts";
-import { usersNamed } from "../../base/processes.ts";
+import type { MountInfo } from "../../mount/mountinfo.ts";
 import type { Output } from "../output.ts";
 import type { Options } from "../parse.ts";
 import { checkRoot } from "../surroundings.ts";
@@ -66,7 +67,11 @@ export class CommandContext {
   /** The same for a command that changes layers, which is not for a store that Docker's own daemon works on. */
   async openToChange(): Promise<GraphDriver> {
     const driver = await this.open();
-    const [dockerd] = usersNamed("dockerd", [this.root, Deno.realPathSync(this.root)]);
+    const { root } = this, { home } = driver;
+    const own = () =>
+      driver.layers().filter(({ references }) => references > 0).map((layer) => layer.mountPoint);
+    const isRecorded = ({ mountPoint }: MountInfo) => own().includes(mountPoint);
+    const dockerd = dockerOn({ root, home, isRecorded });
     if (dockerd !== undefined) this.output.warn(`${dockerd} runs on this store`);
     return driver;
   }
