@@ -77,6 +77,10 @@ export class DeviceMapper implements LayerBackend {
     return statusLines(this.devices.status(), this.#context.options, this.home);
   }
 
+  requireSole(): void {
+    this.devices.requireSole();
+  }
+
   metadata(id: string): ReadonlyMap<string, string> {
     const { deviceId, size, name } = this.devices.describe(id);
     return new Map([

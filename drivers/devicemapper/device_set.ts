@@ -4,13 +4,18 @@
  *
  * Several processes use one set at once. Every public method takes the lock of the set's devices, the last
  * in the order of locks (`run_state.ts`), and looks at the pool and at the note of an open transaction anew;
- * records are read when they are needed, and nothing of them is kept. The pool is brought up by the first call that needs it.
+ * records are read when they are needed, and nothing of them is kept. The pool is brought up by the first call that
+ * needs it.
+ *
+ * Docker's daemon takes no such lock, keeps the pool's transaction id and the numbers of devices in its memory, and
+ * fails where they change. While it runs on the store, what could be a transaction or a deletion of its own is not
+ * brought to an end here, and whatever changes the pool or a record is refused: devices can be activated and read.
  *
  * @module
  */
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
-import { messageOf } from "../../lib/base/errors.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { RunState } from "../../lib/store/run_state.ts";
 import { BaseDevice } from "./base_device.ts";
@@ -36,6 +41,8 @@ export interface DeviceSetContext {
   readonly warn: (message: string) => void;
   /** How long a busy device is waited for, in milliseconds. */
   readonly patience?: number;
+  /** The daemon of Docker's that runs on the store, as messages name it, if one does. */
+  readonly daemon?: () => string | undefined;
 }
 
 /** A device of the set, as {@linkcode DeviceSet.describe} tells. */
@@ -69,6 +76,8 @@ export class DeviceSet {
   readonly #changes: DeviceChanges;
   readonly #base: BaseDevice;
   #started = false;
+  /** The daemon that was found on the store when the pool was last asked for. */
+  #daemon: string | undefined;
 
   constructor(context: DeviceSetContext) {
     const { home, options, warn } = this.#context = context;
@@ -98,6 +107,25 @@ export class DeviceSet {
     });
   }
 
+  /**
+   * Looks whether Docker's daemon runs on the store.
+   *
+   * @throws {VeneerError} `in use`, naming it
+   */
+  requireSole(): void {
+    this.#daemon = this.#context.daemon?.();
+    this.#requireNoDaemon();
+  }
+
+  #requireNoDaemon(): void {
+    if (this.#daemon === undefined) return;
+    throw new VeneerError(
+      "in use",
+      `${this.#daemon} runs on this store and keeps the state of pool ${this.pool.name} in its ` +
+        "memory; stop it first, or make the change by docker",
+    );
+  }
+
   /** Brings the pool up and the records in order, where that was not done. */
   start(): void {
     this.#session(() => {});
@@ -111,7 +139,7 @@ export class DeviceSet {
    * below the origin's, `corrupt store` where the origin's record is damaged
    */
   add(hash: string, origin: string, size?: number): void {
-    this.#session((status) => {
+    this.#change((status) => {
       checkFreeSpace(this.pool, status, this.#context.options.minFreeSpace);
       if (origin === BASE) this.#base.ensure();
       const from = this.#changes.require(origin);
@@ -126,7 +154,7 @@ export class DeviceSet {
    * @throws {VeneerError} `in use` where it is busy and deletion is not deferred
    */
   retire(hash: string): void {
-    this.#session(() => {
+    this.#change(() => {
       const record = this.#changes.require(hash);
       if (!this.#context.options.deferredDeletion) this.#devices.deactivateNow(hash);
       this.records.write(hash, { ...record, deleted: true });
@@ -136,7 +164,7 @@ export class DeviceSet {
   /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
   dispose(hash: string): void {
     this.#settle(hash);
-    if (this.records.tryRead(hash)?.deleted) this.#session(() => this.#changes.deleteRetired(hash));
+    if (this.records.tryRead(hash)?.deleted) this.#change(() => this.#changes.deleteRetired(hash));
   }
 
   /** Deletes a device. @throws {VeneerError} `in use`, `not found` */
@@ -151,7 +179,7 @@ export class DeviceSet {
    */
   reset(hash: string, origin: string): void {
     const discarded = hash + DISCARDED_SUFFIX;
-    this.#session((status) => {
+    this.#change((status) => {
       checkFreeSpace(this.pool, status, this.#context.options.minFreeSpace);
       if (origin === BASE) this.#base.ensure();
       const record = this.#changes.require(hash);
@@ -172,10 +200,11 @@ export class DeviceSet {
   activate(hash: string, access: "read" | "write" = "write"): string {
     return this.#session(() => {
       const record = this.#changes.require(hash);
-      if (access === "write" && !record.initialized) {
-        this.records.write(hash, { ...record, initialized: true });
+      if (access === "write") {
+        this.#requireNoDaemon();
+        if (!record.initialized) this.records.write(hash, { ...record, initialized: true });
       }
-      return this.#devices.activate(hash, record);
+      return this.#devices.activate(hash, record, { isShared: this.#daemon !== undefined });
     });
   }
 
@@ -231,7 +260,7 @@ export class DeviceSet {
 
   setInitialized(hash: string): void {
     if (this.isInitialized(hash)) return;
-    this.#session(() => {
+    this.#change(() => {
       const record = this.#changes.require(hash);
       this.records.write(hash, { ...record, initialized: true });
     });
@@ -280,6 +309,7 @@ export class DeviceSet {
    * busy goes with its last user, and then the pool and the images' loop devices.
    */
   shutdown(): void {
+    this.requireSole();
     using _lock = this.#lock();
     const { thinPool, deferredRemoval } = this.#context.options;
     this.#started = false;
@@ -311,12 +341,22 @@ export class DeviceSet {
     return use(this.#start());
   }
 
+  /** The same for what changes the pool or a record. @throws {VeneerError} `in use` while Docker's daemon runs */
+  #change<T>(use: (status: PoolStatus) => T): T {
+    return this.#session((status) => {
+      this.#requireNoDaemon();
+      return use(status);
+    });
+  }
+
   /** Brings to its end an interrupted transaction that is about this device. */
   #settle(hash: string): void {
     if (this.records.noted() === hash) this.#session(() => {});
   }
 
   #start(): PoolStatus {
+    if (!this.#started || this.#daemon !== undefined) this.#daemon = this.#context.daemon?.();
+    if (this.#daemon !== undefined) return this.#statusBeside(this.#daemon);
     const running = this.#started && this.pool.stays() ? this.pool.tryStatus() : undefined;
     if (running !== undefined) {
       const status = this.#changes.recover(running);
@@ -335,6 +375,16 @@ export class DeviceSet {
     this.#started = true;
     this.#changes.collect();
     return this.pool.status();
+  }
+
+  /** The pool as Docker's daemon has it: nothing is brought up, sized or mended. */
+  #statusBeside(daemon: string): PoolStatus {
+    const status = this.pool.tryStatus();
+    if (status !== undefined) return status;
+    throw new VeneerError(
+      "in use",
+      `${daemon} runs on this store, and pool ${this.pool.name} is not up yet; try again`,
+    );
   }
 }
 

@@ -3,11 +3,14 @@
  *
  * @module
  */
+import { basename } from "@std/path";
 import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
 import type { DriverContext, DriverDefinition } from "../definition.ts";
 import { makeDirectory } from "../../lib/tree/confined.ts";
+import { dockerOn } from "../../lib/store/dockerd.ts";
 import { Home } from "../../lib/store/home.ts";
 import { kernelMountPort } from "../../lib/mount/port.ts";
+import type { MountInfo } from "../../lib/mount/mountinfo.ts";
 import { RunState } from "../../lib/store/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
@@ -28,8 +31,19 @@ function open(context: DriverContext): DeviceMapper {
   const { idMaps, warn } = context;
   const options = start(context);
   const home = openHome("devicemapper", context);
-  const devices = new DeviceSet({ home, state: new RunState(home), options, warn });
+  const state = new RunState(home);
+  const daemon = () => daemonOn(context, home, state);
+  const devices = new DeviceSet({ home, state, options, warn, daemon });
   return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
+}
+
+/** Docker's daemon, if it runs on the store. Snapshots are in a home that it does not know. */
+function daemonOn({ root }: DriverContext, home: Home, state: RunState): string | undefined {
+  const isRecorded = ({ mountPoint, device }: MountInfo) => {
+    const recorded = state.references(basename(mountPoint));
+    return recorded.target === mountPoint && recorded.device === device;
+  };
+  return dockerOn({ root, home: home.path, isRecorded });
 }
 
 function openSnapshots(context: DriverContext): DeviceMapperSnapshots {

@@ -69,11 +69,26 @@ export class ThinDevices {
     return info && `${info.major}:${info.minor}`;
   }
 
-  /** Activates a device, or leaves one that is active as it is; returns its path. */
-  activate(hash: string, thin: Thin): string {
+  /**
+   * Activates a device, or leaves one that is active as it is; returns its path.
+   *
+   * @param isShared another program, which takes none of our locks, has devices of this store, too: then one that is
+   * there is not mended
+   */
+  activate(hash: string, thin: Thin, { isShared = false } = {}): string {
     const name = this.names.device(hash);
-    if (!this.#keep(name, thin)) createDevice(name, this.#target(thin));
+    const isThere = isShared ? this.#isKept(name) : this.#keep(name, thin);
+    if (!isThere) createDevice(name, this.#target(thin));
     return this.path(hash);
+  }
+
+  /** Whether a mapping of this name is there and stays. */
+  #isKept(name: string): boolean {
+    const info = deviceInfo(name);
+    if (info === undefined) return false;
+    if (!info.deferredRemove || cancelDeferredRemoval(name)) return true;
+    this.#waitUntilGone(name);
+    return false;
   }
 
   /** Whether a mapping of this name is there and can be used, after what it takes. */

@@ -70,6 +70,14 @@ export interface LayerBackend {
   status(): readonly StatusLine[];
   metadata(id: string): ReadonlyMap<string, string>;
 
+  /**
+   * Called before layers are made, removed, mounted for a user or applied to: for a layout of which another program
+   * that works on it keeps the state in its memory.
+   *
+   * @throws {VeneerError} `in use` with the program, if it does so now
+   */
+  requireSole?(): void;
+
   /** Throws `invalid argument` for an id that this driver's layout has other uses for. */
   checkId(id: string): void;
 

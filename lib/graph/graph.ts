@@ -124,7 +124,7 @@ export class Graph implements GraphDriver {
     this.#backend.checkId(id);
     const parent = options.parent || undefined;
     if (parent !== undefined) checkId(parent);
-    this.#home.requireWritable();
+    this.#requireWritable();
     using _lock = this.#lock(id);
     using _store = this.#state.lockStore();
     if (this.#backend.exists(id)) {
@@ -155,7 +155,7 @@ export class Graph implements GraphDriver {
 
   remove(id: string): void {
     checkId(id);
-    this.#home.requireWritable();
+    this.#requireWritable();
     using lock = this.#lock(id);
     if (!this.#backend.exists(id)) throw layerNotFound(id);
     using _use = this.#state.use(id, "exclusive");
@@ -186,6 +186,7 @@ export class Graph implements GraphDriver {
     this.#require(id);
     this.#requireComplete(id);
     this.#idMaps(id);
+    this.#backend.requireSole?.();
     return this.#mounted.get(id, lock, options, !options.readOnly && this.#hasChildren(id));
   }
 
@@ -238,6 +239,7 @@ export class Graph implements GraphDriver {
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const { warn } = this.#context;
     const tell = failed ?? (({ message, remedy }: VeneerError) => warn(message, remedy));
+    this.#backend.requireSole?.();
     const done = this.#staged.sweep(tell);
     this.#transfers.sweep();
     const foreign: string[] = [];
@@ -308,7 +310,7 @@ export class Graph implements GraphDriver {
   ): number {
     checkId(id);
     this.#require(id);
-    this.#home.requireWritable();
+    this.#requireWritable();
     const base = this.#parent(id, parent);
     if (base !== "") this.#idMaps(base);
     // Reads from the client, so before any lock; what is no tar is refused before anything changes.
@@ -358,6 +360,7 @@ export class Graph implements GraphDriver {
     this.#require(id);
     this.#requireComplete(id);
     this.#idMaps(id);
+    this.#backend.requireSole?.();
     const readOnly = options.readOnly || this.#hasChildren(id);
     const mounts = () => this.#backend.mounts(id, { ...options, readOnly });
     return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
@@ -446,6 +449,12 @@ export class Graph implements GraphDriver {
    */
   #idMaps(id: string): IdMaps {
     return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
+  }
+
+  /** @throws {VeneerError} where layers can only be read, by whatever hinders */
+  #requireWritable(): void {
+    this.#home.requireWritable();
+    this.#backend.requireSole?.();
   }
 
   #require(id: string): void {

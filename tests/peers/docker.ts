@@ -21,19 +21,26 @@ const PATIENCE = 30_000;
 /** The client that came with the daemon, where another one stands before it in `PATH`. */
 const CLIENT = run("test", "-x", "/usr/bin/docker").success ? "/usr/bin/docker" : "docker";
 
+/** Storage drivers of Docker's that Veneer has, too. */
+export type Driver = "overlay2" | "btrfs" | "devicemapper";
+
 /** A running daemon. `await using` ends it, and takes down what it left mounted. */
 export class Docker implements AsyncDisposable {
   readonly #directory: string;
-  readonly #driver: string;
+  /** Its storage driver. */
+  readonly driver: Driver;
+  readonly #options: readonly string[];
   #daemon: Deno.ChildProcess | undefined;
 
   /**
    * @param directory where all of it goes; short, since it holds sockets
    * @param driver the storage driver, which must work on the file system of `directory`
+   * @param options of that driver
    */
-  constructor(directory: string, driver = "overlay2") {
+  constructor(directory: string, driver: Driver = "overlay2", options: readonly string[] = []) {
     this.#directory = directory;
-    this.#driver = driver;
+    this.driver = driver;
+    this.#options = options;
     Deno.mkdirSync(this.#path("config"), { recursive: true });
   }
 
@@ -66,7 +73,8 @@ export class Docker implements AsyncDisposable {
     const log = this.#path("log");
     const dockerd = [
       ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("exec")],
-      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.#driver],
+      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.driver],
+      ...this.#options.flatMap((option) => ["--storage-opt", option]),
       ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
     ];
     this.#daemon = new Deno.Command("setpriv", {
@@ -187,7 +195,10 @@ const BESIDE = [
 ];
 
 /** Runs Veneer on a daemon's store; returns what it says beside that the daemon and its mounts are there. */
-export function veneerBeside(root: string, driver: string, ...args: string[]): Ran {
+export function veneerBeside(
+  { root, driver }: Pick<Docker, "root" | "driver">,
+  ...args: string[]
+): Ran {
   const ran = veneer("--root", root, "--driver", driver, ...args);
   const stderr = BESIDE.reduce((said, warning) => said.replace(warning, ""), ran.stderr);
   return { ...ran, stderr };

@@ -89,7 +89,7 @@ const sorted = (lines: string) => lines.trim().split("\n").sort().join("\n");
 
 /** Runs a command on Docker's store that must succeed without a word on standard error. */
 function onDockers(root: string, ...args: string[]): string {
-  const { code, stdout, stderr } = veneerBeside(root, "overlay2", ...args);
+  const { code, stdout, stderr } = veneerBeside({ root, driver: "overlay2" }, ...args);
   assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
   return stdout;
 }
