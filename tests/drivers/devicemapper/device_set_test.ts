@@ -1,7 +1,8 @@
 /** The devices of a store, without layers: every public function, and what is in the kernel and on disk. */
 // @runs on guest ext4, guest xfs
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import type { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
+import { EEXIST, ENODATA } from "../../../ffi/errno.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 import { must, needs } from "../../support/cases.ts";
@@ -179,4 +180,67 @@ test("reset gives a device its origin's content under another number", ({ set, m
   // The number of the first is free again.
   set.add("three", "one");
   assertEquals(set.describe("three").deviceId, deviceId);
+});
+
+test("beside Docker's daemon, its open transaction and deletions stay as they are", (store) => {
+  const { set, root, mnt, read } = store;
+  set.add("layer", "");
+  set.add("other", "");
+  set.activate("layer");
+  const { transactionId } = set.status().pool;
+  // A device that is being made, one that waits for its deletion, one that is suspended for a snapshot.
+  assertEquals(set.pool.tryCreateThin(9), 0);
+  const open = { deviceId: 9, size: 64 << 20, transactionId: transactionId + 1 };
+  set.records.write("new", { ...open, initialized: false, deleted: false });
+  const note = { openTransactionId: transactionId + 1, hash: "new", deviceId: 9 };
+  set.records.writeTransaction(note);
+  set.records.write("other", { ...set.records.read("other")!, deleted: true });
+  must("dmsetup", "suspend", set.names.device("layer"));
+  const before = ["new", "other", "layer", "transaction-metadata"].map(read);
+
+  const beside = openSet(root, { daemon: () => "dockerd (pid 1)" });
+  beside.start();
+  assertEquals(beside.list(), ["layer", "new"]);
+  assertEquals(beside.status().pool.transactionId, transactionId);
+  assertEquals(beside.activate("layer", "read"), set.path("layer"));
+  assertEquals(
+    must("dmsetup", "info", "-c", "-o", "suspended", "--noheadings", set.names.device("layer"))
+      .trim(),
+    "Suspended",
+  );
+  const changes = [
+    () => beside.requireSole(),
+    () => beside.add("more", "layer"),
+    () => beside.retire("layer"),
+    () => beside.dispose("other"),
+    () => beside.remove("layer"),
+    () => beside.reset("layer", ""),
+    () => beside.activate("layer"),
+    () => beside.setInitialized("new"),
+    () => beside.shutdown(),
+  ];
+  for (const change of changes) {
+    const error = assertThrows(change, VeneerError);
+    assertEquals(error.code, "in use");
+    assertStringIncludes(error.message, "dockerd (pid 1) runs on this store");
+  }
+  assertEquals(["new", "other", "layer", "transaction-metadata"].map(read), before);
+  assertEquals(set.pool.tryCreateThin(9), -EEXIST);
+  must("dmsetup", "resume", set.names.device("layer"));
+  beside.mount("layer", mnt, { readOnly: true });
+  beside.unmount("layer", mnt);
+
+  // Without the daemon they are what a killed process left.
+  const alone = openSet(root, { warn: () => {} });
+  alone.start();
+  assertEquals([alone.list(), alone.records.has("other")], [["layer"], false]);
+  assertEquals(alone.pool.tryDelete(9), -ENODATA);
+});
+
+test("beside Docker's daemon a pool is not brought up", ({ root }) => {
+  const beside = openSet(root, { daemon: () => "dockerd (pid 1)" });
+  const { code, message } = assertThrows(() => beside.start(), VeneerError);
+  assertEquals(code, "in use");
+  assertStringIncludes(message, "is not up yet");
+  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
 });

@@ -49,10 +49,11 @@ export function openStore(
 /** Opens the devices of a store, without the graph above them. */
 export function openSet(
   root: string,
-  { options = [], warn = (message) => console.error(message), patience }: {
+  { options = [], warn = (message) => console.error(message), patience, daemon }: {
     options?: readonly string[];
     warn?: (message: string) => void;
     patience?: number;
+    daemon?: () => string | undefined;
   } = {},
 ): DeviceSet {
   const home = Home.open(root, "devicemapper", IDENTITY);
@@ -60,7 +61,14 @@ export function openSet(
     Deno.mkdirSync(home.join(name).text, { recursive: true });
   }
   const parsed = settleDeferral(parseDriverOptions(parseOptions([...SMALL, ...options])));
-  return new DeviceSet({ home, state: new RunState(home), options: parsed, warn, patience });
+  return new DeviceSet({
+    home,
+    state: new RunState(home),
+    options: parsed,
+    warn,
+    patience,
+    daemon,
+  });
 }
 
 /** The files that loop devices are attached to. */
