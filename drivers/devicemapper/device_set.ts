@@ -21,7 +21,7 @@ import type { RunState } from "../../lib/store/run_state.ts";
 import { BaseDevice } from "./base_device.ts";
 import { mountDevice } from "./file_systems.ts";
 import { DeviceChanges } from "./device_changes.ts";
-import { checkFreeSpace } from "./free_space.ts";
+import { checkFreeSpace, checkWritable } from "./free_space.ts";
 import { importLegacy } from "./legacy.ts";
 import { BASE, DeviceNames, DISCARDED_SUFFIX } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
@@ -175,12 +175,12 @@ export class DeviceSet {
 
   /**
    * Gives a device the content of another, as {@linkcode add} made it: a second snapshot takes its place in
-   * one rename, and the first is deleted.
+   * one rename, and the first is deleted. It does that in a full pool, too.
    */
   reset(hash: string, origin: string): void {
     const discarded = hash + DISCARDED_SUFFIX;
     this.#change((status) => {
-      checkFreeSpace(this.pool, status, this.#context.options.minFreeSpace);
+      checkWritable(this.pool, status);
       if (origin === BASE) this.#base.ensure();
       const record = this.#changes.require(hash);
       this.#devices.deactivateNow(hash);

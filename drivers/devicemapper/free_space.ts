@@ -13,12 +13,7 @@ import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
  * @throws {VeneerError} `limit exceeded` with which space it is, and what helps
  */
 export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): void {
-  if (status.mode === "ro" || status.needsCheck) {
-    throw new VeneerError(
-      "failed precondition",
-      `pool ${pool.name} is read-only and needs thin_check: its metadata was full or damaged`,
-    );
-  }
+  checkWritable(pool, status);
   check("data", status.usedData, status.totalData, () => pool.table().blockSize * 512);
   check("metadata", status.usedMetadata, status.totalMetadata, () => METADATA_BLOCK_SIZE);
 
@@ -37,4 +32,13 @@ export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): v
         }; remove layers, make its ${what} larger, or lower dm.min_free_space`,
     );
   }
+}
+
+/** For a change that gives back more than it takes. @throws {VeneerError} `failed precondition` */
+export function checkWritable(pool: Pool, { mode, needsCheck }: PoolStatus): void {
+  if (mode !== "ro" && !needsCheck) return;
+  throw new VeneerError(
+    "failed precondition",
+    `pool ${pool.name} is read-only and needs thin_check: its metadata was full or damaged`,
+  );
 }
