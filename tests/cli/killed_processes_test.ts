@@ -21,9 +21,12 @@ import {
   until,
 } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
-import { generator } from "../support/tree_entries.ts";
+import { killAtRandom } from "../support/random_kills.ts";
 
 const lacking = lacksFileSystem("overlay");
+
+/** How many commands are killed at random moments, for each driver. */
+const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 30;
 
 needs(
   lacking,
@@ -119,64 +122,6 @@ needs(lacking, "killed: commands killed at any moment keep no other from working
   assertNothingLeft(store, ["base"]);
 });
 
-// Random kills
-
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 30;
-const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
-const ALLOWED: (ErrorCode)[] = ["not found", "already exists", "in use", "failed precondition"];
-
-/** Words of commands, in which `L` is some layer, `K` a snapshot's key and `N` a name; the tar is of two megabytes. */
-const KILLED = [
-  "create L --parent base",
-  "create L --parent L",
-  "apply L TAR",
-  "apply L TAR",
-  "mount L",
-  "umount L",
-  "diff L --output OUT",
-  "diff L --parent= --output OUT",
-  "rm L",
-  "cleanup",
-  "snapshot prepare K --parent=",
-  "snapshot prepare K --parent N",
-  "snapshot view K --parent N",
-  "snapshot mount K",
-  "snapshot umount K",
-  "snapshot commit N K",
-  "snapshot usage",
-  "snapshot rm K",
-  "snapshot rm N",
-  "snapshot cleanup",
-];
-
-/** Kills a process, if it has not ended by itself. */
-function tryKill(child: Deno.ChildProcess): void {
-  try {
-    child.kill("SIGKILL");
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-  }
-}
-
-/** Mounts that no count and no snapshot accounts for, after a cleanup. */
-function orphans(store: ImageStore): string[] {
-  store.must("cleanup");
-  store.must("snapshot", "cleanup");
-  const layers = store.json<{ mountPoint?: string; references: number }[]>("ls");
-  const counted = layers.filter(({ references }) => references > 0).map((layer) =>
-    layer.mountPoint
-  );
-  const known = [
-    ...counted,
-    join(store.root, store.driver),
-    join(store.root, "snapshots", store.driver),
-  ];
-  const ofSnapshots = join(store.root, "snapshots", store.driver, "mounts");
-  const keys = store.json<{ layer: string }[]>("snapshot", "ls")
-    .map(({ layer }) => join(ofSnapshots, layer));
-  return store.mountPoints().filter((point) => !known.includes(point) && !keys.includes(point));
-}
-
 for (const driver of ["overlay2", "btrfs"] as const) {
   const kind = driver === "btrfs" ? "btrfs" : "ext4";
   needs(
@@ -184,48 +129,7 @@ for (const driver of ["overlay2", "btrfs"] as const) {
     `killed: ${KILLS} commands on ${driver} at random moments, and the store is fine after each`,
     async () => {
       using store = new ImageStore(driver, kind);
-      const random = generator(SEED);
-      const tree = store.path("tree"), tar = store.path("layer.tar");
-      Deno.mkdirSync(tree);
-      for (let i = 0; i < 64; i++) {
-        Deno.writeFileSync(join(tree, `${i}`), new Uint8Array(1 << 15).fill(i));
-      }
-      must("tar", "-C", tree, "-cf", tar, ".");
-      store.must("create", "base");
-      store.must("apply", "base", tar);
-      /** How long each command took last when it was let live, in milliseconds. */
-      const lasted = new Map<string, number>();
-      let killed = 0, commands = 0;
-      for (; killed < KILLS; commands++) {
-        const pattern = KILLED[random(KILLED.length)];
-        const words = pattern.split(" ").map((word) => {
-          if (word === "TAR") return tar;
-          if (word === "OUT") return store.path("out.tar");
-          return /^[LKN]$/.test(word) ? `${word.toLowerCase()}${random(3)}` : word;
-        });
-        const limit = (lasted.get(pattern) ?? 600) * (0.3 + random(1000) / 1000);
-        const started = performance.now();
-        const child = start(store, ...words);
-        const timer = setTimeout(() => tryKill(child), limit);
-        const { code, stderr } = await end(child);
-        clearTimeout(timer);
-        const what = `command ${commands} of seed ${SEED}: veneer ${words.join(" ")}`;
-        if (code === 128 + 9) killed++;
-        else {
-          lasted.set(pattern, performance.now() - started);
-          const codes = [0, ...ALLOWED.map((code) => EXIT_STATUS[code])] as number[];
-          assert(codes.includes(code), `${what}: ${code}: ${stderr}`);
-          continue;
-        }
-        const looks = [["ls"], ["tree"], ["snapshot", "ls"], ["doctor"]];
-        for (const ended of await Promise.all(looks.map((look) => end(start(store, ...look))))) {
-          assertEquals([ended.code, ended.stderr], [0, ""], `after ${what} was killed`);
-        }
-        if (killed % 5 === 0) assertEquals(orphans(store), [], `after ${what}`);
-      }
-      assertEquals(store.must("changes", "base", "--parent=").split("\n").length, 64 + 1);
-      console.log(`seed ${SEED}: ${killed} of ${commands} commands killed`);
-      store.removeAll();
+      await killAtRandom(store, KILLS);
     },
   );
 }

@@ -45,8 +45,16 @@ export class ImageStore extends StoreCommands implements Disposable {
   readonly root: string;
   readonly options: readonly string[];
 
-  /** @param bytes the size of the image: see {@linkcode mountImage} */
-  constructor(readonly driver: "overlay2" | "btrfs", kind: ImageKind, bytes?: number) {
+  /**
+   * @param bytes the size of the image: see {@linkcode mountImage}
+   * @param options of the driver
+   */
+  constructor(
+    readonly driver: "overlay2" | "btrfs" | "devicemapper",
+    kind: ImageKind,
+    bytes?: number,
+    options: readonly string[] = [],
+  ) {
     super();
     try {
       this.image = mountImage(kind, this.#directory.path, bytes);
@@ -55,7 +63,8 @@ export class ImageStore extends StoreCommands implements Disposable {
       throw error;
     }
     this.root = join(this.image.mountPoint, "store");
-    this.options = ["--root", this.root, "--driver", driver];
+    const given = options.flatMap((option) => ["--option", option]);
+    this.options = ["--root", this.root, "--driver", driver, ...given];
   }
 
   /** A path beside the image, for tars and other files of the case. */
