@@ -4,7 +4,8 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { type ErrorCode, EXIT_STATUS } from "../../lib/base/errors.ts";
+import type { ErrorCode } from "../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must } from "./cases.ts";
 import { end, type ImageStore, start } from "./processes.ts";
 import { generator } from "./tree_entries.ts";

@@ -1,13 +1,14 @@
 /** Veneer beside a Docker daemon that runs containers on devicemapper. */
+// @runs on guest ext4
 import { assertEquals } from "@std/assert";
 import { storeDir } from "../../support/store_dir.ts";
 import { Docker, veneerBeside } from "../../peers/docker.ts";
 import { assertAlone, fill, goesOn, runBeside } from "../../peers/docker_beside.ts";
 import { lacksProgram, must, needs, run } from "../../support/cases.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles } from "./support.ts";
+import { deviceNames, lacking, loopFiles } from "./support.ts";
 
 /** Each takes some seconds in a guest; what could take something from a container comes first. */
-const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 12;
+const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 10;
 
 const OPTIONS = [
   "dm.basesize=96M",
@@ -18,7 +19,7 @@ const OPTIONS = [
 ];
 
 const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ??
-  lacksProgram("runc") ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined);
+  lacksProgram("runc");
 
 needs(
   lacks,

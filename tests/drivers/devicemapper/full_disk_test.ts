@@ -2,12 +2,13 @@
  * Pools that are full or nearly so: a command works, or says in one line that there is no room, and the store is
  * whole as soon as there is. Giving back what one has works in any case.
  */
+// @runs on guest ext4
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { EXIT_STATUS } from "../../../lib/base/errors.ts";
+import { EXIT_STATUS } from "../../../lib/cli/exit_status.ts";
 import { StoreCommands } from "../../support/commands.ts";
 import { must, needs, run, type TempDir } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, SMALL } from "./support.ts";
+import { deviceNames, lacking, loopFiles, SMALL } from "./support.ts";
 
 /** Blocks of 64 KiB that are left free: all of them in a long run, else some. */
 const LEVELS = Deno.env.has("VENEER_TEST_LONG")
@@ -111,7 +112,7 @@ function runAll(store: PoolStore, tar: string): string[] {
 }
 
 needs(
-  lacking ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined),
+  lacking,
   `full disk: devicemapper: ${LEVELS.length} levels of its pool, and the store is fine after each`,
   () => {
     using store = new PoolStore();

@@ -1,14 +1,15 @@
 /** devicemapper's commands killed at random moments, those of layers and of snapshots. */
+// @runs on guest ext4
 import { assertEquals } from "@std/assert";
 import { needs } from "../../support/cases.ts";
 import { ImageStore } from "../../support/processes.ts";
 import { killAtRandom } from "../../support/random_kills.ts";
-import { deviceNames, FILE_SYSTEM, lacking, SMALL } from "./support.ts";
+import { deviceNames, lacking, SMALL } from "./support.ts";
 
 const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 5;
 
 needs(
-  lacking ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined),
+  lacking,
   `killed: ${KILLS} commands on devicemapper at random moments, and the store is fine after each`,
   async () => {
     using store = new ImageStore("devicemapper", "ext4", undefined, SMALL);
