@@ -121,8 +121,8 @@ export class DeviceSet {
     if (this.#daemon === undefined) return;
     throw new VeneerError(
       "in use",
-      `${this.#daemon} runs on this store and keeps the state of pool ${this.pool.name} in its memory`,
-      { remedy: "stop it first, or make the change by docker" },
+      `${this.#daemon} runs on this store and keeps the state of pool ${this.pool.name} in its ` +
+        "memory; stop it first, or make the change by docker",
     );
   }
 
@@ -383,8 +383,7 @@ export class DeviceSet {
     if (status !== undefined) return status;
     throw new VeneerError(
       "in use",
-      `${daemon} runs on this store, and pool ${this.pool.name} is not up yet`,
-      { remedy: "try again" },
+      `${daemon} runs on this store, and pool ${this.pool.name} is not up yet; try again`,
     );
   }
 }
