@@ -127,12 +127,12 @@ export class AufsMounts {
       perform: () => {
         if (mark !== undefined) removeMetadata(mark, false);
       },
-      undo: () => this.settle(branches, target),
+      undo: () => this.beforeUnmount(branches, target),
     };
   }
 
   /** Makes hard links last that only the mount at `target` knows of. */
-  settle({ id, upper }: Pick<Branches, "id" | "upper">, target: string): void {
+  beforeUnmount({ id, upper }: Pick<Branches, "id" | "upper">, target: string): void {
     const { mountAt, plinkMaint, warn } = this.environment;
     const mount = mountAt(target);
     if (upper === undefined || mount?.type !== "aufs" || mount.options.includes("ro")) return;

@@ -185,8 +185,8 @@ export class Aufs implements LayerBackend {
     return this.#mounting.mounts(id, options);
   }
 
-  settle(id: string): void {
-    this.#mounting.settle(id);
+  beforeUnmount(id: string): void {
+    this.#mounting.beforeUnmount(id);
   }
 
   isHalfMounted(id: string): boolean {

@@ -95,8 +95,8 @@ export class Mounting {
   }
 
   /** Makes hard links last that only the mount knows of. */
-  settle(id: string): void {
-    this.#mounts.settle(
+  beforeUnmount(id: string): void {
+    this.#mounts.beforeUnmount(
       { id, upper: this.#layout.diff(id).text },
       this.#layout.mountPoint(id).text,
     );

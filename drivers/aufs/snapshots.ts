@@ -112,13 +112,15 @@ export class AufsSnapshots implements SnapshotBackend {
     return { path: target, steps: [checkStep(() => this.#layers.refuseLinks(chain)), ...steps] };
   }
 
-  settle(target: string): void {
+  beforeUnmount(target: string): void {
     const { mountAt, sysfs, warn } = this.#environment;
     const mount = mountAt(target);
     if (mount?.type !== "aufs") return;
     try {
       const upper = writableBranch(mount, sysfs);
-      if (upper !== undefined) this.#mounts.settle({ id: basename(dirname(upper)), upper }, target);
+      if (upper !== undefined) {
+        this.#mounts.beforeUnmount({ id: basename(dirname(upper)), upper }, target);
+      }
     } catch (error) {
       warn(`hard links that were broken up at ${target} stay so: ${messageOf(error)}`);
     }

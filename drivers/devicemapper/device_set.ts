@@ -163,7 +163,7 @@ export class DeviceSet {
 
   /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
   dispose(hash: string): void {
-    this.#settle(hash);
+    this.#finishTransactionOf(hash);
     if (this.records.tryRead(hash)?.deleted) this.#change(() => this.#changes.deleteRetired(hash));
   }
 
@@ -232,7 +232,7 @@ export class DeviceSet {
 
   /** Whether there is a device, that is not to be deleted. Damaged records are of devices, too. */
   has(hash: string): boolean {
-    this.#settle(hash);
+    this.#finishTransactionOf(hash);
     if (!this.records.has(hash)) return false;
     return this.records.tryRead(hash)?.deleted !== true;
   }
@@ -240,7 +240,7 @@ export class DeviceSet {
   /** The hashes of every device but the base. */
   list(): string[] {
     const note = this.records.noted();
-    if (note !== undefined && this.records.has(note)) this.#settle(note);
+    if (note !== undefined && this.records.has(note)) this.#finishTransactionOf(note);
     return this.records.ids().filter((hash) => this.records.tryRead(hash)?.deleted !== true);
   }
 
@@ -350,7 +350,7 @@ export class DeviceSet {
   }
 
   /** Brings to its end an interrupted transaction that is about this device. */
-  #settle(hash: string): void {
+  #finishTransactionOf(hash: string): void {
     if (this.records.noted() === hash) this.#session(() => {});
   }
 

@@ -17,7 +17,7 @@ import { DeviceSet } from "./device_set.ts";
 import { examine } from "./examine.ts";
 import { type DeviceMapperOptions, OPTION_KEYS, parseDriverOptions } from "./options.ts";
 import { DeviceMapperSnapshots } from "./snapshots.ts";
-import { checkSupport, checkUdev, settleDeferral } from "./support.ts";
+import { checkSupport, checkUdev, decideDeferral } from "./support.ts";
 
 export const devicemapper: DriverDefinition = {
   name: "devicemapper",
@@ -67,7 +67,7 @@ function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
     }
   });
   checkUdev(requested);
-  return settleDeferral(requested);
+  return decideDeferral(requested);
 }
 
 /** @param store its path below the root */

@@ -67,7 +67,7 @@ export interface DeviceMapperOptions {
 
 type Deferral = "deferredRemoval" | "deferredDeletion";
 
-/** What was asked for: `undefined` is for the machine to say (`settleDeferral` of `support.ts`). */
+/** What was asked for: `undefined` is for the machine to say (`decideDeferral` of `support.ts`). */
 export type RequestedOptions =
   & Omit<DeviceMapperOptions, Deferral>
   & { readonly [key in Deferral]: boolean | undefined };

@@ -113,7 +113,7 @@ export function hasDeferredRemoval(version = driverVersion()): boolean {
  * @param hasIt whether kernel and library can
  * @throws {VeneerError} `not supported` where they cannot, and it was asked for
  */
-export function settleDeferral(
+export function decideDeferral(
   options: RequestedOptions,
   hasIt = hasDeferredRemoval(),
 ): DeviceMapperOptions {

@@ -148,7 +148,7 @@ export interface LayerBackend {
    * Called before a mount that no plan takes down is: writes into the layer what only the mount knows. What
    * fails there is warned of, for the mount goes in any case.
    */
-  settle?(id: string): void;
+  beforeUnmount?(id: string): void;
 
   /**
    * Whether the layer's mount lacks something, because a process was killed on the way through a plan of

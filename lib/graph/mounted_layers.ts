@@ -316,7 +316,7 @@ export class MountedLayers {
   #unmountPlace(id: string, lazy: boolean): void {
     const mountPoint = this.backend.mountPoint(id);
     const readOnly = isMountedReadOnly(mountPoint);
-    this.backend.settle?.(id);
+    this.backend.beforeUnmount?.(id);
     try {
       this.port.unmount(mountPoint, lazy ? MNT_DETACH : 0);
     } catch (error) {
@@ -330,7 +330,7 @@ export class MountedLayers {
   #takeDown(id: string, readOnly: boolean): void {
     const mountPoint = this.backend.mountPoint(id);
     if (isMountPoint(mountPoint)) {
-      this.backend.settle?.(id);
+      this.backend.beforeUnmount?.(id);
       this.port.unmount(mountPoint, MNT_DETACH);
     }
     this.#undoUnmounted(id, readOnly);

@@ -98,7 +98,7 @@ export interface SnapshotBackend {
    * Called before the mount at a path is taken down other than by its plan: writes into the layer what only
    * that mount knows. What fails there is warned of.
    */
-  settle?(target: string): void;
+  beforeUnmount?(target: string): void;
 
   /**
    * What a layer adds to its parent, in bytes of disk space and in inodes. Unlike the others it is called without

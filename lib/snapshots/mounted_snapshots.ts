@@ -99,7 +99,7 @@ export class MountedSnapshots {
     for (const record of this.#records.unfinished(layer)) {
       const { target } = record;
       if (isMountPoint(target) && this.#isMountOf(record)) {
-        this.snapshotter.settle(target);
+        this.snapshotter.beforeUnmount(target);
         this.port.unmount(target, MNT_DETACH);
       }
       const own = this.#own(target);
@@ -144,7 +144,7 @@ export class MountedSnapshots {
     if (!isMountPoint(path)) {
       throw new VeneerError("failed precondition", `${path} is not a mount point`);
     }
-    this.snapshotter.settle(path);
+    this.snapshotter.beforeUnmount(path);
     try {
       this.port.unmount(path, 0);
     } catch (error) {
@@ -182,7 +182,7 @@ export class MountedSnapshots {
       const path = this.home.join("mounts", layer);
       if (isMountPoint(path.text)) {
         if (layers.has(layer)) continue;
-        this.snapshotter.settle(path.text);
+        this.snapshotter.beforeUnmount(path.text);
         this.port.unmount(path.text, MNT_DETACH);
         done.push(`unmounted ${path}`);
       }

@@ -197,8 +197,8 @@ export class Snapshots implements Snapshotter {
     return this.#backend.plan(this.#store.chain(held.snapshot), target);
   }
 
-  settle(target: string): void {
-    this.#backend.settle?.(target);
+  beforeUnmount(target: string): void {
+    this.#backend.beforeUnmount?.(target);
   }
 
   commit(name: string, key: string, options: CommitOptions = {}): void {

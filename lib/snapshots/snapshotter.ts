@@ -121,7 +121,7 @@ export interface Snapshotter {
    * To be called before what a snapshot shows at a directory is unmounted, unless its {@linkcode plan} is
    * undone: aufs has hard links that last only then. Does nothing where nothing is to be done.
    */
-  settle(target: string): void;
+  beforeUnmount(target: string): void;
 
   /**
    * Gives an active snapshot a name, under which it never changes again; the key is gone. Labels are those

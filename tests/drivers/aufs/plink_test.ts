@@ -155,6 +155,6 @@ test("plink: a read-only mount and one that is not aufs have none", (dir) => {
       plinkMaint: "/nowhere",
       mountAt: (path) => parseMountInfo(`71 29 0:45 / ${path} ${line}`),
     });
-    backend.settle("top");
+    backend.beforeUnmount("top");
   }
 });

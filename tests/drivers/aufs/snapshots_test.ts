@@ -352,7 +352,7 @@ test("snapshots: pseudo-links are flushed at a directory of which only the mount
   Deno.writeTextFileSync(`${at}/linked`, "");
   const inode = must("stat", "-c", "%i", `${at}/linked`).trim();
   Deno.writeTextFileSync(`${layer}/.wh..wh.plnk/${inode}.4711`, "");
-  backend.settle(at);
+  backend.beforeUnmount(at);
   assertEquals(
     names(`${layer}/.wh..wh.plnk`),
     [`${inode}.4711`],
@@ -361,7 +361,7 @@ test("snapshots: pseudo-links are flushed at a directory of which only the mount
   assertEquals(warnings.length, 1);
 
   Deno.writeTextFileSync(control, "");
-  backend.settle(at);
+  backend.beforeUnmount(at);
   assertEquals(Deno.readTextFileSync(control), "si=5d9b2c0fa1e3clean");
   assertEquals(names(`${layer}/.wh..wh.plnk`), []);
 });

@@ -2,7 +2,7 @@
 import { openDriver } from "../../../drivers/registry.ts";
 import { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { parseDriverOptions } from "../../../drivers/devicemapper/options.ts";
-import { checkSupport, settleDeferral } from "../../../drivers/devicemapper/support.ts";
+import { checkSupport, decideDeferral } from "../../../drivers/devicemapper/support.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { Home } from "../../../lib/store/home.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
@@ -60,7 +60,7 @@ export function openSet(
   for (const name of ["devicemapper", "metadata", "mnt"]) {
     Deno.mkdirSync(home.join(name).text, { recursive: true });
   }
-  const parsed = settleDeferral(parseDriverOptions(parseOptions([...SMALL, ...options])));
+  const parsed = decideDeferral(parseDriverOptions(parseOptions([...SMALL, ...options])));
   return new DeviceSet({
     home,
     state: new RunState(home),

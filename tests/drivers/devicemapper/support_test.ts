@@ -5,8 +5,8 @@ import { devicemapper } from "../../../drivers/devicemapper/mod.ts";
 import { parseDriverOptions } from "../../../drivers/devicemapper/options.ts";
 import {
   checkSupport,
+  decideDeferral,
   hasDeferredRemoval,
-  settleDeferral,
 } from "../../../drivers/devicemapper/support.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
@@ -38,20 +38,23 @@ needs(lacks, "a kernel without device-mapper is one clear line, and nothing is m
 });
 
 Deno.test("deferral is on where kernel and library have it, unless options say otherwise", () => {
-  const settle = (hasIt: boolean, removal?: string, deletion?: string) => {
+  const decided = (hasIt: boolean, removal?: string, deletion?: string) => {
     const options = new Map<string, string>();
     if (removal !== undefined) options.set("dm.use_deferred_removal", removal);
     if (deletion !== undefined) options.set("dm.use_deferred_deletion", deletion);
-    const settled = settleDeferral(parseDriverOptions(options), hasIt);
-    return [settled.deferredRemoval, settled.deferredDeletion];
+    const { deferredRemoval, deferredDeletion } = decideDeferral(
+      parseDriverOptions(options),
+      hasIt,
+    );
+    return [deferredRemoval, deferredDeletion];
   };
-  assertEquals(settle(true), [true, true]);
-  assertEquals(settle(true, "false"), [false, false]);
-  assertEquals(settle(true, "true", "false"), [true, false]);
-  assertEquals(settle(true, undefined, "false"), [true, false]);
-  assertEquals(settle(true, undefined, "true"), [true, true]);
-  assertEquals(settle(false), [false, false]);
-  assertEquals(settle(false, "false", "false"), [false, false]);
+  assertEquals(decided(true), [true, true]);
+  assertEquals(decided(true, "false"), [false, false]);
+  assertEquals(decided(true, "true", "false"), [true, false]);
+  assertEquals(decided(true, undefined, "false"), [true, false]);
+  assertEquals(decided(true, undefined, "true"), [true, true]);
+  assertEquals(decided(false), [false, false]);
+  assertEquals(decided(false, "false", "false"), [false, false]);
   for (
     const [removal, deletion, key] of [["true", "false", "removal"], [
       undefined,
@@ -59,7 +62,7 @@ Deno.test("deferral is on where kernel and library have it, unless options say o
       "deletion",
     ]]
   ) {
-    const error = assertThrows(() => settle(false, removal, deletion), VeneerError);
+    const error = assertThrows(() => decided(false, removal, deletion), VeneerError);
     assertEquals(error.code, "not supported");
     assertMatch(error.message, new RegExp(`^dm\\.use_deferred_${key}: kernel .*; leave it out$`));
   }
