@@ -15,7 +15,7 @@ if (!isVersionPrinted()) {
       open: async (options) => (await import("./drivers/registry.ts")).openDriver(options),
       openSnapshots: async (options) =>
         (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
-      definitions: async () => (await import("./drivers/registry.ts")).DRIVERS,
+      all: async () => (await import("./drivers/registry.ts")).loadAll(),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
     }),
   );

@@ -10,8 +10,8 @@
  * @module
  */
 import { join } from "@std/path";
-import { btrfs } from "../drivers/btrfs/mod.ts";
-import { openDriver } from "../drivers/registry.ts";
+import * as btrfs from "../drivers/btrfs/driver.ts";
+import { openDriver } from "../tests/support/drivers.ts";
 import { createSnapshot, tryDestroySubvolume } from "../ffi/btrfs_subvolume.ts";
 import { entryName } from "../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, O_WRONLY, open, withFd } from "../ffi/files.ts";

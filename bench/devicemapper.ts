@@ -8,7 +8,7 @@
  * @module
  */
 import { checkSupport } from "../drivers/devicemapper/support.ts";
-import { openDriver } from "../drivers/registry.ts";
+import { openDriver } from "../tests/support/drivers.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
 import { IDENTITY } from "../lib/base/id_maps.ts";
 import { compare, report, run } from "./measure.ts";

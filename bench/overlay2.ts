@@ -9,8 +9,8 @@
  * @module
  */
 import { join } from "@std/path";
-import { overlay2 } from "../drivers/overlay2/mod.ts";
-import { openDriver } from "../drivers/registry.ts";
+import * as overlay2 from "../drivers/overlay2/driver.ts";
+import { openDriver } from "../tests/support/drivers.ts";
 import { umount } from "../ffi/mount.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
 import { IDENTITY } from "../lib/base/id_maps.ts";

@@ -9,7 +9,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { openSnapshotter } from "../drivers/snapshotters.ts";
+import { openSnapshotter } from "../tests/support/drivers.ts";
 import { createSnapshot, tryDestroySubvolume } from "../ffi/btrfs_subvolume.ts";
 import { entryName } from "../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../ffi/files.ts";

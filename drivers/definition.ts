@@ -1,5 +1,6 @@
 /**
- * What a driver's module exports: its name, its options, how it is examined and opened.
+ * What a driver is to all that is not the driver: a definition, which is light, and its code, which is loaded when
+ * a store is opened with it.
  *
  * @module
  */
@@ -35,11 +36,25 @@ export function missing(problem: VeneerError): Finding {
   return { state: "missing", what, remedy: rest.join("; ") || undefined };
 }
 
-/** A driver, as the registry knows it. */
+/**
+ * A driver, as `names.ts` lists it. A definition imports no code of its driver but by {@linkcode load}: the command
+ * line reads all definitions whatever it is asked for.
+ */
 export interface DriverDefinition {
+  /** What `--driver` takes and messages say. The driver's home is `<root>/<name>`. */
   readonly name: string;
+  /** One line, for help. */
+  readonly summary: string;
+  /** The directory below `<root>` in which the driver's layout, Docker's, lists its layers: marks a store. */
+  readonly layerDirectory: string;
   /** The keys of its `-o` options, such as `overlay2.size`. */
   readonly optionKeys: readonly string[];
+  /** Loads its code. */
+  load(): Promise<DriverCode>;
+}
+
+/** What a driver does. */
+export interface DriverCode {
   /** What this kernel and the file system at `root` (or its nearest existing parent) offer; changes nothing. */
   examine(root: string): Finding[];
   /** Opens the home, making it where it is missing. @throws `not supported`, `incompatible`, `invalid argument` */

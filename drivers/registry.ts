@@ -1,11 +1,11 @@
 /**
- * The drivers there are, and which of them a store of layers is opened with.
+ * Which driver a store of layers is opened with. Only its code is loaded.
  *
  * @module
  */
 import { join } from "@std/path";
 import { names } from "../lib/base/processes.ts";
-import type { DriverDefinition } from "./definition.ts";
+import type { DriverCode, DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
 import { Graph, type GraphContext } from "../lib/graph/graph.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
@@ -14,27 +14,7 @@ import type { IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
-import { aufs } from "./aufs/mod.ts";
-import { btrfs } from "./btrfs/mod.ts";
-import { devicemapper } from "./devicemapper/mod.ts";
-import { overlay2 } from "./overlay2/mod.ts";
-
-/** In the order in which `auto` tries them where there is no store yet. */
-export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
-
-/** Where each driver's layout, Docker's, lists its layers below `<root>`: to recognise a store. */
-const LAYER_DIRECTORIES: ReadonlyMap<string, string> = new Map([
-  ["overlay2", "overlay2"],
-  ["btrfs", "btrfs/subvolumes"],
-  ["devicemapper", "devicemapper/metadata"],
-  ["aufs", "aufs/layers"],
-]);
-
-/** The driver that stands for whichever fits. */
-export const AUTO = "auto";
-
-/** Every name that chooses a driver. */
-export const DRIVER_NAMES: readonly string[] = [AUTO, ...LAYER_DIRECTORIES.keys()];
+import { AUTO, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
 /** Options of every driver. */
 const COMMON_OPTIONS = ["sync", "workers"];
@@ -54,18 +34,46 @@ export interface OpenOptions {
 /** What a store of layers alone is opened with. */
 export type LayerOptions = Pick<GraphContext, "foreignUses">;
 
+/** A driver with its code. */
+export type Driver = DriverDefinition & DriverCode;
+
+/** Loads every driver. */
+export function loadAll(): Promise<Driver[]> {
+  return Promise.all(DRIVERS.map(load));
+}
+
+/** Loads the driver of a name, or those that stand for `auto`: of the stores that there are, or else all. */
+export function loadFor(name: string, stores: readonly string[]): Promise<Driver[]> {
+  const wanted = name === AUTO ? stores : [name];
+  const named = DRIVERS.filter((driver) => wanted.includes(driver.name));
+  return named.length === 0 ? loadAll() : Promise.all(named.map(load));
+}
+
+async function load(definition: DriverDefinition): Promise<Driver> {
+  return { ...definition, ...await definition.load() };
+}
+
 /**
  * Opens the store at a root.
  *
  * @throws {VeneerError} `incompatible` where the store is another driver's, `not supported` where the driver
  * cannot run here, `invalid argument` for an option that is none
  */
-export function openDriver(open: OpenOptions & LayerOptions): GraphDriver {
-  const { root, driver, options, idMaps, warn, foreignUses } = open;
+export async function openDriver(open: OpenOptions & LayerOptions): Promise<GraphDriver> {
+  const stores = priorStores(open.root);
+  return openLayers(await loadFor(open.driver, stores), open, stores);
+}
+
+/** The same with drivers that are loaded. */
+export function openLayers(
+  drivers: readonly Driver[],
+  { root, driver: name, options, idMaps, warn, foreignUses }: OpenOptions & LayerOptions,
+  stores: readonly string[] = priorStores(root),
+): GraphDriver {
   const { given, sync, workers } = parseStoreOptions(options);
-  const definition = choose(root, driver);
-  const own = ownOptions(given, definition);
-  const backend = definition.open({ root, options: own, idMaps, warn });
+  const driver = choose(drivers, name, stores, root);
+  const own = ownOptions(given, driver);
+  const backend = driver.open({ root, options: own, idMaps, warn });
   return new Graph({ backend, port: kernelMountPort, warn, sync, workers, foreignUses });
 }
 
@@ -86,22 +94,30 @@ export function ownOptions(
   return own;
 }
 
-function choose(root: string, driver: string): DriverDefinition {
-  const stores = priorStores(root);
-  if (driver === AUTO) return chooseAmong(stores, root);
-  const definition = find(driver);
-  if (stores.length > 0 && !stores.includes(driver)) {
+function choose(
+  drivers: readonly Driver[],
+  name: string,
+  stores: readonly string[],
+  root: string,
+): Driver {
+  if (name === AUTO) return chooseAmong(drivers, stores, root);
+  const driver = find(drivers, name);
+  if (stores.length > 0 && !stores.includes(name)) {
     throw new VeneerError(
       "incompatible",
-      `${root} has a store of ${stores.join(" and ")}, not of ${driver}`,
+      `${root} has a store of ${stores.join(" and ")}, not of ${name}`,
       { remedy: { kind: "driver", among: stores } },
     );
   }
-  return definition;
+  return driver;
 }
 
 /** The driver of the only store that there is, or the first that runs where there is none. */
-export function chooseAmong(stores: readonly string[], where: string): DriverDefinition {
+export function chooseAmong(
+  drivers: readonly Driver[],
+  stores: readonly string[],
+  where: string,
+): Driver {
   if (stores.length > 1) {
     throw new VeneerError(
       "incompatible",
@@ -109,27 +125,29 @@ export function chooseAmong(stores: readonly string[], where: string): DriverDef
       { remedy: { kind: "driver", among: stores } },
     );
   }
-  return stores.length === 1 ? find(stores[0]) : firstThatRuns(where);
+  return stores.length === 1 ? find(drivers, stores[0]) : firstThatRuns(drivers, where);
 }
 
 /** The drivers that have layers at a root. */
 function priorStores(root: string): string[] {
-  return [...LAYER_DIRECTORIES]
-    .filter(([, directory]) =>
-      names(join(root, directory)).some((name) => isId(name) && name !== "l")
+  return DRIVERS
+    .filter(({ layerDirectory }) =>
+      names(join(root, layerDirectory)).some((name) => isId(name) && name !== "l")
     )
-    .map(([name]) => name);
+    .map(({ name }) => name);
 }
 
 /** The driver of a name. @throws {VeneerError} `usage` with the nearest one */
-export function find(name: string): DriverDefinition {
-  const definition = DRIVERS.find((d) => d.name === name);
-  if (definition !== undefined) return definition;
+export function find(drivers: readonly Driver[], name: string): Driver {
+  const driver = drivers.find((driver) => driver.name === name);
+  if (driver !== undefined) return driver;
   throw new VeneerError("usage", `there is no driver ${name}; ${suggestion(name, DRIVER_NAMES)}`);
 }
 
-function firstThatRuns(root: string): DriverDefinition {
-  const runs = DRIVERS.find((d) => d.examine(root).every(({ state }) => state !== "missing"));
+function firstThatRuns(drivers: readonly Driver[], root: string): Driver {
+  const runs = drivers.find((driver) =>
+    driver.examine(root).every(({ state }) => state !== "missing")
+  );
   if (runs === undefined) {
     throw new VeneerError("not supported", `no driver runs at ${root}`, {
       remedy: { kind: "examine" },

@@ -5,14 +5,14 @@
  */
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
-import type { DriverDefinition } from "./definition.ts";
 import { DATABASE, Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
 import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
+import { AUTO, DRIVERS } from "./names.ts";
 import {
-  AUTO,
   chooseAmong,
-  DRIVERS,
+  type Driver,
   find,
+  loadFor,
   type OpenOptions,
   ownOptions,
   parseStoreOptions,
@@ -30,14 +30,24 @@ export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later">;
  *
  * @throws {VeneerError} as `openDriver`, and `incompatible` where `auto` finds several
  */
-export function openSnapshotter(
-  { root, driver, options, idMaps, warn, foreignUses, later }: OpenOptions & SnapshotOptions,
+export async function openSnapshotter(
+  open: OpenOptions & SnapshotOptions,
+): Promise<Snapshotter> {
+  return openSnapshots(await loadFor(open.driver, priorStores(open.root)), open);
+}
+
+/** The same with drivers that are loaded. */
+export function openSnapshots(
+  drivers: readonly Driver[],
+  { root, driver: name, options, idMaps, warn, foreignUses, later }: OpenOptions & SnapshotOptions,
 ): Snapshotter {
   const { given, sync } = parseStoreOptions(options);
-  const definition = chooseForSnapshots(root, driver);
-  const own = ownOptions(given, definition);
+  const driver = name === AUTO
+    ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
+    : find(drivers, name);
+  const own = ownOptions(given, driver);
   return new Snapshots({
-    backend: definition.openSnapshots({ root, options: own, idMaps, warn }),
+    backend: driver.openSnapshots({ root, options: own, idMaps, warn }),
     warn,
     sync,
     foreignUses,
@@ -45,11 +55,8 @@ export function openSnapshotter(
   });
 }
 
-/** A store for snapshots is the driver's whose database is there. */
-function chooseForSnapshots(root: string, driver: string): DriverDefinition {
-  if (driver !== AUTO) return find(driver);
-  const home = join(root, SNAPSHOTS);
-  const stores = DRIVERS.map(({ name }) => name)
-    .filter((name) => tryLstat(join(home, name, DATABASE)) !== undefined);
-  return chooseAmong(stores, home);
+/** The drivers that have snapshots at a root: whose database is there. */
+function priorStores(root: string): string[] {
+  return DRIVERS.map(({ name }) => name)
+    .filter((name) => tryLstat(join(root, SNAPSHOTS, name, DATABASE)) !== undefined);
 }

@@ -1,29 +1,14 @@
 /**
- * The aufs driver: what `registry.ts` knows of it.
+ * The aufs driver's definition.
  *
  * @module
  */
-import type { DriverContext, DriverDefinition } from "../definition.ts";
-import { DATABASE } from "../../lib/snapshots/snapshots.ts";
-import { Aufs } from "./backend.ts";
-import { openHome } from "./environment.ts";
-import { examine } from "./examine.ts";
-import { AufsSnapshots } from "./snapshots.ts";
+import type { DriverDefinition } from "../definition.ts";
 
 export const aufs: DriverDefinition = {
   name: "aufs",
+  summary: "aufs over directories, for kernels that have it",
+  layerDirectory: "aufs/layers",
   optionKeys: [],
-  examine,
-  open,
-  openSnapshots,
+  load: () => import("./driver.ts"),
 };
-
-function open(context: DriverContext): Aufs {
-  const { home, environment } = openHome(context, "aufs", "layers");
-  return new Aufs(home, context.idMaps, environment);
-}
-
-function openSnapshots(context: DriverContext): AufsSnapshots {
-  const { home, environment } = openHome(context, "snapshots/aufs", DATABASE);
-  return new AufsSnapshots(home, context.idMaps, environment);
-}

@@ -14,6 +14,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import { formatSize, parseSize } from "../../lib/base/sizes.ts";
+import { OPTION_KEYS } from "./option_keys.ts";
 
 const QUOTA_CHOICES = ["qgroup", "simple", "off"] as const;
 
@@ -28,8 +29,6 @@ export interface BtrfsOptions {
   /** A path; `undefined` for the device that the file system was mounted from. */
   readonly device: string | undefined;
 }
-
-export const OPTION_KEYS: readonly string[] = ["btrfs.min_space", "btrfs.quota", "btrfs.device"];
 
 /** @throws {VeneerError} `invalid argument` with the option and its rule */
 export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsOptions {

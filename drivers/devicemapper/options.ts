@@ -29,6 +29,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
 import { formatSize, parseSize } from "../../lib/base/sizes.ts";
+import { DIRECT_LVM_KEYS, OPTION_KEYS } from "./option_keys.ts";
 
 /** File systems that a base device can have. */
 export type BaseFileSystem = "ext4" | "xfs";
@@ -71,38 +72,6 @@ type Deferral = "deferredRemoval" | "deferredDeletion";
 export type RequestedOptions =
   & Omit<DeviceMapperOptions, Deferral>
   & { readonly [key in Deferral]: boolean | undefined };
-
-/** Options that set up LVM volumes. */
-const DIRECT_LVM_KEYS = [
-  "dm.directlvm_device",
-  "dm.thinp_percent",
-  "dm.thinp_metapercent",
-  "dm.thinp_autoextend_threshold",
-  "dm.thinp_autoextend_percent",
-  "dm.directlvm_device_force",
-];
-
-export const OPTION_KEYS: readonly string[] = [
-  "dm.basesize",
-  "dm.fs",
-  "dm.mkfsarg",
-  "dm.mountopt",
-  "dm.loopdatasize",
-  "dm.loopmetadatasize",
-  "dm.datadev",
-  "dm.metadatadev",
-  "dm.thinpooldev",
-  "dm.blocksize",
-  "dm.blkdiscard",
-  "dm.override_udev_sync_check",
-  "dm.use_deferred_removal",
-  "dm.use_deferred_deletion",
-  "dm.min_free_space",
-  "dm.xfs_nospace_max_retries",
-  "dm.libdm_log_level",
-  "dm.when_full",
-  ...DIRECT_LVM_KEYS,
-];
 
 /** Docker's defaults. */
 export const DEFAULTS = {

@@ -18,6 +18,7 @@ import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
 import { parseSize } from "../../lib/base/sizes.ts";
 import type { ProjectLimits } from "../../ffi/quota.ts";
+import { OPTION_KEYS } from "./option_keys.ts";
 
 /** What `overlay2.mount_api` may say. */
 export type MountApi = "auto" | "new" | "old";
@@ -35,16 +36,6 @@ export interface Overlay2Options {
   /** For read-write layers that name no limits; 0 is no limit. */
   readonly limits: ProjectLimits;
 }
-
-export const OPTION_KEYS: readonly string[] = [
-  "overlay2.override_kernel_check",
-  "overlay2.size",
-  "overlay2.inodes",
-  "overlay2.allow_btrfs",
-  "overlay2.mount_api",
-  "overlay2.mountopt",
-  "overlay2.upperdir_label",
-];
 
 /**
  * What `overlay2.mountopt` may name: what of `Documentation/filesystems/overlayfs.rst` in the kernel leaves the

@@ -56,11 +56,6 @@ export class VeneerError extends Error {
   }
 }
 
-/** What an error carries beside its code and its message. */
-export interface VeneerErrorOptions extends ErrorOptions {
-  readonly remedy?: Remedy;
-}
-
 /**
  * The code of any error. Of foreign ones, no space, a quota and too many open files are limits, a read-only file system
  * is a precondition that fails; others are `failed`.

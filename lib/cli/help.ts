@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { DRIVERS } from "../../drivers/names.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
@@ -26,6 +27,9 @@ function programHelp(): string {
     "",
     "Options, before or after the command:",
     ...optionLines(GLOBAL_OPTIONS),
+    "",
+    "Drivers:",
+    ...columns(DRIVERS.map(({ name, summary }) => [name, summary])),
     "",
     "`veneer COMMAND --help` shows a command's own options and an example, and",
     `${

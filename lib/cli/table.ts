@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { AUTO, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
 import { SNAPSHOTS } from "./snapshot_table.ts";
@@ -25,8 +26,8 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   {
     name: "driver",
     value: "NAME",
-    choices: ["auto", "overlay2", "btrfs", "devicemapper", "aufs"],
-    summary: "auto (the default), overlay2, btrfs, devicemapper or aufs",
+    choices: DRIVER_NAMES,
+    summary: `${AUTO} (the default), ${alternatives(DRIVERS.map(({ name }) => name))}`,
   },
   {
     name: "option",
@@ -269,6 +270,11 @@ export const COMMANDS: readonly CommandSpec[] = FIRST_WORDS.flatMap((entry) =>
 
 export function isGroup(entry: Subject): entry is GroupSpec {
   return "commands" in entry;
+}
+
+/** `a, b or c`. */
+function alternatives(words: readonly string[]): string {
+  return [words.slice(0, -1).join(", "), ...words.slice(-1)].filter(Boolean).join(" or ");
 }
 
 /** A command's own word: the last of its name. */

@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { openDriver } from "../../drivers/registry.ts";
+import { openDriver } from "../support/drivers.ts";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";

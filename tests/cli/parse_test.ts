@@ -1,5 +1,5 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertThrows } from "@std/assert";
-import { DRIVER_NAMES } from "../../drivers/registry.ts";
+import { DRIVER_NAMES } from "../../drivers/names.ts";
 import { helpText } from "../../lib/cli/help.ts";
 import { parseCommandLine } from "../../lib/cli/parse.ts";
 import { COMMANDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "../../lib/cli/table.ts";

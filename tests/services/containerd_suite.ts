@@ -6,7 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { must, needs, run, type TempDir, tempDir, unmountBelow } from "../support/cases.ts";
-import { openSnapshotter } from "../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../support/drivers.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { buildingSuite, lacksSuite } from "./containerd_suite_program.ts";
 import { TestService } from "./service_support.ts";

@@ -2,7 +2,7 @@
 import type { ConfinedPath } from "../../lib/tree/confined.ts";
 import { DatabaseSync } from "node:sqlite";
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { openSnapshotter } from "../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../support/drivers.ts";
 import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";

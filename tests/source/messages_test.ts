@@ -1,6 +1,6 @@
 /** What the texts of the library and the drivers may name. */
 import { assert, assertEquals } from "@std/assert";
-import { DRIVERS } from "../../drivers/registry.ts";
+import { DRIVERS } from "../../drivers/names.ts";
 import { COMMANDS, GLOBAL_OPTIONS, GROUPS } from "../../lib/cli/table.ts";
 import { sources } from "./sources.ts";
 

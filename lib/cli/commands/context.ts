@@ -5,7 +5,8 @@
  */
 import { VeneerError } from "../../base/errors.ts";
 import type { Remedy } from "../../base/remedy.ts";
-import type { DriverDefinition } from "../../../drivers/definition.ts";
+import { AUTO } from "../../../drivers/names.ts";
+import type { Driver } from "../../../drivers/registry.ts";
 import { dockerOn } from "../../store/dockerd.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
@@ -31,7 +32,8 @@ export interface StoreOptions {
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions): Promise<Snapshotter>;
-  definitions(): Promise<readonly DriverDefinition[]>;
+  /** Every driver. */
+  all(): Promise<readonly Driver[]>;
   /** Returns what starts a thread that opens a store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
 }
@@ -104,7 +106,7 @@ export class CommandContext {
     requireRoot();
     return {
       root,
-      driver: this.options.value("driver") ?? "auto",
+      driver: this.options.value("driver") ?? AUTO,
       options: this.options.values("option"),
       idMaps,
       warn: (message, remedy) => this.output.warn(message, remedy),

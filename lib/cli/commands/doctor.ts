@@ -8,7 +8,8 @@ import { tryLstat } from "../../../ffi/stat.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import { EXIT_STATUS } from "../exit_status.ts";
 import type { Style } from "../style.ts";
-import type { DriverDefinition, Finding } from "../../../drivers/definition.ts";
+import type { Finding } from "../../../drivers/definition.ts";
+import type { Driver } from "../../../drivers/registry.ts";
 import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
@@ -24,9 +25,7 @@ interface Section {
 export const run: Run = async (context) => {
   const { output, root } = context;
   const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
-  const drivers = (await context.drivers.definitions()).map((definition) =>
-    examineDriver(definition, root)
-  );
+  const drivers = (await context.drivers.all()).map((driver) => examineDriver(driver, root));
   // What the machine lacks, every driver lacks.
   const runs = (section: Section) => canRun(general) && canRun(section);
   const runnable = drivers.filter(runs).map(({ name }) => name);
@@ -46,11 +45,11 @@ export const run: Run = async (context) => {
   return runnable.length > 0 ? 0 : EXIT_STATUS["not supported"];
 };
 
-function examineDriver(definition: DriverDefinition, root: string): Section {
+function examineDriver(driver: Driver, root: string): Section {
   try {
-    return { name: definition.name, findings: definition.examine(root) };
+    return { name: driver.name, findings: driver.examine(root) };
   } catch (error) {
-    return { name: definition.name, findings: [{ state: "missing", what: messageOf(error) }] };
+    return { name: driver.name, findings: [{ state: "missing", what: messageOf(error) }] };
   }
 }
 

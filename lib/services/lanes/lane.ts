@@ -25,7 +25,7 @@ export interface LaneVoice {
 /** What a lane does. */
 export interface LaneWork<Call> {
   /** Opens the store. */
-  open(store: LaneStore, voice: LaneVoice): Snapshotter;
+  open(store: LaneStore, voice: LaneVoice): Promise<Snapshotter>;
   /** Does a call; the messages of its answer are emitted one by one, and are the service's then. */
   perform(
     snapshotter: Snapshotter,
@@ -45,10 +45,10 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
     leftover: () => post({ type: "leftover" }),
   };
 
-  const answer = (message: ToLane<Call>): void => {
+  const answer = async (message: ToLane<Call>): Promise<void> => {
     switch (message.type) {
       case "open": {
-        snapshotter = open(message.store, voice);
+        snapshotter = await open(message.store, voice);
         return post({ type: "opened", home: snapshotter.home, driver: snapshotter.driver });
       }
       case "call":
@@ -61,9 +61,10 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
     }
   };
 
-  scope.onmessage = ({ data }) => {
+  // The next message is sent after the answer to this one.
+  scope.onmessage = async ({ data }) => {
     try {
-      answer(data);
+      await answer(data);
     } catch (error) {
       const remedy = remedyOf(error);
       post({ type: "error", error: { code: codeOf(error), message: messageOf(error), remedy } });

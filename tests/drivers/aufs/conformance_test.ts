@@ -5,7 +5,7 @@
 // @runs on ext4, xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { statSync } from "node:fs";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { branchLimit } from "../../../drivers/aufs/support.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";

@@ -5,9 +5,10 @@
 // @runs on ext4, xfs, btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
-import { aufs } from "../../../drivers/aufs/mod.ts";
+import * as aufs from "../../../drivers/aufs/driver.ts";
+import { aufs as definition } from "../../../drivers/aufs/mod.ts";
 import { branchLimit, checkBacking } from "../../../drivers/aufs/support.ts";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { lsetxattr } from "../../../ffi/xattr.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
@@ -72,7 +73,7 @@ test("TestNewDriverFromExistingDir: layers are those that were there", (dir) => 
 
 test("TestAufsString: its name", (dir) => {
   assertEquals(open(dir.path).name, "aufs");
-  assertEquals(aufs.name, "aufs");
+  assertEquals(definition.name, "aufs");
 });
 
 test("TestCreateNewDir, TestCreateNewDirStructure: layers byte by byte, whatever the umask", (dir) => {

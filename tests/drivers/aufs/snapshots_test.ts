@@ -7,7 +7,7 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { AufsEnvironment } from "../../../drivers/aufs/environment.ts";
 import { AufsSnapshots } from "../../../drivers/aufs/snapshots.ts";
 import { checkAufs } from "../../../drivers/aufs/support.ts";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { mount, MS_BIND, umount } from "../../../ffi/mount.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { Home } from "../../../lib/store/home.ts";

@@ -1,7 +1,7 @@
 /** aufs's snapshots through the conformance suite, where the kernel has aufs. */
 // @runs on ext4, xfs, btrfs
 import { branchLimit } from "../../../drivers/aufs/support.ts";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { skip } from "../../support/cases.ts";
 import { lacking } from "./support.ts";

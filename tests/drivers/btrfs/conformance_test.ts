@@ -1,7 +1,7 @@
 /** The btrfs driver through the conformance suite: without quotas and with them. */
 // @runs on btrfs
 import { assertEquals } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { disableQuota, quotaStatus } from "../../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { needs } from "../../support/cases.ts";

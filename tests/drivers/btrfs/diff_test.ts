@@ -7,7 +7,7 @@ import { compareTrees } from "../../../lib/tree/compare.ts";
 import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import { type Delta, nativeDelta, treeDelta } from "../../../lib/graph/delta.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { btrfs } from "../../../drivers/btrfs/mod.ts";
+import * as btrfs from "../../../drivers/btrfs/driver.ts";
 import { needs, tempDir } from "../../support/cases.ts";
 import { lacking } from "./support.ts";
 import { operate } from "./operations.ts";

@@ -2,8 +2,8 @@
 // @runs on ext4, btrfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { statSync } from "node:fs";
-import { btrfs } from "../../../drivers/btrfs/mod.ts";
-import { openDriver } from "../../../drivers/registry.ts";
+import * as btrfs from "../../../drivers/btrfs/driver.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { createSubvolume } from "../../../ffi/btrfs_subvolume.ts";
 import { decode, encode } from "../../../ffi/cstring.ts";
 import { entryName } from "../../../ffi/entry_name.ts";
@@ -214,7 +214,7 @@ storeCase("two removals of one layer at once", async (store) => {
 /** Removes the layer `layer` in a process of its own; what came of it. */
 async function removeElsewhere(root: string): Promise<string> {
   const script = `
-    import { openDriver } from "${import.meta.resolve("../../../drivers/registry.ts")}";
+    import { openDriver } from "${import.meta.resolve("../../support/drivers.ts")}";
     import { IDENTITY } from "${import.meta.resolve("../../../lib/base/id_maps.ts")}";
     const root = ${JSON.stringify(root)};
     const driver = openDriver({ root, driver: "btrfs", options: [], idMaps: IDENTITY, warn() {} });

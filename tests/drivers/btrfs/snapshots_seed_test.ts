@@ -2,7 +2,7 @@
 // @runs on btrfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { createHash } from "node:crypto";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { must } from "../../support/cases.ts";
 import {

@@ -1,5 +1,5 @@
 /** What the test files of btrfs snapshots share. */
-import { btrfs } from "../../../drivers/btrfs/mod.ts";
+import * as btrfs from "../../../drivers/btrfs/driver.ts";
 import { removeSubvolume } from "../../../drivers/btrfs/subvolumes.ts";
 import { createSnapshot, createSubvolume } from "../../../ffi/btrfs_subvolume.ts";
 import { entryName } from "../../../ffi/entry_name.ts";

@@ -1,5 +1,5 @@
 /** Counts the usage of a snapshot: `ROOT KIND NAME PARENT…`. */
-import { btrfs } from "../../../drivers/btrfs/mod.ts";
+import * as btrfs from "../../../drivers/btrfs/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { SnapshotKind } from "../../../lib/snapshots/snapshotter.ts";
 

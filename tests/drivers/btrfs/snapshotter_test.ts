@@ -1,6 +1,6 @@
 /** btrfs' snapshots through the conformance suite: without quotas and with them. */
 // @runs on btrfs
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { disableQuota, quotaStatus, tryEnableQuota } from "../../../ffi/btrfs_quota.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";

@@ -1,6 +1,6 @@
 /** What the btrfs driver's test files share. */
-import { btrfs } from "../../../drivers/btrfs/mod.ts";
-import { openDriver } from "../../../drivers/registry.ts";
+import * as btrfs from "../../../drivers/btrfs/driver.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { BTRFS_MAGIC, statfs } from "../../../ffi/statfs.ts";
 import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

@@ -2,11 +2,8 @@
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { optionList, splitOptions } from "../../../drivers/devicemapper/mount_options.ts";
 import { DeviceNames, isRecordName } from "../../../drivers/devicemapper/names.ts";
-import {
-  OPTION_KEYS,
-  parseDriverOptions,
-  parseLayerSize,
-} from "../../../drivers/devicemapper/options.ts";
+import { OPTION_KEYS } from "../../../drivers/devicemapper/option_keys.ts";
+import { parseDriverOptions, parseLayerSize } from "../../../drivers/devicemapper/options.ts";
 import { MS_NOATIME, MS_NODEV, MS_RDONLY } from "../../../ffi/mount.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { Home } from "../../../lib/store/home.ts";

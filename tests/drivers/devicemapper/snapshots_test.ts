@@ -4,7 +4,7 @@
  */
 // @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { devicemapper } from "../../../drivers/devicemapper/mod.ts";
+import * as devicemapper from "../../../drivers/devicemapper/driver.ts";
 import { sendMessage } from "../../../ffi/devmapper.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";

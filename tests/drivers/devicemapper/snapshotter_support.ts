@@ -1,5 +1,5 @@
 /** What the tests of devicemapper's snapshots share. */
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { runState } from "../../support/store_dir.ts";

@@ -1,5 +1,5 @@
 /** What cases about devicemapper share: stores of a small size, and what lacks here. */
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { parseDriverOptions } from "../../../drivers/devicemapper/options.ts";
 import { checkSupport, decideDeferral } from "../../../drivers/devicemapper/support.ts";

@@ -1,7 +1,7 @@
 /** What devicemapper says where the kernel has no device-mapper. */
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { examine } from "../../../drivers/devicemapper/examine.ts";
-import { devicemapper } from "../../../drivers/devicemapper/mod.ts";
+import * as devicemapper from "../../../drivers/devicemapper/driver.ts";
 import { parseDriverOptions } from "../../../drivers/devicemapper/options.ts";
 import {
   checkSupport,

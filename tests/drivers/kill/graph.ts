@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksProgram, mountPoints, needs, type TempDir, TEST_FS } from "../../support/cases.ts";

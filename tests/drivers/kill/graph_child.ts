@@ -3,7 +3,7 @@
  *
  *     graph_child.ts ROOT DRIVER OPERATION TAR
  */
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { O_RDONLY, O_WRONLY, open } from "../../../ffi/files.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { untilKilled } from "./point.ts";

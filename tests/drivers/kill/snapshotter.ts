@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { SnapshotInfo, Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { mountPoints, needs, type TempDir } from "../../support/cases.ts";

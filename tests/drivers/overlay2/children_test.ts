@@ -1,7 +1,7 @@
 /** Whatever made a layer, and whenever: the layer that it stands on is not removed. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assertEquals } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksFileSystem, needs } from "../../support/cases.ts";
 import { assertFails } from "../../support/layers.ts";

@@ -1,6 +1,6 @@
 /** The overlay2 driver through the conformance suite, by both kinds of mount calls where the kernel has both. */
 // @runs on ext4, xfs, btrfs, guest ext4
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
 import { lacksFileSystem, TEST_FS } from "../../support/cases.ts";

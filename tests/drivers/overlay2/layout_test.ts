@@ -2,7 +2,7 @@
 // @runs on ext4, xfs, btrfs, guest ext4
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { lsetxattr } from "../../../ffi/xattr.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

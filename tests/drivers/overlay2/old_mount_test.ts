@@ -1,7 +1,7 @@
 /** overlay2 on a kernel whose overlay takes no `lowerdir+`, and with the module's defaults changed. */
 // @runs on guest ext4, guest xfs
 import { assert, assertEquals } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

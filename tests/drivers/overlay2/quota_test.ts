@@ -1,7 +1,7 @@
 /** Limits of overlay2's layers by project quota: on xfs with pquota and ext4 with prjquota. */
 // @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { projectId, projectUsage } from "../../../ffi/quota.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

@@ -2,7 +2,7 @@
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assertEquals } from "@std/assert";
 import { mount, umount } from "../../../ffi/mount.ts";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { formatChange } from "../../../lib/tree/changes.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

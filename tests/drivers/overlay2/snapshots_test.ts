@@ -6,7 +6,7 @@ import { mount, MS_BIND, MS_RDONLY, umount } from "../../../ffi/mount.ts";
 import { trySymlink } from "../../../ffi/paths.ts";
 import { lgetxattr, lsetxattr } from "../../../ffi/xattr.ts";
 import { mountFeatures } from "../../../drivers/overlay2/kernel.ts";
-import { overlay2 } from "../../../drivers/overlay2/mod.ts";
+import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { type Mount, type MountPlan, performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";

@@ -1,6 +1,6 @@
 /** overlay2's snapshots through the conformance suite, by both kinds of mount calls where the kernel has both. */
 // @runs on ext4, xfs, btrfs, guest ext4
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { TEST_FS } from "../../support/cases.ts";
 import { lacking, lackingNew, layersOnDisk, OPTIONS } from "./snapshotter_support.ts";

@@ -1,5 +1,5 @@
 /** What overlay2's own cases share: they use the backend, without the graph. */
-import { overlay2 } from "../../../drivers/overlay2/mod.ts";
+import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import type { GetOptions } from "../../../lib/graph/driver.ts";

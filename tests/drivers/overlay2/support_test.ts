@@ -1,7 +1,7 @@
 /** What overlay2 runs on, what it refuses, its options, and what it probes. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { overlay2 } from "../../../drivers/overlay2/mod.ts";
+import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import {
   checkBacking,
   checkEntryTypes,

@@ -1,7 +1,7 @@
 /**
  * Stores whose layers others make and change, too: what the cases on the children of layers share.
  */
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksFileSystem, must, needs } from "../../support/cases.ts";

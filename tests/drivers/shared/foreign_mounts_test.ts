@@ -1,7 +1,7 @@
 /** Mounts of layers that Veneer did not make, or that it made and others hold: real ones, in namespaces of their own. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { mountNamespace } from "../../../lib/store/run_state.ts";

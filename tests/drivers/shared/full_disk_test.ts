@@ -1,8 +1,8 @@
 /** A disk that a container filled to its last byte: what there is is listed, unmounted and removed all the same. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openDriver } from "../../support/drivers.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { close, fsync, O_CREAT, O_WRONLY, tryOpen, withFd, writeAll } from "../../../ffi/files.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import type { OpenOptions } from "../../../drivers/registry.ts";

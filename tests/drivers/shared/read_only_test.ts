@@ -1,8 +1,9 @@
 /** A store on a read-only file system, as of a failing disk or a backup: all of it can be read. */
 // @runs on ext4, xfs, btrfs, guest ext4
 import { assertEquals, assertStringIncludes } from "@std/assert";
-import { openDriver, type OpenOptions } from "../../../drivers/registry.ts";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import type { OpenOptions } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { performPlan } from "../../../lib/mount/plan.ts";

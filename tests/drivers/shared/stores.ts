@@ -1,7 +1,7 @@
 /** Stores of each driver that can be damaged here, and what is done with their layers. */
 import { assertEquals, assertThrows } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
-import { openSnapshotter } from "../../../drivers/snapshotters.ts";
+import { openDriver } from "../../support/drivers.ts";
+import { openSnapshotter } from "../../support/drivers.ts";
 import { close, O_RDONLY, O_RDWR, open as openFile } from "../../../ffi/files.ts";
 import { type ErrorCode, VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

@@ -1,7 +1,7 @@
 /** What cannot be deleted, or read, keeps no other layer from anything. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import type { VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

@@ -9,7 +9,7 @@ import { close, memfd, pwriteAll, readFile } from "../../../ffi/files.ts";
 import { readlink } from "../../../ffi/paths.ts";
 import { lstat } from "../../../ffi/stat.ts";
 import { lgetxattr, llistxattr } from "../../../ffi/xattr.ts";
-import { openDriver } from "../../../drivers/registry.ts";
+import { openDriver } from "../../support/drivers.ts";
 import { codeOf, VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

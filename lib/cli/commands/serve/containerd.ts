@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { AUTO } from "../../../../drivers/names.ts";
 import { openStoresDirectory } from "../../../store/home.ts";
 import { serveContainerd } from "../../../services/containerd/serve.ts";
 import { DEFAULT_ADDRESS, DEFAULT_NAME } from "../../../services/configuration/service.ts";
@@ -21,7 +22,7 @@ export const run: Run = async (context) => {
     name,
     store: {
       root: openStoresDirectory(root, [SERVICES, name], context.idMaps),
-      driver: options.value("driver") ?? "auto",
+      driver: options.value("driver") ?? AUTO,
       options: options.values("option"),
       uidmap: options.values("uidmap"),
       gidmap: options.values("gidmap"),

@@ -1,0 +1,38 @@
+/**
+ * The code of the btrfs driver: how its stores are opened.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import type { DriverContext } from "../definition.ts";
+import { Home } from "../../lib/store/home.ts";
+import { Btrfs } from "./backend.ts";
+import { requireBtrfs } from "./examine.ts";
+import { Layout } from "./layout.ts";
+import { parseDriverOptions } from "./options.ts";
+import { Quota } from "./quota.ts";
+import { BtrfsSnapshots } from "./snapshots.ts";
+import { SnapshotLayout } from "./snapshots_layout.ts";
+
+export { examine } from "./examine.ts";
+
+export function open({ root, options: texts, idMaps, warn }: DriverContext): Btrfs {
+  const options = parseDriverOptions(texts);
+  requireBtrfs(root);
+  const home = Home.open(root, "btrfs", idMaps, { warn });
+  const layout = new Layout(home);
+  layout.make(idMaps);
+  const quota = new Quota(home, options.quota, warn);
+  if (options.minSpace > 0) quota.enable("btrfs.min_space");
+  return new Btrfs(layout, quota, options, idMaps);
+}
+
+/** Limits are what layers of the graph have, so options about them turn nothing on here. */
+export function openSnapshots({ root, options, idMaps, warn }: DriverContext): BtrfsSnapshots {
+  const { quota, device } = parseDriverOptions(options);
+  requireBtrfs(join(root, "snapshots"));
+  const home = Home.open(root, "snapshots/btrfs", idMaps, { mode: 0o700, warn });
+  const layout = new SnapshotLayout(home);
+  layout.make();
+  return new BtrfsSnapshots(layout, new Quota(home, quota, warn), { device, idMaps, warn });
+}

@@ -1,0 +1,72 @@
+/**
+ * The code of the devicemapper driver: how its stores are opened.
+ *
+ * @module
+ */
+import { basename } from "@std/path";
+import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
+import type { DriverContext } from "../definition.ts";
+import { makeDirectory } from "../../lib/tree/confined.ts";
+import { dockerOn } from "../../lib/store/dockerd.ts";
+import { Home } from "../../lib/store/home.ts";
+import { kernelMountPort } from "../../lib/mount/port.ts";
+import type { MountInfo } from "../../lib/mount/mountinfo.ts";
+import { RunState } from "../../lib/store/run_state.ts";
+import { DeviceMapper } from "./backend.ts";
+import { DeviceSet } from "./device_set.ts";
+import { type DeviceMapperOptions, parseDriverOptions } from "./options.ts";
+import { DeviceMapperSnapshots } from "./snapshots.ts";
+import { checkSupport, checkUdev, decideDeferral } from "./support.ts";
+
+export { examine } from "./examine.ts";
+
+export function open(context: DriverContext): DeviceMapper {
+  const { idMaps, warn } = context;
+  const options = start(context);
+  const home = openHome("devicemapper", context);
+  const state = new RunState(home);
+  const daemon = () => daemonOn(context, home, state);
+  const devices = new DeviceSet({ home, state, options, warn, daemon });
+  return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
+}
+
+/** Docker's daemon, if it runs on the store. Snapshots are in a home that it does not know. */
+function daemonOn({ root }: DriverContext, home: Home, state: RunState): string | undefined {
+  const isRecorded = ({ mountPoint, device }: MountInfo) => {
+    const recorded = state.references(basename(mountPoint));
+    return recorded.target === mountPoint && recorded.device === device;
+  };
+  return dockerOn({ root, home: home.path, isRecorded });
+}
+
+export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
+  const { idMaps, warn } = context;
+  const options = start(context);
+  const home = openHome("snapshots/devicemapper", context);
+  const state = new RunState(home);
+  const devices = new DeviceSet({ home, state, options, hasEmptyBase: true, warn });
+  return new DeviceMapperSnapshots({ home, idMaps, devices, options });
+}
+
+/** Reads the options, and sees to it that the driver runs here. */
+function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
+  const requested = parseDriverOptions(given);
+  const problem = checkSupport();
+  if (problem !== undefined) throw problem;
+  // What fails becomes part of an error's message; its repetition in the log is for those who ask.
+  setLogSink((level, text) => {
+    if (level <= requested.logLevel) {
+      warn(`libdevmapper (${level < LOG_ERR ? "fatal" : level}): ${text}`);
+    }
+  });
+  checkUdev(requested);
+  return decideDeferral(requested);
+}
+
+/** @param store its path below the root */
+function openHome(store: string, { root, idMaps, warn }: DriverContext): Home {
+  const home = Home.open(root, store, idMaps, { warn });
+  for (const name of ["devicemapper", "metadata"]) makeDirectory(home.join(name), 0o700);
+  makeDirectory(home.join("mnt"), 0o711);
+  return home;
+}

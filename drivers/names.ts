@@ -1,0 +1,22 @@
+/**
+ * The drivers there are. A further one is added here and nowhere else: the command line's choices and help, the
+ * registry, completions and `doctor` go by this list.
+ *
+ * Light: nothing is imported but definitions.
+ *
+ * @module
+ */
+import { aufs } from "./aufs/mod.ts";
+import { btrfs } from "./btrfs/mod.ts";
+import type { DriverDefinition } from "./definition.ts";
+import { devicemapper } from "./devicemapper/mod.ts";
+import { overlay2 } from "./overlay2/mod.ts";
+
+/** In the order in which `auto` tries them where there is no store yet. */
+export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
+
+/** The driver that stands for whichever fits. */
+export const AUTO = "auto";
+
+/** Every name that `--driver` takes. */
+export const DRIVER_NAMES: readonly string[] = [AUTO, ...DRIVERS.map(({ name }) => name)];

@@ -1,0 +1,24 @@
+/**
+ * Opens stores without waiting, with all drivers loaded beforehand.
+ */
+import {
+  type LayerOptions,
+  loadAll,
+  openLayers,
+  type OpenOptions,
+} from "../../drivers/registry.ts";
+import { openSnapshots, type SnapshotOptions } from "../../drivers/snapshotters.ts";
+import type { GraphDriver } from "../../lib/graph/driver.ts";
+import type { Snapshotter } from "../../lib/snapshots/snapshotter.ts";
+
+const DRIVERS = await loadAll();
+
+/** Opens a store of layers. */
+export function openDriver(options: OpenOptions & LayerOptions): GraphDriver {
+  return openLayers(DRIVERS, options);
+}
+
+/** Opens a store of snapshots. */
+export function openSnapshotter(options: OpenOptions & SnapshotOptions): Snapshotter {
+  return openSnapshots(DRIVERS, options);
+}
