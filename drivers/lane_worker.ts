@@ -20,6 +20,7 @@ serveLane(self, {
       warn,
       foreignUses: "ignore",
       later: leftover,
+      purpose: "serve",
     }),
   perform,
 });

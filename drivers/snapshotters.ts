@@ -5,7 +5,8 @@
  */
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
-import { DATABASE, Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
+import { DATABASE } from "../lib/snapshots/open_store.ts";
+import { Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
 import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
 import { AUTO, DRIVERS } from "./names.ts";
 import {
@@ -22,7 +23,7 @@ import {
 const SNAPSHOTS = "snapshots";
 
 /** What a store of snapshots alone is opened with. */
-export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later">;
+export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later" | "purpose">;
 
 /**
  * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
@@ -39,7 +40,9 @@ export async function openSnapshotter(
 /** The same with drivers that are loaded. */
 export function openSnapshots(
   drivers: readonly Driver[],
-  { root, driver: name, options, idMaps, warn, foreignUses, later }: OpenOptions & SnapshotOptions,
+  { root, driver: name, options, idMaps, warn, foreignUses, later, purpose }:
+    & OpenOptions
+    & SnapshotOptions,
 ): Snapshotter {
   const { given, sync } = parseStoreOptions(options);
   const driver = name === AUTO
@@ -52,6 +55,7 @@ export function openSnapshots(
     sync,
     foreignUses,
     later,
+    purpose,
   });
 }
 

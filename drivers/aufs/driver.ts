@@ -4,7 +4,7 @@
  * @module
  */
 import type { DriverContext } from "../definition.ts";
-import { DATABASE } from "../../lib/snapshots/snapshots.ts";
+import { DATABASE } from "../../lib/snapshots/open_store.ts";
 import { Aufs } from "./backend.ts";
 import { openHome } from "./environment.ts";
 import { AufsSnapshots } from "./snapshots.ts";

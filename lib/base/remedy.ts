@@ -38,4 +38,8 @@ export type Remedy =
   /** Examine the machine and the store's place. */
   | { readonly kind: "examine" }
   /** Listen at another address. */
-  | { readonly kind: "other address" };
+  | { readonly kind: "other address" }
+  /** Serve another store, or end what holds this one. */
+  | { readonly kind: "other name" }
+  /** Have the engine of the service that holds the store make the change, or end the service. */
+  | { readonly kind: "ask engine" };

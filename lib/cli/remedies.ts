@@ -10,6 +10,8 @@ import { quote } from "./mount_command.ts";
 export interface StoreFlags {
   readonly root?: string;
   readonly driver?: string;
+  /** Of commands on snapshots alone. */
+  readonly service?: string;
 }
 
 /** A remedy as the part of a message behind its last `; `. */
@@ -57,14 +59,19 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return `${command("doctor")} says why`;
     case "other address":
       return "or choose another --address";
+    case "other name":
+      return "end that first, or choose another --name";
+    case "ask engine":
+      return "have its engine make the change, or end the service first";
   }
 }
 
 /** A command on the store in use, as a POSIX shell takes it, in backquotes. */
-function commandLine({ root, driver }: StoreFlags, words: readonly string[]): string {
+function commandLine({ root, driver, service }: StoreFlags, words: readonly string[]): string {
   const flags = [
     ...(root === undefined ? [] : ["--root", root]),
     ...(driver === undefined ? [] : ["--driver", driver]),
   ];
-  return `\`veneer ${[...flags, ...words].map(quote).join(" ")}\``;
+  const own = service !== undefined && words[0] === "snapshot" ? ["--service", service] : [];
+  return `\`veneer ${[...flags, ...words, ...own].map(quote).join(" ")}\``;
 }

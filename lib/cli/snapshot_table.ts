@@ -3,7 +3,7 @@
  *
  * @module
  */
-import type { GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
+import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
 
 const KEY: OperandSpec = { name: "KEY", kind: "snapshot" };
 const NEW_KEY: OperandSpec = { name: "KEY", kind: "other" };
@@ -30,6 +30,12 @@ const TARGET: OptionSpec = {
   summary: "print the commands that mount it at DIR",
 };
 
+const SERVICE: OptionSpec = {
+  name: "service",
+  value: "NAME",
+  summary: "the store of a service, DIR/services/NAME below --root",
+};
+
 /** `veneer snapshot …` */
 export const SNAPSHOTS: GroupSpec = {
   name: "snapshot",
@@ -37,8 +43,9 @@ export const SNAPSHOTS: GroupSpec = {
   details:
     "A snapshot is prepared under a key, on a committed one or on nothing, mounted and changed. Committed under a\n" +
     "name it never changes again, and others can stand on it. A view is one that cannot be changed. Keys and names\n" +
-    "are one namespace and any text; they are kept apart from the layers of `veneer ls`.",
-  commands: [
+    "are one namespace and any text; they are kept apart from the layers of `veneer ls`. --service NAME reads the\n" +
+    "store of a service while that runs; what would change it is refused then.",
+  commands: ([
     {
       name: "snapshot prepare",
       summary: "make a snapshot to be changed",
@@ -148,6 +155,7 @@ export const SNAPSHOTS: GroupSpec = {
         "backslashes are written as octal escapes, such as \\012.",
       examples: [
         ["veneer snapshot ls kind==active", ""],
+        ["veneer snapshot ls --service veneer", "of what containerd has"],
         [`veneer snapshot ls 'name~="^app",labels.team==blue' kind==view`, "these, and all views"],
         ["veneer snapshot ls -0 kind==view | xargs -0 veneer snapshot rm", ""],
       ],
@@ -176,5 +184,8 @@ export const SNAPSHOTS: GroupSpec = {
       options: [],
       examples: [["veneer snapshot cleanup", ""]],
     },
-  ],
+  ] satisfies CommandSpec[]).map((command) => ({
+    ...command,
+    options: [...command.options, SERVICE],
+  })),
 };

@@ -25,16 +25,18 @@ import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts"
 import { attempt, codeOf, reworded, VeneerError } from "../base/errors.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts";
+import { holdToChange, tryHoldToChange } from "../store/service_hold.ts";
 import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
 import { sleep } from "../base/sleep.ts";
 import { compile } from "./filter.ts";
 import { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
 import { MountRecords } from "./mount_records.ts";
+import { openStore } from "./open_store.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
 import { checkCommitted, checkMountable } from "./kinds.ts";
-import { Store } from "./store.ts";
+import type { Store } from "./store.ts";
 import { usageOf } from "./usage.ts";
 import type {
   CommitOptions,
@@ -46,9 +48,6 @@ import type {
   SnapshotUpdate,
   Usage,
 } from "./snapshotter.ts";
-
-/** The database's name in the home. */
-export const DATABASE = "metadata.db";
 
 /** How often, and after how many milliseconds, the room is looked for that a deleted layer took. */
 const ROOM_TRIES = 20, ROOM_PAUSE = 250;
@@ -70,7 +69,17 @@ export interface SnapshotsContext {
    * anything: {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers do not wait for that.
    */
   readonly later?: () => void;
+  /** What the store is opened for; to change it, unless said. */
+  readonly purpose?: Purpose;
 }
+
+/**
+ * What a store is opened for:
+ * - `change`: refused while a service holds the store, and keeps services from that until it is closed;
+ * - `read`: beside a service as well. What interrupted processes left is then the service's to finish;
+ * - `serve`: by the service that holds it (`service_hold.ts`).
+ */
+export type Purpose = "change" | "read" | "serve";
 
 /** What is done about mounts of a snapshot that is to be committed or removed. */
 export type ForeignUses = "refuse" | "ignore";
@@ -91,15 +100,20 @@ export class Snapshots implements Snapshotter {
   readonly #mountRecords: MountRecords;
   readonly #published: PublishedLabels;
   readonly #warn: (message: string) => void;
+  /** Against services. */
+  #claim: Disposable | undefined;
   #opened: Store | undefined;
 
   /**
    * Opens a store, making it where it is missing, and finishes what killed processes left of it.
    *
-   * @throws {VeneerError} `corrupt store` where there are layers and no database, or one that is none;
+   * @throws {VeneerError} `in use` if it is to be changed and a service holds it; `corrupt store` where there are layers and no database, or one that is none;
    * `incompatible` for one of another program or a newer version
    */
-  constructor({ backend, warn, sync = false, foreignUses = "refuse", later }: SnapshotsContext) {
+  constructor(
+    { backend, warn, sync = false, foreignUses = "refuse", later, purpose = "change" }:
+      SnapshotsContext,
+  ) {
     this.#backend = backend;
     this.#sync = sync;
     this.#warn = warn;
@@ -108,40 +122,25 @@ export class Snapshots implements Snapshotter {
     this.#published = new PublishedLabels(backend);
     this.#state = new RunState(backend.home);
     this.#mountRecords = new MountRecords(this.#state);
-    const store = this.#opened = this.#open();
-    this.#intents = new Intents({ store, state: this.#state, backend, warn });
+    this.#claim = purpose === "change" ? holdToChange(this.#state, this.home) : undefined;
     try {
-      if (later === undefined) this.#intents.sweep();
-      else if (this.#intents.abandonDead()) later();
+      const store = this.#opened = openStore(backend, this.#state, warn);
+      this.#intents = new Intents({ store, state: this.#state, backend, warn });
+      this.#finishInterrupted(purpose);
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
-  /** Opens the database, one process at a time: it may have to be made. */
-  #open(): Store {
-    using _lock = this.#state.lockStore();
-    let isNew = false;
-    const initial = () => {
-      isNew = true;
-      return this.#initial();
-    };
-    const store = Store.open(this.#backend.home.join(DATABASE), initial, this.#warn);
-    if (isNew) this.#backend.imported();
-    return store;
-  }
-
-  /** What a new database begins with. */
-  #initial() {
-    const imported = this.#backend.importable();
-    if (imported.length === 0 && this.#backend.list().length > 0) {
-      throw new VeneerError(
-        "corrupt store",
-        `${this.home} has layers and no ${DATABASE}; restore it from a backup, or move ${this.home} away`,
-      );
+  /** Ends what killed processes began, unless that is a service's to do. */
+  #finishInterrupted(purpose: Purpose): void {
+    if (this.#later !== undefined) {
+      if (this.#intents.abandonDead()) this.#later();
+      return;
     }
-    return imported.map((snapshot) => ({ ...snapshot, labels: new Map<string, string>() }));
+    using hold = purpose === "read" ? tryHoldToChange(this.#state) : undefined;
+    if (purpose === "change" || hold !== undefined) this.#intents.sweep();
   }
 
   get driver(): string {
@@ -173,7 +172,7 @@ export class Snapshots implements Snapshotter {
     if (parent !== "") checkKey(parent, "parent");
     const labels = checkLabels(options.labels);
     const store = this.#store;
-    const layer = this.#backend.layerFor(kind, key) ?? this.#newLayer();
+    const layer = this.#backend.layerFor(kind, key) ?? this.#store.newLayer();
     using _lock = this.#state.lockLayer(layer);
     using _home = this.#state.holdHome();
     return this.#intents.make(layer, key, parent, () => {
@@ -239,7 +238,7 @@ export class Snapshots implements Snapshotter {
       return undefined;
     } catch (error) {
       if (this.#foreignUses === "refuse" || codeOf(error) !== "in use") throw error;
-      return this.#newLayer();
+      return this.#store.newLayer();
     }
   }
 
@@ -389,6 +388,8 @@ export class Snapshots implements Snapshotter {
   close(): void {
     this.#opened?.[Symbol.dispose]();
     this.#opened = undefined;
+    this.#claim?.[Symbol.dispose]();
+    this.#claim = undefined;
   }
 
   parent(name: string): string {
@@ -439,16 +440,6 @@ export class Snapshots implements Snapshotter {
     } catch (error) {
       this.#store.checkFree(name);
       throw error;
-    }
-  }
-
-  /** A layer id that nobody has: 40 random bits in the letters of base 32. */
-  #newLayer(): string {
-    for (;;) {
-      const random = crypto.getRandomValues(new Uint8Array(8));
-      const layer = Array.from(random, (byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte & 31])
-        .join("");
-      if (!this.#store.hasLayer(layer)) return layer;
     }
   }
 }

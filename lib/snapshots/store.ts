@@ -185,6 +185,16 @@ export class Store implements Disposable {
     return this.#statements.reservedOn.all(id).map(({ layer }) => layer);
   }
 
+  /** A layer id that nobody has: 40 random bits in the letters of base 32. */
+  newLayer(): string {
+    for (;;) {
+      const random = crypto.getRandomValues(new Uint8Array(8));
+      const layer = Array.from(random, (byte) => "abcdefghijklmnopqrstuvwxyz234567"[byte & 31])
+        .join("");
+      if (!this.hasLayer(layer)) return layer;
+    }
+  }
+
   /** Whether a snapshot or an intent has a layer. */
   hasLayer(layer: string): boolean {
     return this.#statements.hasLayer.get(layer) !== undefined;

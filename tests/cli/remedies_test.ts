@@ -32,6 +32,8 @@ const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { 
     ],
     "examine": [{ kind: "examine" }],
     "other address": [{ kind: "other address" }],
+    "other name": [{ kind: "other name" }],
+    "ask engine": [{ kind: "ask engine" }],
   };
 
 Deno.test("remedies: each is one line, and its command names the store in use", () => {

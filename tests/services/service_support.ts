@@ -1,10 +1,9 @@
 /**
  * A service of a case's own: the program is run as a user would, with a socket and a store in the case's directory.
  */
-import { dirname, join } from "@std/path";
+import { join } from "@std/path";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { Home } from "../../lib/store/home.ts";
-import { RunState } from "../../lib/store/run_state.ts";
+import { storeHome } from "../../lib/snapshots/store_home.ts";
 import { PROGRAM } from "../support/commands.ts";
 import { type TempDir, tempDir } from "../support/cases.ts";
 import { GrpcClient } from "./grpc_client.ts";
@@ -165,10 +164,12 @@ export class TestService implements AsyncDisposable {
   }
 }
 
+/** The run-time state of a service's store. */
+export const stateOf = ({ home }: TestService) => storeHome(home, IDENTITY).state;
+
 /** Locks layers as another process would that works on them for long. */
 export function holdLayers(service: TestService, ...layers: string[]): Disposable {
-  const home = Home.open(dirname(service.home), service.driver, IDENTITY);
-  const state = new RunState(home);
+  const state = stateOf(service);
   const locks = layers.map((layer) => state.lockLayer(layer));
   return { [Symbol.dispose]: () => locks.forEach((lock) => lock[Symbol.dispose]()) };
 }

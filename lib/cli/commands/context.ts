@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { join } from "@std/path";
 import { VeneerError } from "../../base/errors.ts";
 import type { Remedy } from "../../base/remedy.ts";
 import { AUTO } from "../../../drivers/names.ts";
@@ -12,10 +13,12 @@ import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
 import { layerNotFound, resolveId } from "../../base/ids.ts";
 import type { MountInfo } from "../../mount/mountinfo.ts";
+import { tryLstat } from "../../../ffi/stat.ts";
 import type { Output } from "../output.ts";
 import type { Options } from "../parse.ts";
 import { checkRoot } from "../surroundings.ts";
 import { DEFAULT_ROOT } from "../table.ts";
+import { serviceName, SERVICES } from "../service_name.ts";
 import type { LanePort } from "../../services/lanes/protocol.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
@@ -31,7 +34,7 @@ export interface StoreOptions {
 /** The drivers, loaded when they are first asked for. */
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
-  openSnapshots(options: StoreOptions): Promise<Snapshotter>;
+  openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
   /** Every driver. */
   all(): Promise<readonly Driver[]>;
   /** Returns what starts a thread that opens a store of snapshots, for a service. */
@@ -79,12 +82,26 @@ export class CommandContext {
   }
 
   /**
-   * Opens the store's snapshots for as long as `use` takes.
+   * Opens the store's snapshots for as long as `use` takes, to change them.
    *
-   * @throws as {@linkcode open}, and what `use` throws
+   * @throws as {@linkcode open}, `in use` if a service holds the store, and what `use` throws
    */
-  async withSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
-    const snapshotter = await this.drivers.openSnapshots(this.#storeOptions());
+  changeSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+    return this.#withSnapshots("change", use);
+  }
+
+  /** The same to read them, also while a service holds the store. */
+  readSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+    return this.#withSnapshots("read", use);
+  }
+
+  async #withSnapshots<T>(
+    purpose: "change" | "read",
+    use: (snapshotter: Snapshotter) => T,
+  ): Promise<T> {
+    const options = this.#storeOptions();
+    const root = rootOfSnapshots(options.root, this.options.value("service"));
+    const snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
     this.output.info(`opened ${snapshotter.home} with ${snapshotter.driver}`);
     try {
       return use(snapshotter);
@@ -152,4 +169,18 @@ export function requireRoot(): void {
     "failed precondition",
     `veneer must run as root, and this user's id is ${uid}: layers keep owners and are mounted; use sudo`,
   );
+}
+
+/**
+ * The directory that a store of snapshots lies in: `root`, or a service's below.
+ *
+ * @throws {VeneerError} `not found` if there is no such service
+ */
+function rootOfSnapshots(root: string, service: string | undefined): string {
+  if (service === undefined) return root;
+  const directory = join(root, SERVICES, serviceName(service, "service"));
+  if (tryLstat(directory)?.isDirectory) return directory;
+  throw new VeneerError("not found", `there is no store of service ${service} at ${directory}`, {
+    remedy: { kind: "other root" },
+  });
 }

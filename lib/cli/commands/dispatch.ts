@@ -79,6 +79,7 @@ export async function dispatch(args: readonly string[], drivers: Drivers): Promi
   const output = new Output(options.flag("json"), level, {
     root: options.value("root"),
     driver: options.value("driver"),
+    service: options.value("service"),
   });
   try {
     const status = await run(invocation, output, drivers);

@@ -27,6 +27,8 @@ export interface ServeOptions {
   /** What requests must call the snapshotter. */
   readonly name: string;
   readonly store: LaneStore;
+  /** Keeps a store, named by its home, for this service. @throws {VeneerError} `in use` */
+  readonly hold: (home: string) => Disposable;
   readonly startLane: () => LanePort;
   readonly log: ServiceLog;
 }
@@ -50,7 +52,7 @@ const DRAIN_TIME = 30_000;
  * @throws {VeneerError} as opening the store and {@linkcode listenAt} do
  */
 export async function serveContainerd(options: ServeOptions): Promise<void> {
-  const { address, name, store, startLane, log } = options;
+  const { store, startLane, log } = options;
   const ended = endSignal();
   const warn = (message: string) => log.warn(message);
   const janitor = new Janitor(warn);
@@ -62,27 +64,47 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
     warn,
     leftover,
   });
-  janitor.start(lanes);
   const trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
+  let hold: Disposable | undefined;
   try {
-    const server = new GrpcServer(snapshotsService(lanes, name), log);
-    let accepting: Promise<void>;
-    {
-      using socket = await listenAt(address);
-      const { home, driver } = lanes;
-      log.info("serving", { address: socket.path, home, driver, pid: Deno.pid });
-      accepting = server.accept(socket.listener);
-      notifyManager("READY=1", warn);
-      log.info("ending", { signal: await ended });
-      notifyManager("STOPPING=1", warn);
-    }
-    await server.drain(DRAIN_TIME);
-    await accepting;
+    const begin = () => {
+      hold = options.hold(lanes.home);
+      janitor.start(lanes);
+    };
+    await serveBy(lanes, options, { begin, ended });
   } finally {
     clearInterval(trimming);
     await janitor.stop();
     await lanes.close();
+    hold?.[Symbol.dispose]();
   }
+}
+
+/**
+ * Serves by lanes until the end.
+ *
+ * @param begin is called once the socket is this service's, and may refuse
+ */
+async function serveBy(
+  lanes: Lanes<LaneCall>,
+  { address, name, log }: ServeOptions,
+  { begin, ended }: { readonly begin: () => void; readonly ended: Promise<string> },
+): Promise<void> {
+  const warn = (message: string) => log.warn(message);
+  const server = new GrpcServer(snapshotsService(lanes, name), log);
+  let accepting: Promise<void>;
+  {
+    using socket = await listenAt(address);
+    begin();
+    const { home, driver } = lanes;
+    log.info("serving", { address: socket.path, home, driver, pid: Deno.pid });
+    accepting = server.accept(socket.listener);
+    notifyManager("READY=1", warn);
+    log.info("ending", { signal: await ended });
+    notifyManager("STOPPING=1", warn);
+  }
+  await server.drain(DRAIN_TIME);
+  await accepting;
 }
 
 /** Resolves with the first signal to end; the next one has its usual effect. */

@@ -10,10 +10,8 @@ import {
   DEFAULT_NAME,
   type ServiceAddress,
 } from "../../../services/configuration/service.ts";
+import { serviceName, SERVICES } from "../../service_name.ts";
 import type { CommandContext } from "../context.ts";
-
-/** Below `<root>`, where each service has stores of its own. */
-export const SERVICES = "services";
 
 /**
  * The service of `--address`, `--name` and `--root`.
@@ -41,15 +39,5 @@ function requireAbsolute(option: string, path: string): void {
   throw new VeneerError(
     "usage",
     `option --${option} ${JSON.stringify(path)}: a configuration needs an absolute path`,
-  );
-}
-
-/** A service's name is a directory's. @throws {VeneerError} `usage` if it cannot be one */
-export function serviceName(name: string): string {
-  if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;
-  throw new VeneerError(
-    "usage",
-    `option --name ${JSON.stringify(name)}: letters, digits, _, . and -, at most 64, ` +
-      "the first a letter or digit",
   );
 }

@@ -8,7 +8,9 @@ import { openStoresDirectory } from "../../../store/home.ts";
 import { serveContainerd } from "../../../services/containerd/serve.ts";
 import { DEFAULT_ADDRESS, DEFAULT_NAME } from "../../../services/configuration/service.ts";
 import { type LogFormat, type LogLevel, ServiceLog } from "../../../services/log.ts";
-import { serviceName, SERVICES } from "../config/service.ts";
+import { storeHome } from "../../../snapshots/store_home.ts";
+import { holdForService } from "../../../store/service_hold.ts";
+import { serviceName, SERVICES } from "../../service_name.ts";
 import { requireRoot, type Run } from "../context.ts";
 
 export const run: Run = async (context) => {
@@ -27,6 +29,7 @@ export const run: Run = async (context) => {
       uidmap: options.values("uidmap"),
       gidmap: options.values("gidmap"),
     },
+    hold: (home) => holdForService(storeHome(home, context.idMaps).state, home),
     startLane: await drivers.laneStarter(),
     log: new ServiceLog(format as LogFormat, level as LogLevel),
   });

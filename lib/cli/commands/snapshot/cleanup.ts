@@ -16,7 +16,7 @@ export const run: Run = async (context) => {
     const failure = context.output.error(error);
     status ||= failure;
   };
-  const { actions, home, state } = await context.withSnapshots((snapshotter) => {
+  const { actions, home, state } = await context.changeSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
     // What keeps mounts from being swept keeps nothing else from it.
     const swept = attempt(failed, mounted.home.path, () => mounted.sweep()) ?? [];

@@ -11,7 +11,7 @@ export const run: Run = async (context) => {
   const { options, operands: [name, key], output } = context;
   const labels = parseLabels(options.values("label"));
   const parent = options.value("parent") || undefined;
-  await context.withSnapshots((snapshotter) =>
+  await context.changeSnapshots((snapshotter) =>
     mountedSnapshots(context, snapshotter).whileUnmounted(key, () => {
       snapshotter.commit(name, key, { labels, parent });
     })

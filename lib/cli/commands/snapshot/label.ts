@@ -11,7 +11,7 @@ export const run: Run = async (context) => {
   const { operands: [name, ...words], output } = context;
   const labels = parseLabels(words);
   const fields = Array.from(labels.keys(), (key) => `labels.${key}`);
-  const info = await context.withSnapshots((snapshotter) =>
+  const info = await context.changeSnapshots((snapshotter) =>
     snapshotter.update({ name, labels }, fields)
   );
   output.result(snapshotToJson(info), () => []);

@@ -10,7 +10,7 @@ import { snapshotRow, snapshotToJson } from "./info.ts";
 
 export const run: Run = (context) => {
   const { options, operands: filters, output } = context;
-  return context.withSnapshots((snapshotter) => {
+  return context.readSnapshots((snapshotter) => {
     const snapshots = snapshotter.walk(filters);
     if (options.flag("null") && !output.json) {
       for (const { name } of snapshots) output.text(`${name}\0`);

@@ -14,7 +14,7 @@ export function makeSnapshot(method: "prepare" | "view"): Run {
     const parent = options.value("parent") ?? "";
     const labels = parseLabels(options.values("label"));
     const target = options.value("target");
-    const mounts = await context.withSnapshots((snapshotter) =>
+    const mounts = await context.changeSnapshots((snapshotter) =>
       snapshotter[method](key, parent, { labels })
     );
     output.result(

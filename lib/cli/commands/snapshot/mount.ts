@@ -8,7 +8,7 @@ import { findKey } from "./keys.ts";
 import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = (context) =>
-  context.withSnapshots((snapshotter) => {
+  context.changeSnapshots((snapshotter) => {
     const { operands: [text, directory], output } = context;
     const key = findKey(context, snapshotter, text);
     const mounted = mountedSnapshots(context, snapshotter);

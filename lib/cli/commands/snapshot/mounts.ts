@@ -11,7 +11,7 @@ import { findKey } from "./keys.ts";
 
 export const run: Run = async (context) => {
   const { operands: [key, target], output } = context;
-  const mounts = await context.withSnapshots((snapshotter) =>
+  const mounts = await context.readSnapshots((snapshotter) =>
     snapshotter.mounts(findKey(context, snapshotter, key))
   );
   output.result(mounts, () =>

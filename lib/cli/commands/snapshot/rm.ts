@@ -8,7 +8,7 @@ import { removeEach } from "../remove_each.ts";
 import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = (context) =>
-  context.withSnapshots((snapshotter) => {
+  context.changeSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
     return removeEach(context, (key) => {
       mounted.whileUnmounted(key, () => snapshotter.remove(key));

@@ -10,7 +10,7 @@ import { secondTime, snapshotToJson } from "./info.ts";
 import { findKey } from "./keys.ts";
 
 export const run: Run = async (context) => {
-  const info = await context.withSnapshots((snapshotter) =>
+  const info = await context.readSnapshots((snapshotter) =>
     snapshotter.stat(findKey(context, snapshotter, context.operands[0]))
   );
   context.output.result(snapshotToJson(info), () =>

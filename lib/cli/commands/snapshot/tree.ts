@@ -18,7 +18,7 @@ interface Drawn extends SnapshotInfo {
 }
 
 export const run: Run = (context) =>
-  context.withSnapshots((snapshotter) => {
+  context.readSnapshots((snapshotter) => {
     const { options, output } = context;
     const usageOf = (name: string) =>
       options.flag("brief") ? undefined : tryUsage(context, snapshotter, name);

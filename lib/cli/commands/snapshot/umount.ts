@@ -12,7 +12,7 @@ import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = async (context) => {
   const { operands: [text], output } = context;
-  const { path, home, state } = await context.withSnapshots((snapshotter) => {
+  const { path, home, state } = await context.readSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
     const { home, state } = mounted;
     const isDirectory = /^[./]/.test(text) && !isTaken(text, snapshotter);

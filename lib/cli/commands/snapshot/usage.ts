@@ -10,7 +10,7 @@ import type { Run } from "../context.ts";
 import { findKey } from "./keys.ts";
 
 export const run: Run = (context) =>
-  context.withSnapshots((snapshotter) => {
+  context.readSnapshots((snapshotter) => {
     const { options, operands, output } = context;
     const names = operands.length === 0
       ? Array.from(snapshotter.walk(), ({ name }) => name)
