@@ -8,6 +8,9 @@
  * @module
  */
 
+/** Bytes of paths that mean something to the kernel. */
+export const SLASH = 0x2f, DOT = 0x2e;
+
 const utf8 = new TextEncoder();
 const strictUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { decode } from "./cstring.ts";
+import { decode, DOT } from "./cstring.ts";
 import { type EntryName, entryName, nameText } from "./entry_name.ts";
 import { ENOENT } from "./errno.ts";
 import { E, tree } from "./libc.ts";
@@ -80,7 +80,6 @@ export function readSomeEntries(fd: number): Entry[] {
 
 /** Whether the NUL-terminated name of `length` bytes at `start` is `.` or `..`. */
 function isDots(start: number, length: number): boolean {
-  const DOT = 0x2e;
   return buffer[start] === DOT &&
     (length === 2 || length === 3 && buffer[start + 1] === DOT);
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { decode, encode } from "./cstring.ts";
+import { decode, DOT, encode, SLASH } from "./cstring.ts";
 
 /** The most bytes of a name: `NAME_MAX` of `linux/limits.h`. */
 export const NAME_MAX = 255;
@@ -16,9 +16,6 @@ declare const checked: unique symbol;
 
 /** One component of a path, NUL-terminated. The bytes are a copy that nobody else has: never write to them. */
 export type EntryName = Uint8Array<ArrayBuffer> & { readonly [checked]: true };
-
-const SLASH = 0x2f;
-const DOT = 0x2e;
 
 /** The error of what is no name. */
 export class NameError extends RangeError {}

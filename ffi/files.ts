@@ -32,6 +32,11 @@ export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
 export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
+// The standard streams: `unistd.h`.
+export const STDIN_FILENO = 0;
+export const STDOUT_FILENO = 1;
+export const STDERR_FILENO = 2;
+
 /**
  * `openat(2)` of a directory's entry, raw: a descriptor or `-errno`. Never follows a symbolic link (`ELOOP`, or
  * `ENOTDIR` with `O_DIRECTORY`). `O_CLOEXEC` and `O_NOFOLLOW` are added.
@@ -373,6 +378,12 @@ const F_SETFD = 2;
 const F_GETFL = 3;
 const FD_CLOEXEC = 1;
 
+/** A pipe takes so many bytes in one piece: `linux/limits.h`, pipe(7). */
+export const PIPE_BUF = 4096;
+
+/** The capacity in bytes that an unprivileged process may ask for: `/proc/sys/fs/pipe-max-size`, its default. */
+export const LARGEST_PIPE = 1 << 20;
+
 /** Asks for a pipe's capacity in bytes; raw: the capacity it got, or `-errno` (also where it is no pipe). */
 export function trySetPipeSize(fd: number, size: number): number {
   const result = io().fcntl(fd, F_SETPIPE_SZ, size);
@@ -409,27 +420,4 @@ export function memfd(name: string): number {
   const bytes = cstring(name);
   const result = io().memfd_create(bytes, MFD_CLOEXEC);
   return unwrap(result < 0 ? -E[0] : result, "memfd_create");
-}
-
-/** `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel. */
-export function trySendfile(out: number, from: number, count: number): number {
-  const result = io().sendfile64(out, from, null, count);
-  return result < 0 ? -E[0] : result;
-}
-
-/** `splice(2)`, raw, where one end is a pipe: moves up to `count` bytes at the current offsets. */
-export function trySplice(from: number, out: number, count: number): number {
-  const SPLICE_F_MOVE = 1;
-  const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);
-  return result < 0 ? -E[0] : result;
-}
-
-/** `copy_file_range(2)`, raw: copies (or shares) up to `count` bytes at the current offsets. */
-export function tryCopyFileRange(
-  from: number,
-  out: number,
-  count: number,
-): number {
-  const result = io().copy_file_range(from, null, out, null, count, 0);
-  return result < 0 ? -E[0] : result;
 }

@@ -92,11 +92,6 @@ export const io = group({
     parameters: ["i32", "buffer", "i32", "buffer", "u32", "u32"],
     result: "i32",
   },
-  // ssize_t copy_file_range(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out, size_t len, unsigned flags);
-  copy_file_range: {
-    parameters: ["i32", "buffer", "i32", "buffer", "u32", "u32"],
-    result: "i32",
-  },
 });
 
 /** Memory. */

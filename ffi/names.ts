@@ -18,7 +18,7 @@ export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
 
-// File types of `st_mode`: `linux/stat.h`.
+// Bits of `st_mode`: `linux/stat.h`. First the types, then of the permissions those that code asks for.
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
@@ -27,6 +27,12 @@ export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
+/** Of a directory: what is made in it gets its group. */
+export const S_ISGID = 0o2000;
+/** Of a directory: only an entry's owner removes or renames it. */
+export const S_ISVTX = 0o1000;
+export const S_IWGRP = 0o020;
+export const S_IWOTH = 0o002;
 
 /** `mkdirat(2)`, raw. */
 export function tryMkdirat(dirfd: number, name: EntryName, mode: number): number {
@@ -150,6 +156,8 @@ export function renameat(
 
 /** The longest target of a symbolic link: `PATH_MAX` of `linux/limits.h`. */
 export const PATH_MAX = 4096;
+/** As many symbolic links as the kernel follows in one path: its `linux/namei.h`, path_resolution(7). */
+export const MAXSYMLINKS = 40;
 const target = new Uint8Array(PATH_MAX);
 
 /** `readlinkat(2)`, raw: the target's bytes, valid until the next call, or `-errno`. */

@@ -1,16 +1,24 @@
 /**
- * `sendfile(2)` from an offset of one's own choice, which leaves the input's file position alone: two
- * threads can take from one descriptor.
+ * Moving data between descriptors inside the kernel: `sendfile(2)` and `splice(2)`.
  *
  * @module
  */
 import { EINTR } from "./errno.ts";
 import { E, io } from "./libc.ts";
 
+/** `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel. */
+export function trySendfile(out: number, from: number, count: number): number {
+  const result = io().sendfile64(out, from, null, count);
+  return result < 0 ? -E[0] : result;
+}
+
 const offset = new BigInt64Array(1);
 const offsetBytes = new Uint8Array(offset.buffer);
 
-/** Moves up to `count` bytes from `position` (in bytes) of a file to another's current position, raw. */
+/**
+ * `sendfile(2)`, raw: moves up to `count` bytes from `position` (in bytes) of a file to another's current offset. The
+ * input's own offset stays: two threads can take from one descriptor.
+ */
 export function trySendfileAt(
   out: number,
   from: number,
@@ -23,4 +31,11 @@ export function trySendfileAt(
     const result = moved < 0 ? -E[0] : moved;
     if (result !== -EINTR) return result;
   }
+}
+
+/** `splice(2)`, raw, where one end is a pipe: moves up to `count` bytes at the current offsets. */
+export function trySplice(from: number, out: number, count: number): number {
+  const SPLICE_F_MOVE = 1;
+  const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);
+  return result < 0 ? -E[0] : result;
 }

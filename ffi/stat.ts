@@ -48,6 +48,9 @@ export const STATX = layout("struct statx", 256, {
   stx_mnt_id: ["u64", 144],
 });
 
+/** What `st_blocks` counts in, in bytes, whatever the file system's own blocks are: `sys/stat.h`, statx(2). */
+export const S_BLKSIZE = 512;
+
 /** What plain `stat` gives (`linux/stat.h`). */
 export const STATX_BASIC_STATS = 0x7ff;
 /** Type and mode alone. */

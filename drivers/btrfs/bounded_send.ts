@@ -14,7 +14,7 @@
  */
 import { trySendChanges } from "../../ffi/btrfs_send.ts";
 import { EAGAIN } from "../../ffi/errno.ts";
-import { close, O_NONBLOCK, pipe, trySetPipeSize } from "../../ffi/files.ts";
+import { close, LARGEST_PIPE, O_NONBLOCK, pipe, trySetPipeSize } from "../../ffi/files.ts";
 import { waitReadable } from "../../ffi/poll.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { Control } from "../../lib/base/worker_control.ts";
@@ -35,9 +35,6 @@ export interface SendLimits {
  * worst, wherever these lie.
  */
 export const SEND_LIMITS: SendLimits = { time: 2000, pipe: 256 << 10 };
-
-/** The pipe to the reader beside, in bytes: 1 MiB, what an unprivileged process may have. */
-const READER_PIPE = 1 << 20;
 
 /** What the Worker is told at its start. */
 export interface SendJob {
@@ -100,7 +97,7 @@ class Sender implements Disposable {
 
   constructor(snapshot: number, parent: bigint) {
     const { readable, writable } = pipe();
-    trySetPipeSize(readable, READER_PIPE);
+    trySetPipeSize(readable, LARGEST_PIPE);
     this.output = readable;
     this.#input = writable;
     this.#worker = new Worker(new URL("./send_worker.ts", import.meta.url), { type: "module" });

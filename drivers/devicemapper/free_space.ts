@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { formatSize } from "../../lib/base/sizes.ts";
 import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
@@ -14,7 +15,7 @@ import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
  */
 export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): void {
   checkWritable(pool, status);
-  check("data", status.usedData, status.totalData, () => pool.table().blockSize * 512);
+  check("data", status.usedData, status.totalData, () => pool.table().blockSize * SECTOR_SIZE);
   check("metadata", status.usedMetadata, status.totalMetadata, () => METADATA_BLOCK_SIZE);
 
   function check(what: string, used: number, total: number, blockSize: () => number): void {

@@ -32,6 +32,7 @@ import {
 } from "./loopback.ts";
 import { DEFAULTS, type DeviceMapperOptions } from "./options.ts";
 import type { Pool } from "./pool.ts";
+import { dataBlockSize } from "./thin_metadata.ts";
 import { makedev } from "../../ffi/names.ts";
 
 /** What a pool is brought up from. */
@@ -148,17 +149,12 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
   );
 }
 
-/**
- * The block size that a pool's metadata records, in bytes: `struct thin_disk_superblock` of the kernel's
- * drivers/md/dm-thin-metadata.c, little-endian. `undefined` where there is no pool's metadata.
- */
+/** The block size that a pool's metadata records, in bytes; `undefined` where there is no pool's metadata. */
 function recordedBlockSize(device: string): number | undefined {
-  const MAGIC = 27022010n, MAGIC_AT = 32, BLOCK_SIZE_AT = 336;
-  const bytes = new Uint8Array(512);
+  const bytes = new Uint8Array(SECTOR_SIZE);
   withFd(openNode(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));
-  const view = new DataView(bytes.buffer);
-  if (view.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
-  return view.getUint32(BLOCK_SIZE_AT, true) * SECTOR_SIZE;
+  const sectors = dataBlockSize(new DataView(bytes.buffer));
+  return sectors && sectors * SECTOR_SIZE;
 }
 
 /** A pool that is up: ours? And have its images been asked to grow? */

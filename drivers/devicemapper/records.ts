@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { RENAME_EXCHANGE } from "../../ffi/names.ts";
 import { type ConfinedPath, exists, list, rename, tryUnlink } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
@@ -213,7 +214,7 @@ export function toDeviceRecord(fields: Fields, path: string): DeviceRecord {
   const deviceId = integer(fields, "device_id", path);
   if (deviceId > MAX_DEVICE_ID) throw corrupt(path, `has the device_id ${deviceId}`);
   const size = integer(fields, "size", path);
-  if (size === 0 || size % 512 !== 0) throw corrupt(path, `has the size ${size}`);
+  if (size === 0 || size % SECTOR_SIZE !== 0) throw corrupt(path, `has the size ${size}`);
   return {
     deviceId,
     size,

@@ -4,6 +4,7 @@
  * @module
  */
 import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
+import { EXT_MAGIC, XFS_MAGIC } from "../../ffi/statfs.ts";
 
 /** What a file system's superblock says. */
 export interface Superblock {
@@ -48,8 +49,7 @@ export function parseSuperblock(bytes: Uint8Array<ArrayBuffer>): Superblock | un
 
 /** `struct xfs_dsb`, big-endian: kernel, fs/xfs/libxfs/xfs_format.h. */
 function parseXfs(bytes: Uint8Array, view: DataView): Superblock | undefined {
-  const XFSB = 0x58465342;
-  if (view.getUint32(0) !== XFSB) return undefined;
+  if (view.getUint32(0) !== XFS_MAGIC) return undefined;
   const blockSize = view.getUint32(4);
   const blocks = Number(view.getBigUint64(8));
   return { type: "xfs", uuid: formatUuid(bytes.subarray(32)), blockSize, size: blocks * blockSize };
@@ -60,8 +60,8 @@ const EXT4_AT = 1024;
 
 /** `struct ext4_super_block`, little-endian: kernel, fs/ext4/ext4.h. */
 function parseExt4(bytes: Uint8Array, view: DataView): Superblock | undefined {
-  const AT = EXT4_AT, MAGIC = 0xef53, INCOMPAT_64BIT = 0x80;
-  if (view.getUint16(AT + 0x38, true) !== MAGIC) return undefined;
+  const AT = EXT4_AT, INCOMPAT_64BIT = 0x80;
+  if (view.getUint16(AT + 0x38, true) !== EXT_MAGIC) return undefined;
   const blockSize = 1024 << view.getUint32(AT + 0x18, true);
   const is64Bit = (view.getUint32(AT + 0x60, true) & INCOMPAT_64BIT) !== 0;
   const blocks = view.getUint32(AT + 0x4, true) +

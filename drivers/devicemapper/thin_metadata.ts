@@ -40,6 +40,12 @@ const DETAILS_SIZE = 24, CREATION_TIME_AT = 16;
 /** A mapping is `data block << 24 | time`. */
 const MAPPING_SIZE = 8, TIME_MASK = 0xffffff;
 
+/** The size of a pool's blocks of data, in sectors, as its superblock has it; `undefined` if it is none. */
+export function dataBlockSize(superblock: DataView): number | undefined {
+  if (superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
+  return superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
+}
+
 /** The superblock's number. */
 export const SUPERBLOCK = 0;
 
@@ -50,24 +56,21 @@ const MAX_DEPTH = 16;
 export class ThinMetadata {
   readonly #read: BlockReader;
   readonly #superblock: DataView;
+  /** The size of a block of data, in sectors. */
+  readonly dataBlockSize: number;
 
   /** @param superblock its block: the copy that a pool holds for readers while it goes on */
   constructor(read: BlockReader, superblock: number) {
     this.#read = read;
     this.#superblock = viewOf(read(superblock));
-    if (this.#superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) {
-      throw damaged(superblock, "is no superblock");
-    }
+    const size = dataBlockSize(this.#superblock);
+    if (size === undefined) throw damaged(superblock, "is no superblock");
+    this.dataBlockSize = size;
   }
 
   /** The block of the copy that is held for readers; 0 where there is none. */
   get heldSuperblock(): number {
     return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
-  }
-
-  /** The size of a block of data, in sectors. */
-  get dataBlockSize(): number {
-    return this.#superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
   }
 
   /** How many blocks a device was given since it was made: those that it does not have from its origin. */

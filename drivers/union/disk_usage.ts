@@ -5,12 +5,9 @@
  */
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
-import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { S_BLKSIZE, Stat, tryStatat } from "../../ffi/stat.ts";
 import { DirectoryStack, isGone } from "../../lib/tree/directory_stack.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
-
-/** What `st_blocks` counts, whatever the file system's own blocks are (statx(2)). */
-const BLOCK = 512;
 
 /**
  * The space that all below a directory takes, holes not, and how many inodes it has. An inode of several
@@ -25,7 +22,7 @@ export function diskUsage(directory: number, leavesOut?: (name: string) => boole
   using directories = new DirectoryStack(directory);
   const count = new Count(directories, leavesOut);
   count.below();
-  return { bytes: count.blocks * BLOCK, inodes: count.inodes };
+  return { bytes: count.blocks * S_BLKSIZE, inodes: count.inodes };
 }
 
 class Count {

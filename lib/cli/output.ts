@@ -9,7 +9,7 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
-import { tryWrite } from "../../ffi/files.ts";
+import { STDERR_FILENO, STDOUT_FILENO, tryWrite } from "../../ffi/files.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Remedy } from "../base/remedy.ts";
@@ -18,8 +18,6 @@ import { inWords, type StoreFlags } from "./remedies.ts";
 import { EXIT_STATUS } from "./exit_status.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
-
-const STDOUT = 1, STDERR = 2;
 
 /** How much standard output is gathered before it is written, in UTF-16 units. */
 const BUFFER = 32 * 1024;
@@ -74,7 +72,7 @@ export class Output {
   flush(): void {
     const text = this.#pending;
     this.#pending = "";
-    if (text) write(STDOUT, text);
+    if (text) write(STDOUT_FILENO, text);
   }
 
   /** An error: one line, or one JSON object. Returns the exit status it stands for. */
@@ -116,7 +114,7 @@ export class Output {
   #say(line: string): void {
     this.flush();
     try {
-      write(STDERR, `${line}\n`);
+      write(STDERR_FILENO, `${line}\n`);
     } catch {
       // Nobody is left to tell.
     }
@@ -148,6 +146,10 @@ function write(fd: number, text: string): void {
     if (written >= 0) rest = rest.subarray(written);
     else if (written === -EAGAIN) sleep(1);
     else if (written === -EPIPE) throw new ReaderGone();
-    else throw new SyscallError("write", -written, fd === STDOUT ? "standard output" : undefined);
+    else {throw new SyscallError(
+        "write",
+        -written,
+        fd === STDOUT_FILENO ? "standard output" : undefined,
+      );}
   }
 }

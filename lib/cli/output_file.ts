@@ -32,7 +32,15 @@ import {
 } from "../../ffi/files.ts";
 import { LOCK_EX, LOCK_NB, tryFlock } from "../../ffi/flock.ts";
 import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
-import { readlinkat, tryLinkFile, tryRenameat, tryUnlinkat } from "../../ffi/names.ts";
+import {
+  MAXSYMLINKS,
+  readlinkat,
+  S_ISVTX,
+  S_IWOTH,
+  tryLinkFile,
+  tryRenameat,
+  tryUnlinkat,
+} from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../base/errors.ts";
 import { openFileName } from "../base/open_files.ts";
@@ -41,10 +49,6 @@ import { openFileName } from "../base/open_files.ts";
 const REACH = O_PATH | O_DIRECTORY;
 /** A layer may hold what only root may read. */
 const MODE = 0o600;
-/** As many links as the kernel follows in one path (path_resolution(7)). */
-const MOST_LINKS = 40;
-/** The sticky bit, and write permission of all: `linux/stat.h`. */
-const S_ISVTX = 0o1000, S_IWOTH = 0o002;
 
 /** A name of our own; only these are ever swept. */
 const TEMPORARY = /^\.veneer-[0-9a-f-]{36}\.new$/;
@@ -124,7 +128,7 @@ function placeOf(file: string): Place {
         enter(tryOpenat(directory, place.name, REACH));
         continue;
       }
-      if (links++ === MOST_LINKS) throw invalid(file, "leads through too many symbolic links");
+      if (links++ === MAXSYMLINKS) throw invalid(file, "leads through too many symbolic links");
       checkOwner(`${file} ${isLast && links === 1 ? "is" : "leads through"}`, directory, found);
       const target = readlinkat(directory, place.name);
       rest.unshift(...target.split("/"));

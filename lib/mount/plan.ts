@@ -9,7 +9,7 @@
  * @module
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY, SyscallError } from "../../ffi/errno.ts";
-import { MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
+import { MNT_DETACH, MS_BIND, MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
@@ -176,7 +176,6 @@ export function undoPlan(
     } catch (error) {
       if (!(error instanceof SyscallError) || !("target" in step)) throw error;
       busy(step.target, error);
-      const MNT_DETACH = 2;
       undo(step, port, MNT_DETACH);
     }
   }

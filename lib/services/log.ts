@@ -4,7 +4,7 @@
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
-import { tryWrite } from "../../ffi/files.ts";
+import { PIPE_BUF, STDERR_FILENO, tryWrite } from "../../ffi/files.ts";
 import { isWritable } from "../../ffi/poll.ts";
 import { escapeControls } from "../base/printable.ts";
 
@@ -18,10 +18,8 @@ export type LogLevel = keyof typeof RANK;
 /** An event's properties, in the order in which they are shown. */
 export type Properties = Readonly<Record<string, string | number>>;
 
-const STDERR = 2;
-
-/** `PIPE_BUF` (`linux/limits.h`): a pipe takes so much without blocking if it takes anything, and in one piece. */
-const MAX_LINE = 4096;
+/** A pipe takes so much without blocking if it takes anything, and in one piece. */
+const MAX_LINE = PIPE_BUF;
 
 /** Of a property's text, in UTF-16 units. */
 const MAX_TEXT = 500;
@@ -54,8 +52,8 @@ export class ServiceLog {
     let line = this.#line({ time, level, msg: shortened(msg), ...properties, ...lost });
     if (line.length > MAX_LINE) line = this.#line({ time, level, msg: "a line was too long" });
     // Waiting once for a reader is enough: while it stays behind, lines are lost at once.
-    const isRead = isWritable(STDERR, this.#lost > 0 ? 0 : PATIENCE);
-    if (isRead && tryWrite(STDERR, line) === line.length) this.#lost = 0;
+    const isRead = isWritable(STDERR_FILENO, this.#lost > 0 ? 0 : PATIENCE);
+    if (isRead && tryWrite(STDERR_FILENO, line) === line.length) this.#lost = 0;
     else this.#lost++;
   }
 

@@ -4,13 +4,12 @@
  *
  * @module
  */
+import { S_IWGRP, S_IWOTH } from "../../ffi/names.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { fgetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../base/errors.ts";
 import type { Remedy } from "../base/remedy.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
-
-const GROUP_WRITE = 0o020, OTHERS_WRITE = 0o002;
 
 /** Entries for further users and groups (acl(5)); the mode's group bits then are what these have at most. */
 const ACL = "system.posix_acl_access";
@@ -32,10 +31,10 @@ export function requireTrustedOwner(
     const remedy: Remedy | undefined = uids.isIdentity ? { kind: "name id maps" } : undefined;
     throw refused(path, `belongs to user ${uid}`, `chown 0:${gids.root} ${quoted(path)}`, remedy);
   }
-  if ((mode & OTHERS_WRITE) !== 0) {
+  if ((mode & S_IWOTH) !== 0) {
     throw refused(path, "can be written to by everyone", `chmod go-w ${quoted(path)}`);
   }
-  if ((mode & GROUP_WRITE) === 0) return;
+  if ((mode & S_IWGRP) === 0) return;
   if (gid !== 0 && gid !== gids.root) {
     throw refused(path, `can be written to by group ${gid}`, `chmod g-w ${quoted(path)}`);
   }

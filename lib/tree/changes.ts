@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { SLASH } from "../../ffi/cstring.ts";
 import { escapePath } from "../base/printable.ts";
 
 /** `A` added, `C` changed (content, type, owner, mode, attributes, or something below a directory), `D` deleted. */
@@ -29,7 +30,6 @@ export function comparePaths(a: string, b: string): number {
   for (let i = 0; i < length; i++) {
     const left = a.charCodeAt(i), right = b.charCodeAt(i);
     if (left === right) continue;
-    const SLASH = 0x2f;
     if (left === SLASH) return -1;
     if (right === SLASH) return 1;
     return left - right;

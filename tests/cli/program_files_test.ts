@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { dirname, join, resolve } from "@std/path";
+import { S_IWOTH } from "../../ffi/names.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { COMMANDS } from "../../lib/cli/table.ts";
 import { WORTH_A_WORKER } from "../../lib/tar/apply/worker_jobs.ts";
@@ -18,8 +19,6 @@ const STRING = /(?:(?:AT_FDCWD|\d+)<([^>]*)>, )?"((?:[^"\\]|\\.)*)"/g;
 
 /** A directory of another case, whose store is noted in /run: nobody could guess its name. */
 const RANDOM = /-[0-9a-f]{12,16}\//;
-
-const S_IWOTH = 0o002;
 
 /** So many files that a Worker helps to read them, and so large that one helps to write them. */
 const MANY_FILES = MANY + 100;

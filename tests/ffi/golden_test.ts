@@ -160,6 +160,7 @@ const LITERALS: Record<string, number> = {
   BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
   BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
   FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h
+  MAXSYMLINKS: 40, // kernel, include/linux/namei.h; glibc's own, of sys/param.h, is another
   WINDOW_LOG_MAX: 100, // zstd.h, ZSTD_d_windowLogMax
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
 };
@@ -171,6 +172,7 @@ const GLIBC_TYPES = new Set(["struct statfs64", "struct file_handle"]);
 const OURS = new Set([
   "ATTEMPTS",
   "DOT",
+  "LARGEST_PIPE",
   "LARGEST_WINDOW_LOG",
   "LONGEST",
   "MOST_RESOLUTIONS",

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { O_RDONLY, open, pread, withFd } from "../../../ffi/files.ts";
+import { O_RDONLY, open, pread, STDIN_FILENO, withFd } from "../../../ffi/files.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import { openProgress } from "../progress.ts";
 import { VeneerError } from "../../base/errors.ts";
+import { BLOCK } from "../../tar/header.ts";
+import { compressionOf } from "../../tar/read/compression.ts";
 import { namingInput } from "../../tar/read/window.ts";
 import type { Run } from "./context.ts";
-
-const STDIN = 0;
 
 export const run: Run = async (context) => {
   const { options, operands: [id, file = "-"], output } = context;
@@ -29,7 +29,7 @@ function withInput<T>(file: string, use: (input: number) => T): T {
   if (Deno.stdin.isTerminal()) {
     throw new VeneerError("usage", "standard input is a terminal; name a tar or use a pipe");
   }
-  return use(STDIN);
+  return use(STDIN_FILENO);
 }
 
 /**
@@ -45,10 +45,8 @@ function inputSize(input: number, file: string): number | undefined {
   return stat.isFile && !isCompressed(input) ? stat.size : undefined;
 }
 
-/** Whether a file begins as gzip (RFC 1952) or zstd (RFC 8878) does. */
 function isCompressed(input: number): boolean {
-  const magic = new Uint8Array(4);
-  namingInput(input, () => pread(input, magic, magic.length, 0n));
-  const [a, b, c, d] = magic;
-  return (a === 0x1f && b === 0x8b) || (a === 0x28 && b === 0xb5 && c === 0x2f && d === 0xfd);
+  const head = new Uint8Array(BLOCK);
+  const length = namingInput(input, () => pread(input, head, head.length, 0n));
+  return compressionOf(head.subarray(0, length)) !== undefined;
 }

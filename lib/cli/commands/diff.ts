@@ -3,12 +3,11 @@
  *
  * @module
  */
+import { STDOUT_FILENO } from "../../../ffi/files.ts";
 import { writeOutputFile } from "../output_file.ts";
 import { openProgress } from "../progress.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { Run } from "./context.ts";
-
-const STDOUT = 1;
 
 export const run: Run = async (context) => {
   const { options, output } = context;
@@ -23,7 +22,7 @@ export const run: Run = async (context) => {
     using progress = openProgress(`diff ${id}`);
     return driver.diff(id, parent, fd, { onProgress: (bytes) => progress?.update(bytes) });
   };
-  if (file === "-") return void write(STDOUT);
+  if (file === "-") return void write(STDOUT_FILENO);
   const bytes = writeOutputFile(file, write);
   if (output.json) output.result({ id, file, bytes }, () => []);
 };

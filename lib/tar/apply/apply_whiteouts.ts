@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { encode } from "../../../ffi/cstring.ts";
+import { DOT, encode } from "../../../ffi/cstring.ts";
 import { type EntryName, entryName, NAME_MAX } from "../../../ffi/entry_name.ts";
 import { EEXIST, ENOENT } from "../../../ffi/errno.ts";
 import {
@@ -49,7 +49,6 @@ export type WhiteoutKind = "whiteout" | "opaque" | "metadata";
 const PREFIX = encode(WHITEOUT_PREFIX);
 const META_PREFIX = encode(WHITEOUT_META_PREFIX);
 const OPAQUE = entryName(OPAQUE_MARKER);
-const DOT = 0x2e;
 const NO_NAME = Uint8Array.of(0);
 
 /** `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below `NAME_MAX`. */

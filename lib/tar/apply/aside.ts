@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { encode } from "../../../ffi/cstring.ts";
+import { encode, SLASH } from "../../../ffi/cstring.ts";
 import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
 import type { Entry } from "../read/entry.ts";
 
@@ -15,7 +15,6 @@ import type { Entry } from "../read/entry.ts";
 export const ASIDE: EntryName = entryName(".wh..wh.aside");
 const FROM = encode(".wh..wh.plnk/");
 const TO = encode(".wh..wh.aside/");
-const SLASH = 0x2f;
 
 /** Leads a path that is right below `.wh..wh.plnk` to where such files are kept; false for any other. */
 export function leadAside(entry: Pick<Entry, "path" | "pathLength" | "setPath">): boolean {

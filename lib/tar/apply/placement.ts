@@ -23,7 +23,7 @@ import {
   tryOpenat2,
 } from "../../../ffi/files.ts";
 import { fstat, Stat } from "../../../ffi/stat.ts";
-import { tryLchownat, tryMkdirat } from "../../../ffi/names.ts";
+import { S_ISGID, tryLchownat, tryMkdirat } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { fgetxattr } from "../../../ffi/xattr.ts";
 import { liftingProtection } from "../../tree/protection.ts";
@@ -36,7 +36,6 @@ import { type MakeDirectory, Walk, type Way, Ways } from "./walk.ts";
 
 /** How many directories stay open beside the current one: more than a walk is ever deep. */
 const MOST_OPEN = 64;
-const S_ISGID = 0o2000;
 const IMPLIED_MODE = 0o755;
 
 /** An open directory of the layer. */

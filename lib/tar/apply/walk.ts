@@ -3,7 +3,7 @@
  * descriptor, component by component, each link where it is met. The layer's root is `/`, and `..` stays there.
  *
  * Time is bounded by the length of the path, since links may add only so much to it
- * ({@linkcode MOST_LINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
+ * ({@linkcode MAXSYMLINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
  * What links add to all paths of a tar is bounded by `link_budget.ts`.
  * A bound counts the same whether a way was kept or not: a tar is taken or refused for what it says alone.
  *
@@ -13,12 +13,10 @@ import { decode } from "../../../ffi/cstring.ts";
 import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
 import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import { close } from "../../../ffi/files.ts";
-import { tryReadlinkat } from "../../../ffi/names.ts";
+import { MAXSYMLINKS, tryReadlinkat } from "../../../ffi/names.ts";
 import { DirectoryStack } from "../../tree/directory_stack.ts";
 import { PathError } from "../read/layer_path.ts";
 
-/** As many links as the kernel follows in one path (path_resolution(7)). */
-const MOST_LINKS = 40;
 /** How many components the links of one path may add to it: as many as the longest path has. */
 const MOST_ADDED = 2048;
 /** How many ways are kept. */
@@ -183,9 +181,9 @@ export class Walk implements Disposable {
   #count(links: number, added: number): void {
     this.#links += links;
     this.#added += added;
-    if (this.#links <= MOST_LINKS && this.#added <= MOST_ADDED) return;
+    if (this.#links <= MAXSYMLINKS && this.#added <= MOST_ADDED) return;
     throw new PathError(
-      `its path leads over more than ${MOST_LINKS} links, or these through more than ${MOST_ADDED} ` +
+      `its path leads over more than ${MAXSYMLINKS} links, or these through more than ${MOST_ADDED} ` +
         `directories`,
     );
   }

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { encode } from "../../../ffi/cstring.ts";
+import { encode, SLASH } from "../../../ffi/cstring.ts";
 import {
   BLOCK,
   BLOCK_DEVICE,
@@ -61,7 +61,7 @@ const largest = ([, length]: Field): number => 8 ** (length - 1) - 1;
 const LARGEST_ID = largest(UID), LARGEST_SIZE = largest(SIZE), LARGEST_TIME = largest(MTIME);
 const NAME_LENGTH = NAME[1], PREFIX_LENGTH = PREFIX[1];
 
-const NEWLINE = 0x0a, SPACE = 0x20, SLASH = 0x2f, ZERO = 0x30, EQUALS = 0x3d;
+const NEWLINE = 0x0a, SPACE = 0x20, ZERO = 0x30, EQUALS = 0x3d;
 /** The magic `ustar`, NUL, and the version `00`. */
 const USTAR = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x72, 0, ZERO, ZERO);
 

@@ -6,12 +6,12 @@
  *
  * @module
  */
-import { decode } from "../../../ffi/cstring.ts";
+import { decode, DOT, SLASH } from "../../../ffi/cstring.ts";
 import type { EntryName } from "../../../ffi/entry_name.ts";
 import { ELOOP, ENOENT, ENXIO } from "../../../ffi/errno.ts";
 import { close } from "../../../ffi/files.ts";
 import { tryOpenToRead } from "../../../ffi/quiet_open.ts";
-import { fstat, Stat, tryStatat } from "../../../ffi/stat.ts";
+import { fstat, S_BLKSIZE, Stat, tryStatat } from "../../../ffi/stat.ts";
 import {
   S_IFBLK,
   S_IFCHR,
@@ -44,8 +44,6 @@ import { exportedXattrs, exportedXattrsAt, type XattrsContext } from "./exported
 import { toTar, UnmappedId } from "../mapped_xattrs.ts";
 import type { Links } from "./links.ts";
 
-/** What `st_blocks` counts, whatever the file system's own blocks are (statx(2)). */
-const STAT_BLOCK = 512;
 const NOTHING = new Uint8Array(0);
 const NO_XATTRS: readonly Xattr[] = [];
 const WHITEOUT = new TextEncoder().encode(WHITEOUT_PREFIX);
@@ -146,7 +144,7 @@ export class EntryWriter {
   /** Writes the entry of an open directory; that of the root is `./`. */
   directory(fd: number, path: Uint8Array): void {
     fstat(fd, this.#stat);
-    this.#take(path.length > 0 ? path : Uint8Array.of(0x2e, 0x2f), DIRECTORY);
+    this.#take(path.length > 0 ? path : Uint8Array.of(DOT, SLASH), DIRECTORY);
     this.#record.xattrs = exportedXattrs(fd, this.#xattrsOf(path));
     this.#put();
   }
@@ -160,7 +158,7 @@ export class EntryWriter {
       if (!stat.isFile) return this.warn(path, "was replaced while it was read: left out");
       if (this.#linked(path)) return;
       const { size } = stat;
-      const holes = size - stat.blocks * STAT_BLOCK;
+      const holes = size - stat.blocks * S_BLKSIZE;
       if (holes >= LARGE_HOLES) {
         this.warn(path, `has ${formatSize(holes)} of holes, which the tar holds as zeros`);
       }

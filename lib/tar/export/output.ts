@@ -8,8 +8,9 @@
  * @module
  */
 import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../../ffi/errno.ts";
-import { trySendfile, trySetPipeSize, tryWrite } from "../../../ffi/files.ts";
+import { LARGEST_PIPE, trySetPipeSize, tryWrite } from "../../../ffi/files.ts";
 import { waitWritable } from "../../../ffi/poll.ts";
+import { trySendfile } from "../../../ffi/sendfile.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
@@ -18,9 +19,6 @@ const CAPACITY = 512 << 10;
 
 /** At most this much is moved in one call, so that progress shows. */
 const SENDFILE_MAX = 16 << 20;
-
-/** As much as an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`); the default is 64 KiB. */
-const PIPE_SIZE = 1 << 20;
 
 /** A part of the tar that is being made elsewhere. */
 export interface Piece {
@@ -46,7 +44,7 @@ export class Output extends EntryBuffer {
   /** @param fd stays the caller's; a pipe is made larger, and may be in non-blocking mode */
   constructor(readonly fd: number, readonly onProgress?: (bytesWritten: number) => void) {
     super();
-    trySetPipeSize(fd, PIPE_SIZE);
+    trySetPipeSize(fd, LARGEST_PIPE);
   }
 
   get buffer(): Uint8Array<ArrayBuffer> {

@@ -3,7 +3,7 @@
  *
  * @module
  */
-const SLASH = 0x2f;
+import { SLASH } from "../../../ffi/cstring.ts";
 
 export class PathBytes {
   #bytes: Uint8Array<ArrayBuffer>;

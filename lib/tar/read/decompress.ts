@@ -7,13 +7,11 @@
  *
  * @module
  */
-import { close, pipe, trySetPipeSize } from "../../../ffi/files.ts";
+import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../../ffi/files.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { SharedText } from "../../base/shared_text.ts";
 import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
-
-/** What is recognised and decompressed. */
-export type Compression = "gzip" | "zstd";
+import type { Compression } from "./compression.ts";
 
 /** What the Worker is told at its start. */
 export interface DecompressJob {
@@ -43,8 +41,6 @@ export class DecompressMemory {
   }
 }
 
-/** 1 MiB: what an unprivileged process may have (`/proc/sys/fs/pipe-max-size`). */
-const PIPE_SIZE = 1 << 20;
 /** A Worker starts in about 10 ms; one that has not in this time (in ms) never will. */
 const START_TIMEOUT = 30_000;
 
@@ -67,7 +63,7 @@ export class Decompressor {
   constructor(compression: Compression, input: number, head: Uint8Array<ArrayBuffer>) {
     this.compression = compression;
     const { readable, writable } = pipe();
-    trySetPipeSize(readable, PIPE_SIZE);
+    trySetPipeSize(readable, LARGEST_PIPE);
     this.output = readable;
     this.#input = writable;
     this.#worker = new Worker(new URL("./decompress_worker.ts", import.meta.url), {

@@ -9,7 +9,8 @@
  */
 import { VeneerError } from "../../base/errors.ts";
 import { openFileName } from "../../base/open_files.ts";
-import { type Compression, Decompressor } from "./decompress.ts";
+import { type Compression, compressionOf } from "./compression.ts";
+import { Decompressor } from "./decompress.ts";
 import { BLOCK, checksumAgrees, isZeroBlock } from "../header.ts";
 import { Window } from "./window.ts";
 
@@ -82,30 +83,13 @@ function nameBefore(fd: number): string {
   return name === undefined ? "" : `${name}: `;
 }
 
-/** The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be refused. */
-const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bzip2"][] = [
-  [[0x1f, 0x8b, 0x08], "gzip"],
-  [[0x28, 0xb5, 0x2f, 0xfd], "zstd"],
-  [[0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00], "xz"],
-  [[0x42, 0x5a, 0x68], "bzip2"],
-];
-
 function detect(fd: number, head: Uint8Array): Compression | undefined {
-  const name = isSkippableFrame(head)
-    ? "zstd"
-    : MAGICS.find(([magic]) => magic.every((byte, i) => head[i] === byte))?.[1];
-  // A tar may begin with a file whose name looks like one of these.
-  if (name === undefined || head.length >= BLOCK && checksumAgrees(head, 0)) return undefined;
-  if (name === "gzip" || name === "zstd") return name;
+  const name = compressionOf(head);
+  if (name === undefined || name === "gzip" || name === "zstd") return name;
   throw new VeneerError(
     "not supported",
     `tar: ${
       nameBefore(fd)
     }the input is compressed with ${name}; decompress it first (${name} -dc), or use gzip or zstd`,
   );
-}
-
-/** A frame of zstd that a decompressor skips: magic 0x184D2A50 to 0x184D2A5F, little-endian. */
-function isSkippableFrame(head: Uint8Array): boolean {
-  return (head[0] & 0xf0) === 0x50 && head[1] === 0x2a && head[2] === 0x4d && head[3] === 0x18;
 }

@@ -9,14 +9,12 @@
  *
  * @module
  */
-import { decode } from "../../../ffi/cstring.ts";
+import { decode, DOT, SLASH } from "../../../ffi/cstring.ts";
 import { type EntryName, entryName, NAME_MAX } from "../../../ffi/entry_name.ts";
+import { PATH_MAX } from "../../../ffi/names.ts";
 
-/** `PATH_MAX` of `linux/limits.h`, without the NUL. */
-export const LONGEST_PATH = 4095;
-
-const SLASH = 0x2f;
-const DOT = 0x2e;
+/** In bytes; the NUL counts in `PATH_MAX`. */
+export const LONGEST_PATH = PATH_MAX - 1;
 
 /** The complaint about a path or a target: a phrase whose subject is the entry. */
 export class PathError extends RangeError {}

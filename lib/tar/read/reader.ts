@@ -5,7 +5,7 @@
  *
  * @module
  */
-import { decode } from "../../../ffi/cstring.ts";
+import { decode, SLASH } from "../../../ffi/cstring.ts";
 import type { VeneerError } from "../../base/errors.ts";
 import { badTar } from "./bad_tar.ts";
 import { Entry } from "./entry.ts";
@@ -57,8 +57,6 @@ export const LARGEST_EXTENSION = 1 << 20;
 
 /** (uid_t)-1 stands for "no id". */
 const NO_ID = 0xffff_ffff;
-
-const SLASH = 0x2f;
 
 /** A reader of one tar. */
 export class TarReader {

@@ -8,8 +8,8 @@
  * @module
  */
 import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
-import { pread, read, SEEK_CUR, tryLseek, trySplice, tryWrite } from "../../../ffi/files.ts";
-import { trySendfileAt } from "../../../ffi/sendfile.ts";
+import { pread, read, SEEK_CUR, tryLseek, tryWrite } from "../../../ffi/files.ts";
+import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
