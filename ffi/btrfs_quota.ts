@@ -10,7 +10,7 @@
 import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
 import { BTRFS_QUOTA_TREE_OBJECTID, itemStruct, searchTree } from "./btrfs_search.ts";
 import { EINPROGRESS } from "./errno.ts";
-import { io, ioctl, ior, iow, iowr, tryIoctl } from "./ioctl.ts";
+import { ioctl, ior, iow, iowr, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -45,7 +45,6 @@ export const BTRFS_IOC_QGROUP_CREATE = iow(BTRFS_IOCTL_MAGIC, 42, QGROUP_CREATE_
 export const BTRFS_IOC_QGROUP_LIMIT = ior(BTRFS_IOCTL_MAGIC, 43, QGROUP_LIMIT_ARGS.size);
 export const BTRFS_IOC_QUOTA_RESCAN = iow(BTRFS_IOCTL_MAGIC, 44, QUOTA_RESCAN_ARGS.size);
 export const BTRFS_IOC_QUOTA_RESCAN_STATUS = ior(BTRFS_IOCTL_MAGIC, 45, QUOTA_RESCAN_ARGS.size);
-export const BTRFS_IOC_QUOTA_RESCAN_WAIT = io(BTRFS_IOCTL_MAGIC, 46);
 
 // `linux/btrfs.h`.
 export const BTRFS_QUOTA_CTL_ENABLE = 1;

@@ -6,7 +6,6 @@
 import { BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
 import { iow, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
-import { unwrap } from "./unwrap.ts";
 
 /** `struct btrfs_ioctl_send_args`. */
 export const SEND_ARGS = layout("struct btrfs_ioctl_send_args", 72, {
@@ -41,9 +40,4 @@ export function trySendChanges(snapshot: number, parent: bigint, output: number)
     .set("parent_root", parent)
     .set("flags", BTRFS_SEND_FLAG_NO_FILE_DATA);
   return tryIoctl(snapshot, BTRFS_IOC_SEND, args.bytes);
-}
-
-/** {@linkcode trySendChanges}. @throws {SyscallError} */
-export function sendChanges(snapshot: number, parent: bigint, output: number): void {
-  unwrap(trySendChanges(snapshot, parent, output), "ioctl BTRFS_IOC_SEND");
 }

@@ -6,13 +6,11 @@
  *
  * @module
  */
-import { cstring } from "./cstring.ts";
 import { library } from "./devmapper_library.ts";
 import { withLog, withoutSink } from "./devmapper_log.ts";
 import {
   bytes,
   DM_DEVICE_CREATE,
-  DM_DEVICE_DEPS,
   DM_DEVICE_INFO,
   DM_DEVICE_LIST,
   DM_DEVICE_LIST_VERSIONS,
@@ -54,10 +52,6 @@ export const DM_INFO = layout("struct dm_info", 48, {
   deferred_remove: ["i32", 40],
   internal_suspend: ["i32", 44],
 });
-
-/** `struct dm_deps` of libdevmapper.h; `device` is an array of `count`. */
-export const DM_DEPS = layout("struct dm_deps", 8, { count: ["u32", 0] });
-const DEPS_DEVICES = 8;
 
 /** `struct dm_names` of libdevmapper.h; `next` is an offset from its own start, 0 in the last. */
 export const DM_NAMES = layout("struct dm_names", 16, {
@@ -164,17 +158,6 @@ export function deviceInfo(name: string): DeviceInfo | undefined {
     readOnly: info.get("read_only") !== 0,
     deferredRemove: info.get("deferred_remove") !== 0,
   };
-}
-
-/** The devices that a device is made of, as `makedev` packs their numbers. @throws {SyscallError} */
-export function dependencies(name: string): bigint[] {
-  using task = new Task(DM_DEVICE_DEPS, name).run();
-  const deps = library().dm_task_get_deps(task.pointer);
-  if (deps === null) return [];
-  const view = new Deno.UnsafePointerView(deps);
-  const count = view.getUint32(DM_DEPS.fields.count[1]);
-  // The kernel's huge_encode_dev and glibc's dev_t have the same bits for the kernel's 32-bit numbers.
-  return Array.from({ length: count }, (_, i) => view.getBigUint64(DEPS_DEVICES + 8 * i));
 }
 
 /** A device's targets and what they are made of. @throws {SyscallError} ENXIO where there is none */
@@ -307,14 +290,6 @@ export function sendMessage(name: string, text: string): void {
 export function deviceDirectory(): string {
   const text = library().dm_dir();
   return text === null ? "/dev/mapper" : Deno.UnsafePointerView.getCString(text);
-}
-
-/**
- * Chooses the directory above {@linkcode deviceDirectory}, `/dev` if never called; `mapper` must be there. For
- * the whole process.
- */
-export function setDeviceRoot(path: string): void {
-  if (library().dm_set_dev_dir(cstring(path)) !== 1) unwrap(-ENXIO, "dm_set_dev_dir", path);
 }
 
 /** Whether the library waits for udev: false without udev, and with `DM_DISABLE_UDEV` in the environment. */

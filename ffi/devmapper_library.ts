@@ -43,8 +43,6 @@ const SYMBOLS = {
   dm_task_no_flush: { parameters: ["pointer"], result: "i32" },
   // int dm_task_get_info(struct dm_task *dmt, struct dm_info *dmi);
   dm_task_get_info: { parameters: ["pointer", "buffer"], result: "i32" },
-  // struct dm_deps *dm_task_get_deps(struct dm_task *dmt);
-  dm_task_get_deps: { parameters: ["pointer"], result: "pointer" },
   // struct dm_names *dm_task_get_names(struct dm_task *dmt);
   dm_task_get_names: { parameters: ["pointer"], result: "pointer" },
   // struct dm_versions *dm_task_get_versions(struct dm_task *dmt);
@@ -58,8 +56,6 @@ const SYMBOLS = {
   },
   // int dm_get_library_version(char *version, size_t size);
   dm_get_library_version: { parameters: ["buffer", "u32"], result: "i32" },
-  // int dm_set_dev_dir(const char *dir);
-  dm_set_dev_dir: { parameters: ["buffer"], result: "i32" },
   // const char *dm_dir(void);
   dm_dir: { parameters: [], result: "pointer" },
   // void dm_log_with_errno_init(dm_log_with_errno_fn fn);

@@ -12,12 +12,7 @@ import { library } from "./devmapper_library.ts";
 
 // Levels of the library's messages: LVM2, libdm/misc/dm-logging.h and lib/log/log.h.
 export const LOG_LEVEL_MASK = 0x07;
-export const LOG_FATAL = 2;
 export const LOG_ERR = 3;
-export const LOG_WARN = 4;
-export const LOG_NOTICE = 5;
-export const LOG_INFO = 6;
-export const LOG_DEBUG = 7;
 
 /** A message of the library: its level, 2 (fatal) to 7 (debug), and its text. */
 export type LogSink = (level: number, text: string) => void;

@@ -23,7 +23,6 @@ export const DM_DEVICE_REMOVE = 2;
 export const DM_DEVICE_SUSPEND = 4;
 export const DM_DEVICE_RESUME = 5;
 export const DM_DEVICE_INFO = 6;
-export const DM_DEVICE_DEPS = 7;
 export const DM_DEVICE_VERSION = 9;
 export const DM_DEVICE_STATUS = 10;
 export const DM_DEVICE_TABLE = 11;
@@ -41,7 +40,6 @@ const TASK_NAMES: ReadonlyMap<number, string> = new Map([
   [DM_DEVICE_SUSPEND, "suspend"],
   [DM_DEVICE_RESUME, "resume"],
   [DM_DEVICE_INFO, "info"],
-  [DM_DEVICE_DEPS, "deps"],
   [DM_DEVICE_VERSION, "version"],
   [DM_DEVICE_STATUS, "status"],
   [DM_DEVICE_TABLE, "table"],

@@ -14,10 +14,8 @@ export const DT_UNKNOWN = 0;
 export const DT_FIFO = 1;
 export const DT_CHR = 2;
 export const DT_DIR = 4;
-export const DT_BLK = 6;
 export const DT_REG = 8;
 export const DT_LNK = 10;
-export const DT_SOCK = 12;
 
 // `struct linux_dirent64` (getdents(2)): d_ino 0, d_off 8, d_reclen 16, d_type 18, d_name 19.
 const RECLEN = 16;

@@ -24,13 +24,6 @@ export function errnoName(errno: number): string {
   return NAMES[errno] ?? `E${errno}`;
 }
 
-/** 2 for `"ENOENT"`; throws `RangeError` for a name that is none. */
-export function errnoNumber(name: string): number {
-  const errno = NAMES.indexOf(name);
-  if (errno < 0) throw new RangeError(`${name} is not the name of an error`);
-  return errno;
-}
-
 /** Every named error number, for the golden test. */
 export function* errnoEntries(): Generator<[name: string, errno: number]> {
   for (const [errno, name] of NAMES.entries()) if (name) yield [name, errno];

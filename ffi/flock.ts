@@ -15,7 +15,6 @@ import { unwrap } from "./unwrap.ts";
 export const LOCK_SH = 1;
 export const LOCK_EX = 2;
 export const LOCK_NB = 4;
-export const LOCK_UN = 8;
 
 /** `flock(2)`, raw, again after EINTR: 0 or `-errno`. Without `LOCK_NB` it blocks the thread. */
 export function tryFlock(fd: number, operation: number): number {
@@ -41,9 +40,4 @@ export function tryLock(fd: number, mode: LockMode, path?: string): boolean {
   if (result === -EAGAIN) return false;
   unwrap(result, "flock", path);
   return true;
-}
-
-/** Lets the lock go. */
-export function unlock(fd: number): void {
-  unwrap(tryFlock(fd, LOCK_UN), "flock");
 }

@@ -12,7 +12,6 @@ import { cstring, type Path, pathText } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
 import { AT_FDCWD, tryRead } from "./files.ts";
 import { E, newMounts } from "./libc.ts";
-import { layout, Struct } from "./struct.ts";
 import { AT_EMPTY_PATH } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -23,7 +22,6 @@ export const SYSCALLS = {
   SYS_fsopen: 430,
   SYS_fsconfig: 431,
   SYS_fsmount: 432,
-  SYS_mount_setattr: 442,
 } as const;
 
 // `linux/mount.h`, all below.
@@ -33,21 +31,11 @@ const FSMOUNT_CLOEXEC = 1;
 /** `enum fsconfig_command`. */
 export const FSCONFIG_SET_FLAG = 0;
 export const FSCONFIG_SET_STRING = 1;
-export const FSCONFIG_SET_PATH = 3;
-export const FSCONFIG_SET_FD = 5;
 export const FSCONFIG_CMD_CREATE = 6;
-export const FSCONFIG_CMD_RECONFIGURE = 7;
 
-/** Attributes of a mount, for {@linkcode fsmount} and {@linkcode mountSetattr}. */
+/** Attributes of a mount, for {@linkcode fsmount}. */
 export const MOUNT_ATTR_RDONLY = 0x1;
-export const MOUNT_ATTR_NOSUID = 0x2;
 export const MOUNT_ATTR_NODEV = 0x4;
-export const MOUNT_ATTR_NOEXEC = 0x8;
-export const MOUNT_ATTR_NOATIME = 0x10;
-export const MOUNT_ATTR_STRICTATIME = 0x20;
-export const MOUNT_ATTR_NODIRATIME = 0x80;
-export const MOUNT_ATTR_IDMAP = 0x100000;
-export const MOUNT_ATTR_NOSYMFOLLOW = 0x200000;
 
 /** The longest string {@linkcode fsconfigString} takes, in bytes without NUL (`fsconfig` in `fs/fsopen.c`). */
 export const FSCONFIG_STRING_MAX = 255;
@@ -94,11 +82,6 @@ export function fsconfigFlag(context: number, key: string): void {
 export function fsconfigString(context: number, key: string, value: Path): void {
   const result = tryFsconfig(context, FSCONFIG_SET_STRING, key, value);
   check(context, result, `${key}=${pathText(value)}`);
-}
-
-/** An option whose value is an open descriptor (overlay's `lowerdir+`, `upperdir`, `workdir` since 6.13). */
-export function fsconfigFd(context: number, key: string, fd: number): void {
-  check(context, tryFsconfig(context, FSCONFIG_SET_FD, key, null, fd), `${key}=<fd ${fd}>`);
 }
 
 /** Makes the file system (or finds the one that is there) from the options set. */
@@ -149,23 +132,10 @@ export function fsmount(context: number, attributes = 0): number {
   return fd;
 }
 
-/** Flags of {@linkcode openTree}: a copy of the mount instead of the mount itself; the mounts below it, too. */
-export const OPEN_TREE_CLONE = 1;
-export const AT_RECURSIVE = 0x8000; // `linux/fcntl.h`
+/** Of `open_tree(2)`: a copy of the mount instead of the mount itself. */
+const OPEN_TREE_CLONE = 1;
 /** `O_CLOEXEC` of `asm-generic/fcntl.h`, by this call's name. */
 const OPEN_TREE_CLOEXEC = 0o2000000;
-
-/** `open_tree(2)`, raw: a descriptor of the mount or directory at `path`, or `-errno`. */
-export function tryOpenTree(path: Path, flags = 0): number {
-  const bytes = cstring(path);
-  const fd = newMounts().open_tree(
-    SYSCALLS.SYS_open_tree,
-    AT_FDCWD,
-    bytes,
-    flags | OPEN_TREE_CLOEXEC,
-  );
-  return fd < 0 ? -E[0] : fd;
-}
 
 const EMPTY = cstring("");
 
@@ -177,11 +147,6 @@ export function tryCloneMount(directory: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
   const fd = newMounts().open_tree(SYSCALLS.SYS_open_tree, directory, EMPTY, flags);
   return fd < 0 ? -E[0] : fd;
-}
-
-/** `open_tree(2)`; with `OPEN_TREE_CLONE` a bind mount that {@linkcode moveMount} puts somewhere. */
-export function openTree(path: Path, flags = 0): number {
-  return unwrap(tryOpenTree(path, flags), "open_tree", path);
 }
 
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
@@ -203,50 +168,4 @@ export function tryMoveMount(mount: number, target: Path): number {
 /** Puts the mount that a descriptor stands for at `target`. */
 export function moveMount(mount: number, target: Path): void {
   unwrap(tryMoveMount(mount, target), "move_mount", target);
-}
-
-/** `struct mount_attr`. */
-export const MOUNT_ATTR = layout("struct mount_attr", 32, {
-  attr_set: ["u64", 0],
-  attr_clr: ["u64", 8],
-  propagation: ["u64", 16],
-  userns_fd: ["u64", 24],
-});
-
-/** What {@linkcode mountSetattr} changes; what is left out stays. */
-export interface MountAttributes {
-  /** `MOUNT_ATTR_…` to set, and to clear first. */
-  set?: number;
-  clear?: number;
-  /** `MS_PRIVATE`, `MS_SHARED`, `MS_SLAVE` or `MS_UNBINDABLE` of `mount.ts`. */
-  propagation?: number;
-  /** With `MOUNT_ATTR_IDMAP`: a descriptor of the user namespace whose map applies. */
-  userNamespace?: number;
-}
-
-/** `mount_setattr(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */
-export function tryMountSetattr(
-  mount: number,
-  { set = 0, clear = 0, propagation = 0, userNamespace = 0 }: MountAttributes,
-  flags = 0,
-): number {
-  const attributes = new Struct(MOUNT_ATTR)
-    .set("attr_set", set)
-    .set("attr_clr", clear)
-    .set("propagation", propagation)
-    .set("userns_fd", userNamespace);
-  const result = newMounts().mount_setattr(
-    SYSCALLS.SYS_mount_setattr,
-    mount,
-    EMPTY,
-    flags | AT_EMPTY_PATH,
-    attributes.bytes,
-    MOUNT_ATTR.size,
-  );
-  return result < 0 ? -E[0] : result;
-}
-
-/** `mount_setattr(2)`; with `AT_RECURSIVE` in `flags` the mounts below it, too. */
-export function mountSetattr(mount: number, attributes: MountAttributes, flags = 0): void {
-  unwrap(tryMountSetattr(mount, attributes, flags), "mount_setattr");
 }

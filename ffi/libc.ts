@@ -67,8 +67,6 @@ export const io = group({
   fallocate64: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int fsync(int fd);
   fsync: { parameters: ["i32"], result: "i32" },
-  // int fdatasync(int fd);
-  fdatasync: { parameters: ["i32"], result: "i32" },
   // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned int flags);
   sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   // int syncfs(int fd);
@@ -177,8 +175,6 @@ export const xattrs = group({
   },
   // int fremovexattr(int fd, const char *name);
   fremovexattr: { parameters: ["i32", "buffer"], result: "i32" },
-  // int lremovexattr(const char *path, const char *name);
-  lremovexattr: { parameters: ["buffer", "buffer"], result: "i32" },
 });
 
 /** The process and its thread. */
@@ -189,8 +185,6 @@ export const process = group({
   unshare: { parameters: ["i32"], result: "i32" },
   // int fchdir(int fd);
   fchdir: { parameters: ["i32"], result: "i32" },
-  // int isatty(int fd);
-  isatty: { parameters: ["i32"], result: "i32" },
 });
 
 /** The system's clock. */
@@ -257,12 +251,6 @@ export const newMounts = group({
   open_tree: {
     name: "syscall",
     parameters: ["i32", "i32", "buffer", "u32"],
-    result: "i32",
-  },
-  // long syscall(SYS_mount_setattr, int dirfd, const char *path, unsigned int flags, struct mount_attr *attr, size_t size);
-  mount_setattr: {
-    name: "syscall",
-    parameters: ["i32", "i32", "buffer", "u32", "buffer", "u32"],
     result: "i32",
   },
 });

@@ -25,25 +25,17 @@ export const MS_NOATIME = 1024;
 export const MS_NODIRATIME = 2048;
 /** Mount a directory a second time, somewhere else. */
 export const MS_BIND = 4096;
-export const MS_MOVE = 8192;
 /** With `MS_BIND` and the propagation flags: the mounts below, too. */
 export const MS_REC = 16384;
-export const MS_SILENT = 32768;
-export const MS_POSIXACL = 1 << 16;
-export const MS_UNBINDABLE = 1 << 17;
 /** Mounts made below are seen here only. */
 export const MS_PRIVATE = 1 << 18;
-export const MS_SLAVE = 1 << 19;
-export const MS_SHARED = 1 << 20;
 export const MS_RELATIME = 1 << 21;
 export const MS_STRICTATIME = 1 << 24;
 export const MS_LAZYTIME = 1 << 25;
 
 // Flags of umount2(2): `sys/mount.h`, `include/linux/fs.h` of the kernel.
-export const MNT_FORCE = 1;
 /** Take the mount out of the tree now, and down when nobody uses it any more. */
 export const MNT_DETACH = 2;
-export const MNT_EXPIRE = 4;
 /** Do not follow a symbolic link at the target's end. */
 export const UMOUNT_NOFOLLOW = 8;
 

@@ -188,16 +188,6 @@ export function tryLchownat(
   return result < 0 ? -E[0] : result;
 }
 
-/** `fchownat(2)` of the entry itself. */
-export function lchownat(
-  dirfd: number,
-  name: EntryName,
-  uid: number,
-  gid: number,
-): void {
-  unwrap(tryLchownat(dirfd, name, uid, gid), "fchownat", name);
-}
-
 /** `fchown(2)`, raw. */
 export function tryFchown(fd: number, uid: number, gid: number): number {
   const result = tree().fchown(fd, uid, gid);

@@ -36,13 +36,6 @@ export function mknod(path: Path, mode: number, device = 0n): void {
   unwrap(tryMknod(path, mode, device), "mknod", path);
 }
 
-/** `symlink(2)`, raw: makes `path` a symbolic link to `target`. */
-export function trySymlink(target: Path, path: Path): number {
-  const targetBytes = cstring(target), bytes = cstring(path);
-  const result = tree().symlinkat(targetBytes, AT_FDCWD, bytes);
-  return result < 0 ? -E[0] : result;
-}
-
 /** `unlink(2)`, raw; with `AT_REMOVEDIR` in `flags` for a directory. */
 export function tryUnlink(path: Path, flags = 0): number {
   const bytes = cstring(path);

@@ -44,11 +44,6 @@ export function fchdir(fd: number): void {
   unwrap(result < 0 ? -E[0] : result, "fchdir");
 }
 
-/** Whether a descriptor is a terminal. */
-export function isTerminal(fd: number): boolean {
-  return process().isatty(fd) === 1;
-}
-
 /** The version of glibc, such as `2.36`. Throws where the C library is another. */
 export function libcVersion(): string {
   const text = library().gnu_get_libc_version();

@@ -53,8 +53,6 @@ export const S_BLKSIZE = 512;
 
 /** What plain `stat` gives (`linux/stat.h`). */
 export const STATX_BASIC_STATS = 0x7ff;
-/** Type and mode alone. */
-export const STATX_TYPE = 0x1;
 /** The time of creation, where the file system keeps it. */
 export const STATX_BTIME = 0x800;
 /** The id of the mount, as in `/proc/self/mountinfo` (Linux 5.8). */

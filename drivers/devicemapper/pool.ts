@@ -56,9 +56,6 @@ export interface PoolStatus {
 /** The size of a metadata block in bytes: `THIN_METADATA_BLOCK_SIZE` of the kernel's dm-thin-metadata.h. */
 export const METADATA_BLOCK_SIZE = 4096;
 
-/** The most metadata that a pool can use, in bytes: `THIN_METADATA_MAX_SECTORS` of the same. */
-export const MAX_METADATA_SIZE = 255 * (1 << 14) * METADATA_BLOCK_SIZE;
-
 /** Free blocks at which the kernel sends an event: Docker's choice. */
 const LOW_WATER_MARK = 32768;
 

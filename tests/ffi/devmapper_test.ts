@@ -4,7 +4,6 @@ import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import {
   cancelDeferredRemoval,
   createDevice,
-  dependencies,
   deviceDirectory,
   deviceInfo,
   deviceNames,
@@ -14,7 +13,6 @@ import {
   reloadTable,
   resumeDevice,
   sendMessage,
-  setDeviceRoot,
   status,
   suspendDevice,
   table,
@@ -72,7 +70,6 @@ needs(lacking, "device-mapper: a device is made, described, changed and removed"
   const { rdev } = Deno.statSync(`/dev/mapper/${NAME}`);
   assertEquals(BigInt(rdev!), makedev(info.major, info.minor));
   assertEquals(deviceNames(), [{ name: NAME, device: makedev(info.major, info.minor) }]);
-  assertEquals(dependencies(NAME), [makedev(7, loop.number)]);
   assertEquals(table(NAME), [linear(`7:${loop.number}`, 8, 1024)]);
   assertEquals(status(NAME).map(({ type, length }) => [type, length]), [["linear", 1024]]);
 
@@ -148,18 +145,3 @@ needs(
     }
   },
 );
-
-needs(lacking, "device-mapper: nodes are made where the library is told", () => {
-  using loop = loopDevice();
-  using dir = tempDir();
-  Deno.mkdirSync(`${dir.path}/mapper`);
-  setDeviceRoot(dir.path);
-  try {
-    assertEquals(deviceDirectory(), `${dir.path}/mapper`);
-    createDevice(NAME, linear(loop.path, 0, 8));
-    assert(Deno.statSync(`${dir.path}/mapper/${NAME}`).isBlockDevice);
-    assertEquals(tryRemoveDevice(NAME), 0);
-  } finally {
-    setDeviceRoot("/dev");
-  }
-});

@@ -1,38 +1,36 @@
 import { assertEquals } from "@std/assert";
 import { EAGAIN } from "../../ffi/errno.ts";
 import { O_CREAT, O_RDWR, open, withFd } from "../../ffi/files.ts";
-import { LOCK_EX, LOCK_NB, LOCK_SH, tryFlock, tryLock, unlock } from "../../ffi/flock.ts";
+import { LOCK_EX, LOCK_NB, LOCK_SH, tryFlock, tryLock } from "../../ffi/flock.ts";
 import { run, tempDir } from "../support/cases.ts";
 
-/** Runs a case on two descriptors that opened one file separately. */
-function withTwo(body: (a: number, b: number, path: string) => void) {
+Deno.test("shared locks go together, an exclusive one alone", () => {
   using dir = tempDir();
   const path = `${dir.path}/lock`;
   withFd(open(path, O_RDWR | O_CREAT, 0o600), (a) => {
-    withFd(open(path, O_RDWR), (b) => body(a, b, path));
-  });
-}
-
-Deno.test("shared locks go together, an exclusive one alone", () => {
-  withTwo((a, b) => {
-    assertEquals([tryLock(a, "shared"), tryLock(b, "shared")], [true, true]);
-    assertEquals(tryLock(a, "exclusive"), false);
-    unlock(b);
+    withFd(open(path, O_RDWR), (b) => {
+      assertEquals([tryLock(a, "shared"), tryLock(b, "shared")], [true, true]);
+      assertEquals(tryLock(a, "exclusive"), false);
+    });
     assertEquals(tryLock(a, "exclusive"), true);
-    assertEquals(tryLock(b, "shared"), false);
-    assertEquals(tryFlock(b, LOCK_SH | LOCK_NB), -EAGAIN);
-    unlock(a);
-    assertEquals(tryFlock(b, LOCK_EX | LOCK_NB), 0);
+    withFd(open(path, O_RDWR), (b) => {
+      assertEquals(tryLock(b, "shared"), false);
+      assertEquals(tryFlock(b, LOCK_SH | LOCK_NB), -EAGAIN);
+      assertEquals(tryLock(a, "shared"), true);
+      assertEquals(tryFlock(b, LOCK_EX | LOCK_NB), -EAGAIN);
+      assertEquals(tryFlock(b, LOCK_SH | LOCK_NB), 0);
+    });
   });
 });
 
 Deno.test("another process sees the lock, and it goes with the descriptor", () => {
-  withTwo((a, _, path) => {
-    assertEquals(tryLock(a, "exclusive"), true);
+  using dir = tempDir();
+  const path = `${dir.path}/lock`;
+  withFd(open(path, O_RDWR | O_CREAT, 0o600), (fd) => {
+    assertEquals(tryLock(fd, "exclusive"), true);
     assertEquals(run("flock", "--nonblock", path, "true").code, 1);
-    unlock(a);
-    assertEquals(run("flock", "--nonblock", path, "true").code, 0);
   });
+  assertEquals(run("flock", "--nonblock", path, "true").code, 0);
 });
 
 Deno.test("a killed process holds no lock", async () => {

@@ -1,10 +1,11 @@
-import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
+import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL, ENODEV, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
   O_CREAT,
   O_DIRECTORY,
+  O_PATH,
   O_RDONLY,
   O_WRONLY,
   open,
@@ -12,29 +13,24 @@ import {
   withFd,
 } from "../../ffi/files.ts";
 import {
-  AT_RECURSIVE,
   contextMessages,
   FSCONFIG_CMD_CREATE,
-  FSCONFIG_SET_FD,
   FSCONFIG_SET_STRING,
   FSCONFIG_STRING_MAX,
   fsconfigCreate,
-  fsconfigFd,
   fsconfigFlag,
   fsconfigString,
   fsmount,
   fsopen,
   MOUNT_ATTR_NODEV,
-  MOUNT_ATTR_RDONLY,
-  mountSetattr,
   moveMount,
-  OPEN_TREE_CLONE,
-  openTree,
+  tryCloneMount,
   tryFsconfig,
   tryFsopen,
 } from "../../ffi/fsmount.ts";
-import { MS_PRIVATE, umount } from "../../ffi/mount.ts";
+import { umount } from "../../ffi/mount.ts";
 import { fstatfs, OVERLAY_MAGIC, statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
 import { lacksFileSystem, mountPoints, must, needs, tempDir } from "../support/cases.ts";
 
@@ -69,19 +65,15 @@ Deno.test("a mount that was never moved goes with its descriptor", () => {
   assertEquals(Deno.readTextFileSync("/proc/self/mountinfo"), before);
 });
 
-Deno.test("a bind mount by open_tree, its attributes by mount_setattr", () => {
+Deno.test("a copy of a mount, with a directory as its root, is put somewhere", () => {
   using dir = tempDir();
   for (const name of ["from", "to"]) Deno.mkdirSync(`${dir.path}/${name}`);
   Deno.writeTextFileSync(`${dir.path}/from/f`, "x");
-  withFd(openTree(`${dir.path}/from`, OPEN_TREE_CLONE | AT_RECURSIVE), (tree) => {
-    mountSetattr(tree, { set: MOUNT_ATTR_RDONLY, propagation: MS_PRIVATE });
-    moveMount(tree, `${dir.path}/to`);
+  withFd(open(`${dir.path}/from`, O_PATH | O_DIRECTORY), (from) => {
+    withFd(unwrap(tryCloneMount(from), "open_tree"), (copy) => moveMount(copy, `${dir.path}/to`));
   });
   assertEquals(Deno.readTextFileSync(`${dir.path}/to/f`), "x");
-  assertThrows(() => Deno.writeTextFileSync(`${dir.path}/to/f`, "y"));
-  withFd(openTree(`${dir.path}/to`), (to) => mountSetattr(to, { clear: MOUNT_ATTR_RDONLY }));
-  Deno.writeTextFileSync(`${dir.path}/to/f`, "y");
-  assertEquals(must("findmnt", "-n", "-o", "PROPAGATION", `${dir.path}/to`).trim(), "private");
+  assertEquals(mountPoints(dir.path).length, 1);
 });
 
 Deno.test("what the file system complains of is in the error", () => {
@@ -179,34 +171,4 @@ needs(lacksLowerdirPlus(), "overlay: its words for a bad layer, and the limit of
         "overlay: lowerdir+ and datadir+ cannot follow lowerdir",
     );
   });
-});
-
-/** Why overlay takes no layers by descriptor here, if it does not. */
-function lacksLayersByFd(): string | undefined {
-  const lacking = lacksLowerdirPlus();
-  if (lacking) return lacking;
-  using dir = tempDir();
-  return withFd(open(dir.path, O_RDONLY | O_DIRECTORY), (fd) => {
-    const result = withFd(
-      fsopen("overlay"),
-      (context) => tryFsconfig(context, FSCONFIG_SET_FD, "lowerdir+", null, fd),
-    );
-    if (result === 0) return undefined;
-    return "the kernel's overlay takes no layers by descriptor (Linux 6.13)";
-  });
-}
-
-needs(lacksLayersByFd(), "overlay: layers by descriptor", () => {
-  using dir = tempDir();
-  overlayDirectories(dir.path);
-  const directory = (name: string) => open(`${dir.path}/${name}`, O_RDONLY | O_DIRECTORY);
-  withFd(fsopen("overlay"), (context) => {
-    for (const name of ["l1", "l2"]) {
-      withFd(directory(name), (fd) => fsconfigFd(context, "lowerdir+", fd));
-    }
-    fsconfigCreate(context);
-    withFd(fsmount(context, MOUNT_ATTR_RDONLY), (mount) => moveMount(mount, `${dir.path}/merged`));
-  });
-  assertEquals(Deno.readTextFileSync(`${dir.path}/merged/f`), "first");
-  assert(mountPoints(dir.path).length === 1);
 });

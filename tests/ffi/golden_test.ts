@@ -103,7 +103,6 @@ const C_NAMES: Record<string, string> = {
   RECLEN: "offsetof(struct dirent64, d_reclen)",
   TYPE: "offsetof(struct dirent64, d_type)",
   NAME: "offsetof(struct dirent64, d_name)",
-  DEPS_DEVICES: "offsetof(struct dm_deps, device)",
 };
 
 /** The header's name of each file system's magic number that no constant of ours carries. */
@@ -151,12 +150,7 @@ const LITERALS: Record<string, number> = {
   XFS_IOC_FSGROWFSDATA: 0x4010586e, // kernel, fs/xfs/libxfs/xfs_fs.h: _IOW('X', 110, struct xfs_growfs_data)
   XFS_IOC_FSGEOMETRY_V1: 0x80705864, // the same: _IOR('X', 100, struct xfs_fsop_geom_v1)
   LOG_LEVEL_MASK: 7, // LVM2, lib/log/log.h: log_level()
-  LOG_FATAL: 2, // the same: _LOG_FATAL and so on
-  LOG_ERR: 3,
-  LOG_WARN: 4,
-  LOG_NOTICE: 5,
-  LOG_INFO: 6,
-  LOG_DEBUG: 7,
+  LOG_ERR: 3, // the same: _LOG_ERR
   BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA: 4, // kernel, include/uapi/linux/btrfs.h
   BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE: 8, // kernel, include/uapi/linux/btrfs_tree.h
   FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h

@@ -1,5 +1,5 @@
 import { assertEquals, assertThrows } from "@std/assert";
-import { ENODATA, ENOSPC, EPERM, ERANGE, errnoNumber, SyscallError } from "../../ffi/errno.ts";
+import { E2BIG, ENODATA, ENOSPC, EPERM, ERANGE, SyscallError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_PATH, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { mknod } from "../../ffi/paths.ts";
 import {
@@ -13,7 +13,6 @@ import {
   tryFlistxattr,
   tryFremovexattr,
   tryFsetxattr,
-  tryLremovexattr,
   tryLsetxattr,
 } from "../../ffi/xattr.ts";
 import { makedev, S_IFCHR } from "../../ffi/names.ts";
@@ -62,8 +61,6 @@ Deno.test("links and devices have attributes of their own", () => {
     withFd(open(dir.path, O_PATH), (fd) => {
       assertEquals(llistxattr(descriptorPath(fd, name)), ["trusted.veneer"]);
     });
-    assertEquals(tryLremovexattr(path, "trusted.veneer"), 0);
-    assertEquals(llistxattr(path), []);
   }
   assertEquals(llistxattr(`${dir.path}/f`), []);
 });
@@ -71,7 +68,7 @@ Deno.test("links and devices have attributes of their own", () => {
 Deno.test("limits of names and values", () => {
   using dir = tempDir();
   withFd(open(dir.path, O_RDONLY | O_DIRECTORY), (fd) => {
-    assertEquals(tryFsetxattr(fd, "user.big", new Uint8Array(65_537)), -errnoNumber("E2BIG"));
+    assertEquals(tryFsetxattr(fd, "user.big", new Uint8Array(65_537)), -E2BIG);
     assertEquals(tryFsetxattr(fd, `user.${"n".repeat(251)}`, new Uint8Array(1)), -ERANGE);
     const full = tryFsetxattr(fd, "user.big", new Uint8Array(65_536));
     // ext4 keeps a file's attributes in one block; xfs and btrfs differ again.

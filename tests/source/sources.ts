@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { walkSync } from "@std/fs";
+import { existsSync, walkSync } from "@std/fs";
 import { dirname, join } from "@std/path";
 
 /** The project's directory. */
@@ -21,6 +21,12 @@ export function sources(...folders: string[]): Source[] {
     .flatMap((folder) => [...walkSync(join(TOP, folder), { includeDirs: false, match: [/\.ts$/] })])
     .map(({ path }) => ({ path: path.slice(TOP.length + 1), text: Deno.readTextFileSync(path) }))
     .sort((a, b) => a.path < b.path ? -1 : 1);
+}
+
+/** Reads the files by which the project is entered: the program, and what a program imports. */
+export function entries(): Source[] {
+  return ["main.ts", "mod.ts"].filter((path) => existsSync(join(TOP, path)))
+    .map((path) => ({ path, text: Deno.readTextFileSync(join(TOP, path)) }));
 }
 
 /** The files that a file imports, of its types too and on demand too; packages of the import map are left out. */

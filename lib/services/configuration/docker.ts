@@ -5,9 +5,6 @@
  */
 import type { ServiceAddress } from "./service.ts";
 
-/** The first release that keeps images in containerd without being called experimental. */
-export const FIRST_RELEASE = 28;
-
 /** `daemon.json` of Docker 28 and newer, whose containerd has the snapshotter. */
 export function dockerConfiguration({ name }: ServiceAddress): string {
   const configuration = {

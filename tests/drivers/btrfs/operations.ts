@@ -21,7 +21,7 @@ import {
   tryLinkat,
 } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { lsetxattr, tryLremovexattr } from "../../../ffi/xattr.ts";
+import { lsetxattr, tryFremovexattr } from "../../../ffi/xattr.ts";
 
 type Pick = (limit: number) => number;
 
@@ -139,7 +139,8 @@ const OPERATIONS: Record<string, (c: Context) => void> = {
   time: (c) => lutimesSync(c.entry, c.pick(1000), c.pick(1000)),
   xattr: (c) => lsetxattr(c.file, `user.n${c.pick(3)}`, c.content.subarray(0, 200)),
   xattrDirectory: (c) => lsetxattr(c.directory, `trusted.n${c.pick(3)}`, c.content.subarray(0, 50)),
-  noXattr: (c) => void tryLremovexattr(c.entry, `user.n${c.pick(3)}`),
+  noXattr: (c) =>
+    void withFd(open(c.file, O_RDWR), (fd) => tryFremovexattr(fd, `user.n${c.pick(3)}`)),
   hole: (c) => {
     const KEEP_SIZE_AND_PUNCH = 3;
     withFd(open(c.file, O_RDWR), (fd) => {
