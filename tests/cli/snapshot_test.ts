@@ -318,6 +318,17 @@ needs(lacking, "snapshot: tree and usage", () => {
   assertEquals(all[2], { name: "look", bytes: 0, inodes: 0 } as unknown);
 });
 
+needs(lacking, "snapshot: columns line up whatever script keys are in", () => {
+  using store = sample();
+  store.must("snapshot", "prepare", "日本語", "--parent", "base");
+  const lines = store.must("snapshot", "ls").split("\n");
+  assertEquals(
+    lines.find((line) => line.startsWith("日本語"))?.slice(0, 22),
+    "日本語    base    active",
+  );
+  assert(lines[0].startsWith("KEY/NAME  PARENT  KIND"), lines[0]);
+});
+
 needs(lacking, "snapshot: keys are any text, and a line is always one", () => {
   using store = sample();
   const odd = ["a b/c\td\ne", "-dash", "back\\slash", "sha256:$(touch x)`", "ünï \u{1f600}"];
