@@ -322,10 +322,7 @@ needs(lacking, "snapshot: columns line up whatever script keys are in", () => {
   using store = sample();
   store.must("snapshot", "prepare", "日本語", "--parent", "base");
   const lines = store.must("snapshot", "ls").split("\n");
-  assertEquals(
-    lines.find((line) => line.startsWith("日本語"))?.slice(0, 22),
-    "日本語    base    active",
-  );
+  assert(lines.some((line) => line.startsWith("日本語    base    active  ")), `${lines}`);
   assert(lines[0].startsWith("KEY/NAME  PARENT  KIND"), lines[0]);
 });
 
