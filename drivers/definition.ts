@@ -7,6 +7,7 @@
 import type { VeneerError } from "../lib/base/errors.ts";
 import type { LayerBackend } from "../lib/graph/backend.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
+import type { Warn } from "../lib/base/warn.ts";
 import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
 
 /** What a driver is opened with. */
@@ -17,7 +18,7 @@ export interface DriverContext {
   readonly options: ReadonlyMap<string, string>;
   readonly idMaps: IdMaps;
   /** Told, in one line, what works less well than it could. */
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /** One thing a driver needs, and whether it is there. */

@@ -9,11 +9,11 @@ import type { DriverCode, DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
 import { Graph, type GraphContext } from "../lib/graph/graph.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
-import type { Remedy } from "../lib/base/remedy.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
+import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
 /** Options of every driver. */
@@ -28,7 +28,7 @@ export interface OpenOptions {
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
   /** Told, in one line, what works less well than it could. */
-  readonly warn: (message: string, remedy?: Remedy) => void;
+  readonly warn: Warn;
 }
 
 /** What a store of layers alone is opened with. */

@@ -8,6 +8,7 @@ import { tryLstat } from "../../ffi/stat.ts";
 import { statfs } from "../../ffi/statfs.ts";
 import type { DriverContext } from "../definition.ts";
 import type { VeneerError } from "../../lib/base/errors.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { Home, nearestExisting } from "../../lib/store/home.ts";
 import type { MountPort } from "../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../lib/mount/port.ts";
@@ -39,7 +40,7 @@ export interface AufsEnvironment {
   /** How many branches a mount may have, where that is known: not before the module is loaded. */
   readonly branchLimit: () => number | undefined;
   /** Told, in one line, what did not go as it should and was survived. */
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /**

@@ -32,6 +32,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { isId } from "../../lib/base/ids.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { readMetadata, removeMetadata } from "../../lib/store/metadata.ts";
 
 /** The directories of a home; the first is also what a store is known by. */
@@ -173,7 +174,7 @@ export class Layout {
    *
    * @param warn is told of what cannot be moved
    */
-  stageLeftovers(warn: (message: string) => void): void {
+  stageLeftovers(warn: Warn): void {
     for (const tree of TREES) {
       for (const name of list(this.home.join(tree)).filter((name) => name.endsWith(REMOVING))) {
         if (this.home.isStaged(name.slice(0, -REMOVING.length))) continue;

@@ -33,6 +33,7 @@ import { removeMetadata, writeFile, writeMetadata } from "../../lib/store/metada
 import { formatSize } from "../../lib/base/sizes.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 import type { QuotaChoice } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 
 /** How long to wait, in milliseconds, for the kernel to count what is there when quotas are turned on. */
 const RESCAN_PATIENCE = 10_000;
@@ -50,7 +51,7 @@ export class Quota {
   constructor(
     readonly home: Home,
     readonly choice: QuotaChoice,
-    readonly warn: (message: string) => void,
+    readonly warn: Warn,
   ) {}
 
   #withVolume<T>(use: (volume: number) => T): T {

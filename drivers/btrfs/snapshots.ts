@@ -27,6 +27,7 @@ import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
 import {
@@ -52,7 +53,7 @@ export interface BtrfsSnapshotsOptions {
   /** What to mount from; `undefined` for the device that the file system was mounted from. */
   readonly device: string | undefined;
   readonly idMaps: IdMaps;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 export class BtrfsSnapshots implements SnapshotBackend {

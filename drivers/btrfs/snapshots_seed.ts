@@ -25,6 +25,7 @@ import {
   tryReadlink,
 } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { readWhole } from "../../lib/store/metadata.ts";
 import type { ImportedSnapshot } from "../../lib/snapshots/backend.ts";
@@ -49,7 +50,7 @@ const RECORDS = ["names", "parents", "index"] as const;
  */
 export function readSeed(
   layout: SnapshotLayout,
-  warn: (message: string) => void,
+  warn: Warn,
 ): ImportedSnapshot[] {
   if (!exists(layout.home.join("names"))) return [];
   return new Seed(layout, warn).snapshots();
@@ -71,7 +72,7 @@ class Seed {
   /** By layer. */
   readonly #found = new Map<string, Found>();
 
-  constructor(readonly layout: SnapshotLayout, readonly warn: (message: string) => void) {}
+  constructor(readonly layout: SnapshotLayout, readonly warn: Warn) {}
 
   snapshots(): ImportedSnapshot[] {
     // Where both have one name, it is the committed one's, which others may be built on.

@@ -43,6 +43,7 @@ import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { BRIEF_PATIENCE } from "./patience.ts";
 import { statusLines } from "./status.ts";
 import { ensureStored } from "./stored.ts";
@@ -54,7 +55,7 @@ export interface BackendContext {
   readonly devices: DeviceSet;
   readonly options: DeviceMapperOptions;
   readonly port: MountPort;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 export class DeviceMapper implements LayerBackend {

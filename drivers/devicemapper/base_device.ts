@@ -12,6 +12,7 @@ import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import { emptyRoot, growFileSystem, makeFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 import type { DeviceRecord, Records } from "./records.ts";
 import { corrupt } from "./records.ts";
@@ -28,7 +29,7 @@ export interface BaseContext {
   readonly scratch: ConfinedPath;
   /** Whether its root shall have nothing in it, not even what mkfs puts there. */
   readonly isEmpty: boolean;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   /** Makes the thin device and its record. */
   readonly add: () => DeviceRecord;
   readonly remove: (record: DeviceRecord) => void;

@@ -20,6 +20,7 @@ import { layerNotFound } from "../../lib/base/ids.ts";
 import { growFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { BRIEF_PATIENCE } from "./patience.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
@@ -35,7 +36,7 @@ export interface DeviceChangesContext {
   readonly options: DeviceMapperOptions;
   /** A directory to mount file systems on that are grown; need not be there. */
   readonly scratch: ConfinedPath;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /** The changes of one device set. */

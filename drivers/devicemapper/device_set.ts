@@ -25,6 +25,7 @@ import { checkFreeSpace, checkWritable } from "./free_space.ts";
 import { importLegacy } from "./legacy.ts";
 import { BASE, DeviceNames, DISCARDED_SUFFIX } from "./names.ts";
 import { checkNotSmaller, type DeviceMapperOptions } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { BRIEF_PATIENCE, PATIENCE, retryBusy } from "./patience.ts";
 import { Pool, type PoolStatus } from "./pool.ts";
 import { setUpPool } from "./pool_setup.ts";
@@ -38,7 +39,7 @@ export interface DeviceSetContext {
   readonly options: DeviceMapperOptions;
   /** Whether the base device shall have an empty root, where it is to be made. */
   readonly hasEmptyBase?: boolean;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   /** How long a busy device is waited for, in milliseconds. */
   readonly patience?: number;
   /** The daemon of Docker's that runs on the store, as messages name it, if one does. */

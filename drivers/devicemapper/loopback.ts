@@ -27,6 +27,7 @@ import { fstat } from "../../ffi/stat.ts";
 import { makedev } from "../../ffi/names.ts";
 import { type ConfinedPath, exists, open, tryLstat } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { syncDirectory } from "../../lib/store/metadata.ts";
 
 /** A pool's device, open: closed when the pool holds it. */
@@ -45,7 +46,7 @@ export interface Backing extends Disposable {
 export function ensureImage(
   path: ConfinedPath,
   size: number,
-  warn: (message: string) => void,
+  warn: Warn,
 ): void {
   const isNew = !exists(path);
   withFd(open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0o600), (fd) => {

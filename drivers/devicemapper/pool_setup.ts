@@ -31,6 +31,7 @@ import {
   refreshCapacity,
 } from "./loopback.ts";
 import { DEFAULTS, type DeviceMapperOptions } from "./options.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import type { Pool } from "./pool.ts";
 import { dataBlockSize } from "./thin_metadata.ts";
 import { makedev } from "../../ffi/names.ts";
@@ -42,7 +43,7 @@ export interface PoolContext {
   readonly options: DeviceMapperOptions;
   /** Whether any device is recorded: then a missing image is a loss. */
   readonly hasRecords: boolean;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /** The images' paths; they are there only where no devices are given. */
@@ -109,7 +110,7 @@ function backing(
   image: ConfinedPath,
   size: number | undefined,
   defaultSize: number,
-  warn: (message: string) => void,
+  warn: Warn,
 ): Backing {
   if (device !== undefined) {
     return { path: device, image: undefined, [Symbol.dispose]: () => {} };

@@ -10,6 +10,7 @@ import { SyscallError } from "../../ffi/errno.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 import { writeOut } from "./write_out.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 
@@ -33,7 +34,7 @@ export function ensureStored(
   id: string,
   directory: number,
   pool: Pool,
-  warn: (message: string) => void,
+  warn: Warn,
 ): void {
   const limit = noSpaceTimeout();
   let waits = false;

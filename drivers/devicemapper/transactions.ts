@@ -13,6 +13,7 @@ import { EBUSY, ENODATA } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 import type { Records, TransactionRecord } from "./records.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 
 /** What {@linkcode Transactions} changes. */
 export interface TransactionContext {
@@ -20,7 +21,7 @@ export interface TransactionContext {
   readonly records: Records;
   /** Takes a device out of use that is about to be deleted: unmounted and not active. */
   readonly release: (hash: string) => void;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /** The pool has a device of the number that a transaction wanted to make. */

@@ -14,6 +14,7 @@ import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
+import type { Warn } from "../base/warn.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";
 import type { WhiteoutForm } from "../tree/whiteouts.ts";
 
@@ -32,7 +33,7 @@ export interface ApplyContext {
   readonly sync: boolean;
   /** How many Workers help: none or one. */
   readonly workers?: number;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   readonly onProgress?: (bytes: number) => void;
   /** See `TransferOptions`. */
   readonly provenWhole?: boolean;

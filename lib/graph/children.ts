@@ -28,6 +28,7 @@ import { Stat, tryFstat, tryStatRelative } from "../../ffi/stat.ts";
 import { openDirectory } from "../tree/confined.ts";
 import type { LayerBackend } from "./backend.ts";
 import { isId } from "../base/ids.ts";
+import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import { Ancestry } from "./ancestry.ts";
 import { ChildrenIndex } from "./children_index.ts";
@@ -52,7 +53,7 @@ export class Children {
   readonly #stat = new Stat();
   readonly #buffer = new Uint8Array(START);
 
-  constructor(readonly backend: LayerBackend, state: RunState, warn: (message: string) => void) {
+  constructor(readonly backend: LayerBackend, state: RunState, warn: Warn) {
     this.#index = new ChildrenIndex(backend.home, state, warn);
   }
 

@@ -36,6 +36,7 @@ import {
 import { fstat, Stat, tryLstatMount } from "../../ffi/stat.ts";
 import { type ConfinedPath, rename, tryOpen, tryUnlink } from "../tree/confined.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { Home } from "../store/home.ts";
 import { TEMPORARY_SUFFIX, writeFile } from "../store/metadata.ts";
 import type { RunState } from "../store/run_state.ts";
@@ -78,7 +79,7 @@ export class ChildrenIndex {
   constructor(
     home: Home,
     readonly state: RunState,
-    readonly warn: (message: string) => void,
+    readonly warn: Warn,
   ) {
     this.#path = home.own("children");
     this.#header = `home ${home.inode} ${tryLstatMount(home.path)?.birth ?? 0n}`;

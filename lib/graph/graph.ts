@@ -12,7 +12,6 @@
  *
  * @module
  */
-import type { Remedy } from "../base/remedy.ts";
 import type { Change } from "../tree/changes.ts";
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { Ancestry } from "./ancestry.ts";
@@ -41,6 +40,7 @@ import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
 import { usersOf } from "../base/processes.ts";
+import type { Warn } from "../base/warn.ts";
 import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
 import { type LayerLock, pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
@@ -50,7 +50,7 @@ export interface GraphContext {
   readonly backend: LayerBackend;
   readonly port: MountPort;
   /** Told, in one line, what did not go as it should and was survived. */
-  readonly warn: (message: string, remedy?: Remedy) => void;
+  readonly warn: Warn;
   /** Write a layer's content out before it counts as applied. */
   readonly sync: boolean;
   /** How many Workers help an apply: none or one, which is the default. */

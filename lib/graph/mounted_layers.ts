@@ -22,6 +22,7 @@ import { VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { GetOptions, PutOptions } from "./driver.ts";
 import { isNamespaceAlive, usersOf } from "../base/processes.ts";
+import type { Warn } from "../base/warn.ts";
 import {
   type MountPlan,
   type MountPort,
@@ -54,7 +55,7 @@ export class MountedLayers {
     readonly backend: LayerBackend,
     readonly state: RunState,
     readonly port: MountPort,
-    readonly warn: (message: string) => void,
+    readonly warn: Warn,
     readonly foreignUses: ForeignUses = "refuse",
   ) {}
 

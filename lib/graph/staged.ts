@@ -13,6 +13,7 @@ import { messageOf, reworded, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
+import type { Warn } from "../base/warn.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { Children, FoundChildren } from "./children.ts";
@@ -39,7 +40,7 @@ export class Staged {
     readonly backend: LayerBackend,
     readonly state: RunState,
     readonly children: Children,
-    readonly warn: (message: string) => void,
+    readonly warn: Warn,
   ) {}
 
   /**

@@ -10,6 +10,7 @@
  */
 import type { LockMode } from "../../ffi/flock.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { RunState, Use } from "../store/run_state.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
 
@@ -18,7 +19,7 @@ export class Transfers {
   constructor(
     readonly mounted: MountedLayers,
     readonly state: RunState,
-    readonly warn: (message: string) => void,
+    readonly warn: Warn,
   ) {}
 
   /**

@@ -6,6 +6,7 @@
  */
 import { sendDatagram } from "../../ffi/datagram.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 
 /** What a manager is told: that requests are answered, or that the service is about to end. */
 export type ServiceState = "READY=1" | "STOPPING=1";
@@ -15,7 +16,7 @@ export type ServiceState = "READY=1" | "STOPPING=1";
  *
  * @param warn is told why the manager could not be, which does not keep the service from working
  */
-export function notifyManager(state: ServiceState, warn: (message: string) => void): void {
+export function notifyManager(state: ServiceState, warn: Warn): void {
   const address = Deno.env.get("NOTIFY_SOCKET");
   if (address === undefined || address === "") return;
   try {

@@ -17,6 +17,7 @@ import {
   unwrapConfined,
 } from "../tree/confined.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import { hasLoggedSomething, LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
 /** How long a transaction waits for another process's, in milliseconds. */
@@ -78,7 +79,7 @@ export class Database implements Disposable {
    * @param warn as for `Store.open`
    * @throws {VeneerError} `failed precondition` for one that is not there and cannot be made
    */
-  static open(file: ConfinedPath, warn: (message: string) => void): Database {
+  static open(file: ConfinedPath, warn: Warn): Database {
     const { readOnly, room } = disk(file);
     if (readOnly) return openedToRead(file, warn);
     if (room) {
@@ -233,7 +234,7 @@ function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): D
 }
 
 /** Opens a database of a read-only file system. */
-function openedToRead(file: ConfinedPath, warn: (message: string) => void): Database {
+function openedToRead(file: ConfinedPath, warn: Warn): Database {
   if (!exists(file)) throw readOnlyError(file.text, "is not there, and ");
   if (hasLoggedSomething(file)) {
     warn(

@@ -5,6 +5,7 @@
  * @module
  */
 import { messageOf, reworded, type VeneerError } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import type { Leftovers } from "./snapshotter.ts";
@@ -16,7 +17,7 @@ export interface IntentsContext {
   readonly state: RunState;
   readonly backend: SnapshotBackend;
   /** Told, in one line, what was not deleted. */
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /** How long a layer that could not be deleted is left alone by {@linkcode Intents.deleteDoomed}, in milliseconds. */

@@ -4,6 +4,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import type { NewSnapshot } from "./records.ts";
@@ -20,7 +21,7 @@ export const DATABASE = "metadata.db";
 export function openStore(
   backend: SnapshotBackend,
   state: RunState,
-  warn: (message: string) => void,
+  warn: Warn,
 ): Store {
   using _lock = state.lockStore();
   let isNew = false;

@@ -28,6 +28,7 @@ import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts"
 import { holdToChange, tryHoldToChange } from "../store/service_hold.ts";
 import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
 import { sleep } from "../base/sleep.ts";
+import type { Warn } from "../base/warn.ts";
 import { compile } from "./filter.ts";
 import { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
@@ -56,7 +57,7 @@ const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 export interface SnapshotsContext {
   readonly backend: SnapshotBackend;
   /** Told, in one line, what did not go as it should and was survived. */
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   /** Write the home's file system out before a snapshot counts as committed; not done unless said. */
   readonly sync?: boolean;
   /**
@@ -99,7 +100,7 @@ export class Snapshots implements Snapshotter {
   readonly #later: (() => void) | undefined;
   readonly #mountRecords: MountRecords;
   readonly #published: PublishedLabels;
-  readonly #warn: (message: string) => void;
+  readonly #warn: Warn;
   /** Against services. */
   #claim: Disposable | undefined;
   #opened: Store | undefined;

@@ -9,6 +9,7 @@
  */
 import { microsecondsNow } from "../../ffi/clock.ts";
 import { codeOf, VeneerError } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { LayerChain } from "./backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "./snapshotter.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
@@ -49,7 +50,7 @@ export class Store implements Disposable {
   static open(
     path: ConfinedPath,
     initial: () => Iterable<NewSnapshot> = () => [],
-    warn: (message: string) => void = () => {},
+    warn: Warn = () => {},
   ): Store {
     const database = Database.open(path, warn);
     try {

@@ -36,6 +36,7 @@ import {
 import { VeneerError } from "../base/errors.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import { isKernelAtLeast } from "../base/kernel.ts";
+import type { Warn } from "../base/warn.ts";
 import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
 import { requireTrustedOwner } from "./trusted_owner.ts";
 
@@ -56,7 +57,7 @@ export interface HomeOptions {
   /** Of the home itself where it is made. */
   readonly mode?: number;
   /** Told, in one line, what was found damaged and put aside. */
-  readonly warn?: (message: string) => void;
+  readonly warn?: Warn;
 }
 
 /** A driver's home directory. */
@@ -92,7 +93,7 @@ export class Home {
   }
 
   /** Renames what is no directory; one process at a time, so that nobody renames the one made in its place. */
-  #putAside(path: ConfinedPath, own: number, warn: (message: string) => void): void {
+  #putAside(path: ConfinedPath, own: number, warn: Warn): void {
     if (isDirectory(path) || !tryLock(own, "exclusive", path.text) || isDirectory(path)) return;
     const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
     rename(path, aside);

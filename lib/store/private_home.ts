@@ -18,6 +18,7 @@ import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../../ffi/mount.ts";
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import type { Home } from "./home.ts";
 import { isMountPoint, readMountInfo } from "../mount/mountinfo.ts";
 import type { RunState } from "./run_state.ts";
@@ -79,7 +80,7 @@ const kept = new Map<string, () => void>();
 export function releaseHomeAtEnd(
   home: Home,
   state: RunState,
-  warn: (message: string) => void,
+  warn: Warn,
 ): void {
   const release = () => {
     try {

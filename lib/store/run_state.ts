@@ -77,6 +77,7 @@ import {
   UNUSED,
 } from "./mount_record.ts";
 import { sleep } from "../base/sleep.ts";
+import type { Warn } from "../base/warn.ts";
 import { requireTrustedOwner } from "./trusted_owner.ts";
 
 export { type References, UNUSED };
@@ -292,7 +293,7 @@ const STATE_NAME = /^\d+\.\d+-\d+$/;
  *
  * @param warn is told of each state that cannot be read or removed; it stays, and the others go
  */
-export function pruneRunStates(warn: (message: string) => void): void {
+export function pruneRunStates(warn: Warn): void {
   using run = new RunRoot();
   if (!tryLock(run.fd, "exclusive", RUN_ROOT)) return;
   for (const name of list(run.root.join()).filter((name) => STATE_NAME.test(name))) {

@@ -5,13 +5,13 @@
  */
 import { join } from "@std/path";
 import { VeneerError } from "../../base/errors.ts";
-import type { Remedy } from "../../base/remedy.ts";
 import { AUTO } from "../../../drivers/names.ts";
 import type { Driver } from "../../../drivers/registry.ts";
 import { dockerOn } from "../../store/dockerd.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
 import { layerNotFound, resolveId } from "../../base/ids.ts";
+import type { Warn } from "../../base/warn.ts";
 import type { MountInfo } from "../../mount/mountinfo.ts";
 import { tryLstat } from "../../../ffi/stat.ts";
 import type { Output } from "../output.ts";
@@ -28,7 +28,7 @@ export interface StoreOptions {
   readonly driver: string;
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
-  readonly warn: (message: string, remedy?: Remedy) => void;
+  readonly warn: Warn;
 }
 
 /** The drivers, loaded when they are first asked for. */

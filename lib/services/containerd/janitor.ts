@@ -9,6 +9,7 @@
  */
 import type { Bytes } from "../bytes.ts";
 import { messageOf } from "../../base/errors.ts";
+import type { Warn } from "../../base/warn.ts";
 import type { Leftovers } from "../../snapshots/snapshotter.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import { type LaneCall, readLeftovers } from "./perform.ts";
@@ -24,7 +25,7 @@ export class Janitor {
   #lanes: Lanes<LaneCall> | undefined;
 
   /** @param warn told of what keeps anything from being deleted */
-  constructor(private readonly warn: (message: string) => void) {}
+  constructor(private readonly warn: Warn) {}
 
   /** Begins to delete, by lanes. */
   start(lanes: Lanes<LaneCall>): void {

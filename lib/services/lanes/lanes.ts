@@ -12,6 +12,7 @@
 import { type Job as PoolJob, LanePool, type Running } from "./pool.ts";
 import type { LanePort, LaneStore } from "./protocol.ts";
 import { Lane } from "./thread.ts";
+import type { Warn } from "../../base/warn.ts";
 
 export type { Running } from "./pool.ts";
 
@@ -28,7 +29,7 @@ export interface LanesContext {
   readonly store: LaneStore;
   /** How many there may be of each kind. */
   readonly most: { readonly quick: number; readonly slow: number };
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   /** Told that something in the store waits to be deleted. */
   readonly leftover?: () => void;
 }

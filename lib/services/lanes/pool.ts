@@ -11,6 +11,7 @@
  */
 import type { Bytes } from "../bytes.ts";
 import { messageOf } from "../../base/errors.ts";
+import type { Warn } from "../../base/warn.ts";
 import { GrpcError } from "../grpc/status.ts";
 import { FairQueue } from "./fair_queue.ts";
 import type { Lane } from "./thread.ts";
@@ -50,7 +51,7 @@ export interface PoolContext<Call> {
   /** How many lanes stay, if there is no work for them. */
   readonly least: number;
   readonly most: number;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
 }
 
 /**

@@ -90,7 +90,7 @@ export class Applier {
     this.#reader = new TarReader(source.window, this.#unmarkedEnd());
     const { uids, gids } = options.idMaps;
     this.#isMapped = !(uids.isIdentity && gids.isIdentity);
-    this.#attributes = new Attributes(options.idMaps, options.warn ?? (() => {}));
+    this.#attributes = new Attributes(options.idMaps, (message) => options.warn?.(message));
     this.#whiteouts = whiteoutsIn(options.whiteouts, () => this.#drain());
     this.#placement = new Placement(root, { uid: uids.root, gid: gids.root }, {
       obstacle: (dirfd, name) => this.#replaceWhiteout(dirfd, name),

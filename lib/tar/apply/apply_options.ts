@@ -4,6 +4,7 @@
  * @module
  */
 import type { IdMaps } from "../../base/id_maps.ts";
+import type { Warn } from "../../base/warn.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 
 /** How a tar is applied. */
@@ -20,7 +21,7 @@ export interface ApplyOptions {
    */
   readonly provenWhole?: boolean;
   /** Told once of each kind of thing that the layer cannot hold. */
-  readonly warn?: (message: string) => void;
+  readonly warn?: Warn;
 }
 
 /** What was applied. */

@@ -33,19 +33,19 @@ import { ACL_ACCESS, ACL_DEFAULT, isTwin, toLayer, UnmappedId } from "../mapped_
 const SPECIAL_BITS = 0o7000;
 
 /** Takes warnings; of each kind there is one for a whole tar. */
-export type Warn = (message: string, kind: string) => void;
+export type WarnOfKind = (message: string, kind: string) => void;
 
 /** Sets attributes as entries say. One per thread. */
 export class Attributes {
   readonly #idMaps: IdMaps;
-  readonly #warn: Warn;
+  readonly #warn: WarnOfKind;
   readonly #warned = new Set<string>();
   readonly #times = new Times();
   /** Whom new files belong to before anyone says otherwise (in a directory without setgid). */
   readonly #ownUid = Deno.uid() ?? 0;
   readonly #ownGid = Deno.gid() ?? 0;
 
-  constructor(idMaps: IdMaps, warn: Warn) {
+  constructor(idMaps: IdMaps, warn: WarnOfKind) {
     this.#idMaps = idMaps;
     this.#warn = warn;
   }

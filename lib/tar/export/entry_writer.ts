@@ -25,6 +25,7 @@ import { unwrap } from "../../../ffi/unwrap.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { IdMap, IdMaps } from "../../base/id_maps.ts";
 import { formatSize } from "../../base/sizes.ts";
+import type { Warn } from "../../base/warn.ts";
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../../tree/whiteouts.ts";
 import {
   BLOCK,
@@ -70,7 +71,7 @@ const SPECIAL: Readonly<Record<number, number>> = {
 export interface TarContext {
   readonly idMaps: IdMaps;
   readonly links: Pick<Links, "find" | "add">;
-  readonly warn: (message: string) => void;
+  readonly warn: Warn;
   /** They are of an upper directory of overlay, whose attributes may say that content is elsewhere. */
   readonly isUpper: boolean;
 }
@@ -83,7 +84,7 @@ export class EntryWriter {
   readonly #output: EntryBuffer;
   readonly #uids: IdMap;
   readonly #gids: IdMap;
-  readonly #warn: (message: string) => void;
+  readonly #warn: Warn;
   readonly #links: Pick<Links, "find" | "add">;
   readonly #isUpper: boolean;
   readonly #pax = new PaxRecords();

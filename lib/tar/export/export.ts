@@ -12,6 +12,7 @@
 import type { Change } from "../../tree/changes.ts";
 import { DirectoryStack } from "../../tree/directory_stack.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
+import type { Warn } from "../../base/warn.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 import { BLOCK } from "../header.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
@@ -36,7 +37,7 @@ export interface ExportOptions {
   /** Called now and then, and at the end. */
   readonly onProgress?: (bytesWritten: number) => void;
   /** Told, in one line, what is not in the tar or not as it was. */
-  readonly warn?: (message: string) => void;
+  readonly warn?: Warn;
 }
 
 /**

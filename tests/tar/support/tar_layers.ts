@@ -64,7 +64,10 @@ export class Sandbox {
         whiteouts: "none",
         idMaps: IDENTITY,
         workers: 0,
-        warn: (message) => this.warnings.push(message),
+        warn: (message, remedy) => {
+          assertEquals(remedy, undefined, message);
+          this.warnings.push(message);
+        },
         ...options,
       });
     } finally {
