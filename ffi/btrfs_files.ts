@@ -1,9 +1,9 @@
 /**
- * What a subvolume's tree says of its files: when each inode and each piece of data was last recorded.
+ * The files in a subvolume's tree: when each inode and each piece of data was last recorded.
  *
- * The kernel never writes a block of a tree in place, so each block knows the transaction that wrote it, and
- * a search leaves out unread what was written before a given one. So what changed since a snapshot was made
- * is found in the time that it takes, not the tree.
+ * The kernel never writes a block of a tree in place, so each block knows the transaction that
+ * wrote it, and a search skips, unread, all blocks written before a given one. So the changes since
+ * a snapshot are found in a time that grows with the changes, not with the tree.
  *
  * @module
  */
@@ -18,7 +18,10 @@ export const BTRFS_LAST_FREE_OBJECTID = -256n;
 /** In the type of a file extent: its data is in the item itself. */
 export const BTRFS_FILE_EXTENT_INLINE = 0;
 
-/** `struct btrfs_file_extent_item`, packed; the data of an inline one is where `disk_bytenr` would be. */
+/**
+ * `struct btrfs_file_extent_item`, packed; the data of an inline one is where `disk_bytenr` would
+ * be.
+ */
 export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
   generation: ["u64", 0],
   type: ["u8", 20],
@@ -30,7 +33,7 @@ export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
 export interface InodeRecord {
   readonly type: "inode";
   readonly inode: bigint;
-  /** The transaction that made it. */
+  /** The transaction that created it. */
   readonly made: bigint;
   /** The transaction that last recorded it. */
   readonly changed: bigint;
@@ -41,20 +44,20 @@ export interface InodeRecord {
 /** A piece of a file's data. */
 export interface DataRecord {
   readonly type: "data";
-  /** The transaction that it was first written in, also where a file shares what another one had. */
+  /** The transaction in which the data was first written, also if another file shared it later. */
   readonly written: bigint;
-  /** What the disk has of it, compressed or not, in bytes. */
+  /** Its size on disk, compressed or not, in bytes. */
   readonly stored: number;
-  /** Where on disk; `undefined` where it lies in the tree itself. */
+  /** Where on disk; `undefined` if it lies in the tree itself. */
   readonly address: bigint | undefined;
 }
 
 /**
- * What the tree of an open subvolume records of files, in parts of it that were written in a transaction or
- * later; each inode comes before its data. What is in the kernel's memory alone is not in the tree yet: a
- * commit of the file system, or a snapshot, brings it there.
+ * The records of files in the tree of an open subvolume, from blocks written in a transaction or
+ * later; each inode comes before its data. Changes that only the kernel's memory has are not in the
+ * tree yet: a commit of the file system, or a snapshot, writes them there.
  *
- * @param since 0 for all there is
+ * @param since the first transaction; 0 for all records
  */
 export function* fileRecords(
   subvolume: number,
@@ -108,8 +111,8 @@ function dataRecord(item: TreeItem): DataRecord | undefined {
 }
 
 /**
- * Whether an inode differs from what another subvolume has under its number in more than the time of the
- * last access.
+ * Whether an inode differs from the inode of the same number in another subvolume, by more than the
+ * time of the last access.
  *
  * @param tree the other subvolume's id
  */

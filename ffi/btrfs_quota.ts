@@ -1,9 +1,9 @@
 /**
- * btrfs quotas: groups of subvolumes (qgroups), what they refer to, and their limits.
+ * btrfs quotas: groups of subvolumes (qgroups), their counts of data, and their limits.
  *
- * Every subvolume has the group `0/<its id>` while quotas are on. Full qgroups count all that a subvolume
- * refers to, inherited or not; simple quotas (Linux 6.7) count what was written to it since they were turned
- * on. What is read here stands in the quota tree, as of the last commit.
+ * Every subvolume has the group `0/<its id>` while quotas are on. Full qgroups count all data that
+ * a subvolume refers to, inherited or not; simple quotas (Linux 6.7) count data written to it since
+ * they were turned on. Everything is read from the quota tree, as of the last commit.
  *
  * @module
  */
@@ -62,7 +62,7 @@ export const BTRFS_QGROUP_STATUS_FLAG_SIMPLE_MODE = 8n;
 /** How a file system counts. */
 export type QuotaMode = "off" | "qgroup" | "simple";
 
-/** What {@linkcode quotaStatus} tells. */
+/** The result of {@linkcode quotaStatus}. */
 export interface QuotaStatus {
   readonly mode: QuotaMode;
   /** The counts are wrong until a rescan. */
@@ -99,7 +99,10 @@ function quotaItems(fd: number, type: number, offset?: bigint) {
   });
 }
 
-/** Turns quotas on; full ones begin to count what is there, in the background. Raw. */
+/**
+ * Turns quotas on; full ones begin to count the existing data, in the background. Raw: 0 or
+ * `-errno`.
+ */
 export function tryEnableQuota(fd: number, mode: "qgroup" | "simple"): number {
   const cmd = mode === "simple" ? BTRFS_QUOTA_CTL_ENABLE_SIMPLE_QUOTA : BTRFS_QUOTA_CTL_ENABLE;
   return tryIoctl(fd, BTRFS_IOC_QUOTA_CTL, new Struct(QUOTA_CTL_ARGS).set("cmd", cmd).bytes);
@@ -111,7 +114,10 @@ export function disableQuota(fd: number, path?: string): void {
   ioctl(fd, BTRFS_IOC_QUOTA_CTL, args.bytes, "BTRFS_IOC_QUOTA_CTL", path);
 }
 
-/** Limits what the subvolume of an open file refers to, in bytes. Raw: ENOTCONN where quotas are off. */
+/**
+ * Limits the data that the subvolume of an open file refers to, in bytes. Raw: ENOTCONN if quotas
+ * are off.
+ */
 export function tryLimitReferenced(subvolume: number, bytes: number): number {
   const args = new Struct(QGROUP_LIMIT_ARGS)
     .set("lim.flags", BTRFS_QGROUP_LIMIT_MAX_RFER)
@@ -120,8 +126,8 @@ export function tryLimitReferenced(subvolume: number, bytes: number): number {
 }
 
 /**
- * Removes a qgroup. Raw: EBUSY while its subvolume, or what the kernel has not yet freed of it, is there;
- * ENOENT where there is none; ENOTCONN where quotas are off.
+ * Removes a qgroup. Raw: EBUSY until its subvolume is removed and freed by the kernel; ENOENT if it
+ * does not exist; ENOTCONN if quotas are off.
  */
 export function tryRemoveQgroup(fd: number, id: bigint): number {
   return tryIoctl(
@@ -131,13 +137,13 @@ export function tryRemoveQgroup(fd: number, id: bigint): number {
   );
 }
 
-/** Starts counting all over, in the background; fine where that is being done already. */
+/** Starts a rescan of all counts, in the background. Does nothing if one is running. */
 export function startRescan(fd: number, path?: string): void {
   const result = tryIoctl(fd, BTRFS_IOC_QUOTA_RESCAN, new Struct(QUOTA_RESCAN_ARGS).bytes);
   if (result !== -EINPROGRESS) unwrap(result, "ioctl BTRFS_IOC_QUOTA_RESCAN", path);
 }
 
-/** Whether a rescan is being done. */
+/** Whether a rescan is running. */
 export function isRescanning(fd: number, path?: string): boolean {
   const args = new Struct(QUOTA_RESCAN_ARGS);
   ioctl(fd, BTRFS_IOC_QUOTA_RESCAN_STATUS, args.bytes, "BTRFS_IOC_QUOTA_RESCAN_STATUS", path);
@@ -163,12 +169,12 @@ export const QGROUP_LIMIT_ITEM = layout("struct btrfs_qgroup_limit_item", 40, {
 /** A qgroup's counts, in bytes. */
 export interface QgroupUsage {
   readonly referenced: number;
-  /** Of these, what nobody else refers to. */
+  /** Of these, the bytes that no other subvolume refers to. */
   readonly exclusive: number;
   readonly maxReferenced: number | undefined;
 }
 
-/** The counts of a qgroup; `undefined` where there is none. */
+/** The counts of a qgroup; `undefined` if it does not exist. */
 export function qgroupUsage(fd: number, id: bigint): QgroupUsage | undefined {
   let maxReferenced: number | undefined;
   for (const item of quotaItems(fd, BTRFS_QGROUP_LIMIT_KEY, id)) {

@@ -1,7 +1,8 @@
 /**
  * btrfs's own trees: searching them by key, finding the path of an inode, opening it by its number.
  *
- * A tree is a sorted map from keys (object id, type, offset) to items. The calls need CAP_SYS_ADMIN.
+ * A tree is a sorted map from keys (object id, type, offset) to items. The calls need
+ * CAP_SYS_ADMIN.
  *
  * @module
  */
@@ -66,13 +67,16 @@ export interface TreeSearch {
   readonly tree: bigint;
   /** The first object. */
   readonly objectId: bigint;
-  /** The last one, where there are more than one: then items of all types come of those between. */
+  /**
+   * The last object, if it is not the first: of the objects between them, items of all types are
+   * included.
+   */
   readonly lastObjectId?: bigint;
-  /** The first and the last type. */
+  /** The first and the last type of item. */
   readonly types: readonly [first: number, last: number];
-  /** The only offset, where it matters. */
+  /** The only offset; any offset if left out. */
   readonly offset?: bigint;
-  /** Leave out what lies in parts of the tree that were last written before this transaction. */
+  /** Skip blocks of the tree last written before this transaction. */
   readonly since?: bigint;
 }
 
@@ -81,7 +85,7 @@ const PAGE = 64 << 10;
 /** Enough for most single items. */
 const SMALL_PAGE = 1 << 10;
 
-/** The items of a tree, in the order of their keys; none where there is no such tree. */
+/** The items of a tree, in the order of their keys; empty if the tree does not exist. */
 export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem> {
   const { tree, types: [type, lastType], offset, since = 0n } = search;
   const page = offset === undefined ? PAGE : SMALL_PAGE;
@@ -98,7 +102,7 @@ export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem>
       .set("buf_size", args.bytes.length - SEARCH_ARGS_V2.size);
     const result = tryIoctl(fd, BTRFS_IOC_TREE_SEARCH_V2, args.bytes);
     if (result === -ENOENT) return;
-    if (result === -EOVERFLOW) { // One item is larger than the buffer: the kernel says how large.
+    if (result === -EOVERFLOW) { // One item is larger than the buffer: the kernel returns its size.
       args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + Number(args.big("buf_size")));
       continue;
     }
@@ -136,7 +140,10 @@ function* readItems(bytes: Uint8Array<ArrayBuffer>, count: number): Generator<Tr
   }
 }
 
-/** A copy of an item as a structure; what an older kernel's shorter item lacks is zero. */
+/**
+ * A copy of an item as a structure; fields that an older kernel's shorter item does not have are
+ * zero.
+ */
 export function itemStruct<Name extends string>(
   layoutOfItem: ReturnType<typeof layout<Name>>,
   item: TreeItem,
@@ -153,7 +160,7 @@ export const ROOT_REF = layout("struct btrfs_root_ref", 18, {
   name_len: ["u16", 16],
 });
 
-/** The name that a nested subvolume has in the one around it; `undefined` where it is there no more. */
+/** The name of a nested subvolume in the one around it; `undefined` if it was removed. */
 export function nestedName(fd: number, id: bigint, outer: bigint): string | undefined {
   const search = {
     tree: BTRFS_ROOT_TREE_OBJECTID,
@@ -197,11 +204,11 @@ export function hasInodeAfter(fd: number, transaction: bigint): boolean {
 const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;
 
 /**
- * Opens a directory by its inode and the id of its subvolume, wherever that lies in the file system of `fd`,
- * raw: ESTALE where there is none. No path is walked, so none can be too long, lead elsewhere or be covered by
- * a mount.
+ * Opens a directory by its inode and the id of its subvolume, wherever that lies in the file system
+ * of `fd`, raw: ESTALE if it does not exist. No path is walked, so the directory is found however
+ * long its path is, and under a mount that covers it.
  *
- * @param inode the subvolume's root where left out
+ * @param inode the subvolume's root if left out
  */
 export function tryOpenInSubvolume(
   fd: number,
@@ -241,7 +248,7 @@ export interface InodeName {
   readonly name: string;
 }
 
-/** Every name of an inode of the subvolume that `fd` lies in. */
+/** All names of an inode of the subvolume that `fd` lies in. */
 export function* inodeNames(fd: number, inode: bigint): Generator<InodeName> {
   const search = {
     tree: 0n,
@@ -272,10 +279,10 @@ export const INO_LOOKUP_ARGS = layout("struct btrfs_ioctl_ino_lookup_args", 4096
 export const BTRFS_IOC_INO_LOOKUP = iowr(BTRFS_IOCTL_MAGIC, 18, INO_LOOKUP_ARGS.size);
 
 /**
- * The path of a directory's inode below the root of the subvolume that `fd` lies in: `""` for the root
- * itself, else with a trailing slash.
+ * The path of a directory's inode below the root of the subvolume that `fd` lies in: `""` for the
+ * root itself, else with a trailing slash.
  *
- * @throws {SyscallError} also ENAMETOOLONG, where it has 4080 bytes and more
+ * @throws {SyscallError} also ENAMETOOLONG, if the path has 4080 bytes or more
  */
 export function directoryPath(fd: number, inode: bigint): string {
   const args = new Struct(INO_LOOKUP_ARGS).set("treeid", 0n).set("objectid", inode);

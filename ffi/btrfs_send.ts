@@ -19,19 +19,19 @@ export const SEND_ARGS = layout("struct btrfs_ioctl_send_args", 72, {
 
 export const BTRFS_IOC_SEND = iow(BTRFS_IOCTL_MAGIC, 38, SEND_ARGS.size);
 
-/** Name the ranges of files that changed, without what is in them. */
+/** Name the changed ranges of files, without their data. */
 export const BTRFS_SEND_FLAG_NO_FILE_DATA = 1n;
 
 /**
- * Writes the stream, without the data of files, to a descriptor: protocol version 1, which every kernel
- * speaks and which says all that matters here. Raw: 0 or `-errno`, with what a failing write to `output` gave
- * among them, such as EPIPE where nobody reads it any more.
+ * Writes the stream, without the data of files, to a descriptor: protocol version 1, which every
+ * kernel writes and which names every change. Raw: 0 or `-errno`; errors of writing to `output` are
+ * among them, such as EPIPE if the reader has closed its end.
  *
- * The kernel compares whatever two snapshots it is given, related or not, and for unrelated ones invents. It
- * writes command by command, on the calling thread.
+ * The kernel compares any two snapshots, and of unrelated ones reports wrong changes without an
+ * error. It writes command by command, on the calling thread.
  *
  * @param snapshot an open read-only subvolume
- * @param parent the id of the read-only subvolume it is compared with
+ * @param parent the id of the read-only subvolume to compare it with
  * @param output a file or a pipe
  */
 export function trySendChanges(snapshot: number, parent: bigint, output: number): number {

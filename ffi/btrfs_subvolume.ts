@@ -1,9 +1,10 @@
 /**
  * btrfs subvolumes and snapshots: making, describing, removing.
  *
- * A subvolume is a tree of its own; in a directory it looks like one, with inode 256. Making a subvolume
- * or a snapshot ends in a commit of the transaction, so that it, and every change of metadata made before,
- * is on disk when the call returns; removing one does not, and the kernel frees the space later.
+ * A subvolume is a tree of its own; in a directory it looks like one, with inode 256. Making a
+ * subvolume or a snapshot ends in a commit of the transaction, so the subvolume and all earlier
+ * changes of metadata are on disk when the call returns. Removing one does not: the kernel frees
+ * the space later.
  *
  * @module
  */
@@ -50,7 +51,10 @@ export const GET_SUBVOL_INFO_ARGS = layout("struct btrfs_ioctl_get_subvol_info_a
   "otime.nsec": ["u32", 400],
 });
 
-/** `struct btrfs_ioctl_get_subvol_rootref_args`; an element of `rootref` is a tree's id and a directory's. */
+/**
+ * `struct btrfs_ioctl_get_subvol_rootref_args`; an element of `rootref` is a tree's id and a
+ * directory's.
+ */
 export const GET_SUBVOL_ROOTREF_ARGS = layout("struct btrfs_ioctl_get_subvol_rootref_args", 4096, {
   min_treeid: ["u64", 0],
   "rootref[0].treeid": ["u64", 8],
@@ -69,10 +73,13 @@ export const BTRFS_IOC_GET_SUBVOL_ROOTREF = 0x80000000n |
 
 /** In a subvolume's flags: nothing in it can be changed. */
 export const BTRFS_SUBVOL_RDONLY = 2n;
-/** The same in what {@linkcode subvolumeInfo} is told: `linux/btrfs_tree.h`. */
+/** The same flag in the answer to {@linkcode subvolumeInfo}: `linux/btrfs_tree.h`. */
 export const BTRFS_ROOT_SUBVOL_RDONLY = 1n;
 
-/** Makes an empty subvolume in an open directory; its root is the caller's, with the umask's mode. */
+/**
+ * Makes an empty subvolume in an open directory; its root belongs to the caller and has the umask's
+ * mode.
+ */
 export function createSubvolume(directory: number, name: EntryName): void {
   const args = new Struct(VOL_ARGS).put("name", name);
   ioctl(directory, BTRFS_IOC_SUBVOL_CREATE, args.bytes, "BTRFS_IOC_SUBVOL_CREATE", nameText(name));
@@ -84,8 +91,8 @@ export interface SnapshotOptions {
 }
 
 /**
- * Makes a snapshot of an open subvolume in an open directory. What was written to the source through any
- * descriptor before is in it.
+ * Makes a snapshot of an open subvolume in an open directory. Everything written to the source
+ * before is in it, through any descriptor.
  */
 export function createSnapshot(
   directory: number,
@@ -107,8 +114,8 @@ export function createSnapshot(
 }
 
 /**
- * Removes a subvolume by its name in an open directory, raw. ENOTEMPTY where it holds others; EPERM where it
- * is being sent.
+ * Removes a subvolume by its name in an open directory, raw. ENOTEMPTY if it contains other
+ * subvolumes; EPERM while it is being sent.
  */
 export function tryDestroySubvolume(directory: number, name: EntryName): number {
   const args = new Struct(VOL_ARGS).put("name", name);
@@ -131,20 +138,20 @@ export function setReadOnly(subvolume: number, readOnly: boolean): void {
   ioctl(subvolume, BTRFS_IOC_SUBVOL_SETFLAGS, flagBytes, "BTRFS_IOC_SUBVOL_SETFLAGS");
 }
 
-/** What the kernel knows of a subvolume. Transactions are numbered; a later one has the larger number. */
+/** A subvolume's record. Transactions are numbered; a later one has the larger number. */
 export interface SubvolumeInfo {
   readonly id: bigint;
   /** 32 hexadecimal digits. */
   readonly uuid: string;
-  /** Of the subvolume this one is a snapshot of; `""` where it is none. */
+  /** The UUID of the subvolume that this one is a snapshot of; `""` if it is not a snapshot. */
   readonly parentUuid: string;
   /** The transaction that last wrote its tree, also for a snapshot taken of it. */
   readonly generation: bigint;
   /** The transaction that last changed an inode of it; a snapshot begins with its source's. */
   readonly changed: bigint;
-  /** The transaction that made it. */
+  /** The transaction that created it. */
   readonly created: bigint;
-  /** When it was made, in microseconds since 1970. */
+  /** The time of its creation, in microseconds since 1970. */
   readonly birth: number;
   readonly readOnly: boolean;
 }
@@ -177,8 +184,8 @@ export interface NestedSubvolume {
 }
 
 /**
- * The subvolumes that lie directly in an open one, by the root tree's references: no directory is read. The
- * kernel answers in pages of 255. Linux 4.18.
+ * The subvolumes that lie directly in an open one, by the root tree's references: no directory is
+ * read. The kernel answers in pages of 255. Linux 4.18.
  */
 export function nestedSubvolumes(subvolume: number): NestedSubvolume[] {
   const nested: NestedSubvolume[] = [];

@@ -61,7 +61,7 @@ const INCOMPAT_FEATURES = (
   "skinny_metadata no_holes metadata_uuid raid1c34 zoned extent_tree_v2 raid_stripe_tree - simple_quota"
 ).split(" ");
 
-/** The file system's features: what a kernel must know to mount it, or to write to it. */
+/** The file system's features that a kernel must know to mount it or to write to it. */
 export function features(fd: number): string[] {
   const flags = new Struct(FEATURE_FLAGS);
   ioctl(fd, BTRFS_IOC_GET_FEATURES, flags.bytes, "BTRFS_IOC_GET_FEATURES");
@@ -75,7 +75,7 @@ function named(flags: bigint, names: readonly string[]): string[] {
   return names.filter((_, bit) => (flags >> BigInt(bit) & 1n) !== 0n);
 }
 
-/** What {@linkcode volumeInfo} tells. */
+/** The result of {@linkcode volumeInfo}. */
 export interface VolumeInfo {
   /** 32 hexadecimal digits. */
   readonly uuid: string;
@@ -95,7 +95,7 @@ export function volumeInfo(fd: number): VolumeInfo {
   };
 }
 
-/** Space of one kind, in bytes, as the kernel has set it aside and used it; copies count once. */
+/** Space of one kind in bytes, reserved and used; copies count once. */
 export interface Space {
   readonly total: number;
   readonly used: number;

@@ -1,9 +1,10 @@
 /**
  * C strings, and file names as JavaScript strings without loss.
  *
- * A file name is any bytes but NUL and `/`; a JavaScript string is UTF-16. A name that is valid UTF-8 is
- * that text; every byte that is not part of valid UTF-8 stands as the lone surrogate U+DC80..U+DCFF (byte
- * 0x80..0xFF), which no valid text contains. `encode(decode(bytes))` is `bytes`, whatever they are.
+ * A file name is any bytes but NUL and `/`; a JavaScript string is UTF-16. A name that is valid
+ * UTF-8 is that text; every byte that is not part of valid UTF-8 stands as the lone surrogate
+ * U+DC80..U+DCFF (byte 0x80..0xFF), which no valid text contains. `encode(decode(bytes))` is
+ * `bytes` for any bytes.
  *
  * @module
  */
@@ -26,7 +27,9 @@ export function decode(bytes: Uint8Array): string {
   }
 }
 
-/** Decodes byte by byte, escaping what is not UTF-8: only for the rare name that needs it. */
+/**
+ * Decodes byte by byte and escapes bytes that are not UTF-8: slow, for the rare name that needs it.
+ */
 function decodeEscaping(bytes: Uint8Array): string {
   let text = "";
   for (let i = 0; i < bytes.length;) {
@@ -48,7 +51,9 @@ function sequenceLength(first: number): number {
   return first < 0xc0 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/** The bytes of a file name's text: the reverse of {@linkcode decode}, without a terminating NUL. */
+/**
+ * The bytes of a file name's text: the reverse of {@linkcode decode}, without a terminating NUL.
+ */
 export function encode(text: string): Uint8Array<ArrayBuffer> {
   if (text.isWellFormed()) return utf8.encode(text);
   const parts: Uint8Array[] = [];
@@ -74,9 +79,10 @@ export function encode(text: string): Uint8Array<ArrayBuffer> {
 export type Path = string | Uint8Array<ArrayBuffer>;
 
 /**
- * A NUL-terminated copy of a string, as every `const char *` parameter wants it.
+ * A NUL-terminated copy of a string, for `const char *` parameters.
  *
- * @throws {TypeError} if the text or the bytes hold a NUL before their end: C would silently end there
+ * @throws {TypeError} if the text or the bytes hold a NUL before their end: C would silently end
+ * there
  */
 export function cstring(text: Path): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") {
@@ -96,7 +102,7 @@ export function cstring(text: Path): Uint8Array<ArrayBuffer> {
   return terminated;
 }
 
-/** The text of a path, for messages: what {@linkcode cstring} was given, as a string. */
+/** The text of a path, for messages: the argument of {@linkcode cstring} as a string. */
 export function pathText(path: Path): string {
   return typeof path === "string" ? path : decode(path.subarray(0, path.length - 1));
 }

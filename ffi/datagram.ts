@@ -1,5 +1,5 @@
 /**
- * Datagrams to Unix sockets (unix(7)): of the runtime's own sockets none sends to an abstract name.
+ * Datagrams to Unix sockets (unix(7)): the runtime's own sockets cannot send to an abstract name.
  *
  * @module
  */
@@ -28,7 +28,7 @@ const [, pathOffset] = SOCKADDR_UN.fields.sun_path;
  *
  * @param address its path; or an abstract name, which begins with `@` in place of the NUL
  * @throws {RangeError} if the address has no byte, or more than a socket's may have
- * @throws {SyscallError} if nothing receives there
+ * @throws {SyscallError} if no process receives at the address
  */
 export function sendDatagram(address: string, message: Uint8Array<ArrayBuffer>): void {
   const name = new TextEncoder().encode(address.replace(/^@/, "\0"));

@@ -1,8 +1,9 @@
 /**
  * Device-mapper: virtual block devices made of targets, through libdevmapper.
  *
- * Sizes and offsets are in sectors of 512 bytes, as everywhere in device-mapper. Names of devices are at
- * most {@linkcode NAME_MAX} bytes. See `devmapper_task.ts` for udev, `devmapper_library.ts` for threads.
+ * Sizes and offsets are in sectors of 512 bytes, as everywhere in device-mapper. Names of devices
+ * are at most {@linkcode NAME_MAX} bytes. See `devmapper_task.ts` for udev, `devmapper_library.ts`
+ * for threads.
  *
  * @module
  */
@@ -34,7 +35,10 @@ import { unwrap } from "./unwrap.ts";
 /** `DM_NAME_LEN` of `linux/dm-ioctl.h`, its NUL included. */
 export const DM_NAME_LEN = 128;
 
-/** The size of a sector in bytes, device-mapper's unit: `SECTOR_SIZE` of the kernel's `linux/blk_types.h`. */
+/**
+ * The size of a sector in bytes, device-mapper's unit: `SECTOR_SIZE` of the kernel's
+ * `linux/blk_types.h`.
+ */
 export const SECTOR_SIZE = 512;
 
 /** `struct dm_info` of libdevmapper.h. */
@@ -67,16 +71,18 @@ export const DM_VERSIONS = layout("struct dm_versions", 16, {
   name: ["u8", 16],
 });
 
-/** A part of a device: which driver of device-mapper makes it, from what. */
+/**
+ * A part of a device: the driver of device-mapper that provides it, and the driver's parameters.
+ */
 export interface Target {
   readonly start: number;
   readonly length: number;
   readonly type: string;
-  /** Of a table: what it is made of. Of a status: what it is like. */
+  /** In a table, the parts that it is made of; in a status, its state. */
   readonly parameters: string;
 }
 
-/** What the kernel says of a device. */
+/** A device's state, as the kernel reports it. */
 export interface DeviceInfo {
   readonly major: number;
   readonly minor: number;
@@ -85,7 +91,7 @@ export interface DeviceInfo {
   /** It can be read and written; false between its creation and its first resume. */
   readonly live: boolean;
   readonly readOnly: boolean;
-  /** It goes when its last user closes it. */
+  /** It is removed when its last user closes it. */
   readonly deferredRemove: boolean;
 }
 
@@ -143,7 +149,7 @@ function* chain(first: Deno.PointerObject, offset: number): Generator<Deno.Unsaf
   }
 }
 
-/** A device by its name; `undefined` where there is none. @throws {SyscallError} */
+/** A device by its name; `undefined` if it does not exist. @throws {SyscallError} */
 export function deviceInfo(name: string): DeviceInfo | undefined {
   using task = new Task(DM_DEVICE_INFO, name).run();
   const info = new Struct(DM_INFO);
@@ -160,13 +166,17 @@ export function deviceInfo(name: string): DeviceInfo | undefined {
   };
 }
 
-/** A device's targets and what they are made of. @throws {SyscallError} ENXIO where there is none */
+/**
+ * A device's table: its targets and their parameters.
+ *
+ * @throws {SyscallError} ENXIO if the device does not exist
+ */
 export function table(name: string): Target[] {
   using task = new Task(DM_DEVICE_TABLE, name).run();
   return targetsOf(task, name);
 }
 
-/** A device's targets and how they are. @throws {SyscallError} ENXIO where there is none */
+/** A device's targets and their state. @throws {SyscallError} ENXIO if the device does not exist */
 export function status(name: string): Target[] {
   // Without a flush, which a full pool would answer with an error or not at all.
   using task = new Task(DM_DEVICE_STATUS, name).withoutFlush().run();
@@ -206,16 +216,20 @@ function stringAt(address: bigint): string {
   return pointer === null ? "" : Deno.UnsafePointerView.getCString(pointer);
 }
 
-/** Makes a device with one target, and its node. @throws {SyscallError} EBUSY where the name is taken */
+/**
+ * Makes a device with one target, and its node.
+ *
+ * @throws {SyscallError} EBUSY if the name is taken
+ */
 export function createDevice(name: string, target: Target): void {
   using task = new Task(DM_DEVICE_CREATE, name).addNodeOnCreate();
   task.addTarget(target.start, target.length, target.type, target.parameters).runSynced();
 }
 
 /**
- * Makes the node of a device where it lacks one: a process that was killed between the kernel's part of its
- * creation and the library's, where there is no udev, leaves it so; or leaves there the node of an earlier
- * device of this name, which another device has the number of now.
+ * Makes the node of a device if it is missing or has another device's number. Without udev, a
+ * process killed between the kernel's and the library's part of a creation leaves no node, or that
+ * of an earlier device of this name.
  *
  * @param info of the device
  * @throws {SyscallError}
@@ -223,7 +237,7 @@ export function createDevice(name: string, target: Target): void {
 export function ensureNode(name: string, info: Pick<DeviceInfo, "major" | "minor">): void {
   if (isNodeOf(`${deviceDirectory()}/${name}`, info)) return;
   using _task = new Task(DM_DEVICE_MKNODES, name).run();
-  // Nodes are made when a cookie is waited for, which this task has none of.
+  // Nodes are made in the wait for a cookie, and this task has no cookie.
   withLog(() => library().dm_task_update_nodes());
 }
 
@@ -238,26 +252,39 @@ function isNodeOf(path: string, { major, minor }: Pick<DeviceInfo, "major" | "mi
   }
 }
 
-/** Gives a device another table, which it has from its next resume on. @throws {SyscallError} */
+/**
+ * Loads another table for a device, which takes effect at its next resume.
+ *
+ * @throws {SyscallError}
+ */
 export function reloadTable(name: string, target: Target): void {
   using task = new Task(DM_DEVICE_RELOAD, name);
   task.addTarget(target.start, target.length, target.type, target.parameters).run();
 }
 
-/** Stops a device's input and output; a file system on it is frozen first. @throws {SyscallError} */
+/**
+ * Stops a device's input and output; a file system on it is frozen first.
+ *
+ * @throws {SyscallError}
+ */
 export function suspendDevice(name: string): void {
   using _task = new Task(DM_DEVICE_SUSPEND, name).run();
 }
 
-/** Lets a device go on, with the table that was loaded meanwhile. @throws {SyscallError} */
+/**
+ * Resumes a device, with the table that was loaded since it was suspended.
+ *
+ * @throws {SyscallError}
+ */
 export function resumeDevice(name: string): void {
   using _task = new Task(DM_DEVICE_RESUME, name).runSynced();
 }
 
 /**
- * Removes a device and its node, raw: 0 or `-errno` (`-EBUSY` where it is in use, `-ENXIO` where there is none).
+ * Removes a device and its node, raw: 0 or `-errno` (`-EBUSY` if it is in use, `-ENXIO` if it does
+ * not exist).
  *
- * @param deferred where it is in use, remove it when its last user closes it
+ * @param deferred if it is in use, remove it when its last user closes it
  */
 export function tryRemoveDevice(name: string, deferred = false): number {
   using task = new Task(DM_DEVICE_REMOVE, name);
@@ -265,7 +292,10 @@ export function tryRemoveDevice(name: string, deferred = false): number {
   return task.tryRunSynced();
 }
 
-/** Keeps a device that was to go with its last user; false where it is going, or gone, already. */
+/**
+ * Cancels the deferred removal of a device. Returns false if the device is being removed or is
+ * gone.
+ */
 export function cancelDeferredRemoval(name: string): boolean {
   return trySendMessage(name, "@cancel_deferred_remove") === 0;
 }
@@ -276,7 +306,7 @@ export function trySendMessage(name: string, text: string): number {
   return task.tryRun();
 }
 
-/** The same for a message that is likely to fail: nobody is told what the library logs of it. */
+/** The same for a message that is likely to fail: log messages of the library are dropped. */
 export function trySendQuietly(name: string, text: string): number {
   return withoutSink(() => trySendMessage(name, text));
 }
@@ -292,7 +322,10 @@ export function deviceDirectory(): string {
   return text === null ? "/dev/mapper" : Deno.UnsafePointerView.getCString(text);
 }
 
-/** Whether the library waits for udev: false without udev, and with `DM_DISABLE_UDEV` in the environment. */
+/**
+ * Whether the library waits for udev: false without udev, and with `DM_DISABLE_UDEV` in the
+ * environment.
+ */
 export function isUdevSynced(): boolean {
   return library().dm_udev_get_sync_support() === 1;
 }

@@ -1,9 +1,10 @@
 /**
  * libdevmapper: every function this project calls in it, under its C prototype.
  *
- * The library keeps its state (the control device, the log function, udev's settings) in global variables
- * and is not made for threads. Callers hold a lock across tasks; the log function is set for the length of
- * one task (`devmapper_log.ts`), so that none of a Worker that ended is left behind.
+ * The library keeps its state (the control device, the log function, udev's settings) in global
+ * variables and is not made for threads. Callers hold a lock across tasks; the log function is set
+ * for the length of one task (`devmapper_log.ts`), so that no callback of an ended Worker is left
+ * behind.
  *
  * @module
  */
@@ -28,7 +29,8 @@ const SYMBOLS = {
   dm_task_set_message: { parameters: ["pointer", "buffer"], result: "i32" },
   // int dm_task_set_sector(struct dm_task *dmt, uint64_t sector);
   dm_task_set_sector: { parameters: ["pointer", "u64"], result: "i32" },
-  // int dm_task_add_target(struct dm_task *dmt, uint64_t start, uint64_t size, const char *ttype, const char *params);
+  // int dm_task_add_target(struct dm_task *dmt, uint64_t start, uint64_t size, const char *ttype,
+  // const char *params);
   dm_task_add_target: {
     parameters: ["pointer", "u64", "u64", "buffer", "buffer"],
     result: "i32",
@@ -49,7 +51,8 @@ const SYMBOLS = {
   dm_task_get_versions: { parameters: ["pointer"], result: "pointer" },
   // int dm_task_get_driver_version(struct dm_task *dmt, char *version, size_t size);
   dm_task_get_driver_version: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
-  // void *dm_get_next_target(struct dm_task *dmt, void *next, uint64_t *start, uint64_t *length, char **target_type, char **params);
+  // void *dm_get_next_target(struct dm_task *dmt, void *next, uint64_t *start, uint64_t *length,
+  // char **target_type, char **params);
   dm_get_next_target: {
     parameters: ["pointer", "pointer", "buffer", "buffer", "buffer", "buffer"],
     result: "pointer",
@@ -74,7 +77,7 @@ let opened: DeviceMapperLibrary | undefined;
 /**
  * The library, loaded at the first call.
  *
- * @throws {SyscallError} ENOENT where it is not installed
+ * @throws {SyscallError} ENOENT if it is not installed
  */
 export function library(): DeviceMapperLibrary {
   if (opened !== undefined) return opened;

@@ -1,10 +1,11 @@
 /**
- * What libdevmapper logs, as text.
+ * The log messages of libdevmapper, as text.
  *
- * Its log function takes `printf` arguments. A callback has no `va_list`; but on x86_64 (System V) and
- * aarch64 (AAPCS64) the variable arguments of integer and pointer type lie just where further fixed ones
- * would, so the callback is declared with as many as any message of the library has, and only those that
- * the format asks for are looked at. No message of the library prints a floating-point number.
+ * Its log function takes `printf` arguments. A callback has no `va_list`; but on x86_64 (System V)
+ * and aarch64 (AAPCS64) the variable arguments of integer and pointer type lie just where further
+ * fixed ones would, so the callback is declared with as many as any message of the library has, and
+ * only those that the format uses are read. No message of the library prints a floating-point
+ * number.
  *
  * @module
  */
@@ -31,12 +32,15 @@ let sink: LogSink = () => {};
 let errors: string[] = [];
 let callback: Deno.UnsafeCallback<typeof LOG_SIGNATURE> | undefined;
 
-/** Chooses who is told every message; nobody before the first call. For this thread. */
+/** Sets the listener that this thread's log messages go to. Without one they are dropped. */
 export function setLogSink(to: LogSink): void {
   sink = to;
 }
 
-/** Runs `use` with this thread listening to the library; `errors` are the texts of what it called errors. */
+/**
+ * Runs `use` and collects the library's messages of this thread; `errors` are the texts of those at
+ * the level of errors.
+ */
 export function withLog<T>(use: (errors: readonly string[]) => T): T {
   errors = [];
   const listener = callback ??= new Deno.UnsafeCallback(LOG_SIGNATURE, receive);
@@ -48,7 +52,7 @@ export function withLog<T>(use: (errors: readonly string[]) => T): T {
   }
 }
 
-/** Runs `use` with nobody being told what the library logs. */
+/** Runs `use` and drops the library's log messages. */
 export function withoutSink<T>(use: () => T): T {
   const told = sink;
   sink = () => {};
@@ -77,13 +81,15 @@ function receive(
     if (level <= LOG_ERR) errors.push(text);
     sink(level, text);
   } catch {
-    // Nothing may be thrown through the library's frames; a message lost is better.
+    // An exception must not pass through the library's frames; losing a message is better.
   }
 }
 
 const DIRECTIVE = /%([-+ #0]*)(\*|\d+)?(?:\.(\*|\d+))?(hh|h|ll|l|j|z|t)?([diuxXocsp%])/g;
 
-/** `printf(3)` for the directives without floating point; `read` gives the C string at an address. */
+/**
+ * `printf(3)` for the directives without floating point; `read` gives the C string at an address.
+ */
 export function formatMessage(
   format: string,
   values: readonly bigint[],

@@ -1,10 +1,10 @@
 /**
  * Tasks of libdevmapper: one request to the kernel's device-mapper each.
  *
- * A task is made, described, run and destroyed; {@linkcode Task} is `using`-able, so that it is destroyed
- * whatever happens. What a task of the library changes in `/dev` goes through udev where there is one: such
- * tasks carry a cookie, a semaphore that udev's rules count down, and {@linkcode Task.runSynced} waits for
- * it. Without udev, or with `DM_DISABLE_UDEV` in the environment, the library makes its nodes itself.
+ * A task is made, described, run and destroyed; {@linkcode Task} is `using`-able, so that it is
+ * destroyed in any case. With udev, changes in `/dev` go through it: such tasks carry a cookie, a
+ * semaphore that udev's rules count down, and {@linkcode Task.runSynced} waits for it. Without
+ * udev, or with `DM_DISABLE_UDEV` in the environment, the library makes its nodes itself.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export const DM_DEVICE_MKNODES = 15;
 export const DM_DEVICE_LIST_VERSIONS = 16;
 export const DM_DEVICE_TARGET_MSG = 17;
 
-/** What each type is called in messages. */
+/** The name of each type, for messages. */
 const TASK_NAMES: ReadonlyMap<number, string> = new Map([
   [DM_DEVICE_CREATE, "create"],
   [DM_DEVICE_RELOAD, "reload"],
@@ -50,7 +50,7 @@ const TASK_NAMES: ReadonlyMap<number, string> = new Map([
   [DM_DEVICE_TARGET_MSG, "message"],
 ]);
 
-// What udev's rules leave alone: libdevmapper.h.
+// Flags that tell udev's rules to leave a device alone: libdevmapper.h.
 export const DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG = 0x0002;
 export const DM_UDEV_DISABLE_DISK_RULES_FLAG = 0x0004;
 export const DM_UDEV_DISABLE_OTHER_RULES_FLAG = 0x0008;
@@ -65,7 +65,7 @@ export class Task implements Disposable {
   readonly #type: number;
   readonly #name: string | undefined;
 
-  /** @param name of the device it is about; none for tasks about device-mapper itself */
+  /** @param name of the device; left out for tasks about device-mapper itself */
   constructor(type: number, name?: string) {
     this.#type = type;
     this.#name = name;
@@ -83,7 +83,7 @@ export class Task implements Disposable {
     this.#library.dm_task_destroy(this.pointer);
   }
 
-  /** What a targets' device is made of; `start` and `length` in sectors of 512 bytes. */
+  /** Adds a target to the device's table; `start` and `length` in sectors of 512 bytes. */
   addTarget(start: number, length: number, type: string, parameters: string): this {
     const { pointer } = this;
     const [typeBytes, parameterBytes] = [cstring(type), cstring(parameters)];
@@ -114,7 +114,7 @@ export class Task implements Disposable {
     return this.#must(this.#library.dm_task_set_add_node(this.pointer, DM_ADD_NODE_ON_CREATE));
   }
 
-  /** Leaves what is in flight where it is. */
+  /** Does not flush input and output in flight. */
   withoutFlush(): this {
     return this.#must(this.#library.dm_task_no_flush(this.pointer));
   }
@@ -124,7 +124,7 @@ export class Task implements Disposable {
     return withLog(() => this.#runRaw());
   }
 
-  /** @throws {SyscallError} with what the library said about it */
+  /** @throws {SyscallError} with the library's error messages */
   run(): this {
     withLog((errors) => {
       const result = this.#runRaw();
@@ -136,11 +136,13 @@ export class Task implements Disposable {
   #runRaw(): number {
     const ran = this.#library.dm_task_run(this.pointer);
     closeControlOnExec();
-    // Without an error number the library itself refused what it was asked.
+    // Without an error number the library itself refused the request.
     return ran === 1 ? 0 : -(this.#library.dm_task_get_errno(this.pointer) || EINVAL);
   }
 
-  /** Runs a task that makes or removes nodes, and waits until udev has done its part: 0 or `-errno`. */
+  /**
+   * Runs a task that makes or removes nodes, and waits until udev has done its part: 0 or `-errno`.
+   */
   tryRunSynced(): number {
     return this.#runSynced(() => this.tryRun());
   }
@@ -153,7 +155,8 @@ export class Task implements Disposable {
 
   #runSynced(run: () => number): number {
     const cookie = new Uint32Array(1);
-    // Thin snapshots share their file system's UUID: nobody should find them by it, nor open them to look.
+    // Thin snapshots share their file system's UUID: no program should find them by it, nor open
+    // them to look.
     const flags = DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG |
       DM_UDEV_DISABLE_OTHER_RULES_FLAG;
     this.#must(
@@ -186,7 +189,10 @@ export const bytes = (numbers: ArrayBufferView<ArrayBuffer>): Uint8Array<ArrayBu
 
 let controlIsClosedOnExec = false;
 
-/** The library opens its control device without `O_CLOEXEC`; programs started from here must not get it. */
+/**
+ * The library opens its control device without `O_CLOEXEC`; programs started from here must not get
+ * it.
+ */
 function closeControlOnExec(): void {
   if (controlIsClosedOnExec) return;
   controlIsClosedOnExec = true;

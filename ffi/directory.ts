@@ -22,7 +22,7 @@ const RECLEN = 16;
 const TYPE = 18;
 const NAME = 19;
 
-/** One entry: its name's bytes and its type (`DT_UNKNOWN` where the file system does not say). */
+/** One entry: its name's bytes and its type (`DT_UNKNOWN` if the file system stores no types). */
 export interface Entry {
   /** A copy, which the receiver owns. */
   name: EntryName;
@@ -33,8 +33,8 @@ export interface Entry {
 const buffer = new Uint8Array(32 << 10);
 
 /**
- * Reads the next entries into the buffer; returns their length in bytes, 0 at the end. A directory that was removed
- * after it was opened has nothing in it any more, which the kernel says by `ENOENT`.
+ * Reads the next entries into the buffer; returns their length in bytes, 0 at the end. A directory
+ * that was removed after it was opened has no entries any more; the kernel then returns `ENOENT`.
  */
 function fillBuffer(fd: number): number {
   const got = tree().getdents64(fd, buffer, buffer.byteLength);
@@ -46,7 +46,8 @@ function fillBuffer(fd: number): number {
 /**
  * All entries of an open directory but `.` and `..`, in the file system's order.
  *
- * Reads from the descriptor's current position to the end: open it anew for a second listing.
+ * Reads from the descriptor's current position to the end: open the directory again for a second
+ * listing.
  */
 export function readEntries(fd: number): Entry[] {
   const entries: Entry[] = [];
@@ -54,7 +55,7 @@ export function readEntries(fd: number): Entry[] {
   return entries;
 }
 
-/** The next entries of an open directory, as many as one call gives; none at its end. */
+/** The next entries of an open directory, as many as one call returns; empty at its end. */
 export function readSomeEntries(fd: number): Entry[] {
   const entries: Entry[] = [];
   while (entries.length === 0) {
@@ -82,10 +83,10 @@ function isDots(start: number, length: number): boolean {
     (length === 2 || length === 3 && buffer[start + 1] === DOT);
 }
 
-/** A name in a directory, as text (see `cstring.ts`), with the inode number that the directory has for it. */
+/** A name in a directory, as text (see `cstring.ts`), and its inode number in the directory. */
 export interface NumberedName {
   readonly name: string;
-  /** `d_ino`; of a btrfs subvolume its id, where `statx(2)` says 256 of every one. */
+  /** `d_ino`; for a btrfs subvolume its id, while `statx(2)` returns 256 for all of them. */
   readonly inode: bigint;
 }
 
@@ -110,19 +111,24 @@ export function readNames(fd: number): string[] {
     .sort();
 }
 
-/** The names of a listing being read, NUL-terminated, one after the other; grows, and is used again. */
+/**
+ * The names of a listing being read, NUL-terminated, one after the other; grows, and is used again.
+ */
 let block = new Uint8Array(64 << 10);
 const blockUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * A directory's entries in the order of `comparePaths`, all names in one buffer: for walks of large trees.
+ * A directory's entries in the order of `comparePaths`, all names in one buffer: for walks of large
+ * trees.
  *
  * `names` (text, see `cstring.ts`) and `name(i)` (for system calls) are the same names.
  */
 export class Listing {
   readonly names: readonly string[];
   readonly #block: Uint8Array<ArrayBuffer>;
-  /** Where the names begin in the block, in the file system's order, and where the last one ends. */
+  /**
+   * Where the names begin in the block, in the file system's order, and where the last one ends.
+   */
   readonly #starts: Uint32Array;
   readonly #types: Uint8Array;
   /** From the sorted position to that in the file system's order. */
@@ -148,13 +154,13 @@ export class Listing {
     return entryName(this.#block.subarray(this.#starts[at], this.#starts[at + 1] - 1));
   }
 
-  /** `DT_REG` …, or `DT_UNKNOWN` where the file system does not say. */
+  /** `DT_REG` …, or `DT_UNKNOWN` if the file system stores no types. */
   type(index: number): number {
     return this.#types[this.#order[index]];
   }
 }
 
-/** Decodes all names at once; one by one only where some name is not UTF-8. */
+/** Decodes all names at once, or one by one if a name is not UTF-8. */
 function textOf(block: Uint8Array<ArrayBuffer>, starts: number[]): string[] {
   try {
     return blockUtf8.decode(block).split("\0");
@@ -163,7 +169,9 @@ function textOf(block: Uint8Array<ArrayBuffer>, starts: number[]): string[] {
   }
 }
 
-/** Reads an open directory from its current position to the end, as {@linkcode readEntries} does. */
+/**
+ * Reads an open directory from its current position to the end, as {@linkcode readEntries} does.
+ */
 export function readListing(fd: number): Listing {
   const starts: number[] = [], types: number[] = [];
   let end = 0;

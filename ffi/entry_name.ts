@@ -2,8 +2,9 @@
  * Names of directory entries, checked.
  *
  * Every call that takes a directory's descriptor and the name of an entry takes the name as an
- * {@linkcode EntryName}. Only {@linkcode entryName} makes one, so no such call can reach above, below or beside
- * the directory, whatever the name was read from: the second wall behind the checks of tars and stores.
+ * {@linkcode EntryName}. Only {@linkcode entryName} makes one, so no such call can reach above,
+ * below or beside the directory, whatever the source of the name: the second wall behind the checks
+ * of tars and stores.
  *
  * @module
  */
@@ -14,16 +15,17 @@ export const NAME_MAX = 255;
 
 declare const checked: unique symbol;
 
-/** One component of a path, NUL-terminated. The bytes are a copy that nobody else has: never write to them. */
+/** One component of a path, NUL-terminated. The bytes are a private copy: never write to them. */
 export type EntryName = Uint8Array<ArrayBuffer> & { readonly [checked]: true };
 
-/** The error of what is no name. */
+/** The error for an invalid name. */
 export class NameError extends RangeError {}
 
 /**
  * The name of an entry, from its text (see `cstring.ts`) or its bytes without a NUL at their end.
  *
- * @throws {NameError} if it is empty, `.` or `..`, holds a `/` or a NUL, or is longer than {@linkcode NAME_MAX}
+ * @throws {NameError} if it is empty, `.` or `..`, holds a `/` or a NUL, or is longer than
+ * {@linkcode NAME_MAX}
  */
 export function entryName(name: string | Uint8Array): EntryName {
   const bytes = typeof name === "string" ? encode(name) : name;
@@ -36,7 +38,7 @@ export function entryName(name: string | Uint8Array): EntryName {
   return terminated as EntryName;
 }
 
-/** The rule that a name breaks, if it breaks one. */
+/** The rule that a name breaks; `undefined` if it is valid. */
 function defect(bytes: Uint8Array): string | undefined {
   const { length } = bytes;
   if (length === 0) return "is empty";

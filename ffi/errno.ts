@@ -4,7 +4,10 @@
  * @module
  */
 
-/** Names by number: `asm-generic/errno-base.h` and `asm-generic/errno.h` (x86_64 and aarch64 share them). */
+/**
+ * Names by number: `asm-generic/errno-base.h` and `asm-generic/errno.h` (x86_64 and aarch64 share
+ * them).
+ */
 const NAMES: readonly (string | undefined)[] = (
   "- EPERM ENOENT ESRCH EINTR EIO ENXIO E2BIG ENOEXEC EBADF ECHILD EAGAIN ENOMEM EACCES EFAULT ENOTBLK EBUSY " +
   "EEXIST EXDEV ENODEV ENOTDIR EISDIR EINVAL ENFILE EMFILE ENOTTY ETXTBSY EFBIG ENOSPC ESPIPE EROFS EMLINK " +
@@ -67,7 +70,7 @@ export const EINPROGRESS = 115;
 export const ESTALE = 116;
 export const EDQUOT = 122;
 
-/** What each common error means, in words an administrator reads: `strerror(3)`, shortened. */
+/** The meaning of each common error, in an administrator's words: `strerror(3)`, shortened. */
 const MEANINGS: Readonly<Record<number, string>> = {
   [EPERM]: "operation not permitted",
   [ENOENT]: "no such file or directory",
@@ -110,9 +113,9 @@ export class SyscallError extends Error {
 
   /**
    * @param syscall the call's name, such as `"openat"`
-   * @param errno   its positive error number
-   * @param path    what it was called on, where that helps
-   * @param detail  what the kernel said of it in words, where it did
+   * @param errno its positive error number
+   * @param path the call's object, if that helps
+   * @param detail the kernel's own message, if there is one
    */
   constructor(
     readonly syscall: string,

@@ -1,8 +1,8 @@
 /**
  * Open files: opening, reading, writing, copying in the kernel.
  *
- * Each call has a raw form `try…` (result or `-errno`) and a form that throws {@linkcode SyscallError}.
- * Every descriptor is opened close-on-exec.
+ * Each call has a raw form `try…` (result or `-errno`) and a form that throws
+ * {@linkcode SyscallError}. Every descriptor is opened close-on-exec.
  *
  * @module
  */
@@ -38,8 +38,8 @@ export const STDOUT_FILENO = 1;
 export const STDERR_FILENO = 2;
 
 /**
- * `openat(2)` of a directory's entry, raw: a descriptor or `-errno`. Never follows a symbolic link (`ELOOP`, or
- * `ENOTDIR` with `O_DIRECTORY`). `O_CLOEXEC` and `O_NOFOLLOW` are added.
+ * `openat(2)` of a directory's entry, raw: a descriptor or `-errno`. Never follows a symbolic link
+ * (`ELOOP`, or `ENOTDIR` with `O_DIRECTORY`). `O_CLOEXEC` and `O_NOFOLLOW` are added.
  */
 export function tryOpenat(dirfd: number, name: EntryName, flags: number, mode = 0): number {
   const fd = io().openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
@@ -59,18 +59,26 @@ export function tryReopen(directory: number, flags: number, mode = 0): number {
   return fd < 0 ? -E[0] : fd;
 }
 
-/** Opens a directory again, from its start and with other flags: a new descriptor, which the caller closes. */
+/**
+ * Opens a directory again, from its start and with other flags: a new descriptor, which the caller
+ * closes.
+ */
 export function reopen(directory: number, flags: number): number {
   return unwrap(tryReopen(directory, flags), "openat", SELF);
 }
 
-/** Opens the directory above an open one, raw. The caller proves that it is the one that was meant. */
+/**
+ * Opens the directory above an open one, raw. The caller must check that it is the expected one.
+ */
 export function tryOpenParent(directory: number, flags: number): number {
   const fd = io().openat(directory, PARENT, flags | O_CLOEXEC, 0);
   return fd < 0 ? -E[0] : fd;
 }
 
-/** `open(2)`, raw: for trusted paths (see `paths.ts`), whose links are followed unless `flags` say otherwise. */
+/**
+ * `open(2)`, raw: for trusted paths (see `paths.ts`), whose links are followed unless `flags` say
+ * otherwise.
+ */
 export function tryOpen(path: Path, flags: number, mode = 0): number {
   const bytes = cstring(path);
   const fd = io().openat(AT_FDCWD, bytes, flags | O_CLOEXEC, mode);
@@ -92,11 +100,11 @@ export const OPEN_HOW = layout("struct open_how", 24, {
 // `linux/openat2.h`.
 /** No crossing into another mount. */
 export const RESOLVE_NO_XDEV = 0x01;
-/** No `/proc/<pid>/fd`-like links, which lead anywhere. */
+/** No links such as `/proc/<pid>/fd/N`, which can lead anywhere. */
 export const RESOLVE_NO_MAGICLINKS = 0x02;
 /** No symbolic links at all. */
 export const RESOLVE_NO_SYMLINKS = 0x04;
-/** Refuse what leads above `dirfd`. */
+/** Refuse paths that lead above `dirfd`. */
 export const RESOLVE_BENEATH = 0x08;
 /** `dirfd` is the root: absolute links and `..` stay inside. */
 export const RESOLVE_IN_ROOT = 0x10;
@@ -105,8 +113,9 @@ export const RESOLVE_IN_ROOT = 0x10;
 const SYS_openat2 = 437;
 
 /**
- * How often a path is resolved again. With `..` in it the kernel says EAGAIN where anything was renamed or
- * mounted meanwhile, anywhere on the machine, since it cannot tell then that the path stayed inside.
+ * How often a path is resolved again. For a path with `..` the kernel returns EAGAIN if anything on
+ * the machine was renamed or mounted meanwhile, because it cannot prove then that the path stayed
+ * inside.
  */
 const MOST_RESOLUTIONS = 128;
 
@@ -115,8 +124,8 @@ const how = new Struct(OPEN_HOW);
 /**
  * `openat2(2)`, raw: opens a path below a directory.
  *
- * @param resolve `RESOLVE_…`, of which `RESOLVE_BENEATH` or `RESOLVE_IN_ROOT` must be one: the path cannot lead
- *                out of the directory then, whatever it says
+ * @param resolve `RESOLVE_…`, among them `RESOLVE_BENEATH` or `RESOLVE_IN_ROOT`, so that no path
+ *                leads out of the directory
  */
 export function tryOpenat2(
   dirfd: number,
@@ -153,7 +162,7 @@ export function openat2(
   );
 }
 
-/** The rules for what lies in a store or a layer: below the directory, and through no link. */
+/** The rules for paths in a store or a layer: below the directory, and through no link. */
 export const RESOLVE_INSIDE = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
 
 /** `struct file_handle` of open_by_handle_at(2), without the bytes that follow it. */
@@ -163,7 +172,7 @@ export const FILE_HANDLE = layout("struct file_handle", 8, {
 });
 
 /**
- * `open_by_handle_at(2)`, raw: opens by what the file system itself calls a file, without any path. Needs
+ * `open_by_handle_at(2)`, raw: opens a file by the file system's own handle, without a path. Needs
  * CAP_DAC_READ_SEARCH.
  *
  * @param mount a descriptor of anything on the file system
@@ -182,12 +191,12 @@ export function tryOpenByHandle(
   return fd < 0 ? -E[0] : fd;
 }
 
-/** `close(2)`. A failure is ignored: the descriptor is gone all the same. */
+/** `close(2)`. A failure is ignored: the descriptor is closed in any case. */
 export function close(fd: number): void {
   io().close(fd);
 }
 
-/** Runs `use` on an open descriptor and closes it, whatever happens. */
+/** Runs `use` on an open descriptor and closes it in any case. */
 export function withFd<T>(fd: number, use: (fd: number) => T): T {
   try {
     return use(fd);
@@ -196,10 +205,12 @@ export function withFd<T>(fd: number, use: (fd: number) => T): T {
   }
 }
 
-/** A view of shared memory is passed like any other; only the runtime's types do not say so. */
+/** Views of shared memory are passed like others; only the runtime's types exclude them. */
 const passable = (buffer: Uint8Array) => buffer as Uint8Array<ArrayBuffer>;
 
-/** `read(2)`, raw, again after EINTR: bytes read, 0 at the end. `buffer` is filled from its start. */
+/**
+ * `read(2)`, raw, again after EINTR: bytes read, 0 at the end. `buffer` is filled from its start.
+ */
 export function tryRead(
   fd: number,
   buffer: Uint8Array,
@@ -281,7 +292,7 @@ export function readFile(path: Path): Uint8Array<ArrayBuffer> {
   return withFd(open(path, O_RDONLY), readToEnd);
 }
 
-/** Reads an open file from where it stands to its end. */
+/** Reads an open file from its current position to its end. */
 export function readToEnd(fd: number): Uint8Array<ArrayBuffer> {
   let buffer = new Uint8Array(4096);
   let length = 0;
@@ -297,11 +308,11 @@ export function readToEnd(fd: number): Uint8Array<ArrayBuffer> {
   }
 }
 
-/** Where `lseek(2)` counts from: `linux/fs.h`. */
+/** The origin of an offset of `lseek(2)`: `linux/fs.h`. */
 export const SEEK_SET = 0;
 export const SEEK_CUR = 1;
 export const SEEK_END = 2;
-/** To the next data at or after an offset; ENXIO where there is none. */
+/** To the next data at or after an offset; ENXIO if only a hole follows. */
 export const SEEK_DATA = 3;
 /** To the next hole at or after an offset; the end of the file is one. */
 export const SEEK_HOLE = 4;
@@ -343,8 +354,8 @@ export function fsync(fd: number, path?: Path): void {
 }
 
 /**
- * Hands a file's data to the file system and waits until it has it (`sync_file_range(2)`). That is not yet on
- * disk: whatever the file system writes out next carries it.
+ * Hands a file's data to the file system and waits until it has it (`sync_file_range(2)`). The data
+ * is on disk only after the file system's next commit.
  */
 export function writeBack(fd: number, path?: Path): void {
   const SYNC_FILE_RANGE_WRITE = 2, SYNC_FILE_RANGE_WAIT_AFTER = 4;
@@ -380,16 +391,22 @@ const FD_CLOEXEC = 1;
 /** A pipe takes so many bytes in one piece: `linux/limits.h`, pipe(7). */
 export const PIPE_BUF = 4096;
 
-/** The capacity in bytes that an unprivileged process may ask for: `/proc/sys/fs/pipe-max-size`, its default. */
+/**
+ * The capacity in bytes that an unprivileged process may ask for: `/proc/sys/fs/pipe-max-size`, its
+ * default.
+ */
 export const LARGEST_PIPE = 1 << 20;
 
-/** Asks for a pipe's capacity in bytes; raw: the capacity it got, or `-errno` (also where it is no pipe). */
+/**
+ * Asks for a pipe's capacity in bytes; raw: the capacity it got, or `-errno` (also for a descriptor
+ * that is not a pipe).
+ */
 export function trySetPipeSize(fd: number, size: number): number {
   const result = io().fcntl(fd, F_SETPIPE_SZ, size);
   return result < 0 ? -E[0] : result;
 }
 
-/** Keeps a descriptor that somebody else opened from programs that are started from here. */
+/** Sets close-on-exec on a descriptor opened elsewhere, so that child programs do not get it. */
 export function setCloseOnExec(fd: number): void {
   const result = io().fcntl(fd, F_SETFD, FD_CLOEXEC);
   unwrap(result < 0 ? -E[0] : result, "fcntl F_SETFD");

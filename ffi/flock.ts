@@ -1,7 +1,7 @@
 /**
- * `flock(2)`: advisory locks on open files, between processes and between threads that opened the file
- * separately. A lock belongs to the open file, so it goes when the last descriptor of it does: a killed
- * process holds none.
+ * `flock(2)`: advisory locks on open files, between processes and between threads that opened the
+ * file separately. A lock belongs to the open file, so it ends with the last descriptor of that
+ * file: a killed process holds none.
  *
  * Never waits: a caller that may wait sleeps and tries again, and so keeps the bound.
  *
@@ -25,15 +25,15 @@ export function tryFlock(fd: number, operation: number): number {
   }
 }
 
-/** How a lock is held: by many at once, or by one alone. */
+/** How a lock is held: by many at once (`shared`), or by one alone (`exclusive`). */
 export type LockMode = "shared" | "exclusive";
 
 /**
- * Takes the lock, or changes the one held, if that can be had at once.
+ * Takes the lock, or changes the one held. Returns false at once if others hold it.
  *
  * A change that fails may have lost the lock that was held (flock(2)).
  *
- * @param path what `fd` is, for messages
+ * @param path the path of `fd`, for messages
  */
 export function tryLock(fd: number, mode: LockMode, path?: string): boolean {
   const result = tryFlock(fd, (mode === "shared" ? LOCK_SH : LOCK_EX) | LOCK_NB);

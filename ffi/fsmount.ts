@@ -1,10 +1,11 @@
 /**
- * Mounting by the calls of Linux 5.2 and later: a file system is configured option by option on a *context*
- * descriptor, created, turned into a *mount* descriptor, and put into the tree of mounts last.
+ * Mounting by the calls of Linux 5.2 and later: a file system is configured option by option on a
+ * *context* descriptor, created, turned into a *mount* descriptor, and put into the tree of mounts
+ * last.
  *
- * What the file system complains of waits in the context and is read into the error of the call that failed.
- * All descriptors are close-on-exec and the caller's to close; a mount that was never moved into the tree
- * goes when its descriptor does, so a killed process leaves nothing.
+ * Messages of the file system wait in the context and are read into the error of the call that
+ * failed. All descriptors are close-on-exec and the caller's to close; a mount that was never moved
+ * into the tree ends with its descriptor, so a killed process leaves nothing.
  *
  * @module
  */
@@ -37,22 +38,31 @@ export const FSCONFIG_CMD_CREATE = 6;
 export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NODEV = 0x4;
 
-/** The longest string {@linkcode fsconfigString} takes, in bytes without NUL (`fsconfig` in `fs/fsopen.c`). */
+/**
+ * The longest string {@linkcode fsconfigString} takes, in bytes without NUL (`fsconfig` in
+ * `fs/fsopen.c`).
+ */
 export const FSCONFIG_STRING_MAX = 255;
 
-/** `fsopen(2)`, raw: a context for a new file system of the type, or `-errno`; ENOSYS before Linux 5.2. */
+/**
+ * `fsopen(2)`, raw: a context for a new file system of the type, or `-errno`; ENOSYS before Linux
+ * 5.2.
+ */
 export function tryFsopen(type: string): number {
   const bytes = cstring(type);
   const fd = newMounts().fsopen(SYSCALLS.SYS_fsopen, bytes, FSOPEN_CLOEXEC);
   return fd < 0 ? -E[0] : fd;
 }
 
-/** `fsopen(2)`: ENODEV where the kernel has no such type. */
+/** `fsopen(2)`. @throws {SyscallError} ENODEV if the kernel does not have the type */
 export function fsopen(type: string): number {
   return unwrap(tryFsopen(type), "fsopen", type);
 }
 
-/** `fsconfig(2)`, raw, every command: 0 or `-errno`. Leaves the file system's message in the context. */
+/**
+ * `fsconfig(2)`, raw, every command: 0 or `-errno`. Leaves the file system's message in the
+ * context.
+ */
 export function tryFsconfig(
   context: number,
   command: number,
@@ -84,24 +94,27 @@ export function fsconfigString(context: number, key: string, value: Path): void 
   check(context, result, `${key}=${pathText(value)}`);
 }
 
-/** Makes the file system (or finds the one that is there) from the options set. */
+/** Creates the file system from the options set, or finds the existing one. */
 export function fsconfigCreate(context: number): void {
   check(context, tryFsconfig(context, FSCONFIG_CMD_CREATE, null, null), "create");
 }
 
-/** Throws with what the file system said, where `result` is a failure of `fsconfig` on `what`. */
+/** Throws with the file system's messages, if `result` is a failure of `fsconfig` on `what`. */
 function check(context: number, result: number, what: string): void {
   if (result < 0) {
     throw new SyscallError("fsconfig", -result, what, contextMessages(context).join("; "));
   }
 }
 
-/** More than any message: the kernel formats each into less than a page (`logfc` in `fs/fs_context.c`). */
+/**
+ * More than any message: the kernel formats each into less than a page (`logfc` in
+ * `fs/fs_context.c`).
+ */
 const message = new Uint8Array(4096);
 
 /**
- * What the file system has said of the context's options since last asked, oldest first, without the
- * severity (`e `, `w `, `i `) and the line end.
+ * The file system's messages about the context's options since the last call, oldest first, without
+ * the severity (`e `, `w `, `i `) and the line end.
  */
 export function contextMessages(context: number): string[] {
   const messages: string[] = [];
@@ -140,8 +153,9 @@ const OPEN_TREE_CLOEXEC = 0o2000000;
 const EMPTY = cstring("");
 
 /**
- * A copy of the mount that an open directory lies on, with the directory as its root and without what is mounted
- * below, raw: a descriptor (as of `O_PATH`), or `-errno`. It is attached nowhere, and gone when closed.
+ * A copy of the mount that an open directory lies on, with the directory as its root and without
+ * what is mounted below, raw: a descriptor (as of `O_PATH`), or `-errno`. It is attached nowhere,
+ * and gone when closed.
  */
 export function tryCloneMount(directory: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;

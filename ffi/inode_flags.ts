@@ -12,13 +12,13 @@ export const FS_IOC_SETFLAGS = iow(0x66, 2, 8);
 export const FS_APPEND_FL = 0x20;
 /** No change at all. */
 export const FS_IMMUTABLE_FL = 0x10;
-/** Written in its place, not copied on write (btrfs): only set on what is empty. */
+/** Written in place, not copied on write (btrfs): can only be set on an empty file. */
 export const FS_NOCOW_FL = 0x0080_0000;
 
 const flags = new Uint32Array(2);
 const bytes = new Uint8Array(flags.buffer);
 
-/** The flags of an open file or directory; 0 where its file system has none. */
+/** The flags of an open file or directory; 0 if its file system has no flags. */
 export function inodeFlags(fd: number): number {
   flags.fill(0);
   return tryIoctl(fd, FS_IOC_GETFLAGS, bytes) < 0 ? 0 : flags[0];
@@ -31,7 +31,7 @@ export function trySetInodeFlags(fd: number, value: number): number {
   return tryIoctl(fd, FS_IOC_SETFLAGS, bytes);
 }
 
-/** Takes away the flags that keep an open file or directory from being deleted, where it has them. */
+/** Clears the flags that keep an open file or directory from being deleted. */
 export function clearProtection(fd: number): void {
   const current = inodeFlags(fd);
   const PROTECTION = FS_IMMUTABLE_FL | FS_APPEND_FL;

@@ -29,7 +29,7 @@ export const iowr = (type: number, number: number, size: number): bigint =>
   encode(3, type, number, size);
 
 /**
- * `ioctl(2)`, raw: what it returned, or `-errno`.
+ * `ioctl(2)`, raw: its result, or `-errno`.
  *
  * @param argument a structure's bytes, or an integer passed by value
  */
@@ -50,7 +50,7 @@ export function tryIoctl(
  * `ioctl(2)`.
  *
  * @param name the request's name in its header, for messages
- * @param path what `fd` is, for messages
+ * @param path the path of `fd`, for messages
  * @throws {SyscallError}
  */
 export function ioctl(

@@ -1,24 +1,25 @@
 /**
  * The C library: every function this project calls in it, under its C prototype.
  *
- * `dlopen` resolves each symbol of a group when the group is opened, at about 0.1 ms a symbol, so symbols
- * are grouped by who needs them together and a group is opened at its first use.
+ * `dlopen` resolves each symbol of a group when the group is opened, at about 0.1 ms a symbol, so
+ * symbols that are needed together form a group, and a group is opened at its first use.
  *
  * Types are chosen for Deno's fast path (3 to 10 ns a call):
- * - `size_t` counts are declared `u32`: the callers cap them below 2 GiB, and x86_64 and aarch64 both pass
- *   them zero-extended in a full register.
- * - offsets and 64-bit flags are `i64`/`u64` and get a BigInt; a JavaScript number there takes the slow path.
+ * - `size_t` counts are declared `u32`: the callers cap them below 2 GiB, and x86_64 and aarch64
+ *   both pass them zero-extended in a full register.
+ * - offsets and 64-bit flags are `i64`/`u64` and get a BigInt; a JavaScript number there takes the
+ *   slow path.
  * - `const char *` and `void *` are `buffer`; null is NULL.
  *
- * errno is read as `-E[0]` in the very expression after the call. Anything between the two, a function call
- * included, may allocate and overwrite it.
+ * errno is read as `-E[0]` in the very expression after the call. Anything between the two, a
+ * function call included, may allocate and overwrite it.
  *
  * @module
  */
 
 const LIBC = "libc.so.6";
 
-/** A group of symbols that is opened when it is first asked for, and then kept for the thread's life. */
+/** A group of symbols that is opened at its first use and kept for the thread's life. */
 function group<const S extends Deno.ForeignLibraryInterface>(
   symbols: S,
 ): () => Deno.DynamicLibrary<S>["symbols"] {
@@ -85,7 +86,8 @@ export const io = group({
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   // ssize_t sendfile64(int out_fd, int in_fd, off64_t *offset, size_t count);
   sendfile64: { parameters: ["i32", "i32", "buffer", "u32"], result: "i32" },
-  // ssize_t splice(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out, size_t len, unsigned int flags);
+  // ssize_t splice(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out, size_t len, unsigned
+  // int flags);
   splice: {
     parameters: ["i32", "buffer", "i32", "buffer", "u32", "u32"],
     result: "i32",
@@ -113,7 +115,8 @@ export const tree = group({
   },
   // int unlinkat(int dirfd, const char *pathname, int flags);
   unlinkat: { parameters: ["i32", "buffer", "i32"], result: "i32" },
-  // int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned int flags);
+  // int renameat2(int olddirfd, const char *oldpath, int newdirfd, const char *newpath, unsigned
+  // int flags);
   renameat2: {
     parameters: ["i32", "buffer", "i32", "buffer", "u32"],
     result: "i32",
@@ -135,7 +138,8 @@ export const tree = group({
   utimensat: { parameters: ["i32", "buffer", "buffer", "i32"], result: "i32" },
   // int futimens(int fd, const struct timespec times[2]);
   futimens: { parameters: ["i32", "buffer"], result: "i32" },
-  // int statx(int dirfd, const char *pathname, int flags, unsigned int mask, struct statx *statxbuf);
+  // int statx(int dirfd, const char *pathname, int flags, unsigned int mask, struct statx
+  // *statxbuf);
   statx: {
     parameters: ["i32", "buffer", "i32", "u32", "buffer"],
     result: "i32",
@@ -167,7 +171,8 @@ export const xattrs = group({
   flistxattr: { parameters: ["i32", "buffer", "u32"], result: "i32" },
   // ssize_t llistxattr(const char *path, char *list, size_t size);
   llistxattr: { parameters: ["buffer", "buffer", "u32"], result: "i32" },
-  // long syscall(SYS_listxattrat, int dirfd, const char *path, unsigned int at_flags, char *list, size_t size);
+  // long syscall(SYS_listxattrat, int dirfd, const char *path, unsigned int at_flags, char *list,
+  // size_t size);
   listxattrat: {
     name: "syscall",
     parameters: ["i32", "i32", "buffer", "u32", "buffer", "u32"],
@@ -209,7 +214,8 @@ export const library = group({
 
 /** Mounting, by the old calls. */
 export const mounts = group({
-  // int mount(const char *source, const char *target, const char *fstype, unsigned long flags, const void *data);
+  // int mount(const char *source, const char *target, const char *fstype, unsigned long flags,
+  // const void *data);
   mount: {
     parameters: ["buffer", "buffer", "buffer", "u64", "buffer"],
     result: "i32",
@@ -219,8 +225,9 @@ export const mounts = group({
 });
 
 /**
- * Mounting, by the calls of Linux 5.2 and later (`linux/mount.h`). They go through `syscall(2)`, by numbers
- * that every architecture shares (`asm-generic/unistd.h`): glibc has wrappers only since 2.36.
+ * Mounting, by the calls of Linux 5.2 and later (`linux/mount.h`). They go through `syscall(2)`, by
+ * numbers that every architecture shares (`asm-generic/unistd.h`): glibc has wrappers only since
+ * 2.36.
  */
 export const newMounts = group({
   // long syscall(SYS_fsopen, const char *fsname, unsigned int flags);
@@ -229,7 +236,8 @@ export const newMounts = group({
     parameters: ["i32", "buffer", "u32"],
     result: "i32",
   },
-  // long syscall(SYS_fsconfig, int fd, unsigned int cmd, const char *key, const void *value, int aux);
+  // long syscall(SYS_fsconfig, int fd, unsigned int cmd, const char *key, const void *value, int
+  // aux);
   fsconfig: {
     name: "syscall",
     parameters: ["i32", "i32", "u32", "buffer", "buffer", "i32"],
@@ -241,7 +249,8 @@ export const newMounts = group({
     parameters: ["i32", "i32", "u32", "u32"],
     result: "i32",
   },
-  // long syscall(SYS_move_mount, int from_dirfd, const char *from, int to_dirfd, const char *to, unsigned int flags);
+  // long syscall(SYS_move_mount, int from_dirfd, const char *from, int to_dirfd, const char *to,
+  // unsigned int flags);
   move_mount: {
     name: "syscall",
     parameters: ["i32", "i32", "buffer", "i32", "buffer", "u32"],
@@ -255,7 +264,7 @@ export const newMounts = group({
   },
 });
 
-/** What a file system is and has. */
+/** A file system's type, space and quotas. */
 export const volumes = group({
   // int statfs64(const char *path, struct statfs64 *buf);
   statfs64: { parameters: ["buffer", "buffer"], result: "i32" },
@@ -283,10 +292,11 @@ export const control = group({
   },
 });
 
-/** Sockets, as far as the runtime has none of the kind. */
+/** Sockets of kinds that the runtime does not have. */
 export const sockets = group({
   // int socket(int domain, int type, int protocol);
   socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
-  // ssize_t sendto(int sockfd, const void *buf, size_t len, int flags, const struct sockaddr *addr, socklen_t addrlen);
+  // ssize_t sendto(int sockfd, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+  // socklen_t addrlen);
   sendto: { parameters: ["i32", "buffer", "u32", "i32", "buffer", "u32"], result: "i32" },
 });

@@ -1,9 +1,9 @@
 /**
  * Loop devices: a file as a block device (loop(4)).
  *
- * A device that is attached with `autoclear` lets go of its file when the last user closes it: opened here,
- * mounted, and closed here, it lives exactly as long as the mount, and a killed process leaves nothing.
- * There need be no udev: a missing device node is made.
+ * A device that is attached with `autoclear` is detached from its file when the last user closes
+ * it: opened here, mounted, and closed here, it lives exactly as long as the mount, and a killed
+ * process leaves nothing. udev is not needed: a missing device node is made.
  *
  * @module
  */
@@ -61,11 +61,11 @@ export interface LoopOptions {
   readOnly?: boolean;
   /** Detach when the last user closes the device. */
   autoclear?: boolean;
-  /** Read and write the file without the page cache, where its file system can. */
+  /** Read and write the file without the page cache, if its file system supports that. */
   directIo?: boolean;
   /** Where in the file the device begins, in bytes. */
   offset?: number;
-  /** The device's logical block size in bytes; the kernel's choice (512) where left out. */
+  /** The device's logical block size in bytes; the kernel's choice (512) if left out. */
   blockSize?: number;
 }
 
@@ -76,13 +76,13 @@ export interface LoopDevice {
   readonly fd: number;
 }
 
-/** Numbers tried in a row that others took between the question for a free one and our taking it. */
+/** Most numbers tried in a row, if other processes take each free number before this one does. */
 const ATTEMPTS = 100;
 
 /**
  * Attaches a file to a free loop device.
  *
- * @throws {SyscallError} EBUSY also where a hundred free numbers in a row went to others
+ * @throws {SyscallError} EBUSY also if other processes took a hundred free numbers in a row
  */
 export function attach(file: string, options: LoopOptions = {}): LoopDevice {
   return withFd(
@@ -91,7 +91,7 @@ export function attach(file: string, options: LoopOptions = {}): LoopDevice {
   );
 }
 
-/** The same for an open file, which the caller closes; `file` is what the device says that it is. */
+/** The same for an open file, which the caller closes; `file` is the path that the device shows. */
 export function attachOpen(backing: number, file: string, options: LoopOptions = {}): LoopDevice {
   const config = configuration(backing, file, options);
   return withFd(openControl(), (control) => {
@@ -106,7 +106,7 @@ export function attachOpen(backing: number, file: string, options: LoopOptions =
 
 const accessMode = ({ readOnly }: LoopOptions) => readOnly ? O_RDONLY : O_RDWR;
 
-/** `undefined` where the number is no longer free. */
+/** `undefined` if the number is no longer free. */
 function tryAttach(number: number, mode: number, config: Uint8Array<ArrayBuffer>) {
   const path = makeNode(number);
   const fd = tryOpen(path, mode);
@@ -128,12 +128,16 @@ function configuration(backing: number, file: string, options: LoopOptions) {
     .set("block_size", options.blockSize ?? 0)
     .set("info.lo_offset", options.offset ?? 0)
     .set("info.lo_flags", flags)
-    // For those who list devices; cut to the field, as losetup does. The kernel itself keeps the file.
+    // For listings of devices; cut to the field, as losetup does. The kernel itself keeps the open
+    // file.
     .put("info.lo_file_name", encode(file).subarray(0, LO_NAME_SIZE - 1))
     .bytes;
 }
 
-/** Opens the control device; a missing node is made (10:237, `LOOP_CTRL_MINOR` of `linux/miscdevice.h`). */
+/**
+ * Opens the control device; a missing node is made (10:237, `LOOP_CTRL_MINOR` of
+ * `linux/miscdevice.h`).
+ */
 function openControl(): number {
   const MISC_MAJOR = 10, LOOP_CTRL_MINOR = 237, S_IFCHR = 0o020000;
   const fd = tryOpen(CONTROL, O_RDWR);
@@ -142,7 +146,7 @@ function openControl(): number {
   return open(CONTROL, O_RDWR);
 }
 
-/** The path of a loop device's node, which is made where nobody has. */
+/** The path of a loop device's node, which is made if it is missing. */
 function makeNode(number: number): string {
   const path = `/dev/loop${number}`;
   makeDevice(path, S_IFBLK, makedev(LOOP_MAJOR, number));
@@ -155,10 +159,10 @@ function makeDevice(path: string, type: number, device: bigint): void {
 }
 
 /**
- * Detaches a device: at once, or, where others still have it open, when the last of them closes it.
+ * Detaches a device: at once, or, if it is open elsewhere, when its last user closes it.
  *
  * @param device its path, or a descriptor of it
- * @returns `false` where no file was attached
+ * @returns `false` if no file was attached
  */
 export function detach(device: string | number): boolean {
   if (typeof device === "string") return withFd(open(device, O_RDONLY), detach);
@@ -168,12 +172,12 @@ export function detach(device: string | number): boolean {
   return true;
 }
 
-/** Makes the device as large as its file has become. */
+/** Sets the device's size to that of its file, which has grown. */
 export function refreshCapacity(fd: number): void {
   ioctl(fd, LOOP_SET_CAPACITY, 0, "LOOP_SET_CAPACITY");
 }
 
-/** What a device is attached to. */
+/** The file behind a device. */
 export interface LoopStatus {
   readonly number: number;
   /** The file's file system as `stat` gives it (`makedev`), and its inode there. */
@@ -186,7 +190,7 @@ export interface LoopStatus {
   readonly directIo: boolean;
 }
 
-/** What an open loop device is attached to; `undefined` where to nothing. */
+/** The file behind an open loop device; `undefined` if it is not attached. */
 export function loopStatus(fd: number): LoopStatus | undefined {
   const info = new Struct(LOOP_INFO64);
   const result = tryIoctl(fd, LOOP_GET_STATUS64, info.bytes);

@@ -1,9 +1,9 @@
 /**
  * `mount(2)` and `umount2(2)`: mounting in one call, with options as one string.
  *
- * The kernel reads at most a page of options and silently cuts off the rest, so longer ones are refused
- * here; `fsmount.ts` has the calls without that limit. Targets are resolved in the calling thread's working
- * directory and mount namespace (see `process.ts`).
+ * The kernel reads at most a page of options and silently cuts off the rest, so longer ones are
+ * refused here; `fsmount.ts` has the calls without that limit. Targets are resolved in the calling
+ * thread's working directory and mount namespace (see `process.ts`).
  *
  * @module
  */
@@ -34,20 +34,23 @@ export const MS_STRICTATIME = 1 << 24;
 export const MS_LAZYTIME = 1 << 25;
 
 // Flags of umount2(2): `sys/mount.h`, `include/linux/fs.h` of the kernel.
-/** Take the mount out of the tree now, and down when nobody uses it any more. */
+/** Take the mount out of the tree now, and down after its last use. */
 export const MNT_DETACH = 2;
 /** Do not follow a symbolic link at the target's end. */
 export const UMOUNT_NOFOLLOW = 8;
 
 /**
- * The longest options, in bytes without the terminating NUL: a page, of the smallest size there is, holds
- * both (`copy_mount_options` in `fs/namespace.c` of the kernel; mount(2)).
+ * The longest options, in bytes without the terminating NUL: a page, of the smallest size there is,
+ * holds both (`copy_mount_options` in `fs/namespace.c` of the kernel; mount(2)).
  */
 export const MOUNT_DATA_MAX = 4095;
 
-/** What {@linkcode mount} mounts; what is left out is NULL, which is right where a flag makes it moot. */
+/**
+ * The arguments of {@linkcode mount}. Those left out are NULL, which is right if a flag makes them
+ * unused.
+ */
 export interface MountRequest {
-  /** A device's or a directory's path, or a name of free choice where the type has no device. */
+  /** A device's or a directory's path, or any name if the type has no device. */
   source?: Path;
   /** A directory (or a file, for `MS_BIND`); relative to the thread's working directory. */
   target: Path;
@@ -62,7 +65,7 @@ export interface MountRequest {
 /**
  * `mount(2)`, raw: 0 or `-errno`.
  *
- * @throws {RangeError} where `data` is longer than {@linkcode MOUNT_DATA_MAX}
+ * @throws {RangeError} if `data` is longer than {@linkcode MOUNT_DATA_MAX}
  */
 export function tryMount({ source, target, type, flags = 0, data }: MountRequest): number {
   const sourceBytes = source === undefined ? null : cstring(source);
@@ -82,13 +85,16 @@ export function tryMount({ source, target, type, flags = 0, data }: MountRequest
  * `mount(2)`.
  *
  * @throws {SyscallError}
- * @throws {RangeError} where `data` is longer than {@linkcode MOUNT_DATA_MAX}
+ * @throws {RangeError} if `data` is longer than {@linkcode MOUNT_DATA_MAX}
  */
 export function mount(request: MountRequest): void {
   unwrap(tryMount(request), "mount", request.target);
 }
 
-/** `umount2(2)`, raw: 0 or `-errno` (`EINVAL` where `target` is no mount point, `EBUSY` where it is in use). */
+/**
+ * `umount2(2)`, raw: 0 or `-errno` (`EINVAL` if `target` is not a mount point, `EBUSY` if it is in
+ * use).
+ */
 export function tryUmount(target: Path, flags = 0): number {
   const bytes = cstring(target);
   const result = mounts().umount2(bytes, flags);

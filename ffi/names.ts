@@ -1,8 +1,9 @@
 /**
- * The tree of names: making, linking, renaming and removing entries, and their owners, modes and times.
+ * The tree of names: making, linking, renaming and removing entries, and their owners, modes and
+ * times.
  *
- * Every call takes a directory's descriptor and a name in it, checked by `entry_name.ts`; `paths.ts` has those
- * on whole paths. Each call has a raw form `try…` (result or `-errno`).
+ * Every call takes a directory's descriptor and a name in it, checked by `entry_name.ts`;
+ * `paths.ts` has those on whole paths. Each call has a raw form `try…` (result or `-errno`).
  *
  * @module
  */
@@ -18,7 +19,8 @@ export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;
 export const AT_EMPTY_PATH = 0x1000;
 
-// Bits of `st_mode`: `linux/stat.h`. First the types, then of the permissions those that code asks for.
+// Bits of `st_mode`: `linux/stat.h`. First the types, then of the permissions those that code asks
+// for.
 export const S_IFMT = 0o170000;
 export const S_IFSOCK = 0o140000;
 export const S_IFLNK = 0o120000;
@@ -52,7 +54,10 @@ export function makedev(major: number, minor: number): bigint {
     (i & ~0xffn) << 12n;
 }
 
-/** `mknodat(2)`, raw. `mode` holds the type; `device` is from {@linkcode makedev}, 0 for fifos and sockets. */
+/**
+ * `mknodat(2)`, raw. `mode` holds the type; `device` is from {@linkcode makedev}, 0 for fifos and
+ * sockets.
+ */
 export function tryMknodat(
   dirfd: number,
   name: EntryName,
@@ -85,7 +90,9 @@ export function symlinkat(target: Path, dirfd: number, name: EntryName): void {
   unwrap(trySymlinkat(target, dirfd, name), "symlinkat", name);
 }
 
-/** `linkat(2)`, raw: makes `newName` another name of `oldName` (itself, where that is a symbolic link). */
+/**
+ * `linkat(2)`, raw: makes `newName` another name of `oldName` (itself, if that is a symbolic link).
+ */
 export function tryLinkat(
   oldDirfd: number,
   oldName: EntryName,
@@ -116,7 +123,7 @@ export function unlinkat(dirfd: number, name: EntryName, flags = 0): void {
 }
 
 // `linux/fs.h`.
-/** Fail with EEXIST where the new name exists. */
+/** Fail with EEXIST if the new name exists. */
 export const RENAME_NOREPLACE = 1;
 /** Exchange the two. */
 export const RENAME_EXCHANGE = 2;
@@ -156,7 +163,10 @@ export function renameat(
 
 /** The longest target of a symbolic link: `PATH_MAX` of `linux/limits.h`. */
 export const PATH_MAX = 4096;
-/** As many symbolic links as the kernel follows in one path: its `linux/namei.h`, path_resolution(7). */
+/**
+ * As many symbolic links as the kernel follows in one path: its `linux/namei.h`,
+ * path_resolution(7).
+ */
 export const MAXSYMLINKS = 40;
 const target = new Uint8Array(PATH_MAX);
 
@@ -177,7 +187,7 @@ export function readlinkat(dirfd: number, name: EntryName): string {
   return "";
 }
 
-/** `fchownat(2)` of the entry itself, raw. An id of 0xffffffff leaves that one as it is. */
+/** `fchownat(2)` of the entry itself, raw. An id of 0xffffffff is left unchanged. */
 export function tryLchownat(
   dirfd: number,
   name: EntryName,
@@ -219,7 +229,10 @@ export function tryFchmodat(dirfd: number, name: EntryName, mode: number): numbe
 /** Leaves a time as it is, in a `tv_nsec` (`UTIME_OMIT`, `linux/stat.h`). */
 export const UTIME_OMIT = 0x3ffffffe;
 
-/** Two `struct timespec`, access and modification, for the calls below; reused, so set it right before. */
+/**
+ * Two `struct timespec`, access and modification, for the calls below; reused, so set it right
+ * before.
+ */
 export class Times {
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(32);
   readonly #words = new Int32Array(this.bytes.buffer);

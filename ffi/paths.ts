@@ -1,6 +1,7 @@
 /**
- * Calls on whole paths: for paths that an administrator or the system gave (a root, `/run`, `/proc`), whose
- * directories are trusted. What lies in a store or a layer is reached by descriptor and name instead (`tree.ts`).
+ * Calls on whole paths: for paths that an administrator or the system gave (a root, `/run`,
+ * `/proc`), whose directories are trusted. Files in a store or a layer are reached by descriptor
+ * and name instead (`tree.ts`).
  *
  * Each call has a raw form `try…` (result or `-errno`).
  *
@@ -77,7 +78,7 @@ export function readlink(path: Path): string {
   return "";
 }
 
-/** `lchown(2)`, raw. An id of 0xffffffff leaves that one as it is. */
+/** `lchown(2)`, raw. An id of 0xffffffff is left unchanged. */
 export function tryLchown(path: Path, uid: number, gid: number): number {
   const bytes = cstring(path);
   const result = tree().fchownat(AT_FDCWD, bytes, uid, gid, AT_SYMLINK_NOFOLLOW);

@@ -1,6 +1,6 @@
 /**
- * Waiting for a descriptor: one in non-blocking mode, as one that came from another program may be, or one
- * that is not to be waited for without end.
+ * Waiting for a descriptor: one in non-blocking mode, as one that came from another program may be,
+ * or one with a deadline.
  *
  * @module
  */
@@ -9,7 +9,10 @@ import { E, io } from "./libc.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
-/** `struct pollfd` of `poll.h`; the 16-bit `events` and `revents` are one after the other from offset 4. */
+/**
+ * `struct pollfd` of `poll.h`; the 16-bit `events` and `revents` are one after the other from
+ * offset 4.
+ */
 export const POLLFD = layout("struct pollfd", 8, {
   fd: ["i32", 0],
   events: ["u16", 4],
@@ -26,18 +29,18 @@ export function waitWritable(fd: number): void {
 }
 
 /**
- * Whether a write to `fd` can make progress or fail within so many milliseconds. Of a pipe: `PIPE_BUF` (4096) bytes
- * can then be written without blocking.
+ * Whether a write to `fd` can make progress or fail within `timeout` milliseconds. Of a pipe:
+ * `PIPE_BUF` (4096) bytes can then be written without blocking.
  */
 export function isWritable(fd: number, milliseconds: number): boolean {
   return poll(fd, POLLOUT, milliseconds);
 }
 
 /**
- * Blocks until a read of `fd` gives something, even if it is the end or a failure.
+ * Blocks until a read of `fd` returns at once: with data, at the end, or with a failure.
  *
  * @param deadline in milliseconds, as `performance.now()` counts them
- * @returns false where it did not by then
+ * @returns false if the deadline passed
  */
 export function waitReadable(fd: number, deadline: number): boolean {
   for (;;) {
@@ -47,7 +50,10 @@ export function waitReadable(fd: number, deadline: number): boolean {
   }
 }
 
-/** Whether something came up within `timeout` milliseconds (-1: however long it takes). False after EINTR, too. */
+/**
+ * Whether the descriptor was ready within `timeout` milliseconds (-1 waits without end). Also false
+ * after EINTR.
+ */
 function poll(fd: number, events: number, timeout: number): boolean {
   const request = new Struct(POLLFD).set("fd", fd).set("events", events);
   const ready = io().poll(request.bytes, 1, timeout);

@@ -14,8 +14,8 @@ const CLONE_NEWNS = 0x20000;
 let ownFsContext = false;
 
 /**
- * Gives the calling thread a umask and working directory of its own, once, so that changing them leaves
- * every other thread's alone.
+ * Separates the umask and working directory of the calling thread from those of the other threads.
+ * Does so once.
  */
 export function unshareFsContext(): void {
   if (ownFsContext) return;
@@ -24,14 +24,16 @@ export function unshareFsContext(): void {
   ownFsContext = true;
 }
 
-/** Moves the calling thread to a mount namespace of its own (with an own working directory and umask). */
+/**
+ * Moves the calling thread to a new mount namespace, with a separate working directory and umask.
+ */
 export function unshareMountNamespace(): void {
   const result = process().unshare(CLONE_NEWNS);
   unwrap(result < 0 ? -E[0] : result, "unshare");
   ownFsContext = true;
 }
 
-/** Sets this thread's umask (see {@linkcode unshareFsContext}); returns the former one. */
+/** Sets this thread's umask (see {@linkcode unshareFsContext}); returns the previous one. */
 export function umask(mask: number): number {
   unshareFsContext();
   return process().umask(mask);
@@ -44,7 +46,7 @@ export function fchdir(fd: number): void {
   unwrap(result < 0 ? -E[0] : result, "fchdir");
 }
 
-/** The version of glibc, such as `2.36`. Throws where the C library is another. */
+/** The version of glibc, such as `2.36`. Throws if the C library is not glibc. */
 export function libcVersion(): string {
   const text = library().gnu_get_libc_version();
   return text === null ? "unknown" : Deno.UnsafePointerView.getCString(text);

@@ -1,8 +1,8 @@
 /**
- * Opening what a walk reads: nothing is followed, nothing blocks, nothing is left behind.
+ * Opening files for a walk: links are not followed, no call blocks, access times stay.
  *
- * With `O_NOATIME` reading a tree writes nothing to its disk; Linux grants it to a file's owner and to
- * CAP_FOWNER, so it is given up for good at the first refusal.
+ * With `O_NOATIME` reading a tree writes nothing to its disk; Linux grants it to a file's owner and
+ * to CAP_FOWNER, so it is not used any more after the first refusal.
  *
  * @module
  */
@@ -29,16 +29,16 @@ const DIRECTORY = O_RDONLY | O_DIRECTORY;
 let noAccessTime = O_NOATIME;
 
 /**
- * Opens an entry for reading, raw: a descriptor or `-errno` (`ELOOP` for a symbolic link). Fifos do not
- * block it; check what was opened with `fstat` all the same.
+ * Opens an entry for reading, raw: a descriptor or `-errno` (`ELOOP` for a symbolic link). Fifos do
+ * not block it; check the type of the opened file with `fstat`.
  */
 export function tryOpenToRead(dirfd: number, name: EntryName): number {
   return tryOpenQuietly(dirfd, name, O_RDONLY | O_NONBLOCK);
 }
 
 /**
- * Opens a directory for listing, raw: a descriptor or `-errno`: `ENOTDIR` for all that is none, `EXDEV`
- * if something is mounted on it.
+ * Opens a directory for listing, raw: a descriptor or `-errno`: `ENOTDIR` for anything else,
+ * `EXDEV` for a mount point.
  */
 export function tryOpenDirectory(dirfd: number, name: EntryName): number {
   return quietly(
@@ -52,7 +52,10 @@ export function tryReopenDirectory(directory: number): number {
   return quietly((flags) => tryReopen(directory, flags), DIRECTORY);
 }
 
-/** Opens the directory above an open one for listing, raw. The caller proves that it is the one that was meant. */
+/**
+ * Opens the directory above an open one for listing, raw. The caller must check that it is the
+ * expected one.
+ */
 export function tryOpenParentDirectory(directory: number): number {
   return quietly((flags) => tryOpenParent(directory, flags), DIRECTORY);
 }

@@ -1,9 +1,10 @@
 /**
- * Project quotas: a directory tree that carries a project id, and limits on what that project may take.
+ * Project quotas: a project id on a directory tree, and limits on the space and the inodes of that
+ * project.
  *
- * The id is an attribute of every inode; with `FS_XFLAG_PROJINHERIT` on a directory, what is made in it
- * inherits both. XFS keeps limits in its own structures (`Q_X…`), ext4 and others in the generic ones.
- * Sizes are bytes and counts are inodes here, whatever unit the kernel's structure has.
+ * The id is an attribute of every inode; with `FS_XFLAG_PROJINHERIT` on a directory, new entries in
+ * it inherit both. XFS keeps limits in its own structures (`Q_X…`), ext4 and others in the generic
+ * ones. Sizes are bytes and counts are inodes here, whatever unit the kernel's structure has.
  *
  * @module
  */
@@ -37,17 +38,17 @@ export const FSXATTR = layout("struct fsxattr", 28, {
 });
 export const FS_IOC_FSGETXATTR = ior(0x58, /* X */ 31, FSXATTR.size);
 export const FS_IOC_FSSETXATTR = iow(0x58, 32, FSXATTR.size);
-/** `linux/fs.h`: what is made in this directory gets its project id and this flag. */
+/** `linux/fs.h`: new entries in this directory get its project id and this flag. */
 export const FS_XFLAG_PROJINHERIT = 0x200;
 
-/** The project id of an open file or directory; 0 where it has none. */
+/** The project id of an open file or directory; 0 if it is in no project. */
 export function projectId(fd: number, path?: string): number {
   const attributes = new Struct(FSXATTR);
   ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
   return attributes.get("fsx_projid");
 }
 
-/** Whether the file system of an open file has project ids at all (ENOTTY and EOPNOTSUPP say it has not). */
+/** Whether the file system of an open file has project ids; ENOTTY and EOPNOTSUPP mean no. */
 export function hasProjectIds(fd: number, path?: string): boolean {
   const attributes = new Struct(FSXATTR);
   const result = tryIoctl(fd, FS_IOC_FSGETXATTR, attributes.bytes);
@@ -56,14 +57,14 @@ export function hasProjectIds(fd: number, path?: string): boolean {
   return true;
 }
 
-/** Whether what is made in an open directory inherits its project id. */
+/** Whether new entries in an open directory inherit its project id. */
 export function inheritsProject(fd: number, path?: string): boolean {
   const attributes = new Struct(FSXATTR);
   ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
   return (attributes.get("fsx_xflags") & FS_XFLAG_PROJINHERIT) !== 0;
 }
 
-/** Gives an open directory a project id, which what is made in it from now on inherits. */
+/** Gives an open directory a project id, which new entries in it inherit. */
 export function setProjectId(fd: number, id: number, path?: string): void {
   const attributes = new Struct(FSXATTR);
   ioctl(fd, FS_IOC_FSGETXATTR, attributes.bytes, "FS_IOC_FSGETXATTR", path);
@@ -95,7 +96,7 @@ export const IF_DQBLK = layout("struct if_dqblk", 72, {
   dqb_curinodes: ["u64", 40],
   dqb_valid: ["u32", 64],
 });
-/** `linux/quota.h`: both limits are meant. */
+/** `linux/quota.h`: both limits are valid. */
 export const QIF_LIMITS = 5;
 /** `linux/quota.h`: the unit of limits, in bytes. */
 export const QIF_DQBLKSIZE = 1024;
@@ -128,34 +129,36 @@ export const FS_QUOTA_STAT = layout("struct fs_quota_stat", 80, {
   qs_flags: ["u16", 2],
   qs_incoredqs: ["u32", 56],
 });
-// `linux/dqblk_xfs.h`: project quotas are counted, and limits are kept to.
+// `linux/dqblk_xfs.h`: project quotas are counted, and limits are enforced.
 export const FS_QUOTA_PDQ_ACCT = 1 << 4;
 export const FS_QUOTA_PDQ_ENFD = 1 << 5;
 
 /** `quotactl_fd`'s number: `asm-generic/unistd.h`, the same on every architecture. */
 export const SYS_quotactl_fd = 443;
 
-/** A file system whose quotas are meant. */
+/** The file system of a quota command. */
 export interface QuotaTarget {
   /** Any open file on it. */
   readonly fd: number;
-  /** What that file is, for messages. */
+  /** The path of that file, for messages. */
   readonly path?: string;
-  /** Its block device, which kernels before 5.14 (without `quotactl_fd`) want. */
+  /** Its block device, which kernels before 5.14 (without `quotactl_fd`) need. */
   readonly device?: Path;
 }
 
 let quotactlFd: boolean | undefined;
 
-/** Whether the kernel takes quota commands by a descriptor (Linux 5.14): then none needs the device. */
+/**
+ * Whether the kernel takes quota commands by a descriptor (Linux 5.14): then none needs the device.
+ */
 export function hasQuotactlFd(): boolean {
-  // EBADF where there is the call; EPERM where a filter of system calls does not know it.
+  // EBADF if the kernel has the call; EPERM if a filter of system calls does not know it.
   return quotactlFd ??= tryQuotactlFd(-1, Q_XGETQSTAT, 0, new Uint8Array(1)) === -EBADF;
 }
 
 /**
- * A quota command for projects, raw: by `quotactl_fd(2)`, or by `quotactl(2)` and the device on kernels without it.
- * 0 or `-errno`; ENODEV where the latter needs a device and none is known.
+ * A quota command for projects, raw: by `quotactl_fd(2)`, or by `quotactl(2)` and the device on
+ * kernels without it. 0 or `-errno`; ENODEV if the latter needs a device and it is not known.
  */
 export function tryQuotactl(
   target: QuotaTarget,
@@ -192,16 +195,20 @@ export function tryQuotactlByDevice(
   return result < 0 ? -E[0] : result;
 }
 
-/** Whether project quotas are counted and kept to on a file system. */
+/** Whether project quotas are counted and enforced on a file system. */
 export interface QuotaState {
   readonly accounting: boolean;
   readonly enforcing: boolean;
-  /** Why the kernel cannot be asked, where it takes quota commands by the device alone. */
+  /**
+   * The reason why the state cannot be read, on kernels that take quota commands only by the
+   * device.
+   */
   readonly obstacle?: string;
 }
 
 /**
- * Reads it; both are false where the file system is mounted without project quotas, or has none, or cannot be asked.
+ * Reads the state; both are false if the file system has no project quotas, is mounted without
+ * them, or cannot be asked.
  */
 export function quotaState(target: QuotaTarget): QuotaState {
   const state = new Struct(FS_QUOTA_STAT);
@@ -219,12 +226,15 @@ export function quotaState(target: QuotaTarget): QuotaState {
   };
 }
 
-/** How a file system or kernel without quotas, or with them off, refuses (quotactl(2)). */
+/** The errors of a file system or kernel without quotas, or with quotas off (quotactl(2)). */
 const LACKING: ReadonlySet<number> = new Set([-ENOSYS, -ESRCH, -EINVAL, -EOPNOTSUPP, -ENOTTY]);
 
 const ENXIO = 6, ENOTBLK = 15;
 
-/** How `quotactl(2)` refuses the path of a device that is not there, is none, or is kept from us. */
+/**
+ * The errors of `quotactl(2)` for a path that is missing, is not a block device, or may not be
+ * used.
+ */
 const UNREACHABLE: ReadonlySet<number> = new Set([
   -ENOENT,
   -ENODEV,
@@ -248,7 +258,7 @@ export interface ProjectLimits {
   readonly inodes: number;
 }
 
-/** Limits and what is taken of them. */
+/** Limits and the space and inodes in use. */
 export interface ProjectUsage extends ProjectLimits {
   readonly usedBytes: number;
   readonly usedInodes: number;
@@ -260,7 +270,7 @@ export function setProjectLimits(target: QuotaTarget, id: number, limits: Projec
   else setGenericLimits(target, id, limits);
 }
 
-/** A project's limits and use; all 0 for a project that nothing was ever counted for. */
+/** A project's limits and use; all 0 for a project that was never used. */
 export function projectUsage(target: QuotaTarget, id: number): ProjectUsage {
   return isXfs(target) ? xfsUsage(target, id) : genericUsage(target, id);
 }

@@ -37,7 +37,7 @@ export function growExt4(fd: number, size: number, blockSize: number, path?: str
   ioctl(fd, EXT4_IOC_RESIZE_FS, new Uint8Array(blocks.buffer), "EXT4_IOC_RESIZE_FS", path);
 }
 
-/** Grows a mounted xfs: see {@linkcode growExt4}. One that is as large already is left as it is. */
+/** Grows a mounted xfs: see {@linkcode growExt4}. Does nothing if it has the size already. */
 export function growXfs(fd: number, size: number, path?: string): void {
   const geometry = new Struct(XFS_FSOP_GEOM_V1);
   ioctl(fd, XFS_IOC_FSGEOMETRY_V1, geometry.bytes, "XFS_IOC_FSGEOMETRY_V1", path);

@@ -6,7 +6,9 @@
 import { EINTR } from "./errno.ts";
 import { E, io } from "./libc.ts";
 
-/** `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel. */
+/**
+ * `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel.
+ */
 export function trySendfile(out: number, from: number, count: number): number {
   const result = io().sendfile64(out, from, null, count);
   return result < 0 ? -E[0] : result;
@@ -16,8 +18,8 @@ const offset = new BigInt64Array(1);
 const offsetBytes = new Uint8Array(offset.buffer);
 
 /**
- * `sendfile(2)`, raw: moves up to `count` bytes from `position` (in bytes) of a file to another's current offset. The
- * input's own offset stays: two threads can take from one descriptor.
+ * `sendfile(2)`, raw: moves up to `count` bytes from `position` (in bytes) of a file to another's
+ * current offset. The input's own offset stays: two threads can take from one descriptor.
  */
 export function trySendfileAt(
   out: number,
@@ -33,7 +35,7 @@ export function trySendfileAt(
   }
 }
 
-/** `splice(2)`, raw, where one end is a pipe: moves up to `count` bytes at the current offsets. */
+/** `splice(2)`, raw, if one end is a pipe: moves up to `count` bytes at the current offsets. */
 export function trySplice(from: number, out: number, count: number): number {
   const SPLICE_F_MOVE = 1;
   const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);

@@ -1,5 +1,5 @@
 /**
- * `statx(2)`: what an entry is.
+ * `statx(2)`: type, owner, size and times of an entry.
  *
  * @module
  */
@@ -48,12 +48,15 @@ export const STATX = layout("struct statx", 256, {
   stx_mnt_id: ["u64", 144],
 });
 
-/** What `st_blocks` counts in, in bytes, whatever the file system's own blocks are: `sys/stat.h`, statx(2). */
+/**
+ * What `st_blocks` counts in, in bytes, whatever the file system's own blocks are: `sys/stat.h`,
+ * statx(2).
+ */
 export const S_BLKSIZE = 512;
 
-/** What plain `stat` gives (`linux/stat.h`). */
+/** The fields of plain `stat` (`linux/stat.h`). */
 export const STATX_BASIC_STATS = 0x7ff;
-/** The time of creation, where the file system keeps it. */
+/** The time of creation, if the file system stores it. */
 export const STATX_BTIME = 0x800;
 /** The id of the mount, as in `/proc/self/mountinfo` (Linux 5.8). */
 export const STATX_MNT_ID = 0x1000;
@@ -63,9 +66,9 @@ const STATX_ATTR_MOUNT_ROOT = 0x2000;
 const AT_NO_AUTOMOUNT = 0x800;
 
 /**
- * The buffer `statx` fills, and what it says. One is reused for many calls: read what you need before the
- * next. Sizes and times are numbers (exact up to 2^53); inode numbers are BigInts, as file systems use all
- * 64 bits.
+ * The buffer that `statx` fills, and its fields. One is reused for many calls: read the fields
+ * before the next call. Sizes and times are numbers (exact up to 2^53); inode numbers are BigInts,
+ * as file systems use all 64 bits.
  */
 export class Stat {
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(STATX.size);
@@ -132,24 +135,26 @@ export class Stat {
   get nanos(): number {
     return this.#u32[120 / 4];
   }
-  /** Of a device node: what it stands for. */
+  /** Of a device node: the number of its device. */
   get rdevMajor(): number {
     return this.#u32[128 / 4];
   }
   get rdevMinor(): number {
     return this.#u32[132 / 4];
   }
-  /** Nanoseconds since the epoch of the entry's creation; 0 where the file system does not keep it. */
+  /**
+   * Nanoseconds since the epoch of the entry's creation; 0 if the file system does not store it.
+   */
   get birth(): bigint {
     if ((this.#u32[0] & STATX_BTIME) === 0) return 0n;
     return this.#u64[80 / 8] * 1_000_000_000n + BigInt(this.#u32[88 / 4]);
   }
-  /** Whether the entry is where something is mounted; `undefined` on kernels that do not say. */
+  /** Whether the entry is the root of a mount; `undefined` on kernels before 5.8. */
   get isMountRoot(): boolean | undefined {
     if ((this.#u32[56 / 4] & STATX_ATTR_MOUNT_ROOT) === 0) return undefined;
     return (this.#u32[8 / 4] & STATX_ATTR_MOUNT_ROOT) !== 0;
   }
-  /** The id of the mount that the entry was found on; 0 on kernels that do not say. */
+  /** The id of the mount that the entry was found on; 0 on kernels before 5.8. */
   get mountId(): bigint {
     return (this.#u32[0] & STATX_MNT_ID) === 0 ? 0n : this.#u64[144 / 8];
   }
@@ -169,7 +174,7 @@ export class Stat {
 
 const EMPTY = cstring("");
 
-/** `statx(2)` of what every caller here wants to know, raw: 0 or `-errno`. */
+/** `statx(2)` with the fields that every caller here needs, raw: 0 or `-errno`. */
 function tryStatx(
   directory: number,
   path: Uint8Array<ArrayBuffer>,
@@ -186,14 +191,14 @@ export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
 }
 
 /**
- * The same at a path relative to a directory, raw. Directories on the way may be links: what is found is only to be
- * compared with what was found by a way that none leads astray.
+ * The same at a path relative to a directory, raw. Directories on the way may be links, so use the
+ * result only for a comparison with one that was reached without links.
  */
 export function tryStatRelative(directory: number, path: Path, stat: Stat): number {
   return tryStatx(directory, cstring(path), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
-/** What lies at a path below a directory is, reached through no link; raw: 0 or `-errno`. */
+/** The entry at a path below a directory, reached through no link; raw: 0 or `-errno`. */
 export function tryStatBelow(directory: number, path: Path, stat: Stat): number {
   const fd = tryOpenat2(directory, path, O_PATH | O_NOFOLLOW, RESOLVE_INSIDE);
   return fd < 0 ? fd : withFd(fd, () => tryFstat(fd, stat));
@@ -209,13 +214,13 @@ function tryStatPath(path: Path, stat: Stat): number {
   return tryStatx(AT_FDCWD, cstring(path), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
-/** What the entry at `path` is, links not followed. */
+/** The entry at `path`, links not followed. */
 export function lstat(path: Path, stat = new Stat()): Stat {
   unwrap(tryStatPath(path, stat), "statx", path);
   return stat;
 }
 
-/** The same, or `undefined` where nothing is there. Other failures throw. */
+/** The same, or `undefined` if the entry does not exist. Other failures throw. */
 export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
   const result = tryStatPath(path, stat);
   if (result === -ENOENT || result === -ENOTDIR) return undefined;
@@ -223,7 +228,10 @@ export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
   return stat;
 }
 
-/** The same with {@linkcode Stat.birth} and the mount it is on; `undefined` where nothing is there. */
+/**
+ * The same with {@linkcode Stat.birth} and the mount it is on; `undefined` if the entry does not
+ * exist.
+ */
 export function tryLstatMount(path: Path, stat = new Stat()): Stat | undefined {
   const bytes = cstring(path);
   const failed = tree().statx(
@@ -239,7 +247,7 @@ export function tryLstatMount(path: Path, stat = new Stat()): Stat | undefined {
   return stat;
 }
 
-/** What an open file is. */
+/** The state of an open file. */
 export function fstat(fd: number, stat = new Stat()): Stat {
   unwrap(tryFstat(fd, stat), "statx");
   return stat;

@@ -1,5 +1,5 @@
 /**
- * `statfs(2)`: which file system something lies on, and how full it is.
+ * `statfs(2)`: the type of a file system and its free space.
  *
  * @module
  */
@@ -22,7 +22,7 @@ export const STATFS = layout("struct statfs64", 120, {
   f_flags: ["u64", 80],
 });
 
-// Types of file systems: `linux/magic.h`, where nothing else is said.
+// Types of file systems: `linux/magic.h`, unless another source is named.
 export const EXT_MAGIC = 0xef53;
 export const XFS_MAGIC = 0x5846_5342;
 export const BTRFS_MAGIC = 0x9123_683e;
@@ -35,7 +35,7 @@ export const AUFS_MAGIC = 0x6175_6673;
 /** `include/sys/fs/zfs.h` of OpenZFS: `ZFS_SUPER_MAGIC`. */
 export const ZFS_MAGIC = 0x2fc1_2fc1;
 
-/** Names by type, as Docker's `status` writes them where it knows the type. */
+/** Names by type, as Docker's `status` writes them if it knows the type. */
 export const FILE_SYSTEM_NAMES: ReadonlyMap<number, string> = new Map([
   [EXT_MAGIC, "extfs"],
   [XFS_MAGIC, "xfs"],
@@ -70,7 +70,7 @@ export const FILE_SYSTEM_NAMES: ReadonlyMap<number, string> = new Map([
   [0x4750_4653, "gpfs"], // IBM Storage Scale: "GPFS" in ASCII
 ]);
 
-/** What {@linkcode statfs} tells. Sizes are bytes. */
+/** The result of {@linkcode statfs}. Sizes are in bytes. */
 export interface FileSystem {
   /** The magic number. */
   readonly type: number;
@@ -81,12 +81,12 @@ export interface FileSystem {
   readonly freeBytes: number;
   /** Of the free bytes, those that an ordinary user may take. */
   readonly availableBytes: number;
-  /** 0 where the file system makes inodes as they are needed. */
+  /** 0 if the file system allocates inodes on demand. */
   readonly totalInodes: number;
   readonly freeInodes: number;
   /** The longest name of an entry, in bytes. */
   readonly nameMax: number;
-  /** Whether nothing can be written: the mount is read-only, or the whole file system. */
+  /** Whether the mount or the whole file system is read-only. */
   readonly readOnly: boolean;
 }
 

@@ -1,5 +1,6 @@
 /**
- * Layouts of C structures as data, so that one golden test can hold them all to the C compiler.
+ * Layouts of C structures as data, so that one golden test can compare them all with the C
+ * compiler.
  *
  * @module
  */
@@ -27,7 +28,10 @@ export function layout<const Name extends string>(
   return { ctype, size, fields };
 }
 
-/** A structure in memory of its own, zeroed, read and written by field name (little-endian, as the machine is). */
+/**
+ * A structure in memory of its own, zeroed, read and written by field name (little-endian, as the
+ * machine is).
+ */
 export class Struct<Name extends string> {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #view: DataView;

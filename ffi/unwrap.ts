@@ -1,15 +1,15 @@
 /**
  * From a raw result to a value or a {@linkcode SyscallError}.
  *
- * Every wrapper in this folder has a raw form, `try…`, that returns what the call returned or `-errno`, for
- * loops in which failures are ordinary; the plain form throws.
+ * Every wrapper in this folder has a raw form, `try…`, that returns the call's result or `-errno`,
+ * for loops in which failures are ordinary; the plain form throws.
  *
  * @module
  */
 import { type Path, pathText } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
 
-/** `result`, or a throw where it is a negated error number. */
+/** Returns `result`, or throws if it is a negated error number. */
 export function unwrap(result: number, syscall: string, path?: Path): number {
   if (result < 0) {
     throw new SyscallError(

@@ -1,8 +1,8 @@
 /**
  * Extended attributes.
  *
- * The descriptor forms want a file opened for reading or writing; an `O_PATH` descriptor, a symbolic link
- * or a device goes by {@linkcode descriptorPath} and the `l…` forms.
+ * The descriptor forms need a file opened for reading or writing; an `O_PATH` descriptor, a
+ * symbolic link or a device goes by {@linkcode descriptorPath} and the `l…` forms.
  *
  * @module
  */
@@ -13,15 +13,23 @@ import { E, xattrs } from "./libc.ts";
 import { AT_SYMLINK_NOFOLLOW } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
-/** The longest value and the longest list of names: `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` of `linux/limits.h`. */
+/**
+ * The longest value and the longest list of names: `XATTR_SIZE_MAX`, `XATTR_LIST_MAX` of
+ * `linux/limits.h`.
+ */
 const XATTR_MAX = 65536;
 const scratch = new Uint8Array(XATTR_MAX);
 
-/** Enough for nearly every list: the kernel allocates as much as it is asked for, and 64 KiB take it 1 µs. */
+/**
+ * Enough for nearly every list: the kernel allocates as much as it is asked for, and 64 KiB take it
+ * 1 µs.
+ */
 const usualListSize = 1024;
 const NO_NAMES = new Uint8Array(0);
 
-/** `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`. */
+/**
+ * `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`.
+ */
 export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
   let length = xattrs().flistxattr(fd, scratch, usualListSize);
   let result = length < 0 ? -E[0] : length;
@@ -37,7 +45,7 @@ function list(result: number): Uint8Array<ArrayBuffer> | number {
   return result < 0 ? result : result === 0 ? NO_NAMES : scratch.subarray(0, result);
 }
 
-/** The names of a file's attributes, sorted; none where the file system has no attributes. */
+/** The names of a file's attributes, sorted; empty if the file system has no attributes. */
 export function flistxattr(fd: number): string[] {
   return names(tryFlistxattr(fd), "flistxattr");
 }
@@ -55,8 +63,8 @@ const SYS_listxattrat = 465;
 let hasListxattrat = true;
 
 /**
- * The list of an entry itself by its name in a directory, raw, as {@linkcode tryFlistxattr} gives it: by
- * `listxattrat(2)`, and through `/proc` where the kernel lacks that.
+ * The list of an entry itself by its name in a directory, raw, as {@linkcode tryFlistxattr} gives
+ * it: by `listxattrat(2)`, and through `/proc` if the kernel does not have that.
  */
 export function tryListxattrat(
   dirfd: number,
@@ -103,7 +111,7 @@ function names(
   return list.length === 0 ? [] : decode(list.subarray(0, -1)).split("\0").sort();
 }
 
-/** An attribute's value (a copy), or `undefined` where the file has none of that name. */
+/** An attribute's value (a copy), or `undefined` if the file does not have it. */
 export function fgetxattr(
   fd: number,
   name: string,

@@ -1,8 +1,9 @@
 /**
- * Decompression of zstd streams by libzstd: one context for all frames of a stream, and a bound on its memory.
+ * Decompression of zstd streams by libzstd: one context for all frames of a stream, and a bound on
+ * its memory.
  *
- * The library keeps all its state; it is loaded at the first use. Source of prototypes and constants: `zstd.h`
- * 1.5.4, whose functions below have been stable since 1.4.0.
+ * The library keeps all its state; it is loaded at the first use. Source of prototypes and
+ * constants: `zstd.h` 1.5.4, whose functions below have been stable since 1.4.0.
  *
  * @module
  */
@@ -82,8 +83,8 @@ export class ZstdStream implements Disposable {
   /**
    * A stream, if the library is installed.
    *
-   * @param input  memory for what is decompressed; the caller fills it before each {@linkcode feed}
-   * @param output memory for what comes out of it
+   * @param input memory for the compressed data; the caller fills it before each {@linkcode feed}
+   * @param output memory for the decompressed data
    */
   static open(
     input: Uint8Array<ArrayBuffer>,
@@ -121,7 +122,7 @@ export class ZstdStream implements Disposable {
    * Decompresses until the input is used up or the output memory is full.
    *
    * @returns how many bytes of the output memory are filled; 0 if more input is needed
-   * @throws {Error} with the library's reason if the input is damaged, or wants too much memory
+   * @throws {Error} with the library's reason if the input is damaged, or needs too much memory
    */
   next(): number {
     const { capacity } = this.#output;
