@@ -161,12 +161,12 @@ function parseSync(value: string | undefined): boolean {
   if (value === "filesystem") return true;
   throw new VeneerError(
     "invalid argument",
-    `sync ${JSON.stringify(value)}: it is none or filesystem`,
+    `sync ${JSON.stringify(value)}: it must be none or filesystem`,
   );
 }
 
 function parseWorkers(value: string | undefined): number | undefined {
   if (value === undefined) return undefined;
   if (value === "0" || value === "1") return Number(value);
-  throw new VeneerError("invalid argument", `workers ${JSON.stringify(value)}: it is 0 or 1`);
+  throw new VeneerError("invalid argument", `workers ${JSON.stringify(value)}: it must be 0 or 1`);
 }

@@ -182,7 +182,7 @@ function explain({ id, xino }: AufsMount, requireLayers: () => void): void {
   if (xino !== undefined && tryLstat(xino) !== undefined) {
     throw new VeneerError(
       "in use",
-      `${xino} exists, and aufs makes it anew for each mount; delete it if nobody is mounting layer ${id}`,
+      `${xino} exists, and aufs creates it for each mount; delete it if no process is mounting layer ${id}`,
     );
   }
 }

@@ -77,7 +77,7 @@ export class Aufs implements LayerBackend {
     if (!id.endsWith(REMOVING)) return;
     throw new VeneerError(
       "invalid argument",
-      `layer id ${id}: aufs gives names that end in ${REMOVING} to what is being deleted; choose another id`,
+      `layer id ${id}: names that end in ${REMOVING} are reserved for layers that are being deleted; choose another id`,
     );
   }
 
@@ -225,5 +225,5 @@ function chainRecords(directory: ConfinedPath): ParentRecords {
 const noStorageOption = (option: string) =>
   new VeneerError(
     "invalid argument",
-    `storage option ${option}: layers of aufs have none, and no limits; leave it out or use another driver`,
+    `storage option ${option}: layers of aufs have no options and no limits; leave it out or use another driver`,
   );

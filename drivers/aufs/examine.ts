@@ -27,13 +27,16 @@ function kernel(): Finding {
   const problem = checkAufs();
   if (problem === undefined) return { state: "ok", what: "the kernel has aufs" };
   const [what] = problem.message.split("; ");
-  return { state: "missing", what, remedy: `on a store that is there, ${WITHOUT_MOUNT}` };
+  return { state: "missing", what, remedy: `in a store that exists, ${WITHOUT_MOUNT}` };
 }
 
 function depth(): Finding {
   const limit = branchLimit();
   return limit === undefined
-    ? { state: "ok", what: "aufs does not say how many layers it mounts; 126 below another mostly" }
+    ? {
+      state: "ok",
+      what: "aufs does not report how many layers it mounts; usually 126 below another",
+    }
     : { state: "ok", what: `up to ${limit - 1} layers below another` };
 }
 

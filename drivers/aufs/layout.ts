@@ -118,7 +118,7 @@ export class Layout {
     const seen = new Set([id]);
     for (const ancestor of ids) {
       if (!isId(ancestor)) {
-        throw corrupt(this.record(id), `holds ${quote(ancestor)}, which is no layer id`);
+        throw corrupt(this.record(id), `holds ${quote(ancestor)}, which is not a layer id`);
       }
       if (seen.has(ancestor)) {
         throw corrupt(this.record(id), `names layer ${ancestor} a second time`);
@@ -143,7 +143,7 @@ export class Layout {
   /** @throws {VeneerError} `corrupt store` where the layer's record is gone */
   requireRecord(id: string): void {
     if (this.isRecorded(id)) return;
-    throw corrupt(this.record(id), `is missing; remove layer ${id} and make it anew`);
+    throw corrupt(this.record(id), `is missing; remove layer ${id} and create it again`);
   }
 
   /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
@@ -151,7 +151,7 @@ export class Layout {
     const path = this.diff(id);
     if (isDirectory(path)) return;
     const what = exists(path) ? "is not a directory" : "is missing";
-    throw corrupt(path, `${what}; remove layer ${id} and make it anew`);
+    throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
   /** Deletes what a layer without a record has, each part out of sight first. */
@@ -183,7 +183,7 @@ export class Layout {
         const result = tryRename(path, staged);
         if (result === 0 || result === -ENOENT) continue;
         const why = result === -EBUSY ? "it is a mount point; unmount it" : errnoName(-result);
-        warn(`${path}, which was being deleted, stays: ${why}`);
+        warn(`${path} is left from a removal and is not deleted: ${why}`);
       }
     }
   }
@@ -196,7 +196,7 @@ export class Layout {
    */
   requireFree(id: string): void {
     if (list(this.mountPoint(id)).length === 0) return;
-    throw corrupt(this.mountPoint(id), "is not empty; move what is in it elsewhere");
+    throw corrupt(this.mountPoint(id), "is not empty; move its content elsewhere");
   }
 }
 

@@ -101,7 +101,7 @@ export function checkHome(home: string): void {
   if (character === undefined) return;
   throw new VeneerError(
     "not supported",
-    `${home} has a ${character} in its path, where aufs cannot mount layers from; ` +
+    `the path ${home} has a ${character}, and aufs mounts no layers from such a path; ` +
       "bind-mount the store's root to another path and use that one",
   );
 }

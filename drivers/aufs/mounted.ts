@@ -66,7 +66,7 @@ function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): Branc
   if (found.length > 0 || tryLstat(sysfs) !== undefined) return found;
   throw new VeneerError(
     "failed precondition",
-    `which layers are mounted at ${mountPoint} is in ${sysfs}, which does not exist; mount sysfs at /sys`,
+    `the layers mounted at ${mountPoint} are listed in ${sysfs}, which does not exist; mount sysfs at /sys`,
   );
 }
 

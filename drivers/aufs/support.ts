@@ -33,7 +33,7 @@ export function checkAufs(): VeneerError | undefined {
   if (inUserNamespace()) {
     return new VeneerError(
       "not supported",
-      "aufs is not mounted in a user namespace; run in the initial one",
+      "aufs cannot be mounted in a user namespace; run in the initial one",
     );
   }
   return undefined;

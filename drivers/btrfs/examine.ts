@@ -54,8 +54,9 @@ function quota(below: string): Finding {
     case "simple":
       return {
         state: "limited",
-        what: "layers can have a size, but simple quotas are on: limits ignore what is inherited",
-        remedy: "`btrfs quota disable` and `btrfs quota enable` it, where nobody else needs them",
+        what:
+          "layers can have a size, but simple quotas are on: limits do not count inherited data",
+        remedy: "`btrfs quota disable` and `btrfs quota enable` it, if nothing else needs them",
       };
   }
 }

@@ -74,7 +74,7 @@ export class Layout {
     const path = this.layer(id);
     return withFd(
       openDirectory(path),
-      (fd) => use(openedSubvolume(fd, path, `remove layer ${id} and make it again`)),
+      (fd) => use(openedSubvolume(fd, path, `remove layer ${id} and create it again`)),
     );
   }
 
@@ -125,7 +125,7 @@ export function openedSubvolume(fd: number, path: ConfinedPath, remedy: string):
   if (isSubvolume(fd)) return fd;
   throw new VeneerError(
     "corrupt store",
-    `${path} is a directory and no subvolume, so not a layer of this driver; ${remedy}`,
+    `${path} is a directory, not a subvolume, so it is not a layer of this driver; ${remedy}`,
   );
 }
 

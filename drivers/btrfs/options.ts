@@ -49,7 +49,7 @@ function parseDevice(text: string | undefined): string | undefined {
   if (text === undefined || text.startsWith("/")) return text;
   throw new VeneerError(
     "invalid argument",
-    `btrfs.device ${JSON.stringify(text)}: it is a device's path, such as /dev/sdb1`,
+    `btrfs.device ${JSON.stringify(text)}: it must be the path of a device, such as /dev/sdb1`,
   );
 }
 
@@ -58,7 +58,7 @@ function parseQuota(text: string): QuotaChoice {
   if (choice !== undefined) return choice;
   throw new VeneerError(
     "invalid argument",
-    `btrfs.quota ${JSON.stringify(text)}: it is ${QUOTA_CHOICES.join(", ")}`,
+    `btrfs.quota ${JSON.stringify(text)}: it must be one of ${QUOTA_CHOICES.join(", ")}`,
   );
 }
 

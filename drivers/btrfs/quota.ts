@@ -43,8 +43,8 @@ const CLEANER_PATIENCE = 5_000;
 
 /** What simple quotas cost, for whoever asked for them. */
 const SIMPLE_WARNING =
-  "btrfs.quota=simple: limits ignore what a layer inherits, and turning them on sets the simple_quota " +
-  "feature, with which kernels before 6.7 refuse to mount this file system";
+  "btrfs.quota=simple: limits do not count inherited data, and turning them on sets the simple_quota " +
+  "feature: kernels before 6.7 then refuse to mount this file system";
 
 /** The quotas of the file system that a home lies on. */
 export class Quota {
@@ -79,7 +79,7 @@ export class Quota {
       if (mode === this.choice) return;
       this.warn(
         mode === "simple"
-          ? "simple quotas are on here already: limits ignore what a layer inherits"
+          ? "simple quotas are on here already: limits do not count inherited data"
           : "full qgroups are on here already: btrfs.quota=simple changes nothing",
       );
     });

@@ -141,7 +141,7 @@ function child(directory: Entry, name: string): Entry {
   const known = directory.entries.get(name);
   if (known !== undefined) return known;
   if (directory.origin === undefined || directory.entries.has(name)) {
-    throw new SendStreamError(`it names ${JSON.stringify(name)} where nothing of that name is`);
+    throw new SendStreamError(`it names ${JSON.stringify(name)}, which does not exist there`);
   }
   const found = entry(`${directory.origin}/${name}`);
   directory.entries.set(name, found);

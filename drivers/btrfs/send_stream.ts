@@ -79,7 +79,9 @@ const NEWEST_VERSION = 3;
 export function* readSendStream(fd: number, ensure = () => {}): Generator<SendCommand> {
   const stream = new Window(fd, ensure);
   const header = stream.take(HEADER_LENGTH);
-  if (decode(header.subarray(0, MAGIC.length)) !== MAGIC) throw malformed("it begins otherwise");
+  if (decode(header.subarray(0, MAGIC.length)) !== MAGIC) {
+    throw malformed("its first bytes are wrong");
+  }
   const version = u32(header, MAGIC.length);
   if (version < 1 || version > NEWEST_VERSION) throw malformed(`its version is ${version}`);
   for (;;) {
@@ -156,7 +158,7 @@ const u32 = (bytes: Uint8Array, at: number) => (u16(bytes, at) | u16(bytes, at +
 /** The stream cannot be had, or not be understood: the trees have to be compared instead. */
 export class SendStreamError extends VeneerError {
   constructor(why: string) {
-    super("failed", `the kernel's send stream is of no use: ${why}`);
+    super("failed", `the kernel's send stream is unusable: ${why}`);
   }
 }
 

@@ -216,6 +216,6 @@ function explainDevice(device: string): void {
   if (tryLstat(device) !== undefined) return;
   throw new VeneerError(
     "not found",
-    `${device}, which the file system was mounted from, is not here; name its device in the option btrfs.device`,
+    `${device}, which the file system was mounted from, is missing; name its device in the option btrfs.device`,
   );
 }

@@ -93,10 +93,10 @@ export class SnapshotLayout {
    */
   withLayer<T>(layer: string, use: (subvolume: number) => T): T {
     const path = this.path(layer);
-    const remedy = "remove the snapshot that has it";
+    const remedy = "remove its snapshot";
     const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (fd === -ENOENT) {
-      throw new VeneerError("corrupt store", `${path}, a snapshot's layer, is gone; ${remedy}`);
+      throw new VeneerError("corrupt store", `${path}, a snapshot's layer, is missing; ${remedy}`);
     }
     return withFd(unwrapConfined(fd, "open", path), (fd) => use(openedSubvolume(fd, path, remedy)));
   }
@@ -113,6 +113,6 @@ export class SnapshotLayout {
 
 function parse(layer: string): [directory: LayerDirectory, hash: string] {
   const match = LAYER.exec(layer);
-  if (match === null) throw new TypeError(`${JSON.stringify(layer)} is no layer of this driver`);
+  if (match === null) throw new TypeError(`${JSON.stringify(layer)} is not a layer of this driver`);
   return [match[1] as LayerDirectory, match[2]];
 }

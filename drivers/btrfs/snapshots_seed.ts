@@ -83,7 +83,7 @@ class Seed {
     }
     for (const hash of list(this.layout.home.join("names"))) {
       const isKnown = LAYER_DIRECTORIES.some((name) => this.#found.has(layerId(name, hash)));
-      if (!isKnown) this.warn(`names/${hash} is of a snapshot that is gone: it is ignored`);
+      if (!isKnown) this.warn(`names/${hash} is of a snapshot that does not exist: it is ignored`);
     }
     return this.#parentsFirst();
   }
@@ -96,8 +96,8 @@ class Seed {
     const name = recorded === undefined || taken.has(recorded) ? layer : recorded;
     if (name === layer) {
       const why = recorded === undefined
-        ? `names/${hash} does not tell its name`
-        : "a committed one has its name";
+        ? `names/${hash} does not hold its name`
+        : "a committed one has the same name";
       this.warn(`${directory}/${hash}: ${why}; the snapshot is called ${layer} now`);
     }
     const kind = directory === "snapshots" ? "committed" : readOnly ? "view" : "active";
@@ -143,7 +143,9 @@ class Seed {
     if (directory === "snapshots" && parent === hash) return undefined;
     const layer = layerId("snapshots", parent ?? "");
     if (this.#found.has(layer)) return layer;
-    this.warn(`parents/${hash} leads to no snapshot; ${directory}/${hash} has no parent now`);
+    this.warn(
+      `parents/${hash} does not lead to a snapshot; ${directory}/${hash} has no parent now`,
+    );
     return undefined;
   }
 

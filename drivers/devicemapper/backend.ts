@@ -151,7 +151,7 @@ export class DeviceMapper implements LayerBackend {
     if (parent === undefined) {
       throw new VeneerError(
         "failed precondition",
-        `layer ${id} has no recorded parent, so it cannot be started over; remove it and make it anew`,
+        `layer ${id} has no recorded parent, so it cannot be filled again; remove it and create it again`,
       );
     }
     this.devices.reset(id, parent || BASE);

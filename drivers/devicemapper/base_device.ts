@@ -75,7 +75,7 @@ export class BaseDevice {
     const { records } = this.#context;
     const found = readSuperblock(device);
     if (found === undefined) {
-      throw new VeneerError("failed", `mkfs left no file system that is known on ${device}`);
+      throw new VeneerError("failed", `mkfs left no known file system on ${device}`);
     }
     records.writeSet({
       nextDeviceId: records.readSet()?.nextDeviceId ?? 0,
@@ -135,7 +135,7 @@ export class BaseDevice {
       ? new VeneerError(
         "corrupt store",
         `${has}, and ${records.directory} records no device; restore the records from a copy, or remove ` +
-          "the pool's images to start anew",
+          "the pool's images to start again",
       )
       : new VeneerError(
         "incompatible",

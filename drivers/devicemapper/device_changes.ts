@@ -158,7 +158,7 @@ export class DeviceChanges {
     const record = this.#records.tryRead(hash);
     if (!record?.deleted) return;
     const error = this.#deleteOrPostpone(hash, record);
-    if (error) this.#context.warn(`${error.message}; layer ${hash} is deleted then`);
+    if (error) this.#context.warn(`${error.message}; layer ${hash} is deleted after that`);
   }
 
   #deleteOrPostpone(

@@ -318,7 +318,9 @@ export class DeviceSet {
       try {
         this.#devices.deactivateNamed(name, BRIEF_PATIENCE);
       } catch (error) {
-        this.#context.warn(messageOf(error) + (deferredRemoval ? "; it goes then" : ""));
+        this.#context.warn(
+          messageOf(error) + (deferredRemoval ? "; it is removed after that" : ""),
+        );
       }
     }
     if (thinPool !== undefined) return;

@@ -27,7 +27,7 @@ export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): v
       "limit exceeded",
       `pool ${pool.name} has ${
         formatSize(free * unit)
-      } of ${what} free, and dm.min_free_space wants ` +
+      } of ${what} free, and dm.min_free_space requires ` +
         `${
           formatSize(least * unit)
         }; remove layers, make its ${what} larger, or lower dm.min_free_space`,

@@ -52,7 +52,7 @@ export function ensureImage(
   withFd(open(path, O_RDWR | O_CREAT | O_NONBLOCK, 0o600), (fd) => {
     const stat = fstat(fd);
     if (!stat.isFile) {
-      throw new VeneerError("corrupt store", `${path} is not a file; move it out of the way`);
+      throw new VeneerError("corrupt store", `${path} is not a file; move it elsewhere`);
     }
     if (stat.size > size) warn(`${path} has ${stat.size} bytes and is not shrunk to ${size}`);
     if (stat.size < size) ftruncate(fd, BigInt(size), path.text);

@@ -160,7 +160,7 @@ export function checkNotSmaller(size: number, least: number, what: string): void
     "invalid argument",
     `${what} ${formatSize(size)}: it must be at least ${
       formatSize(least)
-    }, the size of what it grows from`,
+    }, the size of the device that it starts from`,
   );
 }
 
@@ -177,7 +177,7 @@ function refuseDirectLvm(options: ReadonlyMap<string, string>): void {
 function positive(text: string, name: string): number {
   const bytes = parseSize(text, name);
   if (bytes > 0) return bytes;
-  throw invalid(name, text, "it must be more than nothing");
+  throw invalid(name, text, "it must be above 0");
 }
 
 /** Devices are whole sectors. */
@@ -186,13 +186,13 @@ const wholeSectors = (bytes: number): number => Math.ceil(bytes / SECTOR_SIZE) *
 function absolute(path: string | undefined, name: string): string | undefined {
   if (path === undefined || path === "") return undefined;
   if (path.startsWith("/")) return path;
-  throw invalid(name, path, "it is the absolute path of a block device");
+  throw invalid(name, path, "it must be the absolute path of a block device");
 }
 
 function choice<T extends string>(name: string, text: string, among: readonly T[]): T {
   const chosen = among.find((one) => one === text.toLowerCase());
   if (chosen !== undefined) return chosen;
-  throw invalid(name, text, `it is ${among.join(" or ")}`);
+  throw invalid(name, text, `it must be ${among.join(" or ")}`);
 }
 
 function parseBlockSize(text: string): number {
@@ -200,24 +200,24 @@ function parseBlockSize(text: string): number {
   if (bytes >= MIN_BLOCK_SIZE && bytes <= MAX_BLOCK_SIZE && bytes % MIN_BLOCK_SIZE === 0) {
     return bytes;
   }
-  throw invalid("dm.blocksize", text, "it is a multiple of 64K, from 64K to 1G");
+  throw invalid("dm.blocksize", text, "it must be a multiple of 64K, from 64K to 1G");
 }
 
 function parseShare(text: string): number {
   const percent = /^(\d{1,2})%$/.exec(text)?.[1];
   if (percent !== undefined) return Number(percent) / 100;
-  throw invalid("dm.min_free_space", text, "it is a percentage from 0% to 99%");
+  throw invalid("dm.min_free_space", text, "it must be a percentage from 0% to 99%");
 }
 
 function parseRetries(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw invalid("dm.xfs_nospace_max_retries", text, "it is how often xfs tries again, 0 or more");
+  throw invalid("dm.xfs_nospace_max_retries", text, "it must be a number of retries, 0 or more");
 }
 
 function parseLogLevel(text: string): number {
   if (/^[2-7]$/.test(text)) return Number(text);
-  throw invalid("dm.libdm_log_level", text, "it is a level from 2 (fatal) to 7 (debug)");
+  throw invalid("dm.libdm_log_level", text, "it must be a level from 2 (fatal) to 7 (debug)");
 }
 
 function checkMountOptions(text: string): string {

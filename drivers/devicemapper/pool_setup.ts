@@ -126,7 +126,7 @@ function checkBlockDevice(path: string): void {
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
     if (error.errno !== ENOTTY && error.errno !== ENOENT) throw error;
-    const reason = error.errno === ENOENT ? "it does not exist" : "it is no block device";
+    const reason = error.errno === ENOENT ? "it does not exist" : "it is not a block device";
     throw new VeneerError("invalid argument", `device ${path}: ${reason}`);
   }
 }
@@ -146,7 +146,7 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
     `${lost} is missing, and devices are recorded in ${
       home.join("metadata")
     }; restore it from a copy, ` +
-      `or remove ${home.path} to start anew`,
+      `or remove ${home.path} to start again`,
   );
 }
 

@@ -244,7 +244,7 @@ export function parseObject(text: string, path: string): Fields {
   try {
     value = JSON.parse(text);
   } catch {
-    throw corrupt(path, text === "" ? "is empty" : "is no JSON: it was cut short or overwritten");
+    throw corrupt(path, text === "" ? "is empty" : "is not JSON: it was cut short or overwritten");
   }
   if (isObject(value)) return value;
   throw corrupt(path, "holds no JSON object");

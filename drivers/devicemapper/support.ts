@@ -123,7 +123,7 @@ export function decideDeferral(
     const key = deferredRemoval ? "dm.use_deferred_removal" : "dm.use_deferred_deletion";
     throw new VeneerError(
       "not supported",
-      `${key}: kernel ${Deno.osRelease()} or its libdevmapper cannot (Linux 3.13 and later can); leave it out`,
+      `${key}: kernel ${Deno.osRelease()} or its libdevmapper does not support it (Linux 3.13 and later do); leave it out`,
     );
   }
   return { ...options, deferredRemoval, deferredDeletion };

@@ -64,7 +64,7 @@ export class ThinMetadata {
     this.#read = read;
     this.#superblock = viewOf(read(superblock));
     const size = dataBlockSize(this.#superblock);
-    if (size === undefined) throw damaged(superblock, "is no superblock");
+    if (size === undefined) throw damaged(superblock, "is not a superblock");
     this.dataBlockSize = size;
   }
 
@@ -134,7 +134,7 @@ class Node {
       Number(view.getBigUint64(BLOCK_AT, true)) !== block || this.length > most ||
       this.#valueSize !== (this.isInternal ? 8 : leafValueSize) ||
       this.#valuesAt + most * this.#valueSize > view.byteLength
-    ) throw damaged(block, "is no node of a tree");
+    ) throw damaged(block, "is not a node of a tree");
   }
 
   key(i: number): number {
@@ -160,7 +160,7 @@ class Node {
 
 function viewOf(bytes: Uint8Array<ArrayBuffer>): DataView {
   if (bytes.length !== METADATA_BLOCK_SIZE) {
-    throw new VeneerError("failed", "the pool's metadata is shorter than it says");
+    throw new VeneerError("failed", "the pool's metadata is shorter than its superblock states");
   }
   return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
 }

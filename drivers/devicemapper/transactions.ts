@@ -78,7 +78,7 @@ export class Transactions {
     if (note.openTransactionId > transactionId) this.#rollBack(note);
     else if (note.openTransactionId < transactionId) {
       warn(
-        `a transaction ${note.openTransactionId} is noted, and the pool is at ${transactionId}: ` +
+        `a transaction ${note.openTransactionId} is recorded, and the pool is at ${transactionId}: ` +
           "another program used the pool; nothing was rolled back",
       );
     }

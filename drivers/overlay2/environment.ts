@@ -56,7 +56,7 @@ function chooseApi(home: Home, { mountApi }: Overlay2Options): "new" | "old" {
   if (mountApi === "auto") return "old";
   throw new VeneerError(
     "not supported",
-    `kernel ${Deno.osRelease()} does not take overlay's lowerdir+, which is in Linux 6.7 and later; ` +
+    `kernel ${Deno.osRelease()} does not support overlay's lowerdir+, which is in Linux 6.7 and later; ` +
       "leave the option overlay2.mount_api out",
   );
 }

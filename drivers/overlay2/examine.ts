@@ -23,7 +23,7 @@ export function examine(root: string): Finding[] {
     need("the kernel has overlay", checkOverlay()),
     need(`kernel ${release} is recent enough`, checkKernelVersion(release, options)),
     need(`${below} is on ${backing.name}`, checkBacking(below, backing, options)),
-    need(`${backing.name} says the types of directory entries`, checkEntryTypes(below, backing)),
+    need(`${backing.name} stores the types of directory entries`, checkEntryTypes(below, backing)),
   ];
   if (hasFileSystem("overlay")) findings.push(depth(below), nativeDiff());
   findings.push(quota(below));

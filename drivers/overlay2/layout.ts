@@ -102,8 +102,12 @@ export class Layout {
   link(id: string): string {
     const path = this.#link(id);
     const name = readMetadata(path);
-    if (name === undefined) throw corrupt(path, `is missing; remove layer ${id} and make it anew`);
-    if (!NAME.test(name)) throw corrupt(path, `holds ${quote(name)}, which is no name of a link`);
+    if (name === undefined) {
+      throw corrupt(path, `is missing; remove layer ${id} and create it again`);
+    }
+    if (!NAME.test(name)) {
+      throw corrupt(path, `holds ${quote(name)}, which is not the name of a link`);
+    }
     return name;
   }
 
@@ -119,7 +123,7 @@ export class Layout {
     const entries = text.split(":");
     const wrong = entries.find((entry) => !ENTRY.test(entry));
     if (wrong !== undefined) {
-      throw corrupt(path, `holds ${quote(wrong)}, where l/<name> is expected`);
+      throw corrupt(path, `holds ${quote(wrong)} instead of l/<name>`);
     }
     return entries;
   }
@@ -147,7 +151,7 @@ export class Layout {
     }
     const id = /^\.\.\/([^/]+)\/diff$/.exec(text)?.[1];
     if (id === undefined || !isId(id) || id === LINKS) {
-      throw corrupt(path, `points to ${quote(text)}, where ../<id>/diff is expected`);
+      throw corrupt(path, `points to ${quote(text)} instead of ../<id>/diff`);
     }
     return id;
   }
@@ -187,7 +191,7 @@ export class Layout {
     const path = this.diff(id);
     if (isDirectory(path)) return;
     const what = exists(path) ? "is not a directory" : "is missing";
-    throw corrupt(path, `${what}; remove layer ${id} and make it anew`);
+    throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
   /** The target of a link in `l/`, `undefined` where there is none, or something else. */

@@ -101,7 +101,7 @@ function parseMountApi(text: string): MountApi {
   if (api !== undefined) return api;
   throw new VeneerError(
     "invalid argument",
-    `overlay2.mount_api ${JSON.stringify(text)}: it is ${MOUNT_APIS.join(", ")}`,
+    `overlay2.mount_api ${JSON.stringify(text)}: it must be one of ${MOUNT_APIS.join(", ")}`,
   );
 }
 
@@ -111,9 +111,9 @@ function parseMountOptions(text: string): string[] {
     if (/^\w+(=\w+)?$/.test(option) && MOUNT_OPTIONS.includes(option.split("=")[0])) continue;
     throw new VeneerError(
       "invalid argument",
-      `overlay2.mountopt ${JSON.stringify(option)}: it is one or more of ${
+      `overlay2.mountopt ${JSON.stringify(option)}: it must be one or more of ${
         MOUNT_OPTIONS.join(", ")
-      }, with =VALUE where overlay wants one`,
+      }, with =VALUE if overlay requires one`,
     );
   }
   return options;
@@ -124,6 +124,6 @@ function parseCount(text: string, name: string): number {
   if (Number.isSafeInteger(count)) return count;
   throw new VeneerError(
     "invalid argument",
-    `${name} ${JSON.stringify(text)}: it is a number of files`,
+    `${name} ${JSON.stringify(text)}: it must be a number of files`,
   );
 }

@@ -47,15 +47,15 @@ export function quotaLacking(path: string, device = findDevice(path)): string | 
   return withFd(open(path, DIRECTORY), (fd) => {
     const { type, name } = fstatfs(fd);
     if (type !== XFS_MAGIC && type !== EXT_MAGIC) {
-      return `${path} is on ${name}, and project quota is had on xfs mounted with pquota ` +
-        "and on ext4 mounted with prjquota";
+      return `${path} is on ${name}; project quotas need xfs mounted with pquota ` +
+        "or ext4 mounted with prjquota";
     }
     if (!hasProjectIds(fd, path)) {
       return `${path} is on ${name} without project ids; \`tune2fs -O project,quota\` adds them`;
     }
     const { enforcing, obstacle } = quotaState({ fd, device, path });
     if (obstacle !== undefined) {
-      return `whether ${path} has project quota cannot be asked: ${obstacle}`;
+      return `the project quota of ${path} cannot be read: ${obstacle}`;
     }
     if (!enforcing) {
       const option = type === XFS_MAGIC ? "pquota" : "prjquota";

@@ -51,7 +51,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     if (isLimited(environment.options.limits)) {
       throw new VeneerError(
         "not supported",
-        "the options overlay2.size and overlay2.inodes limit a graph's layers, and snapshots have none of these; " +
+        "the options overlay2.size and overlay2.inodes limit layers, and snapshots have no limits; " +
           "leave them out",
       );
     }
@@ -98,7 +98,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     const holders = holdersOfDetached();
     throw new VeneerError(
       "in use",
-      `layer ${layer} is mounted and attached nowhere: ${
+      `layer ${layer} has a detached mount: ${
         holders.length === 0 ? "a process holds it" : `${holders.join(", ")} may hold it`
       }; end that first`,
     );

@@ -40,7 +40,7 @@ export function checkKernelVersion(
   if (overrideKernelCheck || isRecentEnough(release)) return undefined;
   return new VeneerError(
     "not supported",
-    `kernel ${release}: overlay2 wants 4.0 or later (3.10.0-514 of Red Hat); ` +
+    `kernel ${release}: overlay2 needs 4.0 or later (3.10.0-514 of Red Hat); ` +
       "the option overlay2.override_kernel_check=true tries all the same",
   );
 }
@@ -97,7 +97,7 @@ export function checkBacking(
 export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
   if (withFd(open(path, O_RDONLY | O_DIRECTORY), hasEntryTypes)) return undefined;
   const remedy = backing.name === "xfs"
-    ? "make it anew with `mkfs.xfs -n ftype=1`"
+    ? "make it again with `mkfs.xfs -n ftype=1`"
     : "put the store on ext4 or on xfs made with ftype=1";
   return new VeneerError(
     "not supported",

@@ -93,7 +93,7 @@ export class LayerDirectories {
       "corrupt store",
       `${path} is ${
         exists(path) ? "not a directory" : "missing"
-      }; remove the snapshot that it was of, and those on it, and make them anew`,
+      }; remove its snapshot and those on it, and prepare them again`,
     );
   }
 

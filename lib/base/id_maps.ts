@@ -61,7 +61,7 @@ export class IdMap {
         if (!match) {
           throw invalid(
             text,
-            "it is CONTAINER:HOST:SIZE, such as 0:100000:65536",
+            "it must be CONTAINER:HOST:SIZE, such as 0:100000:65536",
           );
         }
         const [container, host, size] = match.slice(1).map(Number);
@@ -103,7 +103,7 @@ export class IdMap {
     if (root === undefined) {
       throw invalid(
         this.#ranges.map(format).join(","),
-        "it maps no id 0, who would own the layer's root",
+        "it maps no id 0, the owner of the layer's root",
       );
     }
     return root;

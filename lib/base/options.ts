@@ -57,7 +57,10 @@ export function parseBoolean(text: string, name: string): boolean {
   const value = text.toLowerCase();
   if (["true", "1", "t"].includes(value)) return true;
   if (["false", "0", "f"].includes(value)) return false;
-  throw new VeneerError("invalid argument", `${name} ${JSON.stringify(text)}: it is true or false`);
+  throw new VeneerError(
+    "invalid argument",
+    `${name} ${JSON.stringify(text)}: it must be true or false`,
+  );
 }
 
 /**

@@ -29,12 +29,12 @@ const prints = (name: string, spec: Omit<CommandSpec, "name" | "operands">): Com
 /** `veneer config …` */
 export const CONFIG: GroupSpec = {
   name: "config",
-  summary: "print the configuration of an engine that is to use a service",
+  summary: "print the configuration for an engine to use a service",
   details:
     "Prints, and changes no file. --root and the options of the service are those that it is run with.",
   commands: [
     prints("containerd", {
-      summary: "print what containerd's configuration needs",
+      summary: "print the lines for containerd's configuration",
       options: [
         ...SERVICE_OPTIONS,
         {
@@ -47,19 +47,19 @@ export const CONFIG: GroupSpec = {
       examples: [["veneer config containerd", "lines for /etc/containerd/config.toml"]],
     }),
     prints("docker", {
-      summary: "print what dockerd's configuration needs",
+      summary: "print the settings for dockerd's configuration",
       options: SERVICE_OPTIONS,
       details: "For Docker 28 and newer, which keeps its images in containerd.",
       examples: [["veneer config docker", "/etc/docker/daemon.json"]],
     }),
     prints("buildkit", {
-      summary: "print what buildkitd's configuration needs",
+      summary: "print the lines for buildkitd's configuration",
       options: [
         { ...SERVICE_OPTIONS[0], summary: "its socket (default /run/veneer/buildkit.sock)" },
         { ...SERVICE_OPTIONS[1], summary: "its name (default buildkit)" },
       ],
       details:
-        "buildkitd needs a service of its own, since it removes from the store what it does not know:\n" +
+        "buildkitd needs a service of its own, since it removes unknown snapshots from the store:\n" +
         "veneer serve containerd --name buildkit --address /run/veneer/buildkit.sock",
       examples: [["veneer config buildkit", "/etc/buildkit/buildkitd.toml"]],
     }),

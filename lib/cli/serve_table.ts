@@ -11,8 +11,8 @@ export const SERVE: GroupSpec = {
   name: "serve",
   summary: "keep the layers of a container engine",
   details:
-    "A service runs until SIGTERM or SIGINT, and then answers what it was asked. Each has a store of its own, apart\n" +
-    "from that of the other commands: an engine removes what it does not know.",
+    "A service runs until SIGTERM or SIGINT, and finishes the calls in progress. Each has a store of its own, apart\n" +
+    "from that of the other commands: an engine removes snapshots that it does not know.",
   commands: [
     {
       name: "serve containerd",

@@ -71,7 +71,7 @@ export const SNAPSHOTS: GroupSpec = {
         LABEL,
         {
           ...PARENT,
-          summary: "put it on this one; only where it was prepared on none",
+          summary: "put it on this one; only if it was prepared on none",
         },
       ],
       details:
@@ -93,7 +93,7 @@ export const SNAPSHOTS: GroupSpec = {
     },
     {
       name: "snapshot mount",
-      summary: "mount a snapshot and print where its root is",
+      summary: "mount a snapshot and print the path of its root",
       operands: [KEY, { name: "DIR", optional: true, kind: "directory" }],
       options: [],
       details:
@@ -105,12 +105,12 @@ export const SNAPSHOTS: GroupSpec = {
     },
     {
       name: "snapshot umount",
-      summary: "unmount what `snapshot mount` mounted",
+      summary: "undo `snapshot mount`",
       operands: [{ name: "KEY|DIR", kind: "snapshot" }],
       options: [],
       details:
-        "A directory is written with a slash, such as ./mnt. A mount that is being used stays, and the message says\n" +
-        "who uses it.",
+        "A directory is written with a slash, such as ./mnt. A mount that is in use stays, and the message names\n" +
+        "its user.",
       examples: [["veneer snapshot umount work", ""], ["veneer snapshot umount /mnt", ""]],
     },
     {
@@ -124,7 +124,7 @@ export const SNAPSHOTS: GroupSpec = {
     },
     {
       name: "snapshot stat",
-      summary: "show what is known of a snapshot",
+      summary: "show the details of a snapshot",
       operands: [KEY],
       options: [],
       examples: [["veneer snapshot stat app --json", "as a JSON object"]],
@@ -166,15 +166,15 @@ export const SNAPSHOTS: GroupSpec = {
       operands: [],
       options: [{ name: "brief", summary: "leave out sizes, which may have to be counted" }],
       details:
-        "An only child stands below its parent after ↳; where a snapshot has several, they branch off.",
+        "An only child stands below its parent after ↳; if a snapshot has several, they branch off.",
       examples: [["veneer snapshot tree", ""]],
     },
     {
       name: "snapshot usage",
-      summary: "print what snapshots add: disk space and inodes",
+      summary: "print the disk space and inodes that snapshots add",
       operands: [{ ...KEY, optional: true, repeatable: true }],
       options: [{ name: "bytes", short: "b", summary: "print sizes in bytes" }],
-      details: "Of all snapshots where none is named.",
+      details: "Of all snapshots if none is named.",
       examples: [["veneer snapshot usage app", ""]],
     },
     {

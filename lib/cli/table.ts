@@ -66,7 +66,7 @@ const PARENT: OptionSpec = {
   name: "parent",
   value: "ID",
   kind: "layer",
-  summary: 'compare with this layer, or with none where it is "" (default: the recorded parent)',
+  summary: 'compare with this layer, or with none if it is "" (default: the recorded parent)',
 };
 
 const MOUNT_LABEL: OptionSpec = {
@@ -110,7 +110,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     options: [
       { name: "read-only", summary: "refuse writes through this mount" },
       MOUNT_LABEL,
-      { name: "volatile", summary: "never sync what is written (overlay2): fast, lost by a crash" },
+      { name: "volatile", summary: "never sync writes (overlay2): fast, but a crash loses them" },
     ],
     details:
       "Mounts are counted: each `mount` wants one `umount`. A layer that has children is mounted read-only.",
@@ -124,7 +124,7 @@ export const FIRST_WORDS: readonly Subject[] = [
       { name: "lazy", summary: "detach a mount that is busy: it goes when its last user does" },
       { name: "force", summary: "also a mount that Veneer has no record of having made" },
     ],
-    details: "A mount that somebody uses stays, and the message says who that is.",
+    details: "A mount that is in use stays, and the message names its user.",
     examples: [["veneer umount app", ""]],
   },
   {
@@ -132,7 +132,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     summary: "succeed if a layer exists, end with status 3 if not; print nothing",
     operands: [ID],
     options: [],
-    examples: [["veneer exists app || veneer create app", "make app where it is missing"]],
+    examples: [["veneer exists app || veneer create app", "make app if it is missing"]],
   },
   {
     name: "ls",
@@ -147,19 +147,19 @@ export const FIRST_WORDS: readonly Subject[] = [
     operands: [],
     options: [{ name: "brief", summary: "leave out sizes, which cost a walk through every layer" }],
     details:
-      "An only child stands below its parent after ↳; where a layer has several, they branch off.",
+      "An only child stands below its parent after ↳; if a layer has several, they branch off.",
     examples: [["veneer tree", ""]],
   },
   {
     name: "inspect",
-    summary: "show what is known of a layer",
+    summary: "show the details of a layer",
     operands: [ID],
     options: [],
     examples: [["veneer inspect app --json", "as a JSON object"]],
   },
   {
     name: "changes",
-    summary: "list what a layer adds (A), changes (C) and deletes (D)",
+    summary: "list the paths that a layer adds (A), changes (C) and deletes (D)",
     operands: [ID],
     options: [PARENT],
     details:
@@ -171,7 +171,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   {
     name: "diff",
-    summary: "write what a layer changes as a tar",
+    summary: "write the changes of a layer as a tar",
     operands: [ID],
     options: [
       PARENT,
@@ -214,21 +214,21 @@ export const FIRST_WORDS: readonly Subject[] = [
   CONFIG,
   {
     name: "status",
-    summary: "show what the driver found and uses",
+    summary: "show the state and the settings of the driver",
     operands: [],
     options: [],
     examples: [["veneer status", ""]],
   },
   {
     name: "cleanup",
-    summary: "unmount what killed commands left, finish interrupted removals, release the store",
+    summary: "unmount leftovers of killed commands, finish interrupted removals, release the store",
     operands: [],
     options: [],
     examples: [["veneer cleanup", ""]],
   },
   {
     name: "doctor",
-    summary: "say what this machine can run, and what to do about what is missing",
+    summary: "check which drivers this machine can run, and how to mend the others",
     operands: [],
     options: [],
     details: "Succeeds if at least one driver can run.",
@@ -254,7 +254,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   {
     name: "help",
-    summary: "print help, of a command where one is named",
+    summary: "print help, or a command's help if one is named",
     operands: [{ name: "COMMAND", optional: true, repeatable: true, kind: "command" }],
     options: [],
     examples: [["veneer help diff", ""], ["veneer help snapshot ls", ""]],

@@ -19,9 +19,9 @@ export class Ancestry {
   constructor(readonly read: (id: string) => string | undefined) {}
 
   /**
-   * The parent of a layer; `""` for none, `undefined` where nothing says.
+   * The parent of a layer; `""` for none, `undefined` if nothing says.
    *
-   * @throws {VeneerError} `corrupt store` where the layer is its own ancestor
+   * @throws {VeneerError} `corrupt store` if the layer is its own ancestor
    */
   parent(id: string): string | undefined {
     const parent = this.#recorded(id);

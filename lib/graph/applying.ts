@@ -1,10 +1,11 @@
 /**
  * Applying a tar to a layer: all or nothing.
  *
- * The layer is marked incomplete, on disk, before the first entry, and the mark is taken away after the
- * last. A process killed between leaves a layer that nothing mounts or builds on; so does a failure, which
- * also gives back the space where the layer had nothing of its own before. Applying to an incomplete layer
- * starts it over. Input that is no tar at all is refused before anything is touched.
+ * The layer is marked incomplete, on disk, before the first entry, and the mark is taken away after
+ * the last. A process killed between leaves a layer that nothing mounts or builds on; so does a
+ * failure, which also gives back the space if the layer had nothing of its own before. Applying to
+ * an incomplete layer starts it over. Input that is no tar at all is refused before anything is
+ * touched.
  *
  * @module
  */
@@ -40,13 +41,14 @@ export interface ApplyContext {
 }
 
 /**
- * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the mark.
+ * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the
+ * mark.
  *
- * The maps that the store was opened with are recorded with a layer that has none yet. One that is started
- * over may get others, if its parent has none: what was applied with the old ones goes.
+ * The maps that the store was opened with are recorded with a layer that has none yet. One that is
+ * started over may get others, if its parent has none: what was applied with the old ones goes.
  *
  * @returns whether the layer has nothing of its own yet
- * @throws {VeneerError} `invalid argument` where the layer was made with other id maps
+ * @throws {VeneerError} `invalid argument` if the layer was made with other id maps
  */
 export function beginApply(id: string, backend: LayerBackend): boolean {
   const { home, idMaps } = backend;

@@ -85,7 +85,7 @@ export interface LayerBackend {
   list(): string[];
   exists(id: string): boolean;
 
-  /** The recorded parent; `""` for a base layer, `undefined` where nothing says. */
+  /** The recorded parent; `""` for a base layer, `undefined` if nothing says. */
   parent(id: string): string | undefined;
 
   /** What {@linkcode parent} reads, for looking at all layers at once. */
@@ -122,14 +122,14 @@ export interface LayerBackend {
   marks(id: string): LayerMarks;
 
   /**
-   * Whether a mount writes to the layer's directory, anywhere: also one that is attached nowhere and still held.
-   * Left out where nothing tells; false where the kernel does not.
+   * Whether a mount writes to the layer's directory, anywhere: also one that is attached nowhere
+   * and still held. Left out if nothing tells; false if the kernel does not.
    */
   isUpperInUse?(id: string): boolean;
 
   /**
-   * Whether a mark in the layer says that it got a child, and so must not change any more. Left out where the
-   * records of parents are asked instead.
+   * Whether a mark in the layer says that it got a child, and so must not change any more. Left out
+   * if the records of parents are asked instead.
    */
   isCommitted?(id: string): boolean;
 
@@ -141,7 +141,7 @@ export interface LayerBackend {
    */
   uncommitParent?(id: string, hasChildren: (parent: string) => boolean): void;
 
-  /** How it is mounted; with no steps, and another path, where it need not be. */
+  /** How it is mounted; with no steps, and another path, if it need not be. */
   plan(id: string, options: GetOptions): MountPlan;
 
   /**
@@ -159,7 +159,10 @@ export interface LayerBackend {
   /** The same as triples. */
   mounts(id: string, options: GetOptions): Mount[];
 
-  /** Where a tar is applied without mounting, and in which form; `undefined` where the mounted tree takes it. */
+  /**
+   * Where a tar is applied without mounting, and in which form; `undefined` if the mounted tree
+   * takes it.
+   */
   applyTarget(
     id: string,
   ): { readonly directory: string; readonly whiteouts: WhiteoutForm } | undefined;
@@ -174,7 +177,7 @@ export interface LayerBackend {
   ensureStored?(id: string, directory: number): void;
 
   /**
-   * The layer's changes to its direct parent, where reading them is right; else `undefined`.
+   * The layer's changes to its direct parent, if reading them is right; else `undefined`.
    *
    * @param scratch for what has to be made to read them
    */

@@ -115,7 +115,7 @@ export function sizeOf(delta: Delta): number {
   return size;
 }
 
-/** What a layer's root is where nothing says otherwise: 0755, owned by root, without attributes. */
+/** What a layer's root is if nothing says otherwise: 0755, owned by root, without attributes. */
 const PLAIN_ROOT = "755 0 0";
 
 /** Whether a root's own mode, owner or attributes differ from its parent's, so that a tar must carry them. */
@@ -137,10 +137,10 @@ class Directories implements Disposable {
   readonly #fds: number[] = [];
 
   /**
-   * Opens a layer's root by a copy of its mount that has nothing of what is mounted below it: a running
-   * container's volumes are no part of its layer, and what they hide is.
+   * Opens a layer's root by a copy of its mount that has nothing of what is mounted below it: a
+   * running container's volumes are no part of its layer, and what they hide is.
    *
-   * Where the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
+   * If the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
    */
   open(path: string): number {
     const fd = this.#keep(openWithoutLinks(path, O_RDONLY | O_DIRECTORY));

@@ -24,7 +24,7 @@ export type ParentArgument = string | undefined;
 export interface CreateOptions {
   /** The parent's id; none makes a base layer. */
   readonly parent?: string;
-  /** An SELinux label for the layer's files, where the driver writes labels. */
+  /** An SELinux label for the layer's files, if the driver writes labels. */
   readonly mountLabel?: string;
   /** `size=10G` and the like; keys in any case. */
   readonly storageOptions?: ReadonlyMap<string, string>;
@@ -43,7 +43,7 @@ export interface GetOptions {
 export interface PutOptions {
   /** Detach a mount that is busy: it goes when its last user does. */
   readonly lazy?: boolean;
-  /** Take down a mount at the layer's place also where Veneer has no record of having made it. */
+  /** Take down a mount at the layer's place also if Veneer has no record of having made it. */
   readonly force?: boolean;
 }
 
@@ -61,7 +61,7 @@ export interface TransferOptions {
 /** A layer as listings show it. */
 export interface LayerInfo {
   readonly id: string;
-  /** `""` for a base layer, `undefined` where no record says. */
+  /** `""` for a base layer, `undefined` if no record says. */
   readonly parent: string | undefined;
   /** An apply failed or was killed: nothing may use it but `apply`, which starts over, and `remove`. */
   readonly incomplete: boolean;
@@ -96,17 +96,17 @@ export interface GraphDriver {
   createReadWrite(id: string, options?: CreateOptions): void;
 
   /**
-   * Removes a layer. @throws `in use` where it has children, references or a mount of somebody else's, or is
-   * being applied or read
+   * Removes a layer. @throws `in use` if it has children, references or a mount of somebody else's,
+   * or is being applied or read
    */
   remove(id: string): void;
 
   /**
-   * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer that has
-   * children is mounted read-only.
+   * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer
+   * that has children is mounted read-only.
    *
-   * @throws `in use` where it is in use read-only and wanted writable or the other way round, with another label
-   * or otherwise volatile, and where somebody else has it mounted
+   * @throws `in use` if it is in use read-only and wanted writable or the other way round, with
+   * another label or otherwise volatile, and if somebody else has it mounted
    */
   get(id: string, options?: GetOptions): string;
 
@@ -115,7 +115,8 @@ export interface GraphDriver {
    * itself, stays for the next {@linkcode get} of this process: it goes at the process's end, or with
    * {@linkcode cleanup}.
    *
-   * @throws `failed precondition` where it is not mounted, `in use` where the mount is busy or somebody else's
+   * @throws `failed precondition` if it is not mounted, `in use` if the mount is busy or somebody
+   * else's
    */
   put(id: string, options?: PutOptions): void;
 
@@ -128,10 +129,11 @@ export interface GraphDriver {
   layer(id: string): LayerInfo;
 
   /**
-   * Unmounts what killed commands left, finishes interrupted removals, releases the home; returns what it did.
+   * Unmounts what killed commands left, finishes interrupted removals, releases the home; returns
+   * what it did.
    *
-   * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
-   * warnings say so
+   * @param failed told of each thing that could not be done, which keeps it from no other; if it is
+   * left out, warnings say so
    */
   cleanup(failed?: (error: VeneerError) => void): string[];
 
@@ -150,6 +152,10 @@ export interface GraphDriver {
   /** Bytes of the files that {@linkcode changes} names. */
   diffSize(id: string, parent: ParentArgument): number;
 
-  /** How someone else would mount the layer. @throws `limit exceeded` where mount options cannot say it */
+  /**
+   * How someone else would mount the layer.
+   *
+   * @throws `limit exceeded` if mount options cannot say it
+   */
   mounts(id: string, options?: GetOptions): Mount[];
 }

@@ -16,15 +16,16 @@ export function foreignUses(id: string, backend: LayerBackend): LayerUse[] {
 }
 
 /**
- * Whether a mount is a copy of a layer's read-only bind mount that another namespace got when it was made. Where
- * the layer is bound on itself, its mount point cannot be removed, which takes other copies along.
+ * Whether a mount is a copy of a layer's read-only bind mount that another namespace got when it
+ * was made. If the layer is bound on itself, its mount point cannot be removed, which takes other
+ * copies along.
  */
 function isInheritedBind({ mount, namespace }: LayerUse, { mountPoints, tree }: LayerMarks) {
   return namespace !== mountNamespace() && mountPoints.includes(mount.mountPoint) &&
     mount.device === tree?.device && mount.root === tree.root;
 }
 
-/** @throws {VeneerError} `in use` where somebody else has the layer mounted, or holds a mount of it */
+/** @throws {VeneerError} `in use` if somebody else has the layer mounted, or holds a mount of it */
 export function refuseForeignUses(id: string, backend: LayerBackend): void {
   const [use] = foreignUses(id, backend);
   if (use !== undefined) throw mountedByOthers(id, backend, use);
@@ -32,8 +33,8 @@ export function refuseForeignUses(id: string, backend: LayerBackend): void {
 }
 
 /**
- * Asks before a layer is mounted to be written to: overlay's results are undefined where two mounts write to one
- * directory, and the kernel only warns of it.
+ * Asks before a layer is mounted to be written to: overlay's results are undefined if two mounts
+ * write to one directory, and the kernel only warns of it.
  *
  * @throws {VeneerError} `in use`
  */

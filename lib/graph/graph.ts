@@ -210,7 +210,7 @@ export class Graph implements GraphDriver {
       } catch (error) {
         // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
         if (!this.#backend.exists(id)) return [];
-        this.#context.warn(`layer ${id} has no parent that can be found: ${messageOf(error)}`);
+        this.#context.warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
         return this.#describe(id, undefined);
       }
     });
@@ -253,8 +253,8 @@ export class Graph implements GraphDriver {
     if (foreign.length > 0) {
       this.#context.warn(leftAlone(foreign), { kind: "umount foreign", ids: foreign });
     }
-    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#context.warn));
-    attempt(tell, "mounts of the home that are gone", () => this.#state.forgetLostHomeMounts());
+    attempt(tell, "states of removed stores", () => pruneRunStates(this.#context.warn));
+    attempt(tell, "records of lost mounts of the home", () => this.#state.forgetLostHomeMounts());
     if (mounted === 0) {
       attempt(tell, this.home, () => {
         // Not while another process is between making a layer ready and mounting it.
@@ -445,7 +445,7 @@ export class Graph implements GraphDriver {
   /**
    * The maps that hold for a layer.
    *
-   * @throws {VeneerError} `invalid argument` where the store was opened with others
+   * @throws {VeneerError} `invalid argument` if the store was opened with others
    */
   #idMaps(id: string): IdMaps {
     return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);

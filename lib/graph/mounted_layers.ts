@@ -361,7 +361,7 @@ export class MountedLayers {
   #warnBusy(target: string, error: Error): void {
     const users = usersOf(target);
     const who = users.length > 0 ? ` (${users.join(", ")})` : "";
-    this.warn(`${error.message}; detached: it goes when its last user does${who}`);
+    this.warn(`${error.message}; detached: it ends with its last user${who}`);
   }
 
   /** How often the layer is in use, as far as that is true; for listings, so it looks and changes nothing. */
@@ -390,7 +390,7 @@ function requireTerms(id: string, is: Terms, wanted: Terms): void {
   if (difference === undefined) return;
   throw new VeneerError(
     "in use",
-    `layer ${id} is in use ${difference[0]} and was wanted ${difference[1]}`,
+    `layer ${id} is in use ${difference[0]} and was requested ${difference[1]}`,
     { remedy: { kind: "umount", id } },
   );
 }

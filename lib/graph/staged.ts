@@ -46,7 +46,7 @@ export class Staged {
   /**
    * Deletes all that nobody works on; returns what was done.
    *
-   * @param failed told of each entry that stays; where it is left out, a warning says so, once
+   * @param failed told of each entry that stays; if it is left out, a warning says so, once
    */
   sweep(failed?: (error: VeneerError) => void): string[] {
     const { home } = this.backend;
@@ -67,10 +67,10 @@ export class Staged {
   }
 
   /**
-   * Deletes what is staged under a name, which the caller has locked; records of a layer that is gone go first,
-   * while the staged rest reminds of them.
+   * Deletes what is staged under a name, which the caller has locked; records of a layer that is
+   * gone go first, while the staged rest reminds of them.
    *
-   * @returns false where it stays
+   * @returns false if it stays
    */
   finish(name: string, { failed, hasStore, isParentTold }: FinishOptions = {}): boolean {
     if (this.backend.home.isReadOnly) return false;
@@ -89,8 +89,8 @@ export class Staged {
   }
 
   /**
-   * @throws {VeneerError} the reason, where something is staged under an id that could be neither deleted nor
-   * moved away
+   * @throws {VeneerError} the reason, if something is staged under an id that could be neither
+   * deleted nor moved away
    */
   requireFree(id: string): void {
     if (!this.backend.home.isStaged(id)) return;

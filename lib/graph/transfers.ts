@@ -25,7 +25,7 @@ export class Transfers {
   /**
    * Begins to read a layer (shared) or to replace its content, until disposed of.
    *
-   * @throws {VeneerError} `in use` where that excludes what somebody else does
+   * @throws {VeneerError} `in use` if that excludes what somebody else does
    */
   begin(id: string, mode: LockMode): Transfer {
     return new Transfer(id, this.state.use(id, mode), this);

@@ -93,7 +93,7 @@ function checkLinks(parent: string): void {
     if (found === undefined || !found.isSymlink || found.uid === 0) continue;
     throw new VeneerError(
       "failed precondition",
-      `${path} is a symbolic link of user ${found.uid}, who could lead the socket elsewhere; name where it leads to`,
+      `${path} is a symbolic link of user ${found.uid}, who could lead the socket elsewhere; name its target`,
     );
   }
 }

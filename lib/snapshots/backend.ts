@@ -33,7 +33,7 @@ export interface LayerChain {
  */
 export type IsNoUse = (use: LayerUse, isShared?: boolean) => boolean;
 
-/** What counts where nothing else is said: every mount. */
+/** What counts if nothing else is said: every mount. */
 export const EVERY_MOUNT: IsNoUse = () => false;
 
 /** What counts for who knows that all mounts are well, also those attached nowhere: none. */
@@ -47,16 +47,17 @@ export interface SnapshotBackend {
   readonly rebases: boolean;
 
   /**
-   * The layer that a snapshot must have, where the layout says: an id (`ids.ts`) that belongs to this key or
-   * name alone. `undefined` where any will do; for `committed`, where the active layer becomes it.
+   * The layer that a snapshot must have, if the layout says: an id (`ids.ts`) that belongs to this
+   * key or name alone. `undefined` if any will do; for `committed`, if the active layer becomes it.
    */
   layerFor(kind: SnapshotKind, name: string): string | undefined;
 
   /**
-   * Makes the layer of an active snapshot or a view; it appears as a whole or not at all. What is there
-   * under its id is nobody's, left by a power failure, and goes.
+   * Makes the layer of an active snapshot or a view; it appears as a whole or not at all. What is
+   * there under its id is nobody's, left by a power failure, and goes.
    *
-   * @throws {VeneerError} `limit exceeded` where so many layers could not be mounted, or there is no room
+   * @throws {VeneerError} `limit exceeded` if so many layers could not be mounted, or there is no
+   * room
    */
   prepare(chain: LayerChain): void;
 
@@ -107,8 +108,8 @@ export interface SnapshotBackend {
   usage(chain: LayerChain): Usage;
 
   /**
-   * Snapshots of an earlier form of the layout, parents before children, their layers where this form wants them; empty where there are none.
-   * Called once, when a store's database is made.
+   * Snapshots of an earlier form of the layout, parents before children, their layers where this
+   * form wants them; empty if there are none. Called once, when a store's database is made.
    */
   importable(): readonly ImportedSnapshot[];
 
@@ -129,7 +130,7 @@ export interface SnapshotBackend {
 export interface ImportedSnapshot {
   readonly kind: SnapshotKind;
   readonly name: string;
-  /** `""` where there is none. */
+  /** `""` if there is none. */
   readonly parent: string;
   readonly layer: string;
   /** Microseconds since 1970. */

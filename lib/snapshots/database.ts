@@ -53,7 +53,9 @@ const QUERIES: Readonly<Record<Access, string>> = {
   immutable: "?immutable=1",
 };
 
-/** After how many pages in the log they are written into the database, where the log has little room. */
+/**
+ * After how many pages in the log they are written into the database, if the log has little room.
+ */
 const CHECKPOINT_ALONE = 64;
 
 /** How long one waits to have a database alone before it looks whether others share it, in milliseconds. */
@@ -104,7 +106,7 @@ export class Database implements Disposable {
   readonly access: Access;
 
   /**
-   * @param path of the file, which is made where it is missing, unless `readOnly`
+   * @param path of the file, which is made if it is missing, unless `readOnly`
    * @param log whether to give it a log with room in it: see `log_reserve.ts`
    */
   constructor(
@@ -151,9 +153,10 @@ export class Database implements Disposable {
   }
 
   /**
-   * Runs statements as one, alone among the writers of all processes; where `body` throws, nothing was done.
+   * Runs statements as one, alone among the writers of all processes; if `body` throws, nothing was
+   * done.
    *
-   * @throws {VeneerError} `in use` where another's transaction does not end
+   * @throws {VeneerError} `in use` if another's transaction does not end
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.access === "immutable") throw readOnlyError(this.path);
@@ -212,8 +215,8 @@ export class Statement<Row = unknown> {
 }
 
 /**
- * Makes a database's file where it is missing, for root alone: labels may tell secrets. One that is there is not
- * opened, since closing it would take this process's locks on it away.
+ * Makes a database's file if it is missing, for root alone: labels may tell secrets. One that is
+ * there is not opened, since closing it would take this process's locks on it away.
  */
 function makePrivate(path: ConfinedPath): void {
   const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
@@ -235,10 +238,10 @@ function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): D
 
 /** Opens a database of a read-only file system. */
 function openedToRead(file: ConfinedPath, warn: Warn): Database {
-  if (!exists(file)) throw readOnlyError(file.text, "is not there, and ");
+  if (!exists(file)) throw readOnlyError(file.text, "is missing and ");
   if (hasLoggedSomething(file)) {
     warn(
-      `${file}: what was written last is in ${file.name}${LOG} and is left out, since the file system is read-only`,
+      `${file}: the last changes are in ${file.name}${LOG} and are left out, because the file system is read-only`,
     );
   }
   return new Database(file, { readOnly: true, access: "immutable" });
@@ -318,7 +321,7 @@ function translated(error: unknown, path: string): VeneerError {
         remedy: { kind: "restore" },
       });
     case SQLITE_FULL:
-      return new VeneerError("limit exceeded", `${path}: no space left; make some`, options);
+      return new VeneerError("limit exceeded", `${path}: no space left; free some`, options);
     default:
       return new VeneerError("failed", `${path}: ${messageOf(error)}`, options);
   }

@@ -32,7 +32,7 @@ import { compilePattern } from "./pattern.ts";
 export type Filter = (info: SnapshotInfo) => boolean;
 
 /**
- * A test for what at least one of the filters fits; for everything, where there is none.
+ * A test for what at least one of the filters fits; for everything, if there is none.
  *
  * @throws {VeneerError} `invalid argument` with the place and what is expected there
  */
@@ -41,7 +41,7 @@ export function compile(filters: readonly string[]): Filter {
   return (info) => compiled.length === 0 || compiled.some((fits) => fits(info));
 }
 
-/** A field's value; `undefined` where it is not there. */
+/** A field's value; `undefined` if it is not there. */
 function fieldOf(info: SnapshotInfo, [field, ...rest]: readonly string[]): string | undefined {
   switch (field) {
     case "kind":
@@ -99,7 +99,7 @@ class Parser {
     const bad = this.#characters.findIndex((c) =>
       c === "\0" || c === "\ufffd" || !c.isWellFormed()
     );
-    if (bad >= 0) throw this.#error("a character that no filter can have", bad);
+    if (bad >= 0) throw this.#error("this character is not allowed in a filter", bad);
     const selectors = [this.#selector()];
     while (this.#next === ",") {
       this.#at++;
@@ -151,7 +151,7 @@ class Parser {
     const start = this.#at;
     const operator = this.#run(OPERATOR);
     if (operator === "==" || operator === "!=" || operator === "~=") return operator;
-    const hint = operator === "" ? "; a field with other marks than _ wants quotes" : "";
+    const hint = operator === "" ? "; a field with other marks than _ needs quotes" : "";
     throw this.#error(`"==", "!=" or "~=" is expected${hint}`, start);
   }
 
@@ -182,7 +182,7 @@ class Parser {
     const bytes: number[] = [];
     for (let character = this.#next; character !== quote; character = this.#next) {
       if (character === undefined || character === "\n") {
-        throw this.#error(`the closing ${quote} is missing of what begins here`, start);
+        throw this.#error(`the ${quote} that closes this value is missing`, start);
       }
       this.#at++;
       if (character === "\\") this.#escape(quote, bytes);
@@ -194,7 +194,7 @@ class Parser {
         Uint8Array.from(bytes),
       );
     } catch {
-      throw this.#error("the escapes in the quotes that begin here make no UTF-8", start);
+      throw this.#error("the escapes in the quotes that begin here are not valid UTF-8", start);
     }
   }
 

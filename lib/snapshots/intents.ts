@@ -38,7 +38,8 @@ export class Intents {
   }
 
   /**
-   * Makes a layer for a name; the layer is locked. Where that fails, there is neither it nor an intent.
+   * Makes a layer for a name; the layer is locked. If that fails, there is neither it nor an
+   * intent.
    *
    * @param parent that it is made on, `""` for none
    * @param make makes the layer and then its record
@@ -57,7 +58,7 @@ export class Intents {
     }
   }
 
-  /** Takes a name from a dead process. @throws {VeneerError} `already exists` where it is alive */
+  /** Takes a name from a dead process. @throws {VeneerError} `already exists` if it is alive */
   claim(name: string): void {
     const { store } = this.#context;
     const layer = store.reservedFor(name);
@@ -69,7 +70,7 @@ export class Intents {
   /**
    * Finishes every layer that nobody works on; returns what was done.
    *
-   * @param failed told of each layer that stays; where it is left out, a warning says so, once
+   * @param failed told of each layer that stays; if it is left out, a warning says so, once
    */
   sweep(failed?: Failed): string[] {
     if (this.#context.backend.home.isReadOnly) return [];
@@ -149,10 +150,12 @@ export class Intents {
       if (lock === undefined || store.hasLayer(layer)) return false;
       if (!backend.list().includes(layer)) return false; // Another process was faster.
       return this.#attempt(layer, () => backend.remove(layer), failed);
-    }).map((layer) => `deleted layer ${layer}, which no snapshot had`);
+    }).map((layer) => `deleted layer ${layer}, which belonged to no snapshot`);
   }
 
-  /** Finishes what is intended with a layer, unless somebody works on it; false where nothing was done. */
+  /**
+   * Finishes what is intended with a layer, unless somebody works on it; false if nothing was done.
+   */
   finishDead(layer: string, failed?: Failed): boolean {
     return this.#attempt(layer, () => {
       using lock = this.#context.state.tryLockLayer(layer);
@@ -178,7 +181,7 @@ export class Intents {
     try {
       return remove() ?? true;
     } catch (error) {
-      const message = `layer ${layer} was not deleted, the next cleanup tries again: ${
+      const message = `layer ${layer} was not deleted; the next cleanup tries again: ${
         messageOf(error)
       }`;
       failed(reworded(error, message), layer);

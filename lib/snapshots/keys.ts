@@ -53,7 +53,9 @@ export function shown(text: string): string {
 
 function problemOf(text: string): string | undefined {
   if (text.includes("\0")) return "it has a NUL";
-  return text.isWellFormed() ? undefined : "it has half a surrogate pair, which UTF-8 cannot say";
+  return text.isWellFormed()
+    ? undefined
+    : "it has half a surrogate pair, which UTF-8 cannot encode";
 }
 
 function lengthProblem(text: string): string | undefined {
@@ -80,7 +82,7 @@ export function checkField(field: string): void {
   );
 }
 
-/** A snapshot's labels after an update of some fields, or of all where none is named. */
+/** A snapshot's labels after an update of some fields, or of all if none is named. */
 export function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
   if (fields.length === 0 || fields.includes("labels")) return given;
   const labels = new Map(old);

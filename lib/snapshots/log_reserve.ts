@@ -61,8 +61,8 @@ export function takeRoom(database: ConfinedPath): void {
 }
 
 /**
- * Gives a database a log with room in it, unless it has one. Without room on the disk, or where the file system has
- * no second names, SQLite makes its own.
+ * Gives a database a log with room in it, unless it has one. Without room on the disk, or if the
+ * file system has no second names, SQLite makes its own.
  */
 export function provideLog(database: ConfinedPath): void {
   const log = database.withSuffix(LOG), reserve = database.withSuffix(RESERVE);
@@ -109,7 +109,9 @@ export function overwriteInPlace(fd: number): void {
   trySetInodeFlags(fd, inodeFlags(fd) | FS_NOCOW_FL);
 }
 
-/** Where there is no room for all of it, for none: what there is may be needed for the database itself. */
+/**
+ * If there is no room for all of it, for none: what there is may be needed for the database itself.
+ */
 function fill(fd: number, path: string): void {
   overwriteInPlace(fd);
   const result = tryFallocate(fd, 0, 0n, BigInt(SIZE));

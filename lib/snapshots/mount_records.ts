@@ -147,7 +147,7 @@ function write(file: ConfinedPath, record: MountRecord): void {
   writeMetadata(file, JSON.stringify(record));
 }
 
-/** `undefined` where it was removed since it was listed. */
+/** `undefined` if it was removed since it was listed. */
 function parse(text: string | undefined): MountRecord | undefined {
   return text === undefined ? undefined : JSON.parse(text);
 }

@@ -44,8 +44,8 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot below the home; returns where.
    *
-   * @throws {VeneerError} `in use` where it is mounted there, or anywhere if it can be written to, and what
-   * {@linkcode Snapshotter.plan} throws
+   * @throws {VeneerError} `in use` if it is mounted there, or anywhere if it can be written to, and
+   * what {@linkcode Snapshotter.plan} throws
    */
   mount(key: string): string {
     using _lock = this.#lock();
@@ -66,7 +66,8 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot at a directory; returns its path without symbolic links.
    *
-   * @throws {VeneerError} `in use` where something is mounted there, `invalid argument` for what is no directory
+   * @throws {VeneerError} `in use` if something is mounted there, `invalid argument` for what is no
+   * directory
    */
   mountAt(key: string, directory: string): string {
     using _lock = this.#lock();
@@ -117,7 +118,8 @@ export class MountedSnapshots {
   /**
    * Undoes {@linkcode mount}; returns where it was mounted.
    *
-   * @throws {VeneerError} `failed precondition` where it is not mounted, `in use` where somebody uses the mount
+   * @throws {VeneerError} `failed precondition` if it is not mounted, `in use` if somebody uses the
+   * mount
    */
   unmount(key: string): string {
     using _lock = this.#lock();

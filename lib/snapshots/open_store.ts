@@ -41,7 +41,7 @@ function initialSnapshots(backend: SnapshotBackend): NewSnapshot[] {
     const { path } = backend.home;
     throw new VeneerError(
       "corrupt store",
-      `${path} has layers and no ${DATABASE}; restore it from a backup, or move ${path} away`,
+      `${path} has layers but no ${DATABASE}; restore it from a backup, or move ${path} away`,
     );
   }
   return imported.map((snapshot) => ({ ...snapshot, labels: new Map<string, string>() }));

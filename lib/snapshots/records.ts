@@ -25,7 +25,7 @@ export interface Snapshot {
 /** A layer that no snapshot has, and what it is on disk for. */
 export interface Intent {
   readonly layer: string;
-  /** The snapshot that it is being made for; `null` where it is to be deleted. */
+  /** The snapshot that it is being made for; `null` if it is to be deleted. */
   readonly name: string | null;
   /** The id of the parent that it is being made on. */
   readonly parent: number | null;

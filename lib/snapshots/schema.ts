@@ -91,7 +91,8 @@ export function migrate(database: Database, version: number, fill: () => void): 
 const SPARE = 32, TOO_FEW = 16;
 
 /**
- * Gives a database free pages, where it has too few. On a disk that is full already it has those that it has.
+ * Gives a database free pages, if it has too few. On a disk that is full already it has those that
+ * it has.
  *
  * The caller sees to it that nobody else does so at the same time.
  */

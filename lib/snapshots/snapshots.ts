@@ -376,7 +376,7 @@ export class Snapshots implements Snapshotter {
     const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweepAll(tell)];
     // Again: a process may have been killed after it recorded an import.
     attempt(tell, this.home, () => this.#backend.imported());
-    attempt(tell, "states of stores that are gone", () => pruneRunStates(this.#warn));
+    attempt(tell, "states of removed stores", () => pruneRunStates(this.#warn));
     attempt(tell, this.home, () => {
       // A service is about to need again what is given back here.
       if (this.#later !== undefined) return;

@@ -40,7 +40,7 @@ export interface SnapshotInfo {
   readonly kind: SnapshotKind;
   /** The name of a committed snapshot, the key of any other. */
   readonly name: string;
-  /** The parent's name; `""` where there is none. */
+  /** The parent's name; `""` if there is none. */
   readonly parent: string;
   readonly labels: Labels;
   /** When it was prepared; of a committed one, when it was committed. Microseconds since 1970. */
@@ -66,8 +66,8 @@ export interface SnapshotOptions {
 /** What a snapshot is committed with. */
 export interface CommitOptions extends SnapshotOptions {
   /**
-   * Another parent than the one it was prepared on, for who learns it last; only where it was prepared on
-   * none, and with a driver whose layers hold nothing of their parent's.
+   * Another parent than the one it was prepared on, for who learns it last; only if it was prepared
+   * on none, and with a driver whose layers hold nothing of their parent's.
    */
   readonly parent?: string;
 }
@@ -87,9 +87,9 @@ export type Leftovers = "none" | "more" | "stuck";
 /**
  * A store of snapshots.
  *
- * Every method that takes a key or name throws {@linkcode VeneerError} `not found` for one that does not exist
- * and `invalid argument` for one that could not: empty, with a NUL, or of more than 4 KiB of UTF-8. Labels are
- * `invalid argument` where a key is empty or a label has more than 4 KiB.
+ * Every method that takes a key or name throws {@linkcode VeneerError} `not found` for one that
+ * does not exist and `invalid argument` for one that could not: empty, with a NUL, or of more than
+ * 4 KiB of UTF-8. Labels are `invalid argument` if a key is empty or a label has more than 4 KiB.
  */
 export interface Snapshotter {
   /** The driver's name, such as `"overlay2"`. */
@@ -118,31 +118,34 @@ export interface Snapshotter {
   plan(key: string, target: string): MountPlan;
 
   /**
-   * To be called before what a snapshot shows at a directory is unmounted, unless its {@linkcode plan} is
-   * undone: aufs has hard links that last only then. Does nothing where nothing is to be done.
+   * To be called before what a snapshot shows at a directory is unmounted, unless its
+   * {@linkcode plan} is undone: aufs has hard links that last only then. Does nothing if nothing is
+   * to be done.
    */
   beforeUnmount(target: string): void;
 
   /**
-   * Gives an active snapshot a name, under which it never changes again; the key is gone. Labels are those
-   * given here: none are taken over.
+   * Gives an active snapshot a name, under which it never changes again; the key is gone. Labels
+   * are those given here: none are taken over.
    *
-   * @throws `already exists` for a name that is taken, `failed precondition` for a view or a committed
-   * snapshot, `in use` where it is mounted, unless the store was opened to ignore that and the driver can
+   * @throws `already exists` for a name that is taken, `failed precondition` for a view or a
+   * committed snapshot, `in use` if it is mounted, unless the store was opened to ignore that and
+   * the driver can
    */
   commit(name: string, key: string, options?: CommitOptions): void;
 
   /**
-   * Removes a snapshot of any kind. What cannot be deleted at once is left to {@linkcode cleanup}, and said
-   * in a warning.
+   * Removes a snapshot of any kind. What cannot be deleted at once is left to {@linkcode cleanup},
+   * and said in a warning.
    *
-   * @throws `failed precondition` where it has children, `in use` as {@linkcode commit}
+   * @throws `failed precondition` if it has children, `in use` as {@linkcode commit}
    */
   remove(key: string): void;
 
   /**
-   * Refuses a snapshot that is mounted in whatever mount namespace, or detached and still held where the kernel
-   * tells that; copies of a mount that `veneer snapshot mount` made, which a namespace inherited, do not count.
+   * Refuses a snapshot that is mounted in whatever mount namespace, or detached and still held if
+   * the kernel tells that; copies of a mount that `veneer snapshot mount` made, which a namespace
+   * inherited, do not count.
    *
    * @throws `in use` with the mount point, its namespace, and a process there
    */
@@ -162,8 +165,9 @@ export interface Snapshotter {
   update(update: SnapshotUpdate, fields?: readonly string[]): SnapshotInfo;
 
   /**
-   * Every snapshot that one of the filters fits, sorted by name; all, where there is no filter. The language
-   * of filters is told in `snapshots/filter.ts`. @throws `invalid argument` for what is no filter
+   * Every snapshot that one of the filters fits, sorted by name; all, if there is no filter. The
+   * language of filters is told in `snapshots/filter.ts`. @throws `invalid argument` for what is no
+   * filter
    */
   walk(filters?: readonly string[]): Iterable<SnapshotInfo>;
 
@@ -171,10 +175,11 @@ export interface Snapshotter {
   usage(key: string): Usage;
 
   /**
-   * Deletes what was removed and is still on disk, and waits for others that are at it; returns what it did.
+   * Deletes what was removed and is still on disk, and waits for others that are at it; returns
+   * what it did.
    *
-   * @param failed told of each thing that could not be done, which keeps it from no other; where it is left out,
-   * warnings say so
+   * @param failed told of each thing that could not be done, which keeps it from no other; if it is
+   * left out, warnings say so
    */
   cleanup(failed?: (error: VeneerError) => void): string[];
 

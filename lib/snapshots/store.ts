@@ -249,7 +249,7 @@ export class Store implements Disposable {
   /**
    * Gives an active snapshot its name. On disk when it returns.
    *
-   * @throws {VeneerError} `already exists`; `failed precondition` where it is not active; `not found`,
+   * @throws {VeneerError} `already exists`; `failed precondition` if it is not active; `not found`,
    * `failed precondition` or `invalid argument` for the parent
    */
   commit({ id, name: key }: Snapshot, { name, labels, parent = "", layer }: Commit): void {
@@ -266,7 +266,7 @@ export class Store implements Disposable {
   }
 
   /**
-   * Whether a snapshot could be committed, on another parent where one is named.
+   * Whether a snapshot could be committed, on another parent if one is named.
    *
    * @returns the parent's id
    * @throws {VeneerError} as {@linkcode commit}
@@ -289,7 +289,7 @@ export class Store implements Disposable {
    * Makes of a snapshot an intent to delete its layer. On disk when it returns.
    *
    * @param makeRoom is called when nothing is built on it, nor can be until this returns
-   * @throws {VeneerError} `failed precondition` where something is built on it
+   * @throws {VeneerError} `failed precondition` if something is built on it
    */
   remove(snapshot: Snapshot, makeRoom = () => {}): void {
     this.#database.transaction("on disk", () => {
@@ -314,7 +314,7 @@ export class Store implements Disposable {
     );
   }
 
-  /** Has an intent reserve nothing any more; false where there is none. */
+  /** Has an intent reserve nothing any more; false if there is none. */
   relinquish(layer: string): boolean {
     const intent = this.intent(layer);
     if (intent === undefined) return false;
@@ -350,7 +350,7 @@ export class Store implements Disposable {
     for (const [key, value] of labels) this.#statements.insertLabel.run(id, key, value);
   }
 
-  /** Keeps what a committed layer adds; nothing happens where it is gone. */
+  /** Keeps what a committed layer adds; nothing happens if it is gone. */
   keepUsage(layer: string, { bytes, inodes }: Usage): void {
     this.#database.transaction("in order", () => this.#statements.count.run(bytes, inodes, layer));
   }
@@ -366,7 +366,7 @@ export class Store implements Disposable {
     if (this.reservedFor(name) !== undefined) throw beingMade(name);
   }
 
-  /** @throws {VeneerError} `not found`, or `code` where it is not committed */
+  /** @throws {VeneerError} `not found`, or `code` if it is not committed */
   #parentId(parent: string, code: "invalid argument" | "failed precondition"): number | null {
     if (parent === "") return null;
     const { id, kind } = this.require(parent, "parent");

@@ -97,7 +97,7 @@ export class Home {
     if (isDirectory(path) || !tryLock(own, "exclusive", path.text) || isDirectory(path)) return;
     const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
     rename(path, aside);
-    warn(`${path} was not a directory and is empty now; what it was is ${aside}`);
+    warn(`${path} was not a directory: it was moved to ${aside}, and an empty directory made`);
   }
 
   /** Absolute; its last name is no symbolic link. */
@@ -124,7 +124,7 @@ export class Home {
     if (!this.isReadOnly) return;
     throw new VeneerError(
       "failed precondition",
-      `${this.path} is on a read-only file system, where layers can only be read; \`mount -o remount,rw\` it first`,
+      `${this.path} is on a read-only file system, so its layers can only be read; \`mount -o remount,rw\` it first`,
     );
   }
 

@@ -84,7 +84,7 @@ function create(directory: number, name: EntryName, mode: number, path: Confined
   let fd = make();
   if (fd === -EEXIST) {
     const result = tryUnlinkat(directory, name);
-    if (result === -EISDIR) throw corrupt(path, "is a directory, where a file is expected");
+    if (result === -EISDIR) throw corrupt(path, "is a directory instead of a file");
     if (result !== -ENOENT) unwrapConfined(result, "unlink", path);
     fd = make();
   }

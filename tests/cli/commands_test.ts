@@ -263,7 +263,7 @@ needs(
     assertEquals(layers.map(({ id, parent }) => [id, parent]), [["app", null], ["top", "app"]]);
     assertMatch(
       stderr,
-      /^\{"warning":\{"message":"layer app has no parent that can be found: .*\}\n$/,
+      /^\{"warning":\{"message":"the parent of layer app cannot be determined: .*\}\n$/,
     );
     const tree = store.run("tree");
     assertEquals([tree.code, tree.stdout.match(/app|top/g)], [0, ["app", "top"]]);

@@ -84,7 +84,7 @@ Deno.test("veneer config containerd: without --for it is for the containerd that
     }
     assertEquals(
       refusal("not supported", install("containerd x 1.4.3 abc")),
-      'containerd --version says "containerd x 1.4.3 abc", which is no release that is known; ' +
+      'containerd --version prints "containerd x 1.4.3 abc", which is not a known release; ' +
         "say which with --for 1.6, 1.7, 2.x",
     );
   } finally {

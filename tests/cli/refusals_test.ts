@@ -91,7 +91,7 @@ needs(lacking, "refused: a bad id map", () => {
   using store = sample();
   assertMatch(
     store.refused("invalid argument", "--uidmap", "0:1", "ls"),
-    /^id map "0:1": it is CONTAINER:HOST:SIZE/,
+    /^id map "0:1": it must be CONTAINER:HOST:SIZE/,
   );
 });
 
@@ -126,7 +126,10 @@ needs(lacking, "refused: what is no tar, before the layer is touched", () => {
   const tar = Deno.readFileSync(store.path("base.tar"));
   tar[150] ^= 1; // In the first header's checksum, bytes 148 to 155.
   Deno.writeFileSync(file, tar);
-  assertMatch(store.refused("invalid argument", "apply", "app", file), /the input is no tar/);
+  assertMatch(
+    store.refused("invalid argument", "apply", "app", file),
+    /the input is not a tar archive/,
+  );
   assertMatch(
     store.refused("invalid argument", "apply", "app", store.root),
     /is a directory; name a tar$/,
@@ -165,7 +168,7 @@ needs(lacking, "refused: an input that is no tar changes no layer, complete or n
     );
     assertStringIncludes(
       store.refused("invalid argument", "apply", id, text),
-      `${text}: the input is no tar`,
+      `${text}: the input is not a tar archive`,
     );
     assertStringIncludes(
       store.refused("not supported", "apply", id, xz),

@@ -134,7 +134,7 @@ needs(lacking, "snapshot uses: a mount that is detached and still held is one", 
     assertMatch(
       refusedAll(store, "work"),
       new RegExp(
-        `^snapshot "work": layer \\S+ is mounted and attached nowhere: sleep \\(pid ${holder.pid}\\) may hold it; end that first$`,
+        `^snapshot "work": layer \\S+ has a detached mount: sleep \\(pid ${holder.pid}\\) may hold it; end that first$`,
       ),
     );
   } finally {

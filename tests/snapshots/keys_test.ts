@@ -28,7 +28,7 @@ Deno.test("a key that could not be is refused with the reason", () => {
   refuses(() => checkKey(""), 'snapshot "": it is empty');
   refuses(() => checkKey("", "parent"), 'parent "": it is empty');
   refuses(() => checkKey("a\0b"), 'snapshot "a\\u0000b": it has a NUL');
-  const half = "it has half a surrogate pair, which UTF-8 cannot say";
+  const half = "it has half a surrogate pair, which UTF-8 cannot encode";
   refuses(() => checkKey("a\ud83d"), `snapshot "a\\ud83d": ${half}`);
   refuses(() => checkKey("\udc0ba"), `snapshot "\\udc0ba": ${half}`);
   const start = JSON.stringify(`${"a".repeat(80)}…`);
@@ -60,7 +60,7 @@ Deno.test("labels have a key, and up to 4 KiB with their value", () => {
   refuses(() => checkLabels(new Map([["a", "\0"]])), 'label "a": it has a NUL');
   refuses(
     () => checkLabels(new Map([["a", "\ud800"]])),
-    'label "a": it has half a surrogate pair, which UTF-8 cannot say',
+    'label "a": it has half a surrogate pair, which UTF-8 cannot encode',
   );
   refuses(
     () => checkLabels(new Map([["k".repeat(96), "v".repeat(4001)]])),

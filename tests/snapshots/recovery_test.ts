@@ -203,7 +203,7 @@ recoveryCase("a cleanup says what it cannot delete, and goes on", (subject) => {
   for (const layer of ["one", "two"]) subject.makeLayer(layer);
   const stuck = subject.home.join("snapshots", "one").text;
   must("mount", "--bind", stuck, stuck);
-  const deleted = (layer: string) => `deleted layer ${layer}, which no snapshot had`;
+  const deleted = (layer: string) => `deleted layer ${layer}, which belonged to no snapshot`;
   assertEquals(cleanup(), [deleted("two")]);
   assertEquals([failures.length, subject.warnings], [1, []]);
   assert(failures[0].includes("layer one was not deleted") && failures[0].includes("mount point"));
@@ -233,12 +233,12 @@ recoveryCase("layers that nobody has are deleted by a cleanup, not before", (sub
   {
     using _lock = subject.state.lockLayer("worked");
     assertEquals(snapshots.cleanup(), [
-      "deleted layer orphan, which no snapshot had",
-      "deleted layer staged, which no snapshot had",
+      "deleted layer orphan, which belonged to no snapshot",
+      "deleted layer staged, which belonged to no snapshot",
     ]);
   }
   assertEquals(subject.layers(), [base, "worked"].sort());
-  assertEquals(snapshots.cleanup(), ["deleted layer worked, which no snapshot had"]);
+  assertEquals(snapshots.cleanup(), ["deleted layer worked, which belonged to no snapshot"]);
   assertEquals(names(snapshots), ["base"]);
 });
 
@@ -273,7 +273,7 @@ recoveryCase("layers without their database are not made a new one for", (subjec
     refuses(
       "corrupt store",
       () => subject.open(),
-      `${subject.home.path} has layers and no metadata.db`,
+      `${subject.home.path} has layers but no metadata.db`,
     );
     assertEquals(subject.layers(), layers);
   }
@@ -339,7 +339,7 @@ recoveryCase("options are the store's, as for layers", (subject) => {
   assertEquals(names(synced), ["base"]);
   const refused = (option: string, includes: string) =>
     refuses("invalid argument", () => subject.open("overlay2", [option]), includes);
-  refused("sync=always", "it is none or filesystem");
+  refused("sync=always", "it must be none or filesystem");
   refused("snc=none", "did you mean sync?");
   refused("dm.fs=xfs", "overlay2 has no option dm.fs");
 });

@@ -106,7 +106,7 @@ Deno.test("apply: what is no tar is refused before the layer is touched", () => 
   const text = bytes("#!/bin/sh\n".repeat(100));
   for (const junk of [text, text.slice(0, 10), new Uint8Array(511), bytes("x".repeat(512))]) {
     using sandbox = new Sandbox();
-    assertStringIncludes(sandbox.refuse(junk), "is no tar");
+    assertStringIncludes(sandbox.refuse(junk), "is not a tar archive");
   }
   for (const [magic, name] of [["BZh91AY", "bzip2"], ["\xfd7zXZ\0", "xz"]]) {
     const input = memfd("junk");

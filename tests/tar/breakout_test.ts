@@ -224,22 +224,22 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   WhiteoutRootParent: {
     parts: [...ETC, file(".wh...", "")],
-    refusal: "a whiteout of no name",
+    refusal: "a whiteout of an invalid name",
     tree: ETC_TREE,
   },
   WhiteoutParent: {
     parts: [...ETC, file("etc/.wh...", "")],
-    refusal: "a whiteout of no name",
+    refusal: "a whiteout of an invalid name",
     tree: ETC_TREE,
   },
   WhiteoutRoot: {
     parts: [...ETC, file(".wh.", "")],
-    refusal: "a whiteout of no name",
+    refusal: "a whiteout of an invalid name",
     tree: ETC_TREE,
   },
   WhiteoutCurrentDirectory: {
     parts: [...ETC, file("etc/.wh..", "")],
-    refusal: "a whiteout of no name",
+    refusal: "a whiteout of an invalid name",
     tree: ETC_TREE,
   },
   WhiteoutSymlink: {
@@ -256,7 +256,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   WhiteoutDeadSymlinkParent: {
     parts: [...ETC, symlink("passwd", "etc/dead"), file("etc/dead/.wh.passwd", "")],
-    refusal: "is no directory",
+    refusal: "is not a directory",
     tree: ["etc dir", "etc/dead link -> passwd", ETC_TREE[1]],
   },
   WhiteoutRelativePath: {
@@ -418,7 +418,7 @@ const CASES: Readonly<Record<string, Case>> = {
   },
   FileBelowFile: {
     parts: [file("a", "x"), file("a/b", "x")],
-    refusal: '"a" is no directory',
+    refusal: '"a" is not a directory',
     tree: ['a file "x"'],
   },
   OpaqueMarkerThroughSymlink: {

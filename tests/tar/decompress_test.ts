@@ -89,7 +89,7 @@ for (const [name, compress] of [["gzip", gzip], ["zstd", zstd]] as const) {
   Deno.test(`decompress: ${name} of what is no tar is refused`, () => {
     using sandbox = new Sandbox();
     const message = sandbox.refuse(compress(bytes("hello, world")));
-    assertStringIncludes(message, `the ${name} input's content is no tar`);
+    assertStringIncludes(message, `the ${name} input's content is not a tar archive`);
   });
 
   Deno.test(`decompress: ${name} cut short anywhere is one clear error`, async () => {

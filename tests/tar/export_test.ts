@@ -219,7 +219,7 @@ Deno.test("a whole tree has no whiteouts: a device 0:0 is a device, a .wh. name 
   const tar = treeTar(root, "none", { warn: (message) => warnings.push(message) });
   assertEquals(listed(tar, `${dir.path}/tar`), ["device 3 600 0:0 0"]);
   assertEquals(warnings, [
-    "/.wh.file has a name that means a deletion in a tar: left out",
+    "/.wh.file has a name that marks a deletion in a tar: left out",
     "/socket is a socket, which a tar cannot hold: left out",
   ]);
 });

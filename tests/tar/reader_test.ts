@@ -215,7 +215,7 @@ Deno.test("sizes that lie are refused", () => {
       "\x80\x7f" + "\xff".repeat(10),
     ]
   ) {
-    assertStringIncludes(refusal({ name: "liar", size }), "the size of its data is no number");
+    assertStringIncludes(refusal({ name: "liar", size }), "the size of its data is not a number");
   }
   assertStringIncludes(refusal(pax({ size: "-1" }), file("liar")), "size");
   assertStringIncludes(refusal(pax({ size: "99999999999999999999" }), file("liar")), "pax size");
@@ -265,8 +265,8 @@ Deno.test("malformed pax records are refused", () => {
     if (data === "") assertEquals(read(tar(...parts)).length, 1);
     else assertStringIncludes(refusal(...parts), "a pax record is malformed", data);
   }
-  assertStringIncludes(refusal(pax({ mtime: "soon" }), file("f")), 'mtime "soon" is no time');
-  assertStringIncludes(refusal(pax({ uid: "1e3" }), file("f")), "is no whole number");
+  assertStringIncludes(refusal(pax({ mtime: "soon" }), file("f")), 'mtime "soon" is not a time');
+  assertStringIncludes(refusal(pax({ uid: "1e3" }), file("f")), "is not a whole number");
   for (
     const key of ["size", "uid", "gid", "mtime", "atime"].concat(
       ["size", "major", "minor", "realsize", "numblocks", "offset", "numbytes", "map"]
@@ -279,7 +279,7 @@ Deno.test("malformed pax records are refused", () => {
   }
   assertStringIncludes(
     refusal(pax({ uid: "4294967295" }), file("f")),
-    "user id 4294967295 is none",
+    "user id 4294967295 is invalid",
   );
 });
 
@@ -301,7 +301,10 @@ Deno.test("a lone zero block between entries is refused", () => {
 });
 
 Deno.test("extended headers without an entry are refused", () => {
-  assertStringIncludes(refusal(file("a"), pax({ path: "b" })), "is followed by no entry");
+  assertStringIncludes(
+    refusal(file("a"), pax({ path: "b" })),
+    "no entry follows an extended header",
+  );
   const open = concat(openEnded(pax({ path: "b" })));
   assertThrows(() => read(open), VeneerError, "cut short");
 });
@@ -321,14 +324,17 @@ Deno.test("sparse maps that overlap, descend, leave the file or miscount are ref
   );
   assertStringIncludes(refusal(...sparse("0,1,100", "abc")), "an offset without a length");
   assertStringIncludes(refusal(...sparse("0,x,100,2", "abc")), 'GNU.sparse.map holds "x"');
-  assertStringIncludes(refusal(...sparse("0,1", "a", "99999999999999999")), "no whole number");
-  assertStringIncludes(refusal(...sparse("", "", "-2000")), "length of a sparse file is no number");
+  assertStringIncludes(refusal(...sparse("0,1", "a", "99999999999999999")), "not a whole number");
+  assertStringIncludes(
+    refusal(...sparse("", "", "-2000")),
+    "length of a sparse file is not a number",
+  );
 });
 
 Deno.test("an old sparse file of a negative length is refused by its name", () => {
   const patches = [[483, bytes("\xff".repeat(10) + "\xf8\x30")]] as const;
   assertStringIncludes(
     refusal({ name: "sparse", type: "S", magic: "gnu", patches }),
-    'entry "sparse" at byte 0: the length of a sparse file is no number',
+    'entry "sparse" at byte 0: the length of a sparse file is not a number',
   );
 });

@@ -90,7 +90,7 @@ function examineRoot(root: string): Finding[] {
   if (!statfs(place).readOnly) return [];
   return [{
     state: "missing",
-    what: `${place} is on a read-only file system: a store there can be read, nothing else`,
+    what: `${place} is on a read-only file system: a store there can only be read`,
     remedy: "`mount -o remount,rw` it",
   }];
 }

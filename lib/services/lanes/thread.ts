@@ -50,7 +50,7 @@ export class Lane<Call> {
       events.lost();
       port.terminate();
       events.warn(`a lane ended: ${event.message}`);
-      const message = "a fault of this service interrupted the call; look whether it was done";
+      const message = "a fault of this service interrupted the call; check whether it was done";
       this.#answered?.reject(new GrpcError("INTERNAL", message));
     };
   }

@@ -69,13 +69,13 @@ export function classify(entry: Entry): WhiteoutKind {
       : "metadata";
   }
   if (start !== nameStart) {
-    throw badTar(entry.offset, "it lies below a whiteout, which is no directory", entry.text);
+    throw badTar(entry.offset, "it lies below a whiteout, which is not a directory", entry.text);
   }
   const target = component.subarray(PREFIX.length);
   const isDots = target[0] === DOT &&
     (target.length === 2 || target.length === 3 && target[1] === DOT);
   if (target.length === 1 || isDots) {
-    throw badTar(entry.offset, "it is a whiteout of no name ('', '.' or '..')", entry.text);
+    throw badTar(entry.offset, "it is a whiteout of an invalid name ('', '.' or '..')", entry.text);
   }
   return "whiteout";
 }

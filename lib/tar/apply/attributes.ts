@@ -143,7 +143,7 @@ export class Attributes {
         `extended attribute ${quoted(key)} of ${
           quoted(entry.text)
         } and others like it are left out: ` +
-          `the file system does not take them`,
+          `the file system does not store them`,
       );
     }
     unwrap(result, `fsetxattr ${key}`, entry.text);

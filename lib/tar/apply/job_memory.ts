@@ -79,7 +79,7 @@ export class JobMemory {
   /** The same error, of the same class. */
   takeError(): Error {
     const [record] = this.#error.take() as [ErrorRecord | undefined];
-    if (record === undefined) return new Error("a worker failed and did not say why");
+    if (record === undefined) return new Error("a worker failed without an error");
     if (record.name === "SyscallError") {
       return new SyscallError(record.syscall!, record.errno!, record.path);
     }

@@ -43,7 +43,7 @@ export class LinkBudget {
     this.#spent += cost;
     if (this.#spent <= ALLOWANCE + offset / BYTES_PER_COMPONENT) return;
     throw new PathError(
-      "its paths lead through links to more directories than a layer has a reason for",
+      "its paths lead through links to too many directories",
     );
   }
 }

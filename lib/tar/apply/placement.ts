@@ -248,6 +248,6 @@ function refused(path: string, result: number): Error {
   return new PathError(
     result === -ENAMETOOLONG
       ? `links lead to a directory for it whose own path is longer than ${LONGEST_PATH} bytes`
-      : `${quoted(path)} is no directory, and an entry lies below it`,
+      : `${quoted(path)} is not a directory, and an entry lies below it`,
   );
 }

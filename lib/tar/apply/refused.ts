@@ -72,7 +72,7 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
     case ENOENT:
       // Whatever is missing on a path is made, but not where only a link could say what.
       return syscall === "openat2"
-        ? "its path leads through a link to where nothing is and nothing can be made"
+        ? "its path leads through a link to a place that does not exist and cannot be made"
         : undefined;
     case ELOOP:
       return "its path leads through more than 40 symbolic links";

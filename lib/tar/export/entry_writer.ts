@@ -121,7 +121,7 @@ export class EntryWriter {
 
   /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
   leaveOutReserved(path: Uint8Array): void {
-    this.warn(path, "has a name that means a deletion in a tar: left out");
+    this.warn(path, "has a name that marks a deletion in a tar: left out");
   }
 
   /** What an entry is, if it is still there; valid until the next call of any method. */

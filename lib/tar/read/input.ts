@@ -72,8 +72,10 @@ function checkFirstHeader(fd: number, { window, compression }: TarInput): void {
   const what = compression === undefined ? "the input" : `the ${compression} input's content`;
   const fault = window.end === 0
     ? "is empty: a tar without entries has its end-of-archive marker (1024 zero bytes); " +
-      "look whether what writes it failed"
-    : `is no tar: ${isWhole ? "at byte 0 is no header of one" : `it has only ${window.end} bytes`}`;
+      "check whether the program that writes it failed"
+    : `is not a tar archive: ${
+      isWhole ? "no valid header at byte 0" : `it has only ${window.end} bytes`
+    }`;
   throw new VeneerError("invalid argument", `tar: ${nameBefore(fd)}${what} ${fault}`);
 }
 

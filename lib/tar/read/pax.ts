@@ -173,7 +173,7 @@ function integer(key: string, value: Uint8Array): number | undefined {
   const text = decode(value);
   const result = /^-?\d{1,16}$/.test(text) ? Number(text) : NaN;
   if (!Number.isSafeInteger(result)) {
-    throw new RangeError(`the pax ${key} ${quoted(text.slice(0, 40))} is no whole number`);
+    throw new RangeError(`the pax ${key} ${quoted(text.slice(0, 40))} is not a whole number`);
   }
   return result;
 }
@@ -182,7 +182,7 @@ function integer(key: string, value: Uint8Array): number | undefined {
 function integers(key: string, value: Uint8Array): number[] {
   return decode(value).split(",").map((text) => {
     if (/^\d{1,16}$/.test(text)) return Number(text);
-    throw new RangeError(`the pax ${key} holds ${quoted(text.slice(0, 40))}, no number`);
+    throw new RangeError(`the pax ${key} holds ${quoted(text.slice(0, 40))}, not a number`);
   });
 }
 
@@ -192,7 +192,7 @@ function timestamp(key: string, value: Uint8Array): Timestamp | undefined {
   const text = decode(value);
   const match = /^(-?)(\d+)(?:\.(\d*))?$/.exec(text);
   if (!match) {
-    throw new RangeError(`the pax ${key} ${quoted(text.slice(0, 40))} is no time`);
+    throw new RangeError(`the pax ${key} ${quoted(text.slice(0, 40))} is not a time`);
   }
   const [, sign, whole, fraction = ""] = match;
   const seconds = clampTime(Number(whole)), nanos = Number(fraction.slice(0, 9).padEnd(9, "0"));

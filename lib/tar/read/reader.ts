@@ -135,12 +135,15 @@ export class TarReader {
       return false;
     }
     if (window.bytes[window.at] === 0 && isZeroBlock(window.bytes, window.at)) {
-      if (offset !== start) throw badTar(offset, "an extended header is followed by no entry");
+      if (offset !== start) throw badTar(offset, "no entry follows an extended header");
       this.#endOfArchive(offset);
       return false;
     }
     if (!checksumAgrees(window.bytes, window.at)) {
-      throw badTar(offset, "the header's checksum is wrong: the tar is damaged, or this is none");
+      throw badTar(
+        offset,
+        "the header's checksum is wrong: the tar is damaged, or the input is not a tar",
+      );
     }
     return true;
   }
@@ -179,7 +182,7 @@ export class TarReader {
 
   #size(bytes: Uint8Array, at: number, offset: number): number {
     const size = number(bytes, at + SIZE[0], SIZE[1]);
-    if (!(size >= 0)) throw badTar(offset, "the size of its data is no number from 0 to 2^53");
+    if (!(size >= 0)) throw badTar(offset, "the size of its data is not a number from 0 to 2^53");
     return size;
   }
 
@@ -227,7 +230,7 @@ export class TarReader {
     entry.gid = id(extensions?.gid ?? field(bytes, at, GID, "group id"), "group id");
     entry.size = extensions?.size ?? number(bytes, at + SIZE[0], SIZE[1]);
     if (!(entry.size >= 0)) {
-      throw new RangeError("the size of its data is no number from 0 to 2^53");
+      throw new RangeError("the size of its data is not a number from 0 to 2^53");
     }
     [entry.seconds, entry.nanos] = extensions?.modified ?? [timeField(bytes, at), 0];
     [entry.accessSeconds, entry.accessNanos] = extensions?.accessed ?? [entry.seconds, entry.nanos];
@@ -341,18 +344,18 @@ function isLink(type: number): boolean {
 
 function field(bytes: Uint8Array, at: number, [offset, length]: Field, what: string): number {
   const value = number(bytes, at + offset, length);
-  if (Number.isNaN(value)) throw new RangeError(`its ${what} is no number`);
+  if (Number.isNaN(value)) throw new RangeError(`its ${what} is not a number`);
   return value;
 }
 
 function timeField(bytes: Uint8Array, at: number): number {
   const value = seconds(bytes, at + MTIME[0], MTIME[1]);
-  if (Number.isNaN(value)) throw new RangeError("its time is no number");
+  if (Number.isNaN(value)) throw new RangeError("its time is not a number");
   return value;
 }
 
 function id(value: number, what: string): number {
-  if (value < 0 || value >= NO_ID) throw new RangeError(`its ${what} ${value} is none`);
+  if (value < 0 || value >= NO_ID) throw new RangeError(`its ${what} ${value} is invalid`);
   return value;
 }
 

@@ -106,7 +106,7 @@ function push(parts: number[], offset: number, length: number): void {
 /** Checks that parts ascend, do not overlap, stay in the file and add up to the data. Throws RangeError. */
 export function checkSparseMap({ size, parts }: SparseMap, dataSize: number): void {
   if (!(Number.isSafeInteger(size) && size >= 0)) {
-    throw new RangeError("the length of a sparse file is no number from 0 to 2^53");
+    throw new RangeError("the length of a sparse file is not a number from 0 to 2^53");
   }
   let end = 0, sum = 0;
   for (let i = 0; i < parts.length; i += 2) {

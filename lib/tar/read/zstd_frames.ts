@@ -38,7 +38,7 @@ export class ZstdFrames {
         continue;
       }
       if ((magic & 0xfffffff0) >>> 0 !== SKIPPABLE_MAGIC) {
-        throw new Error("something that is no frame follows a frame");
+        throw new Error("the data behind a frame is not a frame");
       }
       const size = u32(this.#take(8), 4);
       for (const _ of this.#pieces(size));
@@ -76,7 +76,7 @@ export class ZstdFrames {
       isLast = (word & 1) === 1;
       const type = word >> 1 & 3;
       if (type !== RUN && !RAW_OR_COMPRESSED.includes(type)) {
-        throw new Error("a block of no known type");
+        throw new Error("a block of an unknown type");
       }
       yield header;
       yield* this.#pieces(type === RUN ? 1 : word >> 3);

@@ -440,7 +440,7 @@ test("a damaged record is named", (dir) => {
   const record = `${driver.home}/layers/c`;
   for (
     const [text, said] of [
-      ["../../etc\n", `${record} holds "../../etc", which is no layer id`],
+      ["../../etc\n", `${record} holds "../../etc", which is not a layer id`],
       ["b\nb\n", `${record} names layer b a second time`],
       ["c\n", `${record} names layer c a second time`],
       ["b\nx\n", `${record} names layer x, and ${driver.home}/diff/x does not exist`],
@@ -461,7 +461,7 @@ test("ids that end as what is being deleted, and storage options, are refused", 
   const driver = openGraph(dir);
   const { message } = assertFails("invalid argument", () => driver.create("x-removing"));
   assert(
-    message.startsWith("layer id x-removing: aufs gives names that end in -removing"),
+    message.startsWith("layer id x-removing: names that end in -removing are reserved"),
     message,
   );
   for (const create of [driver.create, driver.createReadWrite]) {
@@ -471,7 +471,7 @@ test("ids that end as what is being deleted, and storage options, are refused", 
       () => create.call(driver, "x", { storageOptions }),
     );
     assert(
-      error.message.startsWith("storage option size: layers of aufs have none"),
+      error.message.startsWith("storage option size: layers of aufs have no options"),
       error.message,
     );
   }

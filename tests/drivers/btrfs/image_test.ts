@@ -102,7 +102,10 @@ imageCase("simple quotas, where they are asked for", 512, (store, mountPoint) =>
     return;
   }
   create();
-  assertMatch(store.warnings.join(), /ignore what a layer inherits.*kernels before 6\.7 refuse/);
+  assertMatch(
+    store.warnings.join(),
+    /do not count inherited data.*kernels before 6\.7 then refuse/,
+  );
   assertEquals(onVolume(mountPoint, quotaStatus).mode, "simple");
   assert(onVolume(mountPoint, features).includes("simple_quota"));
   const root = driver.get("limited");

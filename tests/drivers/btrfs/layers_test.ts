@@ -239,7 +239,7 @@ storeCase("a plain directory in a layer's place is named, and removed", (store) 
   const driver = store.driver();
   Deno.mkdirSync(`${driver.home}/subvolumes/plain/below`, { recursive: true });
   const error = assertFails("corrupt store", () => driver.getMetadata("plain"));
-  assertMatch(error.message, /subvolumes\/plain is a directory and no subvolume/);
+  assertMatch(error.message, /subvolumes\/plain is a directory, not a subvolume/);
   assertFails("corrupt store", () => driver.create("child", { parent: "plain" }));
   driver.remove("plain");
   assertEquals(driver.layers(), []);

@@ -150,7 +150,7 @@ for (const form of FORMS) {
       const lost = snapshots.filter((line) => /(active|snapshots)\./.test(line)).length;
       assertEquals(store.warnings.length, lost, store.warnings.join("\n"));
       for (const warning of store.warnings) {
-        assertMatch(warning, /does not tell its name.*is called/);
+        assertMatch(warning, /does not hold its name.*is called/);
       }
       for (const layer of [a, s]) store.backend.remove(layer);
       for (const directory of ["names", "parents", "index"]) {
@@ -179,13 +179,13 @@ snapshotCase("records of the seed that do not fit are named, and cost no snapsho
   assertEquals(imported(store).sort(), whole);
 
   Deno.writeTextFileSync(`${home}/names/${sha224("gone")}`, "gone");
-  warned(/^names\/\w+ is of a snapshot that is gone/, whole);
+  warned(/^names\/\w+ is of a snapshot that does not exist/, whole);
   Deno.removeSync(`${home}/names/${sha224("gone")}`);
 
   // A file that a power failure emptied; one with another name; one that is no file.
   for (const spoil of ["truncate -s 0", "echo other >", "rm", "rm $0; mkdir"]) {
     must("sh", "-c", `${spoil} $0`, `${home}/names/${key}`);
-    warned(/^active\/.* does not tell its name; the snapshot is called active\./, [
+    warned(/^active\/.* does not hold its name; the snapshot is called active\./, [
       `active active.${key} on base`,
       "committed base on -",
     ]);
@@ -196,7 +196,7 @@ snapshotCase("records of the seed that do not fit are named, and cost no snapsho
     Deno.removeSync(`${home}/parents/${key}`);
     if (parent === "") Deno.writeTextFileSync(`${home}/parents/${key}`, "no link");
     else Deno.symlinkSync(parent, `${home}/parents/${key}`);
-    warned(/^parents\/\w+ leads to no snapshot; active\/\w+ has no parent now/, [
+    warned(/^parents\/\w+ does not lead to a snapshot; active\/\w+ has no parent now/, [
       "active key on -",
       "committed base on -",
     ]);
@@ -206,7 +206,7 @@ snapshotCase("records of the seed that do not fit are named, and cost no snapsho
 
   // An active snapshot on a committed one of the same name: both have one record.
   seed.prepare("base", "base");
-  warned(/^active\/\w+: a committed one has its name; the snapshot is called active\./, [
+  warned(/^active\/\w+: a committed one has the same name; the snapshot is called active\./, [
     ...whole,
     `active active.${base} on base`,
   ]);
@@ -236,7 +236,7 @@ snapshotCase("a seed's store that contradicts itself is corrupt, and stays as it
   Deno.mkdirSync(`${home}/active/${sha224("plain")}`);
   assertMatch(
     assertFails("corrupt store", () => store.backend.importable()).message,
-    /is a directory and no subvolume/,
+    /is a directory, not a subvolume/,
   );
 });
 

@@ -293,14 +293,14 @@ snapshotCase("a layer that is gone, or no subvolume, is named", (store) => {
     const use of [backend.mounts, backend.usage, (c: LayerChain) => backend.freeze(c, gone.layer)]
   ) {
     const error = assertFails("corrupt store", () => use.call(backend, gone));
-    assert(error.message.includes(`${store.path(gone)}, a snapshot's layer, is gone`));
+    assert(error.message.includes(`${store.path(gone)}, a snapshot's layer, is missing`));
   }
   const child = store.chain("active", "child", "gone");
   assertFails("corrupt store", () => backend.prepare(child));
   Deno.mkdirSync(`${store.path(gone)}/below`, { recursive: true });
   assertMatch(
     assertFails("corrupt store", () => backend.mounts(gone)).message,
-    /is a directory and no subvolume/,
+    /is a directory, not a subvolume/,
   );
   assertEquals(backend.list(), [gone.layer]);
   backend.remove(gone.layer);

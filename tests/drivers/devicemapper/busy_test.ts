@@ -231,7 +231,7 @@ test("deferred deletion: a busy layer is gone at once, and deleted when it is fr
     assertEquals([set.has("layer"), set.list(), set.status().deleted], [false, [], 1]);
     assertMatch(
       warnings.join(),
-      /in use by sleep \(pid \d+\) for 0\.2 s.*layer layer is deleted then$/,
+      /in use by sleep \(pid \d+\) for 0\.2 s.*layer layer is deleted after that$/,
     );
   }
   const next = openSet(root);

@@ -201,7 +201,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   driver.put("small");
   driver.put("large");
   const message = assertFails("limit exceeded", () => driver.create("more"));
-  assertMatch(message, /of data free, and dm\.min_free_space wants 42 MiB; remove layers/);
+  assertMatch(message, /of data free, and dm\.min_free_space requires 42 MiB; remove layers/);
   assertEquals(driver.layers().map(({ id }) => id), ["large", "small"]);
   driver.remove("large");
   driver.create("more");
@@ -248,7 +248,11 @@ test("metadata that is nearly full refuses layers", (root) => {
       });
     }
   }
-  assertMatch(message, /of metadata free, and dm\.min_free_space wants 1.199 MiB/, metadataUsed());
+  assertMatch(
+    message,
+    /of metadata free, and dm\.min_free_space requires 1.199 MiB/,
+    metadataUsed(),
+  );
   assert(made > 5, `${made}`);
   for (let i = 0; i < made - 1; i++) driver.remove(`layer-${i}`);
   driver.create("again", { parent: "layer" });

@@ -75,15 +75,15 @@ Deno.test("blocks as old as a device, or younger, are its own", () => {
 
 Deno.test("metadata that is damaged is not believed", () => {
   const cases: [string, (blocks: Blocks) => void][] = [
-    ["is no superblock", (blocks) => blocks.set(0, block())],
+    ["is not a superblock", (blocks) => blocks.set(0, block())],
     ["has no device 3", (blocks) => blocks.get(1)!.setBigUint64(32, 2n, true)],
     ["has no device 3", (blocks) => blocks.get(2)!.setBigUint64(32, 4n, true)],
-    ["is no node of a tree", (blocks) => blocks.get(5)!.setBigUint64(8, 6n, true)],
-    ["is no node of a tree", (blocks) => blocks.get(5)!.setUint32(16, 11, true)],
-    ["is no node of a tree", (blocks) => blocks.get(5)!.setUint32(20, 1000, true)],
-    ["is no node of a tree", (blocks) => blocks.get(5)!.setUint32(24, 24, true)],
+    ["is not a node of a tree", (blocks) => blocks.get(5)!.setBigUint64(8, 6n, true)],
+    ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(16, 11, true)],
+    ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(20, 1000, true)],
+    ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(24, 24, true)],
     ["is below itself", (blocks) => blocks.set(4, node(4, true, [[0, 4n]]))],
-    ["is shorter than it says", (blocks) => blocks.delete(6)],
+    ["is shorter than its superblock states", (blocks) => blocks.delete(6)],
   ];
   for (const [message, damage] of cases) {
     const blocks = pool();

@@ -170,8 +170,8 @@ test("options are checked", (dir) => {
       ["overlay2.size", "big", "overlay2.size"],
       ["overlay2.inodes", "-1", "number of files"],
       ["overlay2.mount_api", "newest", "auto, new, old"],
-      ["overlay2.mountopt", "index=on,lowerdir=/", '"lowerdir=/": it is one or more of index'],
-      ["overlay2.mountopt", "volatile", '"volatile": it is'],
+      ["overlay2.mountopt", "index=on,lowerdir=/", '"lowerdir=/": it must be one or more of index'],
+      ["overlay2.mountopt", "volatile", '"volatile": it must be'],
       ["overlay2.sise", "1G", "did you mean overlay2.size?"],
     ]
   ) {

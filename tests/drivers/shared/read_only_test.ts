@@ -155,5 +155,5 @@ cases("snapshots are read, and nothing is changed", (subject) => {
   assertEquals([...last.walk()], expected);
   last.close();
   assertEquals(warnings.length, 1);
-  assertStringIncludes(warnings[0], `${database}: what was written last is in metadata.db-wal`);
+  assertStringIncludes(warnings[0], `${database}: the last changes are in metadata.db-wal`);
 });

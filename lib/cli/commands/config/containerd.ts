@@ -38,8 +38,6 @@ function installedRelease(): ContainerdRelease {
   if (release !== undefined) return release;
   throw new VeneerError(
     "not supported",
-    `containerd --version says ${
-      JSON.stringify(output)
-    }, which is no release that is known; ${say}`,
+    `containerd --version prints ${JSON.stringify(output)}, which is not a known release; ${say}`,
   );
 }
