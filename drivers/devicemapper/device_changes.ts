@@ -39,6 +39,14 @@ export interface DeviceChangesContext {
   readonly warn: Warn;
 }
 
+/** How a device is deleted. */
+interface Deletion {
+  /** How long a busy one is waited for, in milliseconds. */
+  readonly patience?: number;
+  /** Whether its space was given back before. */
+  readonly isDiscarded?: boolean;
+}
+
 /** The changes of one device set. */
 export class DeviceChanges {
   readonly #context: DeviceChangesContext;
@@ -153,21 +161,44 @@ export class DeviceChanges {
     );
   }
 
-  /** Deletes a device that was retired; where it is busy it stays for later, with a warning. */
-  deleteRetired(hash: string): void {
+  /**
+   * Begins to delete a device that was retired: returns the path under which its space can be given back, which takes
+   * long and needs no lock; `undefined` if it is busy, and is told so by {@linkcode deleteRetired}, or if options want
+   * no space back.
+   */
+  activateToDiscard(hash: string): string | undefined {
+    const record = this.#records.tryRead(hash);
+    if (!record?.deleted || !this.#context.options.discard) return undefined;
+    const name = this.#devices.names.device(hash);
+    try {
+      this.#devices.deactivateNamed(name, 0);
+      return this.#devices.activate(hash, record);
+    } catch (error) {
+      if (error instanceof VeneerError && error.code === "in use") return undefined;
+      this.#context.warn(`the space of ${hash} was not given back: ${messageOf(error)}`);
+      return undefined;
+    }
+  }
+
+  /**
+   * Deletes a device that was retired; where it is busy it stays for later, with a warning.
+   *
+   * @param isDiscarded whether its space was given back
+   */
+  deleteRetired(hash: string, isDiscarded: boolean): void {
     const record = this.#records.tryRead(hash);
     if (!record?.deleted) return;
-    const error = this.#deleteOrPostpone(hash, record);
+    const error = this.#deleteOrPostpone(hash, record, { isDiscarded });
     if (error) this.#context.warn(`${error.message}; layer ${hash} is deleted after that`);
   }
 
   #deleteOrPostpone(
     hash: string,
     record: DeviceRecord,
-    patience?: number,
+    how: Deletion = {},
   ): VeneerError | undefined {
     try {
-      this.delete(hash, record, patience);
+      this.delete(hash, record, how);
       return undefined;
     } catch (error) {
       if (!(error instanceof VeneerError) || error.code !== "in use") throw error;
@@ -179,14 +210,17 @@ export class DeviceChanges {
   /**
    * Deletes a device and its record.
    *
-   * @param patience how long a busy one is waited for, in milliseconds
    * @throws {VeneerError} `in use`
    */
-  delete(hash: string, record: DeviceRecord, patience = this.#deletePatience()): void {
+  delete(
+    hash: string,
+    record: DeviceRecord,
+    { patience = this.#deletePatience(), isDiscarded = false }: Deletion = {},
+  ): void {
     const { options } = this.#context;
     const name = this.#devices.names.device(hash);
     this.#devices.deactivateNamed(name, patience);
-    if (options.discard) this.#discard(hash, record);
+    if (options.discard && !isDiscarded) this.#discard(hash, record);
     this.#transactions.run(hash, record.deviceId, () => {
       const result = this.#pool.tryDelete(record.deviceId);
       if (result === -EBUSY) {
@@ -246,7 +280,9 @@ export class DeviceChanges {
     for (const hash of [...discarded, ...this.#records.ids()]) {
       const record = this.#records.tryRead(hash);
       if (record === undefined) continue;
-      if (record.deleted || discarded.includes(hash)) this.#deleteOrPostpone(hash, record, 0);
+      if (record.deleted || discarded.includes(hash)) {
+        this.#deleteOrPostpone(hash, record, { patience: 0 });
+      }
     }
   }
 

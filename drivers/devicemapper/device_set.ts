@@ -13,6 +13,7 @@
  *
  * @module
  */
+import { tryDiscard } from "../../ffi/block.ts";
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
 import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
@@ -165,7 +166,22 @@ export class DeviceSet {
   /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
   dispose(hash: string): void {
     this.#finishTransactionOf(hash);
-    if (this.records.tryRead(hash)?.deleted) this.#change(() => this.#changes.deleteRetired(hash));
+    const record = this.records.tryRead(hash);
+    if (!record?.deleted) return;
+    const isDiscarded = this.#discard(hash, record);
+    this.#change(() => this.#changes.deleteRetired(hash, isDiscarded));
+  }
+
+  /** Gives the space of a retired device back, without the lock: others need not wait for that. Best effort. */
+  #discard(hash: string, { size }: DeviceRecord): boolean {
+    const path = this.#change(() => this.#changes.activateToDiscard(hash));
+    if (path === undefined) return false;
+    try {
+      tryDiscard(path, size);
+    } catch (error) {
+      this.#context.warn(`the space of ${hash} was not given back: ${messageOf(error)}`);
+    }
+    return true;
   }
 
   /** Deletes a device. @throws {VeneerError} `in use`, `not found` */
@@ -332,6 +348,12 @@ export class DeviceSet {
   /** Runs `use` under the lock, with the pool up and nothing half done: for what there is no method for. */
   exclusively<T>(use: (devices: ThinDevices) => T): T {
     return this.#session(() => use(this.#devices));
+  }
+
+  /** Runs `use` while nobody else reads the pool's metadata; the set can be changed meanwhile. */
+  readingMetadata<T>(use: () => T): T {
+    using _lock = this.#context.state.lockNamed("metadata", "the pool's metadata");
+    return use();
   }
 
   #lock(): Disposable {

@@ -30,10 +30,12 @@ import { SUPERBLOCK, ThinMetadata } from "./thin_metadata.ts";
 
 /** What a device adds to its origin. */
 export function usageOf(set: DeviceSet, hash: string, origin: string): Usage {
-  return set.exclusively((devices) => {
-    const inodes = usedInodes(set, devices, hash) - usedInodes(set, devices, origin);
-    return { bytes: ownBytes(set.pool, set.describe(hash).deviceId), inodes: Math.max(0, inodes) };
-  });
+  const inodes = set.exclusively((devices) =>
+    usedInodes(set, devices, hash) - usedInodes(set, devices, origin)
+  );
+  const { deviceId } = set.describe(hash);
+  const bytes = set.readingMetadata(() => ownBytes(set.pool, deviceId));
+  return { bytes, inodes: Math.max(0, inodes) };
 }
 
 /** How many bytes of the pool a device was given since it was made. */
@@ -46,7 +48,7 @@ export function ownBytes(pool: Pool, deviceId: number): number {
 
 /**
  * Reads a pool's metadata as it is now. The kernel holds a copy for readers while others go on writing; there is
- * one at most, which is why this needs the devices' lock.
+ * one at most, which is why one reads at a time: see {@linkcode DeviceSet.readingMetadata}.
  */
 function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
   const reserve = () => trySendMessage(pool.name, "reserve_metadata_snap");
