@@ -24,14 +24,14 @@ const scratch = new Uint8Array(XATTR_MAX);
  * Enough for nearly every list: the kernel allocates as much as it is asked for, and 64 KiB take it
  * 1 µs.
  */
-const usualListSize = 1024;
+const USUAL_LIST_SIZE = 1024;
 const NO_NAMES = new Uint8Array(0);
 
 /**
  * `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`.
  */
 export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
-  let length = xattrs().flistxattr(fd, scratch, usualListSize);
+  let length = xattrs().flistxattr(fd, scratch, USUAL_LIST_SIZE);
   let result = length < 0 ? -E[0] : length;
   if (result === -ERANGE) {
     length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
@@ -71,7 +71,7 @@ export function tryListxattrat(
   name: EntryName,
 ): Uint8Array<ArrayBuffer> | number {
   if (hasListxattrat) {
-    let result = listxattrat(dirfd, name, usualListSize);
+    let result = listxattrat(dirfd, name, USUAL_LIST_SIZE);
     if (result === -ERANGE) result = listxattrat(dirfd, name, XATTR_MAX);
     if (result !== -ENOSYS) return list(result);
     hasListxattrat = false;

@@ -69,7 +69,7 @@ export function* boundedSend(
     }
     return;
   }
-  using sender = new Sender(snapshot, parent);
+  using sender = new SendWorker(snapshot, parent);
   const { output } = sender;
   yield* readSendStream(output, () => {
     if (!waitReadable(output, deadline)) throw new SendStreamError("it takes too long");
@@ -89,7 +89,7 @@ function trySendWhole(snapshot: number, parent: bigint, size: number): number | 
 }
 
 /** A Worker in the call, and the pipe to read from meanwhile. */
-class Sender implements Disposable {
+class SendWorker implements Disposable {
   readonly output: number;
   readonly #input: number;
   readonly #worker: Worker;

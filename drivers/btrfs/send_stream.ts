@@ -77,7 +77,7 @@ const NEWEST_VERSION = 3;
  * @throws {SendStreamError}
  */
 export function* readSendStream(fd: number, ensure = () => {}): Generator<SendCommand> {
-  const stream = new Window(fd, ensure);
+  const stream = new StreamWindow(fd, ensure);
   const header = stream.take(HEADER_LENGTH);
   if (decode(header.subarray(0, MAGIC.length)) !== MAGIC) {
     throw malformed("its first bytes are wrong");
@@ -113,7 +113,7 @@ function attributes(bytes: Uint8Array, version: number): Omit<SendCommand, "name
 }
 
 /** A file read forward; what {@linkcode take} gives is valid until it is called again. */
-class Window {
+class StreamWindow {
   #buffer = new Uint8Array(256 << 10);
   #start = 0;
   #end = 0;

@@ -8,7 +8,6 @@
  * @module
  */
 import { type EntryName, entryName } from "../../ffi/entry_name.ts";
-import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import { tryOpenDirectory } from "../../ffi/quiet_open.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
@@ -17,6 +16,7 @@ import { ChangeList } from "../../lib/tree/change_list.ts";
 import type { Change } from "../../lib/tree/changes.ts";
 import { compareTrees } from "../../lib/tree/compare.ts";
 import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
+import { isGone } from "../../lib/tree/gone.ts";
 import { isSameEntry } from "../../lib/tree/entry_compare.ts";
 
 /** A path that may differ, or that lies above one. */
@@ -59,7 +59,7 @@ export function* compareSuspects(
 ): Generator<Change> {
   using parents = new DirectoryStack(parent);
   using children = new DirectoryStack(child);
-  yield* new Comparison(parents, children).run(suspects.root);
+  yield* new SuspectComparison(parents, children).run(suspects.root);
 }
 
 /** A directory that both trees have, on the way down to where the walk stands. */
@@ -72,7 +72,7 @@ interface Level {
   next: number;
 }
 
-class Comparison {
+class SuspectComparison {
   readonly #changes = new ChangeList();
   readonly #levels: Level[] = [];
   readonly #old = new Stat();
@@ -107,8 +107,8 @@ class Comparison {
     const name = entryName(text);
     const changes = this.#changes;
     const parent = this.#old, child = this.#now;
-    const isOld = isThere(tryStatat(this.parents.fd, name, parent));
-    const isNow = isThere(tryStatat(this.children.fd, name, child));
+    const isOld = !isGone(tryStatat(this.parents.fd, name, parent), "statx", name);
+    const isNow = !isGone(tryStatat(this.children.fd, name, child), "statx", name);
     if (!isNow) {
       if (isOld) changes.add("D", path);
       return;
@@ -163,12 +163,6 @@ class Comparison {
       if (parent !== undefined) close(parent);
     }
   }
-}
-
-function isThere(result: number): boolean {
-  if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) return false;
-  unwrap(result, "statx");
-  return true;
 }
 
 function openDirectory(directory: number, name: EntryName): number {

@@ -44,8 +44,15 @@ import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "./project_quota.ts";
 import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
 import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
-import { makeLayerDirectory, makeWork } from "./layer_directories.ts";
-import { isLinkName, Layout, LINKS, linkTarget, newLinkName } from "./layout.ts";
+import {
+  isLinkName,
+  Layout,
+  LINKS,
+  linkTarget,
+  makeLayerDirectory,
+  makeWork,
+  newLinkName,
+} from "./layout.ts";
 import {
   checkDepth,
   checkLength,

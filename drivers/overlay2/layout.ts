@@ -27,9 +27,11 @@ import {
 } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
+import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { isId } from "../../lib/base/ids.ts";
 import { readMetadata } from "../../lib/store/metadata.ts";
 import { mountsBeside } from "../../lib/store/run_state.ts";
+import { makeOwned } from "../union/layer_root.ts";
 
 /** The directory of short names; no layer can have this id. */
 export const LINKS = "l";
@@ -49,6 +51,16 @@ export function newLinkName(): string {
 
 /** What a link in `l/` points to for a layer. */
 export const linkTarget = (id: string): string => `../${id}/diff`;
+
+/** `<id>`: container root's group may pass through to what is mounted below, nobody may list it. */
+export function makeLayerDirectory(path: ConfinedPath, { gids }: IdMaps): void {
+  makeOwned(path, 0o710, 0, gids.root);
+}
+
+/** `work`, which is overlay's own. */
+export function makeWork(path: ConfinedPath, { uids, gids }: IdMaps): void {
+  makeOwned(path, 0o700, uids.root, gids.root);
+}
 
 /** Where the parts of a home's layers are, and what they say. */
 export class Layout {

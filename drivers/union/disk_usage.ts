@@ -6,7 +6,8 @@
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { S_BLKSIZE, Stat, tryStatat } from "../../ffi/stat.ts";
-import { DirectoryStack, isGone } from "../../lib/tree/directory_stack.ts";
+import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
+import { isGone } from "../../lib/tree/gone.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**

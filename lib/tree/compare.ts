@@ -13,12 +13,11 @@
  */
 import { DT_DIR, DT_UNKNOWN, type Listing, readListing } from "../../ffi/directory.ts";
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { ChangeList } from "./change_list.ts";
 import type { Change } from "./changes.ts";
 import { DirectoryStack } from "./directory_stack.ts";
+import { isGone } from "./gone.ts";
 import { isSameEntry } from "./entry_compare.ts";
 
 /**
@@ -31,7 +30,7 @@ import { isSameEntry } from "./entry_compare.ts";
 export function* compareTrees(parent: number | undefined, child: number): Generator<Change> {
   using children = new DirectoryStack(child);
   using parents = parent === undefined ? undefined : new DirectoryStack(parent);
-  const comparison = new Comparison(parents, children);
+  const comparison = new TreeComparison(parents, children);
   while (comparison.advance()) yield* comparison.changes.take();
 }
 
@@ -46,7 +45,7 @@ interface Level {
   nextNow: number;
 }
 
-class Comparison {
+class TreeComparison {
   readonly changes = new ChangeList();
   readonly #levels: Level[] = [];
   readonly #old = new Stat();
@@ -127,8 +126,12 @@ class Comparison {
     const { fd: parentDirectory } = this.parents!, { fd: childDirectory } = this.children;
     const parent = this.#old, child = this.#now;
     // What has gone since the directory was listed counts as if it had not been there.
-    if (!isThere(tryStatat(childDirectory, name, child))) return this.changes.add("D", entry);
-    if (!isThere(tryStatat(parentDirectory, name, parent))) return this.changes.add("A", entry);
+    if (isGone(tryStatat(childDirectory, name, child), "statx", name)) {
+      return this.changes.add("D", entry);
+    }
+    if (isGone(tryStatat(parentDirectory, name, parent), "statx", name)) {
+      return this.changes.add("A", entry);
+    }
     const same = isSameEntry({ parentDirectory, childDirectory, name, parent, child });
     if (!same) this.changes.add("C", entry);
     if (!child.isDirectory || !enter(this.children, name)) return;
@@ -136,16 +139,7 @@ class Comparison {
   }
 }
 
-function isThere(result: number): boolean {
-  if (result === -ENOENT) return false;
-  unwrap(result, "statx");
-  return true;
-}
-
 /** Goes down into a directory; false for what is none. */
 function enter(stack: DirectoryStack, name: EntryName): boolean {
-  const fd = stack.tryEnter(name);
-  if (fd === -ENOTDIR || fd === -ENOENT || fd === -ELOOP) return false;
-  unwrap(fd, "openat", name);
-  return true;
+  return !isGone(stack.tryEnter(name), "openat", name);
 }

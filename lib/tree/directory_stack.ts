@@ -9,7 +9,7 @@
  * @module
  */
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
-import { ENOENT, ENOTDIR, EXDEV } from "../../ffi/errno.ts";
+import { EXDEV } from "../../ffi/errno.ts";
 import { close } from "../../ffi/files.ts";
 import {
   tryOpenDirectory,
@@ -111,11 +111,4 @@ function reopen(child: number, expected: string): number {
 export function identity(fd: number): string {
   fstat(fd, stat);
   return `${stat.devMajor}:${stat.devMinor}:${stat.inode}`;
-}
-
-/** Whether a raw result says that an entry went, or became another, since its directory was listed. */
-export function isGone(result: number, syscall: string, name: EntryName): boolean {
-  if (result === -ENOENT || result === -ENOTDIR) return true;
-  unwrap(result, syscall, name);
-  return false;
 }

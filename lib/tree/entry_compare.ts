@@ -11,7 +11,6 @@
  * @module
  */
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { ENOENT } from "../../ffi/errno.ts";
 import { close, tryRead } from "../../ffi/files.ts";
 import { isSameMemory } from "../../ffi/memory.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
@@ -21,6 +20,7 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, lgetxattr } from "../../ffi/xattr.ts";
 import { openFileName } from "../base/open_files.ts";
 import { isOverlayXattr } from "./whiteouts.ts";
+import { isGone } from "./gone.ts";
 import { type XattrNames, xattrNamesAt } from "./xattr_names.ts";
 
 /** Two entries of one name: the directories they are in, and what they are. */
@@ -70,17 +70,11 @@ function isUntouched(a: Stat, b: Stat): boolean {
 
 function hasSameTarget({ parentDirectory, childDirectory, name }: Pair): boolean {
   const target = tryReadlinkat(parentDirectory, name);
-  if (typeof target === "number") return isGone(target, "readlinkat");
+  if (typeof target === "number") return !isGone(target, "readlinkat", name);
   const copy = target.slice();
   const other = tryReadlinkat(childDirectory, name);
-  if (typeof other === "number") return isGone(other, "readlinkat");
+  if (typeof other === "number") return !isGone(other, "readlinkat", name);
   return copy.length === other.length && isSameMemory(copy, other, copy.length);
-}
-
-/** False for a result that says that the entry has gone; every other failure throws. */
-function isGone(result: number, syscall: string): false {
-  if (result !== -ENOENT) unwrap(result, syscall);
-  return false;
 }
 
 function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean {
@@ -110,10 +104,10 @@ const parentPiece = new Uint8Array(PIECE), childPiece = new Uint8Array(PIECE);
 
 function hasSameBytes({ parentDirectory, childDirectory, name }: Pair): boolean {
   const parent = tryOpenToRead(parentDirectory, name);
-  if (parent < 0) return isGone(parent, "openat");
+  if (parent < 0) return !isGone(parent, "openat", name);
   try {
     const child = tryOpenToRead(childDirectory, name);
-    if (child < 0) return isGone(child, "openat");
+    if (child < 0) return !isGone(child, "openat", name);
     try {
       for (;;) {
         const length = fill(parent, parentPiece);

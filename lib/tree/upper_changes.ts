@@ -17,7 +17,8 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { BRANCH_FORMS, type BranchEntry, type BranchForm } from "./branch.ts";
 import { ChangeList } from "./change_list.ts";
 import type { Change } from "./changes.ts";
-import { DirectoryStack, isGone } from "./directory_stack.ts";
+import { DirectoryStack } from "./directory_stack.ts";
+import { isGone } from "./gone.ts";
 import { isSameEntry } from "./entry_compare.ts";
 
 /** How many directories of all lowers together are kept open. */

@@ -7,7 +7,7 @@ import { join } from "@std/path";
 import { SyscallError } from "../../ffi/errno.ts";
 import { memfd, O_RDONLY, O_WRONLY, open, withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, umount } from "../../ffi/mount.ts";
-import { Output } from "../../lib/tar/export/output.ts";
+import { TarOutput } from "../../lib/tar/export/output.ts";
 import { refusal, TestStore } from "../support/commands.ts";
 import { lacksFileSystem, needs } from "../support/cases.ts";
 
@@ -18,7 +18,7 @@ Deno.test("errors name the file that is read into a tar, small or large", () => 
   for (const size of [100, 200_000]) {
     withFd(memfd("output"), (fd) =>
       withFd(open(MEMORY, O_RDONLY), (source) => {
-        const error = assertThrows(() => new Output(fd).file(source, size), SyscallError);
+        const error = assertThrows(() => new TarOutput(fd).file(source, size), SyscallError);
         assertEquals(error.message, `read /proc/${Deno.pid}/mem: ${EIO}`);
       }));
   }
@@ -26,7 +26,7 @@ Deno.test("errors name the file that is read into a tar, small or large", () => 
 
 Deno.test("errors name the output of a tar, a file or none", () => {
   withFd(open("/dev/full", O_WRONLY), (fd) => {
-    const output = new Output(fd);
+    const output = new TarOutput(fd);
     output.write(new Uint8Array(512));
     const error = assertThrows(() => output.flush(), SyscallError);
     assertEquals(error.message, `write /dev/full: ${ENOSPC}`);

@@ -8,7 +8,6 @@
  */
 import { decode, DOT, SLASH } from "../../../ffi/cstring.ts";
 import type { EntryName } from "../../../ffi/entry_name.ts";
-import { ELOOP, ENOENT, ENXIO } from "../../../ffi/errno.ts";
 import { close } from "../../../ffi/files.ts";
 import { tryOpenToRead } from "../../../ffi/quiet_open.ts";
 import { fstat, S_BLKSIZE, Stat, tryStatat } from "../../../ffi/stat.ts";
@@ -21,11 +20,11 @@ import {
   S_IFSOCK,
   tryReadlinkat,
 } from "../../../ffi/names.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { IdMap, IdMaps } from "../../base/id_maps.ts";
 import { formatSize } from "../../base/sizes.ts";
 import type { Warn } from "../../base/warn.ts";
+import { isGone } from "../../tree/gone.ts";
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../../tree/whiteouts.ts";
 import {
   BLOCK,
@@ -130,14 +129,14 @@ export class EntryWriter {
   }
 
   /**
-   * Whether the raw result of a call on an entry is a success; one that has gone (or turned into a link or
-   * socket) since its directory was listed is warned of, every other failure throws.
+   * Whether the raw result of a call on an entry is a success; one that has gone or became another since its directory
+   * was listed is warned of.
+   *
+   * @throws {SyscallError} for every other failure
    */
   isThere(result: number, syscall: string, path: Uint8Array): boolean {
     if (result >= 0) return true;
-    if (result !== -ENOENT && result !== -ELOOP && result !== -ENXIO) {
-      unwrap(result, syscall, `/${decode(path)}`);
-    }
+    isGone(result, syscall, `/${decode(path)}`);
     this.warn(path, "was removed or replaced while it was read: left out");
     return false;
   }

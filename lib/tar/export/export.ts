@@ -20,7 +20,7 @@ import { ChangesExport } from "./export_changes.ts";
 import { WorkerRuns } from "./worker_runs.ts";
 import { TreeExport } from "./export_tree.ts";
 import { Links } from "./links.ts";
-import { Output } from "./output.ts";
+import { TarOutput } from "./output.ts";
 
 export interface ExportOptions {
   /** Files carry host ids, the tar container ids. */
@@ -57,7 +57,7 @@ export function exportTree(
   form: WhiteoutForm,
   options: ExportOptions,
 ): number {
-  const output = new Output(out, options.onProgress);
+  const output = new TarOutput(out, options.onProgress);
   const isUpper = form === "overlay" && !options.isBase;
   const context = contextOf(options, isUpper);
   const writer = new EntryWriter(output, context);
@@ -88,7 +88,7 @@ export function exportChanges(
   out: number,
   options: ExportOptions,
 ): number {
-  const output = new Output(out, options.onProgress);
+  const output = new TarOutput(out, options.onProgress);
   const writer = new EntryWriter(output, contextOf(options, false));
   using stack = new DirectoryStack(directory);
   if (options.includeRoot) writer.directory(stack.fd, new Uint8Array(0));
@@ -102,7 +102,7 @@ function contextOf({ idMaps, warn = () => {} }: ExportOptions, isUpper: boolean)
 }
 
 /** Ends the tar: two blocks of zeros. */
-function finish(output: Output): number {
+function finish(output: TarOutput): number {
   output.zeros(2 * BLOCK);
   output.flush();
   return output.length;

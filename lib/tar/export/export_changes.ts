@@ -5,7 +5,6 @@
  */
 import { encode } from "../../../ffi/cstring.ts";
 import { type EntryName, entryName, nameText } from "../../../ffi/entry_name.ts";
-import { ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import type { Change } from "../../tree/changes.ts";
 import type { DirectoryStack } from "../../tree/directory_stack.ts";
 import { WHITEOUT_PREFIX } from "../../tree/whiteouts.ts";
@@ -77,7 +76,7 @@ export class ChangesExport {
     if (stat.isDirectory) {
       path.length = parentLength;
       const entered = this.#enter(name);
-      if (!writer.isThere(entered === -ENOTDIR ? -ENOENT : entered, "openat", path.view)) return;
+      if (!writer.isThere(entered, "openat", path.view)) return;
       writer.directory(entered, path.view);
     } else if (stat.isFile) {
       writer.file(fd, name, path.view);

@@ -5,7 +5,6 @@
  */
 import { DT_DIR, DT_REG, type Listing, readListing } from "../../../ffi/directory.ts";
 import type { EntryName } from "../../../ffi/entry_name.ts";
-import { ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import { isOverlayOpaque, isOverlayWhiteout } from "../../tree/branch.ts";
 import type { DirectoryStack } from "../../tree/directory_stack.ts";
 import {
@@ -100,7 +99,7 @@ export class TreeExport {
     const { stack, writer } = this, path = this.#path;
     path.push(name, true);
     const fd = stack.tryEnter(name);
-    if (!writer.isThere(fd === -ENOTDIR ? -ENOENT : fd, "openat", path.view)) return;
+    if (!writer.isThere(fd, "openat", path.view)) return;
     writer.directory(fd, path.view);
     this.#list();
   }

@@ -23,7 +23,7 @@ const SENDFILE_MAX = 16 << 20;
 /** A part of the tar that is being made elsewhere. */
 export interface Piece {
   isDone(): boolean;
-  /** Waits until it is done, and puts it out by {@linkcode Output.put} and {@linkcode Output.aside}. */
+  /** Waits until it is done, and puts it out by {@linkcode TarOutput.put} and {@linkcode TarOutput.aside}. */
   finish(): void;
 }
 
@@ -35,7 +35,7 @@ class Held {
   readonly pieces: { readonly at: number; readonly piece: Piece }[] = [];
 }
 
-export class Output extends EntryBuffer {
+export class TarOutput extends EntryBuffer {
   #held = new Held();
   #spare: Held | undefined;
   #written = 0;

@@ -13,7 +13,7 @@ import { close, duplicate } from "../../../ffi/files.ts";
 import type { IdRange } from "../../base/id_maps.ts";
 import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { type Run, RunEncoder, RunMemory, RUNS } from "./export_runs.ts";
-import type { Output } from "./output.ts";
+import type { TarOutput } from "./output.ts";
 
 /** What the Worker is told at its start. */
 export interface ExportJob {
@@ -30,7 +30,7 @@ const RUN_MIN = 6;
 
 /** A Worker, and the runs in flight. */
 export class WorkerRuns {
-  readonly #output: Output;
+  readonly #output: TarOutput;
   readonly #context: TarContext;
   readonly #encoder: RunEncoder;
   /** Writes what is left. It is not the one that walks, which may be in the middle of an entry. */
@@ -42,7 +42,7 @@ export class WorkerRuns {
   #queued = 0;
   #finished = 0;
 
-  constructor(output: Output, context: TarContext) {
+  constructor(output: TarOutput, context: TarContext) {
     this.#output = output;
     this.#context = context;
     this.#encoder = new RunEncoder(context.idMaps);
