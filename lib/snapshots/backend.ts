@@ -1,15 +1,16 @@
 /**
- * What a driver provides for snapshots: layers, made and removed as a whole, and how they are mounted.
+ * The driver's side of snapshots: layers, created and removed as a whole, and their mounts.
  *
- * A backend knows no keys, names, labels or transactions; `snapshots.ts` has those, and calls a backend with
- * the id of a layer whose lock it holds. A process may be killed inside any method: {@linkcode
- * SnapshotBackend.remove} must bring whatever is there under an id to an end.
+ * A backend knows no keys, names, labels or transactions; `snapshots.ts` has those, and calls a
+ * backend with the id of a layer whose lock it holds. A process may be killed inside any method:
+ * {@linkcode SnapshotBackend.remove} must be able to remove a layer in any state.
  *
- * Drivers differ in one thing beyond the making of layers: whether the layer that was written to becomes the
- * committed one as it is, or the committed one is made from it. The former have {@linkcode
- * SnapshotBackend.layerFor} give no name for a committed snapshot, and {@linkcode SnapshotBackend.seal} ends
- * the writing; the latter {@linkcode SnapshotBackend.freeze} a copy, and the active layer is removed then. A driver of
- * the former kind may have that as well, for a layer that is in use and must be committed all the same.
+ * Drivers commit in one of two ways. Either the active layer itself becomes the committed one:
+ * {@linkcode SnapshotBackend.layerFor} then names no layer for a committed snapshot, and
+ * {@linkcode SnapshotBackend.seal} ends the writing. Or {@linkcode SnapshotBackend.freeze} makes
+ * the committed layer as a copy, and the active layer is removed. A driver of the first kind may
+ * have {@linkcode SnapshotBackend.freeze} as well, for a layer that is in use and must be committed
+ * nevertheless.
  *
  * @module
  */
@@ -28,101 +29,120 @@ export interface LayerChain {
 }
 
 /**
- * Tells whether a mount of a layer is nobody's use of it. One that is shared may be another layer's that is made of
- * the same directories.
+ * Returns true for a mount of a layer that is not a use of it. A mount may also show another layer
+ * made of the same directories.
  */
 export type IsNoUse = (use: LayerUse, isShared?: boolean) => boolean;
 
-/** What counts if nothing else is said: every mount. */
+/** The default: every mount is a use. */
 export const EVERY_MOUNT: IsNoUse = () => false;
 
-/** What counts for who knows that all mounts are well, also those attached nowhere: none. */
+/** For callers that know all mounts, detached ones included: no mount is a use. */
 export const NO_MOUNT: IsNoUse = () => true;
 
 /** The primitives of a driver for snapshots. */
 export interface SnapshotBackend {
   readonly name: string;
   readonly home: Home;
-  /** Whether a layer's content is the same on any parent: what a commit with another parent needs. */
+  /**
+   * Whether a layer's content is the same on any parent. A commit on another parent requires it.
+   */
   readonly rebases: boolean;
 
   /**
-   * The layer that a snapshot must have, if the layout says: an id (`ids.ts`) that belongs to this
-   * key or name alone. `undefined` if any will do; for `committed`, if the active layer becomes it.
+   * The id (`ids.ts`) of the layer that the layout prescribes for this key or name, and for no
+   * other. `undefined` if any id is allowed; for `committed`, if the active layer becomes the
+   * committed one.
    */
   layerFor(kind: SnapshotKind, name: string): string | undefined;
 
   /**
-   * Makes the layer of an active snapshot or a view; it appears as a whole or not at all. What is
-   * there under its id is nobody's, left by a power failure, and goes.
+   * Creates the layer of an active snapshot or a view; it appears as a whole or not at all.
+   * Anything already stored under this id was left by a power failure and is deleted.
    *
    * @throws {VeneerError} `limit exceeded` if so many layers could not be mounted, or there is no
-   * room
+   * space
    */
   prepare(chain: LayerChain): void;
 
   /**
-   * Ends the writing to a layer that becomes committed as it is. What was written is then at least in the
-   * kernel's hands as of one file system. A commit can still fail, or be killed: {@linkcode mounts} must
-   * work then as it did before.
+   * Ends the writing to a layer that itself becomes the committed one. All written data has then at
+   * least reached the file system. The commit can still fail or be killed; {@linkcode mounts} must
+   * then work as before.
    *
-   * @throws {VeneerError} `in use`, with the mount point, if it is mounted and the driver cannot have that: a store
-   * that ignores mounts has it {@linkcode freeze} the layer then
+   * @throws {VeneerError} `in use`, with the mount point, if it is mounted and the driver does not
+   * allow that; a store that ignores mounts then calls {@linkcode freeze}
    */
   seal(chain: LayerChain): void;
 
-  /** Makes the committed layer from the active one, whoever still writes to that; like `prepare` otherwise. */
+  /**
+   * Makes the committed layer from the active one, even if that is still written to. Like `prepare`
+   * otherwise.
+   */
   freeze(chain: LayerChain, committed: string): void;
 
   /**
-   * Refuses a layer that somebody uses: that is mounted in whatever mount namespace, or detached and still held
-   * as far as the kernel tells. One in which something is mounted is refused whatever counts.
+   * Refuses a layer that is in use: one that is mounted in any mount namespace, or detached and
+   * still held, as far as the kernel reports that. A layer with a mount inside it is refused in any
+   * case.
    *
-   * @param isNoUse tells the mounts that do not count; none, unless given
+   * @param isNoUse returns true for mounts that are not uses; by default every mount is one
    * @throws {VeneerError} `in use` with the mount point, the namespace and a process
    */
   checkUnused(chain: LayerChain, isNoUse?: IsNoUse): void;
 
-  /** Deletes a layer of any kind, also a half-made or half-removed one. Nothing there is not an error. */
+  /**
+   * Deletes a layer of any kind, also a half-made or half-removed one. A missing layer is not an
+   * error.
+   */
   remove(layer: string): void;
 
   /** The ids of all layers on disk, also half-made ones, sorted. */
   list(): string[];
 
-  /** How an active layer or a view is mounted, after what must be activated for it was. */
+  /** The mounts of an active layer or a view. Devices that they need are activated first. */
   mounts(chain: LayerChain): Mount[];
 
   /** The same as a plan, at an existing directory. */
   plan(chain: LayerChain, target: string): MountPlan;
 
   /**
-   * Called before the mount at a path is taken down other than by its plan: writes into the layer what only
-   * that mount knows. What fails there is warned of.
+   * Called before the mount at a path is taken down other than by its plan: saves data that only
+   * the mount has into the layer. A failure is a warning.
    */
   beforeUnmount?(target: string): void;
 
   /**
-   * What a layer adds to its parent, in bytes of disk space and in inodes. Unlike the others it is called without
-   * the layer's lock: what it then throws of a layer that is being committed or removed is not told to anybody.
+   * The disk space in bytes and the inodes that a layer adds to its parent. Unlike the other
+   * methods it is called without the layer's lock; errors about a layer that is being committed or
+   * removed meanwhile are dropped.
    */
   usage(chain: LayerChain): Usage;
 
   /**
-   * Snapshots of an earlier form of the layout, parents before children, their layers where this
-   * form wants them; empty if there are none. Called once, when a store's database is made.
+   * Snapshots of an earlier form of the layout, parents before children, their layers already where
+   * this form expects them; empty if there are none. Called once, when a store's database is made.
    */
   importable(): readonly ImportedSnapshot[];
 
-  /** Removes what {@linkcode importable} was read from, after it is recorded; nothing there is not an error. */
+  /**
+   * Removes the records that {@linkcode importable} read, after the import. Missing records are not
+   * an error.
+   */
   imported(): void;
 
-  /** Labels of a layer's snapshot that tell what the driver knows of it, and that no caller can change. */
+  /**
+   * Labels by which the driver publishes facts of a layer's snapshot. Callers cannot change them.
+   */
   labels?(layer: string): ReadonlyMap<string, string>;
 
-  /** What the driver found and uses. */
+  /** The driver's state and settings. */
   status(): readonly StatusLine[];
 
-  /** Called by `cleanup`, when there is no active snapshot: gives back what is held while there may be one. */
+  /**
+   * Called by `cleanup` if there is no active snapshot: releases resources that only active
+   * snapshots need.
+   */
   close(): void;
 }
 

@@ -26,24 +26,25 @@ const PATIENCE = 120_000;
 /** Result codes of sqlite3.h. */
 const SQLITE_BUSY = 5, SQLITE_CORRUPT = 11, SQLITE_FULL = 13, SQLITE_NOTADB = 26;
 
-/** The extended one of `SQLITE_IOERR` for a log's index, kept in a file, that cannot be made as large as it must. */
+/** The extended code of `SQLITE_IOERR` for a log's index in a file that cannot grow to its size. */
 const SQLITE_IOERR_SHMSIZE = 10 | 19 << 8;
 
 /**
- * Whether a transaction is on disk when it ends, or may be forgotten by a power failure, in order: it and
- * whatever came after it.
+ * Whether a transaction is on disk when it ends (`on disk`), or a power failure may undo it and all
+ * later ones (`in order`).
  */
 export type Durability = "on disk" | "in order";
 
 /**
  * How processes share a database:
  * - `shared`: any number of them have it open;
- * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on the disk;
- * - `immutable`: nobody can write to it. What is in the log only is not seen.
+ * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on
+ *   the disk;
+ * - `immutable`: no process can write to it. Changes that are only in the log are not read.
  */
 export type Access = "shared" | "alone" | "immutable";
 
-/** How the name of the index ends that processes share. */
+/** The suffix of the index that processes share. */
 const INDEX = "-shm";
 
 /** The query of a database's URI for each. */
@@ -54,16 +55,16 @@ const QUERIES: Readonly<Record<Access, string>> = {
 };
 
 /**
- * After how many pages in the log they are written into the database, if the log has little room.
+ * The number of pages after which the log is written into the database, if the log has little room.
  */
 const CHECKPOINT_ALONE = 64;
 
-/** How long one waits to have a database alone before it looks whether others share it, in milliseconds. */
+/** How long to wait for exclusive use of a database before trying to share it, in milliseconds. */
 const ALONE_PATIENCE = 500;
 
 /**
- * The free bytes of a disk that is not full. The index of a shared log is written to in memory: if the disk cannot
- * take that, the process is killed (SIGBUS), so that this is looked at before.
+ * The free bytes of a disk that is not full. The index of a shared log is written to in memory: if
+ * the disk is full then, the process is killed (SIGBUS), so the space is checked first.
  */
 const ROOM = 4 << 20;
 
@@ -75,11 +76,12 @@ export class Database implements Disposable {
   readonly #rollback: Statement;
 
   /**
-   * Opens a database so that it can be used on a full disk, too: by one process at a time then, unless another has
-   * it open since before. One on a read-only file system can be read. Nobody else must open it meanwhile.
+   * Opens a database so that it can be used on a full disk, too: then by one process at a time,
+   * unless others have it open already. A database on a read-only file system can be read. The
+   * caller excludes other openers meanwhile.
    *
    * @param warn as for `Store.open`
-   * @throws {VeneerError} `failed precondition` for one that is not there and cannot be made
+   * @throws {VeneerError} `failed precondition` if it is missing and cannot be created
    */
   static open(file: ConfinedPath, warn: Warn): Database {
     const { readOnly, room } = disk(file);
@@ -96,7 +98,7 @@ export class Database implements Disposable {
         return openedFirst(file, "alone", ALONE_PATIENCE);
       } catch (error) {
         if (!(error instanceof VeneerError && error.code === "in use")) throw error;
-        // The index of those who share it has its room already.
+        // The shared index has its space already.
         if (exists(file.withSuffix(INDEX))) return openedFirst(file, "shared");
         if (performance.now() > deadline) throw error;
       }
@@ -117,14 +119,14 @@ export class Database implements Disposable {
     this.access = access;
     requireOwnFiles(file);
     if (!readOnly && access !== "immutable") makePrivate(file);
-    // An empty database has no log, and would have SQLite delete one.
+    // An empty database has no log; SQLite would delete one.
     if (log && lstat(file).size > 0) provideLog(file);
     try {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
       const name = uriOf(path) + QUERIES[access];
       this.#connection = new DatabaseSync(name, { readOnly, timeout: patience });
-      // Not in files that everybody's directories, /var/tmp and /tmp, would hold for a while.
+      // Not in files in directories that everybody can write to, /var/tmp and /tmp.
       this.#connection.exec("PRAGMA temp_store = MEMORY");
     } catch (error) {
       throw translated(error, path);
@@ -146,17 +148,17 @@ export class Database implements Disposable {
     }
   }
 
-  /** The value of a pragma; with one to set, such as `"journal_mode = WAL"`, what it is afterwards. */
+  /** The value of a pragma; after an assignment, such as `"journal_mode = WAL"`, its new value. */
   pragma(pragma: string): unknown {
     const row = this.prepare<Record<string, unknown>>(`PRAGMA ${pragma}`).get();
     return row && Object.values(row)[0];
   }
 
   /**
-   * Runs statements as one, alone among the writers of all processes; if `body` throws, nothing was
-   * done.
+   * Runs statements as one transaction, as the only writer of all processes; if `body` throws,
+   * nothing is changed.
    *
-   * @throws {VeneerError} `in use` if another's transaction does not end
+   * @throws {VeneerError} `in use` if the transaction of another process does not end
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.access === "immutable") throw readOnlyError(this.path);
@@ -173,7 +175,7 @@ export class Database implements Disposable {
     }
   }
 
-  /** A full disk has SQLite roll back by itself; there is nothing left to undo then. */
+  /** On a full disk SQLite has rolled back itself, and there is nothing to undo. */
   #undo(): void {
     try {
       this.#rollback.run();
@@ -187,7 +189,7 @@ export class Database implements Disposable {
   }
 }
 
-/** A prepared statement, its rows typed by who wrote it. */
+/** A prepared statement; the caller gives the type of its rows. */
 export class Statement<Row = unknown> {
   constructor(readonly statement: StatementSync, readonly path: string) {}
 
@@ -200,7 +202,7 @@ export class Statement<Row = unknown> {
     return this.#try(() => this.statement.all(...values)) as Row[];
   }
 
-  /** Returns how many rows were changed. */
+  /** Returns the number of changed rows. */
   run(...values: SQLInputValue[]): number {
     return Number(this.#try(() => this.statement.run(...values)).changes);
   }
@@ -215,15 +217,15 @@ export class Statement<Row = unknown> {
 }
 
 /**
- * Makes a database's file if it is missing, for root alone: labels may tell secrets. One that is
- * there is not opened, since closing it would take this process's locks on it away.
+ * Makes a database's file if it is missing, for root alone: labels may tell secrets. An existing
+ * file is not opened, since closing it would release this process's locks on it.
  */
 function makePrivate(path: ConfinedPath): void {
   const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
   if (fd !== -EEXIST) withFd(unwrapConfined(fd, "open", path), overwriteInPlace);
 }
 
-/** Opens a database and reads from it, which is when SQLite opens its log. */
+/** Opens a database and reads from it, so that SQLite opens its log. */
 function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): Database {
   const database = new Database(file, { access, patience, log: true });
   try {
@@ -254,13 +256,13 @@ function readOnlyError(path: string, what = ""): VeneerError {
   );
 }
 
-/** What the disk of a file lets be done. */
+/** Whether the disk of a file is read-only, and whether it has space. */
 function disk(file: ConfinedPath): { readOnly: boolean; room: boolean } {
   const { type, freeBytes, availableBytes, readOnly } = withFd(
     openDirectory(file.parent),
     fstatfs,
   );
-  // btrfs says by the latter alone that it has no room for metadata.
+  // On btrfs only the latter shows that there is no space for metadata.
   return { readOnly, room: (type === BTRFS_MAGIC ? availableBytes : freeBytes) >= ROOM };
 }
 
@@ -271,14 +273,14 @@ function uriOf(path: string): string {
 }
 
 /**
- * The files beside a database: SQLite's log, the log's index, and what undoes an old transaction; and the log's
- * other name.
+ * The files beside a database: SQLite's log, the log's index, and what undoes an old transaction;
+ * and the log's other name.
  */
 const COMPANIONS = [LOG, INDEX, "-journal", RESERVE];
 
 /**
- * That SQLite, which follows links and opens whatever it finds, finds files of root's alone. They are looked at, not
- * opened: closing one would take this process's locks on it away.
+ * Refuses files that are not root's alone, because SQLite follows links and opens any file. The
+ * files are not opened here: closing one would release this process's locks on it.
  *
  * @throws {VeneerError} `corrupt store` with the file
  */

@@ -11,15 +11,16 @@
  * quoted    = UTF-8 between two `"`, on one line, with escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
  * ```
  *
- * Of several filters one has to fit. Fields are `kind`, `name`, `parent` and `labels.KEY`, where the parts of a
- * key are put together by dots again: `labels."a.b"` and `labels.a.b` are the same. Any other field is not there.
- * `==` asks for a field that is there, `!=` and `~=` take one that is not for empty.
+ * At least one of several filters has to match. Fields are `kind`, `name`, `parent` and
+ * `labels.KEY`, and the parts of a key are joined by dots again: `labels."a.b"` and `labels.a.b`
+ * are the same. Any other field is absent. `==` does not match an absent field; `!=` and `~=` treat
+ * it as empty.
  *
- * Regular expressions may stand between two `/` or two `|` as well, so that a comma is not their end. All quotes
- * have the escapes above and no other: a backslash of the expression's own is written twice in them.
+ * Regular expressions may stand between two `/` or two `|` as well, so that a comma does not end
+ * them. All quotes take the same escapes: a backslash of the expression itself is written twice.
  *
- * White space may come before a field, an operator and a value, and nowhere else. A value that is not quoted
- * begins with neither a quote (`"`, `/`, `|`) nor one of `.`, `,`, `=`, `!`, `~`.
+ * White space may come before a field, an operator and a value, and nowhere else. A value that is
+ * not quoted begins with neither a quote (`"`, `/`, `|`) nor one of `.`, `,`, `=`, `!`, `~`.
  *
  * @module
  */
@@ -28,20 +29,21 @@ import { VeneerError } from "../base/errors.ts";
 import type { SnapshotInfo } from "./snapshotter.ts";
 import { compilePattern } from "./pattern.ts";
 
-/** Whether a snapshot is one that was asked for. */
+/** Whether a snapshot matches. */
 export type Filter = (info: SnapshotInfo) => boolean;
 
 /**
- * A test for what at least one of the filters fits; for everything, if there is none.
+ * A test that passes snapshots that match at least one of the filters; without filters, all
+ * snapshots.
  *
- * @throws {VeneerError} `invalid argument` with the place and what is expected there
+ * @throws {VeneerError} `invalid argument` with the place and the expected text
  */
 export function compile(filters: readonly string[]): Filter {
   const compiled = filters.map((text) => new Parser(text).filter());
   return (info) => compiled.length === 0 || compiled.some((fits) => fits(info));
 }
 
-/** A field's value; `undefined` if it is not there. */
+/** A field's value; `undefined` if it is absent. */
 function fieldOf(info: SnapshotInfo, [field, ...rest]: readonly string[]): string | undefined {
   switch (field) {
     case "kind":
@@ -60,10 +62,10 @@ const SPACE = /\p{White_Space}/u;
 const FIELD = /[A-Za-z0-9_]/;
 const OPERATOR = /[=!~]/;
 const QUOTE = /["/|]/;
-/** What goes on with a value: whatever can be seen, but for a comma. */
+/** The characters of an unquoted value: every visible one but the comma. */
 const VALUE = /(?!,)[\p{L}\p{M}\p{N}\p{P}\p{S}]/u;
 
-/** The characters that an escape stands for. */
+/** The meaning of each escape of one character. */
 const ESCAPES: ReadonlyMap<string, number> = new Map([
   ["a", 0x07],
   ["b", 0x08],
@@ -85,7 +87,7 @@ const NUMERIC: ReadonlyMap<string, readonly [base: number, digits: number]> = ne
 /** Reads one filter from its beginning to its end. */
 class Parser {
   readonly #text: string;
-  /** Code points, so that a place is one that can be counted. */
+  /** Code points, so that places in messages can be counted. */
   readonly #characters: readonly string[];
   #at = 0;
 
@@ -234,7 +236,7 @@ class Parser {
     this.#run(SPACE);
   }
 
-  /** What there is of some kind of character from here on. */
+  /** The longest run of some kind of character from here on. */
   #run(kind: RegExp): string {
     const start = this.#at;
     while (this.#next !== undefined && kind.test(this.#next)) this.#at++;

@@ -1,6 +1,6 @@
 /**
- * Layers that no snapshot has, or not yet: making one with its record, deleting one after its record, and
- * finishing what a process that was killed in between has left. `snapshots.ts` tells the rules.
+ * Layers without a snapshot: creating a layer before its record, deleting one after its record, and
+ * finishing either after a process was killed in between. `snapshots.ts` explains the rules.
  *
  * @module
  */
@@ -11,26 +11,29 @@ import type { SnapshotBackend } from "./backend.ts";
 import type { Leftovers } from "./snapshotter.ts";
 import { beingMade, type Store } from "./store.ts";
 
-/** What they are carried out with. */
+/** The parts of a store that intents need. */
 export interface IntentsContext {
   readonly store: Store;
   readonly state: RunState;
   readonly backend: SnapshotBackend;
-  /** Told, in one line, what was not deleted. */
+  /** Gets a line about each layer that was not deleted. */
   readonly warn: Warn;
 }
 
-/** How long a layer that could not be deleted is left alone by {@linkcode Intents.deleteDoomed}, in milliseconds. */
+/**
+ * How long {@linkcode Intents.deleteDoomed} does not retry a layer that could not be deleted, in
+ * milliseconds.
+ */
 const RETRY_PAUSE = 1000;
 
-/** Told of a layer that was not deleted. */
+/** Gets the reason why a layer was not deleted. */
 type Failed = (error: VeneerError, layer: string) => void;
 
 export class Intents {
   readonly #context: IntentsContext;
-  /** What was said of layers that could not be deleted: each thing is said once. */
+  /** The warnings about layers that could not be deleted: each is given once. */
   readonly #told = new Set<string>();
-  /** Layers that could not be deleted, and when they are tried again, by `performance.now()`. */
+  /** Layers that could not be deleted, and the time of the next try by `performance.now()`. */
   readonly #stuck = new Map<string, number>();
 
   constructor(context: IntentsContext) {
@@ -38,11 +41,11 @@ export class Intents {
   }
 
   /**
-   * Makes a layer for a name; the layer is locked. If that fails, there is neither it nor an
-   * intent.
+   * Creates a layer for a name; the layer is locked. After a failure neither the layer nor an
+   * intent remains.
    *
-   * @param parent that it is made on, `""` for none
-   * @param make makes the layer and then its record
+   * @param parent the committed snapshot to build on; `""` for none
+   * @param make creates the layer and then its record
    * @throws {VeneerError} as {@linkcode Store.reserve}
    */
   make<T>(layer: string, name: string, parent: string, make: () => T): T {
@@ -58,7 +61,11 @@ export class Intents {
     }
   }
 
-  /** Takes a name from a dead process. @throws {VeneerError} `already exists` if it is alive */
+  /**
+   * Releases a name that a dead process reserved.
+   *
+   * @throws {VeneerError} `already exists` if the process is alive
+   */
   claim(name: string): void {
     const { store } = this.#context;
     const layer = store.reservedFor(name);
@@ -68,9 +75,9 @@ export class Intents {
   }
 
   /**
-   * Finishes every layer that nobody works on; returns what was done.
+   * Finishes the intents of dead processes; returns a line for each.
    *
-   * @param failed told of each layer that stays; if it is left out, a warning says so, once
+   * @param failed gets the reason for each layer that stays; without it, one warning is given
    */
   sweep(failed?: Failed): string[] {
     if (this.#context.backend.home.isReadOnly) return [];
@@ -79,8 +86,8 @@ export class Intents {
   }
 
   /**
-   * The same, and waits for others that are at deleting a layer: nothing that was removed before the call is on
-   * disk after it, but for what `failed` is told.
+   * The same, and waits for other processes that are deleting a layer. After the call no layer
+   * removed before it is on disk, except those passed to `failed`.
    */
   sweepAll(failed?: Failed): string[] {
     const stuck = new Set<string>(), { store, state } = this.#context;
@@ -98,9 +105,9 @@ export class Intents {
   }
 
   /**
-   * Leaves layers that killed processes were making to be deleted, so that their names are free.
+   * Marks unfinished layers of killed processes for deletion, so that their names are free.
    *
-   * @returns whether there are layers to be deleted
+   * @returns whether there are layers to delete
    */
   abandonDead(): boolean {
     const { store, state, backend } = this.#context;
@@ -114,9 +121,9 @@ export class Intents {
   }
 
   /**
-   * Deletes layers that are there for nothing else, one after the other.
+   * Deletes the layers that are marked for deletion, one after the other.
    *
-   * @param isEnough is asked before each
+   * @param isEnough is called before each and returns true to stop
    */
   deleteDoomed(isEnough: () => boolean): Leftovers {
     const doomed = this.#context.store.doomed();
@@ -138,7 +145,7 @@ export class Intents {
   /**
    * Deletes layers that neither a snapshot nor an intent has.
    *
-   * @param found on disk before anything else was looked at
+   * @param found the layers on disk, listed before the records were read
    * @param failed as for {@linkcode sweep}
    */
   deleteOrphans(found: readonly string[], failed?: Failed): string[] {
@@ -154,7 +161,8 @@ export class Intents {
   }
 
   /**
-   * Finishes what is intended with a layer, unless somebody works on it; false if nothing was done.
+   * Finishes the intent about a layer, unless a process is working on it. Returns false if nothing
+   * was done.
    */
   finishDead(layer: string, failed?: Failed): boolean {
     return this.#attempt(layer, () => {
@@ -163,7 +171,10 @@ export class Intents {
     }, failed);
   }
 
-  /** The same for a layer that is locked. What cannot be deleted is said in a warning, and left to `cleanup`. */
+  /**
+   * The same for a layer that is locked. If it cannot be deleted, that is a warning, and it is left
+   * to `cleanup`.
+   */
   tryToFinish(layer: string): boolean {
     return this.#attempt(layer, () => this.#finish(layer));
   }

@@ -1,6 +1,6 @@
 /**
- * What a snapshot's key or name may be, and its labels. They live in the database alone: a driver that wants a
- * file name of one hashes it.
+ * The rules of a snapshot's key or name, and of its labels. They are in the database alone: a
+ * driver that needs a file name hashes the key.
  *
  * @module
  */
@@ -9,14 +9,14 @@ import { VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Labels } from "./snapshotter.ts";
 
-/** Of a key in UTF-8, in bytes; as long as a path. */
+/** The longest key in bytes of UTF-8; as long as a path. */
 const MAX_KEY = 4096;
 
-/** Of a label's key and value together, in bytes of UTF-8: containerd's limit. */
+/** The most bytes of UTF-8 of a label's key and value together: containerd's limit. */
 const MAX_LABEL = 4096;
 
 /**
- * @param what it is, such as `"parent"`, for the message
+ * @param what the kind of text for the message, such as `"parent"`
  * @throws {VeneerError} `invalid argument` with the rule that a text breaks
  */
 export function checkKey(text: string, what = "snapshot"): void {
@@ -27,10 +27,10 @@ export function checkKey(text: string, what = "snapshot"): void {
 }
 
 /**
- * The labels that are kept of those given: a label without a value is the same as none, so that who can only
- * set labels can also take one away.
+ * The given labels without those of an empty value. An empty value removes a label, so that callers
+ * that can only set labels can remove one as well.
  *
- * @throws {VeneerError} `invalid argument` with the rule that one breaks
+ * @throws {VeneerError} `invalid argument` with the rule that a label breaks
  */
 export function checkLabels(labels: Labels | undefined): Labels {
   const kept = new Map<string, string>();
@@ -46,7 +46,7 @@ export function checkLabels(labels: Labels | undefined): Labels {
   return kept;
 }
 
-/** A key as messages show it: quoted, and not all of a long one. */
+/** A key for messages: quoted, and shortened if it is long. */
 export function shown(text: string): string {
   return escapeControls(JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text));
 }
@@ -70,7 +70,7 @@ function sizeProblem(key: string, value: string): string | undefined {
     : `key and value have ${size} bytes, ${MAX_LABEL} are allowed`;
 }
 
-/** How a field that is one label begins; the rest is its key as it is, without quotes. */
+/** The prefix of a field that is one label; the rest is the label's key without quotes. */
 const LABEL_FIELD = "labels.";
 
 /** @throws {VeneerError} `invalid argument` for a field of a snapshot that cannot be changed */
@@ -82,7 +82,7 @@ export function checkField(field: string): void {
   );
 }
 
-/** A snapshot's labels after an update of some fields, or of all if none is named. */
+/** A snapshot's labels after an update of some fields, or of all if no field is named. */
 export function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
   if (fields.length === 0 || fields.includes("labels")) return given;
   const labels = new Map(old);

@@ -1,5 +1,5 @@
 /**
- * What can be done with a snapshot of each kind.
+ * The operations that snapshots of each kind allow.
  *
  * @module
  */

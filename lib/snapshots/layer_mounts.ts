@@ -1,5 +1,5 @@
 /**
- * Where a layer of snapshots is mounted, in whatever mount namespace.
+ * The places where a layer of snapshots is mounted, in any mount namespace.
  *
  * @module
  */
@@ -12,13 +12,19 @@ import { describeUse, type LayerUse, mountsEverywhere } from "../mount/uses.ts";
 
 /** A directory that is mounted if its layer is. */
 export interface LayerDirectory {
-  /** Where it is. */
+  /** Its path. */
   readonly path: string;
-  /** The end of the path that is the layer's alone, `<layer>/fs`: mounts whose line lacks it are not looked at. */
+  /**
+   * The end of the path that only this layer has, `<layer>/fs`: lines of mountinfo without it are
+   * skipped.
+   */
   readonly tail: string;
 }
 
-/** The mounts of a directory, bound to another place as a whole or in part, or as whatever `shows` says is one. */
+/**
+ * The mounts of a directory, bound to another place as a whole or in part, and the mounts that
+ * `shows` accepts.
+ */
 export function mountsOfDirectory(
   { path, tail }: LayerDirectory,
   shows: (mount: MountInfo) => boolean,
@@ -36,7 +42,7 @@ export function mountsOfDirectory(
 /**
  * Refuses a layer that is mounted.
  *
- * @param what is mounted, such as `layer x`
+ * @param what the name of the layer for the message, such as `layer x`
  * @throws {VeneerError} `in use` with the first mount's place, its namespace, and a process there
  */
 export function refuseUses(what: string, uses: Iterable<LayerUse>, isNoUse: IsNoUse): void {
@@ -55,8 +61,8 @@ export function refuseUses(what: string, uses: Iterable<LayerUse>, isNoUse: IsNo
 }
 
 /**
- * What a bind mount of a directory has as its device and root; `undefined` on kernels before 5.8, which do
- * not say on which mount a directory is.
+ * The device and root of a bind mount of a directory; `undefined` on kernels before 5.8, which do
+ * not report the mount of a directory.
  */
 function rootOf(path: string): { device: string; root: string } | undefined {
   const id = tryLstatMount(path)?.mountId ?? 0n;

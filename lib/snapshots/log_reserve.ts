@@ -1,19 +1,20 @@
 /**
- * Room for a database's write-ahead log, taken while there is some: a container can fill the disk to its last byte,
- * and a snapshot must be removed then, to make room.
+ * Room for a database's write-ahead log, reserved while the disk has some: a container can fill the
+ * disk to its last byte, and removing a snapshot must still work then.
  *
  * ```text
  * metadata.db-wal       the log, while a process has the database open
  * metadata.db-reserve   another name of the same file
  * ```
  *
- * SQLite makes the log anew for each first opener, and deletes it after the last. It finds this file instead, which
- * it overwrites from the start, and the name that it deletes is not the file's only one. So the room is never
- * given back for others to take. It is written once, not only allocated: no file system needs room to overwrite
- * that, but btrfs, where the database's files are therefore never copied on write.
+ * SQLite creates the log for the first opener and deletes it after the last. It finds this file
+ * instead and overwrites it from the start, and deletes only one of the file's two names. So its
+ * space is never freed. The file is written once, not only allocated, since overwriting written
+ * data needs no space. On btrfs it would, so the database's files are never copied on write there.
  *
- * What is in the file when it is no log any more was written into the database. It must not be read a second time,
- * over what came later: the log's header is blanked, on disk, before the file becomes a log again.
+ * The content of a file that is not a log any more is in the database already. It must not be
+ * replayed over later changes: the log's header is blanked, on disk, before the file becomes a log
+ * again.
  *
  * @module
  */
@@ -42,7 +43,7 @@ import {
   unwrapConfined,
 } from "../tree/confined.ts";
 
-/** How the names of the log and of its reserve end. */
+/** The suffixes of the log and of its reserve. */
 export const LOG = "-wal", RESERVE = "-reserve";
 
 /** In bytes: some forty removals by one process. */
@@ -52,17 +53,18 @@ const SIZE = 512 * 1024;
 const HEADER = 32;
 
 /**
- * Takes the room for a database's log, if that is not done yet. Without room on the disk there is none.
+ * Reserves space for a database's log, unless that is done. Does nothing on a full disk.
  *
- * The caller of this and of {@linkcode provideLog} sees to it that nobody else opens the database meanwhile.
+ * The callers of this and of {@linkcode provideLog} exclude other openers of the database
+ * meanwhile.
  */
 export function takeRoom(database: ConfinedPath): void {
   tolerating(() => withFd(openReserve(database), () => {}));
 }
 
 /**
- * Gives a database a log with room in it, unless it has one. Without room on the disk, or if the
- * file system has no second names, SQLite makes its own.
+ * Gives a database a log with reserved space, unless it has one. On a full disk, or on a file
+ * system without hard links, SQLite creates its own.
  */
 export function provideLog(database: ConfinedPath): void {
   const log = database.withSuffix(LOG), reserve = database.withSuffix(RESERVE);
@@ -76,14 +78,14 @@ export function provideLog(database: ConfinedPath): void {
   });
 }
 
-/** Whether there is a log with something in it. */
+/** Whether there is a log that is not empty. */
 export function hasLoggedSomething(database: ConfinedPath): boolean {
   const fd = tryOpen(database.withSuffix(LOG), O_RDONLY);
   if (fd < 0) return false;
   return withFd(fd, () => fstat(fd).size > HEADER && !hasBlankHeader(fd));
 }
 
-/** What is only a precaution may fail. */
+/** A precaution only: it may fail. */
 function tolerating(action: () => void): void {
   try {
     action();
@@ -104,14 +106,12 @@ function openReserve(database: ConfinedPath): number {
   }
 }
 
-/** Has a file that is empty yet be written in its place on file systems that copy on write. */
+/** Turns copy-on-write off for a file that is still empty, on file systems that have it. */
 export function overwriteInPlace(fd: number): void {
   trySetInodeFlags(fd, inodeFlags(fd) | FS_NOCOW_FL);
 }
 
-/**
- * If there is no room for all of it, for none: what there is may be needed for the database itself.
- */
+/** All of it or nothing: the last free space may be needed for the database itself. */
 function fill(fd: number, path: string): void {
   overwriteInPlace(fd);
   const result = tryFallocate(fd, 0, 0n, BigInt(SIZE));

@@ -5,11 +5,12 @@
  * /run/veneer/<home>/snapshot-mounts/<random>    layer, target, namespace; then device and root
  * ```
  *
- * A record is written before its mount is made, without a device, and again when the mount is there: one
- * without a device was left by a killed command. It stays after the unmount for as long as another mount
- * namespace has a copy of the mount, which it inherited when it was made: nobody meant to use the snapshot there.
+ * A record is written without a device before its mount is made, and again with the device after
+ * it. A record without a device was left by a killed command. A record stays after the unmount as
+ * long as another mount namespace has a copy of the mount, which it inherited at its creation; such
+ * a copy is not a use of the snapshot.
  *
- * Whoever writes here holds the lock of the mounts (`mounted_snapshots.ts`); anybody may read.
+ * Writers hold the lock of the mounts (`mounted_snapshots.ts`); reading needs no lock.
  *
  * @module
  */
@@ -25,17 +26,17 @@ import { mountNamespace, type RunState } from "../store/run_state.ts";
 import type { IsNoUse } from "./backend.ts";
 import { mountsEverywhere } from "../mount/uses.ts";
 
-/** What is mounted where, by whom. */
+/** A mount of a layer: its place and its namespace. */
 export interface MountRecord {
   readonly layer: string;
   /** The mount point, absolute. */
   readonly target: string;
-  /** The mount namespace's inode, in which it was made. */
+  /** The inode of the mount namespace in which it was made. */
   readonly namespace: string;
-  /** What mountinfo has of it; neither before it was made. */
+  /** Its ids in mountinfo; absent until it is made. */
   readonly device?: string;
   readonly root?: string;
-  /** Whether Veneer unmounted it, so that what there is of it is copies. */
+  /** Whether Veneer unmounted it, so that only copies can be left. */
   readonly ended?: boolean;
 }
 
@@ -55,7 +56,7 @@ export class MountRecords {
   /**
    * Records the mount of a layer at a directory of this namespace while `mount` makes it.
    *
-   * @param mount returns what was mounted
+   * @param mount mounts the layer and returns the mount
    */
   around(layer: string, target: string, mount: () => MountInfo): void {
     makeDirectory(this.#directory, 0o700);
@@ -80,7 +81,7 @@ export class MountRecords {
     });
   }
 
-  /** The names of whole records; others are of processes that were killed while they wrote them. */
+  /** The names of complete records; other names are of processes killed while writing. */
   #names(): string[] {
     return list(this.#directory).filter((name) => !name.endsWith(TEMPORARY_SUFFIX));
   }
@@ -109,21 +110,26 @@ export class MountRecords {
   }
 
   /**
-   * Returns what tells the uses of a layer that are none: copies of a mount that Veneer made, in a namespace
-   * that inherited them, and Veneer's mounts of other layers, which may be made of the same directories.
+   * Returns a test for mounts that are not uses of a layer: copies of Veneer's mounts in namespaces
+   * that inherited them, and Veneer's mounts of other layers, which may be made of the same
+   * directories.
    */
   othersThan(layer: string): IsNoUse {
     const records = this.list();
     return ({ mount, namespace }, isShared = false) =>
       records.some((record) => {
         if (!isOf(mount, record)) return false;
-        // A record may be older than the mount, which then has the number of one that somebody else unmounted.
+        // A record may be older than the mount, whose id may be that of an earlier mount unmounted
+        // by another program.
         if (record.layer !== layer) return isShared && mount.mountPoint === record.target;
         return record.ended === true && record.namespace !== namespace;
       });
   }
 
-  /** Ends the records of what Veneer unmounted at a directory of this namespace; those without copies go. */
+  /**
+   * Marks the records of Veneer's unmounted mounts at a directory of this namespace as finished,
+   * and removes those without copies.
+   */
   end(target: string): void {
     for (const record of this.list()) {
       if (record.target !== target || record.namespace !== mountNamespace()) continue;
@@ -135,7 +141,7 @@ export class MountRecords {
   }
 }
 
-/** File systems of which each mount that is made has a device number of its own, which its copies have, too. */
+/** File systems that give each new mount its own device number, which copies of the mount share. */
 const UNIONS = ["overlay", "aufs"];
 
 function isOf({ type, device, root, mountPoint }: MountInfo, record: MountRecord): boolean {
@@ -147,7 +153,7 @@ function write(file: ConfinedPath, record: MountRecord): void {
   writeMetadata(file, JSON.stringify(record));
 }
 
-/** `undefined` if it was removed since it was listed. */
+/** `undefined` if it was removed after it was listed. */
 function parse(text: string | undefined): MountRecord | undefined {
   return text === undefined ? undefined : JSON.parse(text);
 }

@@ -1,15 +1,15 @@
 /**
- * Mounting snapshots in this process's mount namespace, for people: at a directory of theirs, or at one below
- * the home that is made for it and goes with the mount.
+ * Mounting snapshots in this process's mount namespace, for people: at a given directory, or at one
+ * below the home that is created for the mount and removed with it.
  *
  * ```text
  * <home>/mounts/<layer>    where the snapshot with that layer is mounted
  * ```
  *
- * A snapshotter counts no mounts, and neither does this: a snapshot is mounted there once or not at all, and one
- * that can be written to is mounted nowhere else meanwhile. Each mount is recorded (`mount_records.ts`). A
- * directory without a mount is what a killed process or a reboot left, and `sweep` removes it. The lock of the
- * mounts is taken before all others.
+ * Like a snapshotter, this counts no mounts: a snapshot is mounted below the home at most once, and
+ * a writable one is mounted nowhere else meanwhile. Each mount is recorded (`mount_records.ts`). A
+ * directory without a mount was left by a killed process or a reboot, and `sweep` removes it. The
+ * lock of the mounts is taken before all others.
  *
  * @module
  */
@@ -42,10 +42,10 @@ export class MountedSnapshots {
   }
 
   /**
-   * Mounts a snapshot below the home; returns where.
+   * Mounts a snapshot below the home; returns the path.
    *
-   * @throws {VeneerError} `in use` if it is mounted there, or anywhere if it can be written to, and
-   * what {@linkcode Snapshotter.plan} throws
+   * @throws {VeneerError} `in use` if it is mounted there or, if it is writable, anywhere; also the
+   * errors of {@linkcode Snapshotter.plan}
    */
   mount(key: string): string {
     using _lock = this.#lock();
@@ -66,8 +66,8 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot at a directory; returns its path without symbolic links.
    *
-   * @throws {VeneerError} `in use` if something is mounted there, `invalid argument` for what is no
-   * directory
+   * @throws {VeneerError} `in use` if something is mounted there, `invalid argument` for a path
+   * that is not a directory
    */
   mountAt(key: string, directory: string): string {
     using _lock = this.#lock();
@@ -88,14 +88,14 @@ export class MountedSnapshots {
     });
   }
 
-  /** Lets a snapshot be mounted writable only once; returns its layer. */
+  /** Refuses a second writable mount of a snapshot; returns its layer. */
   #checkMountable(key: string): string {
     const { layer, kind } = this.snapshotter.stat(key);
     if (kind === "active") this.snapshotter.checkUnused(key);
     return layer;
   }
 
-  /** Takes down what commands mounted that were killed before they said so: nobody was told of it. */
+  /** Takes down mounts of commands that were killed before they printed the path. */
   #undoUnfinished(layer?: string): void {
     for (const record of this.#records.unfinished(layer)) {
       const { target } = record;
@@ -116,10 +116,9 @@ export class MountedSnapshots {
   }
 
   /**
-   * Undoes {@linkcode mount}; returns where it was mounted.
+   * Undoes {@linkcode mount}; returns the path of the mount point.
    *
-   * @throws {VeneerError} `failed precondition` if it is not mounted, `in use` if somebody uses the
-   * mount
+   * @throws {VeneerError} `failed precondition` if it is not mounted, `in use` if the mount is busy
    */
   unmount(key: string): string {
     using _lock = this.#lock();
@@ -139,7 +138,7 @@ export class MountedSnapshots {
     return path.text;
   }
 
-  /** Unmounts what is mounted at a directory; returns its path. @throws as {@linkcode unmount} */
+  /** Unmounts the mount at a directory; returns its path. @throws as {@linkcode unmount} */
   unmountAt(directory: string): string {
     using _lock = this.#lock();
     const path = realDirectory(directory);
@@ -160,10 +159,10 @@ export class MountedSnapshots {
   }
 
   /**
-   * Runs `use` on a snapshot that is not mounted below the home, and not while it is being mounted: for what
-   * takes its key away, after which nobody could unmount it by that.
+   * Runs `use` while the snapshot is not mounted below the home and cannot be mounted there. For
+   * operations that remove the key, without which it could not be unmounted.
    *
-   * @throws {VeneerError} `in use`, and what `use` throws
+   * @throws {VeneerError} `in use`; also the errors of `use`
    */
   whileUnmounted(key: string, use: () => void): void {
     using _lock = this.#lock();
@@ -171,7 +170,10 @@ export class MountedSnapshots {
     use();
   }
 
-  /** Removes directories without a mount, and mounts below the home whose snapshot is gone; says which. */
+  /**
+   * Removes directories without a mount, and mounts below the home whose snapshot was removed;
+   * returns a line for each.
+   */
   sweep(): string[] {
     using _lock = this.#lock();
     this.#undoUnfinished();
@@ -212,7 +214,7 @@ export class MountedSnapshots {
     return this.home.join("mounts", this.snapshotter.stat(key).layer);
   }
 
-  /** The directory below the home that an absolute path is of, if it is of one. */
+  /** The directory below the home that an absolute path names, if there is one. */
   #own(path: string): ConfinedPath | undefined {
     const directory = this.home.join("mounts");
     return path.startsWith(`${directory}/`)
@@ -221,7 +223,9 @@ export class MountedSnapshots {
   }
 }
 
-/** A busy mount stays: who commits the snapshot next must know that nobody writes to it any more. */
+/**
+ * A busy mount stays: a commit that follows must be certain that no process writes to it any more.
+ */
 function refuseBusy(path: string): never {
   const users = usersOf(path).filter((user) => !user.endsWith(`(pid ${Deno.pid})`));
   const who = users.length > 0 ? ` by ${users.join(", ")}` : "";
@@ -237,7 +241,7 @@ function realDirectory(path: string): string {
   throw new VeneerError("invalid argument", `${path}: name a directory that exists`);
 }
 
-/** Copies of the mount, in namespaces that inherited it, go with the directory. */
+/** Copies of the mount, in namespaces that inherited it, are removed with the directory. */
 function removeDirectory(path: ConfinedPath): void {
   tryUnlink(path, AT_REMOVEDIR);
 }

@@ -34,7 +34,7 @@ export function openStore(
   return store;
 }
 
-/** What a new database begins with. */
+/** The content of a new database. */
 function initialSnapshots(backend: SnapshotBackend): NewSnapshot[] {
   const imported = backend.importable();
   if (imported.length === 0 && backend.list().length > 0) {

@@ -1,19 +1,22 @@
 /**
- * Regular expressions as containerd's filters have them, Go's: without what may take long, such as
- * backreferences, and matched in a time that grows with the text as it does with the expression. They come from
- * whoever may list snapshots.
+ * Regular expressions as containerd's filters have them, Go's: without slow features such as
+ * backreferences. The time of a match is linear in the text and in the expression, since any client
+ * that may list snapshots can send them.
  *
  * @module
  */
 import { RE2JS, RE2JSException } from "re2js";
 
-/** The longest expression, in UTF-16 code units: matching takes the length of the text times this at most. */
+/**
+ * The longest expression, in UTF-16 code units: matching takes the length of the text times this at
+ * most.
+ */
 const MAX_LENGTH = 4096;
 
 /**
  * A test whether an expression fits anywhere in a text.
  *
- * @throws {SyntaxError} for what is none, or too long
+ * @throws {SyntaxError} for an invalid or too long expression
  */
 export function compilePattern(text: string): (text: string) => boolean {
   if (text.length > MAX_LENGTH) {

@@ -1,6 +1,6 @@
 /**
- * Labels that a backend adds to those of callers: what it publishes of a layer, such as where its changes lie.
- * They are not recorded, so that they are always true.
+ * Labels that a backend adds to those of callers: facts that it publishes of a layer, such as the
+ * directory of its changes. They are not recorded, so that they are always true.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { SnapshotBackend } from "./backend.ts";
 import type { Labels, SnapshotInfo } from "./snapshotter.ts";
 
 export class PublishedLabels {
-  /** @param backend some publish nothing */
+  /** @param backend may publish nothing */
   constructor(private readonly backend: Pick<SnapshotBackend, "labels">) {}
 
   /** A snapshot as callers see it. */
@@ -18,7 +18,7 @@ export class PublishedLabels {
     return { ...info, labels: new Map([...info.labels, ...published]) };
   }
 
-  /** What is recorded of labels that a caller gives back, with the published ones among them. */
+  /** The labels to record, if a caller passes labels back that include published ones. */
   takenFrom(labels: Labels, layer: string): Labels {
     const published = this.backend.labels?.(layer);
     if (published === undefined) return labels;

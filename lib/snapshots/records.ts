@@ -1,5 +1,5 @@
 /**
- * What a store of snapshots records, and the statements of SQL by which it does.
+ * The records of a store of snapshots, and the SQL statements on them.
  *
  * @module
  */
@@ -17,12 +17,12 @@ export interface Snapshot {
   /** Microseconds since 1970. */
   readonly created: number;
   readonly updated: number;
-  /** What it adds, once it was counted. */
+  /** The space that it adds, once counted. */
   readonly bytes: number | null;
   readonly inodes: number | null;
 }
 
-/** A layer that no snapshot has, and what it is on disk for. */
+/** A layer without a snapshot, and the reason why it is on disk. */
 export interface Intent {
   readonly layer: string;
   /** The snapshot that it is being made for; `null` if it is to be deleted. */
@@ -31,7 +31,7 @@ export interface Intent {
   readonly parent: number | null;
 }
 
-/** A snapshot as it is recorded when its layer is there. */
+/** A snapshot to record after its layer was created. */
 export interface NewSnapshot {
   readonly layer: string;
   readonly name: string;
@@ -41,13 +41,13 @@ export interface NewSnapshot {
   readonly created?: number;
 }
 
-/** What an active snapshot becomes. */
+/** The committed snapshot that an active one becomes. */
 export interface Commit {
   readonly name: string;
   readonly labels: Labels;
   /** Another parent, for one that has none. */
   readonly parent?: string;
-  /** The layer made from its own, which is then to be deleted. */
+  /** The layer made from the active one, which is then deleted. */
   readonly layer?: string;
 }
 
@@ -63,7 +63,7 @@ export interface ListedRow {
   readonly labels: string;
 }
 
-/** How a listing begins. */
+/** The first part of a listing's statement. */
 export const LISTED = `
   SELECT s.name, s.kind, coalesce(p.name, '') AS parent, s.layer, s.created, s.updated,
     (SELECT json_group_object(key, value) FROM labels WHERE snapshot = s.id) AS labels
@@ -87,7 +87,7 @@ export function prepareAll(database: Database) {
     active: database.prepare<Name>(
       "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",
     ),
-    // UNION, not UNION ALL: a row that comes again ends it, if the records are damaged and lead in a circle.
+    // UNION, not UNION ALL: damaged records that form a circle then end at the first repeated row.
     lineage: database.prepare<Layer & { id: number; parent: number | null }>(
       `WITH RECURSIVE lineage (id, parent, layer) AS (
          SELECT id, parent, layer FROM snapshots WHERE id = ?
@@ -95,7 +95,7 @@ export function prepareAll(database: Database) {
          SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
        ) SELECT id, parent, layer FROM lineage`,
     ),
-    // Without those that it is recorded to stand on itself: they form a circle with it.
+    // Without its own recorded ancestors, which would form a circle with it.
     children: database.prepare<Name>(
       `WITH RECURSIVE below (id, parent) AS (
          SELECT id, parent FROM snapshots WHERE id = ?1

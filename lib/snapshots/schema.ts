@@ -1,5 +1,5 @@
 /**
- * The tables of a store of snapshots, `metadata.db`, and how older ones become them.
+ * The tables of a store of snapshots, `metadata.db`, and the migration of older ones.
  *
  * ```text
  * snapshots   what there is; a committed one's `bytes` and `inodes` once they were counted
@@ -8,14 +8,17 @@
  *             which nobody else can take or remove meanwhile; or, without a name, to be deleted
  * ```
  *
- * The pragma `user_version` says which form a database has.
+ * The pragma `user_version` holds the number of a database's form.
  *
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
 import type { Database } from "./database.ts";
 
-/** `PRAGMA application_id` of these databases, "Vnr1": so that `file` and this program tell them from others. */
+/**
+ * `PRAGMA application_id` of these databases, "Vnr1": so that `file` and this program tell them
+ * from others.
+ */
 export const APPLICATION_ID = 0x566e7231;
 
 /** The statements that make each form from the one before, the first from an empty database. */
@@ -50,7 +53,11 @@ const MIGRATIONS: readonly (readonly string[])[] = [[
 /** The form that this program reads and writes. */
 export const VERSION = MIGRATIONS.length;
 
-/** A database's form; 0 for an empty one. @throws `incompatible` for another program's, or a newer form */
+/**
+ * A database's form; 0 for an empty one.
+ *
+ * @throws `incompatible` for a database of another program, or of a newer form
+ */
 export function versionOf(database: Database): number {
   const { path } = database;
   const version = Number(database.pragma("user_version"));
@@ -73,9 +80,10 @@ export function versionOf(database: Database): number {
 }
 
 /**
- * Brings a database from its form to this program's, in one transaction with what `fill` does then.
+ * Brings a database from its form to this program's, in one transaction with the statements of
+ * `fill`.
  *
- * The caller sees to it that nobody else does so at the same time.
+ * The caller excludes other processes meanwhile.
  */
 export function migrate(database: Database, version: number, fill: () => void): void {
   // Kept by the file once it is set; it cannot be set within a transaction.
@@ -87,14 +95,16 @@ export function migrate(database: Database, version: number, fill: () => void): 
   });
 }
 
-/** Pages that a database keeps free in its file, so that it need not grow on a full disk; and how few are too few. */
+/**
+ * The number of free pages that a database keeps in its file, so that it need not grow on a full
+ * disk; and the number below which it gets new ones.
+ */
 const SPARE = 32, TOO_FEW = 16;
 
 /**
- * Gives a database free pages, if it has too few. On a disk that is full already it has those that
- * it has.
+ * Gives a database free pages, if it has too few. On a full disk it does nothing.
  *
- * The caller sees to it that nobody else does so at the same time.
+ * The caller excludes other processes meanwhile.
  */
 export function keepSpare(database: Database): void {
   if (Number(database.pragma("freelist_count")) >= TOO_FEW) return;

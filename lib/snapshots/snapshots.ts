@@ -1,23 +1,25 @@
 /**
- * A snapshotter over a backend: what is the same for every driver.
+ * A snapshotter over a backend: the part that is the same for every driver.
  *
- * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), layers are the backend's. Between
- * the two a process may be killed, so that whatever is about to be made or deleted is written down first, as an
- * *intent*.
+ * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), layers are the
+ * backend's. A process may be killed between changing one and the other, so every creation and
+ * deletion is first recorded as an *intent*.
  *
  * Invariants:
- * - Every layer on disk is a snapshot's or an intent's, never both. Only a power failure can leave one that is
- *   nobody's: the records of intents are written out with the next snapshot's. `cleanup` deletes those.
+ * - Every layer on disk is a snapshot's or an intent's, never both. Only a power failure can leave
+ *   a layer without either, because records of intents reach the disk with the next snapshot's
+ *   record. `cleanup` deletes such layers.
  * - A snapshot's record comes after its layer, and goes before it.
- * - Whoever does something to a layer holds its lock. So an intent whose layer's lock can be had is a dead
- *   process's, or is left from a deletion that failed: it reserves nothing, and the layer is deleted. That is
- *   done for all when a store is opened, and for one that is in the way.
+ * - Every change of a layer holds its lock. So an intent whose layer is not locked is from a dead
+ *   process or a failed deletion: it reserves nothing, and the layer is deleted. That happens for
+ *   all such layers when a store is opened, and for one whose name is needed.
  * - An intent reserves its name, and keeps its parent from being removed.
  *
- * Locks are `run_state.ts`'s, in this order: an active layer's, then that of the committed one that is made from
- * it, then the home's; other layers' are only tried. A transaction of the database comes last of all, and
- * nothing that may wait is called inside one. Who holds the home is making a snapshot: `cleanup` gives back what
- * a backend holds only when nobody does.
+ * Locks are `run_state.ts`'s, in this order: an active layer's, then that of the committed one that
+ * is made from it, then the home's; other layers' are only tried. A transaction of the database
+ * comes last of all, and nothing that may wait is called inside one. A process that creates a
+ * snapshot holds the home's lock: `cleanup` releases a backend's resources only if no process holds
+ * it.
  *
  * @module
  */
@@ -50,39 +52,41 @@ import type {
   Usage,
 } from "./snapshotter.ts";
 
-/** How often, and after how many milliseconds, the room is looked for that a deleted layer took. */
+/** How often, and at which interval in milliseconds, the free space is checked after a deletion. */
 const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 
-/** What a snapshotter is made with. */
+/** The parts and settings of a snapshotter. */
 export interface SnapshotsContext {
   readonly backend: SnapshotBackend;
-  /** Told, in one line, what did not go as it should and was survived. */
+  /** Gets warnings of one line each. */
   readonly warn: Warn;
-  /** Write the home's file system out before a snapshot counts as committed; not done unless said. */
+  /** Sync the home's file system before a snapshot counts as committed; false by default. */
   readonly sync?: boolean;
   /**
-   * Whether what somebody has mounted is neither committed nor removed, which is so unless said. A service owns
-   * its store, and the mounts are those of the engine that asks it.
+   * Whether mounted snapshots are refused by commits and removals; refused by default. A service
+   * owns its store, and the mounts are those of the engine that calls it.
    */
   readonly foreignUses?: ForeignUses;
   /**
-   * Called when a layer waits to be deleted. If it is given, neither opening the store nor a removal deletes
-   * anything: {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers do not wait for that.
+   * Called when a layer waits for deletion. If given, neither opening the store nor a removal
+   * deletes layers; only {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers
+   * should not wait for that.
    */
   readonly later?: () => void;
-  /** What the store is opened for; to change it, unless said. */
+  /** The purpose of opening the store; `change` by default. */
   readonly purpose?: Purpose;
 }
 
 /**
- * What a store is opened for:
- * - `change`: refused while a service holds the store, and keeps services from that until it is closed;
- * - `read`: beside a service as well. What interrupted processes left is then the service's to finish;
+ * The purpose of opening a store:
+ * - `change`: refused while a service holds the store, and keeps services from that until it is
+ *   closed;
+ * - `read`: beside a service as well. The service then finishes the work of interrupted processes;
  * - `serve`: by the service that holds it (`service_hold.ts`).
  */
 export type Purpose = "change" | "read" | "serve";
 
-/** What is done about mounts of a snapshot that is to be committed or removed. */
+/** The treatment of mounts of a snapshot in a commit or a removal. */
 export type ForeignUses = "refuse" | "ignore";
 
 /** A snapshot whose layer is locked. */
@@ -101,15 +105,16 @@ export class Snapshots implements Snapshotter {
   readonly #mountRecords: MountRecords;
   readonly #published: PublishedLabels;
   readonly #warn: Warn;
-  /** Against services. */
+  /** The hold against services. */
   #claim: Disposable | undefined;
   #opened: Store | undefined;
 
   /**
-   * Opens a store, making it where it is missing, and finishes what killed processes left of it.
+   * Opens a store, creating it if it is missing, and finishes the work of killed processes.
    *
-   * @throws {VeneerError} `in use` if it is to be changed and a service holds it; `corrupt store` where there are layers and no database, or one that is none;
-   * `incompatible` for one of another program or a newer version
+   * @throws {VeneerError} `in use` if it is opened for changes and a service holds it;
+   * `corrupt store` if there are layers but no database, or the database is damaged; `incompatible`
+   * for one of another program or a newer version
    */
   constructor(
     { backend, warn, sync = false, foreignUses = "refuse", later, purpose = "change" }:
@@ -134,7 +139,7 @@ export class Snapshots implements Snapshotter {
     }
   }
 
-  /** Ends what killed processes began, unless that is a service's to do. */
+  /** Finishes the work of killed processes, unless a service does that. */
   #finishInterrupted(purpose: Purpose): void {
     if (this.#later !== undefined) {
       if (this.#intents.abandonDead()) this.#later();
@@ -232,7 +237,10 @@ export class Snapshots implements Snapshotter {
     this.#finish(snapshot);
   }
 
-  /** Seals a layer, or returns the id of another one that is to be made from it, if it is in use and may be. */
+  /**
+   * Seals a layer. If it is in use and that is allowed, returns the id of a new layer to make from
+   * it.
+   */
   #sealed(snapshot: Snapshot, chain: LayerChain): string | undefined {
     try {
       naming(snapshot, () => this.#backend.seal(chain));
@@ -247,7 +255,7 @@ export class Snapshots implements Snapshotter {
     if (sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
   }
 
-  /** @throws {VeneerError} `not supported` where the driver's layers are their parent's too */
+  /** @throws {VeneerError} `not supported` if the driver's layers include their parent's content */
   #checkRebase(snapshot: Snapshot, parent: string): void {
     if (parent === "" || this.#backend.rebases || parent === this.#store.parentName(snapshot)) {
       return;
@@ -279,7 +287,7 @@ export class Snapshots implements Snapshotter {
     this.#finish(snapshot);
   }
 
-  /** Deletes the layer that a snapshot had, or has it be deleted later. */
+  /** Deletes the layer that a snapshot had, or marks it for a later deletion. */
   #finish({ layer }: Snapshot): void {
     if (this.#later === undefined) this.#intents.tryToFinish(layer);
     else this.#later();
@@ -290,16 +298,17 @@ export class Snapshots implements Snapshotter {
   }
 
   /**
-   * Where the disk is so full that not even a record can be written (btrfs without room for metadata), the layer goes
-   * before its record, while nobody can build on it. A process killed in between leaves a snapshot whose layer is
-   * missing, which says so and can be removed.
+   * If the disk is too full even for a record (btrfs without space for metadata), the layer is
+   * deleted before its record, while no snapshot can be built on it. A process killed in between
+   * leaves a snapshot whose layer is missing; its use is refused with that reason, and it can be
+   * removed.
    */
   #removeToMakeRoom(snapshot: Snapshot): void {
     for (let tries = 1;; tries++) {
       try {
         return this.#store.remove(snapshot, () => {
           this.#backend.remove(snapshot.layer);
-          // Some file systems give room back with what they write out next, and a moment later.
+          // Some file systems free space only with their next commit.
           this.#writeOut(true);
         });
       } catch (error) {
@@ -378,7 +387,7 @@ export class Snapshots implements Snapshotter {
     attempt(tell, this.home, () => this.#backend.imported());
     attempt(tell, "states of removed stores", () => pruneRunStates(this.#warn));
     attempt(tell, this.home, () => {
-      // A service is about to need again what is given back here.
+      // A service will soon need these resources again.
       if (this.#later !== undefined) return;
       using still = this.#state.tryLockHome();
       if (still !== undefined && !store.isInUse()) this.#backend.close();
@@ -425,7 +434,7 @@ export class Snapshots implements Snapshotter {
     for (;;) {
       const { layer } = this.#store.require(key);
       const lock = this.#state.lockLayer(layer);
-      // It may have been removed, and made again, while this waited.
+      // It may have been removed and created again during the wait.
       const snapshot = this.#store.find(key);
       if (snapshot?.layer === layer) {
         return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
@@ -434,7 +443,10 @@ export class Snapshots implements Snapshotter {
     }
   }
 
-  /** Locks what is to be committed; who comes after another's commit of the same is told that it is done. */
+  /**
+   * Locks a snapshot to commit. After a concurrent commit of the same key, the error says that it
+   * is committed.
+   */
   #holdForCommit(name: string, key: string): Held {
     try {
       return this.#hold(key);
@@ -445,7 +457,7 @@ export class Snapshots implements Snapshotter {
   }
 }
 
-/** Says of which snapshot a backend refuses the layer. */
+/** Adds the snapshot's name to a backend's refusal of its layer. */
 function naming({ name }: Snapshot, check: () => void): void {
   try {
     check();

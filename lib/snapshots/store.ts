@@ -1,9 +1,11 @@
 /**
- * The records of a store of snapshots: the transactions on it, and the rules of names, kinds and parents.
+ * The records of a store of snapshots: the transactions on it, and the rules of names, kinds and
+ * parents.
  *
- * Each method that changes something is one transaction, and checks inside it what it rests on: that a name is
- * free, that a parent is committed, that nothing is built on what is removed. A method marked as such is on
- * disk when it returns; the others may be forgotten by a power failure, in order.
+ * Each method that changes something is one transaction, and checks its preconditions inside it:
+ * that a name is free, a parent is committed, a removed snapshot has no children. Changes of
+ * methods marked so are on disk when they return; a power failure may undo the others, the latest
+ * first.
  *
  * @module
  */
@@ -29,7 +31,7 @@ import {
 } from "./records.ts";
 import { keepSpare, migrate, VERSION, versionOf } from "./schema.ts";
 
-/** How many snapshots a walk reads at a time: one by one takes thrice as long. */
+/** How many snapshots a walk reads at a time: one by one takes three times as long. */
 const PAGE = 200;
 
 export class Store implements Disposable {
@@ -42,10 +44,11 @@ export class Store implements Disposable {
   }
 
   /**
-   * Opens the database of a store, making or migrating it. Nobody else must open it at the same time.
+   * Opens the database of a store, creating or migrating it. The caller excludes other openers
+   * meanwhile.
    *
-   * @param initial what a new database begins with, parents first
-   * @param warn told, in one line, what cannot be read of a database that cannot be written to
+   * @param initial the snapshots of a new database, parents first
+   * @param warn gets a line if changes in the log of a read-only database cannot be read
    */
   static open(
     path: ConfinedPath,
@@ -97,9 +100,10 @@ export class Store implements Disposable {
     return infoOf(row);
   }
 
-  /** Every snapshot, sorted by the bytes of its name, as they all were at the first. */
+  /** Every snapshot, sorted by the bytes of its name, as of the start of the walk. */
   *walk(): Generator<SnapshotInfo> {
-    // On a connection of its own: what is written meanwhile, also by who walks, needs this one's transactions.
+    // On a separate connection: writes during the walk, also by its caller, need the transactions
+    // of this one.
     const { file, access } = this.#database;
     using database = new Database(file, { readOnly: true, access });
     database.prepare("BEGIN").run();
@@ -131,7 +135,7 @@ export class Store implements Disposable {
     return { layer, kind, parents: this.#lineage(parent) };
   }
 
-  /** The same for what is to be removed: without the layers below, if there is no telling which they are. */
+  /** The same for a removal: without the layers below, if the records of them are damaged. */
   chainToRemove(snapshot: Snapshot): LayerChain {
     try {
       return this.chain(snapshot);
@@ -150,7 +154,7 @@ export class Store implements Disposable {
   #lineage(id: number | null): string[] {
     if (id === null) return [];
     const lineage = this.#statements.lineage.all(id);
-    // The last one stands on nothing, unless the next would have been one of those before.
+    // The last one has no parent, unless its parent is one of those before.
     if (lineage.at(-1)?.parent === null) return lineage.map(({ layer }) => layer);
     const { name } = this.#statements.name.get(id)!;
     throw new VeneerError(
@@ -171,7 +175,7 @@ export class Store implements Disposable {
     return this.#statements.intents.all().map(({ layer }) => layer);
   }
 
-  /** The layers that there are intents about and that are there to be deleted. */
+  /** The layers whose intents are deletions. */
   doomed(): string[] {
     return this.#statements.doomed.all().map(({ layer }) => layer);
   }
@@ -186,7 +190,7 @@ export class Store implements Disposable {
     return this.#statements.reservedOn.all(id).map(({ layer }) => layer);
   }
 
-  /** A layer id that nobody has: 40 random bits in the letters of base 32. */
+  /** An unused layer id: 40 random bits in the letters of base 32. */
   newLayer(): string {
     for (;;) {
       const random = crypto.getRandomValues(new Uint8Array(8));
@@ -214,9 +218,9 @@ export class Store implements Disposable {
   /**
    * Records that a layer is being made for a name.
    *
-   * @param parent the committed snapshot that it is made on, `""` for none
-   * @throws {VeneerError} `already exists`, also for the layer, which an imported snapshot may have under
-   * another name; `not found` or `invalid argument` for the parent
+   * @param parent the committed snapshot to build on; `""` for none
+   * @throws {VeneerError} `already exists`, also for the layer, which an imported snapshot may have
+   * under another name; `not found` or `invalid argument` for the parent
    */
   reserve(layer: string, name: string, parent: string): void {
     this.#database.transaction("in order", () => {
@@ -232,7 +236,7 @@ export class Store implements Disposable {
     });
   }
 
-  /** Makes a snapshot of a layer that was reserved and is there. On disk when it returns. */
+  /** Records the snapshot of a reserved layer that was created. On disk when it returns. */
   adopt(snapshot: NewSnapshot): void {
     this.#database.transaction("on disk", () => {
       this.#statements.forget.run(snapshot.layer);
@@ -266,7 +270,7 @@ export class Store implements Disposable {
   }
 
   /**
-   * Whether a snapshot could be committed, on another parent if one is named.
+   * Checks that a snapshot can be committed, on another parent if one is named.
    *
    * @returns the parent's id
    * @throws {VeneerError} as {@linkcode commit}
@@ -286,23 +290,23 @@ export class Store implements Disposable {
   }
 
   /**
-   * Makes of a snapshot an intent to delete its layer. On disk when it returns.
+   * Replaces a snapshot by an intent to delete its layer. On disk when it returns.
    *
-   * @param makeRoom is called when nothing is built on it, nor can be until this returns
-   * @throws {VeneerError} `failed precondition` if something is built on it
+   * @param makeRoom is called when the snapshot has no children and can get none until this returns
+   * @throws {VeneerError} `failed precondition` if it has children
    */
   remove(snapshot: Snapshot, makeRoom = () => {}): void {
     this.#database.transaction("on disk", () => {
       this.checkChildless(snapshot);
       makeRoom();
-      // What is left as a child forms a circle with it, and stays as damaged as it is.
+      // A remaining child forms a circle with it and stays damaged.
       this.#statements.isolate.run(snapshot.id);
       this.#statements.remove.run(snapshot.id);
       this.#statements.reserve.run(snapshot.layer, null, null);
     });
   }
 
-  /** @throws {VeneerError} `failed precondition` with the names of what is built on a snapshot */
+  /** @throws {VeneerError} `failed precondition` with the names of a snapshot's children */
   checkChildless({ id, name }: Snapshot): void {
     const children = this.#statements.children.all(id);
     if (children.length === 0) return;
@@ -314,7 +318,9 @@ export class Store implements Disposable {
     );
   }
 
-  /** Has an intent reserve nothing any more; false if there is none. */
+  /**
+   * Releases the name and parent that an intent reserves. Returns false if the layer has no intent.
+   */
   relinquish(layer: string): boolean {
     const intent = this.intent(layer);
     if (intent === undefined) return false;
@@ -332,8 +338,8 @@ export class Store implements Disposable {
   /**
    * Replaces a snapshot's labels. On disk when it returns.
    *
-   * @param change gets those that there are, and the snapshot's layer
-   * @throws {VeneerError} `not found`, and what `change` throws
+   * @param change gets the present labels and the snapshot's layer
+   * @throws {VeneerError} `not found`; also the errors of `change`
    */
   relabel(name: string, change: (labels: Labels, layer: string) => Labels): SnapshotInfo {
     return this.#database.transaction("on disk", () => {
@@ -350,7 +356,7 @@ export class Store implements Disposable {
     for (const [key, value] of labels) this.#statements.insertLabel.run(id, key, value);
   }
 
-  /** Keeps what a committed layer adds; nothing happens if it is gone. */
+  /** Records the space that a committed layer adds; does nothing if the snapshot is gone. */
   keepUsage(layer: string, { bytes, inodes }: Usage): void {
     this.#database.transaction("in order", () => this.#statements.count.run(bytes, inodes, layer));
   }
@@ -389,7 +395,7 @@ export function beingMade(name: string): VeneerError {
   );
 }
 
-/** @throws {VeneerError} `failed precondition` for what cannot be committed */
+/** @throws {VeneerError} `failed precondition` if it is not active */
 function checkActive({ name, kind }: Snapshot): void {
   if (kind === "active") return;
   const what = kind === "view" ? "a view" : "committed";

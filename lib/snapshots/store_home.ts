@@ -1,5 +1,5 @@
 /**
- * The home and the run-time state of a store of snapshots that was opened, for what works beside it.
+ * The home and the run-time state of an open store of snapshots, for code beside the snapshotter.
  *
  * @module
  */

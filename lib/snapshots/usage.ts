@@ -1,8 +1,9 @@
 /**
- * What a snapshot adds to its parent: counted anew if it is active, once if it is committed.
+ * The space that a snapshot adds to its parent: counted at each call if it is active, once if it is
+ * committed.
  *
- * A count may take long. It is made without the layer's lock, so that nothing waits for it, and is made again if the
- * snapshot was committed, removed or replaced meanwhile.
+ * A count may take long. It is made without the layer's lock, so that nothing waits for it, and is
+ * made again if the snapshot was committed, removed or replaced meanwhile.
  *
  * @module
  */
@@ -11,7 +12,7 @@ import type { SnapshotBackend } from "./backend.ts";
 import type { Usage } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
 
-/** @throws {VeneerError} `not found`, also for a snapshot that goes meanwhile; what counting throws */
+/** @throws {VeneerError} `not found`, also for a snapshot removed meanwhile; errors of counting */
 export function usageOf(key: string, store: Store, backend: SnapshotBackend): Usage {
   for (;;) {
     const snapshot = store.require(key);
@@ -35,7 +36,7 @@ export function usageOf(key: string, store: Store, backend: SnapshotBackend): Us
   }
 }
 
-/** On a full disk, or one that cannot be written to, it is counted again the next time. */
+/** On a full or read-only disk it is not recorded, and counted again the next time. */
 function keepUsage(store: Store, layer: string, usage: Usage): void {
   try {
     store.keepUsage(layer, usage);

@@ -469,7 +469,7 @@ test("snapshots: a mount of which nobody says what it is made of", (dir) => {
   mounts.push(aufsAt("/mnt", "si=1f"));
   assertEquals(
     assertFails("failed precondition", () => backend.checkUnused(active("a"))).message,
-    `which layers are mounted at /mnt is in ${dir.path}/sysfs, which does not exist; mount sysfs at /sys`,
+    `the layers mounted at /mnt are listed in ${dir.path}/sysfs, which does not exist; mount sysfs at /sys`,
   );
 });
 
