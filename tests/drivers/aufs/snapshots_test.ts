@@ -298,7 +298,7 @@ test("snapshots: a home whose path aufs cannot be given, a layer that is gone", 
     ]
   ) {
     const { message } = assertFails("corrupt store", call);
-    assert(message.startsWith(`${fs(backend, "a")} is missing; remove the snapshot`), message);
+    assert(message.startsWith(`${fs(backend, "a")} is missing; remove its snapshot`), message);
   }
   assertEquals([backend.list(), backend.home.staged()], [["b", "c"], []]);
 });

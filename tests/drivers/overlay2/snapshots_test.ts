@@ -525,8 +525,8 @@ test("snapshots: a layer that is gone is named", (dir) => {
   const gone = (call: () => void, layer: string) =>
     assertEquals(
       assertFails("corrupt store", call).message,
-      `${fs(backend, layer)} is missing; remove the snapshot that it was of, and those on it, ` +
-        "and make them anew",
+      `${fs(backend, layer)} is missing; remove its snapshot and those on it, ` +
+        "and prepare them again",
     );
   gone(() => withPlan(backend.plan(chain, target), () => {}), "a");
   gone(() => backend.plan(view("v", "a"), target), "a");
