@@ -86,6 +86,12 @@ export const io = group({
   memfd_create: { parameters: ["buffer", "u32"], result: "i32" },
   // ssize_t sendfile64(int out_fd, int in_fd, off64_t *offset, size_t count);
   sendfile64: { parameters: ["i32", "i32", "buffer", "u32"], result: "i32" },
+  // ssize_t copy_file_range(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out, size_t len,
+  // unsigned int flags);
+  copy_file_range: {
+    parameters: ["i32", "buffer", "i32", "buffer", "u32", "u32"],
+    result: "i32",
+  },
   // ssize_t splice(int fd_in, off64_t *off_in, int fd_out, off64_t *off_out, size_t len, unsigned
   // int flags);
   splice: {
@@ -180,6 +186,8 @@ export const xattrs = group({
   },
   // int fremovexattr(int fd, const char *name);
   fremovexattr: { parameters: ["i32", "buffer"], result: "i32" },
+  // int lremovexattr(const char *path, const char *name);
+  lremovexattr: { parameters: ["buffer", "buffer"], result: "i32" },
 });
 
 /** The process and its thread. */

@@ -1,5 +1,6 @@
 /**
- * Moving data between descriptors inside the kernel: `sendfile(2)` and `splice(2)`.
+ * Moving data between descriptors inside the kernel: `sendfile(2)`, `splice(2)` and
+ * `copy_file_range(2)`.
  *
  * @module
  */
@@ -39,5 +40,14 @@ export function trySendfileAt(
 export function trySplice(from: number, out: number, count: number): number {
   const SPLICE_F_MOVE = 1;
   const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);
+  return result < 0 ? -E[0] : result;
+}
+
+/**
+ * `copy_file_range(2)`, raw: copies up to `count` bytes between files' current offsets, or has the
+ * files share them if their file system can.
+ */
+export function tryCopyFileRange(from: number, out: number, count: number): number {
+  const result = io().copy_file_range(from, null, out, null, count, 0);
   return result < 0 ? -E[0] : result;
 }

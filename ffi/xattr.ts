@@ -189,6 +189,13 @@ export function tryFremovexattr(fd: number, name: string): number {
   return result < 0 ? -E[0] : result;
 }
 
+/** `lremovexattr(2)`, raw: of the entry itself. */
+export function tryLremovexattr(path: Path, name: string): number {
+  const bytes = cstring(path), key = cstring(name);
+  const result = xattrs().lremovexattr(bytes, key);
+  return result < 0 ? -E[0] : result;
+}
+
 /** A path to what an open descriptor refers to, for calls that take only paths (`proc(5)`). */
 export function descriptorPath(fd: number, name = ""): string {
   return name === "" ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;

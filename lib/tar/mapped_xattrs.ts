@@ -2,17 +2,14 @@
  * Extended attributes between a layer, which has the host's ids, and a tar, which has the container's.
  *
  * Two kinds hold ids: access control lists, and capabilities of version 3, which count in the user namespace
- * of one root only (capabilities(7)). And XFS shows lists a second time, in a form of its own.
+ * of one root only (capabilities(7)).
  *
- * Sources: `linux/posix_acl_xattr.h`, `linux/capability.h`, `fs/xfs/libxfs/xfs_attr.h`.
+ * Sources: `linux/posix_acl_xattr.h`, `linux/capability.h`.
  *
  * @module
  */
 import type { IdMaps } from "../base/id_maps.ts";
-
-export const ACL_ACCESS = "system.posix_acl_access";
-export const ACL_DEFAULT = "system.posix_acl_default";
-const CAPABILITY = "security.capability";
+import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY } from "../tree/xattr_names.ts";
 
 // `struct posix_acl_xattr_header` (a version) and, for each entry, a tag, permissions and an id.
 const ACL_HEADER = 4, ACL_ENTRY = 8, ACL_TAG = 0, ACL_ID = 4;
@@ -22,14 +19,6 @@ const ACL_USER = 0x02, ACL_GROUP = 0x08;
 const VFS_CAP_REVISION_MASK = 0xff000000;
 const VFS_CAP_REVISION_2 = 0x02000000, VFS_CAP_REVISION_3 = 0x03000000;
 const CAPABILITY_2_SIZE = 20, CAPABILITY_3_SIZE = 24, ROOT_ID = 20;
-
-/** XFS's own form of access control lists, which root is shown beside the one that all file systems have. */
-const XFS_TWINS = ["trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT"];
-
-/** Whether an attribute is only XFS's form of another one: such ones are never applied and never exported. */
-export function isTwin(name: string): boolean {
-  return XFS_TWINS.includes(name);
-}
 
 /** An id for which a map has none. */
 export class UnmappedId extends Error {

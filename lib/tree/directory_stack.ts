@@ -58,7 +58,7 @@ export class DirectoryStack implements Disposable {
    */
   tryEnter(name: EntryName): number {
     const fd = tryOpenDirectory(this.fd, name);
-    if (fd === -EXDEV) throw mounted(name);
+    if (fd === -EXDEV) throw mountedInside(name);
     if (fd < 0) return fd;
     this.#fds.push(fd);
     const lowest = this.#closed.length;
@@ -90,7 +90,8 @@ export class DirectoryStack implements Disposable {
   }
 }
 
-const mounted = (name: EntryName) =>
+/** The error for a name on which something is mounted: that is no part of the tree. */
+export const mountedInside = (name: EntryName) =>
   new VeneerError(
     "in use",
     `${nameText(name)} in the tree that is being read is a mount point; unmount it first`,

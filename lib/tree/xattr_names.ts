@@ -8,11 +8,19 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import type { EntryName } from "../../ffi/entry_name.ts";
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { E2BIG, ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { entryPath, fgetxattr, lgetxattr, tryFlistxattr, tryListxattrat } from "../../ffi/xattr.ts";
-import { OVERLAY_OPAQUE_XATTR, OVERLAY_REFERENCES } from "./whiteouts.ts";
+import {
+  entryPath,
+  fgetxattr,
+  lgetxattr,
+  tryFlistxattr,
+  tryFremovexattr,
+  tryListxattrat,
+  tryLremovexattr,
+} from "../../ffi/xattr.ts";
+import { isOverlayXattr, OVERLAY_OPAQUE_XATTR, OVERLAY_REFERENCES } from "./whiteouts.ts";
 
 /** Names of attributes, sorted. */
 export interface XattrNames {
@@ -21,11 +29,61 @@ export interface XattrNames {
   readonly isWhole: boolean;
 }
 
+/** An access control list, and the one that a directory gives to what is made in it (acl(5)). */
+export const ACL_ACCESS = "system.posix_acl_access";
+export const ACL_DEFAULT = "system.posix_acl_default";
+export const CAPABILITY = "security.capability";
+
+/**
+ * XFS's own form of access control lists, which root is shown beside the one that all file systems
+ * have (`fs/xfs/libxfs/xfs_attr.h`).
+ */
+const XFS_TWINS = ["trusted.SGI_ACL_FILE", "trusted.SGI_ACL_DEFAULT"];
+
+/**
+ * Whether an attribute is only XFS's form of another one: such ones are never applied and never
+ * exported.
+ */
+export function isTwin(name: string): boolean {
+  return XFS_TWINS.includes(name);
+}
+
+/**
+ * Whether an attribute belongs to a layer's content: capabilities, access control lists, the user's
+ * and the administrator's own. What overlay, a security module (labels, hashes) or a file system
+ * keeps for itself is of this machine.
+ */
+export function isOfLayer(name: string): boolean {
+  return name === CAPABILITY || name === ACL_ACCESS || name === ACL_DEFAULT ||
+    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name) &&
+      !isTwin(name);
+}
+
+/**
+ * Takes an attribute from an open file or directory, if it has it.
+ *
+ * @param shown how a message names the file
+ * @throws {SyscallError}
+ */
+export function removeAttribute(fd: number, name: string, shown?: string): void {
+  removed(tryFremovexattr(fd, name), `fremovexattr ${name}`, shown);
+}
+
+/** The same from the entry `name` itself, which is not opened. */
+export function removeAttributeAt(dirfd: number, name: EntryName, key: string): void {
+  const result = tryLremovexattr(entryPath(dirfd, name), key);
+  removed(result, `lremovexattr ${key}`, nameText(name));
+}
+
+function removed(result: number, syscall: string, shown: string | undefined): void {
+  if (result !== -ENODATA && result !== -EOPNOTSUPP) unwrap(result, syscall, shown);
+}
+
 /** What is asked for by name: what the kernel itself goes by, and what overlay does. */
 const DECISIVE = [
-  "security.capability",
-  "system.posix_acl_access",
-  "system.posix_acl_default",
+  CAPABILITY,
+  ACL_ACCESS,
+  ACL_DEFAULT,
   OVERLAY_OPAQUE_XATTR,
   ...OVERLAY_REFERENCES.map(([name]) => name),
 ].sort();

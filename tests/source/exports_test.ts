@@ -12,8 +12,6 @@ const FOR_TESTS = [
   "ffi/errno.ts: errnoEntries",
   "ffi/files.ts: O_TRUNC",
   "ffi/files.ts: SEEK_END",
-  "ffi/files.ts: SEEK_DATA",
-  "ffi/files.ts: SEEK_HOLE",
   "ffi/files.ts: memfd",
   "ffi/fsmount.ts: MOUNT_ATTR_NODEV",
   "ffi/fsmount.ts: moveMount",

@@ -8,10 +8,9 @@
  */
 import type { EntryName } from "../../../ffi/entry_name.ts";
 import { entryPath, fgetxattr, lgetxattr } from "../../../ffi/xattr.ts";
-import { checkOverlayReferences, isOverlayXattr } from "../../tree/whiteouts.ts";
-import { type XattrNames, xattrNames, xattrNamesAt } from "../../tree/xattr_names.ts";
+import { checkOverlayReferences } from "../../tree/whiteouts.ts";
+import { isOfLayer, type XattrNames, xattrNames, xattrNamesAt } from "../../tree/xattr_names.ts";
 import type { Xattr } from "../header.ts";
-import { isTwin } from "../mapped_xattrs.ts";
 
 const NONE: readonly Xattr[] = [];
 
@@ -51,15 +50,9 @@ function values(
   if (names.length === 0) return NONE;
   if (isUpper) checkOverlayReferences(names);
   const xattrs: Xattr[] = [];
-  for (const name of names.filter(isExported)) {
+  for (const name of names.filter(isOfLayer)) {
     const value = get(name);
     if (value) xattrs.push([name, value]);
   }
   return xattrs;
-}
-
-function isExported(name: string): boolean {
-  return name === "security.capability" || name.startsWith("system.posix_acl_") ||
-    (name.startsWith("user.") || name.startsWith("trusted.")) && !isOverlayXattr(name) &&
-      !isTwin(name);
 }
