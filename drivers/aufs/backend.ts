@@ -19,7 +19,7 @@ import {
 } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { ApplyTarget, LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { isName, type ParentRecords } from "../../lib/graph/parent_records.ts";
@@ -32,7 +32,7 @@ import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
 import { treeOf } from "../../lib/mount/mountinfo.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
-import { isWhiteoutMetadata, type WhiteoutForm } from "../../lib/tree/whiteouts.ts";
+import { isWhiteoutMetadata } from "../../lib/tree/whiteouts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import { Layout, REMOVING } from "./layout.ts";
 import { makeMountPoint, Mounting } from "./mounting.ts";
@@ -193,15 +193,21 @@ export class Aufs implements LayerBackend {
     return this.#layout.isMounting(id);
   }
 
-  applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
-    return { directory: this.#layout.diff(id).text, whiteouts: "aufs" };
+  applyTarget(id: string): ApplyTarget {
+    const directory = this.#layout.diff(id).text;
+    return { directory, whiteouts: "aufs", lowers: this.#lowersOf(id) };
   }
 
   nativeDiff(id: string): NativeDiff {
+    this.#layout.requireDiff(id);
+    const upper = this.#layout.diff(id).text;
+    return { kind: "upper", upper, lowers: this.#lowersOf(id), form: "aufs" };
+  }
+
+  /** The directories of the layers below, uppermost first. */
+  #lowersOf(id: string): string[] {
     const layout = this.#layout;
-    layout.requireDiff(id);
-    const lowers = layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
-    return { kind: "upper", upper: layout.diff(id).text, lowers, form: "aufs" };
+    return layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
   }
 
   close(): void {}

@@ -22,7 +22,13 @@ import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/names.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type { LayerBackend, LayerSpec, NativeDiff, Scratch } from "../../lib/graph/backend.ts";
+import type {
+  ApplyTarget,
+  LayerBackend,
+  LayerSpec,
+  NativeDiff,
+  Scratch,
+} from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
@@ -33,7 +39,6 @@ import { syncDirectory } from "../../lib/store/metadata.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
 import { isMountPoint, treeOf } from "../../lib/mount/mountinfo.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
-import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
 import { isSubvolume, LAYER, LAYER_NAME, type Layout } from "./layout.ts";
 import { deviceOf } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";
@@ -269,7 +274,7 @@ export class Btrfs implements LayerBackend {
     }];
   }
 
-  applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } {
+  applyTarget(id: string): ApplyTarget {
     return { directory: this.#layout.layer(id).text, whiteouts: "none" };
   }
 

@@ -27,7 +27,7 @@ import {
 import { codeOf, VeneerError } from "../../lib/base/errors.ts";
 import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { ApplyTarget, LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { ParentRecords } from "../../lib/graph/parent_records.ts";
@@ -43,7 +43,6 @@ import { checkKnown } from "../../lib/base/options.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import { isLimited, ProjectQuotas } from "./project_quota.ts";
 import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
-import type { WhiteoutForm } from "../../lib/tree/whiteouts.ts";
 import {
   isLinkName,
   Layout,
@@ -399,9 +398,16 @@ export class Overlay2 implements LayerBackend {
     };
   }
 
-  applyTarget(id: string): { directory: string; whiteouts: WhiteoutForm } | undefined {
+  applyTarget(id: string): ApplyTarget | undefined {
     if (this.#hasUserXattrs()) return undefined;
-    return { directory: this.#layout.diff(id).text, whiteouts: "overlay" };
+    const directory = this.#layout.diff(id).text;
+    return { directory, whiteouts: "overlay", lowers: this.#lowersOf(id) };
+  }
+
+  /** The directories of the layers below, uppermost first. */
+  #lowersOf(id: string): string[] {
+    const layout = this.#layout;
+    return layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
   }
 
   nativeDiff(id: string): NativeDiff | undefined {
@@ -411,7 +417,7 @@ export class Overlay2 implements LayerBackend {
     return {
       kind: "upper",
       upper: layout.diff(id).text,
-      lowers: layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text),
+      lowers: this.#lowersOf(id),
       form: "overlay",
     };
   }

@@ -10,8 +10,13 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { fgetxattr, fsetxattr } from "../../ffi/xattr.ts";
 import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
-import { isOverlayXattr } from "../../lib/tree/whiteouts.ts";
-import { xattrNames } from "../../lib/tree/xattr_names.ts";
+import {
+  ACL_ACCESS,
+  ACL_DEFAULT,
+  isOfLayer,
+  removeAttribute,
+  xattrNames,
+} from "../../lib/tree/xattr_names.ts";
 
 /**
  * Makes the directory that a union mount writes a layer's changes to.
@@ -31,7 +36,7 @@ export function makeLayerRoot(
   withFd(openDirectory(parentRoot), (parent) => {
     const stat = fstat(parent);
     makeOwned(path, stat.mode & 0o7777, stat.uid, stat.gid, (fd) => {
-      for (const name of xattrNames(parent).names.filter((name) => !isOverlayXattr(name))) {
+      for (const name of xattrNames(parent).names.filter(isOfLayer)) {
         const value = fgetxattr(parent, name);
         if (value !== undefined) fsetxattr(fd, name, value);
       }
@@ -42,7 +47,10 @@ export function makeLayerRoot(
   });
 }
 
-/** Makes a directory with exactly this mode, whatever the umask is. */
+/**
+ * Makes a directory with exactly this mode, whatever the umask is and whatever access lists the
+ * directory around it hands down: those are the host's.
+ */
 export function makeOwned(
   path: ConfinedPath,
   mode: number,
@@ -53,6 +61,7 @@ export function makeOwned(
   mkdir(path, 0o700);
   withFd(openDirectory(path), (fd) => {
     fchown(fd, uid, gid);
+    for (const list of [ACL_ACCESS, ACL_DEFAULT]) removeAttribute(fd, list);
     fchmod(fd, mode);
     then(fd);
   });

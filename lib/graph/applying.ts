@@ -12,18 +12,11 @@
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
-import type { LayerBackend } from "./backend.ts";
+import type { ApplyTarget, LayerBackend } from "./backend.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";
-import type { WhiteoutForm } from "../tree/whiteouts.ts";
-
-/** Where a tar goes, and how deletions are written there. */
-export interface ApplyTarget {
-  readonly directory: string;
-  readonly whiteouts: WhiteoutForm;
-}
 
 /** What {@linkcode applyMarked} is told beside the layer. */
 export interface ApplyContext {
@@ -80,6 +73,7 @@ export function applyMarked(
   return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
       whiteouts: target.whiteouts,
+      lowers: target.lowers,
       idMaps,
       workers,
       warn,

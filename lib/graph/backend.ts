@@ -48,6 +48,17 @@ export type NativeDiff =
     readonly changes: () => Iterable<Change>;
   };
 
+/** Where a tar goes, and how deletions are written there. */
+export interface ApplyTarget {
+  readonly directory: string;
+  readonly whiteouts: WhiteoutForm;
+  /**
+   * If the directory is only what the layer itself adds: those of the layers below, uppermost
+   * first, which it is applied over.
+   */
+  readonly lowers?: readonly string[];
+}
+
 /**
  * Gives a name in {@linkcode Home.staging} that is this transfer's own: nobody else sweeps it while the
  * transfer goes on, and the graph disposes of it afterwards. It is no layer's id.
@@ -163,9 +174,7 @@ export interface LayerBackend {
    * Where a tar is applied without mounting, and in which form; `undefined` if the mounted tree
    * takes it.
    */
-  applyTarget(
-    id: string,
-  ): { readonly directory: string; readonly whiteouts: WhiteoutForm } | undefined;
+  applyTarget(id: string): ApplyTarget | undefined;
 
   /**
    * Called after a tar was applied and before the layer counts as complete: makes certain that the content is

@@ -59,6 +59,8 @@ export type Keep = (directory: bigint, name: EntryName) => boolean;
 export interface RemovalOptions {
   /** Of what is to go, what stays, with the directories it is in. */
   readonly keep?: Keep;
+  /** Called with each open directory that stays only since something in it does. */
+  readonly onLeft?: (fd: number) => void;
   /** How messages name what is deleted. */
   readonly shown?: string;
 }
@@ -98,16 +100,16 @@ export function removeEntry(
   name: EntryName,
   options: RemovalOptions = {},
 ): void {
-  const { keep, shown = nameText(name) } = options;
-  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  const { shown = nameText(name) } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), { ...options, shown });
   removal.entry({ name, type: DT_UNKNOWN });
   removal.run();
 }
 
 /** Empties an open directory, but for what is to be kept. */
 export function removeEntriesOf(directory: number, options: RemovalOptions = {}): void {
-  const { keep, shown = "a directory" } = options;
-  using removal = new Removal(reopen(directory, DIRECTORY), shown, keep);
+  const { shown = "a directory" } = options;
+  using removal = new Removal(reopen(directory, DIRECTORY), { ...options, shown });
   removal.list();
   removal.run();
 }
@@ -117,7 +119,9 @@ interface Level {
   fd: number;
   readonly name: EntryName | undefined;
   readonly inode: bigint;
-  /** Whether the directory itself is to stay, or must since something in it does. */
+  /** Whether the directory is to stay. */
+  readonly isKept: boolean;
+  /** Whether it stays: it is to, or something in it does. */
   stays: boolean;
   /** Entries that were listed and not yet looked at, the next one at the end. */
   entries: Entry[];
@@ -135,15 +139,17 @@ interface Level {
 class Removal implements Disposable {
   readonly #shown: string;
   readonly #keep: Keep | undefined;
+  readonly #onLeft: ((fd: number) => void) | undefined;
   readonly #levels: Level[] = [];
   readonly #stat = new Stat();
   #isListing = false;
   #changes = 0;
 
   /** @param root the directory that what is to be deleted lies in: a descriptor, which is closed in the end */
-  constructor(root: number, shown: string, keep: Keep | undefined) {
+  constructor(root: number, { shown, keep, onLeft }: RemovalOptions & { readonly shown: string }) {
     this.#shown = shown;
     this.#keep = keep;
+    this.#onLeft = onLeft;
     this.#push(root, undefined, true);
   }
 
@@ -213,6 +219,7 @@ class Removal implements Disposable {
       fd,
       name,
       inode,
+      isKept: stays,
       stays,
       entries: [],
       position: 0n,
@@ -229,9 +236,10 @@ class Removal implements Disposable {
   }
 
   /** Goes back up from a directory that has been read, and deletes it unless it stays. */
-  #leave({ fd, name, stays }: Level): void {
+  #leave({ fd, name, isKept, stays }: Level): void {
     const above = this.#levels[this.#levels.length - 2];
     if (above.fd === CLOSED) this.#openAgain(above, fd);
+    if (stays && !isKept) this.#onLeft?.(fd);
     this.#levels.pop();
     close(fd);
     const result = stays ? -ENOTEMPTY : tryRemove(above.fd, name!, AT_REMOVEDIR);

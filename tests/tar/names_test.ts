@@ -17,7 +17,8 @@ import { close, memfd, O_DIRECTORY, O_RDONLY, open, pwriteAll, withFd } from "..
 import { EXT_MAGIC, statfs } from "../../ffi/statfs.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { targetOf, whiteoutsIn } from "../../lib/tar/apply/apply_whiteouts.ts";
+import { targetOf, Whiteouts } from "../../lib/tar/apply/apply_whiteouts.ts";
+import { KnownDirectories } from "../../lib/tar/apply/known_directories.ts";
 import { applyTar } from "../../lib/tar/apply/apply.ts";
 import { Attributes } from "../../lib/tar/apply/attributes.ts";
 import { Entry } from "../../lib/tar/read/entry.ts";
@@ -98,6 +99,13 @@ function withForged<T>(name: string, use: (reader: TarReader, root: number) => T
 /** What would be the layer's own directory, or a file beside it, if C read it. */
 const FORGED = ["..\0x", "..", "../victim", ".\0xyz", "\0", "a\0b"];
 
+const NO_PARENTS = {
+  owner: { uid: 0, gid: 0 },
+  parents: undefined,
+  directories: new KnownDirectories(),
+  drain: () => {},
+};
+
 Deno.test("names, the second wall: no call is made with a name that got past the first", () => {
   const attributes = new Attributes(IDENTITY, () => {});
   for (const name of FORGED) {
@@ -109,7 +117,7 @@ Deno.test("names, the second wall: no call is made with a name that got past the
         "not a name",
       );
       for (const form of ["overlay", "aufs", "none"] as const) {
-        const whiteouts = whiteoutsIn(form, () => {});
+        const whiteouts = new Whiteouts({ ...NO_PARENTS, form });
         assertThrows(() => whiteouts.lift(root, reader.entry.name), RangeError, "not a name");
       }
     });
@@ -130,17 +138,18 @@ Deno.test("names, the second wall: no directory is opened or made by such a path
       const raw = `${"x".repeat(climb.length)}/f`;
       reader.entry.setPath(bytes(raw), raw.length);
       reader.entry.path.set(bytes(climb));
-      const placement = new Placement(root, { uid: 0, gid: 0 }, {
-        obstacle: fail,
+      const placement = new Placement({
+        ...NO_PARENTS,
+        root,
+        whiteouts: { look: fail, lift: fail, replace: fail },
         implied: fail,
-        drain: () => {},
         release: ({ fd }) => close(fd),
       });
       try {
         const inode = Deno.statSync(`/proc/self/fd/${root}`).ino;
         try {
           // `.` and `..` end at the layer's root: the kernel sees to it.
-          assertEquals(placement.parentOf(reader.entry).inode, BigInt(inode!), climb);
+          assertEquals(placement.parentOf(reader.entry).identity, BigInt(inode!), climb);
         } catch (error) {
           assert(error instanceof TypeError || error instanceof RangeError, String(error));
           assertStringIncludes(error.message, "NUL");

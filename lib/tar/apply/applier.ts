@@ -31,15 +31,17 @@ import {
   trySymlinkat,
 } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { isOverlayWhiteout } from "../../tree/branch.ts";
+import { copyEntryUp } from "../../tree/copy_up.ts";
+import { Parents } from "../../tree/parents.ts";
 import { liftingProtection } from "../../tree/protection.ts";
 import { removeEntry } from "../../tree/remove_tree.ts";
-import { classify, targetOf, type Whiteouts, whiteoutsIn } from "./apply_whiteouts.ts";
+import type { VeneerError } from "../../base/errors.ts";
+import { classify, targetOf, Whiteouts } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
 import { ASIDE, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "../read/bad_tar.ts";
-import { DirectoryTimes } from "./directory_times.ts";
+import { type Directory, KnownDirectories } from "./known_directories.ts";
 import type { Entry } from "../read/entry.ts";
 import {
   BLOCK_DEVICE,
@@ -52,7 +54,7 @@ import {
 } from "../header.ts";
 import type { TarInput } from "../read/input.ts";
 import type { LayerPath } from "../read/layer_path.ts";
-import { childPath, type Directory, Placement } from "./placement.ts";
+import { childPath, type Opened, Placement } from "./placement.ts";
 import { TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
@@ -76,7 +78,8 @@ export class Applier {
   readonly #attributes: Attributes;
   readonly #placement: Placement;
   readonly #whiteouts: Whiteouts;
-  readonly #times = new DirectoryTimes();
+  readonly #directories = new KnownDirectories();
+  readonly #parents: Parents | undefined;
   readonly #stat = new Stat();
   readonly #applied: Applied = { size: 0, entries: 0 };
   readonly #isMapped: boolean;
@@ -88,14 +91,22 @@ export class Applier {
     this.#root = root;
     this.#options = options;
     this.#reader = new TarReader(source.window, this.#unmarkedEnd());
-    const { uids, gids } = options.idMaps;
+    const { whiteouts: form, lowers = [], idMaps: { uids, gids } } = options;
     this.#isMapped = !(uids.isIdentity && gids.isIdentity);
     this.#attributes = new Attributes(options.idMaps, (message) => options.warn?.(message));
-    this.#whiteouts = whiteoutsIn(options.whiteouts, () => this.#drain());
-    this.#placement = new Placement(root, { uid: uids.root, gid: gids.root }, {
-      obstacle: (dirfd, name) => this.#replaceWhiteout(dirfd, name),
-      implied: (dirfd, name) => this.#noteImplied(dirfd, name),
+    if (form !== "none" && lowers.length > 0) this.#parents = new Parents(root, lowers, form);
+    const context = {
+      parents: this.#parents,
+      directories: this.#directories,
+      owner: { uid: uids.root, gid: gids.root },
       drain: () => this.#drain(),
+    };
+    this.#whiteouts = new Whiteouts({ ...context, form });
+    this.#placement = new Placement({
+      ...context,
+      root,
+      whiteouts: this.#whiteouts,
+      implied: (directory, name) => this.#noteImplied(directory, name),
       release: (directory) => this.#jobs ? this.#jobs.release(directory) : close(directory.fd),
     });
     if (options.workers !== 0) {
@@ -145,7 +156,7 @@ export class Applier {
     this.#source.window.drain();
     this.#drain();
     if (this.#hasAside) removeEntry(this.#root, ASIDE);
-    this.#times.apply((path) => this.#placement.tryOpenReal(path));
+    this.#directories.times.apply((path) => this.#placement.tryOpenReal(path));
     onProgress?.(this.#reader.window.position);
     return this.#applied;
   }
@@ -153,6 +164,7 @@ export class Applier {
   /** Ends the Worker and closes every descriptor. */
   close(): void {
     this.#placement.forget();
+    this.#parents?.[Symbol.dispose]();
     this.#jobs?.close();
   }
 
@@ -173,8 +185,7 @@ export class Applier {
     const entry = this.#entry;
     if (entry.whiteoutStart >= 0) {
       if (entry.type !== DIRECTORY && leadAside(entry)) return this.#applyAside();
-      if (this.#applyWhiteout()) return;
-      return this.#keepWhiteout();
+      return this.#applyWhiteout();
     }
     if (entry.pathLength === 0) return this.#applyRoot();
     this.#checkLength(entry.name);
@@ -182,6 +193,7 @@ export class Applier {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
     }
     this.#applyType();
+    this.#placement.made(entry);
   }
 
   /** Keeps what later entries are to link to. */
@@ -237,7 +249,7 @@ export class Applier {
     const entry = this.#entry;
     this.#applied.size += entry.fileSize;
     const parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.take(entry, parent)) return this.#whiteouts.made(parent.inode, entry.name);
+    if (this.#jobs?.take(entry, parent)) return this.#whiteouts.made(parent.identity, entry.name);
     this.#makeRegular();
   }
 
@@ -252,7 +264,9 @@ export class Applier {
   #make(syscall: string, make: (parent: Directory) => number): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.drainName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
+    if (this.#jobs?.drainName(parent.identity, entry.name)) {
+      parent = this.#placement.parentOf(entry);
+    }
     let result = liftingProtection(parent.fd, () => make(parent));
     if (result === -EEXIST) {
       this.#clear();
@@ -260,7 +274,7 @@ export class Applier {
       result = liftingProtection(parent.fd, () => make(parent));
     }
     unwrap(result, syscall, entry.text);
-    this.#whiteouts.made(parent.inode, entry.name);
+    this.#whiteouts.made(parent.identity, entry.name);
   }
 
   /** Removes what is where the entry goes. */
@@ -290,29 +304,31 @@ export class Applier {
   #applyDirectory(): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.drainName(parent.inode, entry.name)) parent = this.#placement.parentOf(entry);
-    const wasHidden = this.#whiteouts.besideEntries &&
+    if (this.#jobs?.drainName(parent.identity, entry.name)) {
+      parent = this.#placement.parentOf(entry);
+    }
+    // Not merged with what the parents have of it.
+    let isReplaced = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
-    let isOpaque = wasHidden;
     const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
     let made = liftingProtection(parent.fd, make);
     if (made === -EEXIST) {
       this.#drain();
       parent = this.#placement.parentOf(entry);
-      isOpaque ||= this.#whiteouts.lift(parent.fd, entry.name);
       const found = tryStatat(parent.fd, entry.name, this.#stat);
       if (found < 0 || !this.#stat.isDirectory) {
+        isReplaced ||= found === 0;
         this.#clear();
         parent = this.#placement.parentOf(entry);
         made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
       }
     } else unwrap(made, "mkdirat", entry.text);
-    this.#whiteouts.made(parent.inode, entry.name);
-    const name = nameText(entry.name);
+    this.#whiteouts.made(parent.identity, entry.name);
     const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+    const name = nameText(entry.name);
     try {
-      this.#finishDirectory(fd, childPath(parent, name), made === 0, parent.inherits);
-      if (isOpaque) this.#whiteouts.makeOpaque(fd);
+      this.#finishDirectory(fd, childPath(parent.path, name), made === 0, parent.inherits);
+      if (isReplaced) this.#whiteouts.replace(parent.path, entry.name, fd);
     } catch (error) {
       close(fd);
       throw error;
@@ -322,7 +338,9 @@ export class Applier {
 
   #finishDirectory(fd: number, real: string, isNew: boolean, inherits: boolean): void {
     this.#attributes.finishDirectory(fd, this.#entry, isNew, inherits);
-    this.#times.add(this.#entry, real, fstat(fd, this.#stat).inode);
+    const { inode } = fstat(fd, this.#stat);
+    if (isNew) this.#directories.born(real, inode, this.#entry);
+    else this.#directories.announce(real, inode, this.#entry);
   }
 
   #applySymlink(): void {
@@ -338,28 +356,33 @@ export class Applier {
 
   /** A second name for a file: of the file itself, never of what a link there points to. */
   #applyHardLink(): void {
-    const { linked } = this.#entry;
-    const isAside = leadAside(linked);
-    const above = this.#placement.tryOpen(decode(linked.parentPath), this.#entry.offset);
-    if (above < 0) this.#missingTarget(above);
-    withFd(above, () => {
-      this.#jobs?.drainName(fstat(above, this.#stat).inode, linked.name);
-      if (linked.whiteoutStart >= 0 && !isAside || this.#isWhiteout(above, linked.name)) {
-        this.#missingTarget(-ENOENT);
-      }
-      if (this.#isSameEntry(above, linked)) return;
+    const entry = this.#entry, { linked } = entry;
+    if (!leadAside(linked) && linked.whiteoutStart >= 0) throw missingTarget(entry, -ENOENT);
+    const above = this.#placement.tryOpen(decode(linked.parentPath), entry.offset);
+    if (typeof above === "number") throw missingTarget(entry, above);
+    withFd(above.fd, () => {
+      const { inode } = fstat(above.fd, this.#stat);
+      this.#jobs?.drainName(this.#directories.identity(inode), linked.name);
+      this.#reachTarget(above);
+      if (this.#isSameEntry(above.fd, linked)) return;
       this.#make("linkat", (parent) => {
-        const link = () => tryLinkat(above, linked.name, parent.fd, this.#entry.name);
-        const result = liftingProtection(above, link, linked.name);
-        if (result !== -EEXIST && result < 0) this.#missingTarget(result);
+        const link = () => tryLinkat(above.fd, linked.name, parent.fd, entry.name);
+        const result = liftingProtection(above.fd, link, linked.name);
+        if (result !== -EEXIST && result < 0) throw missingTarget(entry, result);
         return result;
       });
     });
   }
 
-  /** Whether a name only says that nothing is there: a second one would hide something else. */
-  #isWhiteout(dirfd: number, name: EntryName): boolean {
-    return tryStatat(dirfd, name, this.#stat) === 0 && isOverlayWhiteout(this.#stat);
+  /** Has the file that is linked to be in the layer itself: one of the parents is copied up. */
+  #reachTarget({ fd, path }: Opened): void {
+    const entry = this.#entry, { name } = entry.linked;
+    const own = this.#whiteouts.look(fd, name);
+    if (own === "present") return;
+    const found = own === "absent" ? this.#parents?.find(path, name, this.#stat) : undefined;
+    if (found === undefined || this.#stat.isDirectory) throw missingTarget(entry, -ENOENT);
+    this.#placement.meet(path, fd);
+    copyEntryUp(found, name, this.#stat, fd);
   }
 
   #isSameEntry(above: number, target: LayerPath): boolean {
@@ -368,14 +391,6 @@ export class Applier {
     if (mine < 0) return false;
     const { inode } = this.#stat;
     return tryStatat(above, target.name, this.#stat) === 0 && this.#stat.inode === inode;
-  }
-
-  #missingTarget(result: number): never {
-    const { offset, text, linked } = this.#entry;
-    const reason = result === -EMLINK
-      ? "the file system allows no more links to"
-      : "there is nothing (or a directory) in the layer at";
-    throw badTar(offset, `as a hard link: ${reason} ${quoted(linked.text)}`, text);
   }
 
   #applyDevice(): void {
@@ -411,49 +426,29 @@ export class Applier {
     this.#attributes.finishNode(parent.fd, entry, parent.inherits);
   }
 
-  /** Whether the entry is dealt with; false where it is kept as a file. */
-  #applyWhiteout(): boolean {
-    const kind = classify(this.#entry);
-    if (kind === "metadata") return true;
-    this.#drain();
-    const parent = this.#placement.parentOf(this.#entry);
-    const isDone = kind === "opaque"
-      ? this.#whiteouts.hideAll(parent)
-      : this.#whiteouts.hide(parent, targetOf(this.#entry));
-    // What was removed may have been the way to a directory that is open.
-    if (isDone && this.#options.whiteouts === "none") this.#placement.forget();
-    return isDone;
-  }
-
-  /** Aufs's form: an empty file, whatever the tar has. It may be lifted again: the Worker does not get it. */
-  #keepWhiteout(): void {
+  #applyWhiteout(): void {
     const entry = this.#entry;
-    entry.type = REGULAR;
-    entry.size = 0;
-    entry.sparse = undefined;
-    this.#makeRegular();
+    const kind = classify(entry);
+    if (kind === "metadata") return;
+    this.#drain();
+    const parent = this.#placement.existingParentOf(entry);
+    if (parent === undefined) return;
+    const leads = kind === "opaque"
+      ? this.#whiteouts.hideAll(parent)
+      : this.#whiteouts.hide(parent, targetOf(entry));
+    // What is hidden may have been the way to a directory that is open.
+    if (leads) this.#placement.forget();
   }
 
-  #replaceWhiteout(dirfd: number, name: EntryName): boolean {
-    if (!this.#whiteouts.lift(dirfd, name)) return false;
-    const made = tryMkdirat(dirfd, name, 0o755);
-    // A whiteout in aufs's form lay beside what it hides.
-    if (made === -EEXIST) return false;
-    unwrap(made, "mkdirat", this.#entry.text);
-    this.#markOpaque(dirfd, name);
-    return true;
-  }
-
-  #noteImplied(dirfd: number, name: EntryName): void {
+  #noteImplied(directory: bigint, name: EntryName): void {
     this.#checkLength(name);
-    this.#whiteouts.made(fstat(dirfd, this.#stat).inode, name);
-    if (this.#whiteouts.besideEntries && this.#whiteouts.lift(dirfd, name)) {
-      this.#markOpaque(dirfd, name);
-    }
+    this.#whiteouts.made(directory, name);
   }
+}
 
-  #markOpaque(dirfd: number, name: EntryName): void {
-    const fd = openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    withFd(fd, () => this.#whiteouts.makeOpaque(fd));
-  }
+function missingTarget({ offset, text, linked }: Entry, result: number): VeneerError {
+  const reason = result === -EMLINK
+    ? "the file system allows no more links to"
+    : "there is nothing (or a directory) in the layer at";
+  return badTar(offset, `as a hard link: ${reason} ${quoted(linked.text)}`, text);
 }

@@ -10,6 +10,11 @@ import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 /** How a tar is applied. */
 export interface ApplyOptions {
   readonly whiteouts: WhiteoutForm;
+  /**
+   * The directories of the layers below, uppermost first, with whiteouts in the same form; none
+   * where the layer is a whole tree (the form is `none`) or lies on nothing.
+   */
+  readonly lowers?: readonly string[];
   readonly idMaps: IdMaps;
   /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help where that pays. */
   readonly workers?: number;

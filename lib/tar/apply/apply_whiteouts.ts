@@ -1,9 +1,11 @@
 /**
  * Whiteouts of a tar turned into the form of the layer they are applied to.
  *
- * The rule of the image format (OCI image-spec, "Whiteouts"): a whiteout hides what the *parent* has, never an
- * entry of the same tar, whichever of the two comes first. So a directory that the tar both whites out and
- * makes is one that hides all the parent has below it: an opaque one.
+ * The rule of the image format (OCI image-spec, "Whiteouts"): a whiteout hides what the *parent*
+ * has, never an entry of the same tar, whichever of the two comes first. So a directory that the
+ * tar both whites out and makes is one that hides all the parent has below it: an opaque one. What
+ * hides nothing is not written down: a union mount shows a whiteout that lies in a directory which
+ * it need not merge as a name without an entry.
  *
  * @module
  */
@@ -22,7 +24,7 @@ import {
   tryOpenat,
   withFd,
 } from "../../../ffi/files.ts";
-import { Stat, tryStatat } from "../../../ffi/stat.ts";
+import { fstat, Stat, tryStatat } from "../../../ffi/stat.ts";
 import { S_IFCHR, tryMknodat, tryUnlinkat } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { tryFsetxattr } from "../../../ffi/xattr.ts";
@@ -34,12 +36,14 @@ import {
   type WhiteoutForm,
 } from "../../tree/whiteouts.ts";
 import { liftingProtection } from "../../tree/protection.ts";
-import { removeEntriesOf, removeEntry } from "../../tree/remove_tree.ts";
-import { aufsWhiteoutOf, isOverlayWhiteout } from "../../tree/branch.ts";
+import { type RemovalOptions, removeEntriesOf, removeEntry } from "../../tree/remove_tree.ts";
+import { aufsWhiteoutOf, BRANCH_FORMS, isOverlayWhiteout, type Lookup } from "../../tree/branch.ts";
+import type { Parents } from "../../tree/parents.ts";
 import { badTar } from "../read/bad_tar.ts";
 import type { Entry } from "../read/entry.ts";
 import { EntrySet } from "./entry_set.ts";
-import type { Directory } from "./placement.ts";
+import type { Directory, KnownDirectories } from "./known_directories.ts";
+import { makePlain, type Owner } from "./plain_directory.ts";
 
 type Name = EntryName;
 
@@ -53,6 +57,10 @@ const NO_NAME = Uint8Array.of(0);
 
 /** `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below `NAME_MAX`. */
 const AUFS_LONGEST_NAME = NAME_MAX - 2 * PREFIX.length - 1 - 4;
+/** The mode of the whiteouts that aufs itself makes (`WH_MASK` of `fs/aufs/whiteout.c`). */
+const AUFS_MARK_MODE = 0o444;
+
+const scratch = new Stat();
 
 /**
  * What an entry is whose {@linkcode Entry.whiteoutStart} is not -1.
@@ -84,177 +92,218 @@ function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && prefix.every((byte, i) => bytes[i] === byte);
 }
 
-/** How one form writes whiteouts. */
-export interface Whiteouts {
-  /**
-   * Writes down that the parent's entry is hidden.
-   *
-   * @returns false where the entry is to be made as the file that it is
-   */
-  hide(directory: Directory, target: Name): boolean;
-  /** The longest name that such a layer can open once it is mounted, in bytes. */
-  readonly longestName: number;
-  /** Writes down that all the parent has in a directory is hidden; the same result. */
-  hideAll(directory: Directory): boolean;
-  /** Whether an entry's whiteout could be there beside it, and must be lifted before it is made. */
-  readonly besideEntries: boolean;
-  /** Takes the whiteout of `name` away; whether there was one, so that a directory must become opaque. */
-  lift(dirfd: number, name: Name): boolean;
-  /** Marks an open directory. */
-  makeOpaque(fd: number): void;
-  /** Takes note of an entry of this tar. */
-  made(directory: bigint, name: Name): void;
-}
-
-/** @param drain called before anything that is there is looked at or removed; see `Placement` */
-export function whiteoutsIn(form: WhiteoutForm, drain: () => void): Whiteouts {
-  switch (form) {
-    case "overlay":
-      return new OverlayWhiteouts(drain);
-    case "aufs":
-      return new AufsWhiteouts(drain);
-    case "none":
-      return new Removals(drain);
-  }
-}
-
 /** The target of a whiteout entry. */
 export function targetOf(entry: Entry): Name {
   return entryName(entry.name.subarray(PREFIX.length, -1));
 }
 
-/** Runs `use` on the directory `name`, if it is one. */
-function withDirectory(dirfd: number, name: Name, use: (fd: number) => void): void {
-  withFd(openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), use);
+/** How one form writes deletions into a layer's own directory. */
+interface Marks {
+  /** The longest name that such a layer can open once it is mounted, in bytes. */
+  readonly longestName: number;
+  /** Whether an entry's whiteout could be there beside it, and must be lifted before it is made. */
+  readonly besideEntries: boolean;
+  /** Whether a name is the form's own and of no layer. */
+  isOwn(name: Name): boolean;
+  /** Hides a name that the directory has nothing of. */
+  place(dirfd: number, name: Name): void;
+  lift(dirfd: number, name: Name): boolean;
+  makeOpaque(fd: number): void;
 }
 
 /** Character devices 0:0 and opaque attributes (`Documentation/filesystems/overlayfs.rst`). */
-class OverlayWhiteouts implements Whiteouts {
-  readonly longestName = NAME_MAX;
-  readonly besideEntries = false;
-  readonly #drain: () => void;
-  readonly #stat = new Stat();
-
-  constructor(drain: () => void) {
-    this.#drain = drain;
-  }
-
-  hide({ fd }: Directory, target: Name): boolean {
-    this.#drain();
-    const result = liftingProtection(fd, () => tryMknodat(fd, target, S_IFCHR, 0n));
-    if (result !== -EEXIST) return unwrap(result, "mknodat", target) === 0;
-    // What this tar put there hides the parent's entry already; but directories merge.
-    unwrap(tryStatat(fd, target, this.#stat), "statx", target);
-    if (this.#stat.isDirectory) {
-      withDirectory(fd, target, (directory) => this.makeOpaque(directory));
-    }
-    return true;
-  }
-
-  hideAll({ fd }: Directory): boolean {
-    this.makeOpaque(fd);
-    return true;
-  }
-
-  lift(dirfd: number, name: Name): boolean {
-    if (tryStatat(dirfd, name, this.#stat) < 0 || !isOverlayWhiteout(this.#stat)) return false;
+const OVERLAY: Marks = {
+  longestName: NAME_MAX,
+  besideEntries: false,
+  isOwn: () => false,
+  place(dirfd, name) {
+    const make = () => tryMknodat(dirfd, name, S_IFCHR, 0n);
+    unwrap(liftingProtection(dirfd, make), "mknodat", name);
+  },
+  lift(dirfd, name) {
+    if (tryStatat(dirfd, name, scratch) < 0 || !isOverlayWhiteout(scratch)) return false;
     unwrap(liftingProtection(dirfd, () => tryUnlinkat(dirfd, name), name), "unlinkat", name);
     return true;
-  }
-
-  makeOpaque(fd: number): void {
+  },
+  makeOpaque(fd) {
     const mark = () => tryFsetxattr(fd, OVERLAY_OPAQUE_XATTR, encode("y"));
     unwrap(liftingProtection(fd, mark), `fsetxattr ${OVERLAY_OPAQUE_XATTR}`);
-  }
+  },
+};
 
-  made(): void {}
-}
-
-/** Files `.wh.NAME` and `.wh..wh..opq`, kept; but aufs looks at `.wh.NAME` before a `NAME` beside it. */
-class AufsWhiteouts implements Whiteouts {
-  readonly longestName = AUFS_LONGEST_NAME;
-  besideEntries = false;
-  readonly #drain: () => void;
-  readonly #stat = new Stat();
-
-  constructor(drain: () => void) {
-    this.#drain = drain;
-  }
-
-  hide({ fd }: Directory, target: Name): boolean {
-    this.#drain();
-    this.besideEntries = true;
-    const result = tryStatat(fd, target, this.#stat);
-    if (result === -ENOENT) return false;
-    unwrap(result, "statx", target);
-    if (this.#stat.isDirectory) {
-      withDirectory(fd, target, (directory) => this.makeOpaque(directory));
-    }
-    return true;
-  }
-
-  hideAll(): boolean {
-    return false;
-  }
-
-  lift(dirfd: number, name: Name): boolean {
+/** Files `.wh.NAME` and `.wh..wh..opq`; but aufs looks at `.wh.NAME` before a `NAME` beside it. */
+const AUFS: Marks = {
+  longestName: AUFS_LONGEST_NAME,
+  besideEntries: true,
+  isOwn: (name) => startsWith(name, META_PREFIX) && !startsWith(name, OPAQUE),
+  place(dirfd, name) {
+    const whiteout = aufsWhiteoutOf(name);
+    // Aufs has no way to hide such a name, as it has none to open it.
+    if (whiteout !== undefined) makeEmpty(dirfd, whiteout);
+  },
+  lift(dirfd, name) {
     const whiteout = aufsWhiteoutOf(name);
     if (whiteout === undefined) return false;
     const result = liftingProtection(dirfd, () => tryUnlinkat(dirfd, whiteout), whiteout);
     if (result === -ENOENT) return false;
     return unwrap(result, "unlinkat", whiteout) === 0;
-  }
+  },
+  makeOpaque: (fd) => makeEmpty(fd, OPAQUE),
+};
 
-  makeOpaque(fd: number): void {
-    // O_EXCL: whatever is there already (never open what could be a fifo) is a marker too.
-    const marker = tryOpenat(fd, OPAQUE, O_WRONLY | O_CREAT | O_EXCL, 0o644);
-    if (marker !== -EEXIST) close(unwrap(marker, "openat", OPAQUE));
-  }
-
-  made(): void {}
+/** Makes an empty file. What is there already (never open what could be a fifo) will do as well. */
+function makeEmpty(dirfd: number, name: Name): void {
+  const make = () => tryOpenat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, AUFS_MARK_MODE);
+  const fd = liftingProtection(dirfd, make);
+  if (fd !== -EEXIST) close(unwrap(fd, "openat", name));
 }
 
-/** No form at all: what is whited out is removed, but for what this tar made. */
-class Removals implements Whiteouts {
-  readonly longestName = NAME_MAX;
-  readonly besideEntries = false;
-  readonly #drain: () => void;
+const MARKS: Readonly<Record<WhiteoutForm, Marks | undefined>> = {
+  overlay: OVERLAY,
+  aufs: AUFS,
+  none: undefined,
+};
+
+/** What {@linkcode Whiteouts} work on. */
+export interface WhiteoutContext {
+  readonly form: WhiteoutForm;
+  /** What lies below the layer; left out where the layer is a whole tree, or lies on nothing. */
+  readonly parents: Parents | undefined;
+  readonly directories: KnownDirectories;
+  /** Whom directories belong to that have no entry. */
+  readonly owner: Owner;
+  /** Called before anything that is there is looked at or removed; see `Placement`. */
+  readonly drain: () => void;
+}
+
+/**
+ * The whiteouts of one tar: what the layer itself has of a name goes, but for what this tar made,
+ * and what lies below is hidden.
+ */
+export class Whiteouts {
+  readonly longestName: number;
+  readonly besideEntries: boolean;
+  readonly #context: WhiteoutContext;
+  readonly #marks: Marks | undefined;
   readonly #made = new EntrySet();
   /**
    * Entries, and as those of no name directories, below which all is of this tar since it hid them: nothing else
    * comes there any more. To look again at each whiteout would cost the square of a tar's length.
    */
   readonly #hidden = new EntrySet();
+  readonly #stat = new Stat();
+  readonly #removal: RemovalOptions;
 
-  constructor(drain: () => void) {
-    this.#drain = drain;
+  constructor(context: WhiteoutContext) {
+    const { form, directories, owner } = context;
+    const marks = MARKS[form];
+    this.#context = context;
+    this.#marks = marks;
+    this.longestName = marks?.longestName ?? NAME_MAX;
+    this.besideEntries = marks?.besideEntries ?? false;
+    this.#removal = {
+      keep: (directory, name) =>
+        this.#made.has(directories.identity(directory), name) || (marks?.isOwn(name) ?? false),
+      // Its entry is hidden, and what this tar has in it only implies it.
+      onLeft: (fd) => {
+        makePlain(fd, owner);
+        directories.times.drop(fstat(fd, this.#stat).inode);
+      },
+    };
   }
 
-  readonly #isMade = (directory: bigint, name: Name) => this.#made.has(directory, name);
-
-  hide({ fd, inode }: Directory, target: Name): boolean {
-    if (this.#hidden.has(inode, NO_NAME) || this.#hidden.has(inode, target)) return true;
-    this.#drain();
-    removeEntry(fd, target, { keep: this.#isMade });
-    this.#hidden.add(inode, target);
-    return true;
-  }
-
-  hideAll({ fd, inode }: Directory): boolean {
-    if (this.#hidden.has(inode, NO_NAME)) return true;
-    this.#drain();
-    removeEntriesOf(fd, { keep: this.#isMade });
-    this.#hidden.add(inode, NO_NAME);
-    return true;
-  }
-
-  lift(): boolean {
-    return false;
-  }
-
-  makeOpaque(): void {}
-
+  /** Takes note of an entry of this tar. */
   made(directory: bigint, name: Name): void {
     this.#made.add(directory, name);
   }
+
+  /**
+   * Hides the entry of a name that the parents have.
+   *
+   * @returns whether paths may lead elsewhere now
+   */
+  hide(directory: Directory, target: Name): boolean {
+    const { fd, identity } = directory;
+    if (this.#hidden.has(identity, NO_NAME) || this.#hidden.has(identity, target)) return false;
+    this.#context.drain();
+    const led = tryStatat(fd, target, this.#stat) === 0 && leadsOn(this.#stat);
+    removeEntry(fd, target, this.#removal);
+    this.#hidden.add(identity, target);
+    return this.#cover(directory, target) || led;
+  }
+
+  /** Hides all that the parents have in a directory; the same result. */
+  hideAll(directory: Directory): boolean {
+    const { fd, identity, path } = directory, { parents } = this.#context;
+    if (this.#hidden.has(identity, NO_NAME)) return false;
+    this.#context.drain();
+    removeEntriesOf(fd, this.#removal);
+    this.#hidden.add(identity, NO_NAME);
+    if (parents === undefined) return true;
+    if (path !== "") {
+      if (parents.has(path)) this.#makeOpaque(fd);
+    } else {
+      // No union mount looks whether the root itself is opaque.
+      for (const name of parents.names(path)) this.#cover(directory, name);
+    }
+    return true;
+  }
+
+  /**
+   * Hides what lies below a name, if anything does; whether that could have been on the way of a
+   * path.
+   */
+  #cover({ fd, path }: Directory, target: Name): boolean {
+    const { parents } = this.#context, stat = this.#stat;
+    if (parents?.find(path, target, stat) === undefined) return false;
+    const leads = leadsOn(stat), isDirectory = stat.isDirectory;
+    const found = tryStatat(fd, target, stat);
+    if (found === -ENOENT) this.#marks!.place(fd, target);
+    else {
+      // An entry of this tar hides what lies below already; but directories merge.
+      unwrap(found, "statx", target);
+      if (isDirectory && stat.isDirectory) {
+        withDirectory(fd, target, (directory) => this.#makeOpaque(directory));
+      }
+    }
+    return leads;
+  }
+
+  /** What the layer itself says of a name. */
+  look(dirfd: number, name: Name): Lookup {
+    const { form } = this.#context;
+    if (form !== "none") return BRANCH_FORMS[form].lookup(dirfd, name, this.#stat);
+    return tryStatat(dirfd, name, this.#stat) === 0 ? "present" : "absent";
+  }
+
+  /** Takes the whiteout of a name away; whether there was one. */
+  lift(dirfd: number, name: Name): boolean {
+    return this.#marks?.lift(dirfd, name) ?? false;
+  }
+
+  /**
+   * Has an open directory that was made in the place of something else hide what the parents have
+   * in it.
+   *
+   * @param path the real path of the directory that it is in
+   */
+  replace(path: string, name: Name, fd: number): void {
+    const found = this.#context.parents?.find(path, name, this.#stat);
+    if (found !== undefined && this.#stat.isDirectory) this.#makeOpaque(fd);
+  }
+
+  #makeOpaque(fd: number): void {
+    this.#marks!.makeOpaque(fd);
+    this.#context.parents!.forget();
+  }
+}
+
+/** Whether a path could lead over such an entry. */
+function leadsOn({ isDirectory, isSymlink }: Stat): boolean {
+  return isDirectory || isSymlink;
+}
+
+/** Runs `use` on the directory `name`, if it is one. */
+function withDirectory(dirfd: number, name: Name, use: (fd: number) => void): void {
+  withFd(openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), use);
 }

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { ENODATA, EOPNOTSUPP, EPERM } from "../../../ffi/errno.ts";
+import { EOPNOTSUPP, EPERM } from "../../../ffi/errno.ts";
 import { clearProtection } from "../../../ffi/inode_flags.ts";
 import {
   Times,
@@ -19,15 +19,22 @@ import {
   tryLutimensat,
 } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { entryPath, tryFremovexattr, tryFsetxattr, tryLsetxattr } from "../../../ffi/xattr.ts";
+import { entryPath, tryFsetxattr, tryLsetxattr } from "../../../ffi/xattr.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
 import { isOverlayXattr } from "../../tree/whiteouts.ts";
-import { xattrNames } from "../../tree/xattr_names.ts";
+import {
+  ACL_ACCESS,
+  isOfLayer,
+  isTwin,
+  removeAttribute,
+  removeAttributeAt,
+  xattrNames,
+} from "../../tree/xattr_names.ts";
 import { quoted } from "../read/bad_tar.ts";
 import type { Entry } from "../read/entry.ts";
 import { SYMBOLIC_LINK } from "../header.ts";
-import { ACL_ACCESS, ACL_DEFAULT, isTwin, toLayer, UnmappedId } from "../mapped_xattrs.ts";
+import { toLayer, UnmappedId } from "../mapped_xattrs.ts";
 
 /** setuid, setgid, sticky: what creation or a change of owner may drop. */
 const SPECIAL_BITS = 0o7000;
@@ -68,7 +75,8 @@ export class Attributes {
   finishFile(fd: number, entry: Entry, uid: number, gid: number, inherits: boolean): void {
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
     if (foreign || inherits) this.#owner(fd, entry, uid, gid);
-    if (inherits) this.#disinherit(fd, entry);
+    // It got an access list from its directory's default one.
+    if (inherits) removeAttribute(fd, ACL_ACCESS, entry.text);
     if (inherits || entry.mode & SPECIAL_BITS) this.#mode(fd, entry);
     if (entry.xattrs.length > 0) this.#xattrs(fd, entry);
     unwrap(tryFutimens(fd, this.#timesOf(entry)), "futimens", entry.text);
@@ -94,6 +102,7 @@ export class Attributes {
     }
     // A link has no mode; and fchmodat would follow it.
     if (entry.type !== SYMBOLIC_LINK && (inherits || entry.mode & SPECIAL_BITS)) {
+      if (inherits) removeAttributeAt(dirfd, name, ACL_ACCESS);
       unwrap(tryFchmodat(dirfd, name, entry.mode), "fchmodat", entry.text);
     }
     if (entry.xattrs.length > 0) {
@@ -165,11 +174,6 @@ export class Attributes {
     this.#warn(message, kind);
   }
 
-  /** Takes away the access list that a new file got from its directory's default one. */
-  #disinherit(fd: number, entry: Entry): void {
-    this.#remove(fd, entry, ACL_ACCESS);
-  }
-
   /** Takes away what a directory has and its entry does not know of; overlay's and the kernel's own stay. */
   #strip(fd: number, entry: Entry): void {
     const { names, isWhole } = xattrNames(fd);
@@ -183,20 +187,9 @@ export class Attributes {
       );
     }
     for (const key of names) {
-      if (isStrippable(key) && !isOverlayXattr(key)) this.#remove(fd, entry, key);
+      if (isOfLayer(key)) removeAttribute(fd, key, entry.text);
     }
   }
-
-  #remove(fd: number, entry: Entry, key: string): void {
-    const result = tryFremovexattr(fd, key);
-    if (result === -ENODATA || result === -EOPNOTSUPP) return;
-    unwrap(result, `fremovexattr ${key}`, entry.text);
-  }
-}
-
-function isStrippable(key: string): boolean {
-  return key.startsWith("user.") || key.startsWith("trusted.") || key === "security.capability" ||
-    key === ACL_ACCESS || key === ACL_DEFAULT;
 }
 
 function unmapped(entry: Entry, kind: string, id: number): never {

@@ -1,62 +1,71 @@
 /**
  * Where an entry goes: the directory above it, as a descriptor that cannot be outside the layer.
  *
- * A directory is opened from the layer's root by its *real path*, on which no link lies; the kernel sees to
- * both (`RESOLVE_IN_ROOT`, `RESOLVE_NO_SYMLINKS`). Descriptors of the directories used last are kept by that
- * path; most entries lie in the same directory as the one before, which costs one comparison of bytes.
+ * A directory is opened from the layer's root by its *real path*, on which no link lies; the kernel
+ * sees to both (`RESOLVE_IN_ROOT`, `RESOLVE_NO_SYMLINKS`). Descriptors of the directories used last
+ * are kept by that path; most entries lie in the same directory as the one before, which costs one
+ * comparison of bytes.
  *
- * A path through links is first turned into a real one, component by component (`walk.ts`), and this way is
- * kept too. Both caches hold until a directory or a link is removed or replaced: whoever does that calls
- * {@linkcode Placement.forget}.
+ * A path through links, or to what the layer itself does not have, is first turned into a real one,
+ * component by component (`walk.ts`), and this way is kept too. What the parents have on it is
+ * copied up. Both caches hold until a directory or a link is removed or replaced: whoever does that
+ * calls {@linkcode Placement.forget}.
  *
  * @module
  */
 import { decode } from "../../../ffi/cstring.ts";
-import type { EntryName } from "../../../ffi/entry_name.ts";
-import { EEXIST, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { type EntryName, nameText } from "../../../ffi/entry_name.ts";
+import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import {
   O_DIRECTORY,
+  O_NOFOLLOW,
   O_RDONLY,
+  openat,
   RESOLVE_IN_ROOT,
   RESOLVE_NO_MAGICLINKS,
   RESOLVE_NO_SYMLINKS,
   tryOpenat2,
+  withFd,
 } from "../../../ffi/files.ts";
 import { fstat, Stat } from "../../../ffi/stat.ts";
-import { S_ISGID, tryLchownat, tryMkdirat } from "../../../ffi/names.ts";
+import { S_ISGID, tryMkdirat, tryReadlinkat } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { fgetxattr } from "../../../ffi/xattr.ts";
+import { copyDirectoryUp } from "../../tree/copy_up.ts";
+import type { Parents } from "../../tree/parents.ts";
 import { liftingProtection } from "../../tree/protection.ts";
-import { ACL_DEFAULT } from "../mapped_xattrs.ts";
+import { ACL_DEFAULT } from "../../tree/xattr_names.ts";
 import { quoted } from "../read/bad_tar.ts";
 import type { Entry } from "../read/entry.ts";
 import { LONGEST_PATH, PathError } from "../read/layer_path.ts";
+import type { Whiteouts } from "./apply_whiteouts.ts";
+import type { Moments } from "./directory_times.ts";
+import type { Directory, KnownDirectories } from "./known_directories.ts";
 import { costOf, LinkBudget } from "./link_budget.ts";
-import { type MakeDirectory, Walk, type Way, Ways } from "./walk.ts";
+import { makePlain, type Owner, PLAIN_MODE } from "./plain_directory.ts";
+import { Walk, type Way, Ways } from "./walk.ts";
 
 /** How many directories stay open beside the current one: more than a walk is ever deep. */
 const MOST_OPEN = 64;
-const IMPLIED_MODE = 0o755;
 
-/** An open directory of the layer. */
-export interface Directory {
+/** A directory that was opened for the caller to close. */
+export interface Opened {
   readonly fd: number;
-  /** Its real path from the layer's root: no link lies on it. */
   readonly path: string;
-  /** The inode's number: with a name, it tells an entry from every other one. */
-  readonly inode: bigint;
-  /** Whether it hands its group or an access list down to what is made in it. */
-  readonly inherits: boolean;
-  /** The last job of the worker that uses it; see `worker_jobs.ts`. */
-  lastJob: number;
 }
 
-/** What the applier does for the placement. */
-export interface PlacementHooks {
-  /** A non-directory, `name` in `dirfd`, is where a directory must be: true where that has been put right. */
-  obstacle(dirfd: number, name: EntryName): boolean;
+/** What a placement works on. */
+export interface PlacementContext {
+  /** The layer's root directory, open; it stays the caller's. */
+  readonly root: number;
+  /** Whom directories belong to that must be there but have no entry. */
+  readonly owner: Owner;
+  /** What lies below the layer; left out where the layer is a whole tree, or lies on nothing. */
+  readonly parents: Parents | undefined;
+  readonly whiteouts: Pick<Whiteouts, "look" | "lift" | "replace">;
+  readonly directories: KnownDirectories;
   /** A directory that no entry announced was made. */
-  implied(dirfd: number, name: EntryName): void;
+  implied(directory: bigint, name: EntryName): void;
   /** Everything entries so far ask for must be on disk: a path is resolved that could depend on it. */
   drain(): void;
   /** Closes a descriptor when nobody uses it any more. */
@@ -65,13 +74,15 @@ export interface PlacementHooks {
 
 /** The directories of one layer. */
 export class Placement {
-  readonly #root: number;
-  readonly #owner: { readonly uid: number; readonly gid: number };
-  readonly #hooks: PlacementHooks;
+  readonly #context: PlacementContext;
   /** By real path; the one used last is at the end. */
   readonly #open = new Map<string, Directory>();
   readonly #ways = new Ways();
+  /** The paths of links of the parents that ways lead over. */
+  readonly #links = new Set<string>();
   readonly #stat = new Stat();
+  readonly #foundStat = new Stat();
+  readonly #inodeStat = new Stat();
   /** The directory of the last entry, and its path as the tar writes it. */
   #last: Directory | undefined;
   readonly #lastPath = new Uint8Array(LONGEST_PATH);
@@ -82,42 +93,49 @@ export class Placement {
   /** The offset of the last entry that paid for its path: one that is done over has paid. */
   #paidOffset = -1;
 
-  /**
-   * @param root  the layer's root directory; it stays the caller's
-   * @param owner of directories that must be there but have no entry
-   */
-  constructor(
-    root: number,
-    owner: { readonly uid: number; readonly gid: number },
-    hooks: PlacementHooks,
-  ) {
-    this.#root = root;
-    this.#owner = owner;
-    this.#hooks = hooks;
+  constructor(context: PlacementContext) {
+    this.#context = context;
   }
 
   /**
-   * The directory that an entry is in; made, with those above it, where it is missing.
+   * The directory that an entry is in: copied up from the parents, or made, with those above it,
+   * where the layer itself has none.
    *
-   * @throws {PathError} for a path through more links than are followed, or than the tar has paid for
+   * @throws {PathError} for a path through more links than are followed, or than the tar has paid
+   * for
    */
   parentOf(entry: Entry): Directory {
-    const directory = this.#find(entry);
-    if (entry.offset > this.#paidOffset) {
+    const directory = this.#find(entry, true);
+    if (typeof directory !== "number") return directory;
+    throw refused(decode(entry.parentPath), directory);
+  }
+
+  /** The same, where the layer or its parents have it: nothing is made. */
+  existingParentOf(entry: Entry): Directory | undefined {
+    const directory = this.#find(entry, false);
+    if (typeof directory !== "number") return directory;
+    if (directory === -ENOENT || directory === -ENOTDIR) return undefined;
+    throw refused(decode(entry.parentPath), directory);
+  }
+
+  #find(entry: Entry, makes: boolean): Directory | number {
+    const directory = this.#lookUpLast(entry, makes);
+    if (typeof directory !== "number" && entry.offset > this.#paidOffset) {
       this.#paidOffset = entry.offset;
       if (this.#lastCost > 0) this.#budget.spend(this.#lastCost, entry.offset);
     }
     return directory;
   }
 
-  #find(entry: Entry): Directory {
+  #lookUpLast(entry: Entry, makes: boolean): Directory | number {
     const length = Math.max(0, entry.nameStart - 1);
     if (this.#last !== undefined && this.#lastLength === length) {
       let i = 0;
       while (i < length && entry.path[i] === this.#lastPath[i]) i++;
       if (i === length) return this.#last;
     }
-    const directory = this.#lookUp(decode(entry.path.subarray(0, length)));
+    const directory = this.#lookUp(decode(entry.path.subarray(0, length)), makes);
+    if (typeof directory === "number") return directory;
     this.#lastPath.set(entry.path.subarray(0, length));
     this.#lastLength = length;
     return this.#last = directory;
@@ -125,7 +143,7 @@ export class Placement {
 
   /** Keeps a directory that was just made or opened, `name` in `parent`. */
   remember(parent: Directory, name: string, fd: number): Directory {
-    const path = childPath(parent, name);
+    const path = childPath(parent.path, name);
     const directory = this.#describe(path, fd);
     const former = this.#open.get(path);
     if (former !== undefined) this.#drop(path, former);
@@ -135,39 +153,55 @@ export class Placement {
   /** Closes every descriptor: paths may lead elsewhere from now on. */
   forget(): void {
     this.#last = undefined;
-    for (const directory of this.#open.values()) this.#hooks.release(directory);
+    for (const directory of this.#open.values()) this.#context.release(directory);
     this.#open.clear();
     this.#ways.clear();
+    this.#links.clear();
+    this.#context.parents?.forget();
   }
 
   /**
-   * Opens the directory at a path, through links, without making anything; raw. Each call is paid for.
+   * Takes note of an entry that was made: paths that led over a link of the parents there lead to
+   * it now.
+   */
+  made(entry: Entry): void {
+    if (this.#links.size === 0 || entry.pathLength === 0) return;
+    if (this.#links.has(childPath(this.parentOf(entry).path, nameText(entry.name)))) this.forget();
+  }
+
+  /**
+   * Opens the directory at a path, through links; what only the parents have is copied up. Nothing
+   * is made. Each call is paid for.
    *
    * @param offset of the entry that names it
-   * @returns a descriptor, which the caller closes, or `-errno`
-   * @throws {PathError} for a path through more links than are followed, or than the tar has paid for
+   * @returns a directory, or `-errno`
+   * @throws {PathError} for a path through more links than are followed, or than the tar has paid
+   * for
    */
-  tryOpen(path: string, offset: number): number {
+  tryOpen(path: string, offset: number): Opened | number {
     const fd = this.tryOpenReal(path);
-    if (fd !== -ELOOP) return fd;
-    this.#hooks.drain();
-    const way = this.#ways.get(path) ?? this.#walk(path);
+    if (fd >= 0) return { fd, path };
+    const isBelow = this.#context.parents !== undefined && (fd === -ENOENT || fd === -ENOTDIR);
+    if (fd !== -ELOOP && !isBelow) return fd;
+    this.#context.drain();
+    const way = this.#ways.get(path) ?? this.#walk(path, false);
     if (typeof way === "number") return way;
     this.#budget.spend(costOf(path, way), offset);
-    return this.tryOpenReal(way.path);
+    const real = this.tryOpenReal(way.path);
+    return real < 0 ? real : { fd: real, path: way.path };
   }
 
   /** Opens the directory at a real path, raw: the kernel follows no link and does not leave the layer. */
   tryOpenReal(path: string): number {
     return tryOpenat2(
-      this.#root,
+      this.#context.root,
       path === "" ? "." : path,
       O_RDONLY | O_DIRECTORY,
       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
     );
   }
 
-  #lookUp(path: string): Directory {
+  #lookUp(path: string, makes: boolean): Directory | number {
     this.#lastCost = 0;
     const open = this.#kept(path);
     if (open !== undefined) return open;
@@ -176,33 +210,85 @@ export class Placement {
       if (fd >= 0) return this.#keep(this.#describe(path, fd));
       if (path === "") unwrap(fd, "openat2", "./");
     }
-    this.#hooks.drain();
-    const way = this.#ways.get(path) ?? this.#walk(path, (fd, name) => this.#make(fd, name));
-    if (typeof way === "number") throw refused(path, way);
+    this.#context.drain();
+    const way = this.#ways.get(path) ?? this.#walk(path, makes);
+    if (typeof way === "number") return way;
     this.#lastCost = costOf(path, way);
     const kept = this.#kept(way.path);
     if (kept !== undefined) return kept;
     const fd = this.tryOpenReal(way.path);
-    if (fd < 0) throw refused(path, fd);
-    return this.#keep(this.#describe(way.path, fd));
+    return fd < 0 ? fd : this.#keep(this.#describe(way.path, fd));
   }
 
   /** The way to a directory, or `-errno` if there is none. */
-  #walk(path: string, make?: MakeDirectory): Way | number {
-    using walk = new Walk(path, this.#ways, (real) => this.tryOpenReal(real), make);
+  #walk(path: string, makes: boolean): Way | number {
+    using walk = new Walk(
+      path,
+      this.#ways,
+      (real) => this.tryOpenReal(real),
+      (fd, name, directory) => this.#reach(fd, name, directory, makes),
+    );
     return walk.run();
   }
 
-  /** Makes a directory that no entry announced; false where something else has its name. */
-  #make(dirfd: number, name: EntryName): boolean {
-    const made = liftingProtection(dirfd, () => tryMkdirat(dirfd, name, IMPLIED_MODE));
-    if (made === -EEXIST) return this.#hooks.obstacle(dirfd, name);
-    unwrap(made, "mkdirat", name);
-    unwrap(tryLchownat(dirfd, name, this.#owner.uid, this.#owner.gid), "fchownat", name);
-    this.#hooks.implied(dirfd, name);
+  /** See {@linkcode ReachDirectory}. */
+  #reach(
+    dirfd: number,
+    name: EntryName,
+    directory: string,
+    makes: boolean,
+  ): boolean | Uint8Array {
+    const { parents, whiteouts } = this.#context, stat = this.#foundStat;
+    const own = whiteouts.look(dirfd, name);
+    if (own === "present") return false;
+    const found = own === "absent" ? parents?.find(directory, name, stat) : undefined;
+    if (found === undefined) {
+      if (makes) this.#make(dirfd, name, directory, own === "hidden");
+      return makes;
+    }
+    if (stat.isSymlink) {
+      const target = tryReadlinkat(found.directory, name);
+      if (typeof target === "number") return unwrap(target, "readlinkat", name) === 0;
+      this.#links.add(childPath(directory, nameText(name)));
+      return target;
+    }
+    if (!stat.isDirectory) return false;
+    this.meet(directory, dirfd);
+    const fd = copyDirectoryUp(found, name, stat, dirfd);
+    withFd(fd, () => this.#born(childPath(directory, nameText(name)), fd, stat));
     return true;
   }
 
+  /** Makes a directory that no entry announced. */
+  #make(dirfd: number, name: EntryName, directory: string, wasHidden: boolean): void {
+    const { owner, whiteouts } = this.#context;
+    this.meet(directory, dirfd);
+    if (wasHidden) whiteouts.lift(dirfd, name);
+    const make = () => tryMkdirat(dirfd, name, PLAIN_MODE);
+    unwrap(liftingProtection(dirfd, make), "mkdirat", name);
+    withFd(openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), (fd) => {
+      // What the directory around it hands down is not of the tar.
+      makePlain(fd, owner);
+      this.#born(childPath(directory, nameText(name)), fd, fstat(fd, this.#stat));
+      if (wasHidden) whiteouts.replace(directory, name, fd);
+    });
+    this.#context.implied(this.#identityOf(dirfd), name);
+  }
+
+  /** Takes note of an open directory that is there, before it is changed. */
+  meet(path: string, fd: number): void {
+    const stat = fstat(fd, this.#stat);
+    this.#context.directories.meet(path, stat.inode, stat);
+  }
+
+  /** Takes note of an open directory that was just made, and of the times that it is to have. */
+  #born(path: string, fd: number, moments: Moments): void {
+    this.#context.directories.born(path, fstat(fd, this.#inodeStat).inode, moments);
+  }
+
+  #identityOf(fd: number): bigint {
+    return this.#context.directories.identity(fstat(fd, this.#stat).inode);
+  }
   #kept(path: string): Directory | undefined {
     const open = this.#open.get(path);
     if (open === undefined) return undefined;
@@ -226,19 +312,21 @@ export class Placement {
   #drop(path: string, directory: Directory): void {
     this.#open.delete(path);
     if (directory === this.#last) this.#last = undefined;
-    this.#hooks.release(directory);
+    this.#context.release(directory);
   }
 
   #describe(path: string, fd: number): Directory {
+    const { directories } = this.#context;
     const stat = fstat(fd, this.#stat);
+    directories.meet(path, stat.inode, stat);
     const inherits = (stat.mode & S_ISGID) !== 0 || fgetxattr(fd, ACL_DEFAULT) !== undefined;
-    return { fd, path, inode: stat.inode, inherits, lastJob: 0 };
+    return { fd, path, identity: directories.identity(stat.inode), inherits, lastJob: 0 };
   }
 }
 
 /** The real path of an entry in a directory. */
-export function childPath({ path }: Directory, name: string): string {
-  return path === "" ? name : `${path}/${name}`;
+export function childPath(directory: string, name: string): string {
+  return directory === "" ? name : `${directory}/${name}`;
 }
 
 function refused(path: string, result: number): Error {

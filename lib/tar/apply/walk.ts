@@ -1,11 +1,12 @@
 /**
- * From a path through links to the real path of the directory it leads to, as the kernel would go: by
- * descriptor, component by component, each link where it is met. The layer's root is `/`, and `..` stays there.
+ * From a path through links to the real path of the directory it leads to, as the kernel would go:
+ * by descriptor, component by component, each link where it is met, be it the layer's own or one of
+ * its parents. The layer's root is `/`, and `..` stays there.
  *
- * Time is bounded by the length of the path, since links may add only so much to it
- * ({@linkcode MAXSYMLINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
- * What links add to all paths of a tar is bounded by `link_budget.ts`.
- * A bound counts the same whether a way was kept or not: a tar is taken or refused for what it says alone.
+ * Time is bounded by the length of the path, since links may add only so much to it ({@linkcode
+ * MAXSYMLINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
+ * What links add to all paths of a tar is bounded by `link_budget.ts`. A bound counts the same
+ * whether a way was kept or not: a tar is taken or refused for what it says alone.
  *
  * @module
  */
@@ -59,29 +60,36 @@ export class Ways {
 export type OpenReal = (path: string) => number;
 
 /**
- * Makes a directory where nothing is, or replaces what may be replaced by one.
+ * Has a directory be where the layer's own directory has none: copies it up from the parents, or
+ * makes it.
  *
- * @returns whether a directory is there now
+ * @param dirfd     the directory that it is to be in, and
+ * @param directory its real path
+ * @returns whether a directory is there now, or what a link of the parents says that is there
  */
-export type MakeDirectory = (dirfd: number, name: EntryName) => boolean;
+export type ReachDirectory = (
+  dirfd: number,
+  name: EntryName,
+  directory: string,
+) => boolean | Uint8Array;
 
 /** One path being followed. */
 export class Walk implements Disposable {
   readonly #path: string;
   readonly #ways: Ways;
-  readonly #make: MakeDirectory | undefined;
+  readonly #reach: ReachDirectory | undefined;
   readonly #position: Position;
   #links = 0;
   #added = 0;
 
   /**
    * @param path normalised; the targets of the links on it need not be
-   * @param make without it, nothing is made
+   * @param reach without it, only what the layer's own directory has is there
    */
-  constructor(path: string, ways: Ways, open: OpenReal, make?: MakeDirectory) {
+  constructor(path: string, ways: Ways, open: OpenReal, reach?: ReachDirectory) {
     this.#path = path;
     this.#ways = ways;
-    this.#make = make;
+    this.#reach = reach;
     this.#position = new Position(open);
   }
 
@@ -148,7 +156,9 @@ export class Walk implements Disposable {
       const target = tryReadlinkat(fd, name);
       if (typeof target !== "number") return this.#follow(component, decode(target));
       if (target !== -EINVAL && target !== -ENOENT) return target;
-      if (!this.#make?.(fd, name)) return target === -EINVAL ? -ENOTDIR : -ENOENT;
+      const reached = this.#reach?.(fd, name, position.path.join("/")) ?? false;
+      if (typeof reached !== "boolean") return this.#follow(component, decode(reached));
+      if (!reached) return target === -EINVAL ? -ENOTDIR : -ENOENT;
       entered = position.tryEnter(name, component);
     }
     return Math.min(entered, 0);

@@ -19,7 +19,7 @@ import type { Attributes } from "./attributes.ts";
 import { JobMemory, RING } from "./job_memory.ts";
 import type { Entry } from "../read/entry.ts";
 import { hash } from "./entry_set.ts";
-import type { Directory } from "./placement.ts";
+import type { Directory } from "./known_directories.ts";
 import type { Window } from "../read/window.ts";
 
 /** What the Worker is told at its start. */
@@ -110,7 +110,7 @@ export class WorkerJobs {
     if (this.#pushed - this.#collected === RING) {
       if (this.collect() || this.#pushed - this.#collected === RING) return false;
     }
-    if (!this.#note(directory.inode, entry.name)) return false;
+    if (!this.#note(directory.identity, entry.name)) return false;
     this.#push(entry, directory);
     return true;
   }

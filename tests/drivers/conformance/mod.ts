@@ -8,6 +8,7 @@ import { contract } from "./contract.ts";
 import { diffs } from "./diffs.ts";
 import { failures } from "./failures.ts";
 import { idMaps } from "./id_maps.ts";
+import { overParents } from "./over_parents.ts";
 import { peers } from "./peers.ts";
 import { type Subject, Suite } from "./suite.ts";
 
@@ -16,5 +17,5 @@ export type { Subject };
 /** Registers every case for a driver. */
 export function conformance(subject: Subject): void {
   const suite = new Suite(subject);
-  for (const register of [peers, contract, diffs, failures, idMaps]) register(suite);
+  for (const register of [peers, contract, diffs, failures, idMaps, overParents]) register(suite);
 }

@@ -150,8 +150,13 @@ export function everything(root: string): void {
 }
 
 /** Applies a tar to a directory. */
-export function apply(tar: string, to: string, whiteouts: WhiteoutForm): void {
+export function apply(
+  tar: string,
+  to: string,
+  whiteouts: WhiteoutForm,
+  lowers: readonly string[] = [],
+): void {
   withFd(open(tar, O_RDONLY), (input) => {
-    withDirectories([to], (fd) => applyTar(input, fd, { whiteouts, idMaps: IDENTITY }));
+    withDirectories([to], (fd) => applyTar(input, fd, { whiteouts, lowers, idMaps: IDENTITY }));
   });
 }

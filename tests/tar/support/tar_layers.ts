@@ -36,7 +36,9 @@ export class Sandbox {
   readonly root = `${this.top}/layer`;
   readonly outside = `${this.top}/etc`;
   readonly warnings: string[] = [];
-  readonly #before: string[];
+  /** The directories of layers below, uppermost first; see {@linkcode Sandbox.putBelow}. */
+  readonly lowers: string[] = [];
+  #before: string[];
 
   constructor() {
     Deno.mkdirSync(this.root);
@@ -54,10 +56,27 @@ export class Sandbox {
     );
   }
 
+  /**
+   * Puts a layer under this one, above those that are there, and applies a tar to it; it must not
+   * change then.
+   */
+  putBelow(tar: Uint8Array<ArrayBuffer>, options: Partial<ApplyOptions> = {}): string {
+    const lower = `${this.top}/lower-${this.lowers.length}`;
+    Deno.mkdirSync(lower);
+    this.#applyTo(lower, tar, { lowers: this.lowers, ...options });
+    this.lowers.unshift(lower);
+    this.#before = this.#surroundings();
+    return lower;
+  }
+
   /** Applies a tar to the layer. */
   apply(tar: Uint8Array<ArrayBuffer>, options: Partial<ApplyOptions> = {}): Applied {
+    return this.#applyTo(this.root, tar, { lowers: this.lowers, ...options });
+  }
+
+  #applyTo(root: string, tar: Uint8Array<ArrayBuffer>, options: Partial<ApplyOptions>): Applied {
     const input = memfd("tar");
-    const directory = open(this.root, O_RDONLY | O_DIRECTORY);
+    const directory = open(root, O_RDONLY | O_DIRECTORY);
     try {
       pwriteAll(input, tar, 0n);
       return applyTar(input, directory, {
