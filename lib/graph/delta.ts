@@ -17,8 +17,7 @@ import type { NativeDiff } from "./backend.ts";
 import { exportChanges, type ExportOptions, exportTree } from "../tar/export/export.ts";
 import { TreeCursor } from "../tree/tree_cursor.ts";
 import { upperChanges } from "../tree/upper_changes.ts";
-import { isOverlayXattr } from "../tree/whiteouts.ts";
-import { xattrNames } from "../tree/xattr_names.ts";
+import { isOfLayer, xattrNames } from "../tree/xattr_names.ts";
 
 /** What changed, and where to read it. */
 export interface Delta {
@@ -49,8 +48,8 @@ function upperDelta({ upper, lowers, form }: NativeDiff & { kind: "upper" }): De
     export(output, options) {
       using directories = new Directories();
       const includeRoot = rootDiffers(upper, lowers.at(0));
-      const isBase = lowers.length === 0;
-      return exportTree(directories.open(upper), output, form, { ...options, includeRoot, isBase });
+      const upperDirectory = directories.open(upper);
+      return exportTree(upperDirectory, output, form, { ...options, includeRoot, lowers });
     },
   };
 }
@@ -126,7 +125,7 @@ function rootDiffers(root: string, parent: string | undefined): boolean {
 function describeRoot(path: string): string {
   return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (fd) => {
     const { mode, uid, gid } = fstat(fd);
-    const xattrs = xattrNames(fd).names.filter((name) => !isOverlayXattr(name))
+    const xattrs = xattrNames(fd).names.filter(isOfLayer)
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
     return [(mode & 0o7777).toString(8), uid, gid, ...xattrs].join(" ");
   });

@@ -1,10 +1,10 @@
 /**
  * Whether an entry is the same in two trees.
  *
- * What counts: type, mode, owner, and extended attributes (but overlay's own); of all but directories also
- * size, modification time to the nanosecond and content: a file's bytes, a link's target, a device's
- * number. An inode that is the very same one, with the same change time, needs no reading. Otherwise
- * contents are read even where size and time agree: an edit may keep both.
+ * What counts: type, mode, owner, and extended attributes that a layer's tar carries; of all but
+ * directories also size, modification time to the nanosecond and content: a file's bytes, a link's
+ * target, a device's number. An inode that is the very same one, with the same change time, needs
+ * no reading. Otherwise contents are read even where size and time agree: an edit may keep both.
  *
  * How many names an inode has does not count: entries are compared name by name.
  *
@@ -19,9 +19,8 @@ import { tryReadlinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, lgetxattr } from "../../ffi/xattr.ts";
 import { openFileName } from "../base/open_files.ts";
-import { isOverlayXattr } from "./whiteouts.ts";
 import { isGone } from "./gone.ts";
-import { type XattrNames, xattrNamesAt } from "./xattr_names.ts";
+import { isOfLayer, type XattrNames, xattrNamesAt } from "./xattr_names.ts";
 
 /** Two entries of one name: the directories they are in, and what they are. */
 export interface Pair {
@@ -95,7 +94,7 @@ function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean
 /** The names of an entry's attributes that count. */
 function countedNames(dirfd: number, name: EntryName): XattrNames {
   const { names, isWhole } = xattrNamesAt(dirfd, name);
-  return { names: names.filter((key) => !isOverlayXattr(key)), isWhole };
+  return { names: names.filter(isOfLayer), isWhole };
 }
 
 /** 256 KiB at a time of each file. */

@@ -151,13 +151,24 @@ Deno.test("TestOverlayTarUntar: overlay's whiteouts and opaque directories becom
   tryLsetxattr(`${root}/plain`, "trusted.overlay.opaque", encode("x"));
   tryLsetxattr(`${root}/plain`, "trusted.overlay.impure", encode("y"));
   tryLsetxattr(`${root}/plain`, "user.overlay.opaque", encode("y"));
-  const tar = treeTar(root, "overlay");
+  // What hides nothing of the layers below is no entry.
+  const [above, lowest] = [`${dir.path}/above`, `${dir.path}/lowest`], lowers = [above, lowest];
+  for (const lower of lowers) Deno.mkdirSync(`${lower}/dir`, { recursive: true });
+  for (const name of ["a", "dir/gone", "shared"]) put(`${lowest}/${name}`);
+  put(`${above}/zone`);
+  for (const name of ["none", "dir/none", "hidden"]) makeNode(`${root}/${name}`, S_IFCHR);
+  put(`${lowest}/hidden`);
+  makeNode(`${above}/hidden`, S_IFCHR);
+  Deno.mkdirSync(`${root}/fresh`);
+  makeNode(`${root}/fresh/none`, S_IFCHR);
+  tryLsetxattr(`${root}/fresh`, "trusted.overlay.opaque", encode("y"));
+  const tar = treeTar(root, "overlay", { lowers });
   assertEquals(listed(tar, `${dir.path}/tar`), [
     ".wh.a 0 600 0:0 0",
     "dir/ 5 755 0:0 0",
     "dir/.wh..wh..opq 0 600 0:0 0",
     "dir/-new 0 644 0:0 3",
-    "dir/.wh.gone 0 600 0:0 0",
+    "fresh/ 5 755 0:0 0",
     "plain/ 5 755 0:0 0",
     ".wh.shared 0 600 0:0 0",
     ".wh.zone 0 600 0:0 0",
@@ -165,8 +176,8 @@ Deno.test("TestOverlayTarUntar: overlay's whiteouts and opaque directories becom
   assertEquals(decode(tar).includes("overlay"), false);
   const to = `${dir.path}/to`;
   Deno.mkdirSync(to);
-  apply(`${dir.path}/tar`, to, "overlay");
-  assertEquals(treeTar(to, "overlay"), tar);
+  apply(`${dir.path}/tar`, to, "overlay", lowers);
+  assertEquals(treeTar(to, "overlay", { lowers }), tar);
 });
 
 Deno.test("what says that content is elsewhere is refused in an upper directory, and nothing elsewhere", () => {
@@ -177,12 +188,16 @@ Deno.test("what says that content is elsewhere is refused in an upper directory,
     // More than are worth a Worker, and those that are written beside it.
     for (let i = 0; i < 2100; i++) put(`${root}/dir/${i}`);
     const marked = name === "redirect" ? `${root}/dir` : `${root}/dir/2099`;
-    const plain = treeTar(root, "none");
+    const plain = treeTar(root, "none"), lowers = [dir.path];
     tryLsetxattr(marked, `trusted.overlay.${name}`, encode("/x"));
-    assertThrows(() => treeTar(root, "overlay"), VeneerError, `trusted.overlay.${name}`);
+    assertThrows(
+      () => treeTar(root, "overlay", { lowers }),
+      VeneerError,
+      `trusted.overlay.${name}`,
+    );
     assertEquals(treeTar(root, "none"), plain);
     assertEquals(treeTar(root, "aufs"), plain);
-    assertEquals(treeTar(root, "overlay", { isBase: true }), plain);
+    assertEquals(treeTar(root, "overlay"), plain);
     const changes = [{ kind: "A", path: "/dir" }, { kind: "A", path: "/dir/2099" }] as const;
     assertEquals(listed(changesTar(root, changes), `${dir.path}/tar`).length, 2);
   }
@@ -197,14 +212,22 @@ Deno.test("TestOverlayTarAUFSUntar: aufs's own form is kept, but for its other m
     put(`${root}/${name}`);
   }
   Deno.linkSync(`${root}/.wh..wh.aufs`, `${root}/.wh.gone`);
-  Deno.linkSync(`${root}/.wh..wh.aufs`, `${root}/dir/.wh.gone`);
-  assertEquals(listed(treeTar(root, "aufs"), `${dir.path}/tar`), [
+  const lower = `${dir.path}/lower`;
+  for (const name of ["dir", "other"]) {
+    Deno.mkdirSync(`${lower}/${name}`, { recursive: true });
+    put(`${lower}/${name}/gone`);
+    Deno.mkdirSync(`${root}/${name}`, { recursive: true });
+    for (const hidden of ["gone", "none"]) put(`${root}/${name}/.wh.${hidden}`);
+  }
+  put(`${lower}/gone`);
+  assertEquals(listed(treeTar(root, "aufs", { lowers: [lower] }), `${dir.path}/tar`), [
     ".wh.gone 0 600 0:0 0",
     "dir/ 5 755 0:0 0",
     "dir/.wh..wh..opq 0 600 0:0 0",
     "dir/-new 0 644 0:0 0",
-    "dir/.wh.gone 0 600 0:0 0",
     "file 0 644 0:0 0",
+    "other/ 5 755 0:0 0",
+    "other/.wh.gone 0 600 0:0 0",
   ]);
 });
 
@@ -235,7 +258,10 @@ Deno.test("TestTarWithOptionsChownOpts: owners are mapped to the container's, on
     uids: IdMap.parse(["0:100000:65536"]),
     gids: IdMap.parse(["0:200000:65536"]),
   };
-  assertEquals(listed(treeTar(root, "overlay", { idMaps }), `${dir.path}/tar`), [
+  const lowers = [`${dir.path}/lower`];
+  Deno.mkdirSync(lowers[0]);
+  put(`${lowers[0]}/gone`);
+  assertEquals(listed(treeTar(root, "overlay", { idMaps, lowers }), `${dir.path}/tar`), [
     "file 0 644 5:6 0",
     ".wh.gone 0 600 0:0 0",
   ]);

@@ -11,6 +11,7 @@
  */
 import type { Change } from "../../tree/changes.ts";
 import { DirectoryStack } from "../../tree/directory_stack.ts";
+import { Parents } from "../../tree/parents.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
 import type { Warn } from "../../base/warn.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
@@ -28,10 +29,10 @@ export interface ExportOptions {
   /** Whether the root itself is an entry, `./`. */
   readonly includeRoot?: boolean;
   /**
-   * The directory is of a base layer: what overlay's attributes say of layers below means nothing, as for
-   * overlay itself.
+   * The directories of the layers below, uppermost first, with whiteouts in the same form. Without
+   * any, what the directory says of layers below means nothing, as for the mount itself.
    */
-  readonly isBase?: boolean;
+  readonly lowers?: readonly string[];
   /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree. */
   readonly workers?: number;
   /** Called now and then, and at the end. */
@@ -41,7 +42,7 @@ export interface ExportOptions {
 }
 
 /**
- * Writes a whole directory as a tar.
+ * Writes a whole directory as a tar. Deletions that hide nothing of the layers below are left out.
  *
  * @param directory open for reading; stays the caller's
  * @param out       stays the caller's
@@ -58,13 +59,18 @@ export function exportTree(
   options: ExportOptions,
 ): number {
   const output = new TarOutput(out, options.onProgress);
-  const isUpper = form === "overlay" && !options.isBase;
+  const { lowers = [] } = options;
+  const isUpper = form === "overlay" && lowers.length > 0;
   const context = contextOf(options, isUpper);
   const writer = new EntryWriter(output, context);
   const runs = options.workers === 0 ? undefined : new WorkerRuns(output, context);
-  using stack = new DirectoryStack(directory);
+  using scope = new DisposableStack();
+  const stack = scope.use(new DirectoryStack(directory));
+  const parents = form === "none" || lowers.length === 0
+    ? undefined
+    : scope.use(new Parents(directory, lowers, form));
   try {
-    new TreeExport(stack, writer, form, isUpper, runs).run(options.includeRoot ?? false);
+    new TreeExport(stack, writer, form, parents, runs).run(options.includeRoot ?? false);
     return finish(output);
   } finally {
     runs?.close();

@@ -4,9 +4,12 @@
  * @module
  */
 import { DT_DIR, DT_REG, type Listing, readListing } from "../../../ffi/directory.ts";
-import type { EntryName } from "../../../ffi/entry_name.ts";
+import { decode } from "../../../ffi/cstring.ts";
+import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
+import { Stat } from "../../../ffi/stat.ts";
 import { isOverlayOpaque, isOverlayWhiteout } from "../../tree/branch.ts";
 import type { DirectoryStack } from "../../tree/directory_stack.ts";
+import type { Parents } from "../../tree/parents.ts";
 import {
   OPAQUE_MARKER,
   WHITEOUT_META_PREFIX,
@@ -33,19 +36,21 @@ interface Level {
 export class TreeExport {
   readonly #path = new PathBytes();
   readonly #levels: Level[] = [];
+  readonly #stat = new Stat();
 
   constructor(
     readonly stack: DirectoryStack,
     readonly writer: EntryWriter,
     readonly form: WhiteoutForm,
-    /** Overlay's attributes of directories count. */
-    readonly isUpper: boolean,
+    /** What lies below: without it, nothing that the tree says of parents means anything. */
+    readonly parents: Parents | undefined,
     readonly runs?: WorkerRuns,
   ) {}
 
   run(includeRoot: boolean): void {
     if (includeRoot) this.writer.directory(this.stack.fd, this.#path.view);
-    this.#list();
+    // No union mount looks whether the root itself is opaque.
+    this.#list(readListing(this.stack.fd));
     for (let level; (level = this.#levels.at(-1));) {
       this.#path.length = level.pathLength;
       if (level.next < level.listing.length) {
@@ -58,17 +63,20 @@ export class TreeExport {
   }
 
   /** Starts on what the directory that was just entered holds. */
-  #list(): void {
-    const { fd } = this.stack;
-    const listing = readListing(fd);
-    if (this.#isOpaque(fd, listing)) this.writer.opaque(this.#path.view);
+  #list(listing: Listing): void {
     this.#levels.push({ listing, next: 0, own: 0, pathLength: this.#path.length });
   }
 
-  /** Whether the directory hides all that the parent has in it: the tar says so before its first entry. */
-  #isOpaque(fd: number, { names }: Listing): boolean {
-    if (this.form === "aufs") return names.includes(OPAQUE_MARKER);
-    return this.isUpper && isOverlayOpaque(fd);
+  /** Whether a directory is marked as one that hides all that the parents have in it. */
+  #isMarked(fd: number, { names }: Listing): boolean {
+    if (this.parents === undefined) return false;
+    return this.form === "aufs" ? names.includes(OPAQUE_MARKER) : isOverlayOpaque(fd);
+  }
+
+  /** Whether the parents have an entry of a name in the directory where the walk stands. */
+  #isBelow(name: EntryName): boolean {
+    const directory = decode(this.#path.view.subarray(0, -1));
+    return this.parents?.find(directory, name, this.#stat) !== undefined;
   }
 
   /** Queues the files that come next for the Worker, if it takes them. */
@@ -97,11 +105,20 @@ export class TreeExport {
 
   #directory(name: EntryName): void {
     const { stack, writer } = this, path = this.#path;
+    const parentLength = path.length;
     path.push(name, true);
     const fd = stack.tryEnter(name);
     if (!writer.isThere(fd, "openat", path.view)) return;
     writer.directory(fd, path.view);
-    this.#list();
+    const listing = readListing(fd);
+    if (this.#isMarked(fd, listing)) {
+      path.length = parentLength;
+      const hides = this.#isBelow(name) && this.#stat.isDirectory;
+      path.push(name, true);
+      // The tar says so before the directory's first entry.
+      if (hides) writer.opaque(path.view);
+    }
+    this.#list(listing);
   }
 
   #file(name: EntryName): void {
@@ -122,20 +139,27 @@ export class TreeExport {
     }
     if (form === "overlay" && isOverlayWhiteout(stat)) {
       path.length = parentLength;
-      return writer.whiteout(path.view, name);
+      return this.#whiteout(name);
     }
     writer.special(stack.fd, name, path.view);
   }
 
+  /**
+   * A whiteout that hides nothing is none: a mount does not show it, and no other driver has it.
+   */
+  #whiteout(name: EntryName): void {
+    if (this.#isBelow(name)) this.writer.whiteout(this.#path.view, name);
+  }
+
   /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
-  #reserved(text: string, name: Uint8Array): void {
+  #reserved(text: string, name: EntryName): void {
     const { writer, form } = this, path = this.#path;
     if (form !== "aufs") {
       path.push(name, false);
       return writer.leaveOutReserved(path.view);
     }
     if (!text.startsWith(WHITEOUT_META_PREFIX)) {
-      writer.whiteout(path.view, name.subarray(WHITEOUT_PREFIX.length));
+      this.#whiteout(entryName(name.subarray(WHITEOUT_PREFIX.length, -1)));
     }
   }
 }
