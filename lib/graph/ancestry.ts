@@ -1,8 +1,8 @@
 /**
- * Recorded parents, followed.
+ * Chains of recorded parents.
  *
- * A record may name any layer, and a damaged or planted one the layer itself, or one that stands on it. Such
- * layers stand on nothing, and are no one's children: each of them can be removed.
+ * A damaged or planted record may name the layer itself or one of its descendants. Such layers
+ * count as layers without a parent and as nobody else's children, so each of them can be removed.
  *
  * @module
  */
@@ -15,11 +15,11 @@ export class Ancestry {
   /** Whether the layer is its own ancestor. */
   readonly #circular = new Map<string, boolean>();
 
-  /** @param read gives a layer's recorded parent; may throw */
+  /** @param read returns a layer's recorded parent; may throw */
   constructor(readonly read: (id: string) => string | undefined) {}
 
   /**
-   * The parent of a layer; `""` for none, `undefined` if nothing says.
+   * The parent of a layer; `""` for none, `undefined` if it is not recorded.
    *
    * @throws {VeneerError} `corrupt store` if the layer is its own ancestor
    */
@@ -50,7 +50,10 @@ export class Ancestry {
     return this.#circular.get(id)!;
   }
 
-  /** What cannot be read, or is no id, ends the chain: a record may hold anything, such as a path. */
+  /**
+   * A record that cannot be read or is not an id ends the chain: it may hold anything, such as a
+   * path.
+   */
   #tryRecorded(id: string): string | undefined {
     try {
       const parent = this.#recorded(id);

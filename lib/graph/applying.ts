@@ -1,11 +1,10 @@
 /**
  * Applying a tar to a layer: all or nothing.
  *
- * The layer is marked incomplete, on disk, before the first entry, and the mark is taken away after
- * the last. A process killed between leaves a layer that nothing mounts or builds on; so does a
- * failure, which also gives back the space if the layer had nothing of its own before. Applying to
- * an incomplete layer starts it over. Input that is no tar at all is refused before anything is
- * touched.
+ * The layer is marked incomplete, on disk, before the first entry, and the mark is removed after
+ * the last. A process killed in between leaves a layer that cannot be mounted or built on. So does
+ * a failure, which also frees the space if the layer was empty before. Applying to an incomplete
+ * layer starts it over. Input that is not a tar is refused before the layer is touched.
  *
  * @module
  */
@@ -18,10 +17,10 @@ import type { IdMaps } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";
 
-/** What {@linkcode applyMarked} is told beside the layer. */
+/** The settings of {@linkcode applyMarked}. */
 export interface ApplyContext {
   readonly backend: LayerBackend;
-  /** The layer's. */
+  /** The id maps of the layer. */
   readonly idMaps: IdMaps;
   /** Write the content out before the layer counts as complete. */
   readonly sync: boolean;
@@ -34,13 +33,12 @@ export interface ApplyContext {
 }
 
 /**
- * Makes a layer ready to be applied to, under its lock: starts an incomplete one over and sets the
- * mark.
+ * Prepares a layer for an apply, under its lock: starts an incomplete one over and sets the mark.
  *
- * The maps that the store was opened with are recorded with a layer that has none yet. One that is
- * started over may get others, if its parent has none: what was applied with the old ones goes.
+ * The maps that the store was opened with are recorded with a layer that has none yet. A layer that
+ * starts over may get others if its parent has none, since its old content is deleted.
  *
- * @returns whether the layer has nothing of its own yet
+ * @returns whether the layer is still empty
  * @throws {VeneerError} `invalid argument` if the layer was made with other id maps
  */
 export function beginApply(id: string, backend: LayerBackend): boolean {
@@ -59,10 +57,10 @@ export function beginApply(id: string, backend: LayerBackend): boolean {
 }
 
 /**
- * Applies a tar to a layer that {@linkcode beginApply} marked, and takes the mark away.
+ * Applies a tar to a layer that {@linkcode beginApply} marked, and removes the mark.
  *
  * @returns bytes of the files applied
- * @throws what the tar engine threw; the layer is then incomplete
+ * @throws the tar engine's error; the layer is then incomplete
  */
 export function applyMarked(
   id: string,
@@ -87,7 +85,7 @@ export function applyMarked(
   });
 }
 
-/** The error of a failed apply, with what became of the layer and the remedy. */
+/** The error of a failed apply, with the state of the layer and the remedy. */
 export function incompleteError(id: string, error: unknown): VeneerError {
   const code = codeOf(error);
   const remedy = code === "limit exceeded" ? "make room, then apply again" : "apply again";

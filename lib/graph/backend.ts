@@ -1,9 +1,9 @@
 /**
- * What a driver provides for layers: the primitives in which drivers differ.
+ * The driver's side of layers: the primitives in which drivers differ.
  *
- * `graph.ts` makes a `GraphDriver` of them. Locks, reference counts, incomplete layers, the rules of
- * removal and the choice between a native diff and the tree comparison are the graph's; a backend never takes a
- * lock of its own.
+ * `graph.ts` makes a `GraphDriver` of them. Locks, reference counts, incomplete layers, the rules
+ * of removal and the choice between a native diff and the tree comparison are the graph's; a
+ * backend never takes a lock of its own.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import type { WhiteoutForm } from "../tree/whiteouts.ts";
 import type { GetOptions } from "./driver.ts";
 import type { ParentRecords } from "./parent_records.ts";
 
-/** What a layer is to be made with: `CreateOptions` after the graph checked it. */
+/** Properties of a new layer: `CreateOptions` checked by the graph. */
 export interface LayerSpec {
   /** An existing, complete layer. */
   readonly parent: string | undefined;
@@ -29,7 +29,7 @@ export interface LayerSpec {
 }
 
 /**
- * Where a layer's own changes can be read without comparing trees:
+ * The source of a layer's own changes, if they can be read without comparing trees:
  * - `upper`: a directory of changes and whiteouts over lowers, uppermost first;
  * - `listed`: the kernel lists the changes, and `root` is the whole tree to read them from.
  */
@@ -43,7 +43,7 @@ export type NativeDiff =
   | {
     readonly kind: "listed";
     readonly root: string;
-    /** The parent's tree, none for a base layer. */
+    /** The parent's tree; absent for a base layer. */
     readonly parentRoot: string | undefined;
     readonly changes: () => Iterable<Change>;
   };
@@ -60,17 +60,18 @@ export interface ApplyTarget {
 }
 
 /**
- * Gives a name in {@linkcode Home.staging} that is this transfer's own: nobody else sweeps it while the
- * transfer goes on, and the graph disposes of it afterwards. It is no layer's id.
+ * Returns a name in {@linkcode Home.staging} for this transfer alone, which is not a layer's id. No
+ * other process sweeps it during the transfer, and the graph disposes of it afterwards.
  */
 export type Scratch = () => string;
 
 /**
  * The primitives of a driver.
  *
- * The graph calls them with an id that is well-formed. It holds the layer's lock around every call that
- * names a layer, and the store's lock around {@linkcode create} and {@linkcode retire}. A process may be
- * killed inside any of them: {@linkcode dispose} must bring a half-made or half-removed layer to an end.
+ * The graph calls them with an id that is well-formed. It holds the layer's lock around every call
+ * that names a layer, and the store's lock around {@linkcode create} and {@linkcode retire}. A
+ * process may be killed inside any of them: {@linkcode dispose} must be able to delete a half-made
+ * or half-removed layer.
  */
 export interface LayerBackend {
   readonly name: string;
@@ -82,113 +83,119 @@ export interface LayerBackend {
   metadata(id: string): ReadonlyMap<string, string>;
 
   /**
-   * Called before layers are made, removed, mounted for a user or applied to: for a layout of which another program
-   * that works on it keeps the state in its memory.
+   * Called before layers are created, removed, mounted for a user or applied to, for layouts whose
+   * state another program may keep in its memory.
    *
-   * @throws {VeneerError} `in use` with the program, if it does so now
+   * @throws {VeneerError} `in use` with the program, if it is running
    */
   requireSole?(): void;
 
-  /** Throws `invalid argument` for an id that this driver's layout has other uses for. */
+  /** Throws `invalid argument` for an id that this driver's layout reserves. */
   checkId(id: string): void;
 
-  /** The ids of every layer that was fully made. */
+  /** The ids of all completely created layers. */
   list(): string[];
   exists(id: string): boolean;
 
   /** The recorded parent; `""` for a base layer, `undefined` if nothing says. */
   parent(id: string): string | undefined;
 
-  /** What {@linkcode parent} reads, for looking at all layers at once. */
+  /** The records that {@linkcode parent} reads, for a look at all layers at once. */
   readonly parentRecords: ParentRecords;
 
-  /** Makes a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging}) or not at all. */
+  /**
+   * Creates a layer: it must appear as a whole (renamed into place from {@linkcode Home.staging})
+   * or not at all.
+   */
   create(id: string, spec: LayerSpec): void;
 
   /** Takes a layer out of sight in one rename, to {@linkcode Home.staging}. Quick: others wait. */
   retire(id: string): void;
 
-  /** Deletes what `create` left half-made or `retire` put aside under this id. Slow is fine. Idempotent. */
+  /**
+   * Deletes the half-made layer of a `create`, or the layer moved away by `retire`, under this id.
+   * May be slow. Idempotent.
+   */
   dispose(id: string): void;
 
   /**
-   * Whether what is staged under an id can be given another name, which is no id, and be disposed of under that:
-   * then an id is free again although what was staged under it cannot be deleted.
+   * Whether an entry staged under an id can be renamed, to a name that is not an id, and disposed
+   * of under that. The id is then free again, even if the entry cannot be deleted.
    */
   readonly movesStaged?: boolean;
 
-  /** Empties a layer to what `create` made. */
+  /** Resets a layer to its state after `create`. */
   reset(id: string): void;
 
-  /** Whether the layer has no changes of its own, as `create` made it. */
+  /** Whether the layer has no changes, as after `create`. */
   isPristine(id: string): boolean;
 
-  /** Where {@linkcode plan} mounts it, also for a layer too damaged to be mounted. */
+  /** The path where {@linkcode plan} mounts the layer; known also for one too damaged to mount. */
   mountPoint(id: string): string;
 
-  /** The directories that are the layer's alone and go with it. */
+  /** The directories of this layer alone, which are deleted with it. */
   trees(id: string): readonly string[];
 
-  /** By what its mounts are recognised, whoever made them. */
+  /** The marks by which its mounts are recognised, made by any program. */
   marks(id: string): LayerMarks;
 
   /**
-   * Whether a mount writes to the layer's directory, anywhere: also one that is attached nowhere
-   * and still held. Left out if nothing tells; false if the kernel does not.
+   * Whether any mount writes to the layer's directory, detached ones included. Left out by drivers
+   * that cannot tell; false on kernels that do not report it.
    */
   isUpperInUse?(id: string): boolean;
 
   /**
-   * Whether a mark in the layer says that it got a child, and so must not change any more. Left out
-   * if the records of parents are asked instead.
+   * Whether a mark in the layer records that it got a child, and so must not change any more. Left
+   * out by drivers whose records of parents are read instead.
    */
   isCommitted?(id: string): boolean;
 
   /**
-   * Takes that mark from the parent of what is staged under an id, if that was its last child. Called with the
-   * store's lock held, before {@linkcode dispose}.
+   * Removes that mark from the parent of the layer staged under an id, if that was its last child.
+   * Called with the store's lock held, before {@linkcode dispose}.
    *
-   * @param hasChildren tells whether a layer has children; only called if there is a mark
+   * @param hasChildren returns whether a layer has children; only called if there is a mark
    */
   uncommitParent?(id: string, hasChildren: (parent: string) => boolean): void;
 
-  /** How it is mounted; with no steps, and another path, if it need not be. */
+  /** The plan of its mount; without steps, and with another path, if no mount is needed. */
   plan(id: string, options: GetOptions): MountPlan;
 
   /**
-   * Called before a mount that no plan takes down is: writes into the layer what only the mount knows. What
-   * fails there is warned of, for the mount goes in any case.
+   * Called before a mount is taken down other than by its plan: saves data that only the mount has
+   * into the layer. A failure is a warning, since the mount is taken down in any case.
    */
   beforeUnmount?(id: string): void;
 
   /**
-   * Whether the layer's mount lacks something, because a process was killed on the way through a plan of
-   * several calls. Called with the layer locked, so that nobody is on the way now.
+   * Whether the layer's mount is incomplete, because a process was killed inside a plan of several
+   * calls. Called with the layer locked, so no process is mounting it now.
    */
   isHalfMounted?(id: string): boolean;
 
-  /** The same as triples. */
+  /** The same mount as triples. */
   mounts(id: string, options: GetOptions): Mount[];
 
   /**
-   * Where a tar is applied without mounting, and in which form; `undefined` if the mounted tree
-   * takes it.
+   * The directory and form in which a tar is applied without mounting; `undefined` if it is applied
+   * to the mounted tree.
    */
   applyTarget(id: string): ApplyTarget | undefined;
 
   /**
-   * Called after a tar was applied and before the layer counts as complete: makes certain that the content is
-   * stored, if the layer's file system could lose it without a word later.
+   * Called after a tar was applied and before the layer counts as complete: ensures that the
+   * content is stored, if the layer's file system could lose it later without an error.
    *
    * @param directory the layer's root, opened before the first entry was written
-   * @throws {VeneerError} `limit exceeded` if there was no room for it, naming what is full
+   * @throws {VeneerError} `limit exceeded` with the full device, if there was no space for it
    */
   ensureStored?(id: string, directory: number): void;
 
   /**
-   * The layer's changes to its direct parent, if reading them is right; else `undefined`.
+   * The layer's changes to its direct parent, if they can be read directly; else `undefined`.
    *
-   * @param scratch for what has to be made to read them
+   * @param scratch returns a name for temporary files of the read
    */
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined;
 

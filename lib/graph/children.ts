@@ -1,15 +1,15 @@
 /**
- * The layers that stand on another, for callers that remove it, write to it or mount it.
+ * The children of a layer, for callers that remove it, write to it or mount it.
  *
- * Each layer records what is below it, and nothing records what is above. So a look at the store asks one
- * `statx(2)` of every layer: the inode of its record and the time of the last change are the *version* of that. What
- * a version names as the parent is read once and kept in an index (`children_index.ts`). What the index, or a first
- * look at a record, gives are candidates; the layers among them are children whose record, read as the driver reads
- * it, names the parent now.
+ * Each layer records its parent, and nothing records its children. So a look at the store makes one
+ * `statx(2)` for every layer: the inode of its record and the time of the last change are the
+ * *version* of the record. The parent that a version names is read once and kept in an index
+ * (`children_index.ts`). The index, or a first look at a record, gives candidates; the children are
+ * those whose record, read as the driver reads it, names the parent now.
  *
- * A record that others replace or change gets another version, also if its inode has the same number: a change sets
- * the time to the present. Only the clock's tick could hide one, so nothing is kept of a record that was changed
- * less than {@linkcode TICK} ago.
+ * A record that is replaced or changed gets another version, also if its inode has the same number:
+ * a change sets the time to the present. Only the clock's tick could hide one, so nothing is kept
+ * of a record that was changed less than {@linkcode TICK} ago.
  *
  * @module
  */
@@ -33,15 +33,18 @@ import type { RunState } from "../store/run_state.ts";
 import { Ancestry } from "./ancestry.ts";
 import { ChildrenIndex } from "./children_index.ts";
 
-/** Bytes of a record that are looked at: more than any name of a parent has. */
+/** The most bytes of a record that are read: more than any name of a parent has. */
 const START = 512;
 
-/** How old a change must be to be told from a later one, in seconds: more than the tick of any file system's clock. */
+/**
+ * How old a change must be to be told from a later one, in seconds: more than the tick of any file
+ * system's clock.
+ */
 const TICK = 2;
 
 const NONE: readonly string[] = [];
 
-/** A layer, and the names of the layer that it may stand on: `undefined` if nothing tells. */
+/** A layer, and the names of the layer that it may stand on: `undefined` if they are unknown. */
 interface Link {
   readonly id: string;
   readonly parents: readonly string[] | undefined;
@@ -57,7 +60,7 @@ export class Children {
     this.#index = new ChildrenIndex(backend.home, state, warn);
   }
 
-  /** Looks at all layers. What it finds holds as long as the caller keeps them from being made. */
+  /** Looks at all layers. The result holds as long as the caller prevents new layers. */
   look(): FoundChildren {
     const { home, parentRecords } = this.backend;
     return home.root.hold(() => {
@@ -83,7 +86,7 @@ export class Children {
     return { id, parents: known ?? this.#read(directory, path, id) };
   }
 
-  /** What a record names; it is kept if a later change can be told. */
+  /** The parent that a record names; kept if a later change will be noticed. */
   #read(directory: number, path: string, id: string): readonly string[] | undefined {
     const fd = tryOpenat2(directory, path, O_RDONLY | O_NONBLOCK, RESOLVE_INSIDE);
     if (fd < 0) return undefined;
@@ -100,7 +103,9 @@ export class Children {
     });
   }
 
-  /** What a layer without a record stands on as far as the file system tells, which is for good. */
+  /**
+   * The parent of a layer without a record, as far as the file system knows it. It never changes.
+   */
   #origin(id: string, inode: bigint): readonly string[] | undefined {
     const { parentRecords } = this.backend;
     if (parentRecords.origin === undefined) return NONE;
@@ -118,7 +123,7 @@ export class Children {
 const versionOf = ({ inode, changeSeconds, changeNanos }: Stat) =>
   `${inode}-${changeSeconds}.${changeNanos}`;
 
-/** What one look at the layers found. */
+/** The result of one look at the layers. */
 export class FoundChildren {
   readonly #ancestry: Ancestry;
 
@@ -129,7 +134,7 @@ export class FoundChildren {
   /**
    * The children of a layer.
    *
-   * @param most how many are wanted: the first ones of the sorted list
+   * @param most how many to return at most: the first ones of the sorted list
    */
   of(id: string, most = Infinity): string[] {
     const names = this.backend.parentRecords.names(id);
@@ -150,7 +155,7 @@ export class FoundChildren {
     return this.of(id, 1).length > 0;
   }
 
-  /** Reads the truth. A damaged layer keeps no other from being removed. */
+  /** Reads the record itself. A damaged layer does not prevent the removal of others. */
   #isChild(candidate: string, id: string, names: readonly string[]): boolean {
     const { backend } = this;
     try {

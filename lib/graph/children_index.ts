@@ -1,25 +1,25 @@
 /**
- * What the records of a store's layers named as their parents when they were last read, at
- * `<home>/.veneer/children`: so that the record of every layer is read once, and not by each removal.
+ * The parents that the records of a store's layers named when they were last read, at
+ * `<home>/.veneer/children`. So the record of every layer is read once, and not by each removal.
  *
  * ```text
  * <hash> home <inode> <birth>
  * <hash> <id> <version> <name of the parent> …
  * ```
  *
- * The index is derived and never the truth. A line holds for one *version* of a layer's record and says nothing of
- * any other; what it names is a candidate, whose record is then read. So a line that is lost, or was never
- * written, costs the reading of one record. That is all that happens if the file is damaged, missing or cannot be
- * written, if a process is killed while it writes, if the end is lost with the power, or if other programs make and
- * remove layers.
+ * The index is derived data. A line holds for one *version* of a layer's record and for no other;
+ * it names a candidate, whose record is then read. So a lost or missing line costs the reading of
+ * one record, and nothing worse happens if the file is damaged, missing or cannot be written, if a
+ * process is killed while it writes, if the end is lost with the power, or if other programs make
+ * and remove layers.
  *
- * - Every line begins with a hash of its rest: what is torn, overwritten or filled with zeros is passed over.
- * - The first line is about the home: the index of a store that was copied, in which numbers mean other files, is
- *   discarded.
- * - Lines are appended in one write. If most of them are about layers that are gone, the index is written anew
- *   beside its place and renamed over it. Nothing is synced.
- * - Nothing is written to or read from what is not a regular file with this one name, and no more is read than so
- *   many layers can need.
+ * - Every line begins with a hash of its rest: torn, overwritten or zeroed lines are skipped.
+ * - The first line is about the home: the index of a store that was copied, in which numbers mean
+ *   other files, is discarded.
+ * - Lines are appended in one write. If most of them are about removed layers, a new index is
+ *   written beside the old one and renamed over it. Nothing is synced.
+ * - Only a regular file with a single name is read or written, and only as many bytes are read as
+ *   the number of layers can need.
  *
  * @module
  */
@@ -41,13 +41,16 @@ import type { Home } from "../store/home.ts";
 import { TEMPORARY_SUFFIX, writeFile } from "../store/metadata.ts";
 import type { RunState } from "../store/run_state.ts";
 
-/** Bytes of a line: a hash, an id of 200, a version of three numbers, and a parent's two names of 257 at most. */
+/**
+ * Bytes of a line: a hash, an id of 200, a version of three numbers, and a parent's two names of
+ * 257 at most.
+ */
 const MAX_LINE = 9 + 201 + 64 + 2 * 258;
 
-/** How few layers the index is not written anew for. */
+/** The number of layers below which the index is not rewritten. */
 const FEW = 32;
 
-/** The most lines that an index of so many layers has before it is written anew. */
+/** The most lines of an index of so many layers before it is rewritten. */
 const mostLines = (layers: number): number => 2 * (layers + FEW);
 
 const NEWLINE = 0x0a;
@@ -55,7 +58,7 @@ const NEWLINE = 0x0a;
 /** The length of a hash and the space behind it. */
 const HASH = 9;
 
-/** What a version of a layer's record names as the parent. */
+/** The parent that a version of a layer's record names. */
 interface Known {
   readonly version: string;
   readonly parents: readonly string[];
@@ -67,11 +70,11 @@ export class ChildrenIndex {
   readonly #header: string;
   readonly #known = new Map<string, Known>();
   readonly #stat = new Stat();
-  /** Lines that the file lacks. */
+  /** Lines that are not in the file yet. */
   #added: string[] = [];
   /** The file that was read, if it can be appended to. */
   #inode: bigint | undefined;
-  /** Where its last whole line ends, in bytes. */
+  /** The end of its last complete line, in bytes. */
   #end = 0;
   #lines = 0;
   #hasWarned = false;
@@ -85,17 +88,17 @@ export class ChildrenIndex {
     this.#header = `home ${home.inode} ${tryLstatMount(home.path)?.birth ?? 0n}`;
   }
 
-  /** What a version of a layer's record names, if that is known. */
+  /** The parent that a version of a layer's record names, if it is known. */
   parents(id: string, version: string): readonly string[] | undefined {
     const known = this.#known.get(id);
     return known?.version === version ? known.parents : undefined;
   }
 
   /**
-   * Adds what a record was found to name.
+   * Adds the parent that a record was found to name.
    *
-   * @param version of a record that cannot change any more without getting another; without a space or a newline,
-   * as the names are
+   * @param version of a record that cannot change any more without getting another; without a space
+   * or a newline, as the names are
    */
   add(id: string, version: string, parents: readonly string[]): void {
     this.#remember(id, version, parents);
@@ -109,7 +112,7 @@ export class ChildrenIndex {
   }
 
   /**
-   * Reads what others have written since.
+   * Reads lines that other processes have written since.
    *
    * @param layers how many the store has
    */
@@ -140,7 +143,7 @@ export class ChildrenIndex {
     if (this.#parse(bytes)) this.#inode = inode;
   }
 
-  /** Takes in whole lines; false if they are about another home. */
+  /** Reads complete lines; false if they are about another home. */
   #parse(bytes: Uint8Array): boolean {
     for (let at = 0, end; (end = bytes.indexOf(NEWLINE, at)) >= 0; at = end + 1) {
       const text = content(bytes.subarray(at, end));
@@ -157,8 +160,8 @@ export class ChildrenIndex {
   }
 
   /**
-   * Writes what was added, and the whole index anew if the file is damaged or mostly about layers that are gone. What
-   * cannot be written is left out: the records it is about are read again.
+   * Appends the new lines, or rewrites the whole index if the file is damaged or mostly about
+   * removed layers. If writing fails, the records concerned are read again next time.
    *
    * @param present the ids of the store's layers
    */
@@ -166,7 +169,7 @@ export class ChildrenIndex {
     const isDue = this.#added.length > 0 || this.#known.size > 0 && !this.#isSound(present.size);
     if (!isDue) return;
     using lock = this.state.tryLockNamed("children");
-    if (lock === undefined) return; // Whoever writes it now leaves the rest for the next time.
+    if (lock === undefined) return; // Another process is writing it; the rest is written next time.
     this.load(present.size);
     try {
       if (!this.#isSound(present.size) || !this.#append()) this.#rewrite(present);
@@ -180,14 +183,14 @@ export class ChildrenIndex {
     return this.#inode !== undefined && this.#lines <= mostLines(layers);
   }
 
-  /** Appends what was added; false if the file is not the one that was read. */
+  /** Appends the new lines; false if the file is not the one that was read. */
   #append(): boolean {
     const fd = tryOpen(this.#path, O_WRONLY | O_APPEND | O_NONBLOCK);
     if (fd < 0) return false;
     return withFd(fd, () => {
       const { size, inode } = fstat(fd, this.#stat);
       if (!isPlain(this.#stat) || inode !== this.#inode) return false;
-      // What a killed process left of a line ends there.
+      // Ends the partial line of a killed process.
       const torn = size > this.#end ? "\n" : "";
       writeAll(fd, encode(torn + this.#added.join("")));
       return true;
@@ -205,12 +208,12 @@ export class ChildrenIndex {
       writeFile(temporary, lines.join(""));
       rename(temporary, this.#path);
     } catch (error) {
-      tryUnlink(temporary); // It takes room on what may be a full disk.
+      tryUnlink(temporary); // It takes space on a disk that may be full.
       throw error;
     }
   }
 
-  /** Warns once of what is in the way for good. A full disk and a read-only store pass. */
+  /** Warns once of a permanent obstacle. A full disk and a read-only store are temporary. */
   #tell(error: unknown): void {
     const passes = ["limit exceeded", "failed precondition"].includes(codeOf(error));
     if (passes || this.#hasWarned) return;
@@ -223,7 +226,10 @@ export class ChildrenIndex {
   }
 }
 
-/** Whether an open file is a regular one of no other name, through which another file would be written to. */
+/**
+ * Whether an open file is a regular one with a single name: writing to a second name would change
+ * another file.
+ */
 const isPlain = ({ isFile, links }: Stat): boolean => isFile && links === 1;
 
 /** A line of the index. */
@@ -231,7 +237,7 @@ function line(text: string): string {
   return `${hash(encode(text), 0)} ${text}\n`;
 }
 
-/** What a line says, `undefined` if it is not as it was written. */
+/** The content of a line; `undefined` if it is damaged. */
 function content(bytes: Uint8Array): string | undefined {
   const expected = hash(bytes, HASH);
   for (let i = 0; i < expected.length; i++) {
@@ -240,7 +246,10 @@ function content(bytes: Uint8Array): string | undefined {
   return decode(bytes.subarray(HASH));
 }
 
-/** The hash of bytes from an offset on: FNV-1a of 32 bits (draft-eastlake-fnv), 8 hexadecimal digits. */
+/**
+ * The hash of bytes from an offset on: FNV-1a of 32 bits (draft-eastlake-fnv), 8 hexadecimal
+ * digits.
+ */
 function hash(bytes: Uint8Array, start: number): string {
   const PRIME = 0x01000193, OFFSET_BASIS = 0x811c9dc5;
   let value = OFFSET_BASIS;

@@ -1,8 +1,8 @@
 /**
  * A layer's changes against a parent, open for reading.
  *
- * Three kinds of source say what changed: a driver's upper directory, a driver's list, or the comparison of
- * two mounted trees. All three give the same changes and the same tar.
+ * There are three kinds of sources: a driver's upper directory, a driver's list, or the comparison
+ * of two mounted trees. All three give the same changes and the same tar.
  *
  * @module
  */
@@ -19,9 +19,9 @@ import { TreeCursor } from "../tree/tree_cursor.ts";
 import { upperChanges } from "../tree/upper_changes.ts";
 import { isOfLayer, xattrNames } from "../tree/xattr_names.ts";
 
-/** What changed, and where to read it. */
+/** The changes and the files to read them from. */
 export interface Delta {
-  /** The directory below which added and changed entries are. */
+  /** The directory that holds the added and changed entries. */
   readonly root: string;
   /** In the order of `comparePaths`. */
   changes(): Iterable<Change>;
@@ -29,7 +29,7 @@ export interface Delta {
   export(output: number, options: ExportOptions): number;
 }
 
-/** The changes that a driver knows of itself. */
+/** The changes that the driver itself provides. */
 export function nativeDelta(native: NativeDiff): Delta {
   return native.kind === "upper" ? upperDelta(native) : listedDelta(native);
 }
@@ -63,7 +63,7 @@ function listedDelta(native: NativeDiff & { kind: "listed" }): Delta {
   };
 }
 
-/** The changes between two complete trees; without a parent, all of the child. */
+/** The changes between two complete trees; without a parent, the whole child. */
 export function treeDelta(root: string, parentRoot: string | undefined): Delta {
   function* changes(): Iterable<Change> {
     using directories = new Directories();
@@ -114,10 +114,13 @@ export function sizeOf(delta: Delta): number {
   return size;
 }
 
-/** What a layer's root is if nothing says otherwise: 0755, owned by root, without attributes. */
+/** The default of a layer's root: 0755, owned by root, without attributes. */
 const PLAIN_ROOT = "755 0 0";
 
-/** Whether a root's own mode, owner or attributes differ from its parent's, so that a tar must carry them. */
+/**
+ * Whether a root's own mode, owner or attributes differ from its parent's, so that a tar must carry
+ * them.
+ */
 function rootDiffers(root: string, parent: string | undefined): boolean {
   return describeRoot(root) !== (parent === undefined ? PLAIN_ROOT : describeRoot(parent));
 }
@@ -136,8 +139,8 @@ class Directories implements Disposable {
   readonly #fds: number[] = [];
 
   /**
-   * Opens a layer's root by a copy of its mount that has nothing of what is mounted below it: a
-   * running container's volumes are no part of its layer, and what they hide is.
+   * Opens a layer's root by a copy of its mount without the mounts below: a running container's
+   * volumes are not part of its layer, and the files that they hide are.
    *
    * If the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
    */

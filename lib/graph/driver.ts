@@ -1,11 +1,11 @@
 /**
  * The contract of a graph driver.
  *
- * A *layer* has an id and at most one *parent*; its root file system is its parent's with the layer's own
- * changes on top. Layers are created empty, filled by applying a tar of changes (or by mounting and
- * writing), and never changed below a child. {@linkcode GraphDriver} is what commands, engines and programs
- * use; it has Docker's operations under Docker's names. `graph.ts` implements it once for all drivers, over
- * what `backend.ts` says that a driver provides.
+ * A *layer* has an id and at most one *parent*; its root file system is its parent's with the
+ * layer's own changes on top. Layers are created empty, filled by applying a tar of changes (or by
+ * mounting and writing), and never changed below a child. {@linkcode GraphDriver} is what commands,
+ * engines and programs use; it has Docker's operations under Docker's names. `graph.ts` implements
+ * it once for all drivers, over the primitives of `backend.ts`, which each driver provides.
  *
  * @module
  */
@@ -15,14 +15,14 @@ import type { Mount } from "../mount/plan.ts";
 import type { Change } from "../tree/changes.ts";
 
 /**
- * A parent as callers name it: an id; `""` for none, the layer being taken whole; `undefined` for the one
- * that is recorded.
+ * A parent as callers name it: an id; `""` for none, the layer being taken whole; `undefined` for
+ * the recorded one.
  */
 export type ParentArgument = string | undefined;
 
-/** What a layer is created with. */
+/** Options of a new layer. */
 export interface CreateOptions {
-  /** The parent's id; none makes a base layer. */
+  /** The parent's id; without one the layer is a base layer. */
   readonly parent?: string;
   /** An SELinux label for the layer's files, if the driver writes labels. */
   readonly mountLabel?: string;
@@ -30,30 +30,34 @@ export interface CreateOptions {
   readonly storageOptions?: ReadonlyMap<string, string>;
 }
 
-/** How a layer is mounted. */
+/** Options of a mount. */
 export interface GetOptions {
   /** An SELinux label: becomes the `context=` mount option. */
   readonly label?: string;
   readonly readOnly?: boolean;
-  /** Mount options for this mount alone that the driver knows, such as overlay's `volatile`. */
+  /**
+   * Mount options for this mount alone, of those that the driver knows, such as overlay's
+   * `volatile`.
+   */
   readonly options?: readonly string[];
 }
 
-/** How a layer is unmounted. */
+/** Options of an unmount. */
 export interface PutOptions {
-  /** Detach a mount that is busy: it goes when its last user does. */
+  /** Detach a busy mount: it ends with its last user. */
   readonly lazy?: boolean;
-  /** Take down a mount at the layer's place also if Veneer has no record of having made it. */
+  /** Also take down a mount at the layer's place that Veneer has no record of. */
   readonly force?: boolean;
 }
 
-/** What a transfer of a layer's content may be given. */
+/** Options of a transfer of a layer's content. */
 export interface TransferOptions {
-  /** Called now and then with the bytes of tar so far. */
+  /** Called from time to time with the bytes of tar transferred so far. */
   readonly onProgress?: (bytes: number) => void;
   /**
-   * Of a tar to be applied: its digest, its size or the clean end of a request's body proves that it is whole.
-   * One that ends behind an entry is taken then, with a warning; without this it counts as cut short.
+   * For an apply: the tar's digest, its size or the clean end of a request's body proves that it is
+   * complete. A tar that ends behind an entry is then accepted, with a warning; otherwise it counts
+   * as cut short.
    */
   readonly provenWhole?: boolean;
 }
@@ -61,21 +65,22 @@ export interface TransferOptions {
 /** A layer as listings show it. */
 export interface LayerInfo {
   readonly id: string;
-  /** `""` for a base layer, `undefined` if no record says. */
+  /** `""` for a base layer, `undefined` if it is not recorded. */
   readonly parent: string | undefined;
-  /** An apply failed or was killed: nothing may use it but `apply`, which starts over, and `remove`. */
+  /** An apply failed or was killed: only `apply`, which starts over, and `remove` are allowed. */
   readonly incomplete: boolean;
-  /** How many `get`s have had no `put` yet. */
+  /** The number of `get`s without a `put`. */
   readonly references: number;
-  /** Where it is mounted. */
+  /** The path where it is mounted; absent if it is not. */
   readonly mountPoint?: string;
 }
 
 /**
- * A store of layers. Operations are safe against each other across processes, and against being killed.
+ * A store of layers. Operations are safe against each other across processes, and against being
+ * killed.
  *
- * Every method that takes an id throws {@linkcode VeneerError} `not found` for a layer that does not exist
- * and `invalid argument` for an id that could not be one.
+ * Every method that takes an id throws {@linkcode VeneerError} `not found` for a layer that does
+ * not exist and `invalid argument` for an invalid id.
  */
 export interface GraphDriver {
   /** The driver's name, such as `"overlay2"`. */
@@ -83,20 +88,27 @@ export interface GraphDriver {
   /** Its directory, `<root>/<driver>`. */
   readonly home: string;
 
-  /** What the driver found and uses. */
+  /** The driver's state and settings, such as the file system below the store. */
   status(): readonly StatusLine[];
 
-  /** What the driver knows of one layer, such as where its directories are. */
+  /** The driver's facts about one layer, such as the paths of its directories. */
   getMetadata(id: string): ReadonlyMap<string, string>;
 
-  /** Makes a layer to apply a tar to. @throws `already exists`, `not found` (parent), `limit exceeded` (depth) */
+  /**
+   * Creates a layer to apply a tar to.
+   *
+   * @throws `already exists`, `not found` (parent), `limit exceeded` (depth)
+   */
   create(id: string, options?: CreateOptions): void;
 
-  /** Makes a layer for a container to write to: storage options such as `size` are for these. */
+  /**
+   * Creates a layer for a container to write to: storage options such as `size` apply to these
+   * layers.
+   */
   createReadWrite(id: string, options?: CreateOptions): void;
 
   /**
-   * Removes a layer. @throws `in use` if it has children, references or a mount of somebody else's,
+   * Removes a layer. @throws `in use` if it has children, references or a mount by another program,
    * or is being applied or read
    */
   remove(id: string): void;
@@ -105,18 +117,18 @@ export interface GraphDriver {
    * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer
    * that has children is mounted read-only.
    *
-   * @throws `in use` if it is in use read-only and wanted writable or the other way round, with
-   * another label or otherwise volatile, and if somebody else has it mounted
+   * @throws `in use` if it is mounted with another mode (read-only or writable), label or
+   * `volatile` than requested, or by another program
    */
   get(id: string, options?: GetOptions): string;
 
   /**
-   * The reverse of {@linkcode get}: the last one unmounts. What keeps the home's mounts private, a mount of the home on
-   * itself, stays for the next {@linkcode get} of this process: it goes at the process's end, or with
-   * {@linkcode cleanup}.
+   * The reverse of {@linkcode get}: the last one unmounts. The mount of the home on itself, which
+   * keeps its mounts private, stays for the next {@linkcode get} of this process: it is released at
+   * the process's end, or by {@linkcode cleanup}.
    *
-   * @throws `failed precondition` if it is not mounted, `in use` if the mount is busy or somebody
-   * else's
+   * @throws `failed precondition` if it is not mounted, `in use` if the mount is busy or was made
+   * by another program
    */
   put(id: string, options?: PutOptions): void;
 
@@ -129,23 +141,25 @@ export interface GraphDriver {
   layer(id: string): LayerInfo;
 
   /**
-   * Unmounts what killed commands left, finishes interrupted removals, releases the home; returns
-   * what it did.
+   * Unmounts mounts of killed commands, finishes interrupted removals, and releases the home.
+   * Returns a line for each act.
    *
-   * @param failed told of each thing that could not be done, which keeps it from no other; if it is
-   * left out, warnings say so
+   * @param failed gets each failure, after which the others are still processed; without it,
+   * failures are warnings
    */
   cleanup(failed?: (error: VeneerError) => void): string[];
 
-  /** Writes the tar of a layer's changes against a parent to a descriptor; returns bytes written. */
+  /**
+   * Writes the tar of a layer's changes against a parent to a descriptor; returns bytes written.
+   */
   diff(id: string, parent: ParentArgument, output: number, options?: TransferOptions): number;
 
-  /** What a layer changes of a parent, in the order of `comparePaths`. */
+  /** The changes of a layer against a parent, in the order of `comparePaths`. */
   changes(id: string, parent: ParentArgument): Iterable<Change>;
 
   /**
-   * Applies a tar from a descriptor, plain, gzip or zstd, all or nothing: a layer on which this failed is
-   * incomplete. Returns the bytes of the files applied.
+   * Applies a tar from a descriptor, plain, gzip or zstd, all or nothing: after a failure the layer
+   * is incomplete. Returns the bytes of the files applied.
    */
   applyDiff(id: string, parent: ParentArgument, input: number, options?: TransferOptions): number;
 
@@ -153,9 +167,9 @@ export interface GraphDriver {
   diffSize(id: string, parent: ParentArgument): number;
 
   /**
-   * How someone else would mount the layer.
+   * The mounts by which another program mounts the layer.
    *
-   * @throws `limit exceeded` if mount options cannot say it
+   * @throws `limit exceeded` if mount options cannot express it
    */
   mounts(id: string, options?: GetOptions): Mount[];
 }

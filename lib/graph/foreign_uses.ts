@@ -1,6 +1,6 @@
 /**
- * Uses of a layer by others than Veneer: mounts in any mount namespace that no record of Veneer's is about, and
- * detached ones that a process still holds.
+ * Uses of a layer by other programs: mounts in any mount namespace that Veneer has no record of,
+ * and detached mounts that a process still holds.
  *
  * @module
  */
@@ -9,23 +9,28 @@ import type { LayerBackend } from "./backend.ts";
 import { mountNamespace } from "../store/run_state.ts";
 import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../mount/uses.ts";
 
-/** The mounts of a layer that Veneer has no record of. Whoever calls knows that it has none of this layer. */
+/**
+ * The mounts of a layer for which Veneer has no record. Callers have checked that it has none for
+ * this layer.
+ */
 export function foreignUses(id: string, backend: LayerBackend): LayerUse[] {
   const marks = backend.marks(id);
   return [...usesOf(marks)].filter((use) => !isInheritedBind(use, marks));
 }
 
 /**
- * Whether a mount is a copy of a layer's read-only bind mount that another namespace got when it
- * was made. If the layer is bound on itself, its mount point cannot be removed, which takes other
- * copies along.
+ * Whether a mount is a copy of a layer's read-only bind mount that another namespace inherited at
+ * its creation. The mount point of a layer bound on itself cannot be removed, so its copies stay;
+ * removing a mount point ends copies of other mounts.
  */
 function isInheritedBind({ mount, namespace }: LayerUse, { mountPoints, tree }: LayerMarks) {
   return namespace !== mountNamespace() && mountPoints.includes(mount.mountPoint) &&
     mount.device === tree?.device && mount.root === tree.root;
 }
 
-/** @throws {VeneerError} `in use` if somebody else has the layer mounted, or holds a mount of it */
+/**
+ * @throws {VeneerError} `in use` if another program has the layer mounted, or holds a mount of it
+ */
 export function refuseForeignUses(id: string, backend: LayerBackend): void {
   const [use] = foreignUses(id, backend);
   if (use !== undefined) throw mountedByOthers(id, backend, use);
@@ -33,8 +38,8 @@ export function refuseForeignUses(id: string, backend: LayerBackend): void {
 }
 
 /**
- * Asks before a layer is mounted to be written to: overlay's results are undefined if two mounts
- * write to one directory, and the kernel only warns of it.
+ * Called before a writable mount: overlay's results are undefined if two mounts write to one
+ * directory, and the kernel only warns of it.
  *
  * @throws {VeneerError} `in use`
  */
@@ -44,7 +49,7 @@ export function refuseSecondWriter(id: string, backend: LayerBackend): void {
   throw use === undefined ? heldByOthers(id) : mountedByOthers(id, backend, use);
 }
 
-/** The error for a layer on whose own place somebody else has mounted something. */
+/** The error for a layer with another program's mount at its mount point. */
 export function foreignMount(id: string, backend: LayerBackend): VeneerError {
   const uses = foreignUses(id, backend);
   const isHere = ({ mount, namespace }: LayerUse) =>

@@ -1,10 +1,10 @@
 /**
- * A graph driver over a backend: what is the same for every driver.
+ * A graph driver over a backend: the part that is the same for every driver.
  *
  * Invariants:
  * - A layer is seen whole or not at all: backends rename it into place.
- * - What a killed process left is in the home's staging directory, and is deleted by the next open, unless
- *   the layer's lock says that somebody is at work there.
+ * - Leftovers of killed processes are in the home's staging directory, and are deleted by the next
+ *   open, unless the layer is locked by a process at work.
  * - A layer with children, with references, or being transferred is not removed.
  * - An incomplete layer is not mounted, not read and not built on.
  *
@@ -45,19 +45,19 @@ import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
 import { type LayerLock, pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 
-/** What a graph is made with. */
+/** The parts and settings of a graph. */
 export interface GraphContext {
   readonly backend: LayerBackend;
   readonly port: MountPort;
-  /** Told, in one line, what did not go as it should and was survived. */
+  /** Gets warnings of one line each. */
   readonly warn: Warn;
-  /** Write a layer's content out before it counts as applied. */
+  /** Sync a layer's content before it counts as applied. */
   readonly sync: boolean;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
   /**
-   * What is done about mounts of layers that are not Veneer's: nothing, and what they stand in the way of is
-   * refused (the default); or they are taken for the own ones of a service that has the store to itself.
+   * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
+   * refused (the default); or they count as Veneer's, for a service that has the store to itself.
    */
   readonly foreignUses?: ForeignUses;
 }
@@ -72,7 +72,7 @@ export class Graph implements GraphDriver {
   readonly #staged: Staged;
   readonly #transfers: Transfers;
 
-  /** Opens a store and finishes what killed processes left of it. */
+  /** Opens a store and finishes the work of killed processes. */
   constructor(context: GraphContext) {
     this.#context = context;
     this.#backend = context.backend;
@@ -175,7 +175,7 @@ export class Graph implements GraphDriver {
       this.#backend.retire(id);
       isParentTold = this.#staged.tellParent(id, found);
     }
-    // It is gone. What is left of its files is only room, and a warning says so.
+    // The layer is removed. Files that are left only take space, which is a warning.
     lock.references = UNUSED;
     this.#staged.finish(id, { isParentTold });
   }
@@ -208,7 +208,8 @@ export class Graph implements GraphDriver {
       try {
         return this.#describe(id, ancestry.parent(id));
       } catch (error) {
-        // Gone since it was listed, and its parent after it; or one that is damaged, which hides no other.
+        // The layer was removed after it was listed, and its parent after it; or it is damaged, and
+        // the others are still listed.
         if (!this.#backend.exists(id)) return [];
         this.#context.warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
         return this.#describe(id, undefined);
@@ -257,7 +258,7 @@ export class Graph implements GraphDriver {
     attempt(tell, "records of lost mounts of the home", () => this.#state.forgetLostHomeMounts());
     if (mounted === 0) {
       attempt(tell, this.home, () => {
-        // Not while another process is between making a layer ready and mounting it.
+        // Not while another process has prepared a layer and not mounted it yet.
         using still = this.#state.tryLockHome();
         if (still !== undefined) this.#backend.close();
       });
@@ -268,16 +269,16 @@ export class Graph implements GraphDriver {
     return done;
   }
 
-  /** Ends what nobody needs of a layer. */
+  /** Ends unused mounts of a layer. */
   #clean(id: string): ReturnType<MountedLayers["clean"]> {
     using lock = this.#state.tryLockLayer(id);
     return lock === undefined ? "nothing" : this.#mounted.clean(id, lock);
   }
 
-  /** Says who keeps the home's own mount from going, with which its disk cannot be unmounted. */
+  /** Warns of the users of the home's own mount, which keeps its disk from being unmounted. */
   #tellHolders(): void {
     if (!isHomeMountOurs(this.#home, this.#state)) return;
-    // A layer that another process has mounted since keeps it rightly.
+    // A layer mounted by another process since is a good reason to keep it.
     if (this.#backend.list().some((id) => isMountPoint(this.#backend.mountPoint(id)))) return;
     const holders = [...usersOf(this.home), ...mountsBelow(this.home)].slice(0, 3).join(", ");
     this.#context.warn(
@@ -313,7 +314,8 @@ export class Graph implements GraphDriver {
     this.#requireWritable();
     const base = this.#parent(id, parent);
     if (base !== "") this.#idMaps(base);
-    // Reads from the client, so before any lock; what is no tar is refused before anything changes.
+    // Reads from the client, so it comes before any lock. Input that is not a tar is refused before
+    // anything changes.
     using tar = openTarInput(input);
     using transfer = this.#transfers.begin(id, "exclusive");
     const pristine = this.#beginApply(id);
@@ -345,7 +347,7 @@ export class Graph implements GraphDriver {
     return beginApply(id, this.#backend);
   }
 
-  /** Gives back the space of what a failed apply wrote. */
+  /** Frees the space that a failed apply took. */
   #giveBack(id: string): void {
     try {
       this.#backend.reset(id);
@@ -366,7 +368,7 @@ export class Graph implements GraphDriver {
     return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
   }
 
-  /** Opens a layer's changes against a parent; what that takes is given to `scope`. */
+  /** Opens a layer's changes against a parent; `scope` releases all that this takes. */
   #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
     checkId(id);
     scope.use(this.#transfers.begin(id, "shared"));
@@ -383,7 +385,7 @@ export class Graph implements GraphDriver {
     return treeDelta(this.#mountForReading(id), parentRoot);
   }
 
-  /** A staging name for the time of a transfer: locked, and disposed of at its end. */
+  /** A staging name for a transfer: locked, and disposed of at the transfer's end. */
   #scratch(scope: DisposableStack): string {
     const name = `.${crypto.randomUUID()}`;
     scope.use(this.#state.lockLayer(name));
@@ -391,7 +393,7 @@ export class Graph implements GraphDriver {
     return name;
   }
 
-  /** The parent an argument stands for, checked; `""` for none. */
+  /** The parent that an argument names, checked; `""` for none. */
   #parent(id: string, parent: ParentArgument): string {
     const base = parent ?? this.#ancestry().parent(id);
     if (base === undefined) {
@@ -409,7 +411,10 @@ export class Graph implements GraphDriver {
     return base;
   }
 
-  /** Wants a transfer begun. A layer that is mounted already is read through its mount, read-only or not. */
+  /**
+   * Requires a begun transfer. A layer that is mounted already is read through that mount,
+   * read-only or not.
+   */
   #mountForReading(id: string): string {
     using lock = this.#lock(id);
     this.#require(id);
@@ -417,14 +422,14 @@ export class Graph implements GraphDriver {
     return this.#mounted.getForTransfer(id, lock, { readOnly: true });
   }
 
-  /** Mounts a layer that is being applied to, and so is incomplete. */
+  /** Mounts a layer during an apply, when it is incomplete. */
   #mountUnchecked(id: string, transfer: Transfer, scope: DisposableStack): string {
     using lock = this.#lock(id);
     scope.defer(() => transfer.unmount());
     return this.#mounted.getForTransfer(id, lock, {});
   }
 
-  /** Locks a layer, and finishes what a killed process left of one of this id. */
+  /** Locks a layer, and finishes a creation or removal of this id that was killed. */
   #lock(id: string): LayerLock {
     const lock = this.#state.lockLayer(id);
     if (this.#home.isStaged(id)) this.#staged.finish(id);
@@ -443,7 +448,7 @@ export class Graph implements GraphDriver {
   }
 
   /**
-   * The maps that hold for a layer.
+   * The id maps of a layer.
    *
    * @throws {VeneerError} `invalid argument` if the store was opened with others
    */
@@ -451,7 +456,7 @@ export class Graph implements GraphDriver {
     return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
   }
 
-  /** @throws {VeneerError} where layers can only be read, by whatever hinders */
+  /** @throws {VeneerError} if layers can only be read, with the obstacle */
   #requireWritable(): void {
     this.#home.requireWritable();
     this.#backend.requireSole?.();

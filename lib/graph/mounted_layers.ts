@@ -1,18 +1,19 @@
 /**
- * Mounting layers, and counting who uses them.
+ * Mounting layers, and counting their users.
  *
- * `get` and `put` are a pair: the first `get` carries the driver's plan out, the last `put` takes it down.
- * The record of that is kept where every process sees it (`mount_record.ts`) and believed only as far as the
- * kernel confirms it:
+ * `get` and `put` are a pair: the first `get` carries the driver's plan out, the last `put` takes
+ * it down. The record of a mount is kept in a file for all processes (`mount_record.ts`) and is
+ * valid only as far as the kernel confirms it:
  *
  * - A count without a mount, left by a killed process or by an administrator's `umount`, is stale.
- * - A mount whose device number the record does not have yet was left by a killed command. The next command on
- *   the layer takes it down.
- * - A mount that no record is about is somebody else's. Nothing is done to it, unless it is asked for.
+ * - A mount whose device number the record does not have yet was left by a killed command. The next
+ *   command on the layer takes it down.
+ * - A mount without a record was made by another program. It is left alone, unless the caller
+ *   forces it.
  *
- * A transfer that has to mount a layer is no user of it: it counts nothing, and its hold on the layer's
- * content (`RunState.use`), which ends with its process, keeps the mount. The last of the transfers and users
- * takes it down; after transfers that were killed, whoever opens the store next.
+ * A transfer that has to mount a layer is not a counted user. Its hold on the layer's content
+ * (`RunState.use`), which ends with its process, keeps the mount. The last of the transfers and
+ * users takes it down; after killed transfers, the next opening of the store does.
  *
  * @module
  */
@@ -43,13 +44,13 @@ import {
 import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
 
-/** What is done about uses of layers that are not Veneer's. */
+/** The treatment of uses of layers by other programs. */
 export type ForeignUses = "refuse" | "ignore";
 
-/** How a layer is mounted, as far as all users of one mount must agree. */
+/** The properties of a mount on which all its users must agree. */
 type Terms = Pick<References, "readOnly" | "label" | "volatile">;
 
-/** The mounts of one store. Every method wants the layer's lock held by the caller. */
+/** The mounts of one store. The caller of every method holds the layer's lock. */
 export class MountedLayers {
   constructor(
     readonly backend: LayerBackend,
@@ -62,8 +63,10 @@ export class MountedLayers {
   /**
    * Mounts the layer or counts one more user; returns the path of its root.
    *
-   * @param hasChildren it is mounted read-only then, and a mount that is there already is taken as it is
-   * @throws {VeneerError} `in use` where it is mounted in another way than asked for, or by somebody else
+   * @param hasChildren if true, the layer is mounted read-only, and an existing mount is used as it
+   * is
+   * @throws {VeneerError} `in use` if it is mounted with other properties than requested, or by
+   * another program
    */
   get(id: string, lock: LayerLock, options: GetOptions, hasChildren = false): string {
     const asked = termsOf(options);
@@ -87,8 +90,9 @@ export class MountedLayers {
   }
 
   /**
-   * Mounts the layer for a transfer, or takes the mount that is there, read-only or not; returns the path of
-   * its root. The caller holds the layer's content, and calls {@linkcode endTransfers} at the end.
+   * Mounts the layer for a transfer, or uses an existing mount, read-only or not; returns the path
+   * of its root. The caller holds the layer's content, and calls {@linkcode endTransfers} at the
+   * end.
    */
   getForTransfer(id: string, lock: LayerLock, options: GetOptions): string {
     const current = this.#reconciled(id, lock);
@@ -104,8 +108,8 @@ export class MountedLayers {
   }
 
   /**
-   * Lets the driver mount the layer for whoever performs its triples, if it must: that is recorded without a
-   * user, and taken down by removal and `cleanup`.
+   * Returns mount triples for another program. If the driver itself must mount something for them,
+   * that is recorded without a user, and taken down by removal and `cleanup`.
    */
   handOut<T>(id: string, lock: LayerLock, options: GetOptions, mounts: () => T): T {
     const current = this.#reconciled(id, lock);
@@ -121,7 +125,9 @@ export class MountedLayers {
     }
   }
 
-  /** Carries the layer's plan out; what is written down before and after says that the mount is Veneer's. */
+  /**
+   * Carries the layer's plan out; records written before and after it mark the mount as Veneer's.
+   */
   #mount(
     id: string,
     lock: LayerLock,
@@ -157,7 +163,7 @@ export class MountedLayers {
     if (device !== undefined) lock.references = { ...lock.references, device };
   }
 
-  /** Takes a mount that somebody else made for the engine's own, where that is to be done. */
+  /** Counts another program's mount as the engine's, if foreign uses are ignored. */
   #adopt(id: string, lock: LayerLock, asked: Terms): void {
     if (this.foreignUses === "refuse") throw foreignMount(id, this.backend);
     const readOnly = isMountedReadOnly(this.backend.mountPoint(id));
@@ -167,10 +173,10 @@ export class MountedLayers {
   }
 
   /**
-   * Counts one user less, and unmounts for the last; transfers go on with the mount.
+   * Counts one user less, and unmounts after the last; running transfers keep the mount.
    *
-   * @throws {VeneerError} `failed precondition` where nobody uses the layer, `in use` where the mount is busy
-   * or somebody else's
+   * @throws {VeneerError} `failed precondition` if the layer is not mounted, `in use` if the mount
+   * is busy or was made by another program
    */
   put(id: string, lock: LayerLock, { lazy = false, force = false }: PutOptions = {}): void {
     const current = this.#reconciled(id, lock);
@@ -192,10 +198,10 @@ export class MountedLayers {
   }
 
   /**
-   * Takes down what transfers mounted, unless a user counts on it now. The caller knows that no transfer
-   * holds the layer any more.
+   * Takes down the mount of transfers, unless the layer has users now. The caller has checked that
+   * no transfer holds the layer any more.
    *
-   * @returns false where it is mounted in another mount namespace, out of reach from here
+   * @returns false if it is mounted in another mount namespace, out of reach from here
    */
   endTransfers(id: string, lock: LayerLock): boolean {
     const { count, namespace, readOnly } = this.#reconciled(id, lock);
@@ -207,10 +213,10 @@ export class MountedLayers {
   }
 
   /**
-   * Makes certain that nothing uses the layer, before it is removed or applied to: what no user counts on is
+   * Ensures that the layer is unused, before it is removed or applied to: a mount without users is
    * taken down.
    *
-   * @throws {VeneerError} `in use` where it has users, or somebody else uses it
+   * @throws {VeneerError} `in use` if it has users, or another program uses it
    */
   requireUnused(id: string, lock: LayerLock): void {
     const current = this.requireNoUsers(id, lock);
@@ -223,7 +229,7 @@ export class MountedLayers {
     else this.#takeDown(id, false);
   }
 
-  /** @throws {VeneerError} `in use` where the layer is counted as used */
+  /** @throws {VeneerError} `in use` if the layer has counted users */
   requireNoUsers(id: string, lock: LayerLock): References {
     const current = this.#reconciled(id, lock);
     if (current.count > 0) throw inUse(id, current.count, this.backend.mountPoint(id));
@@ -231,9 +237,9 @@ export class MountedLayers {
   }
 
   /**
-   * Takes down what nobody needs any more, for `cleanup`.
+   * Takes down an unused mount, for `cleanup`.
    *
-   * @returns what there was and what is there now
+   * @returns the state: no mount, one in use, another program's, or one that was taken down
    */
   clean(id: string, lock: LayerLock): "nothing" | "in use" | "foreign" | "unmounted" {
     const mountPoint = this.backend.mountPoint(id);
@@ -253,8 +259,8 @@ export class MountedLayers {
   }
 
   /**
-   * The record, brought in line with the kernel: what a killed command left is taken down, and what is gone is
-   * forgotten.
+   * The record after a comparison with the kernel: a mount left by a killed command is taken down,
+   * and the record of a lost mount is cleared.
    */
   #reconciled(id: string, lock: LayerLock): References {
     const { namespace, device, readOnly } = lock.references;
@@ -268,7 +274,7 @@ export class MountedLayers {
     return lock.references = UNUSED;
   }
 
-  /** Whether what is mounted at the recorded place is what the record is about. */
+  /** Whether the mount at the recorded place is the recorded one. */
   #isOurs(id: string, { target, device }: References): boolean {
     return device !== "" && mountedDevice(target || this.backend.mountPoint(id)) === device;
   }
@@ -280,7 +286,10 @@ export class MountedLayers {
     return undefined;
   }
 
-  /** @throws {VeneerError} `in use` where the layer is mounted in another mount namespace, out of reach from here */
+  /**
+   * @throws {VeneerError} `in use` if the layer is mounted in another mount namespace, out of reach
+   * from here
+   */
   #requireHere(id: string, references: References): void {
     const { namespace } = references;
     if (namespace === "" || namespace === mountNamespace()) return;
@@ -293,7 +302,7 @@ export class MountedLayers {
     );
   }
 
-  /** The plan of a mount that is there. */
+  /** The plan of an existing mount. */
   #planned(id: string, { readOnly, label, volatile }: References): MountPlan {
     const options = volatile ? ["volatile"] : [];
     return this.backend.plan(id, { readOnly, label: label || undefined, options });
@@ -302,8 +311,8 @@ export class MountedLayers {
   /**
    * Takes the layer's mount down, by its plan.
    *
-   * @param detach whether a busy one is detached: never, silently, or so that somebody is told
-   * @throws {VeneerError} `in use` where it is busy and not detached
+   * @param detach whether a busy mount is detached: never, silently, or with a warning
+   * @throws {VeneerError} `in use` if it is busy and not detached
    */
   #unmount(id: string, readOnly: boolean, detach: "never" | "silent" | "told"): void {
     undoPlan(this.backend.plan(id, { readOnly }), this.port, (target, error) => {
@@ -313,7 +322,7 @@ export class MountedLayers {
     this.#releaseHome();
   }
 
-  /** Takes down the uppermost mount at the layer's place, which is not of its plan. */
+  /** Takes down the uppermost mount at the layer's mount point, which is not from its plan. */
   #unmountPlace(id: string, lazy: boolean): void {
     const mountPoint = this.backend.mountPoint(id);
     const readOnly = isMountedReadOnly(mountPoint);
@@ -327,7 +336,9 @@ export class MountedLayers {
     this.#releaseHome();
   }
 
-  /** Takes down whatever is mounted at the layer's place; it may be too damaged to have a plan. */
+  /**
+   * Takes down any mount at the layer's mount point; the layer may be too damaged to have a plan.
+   */
   #takeDown(id: string, readOnly: boolean): void {
     const mountPoint = this.backend.mountPoint(id);
     if (isMountPoint(mountPoint)) {
@@ -339,8 +350,8 @@ export class MountedLayers {
   }
 
   /**
-   * Undoes what is left of a plan whose mount is not there, such as an active device or the directory to mount
-   * on, with which copies of the mount go that other namespaces have.
+   * Undoes the rest of a plan whose mount is gone, such as an active device or the mount point.
+   * Removing the mount point also ends copies of the mount in other namespaces.
    */
   #undoUnmounted(id: string, readOnly: boolean): void {
     try {
@@ -349,11 +360,14 @@ export class MountedLayers {
       undoPlan({ ...plan, steps }, this.port, (target, error) => this.#warnBusy(target, error));
     } catch (error) {
       if (!(error instanceof VeneerError)) throw error;
-      // A damaged layer has no plan, and nothing that would keep it from being removed.
+      // A damaged layer has no plan, and nothing then prevents its removal.
     }
   }
 
-  /** Gives the home's own mount back, if nothing is mounted below it: whose disk it is may unmount that. */
+  /**
+   * Releases the home's own mount, if nothing is mounted below it, so that its disk can be
+   * unmounted.
+   */
   #releaseHome(): void {
     releaseHomeAtEnd(this.backend.home, this.state, this.warn);
   }
@@ -364,7 +378,7 @@ export class MountedLayers {
     this.warn(`${error.message}; detached: it ends with its last user${who}`);
   }
 
-  /** How often the layer is in use, as far as that is true; for listings, so it looks and changes nothing. */
+  /** The record as far as the kernel confirms it. For listings: changes nothing. */
   confirmed(id: string, references: References): References {
     const { count, namespace } = references;
     if (count === 0 || namespace === "") return references;
@@ -379,7 +393,7 @@ function termsOf({ readOnly = false, label = "", options = [] }: GetOptions): Te
   return { readOnly, label, volatile: options.includes("volatile") && !readOnly };
 }
 
-/** @throws {VeneerError} `in use`, naming what is different */
+/** @throws {VeneerError} `in use`, with the difference */
 function requireTerms(id: string, is: Terms, wanted: Terms): void {
   const differences = [
     is.readOnly !== wanted.readOnly && [mode(is), mode(wanted)],

@@ -1,9 +1,10 @@
 /**
- * What is staged: layers half made, and layers on their way out.
+ * The staging directory: layers that are being created or removed.
  *
- * It is deleted by whoever holds the lock of its name: the one who put it there, or, if that process was
- * killed, the next that comes by. What cannot be deleted, because something is mounted in it or the disk fails,
- * is told once and keeps nobody from anything: it gets a name that is no id, so that its own id is free again.
+ * An entry is deleted by the holder of the lock of its name: the process that put it there or, if
+ * that was killed, the next one that finds it. An entry that cannot be deleted, because of a mount
+ * in it or an error of the disk, is warned of once. It is renamed to a name that is not an id, so
+ * that its id is free again.
  *
  * @module
  */
@@ -18,10 +19,10 @@ import { isMountPoint } from "../mount/mountinfo.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { Children, FoundChildren } from "./children.ts";
 
-/** Begins the name of what could not be deleted; no id begins with a dot. */
+/** The prefix of entries that could not be deleted; no id begins with a dot. */
 const LEFT = ".left-";
 
-/** How {@linkcode Staged.finish} is called. */
+/** Options of {@linkcode Staged.finish}. */
 export interface FinishOptions {
   /** As for {@linkcode Staged.sweep}. */
   readonly failed?: (error: VeneerError) => void;
@@ -33,7 +34,7 @@ export interface FinishOptions {
 
 /** The staging directory of one store. */
 export class Staged {
-  /** What could not be deleted, by staged name, and has been told. */
+  /** Staged names that could not be deleted and were warned of. */
   readonly #failures = new Map<string, VeneerError>();
 
   constructor(
@@ -44,9 +45,9 @@ export class Staged {
   ) {}
 
   /**
-   * Deletes all that nobody works on; returns what was done.
+   * Deletes all entries that no process works on; returns a line for each.
    *
-   * @param failed told of each entry that stays; if it is left out, a warning says so, once
+   * @param failed gets the reason for each entry that stays; without it, one warning is given
    */
   sweep(failed?: (error: VeneerError) => void): string[] {
     const { home } = this.backend;
@@ -67,8 +68,8 @@ export class Staged {
   }
 
   /**
-   * Deletes what is staged under a name, which the caller has locked; records of a layer that is
-   * gone go first, while the staged rest reminds of them.
+   * Deletes the entry staged under a name, which the caller has locked. Records of a removed layer
+   * are deleted first, while the staged entry is still a reminder of them.
    *
    * @returns false if it stays
    */
@@ -89,8 +90,7 @@ export class Staged {
   }
 
   /**
-   * @throws {VeneerError} the reason, if something is staged under an id that could be neither
-   * deleted nor moved away
+   * @throws {VeneerError} the reason, if an entry under an id could be neither deleted nor renamed
    */
   requireFree(id: string): void {
     if (!this.backend.home.isStaged(id)) return;
@@ -105,10 +105,10 @@ export class Staged {
   }
 
   /**
-   * Lets the parent of what was just staged be written to again, if it has no child any more.
+   * Makes the parent of a layer that was just staged writable again, if it has no child any more.
    *
-   * @param found of the layers, since when the store was locked
-   * @returns false if that did not work and is to be tried again
+   * @param found the look at the layers, since when the store was locked
+   * @returns false if that failed and must be tried again
    */
   tellParent(name: string, found: FoundChildren): boolean {
     try {
@@ -123,7 +123,7 @@ export class Staged {
     this.backend.uncommitParent?.(name, (parent) => look().has(parent));
   }
 
-  /** Only if there is a parent to tell. */
+  /** Only if there is a parent to change. */
   #lockStore(): Disposable | undefined {
     return this.backend.uncommitParent && this.state.lockStore();
   }
@@ -140,7 +140,7 @@ export class Staged {
   #leave(name: string, error: unknown, failed?: (error: VeneerError) => void): void {
     const place = this.#setAside(name);
     const failure = place === name ? error : this.#failureOf(place);
-    if (failure !== undefined) this.#tell(place, failure, failed); // Else it did go, under its new name.
+    if (failure !== undefined) this.#tell(place, failure, failed); // Otherwise it was deleted, under its new name.
   }
 
   #tell(place: string, failure: unknown, failed?: (error: VeneerError) => void): void {
@@ -154,7 +154,7 @@ export class Staged {
     else if (told?.message !== found.message) this.warn(found.message);
   }
 
-  /** Gives it a name that is no id; returns the name that it has then. */
+  /** Renames it to a name that is not an id; returns its name afterwards. */
   #setAside(name: string): string {
     const { backend } = this;
     if (!backend.movesStaged || !isId(name)) return name;
@@ -164,7 +164,7 @@ export class Staged {
     return result < 0 ? name : place;
   }
 
-  /** Why it is not deleted under its new name, in that name's words. */
+  /** The reason why it is not deleted under its new name, worded with that name. */
   #failureOf(place: string): unknown {
     try {
       this.#dispose(place);

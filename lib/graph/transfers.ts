@@ -1,10 +1,10 @@
 /**
  * Transfers: reading a layer's content, and applying a tar to it.
  *
- * A command may be killed while it transfers, and no handler of a signal would run: the work is done inside
- * system calls. So nothing that a transfer takes needs its process to be given back. Its hold on the content
- * is a lock, which the kernel ends, and what is mounted under that hold is taken down by the last transfer,
- * or by whoever opens the store after one that was killed.
+ * A command may be killed while it transfers, and no handler of a signal would run: the work is
+ * done inside system calls. So nothing that a transfer takes has to be released by its process. Its
+ * hold on the content is a lock, which the kernel ends. The mount under that hold is taken down by
+ * the last transfer or, after a killed one, by the next opening of the store.
  *
  * @module
  */
@@ -25,13 +25,13 @@ export class Transfers {
   /**
    * Begins to read a layer (shared) or to replace its content, until disposed of.
    *
-   * @throws {VeneerError} `in use` if that excludes what somebody else does
+   * @throws {VeneerError} `in use` if another transfer excludes it
    */
   begin(id: string, mode: LockMode): Transfer {
     return new Transfer(id, this.state.use(id, mode), this);
   }
 
-  /** Takes down what killed transfers had mounted; layers that somebody works on are theirs. */
+  /** Takes down mounts of killed transfers; layers that a process works on are left alone. */
   sweep(): void {
     for (const id of this.state.transferred()) {
       using lock = this.state.tryLockLayer(id);
@@ -45,11 +45,13 @@ export class Transfers {
   }
 }
 
-/** A transfer that goes on. */
+/** A running transfer. */
 export class Transfer implements Disposable {
   constructor(readonly id: string, readonly use: Use, readonly transfers: Transfers) {}
 
-  /** Takes down what was mounted for transfers of the layer, if this is the last; the transfer is over then. */
+  /**
+   * Ends the transfer, and takes down the mount for transfers of the layer if this is the last one.
+   */
   unmount(): void {
     const { id, use, transfers } = this;
     try {
