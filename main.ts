@@ -21,7 +21,10 @@ if (!isVersionPrinted()) {
   );
 }
 
-/** Prints the version where that alone is asked for. What goes wrong is left to the command, which says it. */
+/**
+ * Prints the version if that alone is asked for. What goes wrong is left to the command, which says
+ * it.
+ */
 function isVersionPrinted(): boolean {
   if (Deno.args.length !== 1 || Deno.args[0] !== "--version") return false;
   try {

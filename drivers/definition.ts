@@ -58,7 +58,11 @@ export interface DriverDefinition {
 export interface DriverCode {
   /** What this kernel and the file system at `root` (or its nearest existing parent) offer; changes nothing. */
   examine(root: string): Finding[];
-  /** Opens the home, making it where it is missing. @throws `not supported`, `incompatible`, `invalid argument` */
+  /**
+   * Opens the home, making it if it is missing.
+   *
+   * @throws `not supported`, `incompatible`, `invalid argument`
+   */
   open(context: DriverContext): LayerBackend;
   /** Opens the home of snapshots, `<root>/snapshots/<name>`, likewise. */
   openSnapshots(context: DriverContext): SnapshotBackend;

@@ -12,7 +12,7 @@ import type { DriverDefinition } from "./definition.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
-/** In the order in which `auto` tries them where there is no store yet. */
+/** In the order in which `auto` tries them if there is no store yet. */
 export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
 /** The driver that stands for whichever fits. */

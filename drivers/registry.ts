@@ -56,8 +56,8 @@ async function load(definition: DriverDefinition): Promise<Driver> {
 /**
  * Opens the store at a root.
  *
- * @throws {VeneerError} `incompatible` where the store is another driver's, `not supported` where the driver
- * cannot run here, `invalid argument` for an option that is none
+ * @throws {VeneerError} `incompatible` if the store is another driver's, `not supported` if the
+ * driver cannot run here, `invalid argument` for an option that is none
  */
 export async function openDriver(open: OpenOptions & LayerOptions): Promise<GraphDriver> {
   const stores = priorStores(open.root);
@@ -112,7 +112,7 @@ function choose(
   return driver;
 }
 
-/** The driver of the only store that there is, or the first that runs where there is none. */
+/** The driver of the only store that there is, or the first that runs if there is none. */
 export function chooseAmong(
   drivers: readonly Driver[],
   stores: readonly string[],

@@ -26,10 +26,10 @@ const SNAPSHOTS = "snapshots";
 export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later" | "purpose">;
 
 /**
- * Opens the store of snapshots at a root, which may have one of each driver. The option `workers` is about
- * applying tars; it is checked, and nothing here asks for it.
+ * Opens the store of snapshots at a root, which may have one of each driver. The option `workers`
+ * is about applying tars; it is checked, and nothing here asks for it.
  *
- * @throws {VeneerError} as `openDriver`, and `incompatible` where `auto` finds several
+ * @throws {VeneerError} as `openDriver`, and `incompatible` if `auto` finds several
  */
 export async function openSnapshotter(
   open: OpenOptions & SnapshotOptions,

@@ -23,13 +23,13 @@ import { xinoPath } from "./xino.ts";
 export interface Remedies {
   /** How to have fewer layers. */
   readonly join: Remedy;
-  /** What works where nothing can be mounted. */
+  /** What works if nothing can be mounted. */
   readonly withoutMount: string;
 }
 
 /** What a plan does beside mounting. */
 export interface PlanDetails {
-  /** Throws where a layer is gone: called where the mount failed. */
+  /** Throws if a layer is gone: called if the mount failed. */
   readonly requireLayers: () => void;
   /** A file that is there while a mount of several calls is being made; a killed process leaves it. */
   readonly mark?: ConfinedPath;
@@ -75,10 +75,10 @@ export class AufsMounts {
   }
 
   /**
-   * The mount for someone else, and the remounts that add to it what one call does not take: to be made in this
-   * order, all at one place.
+   * The mount for someone else, and the remounts that add to it what one call does not take: to be
+   * made in this order, all at one place.
    *
-   * @throws {VeneerError} where this kernel cannot mount it
+   * @throws {VeneerError} if this kernel cannot mount it
    */
   mounts(branches: Branches): Mount[] {
     this.#requireMountable(branches);
@@ -87,9 +87,10 @@ export class AufsMounts {
   }
 
   /**
-   * The steps of a plan. For a mount that is there they only say how to take it down, and nothing is checked.
+   * The steps of a plan. For a mount that is there they only say how to take it down, and nothing
+   * is checked.
    *
-   * @throws {VeneerError} where this kernel cannot mount it
+   * @throws {VeneerError} if this kernel cannot mount it
    */
   steps(branches: Branches, target: string, { requireLayers, mark }: PlanDetails): MountStep[] {
     const isMounted = isMountPoint(target);
@@ -151,7 +152,7 @@ export class AufsMounts {
     return { ...branches, dirperm1, xino: xinoPath(this.environment.xino, branches.id) };
   }
 
-  /** @throws {VeneerError} where this kernel cannot mount the layer */
+  /** @throws {VeneerError} if this kernel cannot mount the layer */
   #requireMountable({ id, upper, lowers }: Branches): void {
     const problem = this.environment.checkMountable();
     if (problem !== undefined) {
@@ -176,7 +177,7 @@ function markStep(mark: ConfinedPath): MountStep {
   };
 }
 
-/** Where the kernel refused: aufs says no more than that something is invalid. */
+/** If the kernel refused: aufs says no more than that something is invalid. */
 function explain({ id, xino }: AufsMount, requireLayers: () => void): void {
   requireLayers();
   if (xino !== undefined && tryLstat(xino) !== undefined) {

@@ -37,7 +37,7 @@ export interface AufsEnvironment {
   readonly xino: string | undefined;
   /** Where the maintenance of pseudo-links is asked for. */
   readonly plinkMaint: string;
-  /** How many branches a mount may have, where that is known: not before the module is loaded. */
+  /** How many branches a mount may have, if that is known: not before the module is loaded. */
   readonly branchLimit: () => number | undefined;
   /** Told, in one line, what did not go as it should and was survived. */
   readonly warn: Warn;

@@ -7,12 +7,13 @@
  * mnt/<id>      where it is mounted; there also while it is not
  * ```
  *
- * A layer has three names, and `layers/<id>` is the one that counts: it comes last and goes first. While a
- * layer is made or deleted, something is staged under its id, so that `diff/<id>` without `layers/<id>` is a
- * layer that lost its record only where nothing is. What is being deleted has the name `<id>-removing`.
+ * A layer has three names, and `layers/<id>` is the one that counts: it comes last and goes first.
+ * While a layer is made or deleted, something is staged under its id, so that `diff/<id>` without
+ * `layers/<id>` is a layer that lost its record only if nothing is. What is being deleted has the
+ * name `<id>-removing`.
  *
- * What is read here may have been written by anyone who once wrote to the store, so it is checked, and the
- * file at fault is named.
+ * What is read here may have been written by anyone who once wrote to the store, so it is checked,
+ * and the file at fault is named.
  *
  * @module
  */
@@ -107,9 +108,9 @@ export class Layout {
   }
 
   /**
-   * The ids of the layers below a layer, its parent first; `undefined` where there is no record.
+   * The ids of the layers below a layer, its parent first; `undefined` if there is no record.
    *
-   * @throws {VeneerError} `corrupt store` where the record holds anything but ids, each of them once
+   * @throws {VeneerError} `corrupt store` if the record holds anything but ids, each of them once
    */
   chain(id: string): string[] | undefined {
     const text = readMetadata(this.record(id));
@@ -131,7 +132,7 @@ export class Layout {
   /**
    * The same, all of them there.
    *
-   * @throws {VeneerError} `corrupt store` where the files of one are gone
+   * @throws {VeneerError} `corrupt store` if the files of one are gone
    */
   ancestors(id: string): string[] {
     const ancestors = this.chain(id) ?? [];
@@ -140,13 +141,13 @@ export class Layout {
     throw corrupt(this.record(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
-  /** @throws {VeneerError} `corrupt store` where the layer's record is gone */
+  /** @throws {VeneerError} `corrupt store` if the layer's record is gone */
   requireRecord(id: string): void {
     if (this.isRecorded(id)) return;
     throw corrupt(this.record(id), `is missing; remove layer ${id} and create it again`);
   }
 
-  /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
+  /** @throws {VeneerError} `corrupt store` if the layer's own files are gone */
   requireDiff(id: string): void {
     const path = this.diff(id);
     if (isDirectory(path)) return;
@@ -169,8 +170,8 @@ export class Layout {
   }
 
   /**
-   * Stages what another program left half deleted, under names that are no ids: whoever sweeps the staged
-   * deletes it. Where something is staged under the id itself, one of ours is at it.
+   * Stages what another program left half deleted, under names that are no ids: whoever sweeps the
+   * staged deletes it. If something is staged under the id itself, one of ours is at it.
    *
    * @param warn is told of what cannot be moved
    */
@@ -189,10 +190,10 @@ export class Layout {
   }
 
   /**
-   * That nothing is in the way of a new layer. A place to mount on may be there, as an earlier layer's; what is
-   * in it would be deleted with the layer.
+   * That nothing is in the way of a new layer. A place to mount on may be there, as an earlier
+   * layer's; what is in it would be deleted with the layer.
    *
-   * @throws {VeneerError} `corrupt store` where it is not empty
+   * @throws {VeneerError} `corrupt store` if it is not empty
    */
   requireFree(id: string): void {
     if (list(this.mountPoint(id)).length === 0) return;

@@ -1,9 +1,10 @@
 /**
- * The options of an aufs mount: what `mount(2)` takes at once, what is appended, and what is told to others.
+ * The options of an aufs mount: what `mount(2)` takes at once, what is appended, and what is told
+ * to others.
  *
- * Nothing here asks the kernel or the disk. The branches are the layer's own directory, where it has one to
- * show, and those of the layers below it, in this order. What one call cannot take is appended by remounting, a
- * layer each time.
+ * Nothing here asks the kernel or the disk. The branches are the layer's own directory, if it has
+ * one to show, and those of the layers below it, in this order. What one call cannot take is
+ * appended by remounting, a layer each time.
  *
  * @module
  */
@@ -29,7 +30,7 @@ export interface Branches {
 export interface AufsMount extends Branches {
   /** Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone. */
   readonly dirperm1: boolean;
-  /** Where aufs may make its tables of inode numbers; in the writable branch where there is none. */
+  /** Where aufs may make its tables of inode numbers; in the writable branch if there is none. */
   readonly xino?: string;
 }
 

@@ -1,9 +1,10 @@
 /**
  * Which directories a mount of aufs is made of.
  *
- * mountinfo shows `si=<id of the mount>` and no branches; these are in sysfs, one a file, `si_<id>/br<N>`, each
- * a path, `=` and its mode (`fs/aufs/sysfs.c`). Where aufs was loaded with `brs=0`, and where the kernel has no
- * sysfs, they end the options that mountinfo shows instead, behind `br:` (`fs/aufs/super.c`).
+ * mountinfo shows `si=<id of the mount>` and no branches; these are in sysfs, one a file,
+ * `si_<id>/br<N>`, each a path, `=` and its mode (`fs/aufs/sysfs.c`). If aufs was loaded with
+ * `brs=0`, and if the kernel has no sysfs, they end the options that mountinfo shows instead,
+ * behind `br:` (`fs/aufs/super.c`).
  *
  * @module
  */
@@ -26,7 +27,7 @@ const TRIES = 20, PAUSE = 100;
  * @param path of the directory
  * @param tail its last names, which are like no other's; another path that ends so is looked at
  * @param sysfs {@linkcode SYSFS}
- * @throws {VeneerError} `failed precondition` where nothing says what the mount is made of
+ * @throws {VeneerError} `failed precondition` if nothing says what the mount is made of
  */
 export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
   return branches(mount, sysfs).some(({ path: branch }) =>
@@ -76,7 +77,10 @@ function parseBranch(text: string): Branch {
   return { path: text.slice(0, at), mode: text.slice(at + 1) };
 }
 
-/** A branch's line; `undefined` where there is no more. aufs reports a mount that is being changed as busy. */
+/**
+ * A branch's line; `undefined` if there is no more. aufs reports a mount that is being changed as
+ * busy.
+ */
 function readBranch(path: string): string | undefined {
   for (let left = TRIES;; left--) {
     try {

@@ -75,8 +75,8 @@ export class Mounting {
   }
 
   /**
-   * The place to mount on is part of the layout and stays; where somebody removed it, it is made anew. And aufs
-   * would follow links that are in the place of layers.
+   * The place to mount on is part of the layout and stays; if somebody removed it, it is made anew.
+   * And aufs would follow links that are in the place of layers.
    */
   #haveMountPoint(id: string, path: ConfinedPath, layers: readonly string[] = []): MountStep {
     const make = () => makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));
@@ -102,7 +102,7 @@ export class Mounting {
     );
   }
 
-  /** @throws {VeneerError} `limit exceeded` where one call does not take all layers */
+  /** @throws {VeneerError} `limit exceeded` if one call does not take all layers */
   mounts(id: string, options: GetOptions): Mount[] {
     const lowers = this.#layout.ancestors(id);
     if (lowers.length === 0) {

@@ -52,7 +52,8 @@ const TRIES = 20, PAUSE = 100;
  * @param mount of aufs, still mounted
  * @param branch its writable branch
  * @param control {@linkcode PLINK_MAINT}
- * @throws {SyscallError} where a name was not linked, as with a full disk; what is not linked stays remembered
+ * @throws {SyscallError} if a name was not linked, as with a full disk; what is not linked stays
+ * remembered
  */
 export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLINK_MAINT): void {
   const options = mount.superOptions.split(",");
@@ -139,8 +140,9 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
 }
 
 /**
- * Sets an attribute to what it is, at which aufs copies up. A mode may be set so, an owner may not: `chown`
- * takes set-user-ID bits and capabilities from a file, also where it changes nothing. Links have neither.
+ * Sets an attribute to what it is, at which aufs copies up. A mode may be set so, an owner may not:
+ * `chown` takes set-user-ID bits and capabilities from a file, also if it changes nothing. Links
+ * have neither.
  */
 function touch(directory: number, name: EntryName, stat: Stat): void {
   const KEEP = 0xffff_ffff;

@@ -65,7 +65,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   prepare(chain: LayerChain): void {
     const { layer, parents: [parent] } = chain;
-    // Who prepares a snapshot is told how to mount it: where nobody could, it is not made.
+    // Who prepares a snapshot is told how to mount it: if nobody could, it is not made.
     if (boundLayer(chain) === undefined) this.#mounts.mounts(this.#branches(chain));
     this.#layers.make(layer, parent, { work: false });
   }

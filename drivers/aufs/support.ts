@@ -21,7 +21,7 @@ import { readSystemFile } from "../../lib/base/system_files.ts";
 export const WITHOUT_MOUNT =
   "layers can still be listed, exported, compared, applied to and removed";
 
-/** aufs itself, built in or as a module, where it may be mounted. */
+/** aufs itself, built in or as a module, if it may be mounted. */
 export function checkAufs(): VeneerError | undefined {
   if (!hasFileSystem("aufs")) {
     return new VeneerError(
@@ -54,8 +54,9 @@ export function checkBacking(path: string, { type }: FileSystem): VeneerError | 
 }
 
 /**
- * How many branches a mount may have, the layer's own among them; `undefined` where aufs does not say, as
- * while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is built, and is 127 mostly.
+ * How many branches a mount may have, the layer's own among them; `undefined` if aufs does not say,
+ * as while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is built, and is
+ * 127 mostly.
  */
 export function branchLimit(config = "/sys/fs/aufs/config"): number | undefined {
   const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readSystemFile(config) ?? "") ?? [];

@@ -1,14 +1,16 @@
 /**
  * The send stream of two snapshots, in bounded time and memory.
  *
- * Every command of the stream has a path, and the kernel remembers the names of some 250 inodes: for what lies
- * deeper it looks up every name above it, for every command. On one machine, 100 new directories inside each
- * other took 7 ms, 300 took 0.4 s, 1000 took 12 s, and any process in a container can make them. Comparing
- * these trees takes some milliseconds. So the stream is given up where it takes too long.
+ * Every command of the stream has a path, and the kernel remembers the names of some 250 inodes:
+ * for what lies deeper it looks up every name above it, for every command. On one machine, 100 new
+ * directories inside each other took 7 ms, 300 took 0.4 s, 1000 took 12 s, and any process in a
+ * container can make them. Comparing these trees takes some milliseconds. So the stream is given up
+ * if it takes too long.
  *
- * It goes through a pipe. Most streams fit into one: the call is made on this thread, which reads afterwards.
- * One that does not fit is begun again by a Worker, and read here as it comes. When its time is up the pipe
- * is closed, and the kernel's next write, which is the next command, fails with EPIPE and ends the call.
+ * It goes through a pipe. Most streams fit into one: the call is made on this thread, which reads
+ * afterwards. One that does not fit is begun again by a Worker, and read here as it comes. When its
+ * time is up the pipe is closed, and the kernel's next write, which is the next command, fails with
+ * EPIPE and ends the call.
  *
  * @module
  */
@@ -49,10 +51,10 @@ export interface SendJob {
  * The commands that turn one snapshot into another.
  *
  * @param snapshot an open read-only subvolume, the caller's until the iteration ends
- * @param parent   the id of the read-only subvolume it is compared with
+ * @param parent the id of the read-only subvolume it is compared with
  * @param deadline in milliseconds, as `performance.now()` counts them
- * @throws {SendStreamError} where it takes longer, or cannot be read
- * @throws {SyscallError} where the kernel refuses, such as for paths of 4 KiB
+ * @throws {SendStreamError} if it takes longer, or cannot be read
+ * @throws {SyscallError} if the kernel refuses, such as for paths of 4 KiB
  */
 export function* boundedSend(
   snapshot: number,
@@ -76,7 +78,7 @@ export function* boundedSend(
   });
 }
 
-/** A pipe that holds a whole stream, which the caller closes; `undefined` where it holds less. */
+/** A pipe that holds a whole stream, which the caller closes; `undefined` if it holds less. */
 function trySendWhole(snapshot: number, parent: bigint, size: number): number | undefined {
   const { readable, writable } = pipe(O_NONBLOCK);
   trySetPipeSize(readable, size);

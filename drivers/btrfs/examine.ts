@@ -12,7 +12,7 @@ import { nearestExisting } from "../../lib/store/home.ts";
 
 /**
  * @param root where `btrfs/` is, or would be
- * @throws {VeneerError} `incompatible` where that is not on btrfs
+ * @throws {VeneerError} `incompatible` if that is not on btrfs
  */
 export function requireBtrfs(root: string): void {
   const below = nearestExisting(root, "btrfs");

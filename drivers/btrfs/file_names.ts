@@ -23,10 +23,10 @@ export class FileNames {
   constructor(readonly subvolume: number, readonly deadline: number) {}
 
   /**
-   * All names of a file that has several; none of any other entry, nor where they were given before: see
-   * `NamesOf` of `replayed_tree.ts`.
+   * All names of a file that has several; none of any other entry, nor if they were given before:
+   * see `NamesOf` of `replayed_tree.ts`.
    *
-   * @throws {SendStreamError} where it takes too long
+   * @throws {SendStreamError} if it takes too long
    */
   readonly of = (path: string, rewritten: boolean): string[] => {
     const stat = this.#stat;

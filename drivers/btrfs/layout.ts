@@ -68,7 +68,7 @@ export class Layout {
   /**
    * Opens a layer's root.
    *
-   * @throws {VeneerError} `corrupt store` where a plain directory stands in its place
+   * @throws {VeneerError} `corrupt store` if a plain directory stands in its place
    */
   withLayer<T>(id: string, use: (subvolume: number) => T): T {
     const path = this.layer(id);
@@ -79,9 +79,9 @@ export class Layout {
   }
 
   /**
-   * The size limit recorded for a layer, in bytes; `undefined` where there is none.
+   * The size limit recorded for a layer, in bytes; `undefined` if there is none.
    *
-   * @throws {VeneerError} `corrupt store` where the record is no number
+   * @throws {VeneerError} `corrupt store` if the record is no number
    */
   recordedSize(id: string): number | undefined {
     const path = this.#size(id);
@@ -119,7 +119,7 @@ export class Layout {
  * An open directory, which must be a subvolume's root.
  *
  * @param path and what to do about it, for the message
- * @throws {VeneerError} `corrupt store` where it is a plain directory
+ * @throws {VeneerError} `corrupt store` if it is a plain directory
  */
 export function openedSubvolume(fd: number, path: ConfinedPath, remedy: string): number {
   if (isSubvolume(fd)) return fd;

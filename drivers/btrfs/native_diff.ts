@@ -1,16 +1,17 @@
 /**
  * A layer's changes in the time that they take, not the layer: by what the kernel would send.
  *
- * Both layers are snapshotted read-only, the kernel compares the snapshots' trees, sharing unread what they
- * share, and writes the commands that turn one into the other, without the data of files. They are replayed
- * on names (`replayed_tree.ts`); what they touched is compared in the snapshots (`suspects.ts`). So the
- * stream only says where to look, and what is listed is what the tree comparison lists.
+ * Both layers are snapshotted read-only, the kernel compares the snapshots' trees, sharing unread
+ * what they share, and writes the commands that turn one into the other, without the data of files.
+ * They are replayed on names (`replayed_tree.ts`); what they touched is compared in the snapshots
+ * (`suspects.ts`). So the stream only says where to look, and what is listed is what the tree
+ * comparison lists.
  *
- * The kernel compares any two subvolumes it is given, and takes inodes of the same number and generation for
- * the same ones. That holds where the child is a snapshot of the parent, which its UUIDs prove, and where no
- * inode was made in the parent since: one that was may have the number and generation of another one of the
- * child. Where either is not so, or where a subvolume lies in one of them (a snapshot has an empty directory
- * there), there is no native diff.
+ * The kernel compares any two subvolumes it is given, and takes inodes of the same number and
+ * generation for the same ones. That holds if the child is a snapshot of the parent, which its
+ * UUIDs prove, and if no inode was made in the parent since: one that was may have the number and
+ * generation of another one of the child. If either is not so, or if a subvolume lies in one of
+ * them (a snapshot has an empty directory there), there is no native diff.
  *
  * @module
  */
@@ -30,10 +31,10 @@ import { SendStreamError } from "./send_stream.ts";
 import { compareSuspects, type Suspects } from "./suspects.ts";
 
 /**
- * The native diff of an open layer and its open parent, where there can be one.
+ * The native diff of an open layer and its open parent, if there can be one.
  *
  * @param scratch gives the path of a directory to make for the snapshots
- * @param limits  beyond which the trees are compared
+ * @param limits beyond which the trees are compared
  */
 export function nativeDiff(
   child: number,
@@ -60,7 +61,8 @@ export function nativeDiff(
 function descends(child: number, parent: number): boolean {
   const { uuid, changed } = subvolumeInfo(parent), { parentUuid, created } = subvolumeInfo(child);
   if (parentUuid !== uuid) return false;
-  // Most often nothing has changed. Where something has, reading the parent may be all: that sets times.
+  // Most often nothing has changed. If something has, reading the parent may be all: that sets
+  // times.
   return changed <= created || !hasInodeAfter(parent, created);
 }
 
@@ -85,8 +87,8 @@ function* changesBetween(
 }
 
 /**
- * What may differ between two open snapshots; `undefined` where the stream cannot be had, such as with paths
- * longer than 4 KiB, takes too long or is not understood: then the trees have to be compared.
+ * What may differ between two open snapshots; `undefined` if the stream cannot be had, such as with
+ * paths longer than 4 KiB, takes too long or is not understood: then the trees have to be compared.
  */
 function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects | undefined {
   const deadline = performance.now() + limits.time;

@@ -23,7 +23,7 @@ export type QuotaChoice = typeof QUOTA_CHOICES[number];
 
 /** The driver's options, read. */
 export interface BtrfsOptions {
-  /** In bytes; 0 where none was given. */
+  /** In bytes; 0 if none was given. */
   readonly minSpace: number;
   readonly quota: QuotaChoice;
   /** A path; `undefined` for the device that the file system was mounted from. */
@@ -44,7 +44,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsO
   return { minSpace, quota, device: parseDevice(options.get("btrfs.device")) };
 }
 
-/** For `mount(2)`, which takes a path: it need not exist here, where somebody else mounts. */
+/** For `mount(2)`, which takes a path: it need not exist here, if somebody else mounts. */
 function parseDevice(text: string | undefined): string | undefined {
   if (text === undefined || text.startsWith("/")) return text;
   throw new VeneerError(

@@ -23,7 +23,7 @@ export function ownRoot(fd: number, { uids, gids }: IdMaps): void {
   fchmod(fd, 0o755);
 }
 
-/** The SELinux label of an open directory, where it has one. */
+/** The SELinux label of an open directory, if it has one. */
 export function labelOf(fd: number): string | undefined {
   const label = lgetxattr(descriptorPath(fd, "."), SELINUX_LABEL);
   return label && decode(label).replace(/\0$/, "");

@@ -59,10 +59,10 @@ export class Quota {
   }
 
   /**
-   * Turns quotas on where they are off.
+   * Turns quotas on if they are off.
    *
    * @param what wants them, for messages
-   * @throws {VeneerError} `not supported` where they cannot be had
+   * @throws {VeneerError} `not supported` if they cannot be had
    */
   enable(what: string): void {
     if (this.choice === "off") {
@@ -100,7 +100,7 @@ export class Quota {
     if (mode === "qgroup") awaitRescan(volume, this.home.path);
   }
 
-  /** There where Veneer turned quotas on. */
+  /** There if Veneer turned quotas on. */
   get #ours(): ConfinedPath {
     return this.home.own("quota");
   }
@@ -125,8 +125,8 @@ export class Quota {
   }
 
   /**
-   * Limits what an open subvolume may refer to, unless it is limited so already: the kernel sets no limit of a
-   * subvolume that is beyond one. Where its counts are wrong it is told to count anew.
+   * Limits what an open subvolume may refer to, unless it is limited so already: the kernel sets no
+   * limit of a subvolume that is beyond one. If its counts are wrong it is told to count anew.
    *
    * @param path of the subvolume, for messages
    */
@@ -175,8 +175,8 @@ export class Quota {
   }
 
   /**
-   * Removes what is left of qgroups, waiting a little for the kernel's cleaner, and turns quotas off where
-   * Veneer turned them on and nobody has a limit.
+   * Removes what is left of qgroups, waiting a little for the kernel's cleaner, and turns quotas
+   * off if Veneer turned them on and nobody has a limit.
    *
    * @param wanted whether the store itself still has a use for them
    */

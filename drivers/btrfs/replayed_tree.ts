@@ -32,8 +32,9 @@ const entry = (origin: string | undefined): Entry => ({
 });
 
 /**
- * Gives every name of an entry of the child that has several: a command is about one of them. What was given
- * already may be left out, where it was given for an entry that was rewritten, or this one was not.
+ * Gives every name of an entry of the child that has several: a command is about one of them. What
+ * was given already may be left out, if it was given for an entry that was rewritten, or this one
+ * was not.
  */
 export type NamesOf = (path: string, rewritten: boolean) => Iterable<string>;
 

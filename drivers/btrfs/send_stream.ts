@@ -72,8 +72,8 @@ const NEWEST_VERSION = 3;
 /**
  * The commands of a stream, up to the END command.
  *
- * @param fd     a file or a pipe, read from where it stands
- * @param ensure called before each read: throws where it is not to be waited for any longer
+ * @param fd a file or a pipe, read from where it stands
+ * @param ensure called before each read: throws if it is not to be waited for any longer
  * @throws {SendStreamError}
  */
 export function* readSendStream(fd: number, ensure = () => {}): Generator<SendCommand> {

@@ -1,13 +1,14 @@
 /**
- * The btrfs backend of snapshots: an active snapshot is a snapshot of its parent's subvolume, a view a
- * read-only one, and committing makes a read-only snapshot of what was written.
+ * The btrfs backend of snapshots: an active snapshot is a snapshot of its parent's subvolume, a
+ * view a read-only one, and committing makes a read-only snapshot of what was written.
  *
- * Every layer appears by one call that makes a snapshot, so that it is there as a whole, and on disk, or not
- * at all; an empty one is a snapshot of a new subvolume. Nothing is moved: the kernel does not let a read-only
- * subvolume be, and one that is made read-only can still be written to through a file that is open.
+ * Every layer appears by one call that makes a snapshot, so that it is there as a whole, and on
+ * disk, or not at all; an empty one is a snapshot of a new subvolume. Nothing is moved: the kernel
+ * does not let a read-only subvolume be, and one that is made read-only can still be written to
+ * through a file that is open.
  *
- * Removing a subvolume is one call, too, but a power failure may bring it back. Where a new layer finds such a
- * one in its place, nobody has it, and it goes.
+ * Removing a subvolume is one call, too, but a power failure may bring it back. If a new layer
+ * finds such a one in its place, nobody has it, and it goes.
  *
  * @module
  */
@@ -211,7 +212,9 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 }
 
-/** @throws {VeneerError} `not found` where the device has another path here than where it was mounted */
+/**
+ * @throws {VeneerError} `not found` if the device has another path here than where it was mounted
+ */
 function explainDevice(device: string): void {
   if (tryLstat(device) !== undefined) return;
   throw new VeneerError(

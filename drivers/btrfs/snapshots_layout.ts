@@ -89,7 +89,7 @@ export class SnapshotLayout {
   /**
    * Runs `use` on the open root of a layer that a snapshot has.
    *
-   * @throws {VeneerError} `corrupt store` where it is gone, or no subvolume
+   * @throws {VeneerError} `corrupt store` if it is gone, or no subvolume
    */
   withLayer<T>(layer: string, use: (subvolume: number) => T): T {
     const path = this.path(layer);

@@ -1,5 +1,6 @@
 /**
- * The seed's own first form of a store, which has no database: what its records say of the snapshots.
+ * The seed's own first form of a store, which has no database: what its records say of the
+ * snapshots.
  *
  * ```text
  * <home>/names/<hash>      the key or name that the hash is of
@@ -7,10 +8,10 @@
  * <home>/index/<hash>      a link to the snapshot's own path; in the later of two forms
  * ```
  *
- * Snapshots lie where they lie now, and one that is in `active/` is a view where it is read-only. Nothing
- * was written together or synced there, so any record may be missing, empty, or of something that is gone.
- * No snapshot is given up for that: one whose name cannot be told is called by its layer's id, and one
- * whose parent is gone has none.
+ * Snapshots lie where they lie now, and one that is in `active/` is a view if it is read-only.
+ * Nothing was written together or synced there, so any record may be missing, empty, or of
+ * something that is gone. No snapshot is given up for that: one whose name cannot be told is called
+ * by its layer's id, and one whose parent is gone has none.
  *
  * @module
  */
@@ -43,10 +44,10 @@ import {
 const RECORDS = ["names", "parents", "index"] as const;
 
 /**
- * The snapshots of a store in the seed's first form, parents before children; empty where it is none.
+ * The snapshots of a store in the seed's first form, parents before children; empty if it is none.
  *
  * @param warn is told of each record that does not fit
- * @throws {VeneerError} `corrupt store` where one is its own ancestor, or a plain directory
+ * @throws {VeneerError} `corrupt store` if one is its own ancestor, or a plain directory
  */
 export function readSeed(
   layout: SnapshotLayout,
@@ -75,7 +76,7 @@ class Seed {
   constructor(readonly layout: SnapshotLayout, readonly warn: Warn) {}
 
   snapshots(): ImportedSnapshot[] {
-    // Where both have one name, it is the committed one's, which others may be built on.
+    // If both have one name, it is the committed one's, which others may be built on.
     const taken = new Set<string>();
     for (const directory of LAYER_DIRECTORIES.toReversed()) {
       const hashes = list(this.layout.home.join(directory)).filter(isHash);
@@ -105,7 +106,10 @@ class Seed {
     return name;
   }
 
-  /** The name that a hash stands for; `undefined` where there is no record, or another text than it is of. */
+  /**
+   * The name that a hash stands for; `undefined` if there is no record, or another text than it is
+   * of.
+   */
   #recordedName(hash: string): string | undefined {
     const path = this.layout.home.join("names", hash);
     const name = tryRead(path);
@@ -133,7 +137,7 @@ class Seed {
     return [...ordered.values()];
   }
 
-  /** The layer of a snapshot's parent; `undefined` where it has none. */
+  /** The layer of a snapshot's parent; `undefined` if it has none. */
   #parentOf({ directory, hash }: Found): string | undefined {
     const link = tryReadlink(this.layout.home.join("parents", hash));
     if (link === -ENOENT) return undefined;

@@ -58,7 +58,7 @@ export function removeSubvolume(
  * Removes a staging directory with the subvolumes in it.
  *
  * @param doomer gives what is told of each subvolume, as for {@linkcode removeSubvolume}
- * @returns false where there is none
+ * @returns false if there is none
  */
 export function removeStaged(path: ConfinedPath, doomer: () => (id: bigint) => void): boolean {
   const opened = tryOpen(path, O_RDONLY | O_DIRECTORY);
@@ -118,13 +118,13 @@ function removeNested(root: number, removing: (id: bigint) => void): void {
 function nestedIn(subvolume: number): Nested[] {
   const nested = nestedSubvolumes(subvolume);
   if (nested.length === 0) return [];
-  // Costs a commit, so only where something is to be removed from it.
+  // Costs a commit, so only if something is to be removed from it.
   if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
   const outer = subvolumeInfo(subvolume).id;
   return nested.map(({ id, directory }) => ({ id, outer, directory, isSearched: false }));
 }
 
-/** Runs `use` on what was opened by number; nothing where it is gone. */
+/** Runs `use` on what was opened by number; nothing if it is gone. */
 function withOpened(opened: number, what: string, use: (fd: number) => void): void {
   if (opened !== -ESTALE) withFd(unwrap(opened, "open_by_handle_at", what), use);
 }

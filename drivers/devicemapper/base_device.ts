@@ -44,9 +44,9 @@ export class BaseDevice {
   }
 
   /**
-   * Makes it where it is not.
+   * Makes it if it is not.
    *
-   * @throws {VeneerError} `corrupt store` where its record is damaged, or gone and others are there
+   * @throws {VeneerError} `corrupt store` if its record is damaged, or gone and others are there
    */
   ensure(): void {
     const { records, devices, options, remove, add, isEmpty, scratch } = this.#context;
@@ -85,10 +85,10 @@ export class BaseDevice {
   }
 
   /**
-   * Holds what is there against what is recorded, at a start; grows the base where that is asked for.
+   * Holds what is there against what is recorded, at a start; grows the base if that is asked for.
    *
-   * @throws {VeneerError} `incompatible` where the pool is another store's, `corrupt store` where the pool
-   * has devices and no record says which
+   * @throws {VeneerError} `incompatible` if the pool is another store's, `corrupt store` if the
+   * pool has devices and no record says which
    */
   verify(status: PoolStatus): void {
     const { records } = this.#context;
@@ -100,7 +100,8 @@ export class BaseDevice {
   }
 
   /**
-   * The base is used under the lock alone: where it is active or mounted, a killed process, or its mkfs, left it so.
+   * The base is used under the lock alone: if it is active or mounted, a killed process, or its
+   * mkfs, left it so.
    */
   #putAside(): void {
     const { devices, scratch } = this.#context;

@@ -88,7 +88,7 @@ export class DeviceChanges {
   /**
    * Makes a snapshot of a device.
    *
-   * @param size in bytes; where it is more than the origin's, the file system is grown
+   * @param size in bytes; if it is more than the origin's, the file system is grown
    */
   addSnapshot(hash: string, origin: string, size: number): void {
     const left = this.#records.tryRead(hash);
@@ -181,7 +181,7 @@ export class DeviceChanges {
   }
 
   /**
-   * Deletes a device that was retired; where it is busy it stays for later, with a warning.
+   * Deletes a device that was retired; if it is busy it stays for later, with a warning.
    *
    * @param isDiscarded whether its space was given back
    */
@@ -237,7 +237,7 @@ export class DeviceChanges {
     }
   }
 
-  /** Where deletion can wait, nobody waits for long. */
+  /** If deletion can wait, nobody waits for long. */
   #deletePatience(): number {
     const { patience } = this.#devices;
     return this.#context.options.deferredDeletion ? Math.min(patience, BRIEF_PATIENCE) : patience;
@@ -286,7 +286,7 @@ export class DeviceChanges {
     }
   }
 
-  /** The same where this process left something; whether it did. */
+  /** The same if this process left something; whether it did. */
   collectPostponed(): boolean {
     if (!this.#postponed) return false;
     this.collect();

@@ -1,15 +1,16 @@
 /**
- * A device set: the thin devices of a store, recorded and in the pool, one for each layer and one that is
- * the base of all.
+ * A device set: the thin devices of a store, recorded and in the pool, one for each layer and one
+ * that is the base of all.
  *
- * Several processes use one set at once. Every public method takes the lock of the set's devices, the last
- * in the order of locks (`run_state.ts`), and looks at the pool and at the note of an open transaction anew;
- * records are read when they are needed, and nothing of them is kept. The pool is brought up by the first call that
- * needs it.
+ * Several processes use one set at once. Every public method takes the lock of the set's devices,
+ * the last in the order of locks (`run_state.ts`), and looks at the pool and at the note of an open
+ * transaction anew; records are read when they are needed, and nothing of them is kept. The pool is
+ * brought up by the first call that needs it.
  *
- * Docker's daemon takes no such lock, keeps the pool's transaction id and the numbers of devices in its memory, and
- * fails where they change. While it runs on the store, what could be a transaction or a deletion of its own is not
- * brought to an end here, and whatever changes the pool or a record is refused: devices can be activated and read.
+ * Docker's daemon takes no such lock, keeps the pool's transaction id and the numbers of devices in
+ * its memory, and fails if they change. While it runs on the store, what could be a transaction or
+ * a deletion of its own is not brought to an end here, and whatever changes the pool or a record is
+ * refused: devices can be activated and read.
  *
  * @module
  */
@@ -38,7 +39,7 @@ export interface DeviceSetContext {
   readonly home: Home;
   readonly state: RunState;
   readonly options: DeviceMapperOptions;
-  /** Whether the base device shall have an empty root, where it is to be made. */
+  /** Whether the base device shall have an empty root, if it is to be made. */
   readonly hasEmptyBase?: boolean;
   readonly warn: Warn;
   /** How long a busy device is waited for, in milliseconds. */
@@ -128,7 +129,7 @@ export class DeviceSet {
     );
   }
 
-  /** Brings the pool up and the records in order, where that was not done. */
+  /** Brings the pool up and the records in order, if that was not done. */
   start(): void {
     this.#session(() => {});
   }
@@ -136,9 +137,9 @@ export class DeviceSet {
   /**
    * Makes a device: a snapshot of another, or of the base.
    *
-   * @param size in bytes; its origin's where left out. A larger one has its file system grown.
-   * @throws {VeneerError} `limit exceeded` where the pool has too little room, `invalid argument` for a size
-   * below the origin's, `corrupt store` where the origin's record is damaged
+   * @param size in bytes; its origin's if left out. A larger one has its file system grown.
+   * @throws {VeneerError} `limit exceeded` if the pool has too little room, `invalid argument` for
+   * a size below the origin's, `corrupt store` if the origin's record is damaged
    */
   add(hash: string, origin: string, size?: number): void {
     this.#change((status) => {
@@ -153,7 +154,7 @@ export class DeviceSet {
   /**
    * Says that a device is to be deleted: from then on it is not there for anyone.
    *
-   * @throws {VeneerError} `in use` where it is busy and deletion is not deferred
+   * @throws {VeneerError} `in use` if it is busy and deletion is not deferred
    */
   retire(hash: string): void {
     this.#change(() => {
@@ -226,7 +227,7 @@ export class DeviceSet {
   }
 
   /**
-   * Deactivates a device, now or, where options say so, when its last user closes it.
+   * Deactivates a device, now or, if options say so, when its last user closes it.
    *
    * @param patience how long a busy one is waited for, in milliseconds
    */
@@ -265,7 +266,7 @@ export class DeviceSet {
     return this.#devices.isActive(hash);
   }
 
-  /** `major:minor` of a device; `undefined` where it is not active. */
+  /** `major:minor` of a device; `undefined` if it is not active. */
   deviceNumber(hash: string): string | undefined {
     return this.#devices.numbers(hash);
   }
@@ -288,7 +289,7 @@ export class DeviceSet {
     return { ...this.#changes.require(hash), name: this.names.device(hash) };
   }
 
-  /** How much space a device has; `undefined` where it is not active. */
+  /** How much space a device has; `undefined` if it is not active. */
   usage(hash: string): ThinStatus | undefined {
     return this.#session(() => this.#devices.status(hash));
   }

@@ -30,7 +30,7 @@ import { readSuperblock } from "./superblock.ts";
  *
  * Nothing is left to be initialised later: every layer would do it again, in space of its own.
  *
- * @throws {VeneerError} `not supported` where mkfs is not installed, `failed` with what it said
+ * @throws {VeneerError} `not supported` if mkfs is not installed, `failed` with what it said
  */
 export function makeFileSystem(
   type: BaseFileSystem,
@@ -71,7 +71,7 @@ function run(program: string, args: string[]): VeneerError | undefined {
   return new VeneerError("failed", `${program} ${args.join(" ")}: exit ${output.code}: ${said}`);
 }
 
-/** Mounts a device; without `discard` where the kernel does not know it for this file system. */
+/** Mounts a device; without `discard` if the kernel does not know it for this file system. */
 export function mountDevice(device: string, target: string, choice: MountChoice): void {
   const options = optionList(choice);
   const request = { source: device, target, type: choice.fileSystem };
@@ -84,7 +84,7 @@ export function mountDevice(device: string, target: string, choice: MountChoice)
 }
 
 /**
- * Grows the file system of an active device to the size of the device, where it is smaller.
+ * Grows the file system of an active device to the size of the device, if it is smaller.
  *
  * @param scratch a directory to mount it on, which is made and removed
  */
@@ -105,7 +105,10 @@ export function growFileSystem(device: string, size: number, scratch: ConfinedPa
 
 const LOST_AND_FOUND = entryName("lost+found");
 
-/** Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again where it has a use for it. */
+/**
+ * Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again if it has a use
+ * for it.
+ */
 export function emptyRoot(type: BaseFileSystem, device: string, scratch: ConfinedPath): void {
   if (type !== "ext4") return;
   whileMounted(device, type, scratch, (fd) => unlinkat(fd, LOST_AND_FOUND, AT_REMOVEDIR));

@@ -1,9 +1,9 @@
 /**
  * Sparse files as the pool's devices.
  *
- * A file grows where a larger size is asked for and never shrinks. Its loop device is attached with
- * autoclear: it lives as long as the pool that is made of it, and a process killed between the two leaves
- * none behind.
+ * A file grows if a larger size is asked for and never shrinks. Its loop device is attached with
+ * autoclear: it lives as long as the pool that is made of it, and a process killed between the two
+ * leaves none behind.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import { syncDirectory } from "../../lib/store/metadata.ts";
 export interface Backing extends Disposable {
   /** Of the block device. */
   readonly path: string;
-  /** The file behind it, where it is a loop device. */
+  /** The file behind it, if it is a loop device. */
   readonly image: string | undefined;
 }
 

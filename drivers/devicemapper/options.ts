@@ -45,7 +45,10 @@ export interface DeviceMapperOptions {
   readonly fileSystemGiven: boolean;
   readonly mkfsArguments: readonly string[];
   readonly mountOptions: string;
-  /** Of the images; none where it was not asked for: 100 GiB and 2 GiB for new ones, no growth of others. */
+  /**
+   * Of the images; none if it was not asked for: 100 GiB and 2 GiB for new ones, no growth of
+   * others.
+   */
   readonly dataSize: number | undefined;
   readonly metadataSize: number | undefined;
   readonly dataDevice: string | undefined;
@@ -153,7 +156,7 @@ export function parseLayerSize({ storageOptions, readWrite }: LayerSpec): number
   return wholeSectors(positive(size, "size"));
 }
 
-/** @throws where a size is less than that of the device a layer is a snapshot of */
+/** @throws if a size is less than that of the device a layer is a snapshot of */
 export function checkNotSmaller(size: number, least: number, what: string): void {
   if (size >= least) return;
   throw new VeneerError(

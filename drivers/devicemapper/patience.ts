@@ -9,7 +9,7 @@ import { sleep } from "../../lib/base/sleep.ts";
 /** How long a busy device is waited for, in milliseconds. */
 export const PATIENCE = 10_000;
 
-/** The same where nothing fails if it stays busy. */
+/** The same if nothing fails if it stays busy. */
 export const BRIEF_PATIENCE = 1000;
 
 /** Between two tries, in milliseconds. */

@@ -108,13 +108,13 @@ export class Pool {
   /**
    * Removes it, raw: 0 or `-errno`.
    *
-   * @param deferred where it has active devices, remove it after the last of them
+   * @param deferred if it has active devices, remove it after the last of them
    */
   tryRemove(deferred = false): number {
     return tryRemoveDevice(this.name, deferred);
   }
 
-  /** @throws {VeneerError} `incompatible` where the device of this name is no pool */
+  /** @throws {VeneerError} `incompatible` if the device of this name is no pool */
   table(): PoolTable & { readonly size: number } {
     const [first] = table(this.name);
     const parsed = first && parsePoolTable(first);
@@ -125,7 +125,9 @@ export class Pool {
     );
   }
 
-  /** @throws {SyscallError} ENXIO where it is not there; {@linkcode VeneerError} `failed` where it failed */
+  /**
+   * @throws {SyscallError} ENXIO if it is not there; {@linkcode VeneerError} `failed` if it failed
+   */
   status(): PoolStatus {
     const [first] = status(this.name);
     const parsed = first && parsePoolStatus(first.parameters);
@@ -137,7 +139,7 @@ export class Pool {
     );
   }
 
-  /** The same; `undefined` where it is not there. */
+  /** The same; `undefined` if it is not there. */
   tryStatus(): PoolStatus | undefined {
     try {
       return this.status();
@@ -159,7 +161,7 @@ export class Pool {
     return false;
   }
 
-  /** Makes an empty device, raw: 0 or `-errno` (`-EEXIST` where the number is taken). */
+  /** Makes an empty device, raw: 0 or `-errno` (`-EEXIST` if the number is taken). */
   tryCreateThin(id: number): number {
     return trySendMessage(this.name, `create_thin ${id}`);
   }
@@ -169,12 +171,14 @@ export class Pool {
     return trySendMessage(this.name, `create_snap ${id} ${origin}`);
   }
 
-  /** Deletes a device, raw: 0 or `-errno` (`-ENODATA` where there is none, `-EBUSY` where it is active). */
+  /**
+   * Deletes a device, raw: 0 or `-errno` (`-ENODATA` if there is none, `-EBUSY` if it is active).
+   */
   tryDelete(id: number): number {
     return trySendMessage(this.name, `delete ${id}`);
   }
 
-  /** @throws {SyscallError} EINVAL where the id is not `from` */
+  /** @throws {SyscallError} EINVAL if the id is not `from` */
   setTransactionId(from: number, to: number): void {
     sendMessage(this.name, `set_transaction_id ${from} ${to}`);
   }

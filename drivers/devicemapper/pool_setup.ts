@@ -46,21 +46,21 @@ export interface PoolContext {
   readonly warn: Warn;
 }
 
-/** The images' paths; they are there only where no devices are given. */
+/** The images' paths; they are there only if no devices are given. */
 export const dataImage = (home: Home) => home.join("devicemapper", "data");
 export const metadataImage = (home: Home) => home.join("devicemapper", "metadata");
 
 /**
- * Brings the pool up where it is not.
+ * Brings the pool up if it is not.
  *
- * @throws {VeneerError} `incompatible` where a pool of this name is made of something else, `not supported`
- * where a pool that was named does not exist, `corrupt store` where an image is gone
+ * @throws {VeneerError} `incompatible` if a pool of this name is made of something else,
+ * `not supported` if a pool that was named does not exist, `corrupt store` if an image is gone
  */
 export function setUpPool(context: PoolContext): void {
   const { pool, options } = context;
   if (pool.exists()) {
     if (options.thinPool === undefined) useExisting(context);
-    else pool.table(); // throws where it is none
+    else pool.table(); // throws if it is none
   } else if (options.thinPool !== undefined) {
     throw new VeneerError(
       "not supported",
@@ -150,7 +150,10 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
   );
 }
 
-/** The block size that a pool's metadata records, in bytes; `undefined` where there is no pool's metadata. */
+/**
+ * The block size that a pool's metadata records, in bytes; `undefined` if there is no pool's
+ * metadata.
+ */
 function recordedBlockSize(device: string): number | undefined {
   const bytes = new Uint8Array(SECTOR_SIZE);
   withFd(openNode(device, O_RDONLY), (fd) => pread(fd, bytes, bytes.length, 0n));

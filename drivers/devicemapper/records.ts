@@ -42,7 +42,7 @@ export interface DeviceRecord {
 /** What is true of the whole store. */
 export interface DeviceSetRecord {
   readonly nextDeviceId: number;
-  /** Of the base device's file system; `""` where nothing was recorded. */
+  /** Of the base device's file system; `""` if nothing was recorded. */
   readonly baseUuid: string;
   readonly baseFileSystem: string;
 }
@@ -80,7 +80,7 @@ export class Records {
     return list(this.directory).filter((name) => name.endsWith(DISCARDED_SUFFIX));
   }
 
-  /** @throws {VeneerError} `corrupt store` where the file says anything else */
+  /** @throws {VeneerError} `corrupt store` if the file says anything else */
   read(hash: string): DeviceRecord | undefined {
     const path = this.path(hash);
     const text = readMetadata(path);
@@ -171,7 +171,9 @@ export class Records {
     };
   }
 
-  /** The device that the note of a transaction is about; none where there is no note, or a damaged one. */
+  /**
+   * The device that the note of a transaction is about; none if there is no note, or a damaged one.
+   */
   noted(): string | undefined {
     try {
       return this.readTransaction()?.hash;
@@ -238,7 +240,7 @@ export function formatDeviceRecord(record: DeviceRecord): string {
 /** A JSON object. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** @throws {VeneerError} `corrupt store` where the text is no JSON object */
+/** @throws {VeneerError} `corrupt store` if the text is no JSON object */
 export function parseObject(text: string, path: string): Fields {
   let value: unknown;
   try {

@@ -1,5 +1,6 @@
 /**
- * Snapshots on devicemapper: every layer a thin device, an active one or a view a snapshot of its parent's.
+ * Snapshots on devicemapper: every layer a thin device, an active one or a view a snapshot of its
+ * parent's.
  *
  * ```text
  * <root>/snapshots/devicemapper/       a store of devices of its own, as the graph's is (`device_set.ts`)
@@ -7,14 +8,14 @@
  *   devicemapper/                      the pool's images
  * ```
  *
- * A snapshot's root is its device's, which is empty where it has no parent. What was active becomes the committed
- * layer as it is, so it must not be open then: whoever could still write to it would write below its children. If it
- * is open all the same, as an engine's may be, the committed layer is a snapshot of it.
- * A view has a device of its own, too: a file system that was not unmounted is made whole on it when it is
- * mounted, even to be read, and its parent's is left alone.
+ * A snapshot's root is its device's, which is empty if it has no parent. What was active becomes
+ * the committed layer as it is, so it must not be open then: whoever could still write to it would
+ * write below its children. If it is open all the same, as an engine's may be, the committed layer
+ * is a snapshot of it. A view has a device of its own, too: a file system that was not unmounted is
+ * made whole on it when it is mounted, even to be read, and its parent's is left alone.
  *
- * Devices become active when somebody is told how they are mounted, and stay so until they are committed,
- * removed, or no snapshot needs them: nobody says when one is unmounted.
+ * Devices become active when somebody is told how they are mounted, and stay so until they are
+ * committed, removed, or no snapshot needs them: nobody says when one is unmounted.
  *
  * @module
  */
@@ -115,7 +116,8 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
     if (isNoUse === NO_MOUNT) return;
     this.#checkNotMounted(layer, isNoUse);
-    // Not active, it cannot be mounted until somebody is told how. Where deletion may wait, so may this.
+    // Not active, it cannot be mounted until somebody is told how. If deletion may wait, so may
+    // this.
     if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
   }
 
@@ -147,7 +149,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     );
   }
 
-  /** `major:minor` of a layer's device, where it is active. */
+  /** `major:minor` of a layer's device, if it is active. */
   #numbers(layer: string): string | undefined {
     const info = deviceInfo(this.#devices.names.device(layer));
     return info && `${info.major}:${info.minor}`;

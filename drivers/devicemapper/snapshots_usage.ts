@@ -1,13 +1,13 @@
 /**
  * What a snapshot adds to the one that it was made of.
  *
- * - Bytes: the blocks of the pool that were given to its device since it was made. They are counted in the
- *   pool's metadata, so a block that it writes anew counts, one that it has from below does not, and what is
- *   written and not on its way to the device yet counts later. A block that was shared since with snapshots
- *   of it counts still: it came with this one.
- * - Inodes: as many as its file system has more in use than the one below; none where it has less. One that
- *   is mounted in another mount namespace alone has those that its superblock tells, which the kernel brings up to
- *   date when it is unmounted.
+ * - Bytes: the blocks of the pool that were given to its device since it was made. They are counted
+ *   in the pool's metadata, so a block that it writes anew counts, one that it has from below does
+ *   not, and what is written and not on its way to the device yet counts later. A block that was
+ *   shared since with snapshots of it counts still: it came with this one.
+ * - Inodes: as many as its file system has more in use than the one below; none if it has less. One
+ *   that is mounted in another mount namespace alone has those that its superblock tells, which the
+ *   kernel brings up to date when it is unmounted.
  *
  * @module
  */

@@ -72,7 +72,7 @@ function notStored(id: string, pool: Pool, why: string): VeneerError {
   );
 }
 
-/** In seconds; Infinity where the kernel waits for ever. */
+/** In seconds; Infinity if the kernel waits for ever. */
 function noSpaceTimeout(): number {
   const text = readSystemFile(NO_SPACE_TIMEOUT);
   const seconds = text === undefined ? DEFAULT_NO_SPACE_TIMEOUT : Number(text);

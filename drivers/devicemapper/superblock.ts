@@ -16,7 +16,7 @@ export interface Superblock {
   readonly size: number;
 }
 
-/** The file system on a block device; `undefined` where it is neither ext4 nor xfs. */
+/** The file system on a block device; `undefined` if it is neither ext4 nor xfs. */
 export function readSuperblock(device: string): Superblock | undefined {
   return parseSuperblock(readStart(device));
 }

@@ -1,6 +1,6 @@
 /**
- * What the driver needs of the machine: device-mapper with thin provisioning, libdevmapper, and, where udev
- * runs, waiting for it.
+ * What the driver needs of the machine: device-mapper with thin provisioning, libdevmapper, and, if
+ * udev runs, waiting for it.
  *
  * @module
  */
@@ -18,7 +18,7 @@ import { loadModule } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
-/** Why the driver cannot run here, or `undefined`. Loads the kernel's modules where it may. */
+/** Why the driver cannot run here, or `undefined`. Loads the kernel's modules if it may. */
 export function checkSupport(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(loadModule);
 }
@@ -88,8 +88,8 @@ function isLoadable(module: string): boolean {
 }
 
 /**
- * Throws where udev runs and libdevmapper cannot wait for it: nodes would come and go while they are used.
- * With `DM_DISABLE_UDEV` in the environment the library makes its nodes alone.
+ * Throws if udev runs and libdevmapper cannot wait for it: nodes would come and go while they are
+ * used. With `DM_DISABLE_UDEV` in the environment the library makes its nodes alone.
  */
 export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
   if (isUdevSynced() || overrideUdevSyncCheck || Deno.env.has("DM_DISABLE_UDEV")) return;
@@ -108,10 +108,10 @@ export function hasDeferredRemoval(version = driverVersion()): boolean {
 }
 
 /**
- * Decides what nobody asked for: a busy device is removed and deleted later where that can be.
+ * Decides what nobody asked for: a busy device is removed and deleted later if that can be.
  *
  * @param hasIt whether kernel and library can
- * @throws {VeneerError} `not supported` where they cannot, and it was asked for
+ * @throws {VeneerError} `not supported` if they cannot, and it was asked for
  */
 export function decideDeferral(
   options: RequestedOptions,

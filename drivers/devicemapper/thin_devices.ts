@@ -40,7 +40,7 @@ export interface Thin {
 /** How much of a device is its own or shared space. */
 export interface ThinStatus {
   readonly mappedSectors: number;
-  /** The highest sector with space; 0 where there is none. */
+  /** The highest sector with space; 0 if there is none. */
   readonly highestMappedSector: number;
 }
 
@@ -128,7 +128,7 @@ export class ThinDevices {
   }
 
   /**
-   * Deactivates a device; where it is busy and that is an option, when its last user closes it.
+   * Deactivates a device; if it is busy and that is an option, when its last user closes it.
    *
    * @throws {VeneerError} `in use`, after a while, with who uses it
    */
@@ -189,7 +189,7 @@ export class ThinDevices {
   }
 
   /**
-   * Deactivates by name what {@linkcode active} listed: where that is an option and it is busy, later.
+   * Deactivates by name what {@linkcode active} listed: if that is an option and it is busy, later.
    *
    * @throws {VeneerError} `in use`, after a while, in either case
    */
@@ -212,7 +212,7 @@ export class ThinDevices {
     }
   }
 
-  /** `undefined` where the device is not active. */
+  /** `undefined` if the device is not active. */
   status(hash: string): ThinStatus | undefined {
     const targets = ifThere(() => status(this.names.device(hash)));
     if (targets === undefined) return undefined;

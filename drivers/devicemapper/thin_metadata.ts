@@ -68,7 +68,7 @@ export class ThinMetadata {
     this.dataBlockSize = size;
   }
 
-  /** The block of the copy that is held for readers; 0 where there is none. */
+  /** The block of the copy that is held for readers; 0 if there is none. */
   get heldSuperblock(): number {
     return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
   }
@@ -146,7 +146,7 @@ class Node {
     return new DataView(this.#view.buffer, this.#view.byteOffset + at, this.#valueSize);
   }
 
-  /** The last entry whose key is not above the given one; -1 where all are. */
+  /** The last entry whose key is not above the given one; -1 if all are. */
   lastUpTo(key: number): number {
     let [low, high] = [0, this.length];
     while (low < high) {

@@ -25,8 +25,9 @@ const GLANCE = 250;
  *
  * @param directory a descriptor, which stays the caller's
  * @param syncfsTells whether this kernel's `syncfs` reports such failures (Linux 5.8)
- * @param glance called again and again while it lasts, with the milliseconds so far; may throw, to wait no more
- * @throws {SyscallError} `syncfs`, where something could not be written
+ * @param glance called again and again while it lasts, with the milliseconds so far; may throw, to
+ * wait no more
+ * @throws {SyscallError} `syncfs`, if something could not be written
  */
 export function writeOut(
   directory: number,

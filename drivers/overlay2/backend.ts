@@ -328,7 +328,7 @@ export class Overlay2 implements LayerBackend {
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
-  /** Mounts; where the kernel refuses, says which layer is damaged, if one is. */
+  /** Mounts; if the kernel refuses, says which layer is damaged, if one is. */
   #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {
     const explain = () => {
       this.#layout.requireDiff(mount.id);

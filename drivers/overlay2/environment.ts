@@ -61,7 +61,7 @@ function chooseApi(home: Home, { mountApi }: Overlay2Options): "new" | "old" {
   );
 }
 
-/** The lines of `status`, with those that were `probed` where Docker has them. */
+/** The lines of `status`, with those that were `probed` if Docker has them. */
 export function statusOf(
   { backing, api, features }: Overlay2Environment,
   probed: readonly StatusLine[] = [],

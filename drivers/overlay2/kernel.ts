@@ -13,17 +13,20 @@ import { readSystemFile } from "../../lib/base/system_files.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
 
-/** The default of a parameter of overlay's module, `undefined` where the kernel has none of that name. */
+/**
+ * The default of a parameter of overlay's module, `undefined` if the kernel has none of that name.
+ */
 export function moduleDefault(name: string): string | undefined {
   return readSystemFile(`${PARAMETERS}/${name}`);
 }
 
 /**
- * Mount options that every overlay mount gets here: those that are asked for, and where these leave it open
+ * Mount options that every overlay mount gets here: those that are asked for, and if these leave it
+ * open
  *
- * - `index=off`: with an index, an upper directory could not be mounted again below another path, and a
- *   lower directory that another mount has as its upper would be refused.
- * - `userxattr`: in a user namespace, where `trusted.` attributes cannot be had.
+ * - `index=off`: with an index, an upper directory could not be mounted again below another path,
+ *   and a lower directory that another mount has as its upper would be refused.
+ * - `userxattr`: in a user namespace, if `trusted.` attributes cannot be had.
  */
 export function mountFeatures(asked: readonly string[]): string[] {
   const features = [...asked];

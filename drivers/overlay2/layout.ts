@@ -109,7 +109,7 @@ export class Layout {
   /**
    * A layer's short name.
    *
-   * @throws {VeneerError} `corrupt store` where it has none
+   * @throws {VeneerError} `corrupt store` if it has none
    */
   link(id: string): string {
     const path = this.#link(id);
@@ -126,7 +126,7 @@ export class Layout {
   /**
    * The entries `l/<name>` of the layers below a layer, uppermost first; none for a base layer.
    *
-   * @throws {VeneerError} `corrupt store` where the file holds anything else
+   * @throws {VeneerError} `corrupt store` if the file holds anything else
    */
   lowers(id: string): string[] {
     const path = this.lower(id);
@@ -149,7 +149,7 @@ export class Layout {
    * The id of the layer that an entry of a `lower` file stands for.
    *
    * @param from the id whose `lower` it is in, for the message
-   * @throws {VeneerError} `corrupt store` where the link is missing, or leads to no layer
+   * @throws {VeneerError} `corrupt store` if the link is missing, or leads to no layer
    */
   resolve(entry: string, from: string): string {
     const path = this.home.join(entry);
@@ -171,7 +171,8 @@ export class Layout {
   /**
    * The ids below a layer, its parent first.
    *
-   * @throws {VeneerError} `corrupt store` where a link does not lead to a layer's files, or these are gone
+   * @throws {VeneerError} `corrupt store` if a link does not lead to a layer's files, or these are
+   * gone
    */
   ancestors(id: string): string[] {
     const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
@@ -198,7 +199,7 @@ export class Layout {
     return this.layer(id).join("link");
   }
 
-  /** @throws {VeneerError} `corrupt store` where the layer's own files are gone */
+  /** @throws {VeneerError} `corrupt store` if the layer's own files are gone */
   requireDiff(id: string): void {
     const path = this.diff(id);
     if (isDirectory(path)) return;
@@ -206,7 +207,7 @@ export class Layout {
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
-  /** The target of a link in `l/`, `undefined` where there is none, or something else. */
+  /** The target of a link in `l/`, `undefined` if there is none, or something else. */
   linkTarget(name: string): string | undefined {
     const path = this.links().join(name);
     const target = tryReadlink(path);
@@ -217,7 +218,8 @@ export class Layout {
   }
 
   /**
-   * The names of the links in `l/` that lead to a layer: more than one only where something went wrong.
+   * The names of the links in `l/` that lead to a layer: more than one only if something went
+   * wrong.
    *
    * Reads all links, so it is for layers whose own record of the name is damaged.
    */

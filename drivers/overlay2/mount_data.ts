@@ -1,12 +1,12 @@
 /**
  * The options of an overlay mount, for the new mount calls, for `mount(2)`, and for someone else.
  *
- * Nothing here asks the kernel or the disk: what a mount is made of comes in as {@linkcode OverlayMount},
- * and a step or a triple comes out.
+ * Nothing here asks the kernel or the disk: what a mount is made of comes in as
+ * {@linkcode OverlayMount}, and a step or a triple comes out.
  *
  * - New calls: one `lowerdir+` a layer, each value at most 255 bytes, 500 layers.
- * - `mount(2)`: one string of at most a page, in which `,` `:` and `\` would need escapes. Where absolute
- *   paths do not fit or hold one of those, they are written relative to the home.
+ * - `mount(2)`: one string of at most a page, in which `,` `:` and `\` would need escapes. If
+ *   absolute paths do not fit or hold one of those, they are written relative to the home.
  *
  * @module
  */
@@ -97,7 +97,8 @@ export function newStep(
 /**
  * The step for `mount(2)`.
  *
- * @throws {VeneerError} `limit exceeded` where the options are longer than a page even with relative paths
+ * @throws {VeneerError} `limit exceeded` if the options are longer than a page even with relative
+ * paths
  */
 export function oldStep(mount: OverlayMount, flags: number): MountStep & { kind: "mount" } {
   const { home, id, target, label } = mount;
@@ -137,7 +138,7 @@ export function triple(mount: OverlayMount): Mount {
 /**
  * Refuses a triple that one call of `mount(2)` does not take.
  *
- * @throws {VeneerError} `limit exceeded` where the options are longer than a page
+ * @throws {VeneerError} `limit exceeded` if the options are longer than a page
  */
 export function checkLength(id: string, { options }: Mount): void {
   const length = byteLength(options.join(","));

@@ -1,14 +1,14 @@
 /**
  * What an overlay mount of this kernel does to its upper directory, found by doing it.
  *
- * A layer's upper directory says what the layer changes only where overlay writes nothing but whiteouts and
- * opaque marks into it. Kernels before 4.8 copied the opaque mark of a lower directory up with it; with
- * `redirect_dir` a renamed directory is a reference, with `metacopy` a changed file is one, to what lies
- * below. Defaults of the kernel decide, also for layers that others made in this store, so the mount here
- * has those defaults.
+ * A layer's upper directory says what the layer changes only if overlay writes nothing but
+ * whiteouts and opaque marks into it. Kernels before 4.8 copied the opaque mark of a lower
+ * directory up with it; with `redirect_dir` a renamed directory is a reference, with `metacopy` a
+ * changed file is one, to what lies below. Defaults of the kernel decide, also for layers that
+ * others made in this store, so the mount here has those defaults.
  *
- * Where the kernel has the new mount calls, the mount is never put into the tree of mounts, and goes with its
- * descriptor.
+ * If the kernel has the new mount calls, the mount is never put into the tree of mounts, and goes
+ * with its descriptor.
  *
  * @module
  */
@@ -42,7 +42,7 @@ import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../union/pro
 
 /** What was found. */
 export interface Probed {
-  /** Why an upper directory alone does not say what a layer changes; `undefined` where it does. */
+  /** Why an upper directory alone does not say what a layer changes; `undefined` if it does. */
   readonly unreadable: string | undefined;
   readonly metacopy: boolean;
 }
@@ -78,7 +78,10 @@ export function probe(home: Home, features: readonly string[], api: "new" | "old
   }
 }
 
-/** Where nothing can be made in the home. What overlay does is the same on every file system that can be its upper. */
+/**
+ * If nothing can be made in the home. What overlay does is the same on every file system that can
+ * be its upper.
+ */
 const NO_ROOM: ReadonlySet<number> = new Set([EDQUOT, ENOSPC, EROFS]);
 
 function probeInMemory(find: (scratch: number) => Probed): Probed {
@@ -135,8 +138,8 @@ function withOverlay<T>(
 }
 
 /**
- * Mounts `volatile` where the kernel can (Linux 5.10): without it, taking the mount down writes out all that
- * is dirty on the file system below.
+ * Mounts `volatile` if the kernel can (Linux 5.10): without it, taking the mount down writes out
+ * all that is dirty on the file system below.
  */
 function withoutSync(options: string[], mountWith: (options: readonly string[]) => number): number {
   try {

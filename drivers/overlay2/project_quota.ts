@@ -38,8 +38,8 @@ const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 export const isLimited = ({ bytes, inodes }: ProjectLimits): boolean => bytes > 0 || inodes > 0;
 
 /**
- * Why directories below `path` cannot have limits, in words that name the file system or the mount option
- * that lacks; `undefined` where they can.
+ * Why directories below `path` cannot have limits, in words that name the file system or the mount
+ * option that lacks; `undefined` if they can.
  *
  * @param device the file system's, for kernels that take quota commands only by it
  */
@@ -103,7 +103,7 @@ export class ProjectQuotas {
     });
   }
 
-  /** Gives a new, empty directory the project of another one, where that has one of its own. */
+  /** Gives a new, empty directory the project of another one, if that has one of its own. */
   inherit(directory: ConfinedPath, from: ConfinedPath): void {
     const id = projectOf(from);
     if (id !== 0) withFd(openDirectory(directory), (fd) => setProjectId(fd, id, directory.text));
@@ -120,7 +120,8 @@ export class ProjectQuotas {
   }
 
   /**
-   * A directory's limits and what is taken of them; `undefined` where it has no project of its own, or nobody counts.
+   * A directory's limits and what is taken of them; `undefined` if it has no project of its own, or
+   * nobody counts.
    */
   usage(directory: ConfinedPath): ProjectUsage | undefined {
     const id = projectOf(directory);

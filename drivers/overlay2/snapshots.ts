@@ -46,7 +46,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
   readonly #layers: LayerDirectories;
   readonly #environment: Overlay2Environment;
 
-  /** @throws {VeneerError} `not supported` where the options limit layers */
+  /** @throws {VeneerError} `not supported` if the options limit layers */
   constructor(readonly home: Home, idMaps: IdMaps, environment: Overlay2Environment) {
     if (isLimited(environment.options.limits)) {
       throw new VeneerError(

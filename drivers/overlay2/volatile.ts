@@ -24,7 +24,8 @@ const bootId = () => readSystemFile("/proc/sys/kernel/random/boot_id") ?? "";
  * Before a mount of a layer.
  *
  * @param layer its directory
- * @throws {VeneerError} `failed precondition` where the machine went down while it was mounted volatile
+ * @throws {VeneerError} `failed precondition` if the machine went down while it was mounted
+ * volatile
  */
 export function prepareVolatile(id: string, layer: ConfinedPath, volatile: boolean): void {
   if (exists(mark(layer))) {

@@ -85,7 +85,7 @@ export class LayerDirectories {
     unwrapConfined(tryMove(staged, place), "rename", place);
   }
 
-  /** @throws {VeneerError} `corrupt store` where a layer's content is gone */
+  /** @throws {VeneerError} `corrupt store` if a layer's content is gone */
   require(layer: string): void {
     const path = this.path(layer);
     if (isDirectory(path)) return;
@@ -113,7 +113,7 @@ export class LayerDirectories {
   /**
    * Deletes a layer, whatever there is of it.
    *
-   * @throws {VeneerError} `in use` where something is mounted in it
+   * @throws {VeneerError} `in use` if something is mounted in it
    */
   remove(layer: string): void {
     const place = this.#directory(layer), staged = this.home.staging(layer);

@@ -84,7 +84,7 @@ export function withProbeInMemory<T>(
   });
 }
 
-/** False where the scratch directory was deleted meanwhile. */
+/** False if the scratch directory was deleted meanwhile. */
 function makeAll(scratch: number, directories: readonly string[]): boolean {
   for (const name of directories) {
     const result = makeBelow(scratch, name);

@@ -91,7 +91,7 @@ export function reworded(error: unknown, message: string): VeneerError {
 }
 
 /**
- * Runs one part of something whose parts do not need each other: where it fails, the others go on.
+ * Runs one part of something whose parts do not need each other: if it fails, the others go on.
  *
  * @param failed is told
  * @param what failed, for the message

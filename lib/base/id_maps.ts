@@ -23,7 +23,7 @@ const ID_LIMIT = 0xffff_ffff;
 export class IdMap {
   readonly #ranges: readonly IdRange[];
 
-  /** @throws {VeneerError} `invalid argument` where ranges overlap or leave 32 bits */
+  /** @throws {VeneerError} `invalid argument` if ranges overlap or leave 32 bits */
   constructor(ranges: readonly IdRange[] = []) {
     for (const [i, range] of ranges.entries()) {
       if (
@@ -96,7 +96,7 @@ export class IdMap {
   /**
    * The host id of container root, who owns what a driver makes.
    *
-   * @throws {VeneerError} `invalid argument` where id 0 is not mapped
+   * @throws {VeneerError} `invalid argument` if id 0 is not mapped
    */
   get root(): number {
     const root = this.toHost(0);

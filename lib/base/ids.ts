@@ -28,7 +28,7 @@ export function checkId(text: string): void {
 /**
  * The id that a text names: itself, or the only id that begins with it.
  *
- * @throws {VeneerError} `not found` where none does, `invalid argument` where several do
+ * @throws {VeneerError} `not found` if none does, `invalid argument` if several do
  */
 export function resolveId(text: string, ids: readonly string[]): string {
   checkId(text);

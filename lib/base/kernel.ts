@@ -5,7 +5,9 @@
  */
 import { readSystemFile } from "./system_files.ts";
 
-/** Whether `/proc/filesystems` lists a type of file system, after loading its module where it does not. */
+/**
+ * Whether `/proc/filesystems` lists a type of file system, after loading its module if it does not.
+ */
 export function hasFileSystem(type: string): boolean {
   if (isListed(type)) return true;
   loadModule(type);

@@ -64,8 +64,8 @@ export function parseBoolean(text: string, name: string): boolean {
 }
 
 /**
- * `did you mean X?`, or what there is where nothing is near. Near is what differs in at most two letters or a third
- * of the longer word, and in less than half of it.
+ * `did you mean X?`, or what there is if nothing is near. Near is what differs in at most two
+ * letters or a third of the longer word, and in less than half of it.
  */
 export function suggestion(word: string, known: readonly string[]): string {
   if (known.length === 0) return "it has none";

@@ -103,7 +103,7 @@ export function describe(pid: string): string {
   return name === undefined ? `pid ${pid}` : `${name} (pid ${pid})`;
 }
 
-/** The name of a process's program, of 15 bytes at most; `undefined` where the process is gone. */
+/** The name of a process's program, of 15 bytes at most; `undefined` if the process is gone. */
 export function nameOf(pid: string): string | undefined {
   try {
     return decode(readFile(`/proc/${pid}/comm`)).trim();

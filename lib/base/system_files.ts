@@ -8,7 +8,7 @@ import { ENOENT } from "../../ffi/errno.ts";
 import { O_RDONLY, O_WRONLY, open, readToEnd, tryOpen, withFd, writeAll } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 
-/** A file's content without a trailing newline, or `undefined` where there is none. */
+/** A file's content without a trailing newline, or `undefined` if there is none. */
 export function readSystemFile(path: string): string | undefined {
   const fd = tryOpen(path, O_RDONLY);
   if (fd === -ENOENT) return undefined;

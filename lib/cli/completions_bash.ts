@@ -141,7 +141,7 @@ ${
 complete -o filenames -o bashdefault -F _veneer veneer`;
 }
 
-/** A case pattern of options' words, each behind the command's name where one is given. */
+/** A case pattern of options' words, each behind the command's name if one is given. */
 function words(options: readonly OptionSpec[], command = ""): string {
   return options.flatMap(({ name, short }) => [`--${name}`, ...short ? [`-${short}`] : []])
     .map((word) => pattern(command) + word)

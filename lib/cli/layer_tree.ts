@@ -1,9 +1,9 @@
 /**
  * The drawing of a layer graph.
  *
- * Layers mostly stand on each other in long lines, which would run off the page if each were indented below
- * its parent. So an only child stands under its parent in the same column, after `↳`, and only where a layer
- * has several children does each begin a branch:
+ * Layers mostly stand on each other in long lines, which would run off the page if each were
+ * indented below its parent. So an only child stands under its parent in the same column, after
+ * `↳`, and only if a layer has several children does each begin a branch:
  *
  * ```text
  * debian
@@ -19,7 +19,7 @@
 /** What the drawing needs to know of a layer. */
 export interface TreeLayer {
   readonly id: string;
-  /** `""` for none, `undefined` where it is unknown. */
+  /** `""` for none, `undefined` if it is unknown. */
   readonly parent: string | undefined;
 }
 

@@ -37,7 +37,7 @@ export class Output {
     private readonly store: StoreFlags = {},
   ) {}
 
-  /** A result: as JSON, or as lines of text, which are made only where they are wanted. */
+  /** A result: as JSON, or as lines of text, which are made only if they are wanted. */
   result(value: unknown, lines: () => Iterable<string>): void {
     if (this.json) this.line(JSON.stringify(value));
     else for (const line of lines()) this.line(line);
@@ -138,7 +138,7 @@ function isForeseen(error: unknown): boolean {
     (error instanceof Error && "code" in error && typeof error.code === "string");
 }
 
-/** Writes all of a text, waiting where the descriptor was made non-blocking by whoever shares it. */
+/** Writes all of a text, waiting if the descriptor was made non-blocking by whoever shares it. */
 function write(fd: number, text: string): void {
   let rest = encode(text);
   while (rest.byteLength > 0) {

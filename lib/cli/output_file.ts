@@ -1,10 +1,11 @@
 /**
- * A file that appears when it is complete: what fails or is killed midway leaves nothing, and what was there
- * before stays.
+ * A file that appears when it is complete: what fails or is killed midway leaves nothing, and what
+ * was there before stays.
  *
- * The content is written to a file without a name, in the directory of its place, and gets the name last.
- * Where another file has that name, a name of our own comes between; what a kill leaves under one is removed
- * by the next writer there. A file system without such files has the name of our own from the start.
+ * The content is written to a file without a name, in the directory of its place, and gets the name
+ * last. If another file has that name, a name of our own comes between; what a kill leaves under
+ * one is removed by the next writer there. A file system without such files has the name of our own
+ * from the start.
  *
  * @module
  */
@@ -60,12 +61,12 @@ const DESCRIPTORS = "/proc/self/fd";
 /**
  * Runs `write` on a descriptor whose content becomes `file`.
  *
- * A device or pipe is written to as it is: nothing could take its place. So is a descriptor of this process,
- * such as `/dev/stdout` or what a shell makes of `>(gzip)`. A symbolic link is followed, unless it is another
- * user's in a directory that everybody can write to.
+ * A device or pipe is written to as it is: nothing could take its place. So is a descriptor of this
+ * process, such as `/dev/stdout` or what a shell makes of `>(gzip)`. A symbolic link is followed,
+ * unless it is another user's in a directory that everybody can write to.
  *
- * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write` throws, about
- * `file` where it was about the descriptor
+ * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write`
+ * throws, about `file` if it was about the descriptor
  */
 export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
   return writeTo(file, (fd) => {
@@ -161,8 +162,8 @@ function duplicateOf({ directory, name, file }: Place): number {
 }
 
 /**
- * The rule of the kernel's `fs.protected_symlinks` and `fs.protected_fifos` (proc_sys_fs(5)), which it applies
- * where it follows a link or opens a pipe itself.
+ * The rule of the kernel's `fs.protected_symlinks` and `fs.protected_fifos` (proc_sys_fs(5)), which
+ * it applies if it follows a link or opens a pipe itself.
  *
  * @param beginning of the sentence that `found` ends
  */

@@ -16,7 +16,7 @@ import { FIRST_WORDS, GLOBAL_OPTIONS, isGroup, ownWord } from "./table.ts";
 
 /** A command line that was understood. */
 export interface Invocation {
-  /** Missing, or a group, only where help or the version was asked for. */
+  /** Missing, or a group, only if help or the version was asked for. */
   readonly command: Subject | undefined;
   readonly options: Options;
   readonly operands: readonly string[];
@@ -31,7 +31,7 @@ export class Options {
     return this.given[name]?.at(-1) === "true";
   }
 
-  /** The value of an option, the last one where there are several; `""` is a value. */
+  /** The value of an option, the last one if there are several; `""` is a value. */
   value(name: string): string | undefined {
     return this.given[name]?.at(-1);
   }

@@ -1,8 +1,8 @@
 /**
- * A progress bar for transfers, on standard error where that is a terminal.
+ * A progress bar for transfers, on standard error if that is a terminal.
  *
- * A frame ends with a newline, and the next one goes back up over it: so the cursor rests at the start of an
- * empty line, and a program that is killed midway leaves the terminal clean.
+ * A frame ends with a newline, and the next one goes back up over it: so the cursor rests at the
+ * start of an empty line, and a program that is killed midway leaves the terminal clean.
  *
  * @module
  */
@@ -20,7 +20,7 @@ export interface Progress {
   readonly label: string;
   /** Bytes so far. */
   readonly bytes: number;
-  /** Bytes in all, where that is known. */
+  /** Bytes in all, if that is known. */
   readonly total?: number;
   /** Since the start. */
   readonly seconds: number;
@@ -104,7 +104,7 @@ export class ProgressBar implements Disposable {
   }
 }
 
-/** A bar on standard error; none where that is no terminal that could draw it. */
+/** A bar on standard error; none if that is no terminal that could draw it. */
 export function openProgress(label: string, total?: number): ProgressBar | undefined {
   if (!hasControlSequences(Deno.stderr)) return undefined;
   const utf8 = new TextEncoder();

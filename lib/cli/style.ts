@@ -1,5 +1,5 @@
 /**
- * Colours and bold, where a terminal shows them and nobody asked for none.
+ * Colours and bold, if a terminal shows them and nobody asked for none.
  *
  * @module
  */

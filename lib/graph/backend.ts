@@ -48,7 +48,7 @@ export type NativeDiff =
     readonly changes: () => Iterable<Change>;
   };
 
-/** Where a tar goes, and how deletions are written there. */
+/** If a tar goes, and how deletions are written there. */
 export interface ApplyTarget {
   readonly directory: string;
   readonly whiteouts: WhiteoutForm;

@@ -21,7 +21,7 @@ export interface LayerTrees {
   readonly own?: string;
 }
 
-/** @throws {VeneerError} `in use` with the mount point, where something else is mounted in it */
+/** @throws {VeneerError} `in use` with the mount point, if something else is mounted in it */
 export function requireNothingMountedIn({ what, trees, mark, own }: LayerTrees): void {
   const inner = readMountInfoWith(mark).find(({ mountPoint }) =>
     mountPoint !== own &&

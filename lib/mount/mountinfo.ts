@@ -32,8 +32,9 @@ export function readMountInfo(): MountInfo[] {
 }
 
 /**
- * The mounts whose line has a text in it, as it stands there: with no space, comma or backslash, which the
- * kernel writes in octal. Where it is in few lines of thousands, these alone are taken apart.
+ * The mounts whose line has a text in it, as it stands there: with no space, comma or backslash,
+ * which the kernel writes in octal. If it is in few lines of thousands, these alone are taken
+ * apart.
  */
 export function readMountInfoWith(text: string): MountInfo[] {
   const all = decode(readFile("/proc/self/mountinfo"));
@@ -93,7 +94,7 @@ export function isMountPoint(path: string): boolean {
   return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
 }
 
-/** `major:minor` that `statx` gives for what is mounted on a path; `undefined` where nothing is. */
+/** `major:minor` that `statx` gives for what is mounted on a path; `undefined` if nothing is. */
 export function mountedDevice(path: string): string | undefined {
   if (!isMountPoint(path)) return undefined;
   const root = tryLstatMount(path);

@@ -1,10 +1,10 @@
 /**
  * Mount plans: how a layer is mounted, as data.
  *
- * A driver makes a plan; nothing is done until {@linkcode performPlan} carries it out, step by step, and
- * undoes the steps already done, last first, where one fails. {@linkcode undoPlan} takes the whole down
- * again. Both go through a {@linkcode MountPort}, so that a test can write down the very calls a driver asks
- * for without a kernel that understands them.
+ * A driver makes a plan; nothing is done until {@linkcode performPlan} carries it out, step by
+ * step, and undoes the steps already done, last first, if one fails. {@linkcode undoPlan} takes the
+ * whole down again. Both go through a {@linkcode MountPort}, so that a test can write down the very
+ * calls a driver asks for without a kernel that understands them.
  *
  * @module
  */
@@ -32,7 +32,7 @@ export interface Mount {
 
 /** One step of a plan. */
 export type MountStep =
-  /** Make a directory to mount on, where there is none; undone by removing it. */
+  /** Make a directory to mount on, if there is none; undone by removing it. */
   | {
     readonly kind: "directory";
     readonly path: ConfinedPath;
@@ -40,7 +40,7 @@ export type MountStep =
     readonly uid: number;
     readonly gid: number;
   }
-  /** `mount(2)`. Where `from` is given, relative paths in `target` and `data` start there. */
+  /** `mount(2)`. If `from` is given, relative paths in `target` and `data` start there. */
   | {
     readonly kind: "mount";
     readonly source: string;
@@ -49,7 +49,7 @@ export type MountStep =
     /** `MS_*` of `ffi/mount.ts`. */
     readonly flags: number;
     readonly data: string;
-    /** Options for a second attempt, where the kernel calls `data` invalid. */
+    /** Options for a second attempt, if the kernel calls `data` invalid. */
     readonly plainData?: string;
     readonly from?: string;
     readonly explain?: Explain;
@@ -57,8 +57,8 @@ export type MountStep =
     readonly busyRetries?: number;
   }
   /**
-   * `fsopen`, `fsconfig` for each parameter, `fsmount`, `move_mount`. A parameter without a value is a flag.
-   * Where `from` is given, values marked `path` are names below that directory.
+   * `fsopen`, `fsconfig` for each parameter, `fsmount`, `move_mount`. A parameter without a value
+   * is a flag. If `from` is given, values marked `path` are names below that directory.
    */
   | {
     readonly kind: "fsmount";
@@ -89,8 +89,8 @@ export type MountStep =
   };
 
 /**
- * Called where a mount call failed: throws an error that names what is wrong, such as a layer that is gone,
- * where it finds it. Looking only then costs a mount that works nothing.
+ * Called if a mount call failed: throws an error that names what is wrong, such as a layer that is
+ * gone, if it finds it. Looking only then costs a mount that works nothing.
  */
 export type Explain = () => void;
 
@@ -103,7 +103,7 @@ export interface MountParameter {
 
 /** How a layer is mounted. */
 export interface MountPlan {
-  /** Where the layer's root is afterwards. Where no step mounts anything it is there already. */
+  /** Where the layer's root is afterwards. If no step mounts anything it is there already. */
   readonly path: string;
   readonly steps: readonly MountStep[];
 }
@@ -181,7 +181,7 @@ export function undoPlan(
   }
 }
 
-/** Performs a step, and explains a failure where the step can. */
+/** Performs a step, and explains a failure if the step can. */
 function attempt(step: MountStep, port: MountPort): boolean {
   try {
     return perform(step, port);
@@ -191,7 +191,7 @@ function attempt(step: MountStep, port: MountPort): boolean {
   }
 }
 
-/** Performs a step; false where there was nothing to do, and so is nothing to undo. */
+/** Performs a step; false if there was nothing to do, and so is nothing to undo. */
 function perform(step: MountStep, port: MountPort): boolean {
   switch (step.kind) {
     case "directory": {

@@ -145,15 +145,15 @@ function hasBranch({ type, superOptions }: MountInfo, branch: string): boolean {
   return false;
 }
 
-/** What {@linkcode stateOfUpper} answers; `unknown` where the kernel has no way to tell. */
+/** What {@linkcode stateOfUpper} answers; `unknown` if the kernel has no way to tell. */
 export type UpperState = "in use" | "free" | "unknown";
 
 /**
- * Asks overlay whether a directory is the upper one of a mount, anywhere: in another mount namespace, or
- * detached and still held. The directory is not written to.
+ * Asks overlay whether a directory is the upper one of a mount, anywhere: in another mount
+ * namespace, or detached and still held. The directory is not written to.
  *
- * An upper that is in use is a line in the kernel's log: overlay writes one before it refuses. So is a free one
- * where the kernel cannot be asked by {@linkcode askAsLower}.
+ * An upper that is in use is a line in the kernel's log: overlay writes one before it refuses. So
+ * is a free one if the kernel cannot be asked by {@linkcode askAsLower}.
  *
  * @param upper an open directory
  */
@@ -175,9 +175,10 @@ export function stateOfUpper(upper: number): UpperState {
 const LOWER = entryName("lower"), UPPER = entryName("upper"), WORK = entryName("work");
 
 /**
- * Whether {@linkcode askAsLower} can be believed. Overlay takes directories of a mount that is attached nowhere since
- * Linux 6.15 (`clone_private_mount` of `fs/namespace.c`). Where a lower's file system has no file handles,
- * it takes a lower that is in use with a warning (`ovl_lower_dir` of `fs/overlayfs/super.c`).
+ * Whether {@linkcode askAsLower} can be believed. Overlay takes directories of a mount that is
+ * attached nowhere since Linux 6.15 (`clone_private_mount` of `fs/namespace.c`). If a lower's file
+ * system has no file handles, it takes a lower that is in use with a warning (`ovl_lower_dir` of
+ * `fs/overlayfs/super.c`).
  */
 function canAskAsLower(upper: number): boolean {
   return isKernelAtLeast(6, 15) && HAVE_HANDLES.has(fstatfs(upper).type);

@@ -27,7 +27,7 @@ const BOUND = ".bound";
 /** The longest path of a socket in bytes: what unix(7) allows, and room for {@linkcode BOUND}. */
 const MAX_PATH = 107 - BOUND.length;
 
-/** Of the socket's directory where it is made: anyone may pass, root alone may list and write. */
+/** Of the socket's directory if it is made: anyone may pass, root alone may list and write. */
 const DIRECTORY_MODE = 0o711;
 
 /** A socket that is being listened on. Disposing of it closes and removes it. */

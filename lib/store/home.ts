@@ -9,8 +9,8 @@
  * <home>/.veneer/children          what layers' records say of their parents (`graph/children_index.ts`)
  * ```
  *
- * A name in `staging` belongs to whoever holds that layer's lock; where nobody does, it is what a killed
- * process left, and the next open deletes it.
+ * A name in `staging` belongs to whoever holds that layer's lock; if nobody does, it is what a
+ * killed process left, and the next open deletes it.
  *
  * @module
  */
@@ -54,7 +54,7 @@ const HOME_MODE = 0o710;
 
 /** How a home is opened. */
 export interface HomeOptions {
-  /** Of the home itself where it is made. */
+  /** Of the home itself if it is made. */
   readonly mode?: number;
   /** Told, in one line, what was found damaged and put aside. */
   readonly warn?: Warn;
@@ -68,8 +68,8 @@ export class Home {
    * Opens a home, making what is missing of it.
    *
    * @param store the home's path below `root`: a driver's name, of snapshots behind `snapshots/`
-   * @throws {VeneerError} `incompatible` where the home, or a directory between it and `root`, is none, or
-   * could be written to by others
+   * @throws {VeneerError} `incompatible` if the home, or a directory between it and `root`, is
+   * none, or could be written to by others
    */
   static open(
     root: string,
@@ -119,7 +119,7 @@ export class Home {
     return statfs(this.path).readOnly;
   }
 
-  /** @throws {VeneerError} `failed precondition` where it {@linkcode isReadOnly} */
+  /** @throws {VeneerError} `failed precondition` if it {@linkcode isReadOnly} */
   requireWritable(): void {
     if (!this.isReadOnly) return;
     throw new VeneerError(
@@ -164,7 +164,7 @@ export class Home {
   }
 
   /**
-   * Takes the mark away. Where `sync` is false it may come back after a power failure, together with
+   * Takes the mark away. If `sync` is false it may come back after a power failure, together with
    * whatever of the content was not written: then the layer is incomplete, which it is.
    */
   markComplete(id: string, sync: boolean): void {
@@ -172,7 +172,7 @@ export class Home {
   }
 
   /**
-   * The recorded parent; `""` for none, `undefined` where there is no record.
+   * The recorded parent; `""` for none, `undefined` if there is no record.
    *
    * @throws {VeneerError} `corrupt store` for a record that is none
    */
@@ -181,8 +181,9 @@ export class Home {
   }
 
   /**
-   * Records a layer's parent; on disk when this returns. Where `sync` is false the file system has it, and
-   * writes it out with whatever it writes next: for a layer that is not in place yet and comes with a commit.
+   * Records a layer's parent; on disk when this returns. If `sync` is false the file system has it,
+   * and writes it out with whatever it writes next: for a layer that is not in place yet and comes
+   * with a commit.
    */
   recordParent(id: string, parent: string | undefined, { sync = true } = {}): void {
     if (sync) return writeMetadata(this.#parent(id), parent ?? "");
@@ -210,8 +211,8 @@ export class Home {
 }
 
 /**
- * The way from `--root` down to a home: each directory is made where it is missing, entered through no link, and
- * must be one that nobody else can write to.
+ * The way from `--root` down to a home: each directory is made if it is missing, entered through no
+ * link, and must be one that nobody else can write to.
  */
 class Way implements Disposable {
   #directory: number;

@@ -18,7 +18,7 @@ const DIRECTORY = "id-maps";
 const MAX_LENGTH = 2 * 340 * 33;
 
 /**
- * The maps that a layer was made with, or `undefined` where there is no record.
+ * The maps that a layer was made with, or `undefined` if there is no record.
  *
  * @throws {VeneerError} `corrupt store` with the path, for a record that is none
  */
@@ -76,11 +76,12 @@ export function isIdentity({ uids, gids }: IdMaps): boolean {
 }
 
 /**
- * Checks the maps that a store was opened with against a layer's record. Without any the layer's are meant.
+ * Checks the maps that a store was opened with against a layer's record. Without any the layer's
+ * are meant.
  *
- * @param recorded `undefined` where there is no record
+ * @param recorded `undefined` if there is no record
  * @returns the maps that hold
- * @throws {VeneerError} `invalid argument` with both, where they differ
+ * @throws {VeneerError} `invalid argument` with both, if they differ
  */
 export function reconcile(id: string, recorded: IdMaps | undefined, opened: IdMaps): IdMaps {
   if (recorded === undefined) return opened;

@@ -94,7 +94,7 @@ function create(directory: number, name: EntryName, mode: number, path: Confined
 const found = new Stat();
 
 /**
- * A metadata file's content without a trailing newline, or `undefined` where there is none.
+ * A metadata file's content without a trailing newline, or `undefined` if there is none.
  *
  * @throws {VeneerError} `corrupt store` with the path, for what is no such file
  */
@@ -117,7 +117,7 @@ export function readWhole(path: ConfinedPath): string | undefined {
   });
 }
 
-/** Reads an open file's first bytes, fewer where it ends before. */
+/** Reads an open file's first bytes, fewer if it ends before. */
 function readAtMost(fd: number, length: number): Uint8Array {
   const buffer = new Uint8Array(length);
   for (let at = 0; at < length;) {
@@ -136,7 +136,7 @@ function corrupt(path: ConfinedPath, what: string): VeneerError {
 }
 
 /**
- * Removes a metadata file, or what was put in its place; false where there was none. On disk when this
+ * Removes a metadata file, or what was put in its place; false if there was none. On disk when this
  * returns, unless `sync` is false.
  */
 export function removeMetadata(path: ConfinedPath, sync = true): boolean {

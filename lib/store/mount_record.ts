@@ -33,7 +33,7 @@ export function checkRecordable(label: string): void {
 export interface References {
   /** How many users there are: 0 with a namespace for what transfers alone use. */
   readonly count: number;
-  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` where its use needs no mount. */
+  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` if its use needs no mount. */
   readonly namespace: string;
   /** Whether they were promised that nobody can write to it there. */
   readonly readOnly: boolean;
@@ -41,7 +41,10 @@ export interface References {
   readonly label: string;
   /** Whether it was mounted so that nothing is synced. */
   readonly volatile: boolean;
-  /** The mount point by the path that the mounting process had; `""` where it is too long to be recorded. */
+  /**
+   * The mount point by the path that the mounting process had; `""` if it is too long to be
+   * recorded.
+   */
   readonly target: string;
   /** `major:minor` that `statx` gives for the mount's root; `""` until it is mounted. */
   readonly device: string;

@@ -52,7 +52,7 @@ const hasMountsBelow = (path: string) =>
 /**
  * Takes the private mount down again.
  *
- * @returns false where there is none of ours, or something below it is mounted, being mounted or open
+ * @returns false if there is none of ours, or something below it is mounted, being mounted or open
  */
 export function releaseHome(home: Home, state: RunState): boolean {
   if (!isHomeMountOurs(home, state)) return false;

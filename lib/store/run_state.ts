@@ -109,7 +109,7 @@ export function mountsBeside(home: Home): ConfinedPath {
 export class RunState {
   readonly #directory: ConfinedPath;
 
-  /** @throws {VeneerError} `incompatible` where others could write to `/run/veneer` */
+  /** @throws {VeneerError} `incompatible` if others could write to `/run/veneer` */
   constructor(home: Home) {
     using run = new RunRoot();
     this.#directory = run.root.join(stateName(home.device, home.inode));
@@ -204,7 +204,7 @@ export class RunState {
   /**
    * Says that a layer's content is being read (shared) or replaced, until disposed of.
    *
-   * @throws {VeneerError} `in use`, at once, where that excludes what somebody else does
+   * @throws {VeneerError} `in use`, at once, if that excludes what somebody else does
    */
   use(id: string, mode: LockMode): Use {
     const path = this.#directory.join("use", id);
@@ -254,8 +254,9 @@ export class RunState {
   }
 
   /**
-   * The id of the mount of the home on itself that Veneer made in this mount namespace; `""` where a process was killed
-   * before it knew, `undefined` where Veneer made none. To be recorded before it is made, and again after.
+   * The id of the mount of the home on itself that Veneer made in this mount namespace; `""` if a
+   * process was killed before it knew, `undefined` if Veneer made none. To be recorded before it is
+   * made, and again after.
    */
   get homeMount(): string | undefined {
     return readMetadata(this.#homeMounts().join(mountNamespace()));
@@ -287,9 +288,10 @@ export class RunState {
 const STATE_NAME = /^\d+\.\d+-\d+$/;
 
 /**
- * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so there is
- * nothing to remember. Only homes of this mount namespace are looked for: those of another, such as a
- * container's that shares `/run`, are not to be seen from here. Where somebody else is at it, that will do.
+ * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so
+ * there is nothing to remember. Only homes of this mount namespace are looked for: those of
+ * another, such as a container's that shares `/run`, are not to be seen from here. If somebody else
+ * is at it, that will do.
  *
  * @param warn is told of each state that cannot be read or removed; it stays, and the others go
  */
@@ -306,12 +308,12 @@ export function pruneRunStates(warn: Warn): void {
   }
 }
 
-/** The directory of all state, open; it is made where it is missing. */
+/** The directory of all state, open; it is made if it is missing. */
 class RunRoot implements Disposable {
   readonly fd: number;
   readonly root: ConfinedRoot;
 
-  /** @throws {VeneerError} `incompatible` where it is no directory of root's alone */
+  /** @throws {VeneerError} `incompatible` if it is no directory of root's alone */
   constructor() {
     const made = tryMkdir(RUN_ROOT, 0o711);
     if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);

@@ -1,10 +1,11 @@
 /**
- * The format of a tar, for its readers and its writers: blocks, the fields of a header block and how its numbers are
- * written, types of entries, keys of pax records.
+ * The format of a tar, for its readers and its writers: blocks, the fields of a header block and
+ * how its numbers are written, types of entries, keys of pax records.
  *
  * Sources: POSIX.1-2017 `pax`, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format"
- * (`struct oldgnu_header`); `star(5)` for the shorter prefix and for `SCHILY.xattr.`. Everything works on bytes in
- * place: a layer has a hundred thousand headers, and strings are made only where someone reads them.
+ * (`struct oldgnu_header`); `star(5)` for the shorter prefix and for `SCHILY.xattr.`. Everything
+ * works on bytes in place: a layer has a hundred thousand headers, and strings are made only if
+ * someone reads them.
  *
  * @module
  */
@@ -93,8 +94,8 @@ export function checksumAgrees(bytes: Uint8Array, at: number): boolean {
 }
 
 /**
- * A numeric field: octal text between blanks, or (first bit set) a big-endian number in two's complement.
- * `NaN` where it is neither or is not exact in a double. An empty field is 0.
+ * A numeric field: octal text between blanks, or (first bit set) a big-endian number in two's
+ * complement. `NaN` if it is neither or is not exact in a double. An empty field is 0.
  */
 export function number(bytes: Uint8Array, at: number, length: number): number {
   return bytes[at] & 0x80 ? base256(bytes, at, length) : octal(bytes, at, length);
@@ -166,10 +167,10 @@ export function dialect(bytes: Uint8Array, at: number): Dialect {
 }
 
 /**
- * Where the name's prefix lies, or `undefined` where the dialect has none.
+ * Where the name's prefix lies, or `undefined` if the dialect has none.
  *
- * Old GNU headers have times there. But writers exist (Go's before 1.8) that put a prefix under GNU's magic;
- * so where the times are no numbers and the bytes are plain text, it is a prefix.
+ * Old GNU headers have times there. But writers exist (Go's before 1.8) that put a prefix under
+ * GNU's magic; so if the times are no numbers and the bytes are plain text, it is a prefix.
  */
 export function prefixField(bytes: Uint8Array, at: number, of: Dialect): Field | undefined {
   switch (of) {

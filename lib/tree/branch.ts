@@ -40,9 +40,11 @@ export type Lookup = "absent" | "hidden" | "present";
 export interface BranchForm {
   /** All names in an open directory, which must stand at its start; in no order. */
   entries(fd: number): BranchEntry[];
-  /** Looks a name up; where it is `present`, `stat` tells of it. */
+  /** Looks a name up; if it is `present`, `stat` tells of it. */
   lookup(fd: number, name: EntryName, stat: Stat): Lookup;
-  /** Whether an open directory hides all that the branches below have in it; asked where there are any. */
+  /**
+   * Whether an open directory hides all that the branches below have in it; asked if there are any.
+   */
   isOpaque(fd: number): boolean;
 }
 
@@ -64,7 +66,7 @@ export function isOverlayWhiteout(stat: Stat): boolean {
 /**
  * Whether an open directory has overlay's mark of an opaque one.
  *
- * @throws {VeneerError} `failed precondition` where its content is elsewhere
+ * @throws {VeneerError} `failed precondition` if its content is elsewhere
  */
 export function isOverlayOpaque(fd: number): boolean {
   checkOverlayReferences(xattrNames(fd).names);

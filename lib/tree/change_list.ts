@@ -1,12 +1,13 @@
 /**
  * Changes as a walk finds them.
  *
- * A directory is changed where something below it is. As it is listed before that, every directory that
- * the walk stands in waits for the first change below it.
+ * A directory is changed if something below it is. As it is listed before that, every directory
+ * that the walk stands in waits for the first change below it.
  *
- * Trees may be deeper than the kernel takes paths, and then the text of all paths from the root down to the
- * walk is too much to keep. So the path of a change is put together for that change alone, here and by walks:
- * a string that was joined keeps its parts, and takes memory of its own only once it is read.
+ * Trees may be deeper than the kernel takes paths, and then the text of all paths from the root
+ * down to the walk is too much to keep. So the path of a change is put together for that change
+ * alone, here and by walks: a string that was joined keeps its parts, and takes memory of its own
+ * only once it is read.
  *
  * @module
  */

@@ -22,8 +22,8 @@ export function formatChange({ kind, path }: Change): string {
 }
 
 /**
- * The order in which changes and tar entries come: by path, component by component, so that a directory
- * stands right before what it holds and `a/b` before `a.b`. Negative where `a` comes first.
+ * The order in which changes and tar entries come: by path, component by component, so that a
+ * directory stands right before what it holds and `a/b` before `a.b`. Negative if `a` comes first.
  */
 export function comparePaths(a: string, b: string): number {
   const length = Math.min(a.length, b.length);

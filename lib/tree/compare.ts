@@ -1,11 +1,12 @@
 /**
  * The comparison of two whole trees.
  *
- * Both are walked at once, name by name in the order of `comparePaths`; what makes an entry the same in
- * both is in `entry_compare.ts`. Of what was added every entry is listed, of what was deleted the topmost
- * alone; where an entry is of another type now, the change stands for the old one and all that it held.
- * A directory is listed as changed for its own mode, owner or attributes or because something below it
- * changed, never for its modification time alone, which anything written and removed again leaves behind.
+ * Both are walked at once, name by name in the order of `comparePaths`; what makes an entry the
+ * same in both is in `entry_compare.ts`. Of what was added every entry is listed, of what was
+ * deleted the topmost alone; if an entry is of another type now, the change stands for the old one
+ * and all that it held. A directory is listed as changed for its own mode, owner or attributes or
+ * because something below it changed, never for its modification time alone, which anything written
+ * and removed again leaves behind.
  *
  * Memory grows with the listings from the root down to where the walk stands, not with the trees.
  *
@@ -38,7 +39,7 @@ export function* compareTrees(parent: number | undefined, child: number): Genera
 interface Level {
   /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
-  /** Of the parent's directory of that path; `undefined` where it has none. */
+  /** Of the parent's directory of that path; `undefined` if it has none. */
   readonly old: Listing | undefined;
   readonly now: Listing;
   nextOld: number;
@@ -89,7 +90,7 @@ class TreeComparison {
     if (level.old) this.parents!.leave();
   }
 
-  /** Deals with the next name; false where the directory has no more. */
+  /** Deals with the next name; false if the directory has no more. */
   #step(level: Level): boolean {
     const { old, now } = level;
     const oldName = old && level.nextOld < old.length ? old.names[level.nextOld] : undefined;
@@ -114,7 +115,7 @@ class TreeComparison {
     if (type === DT_DIR || type === DT_UNKNOWN) this.#enterNew(path, now, index);
   }
 
-  /** Goes into a directory that the parent does not have; nothing where it is none. */
+  /** Goes into a directory that the parent does not have; nothing if it is none. */
   #enterNew(path: string, now: Listing, index: number): void {
     if (enter(this.children, now.name(index))) this.#descend(path, now.names[index], true, false);
   }

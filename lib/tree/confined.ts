@@ -96,7 +96,7 @@ export class ConfinedRoot {
     return fd < 0 ? fd : withFd(fd, use);
   }
 
-  /** Opens the root, raw: `-ESTALE` where another directory has its path now. The caller closes it. */
+  /** Opens the root, raw: `-ESTALE` if another directory has its path now. The caller closes it. */
   tryOpen(flags: number): number {
     const fd = files.tryOpen(this.path, flags | O_NOFOLLOW);
     if (fd < 0) return fd;
@@ -241,10 +241,10 @@ export function refuseLinks(path: ConfinedPath): void {
 }
 
 /**
- * Opens an absolute path of which no part is a symbolic link: what a mount call is to be given by its descriptor,
- * or a layer's root, which may be a mount or a directory of the store.
+ * Opens an absolute path of which no part is a symbolic link: what a mount call is to be given by
+ * its descriptor, or a layer's root, which may be a mount or a directory of the store.
  *
- * @throws {VeneerError} `corrupt store` where a part is a link
+ * @throws {VeneerError} `corrupt store` if a part is a link
  */
 export function openWithoutLinks(path: string, flags: number): number {
   const fd = withFd(
@@ -272,7 +272,7 @@ export function lstat(path: ConfinedPath, stat = new Stat()): Stat {
   return stat;
 }
 
-/** The same, or `undefined` where nothing is there, or only behind a link. Other failures throw. */
+/** The same, or `undefined` if nothing is there, or only behind a link. Other failures throw. */
 export function tryLstat(path: ConfinedPath, stat = new Stat()): Stat | undefined {
   const result = tryStat(path, stat);
   if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) return undefined;
@@ -303,9 +303,9 @@ export function mkdir(path: ConfinedPath, mode: number): void {
 }
 
 /**
- * Makes a directory; false where it was there.
+ * Makes a directory; false if it was there.
  *
- * @throws {VeneerError} `corrupt store` where something else was
+ * @throws {VeneerError} `corrupt store` if something else was
  */
 export function makeDirectory(path: ConfinedPath, mode: number): boolean {
   const result = tryMkdir(path, mode);
@@ -378,9 +378,9 @@ export function lchown(path: ConfinedPath, uid: number, gid: number): void {
 }
 
 /**
- * The names in a directory, sorted; none where it does not exist.
+ * The names in a directory, sorted; none if it does not exist.
  *
- * @throws {VeneerError} `corrupt store` where it is a link, or no directory
+ * @throws {VeneerError} `corrupt store` if it is a link, or no directory
  */
 export function list(path: ConfinedPath): string[] {
   const fd = tryOpen(path, READ);

@@ -73,7 +73,7 @@ export class DirectoryStack implements Disposable {
   /**
    * Goes back up.
    *
-   * @throws {VeneerError} `failed` where the directory was moved elsewhere meanwhile
+   * @throws {VeneerError} `failed` if the directory was moved elsewhere meanwhile
    */
   leave(): void {
     const left = this.#fds.pop()!;

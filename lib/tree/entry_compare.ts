@@ -4,7 +4,7 @@
  * What counts: type, mode, owner, and extended attributes that a layer's tar carries; of all but
  * directories also size, modification time to the nanosecond and content: a file's bytes, a link's
  * target, a device's number. An inode that is the very same one, with the same change time, needs
- * no reading. Otherwise contents are read even where size and time agree: an edit may keep both.
+ * no reading. Otherwise contents are read even if size and time agree: an edit may keep both.
  *
  * How many names an inode has does not count: entries are compared name by name.
  *

@@ -31,9 +31,9 @@ export function unprotect(directory: number, name: EntryName): void {
 }
 
 /**
- * Does something to a directory, and where marks forbid it, once more without them.
+ * Does something to a directory, and if marks forbid it, once more without them.
  *
- * @param act  returns a result or `-errno`
+ * @param act returns a result or `-errno`
  * @param name of an entry whose marks count, too
  */
 export function liftingProtection(directory: number, act: () => number, name?: EntryName): number {

@@ -66,10 +66,10 @@ export interface RemovalOptions {
 }
 
 /**
- * Deletes the entry at `path`, and all that is below it. Nothing happens where there is none.
+ * Deletes the entry at `path`, and all that is below it. Nothing happens if there is none.
  *
  * @param path whose directories above the last name are trusted
- * @throws {VeneerError} `in use` where something is mounted below it
+ * @throws {VeneerError} `in use` if something is mounted below it
  */
 export function removeTree(path: string): void {
   const at = path.lastIndexOf("/");
@@ -93,7 +93,7 @@ export function removeTreeAt(directory: number, name: string, shown = name): voi
 /**
  * The same, but for what is to be kept.
  *
- * @throws {VeneerError} `in use` where something is mounted below it
+ * @throws {VeneerError} `in use` if something is mounted below it
  */
 export function removeEntry(
   directory: number,
@@ -203,7 +203,10 @@ class Removal implements Disposable {
     }
   }
 
-  /** Takes an entry for deleted, or looks at it again where somebody made another thing of it meanwhile. */
+  /**
+   * Takes an entry for deleted, or looks at it again if somebody made another thing of it
+   * meanwhile.
+   */
   #removed(level: Level, result: number, syscall: string, name: EntryName): void {
     if (CHANGED.has(result) && this.#changes++ < MAX_CHANGES) {
       level.entries.push({ name, type: DT_UNKNOWN });
@@ -265,7 +268,7 @@ class Removal implements Disposable {
   }
 }
 
-/** Opens a subdirectory; `undefined` where the entry is no directory, or gone. */
+/** Opens a subdirectory; `undefined` if the entry is no directory, or gone. */
 function openInside(directory: number, name: EntryName, shown: string): number | undefined {
   const fd = tryOpenat2(
     directory,

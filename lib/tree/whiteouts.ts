@@ -45,9 +45,9 @@ export const OVERLAY_REFERENCES = [
 ] as const;
 
 /**
- * Refuses to read an upper directory, with lowers below it, in which an attribute says that content is elsewhere: what can be read
- * there would be taken for the whole. Drivers do not let it come to that where overlay is known to write
- * such marks, but it may have been made to do so earlier.
+ * Refuses to read an upper directory, with lowers below it, in which an attribute says that content
+ * is elsewhere: what can be read there would be taken for the whole. Drivers do not let it come to
+ * that if overlay is known to write such marks, but it may have been made to do so earlier.
  *
  * @param attributes the names of an entry's attributes
  * @throws {VeneerError} `failed precondition`

@@ -1,9 +1,10 @@
 /**
- * The names of an entry's extended attributes, also where the kernel does not list them.
+ * The names of an entry's extended attributes, also if the kernel does not list them.
  *
- * Btrfs and XFS keep more names than `listxattr(2)` gives: a list of over 64 KiB is E2BIG, and who may write to
- * a file can bring that about. Then the attributes that decide over access or content are asked for one by one,
- * so that no entry is without its capabilities, and none gets past a check, by having too many others.
+ * Btrfs and XFS keep more names than `listxattr(2)` gives: a list of over 64 KiB is E2BIG, and who
+ * may write to a file can bring that about. Then the attributes that decide over access or content
+ * are asked for one by one, so that no entry is without its capabilities, and none gets past a
+ * check, by having too many others.
  *
  * @module
  */
@@ -25,7 +26,7 @@ import { isOverlayXattr, OVERLAY_OPAQUE_XATTR, OVERLAY_REFERENCES } from "./whit
 /** Names of attributes, sorted. */
 export interface XattrNames {
   readonly names: readonly string[];
-  /** False where the entry has others that nothing lists. */
+  /** False if the entry has others that nothing lists. */
   readonly isWhole: boolean;
 }
 
@@ -90,12 +91,16 @@ const DECISIVE = [
 
 const NONE: XattrNames = { names: [], isWhole: true };
 
-/** Of an open file or directory; none where the file system has no attributes. @throws {SyscallError} */
+/**
+ * Of an open file or directory; none if the file system has no attributes.
+ *
+ * @throws {SyscallError}
+ */
 export function xattrNames(fd: number): XattrNames {
   return named(tryFlistxattr(fd), "flistxattr", (name) => fgetxattr(fd, name) !== undefined);
 }
 
-/** The same of the entry `name` itself, which is not opened; none where it has gone. */
+/** The same of the entry `name` itself, which is not opened; none if it has gone. */
 export function xattrNamesAt(dirfd: number, name: EntryName): XattrNames {
   const list = tryListxattrat(dirfd, name);
   return named(list, "listxattrat", (key) => lgetxattr(entryPath(dirfd, name), key) !== undefined);

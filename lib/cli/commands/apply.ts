@@ -33,7 +33,7 @@ function withInput<T>(file: string, use: (input: number) => T): T {
 }
 
 /**
- * The bytes of tar there are to read, where that is known: of a regular file that is not compressed.
+ * The bytes of tar there are to read, if that is known: of a regular file that is not compressed.
  *
  * @throws {VeneerError} `invalid argument` for a directory
  */

@@ -158,7 +158,7 @@ export class CommandContext {
   }
 }
 
-/** A command. Returns its exit status where that is not 0 and no error says why. */
+/** A command. Returns its exit status if that is not 0 and no error says why. */
 export type Run = (context: CommandContext) => void | number | Promise<void | number>;
 
 /** @throws {VeneerError} `failed precondition` if this process is not root's */

@@ -39,7 +39,9 @@ function describe(
   ].join("  ");
 }
 
-/** The bytes that a layer changes; `undefined` where that cannot be said, such as of an incomplete one. */
+/**
+ * The bytes that a layer changes; `undefined` if that cannot be said, such as of an incomplete one.
+ */
 function layerSize(
   { output }: CommandContext,
   driver: GraphDriver,

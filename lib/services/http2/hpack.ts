@@ -211,10 +211,11 @@ class BlockReader {
 }
 
 /**
- * Encodes fields: an index if the static table has name and value, else a literal that no table keeps.
+ * Encodes fields: an index if the static table has name and value, else a literal that no table
+ * keeps.
  *
- * The block begins with a table size update to 0, as is due if the client allows a smaller table than the default
- * (RFC 7541, 4.2); where it is not due it changes nothing.
+ * The block begins with a table size update to 0, as is due if the client allows a smaller table
+ * than the default (RFC 7541, 4.2); if it is not due it changes nothing.
  *
  * @param fields names in lower case; one character of a value is one octet
  */

@@ -134,7 +134,9 @@ export class Applier {
     }
   }
 
-  /** What to do about a tar without its end-of-archive marker, where the reader is not to refuse it. */
+  /**
+   * What to do about a tar without its end-of-archive marker, if the reader is not to refuse it.
+   */
   #unmarkedEnd(): (() => void) | undefined {
     const { provenWhole, warn } = this.#options;
     if (!provenWhole) return undefined;

@@ -20,11 +20,11 @@ export { openTarInput, TarInput };
 /**
  * Applies a tar to a layer.
  *
- * @param input     a descriptor of a tar (file, pipe, socket), plain, gzip or zstd, which stays the caller's;
- *                  or what {@linkcode openTarInput} made of one, which is closed
+ * @param input a descriptor of a tar (file, pipe, socket), plain, gzip or zstd, which stays the
+ *                  caller's; or what {@linkcode openTarInput} made of one, which is closed
  * @param directory the layer's root, open for reading
  * @throws {VeneerError} `invalid argument` for a tar that is damaged or asks for what cannot be
- * @throws {SyscallError} where the system refuses, naming the entry
+ * @throws {SyscallError} if the system refuses, naming the entry
  */
 export function applyTar(
   input: number | TarInput,

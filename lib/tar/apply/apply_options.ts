@@ -11,12 +11,12 @@ import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 export interface ApplyOptions {
   readonly whiteouts: WhiteoutForm;
   /**
-   * The directories of the layers below, uppermost first, with whiteouts in the same form; none
-   * where the layer is a whole tree (the form is `none`) or lies on nothing.
+   * The directories of the layers below, uppermost first, with whiteouts in the same form; none if
+   * the layer is a whole tree (the form is `none`) or lies on nothing.
    */
   readonly lowers?: readonly string[];
   readonly idMaps: IdMaps;
-  /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help where that pays. */
+  /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help if that pays. */
   readonly workers?: number;
   /** Called now and then with the bytes of (uncompressed) tar read so far. */
   readonly onProgress?: (bytesRead: number) => void;

@@ -65,7 +65,7 @@ const scratch = new Stat();
 /**
  * What an entry is whose {@linkcode Entry.whiteoutStart} is not -1.
  *
- * @throws {VeneerError} `invalid argument` where it names nothing that could be hidden
+ * @throws {VeneerError} `invalid argument` if it names nothing that could be hidden
  */
 export function classify(entry: Entry): WhiteoutKind {
   const { path, whiteoutStart: start, nameStart } = entry;
@@ -167,7 +167,7 @@ const MARKS: Readonly<Record<WhiteoutForm, Marks | undefined>> = {
 /** What {@linkcode Whiteouts} work on. */
 export interface WhiteoutContext {
   readonly form: WhiteoutForm;
-  /** What lies below the layer; left out where the layer is a whole tree, or lies on nothing. */
+  /** What lies below the layer; left out if the layer is a whole tree, or lies on nothing. */
   readonly parents: Parents | undefined;
   readonly directories: KnownDirectories;
   /** Whom directories belong to that have no entry. */

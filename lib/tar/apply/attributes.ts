@@ -57,12 +57,20 @@ export class Attributes {
     this.#warn = warn;
   }
 
-  /** The host's user id for an entry. @throws {VeneerError} `invalid argument` where the map has none */
+  /**
+   * The host's user id for an entry.
+   *
+   * @throws {VeneerError} `invalid argument` if the map has none
+   */
   uid(entry: Entry): number {
     return this.#idMaps.uids.toHost(entry.uid) ?? unmapped(entry, "user", entry.uid);
   }
 
-  /** The host's group id for an entry. @throws {VeneerError} `invalid argument` where the map has none */
+  /**
+   * The host's group id for an entry.
+   *
+   * @throws {VeneerError} `invalid argument` if the map has none
+   */
   gid(entry: Entry): number {
     return this.#idMaps.gids.toHost(entry.gid) ?? unmapped(entry, "group", entry.gid);
   }

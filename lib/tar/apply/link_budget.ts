@@ -20,8 +20,8 @@ const ALLOWANCE = 8 << 10;
 const BYTES_PER_COMPONENT = 8;
 
 /**
- * What links add to a path, in components: those of their targets, or the bytes by which the real path is longer
- * where these weigh more.
+ * What links add to a path, in components: those of their targets, or the bytes by which the real
+ * path is longer if these weigh more.
  */
 export function costOf(path: string, way: Way): number {
   const longer = encode(way.path).length - encode(path).length;
@@ -35,9 +35,9 @@ export class LinkBudget {
   /**
    * Takes what one path costs.
    *
-   * @param cost   in components
+   * @param cost in components
    * @param offset how far the tar is read, in bytes
-   * @throws {PathError} where the tar has not paid for so much
+   * @throws {PathError} if the tar has not paid for so much
    */
   spend(cost: number, offset: number): void {
     this.#spent += cost;

@@ -60,7 +60,7 @@ export interface PlacementContext {
   readonly root: number;
   /** Whom directories belong to that must be there but have no entry. */
   readonly owner: Owner;
-  /** What lies below the layer; left out where the layer is a whole tree, or lies on nothing. */
+  /** What lies below the layer; left out if the layer is a whole tree, or lies on nothing. */
   readonly parents: Parents | undefined;
   readonly whiteouts: Pick<Whiteouts, "look" | "lift" | "replace">;
   readonly directories: KnownDirectories;
@@ -98,8 +98,8 @@ export class Placement {
   }
 
   /**
-   * The directory that an entry is in: copied up from the parents, or made, with those above it,
-   * where the layer itself has none.
+   * The directory that an entry is in: copied up from the parents, or made, with those above it, if
+   * the layer itself has none.
    *
    * @throws {PathError} for a path through more links than are followed, or than the tar has paid
    * for
@@ -110,7 +110,7 @@ export class Placement {
     throw refused(decode(entry.parentPath), directory);
   }
 
-  /** The same, where the layer or its parents have it: nothing is made. */
+  /** The same, if the layer or its parents have it: nothing is made. */
   existingParentOf(entry: Entry): Directory | undefined {
     const directory = this.#find(entry, false);
     if (typeof directory !== "number") return directory;

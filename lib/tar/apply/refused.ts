@@ -37,11 +37,11 @@ const XATTR_REASONS: Readonly<Record<number, string>> = {
 };
 
 /**
- * The error to throw in place of one that applying an entry ended with: `invalid argument` where it was the
- * entry's fault, `limit exceeded` where its attributes have no room, or the very same.
+ * The error to throw in place of one that applying an entry ended with: `invalid argument` if it
+ * was the entry's fault, `limit exceeded` if its attributes have no room, or the very same.
  */
 export function refused(error: unknown, entry: Entry): unknown {
-  // A path gets to the second wall where a link led to it.
+  // A path gets to the second wall if a link led to it.
   if (error instanceof PathError || error instanceof NameError) {
     return badTar(entry.offset, error.message, entry.text);
   }
@@ -70,7 +70,7 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
         ? "the target of the link is longer than this file system takes"
         : "its path, or what links make of it, is longer than this file system takes";
     case ENOENT:
-      // Whatever is missing on a path is made, but not where only a link could say what.
+      // Whatever is missing on a path is made, but not if only a link could say what.
       return syscall === "openat2"
         ? "its path leads through a link to a place that does not exist and cannot be made"
         : undefined;

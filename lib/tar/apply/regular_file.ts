@@ -21,12 +21,14 @@ import { refused } from "./refused.ts";
 const PERMISSIONS = 0o777;
 
 /**
- * Makes the reader's entry in an open directory, with data and attributes. The thread's umask must be 0.
+ * Makes the reader's entry in an open directory, with data and attributes. The thread's umask must
+ * be 0.
  *
  * @param inherits see {@linkcode Attributes.finishFile}
- * @returns 0, or a negated error number where the file could not be made: nothing of it is there then
- * @throws {SyscallError} where writing or setting attributes fails
- * @throws {VeneerError} `invalid argument` where the data is cut short or the entry asks for what cannot be
+ * @returns 0, or a negated error number if the file could not be made: nothing of it is there then
+ * @throws {SyscallError} if writing or setting attributes fails
+ * @throws {VeneerError} `invalid argument` if the data is cut short or the entry asks for what
+ * cannot be
  */
 export function tryMakeRegular(
   dirfd: number,

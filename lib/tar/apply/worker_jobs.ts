@@ -1,13 +1,14 @@
 /**
  * The main thread's side of an apply with two threads.
  *
- * The main thread reads headers and makes everything but regular files itself; of the regular files it hands
- * those of whole directories to a Worker (two threads that make files in one directory wait for its lock),
- * as much as the Worker keeps up with, and makes the others itself.
+ * The main thread reads headers and makes everything but regular files itself; of the regular files
+ * it hands those of whole directories to a Worker (two threads that make files in one directory
+ * wait for its lock), as much as the Worker keeps up with, and makes the others itself.
  *
- * The result must be that of one thread. The Worker makes a file only where nothing of that name is; where
- * something is, it answers so, and the main thread does it over, in order. And the main thread makes,
- * removes or links nothing under a name that is in flight: it *drains* the Worker's jobs first.
+ * The result must be that of one thread. The Worker makes a file only if nothing of that name is;
+ * if something is, it answers so, and the main thread does it over, in order. And the main thread
+ * makes, removes or links nothing under a name that is in flight: it *drains* the Worker's jobs
+ * first.
  *
  * @module
  */
@@ -99,7 +100,10 @@ export class WorkerJobs {
     this.#worker.postMessage(job);
   }
 
-  /** Hands a regular file over; false where the caller is to make it (and to look its directory up again). */
+  /**
+   * Hands a regular file over; false if the caller is to make it (and to look its directory up
+   * again).
+   */
   take(entry: Entry, directory: Directory): boolean {
     if (directory !== this.#current) {
       if (this.collect()) return false;
@@ -133,7 +137,7 @@ export class WorkerJobs {
     return this.#memory.control.state === "running";
   }
 
-  /** Enters a name in the table; false where its place is taken by another name in flight. */
+  /** Enters a name in the table; false if its place is taken by another name in flight. */
   #note(directory: bigint, name: EntryName): boolean {
     const [low, high] = hash(directory, name);
     const place = low % NAMES;

@@ -1,11 +1,12 @@
 /**
- * Entries as a tar writes them: a ustar header, and before it a pax extended header for what ustar cannot say.
+ * Entries as a tar writes them: a ustar header, and before it a pax extended header for what ustar
+ * cannot say.
  *
- * The formats are those of POSIX.1-2008 (`pax`, "ustar Interchange Format" and "pax Extended Header"). A pax
- * header is written only where it is needed: for a name or link target that is too long or not ASCII, a
- * size, id or time that its octal field cannot hold, a fraction of a second, and extended attributes (as
- * `SCHILY.xattr.NAME`, the value raw). The records of an entry come in a fixed order and no field depends
- * on the machine, so that one tree always makes the same bytes.
+ * The formats are those of POSIX.1-2008 (`pax`, "ustar Interchange Format" and "pax Extended
+ * Header"). A pax header is written only if it is needed: for a name or link target that is too
+ * long or not ASCII, a size, id or time that its octal field cannot hold, a fraction of a second,
+ * and extended attributes (as `SCHILY.xattr.NAME`, the value raw). The records of an entry come in
+ * a fixed order and no field depends on the machine, so that one tree always makes the same bytes.
  *
  * @module
  */
@@ -98,7 +99,7 @@ function encodeName(path: Uint8Array, target: Uint8Array, at: number): void {
 
 const cut = (text: Uint8Array) => text.length <= NAME_LENGTH ? text : text.subarray(0, NAME_LENGTH);
 
-/** Where a path can be split into prefix and name: 0 where it fits whole, -1 where it cannot be. */
+/** Where a path can be split into prefix and name: 0 if it fits whole, -1 if it cannot be. */
 function splitAt(path: Uint8Array): number {
   if (path.length <= NAME_LENGTH) return 0;
   const slash = path.lastIndexOf(SLASH, Math.min(PREFIX_LENGTH, path.length - 2));
@@ -146,7 +147,7 @@ export class PaxRecords {
   #bytes = new Uint8Array(4096);
   #length = 0;
 
-  /** Takes the records that an entry needs; false where it needs none. */
+  /** Takes the records that an entry needs; false if it needs none. */
   take(record: TarRecord): boolean {
     this.#length = 0;
     const { path, link, size, uid, gid, seconds, nanos } = record;

@@ -41,7 +41,7 @@ export class ChangesExport {
     }
   }
 
-  /** Goes from where the walk stands to another directory; false where it is no directory any more. */
+  /** Goes from where the walk stands to another directory; false if it is no directory any more. */
   #goTo(names: readonly string[]): boolean {
     let common = 0;
     while (common < this.#names.length && this.#names[common] === names[common]) common++;

@@ -68,8 +68,8 @@ export class Run {
   }
 
   /**
-   * Describes `count` files, at most {@linkcode RUN_MAX}, from an index of a listing on, and gives the run to
-   * whoever takes it; false where there is not enough room.
+   * Describes `count` files, at most {@linkcode RUN_MAX}, from an index of a listing on, and gives
+   * the run to whoever takes it; false if there is not enough room.
    */
   offer(directory: number, path: Uint8Array, listing: Listing, from: number, count: number) {
     let at = path.length;
@@ -91,7 +91,7 @@ export class Run {
     return true;
   }
 
-  /** Takes a waiting run; false where another thread has. */
+  /** Takes a waiting run; false if another thread has. */
   take(): boolean {
     return Atomics.compareExchange(this.#words, STATE, WAITING, TAKEN) === WAITING;
   }

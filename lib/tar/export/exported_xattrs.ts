@@ -1,8 +1,9 @@
 /**
- * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the user's
- * and the administrator's own. What overlay, a security module or a file system keeps for itself does not
- * leave this machine. Where overlay says that content is elsewhere, an upper directory is not exported; in any
- * other tree, what says so was written by a container that runs containers, and nothing follows it.
+ * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the
+ * user's and the administrator's own. What overlay, a security module or a file system keeps for
+ * itself does not leave this machine. If overlay says that content is elsewhere, an upper directory
+ * is not exported; in any other tree, what says so was written by a container that runs containers,
+ * and nothing follows it.
  *
  * @module
  */
@@ -18,14 +19,14 @@ const NONE: readonly Xattr[] = [];
 export interface XattrsContext {
   /** It is of an upper directory of overlay. */
   readonly isUpper: boolean;
-  /** Called where it has attributes that nothing lists, and that are not among those returned. */
+  /** Called if it has attributes that nothing lists, and that are not among those returned. */
   readonly onUnlisted: () => void;
 }
 
 /**
  * Of an open file or directory, sorted by name.
  *
- * @throws {VeneerError} `failed precondition` where its content is elsewhere
+ * @throws {VeneerError} `failed precondition` if its content is elsewhere
  */
 export function exportedXattrs(fd: number, context: XattrsContext): readonly Xattr[] {
   return values(xattrNames(fd), context, (name) => fgetxattr(fd, name));

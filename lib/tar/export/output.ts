@@ -72,7 +72,7 @@ export class TarOutput extends EntryBuffer {
     return this.pad(size, size >= SENDFILE_MIN ? this.#send(fd, size) : this.read(fd, size));
   }
 
-  /** Moves up to `size` bytes of a file to the output inside the kernel, where that can be. */
+  /** Moves up to `size` bytes of a file to the output inside the kernel, if that can be. */
   #send(fd: number, size: number): number {
     this.flush();
     let found = 0;

@@ -50,8 +50,8 @@ export class WorkerRuns {
   }
 
   /**
-   * Makes `count` files, at most `RUN_MAX`, from an index of a listing on, the next part of the tar;
-   * false where the caller is to write them itself.
+   * Makes `count` files, at most `RUN_MAX`, from an index of a listing on, the next part of the
+   * tar; false if the caller is to write them itself.
    */
   queue(
     directory: number,

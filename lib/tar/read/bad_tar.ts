@@ -8,7 +8,7 @@ import { VeneerError } from "../../base/errors.ts";
 /** What a pathological name is cut to in a message, in characters. */
 const LONGEST_NAME = 200;
 
-/** A name as a message shows it: quoted, on one line, cut where it is long. */
+/** A name as a message shows it: quoted, on one line, cut if it is long. */
 export function quoted(name: string): string {
   const text = name.length > LONGEST_NAME ? name.slice(0, LONGEST_NAME) + "…" : name;
   // JSON leaves DEL and the controls of C1 as they are, and a terminal obeys them.
@@ -23,7 +23,7 @@ export function quoted(name: string): string {
  *
  * @param offset of the header in the (uncompressed) tar, in bytes
  * @param reason what is wrong, without a capital or a full stop
- * @param name   of the entry, where it is known
+ * @param name of the entry, if it is known
  */
 export function badTar(
   offset: number,

@@ -40,7 +40,7 @@ export class TarInput implements Disposable {
  * Opens a tar and checks its first header.
  *
  * @param fd any descriptor open for reading, which is read from its current position
- * @throws {VeneerError} `invalid argument` where it is no tar, `not supported` for another compression
+ * @throws {VeneerError} `invalid argument` if it is no tar, `not supported` for another compression
  */
 export function openTarInput(fd: number): TarInput {
   const window = Window.over(fd);

@@ -47,7 +47,7 @@ export class LayerPath {
     return this.#nameStart;
   }
 
-  /** Where the first component starts whose name begins with `.wh.`; -1 where there is none. */
+  /** Where the first component starts whose name begins with `.wh.`; -1 if there is none. */
   get whiteoutStart(): number {
     return this.#whiteoutStart;
   }

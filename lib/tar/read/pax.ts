@@ -18,9 +18,9 @@ const SPARSE_PREFIX = "GNU.sparse.";
 
 /** What the `GNU.sparse.` keys say. */
 export interface SparseRecords {
-  /** The file's own name, where the header has a made-up one. */
+  /** The file's own name, if the header has a made-up one. */
   name?: Uint8Array;
-  /** The format's number: 1 where the map is at the start of the data. */
+  /** The format's number: 1 if the map is at the start of the data. */
   major?: number;
   /** The file's length in bytes: `realsize` in format 1.0, `size` in the older ones. */
   realSize?: number;

@@ -96,7 +96,7 @@ export class TarReader {
   /**
    * Reads on to the next entry; false at the end of the archive.
    *
-   * @throws {VeneerError} `invalid argument`, naming the offset, where the tar is damaged
+   * @throws {VeneerError} `invalid argument`, naming the offset, if the tar is damaged
    */
   next(): boolean {
     const { window } = this;
@@ -169,7 +169,10 @@ export class TarReader {
     }
   }
 
-  /** The name where the header's own fields do not count. Sparse formats 0.1 and 1.0 make one up for those. */
+  /**
+   * The name if the header's own fields do not count. Sparse formats 0.1 and 1.0 make one up for
+   * those.
+   */
   #longNameOf(): Uint8Array | undefined {
     return this.#extensions?.sparse?.name ?? this.#extensions?.path ?? this.#longName;
   }

@@ -55,8 +55,8 @@ function pairs(bytes: Uint8Array, at: number, count: number, parts: number[]): v
 }
 
 /**
- * The map that pax records give; format 1.0 has it at the start of the entry's data.
- * `undefined` where the entry is not sparse. Throws RangeError.
+ * The map that pax records give; format 1.0 has it at the start of the entry's data. `undefined` if
+ * the entry is not sparse. Throws RangeError.
  */
 export function readPaxMap(window: Window, sparse: SparseRecords): SparseMap | undefined {
   if (sparse.major === 1) {

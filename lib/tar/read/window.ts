@@ -43,9 +43,9 @@ export class Window {
   #canMove = true;
 
   /**
-   * @param fd    the input, which stays the caller's
-   * @param base  where in a regular file the tar starts; for a stream, `undefined`
-   * @param onEnd called when the input ends: throws where that is not its true end
+   * @param fd the input, which stays the caller's
+   * @param base where in a regular file the tar starts; for a stream, `undefined`
+   * @param onEnd called when the input ends: throws if that is not its true end
    */
   constructor(fd: number, base: number | undefined, onEnd: () => void = () => {}) {
     this.#fd = fd;
@@ -113,7 +113,7 @@ export class Window {
     this.#nextRead = FIRST_READ;
   }
 
-  /** Skips `count` bytes; false where a stream ends before (a file's end shows at the next read). */
+  /** Skips `count` bytes; false if a stream ends before (a file's end shows at the next read). */
   skip(count: number): boolean {
     if (this.#base !== undefined) {
       this.seek(this.position + count);
@@ -131,8 +131,8 @@ export class Window {
   /**
    * Writes the next `count` bytes to a file's current position.
    *
-   * @returns how many there were: fewer than `count` where the input ends
-   * @throws {SyscallError} naming `what` where writing fails
+   * @returns how many there were: fewer than `count` if the input ends
+   * @throws {SyscallError} naming `what` if writing fails
    */
   copyTo(out: number, count: number, what: { readonly text: string }): number {
     let left = count;
@@ -197,7 +197,10 @@ export class Window {
   }
 }
 
-/** Runs a read of a tar's input; where it fails, the error names the file, or says that it is the input. */
+/**
+ * Runs a read of a tar's input; if it fails, the error names the file, or says that it is the
+ * input.
+ */
 export function namingInput<T>(fd: number, read: () => T): T {
   try {
     return read();

@@ -29,7 +29,10 @@ export class ZstdFrames {
     this.#read = read;
   }
 
-  /** Skips to the next frame that has data; false at the end. Throws where something else than a frame follows. */
+  /**
+   * Skips to the next frame that has data; false at the end. Throws if something else than a frame
+   * follows.
+   */
   next(): boolean {
     while (this.#fill()) {
       const magic = u32(this.#peek(4), 0);

@@ -46,7 +46,9 @@ function describe(
   ].join("  ");
 }
 
-/** What a snapshot adds; `undefined` where that cannot be said, such as of one that was just removed. */
+/**
+ * What a snapshot adds; `undefined` if that cannot be said, such as of one that was just removed.
+ */
 function tryUsage(
   { output }: CommandContext,
   snapshotter: Snapshotter,
