@@ -132,7 +132,7 @@ test("migration: a store of Docker's is listed and read as it is", (dir) => {
   veneer("diff", MIDDLE, "--output", `${dir.path}/middle.tar`);
   assertEquals(
     must("tar", "-tf", `${dir.path}/middle.tar`),
-    ".wh.nothing\netc/\netc/.wh.motd\netc/hosts\nvar/\nvar/cache/\nvar/cache/old/\n" +
+    "etc/\netc/.wh.motd\netc/hosts\nvar/\nvar/cache/\nvar/cache/old/\n" +
       "var/cache/old/.wh..wh..opq\nvar/cache/old/c\n",
   );
   assertEquals(veneer("status").split("\n")[4], "Dirs: 3");
