@@ -1,8 +1,8 @@
 /**
  * The command line: brings commands and drivers together.
  *
- * Nothing is imported that the command at hand does not need, so that a program which is asked for its
- * version starts as fast as its runtime does.
+ * Nothing is imported that the command at hand does not need, so that a program which is asked for
+ * its version starts as fast as its runtime does.
  *
  * @module
  */
@@ -22,8 +22,7 @@ if (!isVersionPrinted()) {
 }
 
 /**
- * Prints the version if that alone is asked for. What goes wrong is left to the command, which says
- * it.
+ * Prints the version if only that is asked for. Errors are left to the command, which reports them.
  */
 function isVersionPrinted(): boolean {
   if (Deno.args.length !== 1 || Deno.args[0] !== "--version") return false;

@@ -1,6 +1,6 @@
 /**
- * Errors with stable codes: what the command line turns into an exit status and the services into HTTP and
- * gRPC statuses. A message is one line.
+ * Errors with stable codes, which the command line maps to exit statuses and the services to HTTP
+ * and gRPC statuses. A message is one line.
  *
  * @module
  */
@@ -14,10 +14,11 @@ import { EDQUOT, EMFILE, ENOSPC, EROFS, SyscallError } from "../../ffi/errno.ts"
  * - `not found`: a layer, a parent or a snapshot does not exist;
  * - `already exists`;
  * - `in use`: the message names the holder, such as a mount point, a process or a child;
- * - `not supported`: the message names the missing kernel option, module, file system or mount option;
+ * - `not supported`: the message names the missing kernel option, module, file system or mount
+ *   option;
  * - `invalid argument`: the message names the argument and the rule;
  * - `failed precondition`: such as a view committed, an incomplete layer mounted, an active parent;
- * - `incompatible`: the message names what was found and what is wanted;
+ * - `incompatible`: the message names the state that was found and the required one;
  * - `corrupt store`: the message names the file;
  * - `limit exceeded`: the message names the limit, which may be space or a quota.
  */
@@ -34,7 +35,7 @@ export type ErrorCode =
   | "corrupt store"
   | "limit exceeded";
 
-/** What an error may have besides its message. */
+/** The parts of an error besides its code and message. */
 export interface VeneerErrorOptions extends ErrorOptions {
   /** An act on the store that would help. The message does not repeat it. */
   readonly remedy?: Remedy;
@@ -57,8 +58,8 @@ export class VeneerError extends Error {
 }
 
 /**
- * The code of any error. Of foreign ones, no space, a quota and too many open files are limits, a read-only file system
- * is a precondition that fails; others are `failed`.
+ * The code of any error. Of foreign ones, no space, a quota and too many open files are limits, a
+ * read-only file system is a precondition that fails; others are `failed`.
  */
 export function codeOf(error: unknown): ErrorCode {
   if (error instanceof VeneerError) return error.code;
@@ -91,10 +92,10 @@ export function reworded(error: unknown, message: string): VeneerError {
 }
 
 /**
- * Runs one part of something whose parts do not need each other: if it fails, the others go on.
+ * Runs one of several independent parts; after its failure the others are still run.
  *
- * @param failed is told
- * @param what failed, for the message
+ * @param failed gets the error
+ * @param what the name of the part, for the message
  */
 export function attempt<T>(
   failed: (error: VeneerError) => void,

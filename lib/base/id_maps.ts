@@ -94,7 +94,7 @@ export class IdMap {
   }
 
   /**
-   * The host id of container root, who owns what a driver makes.
+   * The host id of container root, the owner of directories that a driver creates.
    *
    * @throws {VeneerError} `invalid argument` if id 0 is not mapped
    */
@@ -110,7 +110,10 @@ export class IdMap {
   }
 }
 
-/** A map in the form that {@linkcode IdMap.parse} reads, ordered by container ids; `""` for the identity. */
+/**
+ * A map in the form that {@linkcode IdMap.parse} reads, ordered by container ids; `""` for the
+ * identity.
+ */
 export function formatIdMap({ ranges }: IdMap): string {
   return ranges.toSorted((a, b) => a.container - b.container).map(format).join(",");
 }

@@ -1,5 +1,5 @@
 /**
- * Layer ids. They become file names, so what an id may be is decided here and nowhere else.
+ * Layer ids. They become file names, so their rule is defined here and nowhere else.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What this kernel is asked for by more than one driver.
+ * Queries of this kernel that several drivers need.
  *
  * @module
  */
@@ -18,8 +18,8 @@ export function hasFileSystem(type: string): boolean {
 const MODPROBE = "/proc/sys/kernel/modprobe";
 
 /**
- * Loads a module of the kernel, if there is one and it can be. The program is the kernel's own choice: one from
- * `PATH` could be anybody's.
+ * Loads a module of the kernel, if there is one and it can be. The program is the kernel's own
+ * choice: one from `PATH` could be anybody's.
  */
 export function loadModule(name: string): void {
   const program = readSystemFile(MODPROBE);
@@ -27,7 +27,7 @@ export function loadModule(name: string): void {
   try {
     new Deno.Command(program, { args: [name], stdout: "null", stderr: "null" }).outputSync();
   } catch {
-    // It is not there: then what can be done without it decides.
+    // modprobe is missing: the caller finds out whether the type is there.
   }
 }
 
@@ -36,7 +36,9 @@ function isListed(type: string): boolean {
   return lines.some((line) => line.split("\t")[1] === type);
 }
 
-/** Whether this process is in a user namespace other than the first, whose map is of every id to itself. */
+/**
+ * Whether this process is in a user namespace other than the first, which maps every id to itself.
+ */
 export function inUserNamespace(): boolean {
   const map = readSystemFile("/proc/self/uid_map");
   return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);

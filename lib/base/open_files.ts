@@ -1,5 +1,5 @@
 /**
- * The name of an open file, for messages about a descriptor that somebody else opened.
+ * The name of an open file, for messages about a descriptor opened elsewhere.
  *
  * @module
  */

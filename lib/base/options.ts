@@ -1,5 +1,6 @@
 /**
- * Options given as `key=value`: to a driver (`-o overlay2.size=10G`) and to a layer (`--storage-opt size=1G`).
+ * Options given as `key=value`: to a driver (`-o overlay2.size=10G`) and to a layer
+ * (`--storage-opt size=1G`).
  *
  * @module
  */
@@ -30,7 +31,7 @@ export function parseOptions(texts: readonly string[], what = "option"): Map<str
 /**
  * Refuses keys that are not known.
  *
- * @param whose for the message, such as `"overlay2"`
+ * @param whose the owner of the options for the message, such as `"overlay2"`
  * @throws {VeneerError} `invalid argument` with the nearest known key
  */
 export function checkKnown(
@@ -51,7 +52,7 @@ export function checkKnown(
 /**
  * The value of a yes-or-no option.
  *
- * @throws {VeneerError} `invalid argument` for what is neither
+ * @throws {VeneerError} `invalid argument` for any other text
  */
 export function parseBoolean(text: string, name: string): boolean {
   const value = text.toLowerCase();
@@ -64,7 +65,7 @@ export function parseBoolean(text: string, name: string): boolean {
 }
 
 /**
- * `did you mean X?`, or what there is if nothing is near. Near is what differs in at most two
+ * `did you mean X?`, or a list of all if no word is near. A near word differs in at most two
  * letters or a third of the longer word, and in less than half of it.
  */
 export function suggestion(word: string, known: readonly string[]): string {

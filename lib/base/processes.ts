@@ -1,5 +1,5 @@
 /**
- * Who holds a lock or keeps a mount busy: for messages, when something is in use.
+ * The processes that hold a lock or keep a mount busy, for messages.
  *
  * @module
  */
@@ -9,7 +9,10 @@ import { O_DIRECTORY, O_RDONLY, open, readFile, withFd } from "../../ffi/files.t
 import { readlink } from "../../ffi/paths.ts";
 import { fstat } from "../../ffi/stat.ts";
 
-/** The processes that hold a `flock` on an open file, as `/proc/locks` (proc(5)) tells: `docker (pid 42)`. */
+/**
+ * The processes that hold a `flock` on an open file, as `/proc/locks` (proc(5)) tells:
+ * `docker (pid 42)`.
+ */
 export function holdersOf(fd: number): string[] {
   const stat = fstat(fd);
   const hex = (n: number) => n.toString(16).padStart(2, "0");
@@ -22,7 +25,10 @@ export function holdersOf(fd: number): string[] {
   return [...pids].map(describe);
 }
 
-/** The processes, but for this one, whose working directory, root or an open file lies at or below a path: at most three. */
+/**
+ * The processes, but for this one, whose working directory, root or an open file lies at or below a
+ * path: at most three.
+ */
 export function usersOf(path: string): string[] {
   const users: string[] = [];
   for (const pid of processes()) {
@@ -35,7 +41,10 @@ export function usersOf(path: string): string[] {
   return users;
 }
 
-/** Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt` shows. */
+/**
+ * Whether any process lives in a mount namespace, given by the inode that `/proc/<pid>/ns/mnt`
+ * shows.
+ */
 export function isNamespaceAlive(namespace: string): boolean {
   for (const process of namespacedProcesses()) if (process.namespace === namespace) return true;
   return false;
@@ -47,8 +56,8 @@ const LISTINGS = 10;
 /**
  * Every process with the inode of its mount namespace.
  *
- * One that ends while they are looked at may have left its namespace to a child that no listing from before has.
- * So they are listed again until none is new.
+ * One that ends while they are looked at may have left its namespace to a child that no listing
+ * from before has. So they are listed again until none is new.
  */
 export function* namespacedProcesses(): Generator<{ pid: string; namespace: string }> {
   const seen = new Set<string>();
@@ -69,7 +78,7 @@ export function processes(): string[] {
   return names("/proc").filter((name) => /^\d+$/.test(name));
 }
 
-/** The links in `/proc` to what a process has open: its working directory, its root, its files. */
+/** The targets of a process's links in `/proc`: its working directory, its root, its open files. */
 export function pathsOf(pid: string): string[] {
   const files = names(`/proc/${pid}/fd`).map((fd) => `/proc/${pid}/fd/${fd}`);
   return [`/proc/${pid}/cwd`, `/proc/${pid}/root`, ...files];
@@ -79,7 +88,7 @@ function links(pid: string): string[] {
   return pathsOf(pid).map(readLink);
 }
 
-/** Where a link in `/proc` leads; `""` if it cannot be read, since processes end while they are looked at. */
+/** The target of a link in `/proc`; `""` if it cannot be read, as the process may have ended. */
 export function readLink(path: string): string {
   try {
     return readlink(path);

@@ -1,15 +1,15 @@
 /**
- * What one thread leaves for another to read, in memory that they share.
+ * Texts that one thread leaves for another in shared memory.
  *
  * @module
  */
 
-/** JSON values, one a line, behind their length in bytes; what does not fit is left out. */
+/** JSON values, one a line, behind their length in bytes; values that do not fit are left out. */
 export class SharedText {
   readonly #length: Int32Array;
   readonly #bytes: Uint8Array;
 
-  /** @param offset where in the buffer its `size` bytes lie: a multiple of 4 */
+  /** @param offset the start of its `size` bytes in the buffer: a multiple of 4 */
   constructor(buffer: SharedArrayBuffer, offset: number, size: number) {
     this.#length = new Int32Array(buffer, offset, 1);
     this.#bytes = new Uint8Array(buffer, offset + 4, size - 4);

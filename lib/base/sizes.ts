@@ -8,11 +8,13 @@ import { VeneerError } from "./errors.ts";
 const UNITS = ["b", "k", "m", "g", "t", "p"] as const;
 
 /**
- * Bytes of a size such as `10G`, `1.5 GiB`, `512kb` or `4096`, as Docker's storage options read them: units
- * are powers of 1024 whether they are written `k`, `kb` or `KiB`; a fraction of a byte is dropped.
+ * Bytes of a size such as `10G`, `1.5 GiB`, `512kb` or `4096`, as Docker's storage options read
+ * them: units are powers of 1024 whether they are written `k`, `kb` or `KiB`; a fraction of a byte
+ * is dropped.
  *
  * @param name of the option, for the message
- * @throws {VeneerError} `invalid argument` for what is no size, is negative, or is above 2^53 - 1
+ * @throws {VeneerError} `invalid argument` if the text is not a size, is negative, or is above 2^53
+ * - 1
  */
 export function parseSize(text: string, name = "size"): number {
   const match = /^\+?((?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?) ?([kmgtp]?)(i?)(b?)$/i.exec(text);
@@ -27,7 +29,10 @@ export function parseSize(text: string, name = "size"): number {
   return bytes;
 }
 
-/** A size in the largest unit that leaves it above one, with at most four digits: `1.5 GiB`, `340 B`. */
+/**
+ * A size in the largest unit that leaves it above one, with at most four digits: `1.5 GiB`,
+ * `340 B`.
+ */
 export function formatSize(bytes: number): string {
   const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
   const shown = (unit: number) => Number((bytes / 1024 ** unit).toPrecision(4));

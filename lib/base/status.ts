@@ -1,5 +1,5 @@
 /**
- * What a driver says of itself.
+ * A driver's description of its state.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What the kernel says in small files of `/proc` and `/sys`, and is told there.
+ * Reading and writing the kernel's small files in `/proc` and `/sys`.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import { ENOENT } from "../../ffi/errno.ts";
 import { O_RDONLY, O_WRONLY, open, readToEnd, tryOpen, withFd, writeAll } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 
-/** A file's content without a trailing newline, or `undefined` if there is none. */
+/** A file's content without a trailing newline, or `undefined` if it does not exist. */
 export function readSystemFile(path: string): string | undefined {
   const fd = tryOpen(path, O_RDONLY);
   if (fd === -ENOENT) return undefined;

@@ -1,5 +1,5 @@
 /**
- * Warnings: what goes on although something is wrong.
+ * Warnings: faults that do not stop an operation.
  *
  * @module
  */
@@ -9,6 +9,6 @@ import type { Remedy } from "./remedy.ts";
  * Tells of one thing that is wrong, in one line, while the rest goes on.
  *
  * @param message names the thing and the reason
- * @param remedy what helps, for the command line to put into words
+ * @param remedy an act that helps, for the command line to word
  */
 export type Warn = (message: string, remedy?: Remedy) => void;

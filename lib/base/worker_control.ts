@@ -1,8 +1,9 @@
 /**
- * How a thread and a Worker that helps it tell each other that there is something to do, that something is done, and
- * that it is over: words of shared memory, by `Atomics`.
+ * How a thread and a Worker that helps it tell each other that there is something to do, that
+ * something is done, and that it is over: words of shared memory, by `Atomics`.
  *
- * Both threads block in system calls and in `Atomics.wait`, so neither gets a message while it works.
+ * Both threads block in system calls and in `Atomics.wait`, so neither gets a message while it
+ * works.
  *
  * @module
  */
@@ -10,15 +11,18 @@
 // Words of the memory.
 /** The index of one of {@linkcode STATES}. */
 const STATE = 0;
-/** Changes whenever the Worker has a reason to look: what it waits on. */
+/** The word that the Worker waits on: changes whenever there is a reason for it to look. */
 const SIGNAL = 1;
 /** Jobs handed over, ever. */
 const PUSHED = 2;
 /** Jobs done, ever. */
 const DONE = 3;
-/** 1 when there will be no more jobs, and those that are left are not to be done. */
+/** 1 when there will be no more jobs and the remaining ones must not be done. */
 const STOP = 4;
-/** Changes when something was done, and after the end of the Worker: what the starting thread waits on. */
+/**
+ * The word that the starting thread waits on: changes when a job was done, and at the end of the
+ * Worker.
+ */
 const PROGRESS = 5;
 /** A number that the Worker leaves at its end. */
 const RESULT = 6;
@@ -30,21 +34,24 @@ export const CONTROL_BYTES = 4 * WORDS;
 const STATES = ["idle", "running", "done", "failed", "cancelled"] as const;
 
 /**
- * What a Worker is at: `idle` until it begins, `running` until it ends as `done` or `failed`; `cancelled` if it was
- * ended before it began, after which it never does.
+ * The state of a Worker: `idle` until it begins, `running` until it ends as `done` or `failed`;
+ * `cancelled` if it was ended before it began, after which it never does.
  */
 export type WorkerState = typeof STATES[number];
 
 const IDLE = STATES.indexOf("idle"), RUNNING = STATES.indexOf("running");
 const CANCELLED = STATES.indexOf("cancelled");
 
-/** The shared memory of a Worker and the thread that started it; each has an object of its own over it. */
+/**
+ * The shared memory of a Worker and the thread that started it; each has an object of its own over
+ * it.
+ */
 export class Control {
   readonly #words: Int32Array<SharedArrayBuffer>;
 
   /**
    * @param buffer memory that both threads share, zeros at the beginning
-   * @param offset where in it the {@linkcode CONTROL_BYTES} of this object lie: a multiple of 4
+   * @param offset the start of the {@linkcode CONTROL_BYTES} of this object in it: a multiple of 4
    */
   constructor(buffer = new SharedArrayBuffer(CONTROL_BYTES), offset = 0) {
     this.#words = new Int32Array(buffer, offset, WORDS);
@@ -71,12 +78,15 @@ export class Control {
     return Atomics.load(this.#words, DONE);
   }
 
-  /** A number that changes with each job that is done and at the Worker's end: see {@linkcode waitPast}. */
+  /**
+   * A number that changes with each job that is done and at the Worker's end: see
+   * {@linkcode waitPast}.
+   */
   get progress(): number {
     return Atomics.load(this.#words, PROGRESS);
   }
 
-  /** Waits until {@linkcode progress} is no longer this number. */
+  /** Waits until {@linkcode progress} differs from this number. */
   waitPast(progress: number): void {
     Atomics.wait(this.#words, PROGRESS, progress);
   }
@@ -125,7 +135,7 @@ export class Control {
     return true;
   }
 
-  /** Waits for the job after so many; false if there is none to be done any more. */
+  /** Waits for the job after so many; false if no jobs are left to do. */
   waitForJob(done: number): boolean {
     for (;;) {
       const signal = Atomics.load(this.#words, SIGNAL);

@@ -160,7 +160,7 @@ function valueReply({ choices, kind = "other" }: OptionSpec): string {
   return choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);
 }
 
-/** By position: what an operand is. */
+/** The kind of each operand, by position. */
 function operandsReply(operands: readonly OperandSpec[]): string {
   const cases = operands.map(({ choices, kind, repeatable }, i) => {
     const action = choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);

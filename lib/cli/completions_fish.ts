@@ -68,7 +68,7 @@ const behind = (words: string) => `complete -c veneer -n ${quote(`__veneer_is ${
 
 const names = (subjects: readonly Subject[]) => subjects.map(ownWord).join(" ");
 
-/** What may stand behind a group's word, or as the first. */
+/** The words that may stand behind a group's word, or first. */
 function commandLines(group: string, subjects: readonly Subject[]): string[] {
   return subjects.map((subject) =>
     `${behind(group)} -a ${ownWord(subject)} -d ${quote(subject.summary)}`

@@ -67,7 +67,7 @@ function commandList(name: string, subjects: readonly Subject[]): string {
   }\n  )\n  _describe command commands\n}`;
 }
 
-/** Completes a command's word, and what is behind it. */
+/** Completes a command's word, and the words behind it. */
 function commandCases(list: string, subjects: readonly Subject[]): string {
   return `  _arguments -C -s -A '-*' $global '1:command:${list}' '*::argument:->command'
   [[ $state == command ]] || return

@@ -16,7 +16,7 @@
  * @module
  */
 
-/** What the drawing needs to know of a layer. */
+/** The facts about a layer that the drawing needs. */
 export interface TreeLayer {
   readonly id: string;
   /** `""` for none, `undefined` if it is unknown. */
@@ -25,14 +25,14 @@ export interface TreeLayer {
 
 /** A layer in the drawing. */
 export interface TreeLine<T> {
-  /** What stands left of it. */
+  /** The branches drawn to the left of it. */
   readonly prefix: string;
   readonly layer: T;
-  /** Why it stands at the left margin although it is no base layer. */
+  /** The reason why it stands at the left margin although it is not a base layer. */
   readonly oddity?: string;
 }
 
-/** A layer yet to be drawn: what stands before it, and before what hangs on it. */
+/** A layer yet to be drawn: the branches left of it, and left of its children. */
 interface Pending<T> {
   readonly layer: T;
   readonly prefix: string;
@@ -41,8 +41,8 @@ interface Pending<T> {
 }
 
 /**
- * Draws layers, children in the order in which they are given. Keeps its own stack: chains may be as long as
- * a store lets them grow. Every layer is drawn once, whatever the records of parents say.
+ * Draws layers, children in the order in which they are given. Keeps its own stack: chains may be
+ * as long as a store allows. Every layer is drawn once, even if the records of parents are damaged.
  */
 export function* drawTree<T extends TreeLayer>(layers: readonly T[]): Generator<TreeLine<T>> {
   const ids = new Set(layers.map(({ id }) => id));

@@ -1,9 +1,9 @@
 /**
- * What a command says: results on standard output, everything else on standard error.
+ * The output of a command: results on standard output, everything else on standard error.
  *
  * With `--json` a result is one JSON value, and an error is one object on one line,
- * `{"error": {"code", "message", "exit"}}`. Writes are synchronous and whole: when a command ends, what it
- * said is out.
+ * `{"error": {"code", "message", "exit"}}`. Writes are synchronous and complete: when a command
+ * ends, all its output is written.
  *
  * @module
  */
@@ -25,7 +25,7 @@ const BUFFER = 32 * 1024;
 /** The reader of standard output has gone; the program ends without a word. */
 export class ReaderGone extends Error {}
 
-/** Where a command's words go. */
+/** The output of one command. */
 export class Output {
   readonly style: Style = styleFor(Deno.stdout);
   #pending = "";
@@ -43,7 +43,9 @@ export class Output {
     else for (const line of lines()) this.line(line);
   }
 
-  /** A list of results, which may be long: none of it is kept. As JSON an array, one element a line. */
+  /**
+   * A list of results, which may be long: none of it is kept. As JSON an array, one element a line.
+   */
   list<T>(items: Iterable<T>, toJson: (item: T) => unknown, toText: (item: T) => string): void {
     if (!this.json) {
       for (const item of items) this.line(toText(item));
@@ -68,7 +70,7 @@ export class Output {
     if (this.#pending.length > BUFFER) this.flush();
   }
 
-  /** Writes out what is gathered. @throws {ReaderGone} */
+  /** Writes out the buffered text. @throws {ReaderGone} */
   flush(): void {
     const text = this.#pending;
     this.#pending = "";
@@ -91,7 +93,7 @@ export class Output {
     this.#log("warn", "warning", this.#withRemedy(message, remedy));
   }
 
-  /** What is done. */
+  /** A message about progress. */
   info(message: string): void {
     this.#log("info", "info", message);
   }
@@ -110,18 +112,18 @@ export class Output {
     );
   }
 
-  /** Keeps the order of what the two streams say, for who reads them as one. */
+  /** Keeps the order of the two streams, for readers that merge them. */
   #say(line: string): void {
     this.flush();
     try {
       write(STDERR_FILENO, `${line}\n`);
     } catch {
-      // Nobody is left to tell.
+      // No reader is left.
     }
   }
 }
 
-/** One line; of an error that is nobody's fault but this program's, it says so. */
+/** One line; an unforeseen error is marked as internal. */
 function describe(error: unknown): string {
   const message = messageOf(error);
   if (error instanceof SyscallError && error.errno === EMFILE) {
@@ -132,13 +134,15 @@ function describe(error: unknown): string {
     : `internal error: ${message}; --log-level debug shows where it arose`;
 }
 
-/** Errors of our own finding, of system calls, and of the runtime's own calls, which carry a code. */
+/**
+ * Errors of our own finding, of system calls, and of the runtime's own calls, which carry a code.
+ */
 function isForeseen(error: unknown): boolean {
   return error instanceof VeneerError ||
     (error instanceof Error && "code" in error && typeof error.code === "string");
 }
 
-/** Writes all of a text, waiting if the descriptor was made non-blocking by whoever shares it. */
+/** Writes all of a text, waiting if a program that shares the descriptor made it non-blocking. */
 function write(fd: number, text: string): void {
   let rest = encode(text);
   while (rest.byteLength > 0) {

@@ -1,11 +1,11 @@
 /**
- * A file that appears when it is complete: what fails or is killed midway leaves nothing, and what
- * was there before stays.
+ * A file that appears when it is complete: after a failure or a kill the previous file stays, and
+ * nothing else is left.
  *
  * The content is written to a file without a name, in the directory of its place, and gets the name
- * last. If another file has that name, a name of our own comes between; what a kill leaves under
- * one is removed by the next writer there. A file system without such files has the name of our own
- * from the start.
+ * last. If another file has that name, a temporary name is used in between; a file left under one
+ * by a kill is removed by the next writer there. On file systems without nameless files the
+ * temporary name is used from the start.
  *
  * @module
  */
@@ -48,25 +48,27 @@ import { openFileName } from "../base/open_files.ts";
 
 /** Opens a directory for its names to be reached. */
 const REACH = O_PATH | O_DIRECTORY;
-/** A layer may hold what only root may read. */
+/** A layer may hold files that only root may read. */
 const MODE = 0o600;
 
 /** A name of our own; only these are ever swept. */
 const TEMPORARY = /^\.veneer-[0-9a-f-]{36}\.new$/;
 const newTemporary = () => entryName(`.veneer-${crypto.randomUUID()}.new`);
 
-/** The directory of this process's own descriptors, as links that no path leads to: proc_pid_fd(5). */
+/**
+ * The directory of this process's own descriptors, as links that no path leads to: proc_pid_fd(5).
+ */
 const DESCRIPTORS = "/proc/self/fd";
 
 /**
- * Runs `write` on a descriptor whose content becomes `file`.
+ * Runs `write` on a descriptor; its content becomes `file`.
  *
- * A device or pipe is written to as it is: nothing could take its place. So is a descriptor of this
- * process, such as `/dev/stdout` or what a shell makes of `>(gzip)`. A symbolic link is followed,
- * unless it is another user's in a directory that everybody can write to.
+ * A device or pipe is written to directly, since no file could take its place. So is a descriptor
+ * of this process, such as `/dev/stdout` or the result of `>(gzip)` in a shell. A symbolic link is
+ * followed, unless it is another user's in a directory that everybody can write to.
  *
- * @throws {VeneerError} `invalid argument` for a directory and for such a link, and what `write`
- * throws, about `file` if it was about the descriptor
+ * @throws {VeneerError} `invalid argument` for a directory and for such a link, and the errors of
+ * `write`, about `file` instead of the descriptor
  */
 export function writeOutputFile<T>(file: string, write: (fd: number) => T): T {
   return writeTo(file, (fd) => {
@@ -101,8 +103,8 @@ export interface Place {
 }
 
 /**
- * Where a path leads: name by name, so that each link on it is judged before it is followed. The caller closes the
- * directory.
+ * The place that a path leads to, resolved name by name, so that each link is checked before it is
+ * followed. The caller closes the directory.
  */
 function placeOf(file: string): Place {
   const rest = file.split("/");
@@ -179,8 +181,8 @@ function checkOwner(beginning: string, directory: number, found: Stat): void {
 }
 
 /**
- * Opens what stays where it is; undefined if a file is there or nothing is. It is looked at before it is opened
- * for writing: that waits at a pipe until somebody reads, and can set a device going.
+ * Opens a device or a pipe; `undefined` for a file or an unused name. Its type is checked before it
+ * is opened for writing, which waits at a pipe for a reader and can start a device.
  */
 function openInPlace({ directory, name, file }: Place): number | undefined {
   const found = tryOpenat(directory, name, O_PATH);
@@ -243,12 +245,15 @@ function rename({ directory, name, file }: Place, temporary: EntryName): void {
   unwrap(result, "renameat", file);
 }
 
-/** Keeps a file of ours from being swept until it is closed. Some file systems have no locks: nothing is swept there. */
+/**
+ * Keeps a file of ours from being swept until it is closed. Some file systems have no locks:
+ * nothing is swept there.
+ */
 function hold(fd: number): boolean {
   return tryFlock(fd, LOCK_EX | LOCK_NB) === 0;
 }
 
-/** Removes what killed writers left in a directory under names of our own. */
+/** Removes files that killed writers left in a directory under temporary names. */
 function sweep(directory: number): void {
   const found = new Stat();
   for (const text of withFd(reopen(directory, O_RDONLY | O_DIRECTORY), readNames)) {

@@ -1,9 +1,9 @@
 /**
  * From arguments to a command, its options and its operands.
  *
- * `parseArgs` cannot tell an option's empty value from a missing one, and takes `--json true` for one
- * argument. So the arguments are first written in the one form that has a single reading,
- * `--name=value … -- operand …`; that pass knows which options are in scope and refuses what is wrong, and
+ * `parseArgs` cannot tell an option's empty value from a missing one, and takes `--json true` for
+ * one argument. So the arguments are first written in the one form that has a single reading,
+ * `--name=value … -- operand …`; that pass knows which options are in scope and refuses errors, and
  * `parseArgs` gathers the values.
  *
  * @module
@@ -22,7 +22,7 @@ export interface Invocation {
   readonly operands: readonly string[];
 }
 
-/** The options given; each method wants one of its kind. */
+/** The options given; each method takes the name of an option of its kind. */
 export class Options {
   constructor(private readonly given: Readonly<Record<string, readonly string[]>>) {}
 
@@ -94,7 +94,11 @@ function normalize(args: readonly string[]): {
   return { command, canonical: [...options, "--", ...operands] };
 }
 
-/** What a word stands for, as the first one or behind a group's. @throws {VeneerError} `usage` with the nearest */
+/**
+ * The command or group that a word names, as the first word or behind a group's.
+ *
+ * @throws {VeneerError} `usage` with the nearest
+ */
 export function subjectNamed(word: string, before?: Subject): Subject {
   const subjects = before === undefined ? FIRST_WORDS : isGroup(before) ? before.commands : [];
   const found = subjects.find((subject) => ownWord(subject) === word);
@@ -147,7 +151,7 @@ function readShort(
   return result;
 }
 
-/** The next argument as an option's value. What looks like an option is not taken for one. */
+/** The next argument as an option's value, unless it looks like an option. */
 function nextValue(shown: string, rest: string[]): string {
   const value = rest.shift();
   if (value === undefined) throw usage(`option ${shown} needs a value`);

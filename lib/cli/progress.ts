@@ -15,7 +15,7 @@ const FRAME_INTERVAL = 100;
 /** `CSI A`: up a line. `CSI K`: erase to the end of the line (ECMA-48). */
 const UP = "\x1b[1A", ERASE = "\r\x1b[K";
 
-/** What a frame shows. */
+/** The content of a frame. */
 export interface Progress {
   readonly label: string;
   /** Bytes so far. */
@@ -57,7 +57,7 @@ export function formatTime(seconds: number): string {
     : `${minutes}:${two(whole % 60)}`;
 }
 
-/** What a bar draws on. */
+/** The terminal that a bar draws on. */
 export interface Screen {
   write(text: string): void;
   /** How wide it is now. */
@@ -79,7 +79,7 @@ export class ProgressBar implements Disposable {
     this.#started = now();
   }
 
-  /** Says how many bytes there are so far. */
+  /** Sets the number of bytes so far. */
   update(bytes: number): void {
     const now = this.now();
     if (now - this.#drawn < FRAME_INTERVAL) return;
@@ -104,7 +104,7 @@ export class ProgressBar implements Disposable {
   }
 }
 
-/** A bar on standard error; none if that is no terminal that could draw it. */
+/** A bar on standard error; `undefined` unless that is a terminal that can draw it. */
 export function openProgress(label: string, total?: number): ProgressBar | undefined {
   if (!hasControlSequences(Deno.stderr)) return undefined;
   const utf8 = new TextEncoder();

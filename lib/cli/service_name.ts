@@ -1,11 +1,11 @@
 /**
- * What services are called, and where their stores are.
+ * The names of services, and the paths of their stores.
  *
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
 
-/** Below `<root>`, where each service has stores of its own. */
+/** The directory of services' stores below `<root>`. */
 export const SERVICES = "services";
 
 /**

@@ -1,11 +1,11 @@
 /**
- * How a command is described: enough to parse its arguments, print its help and complete it in a shell.
- * Descriptions are data and import nothing, so that help and completions load no command.
+ * How a command is described: enough to parse its arguments, print its help and complete it in a
+ * shell. Descriptions are data and import nothing, so that help and completions load no command.
  *
  * @module
  */
 
-/** What a value is, for completion. */
+/** The kind of a value, for completion. */
 export type ValueKind = "layer" | "snapshot" | "file" | "directory" | "command" | "other";
 
 /** An option. One without `value` is a flag. */
@@ -43,9 +43,9 @@ export interface CommandSpec {
   readonly summary: string;
   readonly operands: readonly OperandSpec[];
   readonly options: readonly OptionSpec[];
-  /** What help says beyond the summary: sentences, wrapped by hand. */
+  /** The rest of the help after the summary: sentences, wrapped by hand. */
   readonly details?: string;
-  /** A command line and what it does. */
+  /** A command line and its effect. */
   readonly examples: readonly (readonly [line: string, meaning: string])[];
 }
 
@@ -54,10 +54,10 @@ export interface GroupSpec {
   readonly name: string;
   /** One line, for the list of commands. */
   readonly summary: string;
-  /** What help says of the things: sentences, wrapped by hand. */
+  /** The help on the group's things: sentences, wrapped by hand. */
   readonly details: string;
   readonly commands: readonly CommandSpec[];
 }
 
-/** What one or two words stand for. */
+/** The command or group that one or two words name. */
 export type Subject = CommandSpec | GroupSpec;

@@ -1,10 +1,10 @@
 /**
- * Colours and bold, if a terminal shows them and nobody asked for none.
+ * Colours and bold, if standard output is a terminal and NO_COLOR is not set.
  *
  * @module
  */
 
-/** Select Graphic Rendition codes (ECMA-48): what starts a style and what ends it. */
+/** Select Graphic Rendition codes (ECMA-48): the codes that start and end each style. */
 const STYLES = {
   bold: [1, 22],
   dim: [2, 22],

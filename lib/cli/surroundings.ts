@@ -1,5 +1,5 @@
 /**
- * What a command needs of the process that it runs in.
+ * The requirements of commands on the process that they run in.
  *
  * @module
  */
@@ -11,18 +11,18 @@ import { nearestExisting } from "../store/home.ts";
 import { escapeControls } from "../base/printable.ts";
 
 /**
- * As many descriptors as commands need. The most are taken by an apply that a Worker helps: 256 directories
- * with a file for the Worker each, 64 that are kept open, and the runtime's, which are about 25. Only changes against
- * more than 200 layers below take more, two for each of those.
+ * As many descriptors as commands need. The most are taken by an apply that a Worker helps: 256
+ * directories with a file for the Worker each, 64 that are kept open, and the runtime's, which are
+ * about 25. Only changes against more than 200 layers below take more, two for each of those.
  */
 const DESCRIPTORS = 512n;
 
-/** What the runtime has in place of bytes that are not UTF-8. */
+/** The character that the runtime puts in place of bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";
 
 /**
- * Refuses arguments that the runtime could not read as they are: another file than the one that was named
- * would be used.
+ * Refuses arguments that the runtime could not read as they are: another file than the one that was
+ * named would be used.
  *
  * @param args as the runtime has them
  * @throws {VeneerError} `usage`
@@ -41,13 +41,14 @@ export function checkArguments(args: readonly string[]): void {
 }
 
 /**
- * Refuses a root that is, or will be, at a path that is not UTF-8: the runtime and SQLite take no such path.
+ * Refuses a root that is, or will be, at a path that is not UTF-8: the runtime and SQLite take no
+ * such path.
  *
  * @throws {VeneerError} `not supported`
  */
 export function checkRoot(root: string): void {
   const above = tryOpen(nearestExisting(root, ""), O_PATH);
-  // Why it cannot be opened is for the driver to say.
+  // The driver will report why it cannot be opened.
   if (above < 0) return;
   const path = withFd(above, () => readlink(`/proc/self/fd/${above}`));
   if (path.isWellFormed()) return;

@@ -75,7 +75,7 @@ const MOUNT_LABEL: OptionSpec = {
   summary: "an SELinux label, for the mount option context=",
 };
 
-/** What the first word of a command line may be, in the order of help. */
+/** The possible first words of a command line, in the order of help. */
 export const FIRST_WORDS: readonly Subject[] = [
   {
     name: "create",

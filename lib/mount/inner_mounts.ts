@@ -1,8 +1,8 @@
 /**
- * What somebody mounted inside a layer.
+ * Mounts that other programs made inside a layer.
  *
- * A layer with such a mount could be taken out of sight, and then not be deleted, or, on btrfs, the mount would
- * go with it. So its removal is refused before it begins.
+ * A layer with such a mount could be taken out of sight, and then not be deleted, or, on btrfs, the
+ * mount would go with it. So its removal is refused before it begins.
  *
  * @module
  */
@@ -17,7 +17,7 @@ export interface LayerTrees {
   readonly trees: readonly string[];
   /** A part of their paths that is the layer's alone, without a space, comma or backslash. */
   readonly mark: string;
-  /** Where it is mounted itself, which is no matter here. */
+  /** Its own mount point, which does not count. */
   readonly own?: string;
 }
 

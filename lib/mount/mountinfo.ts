@@ -1,5 +1,5 @@
 /**
- * What is mounted, as `/proc/self/mountinfo` tells it (proc(5)).
+ * The mounts of this process, from `/proc/self/mountinfo` (proc(5)).
  *
  * @module
  */
@@ -32,9 +32,9 @@ export function readMountInfo(): MountInfo[] {
 }
 
 /**
- * The mounts whose line has a text in it, as it stands there: with no space, comma or backslash,
- * which the kernel writes in octal. If it is in few lines of thousands, these alone are taken
- * apart.
+ * The mounts whose line contains a text. In the text, spaces, commas and backslashes of names are
+ * written in octal, as the kernel writes them. Only matching lines are parsed, which may be few of
+ * thousands.
  */
 export function readMountInfoWith(text: string): MountInfo[] {
   const all = decode(readFile("/proc/self/mountinfo"));
@@ -42,7 +42,7 @@ export function readMountInfoWith(text: string): MountInfo[] {
   return all.split("\n").filter((line) => line !== "" && line.includes(text)).map(parseMountInfo);
 }
 
-/** What is mounted on a path: the uppermost mount there. */
+/** The uppermost mount on a path. */
 export function mountAt(path: string): MountInfo | undefined {
   return readMountInfo().findLast(({ mountPoint }) => mountPoint === path);
 }
@@ -85,8 +85,8 @@ export function unescapeOctal(text: string): string {
 }
 
 /**
- * Whether something is mounted on a path. Asks `statx`, at a microsecond however many mounts there are, and
- * reads mountinfo only on kernels before 5.8.
+ * Whether something is mounted on a path. Asks `statx`, at a microsecond however many mounts there
+ * are, and reads mountinfo only on kernels before 5.8.
  */
 export function isMountPoint(path: string): boolean {
   const stat = tryLstatMount(path);
@@ -94,7 +94,10 @@ export function isMountPoint(path: string): boolean {
   return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
 }
 
-/** `major:minor` that `statx` gives for what is mounted on a path; `undefined` if nothing is. */
+/**
+ * The device of the mount on a path as `major:minor`, as `statx` returns it; `undefined` if there
+ * is no mount.
+ */
 export function mountedDevice(path: string): string | undefined {
   if (!isMountPoint(path)) return undefined;
   const root = tryLstatMount(path);
@@ -102,8 +105,8 @@ export function mountedDevice(path: string): string | undefined {
 }
 
 /**
- * A directory as the root field of a mount of it has it: its file system's device, as mountinfo has that, and its
- * path there.
+ * A directory as the root field of a mount of it has it: its file system's device, as mountinfo has
+ * that, and its path there.
  *
  * @param path absolute, through no link
  */

@@ -20,7 +20,7 @@ import {
 } from "../tree/confined.ts";
 import { sleep } from "../base/sleep.ts";
 
-/** Between two tries to unmount what is busy, in milliseconds. */
+/** The time between two tries to unmount a busy mount, in milliseconds. */
 const BUSY_PAUSE = 100;
 
 /** A mount as containerd speaks of one: for someone else to perform. */
@@ -53,7 +53,10 @@ export type MountStep =
     readonly plainData?: string;
     readonly from?: string;
     readonly explain?: Explain;
-    /** How often, every {@linkcode BUSY_PAUSE}, a busy mount is unmounted again before it counts as in use. */
+    /**
+     * How often, every {@linkcode BUSY_PAUSE}, a busy mount is unmounted again before it counts as
+     * in use.
+     */
     readonly busyRetries?: number;
   }
   /**
@@ -89,12 +92,12 @@ export type MountStep =
   };
 
 /**
- * Called if a mount call failed: throws an error that names what is wrong, such as a layer that is
- * gone, if it finds it. Looking only then costs a mount that works nothing.
+ * Called if a mount call failed: throws an error with the cause if it finds one, such as a missing
+ * layer. Looking only then costs successful mounts nothing.
  */
 export type Explain = () => void;
 
-/** A parameter of `fsconfig(2)`; `path` says that the value is a path. */
+/** A parameter of `fsconfig(2)`; `path` is true if the value is a path. */
 export interface MountParameter {
   readonly key: string;
   readonly value?: string;
@@ -103,12 +106,12 @@ export interface MountParameter {
 
 /** How a layer is mounted. */
 export interface MountPlan {
-  /** Where the layer's root is afterwards. If no step mounts anything it is there already. */
+  /** The path of the layer's root afterwards. If no step mounts anything, it exists already. */
   readonly path: string;
   readonly steps: readonly MountStep[];
 }
 
-/** What a plan's mount calls go through. Failures throw `SyscallError`. */
+/** The calls by which a plan mounts and unmounts. Failures throw `SyscallError`. */
 export interface MountPort {
   mount(step: MountStep & { kind: "mount" | "append" }): void;
   fsmount(step: MountStep & { kind: "fsmount" }): void;
@@ -116,7 +119,10 @@ export interface MountPort {
   unmount(target: string, flags: number): void;
 }
 
-/** Shows a directory at another path, or at its own, read-only: a bind mount takes no flags but by a remount. */
+/**
+ * Shows a directory at another path, or at its own, read-only: a bind mount takes no flags but by a
+ * remount.
+ */
 export function bindReadOnly(source: string, target: string): MountStep[] {
   const bind = { target, type: "none", data: "" };
   return [
@@ -126,8 +132,8 @@ export function bindReadOnly(source: string, target: string): MountStep[] {
 }
 
 /**
- * Looks at a layer's directories before they are mounted: the kernel follows links that its options lead through,
- * and `check` throws for them.
+ * Looks at a layer's directories before they are mounted: the kernel follows links that its options
+ * lead through, and `check` throws for them.
  */
 export function checkStep(check: () => void): MountStep {
   return { kind: "prepare", name: "check the layers", perform: check, undo: () => {} };
@@ -141,7 +147,7 @@ export function mountsSomething(plan: MountPlan): boolean {
 /**
  * Carries a plan out: all of it, or nothing.
  *
- * @throws what the failing step threw, after the steps before it were undone
+ * @throws the error of the failing step, after the steps before it were undone
  */
 export function performPlan(plan: MountPlan, port: MountPort): void {
   const done: MountStep[] = [];
@@ -154,7 +160,8 @@ export function performPlan(plan: MountPlan, port: MountPort): void {
       try {
         undo(step, port, 0);
       } catch {
-        // The first failure is the one to report; what cannot be undone is swept as an uncounted mount.
+        // The first failure is reported; a mount that cannot be undone is swept later, as one
+        // without users.
       }
     }
     throw error;
@@ -162,8 +169,8 @@ export function performPlan(plan: MountPlan, port: MountPort): void {
 }
 
 /**
- * Takes down what {@linkcode performPlan} put up, last first. A mount that is busy is detached from the tree
- * and goes when its last user does; `busy` is told which.
+ * Takes down the mounts of {@linkcode performPlan}, last first. A busy mount is detached from the
+ * tree and ends with its last user; `busy` gets its path.
  */
 export function undoPlan(
   plan: MountPlan,

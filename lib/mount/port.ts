@@ -59,7 +59,10 @@ export const kernelMountPort: MountPort = {
   },
 };
 
-/** Places of a mount call, opened through no link: whatever their paths lead to later, the call is about these. */
+/**
+ * Places of a mount call, opened through no link, so that the call uses these even if their paths
+ * are changed meanwhile.
+ */
 class Reached implements Disposable {
   readonly #fds: number[] = [];
 
@@ -80,7 +83,10 @@ function attempt(request: MountRequest, target: string): void {
   unwrap(tryMount(request), "mount", target);
 }
 
-/** Configures, creates and attaches a file system; `resolve` says how a path parameter is written. */
+/**
+ * Configures, creates and attaches a file system; `resolve` returns the form in which a path
+ * parameter is written.
+ */
 function newMount(
   step: MountStep & { kind: "fsmount" },
   resolve: (name: string) => string,
@@ -105,8 +111,9 @@ function newMount(
 }
 
 /**
- * Runs `use` with the calling thread's working directory at `path`, and then back. The thread gets a working
- * directory of its own for it, so that no other thread's relative paths move.
+ * Runs `use` with the calling thread's working directory at `path`, and then back. The thread's
+ * working directory is separated from those of other threads first, so their relative paths stay
+ * valid.
  */
 function inDirectory(path: string, use: () => void): void {
   withFd(open(".", O_RDONLY | O_DIRECTORY), (before) => {

@@ -1,9 +1,10 @@
 /**
- * Where a layer is used, by anybody: the mounts of every mount namespace, and what overlay itself knows.
+ * The uses of a layer by any program: the mounts of every mount namespace, and the state that
+ * overlay itself keeps.
  *
- * mountinfo of one process of each namespace shows the mounts that are attached somewhere. A mount that was
- * detached and is still held by a process is in none; for an overlay's upper directory the kernel answers
- * that, too ({@linkcode stateOfUpper}).
+ * mountinfo of one process of each namespace shows the mounts that are attached somewhere. A mount
+ * that was detached and is still held by a process is in none; for an overlay's upper directory the
+ * kernel answers that, too ({@linkcode stateOfUpper}).
  *
  * @module
  */
@@ -27,13 +28,15 @@ import { isKernelAtLeast } from "../base/kernel.ts";
 import { describe, namespacedProcesses, pathsOf, processes } from "../base/processes.ts";
 import { type MountInfo, parseMountInfo } from "./mountinfo.ts";
 
-/** By what a mount of a layer is recognised. Every part is looked for. */
+/** The marks of a layer's mounts. A mount with any of them is the layer's. */
 export interface LayerMarks {
-  /** Where drivers of this layout mount it: absolute paths. */
+  /** The mount points that drivers of this layout use for it: absolute paths. */
   readonly mountPoints: readonly string[];
   /** Its directories that are an overlay's or aufs's branches, absolute. */
   readonly branches?: readonly string[];
-  /** Its directory as a mount's root field has it: what a bind mount of it, or of what is in it, shows. */
+  /**
+   * Its directory in a mount's root field, as bind mounts of it, or of a directory in it, show it.
+   */
   readonly tree?: { readonly device: string; readonly root: string };
   /** `major:minor` of the block device that it lies on alone. */
   readonly device?: string;
@@ -48,7 +51,7 @@ export interface LayerUse {
   readonly pid: string;
 }
 
-/** A use in words: where, in which namespace, and a process there: for messages. */
+/** A use in words, for messages: the mount point, the namespace, and a process in it. */
 export function describeUse({ mount, namespace, pid }: LayerUse): string {
   return `${mount.mountPoint} (mount namespace ${namespace}, ${describe(pid)})`;
 }
@@ -59,8 +62,8 @@ export function* usesOf(marks: LayerMarks): Generator<LayerUse> {
 }
 
 /**
- * Every mount of all mount namespaces whose line of mountinfo has a text in it, as it stands there: with no
- * space, comma or backslash, which the kernel writes in octal.
+ * Every mount of all mount namespaces whose line of mountinfo contains a text. In the text, spaces,
+ * commas and backslashes of names are written in octal, as the kernel writes them.
  */
 export function* mountsEverywhere(text = ""): Generator<LayerUse> {
   const read = new Set<string>();
@@ -75,7 +78,10 @@ export function* mountsEverywhere(text = ""): Generator<LayerUse> {
   }
 }
 
-/** The processes, at most three, that hold something of an overlay mount which is attached in no namespace. */
+/**
+ * The processes, at most three, that hold something of an overlay mount which is attached in no
+ * namespace.
+ */
 export function holdersOfDetached(): string[] {
   const attached = new Set(
     Array.from(mountsEverywhere(" - overlay "), ({ mount }) => mount.device),
@@ -91,7 +97,7 @@ export function holdersOfDetached(): string[] {
   return holders;
 }
 
-/** Whether a link in `/proc` leads into an overlay whose device is not among those given. */
+/** Whether a link in `/proc` leads into an overlay with a device other than those given. */
 function isDetached(path: string, attached: ReadonlySet<string>): boolean {
   const fd = tryOpen(path, O_PATH);
   if (fd < 0) return false; // Processes end while they are looked at.
@@ -145,7 +151,7 @@ function hasBranch({ type, superOptions }: MountInfo, branch: string): boolean {
   return false;
 }
 
-/** What {@linkcode stateOfUpper} answers; `unknown` if the kernel has no way to tell. */
+/** The result of {@linkcode stateOfUpper}; `unknown` on kernels that cannot tell. */
 export type UpperState = "in use" | "free" | "unknown";
 
 /**
@@ -187,15 +193,16 @@ function canAskAsLower(upper: number): boolean {
 const HAVE_HANDLES: ReadonlySet<number> = new Set([BTRFS_MAGIC, EXT_MAGIC, XFS_MAGIC]);
 
 /**
- * Makes an overlay with the directory as its lower one, and drops it again. With `index=on` a lower that is the upper
- * of another mount is refused (EBUSY: `ovl_get_layers` of `fs/overlayfs/super.c`); a free one is taken without a word.
+ * Makes an overlay with the directory as its lower one, and drops it again. With `index=on` a lower
+ * that is the upper of another mount is refused (EBUSY: `ovl_get_layers` of
+ * `fs/overlayfs/super.c`); a free one is taken without a word.
  */
 function askAsLower(directory: number, scratch: number): UpperState {
   const result = tryOverlay({
     lowerdir: descriptorPath(directory),
     upperdir: descriptorPath(scratch, nameText(UPPER)),
     workdir: descriptorPath(scratch, nameText(WORK)),
-    // What the module's parameters may turn on, and would be a line in the log.
+    // Features that the module's parameters may turn on, which would add a line to the log.
     nfs_export: "off",
     metacopy: "off",
     xino: "off",
@@ -204,9 +211,9 @@ function askAsLower(directory: number, scratch: number): UpperState {
 }
 
 /**
- * Asks for a mount with this upper and a working directory on another mount, which cannot come to be. The kernel
- * looks first whether the upper is in use (EBUSY), then whether both lie on one mount (EINVAL): `ovl_get_upper`
- * and `ovl_get_workdir` of `fs/overlayfs/super.c`.
+ * Asks for a mount with this upper and a working directory on another mount, which cannot come to
+ * be. The kernel looks first whether the upper is in use (EBUSY), then whether both lie on one
+ * mount (EINVAL): `ovl_get_upper` and `ovl_get_workdir` of `fs/overlayfs/super.c`.
  */
 function askAsUpper(upper: number, scratch: number): UpperState {
   const result = tryOverlay({

@@ -1,10 +1,10 @@
 /**
  * Docker's own daemon, if it runs on a store.
  *
- * It keeps records of its own of the store's layers, some of them only in its memory, and takes no lock that others
- * could see. What tells of it is what it has open: its files below its data root, of which one, the database of
- * volumes, is there in every version, under whatever path it has in a mount namespace of the daemon's own; and
- * mounts of layers that nobody else accounts for.
+ * It keeps separate records of the store's layers, some only in its memory, and takes no lock that
+ * others could see. It is recognised by its open files below its data root, of which the database
+ * of volumes exists in every version, at any path in the daemon's own mount namespace; and by
+ * mounts of layers that no other program accounts for.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { type MountInfo, parseMountInfo } from "../mount/mountinfo.ts";
 
 /** A store of layers, for {@linkcode dockerOn}. */
 export interface DockerStore {
-  /** The directory where stores are, which is a daemon's `data-root` if one runs on it. */
+  /** The root of the stores, which is the `data-root` of a daemon that runs on it. */
   readonly root: string;
   /** The driver's home in it, absolute. */
   readonly home: string;
@@ -24,10 +24,10 @@ export interface DockerStore {
   readonly isRecorded: (mount: MountInfo) => boolean;
 }
 
-/** Where a daemon puts its process id unless told otherwise. */
+/** The default path of a daemon's process id. */
 const PID_FILE = "/run/docker.pid";
 
-/** What every daemon has open in its data root. */
+/** The files that every daemon has open in its data root. */
 const DATABASE = "volumes/metadata.db";
 
 /** The daemon that runs on a store, for messages: `dockerd (pid 42)`; `undefined` if none does. */
@@ -36,7 +36,10 @@ export function dockerOn(store: DockerStore): string | undefined {
   return pid && describe(pid);
 }
 
-/** Processes of the daemon's name, which some distributions lengthen, and the one that wrote its id down. */
+/**
+ * Processes of the daemon's name, which some distributions lengthen, and the one that wrote its id
+ * down.
+ */
 function daemons(): string[] {
   const named = processes().filter((pid) => nameOf(pid)?.startsWith("dockerd"));
   const noted = /^\d{1,10}$/.exec(readText(PID_FILE)?.trim() ?? "")?.[0];
@@ -51,14 +54,17 @@ function isDaemonOf(pid: string, { root, home, isRecorded }: DockerStore): boole
   const roots = [root, Deno.realPathSync(root)];
   if (targets.some((target) => roots.some((path) => isWithin(target, path)))) return true;
   const databases = paths.filter((_, i) => targets[i].endsWith(`/${DATABASE}`));
-  // One whose data is elsewhere sees the same mounts.
+  // A daemon with its data elsewhere sees the same mounts.
   if (databases.length > 0) {
     return databases.some((path) => isSameFile(path, `${root}/${DATABASE}`));
   }
   return mountsOf(pid).some((mount) => isOfLayer(mount, home) && !isRecorded(mount));
 }
 
-/** Whether a mount lies below a home, or is made of what does; names with a dot are Veneer's own there. */
+/**
+ * Whether a mount lies below a home, or is made of directories below it; names with a dot are
+ * Veneer's own there.
+ */
 function isOfLayer({ mountPoint, type, superOptions }: MountInfo, home: string): boolean {
   if (mountPoint.startsWith(`${home}/`)) return !mountPoint.startsWith(".", home.length + 1);
   return (type === "overlay" || type === "aufs") && superOptions.includes(`=${home}/`);

@@ -1,5 +1,5 @@
 /**
- * A driver's home, `<root>/<driver>`, and what Veneer keeps in it beside the driver's own layout.
+ * A driver's home, `<root>/<driver>`, and Veneer's own records in it beside the driver's layout.
  *
  * ```text
  * <home>/.veneer/staging/<id>      a layer being made or being deleted; readers never look here
@@ -9,8 +9,8 @@
  * <home>/.veneer/children          what layers' records say of their parents (`graph/children_index.ts`)
  * ```
  *
- * A name in `staging` belongs to whoever holds that layer's lock; if nobody does, it is what a
- * killed process left, and the next open deletes it.
+ * A name in `staging` belongs to the holder of that layer's lock; without a holder it was left by a
+ * killed process, and the next open deletes it.
  *
  * @module
  */
@@ -47,8 +47,8 @@ const OWN = ".veneer";
 const OWN_DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
 
 /**
- * Traversable, not listable, by the group of container root, so that a mapped container reaches its own
- * mounts; nothing for others.
+ * Traversable, not listable, by the group of container root, so that a mapped container reaches its
+ * own mounts; nothing for others.
  */
 const HOME_MODE = 0o710;
 
@@ -56,7 +56,7 @@ const HOME_MODE = 0o710;
 export interface HomeOptions {
   /** Of the home itself if it is made. */
   readonly mode?: number;
-  /** Told, in one line, what was found damaged and put aside. */
+  /** Gets a line about each damaged file that was moved away. */
   readonly warn?: Warn;
 }
 
@@ -65,11 +65,11 @@ export class Home {
   private constructor(readonly root: ConfinedRoot) {}
 
   /**
-   * Opens a home, making what is missing of it.
+   * Opens a home and creates its missing directories.
    *
    * @param store the home's path below `root`: a driver's name, of snapshots behind `snapshots/`
-   * @throws {VeneerError} `incompatible` if the home, or a directory between it and `root`, is
-   * none, or could be written to by others
+   * @throws {VeneerError} `incompatible` if the home, or a directory between it and `root`, is not
+   * a directory, or others can write to it
    */
   static open(
     root: string,
@@ -92,7 +92,10 @@ export class Home {
     return home;
   }
 
-  /** Renames what is no directory; one process at a time, so that nobody renames the one made in its place. */
+  /**
+   * Renames a file that stands in place of a directory; one process at a time, so that no other
+   * renames the new directory.
+   */
   #putAside(path: ConfinedPath, own: number, warn: Warn): void {
     if (isDirectory(path) || !tryLock(own, "exclusive", path.text) || isDirectory(path)) return;
     const aside = path.withSuffix(`.damaged-${crypto.randomUUID()}`);
@@ -100,7 +103,7 @@ export class Home {
     warn(`${path} was not a directory: it was moved to ${aside}, and an empty directory made`);
   }
 
-  /** Absolute; its last name is no symbolic link. */
+  /** Absolute; its last component is not a symbolic link. */
   get path(): string {
     return this.root.path;
   }
@@ -114,7 +117,7 @@ export class Home {
     return this.root.inode;
   }
 
-  /** Whether its file system is read-only now: layers can be read then, and nothing else. */
+  /** Whether its file system is read-only now: layers can then only be read. */
   get isReadOnly(): boolean {
     return statfs(this.path).readOnly;
   }
@@ -138,7 +141,10 @@ export class Home {
     return this.root.join(OWN, ...parts);
   }
 
-  /** Where a layer is made before it is renamed into place, and put before it is deleted. */
+  /**
+   * The directory in which a layer is created before it is renamed into place, and to which it is
+   * moved before it is deleted.
+   */
   staging(id: string): ConfinedPath {
     return this.own("staging", id);
   }
@@ -164,33 +170,32 @@ export class Home {
   }
 
   /**
-   * Takes the mark away. If `sync` is false it may come back after a power failure, together with
-   * whatever of the content was not written: then the layer is incomplete, which it is.
+   * Removes the mark. If `sync` is false, a power failure may bring it back together with the loss
+   * of unwritten content; the layer is then rightly incomplete.
    */
   markComplete(id: string, sync: boolean): void {
     removeMetadata(this.#incomplete(id), sync);
   }
 
   /**
-   * The recorded parent; `""` for none, `undefined` if there is no record.
+   * The recorded parent; `""` for none, `undefined` if it is not recorded.
    *
-   * @throws {VeneerError} `corrupt store` for a record that is none
+   * @throws {VeneerError} `corrupt store` for an invalid record
    */
   recordedParent(id: string): string | undefined {
     return readMetadata(this.#parent(id));
   }
 
   /**
-   * Records a layer's parent; on disk when this returns. If `sync` is false the file system has it,
-   * and writes it out with whatever it writes next: for a layer that is not in place yet and comes
-   * with a commit.
+   * Records a layer's parent; on disk when this returns. If `sync` is false, it is written with the
+   * file system's next commit: for a layer that is not in place yet and appears by such a commit.
    */
   recordParent(id: string, parent: string | undefined, { sync = true } = {}): void {
     if (sync) return writeMetadata(this.#parent(id), parent ?? "");
     writeFile(this.#parent(id), parent ?? "", { reach: "file system" });
   }
 
-  /** Forgets what is recorded of a layer that is gone. */
+  /** Removes the records of a removed layer. */
   forget(id: string): void {
     removeMetadata(this.#parent(id), false);
     removeMetadata(this.#incomplete(id), false);
@@ -212,7 +217,7 @@ export class Home {
 
 /**
  * The way from `--root` down to a home: each directory is made if it is missing, entered through no
- * link, and must be one that nobody else can write to.
+ * link, and must be one that only root can write to.
  */
 class Way implements Disposable {
   #directory: number;
@@ -223,12 +228,12 @@ class Way implements Disposable {
     requireTrustedOwner(this.#directory, path, idMaps);
   }
 
-  /** A descriptor of where the way has come to. */
+  /** A descriptor of the directory reached so far. */
   get directory(): number {
     return this.#directory;
   }
 
-  /** @param gid the group of the directory where it is made */
+  /** @param gid the group of the directory if it is created */
   enter(name: string, mode: number, gid = 0): void {
     const entry = entryName(name), path = join(this.path, name);
     const made = tryMkdirat(this.#directory, entry, mode);
@@ -253,8 +258,8 @@ class Way implements Disposable {
 }
 
 /**
- * Makes what is missing of a directory below a root in which stores lie, such as a service's, and judges the way
- * to it as {@linkcode Home.open} does the way to a home.
+ * Creates a directory of stores below a root, such as a service's, and checks the way to it as
+ * {@linkcode Home.open} checks the way to a home.
  *
  * @returns its absolute path
  * @throws {VeneerError} `incompatible`
@@ -271,8 +276,8 @@ export function openStoresDirectory(
 }
 
 /**
- * The directory of a store below a root, or the nearest one above it that exists: for what is known before a home is
- * made. Below the root no link is followed.
+ * The directory of a store below a root, or the nearest one above it that exists: for questions
+ * before a home is created. Below the root no link is followed.
  */
 export function nearestExisting(root: string, store: string): string {
   let path = root;
@@ -285,7 +290,11 @@ export function nearestExisting(root: string, store: string): string {
   return path;
 }
 
-/** What keeps every path inside its store. @throws {VeneerError} `not supported` */
+/**
+ * Checks for `openat2`, which keeps every path inside its store.
+ *
+ * @throws {VeneerError} `not supported`
+ */
 function requireOpenat2(): void {
   if (isKernelAtLeast(5, 6)) return;
   throw new VeneerError(

@@ -1,9 +1,9 @@
 /**
- * The id maps that layers were made with, at `<home>/.veneer/id-maps/<id>`: the user ids' ranges on one line,
- * the group ids' on the next, each as `--uidmap` takes them.
+ * The id maps that layers were made with, at `<home>/.veneer/id-maps/<id>`: the user ids' ranges on
+ * one line, the group ids' on the next, each as `--uidmap` takes them.
  *
- * A layer's files carry host ids, and nothing in them tells of a map. A layer that was made without one, or
- * by Docker, has no record, and is read with the maps that the store was opened with.
+ * A layer's files carry host ids, and nothing in them tells of a map. A layer that was made without
+ * one, or by Docker, has no record, and is read with the maps that the store was opened with.
  *
  * @module
  */
@@ -14,13 +14,16 @@ import { readMetadata, removeMetadata, writeMetadata } from "./metadata.ts";
 
 const DIRECTORY = "id-maps";
 
-/** The kernel takes 340 ranges for a namespace (user_namespaces(7)), each at most 32 characters long. */
+/**
+ * The kernel takes 340 ranges for a namespace (user_namespaces(7)), each at most 32 characters
+ * long.
+ */
 const MAX_LENGTH = 2 * 340 * 33;
 
 /**
- * The maps that a layer was made with, or `undefined` if there is no record.
+ * The maps that a layer was made with, or `undefined` if they are not recorded.
  *
- * @throws {VeneerError} `corrupt store` with the path, for a record that is none
+ * @throws {VeneerError} `corrupt store` with the path, for an invalid record
  */
 export function recordedIdMaps(home: Home, id: string): IdMaps | undefined {
   const path = home.own(DIRECTORY, id);
@@ -46,9 +49,9 @@ function parse(text: string): IdMaps {
 }
 
 /**
- * The maps by which a driver owns a layer's directories: the recorded ones, else those that the store was
- * opened with, also for a damaged record. Whoever reads or writes a layer's content is told of that; taking it
- * down must work.
+ * The maps by which a driver owns a layer's directories: the recorded ones, else those that the
+ * store was opened with, also for a damaged record. Reading or writing a layer's content reports
+ * the damage; taking the layer down must work.
  */
 export function idMapsOf(home: Home, id: string, opened: IdMaps): IdMaps {
   try {
@@ -79,7 +82,7 @@ export function isIdentity({ uids, gids }: IdMaps): boolean {
  * Checks the maps that a store was opened with against a layer's record. Without any the layer's
  * are meant.
  *
- * @param recorded `undefined` if there is no record
+ * @param recorded the recorded maps; `undefined` for none
  * @returns the maps that hold
  * @throws {VeneerError} `invalid argument` with both, if they differ
  */

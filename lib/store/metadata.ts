@@ -1,12 +1,13 @@
 /**
- * Metadata files: small, and either the old or the new whole content, whatever happens.
+ * Metadata files: small, with either the old or the new complete content at any time.
  *
- * A file is written beside its place, synced, renamed over it, and its directory is synced. A name that a
- * killed writer left ends in {@linkcode TEMPORARY_SUFFIX}; it is replaced by the next writer of that name.
+ * A file is written beside its place, synced, renamed over it, and its directory is synced. A name
+ * that a killed writer left ends in {@linkcode TEMPORARY_SUFFIX}; it is replaced by the next writer
+ * of that name.
  *
- * What is read may have been written by anyone who once wrote to the store: only a regular file of at most
- * {@linkcode MAX_LENGTH} bytes is a metadata file, and nothing else is read, or waited for.
- * What is written never goes into a file that was there, which may have another name elsewhere.
+ * Any program that once could write to the store may have written them: only a regular file of at
+ * most {@linkcode MAX_LENGTH} bytes is read, and no other type of file is opened. Writing never
+ * changes an existing file, which may have another name elsewhere.
  *
  * @module
  */
@@ -41,7 +42,10 @@ import { removeTreeAt } from "../tree/remove_tree.ts";
 
 export const TEMPORARY_SUFFIX = ".veneer-new";
 
-/** The largest record in bytes: far more than the ids of a layer's longest chain, or a thousand old devices. */
+/**
+ * The largest record in bytes: far more than the ids of a layer's longest chain, or a thousand old
+ * devices.
+ */
 const MAX_LENGTH = 1 << 20;
 
 /** Replaces (or makes) a metadata file, mode 0600 unless said; it is on disk when this returns. */
@@ -62,8 +66,8 @@ export function writeMetadata(path: ConfinedPath, content: string, mode = 0o600)
 export type Reach = "memory" | "file system" | "disk";
 
 /**
- * Writes a file in its place: in a directory that no reader sees yet, such as a layer being made, or one whose
- * readers make do without it.
+ * Writes a file in its place: in a directory that no reader sees yet, such as a layer being made,
+ * or one whose readers do not depend on it.
  */
 export function writeFile(
   path: ConfinedPath,
@@ -78,7 +82,7 @@ export function writeFile(
     }));
 }
 
-/** Makes a file of a name; what had the name before loses it. */
+/** Creates a file of a name and replaces an earlier one. */
 function create(directory: number, name: EntryName, mode: number, path: ConfinedPath): number {
   const make = () => tryOpenat(directory, name, O_WRONLY | O_CREAT | O_EXCL, mode);
   let fd = make();
@@ -94,9 +98,9 @@ function create(directory: number, name: EntryName, mode: number, path: Confined
 const found = new Stat();
 
 /**
- * A metadata file's content without a trailing newline, or `undefined` if there is none.
+ * A metadata file's content without a trailing newline, or `undefined` if it does not exist.
  *
- * @throws {VeneerError} `corrupt store` with the path, for what is no such file
+ * @throws {VeneerError} `corrupt store` with the path, if it is not such a file
  */
 export function readMetadata(path: ConfinedPath): string | undefined {
   return readWhole(path)?.replace(/\n$/, "");
@@ -130,13 +134,16 @@ function readAtMost(fd: number, length: number): Uint8Array {
 
 const notAFile = (path: ConfinedPath) => corrupt(path, "is not a regular file");
 
-/** A record that cannot be one: restored from a copy or removed, the rest of the store does not mind. */
+/**
+ * A record that cannot be one: restored from a copy or removed, the rest of the store does not
+ * mind.
+ */
 function corrupt(path: ConfinedPath, what: string): VeneerError {
   return new VeneerError("corrupt store", `${path} ${what}; move it elsewhere`);
 }
 
 /**
- * Removes a metadata file, or what was put in its place; false if there was none. On disk when this
+ * Removes a metadata file, or anything in its place; false if there was nothing. On disk when this
  * returns, unless `sync` is false.
  */
 export function removeMetadata(path: ConfinedPath, sync = true): boolean {

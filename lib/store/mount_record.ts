@@ -1,9 +1,10 @@
 /**
  * How a layer's use is written down: in its lock file, as one write of fixed length.
  *
- * The record says whose a mount is. It is written before the mount is made, without a device number, and again
- * with the number of the mount's superblock: a mount of that number at that place is Veneer's own, one of another
- * is somebody else's, and a record without a number was left by a command that was killed on the way.
+ * The record shows who made a mount. It is written before the mount is made, without a device
+ * number, and again with the number of the mount's superblock: a mount of that number at that place
+ * is Veneer's own, one of another number is another program's, and a record without a number was
+ * left by a killed command.
  *
  * @module
  */
@@ -11,8 +12,8 @@ import { decode, encode } from "../../ffi/cstring.ts";
 import { VeneerError } from "../base/errors.ts";
 
 /**
- * One page: a process that is killed has written all of it or nothing. It takes a label of 255 bytes and a path of
- * any usual length; a longer path is left out.
+ * One page: a process that is killed has written all of it or nothing. It takes a label of 255
+ * bytes and a path of any usual length; a longer path is left out.
  */
 export const RECORD_LENGTH = 4096;
 
@@ -31,11 +32,13 @@ export function checkRecordable(label: string): void {
 
 /** How often a layer is in use, and by which mount. */
 export interface References {
-  /** How many users there are: 0 with a namespace for what transfers alone use. */
+  /** The number of users; 0 with a namespace for a mount that only transfers use. */
   readonly count: number;
-  /** The inode of `/proc/self/ns/mnt` where it is mounted; `""` if its use needs no mount. */
+  /**
+   * The inode of its mount namespace, as in `/proc/self/ns/mnt`; `""` if its use needs no mount.
+   */
   readonly namespace: string;
-  /** Whether they were promised that nobody can write to it there. */
+  /** Whether its users were promised a read-only mount. */
   readonly readOnly: boolean;
   /** The SELinux label that it was mounted with; `""` for none. */
   readonly label: string;
@@ -50,7 +53,7 @@ export interface References {
   readonly device: string;
 }
 
-/** Nobody uses it. */
+/** A layer without users. */
 export const UNUSED: References = {
   count: 0,
   namespace: "",
@@ -73,7 +76,10 @@ export function encodeReferences(references: References): Uint8Array<ArrayBuffer
   return record;
 }
 
-/** Reads a record; what is none is {@linkcode UNUSED}, so that a mount that it was about is nobody's. */
+/**
+ * Reads a record; an invalid one counts as {@linkcode UNUSED}, so that its mount counts as another
+ * program's.
+ */
 export function decodeReferences(record: Uint8Array | string): References {
   let value: unknown;
   try {

@@ -1,15 +1,16 @@
 /**
- * A home of its own propagation: mounts made below it are seen here only, and none that others make below
- * it leak in.
+ * A home with private propagation: mounts made below it are visible in this namespace only, and
+ * mounts made below it elsewhere do not appear here.
  *
- * The home is bind-mounted on itself once in each mount namespace, and that mount is private. The run-time state
- * remembers in which namespaces, and the mount's id there, so that {@linkcode releaseHome} takes down Veneer's own
- * mount, and neither an administrator's nor a copy that another namespace inherited.
+ * The home is bind-mounted on itself once in each mount namespace, and that mount is private. The
+ * run-time state remembers in which namespaces, and the mount's id there, so that
+ * {@linkcode releaseHome} takes down Veneer's own mount, and neither an administrator's nor a copy
+ * that another namespace inherited.
  *
- * A layer that is mounted while the home is not would be hidden by the next such mount, and what is written
- * to it lost. So {@linkcode withPrivateHome} looks anew each time, and holds the home until the layer's mount
- * is there and does the holding. Other programs hold no such lock: while something is mounted below a home that is
- * no mount, such as the root of a daemon's container, the home stays as it is.
+ * A layer mounted while the home is not would be hidden by the home's next mount, and writes to it
+ * lost. So {@linkcode withPrivateHome} checks each time, and holds the home until the layer's mount
+ * exists and holds it. Other programs take no such lock: while something is mounted below a home
+ * that is not a mount, such as the root of a daemon's container, the home stays as it is.
  *
  * @module
  */
@@ -33,8 +34,8 @@ export function withPrivateHome(home: Home, state: RunState, mountLayer: () => v
 }
 
 /**
- * False if that would hide a mount, or for a read-only home: such a mount would stay read-only when the home's file
- * system is so no more.
+ * False if that would hide a mount, or for a read-only home: such a mount would stay read-only
+ * after the home's file system becomes writable.
  */
 function bindHome(home: Home, state: RunState): boolean {
   using _lock = state.lockStore();
@@ -52,7 +53,8 @@ const hasMountsBelow = (path: string) =>
 /**
  * Takes the private mount down again.
  *
- * @returns false if there is none of ours, or something below it is mounted, being mounted or open
+ * @returns false if there is no mount of Veneer's, or something below it is mounted, being mounted
+ * or open
  */
 export function releaseHome(home: Home, state: RunState): boolean {
   if (!isHomeMountOurs(home, state)) return false;
@@ -65,17 +67,21 @@ export function releaseHome(home: Home, state: RunState): boolean {
   return true;
 }
 
-/** What to give back at the end of this process: {@linkcode releaseHome} for a home, by the place of its records. */
+/**
+ * The homes to release at the end of this process by {@linkcode releaseHome}, by the place of their
+ * records.
+ */
 const kept = new Map<string, () => void>();
 
 /**
- * Takes the private mount down at the end of this process: making and releasing it each time would cost a layer's
- * `get` and `put` a tenth of their time. Until then {@linkcode releaseHome} may do it, here or in another process.
- * That of a process which is killed goes with the next one that unmounts a layer, or with `cleanup`.
+ * Takes the private mount down at the end of this process: making and releasing it each time would
+ * cost a layer's `get` and `put` a tenth of their time. Until then {@linkcode releaseHome} may do
+ * it, here or in another process. That of a process which is killed goes with the next one that
+ * unmounts a layer, or with `cleanup`.
  *
- * In a Worker, which is not told of its end, the mount is taken down at once.
+ * In a Worker, which gets no event at its end, the mount is taken down at once.
  *
- * @param warn is told if it cannot be taken down
+ * @param warn gets a line if it cannot be taken down
  */
 export function releaseHomeAtEnd(
   home: Home,
@@ -103,5 +109,5 @@ export function isHomeMountOurs(home: Home, state: RunState): boolean {
   return recorded === "" || recorded === mountId(home.path);
 }
 
-/** Of what is mounted on a path; `"0"` before Linux 5.8, which does not tell. */
+/** The id of the mount on a path; `"0"` before Linux 5.8, which does not report it. */
 const mountId = (path: string) => String(tryLstatMount(path)?.mountId ?? 0n);

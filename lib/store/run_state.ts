@@ -1,6 +1,6 @@
 /**
- * What must not outlive a boot: locks and reference counts, under `/run/veneer/<device>-<inode of the home>/`,
- * so that two paths to one store share them.
+ * State that must not outlive a boot: locks and reference counts, under
+ * `/run/veneer/<device>-<inode of the home>/`, so that two paths to one store share them.
  *
  * ```text
  * birth          of the home that the counts are about, the mount namespace it was first seen in, and its
@@ -20,17 +20,18 @@
  *
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
- * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two layers' locks at
- *   once, but for tries that do not wait. The lock of `children` is only ever tried.
- * - A `use` lock is only ever tried: whoever cannot have it reports the holder, since a transfer takes as
- *   long as the client at its other end likes. It is tried for a moment, in which others may have it to see
+ * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two
+ *   layers' locks at once, but for tries that do not wait. The lock of `children` is only ever
+ *   tried.
+ * - A `use` lock is only tried, and a failure reports the holder, since a transfer may take as long
+ *   as its client likes. It is tried for a moment, because others may take it briefly to see
  *   whether it is held.
- * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter that gets
- *   the lock of a removed file opens the name again.
- * - A count is written before the mount is made and after it is gone: a process killed between leaves a
- *   count without a mount, which is recognised as stale.
- * - What transfers mount for themselves has a record with a count of 0. It lasts as long as somebody holds
- *   the `use` lock, which ends with its process, so that nobody takes it for a user's mount.
+ * - Lock files of layers are removed by their holder when there is nothing to remember; a waiter
+ *   that gets the lock of a removed file opens the name again.
+ * - A count is written before the mount is made and after it is gone: a process killed between
+ *   leaves a count without a mount, which is recognised as stale.
+ * - A mount made by transfers has a record with a count of 0. It lasts as long as the `use` lock is
+ *   held, which ends with the process, so that it never counts as a user's mount.
  *
  * @module
  */
@@ -82,7 +83,7 @@ import { requireTrustedOwner } from "./trusted_owner.ts";
 
 export { type References, UNUSED };
 
-/** Where the state of all homes is. */
+/** The directory of the state of all homes. */
 export const RUN_ROOT = "/run/veneer";
 
 /** How long an operation waits for another one's lock before it gives up, in milliseconds. */
@@ -92,8 +93,8 @@ const PATIENCE = 120_000;
 const MOMENT = 100;
 
 /**
- * Where layers of a home are mounted that has no place for it, because nothing can be made in it. It is there when
- * this returns.
+ * The directory of mount points for layers of a home in which nothing can be created. It exists
+ * when this returns.
  */
 export function mountsBeside(home: Home): ConfinedPath {
   using run = new RunRoot();
@@ -113,7 +114,8 @@ export class RunState {
   constructor(home: Home) {
     using run = new RunRoot();
     this.#directory = run.root.join(stateName(home.device, home.inode));
-    // Until the birth is this home's, who forgets homes that are gone may take it for an earlier one.
+    // Until the recorded birth is this home's, a process that removes states of old homes may take
+    // it for an earlier home's.
     waitForLock(run.fd, "shared", RUN_ROOT);
     makeDirectory(this.#directory, 0o700);
     for (const name of ["layers", "use"]) makeDirectory(this.#directory.join(name), 0o700);
@@ -154,7 +156,7 @@ export class RunState {
   /**
    * Locks something of a driver's own, such as its devices; taken last of all locks.
    *
-   * @param what it is, for messages
+   * @param what the name of the lock, for messages
    */
   lockNamed(name: string, what: string): Disposable {
     return this.#lock(name, (fd) => waitForLock(fd, "exclusive", what))!;
@@ -177,7 +179,7 @@ export class RunState {
     return taken ? { [Symbol.dispose]: () => close(fd) } : undefined;
   }
 
-  /** Locks a layer, waiting for whoever works on it. */
+  /** Locks a layer, waiting for its present holder. */
   lockLayer(id: string): LayerLock {
     const path = this.#directory.join("layers", id);
     for (;;) {
@@ -193,7 +195,7 @@ export class RunState {
     }
   }
 
-  /** Locks a layer unless somebody works on it. */
+  /** Locks a layer unless another process works on it. */
   tryLockLayer(id: string): LayerLock | undefined {
     const lock = LayerLock.open(this.#directory.join("layers", id));
     if (tryLock(lock.fd, "exclusive", lock.path.text) && lock.isCurrent()) return lock;
@@ -202,9 +204,9 @@ export class RunState {
   }
 
   /**
-   * Says that a layer's content is being read (shared) or replaced, until disposed of.
+   * Marks that a layer's content is being read (shared) or replaced, until disposed of.
    *
-   * @throws {VeneerError} `in use`, at once, if that excludes what somebody else does
+   * @throws {VeneerError} `in use`, at once, if another transfer excludes this
    */
   use(id: string, mode: LockMode): Use {
     const path = this.#directory.join("use", id);
@@ -227,14 +229,20 @@ export class RunState {
     return list(this.#directory.join("use"));
   }
 
-  /** Forgets transfers that were killed, unless others have begun since. Wants the layer's lock. */
+  /**
+   * Removes the marks of killed transfers, unless others have begun since. The caller holds the
+   * layer's lock.
+   */
   forgetTransfers(id: string): void {
     const path = this.#directory.join("use", id);
     const fd = tryOpen(path, O_RDWR);
     if (fd !== -ENOENT) new Use(unwrapConfined(fd, "open", path), path)[Symbol.dispose]();
   }
 
-  /** Whether somebody transfers the layer; whoever begins to now waits for its lock, if the caller has that. */
+  /**
+   * Whether the layer is being transferred. If the caller holds its lock, no transfer can begin
+   * meanwhile.
+   */
   isTransferred(id: string): boolean {
     const path = this.#directory.join("use", id);
     const fd = tryOpen(path, O_RDWR);
@@ -284,16 +292,19 @@ export class RunState {
   }
 }
 
-/** What a home's state is called: {@linkcode stateName}. All else there is somebody else's, such as a socket. */
+/**
+ * The form of a home's {@linkcode stateName}. Other names there are not states, such as a socket.
+ */
 const STATE_NAME = /^\d+\.\d+-\d+$/;
 
 /**
- * Removes the run-time state of homes that are gone. Nothing can be mounted from such a home, so
- * there is nothing to remember. Only homes of this mount namespace are looked for: those of
- * another, such as a container's that shares `/run`, are not to be seen from here. If somebody else
- * is at it, that will do.
+ * Removes the run-time state of homes that are gone. No mount can exist of such a home, so its
+ * state is useless. Only homes of this mount namespace are checked: those of another, such as a
+ * container's that shares `/run`, are not visible here. Does nothing if another process is doing
+ * it.
  *
- * @param warn is told of each state that cannot be read or removed; it stays, and the others go
+ * @param warn gets a line about each state that cannot be read or removed; the others are still
+ * removed
  */
 export function pruneRunStates(warn: Warn): void {
   using run = new RunRoot();
@@ -313,7 +324,7 @@ class RunRoot implements Disposable {
   readonly fd: number;
   readonly root: ConfinedRoot;
 
-  /** @throws {VeneerError} `incompatible` if it is no directory of root's alone */
+  /** @throws {VeneerError} `incompatible` if it is not a directory of root's alone */
   constructor() {
     const made = tryMkdir(RUN_ROOT, 0o711);
     if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);
@@ -341,7 +352,7 @@ function isOfGoneHome(state: ConfinedPath): boolean {
     stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== state.name;
 }
 
-/** Where the state of a home is; only root can enter it. */
+/** The directory of a home's state; only root can enter it. */
 export function runDirectory({ device, inode }: Home): string {
   return `${RUN_ROOT}/${stateName(device, inode)}`;
 }
@@ -355,8 +366,8 @@ export class Use implements Disposable {
   constructor(readonly fd: number, readonly path: ConfinedPath) {}
 
   /**
-   * Whether nobody else transfers the layer; if so, nobody else is asked at the end of his transfer. Wants the
-   * layer's lock, and may lose the hold: to be asked when the transfer is over.
+   * Whether this is the layer's only transfer. The caller holds the layer's lock. The hold may be
+   * lost, so call this at the end of the transfer.
    */
   isLast(): boolean {
     // Held shared again at once: others may begin, and wait for the layer's lock.
@@ -365,8 +376,8 @@ export class Use implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    // Only the last one may remove the name: who gets the lock exclusively. Another may have done so while
-    // this one changed its lock.
+    // Only the last holder may remove the name, the one that gets the lock exclusively. Another may
+    // have done so while this one changed its lock.
     if (tryLock(this.fd, "exclusive") && isCurrent(this.fd, this.path)) tryUnlink(this.path);
     close(this.fd);
   }

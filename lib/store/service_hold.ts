@@ -1,6 +1,6 @@
 /**
- * Whose a store is while a service runs on it. A service holds it alone, for as long as it runs; each command that
- * changes it keeps services from that while it does. Commands that only read ask nobody.
+ * The hold of a service on a store. A service holds it exclusively as long as it runs; each command
+ * that changes the store excludes services meanwhile. Commands that only read take no hold.
  *
  * ```text
  * /run/veneer/<home>/service    locked exclusively by a service, shared by commands
@@ -18,7 +18,9 @@ import { sleep } from "../base/sleep.ts";
 import { open } from "../tree/confined.ts";
 import type { RunState } from "./run_state.ts";
 
-/** How long a service waits for commands to end, in milliseconds; it does not for another service. */
+/**
+ * How long a service waits for commands to end, in milliseconds; it does not for another service.
+ */
 const PATIENCE = 5000;
 
 /** Between two tries, in milliseconds. */

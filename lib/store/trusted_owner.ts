@@ -1,6 +1,6 @@
 /**
- * Whom a directory of the store must belong to: whoever can write to one can put links, nodes and records of
- * his choice there, which root then works with.
+ * The rule for owners of a store's directories: a user who can write to one can put links, device
+ * nodes and records into it, which root would then use.
  *
  * @module
  */
@@ -11,13 +11,16 @@ import { VeneerError } from "../base/errors.ts";
 import type { Remedy } from "../base/remedy.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
 
-/** Entries for further users and groups (acl(5)); the mode's group bits then are what these have at most. */
+/**
+ * Entries for further users and groups (acl(5)); the mode's group bits then are what these have at
+ * most.
+ */
 const ACL = "system.posix_acl_access";
 
 /**
- * Refuses an open directory that somebody else could write to. Those that may are root, and the root of the id
- * maps, whose store it then is: Docker gives a store under `userns-remap` to him. A sticky bit helps nothing, as
- * what is not there yet can be put there.
+ * Refuses an open directory that other users can write to. Allowed are root and the root of the id
+ * maps, who owns a store of Docker's under `userns-remap`. A sticky bit does not help, because new
+ * entries can still be created.
  *
  * @throws {VeneerError} `incompatible` with the reason and the command that mends it
  */

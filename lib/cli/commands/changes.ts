@@ -1,5 +1,5 @@
 /**
- * `veneer changes`: what a layer adds, changes and deletes.
+ * `veneer changes`: lists the paths that a layer adds, changes and deletes.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * `veneer cleanup`: ends what nobody needs any more, says what that was, and goes on past what cannot be ended.
+ * `veneer cleanup`: ends unused mounts and unfinished removals, prints each act, and goes on after
+ * a failure.
  *
  * @module
  */

@@ -1,5 +1,6 @@
 /**
- * What a command is given. Commands know no driver: whoever runs them says how a store is opened.
+ * The context of a command. Commands know no driver: their caller provides the functions that open
+ * a store.
  *
  * @module
  */
@@ -37,11 +38,11 @@ export interface Drivers {
   openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
   /** Every driver. */
   all(): Promise<readonly Driver[]>;
-  /** Returns what starts a thread that opens a store of snapshots, for a service. */
+  /** Returns a function that starts a thread with an open store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
 }
 
-/** What a command works with. */
+/** The options, operands and store of a command. */
 export class CommandContext {
   constructor(
     readonly output: Output,
@@ -61,7 +62,7 @@ export class CommandContext {
   /**
    * Opens the store that the options name.
    *
-   * @throws {VeneerError} `failed precondition` for who is not root, and what opening throws
+   * @throws {VeneerError} `failed precondition` unless the user is root; also the errors of opening
    */
   async open(): Promise<GraphDriver> {
     const driver = await this.drivers.open(this.#storeOptions());
@@ -69,7 +70,10 @@ export class CommandContext {
     return driver;
   }
 
-  /** The same for a command that changes layers, which is not for a store that Docker's own daemon works on. */
+  /**
+   * The same for a command that changes layers, which is not for a store that Docker's own daemon
+   * works on.
+   */
   async openToChange(): Promise<GraphDriver> {
     const driver = await this.open();
     const { root } = this, { home } = driver;
@@ -84,7 +88,7 @@ export class CommandContext {
   /**
    * Opens the store's snapshots for as long as `use` takes, to change them.
    *
-   * @throws as {@linkcode open}, `in use` if a service holds the store, and what `use` throws
+   * @throws as {@linkcode open}, `in use` if a service holds the store; also the errors of `use`
    */
   changeSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
     return this.#withSnapshots("change", use);
@@ -131,21 +135,24 @@ export class CommandContext {
   }
 
   /**
-   * The layer that the first operand names, whole or by a prefix that no other id begins with. Scripts, with
-   * `--json`, must write it whole: what is unique today may not be tomorrow.
+   * The layer that the first operand names, whole or by a prefix that no other id begins with.
+   * Scripts, with `--json`, must write it whole: a prefix that is unique today may not be tomorrow.
    */
   layerId(driver: GraphDriver): string {
     return this.#resolve(driver, this.operands[0]);
   }
 
-  /** The layer that the first operand names whole: for commands after which the layer can be written to. */
+  /**
+   * The layer that the first operand names whole: for commands after which the layer can be written
+   * to.
+   */
   wholeId(driver: GraphDriver): string {
     const [id] = this.operands;
     if (!driver.exists(id)) throw layerNotFound(id);
     return id;
   }
 
-  /** The layer that `--parent` names likewise; `""` is none, `undefined` the recorded one. */
+  /** The layer that `--parent` names likewise; `""` for none, `undefined` for the recorded one. */
   parentId(driver: GraphDriver): string | undefined {
     const parent = this.options.value("parent");
     return parent ? this.#resolve(driver, parent) : parent;
@@ -174,7 +181,7 @@ export function requireRoot(): void {
 /**
  * The directory that a store of snapshots lies in: `root`, or a service's below.
  *
- * @throws {VeneerError} `not found` if there is no such service
+ * @throws {VeneerError} `not found` if the service does not exist
  */
 function rootOfSnapshots(root: string, service: string | undefined): string {
   if (service === undefined) return root;

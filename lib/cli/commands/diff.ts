@@ -1,5 +1,5 @@
 /**
- * `veneer diff`: writes what a layer changes as a tar.
+ * `veneer diff`: writes the changes of a layer as a tar.
  *
  * @module
  */

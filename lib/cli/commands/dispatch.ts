@@ -1,6 +1,6 @@
 /**
- * From arguments to a command's end: parses, loads the one command that is asked for, runs it, and turns
- * whatever went wrong into one line and an exit status.
+ * From arguments to a command's end: parses, loads the one requested command, runs it, and turns
+ * any error into one line and an exit status.
  *
  * @module
  */
@@ -51,7 +51,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "help": () => import("./help.ts"),
 };
 
-/** Commands that work in whatever surroundings. */
+/** Commands that work in any surroundings. */
 const NEEDS_NOTHING: ReadonlySet<string> = new Set([
   "version",
   "completions",
@@ -62,7 +62,9 @@ const NEEDS_NOTHING: ReadonlySet<string> = new Set([
   "config systemd",
 ]);
 
-/** As a shell reports a program that SIGPIPE ended, which is what other programs do here. */
+/**
+ * The status by which a shell reports a program that SIGPIPE ended, as it ends other programs here.
+ */
 const READER_GONE = 128 + 13;
 
 /** Runs a command line; returns its exit status. */

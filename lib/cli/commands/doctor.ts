@@ -1,5 +1,5 @@
 /**
- * `veneer doctor`: what this machine can run, and what to do about what is missing.
+ * `veneer doctor`: lists the drivers that this machine can run, and remedies for missing parts.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { isKernelAtLeast } from "../../base/kernel.ts";
 import { RUN_ROOT } from "../../store/run_state.ts";
 import type { Run } from "./context.ts";
 
-/** What concerns every driver, or one. */
+/** The findings about the machine, or about one driver. */
 interface Section {
   readonly name: string;
   readonly findings: readonly Finding[];
@@ -26,7 +26,7 @@ export const run: Run = async (context) => {
   const { output, root } = context;
   const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
   const drivers = (await context.drivers.all()).map((driver) => examineDriver(driver, root));
-  // What the machine lacks, every driver lacks.
+  // Parts missing on the machine are missing for every driver.
   const runs = (section: Section) => canRun(general) && canRun(section);
   const runnable = drivers.filter(runs).map(({ name }) => name);
   output.result(
@@ -84,7 +84,7 @@ function examineRun(): Finding {
     : { state: "limited", what: "/run is writable for root" };
 }
 
-/** What is said of a place that every driver would have its store at. */
+/** The findings about the root, which concern every driver. */
 function examineRoot(root: string): Finding[] {
   const place = nearestExisting(root, ".");
   if (!statfs(place).readOnly) return [];

@@ -1,5 +1,5 @@
 /**
- * `veneer inspect`: what is known of a layer.
+ * `veneer inspect`: shows the details of a layer.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer mount`: mounts a layer and prints where its root is.
+ * `veneer mount`: mounts a layer and prints the path of its root.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Removing what the operands name, going on past what cannot be removed.
+ * Removing each layer or snapshot that the operands name, and going on after a failure.
  *
  * @module
  */

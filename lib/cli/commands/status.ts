@@ -1,5 +1,5 @@
 /**
- * `veneer status`: what the driver found and uses.
+ * `veneer status`: shows the driver's state and settings.
  *
  * @module
  */

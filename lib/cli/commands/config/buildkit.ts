@@ -1,5 +1,5 @@
 /**
- * `veneer config buildkit`: prints what buildkitd's configuration needs.
+ * `veneer config buildkit`: prints the lines for buildkitd's configuration.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { Run } from "../context.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
-/** A service beside containerd's: each removes from its store what it does not know. */
+/** A service beside containerd's: each engine removes unknown snapshots from its store. */
 const DEFAULTS = { address: "/run/veneer/buildkit.sock", name: "buildkit" };
 
 export const run: Run = (context) => {

@@ -1,5 +1,5 @@
 /**
- * `veneer config containerd`: prints what containerd's configuration needs.
+ * `veneer config containerd`: prints the lines for containerd's configuration.
  *
  * @module
  */
@@ -21,7 +21,11 @@ export const run: Run = (context) => {
   printConfiguration(context, text);
 };
 
-/** The release of the containerd that is installed. @throws {VeneerError} `not found` if there is none */
+/**
+ * The release of the installed containerd.
+ *
+ * @throws {VeneerError} `not found` if it is not installed
+ */
 function installedRelease(): ContainerdRelease {
   const say = `say which with --for ${CONTAINERD_RELEASES.join(", ")}`;
   let output: string;

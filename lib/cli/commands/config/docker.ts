@@ -1,5 +1,5 @@
 /**
- * `veneer config docker`: prints what dockerd's configuration needs.
+ * `veneer config docker`: prints the settings for dockerd's configuration.
  *
  * @module
  */

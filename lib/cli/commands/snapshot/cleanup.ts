@@ -1,6 +1,6 @@
 /**
- * `veneer snapshot cleanup`: ends what nobody needs any more, says what that was, and goes on past what cannot be
- * ended.
+ * `veneer snapshot cleanup`: finishes removals and ends unused mounts, prints each act, and goes on
+ * after a failure.
  *
  * @module
  */
@@ -18,7 +18,7 @@ export const run: Run = async (context) => {
   };
   const { actions, home, state } = await context.changeSnapshots((snapshotter) => {
     const mounted = mountedSnapshots(context, snapshotter);
-    // What keeps mounts from being swept keeps nothing else from it.
+    // A failure to sweep the mounts must not prevent the rest.
     const swept = attempt(failed, mounted.home.path, () => mounted.sweep()) ?? [];
     return {
       actions: [...swept, ...snapshotter.cleanup(failed)],

@@ -1,5 +1,5 @@
 /**
- * What `prepare` and `view` have in common: all but the snapshotter's method.
+ * The common part of `prepare` and `view`: all but the snapshotter's method.
  *
  * @module
  */

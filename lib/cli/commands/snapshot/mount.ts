@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot mount`: mounts a snapshot and prints where its root is.
+ * `veneer snapshot mount`: mounts a snapshot and prints the path of its root.
  *
  * @module
  */

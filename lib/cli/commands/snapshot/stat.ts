@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot stat`: what is known of a snapshot.
+ * `veneer snapshot stat`: shows the details of a snapshot.
  *
  * @module
  */

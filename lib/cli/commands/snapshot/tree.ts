@@ -46,9 +46,7 @@ function describe(
   ].join("  ");
 }
 
-/**
- * What a snapshot adds; `undefined` if that cannot be said, such as of one that was just removed.
- */
+/** The space that a snapshot adds; `undefined` if it cannot be counted, such as after a removal. */
 function tryUsage(
   { output }: CommandContext,
   snapshotter: Snapshotter,

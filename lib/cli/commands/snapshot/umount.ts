@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot umount`: unmounts what `snapshot mount` mounted.
+ * `veneer snapshot umount`: undoes `snapshot mount`.
  *
  * @module
  */
@@ -25,7 +25,10 @@ export const run: Run = async (context) => {
   output.result({ path }, () => []);
 };
 
-/** Says how a directory is written, if a word that is no mounted snapshot's is the name of a mount point here. */
+/**
+ * Adds how a directory is written, if the word is not a mounted snapshot but the name of a mount
+ * point here.
+ */
 function hinting<T>(text: string, unmount: () => T): T {
   try {
     return unmount();

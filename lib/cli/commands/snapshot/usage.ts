@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot usage`: what snapshots add.
+ * `veneer snapshot usage`: prints the space that snapshots add.
  *
  * @module
  */
