@@ -16,7 +16,7 @@ import {
   tryOpen,
   unwrapConfined,
 } from "../tree/confined.ts";
-import { messageOf, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 import { hasLoggedSomething, LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
@@ -84,9 +84,9 @@ export class Database implements Disposable {
    * @throws {VeneerError} `failed precondition` if it is missing and cannot be created
    */
   static open(file: ConfinedPath, warn: Warn): Database {
-    const { readOnly, room } = disk(file);
+    const { readOnly, free } = disk(file);
     if (readOnly) return openedToRead(file, warn);
-    if (room) {
+    if (free >= ROOM) {
       try {
         return openedFirst(file, "shared");
       } catch (error) {
@@ -120,7 +120,10 @@ export class Database implements Disposable {
     requireOwnFiles(file);
     if (!readOnly && access !== "immutable") makePrivate(file);
     // An empty database has no log; SQLite would delete one.
-    if (log && lstat(file).size > 0) provideLog(file);
+    if (log && lstat(file).size > 0) {
+      provideLog(file);
+      if (access === "shared") provideIndex(file);
+    }
     try {
       // Loaded here, for a command that opens no database to start without it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
@@ -162,6 +165,39 @@ export class Database implements Disposable {
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.access === "immutable") throw readOnlyError(this.path);
+    try {
+      return this.#transact(durability, body);
+    } catch (error) {
+      if (codeOf(error) !== "limit exceeded" || !this.#tryCheckpoint()) throw error;
+      return this.#transact(durability, body);
+    }
+  }
+
+  #tryCheckpoint(): boolean {
+    try {
+      this.checkpoint();
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * Writes what is in the log into the database, as far as no reader needs it there. The log is then overwritten from
+   * its beginning, which takes no room.
+   *
+   * @throws {VeneerError} `limit exceeded` if the database has to grow and cannot
+   */
+  checkpoint(): void {
+    this.pragma("wal_checkpoint(PASSIVE)");
+  }
+
+  /** @throws {VeneerError} `limit exceeded` if the disk has fewer free bytes */
+  requireRoom(bytes: number): void {
+    if (disk(this.file).free < bytes) throw noSpace(this.path);
+  }
+
+  #transact<T>(durability: Durability, body: () => T): T {
     // With a write-ahead log, NORMAL leaves the syncing of a commit to a later one.
     this.#connection.exec(`PRAGMA synchronous = ${durability === "on disk" ? "FULL" : "NORMAL"}`);
     this.#begin.run();
@@ -225,6 +261,16 @@ function makePrivate(path: ConfinedPath): void {
   if (fd !== -EEXIST) withFd(unwrapConfined(fd, "open", path), overwriteInPlace);
 }
 
+/**
+ * Makes the index of a shared log before SQLite does, for file systems that copy on write: there, what is written to in
+ * memory needs room each time, and the process is killed (SIGBUS) on a disk that has none. One that is there is another
+ * opener's.
+ */
+function provideIndex(database: ConfinedPath): void {
+  const fd = tryOpen(database.withSuffix(INDEX), O_RDWR | O_CREAT | O_EXCL, 0o600);
+  if (fd >= 0) withFd(fd, overwriteInPlace);
+}
+
 /** Opens a database and reads from it, so that SQLite opens its log. */
 function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): Database {
   const database = new Database(file, { access, patience, log: true });
@@ -256,14 +302,14 @@ function readOnlyError(path: string, what = ""): VeneerError {
   );
 }
 
-/** Whether the disk of a file is read-only, and whether it has space. */
-function disk(file: ConfinedPath): { readOnly: boolean; room: boolean } {
+/** Whether the disk of a file is read-only, and how many bytes of it are free. */
+function disk(file: ConfinedPath): { readOnly: boolean; free: number } {
   const { type, freeBytes, availableBytes, readOnly } = withFd(
     openDirectory(file.parent),
     fstatfs,
   );
   // On btrfs only the latter shows that there is no space for metadata.
-  return { readOnly, room: (type === BTRFS_MAGIC ? availableBytes : freeBytes) >= ROOM };
+  return { readOnly, free: type === BTRFS_MAGIC ? availableBytes : freeBytes };
 }
 
 /** A path as SQLite reads it (sqlite.org/uri.html). */
@@ -302,6 +348,9 @@ function requireOwnFiles(path: ConfinedPath): void {
   }
 }
 
+const noSpace = (path: string, cause?: unknown) =>
+  new VeneerError("limit exceeded", `${path}: no space left; free some`, { cause });
+
 /** An error of SQLite's as one of this program's. */
 function translated(error: unknown, path: string): VeneerError {
   const extended = typeof error === "object" && error !== null && "errcode" in error
@@ -323,7 +372,7 @@ function translated(error: unknown, path: string): VeneerError {
         remedy: { kind: "restore" },
       });
     case SQLITE_FULL:
-      return new VeneerError("limit exceeded", `${path}: no space left; free some`, options);
+      return noSpace(path, error);
     default:
       return new VeneerError("failed", `${path}: ${messageOf(error)}`, options);
   }

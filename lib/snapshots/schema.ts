@@ -101,24 +101,33 @@ export function migrate(database: Database, version: number, fill: () => void): 
  */
 const SPARE = 32, TOO_FEW = 16;
 
-/**
- * Gives a database free pages, if it has too few. On a full disk it does nothing.
- *
- * The caller excludes other processes meanwhile.
- */
+/** Gives a database free pages, if it has too few. On a full disk it does nothing. */
 export function keepSpare(database: Database): void {
-  if (Number(database.pragma("freelist_count")) >= TOO_FEW) return;
-  const size = Number(database.pragma("page_size"));
-  const drop = () => database.prepare("DROP TABLE IF EXISTS spare").run();
   try {
-    database.transaction("in order", () => {
-      drop();
-      database.prepare("CREATE TABLE spare (room BLOB)").run();
-      database.prepare("INSERT INTO spare VALUES (zeroblob(?))").run(SPARE * size);
-    });
-    // Apart: pages that come and go in one transaction are never written.
-    database.transaction("in order", drop);
+    requireSpare(database);
   } catch (error) {
     if (!(error instanceof VeneerError && error.code === "limit exceeded")) throw error;
   }
+}
+
+/**
+ * Gives a database free pages, if it has too few: what is removed later must find room on a disk that is full by then.
+ *
+ * @throws {VeneerError} `limit exceeded` if the disk is full
+ */
+export function requireSpare(database: Database): void {
+  if (Number(database.pragma("freelist_count")) >= TOO_FEW) return;
+  const size = Number(database.pragma("page_size"));
+  // In the log, and in the file.
+  database.requireRoom(2 * SPARE * size);
+  const drop = () => database.prepare("DROP TABLE IF EXISTS spare").run();
+  database.transaction("in order", () => {
+    drop();
+    database.prepare("CREATE TABLE spare (room BLOB)").run();
+    database.prepare("INSERT INTO spare VALUES (zeroblob(?))").run(SPARE * size);
+  });
+  // Apart: pages that come and go in one transaction are never written.
+  database.transaction("in order", drop);
+  // In the log alone they would take their room of the file only when that is written to.
+  database.checkpoint();
 }

@@ -29,7 +29,7 @@ import {
   type Snapshot,
   type Statements,
 } from "./records.ts";
-import { keepSpare, migrate, VERSION, versionOf } from "./schema.ts";
+import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.ts";
 
 /** How many snapshots a walk reads at a time: one by one takes three times as long. */
 const PAGE = 200;
@@ -63,18 +63,18 @@ export class Store implements Disposable {
         return new Store(database);
       }
       const imported = version === 0 ? [...initial()] : [];
-      let store: Store | undefined;
       migrate(database, version, () => {
-        store = new Store(database);
+        const store = new Store(database);
         for (const snapshot of imported) store.#insert(snapshot);
       });
       takeRoom(path);
-      keepSpare(database);
-      return store!;
     } catch (error) {
       database[Symbol.dispose]();
       throw error;
     }
+    // Only what is there already gets its log and its index where they should be.
+    database[Symbol.dispose]();
+    return Store.open(path, initial, warn);
   }
 
   [Symbol.dispose](): void {
@@ -223,6 +223,7 @@ export class Store implements Disposable {
    * under another name; `not found` or `invalid argument` for the parent
    */
   reserve(layer: string, name: string, parent: string): void {
+    requireSpare(this.#database);
     this.#database.transaction("in order", () => {
       const on = this.#parentId(parent, "invalid argument");
       this.checkFree(name);
@@ -257,6 +258,7 @@ export class Store implements Disposable {
    * `failed precondition` or `invalid argument` for the parent
    */
   commit({ id, name: key }: Snapshot, { name, labels, parent = "", layer }: Commit): void {
+    if (labels.size > 0) requireSpare(this.#database);
     this.#database.transaction("on disk", () => {
       if (layer !== undefined) this.#statements.forget.run(layer);
       const active = this.require(key);
@@ -342,6 +344,7 @@ export class Store implements Disposable {
    * @throws {VeneerError} `not found`; also the errors of `change`
    */
   relabel(name: string, change: (labels: Labels, layer: string) => Labels): SnapshotInfo {
+    requireSpare(this.#database);
     return this.#database.transaction("on disk", () => {
       const { labels, layer } = this.info(name);
       const { id, updated } = this.require(name);

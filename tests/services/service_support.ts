@@ -103,10 +103,14 @@ export class TestService implements AsyncDisposable {
   readonly root: string;
   process: Process;
 
-  private constructor(directory: TempDir, options: readonly string[], readonly driver: string) {
-    this.directory = directory;
+  private constructor(
+    readonly driver: string,
+    options: readonly string[],
+    root: string | undefined,
+  ) {
+    const directory = this.directory = tempDir("serve-");
     this.address = join(directory.path, "v.sock");
-    this.root = join(directory.path, "root");
+    this.root = root ?? join(directory.path, "root");
     this.process = this.#spawn(options);
   }
 
@@ -116,8 +120,17 @@ export class TestService implements AsyncDisposable {
   }
 
   /** The same on another driver. */
-  static async on(driver: string, ...options: string[]): Promise<TestService> {
-    const service = new TestService(tempDir("serve-"), options, driver);
+  static on(driver: string, ...options: string[]): Promise<TestService> {
+    return TestService.at(undefined, driver, ...options);
+  }
+
+  /** The same with a root of the case's. */
+  static async at(
+    root: string | undefined,
+    driver: string,
+    ...options: string[]
+  ): Promise<TestService> {
+    const service = new TestService(driver, options, root);
     await service.#listens();
     return service;
   }

@@ -6,11 +6,11 @@ import { join } from "@std/path";
 import type { GrpcClient } from "../../services/grpc_client.ts";
 import { TestService, until } from "../../services/service_support.ts";
 import { cleanup, commit, make, ofKey, readMounts } from "../../services/snapshots_client.ts";
-import { must, needs } from "../../support/cases.ts";
+import { must, needs, run } from "../../support/cases.ts";
 import { veneer } from "../../support/commands.ts";
 import { deviceNames, lacking, SMALL } from "./support.ts";
 
-const OK = 0, FAILED_PRECONDITION = 9;
+const OK = 0, NOT_FOUND = 5, RESOURCE_EXHAUSTED = 8, FAILED_PRECONDITION = 9;
 
 /** A service on a store of a small size. */
 const start = (...options: string[]) =>
@@ -90,12 +90,50 @@ needs(lacking, "devicemapper service: what is removed while it is mounted goes l
   await release(service);
 });
 
+needs(
+  lacking,
+  "devicemapper service: a full pool is RESOURCE_EXHAUSTED, and nothing half made",
+  async () => {
+    const pool = ["dm.basesize=96M", "dm.loopdatasize=64M", "dm.min_free_space=10%"];
+    await using service = await start(...pool, "dm.when_full=error");
+    using client = await service.connect();
+    await succeed(client, "Prepare", make("a"));
+    await succeed(client, "Commit", commit("base", "a"));
+    const full = await mounted(service, client, "Prepare", "full", "base");
+    const dd = [
+      "dd",
+      "if=/dev/zero",
+      `of=${full}/file`,
+      "bs=1M",
+      "count=200",
+      "conv=fsync",
+    ] as const;
+    assert(!run(...dd).success, "the pool is smaller");
+    const records = () => names(join(service.home, "metadata"));
+    const before = records(), devices = layerDevices();
+    for (const method of ["Prepare", "View"]) {
+      const { status, message } = await client.call(method, make("more", "base"));
+      assertEquals(status, RESOURCE_EXHAUSTED, message);
+      assertMatch(message, /pool|space/);
+      assertEquals((await client.call("Stat", ofKey("more"))).status, NOT_FOUND);
+    }
+    assertEquals([records(), layerDevices()], [before, devices]);
+    must("umount", full);
+    await succeed(client, "Remove", ofKey("full"));
+    await succeed(client, "Cleanup", cleanup());
+    await succeed(client, "Prepare", make("more", "base"));
+    for (const key of ["more", "base"]) await succeed(client, "Remove", ofKey(key));
+    await succeed(client, "Cleanup", cleanup());
+    await release(service, pool);
+  },
+);
+
 /** Takes the pool of an empty store down. */
-async function release(service: TestService): Promise<void> {
+async function release(service: TestService, options: readonly string[] = []): Promise<void> {
   assertEquals(await service.process.end(), 0);
   const { code, stderr } = veneer(
     ...["--root", service.root, "--driver", "devicemapper", "snapshot", "cleanup"],
-    ...["--service", "veneer", ...SMALL.flatMap((option) => ["-o", option])],
+    ...["--service", "veneer", ...[...SMALL, ...options].flatMap((option) => ["-o", option])],
   );
   assertEquals([code, stderr], [0, ""]);
   assertEquals(deviceNames(), []);

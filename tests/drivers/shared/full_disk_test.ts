@@ -3,7 +3,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
-import { close, fsync, O_CREAT, O_WRONLY, tryOpen, withFd, writeAll } from "../../../ffi/files.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import type { OpenOptions } from "../../../drivers/registry.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
@@ -11,54 +10,11 @@ import { messageOf, VeneerError } from "../../../lib/base/errors.ts";
 import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
-import { type ImageKind, mountImage } from "../../runner/images.ts";
-import { lacksFileSystem, needs, tempDir } from "../../support/cases.ts";
+import { mountImage } from "../../runner/images.ts";
+import { needs, tempDir } from "../../support/cases.ts";
+import { fill, SMALL_DISKS } from "../../support/full_disk.ts";
 
-/** Writes to a file until not one byte more goes in. */
-function append(path: string): void {
-  const opened = tryOpen(path, O_WRONLY | O_CREAT, 0o600);
-  if (opened < 0) return;
-  withFd(opened, (fd) => {
-    for (const size of [1 << 20, 1 << 16, 4096, 512, 1]) {
-      const chunk = new Uint8Array(size).fill(120);
-      try {
-        for (let i = 0; i < 4096; i++) writeAll(fd, chunk);
-      } catch {
-        continue;
-      }
-    }
-    try {
-      fsync(fd);
-    } catch {
-      // What was promised before is not there either.
-    }
-  });
-}
-
-/**
- * Fills a file system through a directory: with data, and with as many empty files as it takes; on btrfs with data
- * alone, since it makes no name without room for metadata.
- */
-function fill(directory: string): void {
-  const files = statfs(directory).totalInodes === 0 ? 0 : 3000;
-  for (let round = 0; round < 3; round++) {
-    append(`${directory}/fill-${crypto.randomUUID()}`);
-    for (let i = 0; i < files; i++) {
-      const fd = tryOpen(`${directory}/${crypto.randomUUID()}`, O_WRONLY | O_CREAT, 0o600);
-      if (fd < 0) break;
-      close(fd);
-    }
-  }
-}
-
-/** Sizes at which each kind is soon full. */
-const IMAGES: readonly [kind: ImageKind, mebibytes: number, driver: string, lacking?: string][] = [
-  ["ext4", 64, "overlay2", lacksFileSystem("overlay")],
-  ["xfs", 320, "overlay2", lacksFileSystem("xfs") ?? lacksFileSystem("overlay")],
-  ["btrfs", 200, "btrfs", lacksFileSystem("btrfs")],
-];
-
-for (const [kind, mebibytes, driver, lacking] of IMAGES) {
+for (const [kind, mebibytes, driver, lacking] of SMALL_DISKS) {
   const full = (name: string, body: (options: OpenOptions, mountPoint: string) => void) =>
     needs(lacking, `${driver} on a full ${kind}: ${name}`, () => {
       using dir = tempDir();
