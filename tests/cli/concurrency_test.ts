@@ -8,16 +8,9 @@ import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { refusal, TestStore } from "../support/commands.ts";
-import {
-  assertNothingLeft,
-  end,
-  home,
-  names,
-  SIZE,
-  start,
-  startApply,
-} from "../support/processes.ts";
+import { assertNothingLeft, end, home, SIZE, start, startApply } from "../support/processes.ts";
 import { lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 

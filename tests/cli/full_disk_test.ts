@@ -2,12 +2,13 @@
  * Disks that are full or nearly so: a command works, or says in one line that there is no room, and the store is
  * whole as soon as there is. Giving back what one has works in any case.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import type { ImageKind } from "../runner/images.ts";
-import { ImageStore, names } from "../support/processes.ts";
+import { ImageStore } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
+import { names } from "../support/files.ts";
+import { RoomTrial } from "../support/room.ts";
 
 const KIB = 1024, MIB = 1024 * KIB;
 
@@ -49,50 +50,29 @@ function fill(store: ImageStore, left: number): void {
   run("sync", "--file-system", store.image.mountPoint);
 }
 
-/** Runs a command that may find no room; returns whether it found some. */
-function fits(store: ImageStore, ...args: string[]): boolean {
-  const { code, stderr } = store.run(...args);
-  const what = `veneer ${args.join(" ")}: ${code}: ${stderr}`;
-  assert(code === 0 || code === EXIT_STATUS["limit exceeded"], what);
-  if (code === 0) assertEquals(stderr, "", what);
-  else assertMatch(stderr, /^veneer: [^\n]+\n$/, what);
-  return code === 0;
-}
-
 /** Every command on a full disk. Returns those that found no room. */
 function runAll(store: ImageStore, tar: string): string[] {
   const out = join(store.image.mountPoint, "out.tar");
-  const refused: string[] = [];
-  const tries = (...args: string[]) => {
-    const isDone = fits(store, ...args);
-    if (!isDone) refused.push(args[0]);
-    return isDone;
-  };
-  store.must("ls");
-  store.must("status");
-  // A size that cannot be told is a warning.
-  const { code, stderr } = store.run("tree");
-  assertEquals(code, 0, stderr);
-  assertMatch(stderr, /^(veneer: warning: no size of [^\n]+\n)*$/);
-  if (tries("create", "new", "--parent", "base")) {
-    tries("apply", "new", tar);
-    if (tries("mount", "app")) {
+  const trial = new RoomTrial(store);
+  if (trial.fits("create", "new", "--parent", "base")) {
+    trial.fits("apply", "new", tar);
+    if (trial.fits("mount", "app")) {
       store.must("umount", "app");
     }
     store.must("rm", "new");
   }
-  tries("diff", "app", "--output", out);
-  tries("diff", "app", "--parent=", "--output", out);
-  tries("changes", "app");
-  tries("changes", "app", "--parent=");
-  tries("diffsize", "app");
+  trial.fits("diff", "app", "--output", out);
+  trial.fits("diff", "app", "--parent=", "--output", out);
+  trial.fits("changes", "app");
+  trial.fits("changes", "app", "--parent=");
+  trial.fits("diffsize", "app");
   run("rm", "-f", out);
   // What one has is given back without any room.
   store.must("umount", "held");
   store.must("rm", "held");
   store.must("cleanup");
   store.must("ls");
-  return refused;
+  return trial.refused;
 }
 
 for (const { driver, kind, bytes } of DISKS) {

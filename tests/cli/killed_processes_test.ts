@@ -13,7 +13,6 @@ import {
   assertNothingLeft,
   end,
   ImageStore,
-  isThere,
   kill,
   start,
   startApply,
@@ -22,6 +21,7 @@ import {
 } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { killAtRandom } from "../support/random_kills.ts";
+import { isThere } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 

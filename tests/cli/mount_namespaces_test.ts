@@ -6,8 +6,9 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
-import { assertNothingLeft, home, names } from "../support/processes.ts";
+import { assertNothingLeft, home } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, mountPoints, needs } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 const NAMESPACES = 3, PROCESSES = 20;
 const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 10 : 2;

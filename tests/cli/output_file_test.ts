@@ -18,10 +18,10 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { writeNamed, writeOutputFile } from "../../lib/cli/output_file.ts";
 import { tempDir } from "../support/cases.ts";
 import { chown } from "../support/tree_entries.ts";
+import { names } from "../support/files.ts";
 
 const NOBODY = 65534;
 const text = (content: string) => (fd: number) => writeAll(fd, new TextEncoder().encode(content));
-const namesIn = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 const write = (path: string, content = "new") => writeOutputFile(path, text(content));
 const refusal = (path: string) => assertThrows(() => write(path), VeneerError).message;
 
@@ -37,14 +37,14 @@ Deno.test("output files: a failure leaves what was there, and nothing else", () 
       });
     assertThrows(fail, Error, "no more");
   }
-  assertEquals(namesIn(dir.path), ["old"]);
+  assertEquals(names(dir.path), ["old"]);
   assertEquals(Deno.readTextFileSync(`${dir.path}/old`), "old");
   for (const name of ["old", "other"]) {
     write(`${dir.path}/${name}`);
     assertEquals(Deno.readTextFileSync(`${dir.path}/${name}`), "new");
     assertEquals(Deno.statSync(`${dir.path}/${name}`).mode! & 0o777, 0o600);
   }
-  assertEquals(namesIn(dir.path), ["old", "other"]);
+  assertEquals(names(dir.path), ["old", "other"]);
 });
 
 Deno.test("output files: a process that is killed while it writes leaves nothing", async () => {
@@ -67,7 +67,7 @@ Deno.test("output files: a process that is killed while it writes leaves nothing
     await child.stdin.close().catch(() => {});
     assertEquals((await child.status).signal, "SIGKILL");
   }
-  assertEquals(namesIn(dir.path), ["old"]);
+  assertEquals(names(dir.path), ["old"]);
 });
 
 Deno.test("output files: another user's link in a directory for everybody is not followed", () => {
@@ -150,7 +150,7 @@ Deno.test("output files: what a killed writer left under a name of its own goes 
     assert(tryLock(fd, "exclusive"));
     write(`${dir.path}/out`);
   });
-  assertEquals(namesIn(dir.path), [held, foreign, similar, "out"].sort());
+  assertEquals(names(dir.path), [held, foreign, similar, "out"].sort());
 });
 
 Deno.test("output files: what others put under a name of our own keeps nobody waiting", () => {
@@ -161,7 +161,7 @@ Deno.test("output files: what others put under a name of our own keeps nobody wa
   Deno.symlinkSync("/dev/null", planted[1]);
   Deno.mkdirSync(planted[2]);
   write(`${dir.path}/out`);
-  assertEquals(namesIn(dir.path).length, planted.length + 1);
+  assertEquals(names(dir.path).length, planted.length + 1);
 });
 
 Deno.test("output files: a descriptor of this process is written to where it stands", () => {
@@ -196,15 +196,15 @@ Deno.test("output files: on a file system without nameless files, under a name o
     assertThrows(
       () =>
         writeNamed(place, () => {
-          assertEquals(namesIn(dir.path).length, 2);
+          assertEquals(names(dir.path).length, 2);
           throw new Error("no more");
         }),
       Error,
       "no more",
     );
-    assertEquals(namesIn(dir.path), ["out"]);
+    assertEquals(names(dir.path), ["out"]);
     writeNamed(place, text("new"));
   });
   assertEquals(Deno.readTextFileSync(`${dir.path}/out`), "new");
-  assertEquals(namesIn(dir.path), ["out"]);
+  assertEquals(names(dir.path), ["out"]);
 });

@@ -16,7 +16,7 @@ import {
 } from "../support/cases.ts";
 import { describe } from "../support/tree_entries.ts";
 import { addLinkedSpecials, changeRichTree, makeRichTree } from "./rich_tree.ts";
-import { contentOf, inSeconds, namesIn } from "./trees.ts";
+import { contentOf, inSeconds, mounted, namesIn } from "./trees.ts";
 
 const lacking = lacksFileSystem("overlay") ?? lacksProgram("containers-storage");
 
@@ -65,16 +65,6 @@ class ContainersStorage implements Disposable {
     this.must("shutdown", "--force");
     assertEquals(mountPoints(this.#directory.path), []);
     this.#directory[Symbol.dispose]();
-  }
-}
-
-/** Does something with a layer's mounted root. */
-function mounted<T>(store: TestStore, id: string, use: (root: string) => T): T {
-  const root = store.must("mount", id).trimEnd();
-  try {
-    return use(root);
-  } finally {
-    store.must("umount", id);
   }
 }
 

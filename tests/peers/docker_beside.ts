@@ -10,7 +10,7 @@ import { join } from "@std/path";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { mountPoints, must, type Ran } from "../support/cases.ts";
-import { generator } from "../support/tree_entries.ts";
+import { randomOf } from "../support/random.ts";
 import { type Docker, type Driver, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { namesIn } from "./trees.ts";
 
@@ -339,7 +339,7 @@ export function fill(docker: Docker, scratch: string): void {
 export function runBeside(docker: Docker, scratch: string, rounds: number): Store {
   console.log(`seed ${SEED}, ${rounds} commands`);
   const store = new Store(docker, scratch);
-  const random = generator(SEED);
+  const random = randomOf(SEED);
   try {
     store.checkReading();
     for (let round = 0; round < rounds; round++) store.check(round, store.runAny(random));

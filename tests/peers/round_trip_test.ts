@@ -10,7 +10,7 @@ import { TestStore } from "../support/commands.ts";
 import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { chown, describe } from "../support/tree_entries.ts";
 import { addExtremes, addLinkedSpecials, changeRichTree, makeRichTree } from "./rich_tree.ts";
-import { unpack, withoutHiddenNames } from "./trees.ts";
+import { mounted, unpack, withoutHiddenNames } from "./trees.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -20,15 +20,6 @@ function whole(root: string): string[] {
   const xattrs = llistxattr(root).filter((name) => !name.startsWith("trusted.overlay."))
     .map((name) => `${name}=${lgetxattr(root, name)?.toHex()}`);
   return [[". ", mode.toString(8), uid, gid, ...xattrs].join(" "), ...describe(root)];
-}
-
-function mounted<T>(store: TestStore, id: string, use: (root: string) => T): T {
-  const root = store.must("mount", id).trimEnd();
-  try {
-    return use(root);
-  } finally {
-    store.must("umount", id);
-  }
 }
 
 /** A tree with every type of entry and all that one can have, its root included. */

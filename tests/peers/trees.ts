@@ -3,6 +3,7 @@
  */
 import { must, tempDir } from "../support/cases.ts";
 import { describe } from "../support/tree_entries.ts";
+import type { TestStore } from "../support/commands.ts";
 
 /** Lines of `describe` with times to the second: some programs' tars have no fractions. */
 export function inSeconds(lines: readonly string[]): string[] {
@@ -37,4 +38,14 @@ export function contentOf(tar: string): string[] {
 export function namesIn(tar: string): string[] {
   return must("tar", "-tf", tar).trim().split("\n")
     .map((name) => name.replace(/^\.\//, "").replace(/\/$/, "")).filter(Boolean).sort();
+}
+
+/** Looks at a layer where it is mounted. */
+export function mounted<T>(store: TestStore, id: string, use: (root: string) => T): T {
+  const root = store.must("mount", id).trimEnd();
+  try {
+    return use(root);
+  } finally {
+    store.must("umount", id);
+  }
 }

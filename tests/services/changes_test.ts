@@ -4,6 +4,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
 import type { GrpcClient } from "./grpc_client.ts";
 import {
   cleanup,
@@ -17,7 +18,7 @@ import {
   readUsage,
   update,
 } from "./snapshots_client.ts";
-import { exists, TestService, until } from "./service_support.ts";
+import { TestService, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -168,7 +169,7 @@ needs(lacking, "calls: Cleanup says what it could not delete, and deletes the re
   // Something of somebody's own is mounted on the layer itself, after its record went: it is left alone.
   const place = dirname(stuck);
   await succeed(client, "Remove", ofKey("other"));
-  await until(() => !exists(other), "the other to be deleted");
+  await until(() => !isThere(other), "the other to be deleted");
   must("mount", "--bind", place, place);
   const { status, message } = await client.call("Remove", ofKey("stuck"));
   assertEquals([status, message], [OK, ""]);

@@ -6,9 +6,10 @@ import { GrpcError } from "../../lib/services/grpc/status.ts";
 import { type Job, Lanes } from "../../lib/services/lanes/lanes.ts";
 import { join } from "@std/path";
 import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
 import type { GrpcClient, Reply } from "./grpc_client.ts";
 import { cleanup, commit, list, make, ofKey, readMounts, update } from "./snapshots_client.ts";
-import { exists, holdLayers, TestService, until } from "./service_support.ts";
+import { holdLayers, TestService, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -137,7 +138,7 @@ needs(lacking, "lanes: what runs at the end is answered, and nothing new is take
     await client.call("Stat", ofKey("a"));
     service.process.signal("SIGTERM");
     await service.process.said(/ending/);
-    await until(() => !exists(service.address), "the socket to be removed");
+    await until(() => !isThere(service.address), "the socket to be removed");
     const { status, message } = await client.call("Stat", ofKey("a"));
     assertEquals(status, UNAVAILABLE, message);
     assert(await service.connect().then(() => false, () => true), "the socket is gone");

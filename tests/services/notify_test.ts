@@ -3,7 +3,8 @@ import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
 import { PROGRAM } from "../support/commands.ts";
-import { exists, Process, until } from "./service_support.ts";
+import { isThere } from "../support/files.ts";
+import { Process, until } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -43,7 +44,7 @@ for (const kind of ["path", "abstract name"]) {
           { NOTIFY_SOCKET: address },
         );
         await manager.said(/READY=1/);
-        assertEquals(exists(socket), true, "the socket is there when it is said to be");
+        assertEquals(isThere(socket), true, "the socket is there when it is said to be");
         assertEquals(await service.end("SIGTERM"), 0);
         assertEquals(manager.log, "listening\nREADY=1\nSTOPPING=1\n");
       } finally {
@@ -76,7 +77,7 @@ needs(lacking, "service: a manager that cannot be told is a warning", async () =
       ],
       { NOTIFY_SOCKET: address },
     );
-    await until(() => exists(socket), "the service to listen");
+    await until(() => isThere(socket), "the service to listen");
     assertEquals(await service.end("SIGTERM"), 0);
     assertStringIncludes(service.log, "the service manager was not told READY=1");
     assertStringIncludes(service.log, reason);

@@ -6,6 +6,7 @@ import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { storeHome } from "../../lib/snapshots/store_home.ts";
 import { PROGRAM } from "../support/commands.ts";
 import { type TempDir, tempDir } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
 import { GrpcClient } from "./grpc_client.ts";
 
 /** How long anything may take before a case fails, in milliseconds. */
@@ -86,16 +87,6 @@ export async function until(condition: () => boolean, what: string): Promise<voi
   }
 }
 
-/** Whether anything has a name. */
-export function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** A running service. */
 export class TestService implements AsyncDisposable {
   readonly directory: TempDir;
@@ -148,7 +139,7 @@ export class TestService implements AsyncDisposable {
       const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`).split("\n");
       const bound = `${this.address}.bound`;
       return sockets.some((line) => line.includes(" 00010000 ") && line.endsWith(` ${bound}`)) &&
-        exists(this.address);
+        isThere(this.address);
     };
     await this.process.until(isListening, "the service to listen");
   }

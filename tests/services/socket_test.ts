@@ -9,6 +9,7 @@ import { lchown } from "../../ffi/paths.ts";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { PROGRAM, refusal, veneer } from "../support/commands.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 import { Process, TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -35,9 +36,6 @@ function place() {
     [Symbol.dispose]: () => directory[Symbol.dispose](),
   };
 }
-
-const names = (directory: string) =>
-  Array.from(Deno.readDirSync(directory), ({ name }) => name).sort();
 
 needs(
   lacking,

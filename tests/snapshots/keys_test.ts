@@ -1,11 +1,10 @@
 /** What keys, names and labels of snapshots may be. */
-import { assertEquals, assertThrows } from "@std/assert";
-import { VeneerError } from "../../lib/base/errors.ts";
+import { assertEquals } from "@std/assert";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "../../lib/snapshots/keys.ts";
+import { refuses } from "../support/errors.ts";
 
-function refuses(action: () => unknown, message: string): void {
-  const error = assertThrows(action, VeneerError);
-  assertEquals([error.code, error.message], ["invalid argument", message]);
+function refusesKey(action: () => unknown, message: string): void {
+  assertEquals(refuses("invalid argument", action), message);
 }
 
 Deno.test("a key is any text that UTF-8 can say", () => {
@@ -25,18 +24,18 @@ Deno.test("a key is any text that UTF-8 can say", () => {
 });
 
 Deno.test("a key that could not be is refused with the reason", () => {
-  refuses(() => checkKey(""), 'snapshot "": it is empty');
-  refuses(() => checkKey("", "parent"), 'parent "": it is empty');
-  refuses(() => checkKey("a\0b"), 'snapshot "a\\u0000b": it has a NUL');
+  refusesKey(() => checkKey(""), 'snapshot "": it is empty');
+  refusesKey(() => checkKey("", "parent"), 'parent "": it is empty');
+  refusesKey(() => checkKey("a\0b"), 'snapshot "a\\u0000b": it has a NUL');
   const half = "it has half a surrogate pair, which UTF-8 cannot encode";
-  refuses(() => checkKey("a\ud83d"), `snapshot "a\\ud83d": ${half}`);
-  refuses(() => checkKey("\udc0ba"), `snapshot "\\udc0ba": ${half}`);
+  refusesKey(() => checkKey("a\ud83d"), `snapshot "a\\ud83d": ${half}`);
+  refusesKey(() => checkKey("\udc0ba"), `snapshot "\\udc0ba": ${half}`);
   const start = JSON.stringify(`${"a".repeat(80)}…`);
-  refuses(
+  refusesKey(
     () => checkKey("a".repeat(4097)),
     `snapshot ${start}: it has 4097 bytes, 4096 are allowed`,
   );
-  refuses(
+  refusesKey(
     () => checkKey("é".repeat(2049)),
     `snapshot ${JSON.stringify(`${"é".repeat(80)}…`)}: it has 4098 bytes, 4096 are allowed`,
   );
@@ -55,20 +54,20 @@ Deno.test("labels have a key, and up to 4 KiB with their value", () => {
   // A label without a value is none.
   assertEquals(checkLabels(new Map([["a", ""], ["b", "1"]])), new Map([["b", "1"]]));
 
-  refuses(() => checkLabels(new Map([["", "v"]])), 'label "": its key is empty');
-  refuses(() => checkLabels(new Map([["a\0", "v"]])), 'label "a\\u0000": it has a NUL');
-  refuses(() => checkLabels(new Map([["a", "\0"]])), 'label "a": it has a NUL');
-  refuses(
+  refusesKey(() => checkLabels(new Map([["", "v"]])), 'label "": its key is empty');
+  refusesKey(() => checkLabels(new Map([["a\0", "v"]])), 'label "a\\u0000": it has a NUL');
+  refusesKey(() => checkLabels(new Map([["a", "\0"]])), 'label "a": it has a NUL');
+  refusesKey(
     () => checkLabels(new Map([["a", "\ud800"]])),
     'label "a": it has half a surrogate pair, which UTF-8 cannot encode',
   );
-  refuses(
+  refusesKey(
     () => checkLabels(new Map([["k".repeat(96), "v".repeat(4001)]])),
     `label ${
       JSON.stringify(`${"k".repeat(80)}…`)
     }: key and value have 4097 bytes, 4096 are allowed`,
   );
-  refuses(
+  refusesKey(
     () => checkLabels(new Map([["é", "é".repeat(2048)]])),
     'label "é": key and value have 4098 bytes, 4096 are allowed',
   );
@@ -79,7 +78,7 @@ Deno.test("only labels can be changed, all or by their keys as they are", () => 
     checkField(field);
   }
   for (const field of ["", "name", "kind", "parent", "Labels", "labelsa", "label.a", "created"]) {
-    refuses(
+    refusesKey(
       () => checkField(field),
       `field ${JSON.stringify(field)}: only labels, or labels.KEY, can be changed`,
     );

@@ -3,7 +3,7 @@ import type { ConfinedPath } from "../../lib/tree/confined.ts";
 import { DatabaseSync } from "node:sqlite";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { openSnapshotter } from "../support/drivers.ts";
-import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { RunState } from "../../lib/store/run_state.ts";
@@ -11,6 +11,7 @@ import { Database } from "../../lib/snapshots/database.ts";
 import { Store } from "../../lib/snapshots/store.ts";
 import type { Snapshotter } from "../../lib/snapshots/snapshotter.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
+import { refuses } from "../support/errors.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -82,11 +83,6 @@ function withBase(subject: Subject): Snapshotter {
   snapshots.prepare("key", "");
   snapshots.commit("base", "key");
   return snapshots;
-}
-
-function refuses(code: ErrorCode, action: () => unknown, includes: string): void {
-  const error = assertThrows(action, VeneerError, includes);
-  assertEquals([error.code, error.message.includes("\n")], [code, false], error.message);
 }
 
 const names = (snapshots: Snapshotter) => [...snapshots.walk()].map(({ name }) => name);

@@ -8,6 +8,7 @@ import type { ConfinedPath } from "../../lib/tree/confined.ts";
 import { Store } from "../../lib/snapshots/store.ts";
 import type { Labels, SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 import { tempDir } from "../support/cases.ts";
+import { refuses } from "../support/errors.ts";
 
 /** A case with a store of its own. */
 function storeCase(name: string, body: (store: Store, path: ConfinedPath) => void): void {
@@ -84,11 +85,6 @@ const POPULATED = [
 ] as const;
 
 const layersBelow = (store: Store, key: string) => store.chain(store.require(key)).parents;
-
-function refuses(code: ErrorCode, action: () => unknown, includes = ""): void {
-  const error = assertThrows(action, VeneerError, includes);
-  assertEquals(error.code, code, error.message);
-}
 
 storeCase("GetInfo", (store) => {
   populate(store);

@@ -7,8 +7,9 @@ import { join } from "@std/path";
 import { lstat } from "../../ffi/stat.ts";
 import { PROGRAM, refusal, veneer } from "./commands.ts";
 import { mountImage } from "../runner/images.ts";
-import { names, until } from "./processes.ts";
+import { until } from "./processes.ts";
 import { mountPoints, needs, tempDir } from "./cases.ts";
+import { names } from "./files.ts";
 
 /** A driver whose commands are interrupted. */
 export interface Interrupted {

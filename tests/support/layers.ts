@@ -1,10 +1,9 @@
 /** What cases do with layers: fill, read, apply, diff, and look at how something fails. */
-import { assert, assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assertEquals } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { join } from "@std/path";
 import { close, O_CREAT, O_RDONLY, O_TRUNC, O_WRONLY, open, withFd } from "../../ffi/files.ts";
 import { lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
-import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
 import type { GraphDriver } from "../../lib/graph/driver.ts";
 import { must } from "./cases.ts";
 import { describeTree, tarOf } from "./trees.ts";
@@ -103,15 +102,6 @@ export function sampleTar(scratch: string): string {
   Deno.writeTextFileSync(`${scratch}/sample/big`, "big".repeat(10_000));
   Deno.writeTextFileSync(`${scratch}/sample/second`, "second".repeat(2_000));
   return tarOf(`${scratch}/sample`, `${scratch}/sample.tar`);
-}
-
-/** Runs what must fail with a code; returns the error. */
-export function assertFails(code: ErrorCode, call: () => void): VeneerError {
-  const error = assertThrows(call, VeneerError);
-  assertEquals(error.code, code, error.message);
-  assertNotEquals(error.message, "");
-  assert(!error.message.includes("\n"), "the message is one line");
-  return error;
 }
 
 /** Every path below a root. */

@@ -8,9 +8,7 @@ import { lstat } from "../../ffi/stat.ts";
 import { PROGRAM, StoreCommands, type TestStore } from "./commands.ts";
 import { type Image, type ImageKind, mountImage } from "../runner/images.ts";
 import { mountPoints, type TempDir, tempDir } from "./cases.ts";
-
-/** Names in a directory, sorted. */
-export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
+import { isThere, names } from "./files.ts";
 
 export const home = (store: TestStore) => join(store.root, "overlay2");
 
@@ -149,15 +147,6 @@ export async function until(what: string, isSo: () => boolean): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
-
-export const isThere = (path: string) => {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch {
-    return false;
-  }
-};
 
 /** Starts an apply and feeds it half of a tar of two megabytes, until the first file of it is in the layer and the second begun. */
 export async function startApply(store: TestStore, id: string): Promise<Halfway> {

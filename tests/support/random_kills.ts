@@ -8,7 +8,7 @@ import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must } from "./cases.ts";
 import { end, type ImageStore, start } from "./processes.ts";
-import { generator } from "./tree_entries.ts";
+import { randomOf } from "./random.ts";
 
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 const ALLOWED: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
@@ -74,7 +74,7 @@ const LOOKS = [["ls"], ["tree"], ["snapshot", "ls"], ["doctor"]];
  * @param looks commands that must work after each kill, all at once
  */
 export async function killAtRandom(store: ImageStore, kills: number, looks = LOOKS): Promise<void> {
-  const random = generator(SEED);
+  const random = randomOf(SEED);
   const tree = store.path("tree"), tar = store.path("layer.tar");
   Deno.mkdirSync(tree);
   for (let i = 0; i < 64; i++) {

@@ -11,9 +11,10 @@ import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { makedev, readlinkat, S_IFCHR, Times, tryLutimensat } from "../../ffi/names.ts";
 import { descriptorPath, lgetxattr, llistxattr, tryLsetxattr } from "../../ffi/xattr.ts";
 import { compareTrees } from "../../lib/tree/compare.ts";
-import { type Change, formatChange } from "../../lib/tree/changes.ts";
 import { isOverlayXattr } from "../../lib/tree/whiteouts.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import type { Random } from "./random.ts";
+import { lines } from "./trees.ts";
 
 /** Opens directories, runs `use` on them and closes them. */
 export function withDirectories<T>(paths: readonly string[], use: (...fds: number[]) => T): T {
@@ -32,8 +33,6 @@ export function compared(parent: string, child: string): string[] {
   }
   return withDirectories([parent, child], (a, b) => lines(compareTrees(a, b)));
 }
-
-export const lines = (changes: Iterable<Change>): string[] => [...changes].map(formatChange);
 
 /** A time that no clock of this run shows: 2001-09-09, with a fraction. */
 export const OLD = 1_000_000_000;
@@ -119,18 +118,8 @@ function digest(fd: number): string {
   });
 }
 
-/** A small reproducible generator of numbers below `limit` (mulberry32). */
-export function generator(seed: number): (limit: number) => number {
-  return (limit) => {
-    seed = (seed + 0x6d2b79f5) | 0;
-    let t = Math.imul(seed ^ seed >>> 15, seed | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) % limit;
-  };
-}
-
 /** One random operation in a tree, by system calls a program would make; what cannot be done is not. */
-export function operate(root: string, random: (limit: number) => number): void {
+export function operate(root: string, random: Random): void {
   const pick = () =>
     `${root}/` + Array.from({ length: 1 + random(3) }, () => "abc"[random(3)]).join("/");
   const path = pick(), other = pick();

@@ -6,6 +6,7 @@ import { lchownSync, lstatSync, readlinkSync } from "node:fs";
 import { comparePaths, formatChange } from "../../lib/tree/changes.ts";
 import type { Change } from "../../lib/tree/changes.ts";
 import { must } from "./cases.ts";
+import type { Random } from "./random.ts";
 
 /** Every entry below a root but the root itself: path to what it is. Times of directories are left out. */
 export function describeTree(root: string): Map<string, string> {
@@ -77,23 +78,11 @@ export function tarOf(directory: string, file: string): string {
   return file;
 }
 
-/** Random numbers that a seed repeats (mulberry32). */
-export function random(seed: number): (limit: number) => number {
-  let state = seed >>> 0;
-  return (limit) => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let t = state;
-    t = Math.imul(t ^ t >>> 15, t | 1);
-    t ^= t + Math.imul(t ^ t >>> 7, t | 61);
-    return ((t ^ t >>> 14) >>> 0) % limit;
-  };
-}
-
 /**
  * Makes a few random changes to a tree: files made, rewritten, appended to, moved, removed; directories made,
  * moved, removed with all in them, replaced; modes, owners, links.
  */
-export function changeAtRandom(root: string, pick: (limit: number) => number, count: number): void {
+export function changeAtRandom(root: string, pick: Random, count: number): void {
   for (let i = 0; i < count; i++) {
     const entries = [...describeTree(root).entries()];
     const any = (filter: (text: string) => boolean) => {
@@ -112,7 +101,7 @@ export function changeAtRandom(root: string, pick: (limit: number) => number, co
 }
 
 interface Choice {
-  readonly pick: (limit: number) => number;
+  readonly pick: Random;
   readonly any: (filter: (text: string) => boolean) => string | undefined;
   readonly fresh: string;
 }

@@ -32,12 +32,12 @@ import {
   chown,
   copyTree,
   describe,
-  generator,
   makeNode,
   operate,
   put,
   withDirectories,
 } from "../support/tree_entries.ts";
+import { randomOf } from "../support/random.ts";
 
 Deno.test("TestGenerateEmptyFile: a tree or list without anything is 1024 zero bytes", () => {
   using dir = tempDir();
@@ -334,7 +334,7 @@ Deno.test("changes: added and changed entries are read, deleted ones become whit
 Deno.test("random changes: applied to a copy of the parent, their tar makes the child", () => {
   for (let seed = 0; seed < 40; seed++) {
     using dir = tempDir();
-    const random = generator(seed);
+    const random = randomOf(seed);
     const [parent, child, result] = ["parent", "child", "result"]
       .map((name) => `${dir.path}/${name}`);
     Deno.mkdirSync(parent);

@@ -19,8 +19,8 @@ import {
   symlink,
   type TarEntry,
 } from "./support/tar_builder.ts";
-import { pick as pickBy, type Random, randomOf } from "./hostile/random.ts";
 import { Sandbox } from "./support/tar_layers.ts";
+import { pick as pickBy, type Random, randomOf } from "../support/random.ts";
 
 const SEED = Number(Deno.env.get("VENEER_FUZZ_SEED") ?? 20240607);
 const ROUNDS = Number(Deno.env.get("VENEER_FUZZ_ROUNDS") ?? 4000);

@@ -11,13 +11,13 @@ import {
   chown,
   compared,
   copyTree,
-  lines,
   makeNode,
   OLD,
   put,
   setTime,
   withDirectories,
 } from "../support/tree_entries.ts";
+import { lines } from "../support/trees.ts";
 
 /** An access control list as the kernel takes it (acl(5)): `u::rw,u:7:r,g::r,m::r,o::r`. */
 const READABLE_BY_7 = Uint8Array.fromHex(

@@ -24,7 +24,6 @@ import {
   trySymlink,
   tryUnlink,
 } from "../../lib/tree/confined.ts";
-import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
 import {
   readMetadata,
   removeMetadata,
@@ -36,12 +35,7 @@ import {
 import { confinedAt } from "../support/confined_at.ts";
 import { lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { Victim } from "../support/victim.ts";
-
-function refuses(code: ErrorCode, use: () => unknown): string {
-  const error = assertThrows(use, VeneerError);
-  assertEquals(error.code, code, error.message);
-  return error.message;
-}
+import { refuses } from "../support/errors.ts";
 
 /** A root with a link to a victim beside it: as a name of its own and as a directory on the way. */
 function withLink(use: (root: ConfinedPath, victim: Victim) => void): void {

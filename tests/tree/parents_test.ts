@@ -12,7 +12,8 @@ import { lsetxattr, tryLsetxattr } from "../../ffi/xattr.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { Parents } from "../../lib/tree/parents.ts";
 import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
-import { generator, makeNode, withDirectories } from "../support/tree_entries.ts";
+import { makeNode, withDirectories } from "../support/tree_entries.ts";
+import { randomOf } from "../support/random.ts";
 
 const lacking = lacksFileSystem("overlay");
 const makeOpaque = (path: string) => lsetxattr(path, "trusted.overlay.opaque", encode("y"));
@@ -91,7 +92,7 @@ for (const count of [2, 5, 70]) {
     for (let seed = 1; seed <= (count > 10 ? 6 : 60); seed++) {
       using dir = tempDir();
       withParents(dir.path, count, (parents) => {
-        const random = generator(seed);
+        const random = randomOf(seed);
         for (let i = 0; i < count; i++) fillAtRandom(`${dir.path}/${i}`, random);
         Deno.mkdirSync(`${dir.path}/merged`);
         const lowers = Array.from({ length: count }, (_, i) => `${i}`).join(":");

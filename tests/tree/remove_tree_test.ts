@@ -12,16 +12,7 @@ import { mount, umount } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { removeTree, removeTreeAt } from "../../lib/tree/remove_tree.ts";
 import { tempDir } from "../support/cases.ts";
-
-const exists = (path: string) => {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-};
+import { isThere } from "../support/files.ts";
 
 const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
 
@@ -44,7 +35,7 @@ Deno.test("every kind of entry is deleted, and nothing that links lead to", () =
 
   removeTree(tree);
 
-  assert(!exists(tree));
+  assert(!isThere(tree));
   assertEquals(Deno.readTextFileSync(`${outside}/kept`), "kept");
   assertEquals(openFiles(), before);
 });
@@ -57,7 +48,7 @@ Deno.test("a file, a link and nothing at all are deleted as well", () => {
   Deno.symlinkSync("target", `${dir.path}/link`);
   for (const name of ["file", "link", "nothing"]) removeTree(`${dir.path}/${name}`);
   assertEquals([...Deno.readDirSync(dir.path)].map((entry) => entry.name), ["target"]);
-  assert(exists(`${dir.path}/target/kept`));
+  assert(isThere(`${dir.path}/target/kept`));
 });
 
 Deno.test("a tree much deeper than there are descriptors and path bytes", () => {
@@ -91,7 +82,7 @@ Deno.test("a directory of many entries", () => {
   }
   close(fd);
   removeTree(tree);
-  assert(!exists(tree));
+  assert(!isThere(tree));
 });
 
 Deno.test("immutable and append-only files and directories are deleted", () => {
@@ -115,7 +106,7 @@ Deno.test("immutable and append-only files and directories are deleted", () => {
   protect(tree, FS_IMMUTABLE_FL);
   assertThrows(() => Deno.removeSync(`${tree}/immutable`));
   removeTree(tree);
-  assert(!exists(tree));
+  assert(!isThere(tree));
 });
 
 Deno.test("a protected subdirectory below the depth that is kept open is deleted", () => {
@@ -128,7 +119,7 @@ Deno.test("a protected subdirectory below the depth that is kept open is deleted
     close(fd);
   }
   removeTree(`${dir.path}/tree`);
-  assert(!exists(`${dir.path}/tree`));
+  assert(!isThere(`${dir.path}/tree`));
 });
 
 Deno.test("a mount inside is named, and what is mounted stays", () => {
@@ -145,12 +136,12 @@ Deno.test("a mount inside is named, and what is mounted stays", () => {
       error.message,
       `${dir.path}/tree is not deleted: inside in it is a mount point; unmount it first`,
     );
-    assert(exists(`${outside}/kept`));
+    assert(isThere(`${outside}/kept`));
   } finally {
     umount(inside);
   }
   removeTree(`${dir.path}/tree`);
-  assert(!exists(`${dir.path}/tree`));
+  assert(!isThere(`${dir.path}/tree`));
 });
 
 Deno.test("a file that something is mounted on is named", () => {
@@ -196,7 +187,7 @@ Deno.test("a tree in which another process swaps directories and files", async (
       assertEquals(await begun, "swapping");
       const end = said();
       removeTree(tree);
-      assert(!exists(tree));
+      assert(!isThere(tree));
       assertEquals(await end, "gone");
     }
   } finally {

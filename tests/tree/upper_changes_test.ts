@@ -10,13 +10,13 @@ import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
 import {
   chown,
   compared,
-  generator,
-  lines,
   makeNode,
   operate,
   put,
   withDirectories,
 } from "../support/tree_entries.ts";
+import { randomOf } from "../support/random.ts";
+import { lines } from "../support/trees.ts";
 
 /** The changes of an upper over lowers, uppermost first. */
 function changesOf(
@@ -228,7 +228,7 @@ needs(lacking, "random operations: the upper tells what the merged trees differ 
   const kinds = { A: 0, C: 0, D: 0 };
   for (let seed = 0; seed < SEEDS; seed++) {
     using dir = tempDir();
-    const random = generator(seed);
+    const random = randomOf(seed);
     const stack: string[] = []; // Lowers, uppermost first.
     const layers = 1 + random(3);
     const mounted = (lowers: string[], name: string, use: (merged: string) => void) => {

@@ -10,11 +10,13 @@ import { branchLimit } from "../../../drivers/aufs/support.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { needs, skip, type TempDir } from "../../support/cases.ts";
-import { lacking, names, read } from "./support.ts";
+import { lacking } from "./support.ts";
 import { conformance } from "../conformance/mod.ts";
-import { assertFails, fill } from "../../support/layers.ts";
+import { fill } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { lines } from "../../support/trees.ts";
+import { names, read } from "../../support/files.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const openAt = (root: string, idMaps: IdMaps = IDENTITY) =>
   openDriver({

@@ -7,9 +7,10 @@ import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { TEMPORARY_SUFFIX } from "../../../lib/store/metadata.ts";
 import { skip } from "../../support/cases.ts";
-import { lacking, names, refused } from "./support.ts";
+import { lacking, refused } from "./support.ts";
 import { killCases } from "../kill/graph.ts";
 import { describeTree } from "../../support/trees.ts";
+import { names } from "../../support/files.ts";
 
 /** What is staged, and parts that belong to no layer. */
 function lost(home: string): string[] {

@@ -13,32 +13,14 @@ import { lsetxattr } from "../../../ffi/xattr.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { type TempDir, TEST_FS } from "../../support/cases.ts";
-import {
-  chain,
-  create,
-  graphOf,
-  lacking,
-  MAPPED,
-  names,
-  open,
-  openGraph,
-  ownership,
-  read,
-  Recorder,
-  refused,
-  test,
-} from "./support.ts";
-import {
-  apply,
-  assertFails,
-  diff,
-  EMPTY_TAR,
-  fill,
-  rootOf,
-  treeNames,
-} from "../../support/layers.ts";
+import { chain, graphOf, lacking, open, openGraph, Recorder, refused, test } from "./support.ts";
+import { apply, diff, EMPTY_TAR, fill, rootOf, treeNames } from "../../support/layers.ts";
 import { lines, tarOf } from "../../support/trees.ts";
 import { must } from "../../support/cases.ts";
+import { names, ownership, read } from "../../support/files.ts";
+import { MAPPED } from "../../support/id_maps.ts";
+import { create } from "../../support/backends.ts";
+import { assertFails } from "../../support/errors.ts";
 
 /** The store at `DIR/root`, opened as the program does. */
 const openStore = (dir: TempDir, driver = "aufs") =>

@@ -13,7 +13,7 @@ import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import type { GetOptions } from "../../../lib/graph/driver.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { mountPoints, must, type TempDir } from "../../support/cases.ts";
-import { chain, create, graphOf, open, Recorder, test } from "./support.ts";
+import { chain, graphOf, open, Recorder, test } from "./support.ts";
 import {
   A_BYTE_MORE,
   type Calls,
@@ -25,8 +25,9 @@ import {
   ON_43_LABELLED,
   ON_43_LONG,
 } from "./mount_literals.ts";
-import { assertFails } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { create } from "../../support/backends.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const LABEL = "system_u:object_r:container_file_t:s0:c1,c2";
 /** `MS_RDONLY` and `MS_REMOUNT` of linux/mount.h. */

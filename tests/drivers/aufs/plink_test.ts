@@ -14,7 +14,8 @@ import { mount } from "../../../ffi/mount.ts";
 import { undoPlan } from "../../../lib/mount/plan.ts";
 import { type MountInfo, parseMountInfo } from "../../../lib/mount/mountinfo.ts";
 import { lacksProgram, must, type TempDir } from "../../support/cases.ts";
-import { chain, names, open, read, Recorder, test } from "./support.ts";
+import { names, read } from "../../support/files.ts";
+import { chain, open, Recorder, test } from "./support.ts";
 
 /** As mountinfo shows a mount of aufs (`aufs_show_options` in `fs/aufs/super.c`). */
 const aufsAt = (path: string, options = "rw,si=5d9b2c0fa1e3,dio,dirperm1"): MountInfo =>

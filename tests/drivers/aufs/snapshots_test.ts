@@ -18,9 +18,10 @@ import type { LayerChain } from "../../../lib/snapshots/backend.ts";
 import { Snapshots } from "../../../lib/snapshots/snapshots.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { mountPoints, must, type TempDir } from "../../support/cases.ts";
-import { ABLE, lacking, names, ownership, Recorder, refused, test } from "./support.ts";
+import { ABLE, lacking, Recorder, refused, test } from "./support.ts";
 import { active, committed, view } from "../../support/layer_chains.ts";
-import { assertFails } from "../../support/layers.ts";
+import { names, ownership } from "../../support/files.ts";
+import { assertFails } from "../../support/errors.ts";
 import { mountNamespace } from "../../../lib/store/run_state.ts";
 import type { LayerUse } from "../../../lib/mount/uses.ts";
 

@@ -9,12 +9,13 @@ import { Graph } from "../../../lib/graph/graph.ts";
 import type { ForeignUses } from "../../../lib/graph/mounted_layers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { Home } from "../../../lib/store/home.ts";
-import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
+import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import type { MountPort } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
 import { lacksFileSystem, needs, type TempDir, TEST_FS } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { create } from "../../support/backends.ts";
 
 /** Why aufs has no cases on the file system under test: it cannot stand there, or nothing new would be seen. */
 export const refused = TEST_FS === "btrfs"
@@ -76,11 +77,6 @@ export function graphOf(
 /** A driver on `DIR/root`, where cases have their stores. */
 export const openGraph = (dir: TempDir): GraphDriver => graphOf(open(`${dir.path}/root`));
 
-export function create(backend: Aufs, id: string, parent?: string): void {
-  const storageOptions = new Map<string, string>();
-  backend.create(id, { parent, readWrite: false, mountLabel: undefined, storageOptions });
-}
-
 /** Layers by these ids, each on the one before it. */
 export function chain(backend: Aufs, ids: readonly string[]): void {
   for (const [i, id] of ids.entries()) create(backend, id, ids[i - 1]);
@@ -140,16 +136,3 @@ export class Recorder implements MountPort {
     }
   }
 }
-
-export const read = (path: string) => Deno.readTextFileSync(path);
-export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
-
-export function ownership(path: string): string {
-  const { mode, uid, gid } = Deno.lstatSync(path);
-  return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
-}
-
-export const MAPPED: IdMaps = {
-  uids: new IdMap([{ container: 0, host: 100_000, size: 65_536 }]),
-  gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
-};

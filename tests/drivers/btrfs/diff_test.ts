@@ -11,7 +11,8 @@ import * as btrfs from "../../../drivers/btrfs/driver.ts";
 import { needs, tempDir } from "../../support/cases.ts";
 import { lacking } from "./support.ts";
 import { operate } from "./operations.ts";
-import { describeTree, lines, modelChanges, random } from "../../support/trees.ts";
+import { describeTree, lines, modelChanges } from "../../support/trees.ts";
+import { randomOf } from "../../support/random.ts";
 
 const TREES = Deno.env.has("VENEER_TEST_LONG") ? 2000 : 100;
 const FIRST_SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
@@ -62,7 +63,7 @@ needs(
     const layer = (id: string) => backend.mountPoint(id);
     let changed = 0;
     for (let seed = FIRST_SEED; seed < FIRST_SEED + TREES; seed++) {
-      const pick = random(seed);
+      const pick = randomOf(seed);
       const [parent, child] = [`parent-${seed}`, `child-${seed}`];
       backend.create(parent, spec());
       operate(layer(parent), pick, 10 + pick(60));

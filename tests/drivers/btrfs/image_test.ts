@@ -9,8 +9,9 @@ import { sleep } from "../../../lib/base/sleep.ts";
 import { type TempDir, tempDir } from "../../support/cases.ts";
 import { must, needs } from "../../support/cases.ts";
 import { lacking, TestStore } from "./support.ts";
-import { apply, assertFails, fill, treeOf } from "../../support/layers.ts";
+import { apply, fill, treeOf } from "../../support/layers.ts";
 import { lines, tarOf } from "../../support/trees.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const MIB = 1 << 20;
 

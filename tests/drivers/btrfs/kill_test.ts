@@ -6,6 +6,7 @@ import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.t
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { TEMPORARY_SUFFIX } from "../../../lib/store/metadata.ts";
 import { must, needs } from "../../support/cases.ts";
+import { names } from "../../support/files.ts";
 import { killCases } from "../kill/graph.ts";
 import { directory, lacking } from "./support.ts";
 
@@ -27,8 +28,6 @@ function lost(home: string): string[] {
   }
   return [...found, ...withFd(open(home, O_RDONLY | O_DIRECTORY), qgroupsWithoutSubvolume)];
 }
-
-const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name);
 
 function subvolumesBelow(home: string): string[] {
   const top = home.split("/").at(-3)!; // The case's own directory.

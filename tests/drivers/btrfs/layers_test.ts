@@ -13,8 +13,9 @@ import { entryPath, lgetxattr, lsetxattr } from "../../../ffi/xattr.ts";
 import { IDENTITY, IdMap } from "../../../lib/base/id_maps.ts";
 import { must, needs } from "../../support/cases.ts";
 import { directory, storeCase } from "./support.ts";
-import { assertFails, diff, fill, treeOf } from "../../support/layers.ts";
+import { diff, fill, treeOf } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
+import { assertFails } from "../../support/errors.ts";
 
 /** The subvolumes of a store, wherever in it they lie. */
 function subvolumesIn(home: string): string[] {

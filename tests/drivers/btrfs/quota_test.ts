@@ -15,7 +15,8 @@ import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { sleep } from "../../../lib/base/sleep.ts";
 import { must } from "../../support/cases.ts";
 import { directory, storeCase as anyStoreCase, type TestStore } from "./support.ts";
-import { assertFails, diff, fill } from "../../support/layers.ts";
+import { diff, fill } from "../../support/layers.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const onVolume = <T>(use: (volume: number) => T): T =>
   withFd(open(directory, O_RDONLY | O_DIRECTORY), use);

@@ -11,8 +11,9 @@ import {
   snapshotCase,
   type SnapshotHome,
 } from "./snapshots_support.ts";
-import { assertFails } from "../../support/layers.ts";
 import { runState } from "../../support/store_dir.ts";
+import { assertFails } from "../../support/errors.ts";
+import { names } from "../../support/files.ts";
 
 const sha224 = (name: string) => createHash("sha224").update(name).digest("hex");
 
@@ -74,8 +75,6 @@ class SeedStore {
 /** What is imported, a line each: kind, name, parent. */
 const imported = (store: SnapshotHome) =>
   store.backend.importable().map(({ kind, name, parent }) => `${kind} ${name} on ${parent || "-"}`);
-
-const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 
 for (const form of FORMS) {
   snapshotCase(`the seed's store is imported, ${form}`, (store) => {

@@ -12,6 +12,8 @@ import type { LayerChain } from "../../../lib/snapshots/backend.ts";
 import { sleep } from "../../../lib/base/sleep.ts";
 import { namespacedProcesses } from "../../../lib/base/processes.ts";
 import { mountPoints, must, run } from "../../support/cases.ts";
+import { assertFails } from "../../support/errors.ts";
+import { names, read } from "../../support/files.ts";
 import { directory } from "./support.ts";
 import {
   inDirectory,
@@ -21,10 +23,7 @@ import {
   snapshotCase,
   SnapshotHome,
 } from "./snapshots_support.ts";
-import { assertFails } from "../../support/layers.ts";
 
-const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
-const read = Deno.readTextFileSync;
 const write = Deno.writeTextFileSync;
 
 // `printf 'base key' | sha224sum`, and of `base`.

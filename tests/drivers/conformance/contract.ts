@@ -11,7 +11,6 @@ import { lines, tarOf } from "../../support/trees.ts";
 
 import {
   apply,
-  assertFails,
   diff,
   EMPTY_TAR,
   fill,
@@ -19,6 +18,7 @@ import {
   treeNames,
   verifyBase,
 } from "../../support/layers.ts";
+import { assertFails } from "../../support/errors.ts";
 import type { Suite } from "./suite.ts";
 
 export function contract(suite: Suite): void {

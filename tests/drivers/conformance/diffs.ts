@@ -2,7 +2,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { lsetxattr } from "../../../ffi/xattr.ts";
-import { changeAtRandom, lines, modelChanges, random } from "../../support/trees.ts";
+import { changeAtRandom, lines, modelChanges } from "../../support/trees.ts";
 
 import {
   apply,
@@ -14,6 +14,7 @@ import {
   treeOf,
   verifyBase,
 } from "../../support/layers.ts";
+import { randomOf } from "../../support/random.ts";
 import type { Suite } from "./suite.ts";
 
 export function diffs(suite: Suite): void {
@@ -115,7 +116,7 @@ export function diffs(suite: Suite): void {
     const { driver, scratch } = store;
     const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;
     for (let seed = 1; seed <= seeds; seed++) {
-      const pick = random(seed);
+      const pick = randomOf(seed);
       const [bottom, base, twin, child, copy] = ["bottom", "base", "twin", "child", "copy"]
         .map((name) => name + seed);
       fill(driver, bottom, (root) => changeAtRandom(root, pick, 40));

@@ -5,7 +5,6 @@ import { lines, tarOf } from "../../support/trees.ts";
 
 import {
   apply,
-  assertFails,
   diff,
   makeBase,
   sampleTar,
@@ -13,6 +12,7 @@ import {
   treeOf,
   verifyBase,
 } from "../../support/layers.ts";
+import { assertFails } from "../../support/errors.ts";
 import type { Suite } from "./suite.ts";
 
 export function failures(suite: Suite): void {

@@ -6,8 +6,9 @@ import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { must } from "../../support/cases.ts";
 import { dir, file, tar } from "../../tar/support/tar_builder.ts";
-import { apply, assertFails, diff, fill } from "../../support/layers.ts";
+import { apply, diff, fill } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
+import { assertFails } from "../../support/errors.ts";
 import type { Suite } from "./suite.ts";
 
 const MAPS: IdMaps = {

@@ -7,7 +7,7 @@ import { lgetxattr, llistxattr, lsetxattr } from "../../../ffi/xattr.ts";
 import { lstat } from "../../../ffi/stat.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { must } from "../../support/cases.ts";
-import { apply, assertFails, diff } from "../../support/layers.ts";
+import { apply, diff } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
 import {
   dir,
@@ -19,6 +19,7 @@ import {
   type TarEntry,
 } from "../../tar/support/tar_builder.ts";
 import { tree, type TreeOptions } from "../../tar/support/tar_layers.ts";
+import { assertFails } from "../../support/errors.ts";
 import type { Store, Suite } from "./suite.ts";
 
 type Part = TarEntry | Uint8Array;

@@ -1,9 +1,10 @@
 /** The cases that the field's own graph driver suites have, under their names. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { needs } from "../../support/cases.ts";
-import { changeAtRandom, lines, random, tarOf } from "../../support/trees.ts";
+import { changeAtRandom, lines, tarOf } from "../../support/trees.ts";
 
 import { apply, diff, fill, makeBase, treeOf, verifyBase } from "../../support/layers.ts";
+import { randomOf } from "../../support/random.ts";
 import type { Suite } from "./suite.ts";
 
 export function peers(suite: Suite): void {
@@ -123,7 +124,7 @@ export function peers(suite: Suite): void {
 
   suite.case("Echo", (store) => {
     const { driver, scratch } = store;
-    const pick = random(7);
+    const pick = randomOf(7);
     const chain = ["first", "second", "third"];
     let parent: string | undefined;
     for (const id of chain) {

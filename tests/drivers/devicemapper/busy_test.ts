@@ -3,9 +3,10 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { deviceInfo } from "../../../ffi/devmapper.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
-import { assertFails, fill } from "../../support/layers.ts";
+import { fill } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
+import { assertFails } from "../../support/errors.ts";
 import { examine } from "../../../drivers/devicemapper/examine.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
 

@@ -3,11 +3,11 @@
  * whole as soon as there is. Giving back what one has works in any case.
  */
 // @runs on guest ext4
-import { assert, assertEquals, assertMatch } from "@std/assert";
-import { EXIT_STATUS } from "../../../lib/cli/exit_status.ts";
+import { assert, assertEquals } from "@std/assert";
 import { StoreCommands } from "../../support/commands.ts";
 import { must, needs, run, type TempDir } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { RoomTrial } from "../../support/room.ts";
 import { deviceNames, lacking, loopFiles, SMALL } from "./support.ts";
 
 /** Blocks of 64 KiB that are left free: all of them in a long run, else some. */
@@ -73,42 +73,21 @@ class PoolStore extends StoreCommands implements Disposable {
   }
 }
 
-/** Runs a command that may find no room; returns whether it found some. */
-function fits(store: PoolStore, ...args: string[]): boolean {
-  const { code, stderr } = store.run(...args);
-  const what = `veneer ${args.join(" ")}: ${code}: ${stderr}`;
-  assert(code === 0 || code === EXIT_STATUS["limit exceeded"], what);
-  if (code === 0) assertEquals(stderr, "", what);
-  else assertMatch(stderr, /^veneer: [^\n]+\n$/, what);
-  return code === 0;
-}
-
 /** Every command on a full pool. Returns those that found no room. */
 function runAll(store: PoolStore, tar: string): string[] {
-  const refused: string[] = [];
-  const tries = (...args: string[]) => {
-    const isDone = fits(store, ...args);
-    if (!isDone) refused.push(args[0]);
-    return isDone;
-  };
-  store.must("ls");
-  store.must("status");
-  // A size that cannot be told is a warning.
-  const { code, stderr } = store.run("tree");
-  assertEquals(code, 0, stderr);
-  assertMatch(stderr, /^(veneer: warning: no size of [^\n]+\n)*$/);
-  if (tries("create", "new", "--parent", "bottom")) {
-    tries("apply", "new", tar);
+  const trial = new RoomTrial(store);
+  if (trial.fits("create", "new", "--parent", "bottom")) {
+    trial.fits("apply", "new", tar);
     store.must("rm", "new");
   }
-  if (tries("mount", "app")) store.must("umount", "app");
-  tries("diff", "app", "--output", store.path("out.tar"));
-  tries("changes", "app");
+  if (trial.fits("mount", "app")) store.must("umount", "app");
+  trial.fits("diff", "app", "--output", store.path("out.tar"));
+  trial.fits("changes", "app");
   // What one has is given back without any room.
   store.must("umount", "held");
   store.must("rm", "held");
   store.must("ls");
-  return refused;
+  return trial.refused;
 }
 
 needs(

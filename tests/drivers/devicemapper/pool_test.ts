@@ -1,11 +1,11 @@
 /** devicemapper's pools and stores: what they are made of, full ones, damaged ones, other people's. */
 // @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { assertFails as failure, fill, treeOf } from "../../support/layers.ts";
+import { fill, treeOf } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
+import { refuses } from "../../support/errors.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles, openStore } from "./support.ts";
-import type { ErrorCode } from "../../../lib/base/errors.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 
 /** Where a case runs: one that a second file system below the layers says nothing new about, on ext4 alone. */
@@ -19,9 +19,6 @@ function test(name: string, body: (root: string) => void, where: Where = "ext4")
     assertEquals(loopFiles(`${dir.path}/root`), []);
   });
 }
-
-/** The message of an error of a code. */
-const assertFails = (code: ErrorCode, call: () => void): string => failure(code, call).message;
 
 const home = (root: string) => `${root}/devicemapper`;
 const metadata = (root: string, name: string) => `${home(root)}/metadata/${name}`;
@@ -106,7 +103,7 @@ test(
     assert(size("after") > size("before") * 1.3);
     grown.cleanup();
     const shrunk = openStore(root, { options: ["dm.basesize=64M"] });
-    const message = assertFails("invalid argument", () => shrunk.create("x"));
+    const message = refuses("invalid argument", () => shrunk.create("x"));
     assertStringIncludes(message, "dm.basesize");
     shrunk.cleanup();
   },
@@ -135,14 +132,14 @@ test("given devices make the pool", (root) => {
   assert(treeOf(again, "layer").has("/file"));
   assertStringIncludes(warnings[0], "block size of 131072");
   // Without the options it is somebody else's pool; with a wrong device, nothing at all.
-  const message = assertFails("incompatible", () => openStore(root).create("x"));
+  const message = refuses("incompatible", () => openStore(root).create("x"));
   assertStringIncludes(message, "is made of device");
   again.cleanup();
-  assertFails(
+  refuses(
     "invalid argument",
     () => openStore(root, { options: ["dm.datadev=/dev/null"] }).create("x"),
   );
-  assertFails(
+  refuses(
     "invalid argument",
     () => openStore(root, { options: ["dm.datadev=/dev/nix"] }).create("x"),
   );
@@ -167,10 +164,10 @@ test("a given pool is used and left as it is; one in use by others is refused", 
     openStore(root, { options }).cleanup();
 
     const other = openStore(`${root}/other`, { options });
-    const message = assertFails("incompatible", () => other.create("x"));
+    const message = refuses("incompatible", () => other.create("x"));
     assertStringIncludes(message, "in use by something else");
     const none = openStore(`${root}/third`, { options: ["dm.thinpooldev=nix"] });
-    assertStringIncludes(assertFails("not supported", () => none.create("x")), "no such device");
+    assertStringIncludes(refuses("not supported", () => none.create("x")), "no such device");
   } finally {
     must("dmsetup", "remove", "--retry", name);
   }
@@ -181,7 +178,7 @@ test("a device of the pool's name that is no pool is not touched", (root) => {
   const { dev, ino } = Deno.statSync(home(root));
   const name = `docker-${(dev >> 8) & 0xfff}:${dev & 0xff}-${ino}-pool`;
   must("dmsetup", "create", name, "--table", "0 2048 error");
-  const message = assertFails("incompatible", () => driver.create("x"));
+  const message = refuses("incompatible", () => driver.create("x"));
   assertStringIncludes(message, "is a error, not a thin-pool");
   must("dmsetup", "remove", name);
   driver.create("x");
@@ -200,7 +197,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   must("sync", "-f", `${home(root)}/mnt/small`);
   driver.put("small");
   driver.put("large");
-  const message = assertFails("limit exceeded", () => driver.create("more"));
+  const message = refuses("limit exceeded", () => driver.create("more"));
   assertMatch(message, /of data free, and dm\.min_free_space requires 42 MiB; remove layers/);
   assertEquals(driver.layers().map(({ id }) => id), ["large", "small"]);
   driver.remove("large");
@@ -219,7 +216,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   assert(!run("sync", `${more}/big`).success);
   full.put("more");
   full.put("fills");
-  assertFails("limit exceeded", () =>
+  refuses("limit exceeded", () =>
     full.create("no room"
       .replace(" ", "-")));
   full.remove("fills");
@@ -243,7 +240,7 @@ test("metadata that is nearly full refuses layers", (root) => {
       Deno.writeFileSync(`${driver.get(`layer-${made}`)}/file`, new Uint8Array(128 << 10));
       driver.put(`layer-${made}`);
     } catch (error) {
-      message = assertFails("limit exceeded", () => {
+      message = refuses("limit exceeded", () => {
         throw error;
       });
     }
@@ -318,12 +315,12 @@ test("an old mkfs, which knows fewer options, will do; where there is none, that
       "-q -F -E discard,lazy_itable_init=0 -m 3 -L label\n-q -F -E discard -m 3 -L label\n",
     );
     old("discard");
-    assertMatch(assertFails("failed", () => create("none")), /^mkfs\.ext4 .* exit 1: bad option$/);
+    assertMatch(refuses("failed", () => create("none")), /^mkfs\.ext4 .* exit 1: bad option$/);
     // It is looked for there too, whatever the path says.
     must("mount", "-t", "tmpfs", "none", "/usr/sbin");
     try {
       Deno.env.set("PATH", "/nowhere");
-      const message = assertFails("not supported", () => openStore(`${root}/none`).create("layer"));
+      const message = refuses("not supported", () => openStore(`${root}/none`).create("layer"));
       assertEquals(message, "there is no mkfs.ext4; install e2fsprogs");
     } finally {
       Deno.env.set("PATH", path);
@@ -346,10 +343,10 @@ test("another pool below the same records is noticed", (root) => {
     set,
     text.replace(/"BaseDeviceUUID":"[^"]*"/, `"BaseDeviceUUID":"${uuid}"`),
   );
-  const message = assertFails("incompatible", () => openStore(root).get("layer"));
+  const message = refuses("incompatible", () => openStore(root).get("layer"));
   assertStringIncludes(message, `${uuid} is recorded`);
   Deno.writeTextFileSync(set, text.replace('"ext4"', '"xfs"'));
-  const mismatch = assertFails("incompatible", () => openStore(root).get("layer"));
+  const mismatch = refuses("incompatible", () => openStore(root).get("layer"));
   assertStringIncludes(mismatch, "has ext4, and xfs is recorded");
   Deno.writeTextFileSync(set, text.replace(/"BaseDeviceUUID":"[^"]*"/, '"BaseDeviceUUID":""'));
   const warnings: string[] = [];
@@ -379,7 +376,7 @@ test("a truncated record is one error; the rest of the store works", (root) => {
       () => again.remove("cut"),
     ]
   ) {
-    const message = assertFails("corrupt store", call);
+    const message = refuses("corrupt store", call);
     assertStringIncludes(message, path);
   }
   assertEquals(again.layers().map(({ id }) => id), ["cut", "whole"]);
@@ -405,7 +402,7 @@ test("an old store's json is converted; a deleted one is one error", (root) => {
   Deno.removeSync(`${home(root)}/metadata`, { recursive: true });
   Deno.removeSync(`${home(root)}/.veneer`, { recursive: true });
 
-  const message = assertFails("corrupt store", () => openStore(root).create("x"));
+  const message = refuses("corrupt store", () => openStore(root).create("x"));
   assertMatch(message, /is at transaction 2 .* records no device; restore the records/);
 
   const json = `${home(root)}/devicemapper/json`;
@@ -431,7 +428,7 @@ test("a lost image is one error", (root) => {
   driver.cleanup();
   const image = `${home(root)}/devicemapper/data`;
   Deno.renameSync(image, `${image}.away`);
-  const message = assertFails("corrupt store", () => openStore(root).get("layer"));
+  const message = refuses("corrupt store", () => openStore(root).get("layer"));
   assertStringIncludes(message, `${image} is missing`);
   Deno.renameSync(`${image}.away`, image);
   const again = openStore(root);

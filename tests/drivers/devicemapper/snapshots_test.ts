@@ -14,6 +14,7 @@ import { parseOptions } from "../../../lib/base/options.ts";
 import type { LayerChain, SnapshotBackend } from "../../../lib/snapshots/backend.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { mountPoints, must, needs } from "../../support/cases.ts";
+import { names } from "../../support/files.ts";
 import {
   deviceNames,
   FILE_SYSTEM,
@@ -80,8 +81,6 @@ function mounted<T>(
     undoPlan(plan, kernelMountPort, () => {});
   }
 }
-
-const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 
 /** Makes a layer, changes it, and ends the writing. */
 function commit(

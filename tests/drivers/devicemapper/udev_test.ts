@@ -7,6 +7,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacksProgram, must, needs } from "../../support/cases.ts";
+import { isThere } from "../../support/files.ts";
 import { FILE_SYSTEM, lacking } from "./support.ts";
 
 const lacks = lacking ?? lacksProgram("udevadm") ??
@@ -23,7 +24,7 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
     stderr: "null",
   }).spawn();
   try {
-    while (!exists("/run/udev/control")) await new Promise((resolve) => setTimeout(resolve, 20));
+    while (!isThere("/run/udev/control")) await new Promise((resolve) => setTimeout(resolve, 20));
     must("udevadm", "settle", "--timeout=20");
     const env = Deno.env.toObject();
     delete env.DM_DISABLE_UDEV;
@@ -61,11 +62,3 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
     Deno.removeSync("/run/udev", { recursive: true });
   }
 });
-
-function exists(path: string): boolean {
-  try {
-    return Deno.lstatSync(path) !== undefined;
-  } catch {
-    return false;
-  }
-}

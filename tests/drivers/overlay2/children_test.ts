@@ -4,8 +4,8 @@ import { assertEquals } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksFileSystem, needs } from "../../support/cases.ts";
-import { assertFails } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { assertFails } from "../../support/errors.ts";
 
 /** Makes a layer as Docker does, on another. */
 function makeLayer(home: string, id: string, link: string, lower?: string): void {

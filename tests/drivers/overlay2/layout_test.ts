@@ -7,19 +7,11 @@ import { lsetxattr } from "../../../ffi/xattr.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksProgram, mountPoints, must } from "../../support/cases.ts";
-import { assertFails } from "../../support/layers.ts";
-import {
-  chain,
-  create,
-  lacking,
-  MAPPED,
-  names,
-  open,
-  ownership,
-  read,
-  test,
-  withMount,
-} from "./support.ts";
+import { names, ownership, read } from "../../support/files.ts";
+import { MAPPED } from "../../support/id_maps.ts";
+import { create } from "../../support/backends.ts";
+import { assertFails } from "../../support/errors.ts";
+import { chain, lacking, open, test, withMount } from "./support.ts";
 
 test("layout: a base layer and a child, byte by byte", (dir) => {
   const backend = open(dir.path);

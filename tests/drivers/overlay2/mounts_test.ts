@@ -6,19 +6,10 @@ import { performPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { readMountInfo } from "../../../lib/mount/mountinfo.ts";
 import { mountPoints, run } from "../../support/cases.ts";
-import { assertFails } from "../../support/layers.ts";
-import {
-  apiOption,
-  APIS,
-  chain,
-  create,
-  lackingNew,
-  names,
-  open,
-  read,
-  test,
-  withMount,
-} from "./support.ts";
+import { names, read } from "../../support/files.ts";
+import { create } from "../../support/backends.ts";
+import { assertFails } from "../../support/errors.ts";
+import { apiOption, APIS, chain, lackingNew, open, test, withMount } from "./support.ts";
 
 for (const [api, lacks] of APIS) {
   const by = `by the ${api} calls`;

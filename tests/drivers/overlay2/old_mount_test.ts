@@ -6,10 +6,11 @@ import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { readMountInfo } from "../../../lib/mount/mountinfo.ts";
-import { apply, assertFails, diff, fill, treeOf } from "../../support/layers.ts";
+import { apply, diff, fill, treeOf } from "../../support/layers.ts";
 import { describeTree, lines, modelChanges } from "../../support/trees.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacksFileSystem, needs } from "../../support/cases.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
 const lackingOverlay = lacksFileSystem("overlay");

@@ -7,10 +7,11 @@ import { projectId, projectUsage } from "../../../ffi/quota.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
-import { apply, assertFails, fill } from "../../support/layers.ts";
+import { apply, fill } from "../../support/layers.ts";
 import { tarOf } from "../../support/trees.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacksFileSystem, must, needs, TEST_FS } from "../../support/cases.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const lacking = lacksFileSystem("overlay") ??
   quotaLacking(Deno.env.get("VENEER_TEST_DIR") ?? "/tmp");

@@ -7,8 +7,9 @@ import { formatChange } from "../../../lib/tree/changes.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { lacksFileSystem, must, needs } from "../../support/cases.ts";
-import { apply, assertFails, diff } from "../../support/layers.ts";
+import { apply, diff } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { assertFails } from "../../support/errors.ts";
 
 function open(root: string): GraphDriver {
   return openDriver({

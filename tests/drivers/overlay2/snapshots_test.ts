@@ -13,9 +13,11 @@ import { readMountInfo } from "../../../lib/mount/mountinfo.ts";
 import type { LayerChain, SnapshotBackend } from "../../../lib/snapshots/backend.ts";
 import { mountPoints, must } from "../../support/cases.ts";
 import { active, committed, view } from "../../support/layer_chains.ts";
-import { assertFails } from "../../support/layers.ts";
-import { apiOption, APIS, MAPPED, names, ownership, read, test } from "./support.ts";
+import { apiOption, APIS, test } from "./support.ts";
 import { makeNode } from "../../support/tree_entries.ts";
+import { names, ownership, read } from "../../support/files.ts";
+import { MAPPED } from "../../support/id_maps.ts";
+import { assertFails } from "../../support/errors.ts";
 
 function open(
   root: string,

@@ -2,10 +2,11 @@
 // @runs on ext4, xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { needs, TEST_FS } from "../../support/cases.ts";
-import { lacking, layersOnDisk } from "./snapshotter_support.ts";
+import { layersOnDisk } from "./snapshotter_support.ts";
 import { openStore } from "../kill/snapshotter.ts";
 import { assertConsistent } from "../snapshotter/store.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { lacking } from "./support.ts";
 
 const COUNT = Deno.env.has("VENEER_TEST_LONG") ? 10_000 : 2_000;
 

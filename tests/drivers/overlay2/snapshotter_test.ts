@@ -3,7 +3,8 @@
 import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { TEST_FS } from "../../support/cases.ts";
-import { lacking, lackingNew, layersOnDisk, OPTIONS } from "./snapshotter_support.ts";
+import { lacking, lackingNew } from "./support.ts";
+import { layersOnDisk, OPTIONS } from "./snapshotter_support.ts";
 import { snapshotterConformance } from "../snapshotter/mod.ts";
 
 function run(name: string, api: "new" | "old", maxDepth: number, lacking?: string): void {

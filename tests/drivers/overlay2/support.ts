@@ -3,10 +3,11 @@ import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";
 import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import type { GetOptions } from "../../../lib/graph/driver.ts";
-import { IDENTITY, IdMap, type IdMaps } from "../../../lib/base/id_maps.ts";
+import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { lacksFileSystem, needs, type TempDir, tempDir } from "../../support/cases.ts";
+import { create } from "../../support/backends.ts";
 
 export const lacking = lacksFileSystem("overlay");
 export const directory = Deno.env.get("VENEER_TEST_DIR") ?? "/tmp";
@@ -26,15 +27,6 @@ export function open(
 }
 
 export const apiOption = (api: Api) => ({ "overlay2.mount_api": api });
-
-export function create(backend: LayerBackend, id: string, parent?: string): void {
-  backend.create(id, {
-    parent,
-    readWrite: false,
-    mountLabel: undefined,
-    storageOptions: new Map(),
-  });
-}
 
 /** Layers `1` to `count`, each with a file of its own. */
 export function chain(backend: LayerBackend, count: number): void {
@@ -61,22 +53,9 @@ export function withMount<T>(
   }
 }
 
-export const read = (path: string) => Deno.readTextFileSync(path);
-export const names = (path: string) => [...Deno.readDirSync(path)].map(({ name }) => name).sort();
-
-export function ownership(path: string): string {
-  const { mode, uid, gid } = Deno.lstatSync(path);
-  return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
-}
-
 export function test(name: string, body: (dir: TempDir) => void, lacks = lacking): void {
   needs(lacks, `overlay2 ${name}`, () => {
     using dir = tempDir();
     body(dir);
   });
 }
-
-export const MAPPED: IdMaps = {
-  uids: new IdMap([{ container: 0, host: 100_000, size: 65_536 }]),
-  gids: new IdMap([{ container: 0, host: 200_000, size: 65_536 }]),
-};

@@ -17,7 +17,8 @@ import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
 import { mountImage } from "../../runner/images.ts";
 import { lacksFileSystem, lacksProgram, mountPoints, must } from "../../support/cases.ts";
-import { assertFails } from "../../support/layers.ts";
+import { names } from "../../support/files.ts";
+import { assertFails } from "../../support/errors.ts";
 import {
   apiOption,
   APIS,
@@ -25,7 +26,6 @@ import {
   directory,
   lacking,
   lackingNew,
-  names,
   open,
   test,
   withMount,

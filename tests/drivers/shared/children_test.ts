@@ -4,8 +4,8 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { statSync } from "node:fs";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { must } from "../../support/cases.ts";
+import { assertFails } from "../../support/errors.ts";
 import { childrenCases, settle } from "./children.ts";
-import { assertFails } from "../../support/layers.ts";
 
 /** A removal that must name the child; nothing goes. */
 function refused(driver: GraphDriver, id: string, child: string): void {

@@ -13,8 +13,9 @@ import {
   type TempDir,
   TEST_FS,
 } from "../../support/cases.ts";
-import { apply, assertFails, EMPTY_TAR, treeNames } from "../../support/layers.ts";
+import { apply, EMPTY_TAR, treeNames } from "../../support/layers.ts";
 import { runState, storeDir } from "../../support/store_dir.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const lacking = lacksFileSystem("overlay");
 const lackingBtrfs = TEST_FS.startsWith("btrfs") ? undefined : "it is for btrfs";

@@ -5,7 +5,8 @@ import { dirname } from "@std/path";
 import { chownSync } from "node:fs";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { must, run } from "../../support/cases.ts";
-import { hostileCase, NOBODY, refuses, SUBJECTS } from "./stores.ts";
+import { refuses } from "../../support/errors.ts";
+import { hostileCase, NOBODY, SUBJECTS } from "./stores.ts";
 
 for (const subject of SUBJECTS) {
   hostileCase(

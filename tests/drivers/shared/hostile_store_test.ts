@@ -12,7 +12,8 @@ import { VeneerError } from "../../../lib/base/errors.ts";
 import { IdMap } from "../../../lib/base/id_maps.ts";
 import type {} from "../../../lib/snapshots/snapshotter.ts";
 import { must, run } from "../../support/cases.ts";
-import { commands, hostileCase, ids, NOBODY, refuses, replace, SUBJECTS } from "./stores.ts";
+import { refuses } from "../../support/errors.ts";
+import { commands, hostileCase, ids, NOBODY, replace, SUBJECTS } from "./stores.ts";
 
 /** How a directory can be open to others, and what the refusal says of it. */
 const OPEN_TO_OTHERS: [string, (path: string) => void, RegExp][] = [

@@ -10,8 +10,9 @@ import { performPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { type ImageKind, mountImage } from "../../runner/images.ts";
 import { lacksFileSystem, must, needs, tempDir, unmountBelow } from "../../support/cases.ts";
-import { assertFails, diff, fill } from "../../support/layers.ts";
+import { diff, fill } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
+import { assertFails } from "../../support/errors.ts";
 
 const IMAGES: readonly [kind: ImageKind, mebibytes: number, driver: string, lacking?: string][] = [
   ["ext4", 64, "overlay2", lacksFileSystem("overlay")],

@@ -1,9 +1,7 @@
 /** Stores of each driver that can be damaged here, and what is done with their layers. */
-import { assertEquals, assertThrows } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
 import { close, O_RDONLY, O_RDWR, open as openFile } from "../../../ffi/files.ts";
-import { type ErrorCode, VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
@@ -94,12 +92,6 @@ export function hostileCase(
     body(store, victim);
     victim.assertUntouched();
   });
-}
-
-export function refuses(code: ErrorCode, use: () => unknown): string {
-  const error = assertThrows(use, VeneerError);
-  assertEquals(error.code, code, error.message);
-  return error.message;
 }
 
 /** Something put in the place of another thing. */

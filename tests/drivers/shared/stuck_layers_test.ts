@@ -6,8 +6,8 @@ import type { VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksFileSystem, must, needs, TEST_FS, unmountBelow } from "../../support/cases.ts";
-import { assertFails } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { assertFails } from "../../support/errors.ts";
 
 /** A store of a driver, and where its layers' own directories are. */
 class Subject implements Disposable {

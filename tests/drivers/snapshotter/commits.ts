@@ -3,9 +3,9 @@ import { assert, assertEquals } from "@std/assert";
 import { MNT_DETACH, umount } from "../../../ffi/mount.ts";
 import { performPlan } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
-import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, mountedByTriples, treeOf, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
+import { assertFails } from "../../support/errors.ts";
 
 export function commits(suite: SnapshotterSuite): void {
   for (const parent of ["", "base"]) {

@@ -1,7 +1,7 @@
 /** Chains as deep as a driver takes them. */
 import { assertEquals } from "@std/assert";
 import { describeTree } from "../../support/trees.ts";
-import { assertFails } from "../../support/layers.ts";
+import { assertFails } from "../../support/errors.ts";
 import {
   type Change,
   commitChanged,

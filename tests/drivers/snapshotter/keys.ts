@@ -1,9 +1,9 @@
 /** Keys and names: any text will do, whatever it says to a file system, a shell or a database. */
 import { assertEquals } from "@std/assert";
-import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, write } from "./mounting.ts";
 import { namesIn } from "./store.ts";
 import type { SnapshotterSuite } from "./suite.ts";
+import { assertFails } from "../../support/errors.ts";
 
 /** Not above what a name may have in bytes of UTF-8. */
 const FITTING = [

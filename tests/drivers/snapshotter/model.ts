@@ -2,7 +2,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type { SnapshotKind, Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
-import { changeAtRandom, describeTree, random } from "../../support/trees.ts";
+import { changeAtRandom, describeTree } from "../../support/trees.ts";
+import { randomOf } from "../../support/random.ts";
 import { mounted } from "./mounting.ts";
 import type { SnapshotterSuite, Store } from "./suite.ts";
 
@@ -20,7 +21,7 @@ export function model(suite: SnapshotterSuite): void {
   const seeds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 4;
   suite.case("random operations do what a model says", (store) => {
     for (let seed = 1; seed <= seeds; seed++) {
-      const model = new Model(store, random(seed));
+      const model = new Model(store, randomOf(seed));
       for (let step = 0; step < OPERATIONS; step++) {
         try {
           model.step();

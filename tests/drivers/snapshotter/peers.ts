@@ -1,8 +1,8 @@
 /** The cases of the field's own snapshotter suite that are about what becomes of a snapshot, under their names. */
 import { assert, assertEquals } from "@std/assert";
 import type { SnapshotKind } from "../../../lib/snapshots/snapshotter.ts";
-import { assertFails } from "../../support/layers.ts";
 import { describeTree } from "../../support/trees.ts";
+import { assertFails } from "../../support/errors.ts";
 import {
   commitChanged,
   mkdir,

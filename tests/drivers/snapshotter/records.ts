@@ -1,8 +1,8 @@
 /** What is known of a snapshot, what is refused, and what another process sees. */
 import { assert, assertEquals } from "@std/assert";
-import { assertFails } from "../../support/layers.ts";
 import { commitChanged, mounted, treeOf, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
+import { assertFails } from "../../support/errors.ts";
 
 export function records(suite: SnapshotterSuite): void {
   suite.case("labels at commit are those given there", ({ snapshots }) => {

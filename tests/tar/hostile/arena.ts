@@ -16,6 +16,7 @@ import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import type { TempDir } from "../../support/cases.ts";
 import { dir, file, hardlink, paxRecord, record, symlink, tar } from "../support/tar_builder.ts";
+import { isThere } from "../../support/files.ts";
 import type { HostileTar } from "./hostile_tar.ts";
 
 /** The drivers that are tried, and where each has the content of a layer below the store's root. */
@@ -110,7 +111,7 @@ export class Arena implements Disposable {
     const cpu = cpuTime() - started;
     compare(before, this.#manifest());
     this.#driver.remove(LAYER);
-    if (lstatOrNothing(this.#content)) {
+    if (isThere(this.#content)) {
       throw new Error("the layer is still there after its removal");
     }
     if (cpu > MOST_CPU) throw new Error(`it took ${Math.round(cpu)} ms of processor time`);
@@ -192,16 +193,6 @@ function compare(before: Map<string, string>, after: Map<string, string>): void 
     `outside the layer ${changed.length} changed, the first: ${path}: ` +
       `${before.get(path) ?? "nothing"} became ${after.get(path) ?? "nothing"}`,
   );
-}
-
-function lstatOrNothing(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 /** Processor time of the process so far, in ms. */

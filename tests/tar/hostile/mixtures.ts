@@ -1,8 +1,8 @@
 /** Several odd things at once, as chance has them. */
 import { bytes, file, type TarEntry } from "../support/tar_builder.ts";
+import { pick, type Random, randomOf } from "../../support/random.ts";
 import { hostile, type HostileTar, type Part } from "./hostile_tar.ts";
 import { TYPES } from "./names.ts";
-import { pick, type Random, randomOf } from "./random.ts";
 import {
   CLIMBING,
   gnuLong,
