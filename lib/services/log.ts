@@ -1,5 +1,5 @@
 /**
- * What a service says while it runs: lines on standard error, each one event with its properties.
+ * The log of a service: lines on standard error, each one event with its properties.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const MAX_TEXT = 500;
 /** How long a reader of the log that is behind is waited for, in milliseconds. */
 const PATIENCE = 20;
 
-/** Writes events. A reader that does not keep up loses lines, and is told how many; the service goes on. */
+/** Writes events. A slow reader loses lines, and their number is logged; the service goes on. */
 export class ServiceLog {
   #lost = 0;
 
@@ -70,7 +70,7 @@ function shortened<T extends string | number>(value: T): T | string {
   return isLong ? `${value.slice(0, MAX_TEXT)}…`.toWellFormed() : value;
 }
 
-/** In quotes if it has spaces, quotes or `=`, as logfmt wants it. */
+/** In quotes if it has spaces, quotes or `=`, as in logfmt. */
 function quoted(value: string | number): string {
   const text = String(value);
   return /^[^\s"=\\]+$/.test(text) ? text : JSON.stringify(text);

@@ -1,6 +1,6 @@
 /**
- * Telling a service manager how a service is doing, by sd_notify(3)'s protocol: a datagram of assignments to the socket
- * that `NOTIFY_SOCKET` names, a path or an abstract name.
+ * Telling a service manager how a service is doing, by sd_notify(3)'s protocol: a datagram of
+ * assignments to the socket that `NOTIFY_SOCKET` names, a path or an abstract name.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { sendDatagram } from "../../ffi/datagram.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 
-/** What a manager is told: that requests are answered, or that the service is about to end. */
+/** The messages to a manager: that requests are answered, or that the service is about to end. */
 export type ServiceState = "READY=1" | "STOPPING=1";
 
 /**
  * Tells the service manager, if one started this process and listens.
  *
- * @param warn is told why the manager could not be, which does not keep the service from working
+ * @param warn gets the reason if the manager cannot be notified; the service works nevertheless
  */
 export function notifyManager(state: ServiceState, warn: Warn): void {
   const address = Deno.env.get("NOTIFY_SOCKET");

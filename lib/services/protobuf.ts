@@ -1,8 +1,9 @@
 /**
- * The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as messages of text,
- * integers and other messages need it.
+ * The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as
+ * messages of text, integers and other messages need it.
  *
- * A library reads descriptions of messages at each start, which takes longer than this program's whole start.
+ * A library reads descriptions of messages at each start, which takes longer than this program's
+ * whole start.
  *
  * @module
  */
@@ -19,7 +20,7 @@ export class MessageWriter {
   #bytes = new Uint8Array(256);
   #length = 0;
 
-  /** What was written. */
+  /** The bytes written. */
   finish(): Bytes {
     return this.#bytes.slice(0, this.#length);
   }
@@ -83,14 +84,15 @@ export interface WireField {
   readonly bytes: Bytes;
 }
 
-/** How many fields a message may have: what a list of them takes in memory is many times what they take there. */
+/** The most fields of a message: a list of them takes many times their bytes in memory. */
 const MAX_FIELDS = 10_000;
 
 /**
- * The length-delimited fields of a message, in order; others are skipped. Groups, which no known message has, are
- * refused, so that nothing nests.
+ * The length-delimited fields of a message, in order; others are skipped. Groups, which no known
+ * message has, are refused, so that nothing nests.
  *
- * @throws {VeneerError} `invalid argument` for what is not a message, `limit exceeded` for one of too many fields
+ * @throws {VeneerError} `invalid argument` for an invalid message, `limit exceeded` for one of too
+ * many fields
  */
 export function* readFields(message: Bytes): Generator<WireField> {
   let at = 0;
@@ -136,7 +138,7 @@ export function* readFields(message: Bytes): Generator<WireField> {
   }
 }
 
-/** Text of a field. @throws {VeneerError} `invalid argument` for what is not UTF-8 */
+/** Text of a field. @throws {VeneerError} `invalid argument` if it is not UTF-8 */
 export function text(bytes: Bytes): string {
   try {
     return decoder.decode(bytes);

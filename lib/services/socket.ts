@@ -1,12 +1,14 @@
 /**
- * The socket of a service: for root alone, where nobody else can put another in its place.
+ * The socket of a service: for root alone, in a directory that only root can write to.
  *
- * Beside the socket `S` there is an empty file `S.lock`, which whoever listens at `S` holds locked. So two services
- * that start at once do not take each other's socket for one that was left behind, and a socket whose lock can be had
- * has no service of Veneer's; another program's is found by connecting to it.
+ * Beside the socket `S` there is an empty file `S.lock`, which the service at `S` holds locked. So
+ * two services that start at once do not take each other's socket for a leftover, and a socket
+ * without that lock has no service of Veneer's; a service of another program is found by connecting
+ * to it.
  *
- * The socket is bound as `S.bound` and renamed. So it is there only when it is ready, and the runtime, which removes
- * the name that it bound when it closes a listener, removes nothing that another has put at `S` since.
+ * The socket is bound as `S.bound` and renamed. So it is there only when it is ready, and the
+ * runtime, which removes the name that it bound when it closes a listener, removes nothing that
+ * another has put at `S` since.
  *
  * @module
  */
@@ -24,7 +26,7 @@ import { makeDirectories } from "../store/home.ts";
 /** The name under which a socket is bound before it gets its own. */
 const BOUND = ".bound";
 
-/** The longest path of a socket in bytes: what unix(7) allows, and room for {@linkcode BOUND}. */
+/** The longest path of a socket in bytes: the limit of unix(7), less room for {@linkcode BOUND}. */
 const MAX_PATH = 107 - BOUND.length;
 
 /** Of the socket's directory if it is made: anyone may pass, root alone may list and write. */
@@ -41,9 +43,9 @@ export interface ServiceSocket extends Disposable {
  * Listens at an address.
  *
  * @param address an absolute path, with or without `unix://` before it
- * @throws {VeneerError} `in use` if another service listens there; `already exists` for anything but a socket;
- * `failed precondition` for a directory in which others could replace the socket; `invalid argument` for what cannot
- * be the address of a socket
+ * @throws {VeneerError} `in use` if another service listens there; `already exists` for anything
+ * but a socket; `failed precondition` for a directory in which others could replace the socket;
+ * `invalid argument` for an invalid address
  */
 export async function listenAt(address: string): Promise<ServiceSocket> {
   const path = resolvedPath(address.replace(/^unix:\/\//, ""));
@@ -86,7 +88,7 @@ function resolvedPath(given: string): string {
   return path;
 }
 
-/** Whose link it is says where the socket comes to be, and where directories are made for it. */
+/** The owner of a link decides where the socket and its directories are created. */
 function checkLinks(parent: string): void {
   for (let path = parent; path !== "/"; path = dirname(path)) {
     const found = tryLstat(path);
@@ -104,7 +106,7 @@ function nearestExisting(path: string): string {
 }
 
 /**
- * Whoever can write to a directory above the socket can put another one in its place.
+ * A user who can write to a directory above the socket can replace it.
  *
  * @param lowest of the directories to be looked at; `parent` is the one that the socket is to be in
  */
@@ -112,7 +114,8 @@ function checkDirectories(lowest: string, parent: string): void {
   for (let directory = lowest;; directory = dirname(directory)) {
     const { uid, gid, mode } = lstat(directory);
     const isWritable = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
-    // In a sticky directory others cannot rename what is root's; they could make the socket before root does.
+    // In a sticky directory others cannot rename root's files, but could create the socket before
+    // root does.
     const isSafe = uid === 0 && (!isWritable || ((mode & 0o1000) !== 0 && directory !== parent));
     if (!isSafe) {
       const why = uid === 0 ? `mode ${(mode & 0o7777).toString(8)}` : `owner ${uid}`;
@@ -137,7 +140,8 @@ function lockSocket(path: string): number {
       close(fd);
       throw inUse(path);
     }
-    // A service that ended meanwhile may have removed the name: then another can lock a new file of it.
+    // A service that ended meanwhile may have removed the name: then another can lock a new file of
+    // it.
     if (isNameOf(fd, lock)) return fd;
     close(fd);
   }
@@ -148,7 +152,7 @@ function isNameOf(fd: number, path: string): boolean {
   return named !== undefined && fstat(fd).isSameInode(named);
 }
 
-/** Removes a socket that nobody listens on. */
+/** Removes a socket without a listener. */
 async function removeStale(path: string): Promise<void> {
   const stat = tryLstat(path);
   if (stat === undefined) return;

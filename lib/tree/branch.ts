@@ -1,6 +1,6 @@
 /**
- * Reading one branch of a union mount, an upper or a lower directory, as the mount itself would: which names
- * it has, which it hides, and which of its directories hide all that is below.
+ * Reading one branch of a union mount, an upper or a lower directory, as the mount itself would:
+ * which names it has, which it hides, and which of its directories hide all that is below.
  *
  * @module
  */
@@ -29,11 +29,11 @@ export interface BranchEntry {
   readonly name: EntryName;
   /** Whether the branch has an entry of that name. */
   readonly present: boolean;
-  /** Whether it hides what the branches below have of it. */
+  /** Whether it hides the same name in the branches below. */
   readonly whiteout: boolean;
 }
 
-/** What a branch says of a name: it knows none of it, it hides it, or it has it. */
+/** The state of a name in a branch: absent, hidden by a whiteout, or present. */
 export type Lookup = "absent" | "hidden" | "present";
 
 /** How a kind of union mount writes deletions down. */
@@ -50,7 +50,7 @@ export interface BranchForm {
 
 const scratch = new Stat();
 
-/** Whether a name is in a directory, with what `statx` tells of it. */
+/** Whether a name is in a directory, with its `statx`. */
 function find(fd: number, name: EntryName, stat: Stat): boolean {
   const result = tryStatat(fd, name, stat);
   if (result === -ENOENT) return false;
@@ -58,7 +58,7 @@ function find(fd: number, name: EntryName, stat: Stat): boolean {
   return true;
 }
 
-/** Whether it is what overlay hides a name with: a character device 0:0. */
+/** Whether it is overlay's whiteout: a character device 0:0. */
 export function isOverlayWhiteout(stat: Stat): boolean {
   return stat.type === S_IFCHR && stat.rdevMajor === 0 && stat.rdevMinor === 0;
 }

@@ -4,10 +4,9 @@
  * A directory is changed if something below it is. As it is listed before that, every directory
  * that the walk stands in waits for the first change below it.
  *
- * Trees may be deeper than the kernel takes paths, and then the text of all paths from the root
- * down to the walk is too much to keep. So the path of a change is put together for that change
- * alone, here and by walks: a string that was joined keeps its parts, and takes memory of its own
- * only once it is read.
+ * Trees may be deeper than the kernel takes paths, and then the texts of all paths from the root
+ * down to the walk take too much memory. So the path of a change is joined for that change alone,
+ * here and by walks: a joined string keeps its parts, and takes more memory only once it is read.
  *
  * @module
  */
@@ -15,7 +14,7 @@ import type { Change, ChangeKind } from "./changes.ts";
 
 export class ChangeList {
   #found: Change[] = [];
-  /** The directories from below the root down to where the walk stands. */
+  /** The directories from below the root down to the walk's position. */
   readonly #directories: { readonly above: string; readonly name: string }[] = [];
   /** How many of them are listed, which are the first ones. */
   #listed = 0;
@@ -28,8 +27,8 @@ export class ChangeList {
   /**
    * The walk goes down into a directory.
    *
-   * @param above  the path of the one where it stands
-   * @param listed whether a change of its own was added
+   * @param above  the path of the walk's directory
+   * @param listed whether a change of the directory itself was added
    */
   enter(above: string, name: string, listed: boolean): void {
     this.#directories.push({ above, name });
@@ -42,7 +41,7 @@ export class ChangeList {
     this.#listed = Math.min(this.#listed, this.#directories.length);
   }
 
-  /** Adds a change of an entry of the directory where the walk stands. */
+  /** Adds a change of an entry of the walk's directory. */
   add(kind: ChangeKind, path: string): void {
     while (this.#listed < this.#directories.length) {
       const { above, name } = this.#directories[this.#listed++];

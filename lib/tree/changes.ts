@@ -1,12 +1,15 @@
 /**
- * What a layer changes of its parent.
+ * The changes of a layer against its parent.
  *
  * @module
  */
 import { SLASH } from "../../ffi/cstring.ts";
 import { escapePath } from "../base/printable.ts";
 
-/** `A` added, `C` changed (content, type, owner, mode, attributes, or something below a directory), `D` deleted. */
+/**
+ * `A` added, `C` changed (content, type, owner, mode, attributes, or something below a directory),
+ * `D` deleted.
+ */
 export type ChangeKind = "A" | "C" | "D";
 
 /** One changed entry. */
@@ -23,7 +26,7 @@ export function formatChange({ kind, path }: Change): string {
 
 /**
  * The order in which changes and tar entries come: by path, component by component, so that a
- * directory stands right before what it holds and `a/b` before `a.b`. Negative if `a` comes first.
+ * directory comes right before its content and `a/b` before `a.b`. Negative if `a` comes first.
  */
 export function comparePaths(a: string, b: string): number {
   const length = Math.min(a.length, b.length);

@@ -1,14 +1,14 @@
 /**
  * The comparison of two whole trees.
  *
- * Both are walked at once, name by name in the order of `comparePaths`; what makes an entry the
- * same in both is in `entry_compare.ts`. Of what was added every entry is listed, of what was
- * deleted the topmost alone; if an entry is of another type now, the change stands for the old one
- * and all that it held. A directory is listed as changed for its own mode, owner or attributes or
- * because something below it changed, never for its modification time alone, which anything written
- * and removed again leaves behind.
+ * Both are walked at once, name by name in the order of `comparePaths`; `entry_compare.ts` decides
+ * whether an entry is the same in both. Of an added tree every entry is listed, of a deleted one
+ * the topmost alone; a change of an entry's type includes the deletion of the old entry and its
+ * content. A directory is listed as changed if its mode, owner or attributes changed or an entry
+ * below it did, never for its modification time alone, which even a file created and removed again
+ * changes.
  *
- * Memory grows with the listings from the root down to where the walk stands, not with the trees.
+ * Memory grows with the listings from the root down to the walk's position, not with the trees.
  *
  * @module
  */
@@ -22,10 +22,10 @@ import { isGone } from "./gone.ts";
 import { isSameEntry } from "./entry_compare.ts";
 
 /**
- * What makes `child` of `parent`, in the order of `comparePaths`.
+ * The changes that turn `parent` into `child`, in the order of `comparePaths`.
  *
  * @param parent a directory, open for reading, or `undefined` for an empty one; stays the caller's
- * @param child  a directory, open for reading; stays the caller's, until the iteration ends
+ * @param child a directory, open for reading; stays the caller's, until the iteration ends
  * @throws {SyscallError}
  */
 export function* compareTrees(parent: number | undefined, child: number): Generator<Change> {
@@ -35,7 +35,7 @@ export function* compareTrees(parent: number | undefined, child: number): Genera
   while (comparison.advance()) yield* comparison.changes.take();
 }
 
-/** A directory on the way down to where the walk stands. */
+/** A directory on the way down to the walk's position. */
 interface Level {
   /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
@@ -65,7 +65,7 @@ class TreeComparison {
     return false;
   }
 
-  /** Starts on what the directories where the walk stands hold. */
+  /** Starts on the entries of the walk's directories. */
   #list(path: string, inParent: boolean): void {
     this.#levels.push({
       path,
@@ -76,7 +76,7 @@ class TreeComparison {
     });
   }
 
-  /** Starts on what the directories that were just entered hold. */
+  /** Starts on the entries of the directories just entered. */
   #descend(path: string, name: string, listed: boolean, inParent: boolean): void {
     this.changes.enter(path, name, listed);
     this.#list(`${path}/${name}`, inParent);
@@ -90,7 +90,7 @@ class TreeComparison {
     if (level.old) this.parents!.leave();
   }
 
-  /** Deals with the next name; false if the directory has no more. */
+  /** Compares the next name; false at the end of the directory. */
   #step(level: Level): boolean {
     const { old, now } = level;
     const oldName = old && level.nextOld < old.length ? old.names[level.nextOld] : undefined;
@@ -115,7 +115,7 @@ class TreeComparison {
     if (type === DT_DIR || type === DT_UNKNOWN) this.#enterNew(path, now, index);
   }
 
-  /** Goes into a directory that the parent does not have; nothing if it is none. */
+  /** Goes into a directory that the parent does not have; does nothing for other entries. */
   #enterNew(path: string, now: Listing, index: number): void {
     if (enter(this.children, now.name(index))) this.#descend(path, now.names[index], true, false);
   }
@@ -126,7 +126,7 @@ class TreeComparison {
     const entry = `${path}/${text}`;
     const { fd: parentDirectory } = this.parents!, { fd: childDirectory } = this.children;
     const parent = this.#old, child = this.#now;
-    // What has gone since the directory was listed counts as if it had not been there.
+    // An entry removed since the directory was listed counts as absent.
     if (isGone(tryStatat(childDirectory, name, child), "statx", name)) {
       return this.changes.add("D", entry);
     }
@@ -140,7 +140,7 @@ class TreeComparison {
   }
 }
 
-/** Goes down into a directory; false for what is none. */
+/** Goes down into a directory; false for other entries. */
 function enter(stack: DirectoryStack, name: EntryName): boolean {
   return !isGone(stack.tryEnter(name), "openat", name);
 }

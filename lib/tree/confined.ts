@@ -1,17 +1,18 @@
 /**
- * Paths below a directory whose content somebody else may have written: a store's home, the state of a boot.
+ * Paths below a directory with untrusted content: a store's home, the state of a boot.
  *
- * A {@linkcode ConfinedPath} is a root and names below it. Every call here opens the root, makes sure that it
- * is still the directory that it was, goes down from there through no symbolic link (`RESOLVE_INSIDE`), and
- * acts on one checked name in the directory it came to. So nothing that was planted below the root leads a
- * call out of it, and what lies above the root is the administrator's.
+ * A {@linkcode ConfinedPath} is a root and names below it. Every call here opens the root, makes
+ * sure that it is still the directory that it was, goes down from there through no symbolic link
+ * (`RESOLVE_INSIDE`), and acts on one checked name in the directory reached. So no planted file
+ * below the root leads a call out of it, and the path above the root belongs to the administrator.
  *
- * The root is opened for each call and not kept open: a home becomes a mount of its own while it is used
- * (`private_home.ts`). A descriptor from before would not see what is mounted below the home since, and one
- * from after would keep the mount busy.
+ * The root is opened for each call and not kept open: a home becomes a mount while it is used
+ * (`private_home.ts`). A descriptor from before would not see mounts made below the home later, and
+ * one from after would keep the mount busy.
  *
- * Calls have a raw form `try…` (result or `-errno`), and a form that throws. Both are named as those of
- * `ffi/paths.ts`, which are for whole trusted paths; only these take a {@linkcode ConfinedPath}.
+ * Calls have a raw form `try…` (result or `-errno`), and a form that throws. Both are named as
+ * those of `ffi/paths.ts`, which are for whole trusted paths; only these take a
+ * {@linkcode ConfinedPath}.
  *
  * @module
  */
@@ -48,12 +49,12 @@ const REACH = O_PATH | O_DIRECTORY;
 /** Opens a directory for being listed, synced or emptied. */
 const READ = O_RDONLY | O_DIRECTORY;
 
-/** A trusted directory; what is below it is not trusted. */
+/** A trusted directory with untrusted content. */
 export class ConfinedRoot {
   #held: number | undefined;
 
   private constructor(
-    /** Absolute. Links in it are the administrator's, but for the last name, which is none. */
+    /** Absolute. Links in it are the administrator's; its last component is not a link. */
     readonly path: string,
     /** Of its file system. */
     readonly major: number,
@@ -73,13 +74,13 @@ export class ConfinedRoot {
   }
 
   /**
-   * Keeps the root open while `use` runs, for calls that follow each other closely: nothing may be mounted on the
-   * root meanwhile, or be looked for on what was.
+   * Keeps the root open while `use` runs, for calls that follow each other closely: the root must
+   * not be mounted or unmounted meanwhile.
    */
   hold<T>(use: () => T): T {
     if (this.#held !== undefined) return use();
     const fd = this.tryOpen(REACH);
-    if (fd < 0) return use(); // Each call then says what is wrong.
+    if (fd < 0) return use(); // Each call then reports the fault.
     this.#held = fd;
     try {
       return use();
@@ -89,7 +90,10 @@ export class ConfinedRoot {
     }
   }
 
-  /** Runs `use` on a descriptor of the root for reaching names below it; raw: what it returns, or `-errno`. */
+  /**
+   * Runs `use` on a descriptor of the root for reaching names below it; raw: its result, or
+   * `-errno`.
+   */
   tryReach<T>(use: (root: number) => T): T | number {
     if (this.#held !== undefined) return use(this.#held);
     const fd = this.tryOpen(REACH);
@@ -131,7 +135,7 @@ export class ConfinedPath {
     return this.text;
   }
 
-  /** The same, for what is printed as JSON. */
+  /** The same, for JSON output. */
   toJSON(): string {
     return this.text;
   }
@@ -160,10 +164,11 @@ export class ConfinedPath {
 }
 
 /**
- * Turns a raw result into a value or an error: what a link or a file is in the way of is a damaged store, and the
- * message says so.
+ * Turns a raw result into a value or an error. A link or a file in place of a directory is a
+ * damaged store, with a message of its own.
  *
- * @throws {VeneerError} `corrupt store` for a link or a file on the way, `failed precondition` for a root that was replaced
+ * @throws {VeneerError} `corrupt store` for a link or a file on the way, `failed precondition` for
+ * a root that was replaced
  * @throws {SyscallError} for all else
  */
 export function unwrapConfined(result: number, syscall: string, path: ConfinedPath): number {
@@ -188,7 +193,7 @@ export function unwrapConfined(result: number, syscall: string, path: ConfinedPa
   return unwrap(result, syscall, path.text);
 }
 
-/** Runs `use` on the open directory that a path's last name is in; raw: what it returns, or `-errno`. */
+/** Runs `use` on the open directory that a path's last name is in; raw: its result, or `-errno`. */
 export function tryInParent<T>(
   path: ConfinedPath,
   use: (directory: number, name: EntryName) => T,
@@ -229,9 +234,11 @@ export function openDirectory(path: ConfinedPath): number {
 }
 
 /**
- * Refuses what the kernel would follow where a directory is expected; nothing may be there.
+ * Refuses a link in place of a directory, which the kernel would follow; a missing directory is
+ * accepted.
  *
- * @throws {VeneerError} `corrupt store` for a link, what lies behind one, and what is no directory
+ * @throws {VeneerError} `corrupt store` for a link, a path through one, and anything else but a
+ * directory
  */
 export function refuseLinks(path: ConfinedPath): void {
   const fd = tryOpen(path, REACH);
@@ -241,8 +248,8 @@ export function refuseLinks(path: ConfinedPath): void {
 }
 
 /**
- * Opens an absolute path of which no part is a symbolic link: what a mount call is to be given by
- * its descriptor, or a layer's root, which may be a mount or a directory of the store.
+ * Opens an absolute path of which no part is a symbolic link: an argument of a mount call, or a
+ * layer's root, which may be a mount or a directory of the store.
  *
  * @throws {VeneerError} `corrupt store` if a part is a link
  */
@@ -266,7 +273,7 @@ function tryStat(path: ConfinedPath, stat: Stat): number {
   return path.root.tryReach((root) => tryFstat(root, stat));
 }
 
-/** What the entry at a path is, itself. */
+/** The entry at a path, links not followed. */
 export function lstat(path: ConfinedPath, stat = new Stat()): Stat {
   unwrapConfined(tryStat(path, stat), "statx", path);
   return stat;
@@ -348,7 +355,8 @@ export function unlink(path: ConfinedPath, flags = 0): void {
 export function tryRename(from: ConfinedPath, to: ConfinedPath, flags = 0): number {
   if (from.root !== to.root) throw new TypeError(`${from} and ${to} are not below one root`);
   const oldName = entryName(from.name), newName = entryName(to.name);
-  // Both from one descriptor of the root, so that both are on one mount, whatever becomes of the root's.
+  // Both from one descriptor of the root, so that both are on one mount, even if the root is
+  // mounted meanwhile.
   return from.root.tryReach((root) => {
     const tryReach = ({ relative }: ConfinedPath) =>
       tryOpenat2(root, relative || ".", REACH, RESOLVE_INSIDE);

@@ -68,13 +68,13 @@ const PERMISSIONS = 0o7777;
 const times = new Times();
 
 /**
- * Copies a directory up, without what is in it.
+ * Copies a directory up, without its entries.
  *
- * @param found where it is
- * @param stat  what `statx` tells of it
- * @param into  an open directory of the layer that has nothing of that name
+ * @param found its place in the parents
+ * @param stat its `statx`
+ * @param into an open directory of the layer that has nothing of that name
  * @returns the new directory, open, which the caller closes; its times are still to be set
- * @throws {VeneerError} `failed precondition` if an attribute says that its content is elsewhere
+ * @throws {VeneerError} `failed precondition` if an attribute marks its content as elsewhere
  */
 export function copyDirectoryUp(
   { directory, isLowest }: Found,
@@ -93,12 +93,12 @@ export function copyDirectoryUp(
 }
 
 /**
- * Copies an entry up that is no directory. It becomes an inode of its own: other names that its
- * original has in its layer go on being that one's.
+ * Copies up an entry that is not a directory, as a new inode: other names of its original in its
+ * layer stay with the original.
  *
  * The parameters are those of {@linkcode copyDirectoryUp}.
  *
- * @throws {VeneerError} `failed precondition` if an attribute says that its content is elsewhere
+ * @throws {VeneerError} `failed precondition` if an attribute marks its content as elsewhere
  */
 export function copyEntryUp(found: Found, name: EntryName, stat: Stat, into: number): void {
   if (stat.isFile) copyFileUp(found, name, stat, into);
@@ -128,7 +128,7 @@ function copyFileUp(
   });
 }
 
-/** Copies what is written of a file; holes stay holes. */
+/** Copies the data of a file; holes stay holes. */
 function copyContent(source: number, copy: number, size: number): void {
   ftruncate(copy, BigInt(size));
   for (let at = 0n;;) {

@@ -1,10 +1,10 @@
 /**
- * Open directories from the root of a tree down to where a walk stands.
+ * Open directories from the root of a tree down to a walk's position.
  *
- * A walk goes from descriptor to descriptor, by one name at a time and through no symbolic link, so that
- * neither the length of a path nor a tree that changes meanwhile can lead it elsewhere. Only the deepest
- * few levels are kept open, whatever the depth: a level that was closed is opened again by `..` from the
- * one below it, and must then be the very directory it was.
+ * A walk goes from descriptor to descriptor, by one name at a time and through no symbolic link, so
+ * that neither the length of a path nor a tree that changes meanwhile can lead it elsewhere. Only
+ * the deepest few levels are kept open, whatever the depth: a level that was closed is opened again
+ * by `..` from the one below it, and must then be the same directory as before.
  *
  * @module
  */
@@ -29,7 +29,7 @@ const stat = new Stat();
 export class DirectoryStack implements Disposable {
   /** From the root down. */
   readonly #fds: number[];
-  /** What the closed levels were: they are the first ones. */
+  /** The identities of the closed levels, which are the first ones. */
   readonly #closed: string[] = [];
 
   /**
@@ -53,8 +53,8 @@ export class DirectoryStack implements Disposable {
   /**
    * Goes down into a directory.
    *
-   * @returns its descriptor, or `-errno`, the walk standing where it stood
-   * @throws {VeneerError} `in use` if something is mounted on it: that is no part of the tree
+   * @returns its descriptor, or `-errno` without moving the walk
+   * @throws {VeneerError} `in use` if it is a mount point: mounts are not part of the tree
    */
   tryEnter(name: EntryName): number {
     const fd = tryOpenDirectory(this.fd, name);
@@ -90,7 +90,7 @@ export class DirectoryStack implements Disposable {
   }
 }
 
-/** The error for a name on which something is mounted: that is no part of the tree. */
+/** The error for a name that is a mount point: mounts are not part of the tree. */
 export const mountedInside = (name: EntryName) =>
   new VeneerError(
     "in use",

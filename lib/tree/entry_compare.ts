@@ -1,10 +1,10 @@
 /**
  * Whether an entry is the same in two trees.
  *
- * What counts: type, mode, owner, and extended attributes that a layer's tar carries; of all but
+ * Compared are type, mode, owner, and extended attributes that a layer's tar carries; of all but
  * directories also size, modification time to the nanosecond and content: a file's bytes, a link's
- * target, a device's number. An inode that is the very same one, with the same change time, needs
- * no reading. Otherwise contents are read even if size and time agree: an edit may keep both.
+ * target, a device's number. If both are the same inode with the same change time, the content is
+ * not read. Otherwise it is read even if size and time agree: an edit may keep both.
  *
  * How many names an inode has does not count: entries are compared name by name.
  *
@@ -22,7 +22,7 @@ import { openFileName } from "../base/open_files.ts";
 import { isGone } from "./gone.ts";
 import { isOfLayer, type XattrNames, xattrNamesAt } from "./xattr_names.ts";
 
-/** Two entries of one name: the directories they are in, and what they are. */
+/** Two entries of one name, with their directories and their `statx`. */
 export interface Pair {
   readonly parentDirectory: number;
   readonly childDirectory: number;
@@ -35,7 +35,7 @@ export interface Pair {
 }
 
 /**
- * Whether both are the same; of directories, what they hold aside.
+ * Whether both are the same; entries of directories are not compared.
  *
  * @throws {SyscallError} other than for an entry that has gone meanwhile, which is not the same
  */
@@ -79,7 +79,7 @@ function hasSameTarget({ parentDirectory, childDirectory, name }: Pair): boolean
 function hasSameXattrs({ parentDirectory, childDirectory, name }: Pair): boolean {
   const { names, isWhole } = countedNames(parentDirectory, name);
   const { names: others, isWhole: othersAreWhole } = countedNames(childDirectory, name);
-  // What nothing lists may differ.
+  // Attributes that are not listed may differ.
   if (!isWhole || !othersAreWhole) return false;
   if (names.length !== others.length) return false;
   if (!names.every((key, i) => key === others[i])) return false;

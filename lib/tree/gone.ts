@@ -8,8 +8,8 @@ import { ELOOP, ENOENT, ENOTDIR, ENXIO } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 
 /**
- * Whether a raw result of a call on an entry says that it went since its directory was listed, or became another: a
- * link, a socket, not a directory.
+ * Whether a raw result of a call on an entry means that the entry was removed since its directory
+ * was listed, or replaced by another type: a link, a socket, not a directory.
  *
  * @param path for messages
  * @throws {SyscallError} `syscall`, for every other failure

@@ -1,15 +1,15 @@
 /**
- * The parents of a layer as one tree, read without a mount: what a union mount shows below the
- * layer's own directory.
+ * The parents of a layer as one tree, read without a mount: the content that a union mount shows
+ * below the layer's own directory.
  *
- * A directory of that tree is one in every lower layer that has it and that nothing above hides: no
- * whiteout, no opaque directory, and nothing else of that name. Which layers these are is found out
+ * A directory of that tree is merged from every lower layer that has it, down to the first that is
+ * hidden by a whiteout, an opaque directory, or an entry of another type. These layers are found
  * once for a directory, by going down in one layer after the other, from descriptor to descriptor
- * and through no link: a few system calls for each layer and each component of the path. Paths are
- * real ones, on which no link lies; a link that is found is the caller's to follow.
+ * and through no link: a few system calls for each layer and each component of the path. Paths
+ * contain no links; the caller follows links that are found.
  *
- * What the layer itself hides counts, too. So a caller that makes a directory of it opaque, or
- * removes or replaces one, calls {@linkcode Parents.forget}.
+ * Entries that the layer itself hides are hidden here as well. So a caller that makes a directory
+ * of the layer opaque, or removes or replaces one, calls {@linkcode Parents.forget}.
  *
  * @module
  */
@@ -42,7 +42,7 @@ const MOST_KNOWN = 1024;
 const NEAR = 16;
 
 /**
- * A text of so many characters takes no more bytes than a path may have: there are three in one at
+ * A text of so many characters is never longer than a path may be: a character takes three bytes at
  * most.
  */
 const MOST_TEXT = 1365;
@@ -50,11 +50,11 @@ const MOST_TEXT = 1365;
 const DIRECTORY = O_RDONLY | O_DIRECTORY;
 const CLOSED = -1;
 
-/** Where an entry of the parents is. */
+/** The place of an entry of the parents. */
 export interface Found {
   /** The directory of the layer that has it: the tree's own, and open until its next call. */
   readonly directory: number;
-  /** It is the lowest layer: what attributes say of layers below means nothing there. */
+  /** Whether it is the lowest layer, in which attributes about layers below have no meaning. */
   readonly isLowest: boolean;
 }
 
@@ -66,7 +66,7 @@ interface Share {
   fd: number;
 }
 
-/** Where a way down ended. */
+/** The end of a way down. */
 interface Descent {
   /** The directory there, for the caller to close. */
   readonly fd: number;
@@ -76,19 +76,19 @@ interface Descent {
   readonly open: number;
 }
 
-/** What lies below one layer. */
+/** The layers below one layer. */
 export class Parents implements Disposable {
   readonly #upper: number;
   readonly #lowers: readonly string[];
   readonly #form: BranchForm;
   /** Which layers have a directory, by its path. */
   readonly #known = new Map<string, readonly number[]>();
-  /** The directory that was asked for last, and who has it. */
+  /** The last directory asked for, and the layers that have it. */
   #at: string | undefined;
   #shares: Share[] = [];
   /** The same directory of the layer itself, or {@linkcode CLOSED}. */
   #own = CLOSED;
-  /** What was opened of a share for this call alone. */
+  /** The descriptors of a share that were opened for this call alone. */
   #borrowed = CLOSED;
   readonly #stat = new Stat();
 
@@ -104,7 +104,7 @@ export class Parents implements Disposable {
   }
 
   /**
-   * Looks up what lies below a name of the layer, whatever the layer itself has there.
+   * Looks a name up in the parents, regardless of the layer's own entry.
    *
    * @param path the directory's, from the root; it need not exist
    * @param stat tells of the entry, if there is one
@@ -211,9 +211,9 @@ export class Parents implements Disposable {
     return "";
   }
 
-  /** Goes down from where the tree stands, in one layer after the other. */
+  /** Goes down from the tree's position, in one layer after the other. */
   #goDown(path: string, names: readonly EntryName[]): void {
-    // Who has the directories on the way: at index 0 the first one below.
+    // The layers that have each directory on the way: at index 0 those of the first one below.
     const lowers: number[][] = names.map(() => []);
     const shares: Share[] = [];
     let open = names.length;
@@ -282,7 +282,9 @@ export class Parents implements Disposable {
     }
   }
 
-  /** Whether what could not be opened as a directory hides those of the layers below. */
+  /**
+   * Whether an entry that could not be opened as a directory hides directories of the layers below.
+   */
   #hides(fd: number, name: EntryName, result: number): boolean {
     if (result === -EXDEV) throw mountedInside(name);
     if (result !== -ENOENT && result !== -ENOTDIR && result !== -ELOOP) {
@@ -291,7 +293,7 @@ export class Parents implements Disposable {
     return this.#form.lookup(fd, name, this.#stat) !== "absent";
   }
 
-  /** Keeps in mind who has a directory and those near above it. */
+  /** Caches the layers that have a directory and those near above it. */
   #remember(path: string, lowers: readonly (readonly number[])[]): void {
     let above = path;
     for (let level = lowers.length - 1, i = 0; level >= 0 && i <= NEAR; level--, i++) {

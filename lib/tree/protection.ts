@@ -1,9 +1,10 @@
 /**
  * Marks that keep root itself from changing an inode: immutable and append-only (`chattr(1)`).
  *
- * A container's root can set them in a layer, and a child of that layer has them from it. What is asked of a
- * layer from outside counts for more: it is done, and the marks in its way are gone. They are marks of the
- * layer's own copy: a parent is never touched. They do not come back, as a tar cannot say that they should.
+ * A container's root can set them in a layer, and a child of that layer inherits them. Operations
+ * on a layer from outside take precedence: the marks in their way are removed. Only marks of the
+ * layer's own copy are: a parent is never changed. They are not restored, since a tar cannot hold
+ * them.
  *
  * @module
  */
@@ -34,7 +35,7 @@ export function unprotect(directory: number, name: EntryName): void {
  * Does something to a directory, and if marks forbid it, once more without them.
  *
  * @param act returns a result or `-errno`
- * @param name of an entry whose marks count, too
+ * @param name an entry whose marks are removed as well
  */
 export function liftingProtection(directory: number, act: () => number, name?: EntryName): number {
   const result = act();

@@ -1,13 +1,13 @@
 /**
- * Deleting a tree of files: whatever was unpacked into it, never anything outside.
+ * Deleting a tree of files: any content, and never anything outside.
  *
- * Everything goes by descriptor and single name; no path is ever put together, no link followed, and no
- * mount entered. A tree may be deeper than there are descriptors: beyond {@linkcode MAX_OPEN} levels, those
- * further up are closed, and opened again as the parent of the level below, if they are still what they were.
- * Files marked immutable or append-only lose the mark first.
+ * Every call takes a descriptor and a single name; no path is ever joined, no link followed, and no
+ * mount entered. A tree may be deeper than there are descriptors: beyond {@linkcode MAX_OPEN}
+ * levels, those further up are closed, and opened again as the parent of the level below, if they
+ * are still the same directories. Files marked immutable or append-only lose the mark first.
  *
- * A tree that others change meanwhile is deleted as far as it is found; to be safe from being left behind,
- * move it out of their sight first.
+ * A tree that others change meanwhile is deleted as far as it is found; to be safe from being left
+ * behind, move it out of their sight first.
  *
  * @module
  */
@@ -42,31 +42,31 @@ const MAX_OPEN = 64;
 const CLOSED = -1;
 
 /**
- * How often an entry may be another one than it had just been, before that is an error: whoever changes the tree for
- * ever does not keep a removal going for ever.
+ * How often an entry may change its type before that is an error, so that a program that keeps
+ * changing the tree cannot keep a removal running for ever.
  */
 const MAX_CHANGES = 10_000;
 
-/** What the removal of an entry fails with that was changed since it was looked at. */
+/** The errors of removing an entry whose type changed since it was read. */
 const CHANGED: ReadonlySet<number> = new Set([-ENOTDIR, -EISDIR, -ENOTEMPTY]);
 
 const DIRECTORY = O_RDONLY | O_DIRECTORY;
 
-/** Says which entries stay: told by their directory's inode number and their name. */
+/** Returns true for entries to keep, given their directory's inode number and their name. */
 export type Keep = (directory: bigint, name: EntryName) => boolean;
 
-/** How {@linkcode removeEntry} and {@linkcode removeEntriesOf} are told more. */
+/** Options of {@linkcode removeEntry} and {@linkcode removeEntriesOf}. */
 export interface RemovalOptions {
-  /** Of what is to go, what stays, with the directories it is in. */
+  /** The entries to keep, with the directories that contain them. */
   readonly keep?: Keep;
   /** Called with each open directory that stays only since something in it does. */
   readonly onLeft?: (fd: number) => void;
-  /** How messages name what is deleted. */
+  /** The name of the deleted tree in messages. */
   readonly shown?: string;
 }
 
 /**
- * Deletes the entry at `path`, and all that is below it. Nothing happens if there is none.
+ * Deletes the entry at `path` and everything below it. Does nothing if it does not exist.
  *
  * @param path whose directories above the last name are trusted
  * @throws {VeneerError} `in use` if something is mounted below it
@@ -91,7 +91,7 @@ export function removeTreeAt(directory: number, name: string, shown = name): voi
 }
 
 /**
- * The same, but for what is to be kept.
+ * The same, except for entries to keep.
  *
  * @throws {VeneerError} `in use` if something is mounted below it
  */
@@ -106,7 +106,7 @@ export function removeEntry(
   removal.run();
 }
 
-/** Empties an open directory, but for what is to be kept. */
+/** Empties an open directory, except for entries to keep. */
 export function removeEntriesOf(directory: number, options: RemovalOptions = {}): void {
   const { shown = "a directory" } = options;
   using removal = new Removal(reopen(directory, DIRECTORY), { ...options, shown });
@@ -114,7 +114,7 @@ export function removeEntriesOf(directory: number, options: RemovalOptions = {})
   removal.run();
 }
 
-/** A directory on the way down to where a removal is. */
+/** A directory on the way down to a removal's position. */
 interface Level {
   fd: number;
   readonly name: EntryName | undefined;
@@ -125,9 +125,9 @@ interface Level {
   stays: boolean;
   /** Entries that were listed and not yet looked at, the next one at the end. */
   entries: Entry[];
-  /** Where the listing of {@linkcode entries} began: from here it can be read again. */
+  /** The position at which the listing of {@linkcode entries} began, to read it again. */
   position: bigint;
-  /** Directories in it that were read and stay: another pass, or what is listed again, leaves them out. */
+  /** Directories in it that were read and stay; further passes skip them. */
   stayed: Set<string> | undefined;
   /** Whether this pass over the directory has deleted something. */
   progress: boolean;
@@ -145,7 +145,7 @@ class Removal implements Disposable {
   #isListing = false;
   #changes = 0;
 
-  /** @param root the directory that what is to be deleted lies in: a descriptor, which is closed in the end */
+  /** @param root a descriptor of the directory that contains the tree; closed in the end */
   constructor(root: number, { shown, keep, onLeft }: RemovalOptions & { readonly shown: string }) {
     this.#shown = shown;
     this.#keep = keep;
@@ -158,12 +158,12 @@ class Removal implements Disposable {
     this.#levels.length = 0;
   }
 
-  /** Makes all that the root has what is to be deleted. */
+  /** Starts on deleting all entries of the root. */
   list(): void {
     this.#isListing = true;
   }
 
-  /** Deletes what there is to delete. */
+  /** Deletes the entries. */
   run(): void {
     for (;;) {
       const level = this.#levels.at(-1)!;
@@ -181,7 +181,8 @@ class Removal implements Disposable {
     level.position = lseek(level.fd, 0n, SEEK_CUR);
     level.entries = readSomeEntries(level.fd).reverse();
     if (level.entries.length > 0) return true;
-    // Deleting entries may make a listing skip others, so it is read until a pass finds nothing to delete.
+    // Deleting entries may make a listing skip others, so it is read until a pass finds nothing to
+    // delete.
     if (!level.progress) return false;
     level.progress = false;
     lseek(level.fd, 0n, SEEK_SET);
@@ -203,10 +204,7 @@ class Removal implements Disposable {
     }
   }
 
-  /**
-   * Takes an entry for deleted, or looks at it again if somebody made another thing of it
-   * meanwhile.
-   */
+  /** Counts an entry as deleted, or reads it again if another program replaced it meanwhile. */
   #removed(level: Level, result: number, syscall: string, name: EntryName): void {
     if (CHANGED.has(result) && this.#changes++ < MAX_CHANGES) {
       level.entries.push({ name, type: DT_UNKNOWN });
@@ -268,7 +266,7 @@ class Removal implements Disposable {
   }
 }
 
-/** Opens a subdirectory; `undefined` if the entry is no directory, or gone. */
+/** Opens a subdirectory; `undefined` if the entry is not a directory, or gone. */
 function openInside(directory: number, name: EntryName, shown: string): number | undefined {
   const fd = tryOpenat2(
     directory,

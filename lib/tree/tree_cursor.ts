@@ -1,6 +1,6 @@
 /**
- * Going from entry to entry of a tree in the order of `comparePaths`, a directory at a time: paths may be longer
- * than the kernel takes them, and each directory is opened once.
+ * Going from entry to entry of a tree in the order of `comparePaths`, a directory at a time: paths
+ * may be longer than the kernel takes them, and each directory is opened once.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { DirectoryStack } from "./directory_stack.ts";
 
 export class TreeCursor implements Disposable {
   readonly #stack: DirectoryStack;
-  /** The directories from below the root down to where the cursor stands. */
+  /** The directories from below the root down to the cursor. */
   readonly #names: string[] = [];
 
   /** @param root an open directory, which stays the caller's */

@@ -1,12 +1,12 @@
 /**
- * What an upper directory changes of the lowers below it, without mounting them.
+ * The changes of an upper directory against its lowers, without a mount.
  *
- * The result is that of the tree comparison between what the lowers make and what the upper makes of it,
- * but only the upper is walked, so that the cost grows with the change. What was merely copied up, and is
- * as it was, is no change; a whiteout of what is not there is none; an opaque directory deletes what the
- * lowers have in it and the upper has not. Redirected directories (overlay's `redirect_dir`) are refused:
- * only a mount can follow them. The lowest directory of all has nothing below it that an attribute could be
- * about: there, as for overlay itself, such ones mean nothing.
+ * The result equals a tree comparison between the lowers with and without the upper, but only the
+ * upper is walked, so that the cost grows with the change. A copied-up entry that was not modified
+ * is not a change, nor is a whiteout of a name that no lower has. An opaque directory deletes every
+ * lower entry that the upper does not have. Redirected directories (overlay's `redirect_dir`) are
+ * refused: only a mount can follow them. In the lowest directory such attributes have no meaning,
+ * as for overlay itself, since nothing is below it.
  *
  * @module
  */
@@ -47,7 +47,7 @@ export function* upperChanges(
   while (walk.advance()) yield* walk.changes.take();
 }
 
-/** A directory of the upper on the way down to where the walk stands. */
+/** A directory of the upper on the way down to the walk's position. */
 interface Level {
   /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
@@ -56,7 +56,7 @@ interface Level {
   next: number;
   /** The lowers, uppermost first, that have a directory of this path which no other one hides. */
   readonly lowers: readonly DirectoryStack[];
-  /** Whether the upper hides what they have: only what is in the upper is left. */
+  /** Whether the upper hides their entries, so that only its own are left. */
   readonly opaque: boolean;
 }
 
@@ -87,7 +87,7 @@ class UpperWalk {
     return false;
   }
 
-  /** Starts on what the directories where the walk stands hold. */
+  /** Starts on the entries of the walk's directories. */
   #list(path: string, lowers: readonly DirectoryStack[], opaque: boolean): void {
     const entries = this.form.entries(this.upper.fd);
     if (opaque) entries.push(...this.#hidden(entries, lowers));
@@ -95,7 +95,7 @@ class UpperWalk {
     this.#levels.push({ path, entries, next: 0, lowers, opaque });
   }
 
-  /** The names that an opaque directory lacks of those that the lowers have, each of them once. */
+  /** The names that the lowers have and an opaque directory does not, each of them once. */
   #hidden(entries: readonly BranchEntry[], lowers: readonly DirectoryStack[]): BranchEntry[] {
     const hidden = new Map<string, BranchEntry>();
     for (const { fd } of lowers) {
@@ -150,7 +150,7 @@ class UpperWalk {
     return undefined;
   }
 
-  /** Goes down in every lower whose directory is merged into what is seen under a name; returns these. */
+  /** Goes down in every lower whose directory is merged under a name; returns these. */
   #enterLowers(
     lowers: readonly DirectoryStack[],
     name: EntryName,

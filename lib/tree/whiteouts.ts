@@ -1,9 +1,9 @@
 /**
  * Whiteouts: how a layer writes down that something of its parent is gone.
  *
- * In a tar (and on aufs, where the form comes from) an empty file `.wh.NAME` hides `NAME`, and
- * `.wh..wh..opq` hides all that the parent has in that directory. Overlay has a character device 0:0 of the
- * hidden name, and the attribute `trusted.overlay.opaque` on the directory.
+ * In a tar (and on aufs, from which the form comes) an empty file `.wh.NAME` hides `NAME`, and
+ * `.wh..wh..opq` hides all entries of the parent in that directory. Overlay has a character device
+ * 0:0 of the hidden name, and the attribute `trusted.overlay.opaque` on the directory.
  *
  * @module
  */
@@ -13,14 +13,18 @@ import { VeneerError } from "../base/errors.ts";
  * How deletions stand in a directory:
  * - `overlay`: character devices 0:0 and opaque attributes;
  * - `aufs`: the tar's own form, kept as it is;
- * - `none`: not at all: the directory is a complete tree, so applying a whiteout removes what it names.
+ * - `none`: no marks: the directory is a complete tree, so applying a whiteout removes the entry
+ *   that it names.
  */
 export type WhiteoutForm = "overlay" | "aufs" | "none";
 
 /** The prefix of a whiteout's name in a tar. */
 export const WHITEOUT_PREFIX = ".wh.";
 
-/** The prefix of aufs's own metadata; but for {@linkcode OPAQUE_MARKER} none of it belongs to a layer. */
+/**
+ * The prefix of aufs's own metadata; but for {@linkcode OPAQUE_MARKER} none of it belongs to a
+ * layer.
+ */
 export const WHITEOUT_META_PREFIX = ".wh..wh.";
 
 /** The entry that makes its directory opaque. */
@@ -31,13 +35,17 @@ export function isWhiteoutMetadata(name: string): boolean {
   return name.startsWith(WHITEOUT_META_PREFIX) && name !== OPAQUE_MARKER;
 }
 
-/** Overlay's mark of an opaque directory (`Documentation/filesystems/overlayfs.rst`); the value is `y`. */
+/**
+ * Overlay's mark of an opaque directory (`Documentation/filesystems/overlayfs.rst`); the value is
+ * `y`.
+ */
 export const OVERLAY_OPAQUE_XATTR = "trusted.overlay.opaque";
 
 /**
- * Overlay's marks of an entry whose content is elsewhere (`Documentation/filesystems/overlayfs.rst`), and the
- * parameter of the module with which it writes and follows them: a directory was renamed, or a file's
- * attributes were changed without copying it up.
+ * Overlay's marks of an entry whose content is elsewhere
+ * (`Documentation/filesystems/overlayfs.rst`), and the parameter of the module with which it writes
+ * and follows them: a directory was renamed, or a file's attributes were changed without copying it
+ * up.
  */
 export const OVERLAY_REFERENCES = [
   ["trusted.overlay.redirect", "redirect_dir"],
@@ -45,9 +53,9 @@ export const OVERLAY_REFERENCES = [
 ] as const;
 
 /**
- * Refuses to read an upper directory, with lowers below it, in which an attribute says that content
- * is elsewhere: what can be read there would be taken for the whole. Drivers do not let it come to
- * that if overlay is known to write such marks, but it may have been made to do so earlier.
+ * Refuses to read an upper directory with lowers if an attribute marks content as elsewhere: the
+ * part that can be read would be taken for all of it. Drivers do not read it if overlay is known to
+ * write such marks now, but overlay may have been set to do so earlier.
  *
  * @param attributes the names of an entry's attributes
  * @throws {VeneerError} `failed precondition`
@@ -66,9 +74,10 @@ export function checkOverlayReferences(attributes: readonly string[]): void {
 /**
  * Whether an attribute is overlay's own: such ones are never applied from a tar and never exported.
  *
- * Those that a container wrote through its mount, as one does that runs containers, are of this kind, too: on
- * Linux 6.7 and later the upper directory has them as `trusted.overlay.overlay.…`, which says nothing of this
- * layer; before, overlay refused to take them. On other file systems they are there as they were written.
+ * Those that a container wrote through its mount, because it runs containers itself, are of this
+ * kind as well: on Linux 6.7 and later the upper directory has them as `trusted.overlay.overlay.…`,
+ * which is not about this layer; earlier kernels refused them. On other file systems they are
+ * stored as written.
  */
 export function isOverlayXattr(name: string): boolean {
   return name.startsWith("trusted.overlay.") || name.startsWith("user.overlay.");

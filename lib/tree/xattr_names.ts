@@ -1,10 +1,10 @@
 /**
  * The names of an entry's extended attributes, also if the kernel does not list them.
  *
- * Btrfs and XFS keep more names than `listxattr(2)` gives: a list of over 64 KiB is E2BIG, and who
- * may write to a file can bring that about. Then the attributes that decide over access or content
- * are asked for one by one, so that no entry is without its capabilities, and none gets past a
- * check, by having too many others.
+ * Btrfs and XFS keep more names than `listxattr(2)` gives: a list of over 64 KiB is E2BIG, and any
+ * user who may write to a file can cause that. Then the attributes that decide over access or
+ * content are queried one by one, so that too many others cannot hide an entry's capabilities or
+ * get it past a check.
  *
  * @module
  */
@@ -30,7 +30,7 @@ export interface XattrNames {
   readonly isWhole: boolean;
 }
 
-/** An access control list, and the one that a directory gives to what is made in it (acl(5)). */
+/** An access control list, and the default one of a directory for its new entries (acl(5)). */
 export const ACL_ACCESS = "system.posix_acl_access";
 export const ACL_DEFAULT = "system.posix_acl_default";
 export const CAPABILITY = "security.capability";
@@ -51,8 +51,8 @@ export function isTwin(name: string): boolean {
 
 /**
  * Whether an attribute belongs to a layer's content: capabilities, access control lists, the user's
- * and the administrator's own. What overlay, a security module (labels, hashes) or a file system
- * keeps for itself is of this machine.
+ * and the administrator's own. Attributes of overlay, a security module (labels, hashes) or a file
+ * system belong to this machine.
  */
 export function isOfLayer(name: string): boolean {
   return name === CAPABILITY || name === ACL_ACCESS || name === ACL_DEFAULT ||
@@ -80,7 +80,7 @@ function removed(result: number, syscall: string, shown: string | undefined): vo
   if (result !== -ENODATA && result !== -EOPNOTSUPP) unwrap(result, syscall, shown);
 }
 
-/** What is asked for by name: what the kernel itself goes by, and what overlay does. */
+/** The attributes queried by name: those that the kernel itself uses, and those of overlay. */
 const DECISIVE = [
   CAPABILITY,
   ACL_ACCESS,

@@ -1,5 +1,5 @@
 /**
- * What containerd's configuration needs, so that it keeps images and containers in a service of Veneer's.
+ * The configuration by which containerd keeps images and containers in a service of Veneer's.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { type ServiceAddress, toml } from "./service.ts";
 export const CONTAINERD_RELEASES = ["1.6", "1.7", "2.x"] as const;
 export type ContainerdRelease = typeof CONTAINERD_RELEASES[number];
 
-/** The release that a version belongs to, such as `1.7.24`; undefined for one that is none of them. */
+/** The release that a version belongs to, such as `1.7.24`; `undefined` for an unknown one. */
 export function containerdRelease(version: string): ContainerdRelease | undefined {
   const [, major, minor] = version.match(/^v?(\d+)\.(\d+)\./) ?? [];
   if (Number(major) >= 2) return "2.x";
@@ -22,9 +22,10 @@ const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
 /**
  * The lines to add to containerd's configuration.
  *
- * - `exports.root` tells Kubernetes which file system holds the images; older releases of 1.6 refuse the key.
- * - `unpack_config` is a list that replaces containerd's own, so that its default is named again beside ours. Without
- *   an entry 2.x pulls an image and unpacks nothing.
+ * - `exports.root` tells Kubernetes which file system holds the images; older releases of 1.6
+ *   refuse the key.
+ * - `unpack_config` is a list that replaces containerd's own, so that its default is named again
+ *   beside ours. Without an entry 2.x pulls an image and unpacks nothing.
  */
 export function containerdConfiguration(
   release: ContainerdRelease,

@@ -1,5 +1,5 @@
 /**
- * What dockerd's configuration needs, so that it keeps images and containers in a service of Veneer's.
+ * The configuration by which dockerd keeps images and containers in a service of Veneer's.
  *
  * @module
  */

@@ -1,10 +1,10 @@
 /**
- * What the configuration of an engine says of the service that it is to use.
+ * The service that an engine's configuration names.
  *
  * @module
  */
 
-/** A service, as an engine or a service manager is told of it. */
+/** A service, as engines and service managers name it. */
 export interface ServiceAddress {
   /** Its socket, an absolute path. */
   readonly address: string;
@@ -14,10 +14,10 @@ export interface ServiceAddress {
   readonly directory: string;
 }
 
-/** Where a service listens if nothing else is said. */
+/** The default address of a service. */
 export const DEFAULT_ADDRESS = "/run/veneer/containerd.sock";
 
-/** What a service is called if nothing else is said. */
+/** The default name of a service. */
 export const DEFAULT_NAME = "veneer";
 
 /** A string of TOML: JSON's escapes are among its own. */

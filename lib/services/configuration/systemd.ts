@@ -4,7 +4,10 @@
  * @module
  */
 
-/** A word of `ExecStart=`: quoted, with what systemd would expand doubled (systemd.service(5)). */
+/**
+ * A word of `ExecStart=`: quoted, with the characters that systemd would expand doubled
+ * (systemd.service(5)).
+ */
 function execWord(word: string): string {
   const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
   return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : JSON.stringify(plain);
@@ -13,9 +16,9 @@ function execWord(word: string): string {
 /**
  * A unit for `veneer serve containerd`.
  *
- * - It is ready when its socket is there, and ends in its own time: it answers what it was asked.
- * - Mounts and their counts outlive it. So it has no `RuntimeDirectory=`, which systemd would delete at its end, and no
- *   mount namespace of its own, in which engines would not see its mounts.
+ * - It is ready when its socket is there, and ends in its own time, after the calls in progress.
+ * - Mounts and their counts outlive it. So it has no `RuntimeDirectory=`, which systemd would
+ *   delete at its end, and no separate mount namespace, in which engines would not see its mounts.
  *
  * @param command the service's command line: the program's absolute path first
  */

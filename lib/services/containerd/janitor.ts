@@ -1,9 +1,9 @@
 /**
  * Deletes the layers of removed snapshots, one after the other, behind the calls that removed them.
  *
- * What is to be deleted is recorded in the store. So nothing is lost if the service ends or is killed: the next one
- * goes on. A layer that cannot be deleted yet, such as a device that is still mounted, is tried again from time to
- * time.
+ * The layers to delete are recorded in the store. So none is forgotten if the service ends or is
+ * killed: the next service goes on. A layer that cannot be deleted yet, such as a device that is
+ * still mounted, is tried again from time to time.
  *
  * @module
  */
@@ -14,7 +14,10 @@ import type { Leftovers } from "../../snapshots/snapshotter.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import { type LaneCall, readLeftovers } from "./perform.ts";
 
-/** After how long layers that could not be deleted are tried again, first and at most, in milliseconds. */
+/**
+ * After how long layers that could not be deleted are tried again, first and at most, in
+ * milliseconds.
+ */
 const FIRST_PAUSE = 2000, LONGEST_PAUSE = 60_000;
 
 export class Janitor {
@@ -24,7 +27,7 @@ export class Janitor {
   #pause = FIRST_PAUSE;
   #lanes: Lanes<LaneCall> | undefined;
 
-  /** @param warn told of what keeps anything from being deleted */
+  /** @param warn gets the reasons why layers cannot be deleted */
   constructor(private readonly warn: Warn) {}
 
   /** Begins to delete, by lanes. */
@@ -33,7 +36,7 @@ export class Janitor {
     if (this.#wanted) this.wake();
   }
 
-  /** Says that something waits to be deleted; may be called before the start. */
+  /** Announces that a layer waits for deletion; may be called before the start. */
   wake(): void {
     this.#wanted = true;
     if (this.#lanes === undefined) return;

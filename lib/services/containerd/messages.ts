@@ -1,6 +1,7 @@
 /**
  * The messages of containerd's snapshots service (api/services/snapshots/v1/snapshots.proto and
- * api/types/mount.proto, of containerd 1.6 to 2.4), between bytes and what a snapshotter knows.
+ * api/types/mount.proto, of containerd 1.6 to 2.4), converted between bytes and a snapshotter's
+ * values.
  *
  * @module
  */
@@ -11,7 +12,7 @@ import type { SnapshotInfo, SnapshotKind, Usage } from "../../snapshots/snapshot
 import { type Bytes, joined } from "../bytes.ts";
 import { MessageWriter, readFields, text } from "../protobuf.ts";
 
-/** A call of a snapshotter: what crosses to a lane. */
+/** A call of a snapshotter, in the form in which it is sent to a lane. */
 export type SnapshotCall =
   | {
     readonly method: "prepare" | "view";
@@ -39,7 +40,10 @@ export type SnapshotCall =
 /** Infos in one message of a list's answer, as many as containerd's own server sends. */
 const BATCH = 100;
 
-/** The infos of such a message may have so many bytes, unless there is only one: clients take 16 MiB. */
+/**
+ * The infos of such a message may have so many bytes, unless there is only one: clients take 16
+ * MiB.
+ */
 const BATCH_SIZE = 1 << 20;
 
 /** Reads a request of a service's. @param name of the service */
@@ -63,13 +67,19 @@ export const readCommit: Read = (message, name) => {
   };
 };
 
-/** Reads a MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest or UsageRequest: snapshotter, key. */
+/**
+ * Reads a MountsRequest, RemoveSnapshotRequest, StatSnapshotRequest or UsageRequest: snapshotter,
+ * key.
+ */
 export const readKey =
   (method: "mounts" | "remove" | "stat" | "usage"): Read => (message, name) => {
     return { method, key: Fields.ofRequest(message, name).text(2) };
   };
 
-/** Reads an UpdateSnapshotRequest: snapshotter, info (name and labels of it), update_mask (a FieldMask: paths). */
+/**
+ * Reads an UpdateSnapshotRequest: snapshotter, info (name and labels of it), update_mask (a
+ * FieldMask: paths).
+ */
 export const readUpdate: Read = (message, name) => {
   const fields = Fields.ofRequest(message, name);
   const info = fields.message(2);
@@ -97,7 +107,8 @@ class Fields {
   private constructor(private readonly fields: ReadonlyMap<number, readonly Bytes[]>) {}
 
   /**
-   * The fields of a request, of which the first names a snapshotter: the one that containerd's configuration has.
+   * The fields of a request, of which the first names a snapshotter: the one that containerd's
+   * configuration has.
    *
    * @throws {VeneerError} `invalid argument` if it is not the service's
    */
@@ -171,7 +182,7 @@ export function writeUsage({ bytes, inodes }: Usage): Bytes {
   return new MessageWriter().integer(1, bytes).integer(2, inodes).finish();
 }
 
-/** Writes the ListSnapshotsResponses of a list, one by one; there is none for an empty one. */
+/** Writes the ListSnapshotsResponses of a list, one by one; an empty list has none. */
 export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
   let response = new MessageWriter(), count = 0, size = 0;
   for (const info of infos) {

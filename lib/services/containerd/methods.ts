@@ -46,7 +46,10 @@ export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services
   return new Map([["containerd.services.snapshots.v1.Snapshots", new Map(methods)]]);
 }
 
-/** How a call may run beside others: those that only use the database wait for no lock of the store's. */
+/**
+ * How a call may run beside others: those that only use the database wait for no lock of the
+ * store's.
+ */
 function orderOf(call: SnapshotCall): { key?: string; isFree?: boolean; isSlow?: boolean } {
   switch (call.method) {
     case "stat":
@@ -63,7 +66,7 @@ function orderOf(call: SnapshotCall): { key?: string; isFree?: boolean; isSlow?:
   }
 }
 
-/** What the log says a call is about. */
+/** The properties of a call for the log. */
 function subjectOf(call: SnapshotCall): Record<string, string> {
   switch (call.method) {
     case "prepare":

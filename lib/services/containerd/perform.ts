@@ -15,14 +15,17 @@ import {
   writeUsage,
 } from "./messages.ts";
 
-/** What a lane does for the service: the calls of clients, and the deletion of what they removed. */
+/** The work of a lane for the service: the calls of clients, and the deletion of removed layers. */
 export type LaneCall = SnapshotCall | { readonly method: "delete removed" };
 
-/** How long layers are deleted before the lane looks up, in milliseconds; one large layer may take longer. */
+/**
+ * How long layers are deleted before the lane looks up, in milliseconds; one large layer may take
+ * longer.
+ */
 const DELETING_TIME = 200;
 
 /**
- * @param emit told of each message of the answer
+ * @param emit gets each message of the answer
  * @throws {VeneerError} as the snapshotter does
  */
 export function perform(

@@ -20,11 +20,11 @@ import { Janitor } from "./janitor.ts";
 import { snapshotsService } from "./methods.ts";
 import type { LaneCall } from "./perform.ts";
 
-/** What the service is run with. */
+/** The settings of the service. */
 export interface ServeOptions {
   /** The socket's path. */
   readonly address: string;
-  /** What requests must call the snapshotter. */
+  /** The name of the snapshotter that requests must have. */
   readonly name: string;
   readonly store: LaneStore;
   /** Keeps a store, named by its home, for this service. @throws {VeneerError} `in use` */
@@ -34,9 +34,9 @@ export interface ServeOptions {
 }
 
 /**
- * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a time. Of the quick
- * ones, one does the work, and others go on while it waits for a lock of another process; the slow ones delete, count
- * and clean up.
+ * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a
+ * time. Of the quick ones, one does the work, and others go on while it waits for a lock of another
+ * process; the slow ones delete, count and clean up.
  */
 const LANES = { quick: 4, slow: 3 };
 
@@ -47,7 +47,8 @@ const TRIM_INTERVAL = 10_000;
 const DRAIN_TIME = 30_000;
 
 /**
- * Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that was answered.
+ * Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that
+ * was answered.
  *
  * @throws {VeneerError} as opening the store and {@linkcode listenAt} do
  */

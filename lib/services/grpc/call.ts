@@ -1,6 +1,6 @@
 /**
- * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with messages and a
- * status (grpc/doc/PROTOCOL-HTTP2.md).
+ * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with
+ * messages and a status (grpc/doc/PROTOCOL-HTTP2.md).
  *
  * Every request has one message; an answer has one, or several for a stream.
  *
@@ -23,7 +23,7 @@ import {
 
 /** A call that was begun. */
 export interface Running {
-  /** What it is about, for the log. */
+  /** Its subject, for the log. */
   readonly subject: Readonly<Record<string, string>>;
   /** Resolves when the answer is complete. */
   readonly done: Promise<void>;
@@ -32,10 +32,10 @@ export interface Running {
 }
 
 /**
- * Begins a call. What it throws, or its end does, becomes the status.
+ * Begins a call. An error thrown by it, or by its end, becomes the status.
  *
  * @param emit sends a message of the answer
- * @param client stands for who calls, the same object in all calls of a connection
+ * @param client stands for the caller: the same object in all calls of a connection
  */
 export type Method = (request: Bytes, emit: (message: Bytes) => void, client: object) => Running;
 
@@ -53,7 +53,7 @@ export interface CallRecord {
   readonly milliseconds: number;
 }
 
-/** What calls are answered with. */
+/** The parts that answer calls. */
 export interface GrpcContext {
   readonly services: Services;
   readonly budget: Budget;
@@ -61,7 +61,7 @@ export interface GrpcContext {
   readonly mayAnswer: () => boolean;
   /** Whether the service is about to end, and begins nothing more. */
   readonly isEnding: () => boolean;
-  /** Told of every call that ended. */
+  /** Gets every call that ended. */
   readonly onEnd: (record: CallRecord) => void;
 }
 

@@ -7,13 +7,13 @@ import type { Bytes } from "../bytes.ts";
 import type { Budget } from "./budget.ts";
 import { GrpcError, NOT_COMPRESSED } from "./status.ts";
 
-/** A byte that says whether the message is compressed, then its length (big endian). */
+/** A byte that is 1 if the message is compressed, then its length (big endian). */
 const PREFIX = 5;
 
 /** The longest request, in bytes: containerd's limit. Its requests have a few hundred. */
 export const MAX_REQUEST = 16 << 20;
 
-/** What every request may have, in bytes, so that none is refused because others are large. */
+/** The bytes that every request may take, so that none is refused because others are large. */
 const FREE = 16 << 10;
 
 /** Room that is made for a message of unknown length, in bytes. */
@@ -36,7 +36,7 @@ export class RequestReader implements Disposable {
    */
   push(bytes: Bytes): void {
     for (let rest = bytes; rest.length > 0;) {
-      // Of the first bytes only the prefix, which says how much room there must be.
+      // Of the first bytes only the prefix, which holds the length of the message.
       const wanted = this.#length ?? 0;
       const part = rest.subarray(0, PREFIX + wanted - this.#received);
       if (part.length === 0) {
@@ -60,7 +60,7 @@ export class RequestReader implements Disposable {
     );
   }
 
-  /** Makes room: what came, and as much again, but no more than the message has. */
+  /** Makes room for the bytes received and as many again, up to the length of the message. */
   #reserve(size: number): void {
     if (size <= this.#buffer.length) return;
     const most = PREFIX + (this.#length ?? FIRST_ROOM);
@@ -83,7 +83,7 @@ export class RequestReader implements Disposable {
     return this.#buffer.subarray(PREFIX, PREFIX + this.#length);
   }
 
-  /** Gives back what it took of the budget. May be called twice. */
+  /** Returns its share of the budget. May be called twice. */
   [Symbol.dispose](): void {
     this.budget.give(this.#taken);
     this.#taken = 0;

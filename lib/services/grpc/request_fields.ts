@@ -7,7 +7,7 @@ import { GrpcError, NOT_COMPRESSED } from "./status.ts";
 
 type Fields = ReadonlyMap<string, string>;
 
-/** The HTTP status of what is not a gRPC request; `undefined` for one. */
+/** The HTTP status for a request that is not gRPC; `undefined` for a gRPC request. */
 export function refusalOf(fields: Fields): string | undefined {
   if (fields.get(":method") !== "POST") return "405";
   const type = fields.get("content-type") ?? "";
@@ -33,7 +33,7 @@ const UNITS: Readonly<Record<string, number>> = {
 /**
  * How long the client waits for its answer, in milliseconds; `undefined` for ever.
  *
- * @throws {GrpcError} for what is no timeout
+ * @throws {GrpcError} for an invalid timeout
  */
 export function timeoutOf(fields: Fields): number | undefined {
   const text = fields.get("grpc-timeout");

@@ -9,14 +9,18 @@ import type { ServiceLog } from "../log.ts";
 import { Budget } from "./budget.ts";
 import { type CallRecord, GrpcCall, type GrpcContext, type Services } from "./call.ts";
 
-/** Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes none. */
+/**
+ * Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes
+ * none.
+ */
 const MAX_CONNECTIONS = 64;
 
 /** Memory for requests that are being received: of all clients, and of one, in bytes. */
 const REQUEST_MEMORY = 40 << 20, CLIENT_MEMORY = 20 << 20;
 
 /**
- * Answers that may wait for all clients, and for each in any case, in bytes. A list of 100,000 snapshots has 20 MB.
+ * Answers that may wait for all clients, and for each in any case, in bytes. A list of 100,000
+ * snapshots has 20 MB.
  */
 const ANSWERS = 32 << 20, FREE_ANSWERS = 1 << 20;
 
@@ -48,7 +52,7 @@ export class GrpcServer {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
           return; // It was closed.
         }
-        // Such as too many open files: those who are connected go on, and end.
+        // Such as too many open files: connected clients go on, and end in time.
         this.log.warn("a client could not be accepted", { error: messageOf(error) });
         await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
         continue;
@@ -85,7 +89,9 @@ export class GrpcServer {
     }
   }
 
-  /** Whether more may wait for a client: what others do not read is none of its concern, if it reads itself. */
+  /**
+   * Whether more may wait for a client. A client that reads is not limited by others that do not.
+   */
   #mayAnswer({ pendingBytes }: Connection): boolean {
     if (pendingBytes <= FREE_ANSWERS) return true;
     let all = 0;
@@ -104,7 +110,7 @@ export class GrpcServer {
   }
 
   /**
-   * Answers what was asked, begins nothing new, and disconnects everyone.
+   * Finishes the calls in progress, accepts no new ones, and closes all connections.
    *
    * @param patience for calls that run, in milliseconds
    */

@@ -29,8 +29,8 @@ export const STATUS = {
 export type StatusName = keyof typeof STATUS;
 
 /**
- * What containerd's clients take each code for. What is in use must be FAILED_PRECONDITION: every other error of a
- * removal ends containerd's garbage collection of the whole snapshotter.
+ * The codes by their meaning for containerd's clients. `in use` must be FAILED_PRECONDITION: every
+ * other error of a removal ends containerd's garbage collection of the whole snapshotter.
  */
 const STATUS_OF: Readonly<Record<ErrorCode, StatusName>> = {
   "failed": "INTERNAL",
@@ -46,7 +46,7 @@ const STATUS_OF: Readonly<Record<ErrorCode, StatusName>> = {
   "limit exceeded": "RESOURCE_EXHAUSTED",
 };
 
-/** An error with a status of its own. */
+/** An error with a gRPC status. */
 export class GrpcError extends Error {
   constructor(readonly status: StatusName, message: string) {
     super(message);
@@ -56,7 +56,7 @@ export class GrpcError extends Error {
 /** Of a request that is compressed, which goes with {@linkcode ACCEPTED_ENCODINGS}. */
 export const NOT_COMPRESSED = "the request is compressed, which is not supported";
 
-/** The field that says which encodings requests may have. */
+/** The field that lists the encodings that requests may have. */
 export const ACCEPTED_ENCODINGS: readonly [string, string] = ["grpc-accept-encoding", "identity"];
 
 /** The status that an error is answered with. */
@@ -67,13 +67,16 @@ export function statusOf(error: unknown): StatusName {
 /** Of a message, in UTF-16 units: with its escapes it must fit a frame. */
 const MAX_MESSAGE = 1024;
 
-/** The fields that end a call; the message as a header field can hold it (grpc/doc/PROTOCOL-HTTP2.md). */
+/**
+ * The fields that end a call; the message as a header field can hold it
+ * (grpc/doc/PROTOCOL-HTTP2.md).
+ */
 export function trailersOf(status: StatusName, message = ""): [string, string][] {
   const code: [string, string] = ["grpc-status", String(STATUS[status])];
   return message === "" ? [code] : [code, ["grpc-message", percentEncoded(message)]];
 }
 
-/** What clients see of an error. */
+/** The message of an error for clients. */
 export const shownMessage = (error: unknown): string => messageOf(error).slice(0, MAX_MESSAGE);
 
 /** Leaves printable ASCII but `%` as it is. */

@@ -6,9 +6,10 @@
  * socket ◀─ Sender ◀─ Outbound ◀──────────────────── Stream ◀─┘
  * ```
  *
- * A client that breaks the protocol loses its connection, with the reason in GOAWAY. One that keeps to it and
- * wastes this server's time (`limits.ts`) loses it as well. Memory is bounded: nothing more is read while answers
- * wait for the socket, and a body that is not read waits in its stream, of which there are a limited number.
+ * A client that breaks the protocol loses its connection, with the reason in GOAWAY. One that keeps
+ * to it and wastes this server's time (`limits.ts`) loses it as well. Memory is bounded: nothing
+ * more is read while answers wait for the socket, and a body that is not read waits in its stream,
+ * of which there are a limited number.
  *
  * @module
  */
@@ -56,7 +57,7 @@ import { Outbound } from "./outbound.ts";
 import { Sender } from "./sender.ts";
 import { requestHeaders, Stream, type StreamHandler } from "./stream.ts";
 
-/** Streams that this server ended early and whose frames may still be under way. */
+/** Streams that this server ended early and whose frames may still arrive. */
 const REMEMBERED_RESETS = 512;
 
 /** One client. {@linkcode run} serves it. */
@@ -76,10 +77,10 @@ export class Connection {
   #last = 0;
   #leaving = false;
   #closed = false;
-  /** What the client sent and was not allowed to send again yet, in bytes. */
+  /** The bytes that the client sent and that its window was not increased by yet. */
   #uncredited = 0;
 
-  /** @param onStream told of each request; what it returns is told the rest */
+  /** @param onStream gets each request; its result gets the rest of the stream */
   constructor(conn: Deno.Conn, onStream: (stream: Stream) => StreamHandler) {
     this.#conn = conn;
     this.#onStream = onStream;
@@ -179,7 +180,7 @@ export class Connection {
         return this.#spend("PRIORITY");
       case GOAWAY:
         check(next.stream === 0, "PROTOCOL_ERROR", "GOAWAY of a stream");
-        return this.#spend("GOAWAY"); // The client finishes what it began.
+        return this.#spend("GOAWAY"); // The client may finish the streams that it began.
       default:
         check(next.type > CONTINUATION, "PROTOCOL_ERROR", "PUSH_PROMISE of a client");
         return this.#spend("frames of unknown types");
@@ -213,8 +214,9 @@ export class Connection {
   }
 
   /**
-   * Allows the client to send again what it sent: half a window at a time. Since every body is taken as it comes, the
-   * windows hold nobody up and cannot be overrun; what a body may be is limited elsewhere.
+   * Increases the client's windows by the bytes that it sent: half a window at a time. Bodies are
+   * read as they arrive, so windows delay no client and cannot be overrun; the length of a body is
+   * limited elsewhere.
    */
   #credit(length: number): void {
     this.#uncredited += length;
@@ -346,7 +348,9 @@ export class Connection {
     this.#outbound.pump(stream);
   }
 
-  /** The answer is complete. The client is told to send no more of a request that it did not end. */
+  /**
+   * The answer is complete. A client that did not end its request is asked to send no more of it.
+   */
   #onAnswered(stream: Stream): void {
     this.#patience.reward();
     this.#forget(stream);
@@ -375,14 +379,16 @@ export class Connection {
     this.#streams.delete(stream.id);
   }
 
-  /** Asks the client to make no more requests. Those that are under way already are taken. */
+  /** Asks the client to make no more requests. Those that are on the way are still answered. */
   leave(): void {
     if (this.#leaving || this.#closed) return;
     this.#leaving = true;
     this.#sender.push(goAwayFrame(MAX_STREAM, "NO_ERROR"));
   }
 
-  /** Ends the connection when what was sent has been written, if the client takes it. */
+  /**
+   * Ends the connection after the frames sent so far are written, as long as the client reads them.
+   */
   async end(): Promise<void> {
     if (!this.#closed) await this.#sendAway("NO_ERROR");
     this.close();
@@ -395,7 +401,10 @@ export class Connection {
     clearTimeout(timer);
   }
 
-  /** Ends the connection for a client that is too slow, or one of its requests. To be called from time to time. */
+  /**
+   * Ends the connection for a client that is too slow, or one of its requests. To be called from
+   * time to time.
+   */
   checkTime(now: number): void {
     const isLate = (!this.#settled && now - this.#started > LIMITS.handshakeTime) ||
       now - (this.#blocks.since ?? now) > LIMITS.handshakeTime ||

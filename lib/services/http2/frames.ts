@@ -5,13 +5,16 @@
  */
 import type { Bytes } from "../bytes.ts";
 
-/** What a client sends first. */
+/** The first bytes of a client. */
 export const PREFACE: Bytes = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 /** The length of a frame's header in bytes. */
 export const FRAME_HEADER = 9;
 
-/** The longest payload that may be sent to a peer which did not allow more; this server never allows more. */
+/**
+ * The longest payload that may be sent to a peer which did not allow more; this server never allows
+ * more.
+ */
 export const MAX_PAYLOAD = 16384;
 
 /** Frame types. */
@@ -25,7 +28,7 @@ export const ACK = 0x1, END_STREAM = 0x1, END_HEADERS = 0x4, PADDED = 0x8, PRIOR
 export const ENABLE_PUSH = 2, MAX_CONCURRENT_STREAMS = 3, INITIAL_WINDOW_SIZE = 4;
 export const MAX_FRAME_SIZE = 5, MAX_HEADER_LIST_SIZE = 6;
 
-/** A stream's window before it is told otherwise, and the connection's, in bytes. */
+/** The initial windows of a stream and of the connection, in bytes. */
 export const DEFAULT_WINDOW = 65535;
 
 /** The largest window. */
@@ -62,7 +65,7 @@ export function check(condition: boolean, code: ErrorName, message: string): voi
   if (!condition) throw new ConnectionError(code, message);
 }
 
-/** A frame as it was received. The payload is overwritten by what is received next. */
+/** A frame as it was received. The payload is overwritten by the next read. */
 export interface Frame {
   readonly type: number;
   readonly flags: number;

@@ -1,8 +1,8 @@
 /**
  * HPACK (RFC 7541): header fields as HTTP/2 compresses them.
  *
- * The decoder keeps the dynamic table that the client fills. The encoder uses the static table alone, so that it
- * keeps no state: what a gRPC server answers is short.
+ * The decoder keeps the dynamic table that the client fills. The encoder uses the static table
+ * alone, so that it keeps no state: a gRPC server's headers are short.
  *
  * @module
  */
@@ -14,10 +14,13 @@ export type Field = readonly [name: string, value: string];
 /** The block is invalid; the connection cannot go on, since the dynamic table's state is lost. */
 export class HpackError extends Error {}
 
-/** The size of a dynamic table that a client may use before it is told otherwise (RFC 9113, 6.5.2), in bytes. */
+/** The initial size of the dynamic table that a client may use (RFC 9113, 6.5.2), in bytes. */
 export const TABLE_SIZE = 4096;
 
-/** What an entry takes beyond its octets, in the table and in the size of a list (RFC 7541, 4.1). */
+/**
+ * The bytes that an entry counts beyond its octets, in the table and in the size of a list (RFC
+ * 7541, 4.1).
+ */
 const ENTRY_OVERHEAD = 32;
 
 /** RFC 7541, appendix A. Index 0 is not used. */
@@ -88,7 +91,7 @@ const STATIC: readonly Field[] = [
   ].map((name): Field => [name, ""]),
 ];
 
-/** What a block holds. */
+/** The fields of a block. */
 export interface HeaderList {
   readonly fields: readonly Field[];
   /** The fields are more than the limit; those beyond it are missing. */
@@ -103,8 +106,8 @@ export class HpackDecoder {
   #capacity = TABLE_SIZE;
 
   /**
-   * Decodes a whole block. One that is too long is read to its end all the same, since later blocks rest on the
-   * entries that it adds.
+   * Decodes a whole block. One that is too long is read to its end all the same, since later blocks
+   * rest on the entries that it adds.
    *
    * @param limit of the list's size, with {@linkcode ENTRY_OVERHEAD} for each field, in bytes
    * @throws {HpackError}

@@ -1,5 +1,5 @@
 /**
- * What a client may ask of the HTTP/2 server. An honest gRPC client comes near none of these.
+ * Limits on clients of the HTTP/2 server. An honest gRPC client comes near none of them.
  *
  * @module
  */
@@ -14,17 +14,19 @@ export const LIMITS = {
   headerBlock: 64 << 10,
   /** CONTINUATION frames of one header block. */
   continuations: 8,
-  /** What a client may send ahead: of a stream, and of the connection. */
+  /** The windows: the bytes that a client may send ahead on a stream, and on the connection. */
   streamWindow: 256 << 10,
   connectionWindow: 1 << 20,
-  /** Output that waits for the socket; beyond it nothing more is read, so that no answers pile up. */
+  /**
+   * Output that waits for the socket; beyond it nothing more is read, so that no answers pile up.
+   */
   output: 256 << 10,
   /** Streams that a client may end early, or have ended by its faults, in a time. */
   resets: 1000,
   resetsTime: 10_000,
   /**
-   * How often a client may do something else that is allowed and serves nothing: send a ping, settings, empty data.
-   * Each answer gives some back, and each second too.
+   * How often a client may do something else that is allowed and serves nothing: send a ping,
+   * settings, empty data. Each answer gives some back, and each second too.
    */
   patience: 2000,
   patiencePerAnswer: 20,

@@ -1,6 +1,6 @@
 /**
- * What is sent on the streams of a connection: the fields of answers at once, their bodies as fast as the client's
- * windows allow.
+ * The output of a connection's streams: the fields of answers at once, their bodies as fast as the
+ * client's windows allow.
  *
  * @module
  */
@@ -29,12 +29,12 @@ export class Outbound implements StreamPort {
   #window = DEFAULT_WINDOW;
   /** The window that streams begin with. */
   #initialWindow = DEFAULT_WINDOW;
-  /** Streams whose body waits for a window, the one that waits longest first. */
+  /** Streams whose body waits for a window, the longest wait first. */
   readonly #blocked = new Set<Stream>();
   #blockedSince = 0;
   #waiting = 0;
 
-  /** @param onAnswered told of a stream whose answer is complete */
+  /** @param onAnswered gets each stream whose answer is complete */
   constructor(sender: Sender, onAnswered: (stream: Stream) => void) {
     this.#sender = sender;
     this.#onAnswered = onAnswered;
@@ -121,7 +121,7 @@ export class Outbound implements StreamPort {
     }
   }
 
-  /** Sends what windows that became larger allow. */
+  /** Sends as much as increased windows allow. */
   pumpBlocked(): void {
     for (const stream of [...this.#blocked]) this.pump(stream);
   }

@@ -1,5 +1,6 @@
 /**
- * What is written to a connection: in order, joined into few writes, with a measure of how much waits.
+ * The writer of a connection: in order, joined into few writes, with a count of the bytes that
+ * wait.
  *
  * @module
  */
@@ -20,7 +21,7 @@ export class Sender {
   #progress = 0;
   #failed = false;
 
-  /** @param onError told once that nothing more can be written */
+  /** @param onError called once when nothing more can be written */
   constructor(conn: Deno.Conn, onError: () => void) {
     this.#conn = conn;
     this.#onError = onError;
@@ -41,7 +42,7 @@ export class Sender {
     if (this.#failed) return;
     this.#queue.push(bytes);
     this.#queued += bytes.length;
-    // Begun in a microtask, so that what is pushed together is written together.
+    // Begun in a microtask, so that frames pushed together are written together.
     this.#running ??= Promise.resolve().then(() => this.#run());
   }
 

@@ -1,13 +1,13 @@
 /**
- * One exchange of an HTTP/2 connection, as the server sees it: a request that comes in, an answer that goes out
- * as fast as the client's windows allow.
+ * One exchange of an HTTP/2 connection, as the server sees it: a request that comes in, an answer
+ * that goes out as fast as the client's windows allow.
  *
  * @module
  */
 import type { Bytes } from "../bytes.ts";
 import type { Field } from "./hpack.ts";
 
-/** Told what comes in on a stream, in this order; after `reset` nothing more. */
+/** Gets the input of a stream, in this order; nothing after `reset`. */
 export interface StreamHandler {
   /** A part of the request's body. The bytes are overwritten when this returns. */
   data(bytes: Bytes): void;
@@ -17,12 +17,12 @@ export interface StreamHandler {
   reset(): void;
 }
 
-/** What a stream needs of its connection. */
+/** The part of a connection that a stream needs. */
 export interface StreamPort {
   sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void;
-  /** Adds to {@linkcode Stream.pending}, and sends what the windows allow. */
+  /** Adds to {@linkcode Stream.pending}, and sends as much as the windows allow. */
   send(stream: Stream, bytes: Bytes): void;
-  /** Sends what the windows allow, and behind all of it the trailers. */
+  /** Sends as much as the windows allow, and the trailers behind all of it. */
   pump(stream: Stream): void;
 }
 
@@ -39,7 +39,7 @@ export class Stream {
   requestEnded = false;
   /** Nothing more is sent. */
   closed = false;
-  /** What the client sent and was not allowed to send again yet, in bytes. */
+  /** The bytes that the client sent and that its window was not increased by yet. */
   uncredited = 0;
   /** Of the body, in bytes. */
   received = 0;
@@ -50,13 +50,15 @@ export class Stream {
     port: StreamPort,
     readonly id: number,
     readonly headers: ReadonlyMap<string, string>,
-    /** What may still be sent, in bytes; negative if the client made its windows smaller. */
+    /** The bytes that may still be sent; negative if the client made its windows smaller. */
     public sendWindow: number,
   ) {
     this.#port = port;
   }
 
-  /** Begins the answer; with `end` it has no body. Does nothing on a closed stream, like the others. */
+  /**
+   * Begins the answer; with `end` it has no body. Does nothing on a closed stream, like the others.
+   */
   respond(fields: readonly Field[], end = false): void {
     if (!this.closed) this.#port.sendHeaders(this, fields, end);
   }
@@ -81,7 +83,8 @@ const FORBIDDEN = ["connection", "proxy-connection", "keep-alive", "transfer-enc
 const PSEUDO = [":method", ":scheme", ":path", ":authority"];
 
 /**
- * Checks the fields of a request (RFC 9113, 8.2 and 8.3); of a name that comes twice the values are joined.
+ * Checks the fields of a request (RFC 9113, 8.2 and 8.3); of a name that comes twice the values are
+ * joined.
  *
  * @returns `undefined` for a malformed request
  */

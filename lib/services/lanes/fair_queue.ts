@@ -1,18 +1,18 @@
 /**
- * Calls that wait for a lane: each client's in their order, and of the clients one after the other, so that one with
- * many calls holds up nobody else for longer than one of them takes.
+ * Calls that wait for a lane: each client's in their order, and of the clients one after the other,
+ * so that a client with many calls delays another one by one call at most.
  *
  * @module
  */
 
-/** What waits, and on behalf of which client. */
+/** The waiting items, and the client of each. */
 export interface Waiting {
-  /** Any object that stands for the client; without one it is a client of its own. */
+  /** Any object that stands for the client; without one the item has a client of its own. */
   readonly client?: object;
 }
 
 export class FairQueue<T extends Waiting> implements Iterable<T> {
-  /** Of each client that waits, those whose turn is next first. */
+  /** The items of each waiting client; the client whose turn is next comes first. */
   readonly #clients = new Map<object, Set<T>>();
 
   add(item: T): void {
@@ -22,13 +22,16 @@ export class FairQueue<T extends Waiting> implements Iterable<T> {
     else items.add(item);
   }
 
-  /** The one whose turn it is. */
+  /** The item whose turn it is. */
   get first(): T | undefined {
     const items = this.#clients.values().next().value;
     return items?.values().next().value;
   }
 
-  /** Takes one out, in its turn or not; its client's next turn comes after everyone's else. False if it is not there. */
+  /**
+   * Takes one out, in its turn or not; its client's next turn comes after everyone's else. False if
+   * it is not there.
+   */
   delete(item: T): boolean {
     const client = item.client ?? item;
     const items = this.#clients.get(client);

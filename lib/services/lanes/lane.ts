@@ -15,14 +15,14 @@ export interface LaneScope {
   close(): void;
 }
 
-/** What a store in a lane says beside its answers. */
+/** The messages of a store in a lane beside its answers. */
 export interface LaneVoice {
   warn(message: string): void;
   /** Something waits to be deleted. */
   leftover(): void;
 }
 
-/** What a lane does. */
+/** The work of a lane. */
 export interface LaneWork<Call> {
   /** Opens the store. */
   open(store: LaneStore, voice: LaneVoice): Promise<Snapshotter>;
@@ -34,7 +34,7 @@ export interface LaneWork<Call> {
   ): void;
 }
 
-/** Serves a lane until it is told to close. */
+/** Serves a lane until the message to close. */
 export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Call>): void {
   let snapshotter: Snapshotter | undefined;
   const post = (message: FromLane, transfer: Transferable[] = []) =>

@@ -1,11 +1,12 @@
 /**
  * The lanes of a service: threads that share out its calls, so that a slow call delays no other.
  *
- * Quick calls are those that take no longer with a large layer than with a small one; the others are slow. Each kind
- * has lanes of its own: whatever slow calls do, the lanes of quick ones have no other work. The store sees to it that
- * a slow call holds nothing for long that quick ones want.
+ * Quick calls are those that take no longer with a large layer than with a small one; the others
+ * are slow. Each kind has its own lanes, so slow calls never occupy the lanes of quick ones. The
+ * store ensures that a slow call does not hold for long any lock that quick ones need.
  *
- * The first quick lane is started at once, so that a store which cannot be opened is reported before anyone is served.
+ * The first quick lane is started at once, so that a store which cannot be opened is reported
+ * before anyone is served.
  *
  * @module
  */
@@ -22,7 +23,7 @@ export interface Job<Call> extends PoolJob<Call> {
   readonly isSlow?: boolean;
 }
 
-/** What lanes are made with. */
+/** The settings of lanes. */
 export interface LanesContext {
   /** Starts a thread. */
   readonly start: () => LanePort;
@@ -30,7 +31,7 @@ export interface LanesContext {
   /** How many there may be of each kind. */
   readonly most: { readonly quick: number; readonly slow: number };
   readonly warn: Warn;
-  /** Told that something in the store waits to be deleted. */
+  /** Called when a layer in the store waits for deletion. */
   readonly leftover?: () => void;
 }
 

@@ -1,11 +1,11 @@
 /**
  * Lanes for calls of one kind, and the calls that wait for one.
  *
- * A lane is started, up to a number, if a call waits and all lanes have been held up in theirs for a while, and closed
- * when it has had no work for long.
- * Calls of one key run one after the other, in the order of their arrival: the store would hold the later ones up
- * anyway, and here they wait without taking a lane. If there can be several lanes, one is kept for calls that wait for
- * no lock, so that these are answered while all others wait for one.
+ * A lane is started, up to a number, if a call waits and all lanes have been held up in theirs for
+ * a while, and closed when it has had no work for long. Calls of one key run one after the other,
+ * in the order of their arrival: the store would hold the later ones up anyway, and here they wait
+ * without taking a lane. If there can be several lanes, one is kept for calls that wait for no
+ * lock, so that these are answered while all others wait for one.
  *
  * @module
  */
@@ -16,14 +16,14 @@ import { GrpcError } from "../grpc/status.ts";
 import { FairQueue } from "./fair_queue.ts";
 import type { Lane } from "./thread.ts";
 
-/** A call, and where the messages of its answer go. */
+/** A call, and the receiver of its answer's messages. */
 export interface Job<Call> {
   readonly call: Call;
   /** Calls of the same key run one after the other. */
   readonly key?: string;
   /** Whether it waits for no lock of the store's. */
   readonly isFree?: boolean;
-  /** Whose call it is: see {@linkcode FairQueue}. */
+  /** The client of the call: see {@linkcode FairQueue}. */
   readonly client?: object;
   readonly emit: (message: Bytes) => void;
 }
@@ -44,19 +44,19 @@ interface Task<Call> extends Job<Call> {
   readySince: number;
 }
 
-/** What a pool is made with. */
+/** The settings of a pool. */
 export interface PoolContext<Call> {
   /** Starts a lane, which opens the store. */
   readonly start: (onLost: (lane: Lane<Call>) => void) => Promise<Lane<Call>>;
-  /** How many lanes stay, if there is no work for them. */
+  /** The number of lanes that stay without work. */
   readonly least: number;
   readonly most: number;
   readonly warn: Warn;
 }
 
 /**
- * How long every lane has been at one call before another lane is started, in milliseconds. Longer than calls take that
- * wait for nothing but the disk, which more lanes do not make faster.
+ * How long every lane has been at one call before another lane is started, in milliseconds. Longer
+ * than calls take that wait for nothing but the disk, which more lanes do not make faster.
  */
 const GROWING_TIME = 50;
 
@@ -185,7 +185,8 @@ export class LanePool<Call> {
 
   /** Closes a lane that has had no work for long. To be called from time to time. */
   trim(now: number): void {
-    // The one that was used last is taken first, so that the first of the list has been idle for longest.
+    // The one that was used last is taken first, so that the first of the list has been idle for
+    // longest.
     const [longest] = this.#idle;
     if (this.#lanes.size <= this.#context.least || longest === undefined) return;
     if (now - longest.idleSince < IDLE_TIME) return;
@@ -194,7 +195,10 @@ export class LanePool<Call> {
     void longest.close();
   }
 
-  /** Starts a lane if, some time from now, a call waits and no lane has begun or ended one for {@linkcode GROWING_TIME}. */
+  /**
+   * Starts a lane if, some time from now, a call waits and no lane has begun or ended one for
+   * {@linkcode GROWING_TIME}.
+   */
   #growLater(): void {
     if (this.#growing || this.#closing || this.#lanes.size >= this.#context.most) return;
     this.#growing = true;

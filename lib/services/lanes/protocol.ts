@@ -1,5 +1,5 @@
 /**
- * What a service and its lanes say to each other. A lane is a thread with a store of its own opened in it; it does
+ * The messages between a service and its lanes. A lane is a thread with its own open store; it does
  * one call at a time, synchronously, so that messages need no numbers.
  *
  * @module
@@ -8,7 +8,10 @@ import type { Bytes } from "../bytes.ts";
 import type { ErrorCode } from "../../base/errors.ts";
 import type { Remedy } from "../../base/remedy.ts";
 
-/** How a store is opened: what the command line says, in a form that can be sent to another thread. */
+/**
+ * The options for opening a store, from the command line, in a form that can be sent to another
+ * thread.
+ */
 export interface LaneStore {
   readonly root: string;
   readonly driver: string;
@@ -30,7 +33,7 @@ export type ToLane<Call> =
   | { readonly type: "call"; readonly call: Call }
   | { readonly type: "close" };
 
-/** What ends the work on a message to a lane; there is one of these for each. */
+/** The end of the work on a message to a lane; there is one for each message. */
 export type LaneAnswer =
   | { readonly type: "opened"; readonly home: string; readonly driver: string }
   | { readonly type: "done" }

@@ -11,7 +11,7 @@ import type { FromLane, LaneAnswer, LanePort, LaneStore, ToLane } from "./protoc
 /** How long a lane may take to close its store, in milliseconds. */
 const CLOSING_TIME = 5000;
 
-/** Told what happens in a lane beside the answers to its calls. */
+/** Gets the events of a lane beside the answers to its calls. */
 export interface LaneEvents {
   warn(message: string): void;
   /** Something in the store waits to be deleted. */
@@ -23,7 +23,7 @@ export interface LaneEvents {
 /** One lane. */
 export class Lane<Call> {
   readonly #port: LanePort;
-  /** Told what the lane answers to the message that it was sent last. */
+  /** Gets the lane's answer to the last message. */
   #answered: PromiseWithResolvers<LaneAnswer> | undefined;
   #emit: (message: Bytes) => void = () => {};
   home = "";
@@ -76,7 +76,7 @@ export class Lane<Call> {
   /**
    * Does a call.
    *
-   * @param emit told of each message of the answer
+   * @param emit gets each message of the answer
    * @throws {VeneerError} as the call does; {@linkcode GrpcError} if the thread is lost
    */
   async run(call: Call, emit: (message: Bytes) => void): Promise<void> {
@@ -84,7 +84,9 @@ export class Lane<Call> {
     await this.#ask({ type: "call", call });
   }
 
-  /** Closes the store, after a call that runs, if neither takes long; ends the thread in any case. */
+  /**
+   * Closes the store, after a call that runs, if neither takes long; ends the thread in any case.
+   */
   async close(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const tooLong = new Promise<void>((resolve) => timer = setTimeout(resolve, CLOSING_TIME));
