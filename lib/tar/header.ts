@@ -35,7 +35,7 @@ export const DIRECTORY = 0x35; // '5'
 export const FIFO = 0x36; // '6'
 export const CONTIGUOUS = 0x37; // '7'
 export const PAX = 0x78; // 'x'
-export const PAX_SOLARIS = 0x58; // 'X', what Solaris called it before POSIX
+export const PAX_SOLARIS = 0x58; // 'X', Solaris's name for it before POSIX
 export const PAX_GLOBAL = 0x67; // 'g'
 export const GNU_LONG_NAME = 0x4c; // 'L'
 export const GNU_LONG_LINK = 0x4b; // 'K'
@@ -51,7 +51,7 @@ export const GID: Field = [116, 8];
 export const SIZE: Field = [124, 12];
 export const MTIME: Field = [136, 12];
 export const CHECKSUM: Field = [148, 8];
-/** Where the type is, which is one byte. */
+/** The offset of the type, which is one byte. */
 export const TYPE = 156;
 export const LINK_NAME: Field = [157, 100];
 export const MAGIC = 257;
@@ -79,7 +79,10 @@ export function isZeroBlock(bytes: Uint8Array, at: number): boolean {
   return true;
 }
 
-/** Whether the checksum field agrees with the block, summed as POSIX says or, as some did, as signed bytes. */
+/**
+ * Whether the checksum field agrees with the block, summed as POSIX defines it or, as some did, as
+ * signed bytes.
+ */
 export function checksumAgrees(bytes: Uint8Array, at: number): boolean {
   const [offset, length] = CHECKSUM;
   const stored = number(bytes, at + offset, length);
@@ -114,16 +117,22 @@ function octal(bytes: Uint8Array, at: number, length: number): number {
   return value <= Number.MAX_SAFE_INTEGER ? value : NaN;
 }
 
-/** Times are taken up to here, and down to its negative, in seconds: the kernel brings them into its file system's range. */
+/**
+ * Times are taken up to here, and down to its negative, in seconds: the kernel brings them into its
+ * file system's range.
+ */
 export const LATEST_TIME = 2 ** 62;
 
-/** A field of seconds since the epoch: as {@linkcode number}, but one that is too large is the largest. */
+/**
+ * A field of seconds since the epoch: as {@linkcode number}, but one that is too large is the
+ * largest.
+ */
 export function seconds(bytes: Uint8Array, at: number, length: number): number {
   if ((bytes[at] & 0x80) === 0) return octal(bytes, at, length);
   return clampTime(inexactBase256(bytes, at, length));
 }
 
-/** The nearest time that the kernel can be told. */
+/** The nearest time that the kernel accepts. */
 export function clampTime(value: number): number {
   return Math.min(Math.max(value, -LATEST_TIME), LATEST_TIME);
 }
@@ -149,7 +158,7 @@ export function textLength(bytes: Uint8Array, [at, length]: Field, base: number)
   return i - base - at;
 }
 
-/** Dialects of the header: what bytes 257 and later hold. */
+/** Dialects of the header, which differ from byte 257 on. */
 export type Dialect = "v7" | "ustar" | "star" | "gnu";
 
 /** Which dialect a header is in, by its magic. */
@@ -167,10 +176,10 @@ export function dialect(bytes: Uint8Array, at: number): Dialect {
 }
 
 /**
- * Where the name's prefix lies, or `undefined` if the dialect has none.
+ * The offsets of the name's prefix, or `undefined` if the dialect has none.
  *
  * Old GNU headers have times there. But writers exist (Go's before 1.8) that put a prefix under
- * GNU's magic; so if the times are no numbers and the bytes are plain text, it is a prefix.
+ * GNU's magic; so if the times are not numbers and the bytes are plain text, it is a prefix.
  */
 export function prefixField(bytes: Uint8Array, at: number, of: Dialect): Field | undefined {
   switch (of) {

@@ -1,8 +1,9 @@
 /**
- * Extended attributes between a layer, which has the host's ids, and a tar, which has the container's.
+ * Extended attributes between a layer, which has the host's ids, and a tar, which has the
+ * container's.
  *
- * Two kinds hold ids: access control lists, and capabilities of version 3, which count in the user namespace
- * of one root only (capabilities(7)).
+ * Two kinds hold ids: access control lists, and capabilities of version 3, which count in the user
+ * namespace of one root only (capabilities(7)).
  *
  * Sources: `linux/posix_acl_xattr.h`, `linux/capability.h`.
  *
@@ -15,7 +16,8 @@ import { ACL_ACCESS, ACL_DEFAULT, CAPABILITY } from "../tree/xattr_names.ts";
 const ACL_HEADER = 4, ACL_ENTRY = 8, ACL_TAG = 0, ACL_ID = 4;
 const ACL_USER = 0x02, ACL_GROUP = 0x08;
 
-// `struct vfs_ns_cap_data`: a revision and flags, two pairs of sets, and in version 3 the root's id.
+// `struct vfs_ns_cap_data`: a revision and flags, two pairs of sets, and in version 3 the root's
+// id.
 const VFS_CAP_REVISION_MASK = 0xff000000;
 const VFS_CAP_REVISION_2 = 0x02000000, VFS_CAP_REVISION_3 = 0x03000000;
 const CAPABILITY_2_SIZE = 20, CAPABILITY_3_SIZE = 24, ROOT_ID = 20;
@@ -41,8 +43,8 @@ export function toLayer(name: string, value: Bytes, { uids, gids }: IdMaps): Byt
 }
 
 /**
- * An attribute's value of a layer as a tar has it. A capability of the container's root is one of version 2:
- * that of whichever root has the file.
+ * An attribute's value of a layer as a tar has it. A capability of the container's root is one of
+ * version 2: that of whichever root has the file.
  *
  * @throws {UnmappedId}
  */
@@ -56,7 +58,7 @@ export function toTar(name: string, value: Bytes, { uids, gids }: IdMaps): Bytes
 function mapped(name: string, value: Bytes, users: Map, groups: Map): Bytes {
   if (name === CAPABILITY) return mappedCapability(value, users);
   if (name !== ACL_ACCESS && name !== ACL_DEFAULT) return value;
-  // What is malformed is left to the kernel to refuse.
+  // The kernel refuses malformed ones.
   const copy = value.slice();
   const view = new DataView(copy.buffer);
   for (let at = ACL_HEADER; at + ACL_ENTRY <= copy.length; at += ACL_ENTRY) {
@@ -88,7 +90,7 @@ function isVersion3(value: Bytes): boolean {
 
 const revision = (value: Bytes) => new DataView(value.buffer, value.byteOffset).getUint32(0, true);
 
-/** A capability of version 3 whose root is 0 as one of version 2; every other as it is. */
+/** A capability of version 3 whose root is 0 as one of version 2; any other unchanged. */
 function withoutRoot(value: Bytes): Bytes {
   if (!isVersion3(value)) return value;
   if (new DataView(value.buffer, value.byteOffset).getUint32(ROOT_ID, true) !== 0) return value;

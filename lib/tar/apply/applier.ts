@@ -1,9 +1,11 @@
 /**
- * One tar on its way into one layer: what each type of entry becomes, and what it replaces.
+ * One tar on its way into one layer: the file that each type of entry makes, and the one that it
+ * replaces.
  *
- * Three things are delicate. A directory's descriptor is good until the Worker's jobs are drained or the placement forgets,
- * and is looked up again after either. Nothing is made under a name that the Worker is still to make. And
- * what is there already is never opened, only replaced: it may be a fifo or a link.
+ * Three things are delicate. A directory's descriptor is good until the Worker's jobs are drained
+ * or the placement forgets, and is looked up again after either. No file is made under a name that
+ * the Worker is still to make. And existing files are never opened, only replaced: one may be a
+ * fifo or a link.
  *
  * @module
  */
@@ -61,7 +63,7 @@ import { tryMakeRegular } from "./regular_file.ts";
 import { Window } from "../read/window.ts";
 import { WorkerJobs } from "./worker_jobs.ts";
 
-/** How often progress is told, in bytes. */
+/** The interval of progress reports, in bytes. */
 const PROGRESS_STEP = 4 << 20;
 
 /** The kernel's device numbers have 12 and 20 bits (`linux/kdev_t.h`). */
@@ -134,9 +136,7 @@ export class Applier {
     }
   }
 
-  /**
-   * What to do about a tar without its end-of-archive marker, if the reader is not to refuse it.
-   */
+  /** The treatment of a tar without its end-of-archive marker, if the reader does not refuse it. */
   #unmarkedEnd(): (() => void) | undefined {
     const { provenWhole, warn } = this.#options;
     if (!provenWhole) return undefined;
@@ -174,7 +174,7 @@ export class Applier {
     this.#jobs?.drain();
   }
 
-  /** Applies the entry that the reader stands at; what the kernel refuses of it becomes the tar's error. */
+  /** Applies the reader's current entry; a refusal by the kernel becomes the tar's error. */
   #applyOrExplain(): void {
     try {
       this.#apply();
@@ -198,7 +198,7 @@ export class Applier {
     this.#placement.made(entry);
   }
 
-  /** Keeps what later entries are to link to. */
+  /** Keeps the files that later entries link to. */
   #applyAside(): void {
     if (!this.#hasAside) {
       this.#drain();
@@ -262,7 +262,7 @@ export class Applier {
     );
   }
 
-  /** Makes an entry by a raw call, in place of what may be there. */
+  /** Makes an entry by a raw call, and replaces an existing one. */
   #make(syscall: string, make: (parent: Directory) => number): void {
     const entry = this.#entry;
     let parent = this.#placement.parentOf(entry);
@@ -279,7 +279,7 @@ export class Applier {
     this.#whiteouts.made(parent.identity, entry.name);
   }
 
-  /** Removes what is where the entry goes. */
+  /** Removes an existing file in the entry's place. */
   #clear(): void {
     this.#drain();
     const parent = this.#placement.parentOf(this.#entry);
@@ -299,7 +299,7 @@ export class Applier {
     }
     const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
     withFd(root, () => this.#finishDirectory(root, "", false, false));
-    // What it hands down may have changed.
+    // The group and access list that it hands down may have changed.
     this.#placement.forget();
   }
 
@@ -309,7 +309,7 @@ export class Applier {
     if (this.#jobs?.drainName(parent.identity, entry.name)) {
       parent = this.#placement.parentOf(entry);
     }
-    // Not merged with what the parents have of it.
+    // Not merged with the parents' directory of the same name.
     let isReplaced = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
     const make = () => tryMkdirat(parent.fd, entry.name, entry.mode & 0o777);
@@ -356,7 +356,7 @@ export class Applier {
     this.#attributes.finishNode(parent.fd, entry, parent.inherits);
   }
 
-  /** A second name for a file: of the file itself, never of what a link there points to. */
+  /** A second name for a file: of the file itself, never of a link's target. */
   #applyHardLink(): void {
     const entry = this.#entry, { linked } = entry;
     if (!leadAside(linked) && linked.whiteoutStart >= 0) throw missingTarget(entry, -ENOENT);
@@ -438,7 +438,7 @@ export class Applier {
     const leads = kind === "opaque"
       ? this.#whiteouts.hideAll(parent)
       : this.#whiteouts.hide(parent, targetOf(entry));
-    // What is hidden may have been the way to a directory that is open.
+    // The hidden entry may have been on the path of an open directory.
     if (leads) this.#placement.forget();
   }
 

@@ -1,11 +1,11 @@
 /**
  * Applies a tar to a layer.
  *
- * The tar is hostile until proven otherwise: it can fill the layer with anything, but nothing it says
- * reaches outside the layer's root (`placement.ts`), and what is wrong with it becomes one error that names
- * the entry. Memory does not grow with the layer but for a few bytes a directory.
+ * The tar is hostile until proven otherwise: it can fill the layer with anything, but cannot reach
+ * outside the layer's root (`placement.ts`), and a fault in it becomes one error that names the
+ * entry. Memory does not grow with the layer but for a few bytes a directory.
  *
- * Applying is not atomic: who calls this marks the layer incomplete before and whole after.
+ * Applying is not atomic: the caller marks the layer incomplete before and complete after.
  *
  * @module
  */
@@ -21,9 +21,9 @@ export { openTarInput, TarInput };
  * Applies a tar to a layer.
  *
  * @param input a descriptor of a tar (file, pipe, socket), plain, gzip or zstd, which stays the
- *                  caller's; or what {@linkcode openTarInput} made of one, which is closed
+ *                  caller's; or the result of {@linkcode openTarInput}, which is closed
  * @param directory the layer's root, open for reading
- * @throws {VeneerError} `invalid argument` for a tar that is damaged or asks for what cannot be
+ * @throws {VeneerError} `invalid argument` for a tar that is damaged or impossible to apply
  * @throws {SyscallError} if the system refuses, naming the entry
  */
 export function applyTar(

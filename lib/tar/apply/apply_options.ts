@@ -1,5 +1,5 @@
 /**
- * What an apply is told and what it tells.
+ * The options and the result of an apply.
  *
  * @module
  */
@@ -21,15 +21,15 @@ export interface ApplyOptions {
   /** Called now and then with the bytes of (uncompressed) tar read so far. */
   readonly onProgress?: (bytesRead: number) => void;
   /**
-   * Something other than its end-of-archive marker proves that the tar is whole, such as a digest: then one that
-   * ends behind an entry without that marker is taken, with a warning.
+   * Something other than its end-of-archive marker proves that the tar is whole, such as a digest:
+   * then one that ends behind an entry without that marker is taken, with a warning.
    */
   readonly provenWhole?: boolean;
-  /** Told once of each kind of thing that the layer cannot hold. */
+  /** Gets one warning for each kind of thing that the layer cannot hold. */
   readonly warn?: Warn;
 }
 
-/** What was applied. */
+/** The result of an apply. */
 export interface Applied {
   /** The sum of the sizes of the regular files, in bytes. */
   size: number;

@@ -1,11 +1,11 @@
 /**
  * Whiteouts of a tar turned into the form of the layer they are applied to.
  *
- * The rule of the image format (OCI image-spec, "Whiteouts"): a whiteout hides what the *parent*
- * has, never an entry of the same tar, whichever of the two comes first. So a directory that the
- * tar both whites out and makes is one that hides all the parent has below it: an opaque one. What
- * hides nothing is not written down: a union mount shows a whiteout that lies in a directory which
- * it need not merge as a name without an entry.
+ * The rule of the image format (OCI image-spec, "Whiteouts"): a whiteout hides an entry of the
+ * *parent*, never one of the same tar, whichever comes first. So a directory that the tar both
+ * whites out and makes hides all the parent's entries in it: it is opaque. A whiteout that hides
+ * nothing is not written: a union mount shows one in a directory that it need not merge as a name
+ * without an entry.
  *
  * @module
  */
@@ -47,7 +47,7 @@ import { makePlain, type Owner } from "./plain_directory.ts";
 
 type Name = EntryName;
 
-/** What an entry whose path holds a `.wh.` is. */
+/** The kinds of entries whose path holds a `.wh.`. */
 export type WhiteoutKind = "whiteout" | "opaque" | "metadata";
 
 const PREFIX = encode(WHITEOUT_PREFIX);
@@ -55,7 +55,10 @@ const META_PREFIX = encode(WHITEOUT_META_PREFIX);
 const OPAQUE = entryName(OPAQUE_MARKER);
 const NO_NAME = Uint8Array.of(0);
 
-/** `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below `NAME_MAX`. */
+/**
+ * `AUFS_MAX_NAMELEN` of `linux/aufs_type.h`: two prefixes of whiteouts, a dot and four digits below
+ * `NAME_MAX`.
+ */
 const AUFS_LONGEST_NAME = NAME_MAX - 2 * PREFIX.length - 1 - 4;
 /** The mode of the whiteouts that aufs itself makes (`WH_MASK` of `fs/aufs/whiteout.c`). */
 const AUFS_MARK_MODE = 0o444;
@@ -63,7 +66,7 @@ const AUFS_MARK_MODE = 0o444;
 const scratch = new Stat();
 
 /**
- * What an entry is whose {@linkcode Entry.whiteoutStart} is not -1.
+ * The kind of an entry whose {@linkcode Entry.whiteoutStart} is not -1.
  *
  * @throws {VeneerError} `invalid argument` if it names nothing that could be hidden
  */
@@ -151,7 +154,10 @@ const AUFS: Marks = {
   makeOpaque: (fd) => makeEmpty(fd, OPAQUE),
 };
 
-/** Makes an empty file. What is there already (never open what could be a fifo) will do as well. */
+/**
+ * Makes an empty file. An existing entry of any type serves as well, and is never opened, as it
+ * could be a fifo.
+ */
 function makeEmpty(dirfd: number, name: Name): void {
   const make = () => tryOpenat(dirfd, name, O_WRONLY | O_CREAT | O_EXCL, AUFS_MARK_MODE);
   const fd = liftingProtection(dirfd, make);
@@ -164,21 +170,21 @@ const MARKS: Readonly<Record<WhiteoutForm, Marks | undefined>> = {
   none: undefined,
 };
 
-/** What {@linkcode Whiteouts} work on. */
+/** The subject of {@linkcode Whiteouts}. */
 export interface WhiteoutContext {
   readonly form: WhiteoutForm;
-  /** What lies below the layer; left out if the layer is a whole tree, or lies on nothing. */
+  /** The parents of the layer; left out if the layer is a whole tree, or has no parent. */
   readonly parents: Parents | undefined;
   readonly directories: KnownDirectories;
-  /** Whom directories belong to that have no entry. */
+  /** The owner of directories without an entry. */
   readonly owner: Owner;
   /** Called before anything that is there is looked at or removed; see `Placement`. */
   readonly drain: () => void;
 }
 
 /**
- * The whiteouts of one tar: what the layer itself has of a name goes, but for what this tar made,
- * and what lies below is hidden.
+ * The whiteouts of one tar: an entry of the layer itself is removed, unless this tar made it, and
+ * entries of the parents are hidden.
  */
 export class Whiteouts {
   readonly longestName: number;
@@ -187,8 +193,8 @@ export class Whiteouts {
   readonly #marks: Marks | undefined;
   readonly #made = new EntrySet();
   /**
-   * Entries, and as those of no name directories, below which all is of this tar since it hid them: nothing else
-   * comes there any more. To look again at each whiteout would cost the square of a tar's length.
+   * Entries (and directories, as entries without a name) below which everything is of this tar
+   * since it hid them. Looking again at each whiteout would cost the square of a tar's length.
    */
   readonly #hidden = new EntrySet();
   readonly #stat = new Stat();
@@ -204,7 +210,7 @@ export class Whiteouts {
     this.#removal = {
       keep: (directory, name) =>
         this.#made.has(directories.identity(directory), name) || (marks?.isOwn(name) ?? false),
-      // Its entry is hidden, and what this tar has in it only implies it.
+      // Its entry is hidden, and entries of this tar in it only imply it.
       onLeft: (fd) => {
         makePlain(fd, owner);
         directories.times.drop(fstat(fd, this.#stat).inode);
@@ -250,8 +256,8 @@ export class Whiteouts {
   }
 
   /**
-   * Hides what lies below a name, if anything does; whether that could have been on the way of a
-   * path.
+   * Hides the parents' entry of a name, if there is one; returns whether it could have been part of
+   * a path.
    */
   #cover({ fd, path }: Directory, target: Name): boolean {
     const { parents } = this.#context, stat = this.#stat;
@@ -260,7 +266,8 @@ export class Whiteouts {
     const found = tryStatat(fd, target, stat);
     if (found === -ENOENT) this.#marks!.place(fd, target);
     else {
-      // An entry of this tar hides what lies below already; but directories merge.
+      // An entry of this tar hides the parents' entry already, unless both are directories, which
+      // merge.
       unwrap(found, "statx", target);
       if (isDirectory && stat.isDirectory) {
         withDirectory(fd, target, (directory) => this.#makeOpaque(directory));
@@ -269,7 +276,7 @@ export class Whiteouts {
     return leads;
   }
 
-  /** What the layer itself says of a name. */
+  /** The layer's own entry of a name. */
   look(dirfd: number, name: Name): Lookup {
     const { form } = this.#context;
     if (form !== "none") return BRANCH_FORMS[form].lookup(dirfd, name, this.#stat);
@@ -282,8 +289,8 @@ export class Whiteouts {
   }
 
   /**
-   * Has an open directory that was made in the place of something else hide what the parents have
-   * in it.
+   * Makes an open directory opaque that was made in place of another entry, so that it hides the
+   * parents' entries in it.
    *
    * @param path the real path of the directory that it is in
    */

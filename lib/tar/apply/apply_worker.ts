@@ -28,7 +28,7 @@ self.onmessage = ({ data }: MessageEvent<ApplyJob>) => {
   self.close();
 };
 
-/** Does jobs until it is told to stop. */
+/** Does jobs until it is stopped. */
 function work(memory: JobMemory, { input, base, uids, gids }: ApplyJob): void {
   umask(0);
   const idMaps = { uids: new IdMap(uids), gids: new IdMap(gids) };

@@ -2,8 +2,9 @@
  * Files that an aufs host kept below `.wh..wh.plnk` for their other names to be hard links to (its
  * "pseudo-links"). Layers that such hosts pushed have them in front of these links.
  *
- * They are put into a directory of their own while a tar is applied, where the links find them, and go with
- * it at the end. Its name is one that no tar can write to: it is aufs's metadata, which is left out.
+ * They are put into a separate directory while a tar is applied, where the links find them, and are
+ * deleted with it at the end. No tar can write to its name: it is a name of aufs's metadata, which
+ * is left out.
  *
  * @module
  */
@@ -16,7 +17,10 @@ export const ASIDE: EntryName = entryName(".wh..wh.aside");
 const FROM = encode(".wh..wh.plnk/");
 const TO = encode(".wh..wh.aside/");
 
-/** Leads a path that is right below `.wh..wh.plnk` to where such files are kept; false for any other. */
+/**
+ * Redirects a path right below `.wh..wh.plnk` to the directory of such files; false for any other
+ * path.
+ */
 export function leadAside(entry: Pick<Entry, "path" | "pathLength" | "setPath">): boolean {
   const { path, pathLength } = entry;
   const name = path.subarray(FROM.length, pathLength);

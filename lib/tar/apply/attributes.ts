@@ -1,9 +1,9 @@
 /**
- * Owner, mode, extended attributes and times of what was just made.
+ * Owner, mode, extended attributes and times of a new entry.
  *
- * In that order: a change of owner takes setuid and setgid away, and capabilities with them; and everything
- * before it would move the times. What creation has already got right is not set again: the calls saved
- * here are a third of all that a small file costs.
+ * In that order: a change of owner clears setuid, setgid and capabilities, and every change moves
+ * the times. Attributes that creation has set right are not set again: that saves a third of the
+ * calls for a small file.
  *
  * @module
  */
@@ -36,19 +36,19 @@ import type { Entry } from "../read/entry.ts";
 import { SYMBOLIC_LINK } from "../header.ts";
 import { toLayer, UnmappedId } from "../mapped_xattrs.ts";
 
-/** setuid, setgid, sticky: what creation or a change of owner may drop. */
+/** setuid, setgid, sticky: the bits that creation or a change of owner may drop. */
 const SPECIAL_BITS = 0o7000;
 
 /** Takes warnings; of each kind there is one for a whole tar. */
 export type WarnOfKind = (message: string, kind: string) => void;
 
-/** Sets attributes as entries say. One per thread. */
+/** Sets attributes from entries. One per thread. */
 export class Attributes {
   readonly #idMaps: IdMaps;
   readonly #warn: WarnOfKind;
   readonly #warned = new Set<string>();
   readonly #times = new Times();
-  /** Whom new files belong to before anyone says otherwise (in a directory without setgid). */
+  /** The owner of new files before it is changed (in a directory without setgid). */
   readonly #ownUid = Deno.uid() ?? 0;
   readonly #ownGid = Deno.gid() ?? 0;
 
@@ -78,7 +78,7 @@ export class Attributes {
   /**
    * For a new regular file, made with the entry's permission bits: all that is left to set.
    *
-   * @param inherits whether the directory hands a group or an access list down to what is made in it
+   * @param inherits whether the directory hands a group or an access list down to new entries
    */
   finishFile(fd: number, entry: Entry, uid: number, gid: number, inherits: boolean): void {
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
@@ -90,7 +90,10 @@ export class Attributes {
     unwrap(tryFutimens(fd, this.#timesOf(entry)), "futimens", entry.text);
   }
 
-  /** For a directory, new or not: everything but its times, which what comes into it would change again. */
+  /**
+   * For a directory, new or not: everything but its times, which later entries in it would change
+   * again.
+   */
   finishDirectory(fd: number, entry: Entry, isNew: boolean, inherits: boolean): void {
     const uid = this.uid(entry), gid = this.gid(entry);
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
@@ -182,7 +185,10 @@ export class Attributes {
     this.#warn(message, kind);
   }
 
-  /** Takes away what a directory has and its entry does not know of; overlay's and the kernel's own stay. */
+  /**
+   * Removes attributes that a directory has and its entry does not; overlay's and the kernel's own
+   * stay.
+   */
   #strip(fd: number, entry: Entry): void {
     const { names, isWhole } = xattrNames(fd);
     if (!isWhole) {

@@ -1,8 +1,9 @@
 /**
- * A set of directory entries, each told by its directory's inode number and its name: 8 bytes an entry, up
- * to 16 with the room that hashing wants, so that a layer of a million files costs 16 MB.
+ * A set of directory entries, each given by its directory's inode number and its name: 8 bytes an
+ * entry, up to 16 with the room for hashing, so that a layer of a million files costs 16 MB.
  *
- * Only 64 bits of hash are kept. Two of a million entries share theirs with a chance of 1 in 40 million.
+ * Only 64 bits of hash are kept. Two of a million entries share theirs with a chance of 1 in 40
+ * million.
  *
  * @module
  */
@@ -61,8 +62,9 @@ const inode = new BigUint64Array(1);
 const inodeWords = new Uint32Array(inode.buffer);
 
 /**
- * Hashes an entry into `halves`: two multiplicative hashes of the bytes with different constants, mixed. The
- * inode number is mixed first: neighbours differ in one bit, which a byte of a name would undo.
+ * Hashes an entry into `halves`: two multiplicative hashes of the bytes with different constants,
+ * mixed. The inode number is mixed first: neighbours differ in one bit, which a byte of a name
+ * would undo.
  */
 export function hash(directory: bigint, name: Uint8Array): Uint32Array {
   inode[0] = directory;

@@ -1,9 +1,9 @@
 /**
- * The memory that the two threads of an apply share: a ring of jobs, the worker's answers, and room for an
- * error and for warnings.
+ * The memory that the two threads of an apply share: a ring of jobs, the worker's answers, and room
+ * for an error and for warnings.
  *
- * Counts only grow; a job's place is its count modulo {@linkcode RING}. The main thread alone writes jobs, and
- * reuses a place only when it has collected the answer in it.
+ * Counts only grow; a job's place is its count modulo {@linkcode RING}. The main thread alone
+ * writes jobs, and reuses a place only when it has collected the answer in it.
  *
  * @module
  */
@@ -35,7 +35,7 @@ interface ErrorRecord {
 /** Views of the shared memory. */
 export class JobMemory {
   readonly control: Control;
-  /** Where a job's entry starts in the tar. */
+  /** The offset of a job's entry in the tar. */
   readonly offsets: Float64Array<SharedArrayBuffer>;
   /** The directory it goes to. */
   readonly directories: Int32Array<SharedArrayBuffer>;

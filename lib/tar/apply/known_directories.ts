@@ -2,10 +2,9 @@
  * The directories that an apply has come across: which of them is which, and the times they are to
  * have in the end.
  *
- * A directory that the tar only passes through keeps its times, and so does one that it makes
- * something in. One that is made anew may have got the inode number of another one that is gone:
- * what is kept in mind of entries by their directory's number is not about the new one, so it goes
- * by another identity.
+ * A directory that the tar only passes through keeps its times, and so does one in which it makes
+ * entries. A new directory may get the inode number of a removed one: records of entries by their
+ * directory's number are not about the new one, so it gets another identity.
  *
  * @module
  */
@@ -14,8 +13,8 @@ import { EntrySet } from "./entry_set.ts";
 
 const NO_NAME = Uint8Array.of(0);
 /**
- * Where the number of a further directory with the same inode number goes: inode numbers hardly get
- * there.
+ * The bits that number further directories with the same inode number; inode numbers hardly reach
+ * them.
  */
 const GENERATION_SHIFT = 48n;
 
@@ -28,13 +27,13 @@ export interface Directory {
    * With a name, it tells an entry from every other one: see {@linkcode KnownDirectories.identity}.
    */
   readonly identity: bigint;
-  /** Whether it hands its group or an access list down to what is made in it. */
+  /** Whether it hands its group or an access list down to new entries. */
   readonly inherits: boolean;
   /** The last job of the worker that uses it; see `worker_jobs.ts`. */
   lastJob: number;
 }
 
-/** What an apply knows of directories. */
+/** The directories that an apply has met. */
 export class KnownDirectories {
   readonly times = new DirectoryTimes();
   readonly #met = new EntrySet();
@@ -61,7 +60,7 @@ export class KnownDirectories {
     this.announce(path, inode, moments);
   }
 
-  /** What tells a directory from all others of this apply, also from those that are gone. */
+  /** An identity that no other directory of this apply has or had. */
   identity(inode: bigint): bigint {
     return inode ^ (this.#generations.get(inode) ?? 0n);
   }

@@ -1,15 +1,15 @@
 /**
- * Where an entry goes: the directory above it, as a descriptor that cannot be outside the layer.
+ * The place of an entry: the directory above it, as a descriptor that cannot be outside the layer.
  *
  * A directory is opened from the layer's root by its *real path*, on which no link lies; the kernel
  * sees to both (`RESOLVE_IN_ROOT`, `RESOLVE_NO_SYMLINKS`). Descriptors of the directories used last
  * are kept by that path; most entries lie in the same directory as the one before, which costs one
  * comparison of bytes.
  *
- * A path through links, or to what the layer itself does not have, is first turned into a real one,
- * component by component (`walk.ts`), and this way is kept too. What the parents have on it is
- * copied up. Both caches hold until a directory or a link is removed or replaced: whoever does that
- * calls {@linkcode Placement.forget}.
+ * A path through links, or to a directory that the layer itself does not have, is first turned into
+ * a real one, component by component (`walk.ts`), and this way is kept as well. Directories of the
+ * parents on it are copied up. Both caches are valid until a directory or a link is removed or
+ * replaced, after which {@linkcode Placement.forget} must be called.
  *
  * @module
  */
@@ -54,21 +54,23 @@ export interface Opened {
   readonly path: string;
 }
 
-/** What a placement works on. */
+/** The subject of a placement. */
 export interface PlacementContext {
   /** The layer's root directory, open; it stays the caller's. */
   readonly root: number;
-  /** Whom directories belong to that must be there but have no entry. */
+  /** The owner of directories that are needed but have no entry. */
   readonly owner: Owner;
-  /** What lies below the layer; left out if the layer is a whole tree, or lies on nothing. */
+  /** The parents of the layer; left out if the layer is a whole tree, or has no parent. */
   readonly parents: Parents | undefined;
   readonly whiteouts: Pick<Whiteouts, "look" | "lift" | "replace">;
   readonly directories: KnownDirectories;
   /** A directory that no entry announced was made. */
   implied(directory: bigint, name: EntryName): void;
-  /** Everything entries so far ask for must be on disk: a path is resolved that could depend on it. */
+  /**
+   * Everything entries so far ask for must be on disk: a path is resolved that could depend on it.
+   */
   drain(): void;
-  /** Closes a descriptor when nobody uses it any more. */
+  /** Closes a descriptor after its last use. */
   release(directory: Directory): void;
 }
 
@@ -87,7 +89,7 @@ export class Placement {
   #last: Directory | undefined;
   readonly #lastPath = new Uint8Array(LONGEST_PATH);
   #lastLength = 0;
-  /** What links add to that path, in components. */
+  /** The cost of links in that path, in components. */
   #lastCost = 0;
   readonly #budget = new LinkBudget();
   /** The offset of the last entry that paid for its path: one that is done over has paid. */
@@ -170,8 +172,8 @@ export class Placement {
   }
 
   /**
-   * Opens the directory at a path, through links; what only the parents have is copied up. Nothing
-   * is made. Each call is paid for.
+   * Opens the directory at a path, through links; a directory that only the parents have is copied
+   * up. No new directory is made. Each call is charged to the budget.
    *
    * @param offset of the entry that names it
    * @returns a directory, or `-errno`
@@ -191,7 +193,10 @@ export class Placement {
     return real < 0 ? real : { fd: real, path: way.path };
   }
 
-  /** Opens the directory at a real path, raw: the kernel follows no link and does not leave the layer. */
+  /**
+   * Opens the directory at a real path, raw: the kernel follows no link and does not leave the
+   * layer.
+   */
   tryOpenReal(path: string): number {
     return tryOpenat2(
       this.#context.root,
@@ -220,7 +225,7 @@ export class Placement {
     return fd < 0 ? fd : this.#keep(this.#describe(way.path, fd));
   }
 
-  /** The way to a directory, or `-errno` if there is none. */
+  /** The way to a directory, or `-errno`. */
   #walk(path: string, makes: boolean): Way | number {
     using walk = new Walk(
       path,
@@ -267,7 +272,7 @@ export class Placement {
     const make = () => tryMkdirat(dirfd, name, PLAIN_MODE);
     unwrap(liftingProtection(dirfd, make), "mkdirat", name);
     withFd(openat(dirfd, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW), (fd) => {
-      // What the directory around it hands down is not of the tar.
+      // The group and access list of the directory around it are not from the tar.
       makePlain(fd, owner);
       this.#born(childPath(directory, nameText(name)), fd, fstat(fd, this.#stat));
       if (wasHidden) whiteouts.replace(directory, name, fd);

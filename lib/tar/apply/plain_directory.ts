@@ -1,15 +1,15 @@
 /**
- * What a directory is that a tar has no entry for and no parent either.
+ * The properties of a directory that neither a tar's entry nor a parent defines.
  *
  * @module
  */
 import { fchmod, fchown } from "../../../ffi/names.ts";
 import { isOfLayer, removeAttribute, xattrNames } from "../../tree/xattr_names.ts";
 
-/** The mode of such a directory, whatever the umask and the directory around it are. */
+/** The mode of such a directory, independent of the umask and the directory around it. */
 export const PLAIN_MODE = 0o755;
 
-/** To whom what has no owner of its own belongs. */
+/** The owner of files without a defined owner. */
 export interface Owner {
   readonly uid: number;
   readonly gid: number;

@@ -1,8 +1,9 @@
 /**
- * What the kernel or a file system refuses because of what an entry says: the tar's fault, told as such.
+ * Refusals by the kernel or a file system that are due to an entry: faults of the tar, reported as
+ * such.
  *
- * What a reader can check is checked there. But only the kernel knows what it takes as an access list or a
- * capability, and only the file system how long a file or a link's target may be.
+ * The reader checks as much as it can. But only the kernel knows valid access lists and
+ * capabilities, and only the file system the longest file or target of a link.
  *
  * @module
  */
@@ -70,7 +71,7 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
         ? "the target of the link is longer than this file system takes"
         : "its path, or what links make of it, is longer than this file system takes";
     case ENOENT:
-      // Whatever is missing on a path is made, but not if only a link could say what.
+      // Missing directories on a path are made, except behind a dangling link.
       return syscall === "openat2"
         ? "its path leads through a link to a place that does not exist and cannot be made"
         : undefined;

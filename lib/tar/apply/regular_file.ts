@@ -27,8 +27,7 @@ const PERMISSIONS = 0o777;
  * @param inherits see {@linkcode Attributes.finishFile}
  * @returns 0, or a negated error number if the file could not be made: nothing of it is there then
  * @throws {SyscallError} if writing or setting attributes fails
- * @throws {VeneerError} `invalid argument` if the data is cut short or the entry asks for what
- * cannot be
+ * @throws {VeneerError} `invalid argument` if the data is cut short or the entry cannot be applied
  */
 export function tryMakeRegular(
   dirfd: number,

@@ -1,12 +1,12 @@
 /**
  * From a path through links to the real path of the directory it leads to, as the kernel would go:
- * by descriptor, component by component, each link where it is met, be it the layer's own or one of
- * its parents. The layer's root is `/`, and `..` stays there.
+ * by descriptor, component by component, following each link in its place, whether of the layer or
+ * of a parent. The layer's root is `/`, and `..` stays there.
  *
- * Time is bounded by the length of the path, since links may add only so much to it ({@linkcode
- * MAXSYMLINKS}, {@linkcode MOST_ADDED}), and where a link led before is kept ({@linkcode Ways}).
- * What links add to all paths of a tar is bounded by `link_budget.ts`. A bound counts the same
- * whether a way was kept or not: a tar is taken or refused for what it says alone.
+ * Time is bounded by the length of the path, since links may add only so much to it
+ * ({@linkcode MAXSYMLINKS}, {@linkcode MOST_ADDED}), and resolved links are cached
+ * ({@linkcode Ways}). `link_budget.ts` bounds the cost of links in all paths of a tar. Costs are
+ * the same with and without the cache: whether a tar is accepted depends on its content alone.
  *
  * @module
  */
@@ -26,7 +26,7 @@ const MOST_WAYS = 256;
 /** Components that name no entry. */
 const NO_NAMES = ["", ".", ".."];
 
-/** Where a path leads, and what following it costs. */
+/** The directory that a path leads to, and the cost of following it. */
 export interface Way {
   /** The real path. */
   readonly path: string;
@@ -60,12 +60,12 @@ export class Ways {
 export type OpenReal = (path: string) => number;
 
 /**
- * Has a directory be where the layer's own directory has none: copies it up from the parents, or
- * makes it.
+ * Provides a directory that the layer itself does not have: copies it up from the parents, or makes
+ * it.
  *
- * @param dirfd     the directory that it is to be in, and
+ * @param dirfd the directory that it is to be in, and
  * @param directory its real path
- * @returns whether a directory is there now, or what a link of the parents says that is there
+ * @returns whether the directory exists now, or the target if the parents have a link there
  */
 export type ReachDirectory = (
   dirfd: number,
@@ -84,7 +84,7 @@ export class Walk implements Disposable {
 
   /**
    * @param path normalised; the targets of the links on it need not be
-   * @param reach without it, only what the layer's own directory has is there
+   * @param reach the layer and its parents; without it, only the layer's own directories are used
    */
   constructor(path: string, ways: Ways, open: OpenReal, reach?: ReachDirectory) {
     this.#path = path;
@@ -98,7 +98,7 @@ export class Walk implements Disposable {
   }
 
   /**
-   * Where the path leads, or `-errno`.
+   * The directory that the path leads to, or `-errno`.
    *
    * @throws {PathError} if the links lead on for too long
    */
@@ -129,7 +129,10 @@ export class Walk implements Disposable {
     return 0;
   }
 
-  /** At the start and past a link, what follows is often there and without links: how much of it was. */
+  /**
+   * At the start and past a link, the rest of the path often exists and has no links. This is the
+   * length of the part that does.
+   */
   #leap(components: readonly string[]): number {
     if (components.some((component) => NO_NAMES.includes(component))) return 0;
     for (const count of [components.length, components.length - 1]) {
@@ -164,7 +167,7 @@ export class Walk implements Disposable {
     return Math.min(entered, 0);
   }
 
-  /** Goes where a link in the directory of the walk's position leads to. */
+  /** Follows a link in the directory of the walk's position. */
   #follow(name: string, target: string): number {
     const position = this.#position;
     const link = [...position.path, name].join("/");
@@ -199,12 +202,15 @@ export class Walk implements Disposable {
   }
 }
 
-/** Where a walk is: a real path, which is opened only if something in it is wanted. */
+/** A walk's position: a real path, which is opened only if an entry in it is needed. */
 class Position implements Disposable {
   readonly #open: OpenReal;
   #path: string[] = [];
   #stack: DirectoryStack | undefined;
-  /** The real path that the stack stands at; the first `#above` of its components lie above the stack's root. */
+  /**
+   * The real path that the stack stands at; the first `#above` of its components lie above the
+   * stack's root.
+   */
   #standing: string[] = [];
   #above = 0;
   /** So many components of the two paths are known to be the same. */
@@ -229,7 +235,7 @@ class Position implements Disposable {
     this.#common = Math.min(this.#common, this.#path.length);
   }
 
-  /** Goes down into a directory: its descriptor, or `-errno`, the position being what it was. */
+  /** Goes down into a directory: its descriptor, or `-errno` without a change of position. */
   tryEnter(name: EntryName, component: string): number {
     const there = this.tryStand();
     if (there < 0) return there;

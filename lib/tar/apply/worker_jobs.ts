@@ -23,10 +23,10 @@ import { hash } from "./entry_set.ts";
 import type { Directory } from "./known_directories.ts";
 import type { Window } from "../read/window.ts";
 
-/** What the Worker is told at its start. */
+/** The Worker's first message. */
 export interface ApplyJob {
   readonly buffer: SharedArrayBuffer;
-  /** The tar: a regular file, and where in it the tar starts, in bytes. */
+  /** The tar: a regular file, and the offset of the tar in it, in bytes. */
   readonly input: number;
   readonly base: number;
   readonly uids: readonly IdRange[];
@@ -36,7 +36,10 @@ export interface ApplyJob {
 /** Below this much input, in bytes, starting a Worker (10 ms) costs more than it gains. */
 export const WORTH_A_WORKER = 8 << 20;
 
-/** A directory goes to the Worker while it has less than this to do; a file weighs 1 and 1 more each 16 KiB. */
+/**
+ * A directory goes to the Worker while it has less than this to do; a file weighs 1 and 1 more each
+ * 16 KiB.
+ */
 const ENOUGH_WEIGHT = 256;
 const WEIGHT_SHIFT = 14;
 
@@ -51,7 +54,7 @@ export class WorkerJobs {
   /** Does the entry at an offset over, on this thread. */
   readonly #redo: (offset: number) => void;
   #pushed = 0;
-  /** Jobs whose answers were looked at. */
+  /** Jobs whose answers were read. */
   #collected = 0;
   readonly #refused: number[] = [];
   readonly #weights = new Float64Array(RING);
@@ -66,7 +69,8 @@ export class WorkerJobs {
   #isHandedOver = false;
 
   /**
-   * Starts a Worker for a tar if it pays: it must be able to read by offset, and to repay its start.
+   * Starts a Worker for a tar if it pays: it must be able to read by offset, and to repay its
+   * start.
    *
    * @param redo applies the entry at an offset on the calling thread
    */
@@ -164,7 +168,7 @@ export class WorkerJobs {
    * Looks at the answers so far, and drains if the Worker could not make a file.
    *
    * @returns whether it drained
-   * @throws what the Worker threw
+   * @throws the Worker's error
    */
   collect(): boolean {
     this.#gather();
@@ -174,10 +178,10 @@ export class WorkerJobs {
   }
 
   /**
-   * Waits until everything handed over is on disk. Directories must be looked up again afterwards: what is
-   * done over may have replaced one.
+   * Waits until everything handed over is on disk. Directories must be looked up again afterwards:
+   * a job done again may have replaced one.
    *
-   * @throws what the Worker threw
+   * @throws the Worker's error
    */
   drain(): void {
     const { control } = this.#memory;

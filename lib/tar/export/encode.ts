@@ -1,6 +1,6 @@
 /**
- * Entries as a tar writes them: a ustar header, and before it a pax extended header for what ustar
- * cannot say.
+ * Entries as a tar writes them: a ustar header, and before it a pax extended header for values that
+ * do not fit in ustar.
  *
  * The formats are those of POSIX.1-2008 (`pax`, "ustar Interchange Format" and "pax Extended
  * Header"). A pax header is written only if it is needed: for a name or link target that is too
@@ -46,7 +46,10 @@ export interface TarRecord {
   gid: number;
   /** Bytes of data that follow; 0 for all but files. */
   size: number;
-  /** Of the last modification: whole seconds since the epoch, rounded down, and the nanoseconds on top. */
+  /**
+   * Of the last modification: whole seconds since the epoch, rounded down, and the nanoseconds on
+   * top.
+   */
   seconds: number;
   nanos: number;
   /** The target of a link. */
@@ -66,7 +69,10 @@ const NEWLINE = 0x0a, SPACE = 0x20, ZERO = 0x30, EQUALS = 0x3d;
 /** The magic `ustar`, NUL, and the version `00`. */
 const USTAR = Uint8Array.of(0x75, 0x73, 0x74, 0x61, 0x72, 0, ZERO, ZERO);
 
-/** Writes the entry's ustar header as the 512 bytes at `at`; what does not fit is left to its pax header. */
+/**
+ * Writes the entry's ustar header as the 512 bytes at `at`; values that do not fit are left to its
+ * pax header.
+ */
 export function encodeHeader(record: TarRecord, target: Uint8Array, at: number): void {
   target.fill(0, at, at + BLOCK);
   encodeName(record.path, target, at);
@@ -86,7 +92,9 @@ export function encodeHeader(record: TarRecord, target: Uint8Array, at: number):
   seal(target, at);
 }
 
-/** The name goes whole into its field, or is split at a slash, or is cut: then a pax record has it. */
+/**
+ * The name goes whole into its field, or is split at a slash, or is cut: then a pax record has it.
+ */
 function encodeName(path: Uint8Array, target: Uint8Array, at: number): void {
   const split = splitAt(path);
   if (split > 0) {
@@ -99,14 +107,19 @@ function encodeName(path: Uint8Array, target: Uint8Array, at: number): void {
 
 const cut = (text: Uint8Array) => text.length <= NAME_LENGTH ? text : text.subarray(0, NAME_LENGTH);
 
-/** Where a path can be split into prefix and name: 0 if it fits whole, -1 if it cannot be. */
+/**
+ * The position at which a path can be split into prefix and name: 0 if it fits whole, -1 if it
+ * cannot be split.
+ */
 function splitAt(path: Uint8Array): number {
   if (path.length <= NAME_LENGTH) return 0;
   const slash = path.lastIndexOf(SLASH, Math.min(PREFIX_LENGTH, path.length - 2));
   return slash > 0 && path.length - slash - 1 <= NAME_LENGTH ? slash : -1;
 }
 
-/** Writes a field of the header at `at` as octal digits; the NUL that ends them is there already. */
+/**
+ * Writes a field of the header at `at` as octal digits; the NUL that ends them is there already.
+ */
 function octal(target: Uint8Array, at: number, field: Field, value: number): void {
   digits(target, at + field[0], field[1] - 1, value);
 }
@@ -188,7 +201,7 @@ export class PaxRecords {
     this.#bytes[this.#length++] = NEWLINE;
   }
 
-  /** Begins `<length> <key>=<value>\n`, where the length is that of the whole record, itself included. */
+  /** Begins `<length> <key>=<value>\n`; the length is that of the whole record, itself included. */
   #start(key: string, valueLength: number): void {
     const name = isAsciiText(key) ? undefined : encode(key);
     const rest = (name ?? key).length + valueLength + 3;
@@ -245,8 +258,9 @@ function formatTime(seconds: number, nanos: number): string {
 }
 
 /**
- * An attribute's name in a record's key, which `=` would end: GNU tar writes that as `%3D`, and so `%` as
- * `%25`. Others read keys as they are, so a name that reads the same either way is left alone.
+ * An attribute's name in a record's key, which `=` would end: GNU tar writes that as `%3D`, and so
+ * `%` as `%25`. Others read keys as they are, so a name that reads the same either way is left
+ * alone.
  */
 function keyword(name: string): string {
   if (!/=|%3D|%25/.test(name)) return name;

@@ -1,6 +1,6 @@
 /**
- * Where the entries of a tar are put together: headers and small files are laid out in one buffer, the data
- * of a file being read straight to its place behind its header.
+ * The buffer in which the entries of a tar are composed: headers and small files, with the data of
+ * a file read directly to its place behind its header.
  *
  * @module
  */
@@ -9,22 +9,28 @@ import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { padding } from "../header.ts";
 
-/** From this size on moving a file inside the kernel is cheaper than reading and writing it (measured). */
+/**
+ * From this size on moving a file inside the kernel is cheaper than reading and writing it
+ * (measured).
+ */
 export const SENDFILE_MIN = 128 << 10;
 
-/** A buffer that entries are laid out in; what becomes of a full one is up to the class. */
+/** A buffer that entries are laid out in; the class decides what to do with a full one. */
 export abstract class EntryBuffer {
   abstract readonly buffer: Uint8Array;
 
-  /** Makes room for `count` bytes, at most the buffer's length, at the returned offset of {@linkcode buffer}. */
+  /**
+   * Makes room for `count` bytes, at most the buffer's length, at the returned offset of
+   * {@linkcode buffer}.
+   */
   abstract reserve(count: number): number;
 
   /** Gives back the last `count` bytes that were reserved. */
   abstract giveBack(count: number): void;
 
   /**
-   * Puts the first `size` bytes of a file that stands at its start, and fills the last block. A file that
-   * has become shorter is filled up with zeros.
+   * Puts the first `size` bytes of a file that stands at its start, and fills the last block. A
+   * file that has become shorter is filled up with zeros.
    *
    * @returns how many bytes the file had
    */
@@ -67,7 +73,7 @@ export abstract class EntryBuffer {
     return found;
   }
 
-  /** Fills up what a file of `size` bytes lacks, and its last block. */
+  /** Fills the rest of a file of `size` bytes with zeros, and its last block. */
   protected pad(size: number, found: number): number {
     this.zeros(size - found + padding(size));
     return found;

@@ -1,8 +1,8 @@
 /**
  * One entry of a file system to one entry of a tar.
  *
- * What is read is a tree that may change meanwhile: an entry that has gone is left out and a file that
- * shrank is filled up with zeros, each with a warning; a file that grew is cut at the size it had.
+ * The tree may change while it is read: a removed entry is left out and a file that shrank is
+ * filled up with zeros, each with a warning; a file that grew is cut at its former size.
  *
  * @module
  */
@@ -49,12 +49,13 @@ const NO_XATTRS: readonly Xattr[] = [];
 const WHITEOUT = new TextEncoder().encode(WHITEOUT_PREFIX);
 const OPAQUE = new TextEncoder().encode(OPAQUE_MARKER);
 
-/** A whiteout belongs to nobody and to no time: a deletion is the same bytes whichever driver recorded it. */
+/** A whiteout has owner 0 and time 0, so a deletion is the same bytes for every driver. */
 const WHITEOUT_MODE = 0o600;
 
 /**
- * Holes of more bytes than this are warned of: the tar has them as zeros. Its sparse forms are no way out:
- * engines that take a tar apart and put it together again from its files (tar-split) cannot restore them.
+ * Holes of more bytes than this are warned of: the tar has them as zeros. Sparse forms of tar would
+ * not help: engines that take a tar apart and put it together again from its files (tar-split)
+ * cannot restore them.
  */
 const LARGE_HOLES = 1 << 30;
 
@@ -66,18 +67,21 @@ const SPECIAL: Readonly<Record<number, number>> = {
   [S_IFIFO]: FIFO,
 };
 
-/** What the entries of one tar have in common. */
+/** The common settings of one tar's entries. */
 export interface TarContext {
   readonly idMaps: IdMaps;
   readonly links: Pick<Links, "find" | "add">;
   readonly warn: Warn;
-  /** They are of an upper directory of overlay, whose attributes may say that content is elsewhere. */
+  /**
+   * The entries are of an upper directory of overlay, whose attributes may mark content as
+   * elsewhere.
+   */
   readonly isUpper: boolean;
 }
 
 /**
- * Writes entries to an output. Paths are relative to the layer's root, those of directories with a slash at
- * their end, the root's own being empty; names end with NUL.
+ * Writes entries to an output. Paths are relative to the layer's root, those of directories with a
+ * slash at their end, the root's own being empty; names end with NUL.
  */
 export class EntryWriter {
   readonly #output: EntryBuffer;
@@ -112,25 +116,27 @@ export class EntryWriter {
     this.#isUpper = isUpper;
   }
 
-  /** Says what is not in the tar, or not as it was; in the order of the tar, too. */
+  /** Gets a warning for each entry that is left out or altered, in the order of the tar. */
   warn(path: Uint8Array, what: string): void {
     this.#output.finishPieces();
     this.#warn(`/${decode(path)} ${what}`);
   }
 
-  /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
+  /**
+   * A name that begins with `.wh.` marks a deletion in a tar, so no other entry can have it there.
+   */
   leaveOutReserved(path: Uint8Array): void {
     this.warn(path, "has a name that marks a deletion in a tar: left out");
   }
 
-  /** What an entry is, if it is still there; valid until the next call of any method. */
+  /** The state of an entry, if it still exists; valid until the next call of any method. */
   stat(dirfd: number, name: EntryName, path: Uint8Array): Stat | undefined {
     return this.isThere(tryStatat(dirfd, name, this.#stat), "statx", path) ? this.#stat : undefined;
   }
 
   /**
-   * Whether the raw result of a call on an entry is a success; one that has gone or became another since its directory
-   * was listed is warned of.
+   * Whether the raw result of a call on an entry is a success; one that has gone or became another
+   * since its directory was listed is warned of.
    *
    * @throws {SyscallError} for every other failure
    */
@@ -149,7 +155,7 @@ export class EntryWriter {
     this.#put();
   }
 
-  /** Writes a regular file with its data, or the link to where its inode was written before. */
+  /** Writes a regular file with its data, or a link to the first name of its inode in the tar. */
   file(dirfd: number, name: EntryName, path: Uint8Array): void {
     const fd = tryOpenToRead(dirfd, name);
     if (!this.isThere(fd, "openat", path)) return;
@@ -175,7 +181,10 @@ export class EntryWriter {
     }
   }
 
-  /** Writes an entry that is neither file nor directory, and of which {@linkcode stat} has just told. */
+  /**
+   * Writes an entry that is neither file nor directory, and that {@linkcode stat} was just called
+   * for.
+   */
   special(dirfd: number, name: EntryName, path: Uint8Array): void {
     const stat = this.#stat;
     if (stat.type === S_IFSOCK) {
@@ -193,12 +202,12 @@ export class EntryWriter {
     if (stat.links > 1) this.#links.add(stat, path);
   }
 
-  /** Writes what hides the entry `name` of a directory. */
+  /** Writes the whiteout of the entry `name` of a directory. */
   whiteout(directory: Uint8Array, name: Uint8Array): void {
     this.#marker(directory, WHITEOUT, name.subarray(0, -1));
   }
 
-  /** Writes what hides all that the parent has in a directory. */
+  /** Writes the opaque mark that hides all the parent's entries in a directory. */
   opaque(directory: Uint8Array): void {
     this.#marker(directory, OPAQUE, NOTHING);
   }
@@ -223,7 +232,9 @@ export class EntryWriter {
     this.#put();
   }
 
-  /** Writes the link to an inode that was written before under another name; false for any other. */
+  /**
+   * Writes the link to an inode that was written before under another name; false for any other.
+   */
   #linked(path: Uint8Array): boolean {
     if (this.#stat.links < 2) return false;
     this.#output.finishPieces(); // An entry before this one may be the first name.
@@ -235,7 +246,7 @@ export class EntryWriter {
     return true;
   }
 
-  /** Takes over what `statx` told. */
+  /** Takes over the result of `statx`. */
   #take(path: Uint8Array, type: number): void {
     const record = this.#record, stat = this.#stat;
     record.path = path;

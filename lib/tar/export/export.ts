@@ -1,11 +1,11 @@
 /**
  * Trees and changes to tar streams.
  *
- * Entries come in the order of `comparePaths`: a directory right before what it holds, and a whiteout at
- * the place of the name it hides, so that one pass over the tar applies it and one tree always makes the
- * same bytes. What is kept in memory are the listings of the directories from the root down to where the
- * walk stands, and the names of inodes that have more of them. The tar ends with two blocks of zeros and
- * nothing more: a layer without changes is 1024 zero bytes.
+ * Entries come in the order of `comparePaths`: a directory right before its content, and a whiteout
+ * at the place of the name it hides, so that one pass over the tar applies it and one tree always
+ * makes the same bytes. Memory holds the listings of the directories from the root down to the
+ * walk's position, and the names of inodes with several names. The tar ends with two blocks of
+ * zeros and nothing more: a layer without changes is 1024 zero bytes.
  *
  * @module
  */
@@ -30,14 +30,16 @@ export interface ExportOptions {
   readonly includeRoot?: boolean;
   /**
    * The directories of the layers below, uppermost first, with whiteouts in the same form. Without
-   * any, what the directory says of layers below means nothing, as for the mount itself.
+   * any, marks in the directory about layers below have no meaning, as for the mount itself.
    */
   readonly lowers?: readonly string[];
-  /** 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree. */
+  /**
+   * 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree.
+   */
   readonly workers?: number;
   /** Called now and then, and at the end. */
   readonly onProgress?: (bytesWritten: number) => void;
-  /** Told, in one line, what is not in the tar or not as it was. */
+  /** Gets a line about each entry that is left out or altered. */
   readonly warn?: Warn;
 }
 
@@ -45,11 +47,11 @@ export interface ExportOptions {
  * Writes a whole directory as a tar. Deletions that hide nothing of the layers below are left out.
  *
  * @param directory open for reading; stays the caller's
- * @param out       stays the caller's
- * @param form      how deletions stand in the directory; `none`: nothing is a whiteout
+ * @param out stays the caller's
+ * @param form how deletions stand in the directory; `none`: nothing is a whiteout
  * @returns the bytes written
- * @throws {VeneerError} `invalid argument` for an owner that the id maps do not hold; `failed precondition` for
- * what of an upper directory of overlay has its content elsewhere
+ * @throws {VeneerError} `invalid argument` for an owner that the id maps do not contain;
+ * `failed precondition` for an entry of an upper directory of overlay whose content is elsewhere
  * @throws {SyscallError}
  */
 export function exportTree(
@@ -78,12 +80,12 @@ export function exportTree(
 }
 
 /**
- * Writes changes as a tar: what was added or changed is read below `directory`, and what was deleted
- * becomes a whiteout.
+ * Writes changes as a tar: added and changed entries are read below `directory`, and deletions
+ * become whiteouts.
  *
  * @param directory the changed tree, open for reading; stays the caller's
- * @param changes   in the order of `comparePaths`, every directory above a change being one itself
- * @param out       stays the caller's
+ * @param changes in the order of `comparePaths`, every directory above a change being one itself
+ * @param out stays the caller's
  * @returns the bytes written
  * @throws {VeneerError} `invalid argument` for an owner that the id maps do not hold
  * @throws {SyscallError}

@@ -14,7 +14,9 @@ import { PathBytes } from "./path_bytes.ts";
 /** Reads changed entries below the root of a tree that a stack stands at. */
 export class ChangesExport {
   readonly #path = new PathBytes();
-  /** The directories the stack went down through, and the length of the path to each one's entries. */
+  /**
+   * The directories the stack went down through, and the length of the path to each one's entries.
+   */
   readonly #names: string[] = [];
   readonly #lengths: number[] = [0];
 
@@ -41,7 +43,9 @@ export class ChangesExport {
     }
   }
 
-  /** Goes from where the walk stands to another directory; false if it is no directory any more. */
+  /**
+   * Goes from the walk's position to another directory; false if it is not a directory any more.
+   */
   #goTo(names: readonly string[]): boolean {
     let common = 0;
     while (common < this.#names.length && this.#names[common] === names[common]) common++;
@@ -54,7 +58,10 @@ export class ChangesExport {
     return names.slice(common).every((text) => this.#enter(entryName(text)) >= 0);
   }
 
-  /** Goes down into a directory: its descriptor, or `-errno`, the path being that of the entry all the same. */
+  /**
+   * Goes down into a directory: its descriptor, or `-errno`, the path being that of the entry all
+   * the same.
+   */
   #enter(name: EntryName): number {
     this.#path.push(name, true);
     const fd = this.stack.tryEnter(name);

@@ -1,10 +1,10 @@
 /**
  * Runs of regular files of one directory, as jobs in memory that threads share.
  *
- * Whichever thread takes a run encodes its files one after the other to the run's own memory. It encodes
- * only what is plain: a file of one name, not large, that is what its directory said it is. Whatever else
- * there is to a file, a hard link, a warning, an error, ends its encoding without a trace: it is *left* to the
- * main thread, which writes it when its turn comes as if nobody had tried.
+ * The thread that takes a run encodes its files one after the other to the run's own memory. It
+ * encodes only plain files: with one name, not large, and of the type in the directory. In any
+ * other case, such as a hard link, a warning or an error, the encoding ends without a trace: the
+ * file is *left* to the main thread, which writes it in its turn.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 import { EntryWriter } from "./entry_writer.ts";
 import { PathBytes } from "./path_bytes.ts";
 
-/** Files of a run at most, and room for what they become, in bytes. */
+/** The most files of a run, and the room for their entries, in bytes. */
 export const RUN_MAX = 32;
 const DATA = 512 << 10;
 /** Room for the directory's path and the names. */
@@ -34,7 +34,10 @@ const DIRECTORY = 1;
 const PATH_LENGTH = 2;
 const INPUT_LENGTH = 3;
 const COUNT = 4;
-/** Where each file's entry ends in the data; where the one before it ends, for a file that was left. */
+/**
+ * The end of each file's entry in the data; for a file that was left, the end of the entry before
+ * it.
+ */
 const ENDS = 5;
 const WORDS = ENDS + RUN_MAX;
 
@@ -54,7 +57,9 @@ export class RunMemory {
   }
 }
 
-/** One run: filled by the main thread, taken and encoded by one thread, emptied by the main thread. */
+/**
+ * One run: filled by the main thread, taken and encoded by one thread, emptied by the main thread.
+ */
 export class Run {
   readonly #words: Int32Array<SharedArrayBuffer>;
   readonly #input: Uint8Array<SharedArrayBuffer>;
@@ -68,8 +73,8 @@ export class Run {
   }
 
   /**
-   * Describes `count` files, at most {@linkcode RUN_MAX}, from an index of a listing on, and gives
-   * the run to whoever takes it; false if there is not enough room.
+   * Describes `count` files, at most {@linkcode RUN_MAX}, from an index of a listing on, and offers
+   * the run to both threads; false if there is not enough room.
    */
   offer(directory: number, path: Uint8Array, listing: Listing, from: number, count: number) {
     let at = path.length;
@@ -148,14 +153,17 @@ export class Run {
   }
 }
 
-/** What ends the encoding of a file that is left; one for all, as nobody sees it. */
+/**
+ * The error that ends the encoding of a file that is left; one object for all, as it is always
+ * caught.
+ */
 const LEFT = new Error("left to the main thread");
 
 function leave(): never {
   throw LEFT;
 }
 
-/** The memory of a run as an output: what has no room there is left. */
+/** The memory of a run as an output: files without room are left. */
 class RunBuffer extends EntryBuffer {
   buffer: Uint8Array = new Uint8Array(0);
   length = 0;
@@ -186,7 +194,8 @@ export class RunEncoder {
 
   constructor(idMaps: IdMaps) {
     const links = { find: leave, add: leave };
-    // What an upper directory must not have is left to the main thread, which knows whether this is one.
+    // Attributes that an upper directory must not have are left to the main thread, which knows
+    // whether this is one.
     this.#writer = new EntryWriter(this.#buffer, { idMaps, links, warn: leave, isUpper: true });
   }
 

@@ -21,7 +21,7 @@ import type { WorkerRuns } from "./worker_runs.ts";
 import { RUN_MAX } from "./export_runs.ts";
 import { PathBytes } from "./path_bytes.ts";
 
-/** A directory on the way down to where the walk stands. */
+/** A directory on the way down to the walk's position. */
 interface Level {
   readonly listing: Listing;
   /** The next entry of the listing. */
@@ -42,7 +42,7 @@ export class TreeExport {
     readonly stack: DirectoryStack,
     readonly writer: EntryWriter,
     readonly form: WhiteoutForm,
-    /** What lies below: without it, nothing that the tree says of parents means anything. */
+    /** The parents; without them, marks in the tree about parents have no meaning. */
     readonly parents: Parents | undefined,
     readonly runs?: WorkerRuns,
   ) {}
@@ -62,7 +62,7 @@ export class TreeExport {
     }
   }
 
-  /** Starts on what the directory that was just entered holds. */
+  /** Starts on the entries of the directory just entered. */
   #list(listing: Listing): void {
     this.#levels.push({ listing, next: 0, own: 0, pathLength: this.#path.length });
   }
@@ -73,7 +73,7 @@ export class TreeExport {
     return this.form === "aufs" ? names.includes(OPAQUE_MARKER) : isOverlayOpaque(fd);
   }
 
-  /** Whether the parents have an entry of a name in the directory where the walk stands. */
+  /** Whether the parents have an entry of a name in the walk's directory. */
   #isBelow(name: EntryName): boolean {
     const directory = decode(this.#path.view.subarray(0, -1));
     return this.parents?.find(directory, name, this.#stat) !== undefined;
@@ -115,7 +115,7 @@ export class TreeExport {
       path.length = parentLength;
       const hides = this.#isBelow(name) && this.#stat.isDirectory;
       path.push(name, true);
-      // The tar says so before the directory's first entry.
+      // In the tar this comes before the directory's first entry.
       if (hides) writer.opaque(path.view);
     }
     this.#list(listing);
@@ -126,7 +126,7 @@ export class TreeExport {
     this.writer.file(this.stack.fd, name, this.#path.view);
   }
 
-  /** What is no file and no directory, or is of a type that its directory did not tell. */
+  /** An entry that is neither a file nor a directory, or whose type the listing did not have. */
   #other(name: EntryName): void {
     const { stack, writer, form } = this, path = this.#path;
     const parentLength = path.length;
@@ -145,13 +145,16 @@ export class TreeExport {
   }
 
   /**
-   * A whiteout that hides nothing is none: a mount does not show it, and no other driver has it.
+   * A whiteout that hides nothing is left out: a mount does not show it, and no other driver has
+   * it.
    */
   #whiteout(name: EntryName): void {
     if (this.#isBelow(name)) this.writer.whiteout(this.#path.view, name);
   }
 
-  /** A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there. */
+  /**
+   * A name that begins with `.wh.` means a deletion in a tar, so nothing else can have it there.
+   */
   #reserved(text: string, name: EntryName): void {
     const { writer, form } = this, path = this.#path;
     if (form !== "aufs") {
@@ -164,7 +167,7 @@ export class TreeExport {
   }
 }
 
-/** Whether an entry is a regular file whose name means nothing else. */
+/** Whether an entry is a regular file whose name has no other meaning. */
 function isPlainFile(listing: Listing, index: number): boolean {
   return listing.type(index) === DT_REG && !listing.names[index].startsWith(WHITEOUT_PREFIX);
 }

@@ -21,7 +21,7 @@ self.onmessage = ({ data }: MessageEvent<ExportJob>) => {
   }
 };
 
-/** Encodes runs until it is told to stop. */
+/** Encodes runs until it is stopped. */
 function work({ control, runs }: RunMemory, { uids, gids }: ExportJob): void {
   const encoder = new RunEncoder({ uids: new IdMap(uids), gids: new IdMap(gids) });
   for (let number = 0; control.waitForJob(number);) {

@@ -1,9 +1,9 @@
 /**
  * The extended attributes of an entry that belong in a tar: capabilities, access control lists, the
- * user's and the administrator's own. What overlay, a security module or a file system keeps for
- * itself does not leave this machine. If overlay says that content is elsewhere, an upper directory
- * is not exported; in any other tree, what says so was written by a container that runs containers,
- * and nothing follows it.
+ * user's and the administrator's own. Attributes of overlay, a security module or a file system do
+ * not leave this machine. An upper directory is not exported if overlay's attributes mark content
+ * as elsewhere; in any other tree, such attributes were written by a container that runs
+ * containers, and are not followed.
  *
  * @module
  */

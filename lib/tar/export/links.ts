@@ -12,7 +12,7 @@ interface Known {
   missing: number;
 }
 
-/** Every inode with more names to come: what is kept is forgotten with its last name. */
+/** Every inode with more names to come; forgotten at its last name. */
 export class Links {
   /** By device (there is rarely more than one), then by inode. */
   readonly #devices = new Map<string, Map<bigint, Known>>();

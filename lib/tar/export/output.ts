@@ -1,9 +1,9 @@
 /**
  * The stream a tar is written to: a file, a pipe or a socket.
  *
- * Small things go through a buffer, larger files to the output inside the kernel. Somewhere in the buffer
- * there may be *pieces* of the tar that are still being made elsewhere: what comes after one is held back
- * until it is done, so that the stream is in order whoever made its parts.
+ * Small things go through a buffer, larger files to the output inside the kernel. Somewhere in the
+ * buffer there may be *pieces* of the tar that another thread is still making: the bytes after a
+ * piece are held back until it is done, so that the stream is in order.
  *
  * @module
  */
@@ -23,11 +23,14 @@ const SENDFILE_MAX = 16 << 20;
 /** A part of the tar that is being made elsewhere. */
 export interface Piece {
   isDone(): boolean;
-  /** Waits until it is done, and puts it out by {@linkcode TarOutput.put} and {@linkcode TarOutput.aside}. */
+  /**
+   * Waits until it is done, and puts it out by {@linkcode TarOutput.put} and
+   * {@linkcode TarOutput.aside}.
+   */
   finish(): void;
 }
 
-/** A buffer, what of it is yet to be written, and where in it pieces belong. */
+/** A buffer, its part that is yet to be written, and the places of pieces in it. */
 class Held {
   readonly buffer = new Uint8Array(CAPACITY);
   start = 0;
@@ -88,7 +91,7 @@ export class TarOutput extends EntryBuffer {
       } else if (moved === -EINVAL || moved === -ENOSYS || moved === -EOPNOTSUPP) {
         this.#sendfile = false; // Such as an output opened for appending.
       } else if (moved === -EIO) {
-        // Of one of the two: by hand, which says of which.
+        // One of the two files has an error: copying by hand shows which.
         break;
       } else unwrap(moved, "sendfile", this.#name());
     }
@@ -100,7 +103,10 @@ export class TarOutput extends EntryBuffer {
     this.#held.pieces.push({ at: this.#held.end, piece });
   }
 
-  /** Writes the first piece and what comes before it, and the pieces after it that are done by then. */
+  /**
+   * Writes the bytes before the first piece, the piece, and the pieces after it that are done by
+   * then.
+   */
   finishPiece(): void {
     const held = this.#held;
     do {
@@ -125,7 +131,9 @@ export class TarOutput extends EntryBuffer {
     if (bytes.length > 0) this.#count(bytes.length);
   }
 
-  /** For a piece that is being finished: writes what `make` puts into this output, ahead of what is held. */
+  /**
+   * For a piece that is being finished: writes the output of `make` ahead of the bytes held back.
+   */
   aside(make: () => void): void {
     const held = this.#held;
     this.#held = this.#spare ??= new Held();

@@ -1,5 +1,5 @@
 /**
- * The path of where a walk stands, as bytes that grow and shrink at the end.
+ * The path of a walk's position, as bytes that grow and shrink at the end.
  *
  * @module
  */

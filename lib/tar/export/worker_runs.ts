@@ -1,10 +1,10 @@
 /**
  * The main thread's side of an export with two threads.
  *
- * The main thread walks the tree and writes the tar; runs of regular files it puts in a queue. The Worker
- * encodes them from the front of the queue. The main thread, when it can go no further without the first of
- * them, encodes runs from the back until that one is done: so both threads are busy, however fast each is.
- * The tar is that of one thread, byte for byte, as are the warnings.
+ * The main thread walks the tree and writes the tar; runs of regular files it puts in a queue. The
+ * Worker encodes them from the front of the queue. The main thread, when it can go no further
+ * without the first of them, encodes runs from the back until that one is done: so both threads are
+ * busy, however fast each is. The tar is that of one thread, byte for byte, as are the warnings.
  *
  * @module
  */
@@ -15,14 +15,16 @@ import { EntryWriter, type TarContext } from "./entry_writer.ts";
 import { type Run, RunEncoder, RunMemory, RUNS } from "./export_runs.ts";
 import type { TarOutput } from "./output.ts";
 
-/** What the Worker is told at its start. */
+/** The Worker's first message. */
 export interface ExportJob {
   readonly buffer: SharedArrayBuffer;
   readonly uids: readonly IdRange[];
   readonly gids: readonly IdRange[];
 }
 
-/** After this many files an export is taken for a large one: a Worker's start costs as much as 1500. */
+/**
+ * After this many files an export is taken for a large one: a Worker's start costs as much as 1500.
+ */
 export const WORTH_A_WORKER = 2000;
 
 /** Files that are worth handing over: a run costs as much as one of them. */
@@ -33,7 +35,10 @@ export class WorkerRuns {
   readonly #output: TarOutput;
   readonly #context: TarContext;
   readonly #encoder: RunEncoder;
-  /** Writes what is left. It is not the one that walks, which may be in the middle of an entry. */
+  /**
+   * Writes the files that are left. Not the writer of the walk, which may be in the middle of an
+   * entry.
+   */
   readonly #writer: EntryWriter;
   #memory: RunMemory | undefined;
   #worker: Worker | undefined;
@@ -114,7 +119,7 @@ export class WorkerRuns {
     return undefined;
   }
 
-  /** Writes what was encoded, and between it what was left. */
+  /** Writes the encoded entries, and between them the files that were left. */
   #putOut(run: Run): void {
     let put = 0, end = 0;
     const putUpToEnd = () => {

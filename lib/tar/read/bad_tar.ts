@@ -5,7 +5,7 @@
  */
 import { VeneerError } from "../../base/errors.ts";
 
-/** What a pathological name is cut to in a message, in characters. */
+/** The most characters of a name in a message. */
 const LONGEST_NAME = 200;
 
 /** A name as a message shows it: quoted, on one line, cut if it is long. */
@@ -19,10 +19,10 @@ export function quoted(name: string): string {
 }
 
 /**
- * An `invalid argument` that says where and what.
+ * An `invalid argument` with the place and the reason.
  *
  * @param offset of the header in the (uncompressed) tar, in bytes
- * @param reason what is wrong, without a capital or a full stop
+ * @param reason the fault, without a capital or a full stop
  * @param name of the entry, if it is known
  */
 export function badTar(

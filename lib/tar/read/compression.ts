@@ -5,10 +5,13 @@
  */
 import { BLOCK, checksumAgrees } from "../header.ts";
 
-/** What is decompressed on the way. */
+/** The compressions that are decompressed on the way. */
 export type Compression = "gzip" | "zstd";
 
-/** The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be refused. */
+/**
+ * The first bytes of formats: RFC 1952, RFC 8878, and of two that are recognised only to be
+ * refused.
+ */
 const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bzip2"][] = [
   [[0x1f, 0x8b, 0x08], "gzip"],
   [[0x28, 0xb5, 0x2f, 0xfd], "zstd"],
@@ -16,7 +19,7 @@ const MAGICS: readonly [magic: readonly number[], name: Compression | "xz" | "bz
   [[0x42, 0x5a, 0x68], "bzip2"],
 ];
 
-/** The compression of an input; `undefined` if it is none that is known, such as of a plain tar. */
+/** The compression of an input; `undefined` for a plain tar or an unknown one. */
 export function compressionOf(head: Uint8Array): Compression | "xz" | "bzip2" | undefined {
   // A tar may begin with a file whose name looks like one of these.
   if (head.length >= BLOCK && checksumAgrees(head, 0)) return undefined;

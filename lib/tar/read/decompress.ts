@@ -1,9 +1,10 @@
 /**
- * Decompression beside the apply: a Worker reads the input, decompresses, and writes into a pipe, which the
- * applying thread reads as it would any other stream. Both block in system calls; nobody waits for an event.
+ * Decompression beside the apply: a Worker reads the input, decompresses, and writes into a pipe,
+ * which the applying thread reads like any other stream. Both block in system calls; no thread
+ * waits for an event.
  *
- * What goes wrong in the Worker is written to shared memory before the pipe is closed, so that the reader,
- * at what looks like the end, learns whether it is one.
+ * An error in the Worker is written to shared memory before the pipe is closed, so that the reader
+ * knows at the end of the pipe whether the input ended there.
  *
  * @module
  */
@@ -13,14 +14,14 @@ import { SharedText } from "../../base/shared_text.ts";
 import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
 import type { Compression } from "./compression.ts";
 
-/** What the Worker is told at its start. */
+/** The Worker's first message. */
 export interface DecompressJob {
   readonly compression: Compression;
   /** Read from its current position. */
   readonly input: number;
   /** The pipe's end to write to, which the Worker closes. */
   readonly output: number;
-  /** What was read of a stream already. */
+  /** The bytes that were read of a stream already. */
   readonly head: Uint8Array<ArrayBuffer>;
   /** See {@linkcode DecompressMemory}. */
   readonly memory: SharedArrayBuffer;
@@ -83,7 +84,11 @@ export class Decompressor {
     }
   }
 
-  /** To be asked when the output has ended. @throws {VeneerError} `invalid argument` for damaged input */
+  /**
+   * To be asked when the output has ended.
+   *
+   * @throws {VeneerError} `invalid argument` for damaged input
+   */
   check(): void {
     if (this.#memory.control.state !== "failed") return;
     this.#reason ??= String(this.#memory.reason.take()[0]);

@@ -1,7 +1,8 @@
 /**
  * The Worker of `decompress.ts`: input descriptor → zlib or libzstd → pipe.
  *
- * Without libzstd, zstd is left to the runtime, which is slower and takes a new decompressor for each frame.
+ * Without libzstd, zstd is left to the runtime, which is slower and takes a new decompressor for
+ * each frame.
  *
  * @module
  */
@@ -18,7 +19,9 @@ import { ZstdFrames } from "./zstd_frames.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** How much is read and how much is decompressed at a time, in bytes: not less than a window holds. */
+/**
+ * How much is read and how much is decompressed at a time, in bytes: not less than a window holds.
+ */
 const CHUNK = 256 << 10;
 
 /** Characters of a reason at most: there is room for them in any script. */
@@ -59,7 +62,7 @@ async function run({ compression, input, output, head }: DecompressJob): Promise
   }
 }
 
-/** Feeds libzstd, and writes what it gives to the pipe. */
+/** Feeds libzstd, and writes its output to the pipe. */
 function inflate(
   stream: ZstdStream,
   chunk: Bytes,
@@ -79,10 +82,10 @@ function* chunks(read: () => Bytes): Generator<Bytes> {
   for (let chunk = read(); chunk.length > 0; chunk = read()) yield chunk;
 }
 
-/** Feeds a decompressor, and writes what it gives to the pipe, where a full pipe holds this thread up. */
+/** Feeds a decompressor, and writes its output to the pipe. A full pipe blocks this thread. */
 function pump(inflate: Transform, input: Iterator<Bytes>, output: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    /** An exception of these steps would be nobody's. */
+    /** No caller would catch an exception of these steps. */
     const guarded = <A>(step: (argument: A) => void) => (argument: A) => {
       try {
         step(argument);

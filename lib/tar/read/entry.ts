@@ -1,6 +1,6 @@
 /**
- * One entry of a tar, as the reader fills it: reused from entry to entry, so that a layer of a hundred
- * thousand files makes no garbage.
+ * One entry of a tar, as the reader fills it: reused from entry to entry, so that a layer of a
+ * hundred thousand files makes no garbage.
  *
  * @module
  */
@@ -8,9 +8,9 @@ import { LayerPath, type LinkTarget } from "./layer_path.ts";
 import type { Xattr } from "../header.ts";
 import type { SparseMap } from "./sparse.ts";
 
-/** What a header and its extensions say of what lies at a path. */
+/** The content of a header and its extensions: one entry. */
 export class Entry extends LayerPath {
-  /** Where the entry starts in the tar, its extension headers included, in bytes. */
+  /** The offset of the entry in the tar, its extension headers included, in bytes. */
   offset = 0;
   /** A `typeflag` of `header.ts`; a regular file is always `REGULAR`. */
   type = 0;
@@ -30,7 +30,7 @@ export class Entry extends LayerPath {
   xattrs: readonly Xattr[] = [];
   sparse: SparseMap | undefined;
 
-  /** Of a symbolic link: what it says. */
+  /** The target of a symbolic link. */
   target: LinkTarget | undefined;
   /** Of a hard link: the entry that it is another name of. */
   readonly linked = new LayerPath();

@@ -1,9 +1,9 @@
 /**
- * What a tar is read from: a plain tar, or a gzip or zstd stream that is decompressed on the way.
+ * The input of a tar: a plain tar, or a gzip or zstd stream that is decompressed on the way.
  *
- * {@linkcode openTarInput} looks at the first header, so that a caller can refuse what is no tar before it
- * has touched the layer. No bytes at all are no tar: a writer that failed before its first byte leaves just
- * that, while the tar of an empty layer has its end-of-archive marker.
+ * {@linkcode openTarInput} reads the first header, so that a caller can refuse other input before
+ * it touches the layer. Empty input is not a tar: a writer that failed before its first byte leaves
+ * just that, while the tar of an empty layer has its end-of-archive marker.
  *
  * @module
  */
@@ -40,7 +40,8 @@ export class TarInput implements Disposable {
  * Opens a tar and checks its first header.
  *
  * @param fd any descriptor open for reading, which is read from its current position
- * @throws {VeneerError} `invalid argument` if it is no tar, `not supported` for another compression
+ * @throws {VeneerError} `invalid argument` if it is not a tar, `not supported` for another
+ * compression
  */
 export function openTarInput(fd: number): TarInput {
   const window = Window.over(fd);
@@ -79,7 +80,7 @@ function checkFirstHeader(fd: number, { window, compression }: TarInput): void {
   throw new VeneerError("invalid argument", `tar: ${nameBefore(fd)}${what} ${fault}`);
 }
 
-/** The name of the input's file, in front of what is said of it. */
+/** The name of the input's file, as the beginning of a message. */
 function nameBefore(fd: number): string {
   const name = openFileName(fd);
   return name === undefined ? "" : `${name}: `;

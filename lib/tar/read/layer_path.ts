@@ -1,11 +1,11 @@
 /**
- * Paths inside a layer: the one place where bytes of a tar become a path or the target of a link.
+ * Paths inside a layer. Only here bytes of a tar become a path or the target of a link.
  *
- * Whatever form of tar a name comes in (a header's fields, pax, GNU's long names, the names of sparse files,
- * the targets of hard links), it gets into the engine as a {@linkcode LayerPath}, whose only way in is
- * {@linkcode LayerPath.setPath}; the target of a symbolic link is a {@linkcode LinkTarget}. This is the first
- * of two walls. The second is `EntryName` in `ffi/entry_name.ts`, which no call on an entry does without;
- * and it is the kernel that keeps links inside (see `placement.ts`).
+ * A name from any form of tar (a header's fields, pax, GNU's long names, the names of sparse files,
+ * the targets of hard links) enters the engine as a {@linkcode LayerPath}, and only by
+ * {@linkcode LayerPath.setPath}; the target of a symbolic link is a {@linkcode LinkTarget}. This is
+ * the first of two walls. The second is `EntryName` in `ffi/entry_name.ts`, which every call on an
+ * entry requires; the kernel keeps links inside (see `placement.ts`).
  *
  * @module
  */
@@ -16,12 +16,13 @@ import { PATH_MAX } from "../../../ffi/names.ts";
 /** In bytes; the NUL counts in `PATH_MAX`. */
 export const LONGEST_PATH = PATH_MAX - 1;
 
-/** The complaint about a path or a target: a phrase whose subject is the entry. */
+/** The fault of a path or a target: a phrase about the entry. */
 export class PathError extends RangeError {}
 
 /**
- * A path relative to the layer's root, checked and normalised: no NUL, no empty component, no `.`, no `..`,
- * no component above 255 bytes and at most 4095 of them in all. A new one is the root itself.
+ * A path relative to the layer's root, checked and normalised: no NUL, no empty component, no `.`,
+ * no `..`, no component above 255 bytes and at most 4095 of them in all. A new one is the root
+ * itself.
  *
  * It is filled again and again, so that a layer of a hundred thousand files makes no garbage.
  */
@@ -42,12 +43,12 @@ export class LayerPath {
     return this.#length;
   }
 
-  /** Where the last component starts. */
+  /** The start of the last component. */
   get nameStart(): number {
     return this.#nameStart;
   }
 
-  /** Where the first component starts whose name begins with `.wh.`; -1 if there is none. */
+  /** The start of the first component whose name begins with `.wh.`; -1 if there is none. */
   get whiteoutStart(): number {
     return this.#whiteoutStart;
   }
@@ -67,7 +68,10 @@ export class LayerPath {
     return this.#length === 0 ? "./" : decode(this.#bytes.subarray(0, this.#length));
   }
 
-  /** Sets the path from the first `length` bytes of `raw`, as a tar has them. Throws {@linkcode PathError}. */
+  /**
+   * Sets the path from the first `length` bytes of `raw`, as a tar has them. Throws
+   * {@linkcode PathError}.
+   */
   setPath(raw: Uint8Array, length: number): void {
     if (length === 0) throw new PathError("its name is empty");
     this.#name = undefined;
@@ -82,7 +86,10 @@ export class LayerPath {
 
 declare const checked: unique symbol;
 
-/** What a symbolic link says, NUL-terminated: any bytes but none, and no NUL. Never write to it. */
+/**
+ * The target of a symbolic link, NUL-terminated: at least one byte, and no NUL inside. Never write
+ * to it.
+ */
 export type LinkTarget = Uint8Array<ArrayBuffer> & { readonly [checked]: true };
 
 /** The target of a symbolic link, from its bytes in a tar. Throws {@linkcode PathError}. */
@@ -110,8 +117,8 @@ function findWhiteout(path: Uint8Array, length: number): number {
 /**
  * Writes a path's components to `into`, joined by single slashes, and returns the length.
  *
- * `..` takes the component before it away, as every reader of layers has it; one too many is refused, since
- * no tar of a layer has a reason to name what lies above the root.
+ * `..` removes the component before it, as in every reader of layers; one too many is refused,
+ * since no tar of a layer has a reason to name a path above the root.
  *
  * @throws {PathError}
  */
@@ -120,7 +127,7 @@ function normalise(raw: Uint8Array, length: number, into: Uint8Array): number {
   for (let at = 0; at < length;) {
     let end = at;
     for (; end < length && raw[end] !== SLASH; end++) {
-      // C would end the name here, whatever was checked behind it.
+      // C would end the name here, before the part that was checked.
       if (raw[end] === 0) throw new PathError("its path holds a NUL byte");
     }
     const size = end - at;

@@ -1,8 +1,8 @@
 /**
- * Pax extended headers: what does not fit in a header block, as records `LENGTH KEY=VALUE\n`.
+ * Pax extended headers: values that do not fit in a header block, as records `LENGTH KEY=VALUE\n`.
  *
- * Sources: POSIX.1-2017 `pax`, "pax Header Block"; GNU tar's manual, "Storing Sparse Files"; `star(5)` for
- * `SCHILY.xattr.`. Values are kept as bytes: names and attributes need not be UTF-8.
+ * Sources: POSIX.1-2017 `pax`, "pax Header Block"; GNU tar's manual, "Storing Sparse Files";
+ * `star(5)` for `SCHILY.xattr.`. Values are kept as bytes: names and attributes need not be UTF-8.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export type Timestamp = readonly [seconds: number, nanos: number];
 /** The prefix of the keys of sparse files. */
 const SPARSE_PREFIX = "GNU.sparse.";
 
-/** What the `GNU.sparse.` keys say. */
+/** The values of the `GNU.sparse.` keys. */
 export interface SparseRecords {
   /** The file's own name, if the header has a made-up one. */
   name?: Uint8Array;
@@ -31,7 +31,7 @@ export interface SparseRecords {
   readonly pairs: number[];
 }
 
-/** What the records before an entry say of it. Keys that are absent leave the header's own fields. */
+/** The values of the records before an entry. For absent keys the header's own fields are used. */
 export class Extensions {
   path: Uint8Array | undefined;
   linkPath: Uint8Array | undefined;
@@ -48,7 +48,7 @@ export class Extensions {
     return [...this.#xattrs];
   }
 
-  /** Reads records, whose values stay views of these bytes. @throws {RangeError} saying what is wrong with them */
+  /** Reads records, whose values stay views of these bytes. @throws {RangeError} with the fault */
   parse(bytes: Uint8Array<ArrayBuffer>): void {
     for (let at = 0; at < bytes.length;) at = this.#record(bytes, at);
   }
@@ -64,7 +64,7 @@ export class Extensions {
       at === start || bytes[at] !== 0x20 || end > bytes.length || bytes[end - 1] !== 0x0a ||
       equals < 0 || equals >= end || equals === at + 1
     ) {
-      // Some writers pad with zeros what they counted as records.
+      // Some writers count padding with zeros as records.
       if (at === start && bytes.subarray(start).every((byte) => byte === 0)) return bytes.length;
       throw new RangeError("a pax record is malformed");
     }
@@ -99,7 +99,7 @@ export class Extensions {
         break;
       case "uname":
       case "gname":
-        // Names of owners are not looked at; but one with a NUL is no name.
+        // Names of owners are not used; but a NUL in one is refused.
         name(key, value);
         break;
       default:
@@ -136,7 +136,7 @@ export class Extensions {
         break;
       case "minor":
       case "numblocks":
-        // Numbers all the same, though they say nothing that the others do not.
+        // Numbers as well, although they repeat the others.
         integer(key, value);
     }
   }
@@ -155,7 +155,10 @@ function pair(pairs: number[], half: 0 | 1, value: number | undefined): void {
   pairs.push(value ?? NaN);
 }
 
-/** An attribute's name from a key, where GNU tar writes `=`, which would end the key, as `%3D`, and `%` as `%25`. */
+/**
+ * An attribute's name from a key, in which GNU tar writes `=`, which would end the key, as `%3D`,
+ * and `%` as `%25`.
+ */
 function attributeName(text: string): string {
   return text.replace(/%3D|%25/g, (escaped) => escaped === "%25" ? "%" : "=");
 }
@@ -186,7 +189,7 @@ function integers(key: string, value: Uint8Array): number[] {
   });
 }
 
-/** Seconds with an optional fraction; what is finer than a nanosecond is cut off, towards the past. */
+/** Seconds with an optional fraction, rounded down to nanoseconds. */
 function timestamp(key: string, value: Uint8Array): Timestamp | undefined {
   if (value.length === 0) return undefined;
   const text = decode(value);

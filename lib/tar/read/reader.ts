@@ -1,7 +1,7 @@
 /**
- * Reads a tar entry by entry from a {@linkcode Window}: ustar, GNU, pax, star and V7 headers, long names,
- * sparse files. Everything an entry claims is checked here or marked as the tar's fault by a `badTar` error;
- * nothing is trusted to be small.
+ * Reads a tar entry by entry from a {@linkcode Window}: ustar, GNU, pax, star and V7 headers, long
+ * names, sparse files. Everything an entry claims is checked here or marked as the tar's fault by a
+ * `badTar` error; nothing is trusted to be small.
  *
  * @module
  */
@@ -52,7 +52,10 @@ import { Extensions, type SparseRecords } from "./pax.ts";
 import { checkSparseMap, readOldGnuMap, readPaxMap } from "./sparse.ts";
 import type { Window } from "./window.ts";
 
-/** The most that the extension headers of one entry may hold, in bytes: names, attributes, sparse maps. */
+/**
+ * The most that the extension headers of one entry may hold, in bytes: names, attributes, sparse
+ * maps.
+ */
 export const LARGEST_EXTENSION = 1 << 20;
 
 /** (uid_t)-1 stands for "no id". */
@@ -62,10 +65,10 @@ const NO_ID = 0xffff_ffff;
 export class TarReader {
   /** The current entry, which {@linkcode next} fills. */
   readonly entry = new Entry();
-  /** Where the data lies that belongs to the entry: whoever wants it consumes it from here. */
+  /** The window at the entry's data, to be consumed from here. */
   readonly window: Window;
 
-  /** Where the current entry's data and padding end. */
+  /** The end of the current entry's data and padding. */
   #end: number;
   /** The name as the tar writes it. */
   readonly #raw = new Uint8Array(PREFIX_AND_NAME);
@@ -78,8 +81,9 @@ export class TarReader {
   readonly #unmarkedEnd: (offset: number) => void;
 
   /**
-   * @param unmarkedEnd called with the offset where the tar ends behind an entry, without its end-of-archive
-   * marker: it may have been cut short there. Throws (the default) unless the caller knows that it was not
+   * @param unmarkedEnd called with the offset of the end if the tar ends behind an entry, without
+   * its end-of-archive marker: it may have been cut short there. Throws (the default) unless the
+   * caller knows that it is complete
    */
   constructor(window: Window, unmarkedEnd = refuseUnmarkedEnd) {
     this.window = window;
@@ -213,8 +217,8 @@ export class TarReader {
         this.#longLink = untilNul(body);
         break;
       case PAX_GLOBAL:
-        // Attributes of the archive as a whole (git's commit, say). A layer's entries speak for themselves;
-        // the other readers of layers ignore them too, and a digest must mean one tree.
+        // Attributes of the archive as a whole (git's commit, say). They are ignored, as by other
+        // readers of layers, since a digest must mean one tree.
         break;
       default:
         (this.#extensions ??= new Extensions()).parse(body);
@@ -254,7 +258,10 @@ export class TarReader {
     else if (entry.type === REGULAR && extensions?.sparse) this.#decodePaxSparse(extensions.sparse);
   }
 
-  /** Sets the entry's path; returns whether the tar wrote it with a slash at its end, as V7 did directories. */
+  /**
+   * Sets the entry's path; returns whether the tar wrote it with a slash at its end, as V7 did
+   * directories.
+   */
   #decodeName(bytes: Uint8Array, at: number): boolean {
     const long = this.#longNameOf();
     if (long !== undefined) {
@@ -336,7 +343,7 @@ function isExtension(type: number): boolean {
     type === GNU_LONG_NAME || type === GNU_LONG_LINK;
 }
 
-/** Types that no data follows, whatever their size field says: so do the writers of layers have it. */
+/** Types without data, whatever their size field holds, as writers of layers expect. */
 function hasNoData(type: number): boolean {
   return type >= HARD_LINK && type <= FIFO;
 }

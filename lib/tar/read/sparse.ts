@@ -18,7 +18,7 @@ import {
 import type { SparseRecords } from "./pax.ts";
 import type { Window } from "./window.ts";
 
-/** What a sparse file holds: everything else reads as zeros. */
+/** The data of a sparse file: everything else reads as zeros. */
 export interface SparseMap {
   /** The file's length in bytes. */
   readonly size: number;
@@ -103,7 +103,10 @@ function push(parts: number[], offset: number, length: number): void {
   parts.push(offset, length);
 }
 
-/** Checks that parts ascend, do not overlap, stay in the file and add up to the data. Throws RangeError. */
+/**
+ * Checks that parts ascend, do not overlap, stay in the file and add up to the data. Throws
+ * RangeError.
+ */
 export function checkSparseMap({ size, parts }: SparseMap, dataSize: number): void {
   if (!(Number.isSafeInteger(size) && size >= 0)) {
     throw new RangeError("the length of a sparse file is not a number from 0 to 2^53");

@@ -1,9 +1,9 @@
 /**
- * A window over the bytes of a tar: what is read ahead of the one who parses it.
+ * A window over the bytes of a tar: the bytes read ahead of the parser.
  *
- * The input is a regular file, which is read by offset (its own file position is neither used nor moved, so
- * that two threads can share the descriptor), or a stream, which is read in order. Small data is parsed and
- * written from the window; large data goes from file to file inside the kernel.
+ * The input is a regular file, which is read by offset (its own file position is neither used nor
+ * moved, so that two threads can share the descriptor), or a stream, which is read in order. Small
+ * data is parsed and written from the window; large data goes from file to file inside the kernel.
  *
  * @module
  */
@@ -16,27 +16,35 @@ import { openFileName } from "../../base/open_files.ts";
 
 /** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */
 const CAPACITY = 256 << 10;
-/** After a jump as little as this is read, and twice as much each time: a header may be all that is wanted. */
+/**
+ * After a jump as little as this is read, and twice as much each time: a header may be all that is
+ * wanted.
+ */
 const FIRST_READ = 16 << 10;
 /** From here up data is moved inside the kernel, in bytes. */
 export const KERNEL_COPY = 128 << 10;
-/** What one call is asked to move at most: results are 32-bit, in bytes. */
+/** The most bytes that one call is asked to move, since results are 32-bit. */
 const LARGEST_MOVE = 1 << 30;
 
-/** How much is read behind an archive's end: the largest record that writers pad to is half of it, in bytes. */
+/**
+ * How much is read behind an archive's end: the largest record that writers pad to is half of it,
+ * in bytes.
+ */
 export const MOST_PADDING = 1 << 20;
 
 /** A buffered input. */
 export class Window {
-  /** Bytes `[at, end)` are read and not yet consumed; at least 8-byte aligned to the tar's start. */
+  /**
+   * Bytes `[at, end)` are read and not yet consumed; at least 8-byte aligned to the tar's start.
+   */
   readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(CAPACITY);
   at = 0;
   end = 0;
-  /** Where {@linkcode at} is in the tar, in bytes. */
+  /** The offset of {@linkcode at} in the tar, in bytes. */
   position = 0;
 
   readonly #fd: number;
-  /** Where the tar starts in a regular file; `undefined` for a stream. */
+  /** The offset of the tar in a regular file; `undefined` for a stream. */
   readonly #base: number | undefined;
   readonly #onEnd: () => void;
   #nextRead = CAPACITY;
@@ -44,7 +52,7 @@ export class Window {
 
   /**
    * @param fd the input, which stays the caller's
-   * @param base where in a regular file the tar starts; for a stream, `undefined`
+   * @param base the offset of the tar in a regular file; for a stream, `undefined`
    * @param onEnd called when the input ends: throws if that is not its true end
    */
   constructor(fd: number, base: number | undefined, onEnd: () => void = () => {}) {
@@ -53,14 +61,14 @@ export class Window {
     this.#onEnd = onEnd;
   }
 
-  /** A window over any descriptor, from where its file position stands. */
+  /** A window over any descriptor, from its file position on. */
   static over(fd: number): Window {
     if (!fstat(fd).isFile) return new Window(fd, undefined);
     const position = tryLseek(fd, 0n, SEEK_CUR);
     return new Window(fd, position < 0n ? undefined : Number(position));
   }
 
-  /** For a regular file: where in it the tar starts, in bytes. */
+  /** For a regular file: the offset of the tar in it, in bytes. */
   get base(): number | undefined {
     return this.#base;
   }
@@ -69,7 +77,9 @@ export class Window {
     return this.#fd;
   }
 
-  /** Makes at least `count` (at most the window's capacity) bytes available, unless the input ends. */
+  /**
+   * Makes at least `count` (at most the window's capacity) bytes available, unless the input ends.
+   */
   fill(count: number): boolean {
     while (this.end - this.at < count) if (!this.#readMore(count)) return false;
     return true;
@@ -170,8 +180,8 @@ export class Window {
       if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
         unwrap(moved, "write", what.text);
       }
-      // Not between these two files (a socket, say), or one of them has an error: by hand from now on, which
-      // says of an error where it is.
+      // Not between these two files (a socket, say), or one of them has an error: copy by hand from
+      // now on, which shows which file an error is about.
       this.#canMove = false;
       return this.#put(out, left, what);
     }
@@ -187,8 +197,9 @@ export class Window {
   }
 
   /**
-   * Reads what a stream has behind the end of the archive, at most {@linkcode MOST_PADDING}: whoever writes
-   * ordinary padding is not cut off, and whoever writes for ever is. A file has no writer to mind.
+   * Reads the bytes of a stream behind the end of the archive, at most {@linkcode MOST_PADDING}, so
+   * that a writer of ordinary padding gets no EPIPE and an endless one does. A file has no such
+   * writer.
    */
   drain(): void {
     if (this.#base !== undefined) return;
@@ -197,10 +208,7 @@ export class Window {
   }
 }
 
-/**
- * Runs a read of a tar's input; if it fails, the error names the file, or says that it is the
- * input.
- */
+/** Runs a read of a tar's input; if it fails, the error names the file, or the input. */
 export function namingInput<T>(fd: number, read: () => T): T {
   try {
     return read();

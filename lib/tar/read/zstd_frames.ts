@@ -1,9 +1,9 @@
 /**
  * Finds the frames of a zstd stream, without decompressing anything.
  *
- * A stream is frames one after another, data and skippable ones (every parallel or seekable compressor
- * writes many). The runtime's decompressor stops after the first and takes a frame that is cut short for a
- * whole one, so each frame is delimited here and decompressed by itself.
+ * A stream is frames one after another, data and skippable ones (every parallel or seekable
+ * compressor writes many). The runtime's decompressor stops after the first and takes a frame that
+ * is cut short for a whole one, so each frame is delimited here and decompressed by itself.
  *
  * Source: RFC 8878, section 3.1.
  *
@@ -19,7 +19,7 @@ const RAW_OR_COMPRESSED = [0, 2], RUN = 1;
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The frames of what a function reads. */
+/** The frames of the bytes that a function reads. */
 export class ZstdFrames {
   readonly #read: () => Bytes;
   #chunk: Bytes = new Uint8Array();
@@ -49,7 +49,10 @@ export class ZstdFrames {
     return false;
   }
 
-  /** Skips a frame of a single block of nothing: a decompressor for it would cost 60 µs, and there may be millions. */
+  /**
+   * Skips a frame of a single block of nothing: a decompressor for it would cost 60 µs, and there
+   * may be millions.
+   */
   #skipEmpty(): boolean {
     const size = this.#headerSize();
     const word = u24(this.#peek(size + BLOCK_HEADER_SIZE), size);
