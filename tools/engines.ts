@@ -1,22 +1,30 @@
 /**
  * Fetches newer engines than this distribution's, for `make test-engines`: containerd and dockerd of Debian's newer
- * suites, and a registry, each unpacked below a directory of its own, and nothing installed.
+ * suites, a registry, and mount(8), each unpacked below a directory of its own, and nothing installed.
  *
  *     tools/engines.ts DIRECTORY
  *
- * A suite that is there already is left as it is: remove its directory to fetch it anew. apt checks the signatures,
- * with a configuration and lists of its own below the directory, and against the archive that this machine uses. The
- * programs are Go's and want no newer C library than Debian 12 has; runc stays this machine's.
+ * What is there already is left as it is: remove its directory to fetch it anew. apt checks the signatures, with a
+ * configuration and lists of its own below the directory, and against the archive that this machine uses. The
+ * engines are Go's and want no newer C library than Debian 12 has, and mount(8) comes with its own; runc stays this
+ * machine's.
  */
 import { existsSync } from "@std/fs";
 import { join } from "@std/path";
 import $ from "dax";
 
-/** What each suite is fetched for, and the packages that bring it. */
-const SUITES: Readonly<Record<string, readonly string[]>> = {
-  bookworm: ["docker-registry"],
-  trixie: ["containerd", "docker.io", "docker-cli", "docker-buildx"],
-  sid: ["containerd", "docker.io", "docker-cli", "docker-buildx"],
+const ENGINES = ["containerd", "docker.io", "docker-cli", "docker-buildx"];
+
+/** mount(8), and what it is linked with. */
+const MOUNT = ["mount", "libmount1", "libblkid1", "libselinux1", "libpcre2-8-0", "libc6"];
+
+/** What is fetched, by the directory that it goes to: the suite, and the packages that bring it. */
+const FETCHED: Readonly<Record<string, readonly [suite: string, packages: readonly string[]]>> = {
+  "bookworm": ["bookworm", ["docker-registry"]],
+  "trixie": ["trixie", ENGINES],
+  "sid": ["sid", ENGINES],
+  "trixie-mount": ["trixie", MOUNT],
+  "sid-mount": ["sid", MOUNT],
 };
 
 const KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -52,16 +60,16 @@ async function aptOptions(directory: string, suite: string): Promise<string[]> {
   ].flatMap((option) => ["-o", option]);
 }
 
-/** Fetches and unpacks a suite's packages, and renames the whole into its place last. */
-async function fetchSuite(directory: string, suite: string): Promise<void> {
-  const target = join(directory, suite);
+/** Fetches and unpacks packages, and renames the whole into its place last. */
+async function fetchInto(directory: string, name: string): Promise<void> {
+  const target = join(directory, name), [suite, packages] = FETCHED[name];
   if (existsSync(target)) return;
-  console.error(`engines: fetching ${SUITES[suite].join(", ")} of ${suite}`);
-  const work = await Deno.makeTempDir({ dir: directory, prefix: `${suite}.` });
+  console.error(`engines: fetching ${packages.join(", ")} of ${suite}`);
+  const work = await Deno.makeTempDir({ dir: directory, prefix: `${name}.` });
   try {
     const options = await aptOptions(work, suite);
     await $`apt-get ${options} update -qq`.quiet();
-    await $`apt-get ${options} download -qq ${SUITES[suite]}`.cwd(work).quiet();
+    await $`apt-get ${options} download -qq ${packages}`.cwd(work).quiet();
     const root = join(work, "root");
     for await (const { name } of Deno.readDir(work)) {
       if (name.endsWith(".deb")) await $`dpkg-deb --extract ${join(work, name)} ${root}`;
@@ -75,5 +83,5 @@ async function fetchSuite(directory: string, suite: string): Promise<void> {
 if (import.meta.main) {
   const [directory] = Deno.args;
   await Deno.mkdir(directory, { recursive: true, mode: 0o755 });
-  for (const suite of Object.keys(SUITES)) await fetchSuite(directory, suite);
+  for (const name of Object.keys(FETCHED)) await fetchInto(directory, name);
 }

@@ -78,11 +78,12 @@ export class AufsMounts {
    * The mount for someone else, and the remounts that add to it what one call does not take: to be
    * made in this order, all at one place.
    *
+   * @param longest see {@linkcode optionLists}
    * @throws {VeneerError} if this kernel cannot mount it
    */
-  mounts(branches: Branches): Mount[] {
+  mounts(branches: Branches, longest?: number): Mount[] {
     this.#requireMountable(branches);
-    return optionLists(this.#mount(branches, this.#hasDirperm1()))
+    return optionLists(this.#mount(branches, this.#hasDirperm1()), longest)
       .map((options) => ({ type: "aufs", source: "none", options }));
   }
 

@@ -65,10 +65,12 @@ export function mountData(mount: AufsMount): MountData {
  * `append=`, which aufs takes as it does `br:` and `append:`: mount(8) of util-linux 2.39 and later splits
  * options at their first `=`.
  *
+ * @param longest how long the value of an option with several branches may be, in bytes: that mount(8) uses
+ * `fsconfig(2)`, which takes `FSCONFIG_STRING_MAX`
  * @throws as {@linkcode mountData}
  */
-export function optionLists(mount: AufsMount): string[][] {
-  const { first, rest } = pack(mount);
+export function optionLists(mount: AufsMount, longest = MOUNT_DATA_MAX): string[][] {
+  const { first, rest } = pack(mount, longest);
   const access = mount.readOnly ? ["ro"] : [];
   return [
     [...access, `br=${first.join(":")}`, ...options(mount)],
@@ -76,14 +78,18 @@ export function optionLists(mount: AufsMount): string[][] {
   ];
 }
 
-/** The branches that the first call takes, and the rest. */
-function pack(mount: AufsMount): { readonly first: string[]; readonly rest: string[] } {
+/** The branches that the first call takes in a value of at most `longest` bytes, and the rest. */
+function pack(
+  mount: AufsMount,
+  longest = MOUNT_DATA_MAX,
+): { readonly first: string[]; readonly rest: string[] } {
   const all = branches(mount);
-  let length = byteLength(`br${optionTail(mount)}`), taken = 0;
+  const others = byteLength(`br:${optionTail(mount)}`);
+  let value = -1, taken = 0;
   for (; taken < all.length && taken < MAX_BRANCHES; taken++) {
-    length += byteLength(`:${all[taken]}`);
-    if (length > MOUNT_DATA_MAX && taken > 0) break;
-    if (taken === 0) checkLength(mount.id, length);
+    value += byteLength(`:${all[taken]}`);
+    if (taken === 0) checkLength(mount.id, others + value);
+    else if (value > Math.min(longest, MOUNT_DATA_MAX - others)) break;
   }
   const rest = all.slice(taken);
   for (const branch of rest) {

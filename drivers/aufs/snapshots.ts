@@ -8,6 +8,7 @@
  * @module
  */
 import { basename, dirname } from "@std/path";
+import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
 import { messageOf } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
@@ -97,7 +98,7 @@ export class AufsSnapshots implements SnapshotBackend {
   mounts(chain: LayerChain): Mount[] {
     const bind = bindMount(this.#layers, chain);
     if (bind !== undefined) return [bind];
-    const mounts = this.#mounts.mounts(this.#branches(chain));
+    const mounts = this.#mounts.mounts(this.#branches(chain), FSCONFIG_STRING_MAX);
     this.#layers.refuseLinks(chain);
     return mounts;
   }
