@@ -1,6 +1,6 @@
 /**
- * What a driver is to all that is not the driver: a definition, which is light, and its code, which is loaded when
- * a store is opened with it.
+ * A driver from outside: a light definition, and the driver's code, which is loaded when a store is
+ * opened with it.
  *
  * @module
  */
@@ -10,14 +10,14 @@ import type { IdMaps } from "../lib/base/id_maps.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
 
-/** What a driver is opened with. */
+/** The settings for opening a driver. */
 export interface DriverContext {
   /** The store's root; the driver's home is `<root>/<name>`. */
   readonly root: string;
   /** Every `-o` option that names this driver, keys in lower case and known. */
   readonly options: ReadonlyMap<string, string>;
   readonly idMaps: IdMaps;
-  /** Told, in one line, what works less well than it could. */
+  /** Gets warnings of one line each. */
   readonly warn: Warn;
 }
 
@@ -25,9 +25,9 @@ export interface DriverContext {
 export interface Finding {
   /** `missing` keeps the driver from running; `limited` takes something away. */
   readonly state: "ok" | "limited" | "missing";
-  /** What was looked for and what was found. */
+  /** The requirement and the state that was found. */
   readonly what: string;
-  /** What to do about it. */
+  /** The remedy. */
   readonly remedy?: string;
 }
 
@@ -38,15 +38,18 @@ export function missing(problem: VeneerError): Finding {
 }
 
 /**
- * A driver, as `names.ts` lists it. A definition imports no code of its driver but by {@linkcode load}: the command
- * line reads all definitions whatever it is asked for.
+ * A driver, as `names.ts` lists it. A definition imports no code of its driver but by
+ * {@linkcode load}: the command line reads all definitions for every command.
  */
 export interface DriverDefinition {
-  /** What `--driver` takes and messages say. The driver's home is `<root>/<name>`. */
+  /** The name in options and messages. The driver's home is `<root>/<name>`. */
   readonly name: string;
   /** One line, for help. */
   readonly summary: string;
-  /** The directory below `<root>` in which the driver's layout, Docker's, lists its layers: marks a store. */
+  /**
+   * The directory below `<root>` in which the driver's layout, Docker's, lists its layers: marks a
+   * store.
+   */
   readonly layerDirectory: string;
   /** The keys of its `-o` options, such as `overlay2.size`. */
   readonly optionKeys: readonly string[];
@@ -54,9 +57,12 @@ export interface DriverDefinition {
   load(): Promise<DriverCode>;
 }
 
-/** What a driver does. */
+/** The code of a driver. */
 export interface DriverCode {
-  /** What this kernel and the file system at `root` (or its nearest existing parent) offer; changes nothing. */
+  /**
+   * Examines this kernel and the file system at `root` (or its nearest existing parent); changes
+   * nothing.
+   */
   examine(root: string): Finding[];
   /**
    * Opens the home, making it if it is missing.

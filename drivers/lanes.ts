@@ -4,7 +4,7 @@
  * @module
  */
 
-/** Starts a lane, which waits to be told of its store. */
+/** Starts a lane, which waits for the message that opens its store. */
 export function startLane(): Worker {
   return new Worker(new URL("./lane_worker.ts", import.meta.url), { type: "module" });
 }

@@ -1,6 +1,6 @@
 /**
- * The drivers there are. A further one is added here and nowhere else: the command line's choices and help, the
- * registry, completions and `doctor` go by this list.
+ * The drivers there are. A further one is added here and nowhere else: the command line's choices
+ * and help, the registry, completions and `doctor` go by this list.
  *
  * Light: nothing is imported but definitions.
  *
@@ -12,7 +12,7 @@ import type { DriverDefinition } from "./definition.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
-/** In the order in which `auto` tries them if there is no store yet. */
+/** All drivers, in the order in which `auto` tries them without a store. */
 export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
 /** The driver that stands for whichever fits. */

@@ -19,7 +19,7 @@ import { AUTO, DRIVER_NAMES, DRIVERS } from "./names.ts";
 /** Options of every driver. */
 const COMMON_OPTIONS = ["sync", "workers"];
 
-/** What a store of layers or of snapshots is opened with. */
+/** The options for opening a store of layers or of snapshots. */
 export interface OpenOptions {
   readonly root: string;
   /** One of {@linkcode DRIVER_NAMES}. */
@@ -27,11 +27,11 @@ export interface OpenOptions {
   /** `key=value`. */
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
-  /** Told, in one line, what works less well than it could. */
+  /** Gets warnings of one line each. */
   readonly warn: Warn;
 }
 
-/** What a store of layers alone is opened with. */
+/** Further options for opening a store of layers. */
 export type LayerOptions = Pick<GraphContext, "foreignUses">;
 
 /** A driver with its code. */
@@ -42,7 +42,10 @@ export function loadAll(): Promise<Driver[]> {
   return Promise.all(DRIVERS.map(load));
 }
 
-/** Loads the driver of a name, or those that stand for `auto`: of the stores that there are, or else all. */
+/**
+ * Loads the driver of a name, or those that stand for `auto`: of the stores that there are, or else
+ * all.
+ */
 export function loadFor(name: string, stores: readonly string[]): Promise<Driver[]> {
   const wanted = name === AUTO ? stores : [name];
   const named = DRIVERS.filter((driver) => wanted.includes(driver.name));
@@ -57,7 +60,7 @@ async function load(definition: DriverDefinition): Promise<Driver> {
  * Opens the store at a root.
  *
  * @throws {VeneerError} `incompatible` if the store is another driver's, `not supported` if the
- * driver cannot run here, `invalid argument` for an option that is none
+ * driver cannot run here, `invalid argument` for an unknown option
  */
 export async function openDriver(open: OpenOptions & LayerOptions): Promise<GraphDriver> {
   const stores = priorStores(open.root);
@@ -112,7 +115,7 @@ function choose(
   return driver;
 }
 
-/** The driver of the only store that there is, or the first that runs if there is none. */
+/** The driver of the only store, or without a store the first driver that can run. */
 export function chooseAmong(
   drivers: readonly Driver[],
   stores: readonly string[],

@@ -19,10 +19,10 @@ import {
   parseStoreOptions,
 } from "./registry.ts";
 
-/** Below `<root>`, where each driver has its home of snapshots. */
+/** The directory below `<root>` with each driver's home of snapshots. */
 const SNAPSHOTS = "snapshots";
 
-/** What a store of snapshots alone is opened with. */
+/** Further options for opening a store of snapshots. */
 export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later" | "purpose">;
 
 /**
@@ -59,7 +59,7 @@ export function openSnapshots(
   });
 }
 
-/** The drivers that have snapshots at a root: whose database is there. */
+/** The drivers that have snapshots at a root, by their databases. */
 function priorStores(root: string): string[] {
   return DRIVERS.map(({ name }) => name)
     .filter((name) => tryLstat(join(root, SNAPSHOTS, name, DATABASE)) !== undefined);

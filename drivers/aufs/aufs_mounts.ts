@@ -1,6 +1,6 @@
 /**
- * Mounts of aufs, of whatever directories: as steps of a plan and as what others are told, what is checked
- * before, and what is done before a mount is taken down.
+ * Mounts of aufs, of any directories: as steps of a plan and as triples for other programs, the
+ * checks before a mount, and the work before an unmount.
  *
  * @module
  */
@@ -19,23 +19,25 @@ import { type AufsMount, type Branches, checkHome, mountData, optionLists } from
 import { flushPseudoLinks } from "./plink.ts";
 import { xinoPath } from "./xino.ts";
 
-/** What messages advise: it differs between layers of a graph and of snapshots. */
+/** The remedies in messages, which differ between layers of a graph and of snapshots. */
 export interface Remedies {
   /** How to have fewer layers. */
   readonly join: Remedy;
-  /** What works if nothing can be mounted. */
+  /** The operations that work without mounts. */
   readonly withoutMount: string;
 }
 
-/** What a plan does beside mounting. */
+/** The steps of a plan beside mounting. */
 export interface PlanDetails {
   /** Throws if a layer is gone: called if the mount failed. */
   readonly requireLayers: () => void;
-  /** A file that is there while a mount of several calls is being made; a killed process leaves it. */
+  /**
+   * A file that is there while a mount of several calls is being made; a killed process leaves it.
+   */
   readonly mark?: ConfinedPath;
 }
 
-/** aufs has work of its own to end after the last user went: a busy mount is asked for again. */
+/** aufs may finish its own work after the last user has ended, so a busy mount is tried again. */
 const BUSY_RETRIES = 5;
 
 export class AufsMounts {
@@ -75,8 +77,8 @@ export class AufsMounts {
   }
 
   /**
-   * The mount for someone else, and the remounts that add to it what one call does not take: to be
-   * made in this order, all at one place.
+   * The mount for another program, and the remounts that add the branches that one call does not
+   * take: to be made in this order, all at one place.
    *
    * @param longest see {@linkcode optionLists}
    * @throws {VeneerError} if this kernel cannot mount it
@@ -88,7 +90,7 @@ export class AufsMounts {
   }
 
   /**
-   * The steps of a plan. For a mount that is there they only say how to take it down, and nothing
+   * The steps of a plan. For an existing mount they only describe how to take it down, and nothing
    * is checked.
    *
    * @throws {VeneerError} if this kernel cannot mount it
@@ -178,7 +180,7 @@ function markStep(mark: ConfinedPath): MountStep {
   };
 }
 
-/** If the kernel refused: aufs says no more than that something is invalid. */
+/** Called after a refusal by the kernel, since aufs reports only EINVAL. */
 function explain({ id, xino }: AufsMount, requireLayers: () => void): void {
   requireLayers();
   if (xino !== undefined && tryLstat(xino) !== undefined) {

@@ -1,9 +1,10 @@
 /**
  * The aufs backend: layers in Docker's layout, mounted by aufs.
  *
- * A layer is made in the home's staging directory and its parts are renamed into place, the record last; it is
- * removed by renaming the record away first. As long as something is staged under its id, a layer without a
- * record is half made or half removed, and {@linkcode Aufs.dispose} deletes what there is of it.
+ * A layer is made in the home's staging directory and its parts are renamed into place, the record
+ * last; it is removed by renaming the record away first. As long as something is staged under its
+ * id, a layer without a record is half made or half removed, and {@linkcode Aufs.dispose} deletes
+ * its parts.
  *
  * @module
  */
@@ -44,7 +45,7 @@ export class Aufs implements LayerBackend {
   readonly #environment: AufsEnvironment;
   readonly #mounting: Mounting;
 
-  /** Opens a home; what others left half deleted in it is staged for the sweep. */
+  /** Opens a home; layers that other programs left half deleted are staged for the sweep. */
   constructor(readonly home: Home, readonly idMaps: IdMaps, environment: AufsEnvironment) {
     this.#layout = new Layout(home);
     this.#mounting = new Mounting(this.#layout, idMaps, environment);
@@ -145,7 +146,7 @@ export class Aufs implements LayerBackend {
 
   reset(id: string): void {
     const layout = this.#layout;
-    // What is staged without a record is taken for what is left of a layer.
+    // A staged layer without a record counts as the rest of a removed one.
     layout.requireRecord(id);
     const staged = this.home.staging(id), parent = this.parent(id);
     mkdir(staged, 0o700);

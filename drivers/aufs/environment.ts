@@ -1,5 +1,5 @@
 /**
- * What aufs finds when a home is opened, and mounts by.
+ * The facts that aufs finds when a home is opened, and uses for mounts.
  *
  * @module
  */
@@ -19,33 +19,33 @@ import { PLINK_MAINT } from "./plink.ts";
 import { branchLimit, checkAufs, checkBacking } from "./support.ts";
 import { xinoDirectory } from "./xino.ts";
 
-/** What the driver works with. */
+/** The parts that the driver works with. */
 export interface AufsEnvironment {
   /** The name of the file system below the home. */
   readonly backing: string;
-  /** What keeps layers from being mounted, if anything does. */
+  /** The reason why layers cannot be mounted, if there is one. */
   readonly checkMountable: () => VeneerError | undefined;
-  /** What probes are mounted through. */
+  /** The calls that mount probes. */
   readonly port: MountPort;
-  /** What is mounted on a path. */
+  /** The mount on a path. */
   readonly mountAt: (path: string) => MountInfo | undefined;
-  /** Every mount of aufs, whosever, in whatever mount namespace. */
+  /** Every mount of aufs, by any program, in any mount namespace. */
   readonly aufsMounts: () => readonly LayerUse[];
-  /** Where aufs says what its mounts are made of. */
+  /** The directory in which aufs lists the branches of its mounts. */
   readonly sysfs: string;
   /** The directory for tables of inode numbers: see `xino.ts`. */
   readonly xino: string | undefined;
-  /** Where the maintenance of pseudo-links is asked for. */
+  /** The file that starts the maintenance of pseudo-links. */
   readonly plinkMaint: string;
   /** How many branches a mount may have, if that is known: not before the module is loaded. */
   readonly branchLimit: () => number | undefined;
-  /** Told, in one line, what did not go as it should and was survived. */
+  /** Gets warnings of one line each. */
   readonly warn: Warn;
 }
 
 /**
- * Opens the home of layers or of snapshots. A store that is there opens on every kernel: what
- * needs a mount then says that it does.
+ * Opens the home of layers or of snapshots. An existing store opens on every kernel; operations
+ * that need a mount then fail with that reason.
  *
  * @param store its path below the root
  * @param mark the name in a home that shows that a store is there

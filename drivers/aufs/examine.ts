@@ -1,5 +1,5 @@
 /**
- * What aufs finds at a place, for `veneer doctor`. Changes nothing.
+ * The findings of aufs at a place, for `veneer doctor`. Changes nothing.
  *
  * @module
  */

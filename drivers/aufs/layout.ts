@@ -7,12 +7,12 @@
  * mnt/<id>      where it is mounted; there also while it is not
  * ```
  *
- * A layer has three names, and `layers/<id>` is the one that counts: it comes last and goes first.
- * While a layer is made or deleted, something is staged under its id, so that `diff/<id>` without
- * `layers/<id>` is a layer that lost its record only if nothing is. What is being deleted has the
- * name `<id>-removing`.
+ * A layer has three names, and `layers/<id>` is the decisive one: it is created last and removed
+ * first. While a layer is created or deleted, an entry is staged under its id, so `diff/<id>`
+ * without `layers/<id>` is a layer that lost its record only if there is no staged entry. A layer
+ * that is being deleted has the name `<id>-removing`.
  *
- * What is read here may have been written by anyone who once wrote to the store, so it is checked,
+ * Any program that once could write to the store may have written these files, so they are checked,
  * and the file at fault is named.
  *
  * @module
@@ -36,23 +36,26 @@ import { isId } from "../../lib/base/ids.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { readMetadata, removeMetadata } from "../../lib/store/metadata.ts";
 
-/** The directories of a home; the first is also what a store is known by. */
+/** The directories of a home; the first also identifies a store. */
 const DIRECTORIES = ["layers", "diff", "mnt"] as const;
 
-/** Those in which a layer has a directory of its own. */
+/** Those in which each layer has a directory. */
 const TREES = ["diff", "mnt"] as const;
 
-/** Ends the name of what is being deleted, so no id may end so. */
+/** The suffix of names that are being deleted; no id may end so. */
 export const REMOVING = "-removing";
 
-/** Begins a staged name that is no layer's: what another program left half deleted. */
+/** The prefix of staged names for layers that another program left half deleted. */
 const LEFT = ".left-";
 
-/** Where the parts of a home's layers are, and what they say. */
+/** The paths and the content of the parts of a home's layers. */
 export class Layout {
   constructor(readonly home: Home) {}
 
-  /** Makes what is missing of the home; container root's group may pass through, nobody may list it. */
+  /**
+   * Creates the missing directories of the home; container root's group may pass through, only root
+   * may list it.
+   */
   make({ gids }: IdMaps): void {
     for (const name of DIRECTORIES) {
       const path = this.home.join(name);
@@ -108,7 +111,7 @@ export class Layout {
   }
 
   /**
-   * The ids of the layers below a layer, its parent first; `undefined` if there is no record.
+   * The ids of the layers below a layer, its parent first; `undefined` without a record.
    *
    * @throws {VeneerError} `corrupt store` if the record holds anything but ids, each of them once
    */
@@ -155,12 +158,12 @@ export class Layout {
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
-  /** Deletes what a layer without a record has, each part out of sight first. */
+  /** Deletes the parts of a layer without a record, each renamed away first. */
   removeTrees(id: string): void {
     removeMetadata(this.mounting(id), false);
     for (const tree of TREES) {
       const path = this.home.join(tree, id), removing = path.withSuffix(REMOVING);
-      // What an earlier removal of this id did not come to the end of.
+      // The rest of an earlier, unfinished removal of this id.
       removeTree(removing);
       const result = tryRename(path, removing);
       if (result === -ENOENT) continue;
@@ -170,10 +173,11 @@ export class Layout {
   }
 
   /**
-   * Stages what another program left half deleted, under names that are no ids: whoever sweeps the
-   * staged deletes it. If something is staged under the id itself, one of ours is at it.
+   * Stages layers that another program left half deleted, under names that are not ids, so that the
+   * sweep deletes them. If an entry is staged under the id itself, a process of Veneer's is
+   * deleting it.
    *
-   * @param warn is told of what cannot be moved
+   * @param warn gets a line about each that cannot be moved
    */
   stageLeftovers(warn: Warn): void {
     for (const tree of TREES) {
@@ -190,8 +194,8 @@ export class Layout {
   }
 
   /**
-   * That nothing is in the way of a new layer. A place to mount on may be there, as an earlier
-   * layer's; what is in it would be deleted with the layer.
+   * Checks that the place of a new layer is free. An empty mount point of an earlier layer is
+   * accepted; files in it would be deleted with the layer.
    *
    * @throws {VeneerError} `corrupt store` if it is not empty
    */

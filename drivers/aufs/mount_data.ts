@@ -1,10 +1,10 @@
 /**
- * The options of an aufs mount: what `mount(2)` takes at once, what is appended, and what is told
- * to others.
+ * The options of an aufs mount: those of `mount(2)`, those appended afterwards, and the lists for
+ * other programs.
  *
- * Nothing here asks the kernel or the disk. The branches are the layer's own directory, if it has
- * one to show, and those of the layers below it, in this order. What one call cannot take is
- * appended by remounting, a layer each time.
+ * Nothing here calls the kernel. The branches are the layer's own directory, if it has one to show,
+ * and those of the layers below it, in this order. Branches beyond one call are appended by
+ * remounting, a layer each time.
  *
  * @module
  */
@@ -13,11 +13,14 @@ import { MOUNT_DATA_MAX } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { contextOption } from "../union/mount_label.ts";
 
-/** The directories that are joined: absolute paths, below a home that {@linkcode checkHome} does not refuse. */
+/**
+ * The directories that are joined: absolute paths, below a home that {@linkcode checkHome} does not
+ * refuse.
+ */
 export interface Branches {
   /** The layer's id. */
   readonly id: string;
-  /** The layer's own directory; none for what only shows the layers below. */
+  /** The layer's own directory; absent if the mount only shows the layers below. */
   readonly upper: string | undefined;
   /** Those of the layers below, the parent's first. */
   readonly lowers: readonly string[];
@@ -26,11 +29,13 @@ export interface Branches {
   readonly label?: string;
 }
 
-/** What a mount of a layer is made of. */
+/** The parts of a mount of a layer. */
 export interface AufsMount extends Branches {
-  /** Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone. */
+  /**
+   * Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone.
+   */
   readonly dirperm1: boolean;
-  /** Where aufs may make its tables of inode numbers; in the writable branch if there is none. */
+  /** The file for aufs's tables of inode numbers; if left out, they are in the writable branch. */
   readonly xino?: string;
 }
 
@@ -41,14 +46,14 @@ export interface MountData {
 }
 
 /**
- * The most branches that one call takes, whatever its length. aufs keeps its parsed options, of 48 bytes on
- * 64-bit machines, in a page, and one place is for the end: 84 options (`struct au_opt` in `fs/aufs/opts.h`,
- * `max_opt` where it is filled). Three are for `dio`, `xino` and `dirperm1`.
+ * The most branches that one call takes, whatever its length. aufs keeps its parsed options, of 48
+ * bytes on 64-bit machines, in a page, and one place is for the end: 84 options (`struct au_opt` in
+ * `fs/aufs/opts.h`, and the uses of `max_opt`). Three are for `dio`, `xino` and `dirperm1`.
  */
 const MAX_BRANCHES = 81;
 
 /**
- * Packs branches into the first call up to what a page holds, and leaves the rest for appending.
+ * Packs branches into the first call until a page is full, and leaves the rest for appending.
  *
  * @throws {VeneerError} `limit exceeded` for a label that leaves no room
  */
@@ -61,12 +66,12 @@ export function mountData(mount: AufsMount): MountData {
 }
 
 /**
- * The same as lists of options for someone else: of the mount, and of each remount after it. They say `br=` and
- * `append=`, which aufs takes as it does `br:` and `append:`: mount(8) of util-linux 2.39 and later splits
- * options at their first `=`.
+ * The same as lists of options for another program: of the mount, and of each remount after it.
+ * They have `br=` and `append=`, which aufs takes like `br:` and `append:`: mount(8) of util-linux
+ * 2.39 and later splits options at their first `=`.
  *
- * @param longest how long the value of an option with several branches may be, in bytes: that mount(8) uses
- * `fsconfig(2)`, which takes `FSCONFIG_STRING_MAX`
+ * @param longest how long the value of an option with several branches may be, in bytes: that
+ * mount(8) uses `fsconfig(2)`, which takes `FSCONFIG_STRING_MAX`
  * @throws as {@linkcode mountData}
  */
 export function optionLists(mount: AufsMount, longest = MOUNT_DATA_MAX): string[][] {

@@ -15,10 +15,10 @@ import { readSystemFile } from "../../lib/base/system_files.ts";
 import { type MountInfo, unescapeOctal } from "../../lib/mount/mountinfo.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 
-/** Where aufs says what its mounts are made of. */
+/** The directory in which aufs lists the branches of its mounts. */
 export const SYSFS = "/sys/fs/aufs";
 
-/** How often a mount that somebody is changing is asked again, and how many milliseconds apart. */
+/** How often a mount that is being changed is read again, and the time between in milliseconds. */
 const TRIES = 20, PAUSE = 100;
 
 /**
@@ -27,7 +27,7 @@ const TRIES = 20, PAUSE = 100;
  * @param path of the directory
  * @param tail its last names, which are like no other's; another path that ends so is looked at
  * @param sysfs {@linkcode SYSFS}
- * @throws {VeneerError} `failed precondition` if nothing says what the mount is made of
+ * @throws {VeneerError} `failed precondition` if the branches of the mount are not listed
  */
 export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
   return branches(mount, sysfs).some(({ path: branch }) =>
@@ -78,7 +78,7 @@ function parseBranch(text: string): Branch {
 }
 
 /**
- * A branch's line; `undefined` if there is no more. aufs reports a mount that is being changed as
+ * A branch's line; `undefined` after the last one. aufs reports a mount that is being changed as
  * busy.
  */
 function readBranch(path: string): string | undefined {

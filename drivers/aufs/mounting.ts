@@ -1,8 +1,8 @@
 /**
  * How a graph's layers are mounted.
  *
- * A mount of more layers than one call takes is made by several. A mark stands in the home meanwhile, so that
- * what a killed process left with some of its layers is not taken for the whole.
+ * A mount of more layers than one call takes is made by several. A mark is in the home meanwhile,
+ * so that an incomplete mount of a killed process is recognised.
  *
  * @module
  */
@@ -27,7 +27,7 @@ const REMEDIES: Remedies = {
   withoutMount: WITHOUT_MOUNT,
 };
 
-/** Makes the place where a layer is mounted, as Docker does. */
+/** Makes a layer's mount point, as Docker does. */
 export function makeMountPoint(path: ConfinedPath, { uids, gids }: IdMaps): void {
   makeOwned(path, 0o755, uids.root, gids.root);
 }
@@ -75,8 +75,8 @@ export class Mounting {
   }
 
   /**
-   * The place to mount on is part of the layout and stays; if somebody removed it, it is made anew.
-   * And aufs would follow links that are in the place of layers.
+   * The mount point is part of the layout and stays; if it is missing, it is created again. Links
+   * in place of layers are refused, because aufs would follow them.
    */
   #haveMountPoint(id: string, path: ConfinedPath, layers: readonly string[] = []): MountStep {
     const make = () => makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));

@@ -1,17 +1,19 @@
 /**
  * Making aufs's pseudo-links last.
  *
- * A file of several names in a read-only branch, changed through one of them, is copied up under that name
- * alone; aufs remembers that the other names are the same file, and forgets it with the mount. Then these show
- * the old content. So before a mount is taken down, each such name is touched, at which aufs links it to the
- * copy.
+ * A file of several names in a read-only branch, changed through one of them, is copied up under
+ * that name alone; aufs remembers that the other names are the same file, and forgets it with the
+ * mount. Then these show the old content. So before a mount is taken down, each such name is
+ * touched, at which aufs links it to the copy.
  *
- * What aufs remembers stands in the writable branch: `.wh..wh.plnk/<inode in the mount>.<inode in the branch>`.
- * Maintenance mode keeps others from adding to it meanwhile (`fs/aufs/plink.c`, `fs/aufs/procfs.c`): it begins
- * with `si=<id of the mount>` written to `/proc/fs/aufs/plink_maint` and ends when that descriptor is closed.
- * During it, the *thread* that wrote and its descendants alone get at linked files of the mount; all others
- * wait. All here is therefore done synchronously, by the thread that wrote. `clean` written to the same
- * descriptor makes aufs forget, and the names in the branch go after that.
+ * The links that aufs keeps are names in the writable branch:
+ * `.wh..wh.plnk/<inode in the mount>.<inode in the branch>`. Maintenance mode keeps others from
+ * adding to it meanwhile (`fs/aufs/plink.c`, `fs/aufs/procfs.c`): it begins with
+ * `si=<id of the mount>` written to `/proc/fs/aufs/plink_maint` and ends when that descriptor is
+ * closed. During it, only the *thread* that wrote and its descendants can access linked files of
+ * the mount; all others wait. All here is therefore done synchronously, by the thread that wrote.
+ * `clean` written to the same descriptor makes aufs forget, and the names in the branch go after
+ * that.
  *
  * @module
  */
@@ -36,14 +38,20 @@ import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
 import type { MountInfo } from "../../lib/mount/mountinfo.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 
-/** Where maintenance mode is asked for: `AUFS_PLINK_MAINT_PATH` of `linux/aufs_type.h`, below `/proc`. */
+/**
+ * The file that starts maintenance mode: `AUFS_PLINK_MAINT_PATH` of `linux/aufs_type.h`, below
+ * `/proc`.
+ */
 export const PLINK_MAINT = "/proc/fs/aufs/plink_maint";
 
 /** `AUFS_WH_PLINKDIR` of `linux/aufs_type.h`. */
 const PLINK_DIRECTORY = ".wh..wh.plnk";
 const PLINK_NAME = entryName(PLINK_DIRECTORY);
 
-/** How often a mount in maintenance by someone else is asked for again, and how many milliseconds apart. */
+/**
+ * How often a mount in maintenance by someone else is asked for again, and how many milliseconds
+ * apart.
+ */
 const TRIES = 20, PAUSE = 100;
 
 /**
@@ -52,8 +60,8 @@ const TRIES = 20, PAUSE = 100;
  * @param mount of aufs, still mounted
  * @param branch its writable branch
  * @param control {@linkcode PLINK_MAINT}
- * @throws {SyscallError} if a name was not linked, as with a full disk; what is not linked stays
- * remembered
+ * @throws {SyscallError} if a name was not linked, for instance on a full disk; aufs then still
+ * keeps it
  */
 export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLINK_MAINT): void {
   const options = mount.superOptions.split(",");
@@ -103,13 +111,16 @@ function linkedInodes(names: readonly string[]): Set<bigint> {
   }));
 }
 
-/** A directory on the way down to where the walk stands. */
+/** A directory on the way down to the walk's position. */
 interface Level {
   readonly listing: Listing;
   next: number;
 }
 
-/** Touches every entry of a tree, but directories and what else is mounted below it, that has one of the inodes. */
+/**
+ * Touches every entry of a tree that has one of the inodes, except directories and other mounts
+ * below it.
+ */
 function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
   const stat = new Stat(), top = new Stat();
   withFd(openWithoutLinks(root, O_RDONLY | O_DIRECTORY), (fd) => {
@@ -140,9 +151,9 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
 }
 
 /**
- * Sets an attribute to what it is, at which aufs copies up. A mode may be set so, an owner may not:
- * `chown` takes set-user-ID bits and capabilities from a file, also if it changes nothing. Links
- * have neither.
+ * Sets an attribute to its present value, so that aufs copies the file up. A mode may be set so, an
+ * owner may not: `chown` takes set-user-ID bits and capabilities from a file, also if it changes
+ * nothing. Links have neither.
  */
 function touch(directory: number, name: EntryName, stat: Stat): void {
   const KEEP = 0xffff_ffff;

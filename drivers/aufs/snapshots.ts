@@ -1,9 +1,10 @@
 /**
- * Snapshots by aufs: a layer's directory is the writable branch while it is active, and one of those below
- * when it is committed. The layer that was written to becomes the committed one as it is; what is deleted in
- * it stands there in aufs's own form.
+ * Snapshots by aufs: a layer's directory is the writable branch while it is active, and one of
+ * those below when it is committed. The active layer itself becomes the committed one; deletions in
+ * it are in aufs's own form.
  *
- * A store that is there is of use on a kernel without aufs, too: only what joins layers needs a mount of it.
+ * An existing store is useful on a kernel without aufs as well: only a union of layers needs a
+ * mount of it.
  *
  * @module
  */
@@ -66,12 +67,12 @@ export class AufsSnapshots implements SnapshotBackend {
 
   prepare(chain: LayerChain): void {
     const { layer, parents: [parent] } = chain;
-    // Who prepares a snapshot is told how to mount it: if nobody could, it is not made.
+    // Preparing a snapshot returns its mounts, so a snapshot that cannot be mounted is not created.
     if (boundLayer(chain) === undefined) this.#mounts.mounts(this.#branches(chain));
     this.#layers.make(layer, parent, { work: false });
   }
 
-  /** Nothing is to be done: who must not be mounted is said by whoever commits. */
+  /** Nothing to do: the caller of the commit has refused mounted layers. */
   seal(): void {}
 
   freeze(): never {

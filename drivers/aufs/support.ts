@@ -1,8 +1,8 @@
 /**
  * Whether layers can be mounted: the kernel, and the file system below the store.
  *
- * Each check returns what is wrong, or `undefined`. Most of what is done to a store needs no mount, so the
- * kernel is asked only when something does.
+ * Each check returns the fault, or `undefined`. Most operations on a store need no mount, so the
+ * kernel is checked only by those that do.
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 
-/** What works without aufs in the kernel, for messages. */
+/** The operations that work without aufs in the kernel, for messages. */
 export const WITHOUT_MOUNT =
   "layers can still be listed, exported, compared, applied to and removed";
 
@@ -54,9 +54,9 @@ export function checkBacking(path: string, { type }: FileSystem): VeneerError | 
 }
 
 /**
- * How many branches a mount may have, the layer's own among them; `undefined` if aufs does not say,
- * as while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is built, and is
- * 127 mostly.
+ * How many branches a mount may have, the layer's own among them; `undefined` if aufs does not
+ * report it, as while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is
+ * built, and is usually 127.
  */
 export function branchLimit(config = "/sys/fs/aufs/config"): number | undefined {
   const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readSystemFile(config) ?? "") ?? [];

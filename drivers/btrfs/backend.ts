@@ -1,11 +1,11 @@
 /**
- * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a layer's root is
- * its place in the home: nothing is mounted, but for reading only.
+ * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a
+ * layer's root is its place in the home: nothing is mounted, but for reading only.
  *
- * A snapshot is whole as soon as it is there; a layer that takes more steps is made in a staging directory
- * and renamed into place last, and every layer is renamed there before it goes. What the kernel commits with
- * a snapshot has all that was recorded before it, so a layer made from a parent costs one commit and no sync
- * of ours.
+ * A snapshot is whole as soon as it is there; a layer that takes more steps is made in a staging
+ * directory and renamed into place last, and every layer is renamed there before it is deleted. The
+ * commit of a snapshot includes all records written before it, so a layer made from a parent costs
+ * one commit and no further sync.
  *
  * @module
  */
@@ -64,7 +64,7 @@ export class Btrfs implements LayerBackend {
       ...ownParentRecords(layout.home),
       layers: layout.layers,
       names: (id) => [id, nameOf(this.#tryInfo(id)?.uuid)].filter((name) => name !== undefined),
-      // Docker records no parents in this layout, but a snapshot knows what it was made from.
+      // Docker records no parents in this layout, but a snapshot knows its source.
       origin: (id) => nameOf(this.#tryInfo(id)?.parentUuid),
     };
   }
@@ -100,7 +100,10 @@ export class Btrfs implements LayerBackend {
     return this.home.recordedParent(id);
   }
 
-  /** What btrfs says of a layer; nothing if that is damaged, which keeps no other from being removed. */
+  /**
+   * The facts that btrfs has about a layer; none if it is damaged, so that others can still be
+   * removed.
+   */
   #tryInfo(id: string): SubvolumeInfo | undefined {
     try {
       return this.#layout.withLayer(id, subvolumeInfo);
@@ -149,7 +152,10 @@ export class Btrfs implements LayerBackend {
     unlink(path, AT_REMOVEDIR);
   }
 
-  /** Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container root's. */
+  /**
+   * Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container
+   * root's.
+   */
   #makeSubvolume(directory: number, name: EntryName, id: string, parent?: string): void {
     if (parent !== undefined) {
       this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
@@ -197,7 +203,7 @@ export class Btrfs implements LayerBackend {
       });
       const size = this.#effectiveSize(id);
       if (size !== undefined) this.#limit(staged, id, size);
-      // Both by path: the home may become a mount of its own meanwhile.
+      // Both by path, because the home may become a mount meanwhile.
       rename(this.home.staging(id).join(LAYER), layout.layer(id), RENAME_EXCHANGE);
       removeSubvolume(staged, LAYER, this.#quota.doomer());
     });
@@ -235,7 +241,8 @@ export class Btrfs implements LayerBackend {
   /** Nothing is mounted, but for reading only: then the layer is, on itself. */
   plan(id: string, { readOnly }: GetOptions): MountPlan {
     const path = this.#layout.layer(id).text;
-    // A layer that is mounted so has these steps in its plan as long as it is: they are what to undo.
+    // A layer that is mounted so has these steps in its plan as long as it is: they are the steps
+    // to undo.
     if (readOnly || isMountPoint(path)) return { path, steps: bindReadOnly(path, path) };
     const size = this.#effectiveSize(id);
     return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
@@ -248,7 +255,10 @@ export class Btrfs implements LayerBackend {
     return size !== undefined && size > 0 && size >= this.#options.minSpace ? size : undefined;
   }
 
-  /** Whoever turned quotas off and on again, or made the store elsewhere, lost the kernel's own record. */
+  /**
+   * If quotas were turned off and on again, or the store was created elsewhere, the kernel's own
+   * record is lost.
+   */
   #applyLimit(id: string, size: number): MountStep {
     return {
       kind: "prepare",
@@ -280,7 +290,7 @@ export class Btrfs implements LayerBackend {
 
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined {
     const parent = this.parent(id);
-    // What the kernel compares are snapshots, which must be made.
+    // The kernel compares read-only snapshots, which must be created.
     if (!parent || !this.exists(parent) || this.home.isReadOnly) return undefined;
     return this.#layout.withLayer(
       id,
@@ -301,7 +311,7 @@ function makeWritable(fd: number): void {
   if (isSubvolume(fd) && isReadOnly(fd)) setReadOnly(fd, false);
 }
 
-/** How a snapshot names what it was made from: `""` for nothing, `undefined` if that is not known. */
+/** The name of a snapshot's source: `""` for none, `undefined` if it is not known. */
 function nameOf(uuid: string | undefined): string | undefined {
   return uuid && `uuid:${uuid}`;
 }

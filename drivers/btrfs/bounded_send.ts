@@ -2,7 +2,7 @@
  * The send stream of two snapshots, in bounded time and memory.
  *
  * Every command of the stream has a path, and the kernel remembers the names of some 250 inodes:
- * for what lies deeper it looks up every name above it, for every command. On one machine, 100 new
+ * for deeper paths it looks up every name above, for every command. On one machine, 100 new
  * directories inside each other took 7 ms, 300 took 0.4 s, 1000 took 12 s, and any process in a
  * container can make them. Comparing these trees takes some milliseconds. So the stream is given up
  * if it takes too long.
@@ -31,14 +31,14 @@ export interface SendLimits {
 }
 
 /**
- * By measurements: a changed entry takes the kernel about 40 µs and 120 to 520 bytes of stream; comparing takes
- * 4 to 14 µs for each entry that there is. So two seconds make 50,000 changes, or 20,000 on a busy machine, and
- * after them a comparison of 200,000 entries is as good; 256 KiB hold 500 to 2,000 changes, and take 0.7 s at
- * worst, wherever these lie.
+ * By measurements: a changed entry takes the kernel about 40 µs and 120 to 520 bytes of stream;
+ * comparing takes 4 to 14 µs for each entry that there is. So two seconds make 50,000 changes, or
+ * 20,000 on a busy machine, and after them a comparison of 200,000 entries is as good; 256 KiB hold
+ * 500 to 2,000 changes, and take 0.7 s at worst, wherever these lie.
  */
 export const SEND_LIMITS: SendLimits = { time: 2000, pipe: 256 << 10 };
 
-/** What the Worker is told at its start. */
+/** The Worker's first message. */
 export interface SendJob {
   readonly snapshot: number;
   readonly parent: bigint;

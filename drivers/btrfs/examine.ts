@@ -1,5 +1,5 @@
 /**
- * What btrfs finds at a place, for `veneer doctor`. Changes nothing.
+ * The findings of btrfs at a place, for `veneer doctor`. Changes nothing.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { nearestExisting } from "../../lib/store/home.ts";
 
 /**
- * @param root where `btrfs/` is, or would be
+ * @param root the directory of `btrfs/`, which may not exist yet
  * @throws {VeneerError} `incompatible` if that is not on btrfs
  */
 export function requireBtrfs(root: string): void {

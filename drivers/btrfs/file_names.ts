@@ -1,9 +1,9 @@
 /**
  * The names of files that have several.
  *
- * A command of the send stream is about one of a file's names, and the change about all. One file may have
- * 65,000 of them, each in a deep directory of its own, whose path the kernel looks up name by name: so this is
- * part of what the stream's time is for.
+ * A command of the send stream is about one of a file's names, and the change about all. One file
+ * may have 65,000 of them, each in a deep directory, whose path the kernel looks up name by name:
+ * so this counts towards the stream's time.
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { SendStreamError } from "./send_stream.ts";
 /** Files of an open subvolume, by any of their names. */
 export class FileNames {
   readonly #stat = new Stat();
-  /** The inodes whose names were given, and whether for one that was rewritten. */
+  /** The inodes whose names were returned, and whether for a rewritten one. */
   readonly #given = new Map<bigint, boolean>();
   readonly #directories = new Map<bigint, string>();
 

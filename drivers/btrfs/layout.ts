@@ -1,5 +1,5 @@
 /**
- * Where a btrfs store keeps things: Docker's layout, and Veneer's records beside it.
+ * The paths of a btrfs store: Docker's layout, and Veneer's records beside it.
  *
  * ```text
  * <home>/subvolumes/<id>                  a layer: a subvolume
@@ -39,7 +39,10 @@ export const LAYER_NAME = entryName(LAYER);
 export class Layout {
   constructor(readonly home: Home) {}
 
-  /** Makes the directories that are missing: root's, as Docker does, and container root gets to its layers. */
+  /**
+   * Makes the directories that are missing: root's, as Docker does, and container root gets to its
+   * layers.
+   */
   make({ gids }: IdMaps): void {
     if (makeDirectory(this.layers, 0o710)) {
       withFd(openDirectory(this.layers), (fd) => fchown(fd, 0, gids.root));
@@ -79,9 +82,9 @@ export class Layout {
   }
 
   /**
-   * The size limit recorded for a layer, in bytes; `undefined` if there is none.
+   * The size limit recorded for a layer, in bytes; `undefined` without one.
    *
-   * @throws {VeneerError} `corrupt store` if the record is no number
+   * @throws {VeneerError} `corrupt store` if the record is not a number
    */
   recordedSize(id: string): number | undefined {
     const path = this.#size(id);
@@ -118,7 +121,7 @@ export class Layout {
 /**
  * An open directory, which must be a subvolume's root.
  *
- * @param path and what to do about it, for the message
+ * @param path the subvolume's path, with `remedy` for the message
  * @throws {VeneerError} `corrupt store` if it is a plain directory
  */
 export function openedSubvolume(fd: number, path: ConfinedPath, remedy: string): number {

@@ -19,7 +19,8 @@ export function deviceOf(path: string): string {
  * @param id the subvolume's
  */
 export function mountsOf(path: string, id: bigint): LayerUse[] {
-  // All mounts of a file system have its device, which is not the one that `stat` gives for a subvolume.
+  // All mounts of a file system have its device, which is not the one that `stat` gives for a
+  // subvolume.
   const device = mountOf(path)?.device;
   return [...mountsEverywhere(" - btrfs ")].filter(({ mount }) =>
     mount.device === device && mountedSubvolume(mount) === id
@@ -36,7 +37,7 @@ function mountedSubvolume({ superOptions }: MountInfo): bigint | undefined {
 function mountOf(path: string): MountInfo | undefined {
   const mount = tryLstatMount(path)?.mountId;
   const mounts = readMountInfo();
-  // Kernels before 5.8 do not say which mount it is: the last one above the path, then.
+  // Kernels before 5.8 do not report the mount of a file; there the last one above the path counts.
   return mounts.find(({ id }) => BigInt(id) === mount) ??
     mounts.findLast(({ type, mountPoint }) =>
       type === "btrfs" && `${path}/`.startsWith(mountPoint.replace(/\/?$/, "/"))

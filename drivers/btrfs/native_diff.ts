@@ -1,16 +1,17 @@
 /**
- * A layer's changes in the time that they take, not the layer: by what the kernel would send.
+ * A layer's changes in a time that grows with the changes, not with the layer: from the kernel's
+ * send stream.
  *
- * Both layers are snapshotted read-only, the kernel compares the snapshots' trees, sharing unread
- * what they share, and writes the commands that turn one into the other, without the data of files.
- * They are replayed on names (`replayed_tree.ts`); what they touched is compared in the snapshots
- * (`suspects.ts`). So the stream only says where to look, and what is listed is what the tree
- * comparison lists.
+ * Both layers are snapshotted read-only. The kernel compares the snapshots' trees, skipping shared
+ * parts unread, and writes the commands that turn one into the other, without the data of files.
+ * They are replayed on names (`replayed_tree.ts`), and the entries that they touched are compared
+ * in the snapshots (`suspects.ts`). So the stream only gives the places to look at, and the result
+ * equals the tree comparison.
  *
  * The kernel compares any two subvolumes it is given, and takes inodes of the same number and
- * generation for the same ones. That holds if the child is a snapshot of the parent, which its
- * UUIDs prove, and if no inode was made in the parent since: one that was may have the number and
- * generation of another one of the child. If either is not so, or if a subvolume lies in one of
+ * generation for the same ones. That is right if the child is a snapshot of the parent, which its
+ * UUIDs prove, and if no inode was created in the parent since: a new one may have the number and
+ * generation of another inode of the child. If either is not so, or if a subvolume lies in one of
  * them (a snapshot has an empty directory there), there is no native diff.
  *
  * @module
@@ -51,13 +52,13 @@ export function nativeDiff(
     createSnapshot(fd, entryName("parent"), parent, { readOnly: true });
     createSnapshot(fd, entryName("child"), child, { readOnly: true });
   });
-  // Again, for what happened meanwhile.
+  // Checked again, for changes meanwhile.
   if (!descends(child, parent)) return undefined;
   const changes = () => changesBetween(parentRoot, root, limits);
   return { kind: "listed", root: root.text, parentRoot: parentRoot.text, changes };
 }
 
-/** Whether a subvolume is proven to be what became of another, whose inodes it knows all. */
+/** Whether a subvolume is proven to descend from another and to have all its inodes. */
 function descends(child: number, parent: number): boolean {
   const { uuid, changed } = subvolumeInfo(parent), { parentUuid, created } = subvolumeInfo(child);
   if (parentUuid !== uuid) return false;
@@ -87,8 +88,9 @@ function* changesBetween(
 }
 
 /**
- * What may differ between two open snapshots; `undefined` if the stream cannot be had, such as with
- * paths longer than 4 KiB, takes too long or is not understood: then the trees have to be compared.
+ * The entries that may differ between two open snapshots; `undefined` if the kernel refuses the
+ * stream, such as for paths longer than 4 KiB, or if it takes too long or is not understood. The
+ * trees must then be compared.
  */
 function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects | undefined {
   const deadline = performance.now() + limits.time;

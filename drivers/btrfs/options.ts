@@ -18,7 +18,7 @@ import { OPTION_KEYS } from "./option_keys.ts";
 
 const QUOTA_CHOICES = ["qgroup", "simple", "off"] as const;
 
-/** What `btrfs.quota` may say. */
+/** The values of `btrfs.quota`. */
 export type QuotaChoice = typeof QUOTA_CHOICES[number];
 
 /** The driver's options, read. */
@@ -44,7 +44,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsO
   return { minSpace, quota, device: parseDevice(options.get("btrfs.device")) };
 }
 
-/** For `mount(2)`, which takes a path: it need not exist here, if somebody else mounts. */
+/** A path for `mount(2)`; it need not exist here, if another program mounts. */
 function parseDevice(text: string | undefined): string | undefined {
   if (text === undefined || text.startsWith("/")) return text;
   throw new VeneerError(
@@ -65,8 +65,8 @@ function parseQuota(text: string): QuotaChoice {
 /**
  * The size limit that a layer's storage options give it, in bytes.
  *
- * @throws {VeneerError} `invalid argument` for an unknown key, a bad or a too small size, or a layer that is
- * not read-write
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad or a too small size, or a
+ * layer that is not read-write
  */
 export function parseLayerSize(
   { storageOptions, readWrite }: LayerSpec,

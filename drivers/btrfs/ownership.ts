@@ -1,5 +1,5 @@
 /**
- * Who owns what the driver makes, and the labels it carries.
+ * The owners and labels of directories that the driver creates.
  *
  * @module
  */
@@ -17,7 +17,10 @@ import type { IdMaps } from "../../lib/base/id_maps.ts";
 
 const SELINUX_LABEL = "security.selinux";
 
-/** Makes an open directory what the root of an empty layer is: container root's, mode 0755. */
+/**
+ * Gives an open directory the properties of an empty layer's root: owned by container root, mode
+ * 0755.
+ */
 export function ownRoot(fd: number, { uids, gids }: IdMaps): void {
   fchown(fd, uids.root, gids.root);
   fchmod(fd, 0o755);
@@ -30,8 +33,9 @@ export function labelOf(fd: number): string | undefined {
 }
 
 /**
- * Labels a directory and all that is below it: a snapshot begins with the labels of its source, which another
- * container may not read. As `chcon -R` does it; links are labelled, not followed. Nothing else writes to the tree.
+ * Labels a directory and everything below it: a snapshot begins with the labels of its source,
+ * which another container may not read. As `chcon -R` does it; links are labelled, not followed.
+ * Nothing else writes to the tree.
  */
 export function relabel(root: ConfinedPath, label: string): void {
   const value = cstring(label);
@@ -52,7 +56,7 @@ export function relabel(root: ConfinedPath, label: string): void {
   });
 }
 
-/** Labels what an open directory has; returns its subdirectories. */
+/** Labels the entries of an open directory; returns its subdirectories. */
 function labelEntries(directory: number, label: Uint8Array<ArrayBuffer>): EntryName[] {
   const subdirectories: EntryName[] = [];
   for (let some; (some = readSomeEntries(directory)).length > 0;) {

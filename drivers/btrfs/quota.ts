@@ -1,12 +1,12 @@
 /**
- * Size limits by qgroups, and what becomes of the qgroups of removed subvolumes.
+ * Size limits by qgroups, and the removal of qgroups of removed subvolumes.
  *
- * Quotas are turned on when the first limit is asked for, and recorded as ours, since they cost every write
- * of the file system: `cleanup` turns off what Veneer turned on when no limit is left, and nothing else.
+ * Quotas are turned on for the first limit, and that is recorded, since they slow every write of
+ * the file system down: after the last limit, `cleanup` turns quotas off if Veneer turned them on.
  *
- * The kernel keeps a removed subvolume's qgroup busy until its cleaner has freed the subvolume, and some
- * kernels never remove it. So its id is written down before the subvolume goes, and every later operation
- * tries again, until the qgroup is gone.
+ * The kernel keeps a removed subvolume's qgroup busy until its cleaner has freed the subvolume, and
+ * some kernels never remove it. So its id is written down before the subvolume goes, and every
+ * later operation tries again, until the qgroup is gone.
  *
  * @module
  */
@@ -35,13 +35,16 @@ import { sleep } from "../../lib/base/sleep.ts";
 import type { QuotaChoice } from "./options.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 
-/** How long to wait, in milliseconds, for the kernel to count what is there when quotas are turned on. */
+/**
+ * How long to wait, in milliseconds, for the kernel to count the existing data after quotas are
+ * turned on.
+ */
 const RESCAN_PATIENCE = 10_000;
 
 /** How long `cleanup` waits for the kernel to free removed subvolumes, in milliseconds. */
 const CLEANER_PATIENCE = 5_000;
 
-/** What simple quotas cost, for whoever asked for them. */
+/** The drawbacks of simple quotas, as a warning. */
 const SIMPLE_WARNING =
   "btrfs.quota=simple: limits do not count inherited data, and turning them on sets the simple_quota " +
   "feature: kernels before 6.7 then refuse to mount this file system";
@@ -61,7 +64,7 @@ export class Quota {
   /**
    * Turns quotas on if they are off.
    *
-   * @param what wants them, for messages
+   * @param what the option or layer that needs them, for messages
    * @throws {VeneerError} `not supported` if they cannot be had
    */
   enable(what: string): void {
@@ -95,7 +98,8 @@ export class Quota {
     }
     unwrap(result, "ioctl BTRFS_IOC_QUOTA_CTL", this.home.path);
     if (mode === "simple") this.warn(SIMPLE_WARNING);
-    // Afterwards: killed between the two, quotas stay on, which is better than turning off somebody else's.
+    // Recorded afterwards: after a kill between the two, quotas stay on, which is better than
+    // turning off another program's.
     writeMetadata(this.#ours, mode);
     if (mode === "qgroup") awaitRescan(volume, this.home.path);
   }
@@ -106,8 +110,9 @@ export class Quota {
   }
 
   /**
-   * Refuses a limit below what a new subvolume inherits: nothing could be written, nor another limit be set.
-   * Simple quotas do not count what is inherited, and counts that are wrong say nothing.
+   * Refuses a limit below the inherited data of a new subvolume, under which nothing could be
+   * written and no other limit be set. Simple quotas do not count inherited data, and inconsistent
+   * counts are not used.
    *
    * @param subvolume an open one that was just made, as a snapshot of the parent
    * @throws {VeneerError} `invalid argument`
@@ -126,7 +131,7 @@ export class Quota {
 
   /**
    * Limits what an open subvolume may refer to, unless it is limited so already: the kernel sets no
-   * limit of a subvolume that is beyond one. If its counts are wrong it is told to count anew.
+   * limit of a subvolume that is beyond one. If its counts are wrong, a rescan is started.
    *
    * @param path of the subvolume, for messages
    */
@@ -145,8 +150,8 @@ export class Quota {
   }
 
   /**
-   * What to call right before each subvolume is removed: writes its qgroup down. It need not be synced: the
-   * transaction that removes the subvolume has it too.
+   * Returns a function to call right before each subvolume is removed: it records the qgroup. No
+   * sync is needed: the transaction that removes the subvolume includes the record.
    */
   doomer(): (subvolume: bigint) => void {
     if (this.#withVolume(quotaStatus).mode === "off") return () => {};
@@ -157,7 +162,10 @@ export class Quota {
     return this.home.own("qgroups", String(subvolume));
   }
 
-  /** Removes the qgroups of removed subvolumes, as far as the kernel lets them go; returns how many stay. */
+  /**
+   * Removes the qgroups of removed subvolumes, as far as the kernel lets them go; returns how many
+   * stay.
+   */
   sweep(): number {
     const doomed = list(this.home.own("qgroups"));
     if (doomed.length === 0) return 0;
@@ -175,8 +183,8 @@ export class Quota {
   }
 
   /**
-   * Removes what is left of qgroups, waiting a little for the kernel's cleaner, and turns quotas
-   * off if Veneer turned them on and nobody has a limit.
+   * Removes left-over qgroups, waiting a little for the kernel's cleaner, and turns quotas off if
+   * Veneer turned them on and no limit is left.
    *
    * @param wanted whether the store itself still has a use for them
    */

@@ -1,11 +1,11 @@
 /**
- * What a send stream does to the parent's tree, replayed on names alone.
+ * The effect of a send stream on the parent's tree, replayed on names alone.
  *
- * The stream's commands name what they touch by where it is at that moment: new inodes begin under names
- * such as `o257-8-0`, and what is in the way of a rename is moved aside for a while. Only after the last
- * command is it known what everything was and what it became. So the tree is replayed: an entry is made
- * here when a command first names it, and knows where it was in the parent's tree, if it was; all that no
- * command names stands where it stood.
+ * The stream's commands name entries by their paths at that moment: new inodes begin under names
+ * such as `o257-8-0`, and entries in the way of a rename are moved aside for a while. Only after
+ * the last command the old and the new path of each entry are known. So the tree is replayed: an
+ * entry is created here when a command first names it, and holds its place in the parent's tree, if
+ * it had one; entries that no command names stay in place.
  *
  * @module
  */
@@ -14,7 +14,7 @@ import { Suspects } from "./suspects.ts";
 
 /** An entry that commands have named, or that lies above one. */
 interface Entry {
-  /** Where it was in the parent's tree; `undefined` for what is new. */
+  /** Its place in the parent's tree; `undefined` for a new entry. */
   readonly origin: string | undefined;
   /** Named entries in it; `undefined` for a name that is gone. */
   readonly entries: Map<string, Entry | undefined>;
@@ -32,19 +32,22 @@ const entry = (origin: string | undefined): Entry => ({
 });
 
 /**
- * Gives every name of an entry of the child that has several: a command is about one of them. What
- * was given already may be left out, if it was given for an entry that was rewritten, or this one
- * was not.
+ * Gives every name of an entry of the child that has several: a command is about one of them. Names
+ * returned before may be left out, if they were returned for a rewritten entry or this one is not
+ * rewritten.
  */
 export type NamesOf = (path: string, rewritten: boolean) => Iterable<string>;
 
 /** The parent's tree, to which commands are applied. Paths begin with a slash; the root is `""`. */
 export class ReplayedTree {
   readonly #root = entry("");
-  /** Where entries of the parent were that were moved or removed. */
+  /** The former places of entries of the parent that were moved or removed. */
   readonly #left: string[] = [];
 
-  /** @throws {SendStreamError} for a command that does not fit the tree as the commands before left it */
+  /**
+   * @throws {SendStreamError} for a command that does not fit the tree as the commands before left
+   * it
+   */
   apply({ name, path, to, link }: SendCommand): void {
     switch (name) {
       case "subvol":
@@ -137,7 +140,10 @@ function suspectEntry(suspects: Suspects, found: Entry, place: string, namesOf: 
   for (const other of namesOf(place, rewritten)) suspects.add(other).rewritten ||= rewritten;
 }
 
-/** The entry of a name in a directory: one that commands have named, or one that stands as in the parent. */
+/**
+ * The entry of a name in a directory: one that commands have named, or one that stands as in the
+ * parent.
+ */
 function child(directory: Entry, name: string): Entry {
   const known = directory.entries.get(name);
   if (known !== undefined) return known;

@@ -1,5 +1,5 @@
 /**
- * The send stream: what `BTRFS_IOC_SEND` writes, read command by command.
+ * The stream of `BTRFS_IOC_SEND`, read command by command.
  *
  * ```text
  * stream    "btrfs-stream\0", version u32, then commands up to END
@@ -7,8 +7,8 @@
  * attribute type u16, length u16, value; in version 2, DATA has no length and goes to the command's end
  * ```
  *
- * Numbers are little-endian. Names and values are those of `fs/btrfs/send.h` of the kernel. The checksum is
- * for streams that travel; this one comes straight from the kernel and is not verified.
+ * Numbers are little-endian. Names and values are those of `fs/btrfs/send.h` of the kernel. The
+ * checksum is for streams that travel; this one comes straight from the kernel and is not verified.
  *
  * @module
  */
@@ -52,7 +52,7 @@ const COMMANDS = [
 /** The name of a command. */
 export type CommandName = Exclude<typeof COMMANDS[number], undefined>;
 
-/** A command, with the attributes that say what it is about. Paths are from the root, without a leading slash. */
+/** A command with its attributes. Paths are from the root, without a leading slash. */
 export interface SendCommand {
   readonly name: CommandName;
   readonly path: string;
@@ -72,7 +72,7 @@ const NEWEST_VERSION = 3;
 /**
  * The commands of a stream, up to the END command.
  *
- * @param fd a file or a pipe, read from where it stands
+ * @param fd a file or a pipe, read from its position
  * @param ensure called before each read: throws if it is not to be waited for any longer
  * @throws {SendStreamError}
  */
@@ -112,7 +112,7 @@ function attributes(bytes: Uint8Array, version: number): Omit<SendCommand, "name
   return { path, to, link };
 }
 
-/** A file read forward; what {@linkcode take} gives is valid until it is called again. */
+/** A file read forward; the result of {@linkcode take} is valid until its next call. */
 class StreamWindow {
   #buffer = new Uint8Array(256 << 10);
   #start = 0;

@@ -1,5 +1,6 @@
 /**
- * The Worker of `bounded_send.ts`: makes the call that writes the stream, which blocks while the pipe is full.
+ * The Worker of `bounded_send.ts`: makes the call that writes the stream, which blocks while the
+ * pipe is full.
  *
  * @module
  */
@@ -14,7 +15,7 @@ self.onmessage = ({ data }: MessageEvent<SendJob>) => {
   const control = new Control(data.control);
   if (!control.begin()) return self.close();
   try {
-    // Of a failure the reader learns by the stream's lack of an end.
+    // After a failure the stream has no end, by which the reader notices it.
     trySendChanges(data.snapshot, data.parent, data.output);
     close(data.output);
   } finally {

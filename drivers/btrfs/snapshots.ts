@@ -1,6 +1,6 @@
 /**
  * The btrfs backend of snapshots: an active snapshot is a snapshot of its parent's subvolume, a
- * view a read-only one, and committing makes a read-only snapshot of what was written.
+ * view a read-only one, and committing makes a read-only snapshot of the active one.
  *
  * Every layer appears by one call that makes a snapshot, so that it is there as a whole, and on
  * disk, or not at all; an empty one is a snapshot of a new subvolume. Nothing is moved: the kernel
@@ -8,7 +8,7 @@
  * through a file that is open.
  *
  * Removing a subvolume is one call, too, but a power failure may bring it back. If a new layer
- * finds such a one in its place, nobody has it, and it goes.
+ * finds such a subvolume in its place, it belongs to no snapshot and is removed.
  *
  * @module
  */
@@ -49,9 +49,9 @@ import { activeUsage, committedUsage } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
 import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
-/** What the backend is opened with. */
+/** The settings of the backend. */
 export interface BtrfsSnapshotsOptions {
-  /** What to mount from; `undefined` for the device that the file system was mounted from. */
+  /** The device to mount from; `undefined` for the one that the file system was mounted from. */
   readonly device: string | undefined;
   readonly idMaps: IdMaps;
   readonly warn: Warn;
@@ -212,9 +212,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 }
 
-/**
- * @throws {VeneerError} `not found` if the device has another path here than where it was mounted
- */
+/** @throws {VeneerError} `not found` if the device has another path here than at its mount */
 function explainDevice(device: string): void {
   if (tryLstat(device) !== undefined) return;
   throw new VeneerError(

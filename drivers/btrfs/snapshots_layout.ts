@@ -1,5 +1,5 @@
 /**
- * Where btrfs snapshots lie: the seed's layout.
+ * The paths of btrfs snapshots: the seed's layout.
  *
  * ```text
  * <home>/active/<hash of key>           an active snapshot, or a view: a subvolume
@@ -39,7 +39,7 @@ const LAYER = /^(active|snapshots)\.([0-9a-f]{56})$/;
 
 /** The hash that stands for a key or name on disk. */
 export function hashOf(name: string): string {
-  // Loaded here, for a command that wants no snapshots to start without it.
+  // Loaded here, so that commands without snapshots start without it.
   const { createHash } = process.getBuiltinModule("node:crypto");
   return createHash("sha224").update(encode(name)).digest("hex");
 }
@@ -73,7 +73,10 @@ export class SnapshotLayout {
     return this.home.join(directory, hash);
   }
 
-  /** Runs `use` on the open directory that has, or is to have, a layer, and on the layer's name there. */
+  /**
+   * Runs `use` on the open directory that has, or is to have, a layer, and on the layer's name
+   * there.
+   */
   withPlace<T>(layer: string, use: (directory: number, name: string) => T): T {
     const [directory, hash] = parse(layer);
     return withFd(

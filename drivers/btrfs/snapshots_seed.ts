@@ -1,6 +1,6 @@
 /**
- * The seed's own first form of a store, which has no database: what its records say of the
- * snapshots.
+ * The seed's own first form of a store, which has no database: the snapshots according to its
+ * records.
  *
  * ```text
  * <home>/names/<hash>      the key or name that the hash is of
@@ -8,10 +8,10 @@
  * <home>/index/<hash>      a link to the snapshot's own path; in the later of two forms
  * ```
  *
- * Snapshots lie where they lie now, and one that is in `active/` is a view if it is read-only.
- * Nothing was written together or synced there, so any record may be missing, empty, or of
- * something that is gone. No snapshot is given up for that: one whose name cannot be told is called
- * by its layer's id, and one whose parent is gone has none.
+ * Snapshots are in the same directories as now, and one in `active/` is a view if it is read-only.
+ * Records were neither written together nor synced, so any may be missing, empty, or of a removed
+ * snapshot. No snapshot is dropped for that: one without a known name is called by its layer's id,
+ * and one with a missing parent gets none.
  *
  * @module
  */
@@ -44,9 +44,10 @@ import {
 const RECORDS = ["names", "parents", "index"] as const;
 
 /**
- * The snapshots of a store in the seed's first form, parents before children; empty if it is none.
+ * The snapshots of a store in the seed's first form, parents before children; empty for any other
+ * store.
  *
- * @param warn is told of each record that does not fit
+ * @param warn gets a line about each record that does not fit
  * @throws {VeneerError} `corrupt store` if one is its own ancestor, or a plain directory
  */
 export function readSeed(
@@ -62,7 +63,7 @@ export function removeSeed(home: Home): void {
   for (const name of RECORDS) removeTree(home.join(name));
 }
 
-/** A snapshot whose parent is told by its layer. */
+/** A snapshot whose parent is given by the parent's layer. */
 interface Found {
   readonly snapshot: Omit<ImportedSnapshot, "parent">;
   readonly directory: LayerDirectory;
@@ -107,8 +108,8 @@ class Seed {
   }
 
   /**
-   * The name that a hash stands for; `undefined` if there is no record, or another text than it is
-   * of.
+   * The name that a hash stands for; `undefined` if the record is missing, or has a text with
+   * another hash.
    */
   #recordedName(hash: string): string | undefined {
     const path = this.layout.home.join("names", hash);

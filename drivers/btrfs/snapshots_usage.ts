@@ -1,19 +1,19 @@
 /**
- * What a snapshot adds to its parent, counted in the time that the change takes.
+ * The space that a snapshot adds to its parent, counted in a time that grows with the change.
  *
- * A committed parent never changes, and what is built on it begins with its very tree. So what a
- * layer adds is what its tree recorded after the transaction that made the parent, and the kernel
- * finds that without reading the rest (`ffi/btrfs_files.ts`); no directory is read. Counted are:
+ * A committed parent never changes, and its children begin with the same tree. So a layer adds the
+ * items that its tree recorded after the transaction that made the parent, and the kernel finds
+ * these without reading the rest (`ffi/btrfs_files.ts`); no directory is read. Counted are:
  *
  * - inodes that were made, or that differ in more than the time of the last access; of a layer
  *   without parent all of them, its root included;
  * - bytes of data, as the disk has them, that were written since; once, however many files share
  *   them, and not if the parent had them already, as with a copy that shares its source's data.
  *
- * Metadata counts nowhere, but for data that lies in it. An active layer's bytes come from its
- * qgroup if full quotas are on: what nobody else has, with the metadata. A committed layer shares
- * all it has with those built on it, and for a while with the active one that it was made from, so
- * its qgroup says nothing of it.
+ * Metadata does not count, except for data inside it. An active layer's bytes come from its qgroup
+ * if full quotas are on: its exclusive bytes, including metadata. A committed layer shares all its
+ * data with its children, and for a while with the active one that it was made from, so its qgroup
+ * is of no use.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { commit } from "../../ffi/btrfs_volume.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**
- * What an open layer that nobody writes to adds.
+ * The usage of an open layer that is not written to.
  *
  * @param parent `undefined` if it has none
  */
@@ -50,8 +50,8 @@ export function committedUsage(layer: number, parent: SubvolumeInfo | undefined)
 }
 
 /**
- * What an open active layer adds. All that is written goes to disk first: before, nothing but the memory of
- * the kernel knows that a file was written over.
+ * The usage of an open active layer. Its data is synced first, because until then only the kernel's
+ * memory knows which files were overwritten.
  */
 export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): Usage {
   commit(layer);
@@ -62,7 +62,10 @@ export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): U
   return exclusive === undefined ? counted : { bytes: exclusive, inodes: counted.inodes };
 }
 
-/** What only this subvolume has; `undefined` if the kernel does not count that, or not rightly. */
+/**
+ * The exclusive bytes of this subvolume; `undefined` if the kernel does not count them, or not
+ * consistently.
+ */
 function exclusiveBytes(fd: number, id: bigint): number | undefined {
   const { mode, inconsistent } = quotaStatus(fd);
   return mode === "qgroup" && !inconsistent ? qgroupUsage(fd, id)?.exclusive : undefined;

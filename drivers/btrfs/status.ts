@@ -1,5 +1,5 @@
 /**
- * What the driver tells of its file system and of its layers.
+ * The driver's description of its file system and of its layers.
  *
  * @module
  */
@@ -29,7 +29,7 @@ export function statusLines(volume: number): StatusLine[] {
 }
 
 /**
- * What the kernel knows of a layer.
+ * The kernel's record of a layer.
  *
  * @param limit the size recorded for it
  */

@@ -1,9 +1,10 @@
 /**
  * Removing subvolumes with those that lie in them.
  *
- * The kernel's root tree says what lies where, and everything is opened by number: no directory is read, and neither
- * long paths nor mounts nor links inside a layer matter. A read-only subvolume that others lie in is made
- * writable first, since nothing can be removed from one. Every step leaves a state from which the removal can start anew.
+ * The kernel's root tree lists the nested subvolumes, and everything is opened by number: no
+ * directory is read, and neither long paths nor mounts nor links inside a layer matter. A read-only
+ * subvolume with others in it is made writable first, since nothing can be removed from a read-only
+ * one. After every step the removal can start again.
  *
  * @module
  */
@@ -32,9 +33,10 @@ import { removeTreeAt } from "../../lib/tree/remove_tree.ts";
 import { isSubvolume } from "./layout.ts";
 
 /**
- * Removes what has a name in an open directory: a subvolume and all in it, or a plain tree.
+ * Removes the entry of a name in an open directory: a subvolume and everything in it, or a plain
+ * tree.
  *
- * @param removing is told each subvolume's id right before it goes
+ * @param removing gets each subvolume's id right before its removal
  */
 export function removeSubvolume(
   directory: number,
@@ -57,8 +59,8 @@ export function removeSubvolume(
 /**
  * Removes a staging directory with the subvolumes in it.
  *
- * @param doomer gives what is told of each subvolume, as for {@linkcode removeSubvolume}
- * @returns false if there is none
+ * @param doomer returns the callback for each subvolume, as for {@linkcode removeSubvolume}
+ * @returns false if there is no such entry
  */
 export function removeStaged(path: ConfinedPath, doomer: () => (id: bigint) => void): boolean {
   const opened = tryOpen(path, O_RDONLY | O_DIRECTORY);
@@ -81,13 +83,14 @@ interface Nested {
   /** The subvolume it lies in, and the inode number of the directory there. */
   readonly outer: bigint;
   readonly directory: bigint;
-  /** Whether what lies in it was looked up. */
+  /** Whether its nested subvolumes were looked up. */
   isSearched: boolean;
 }
 
 /**
- * Removes the subvolumes that lie in an open one, innermost first. Containers nest them as deep as they like:
- * on the way down only numbers are kept, by which the subvolumes and directories are opened.
+ * Removes the subvolumes that lie in an open one, innermost first. Containers nest them as deep as
+ * they like: on the way down only numbers are kept, by which the subvolumes and directories are
+ * opened.
  */
 function removeNested(root: number, removing: (id: bigint) => void): void {
   const left = nestedIn(root);
@@ -124,7 +127,7 @@ function nestedIn(subvolume: number): Nested[] {
   return nested.map(({ id, directory }) => ({ id, outer, directory, isSearched: false }));
 }
 
-/** Runs `use` on what was opened by number; nothing if it is gone. */
+/** Runs `use` on a directory opened by number; does nothing if it is gone. */
 function withOpened(opened: number, what: string, use: (fd: number) => void): void {
   if (opened !== -ESTALE) withFd(unwrap(opened, "open_by_handle_at", what), use);
 }

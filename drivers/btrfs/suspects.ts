@@ -1,9 +1,9 @@
 /**
  * Paths that may differ between two trees, and the comparison of the two there and nowhere else.
  *
- * Suspects are more than what changed: a directory's times change with every name in it, and an edit may be
- * taken back. So each is compared in both trees, by the rules of `entry_compare.ts`; what is listed is
- * exactly what the comparison of the whole trees lists. Only what is new, or moved, is walked.
+ * Not every suspect has changed: a directory's times change with every name in it, and an edit may
+ * be undone. So each is compared in both trees, by the rules of `entry_compare.ts`, and the result
+ * is exactly that of comparing the whole trees. Only new or moved directories are walked.
  *
  * @module
  */
@@ -23,7 +23,10 @@ import { isSameEntry } from "../../lib/tree/entry_compare.ts";
 export class Suspect {
   /** May differ itself. */
   suspected = false;
-  /** What is here in the child was here in the parent: all in it that is no suspect is the same. */
+  /**
+   * The child's directory was here in the parent as well: its entries that are not suspects are the
+   * same.
+   */
   stayed = true;
   /** Its data may differ, too. */
   rewritten = false;
@@ -48,7 +51,8 @@ export class Suspects {
 }
 
 /**
- * What of the suspects makes the child of the parent, in the order of `comparePaths`.
+ * The changes among the suspects that turn the parent into the child, in the order of
+ * `comparePaths`.
  *
  * @param parent an open directory, the caller's until the iteration ends, as `child` is
  */
@@ -62,7 +66,7 @@ export function* compareSuspects(
   yield* new SuspectComparison(parents, children).run(suspects.root);
 }
 
-/** A directory that both trees have, on the way down to where the walk stands. */
+/** A directory that both trees have, on the way down to the walk's position. */
 interface Level {
   /** Never that of a change itself: see `change_list.ts`. */
   readonly path: string;
@@ -89,7 +93,7 @@ class SuspectComparison {
     }
   }
 
-  /** Starts on the suspects in the directories where the walk stands. */
+  /** Starts on the suspects in the walk's directories. */
   #list({ below }: Suspect, path: string): void {
     this.#levels.push({ path, suspects: below, names: [...below.keys()].sort(), next: 0 });
   }
@@ -143,7 +147,7 @@ class SuspectComparison {
     this.#list(suspect, path);
   }
 
-  /** Another directory is here than was, or one where none was: everything in it counts. */
+  /** A new or another directory is here: everything in it counts. */
   *#wholeTree(
     name: EntryName,
     path: string,

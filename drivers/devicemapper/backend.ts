@@ -1,6 +1,6 @@
 /**
- * The devicemapper backend: every layer a thin device with a file system of its own, a snapshot of its
- * parent's.
+ * The devicemapper backend: every layer is a thin device with its own file system, a snapshot of
+ * its parent's device.
  *
  * ```text
  * <home>/metadata/        records of devices (`records.ts`)
@@ -8,7 +8,8 @@
  * <home>/mnt/<id>         where a layer's device is mounted; the layer's root is `rootfs` in it
  * ```
  *
- * A layer is there when its device's record is. Parents are Veneer's own records, since a device has none.
+ * A layer is there when its device's record is. Parents are Veneer's own records, since a device
+ * has none.
  *
  * @module
  */
@@ -48,7 +49,7 @@ import { BRIEF_PATIENCE } from "./patience.ts";
 import { statusLines } from "./status.ts";
 import { ensureStored } from "./stored.ts";
 
-/** What the backend is made of. */
+/** The parts of the backend. */
 export interface BackendContext {
   readonly home: Home;
   readonly idMaps: IdMaps;
@@ -110,7 +111,7 @@ export class DeviceMapper implements LayerBackend {
   create(id: string, spec: LayerSpec): void {
     const size = parseLayerSize(spec);
     this.devices.start(); // A store that cannot be used is left as it is.
-    // First of all: what is staged under an id is how an interrupted creation is found.
+    // This comes first: an entry staged under an id is the sign of an interrupted creation.
     const staged = this.home.staging(id);
     makeDirectory(staged, 0o700);
     this.home.recordParent(id, spec.parent);
@@ -230,7 +231,7 @@ export class DeviceMapper implements LayerBackend {
     }
   }
 
-  /** Docker's layout in the device: `rootfs`, and a file `id` for whoever finds it alone. */
+  /** Docker's layout in the device: `rootfs`, and a file `id` that identifies a lone device. */
   #finishMount(id: string, target: ConfinedPath, type: string, readOnly: boolean): void {
     const root = target.join("rootfs");
     if (!exists(root)) {
@@ -248,8 +249,9 @@ export class DeviceMapper implements LayerBackend {
   }
 
   /**
-   * The layer is mounted, uncounted, and someone else may bind its root: a layer's root is a directory of its
-   * device, which the options of one mount cannot say. Removal and cleanup take the mount down.
+   * The layer is mounted, uncounted, and another program may bind its root: a layer's root is a
+   * directory of its device, which the options of one mount cannot express. Removal and cleanup
+   * take the mount down.
    */
   mounts(id: string, options: GetOptions): Mount[] {
     const plan = this.plan(id, options);

@@ -1,9 +1,10 @@
 /**
  * The base device: an empty file system, of which every base layer is a snapshot.
  *
- * It is made once. Its record says `initialized` only when its file system is whole and its UUID is
- * recorded: one that a crash left without is removed and made anew. On every start its file system is held
- * against the record, so that a pool that is not this store's is noticed before anything is written.
+ * It is made once. Its record has `initialized` only after its file system is complete and its UUID
+ * is recorded: a base without it, left by a crash, is removed and created again. On every start its
+ * file system is compared with the record, so that another store's pool is noticed before anything
+ * is written.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import { corrupt } from "./records.ts";
 import { readSuperblock } from "./superblock.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 
-/** What the base device is made by. */
+/** The settings for creating the base device. */
 export interface BaseContext {
   readonly records: Records;
   readonly devices: ThinDevices;
@@ -27,7 +28,7 @@ export interface BaseContext {
   readonly options: DeviceMapperOptions;
   /** A directory to mount it on while it is grown; need not be there. */
   readonly scratch: ConfinedPath;
-  /** Whether its root shall have nothing in it, not even what mkfs puts there. */
+  /** Whether its root must be empty, without the directories that mkfs creates. */
   readonly isEmpty: boolean;
   readonly warn: Warn;
   /** Makes the thin device and its record. */
@@ -85,17 +86,17 @@ export class BaseDevice {
   }
 
   /**
-   * Holds what is there against what is recorded, at a start; grows the base if that is asked for.
+   * Compares the base with its record, at a start; grows the base if options ask for it.
    *
    * @throws {VeneerError} `incompatible` if the pool is another store's, `corrupt store` if the
-   * pool has devices and no record says which
+   * pool has devices and the records of them are missing
    */
   verify(status: PoolStatus): void {
     const { records } = this.#context;
     this.#putAside();
     if (!records.has(BASE)) return this.#checkUnused(status);
     const record = records.tryRead(BASE);
-    if (record === undefined) return; // Damaged: whoever needs the base is told.
+    if (record === undefined) return; // Damaged: operations that need the base report it.
     if (record.initialized) this.#verify(record);
   }
 
@@ -116,8 +117,8 @@ export class BaseDevice {
   }
 
   /**
-   * A pool that is to be taken into use must not hold what nobody recorded. One that was given may be given to
-   * others, too: it is ours when the base device is in it, which is why that is made at once.
+   * A new pool must not hold devices without records. A pool given in options may be given to other
+   * stores as well: the base device marks it as this store's, so it is created at once.
    */
   #checkUnused({ transactionId, usedData }: PoolStatus): void {
     const { records, pool, options } = this.#context;
@@ -179,7 +180,10 @@ export class BaseDevice {
     }
   }
 
-  /** Grows the base to `dm.basesize`: first the device, in its record; then, however often, the file system. */
+  /**
+   * Grows the base to `dm.basesize`: first the device, in its record; then, however often, the file
+   * system.
+   */
   #grow(record: DeviceRecord): void {
     const { records, devices, options, scratch } = this.#context;
     if (!options.growBase) return;

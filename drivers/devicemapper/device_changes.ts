@@ -1,13 +1,14 @@
 /**
- * Making and deleting devices: what changes a device set, under its lock.
+ * Creating and deleting devices: the changes of a device set, under its lock.
  *
- * Each change is a transaction (`transactions.ts`). Numbers of devices are the lowest that are free; which
- * those are is read from the records, and remembered as long as the pool's transaction id says that nobody
- * else changed anything. The pool may have devices that no record has (somebody deleted a damaged record), so
- * it is asked before a transaction takes a number: one that was cut short deletes the device of its number.
+ * Each change is a transaction (`transactions.ts`). New devices get the lowest free numbers, which
+ * are read from the records and remembered as long as the pool's transaction id shows that no other
+ * process changed the pool. The pool may have devices without records (after a damaged record was
+ * deleted), so it is asked before a transaction takes a number: undoing an interrupted transaction
+ * deletes the device of its number.
  *
- * A device that is busy when it is to be deleted stays, recorded as deleted; whatever this process does next
- * with the set tries again, and so does every process that opens it.
+ * A device that is busy when it is to be deleted stays, recorded as deleted; the next operation of
+ * this process on the set tries again, and so does every process that opens it.
  *
  * @module
  */
@@ -27,7 +28,7 @@ import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 import { DeviceIdTaken, Transactions } from "./transactions.ts";
 
-/** What is changed. */
+/** The parts of a set that change. */
 export interface DeviceChangesContext {
   readonly home: Home;
   readonly pool: Pool;
@@ -74,7 +75,7 @@ export class DeviceChanges {
     throw layerNotFound(hash || "base");
   }
 
-  /** Brings to its end what a process was killed in; returns the pool's status after it. */
+  /** Finishes the interrupted change of a killed process; returns the pool's status after it. */
   recover(status: PoolStatus): PoolStatus {
     if (this.#records.noted() === undefined) {
       this.#transactions.recover(status);
@@ -162,9 +163,9 @@ export class DeviceChanges {
   }
 
   /**
-   * Begins to delete a device that was retired: returns the path under which its space can be given back, which takes
-   * long and needs no lock; `undefined` if it is busy, and is told so by {@linkcode deleteRetired}, or if options want
-   * no space back.
+   * Begins to delete a device that was retired: returns the path under which its space can be given
+   * back, which takes long and needs no lock; `undefined` if it is busy, which
+   * {@linkcode deleteRetired} will report, or if options keep the space.
    */
   activateToDiscard(hash: string): string | undefined {
     const record = this.#records.tryRead(hash);
@@ -237,7 +238,7 @@ export class DeviceChanges {
     }
   }
 
-  /** If deletion can wait, nobody waits for long. */
+  /** If deletion can be deferred, the wait is short. */
   #deletePatience(): number {
     const { patience } = this.#devices;
     return this.#context.options.deferredDeletion ? Math.min(patience, BRIEF_PATIENCE) : patience;
@@ -251,7 +252,7 @@ export class DeviceChanges {
     }
   }
 
-  /** Deletes what {@linkcode DeviceSet.reset} put aside. */
+  /** Deletes the device that {@linkcode DeviceSet.reset} put aside. */
   deleteDiscarded(): void {
     for (const hash of this.#records.discarded()) {
       const record = this.#records.tryRead(hash);
@@ -273,7 +274,10 @@ export class DeviceChanges {
     }
   }
 
-  /** Deletes what is waiting for it and is free now; of what is not, somebody was told, and `status` counts it. */
+  /**
+   * Deletes the devices that wait for deletion and are free now. For the others a warning was
+   * given, and `status` counts them.
+   */
   collect(): void {
     this.#postponed = false;
     const discarded = this.#records.discarded();

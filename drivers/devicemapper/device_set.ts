@@ -3,14 +3,14 @@
  * that is the base of all.
  *
  * Several processes use one set at once. Every public method takes the lock of the set's devices,
- * the last in the order of locks (`run_state.ts`), and looks at the pool and at the note of an open
- * transaction anew; records are read when they are needed, and nothing of them is kept. The pool is
- * brought up by the first call that needs it.
+ * the last in the order of locks (`run_state.ts`), and reads the pool and the note of an open
+ * transaction again; records are read when they are needed, and not kept. The pool is brought up by
+ * the first call that needs it.
  *
  * Docker's daemon takes no such lock, keeps the pool's transaction id and the numbers of devices in
- * its memory, and fails if they change. While it runs on the store, what could be a transaction or
- * a deletion of its own is not brought to an end here, and whatever changes the pool or a record is
- * refused: devices can be activated and read.
+ * its memory, and fails if they change. While it runs on the store, interrupted transactions and
+ * deletions are left alone, because they could be the daemon's, and changes of the pool or of
+ * records are refused. Devices can be activated and read.
  *
  * @module
  */
@@ -34,7 +34,7 @@ import { setUpPool } from "./pool_setup.ts";
 import { type DeviceRecord, Records } from "./records.ts";
 import { ThinDevices, type ThinStatus } from "./thin_devices.ts";
 
-/** What a set is opened with. */
+/** The settings of a set. */
 export interface DeviceSetContext {
   readonly home: Home;
   readonly state: RunState;
@@ -54,7 +54,7 @@ export interface Device extends DeviceRecord {
   readonly name: string;
 }
 
-/** What {@linkcode DeviceSet.status} tells. */
+/** The result of {@linkcode DeviceSet.status}. */
 export interface DeviceSetStatus {
   readonly poolName: string;
   /** In bytes. */
@@ -152,7 +152,7 @@ export class DeviceSet {
   }
 
   /**
-   * Says that a device is to be deleted: from then on it is not there for anyone.
+   * Marks a device as deleted. From then on every lookup treats it as absent.
    *
    * @throws {VeneerError} `in use` if it is busy and deletion is not deferred
    */
@@ -164,7 +164,9 @@ export class DeviceSet {
     });
   }
 
-  /** Deletes a device that was retired; one that is busy is deleted later, by whoever opens the store. */
+  /**
+   * Deletes a device that was retired; a busy one is deleted later, when the store is opened again.
+   */
   dispose(hash: string): void {
     this.#finishTransactionOf(hash);
     const record = this.records.tryRead(hash);
@@ -173,7 +175,10 @@ export class DeviceSet {
     this.#change(() => this.#changes.deleteRetired(hash, isDiscarded));
   }
 
-  /** Gives the space of a retired device back, without the lock: others need not wait for that. Best effort. */
+  /**
+   * Gives the space of a retired device back, without the lock: others need not wait for that. Best
+   * effort.
+   */
   #discard(hash: string, { size }: DeviceRecord): boolean {
     const path = this.#change(() => this.#changes.activateToDiscard(hash));
     if (path === undefined) return false;
@@ -192,8 +197,8 @@ export class DeviceSet {
   }
 
   /**
-   * Gives a device the content of another, as {@linkcode add} made it: a second snapshot takes its place in
-   * one rename, and the first is deleted. It does that in a full pool, too.
+   * Gives a device the content of another, as {@linkcode add} made it: a second snapshot takes its
+   * place in one rename, and the first is deleted. It does that in a full pool, too.
    */
   reset(hash: string, origin: string): void {
     const discarded = hash + DISCARDED_SUFFIX;
@@ -227,7 +232,7 @@ export class DeviceSet {
   }
 
   /**
-   * Deactivates a device, now or, if options say so, when its last user closes it.
+   * Deactivates a device: at once or, with deferred removal, when its last user closes it.
    *
    * @param patience how long a busy one is waited for, in milliseconds
    */
@@ -284,7 +289,7 @@ export class DeviceSet {
     });
   }
 
-  /** What is recorded of a device. @throws {VeneerError} `not found`, `corrupt store` */
+  /** The record of a device. @throws {VeneerError} `not found`, `corrupt store` */
   describe(hash: string): Device {
     return { ...this.#changes.require(hash), name: this.names.device(hash) };
   }
@@ -296,7 +301,7 @@ export class DeviceSet {
 
   /** The file system that every device has: the base's. */
   fileSystem(): string {
-    // Old stores do not say; a start looks.
+    // Old stores do not record it; it is read at a start.
     if (!this.records.readSet()?.baseFileSystem) this.start();
     return this.#recordedFileSystem();
   }
@@ -323,8 +328,9 @@ export class DeviceSet {
   }
 
   /**
-   * Deactivates every device and takes the pool down, but for one that was given. With deferred removal, what is
-   * busy goes with its last user, and then the pool and the images' loop devices.
+   * Deactivates every device and takes the pool down, unless options gave it. With deferred
+   * removal, busy devices are removed after their last use, and then the pool and the images' loop
+   * devices.
    */
   shutdown(): void {
     this.requireSole();
@@ -346,12 +352,17 @@ export class DeviceSet {
     retryBusy(PATIENCE, () => this.pool.tryRemove(isBusy));
   }
 
-  /** Runs `use` under the lock, with the pool up and nothing half done: for what there is no method for. */
+  /**
+   * Runs `use` under the lock, with the pool up and no unfinished change: for operations without a
+   * method of their own.
+   */
   exclusively<T>(use: (devices: ThinDevices) => T): T {
     return this.#session(() => use(this.#devices));
   }
 
-  /** Runs `use` while nobody else reads the pool's metadata; the set can be changed meanwhile. */
+  /**
+   * Runs `use` while no other process reads the pool's metadata; the set can be changed meanwhile.
+   */
   readingMetadata<T>(use: () => T): T {
     using _lock = this.#context.state.lockNamed("metadata", "the pool's metadata");
     return use();
@@ -367,7 +378,11 @@ export class DeviceSet {
     return use(this.#start());
   }
 
-  /** The same for what changes the pool or a record. @throws {VeneerError} `in use` while Docker's daemon runs */
+  /**
+   * The same for changes of the pool or of a record.
+   *
+   * @throws {VeneerError} `in use` while Docker's daemon runs
+   */
   #change<T>(use: (status: PoolStatus) => T): T {
     return this.#session((status) => {
       this.#requireNoDaemon();

@@ -53,7 +53,7 @@ function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
   const requested = parseDriverOptions(given);
   const problem = checkSupport();
   if (problem !== undefined) throw problem;
-  // What fails becomes part of an error's message; its repetition in the log is for those who ask.
+  // Failures become part of an error's message; the log repeats them only on request.
   setLogSink((level, text) => {
     if (level <= requested.logLevel) {
       warn(`libdevmapper (${level < LOG_ERR ? "fatal" : level}): ${text}`);

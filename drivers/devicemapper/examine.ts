@@ -1,5 +1,6 @@
 /**
- * What devicemapper finds at a place, for `veneer doctor`. Changes nothing, and loads no module.
+ * The findings of devicemapper at a place, for `veneer doctor`. Changes nothing, and loads no
+ * module.
  *
  * @module
  */

@@ -28,9 +28,9 @@ import { readSuperblock } from "./superblock.ts";
 /**
  * Makes a file system on a device.
  *
- * Nothing is left to be initialised later: every layer would do it again, in space of its own.
+ * Everything is initialised at once: otherwise every layer would do it again, in its own space.
  *
- * @throws {VeneerError} `not supported` if mkfs is not installed, `failed` with what it said
+ * @throws {VeneerError} `not supported` if mkfs is not installed, `failed` with its output
  */
 export function makeFileSystem(
   type: BaseFileSystem,
@@ -46,7 +46,7 @@ export function makeFileSystem(
   let failure: VeneerError | undefined;
   for (const extended of attempts) {
     failure = run("mkfs.ext4", ["-q", "-F", "-E", extended, ...mkfsArguments, device]);
-    // No check by time or count of mounts: nobody waits for one when a container starts.
+    // No check by time or count of mounts, which would delay the start of a container.
     if (failure === undefined) return must("tune2fs", ["-c", "-1", "-i", "0", device]);
     if (failure.code === "not supported") break;
   }
@@ -105,10 +105,7 @@ export function growFileSystem(device: string, size: number, scratch: ConfinedPa
 
 const LOST_AND_FOUND = entryName("lost+found");
 
-/**
- * Takes away what mkfs.ext4 puts into a file system's root; e2fsck makes it again if it has a use
- * for it.
- */
+/** Removes the directory that mkfs.ext4 creates in the root; e2fsck creates it again if needed. */
 export function emptyRoot(type: BaseFileSystem, device: string, scratch: ConfinedPath): void {
   if (type !== "ext4") return;
   whileMounted(device, type, scratch, (fd) => unlinkat(fd, LOST_AND_FOUND, AT_REMOVEDIR));
@@ -131,19 +128,22 @@ function whileMounted(
   }
 }
 
-/** Where a device is mounted in this process's namespace. */
+/** The mount points of a device in this process's namespace. */
 export function mountsOf(numbers: string): MountInfo[] {
   return readMountInfo().filter(({ device }) => device === numbers);
 }
 
-/** Unmounts what is mounted of a device at or below a directory. */
+/** Unmounts the mounts of a device at or below a directory. */
 export function unmountBelow(directory: string, numbers: string): void {
   for (const { mountPoint } of mountsOf(numbers).reverse()) {
     if (mountPoint.startsWith(`${directory}/`)) umount(mountPoint, MNT_DETACH | UMOUNT_NOFOLLOW);
   }
 }
 
-/** How often xfs retries metadata for which there is no space: kernel, Documentation/admin-guide/xfs.rst. */
+/**
+ * How often xfs retries metadata for which there is no space: kernel,
+ * Documentation/admin-guide/xfs.rst.
+ */
 export function setNoSpaceRetries(target: string, retries: number): void {
   const stat = tryLstat(target);
   const device = stat && mountsOf(`${stat.devMajor}:${stat.devMinor}`).at(0);

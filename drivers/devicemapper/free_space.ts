@@ -1,6 +1,6 @@
 /**
- * Refusing to make devices in a pool that is nearly full: a pool without space for data stops every writer,
- * one without space for metadata has to be repaired.
+ * Refusing to make devices in a pool that is nearly full: a pool without space for data stops every
+ * writer, one without space for metadata has to be repaired.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
 
 /**
  * @param share of each space that must be free, 0 to 0.99
- * @throws {VeneerError} `limit exceeded` with which space it is, and what helps
+ * @throws {VeneerError} `limit exceeded` with the kind of space and the remedy
  */
 export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): void {
   checkWritable(pool, status);

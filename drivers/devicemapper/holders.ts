@@ -1,5 +1,5 @@
 /**
- * Who keeps a device busy: for messages.
+ * The users of a busy device, for messages.
  *
  * @module
  */
@@ -13,8 +13,8 @@ import { parseMountInfo } from "../../lib/mount/mountinfo.ts";
 const MOST = 3;
 
 /**
- * What has a block device open: devices made of it, mounts in any process's namespace, processes with files
- * in a mount that is detached or with the device itself.
+ * The users of a block device: devices made of it, mounts in any process's namespace, and processes
+ * with files in a detached mount or with the device itself open.
  */
 export function holdersOfDevice(major: number, minor: number): string[] {
   const found = names(`/sys/dev/block/${major}:${minor}/holders`).map((name) => `device ${name}`);

@@ -1,7 +1,7 @@
 /**
- * Stores of old Dockers: all records in one file, `<home>/devicemapper/json`, `{"Devices": {<id>: …}}` with
- * the base device under the empty id. It is read once, its records are written as files of their own, and it
- * is renamed `json.migrated`.
+ * Stores of old Dockers: all records in one file, `<home>/devicemapper/json`,
+ * `{"Devices": {<id>: …}}` with the base device under the empty id. It is read once, its records
+ * are written as files of their own, and it is renamed `json.migrated`.
  *
  * @module
  */
@@ -37,7 +37,7 @@ export function parseLegacy(text: string, path: string): Map<string, DeviceRecor
 /**
  * Converts an old file, if there is one. Killed, it starts over.
  *
- * @param directory where it lies
+ * @param directory the directory of the file
  * @param transactionId the pool's: devices of later ones were lost with the crash that cost them
  */
 export function importLegacy(

@@ -41,7 +41,7 @@ export interface Backing extends Disposable {
 /**
  * Makes an image, or grows one.
  *
- * @param size in bytes; `warn` is told of one that is larger
+ * @param size in bytes; `warn` gets a line about a larger file
  */
 export function ensureImage(
   path: ConfinedPath,
@@ -69,7 +69,7 @@ export function attachImage(image: ConfinedPath): Backing {
   return { path, image: image.text, [Symbol.dispose]: () => close(fd) };
 }
 
-/** The number of a loop device, `undefined` for a device that is none. */
+/** The number of a loop device; `undefined` for any other device. */
 export function loopNumber(device: bigint): number | undefined {
   const number = Number(device & 0xffn) | Number((device >> 12n) & 0xfff00n);
   return makedev(LOOP_MAJOR, number) === device ? number : undefined;

@@ -45,7 +45,7 @@ const FLAGS: ReadonlyMap<string, readonly [flag: number, set: boolean]> = new Ma
   ["nosymfollow", [MS_NOSYMFOLLOW, true]],
 ]);
 
-/** What is said about one mount. */
+/** The options of one mount. */
 export interface MountChoice {
   readonly fileSystem: string;
   readonly readOnly: boolean;
@@ -59,11 +59,11 @@ export interface MountChoice {
 export function optionList({ fileSystem, readOnly, options, label }: MountChoice): string[] {
   return [
     "discard",
-    // Snapshots have the UUID of what they are snapshots of; xfs wants to be told that this is meant.
+    // Snapshots have the UUID of their origin; xfs mounts them only with this option.
     ...(fileSystem === "xfs" ? ["nouuid"] : []),
     ...options.split(",").filter(Boolean),
     ...(label ? [`context="${checkedLabel(label)}"`] : []),
-    // Last: what `dm.mountopt` says must not make a read-only mount writable.
+    // This comes last: `dm.mountopt` must not make a read-only mount writable.
     ...(readOnly ? ["ro"] : []),
   ];
 }

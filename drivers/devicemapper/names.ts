@@ -1,9 +1,9 @@
 /**
- * What devices are called, and which ids a layer of this driver cannot have.
+ * The names of devices, and the ids that a layer of this driver cannot have.
  *
- * All names of a store begin with `docker-<major>:<minor>-<inode>` of its home, as Docker's do, so that
- * several stores share one machine. A layer's device is `<prefix>-<id>`, the base device `<prefix>-base`,
- * the pool `<prefix>-pool`.
+ * All names of a store begin with `docker-<major>:<minor>-<inode>` of its home, as Docker's do, so
+ * that several stores share one machine. A layer's device is `<prefix>-<id>`, the base device
+ * `<prefix>-base`, the pool `<prefix>-pool`.
  *
  * @module
  */
@@ -11,13 +11,18 @@ import { DM_NAME_LEN } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
 
-/** The base device's hash: what a layer's id is for a layer. */
+/** The base device's hash, which corresponds to a layer's id. */
 export const BASE = "";
 
-/** Ends the record of a device that is to be deleted, whatever else it says: see `DeviceSet.reset`. */
+/**
+ * The suffix of the record of a device that is to be deleted, whatever its content: see
+ * `DeviceSet.reset`.
+ */
 export const DISCARDED_SUFFIX = ".veneer-old";
 
-/** Files of the metadata directory that are no device's, and names that are no layer's. */
+/**
+ * Files of the metadata directory that do not belong to a device, and names that no layer can have.
+ */
 const RESERVED = ["base", "pool", "deviceset-metadata", "transaction-metadata"];
 const RESERVED_SUFFIXES = [".migrated", ".veneer-new", DISCARDED_SUFFIX];
 
@@ -33,10 +38,12 @@ export class DeviceNames {
     return `${this.prefix}-pool`;
   }
 
-  /** @param hash a layer's id, {@linkcode BASE}, or a layer's id and {@linkcode DISCARDED_SUFFIX} */
+  /**
+   * @param hash a layer's id, {@linkcode BASE}, or a layer's id and {@linkcode DISCARDED_SUFFIX}
+   */
   device(hash: string): string {
     if (hash === BASE) return `${this.prefix}-base`;
-    // Short whatever the id, and no id begins like that; under the lock only one is active at a time.
+    // Short for any id, and no id begins like that; under the lock only one is active at a time.
     return `${this.prefix}-${hash.endsWith(DISCARDED_SUFFIX) ? ".old" : hash}`;
   }
 
@@ -45,7 +52,10 @@ export class DeviceNames {
     return name.startsWith(`${this.prefix}-`);
   }
 
-  /** @throws {VeneerError} `invalid argument` for an id that the layout has another use for or no room */
+  /**
+   * @throws {VeneerError} `invalid argument` for an id that the layout has another use for or no
+   * room
+   */
   checkId(id: string): void {
     if (RESERVED.includes(id) || RESERVED_SUFFIXES.some((suffix) => id.endsWith(suffix))) {
       throw new VeneerError(

@@ -20,7 +20,7 @@
  * | `dm.libdm_log_level` | how much of libdevmapper's log is passed on: 2 (fatal) to 7 (debug) |
  * | `dm.when_full` | a full pool's writes wait (`queue`) or fail (`error`); Veneer's own option |
  *
- * The rest of Docker's, `dm.directlvm_device` and what belongs to it, is refused with the reason.
+ * The rest of Docker's, `dm.directlvm_device` and its companions, is refused with the reason.
  *
  * @module
  */
@@ -71,7 +71,10 @@ export interface DeviceMapperOptions {
 
 type Deferral = "deferredRemoval" | "deferredDeletion";
 
-/** What was asked for: `undefined` is for the machine to say (`decideDeferral` of `support.ts`). */
+/**
+ * The requested options: `undefined` is decided by the machine's abilities (`decideDeferral` of
+ * `support.ts`).
+ */
 export type RequestedOptions =
   & Omit<DeviceMapperOptions, Deferral>
   & { readonly [key in Deferral]: boolean | undefined };
@@ -85,10 +88,15 @@ export const DEFAULTS = {
   minFreeSpace: "10%",
 } as const;
 
-/** Limits of a pool's block size: Linux, Documentation/admin-guide/device-mapper/thin-provisioning.rst. */
+/**
+ * Limits of a pool's block size: Linux,
+ * Documentation/admin-guide/device-mapper/thin-provisioning.rst.
+ */
 const MIN_BLOCK_SIZE = 64 << 10, MAX_BLOCK_SIZE = 1 << 30;
 
-/** @throws {VeneerError} `invalid argument` with the option and its rule, `not supported` for LVM's */
+/**
+ * @throws {VeneerError} `invalid argument` with the option and its rule, `not supported` for LVM's
+ */
 export function parseDriverOptions(options: ReadonlyMap<string, string>): RequestedOptions {
   checkKnown(options, OPTION_KEYS, "devicemapper");
   refuseDirectLvm(options);
@@ -139,8 +147,8 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Reques
 /**
  * The size a layer asks for in bytes, `undefined` for its parent's.
  *
- * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a size on a layer that is not
- * read-write
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a size on a layer
+ * that is not read-write
  */
 export function parseLayerSize({ storageOptions, readWrite }: LayerSpec): number | undefined {
   checkKnown(storageOptions, ["size"], "a devicemapper layer");

@@ -16,9 +16,9 @@ export const BRIEF_PATIENCE = 1000;
 const PAUSE = 50;
 
 /**
- * Tries until something is no longer busy, or patience is at its end.
+ * Tries until the object is no longer busy or the time is over.
  *
- * @param attempt says 0 or `-errno`, raw
+ * @param attempt returns 0 or `-errno`, raw
  */
 export function retryBusy(patience: number, attempt: () => number): number {
   const deadline = performance.now() + patience;

@@ -1,8 +1,9 @@
 /**
  * The thin pool, as the kernel has it: one device from which thin devices take their space.
  *
- * A pool has a transaction id, which only its user changes; it is written together with whatever the user
- * made or deleted before. Kernel, Documentation/admin-guide/device-mapper/thin-provisioning.rst.
+ * A pool has a transaction id, which only its user changes; it is written together with all devices
+ * that the user created or deleted before. Kernel,
+ * Documentation/admin-guide/device-mapper/thin-provisioning.rst.
  *
  * @module
  */
@@ -30,9 +31,9 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
 
-/** What a pool is made of, and how. */
+/** The devices and the settings of a pool. */
 export interface PoolTable {
-  /** `major:minor` of the devices; a path where a table is made. */
+  /** `major:minor` of the devices; a path in a new table. */
   readonly metadata: string;
   readonly data: string;
   /** In sectors. */
@@ -53,13 +54,16 @@ export interface PoolStatus {
   readonly needsCheck: boolean;
 }
 
-/** The size of a metadata block in bytes: `THIN_METADATA_BLOCK_SIZE` of the kernel's dm-thin-metadata.h. */
+/**
+ * The size of a metadata block in bytes: `THIN_METADATA_BLOCK_SIZE` of the kernel's
+ * dm-thin-metadata.h.
+ */
 export const METADATA_BLOCK_SIZE = 4096;
 
 /** Free blocks at which the kernel sends an event: Docker's choice. */
 const LOW_WATER_MARK = 32768;
 
-/** One pool. Every method asks the kernel anew. */
+/** One pool. Every method asks the kernel. */
 export class Pool {
   constructor(readonly name: string) {}
 
@@ -68,7 +72,10 @@ export class Pool {
     return `${deviceDirectory()}/${this.name}`;
   }
 
-  /** Whether it is there and whole; what a killed process left between creating and loading it is removed. */
+  /**
+   * Whether the pool exists and is complete; a pool that a killed process created without a table
+   * is removed.
+   */
   exists(): boolean {
     const info = deviceInfo(this.name);
     if (info === undefined || !this.#keep(info)) return false;
@@ -81,7 +88,10 @@ export class Pool {
     return true;
   }
 
-  /** Whether a pool that was there is there still, and is going to be: a shutdown may have scheduled its end. */
+  /**
+   * Whether a pool that was there is there still, and is going to be: a shutdown may have scheduled
+   * its end.
+   */
   stays(): boolean {
     const info = deviceInfo(this.name);
     return info !== undefined && this.#keep(info);
@@ -114,7 +124,7 @@ export class Pool {
     return tryRemoveDevice(this.name, deferred);
   }
 
-  /** @throws {VeneerError} `incompatible` if the device of this name is no pool */
+  /** @throws {VeneerError} `incompatible` if the device of this name is not a pool */
   table(): PoolTable & { readonly size: number } {
     const [first] = table(this.name);
     const parsed = first && parsePoolTable(first);
@@ -150,9 +160,10 @@ export class Pool {
   }
 
   /**
-   * Whether it has a device of this number, whoever made it. The kernel says so when it is asked for a snapshot
-   * of that number: first it looks whether the number is taken, and then for the origin, which, being the same,
-   * is not there. So nothing is ever made; a free number is a warning in the kernel's log.
+   * Whether it has a device of this number, made by any program. The kernel is asked for a snapshot
+   * of the number from itself: it first checks whether the number is taken, and then for the
+   * origin, which does not exist for a free number. So nothing is ever created; a free number costs
+   * a warning in the kernel's log.
    */
   has(id: number): boolean {
     const result = trySendQuietly(this.name, `create_snap ${id} ${id}`);
@@ -172,7 +183,8 @@ export class Pool {
   }
 
   /**
-   * Deletes a device, raw: 0 or `-errno` (`-ENODATA` if there is none, `-EBUSY` if it is active).
+   * Deletes a device, raw: 0 or `-errno` (`-ENODATA` if it does not exist, `-EBUSY` if it is
+   * active).
    */
   tryDelete(id: number): number {
     return trySendMessage(this.name, `delete ${id}`);
@@ -207,7 +219,7 @@ export function parsePoolTable({ type, parameters }: Target): PoolTable | undefi
   };
 }
 
-/** `undefined` for `Fail` and `Error`, and for what is no status of a pool. */
+/** `undefined` for `Fail` and `Error`, and for any other text. */
 export function parsePoolStatus(parameters: string): PoolStatus | undefined {
   const match = /^(\d+) (\d+)\/(\d+) (\d+)\/(\d+) \S+ (rw|ro|out_of_data_space)\b(.*)$/.exec(
     parameters.trim(),

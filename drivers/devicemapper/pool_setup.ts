@@ -36,7 +36,7 @@ import type { Pool } from "./pool.ts";
 import { dataBlockSize } from "./thin_metadata.ts";
 import { makedev } from "../../ffi/names.ts";
 
-/** What a pool is brought up from. */
+/** The settings for bringing a pool up. */
 export interface PoolContext {
   readonly pool: Pool;
   readonly home: Home;
@@ -60,7 +60,7 @@ export function setUpPool(context: PoolContext): void {
   const { pool, options } = context;
   if (pool.exists()) {
     if (options.thinPool === undefined) useExisting(context);
-    else pool.table(); // throws if it is none
+    else pool.table(); // throws if it is not one
   } else if (options.thinPool !== undefined) {
     throw new VeneerError(
       "not supported",
@@ -131,7 +131,7 @@ function checkBlockDevice(path: string): void {
   }
 }
 
-/** A half of a pool is no pool. */
+/** Half of a pool is of no use. */
 function checkImages({ home, options, hasRecords }: PoolContext): void {
   const isLost = (device: string | undefined, image: ConfinedPath) =>
     device === undefined && !exists(image);
@@ -151,7 +151,7 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
 }
 
 /**
- * The block size that a pool's metadata records, in bytes; `undefined` if there is no pool's
+ * The block size that a pool's metadata records, in bytes; `undefined` if the file is not a pool's
  * metadata.
  */
 function recordedBlockSize(device: string): number | undefined {
@@ -187,7 +187,8 @@ function useExisting({ pool, home, options, warn }: PoolContext): void {
 }
 
 /**
- * Throws unless a pool's device is the given one or the image's loop device; returns the loop device's number.
+ * Throws unless a pool's device is the given one or the image's loop device; returns the loop
+ * device's number.
  *
  * @param numbers `major:minor`
  */

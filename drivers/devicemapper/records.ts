@@ -1,5 +1,5 @@
 /**
- * What a store knows of its devices: small JSON files in `<home>/metadata`, Docker's.
+ * A store's records of its devices: small JSON files in `<home>/metadata`, in Docker's form.
  *
  * ```text
  * base, <id>            {"device_id":N,"size":N,"transaction_id":N,"initialized":B,"deleted":B}
@@ -7,8 +7,8 @@
  * transaction-metadata  {"open_transaction_id":N,"device_hash":"…","device_id":N}
  * ```
  *
- * Each is replaced as a whole (`metadata.ts`). What is read may be damaged: then the file is named, and only
- * what needs this very file fails.
+ * Each is replaced as a whole (`metadata.ts`). A record may be damaged: the error names the file,
+ * and only operations that need this file fail.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export interface DeviceRecord {
   readonly deleted: boolean;
 }
 
-/** What is true of the whole store. */
+/** The properties of the whole store. */
 export interface DeviceSetRecord {
   readonly nextDeviceId: number;
   /** Of the base device's file system; `""` if nothing was recorded. */
@@ -49,7 +49,7 @@ export interface DeviceSetRecord {
 
 /** A change of the pool that is under way. */
 export interface TransactionRecord {
-  /** What the pool's transaction id is when it is done. */
+  /** The pool's transaction id after it is done. */
   readonly openTransactionId: number;
   readonly hash: string;
   readonly deviceId: number;
@@ -80,7 +80,7 @@ export class Records {
     return list(this.directory).filter((name) => name.endsWith(DISCARDED_SUFFIX));
   }
 
-  /** @throws {VeneerError} `corrupt store` if the file says anything else */
+  /** @throws {VeneerError} `corrupt store` if the file has other content */
   read(hash: string): DeviceRecord | undefined {
     const path = this.path(hash);
     const text = readMetadata(path);
@@ -114,7 +114,9 @@ export class Records {
     syncDirectory(this.directory);
   }
 
-  /** Every number that is taken, as far as records say; damaged ones still tell theirs, mostly. */
+  /**
+   * All numbers that are taken according to the records; damaged ones usually still show theirs.
+   */
   deviceIds(): Set<number> {
     const taken = new Set<number>();
     for (const hash of [BASE, ...this.ids(), ...this.discarded()]) {
@@ -125,7 +127,7 @@ export class Records {
     return taken;
   }
 
-  /** A record's text, `""` for what is no file. */
+  /** A record's text; `""` if it is not a file. */
   #tryReadText(hash: string): string | undefined {
     try {
       return readMetadata(this.path(hash));
@@ -171,14 +173,12 @@ export class Records {
     };
   }
 
-  /**
-   * The device that the note of a transaction is about; none if there is no note, or a damaged one.
-   */
+  /** The device of a transaction's note; `undefined` if the note is missing or damaged. */
   noted(): string | undefined {
     try {
       return this.readTransaction()?.hash;
     } catch {
-      return undefined; // Whoever changes something is told.
+      return undefined; // Operations that change something report it.
     }
   }
 
@@ -193,12 +193,15 @@ export class Records {
     );
   }
 
-  /** Not synced: one that comes back after a power failure is of a transaction that the pool knows as done. */
+  /**
+   * Not synced: one that comes back after a power failure is of a transaction that the pool knows
+   * as done.
+   */
   removeTransaction(): void {
     removeMetadata(this.directory.join(TRANSACTION_FILE), false);
   }
 
-  /** Deletes what killed writers left beside their files. */
+  /** Deletes temporary files of killed writers. */
   sweep(): void {
     for (const name of list(this.directory)) {
       if (name.endsWith(TEMPORARY_SUFFIX)) tryUnlink(this.directory.join(name));
@@ -240,7 +243,7 @@ export function formatDeviceRecord(record: DeviceRecord): string {
 /** A JSON object. */
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** @throws {VeneerError} `corrupt store` if the text is no JSON object */
+/** @throws {VeneerError} `corrupt store` if the text is not a JSON object */
 export function parseObject(text: string, path: string): Fields {
   let value: unknown;
   try {
@@ -273,7 +276,7 @@ function boolean(fields: Fields, key: string, path: string): boolean {
   throw corrupt(path, `has neither true nor false as ${key}`);
 }
 
-/** The error for a file that cannot be what it should be. */
+/** The error for a damaged file. */
 export function corrupt(path: string, what: string): VeneerError {
   return new VeneerError(
     "corrupt store",

@@ -8,14 +8,14 @@
  *   devicemapper/                      the pool's images
  * ```
  *
- * A snapshot's root is its device's, which is empty if it has no parent. What was active becomes
- * the committed layer as it is, so it must not be open then: whoever could still write to it would
- * write below its children. If it is open all the same, as an engine's may be, the committed layer
- * is a snapshot of it. A view has a device of its own, too: a file system that was not unmounted is
- * made whole on it when it is mounted, even to be read, and its parent's is left alone.
+ * A snapshot's root is its device's, which is empty if it has no parent. The active layer itself
+ * becomes the committed one, so it must not be open then: a program that still wrote to it would
+ * write below its children. If it is open nevertheless, as an engine's may be, the committed layer
+ * is a snapshot of it. A view has its own device as well: a file system that was not unmounted is
+ * repaired on it by the mount, even a read-only one, and the parent's device is left alone.
  *
- * Devices become active when somebody is told how they are mounted, and stay so until they are
- * committed, removed, or no snapshot needs them: nobody says when one is unmounted.
+ * Devices become active when their mounts are returned to a caller, and stay active until they are
+ * committed, removed, or no snapshot needs them, because unmounting is not reported.
  *
  * @module
  */
@@ -47,13 +47,16 @@ import { retryBusy } from "./patience.ts";
 import { usageOf } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
 
-/** How long an open device is waited for, without the lock of devices, in milliseconds: udev opens new ones. */
+/**
+ * How long an open device is waited for, without the lock of devices, in milliseconds: udev opens
+ * new ones.
+ */
 const PATIENCE = 1000;
 
 /** The same with the lock, of a device that was closed a moment before. */
 const BRIEF_PATIENCE = 100;
 
-/** What the backend is made of. */
+/** The parts of the backend. */
 export interface SnapshotsContext {
   readonly home: Home;
   readonly idMaps: IdMaps;
@@ -84,7 +87,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     if (origin === BASE) this.#ownRoot(layer);
   }
 
-  /** A root that is nobody's yet belongs to container root. */
+  /** A root without an owner yet is given to container root. */
   #ownRoot(layer: string): void {
     const { uids, gids } = this.#context.idMaps;
     if (uids.root === 0 && gids.root === 0) return;
@@ -116,8 +119,8 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
     if (isNoUse === NO_MOUNT) return;
     this.#checkNotMounted(layer, isNoUse);
-    // Not active, it cannot be mounted until somebody is told how. If deletion may wait, so may
-    // this.
+    // Inactive, it cannot be mounted until its mounts are returned again. With deferred deletion,
+    // this is deferred as well.
     if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
   }
 
@@ -127,14 +130,18 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     refuseUses(`layer ${layer}`, usesOf({ mountPoints: [], device }), isNoUse);
   }
 
-  /** Whatever options say: nobody has the device open then. @throws {VeneerError} `in use` with who has */
+  /**
+   * Regardless of options, the device is closed then.
+   *
+   * @throws {VeneerError} `in use` with its users
+   */
   #deactivate(layer: string): void {
     if (this.#numbers(layer) === undefined) return;
     this.#waitUntilClosed(layer);
     this.#devices.exclusively((devices) => devices.deactivateNow(layer, BRIEF_PATIENCE));
   }
 
-  /** @throws {VeneerError} `in use` with who has the device open */
+  /** @throws {VeneerError} `in use` with the users of the device */
   #waitUntilClosed(layer: string): void {
     const name = this.#devices.names.device(layer);
     const isOpen = () => (deviceInfo(name)?.openCount ?? 0) > 0;
@@ -191,7 +198,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
           kind: "prepare",
           name: "activate the device",
           perform: () => this.#activate(chain),
-          undo: () => {}, // Others may have been told of it.
+          undo: () => {}, // Other callers may have got its mounts.
         },
         {
           kind: "mount",

@@ -1,10 +1,10 @@
 /**
- * What a snapshot adds to the one that it was made of.
+ * The space that a snapshot adds to its parent.
  *
  * - Bytes: the blocks of the pool that were given to its device since it was made. They are counted
- *   in the pool's metadata, so a block that it writes anew counts, one that it has from below does
- *   not, and what is written and not on its way to the device yet counts later. A block that was
- *   shared since with snapshots of it counts still: it came with this one.
+ *   in the pool's metadata, so a rewritten block counts, an inherited one does not, and data that
+ *   is not on its way to the device yet counts later. A block shared since with snapshots of the
+ *   device still counts: it came with this one.
  * - Inodes: as many as its file system has more in use than the one below; none if it has less. One
  *   that is mounted in another mount namespace alone has those that its superblock tells, which the
  *   kernel brings up to date when it is unmounted.
@@ -28,7 +28,7 @@ import { readUsedInodes } from "./superblock.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 import { SUPERBLOCK, ThinMetadata } from "./thin_metadata.ts";
 
-/** What a device adds to its origin. */
+/** The blocks that a device adds to its origin. */
 export function usageOf(set: DeviceSet, hash: string, origin: string): Usage {
   const inodes = set.exclusively((devices) =>
     usedInodes(set, devices, hash) - usedInodes(set, devices, origin)
@@ -47,8 +47,9 @@ export function ownBytes(pool: Pool, deviceId: number): number {
 }
 
 /**
- * Reads a pool's metadata as it is now. The kernel holds a copy for readers while others go on writing; there is
- * one at most, which is why one reads at a time: see {@linkcode DeviceSet.readingMetadata}.
+ * Reads a pool's metadata as it is now. The kernel holds a copy for readers while others go on
+ * writing; there is one at most, which is why one reads at a time: see
+ * {@linkcode DeviceSet.readingMetadata}.
  */
 function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
   const reserve = () => trySendMessage(pool.name, "reserve_metadata_snap");
@@ -101,7 +102,7 @@ function usedInodes(set: DeviceSet, devices: ThinDevices, hash: string): number 
   }
 }
 
-/** Where a device is mounted here, and to be seen. */
+/** The visible mount point of a device in this namespace. */
 function mountPointOf(numbers: string): string | undefined {
   return mountsOf(numbers).map(({ mountPoint }) => mountPoint).find((path) => {
     const stat = tryLstat(path);

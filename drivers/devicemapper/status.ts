@@ -16,7 +16,7 @@ import type { DeviceMapperOptions } from "./options.ts";
 import { METADATA_BLOCK_SIZE } from "./pool.ts";
 import { availableBytes, dataImage, metadataImage } from "./pool_setup.ts";
 
-/** What a store's pool is like. */
+/** The state of a store's pool. */
 export function statusLines(
   { poolName, blockSize, pool, data, metadata, base, baseFileSystem, deleted }: DeviceSetStatus,
   options: DeviceMapperOptions,
@@ -28,7 +28,7 @@ export function statusLines(
     ? metadataImage(home)
     : undefined;
   const size = (blocks: number, unit: number) => formatSize(blocks * unit);
-  // Space that the file system of the images lacks is not available, whatever the pool says.
+  // Space that the images' file system does not have is not available, even if the pool reports it.
   const available = (blocks: number, unit: number, image: ConfinedPath | undefined) =>
     formatSize(Math.min(blocks * unit, image === undefined ? Infinity : availableBytes(image)));
   return [
@@ -71,7 +71,10 @@ function deviceName(numbers: string): string {
   return typeof target === "number" ? numbers : `/dev/${decode(target).split("/").at(-1)}`;
 }
 
-/** How many of the machine's semaphores, which udev's cookies are, are in use: `SEMMNI` of semget(2). */
+/**
+ * How many of the machine's semaphores, which udev's cookies are, are in use: `SEMMNI` of
+ * semget(2).
+ */
 function semaphores(): StatusLine[] {
   const total = readSystemFile("/proc/sys/kernel/sem")?.split(/\s+/)[3];
   const used = readSystemFile("/proc/sysvipc/sem")?.split("\n").slice(1).filter(Boolean).length;

@@ -1,8 +1,9 @@
 /**
- * Making certain that what was written to a layer is in the pool.
+ * Ensuring that data written to a layer is stored in the pool.
  *
- * A thin device promises more space than the pool has. Whether a write finds some shows only when the kernel
- * writes its caches back, long after the write itself succeeded; and then only whoever asks is told.
+ * A thin device promises more space than the pool has. A write without space fails only when the
+ * kernel writes its caches back, long after the write call succeeded, and the error is returned
+ * only to callers that sync.
  *
  * @module
  */
@@ -14,21 +15,22 @@ import type { Warn } from "../../lib/base/warn.ts";
 import { writeOut } from "./write_out.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 
-/** What the kernel does with writes to a full pool, and for how long. */
+/** The kernel's treatment of writes to a full pool, and its duration. */
 const NO_SPACE_TIMEOUT = "/sys/module/dm_thin_pool/parameters/no_space_timeout";
 /** The default of that parameter, in seconds: `no_space_timeout_secs` of the kernel's dm-thin.c. */
 const DEFAULT_NO_SPACE_TIMEOUT = 60;
-/** What writing out may take beyond the kernel's own patience, in seconds. */
+/** The time that writing out may take beyond the kernel's own limit, in seconds. */
 const GRACE = 30;
 
 /**
  * Writes a layer's file system out and looks at the pool.
  *
- * If the pool queues writes for want of space, this waits for as long as the kernel does (60 seconds, unless
- * the module's `no_space_timeout` says otherwise), and says so.
+ * If the pool queues writes for want of space, this waits as long as the kernel does (60 seconds,
+ * or the module's `no_space_timeout`), with a warning.
  *
  * @param directory the layer's root, opened before anything was written
- * @throws {VeneerError} `limit exceeded`: the pool has no room; `failed precondition`: it needs repair
+ * @throws {VeneerError} `limit exceeded`: the pool has no room; `failed precondition`: it needs
+ * repair
  */
 export function ensureStored(
   id: string,
@@ -58,7 +60,7 @@ export function ensureStored(
   if (wrong !== undefined) throw notStored(id, pool, wrong);
 }
 
-/** Why a pool may not have stored what was written to it. */
+/** The reason why a pool may not have stored all data. */
 function wrongWith({ mode, needsCheck }: PoolStatus): string | undefined {
   if (mode === "out_of_data_space") return "out of data space";
   if (needsCheck) return "in need of thin_check";

@@ -6,7 +6,7 @@
 import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
 import { EXT_MAGIC, XFS_MAGIC } from "../../ffi/statfs.ts";
 
-/** What a file system's superblock says. */
+/** The fields of a file system's superblock. */
 export interface Superblock {
   readonly type: "ext4" | "xfs";
   /** As `blkid` writes it. */
@@ -55,7 +55,7 @@ function parseXfs(bytes: Uint8Array, view: DataView): Superblock | undefined {
   return { type: "xfs", uuid: formatUuid(bytes.subarray(32)), blockSize, size: blocks * blockSize };
 }
 
-/** Where ext4's superblock begins. */
+/** The offset of ext4's superblock. */
 const EXT4_AT = 1024;
 
 /** `struct ext4_super_block`, little-endian: kernel, fs/ext4/ext4.h. */

@@ -1,6 +1,6 @@
 /**
- * What the driver needs of the machine: device-mapper with thin provisioning, libdevmapper, and, if
- * udev runs, waiting for it.
+ * The driver's requirements on the machine: device-mapper with thin provisioning, libdevmapper and,
+ * if udev runs, support for waiting for it.
  *
  * @module
  */
@@ -101,14 +101,18 @@ export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
   );
 }
 
-/** Whether kernel and library can remove a device when its last user closes it: interface 4.27 (Linux 3.13). */
+/**
+ * Whether kernel and library can remove a device when its last user closes it: interface 4.27
+ * (Linux 3.13).
+ */
 export function hasDeferredRemoval(version = driverVersion()): boolean {
   const [major, minor] = version.split(".").map(Number);
   return canDeferRemoval() && (major > 4 || (major === 4 && minor >= 27));
 }
 
 /**
- * Decides what nobody asked for: a busy device is removed and deleted later if that can be.
+ * Decides deferral if options do not: busy devices are removed and deleted later if the machine
+ * supports it.
  *
  * @param hasIt whether kernel and library can
  * @throws {VeneerError} `not supported` if they cannot, and it was asked for

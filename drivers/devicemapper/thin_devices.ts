@@ -1,8 +1,9 @@
 /**
  * Thin devices as the kernel has them: active or not.
  *
- * A device is active while a mapping of its name is there. Everything waits: for udev's part of the work by
- * cookie (`devmapper_task.ts`), for users that are about to close a device by trying again, with a bound.
+ * A device is active while a mapping of its name is there. Everything waits: for udev's part of the
+ * work by cookie (`devmapper_task.ts`), for users that are about to close a device by trying again,
+ * with a bound.
  *
  * @module
  */
@@ -31,7 +32,7 @@ import type { DeviceNames } from "./names.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
 import type { Pool } from "./pool.ts";
 
-/** What makes a device: its number in the pool, and its size in bytes. */
+/** A device's number in the pool, and its size in bytes. */
 export interface Thin {
   readonly deviceId: number;
   readonly size: number;
@@ -40,7 +41,7 @@ export interface Thin {
 /** How much of a device is its own or shared space. */
 export interface ThinStatus {
   readonly mappedSectors: number;
-  /** The highest sector with space; 0 if there is none. */
+  /** The highest sector with space; 0 if no sector has any. */
   readonly highestMappedSector: number;
 }
 
@@ -72,8 +73,8 @@ export class ThinDevices {
   /**
    * Activates a device, or leaves one that is active as it is; returns its path.
    *
-   * @param isShared another program, which takes none of our locks, has devices of this store, too: then one that is
-   * there is not mended
+   * @param isShared another program, which takes none of our locks, has devices of this store, too:
+   * then one that is there is not mended
    */
   activate(hash: string, thin: Thin, { isShared = false } = {}): string {
     const name = this.names.device(hash);
@@ -91,7 +92,7 @@ export class ThinDevices {
     return false;
   }
 
-  /** Whether a mapping of this name is there and can be used, after what it takes. */
+  /** Whether a usable mapping of this name exists; an unusable one is removed. */
   #keep(name: string, thin: Thin): boolean {
     const info = deviceInfo(name);
     if (info === undefined) return false;
@@ -130,13 +131,13 @@ export class ThinDevices {
   /**
    * Deactivates a device; if it is busy and that is an option, when its last user closes it.
    *
-   * @throws {VeneerError} `in use`, after a while, with who uses it
+   * @throws {VeneerError} `in use`, after a while, with its users
    */
   deactivate(hash: string, patience = this.patience): void {
     this.#remove(this.names.device(hash), this.deferredRemoval, patience);
   }
 
-  /** The same, whatever the options: the device must be gone. */
+  /** The same, regardless of options: the device must be gone. */
   deactivateNow(hash: string, patience = this.patience): void {
     this.#remove(this.names.device(hash), false, patience);
   }
@@ -163,7 +164,9 @@ export class ThinDevices {
     );
   }
 
-  /** Runs `use` while the device has no writes in flight and its file system, if mounted, is whole. */
+  /**
+   * Runs `use` while the device has no writes in flight and its file system, if mounted, is whole.
+   */
   whileSuspended<T>(hash: string, use: () => T): T {
     const name = this.names.device(hash);
     if (deviceInfo(name)?.live !== true) return use();
@@ -189,7 +192,8 @@ export class ThinDevices {
   }
 
   /**
-   * Deactivates by name what {@linkcode active} listed: if that is an option and it is busy, later.
+   * Deactivates a device that {@linkcode active} listed, by its name; a busy one later, if options
+   * allow that.
    *
    * @throws {VeneerError} `in use`, after a while, in either case
    */
@@ -202,7 +206,10 @@ export class ThinDevices {
     }
   }
 
-  /** Gives the space of a device that is to be deleted back to what the pool is made of. Best effort. */
+  /**
+   * Discards the space of a device that will be deleted, down to the pool's own devices. Best
+   * effort.
+   */
   discard(hash: string, thin: Thin): void {
     const path = this.activate(hash, thin);
     try {
@@ -223,8 +230,8 @@ export class ThinDevices {
 }
 
 /**
- * Runs a task on a device, which may have gone with its last user just now: then it is `undefined`, as for one
- * that was not there.
+ * Runs a task on a device, which may have gone with its last user just now: then it is `undefined`,
+ * as for one that was not there.
  */
 function ifThere<T>(task: () => T): T | undefined {
   try {

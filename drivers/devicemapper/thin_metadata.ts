@@ -1,8 +1,8 @@
 /**
  * A pool's metadata as the kernel writes it: which blocks a device has, and since when.
  *
- * The layout is that of `drivers/md/dm-thin-metadata.c` and `persistent-data/dm-btree-internal.h` of the
- * kernel, little-endian, in blocks of 4 KiB:
+ * The layout is that of `drivers/md/dm-thin-metadata.c` and `persistent-data/dm-btree-internal.h`
+ * of the kernel, little-endian, in blocks of 4 KiB:
  *
  * ```text
  * superblock          roots of two B-trees, by device number
@@ -10,8 +10,9 @@
  *   details           when each device was made
  * ```
  *
- * Time is a counter, which every snapshot of the pool moves on by one: a device that is a snapshot has its
- * origin's blocks with times before its own, and every block that it was given itself with a later one.
+ * Time is a counter, which every snapshot of the pool moves on by one: a device that is a snapshot
+ * has its origin's blocks with times before its own, and every block that it was given itself with
+ * a later one.
  *
  * @module
  */
@@ -34,13 +35,16 @@ const FLAGS_AT = 4,
   KEYS_AT = 32;
 const INTERNAL = 1;
 
-/** `struct disk_device_details`: its size, and where its `creation_time` is. */
+/** `struct disk_device_details`: its size, and the offset of `creation_time`. */
 const DETAILS_SIZE = 24, CREATION_TIME_AT = 16;
 
 /** A mapping is `data block << 24 | time`. */
 const MAPPING_SIZE = 8, TIME_MASK = 0xffffff;
 
-/** The size of a pool's blocks of data, in sectors, as its superblock has it; `undefined` if it is none. */
+/**
+ * The size of a pool's blocks of data, in sectors, as in its superblock; `undefined` if the block
+ * is not one.
+ */
 export function dataBlockSize(superblock: DataView): number | undefined {
   if (superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
   return superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
@@ -68,12 +72,15 @@ export class ThinMetadata {
     this.dataBlockSize = size;
   }
 
-  /** The block of the copy that is held for readers; 0 if there is none. */
+  /** The block of the copy that is held for readers; 0 without one. */
   get heldSuperblock(): number {
     return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
   }
 
-  /** How many blocks a device was given since it was made: those that it does not have from its origin. */
+  /**
+   * How many blocks a device was given since it was made: those that it does not have from its
+   * origin.
+   */
   ownBlocks(deviceId: number): number {
     const details = this.#find(DETAILS_AT, deviceId, DETAILS_SIZE);
     const root = this.#find(MAPPING_AT, deviceId, MAPPING_SIZE);
@@ -122,7 +129,10 @@ class Node {
   readonly length: number;
   readonly isInternal: boolean;
 
-  /** @param leafValueSize what a leaf's values must have, in bytes; an inner node's are blocks */
+  /**
+   * @param leafValueSize the size of a leaf's values in bytes; those of inner nodes are block
+   * numbers
+   */
   constructor(view: DataView, block: number, leafValueSize: number) {
     this.#view = view;
     this.isInternal = (view.getUint32(FLAGS_AT, true) & INTERNAL) !== 0;
@@ -146,7 +156,7 @@ class Node {
     return new DataView(this.#view.buffer, this.#view.byteOffset + at, this.#valueSize);
   }
 
-  /** The last entry whose key is not above the given one; -1 if all are. */
+  /** The last entry whose key is not above the given one; -1 if all keys are above. */
   lastUpTo(key: number): number {
     let [low, high] = [0, this.length];
     while (low < high) {

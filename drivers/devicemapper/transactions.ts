@@ -1,11 +1,10 @@
 /**
  * Transactions: a change of the pool and of its records, whole or not at all.
  *
- * A transaction is about one device, which it makes or deletes. What it is about is written down before the
- * pool is touched; that the pool's transaction id goes up is its end. One that was cut short, by an error or a
- * kill, leaves the note with an id that the pool has not reached, and is brought to an end the same way
- * whatever it was: the device shall not exist, and have no record. So a creation is undone, and a deletion
- * is finished.
+ * A transaction creates or deletes one device. A note of it is written before the pool is changed,
+ * and an increase of the pool's transaction id ends it. A transaction interrupted by an error or a
+ * kill leaves a note with an id that the pool has not reached. Both kinds are finished in the same
+ * way: the device and its record are removed. So a creation is undone, and a deletion is finished.
  *
  * @module
  */
@@ -15,7 +14,7 @@ import type { Pool, PoolStatus } from "./pool.ts";
 import type { Records, TransactionRecord } from "./records.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 
-/** What {@linkcode Transactions} changes. */
+/** The parts that {@linkcode Transactions} changes. */
 export interface TransactionContext {
   readonly pool: Pick<Pool, "tryDelete" | "setTransactionId">;
   readonly records: Records;
@@ -48,7 +47,7 @@ export class Transactions {
   /**
    * Makes or deletes a device.
    *
-   * @param change does it; it is told the id that a record of the device has to bear
+   * @param change makes the change; it gets the id that a record of the device must have
    */
   run<T>(hash: string, deviceId: number, change: (transactionId: number) => T): T {
     const { pool, records } = this.#context;
@@ -69,7 +68,7 @@ export class Transactions {
     return result;
   }
 
-  /** Brings to its end what an earlier process left, if it did. */
+  /** Finishes a transaction that an earlier process left open. */
   recover({ transactionId }: PoolStatus): void {
     this.#id = transactionId;
     const { records, warn } = this.#context;
@@ -99,7 +98,7 @@ export class Transactions {
     }
     const result = pool.tryDelete(deviceId);
     if (result === -EBUSY && isItsRecord) {
-      // It cannot go yet; it is remembered as what is to be deleted.
+      // It cannot be deleted yet and is recorded for deletion.
       if (!record.deleted) records.write(hash, { ...record, deleted: true });
       warn(`device ${deviceId} of ${hash || "the base"} is busy; it is deleted when it is free`);
     } else {

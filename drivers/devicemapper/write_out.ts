@@ -1,19 +1,19 @@
 /**
- * Writing a file system out beside the caller, which can look at what it waits for: on a device that has no
- * room, the kernel may hold `syncfs(2)` up for as long as somebody may give it some.
+ * Syncing a file system in a Worker, so that the caller can watch the pool meanwhile: on a device
+ * without space, the kernel may block `syncfs(2)` until space is added.
  *
  * @module
  */
 import { SyscallError } from "../../ffi/errno.ts";
 import { Control } from "../../lib/base/worker_control.ts";
 
-/** What the Worker is told at its start. */
+/** The Worker's first message. */
 export interface WriteOutJob {
-  /** A descriptor of a directory of the file system, opened before what is to be written out was written. */
+  /** A descriptor of a directory of the file system, opened before the data to sync was written. */
   readonly directory: number;
   /** Whether `syncfs` tells of writes that failed; else every file is asked, which is slow. */
   readonly syncfsTells: boolean;
-  /** Of a {@linkcode Control}, whose result is 0 or an error number. */
+  /** The memory of a {@linkcode Control}, whose result is 0 or an error number. */
   readonly control: SharedArrayBuffer;
 }
 
@@ -25,8 +25,8 @@ const GLANCE = 250;
  *
  * @param directory a descriptor, which stays the caller's
  * @param syncfsTells whether this kernel's `syncfs` reports such failures (Linux 5.8)
- * @param glance called again and again while it lasts, with the milliseconds so far; may throw, to
- * wait no more
+ * @param glance called repeatedly during the sync, with the milliseconds so far; may throw to end
+ * the wait
  * @throws {SyscallError} `syncfs`, if something could not be written
  */
 export function writeOut(

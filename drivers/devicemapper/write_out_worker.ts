@@ -30,7 +30,7 @@ function writeOut({ directory, syncfsTells }: WriteOutJob): number {
   }
 }
 
-/** `fsync` of every file below a directory: each tells of its own writes alone. */
+/** `fsync` of every file below a directory: each reports only its own writes. */
 function syncFiles(root: number): void {
   using stack = new DirectoryStack(root);
   const levels: { readonly listing: Listing; next: number }[] = [

@@ -1,9 +1,9 @@
 /**
  * The overlay2 backend: layers in Docker's layout, mounted by overlay.
  *
- * A layer is made in the home's staging directory and renamed into place last. The link in `l/` comes
- * before that rename, and goes before the layer's files do; both times the staged directory's `link` file
- * says which one it is.
+ * A layer is made in the home's staging directory and renamed into place last. The link in `l/`
+ * comes before that rename, and is removed before the layer's files; in both cases the staged
+ * directory's `link` file names it.
  *
  * @module
  */
@@ -66,7 +66,9 @@ import { parseLayerLimits } from "./options.ts";
 import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
 
-/** What is told of a layer by a file in it, as Docker makes it; on disk before the layer is in place. */
+/**
+ * The mode of a record in a layer, as Docker makes it; it is on disk before the layer is in place.
+ */
 const RECORD = { mode: 0o644, reach: "disk" } as const;
 
 const JOIN: Remedy = { kind: "join", of: "layers" };
@@ -232,7 +234,8 @@ export class Overlay2 implements LayerBackend {
       this.#replaceContent(id);
     } catch (error) {
       if (codeOf(error) !== "limit exceeded") throw error;
-      // Nothing new can be made: what the layer holds makes room where it is. It counts as incomplete until then.
+      // Nothing new can be created: the layer's files are deleted in place to free space. The layer
+      // is incomplete until then.
       const diff = this.#layout.diff(id);
       for (const name of list(diff)) removeTree(diff.join(name));
       removeTree(this.home.staging(id));
@@ -240,7 +243,7 @@ export class Overlay2 implements LayerBackend {
     }
   }
 
-  /** Puts an empty layer in the place of what one holds. */
+  /** Replaces the content of a layer by an empty one. */
   #replaceContent(id: string): void {
     const layout = this.#layout;
     const parent = layout.parent(id);
@@ -311,7 +314,7 @@ export class Overlay2 implements LayerBackend {
     return { path: path.text, steps };
   }
 
-  /** A base layer, which needs no overlay, bound to where it cannot be written to. */
+  /** A base layer, which needs no overlay, bound read-only. */
   #readOnlyBase(id: string): MountPlan {
     const path = this.#layout.merged(id);
     return {
@@ -328,7 +331,7 @@ export class Overlay2 implements LayerBackend {
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
-  /** Mounts; if the kernel refuses, says which layer is damaged, if one is. */
+  /** Mounts; if the kernel refuses, the error names the damaged layer, if there is one. */
   #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {
     const explain = () => {
       this.#layout.requireDiff(mount.id);
@@ -337,7 +340,10 @@ export class Overlay2 implements LayerBackend {
     return overlayStep(mount, this.#environment.api, readOnly, explain);
   }
 
-  /** Looks where the links lead, which the kernel would follow anywhere; taking down must work in any case. */
+  /**
+   * Checks the targets of the `l/` links, because the kernel follows them outside the store. A
+   * step, not part of planning, so that an unmount never fails on it.
+   */
   #checkLinks({ id, volatile }: OverlayMount): MountStep {
     const layer = this.#layout.layer(id);
     return {
@@ -384,7 +390,8 @@ export class Overlay2 implements LayerBackend {
     checkKnown(new Map(own.map((name) => [name, ""])), ["volatile"], "an overlay2 mount");
     if (label) checkLabel(label);
     const directory = `${id}/diff`;
-    // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper one.
+    // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper
+    // one.
     const asLower = readOnly && lowers.length < MAX_LOWERS;
     return {
       home: this.home.path,

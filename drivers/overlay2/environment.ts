@@ -1,5 +1,5 @@
 /**
- * What overlay2 finds when a home is opened, and mounts by.
+ * The facts that overlay2 finds when a home is opened, and uses for mounts.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
 import { type Overlay2Options, parseDriverOptions } from "./options.ts";
 import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
 
-/** What the driver found when it was opened. */
+/** The facts found when the driver was opened. */
 export interface Overlay2Environment {
   readonly options: Overlay2Options;
   /** The mount calls that layers are mounted by. */

@@ -1,5 +1,5 @@
 /**
- * What overlay2 finds at a place, for `veneer doctor`. Changes nothing.
+ * The findings of overlay2 at a place, for `veneer doctor`. Changes nothing.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What this kernel's overlay can do, found by asking or by trying.
+ * The abilities of this kernel's overlay, found by asking or by trying.
  *
  * @module
  */
@@ -37,8 +37,8 @@ export function mountFeatures(asked: readonly string[]): string[] {
 }
 
 /**
- * Whether overlay takes its lower directories one by one, as `lowerdir+` (Linux 6.7): tried on a context
- * that is never mounted.
+ * Whether overlay takes its lower directories one by one, as `lowerdir+` (Linux 6.7): tried on a
+ * context that is never mounted.
  *
  * @param directory any directory of the home's file system
  */

@@ -11,8 +11,9 @@
  * l/<name>      -> ../<id>/diff
  * ```
  *
- * Short names keep the options of a mount of many layers within a page. What is read here may have been
- * written by anyone who once wrote to the store, so it is checked, and the file at fault is named.
+ * Short names keep the options of a mount of many layers within a page. Any program that once could
+ * write to the store may have written these files, so they are checked, and the file at fault is
+ * named.
  *
  * @module
  */
@@ -49,10 +50,10 @@ export function newLinkName(): string {
   return Array.from(random, (byte) => ALPHABET[byte & 31]).join("");
 }
 
-/** What a link in `l/` points to for a layer. */
+/** The target of a layer's link in `l/`. */
 export const linkTarget = (id: string): string => `../${id}/diff`;
 
-/** `<id>`: container root's group may pass through to what is mounted below, nobody may list it. */
+/** `<id>`: container root's group may pass through to the mount below, only root may list it. */
 export function makeLayerDirectory(path: ConfinedPath, { gids }: IdMaps): void {
   makeOwned(path, 0o710, 0, gids.root);
 }
@@ -62,9 +63,9 @@ export function makeWork(path: ConfinedPath, { uids, gids }: IdMaps): void {
   makeOwned(path, 0o700, uids.root, gids.root);
 }
 
-/** Where the parts of a home's layers are, and what they say. */
+/** The paths and the content of the parts of a home's layers. */
 export class Layout {
-  /** Where layers are mounted that have no `merged`, if none can be made. */
+  /** The directory of mount points for layers without `merged`, if none can be created. */
   readonly #beside: ConfinedPath | undefined;
 
   constructor(readonly home: Home) {
@@ -94,7 +95,10 @@ export class Layout {
     return this.home.join(LINKS);
   }
 
-  /** Every id with a layer's directory, whole or what an interrupted removal by another program left of it. */
+  /**
+   * Every id with a layer's directory, complete or left by an interrupted removal of another
+   * program.
+   */
   list(): string[] {
     const isLayer = (name: string) =>
       name !== LINKS && isId(name) &&
@@ -140,7 +144,7 @@ export class Layout {
     return entries;
   }
 
-  /** What a child's `lower` lists: the layer itself, then what is below it. */
+  /** The entries of a child's `lower`: the layer itself, then the layers below it. */
   lowersOfChild(parent: string): string[] {
     return [`${LINKS}/${this.link(parent)}`, ...this.lowers(parent)];
   }
@@ -148,7 +152,7 @@ export class Layout {
   /**
    * The id of the layer that an entry of a `lower` file stands for.
    *
-   * @param from the id whose `lower` it is in, for the message
+   * @param from the id of the layer whose `lower` contains it, for the message
    * @throws {VeneerError} `corrupt store` if the link is missing, or leads to no layer
    */
   resolve(entry: string, from: string): string {
@@ -158,7 +162,7 @@ export class Layout {
       if (text === -ENOENT) {
         throw corrupt(this.lower(from), `names ${entry}, and ${path} does not exist`);
       }
-      // EINVAL: something that is no link.
+      // EINVAL: not a link.
       throw corrupt(path, "is not a symbolic link to a layer");
     }
     const id = /^\.\.\/([^/]+)\/diff$/.exec(text)?.[1];
@@ -182,7 +186,7 @@ export class Layout {
     throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
-  /** The parent's id, `""` for a base layer; `undefined` for what is left of a layer half removed. */
+  /** The parent's id, `""` for a base layer; `undefined` for the rest of a half-removed layer. */
   parent(id: string): string | undefined {
     return this.home.root.hold(() => {
       const [entry] = this.lowers(id);
@@ -207,7 +211,7 @@ export class Layout {
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
-  /** The target of a link in `l/`, `undefined` if there is none, or something else. */
+  /** The target of a link in `l/`; `undefined` if it is missing or not a link. */
   linkTarget(name: string): string | undefined {
     const path = this.links().join(name);
     const target = tryReadlink(path);
@@ -221,7 +225,7 @@ export class Layout {
    * The names of the links in `l/` that lead to a layer: more than one only if something went
    * wrong.
    *
-   * Reads all links, so it is for layers whose own record of the name is damaged.
+   * Reads all links, so it is only for layers whose own record of the name is damaged.
    */
   linksTo(id: string): string[] {
     const target = linkTarget(id);

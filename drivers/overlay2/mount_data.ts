@@ -1,8 +1,8 @@
 /**
  * The options of an overlay mount, for the new mount calls, for `mount(2)`, and for someone else.
  *
- * Nothing here asks the kernel or the disk: what a mount is made of comes in as
- * {@linkcode OverlayMount}, and a step or a triple comes out.
+ * Nothing here calls the kernel: the input is an {@linkcode OverlayMount}, and the result a step or
+ * a triple.
  *
  * - New calls: one `lowerdir+` a layer, each value at most 255 bytes, 500 layers.
  * - `mount(2)`: one string of at most a page, in which `,` `:` and `\` would need escapes. If
@@ -18,26 +18,34 @@ import type { Remedy } from "../../lib/base/remedy.ts";
 import { contextOption } from "../union/mount_label.ts";
 import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount/plan.ts";
 
-/** The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel. */
+/**
+ * The most lower layers of one overlay: `OVL_MAX_STACK` of `fs/overlayfs/params.c` in the kernel.
+ */
 export const MAX_LOWERS = 500;
 
-/** The most that Docker puts into one `mount(2)`; short names of that many layers leave room for a label. */
+/**
+ * The most that Docker puts into one `mount(2)`; short names of that many layers leave room for a
+ * label.
+ */
 export const MAX_LOWERS_OLD = 128;
 
-/** Room for `,context="…"` that a chain must leave at `create`, in bytes: SELinux's own are below 80. */
+/**
+ * Room for `,context="…"` that a chain must leave at `create`, in bytes: SELinux's own are below
+ * 80.
+ */
 const LABEL_ROOM = 128;
 
-/** What a mount of a layer is made of. All paths but `target` are relative to the home. */
+/** The parts of a mount of a layer. All paths but `target` are relative to the home. */
 export interface OverlayMount {
   /** The home's absolute path. */
   readonly home: string;
   /** The layer's, for messages. */
   readonly id: string;
-  /** Where it is mounted: absolute. */
+  /** The mount point: absolute. */
   readonly target: string;
   /** The directories below, uppermost first; at least one. */
   readonly lowers: readonly string[];
-  /** What takes the changes, and overlay's own directory beside it; none for what cannot be written to. */
+  /** The upper and the work directory; absent in a read-only mount. */
   readonly upper?: { readonly directory: string; readonly work: string };
   /** Options that depend on the kernel, such as `index=off` and `userxattr`. */
   readonly features: readonly string[];
@@ -202,7 +210,10 @@ function option(text: string): MountParameter {
 /** Whether a path stands for itself wherever overlay parses options. */
 const isPlain = (path: string) => !/[,:\\]/.test(path);
 
-/** Overlay takes `\` before what would end a path (`ovl_unescape` in `fs/overlayfs/params.c`). */
+/**
+ * Overlay takes `\` before characters that would end a path (`ovl_unescape` in
+ * `fs/overlayfs/params.c`).
+ */
 const escape = (path: string) => path.replaceAll(/[,:\\]/g, "\\$&");
 
 const byteLength = (text: string) => encode(text).length;

@@ -9,9 +9,9 @@ import type { MountInfo } from "../../lib/mount/mountinfo.ts";
 /**
  * Whether a directory is among those that an overlay mount is made of.
  *
- * The kernel shows each as it was named at the mount: from the root, or, if names would have been
- * too long, from a working directory or a descriptor. So the end of a name is looked for, and what
- * stands before it is believed, unless it is the path of another directory.
+ * The kernel shows each as it was named at the mount: from the root or, if names would have been
+ * too long, from a working directory or a descriptor. So only the end of a name is compared, and
+ * any beginning is accepted, unless it is the path of another directory.
  *
  * @param path of the directory
  * @param tail its last names, which are like no other's and have nothing to escape
@@ -31,7 +31,10 @@ export function hasDirectory(
   return false;
 }
 
-/** Whether an overlay mount without an upper directory has a directory on top: the mount of a view on its layer. */
+/**
+ * Whether an overlay mount without an upper directory has a directory on top: the mount of a view
+ * on its layer.
+ */
 export function isTopOfView(mount: MountInfo, path: string, tail: string): boolean {
   if (/(?:^|,)upperdir=/.test(mount.superOptions)) return false;
   const [, top = ""] = /(?:^|,)lowerdir\+?=((?:[^:,\\]|\\.)*)/.exec(mount.superOptions) ?? [];

@@ -20,7 +20,7 @@ import { parseSize } from "../../lib/base/sizes.ts";
 import type { ProjectLimits } from "../../ffi/quota.ts";
 import { OPTION_KEYS } from "./option_keys.ts";
 
-/** What `overlay2.mount_api` may say. */
+/** The values of `overlay2.mount_api`. */
 export type MountApi = "auto" | "new" | "old";
 const MOUNT_APIS: readonly MountApi[] = ["auto", "new", "old"];
 
@@ -33,13 +33,13 @@ export interface Overlay2Options {
   readonly mountOptions: readonly string[];
   /** Whether snapshots have a label with the directory of their changes. */
   readonly upperdirLabel: boolean;
-  /** For read-write layers that name no limits; 0 is no limit. */
+  /** For read-write layers without limits of their own; 0 is no limit. */
   readonly limits: ProjectLimits;
 }
 
 /**
- * What `overlay2.mountopt` may name: what of `Documentation/filesystems/overlayfs.rst` in the kernel leaves the
- * layers as they are. `volatile` is asked for mount by mount.
+ * The options that `overlay2.mountopt` may name: those of `Documentation/filesystems/overlayfs.rst`
+ * in the kernel that do not change the format of layers. `volatile` is given mount by mount.
  */
 const MOUNT_OPTIONS = [
   "index",
@@ -71,9 +71,9 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Overla
 /**
  * The limits a layer is made with.
  *
- * @param defaults for what a read-write layer does not say itself
- * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a limit on a layer that is
- * not read-write
+ * @param defaults the limits of a read-write layer that names none
+ * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a limit on a layer
+ * that is not read-write
  */
 export function parseLayerLimits(
   { storageOptions, readWrite }: LayerSpec,

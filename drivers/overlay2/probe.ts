@@ -1,11 +1,11 @@
 /**
- * What an overlay mount of this kernel does to its upper directory, found by doing it.
+ * The effects of an overlay mount of this kernel on its upper directory, found by trying.
  *
- * A layer's upper directory says what the layer changes only if overlay writes nothing but
- * whiteouts and opaque marks into it. Kernels before 4.8 copied the opaque mark of a lower
- * directory up with it; with `redirect_dir` a renamed directory is a reference, with `metacopy` a
- * changed file is one, to what lies below. Defaults of the kernel decide, also for layers that
- * others made in this store, so the mount here has those defaults.
+ * A layer's upper directory holds all its changes only if overlay writes nothing but whiteouts and
+ * opaque marks into it. Kernels before 4.8 copied the opaque mark of a lower directory up with it;
+ * with `redirect_dir` a renamed directory is a reference to a lower one, and with `metacopy` a
+ * changed file is a reference to a lower file. The kernel's defaults decide, also for layers of
+ * other programs in this store, so the mount here uses those defaults.
  *
  * If the kernel has the new mount calls, the mount is never put into the tree of mounts, and goes
  * with its descriptor.
@@ -40,9 +40,12 @@ import { descriptorPath, lgetxattr, lsetxattr } from "../../ffi/xattr.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../union/probe_directory.ts";
 
-/** What was found. */
+/** The result of a probe. */
 export interface Probed {
-  /** Why an upper directory alone does not say what a layer changes; `undefined` if it does. */
+  /**
+   * The reason why an upper directory alone does not hold all changes of a layer; `undefined` if it
+   * does.
+   */
   readonly unreadable: string | undefined;
   readonly metacopy: boolean;
 }
@@ -79,8 +82,8 @@ export function probe(home: Home, features: readonly string[], api: "new" | "old
 }
 
 /**
- * If nothing can be made in the home. What overlay does is the same on every file system that can
- * be its upper.
+ * Used if nothing can be created in the home. Overlay behaves the same on every file system that
+ * can be its upper.
  */
 const NO_ROOM: ReadonlySet<number> = new Set([EDQUOT, ENOSPC, EROFS]);
 
@@ -96,7 +99,9 @@ function probeInMemory(find: (scratch: number) => Probed): Probed {
 
 const YES = new TextEncoder().encode("y");
 
-/** Copies a directory, a renamed directory and a changed file up, and looks at what that wrote. */
+/**
+ * Makes overlay copy up a directory, a renamed directory and a changed file, and reads the results.
+ */
 function inspect(scratch: number, root: number, xattrs: string): Probed {
   touch(root, "dir/new");
   const renamed = tryRenameat(root, entryName("renamed"), root, entryName("moved"));
@@ -170,7 +175,9 @@ function mountDetached(options: readonly string[]): number {
   });
 }
 
-/** The same by `mount(2)`: at a path for the moment that it takes to open it and detach it again. */
+/**
+ * The same by `mount(2)`: at a path for the moment that it takes to open it and detach it again.
+ */
 function mountAt(options: readonly string[], target: string): number {
   mount({ source: "overlay", target, type: "overlay", data: options.join(",") });
   try {

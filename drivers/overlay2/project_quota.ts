@@ -1,14 +1,15 @@
 /**
- * Limits of layers by project quota: each limited layer's directory carries a project id of its own, which
- * all that is made in it inherits, and the file system keeps to the project's limits.
+ * Limits of layers by project quota: each limited layer's directory has its own project id, which
+ * all files in it inherit, and the file system enforces the project's limits.
  *
- * Ids are given out in ascending order above the home's own and above every layer's, as Docker does it, so
- * that both can use one store. Callers hold the store's lock while they {@linkcode ProjectQuotas.assign}:
- * two layers never get one id. A layer keeps its id until its directory is gone; its limits are lifted when
- * its removal begins, so an id that is used again starts without any.
+ * Ids are given out in ascending order above the home's own and above every layer's, as Docker does
+ * it, so that both can use one store. Callers hold the store's lock while they
+ * {@linkcode ProjectQuotas.assign}: two layers never get one id. A layer keeps its id until its
+ * directory is gone; its limits are lifted when its removal begins, so an id that is used again
+ * starts without any.
  *
  * ext4 does not hold processes with CAP_SYS_RESOURCE to limits, such as root's; overlay drops that
- * capability, so what is written through a mount is counted and refused all the same. xfs holds everyone.
+ * capability, so limits apply to writes through a mount. xfs applies them to all processes.
  *
  * @module
  */
@@ -38,8 +39,8 @@ const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 export const isLimited = ({ bytes, inodes }: ProjectLimits): boolean => bytes > 0 || inodes > 0;
 
 /**
- * Why directories below `path` cannot have limits, in words that name the file system or the mount
- * option that lacks; `undefined` if they can.
+ * The reason why directories below `path` cannot have limits, with the file system or the missing
+ * mount option; `undefined` if they can.
  *
  * @param device the file system's, for kernels that take quota commands only by it
  */
@@ -86,14 +87,15 @@ export class ProjectQuotas {
 
   constructor(readonly home: Home) {}
 
-  /** @throws {VeneerError} `not supported` with the reason and what was asked for */
+  /** @throws {VeneerError} `not supported` with the reason and the requested option */
   require(what: string): void {
     const lacking = quotaLacking(this.home.path, findDevice(this.home.path));
     if (lacking !== undefined) throw new VeneerError("not supported", `${what}: ${lacking}`);
   }
 
   /**
-   * Gives a new, empty directory a project of its own with these limits. The caller holds the store's lock.
+   * Gives a new, empty directory its own project with these limits. The caller holds the store's
+   * lock.
    */
   assign(directory: ConfinedPath, limits: ProjectLimits): void {
     const id = this.#nextId();
@@ -103,7 +105,7 @@ export class ProjectQuotas {
     });
   }
 
-  /** Gives a new, empty directory the project of another one, if that has one of its own. */
+  /** Gives a new, empty directory the project of another one, if that has its own. */
   inherit(directory: ConfinedPath, from: ConfinedPath): void {
     const id = projectOf(from);
     if (id !== 0) withFd(openDirectory(directory), (fd) => setProjectId(fd, id, directory.text));
@@ -120,8 +122,8 @@ export class ProjectQuotas {
   }
 
   /**
-   * A directory's limits and what is taken of them; `undefined` if it has no project of its own, or
-   * nobody counts.
+   * A directory's limits and their use; `undefined` if it does not have its own project, or quotas
+   * are off.
    */
   usage(directory: ConfinedPath): ProjectUsage | undefined {
     const id = projectOf(directory);
@@ -148,7 +150,7 @@ export class ProjectQuotas {
   }
 }
 
-/** The project id of a directory; 0 for none, and for what is no directory. */
+/** The project id of a directory; 0 for none, and for other files. */
 function projectOf(path: ConfinedPath): number {
   const fd = tryOpen(path, DIRECTORY);
   if (fd < 0) return 0;

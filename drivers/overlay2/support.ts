@@ -1,7 +1,9 @@
 /**
- * Whether overlay2 can run: the kernel, its version, the file system below, and its directory entries.
+ * Whether overlay2 can run: the kernel, its version, the file system below, and its directory
+ * entries.
  *
- * Each check returns what is wrong, or `undefined`; opening a store throws the first, `doctor` lists all.
+ * Each check returns the fault, or `undefined`; opening a store throws the first, `doctor` lists
+ * all.
  *
  * @module
  */
@@ -64,8 +66,8 @@ const REFUSED: ReadonlyMap<number, string> = new Map([
 /**
  * The file system below the store.
  *
- * btrfs is refused unless asked for, as Docker did while kernels could not do it (before 4.7): its own
- * driver serves a btrfs better.
+ * btrfs is refused unless asked for, as Docker did while kernels could not do it (before 4.7): its
+ * own driver serves a btrfs better.
  */
 export function checkBacking(
   path: string,
@@ -90,7 +92,8 @@ export function checkBacking(
 }
 
 /**
- * Whether directories say the types of their entries, without which overlay shows whiteouts as files.
+ * Whether directories store the types of their entries, without which overlay shows whiteouts as
+ * files.
  *
  * @param path a directory; nothing in it is left changed
  */

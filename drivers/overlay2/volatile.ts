@@ -1,11 +1,11 @@
 /**
- * Volatile mounts: overlay then never writes a layer's files out, and leaves a mark in the work directory,
- * `work/incompat/volatile`, which keeps the layer from being mounted again: after a crash its files may be
- * half written.
+ * Volatile mounts: overlay then never writes a layer's files out, and leaves a mark in the work
+ * directory, `work/incompat/volatile`, which keeps the layer from being mounted again: after a
+ * crash its files may be half written.
  *
- * The mark is about the machine's crash, not a process's, so the boot in which a layer is mounted volatile
- * is written beside it, to `<id>/volatile`. A mark of this boot is taken away: what the page cache holds is
- * whole. A mark of an earlier boot is left and its layer refused.
+ * The mark is about a crash of the machine, not of a process, so the boot in which a layer is
+ * mounted volatile is recorded beside it, in `<id>/volatile`. A mark of this boot is removed, since
+ * the page cache is intact. A mark of an earlier boot is left, and its layer refused.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * What a tree of files takes on disk.
+ * The disk usage of a tree of files.
  *
  * @module
  */
@@ -11,12 +11,12 @@ import { isGone } from "../../lib/tree/gone.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**
- * The space that all below a directory takes, holes not, and how many inodes it has. An inode of several
- * names is counted once; the directory itself, which is there without any content, is not. What comes or
- * goes meanwhile may be counted or not.
+ * The space that all entries below a directory take, without holes, and the number of their inodes.
+ * An inode of several names is counted once; the directory itself, which exists in an empty layer
+ * as well, is not counted. Entries created or removed meanwhile may be counted or not.
  *
  * @param directory a descriptor of it, the caller's, at its start
- * @param leavesOut tells entries by name that do not count, nor what is below them
+ * @param leavesOut returns true for names of entries to skip with everything below them
  * @throws {SyscallError}
  */
 export function diskUsage(directory: number, leavesOut?: (name: string) => boolean): Usage {
@@ -38,7 +38,7 @@ class Count {
     readonly leavesOut: ((name: string) => boolean) | undefined,
   ) {}
 
-  /** Counts what lies below the directory that the walk stands in. */
+  /** Counts all entries below the walk's directory. */
   below(): void {
     const levels = [this.#list()];
     for (let names; (names = levels.at(-1));) {
@@ -52,7 +52,7 @@ class Count {
     }
   }
 
-  /** Counts what the directory has that the walk stands in; returns the subdirectories. */
+  /** Counts the entries of the walk's directory; returns the subdirectories. */
   #list(): EntryName[] {
     const subdirectories: EntryName[] = [];
     for (let some; (some = readSomeEntries(this.directories.fd)).length > 0;) {

@@ -1,6 +1,6 @@
 /**
- * Snapshots that need no union mount, since there is nothing to be joined: one on no parent is its own
- * directory, and a view of a parent that has none is that parent's.
+ * Snapshots that need no union mount, since there is nothing to be joined: one on no parent is its
+ * own directory, and a view of a parent that has none is that parent's.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import { bindReadOnly, type Mount, type MountPlan } from "../../lib/mount/plan.t
 import type { LayerChain } from "../../lib/snapshots/backend.ts";
 import type { LayerDirectories } from "./layer_directories.ts";
 
-/** The layer whose directory alone is what a snapshot shows, if one is. */
+/** The layer whose directory alone a snapshot shows, if there is one. */
 export function boundLayer({ layer, kind, parents }: LayerChain): string | undefined {
   if (parents.length === 0) return layer;
   return kind !== "active" && parents.length === 1 ? parents[0] : undefined;

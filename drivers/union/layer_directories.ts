@@ -6,13 +6,13 @@
  * snapshots/<layer>/work   the mount's own, where the driver's kind of mount wants one
  * ```
  *
- * which is containerd's layout. A layer is made in the home's staging directory and renamed into place last;
- * to be deleted it is renamed back first.
+ * which is containerd's layout. A layer is made in the home's staging directory and renamed into
+ * place last; to be deleted it is renamed back first.
  *
- * Nothing is synced here. A power failure may take away a directory whose snapshot is recorded, together with
- * what was written to it, which nobody synced either: the layer is then said to be missing ({@linkcode
- * LayerDirectories.require}). It may bring back a directory that was deleted: that has no snapshot, and goes
- * with the next cleanup.
+ * Nothing is synced here. A power failure may delete a directory whose snapshot is recorded,
+ * together with its unsynced content: the layer is then reported as missing
+ * ({@linkcode LayerDirectories.require}). It may bring back a deleted directory, which has no
+ * snapshot and is deleted by the next cleanup.
  *
  * @module
  */
@@ -65,8 +65,8 @@ export class LayerDirectories {
   }
 
   /**
-   * Makes a layer's directories; its `fs` begins with the owner, mode and attributes of its parent's. What
-   * there is under its id is nobody's, and goes.
+   * Creates a layer's directories; its `fs` begins with the owner, mode and attributes of its
+   * parent's. Anything already stored under its id is deleted.
    *
    * @param work whether to make that too
    */
@@ -98,8 +98,8 @@ export class LayerDirectories {
   }
 
   /**
-   * Refuses links where a mount's options lead, which the kernel would follow. A layer that is missing is the
-   * mount's to refuse.
+   * Refuses links in the paths of a mount's options, which the kernel would follow. Missing layers
+   * are refused by the mount.
    *
    * @throws {VeneerError} `corrupt store`
    */
@@ -111,7 +111,7 @@ export class LayerDirectories {
   }
 
   /**
-   * Deletes a layer, whatever there is of it.
+   * Deletes a layer in any state.
    *
    * @throws {VeneerError} `in use` if something is mounted in it
    */
@@ -132,7 +132,7 @@ export class LayerDirectories {
   }
 
   /**
-   * What a layer adds to its parent.
+   * The space that a layer adds to its parent.
    *
    * @param isOwn tells the names of the driver's own entries, which do not count
    * @throws {VeneerError} `corrupt store`
@@ -143,8 +143,8 @@ export class LayerDirectories {
   }
 
   /**
-   * Gives up the `work` of a layer that nobody mounts for writing any more. Two empty directories are all that
-   * a mount leaves there; what else there should be goes with the layer.
+   * Removes the `work` of a layer that is not mounted for writing any more. A mount leaves only two
+   * empty directories there; anything else is deleted with the layer.
    */
   endWork(layer: string): void {
     const work = this.home.join(this.work(layer));
@@ -159,7 +159,7 @@ export class LayerDirectories {
   }
 }
 
-/** Renames a directory, raw; what there is under the new name is deleted. */
+/** Renames a directory, raw; an existing entry of the new name is deleted. */
 function tryMove(from: ConfinedPath, to: ConfinedPath): number {
   const move = () => tryRename(from, to, RENAME_NOREPLACE);
   const result = move();

@@ -21,8 +21,8 @@ import {
 /**
  * Makes the directory that a union mount writes a layer's changes to.
  *
- * The root of a mount is its uppermost directory's, so a child's begins as its parent's is: mode, owner,
- * attributes and times. A base layer's is container root's, 0755.
+ * The root of a mount is its uppermost directory's, so a child's begins as its parent's is: mode,
+ * owner, attributes and times. A base layer's is container root's, 0755.
  */
 export function makeLayerRoot(
   path: ConfinedPath,
@@ -48,8 +48,8 @@ export function makeLayerRoot(
 }
 
 /**
- * Makes a directory with exactly this mode, whatever the umask is and whatever access lists the
- * directory around it hands down: those are the host's.
+ * Creates a directory with exactly this mode, regardless of the umask and of access lists that the
+ * directory around it hands down, which are the host's.
  */
 export function makeOwned(
   path: ConfinedPath,

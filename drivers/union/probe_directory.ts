@@ -1,9 +1,9 @@
 /**
- * Scratch directories for finding out what a mount does by making one.
+ * Scratch directories for trying a mount.
  *
- * Such a directory is in the home's staging directory under a name no layer can have. Whoever uses it holds a
- * lock on it, so that {@linkcode disposeProbe}, which is called for all that is staged, deletes only what a
- * killed process left.
+ * Such a directory is in the home's staging directory under a name no layer can have. Its user
+ * holds a lock on it, so that {@linkcode disposeProbe}, which is called for all staged entries,
+ * deletes only probes of killed processes.
  *
  * @module
  */
@@ -31,7 +31,7 @@ import type { Home } from "../../lib/store/home.ts";
 /** No id begins with a dot. */
 const PREFIX = ".probe-";
 
-/** The directory in a probe's to mount on: what is mounted there goes with it. */
+/** The mount point in a probe's directory; its mount is taken down with the probe. */
 export const PROBE_MOUNT = "merged";
 
 /** Whether a staged name is a probe's scratch directory. */
@@ -52,7 +52,8 @@ export function withProbeDirectory<T>(
     const name = PREFIX + crypto.randomUUID();
     const path = home.staging(name);
     mkdir(path, 0o700);
-    // Another process may have taken the directory for a leftover before it was locked: then try again.
+    // Another process may have taken the directory for a leftover before it was locked: then try
+    // again.
     const scratch = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (scratch === -ENOENT) continue;
     try {
@@ -66,7 +67,8 @@ export function withProbeDirectory<T>(
 }
 
 /**
- * The same in memory, in a file system that is mounted nowhere: for a home in which nothing can be made.
+ * The same in memory, in a file system that is mounted nowhere: for a home in which nothing can be
+ * made.
  *
  * @throws {SyscallError} `ENOSYS` before Linux 5.2
  */
@@ -102,7 +104,7 @@ function makeBelow(scratch: number, path: string): number {
     : withFd(above, () => tryMkdirat(above, entryName(basename(path)), 0o755));
 }
 
-/** Deletes a probe's scratch directory and takes down its mount, unless somebody is using it. */
+/** Deletes a probe's scratch directory and takes down its mount, unless it is in use. */
 export function disposeProbe(home: Home, name: string): void {
   const path = home.staging(name);
   const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
