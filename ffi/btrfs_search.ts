@@ -48,7 +48,7 @@ export const SEARCH_HEADER = layout("struct btrfs_ioctl_search_header", 32, {
 
 export const BTRFS_IOC_TREE_SEARCH_V2 = iowr(BTRFS_IOCTL_MAGIC, 17, SEARCH_ARGS_V2.size);
 
-/** Where an item lies in a tree. */
+/** The key of an item: its place in a tree. */
 interface TreeKey {
   readonly objectId: bigint;
   readonly type: number;
@@ -241,7 +241,7 @@ export const INODE_EXTREF = layout("struct btrfs_inode_extref", 18, {
   name_len: ["u16", 16],
 });
 
-/** Where an inode has a name. */
+/** A name of an inode: its directory and its text. */
 export interface InodeName {
   /** The directory's inode. */
   readonly directory: bigint;

@@ -20,7 +20,7 @@ export const SOCKADDR_UN = layout("struct sockaddr_un", 110, {
   sun_path: ["u8", 2],
 });
 
-/** Where `sun_path` begins, in bytes. */
+/** The offset of `sun_path`, in bytes. */
 const [, pathOffset] = SOCKADDR_UN.fields.sun_path;
 
 /**

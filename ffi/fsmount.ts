@@ -154,8 +154,8 @@ const EMPTY = cstring("");
 
 /**
  * A copy of the mount that an open directory lies on, with the directory as its root and without
- * what is mounted below, raw: a descriptor (as of `O_PATH`), or `-errno`. It is attached nowhere,
- * and gone when closed.
+ * the mounts below, raw: a descriptor (as of `O_PATH`), or `-errno`. It is attached nowhere, and
+ * gone when closed.
  */
 export function tryCloneMount(directory: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;

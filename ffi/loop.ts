@@ -63,7 +63,7 @@ export interface LoopOptions {
   autoclear?: boolean;
   /** Read and write the file without the page cache, if its file system supports that. */
   directIo?: boolean;
-  /** Where in the file the device begins, in bytes. */
+  /** The offset of the device in the file, in bytes. */
   offset?: number;
   /** The device's logical block size in bytes; the kernel's choice (512) if left out. */
   blockSize?: number;

@@ -29,7 +29,7 @@ export const S_IFBLK = 0o060000;
 export const S_IFDIR = 0o040000;
 export const S_IFCHR = 0o020000;
 export const S_IFIFO = 0o010000;
-/** Of a directory: what is made in it gets its group. */
+/** Of a directory: new entries in it get its group. */
 export const S_ISGID = 0o2000;
 /** Of a directory: only an entry's owner removes or renames it. */
 export const S_ISVTX = 0o1000;

@@ -49,7 +49,7 @@ export const STATX = layout("struct statx", 256, {
 });
 
 /**
- * What `st_blocks` counts in, in bytes, whatever the file system's own blocks are: `sys/stat.h`,
+ * The unit of `st_blocks` in bytes, independent of the file system's own blocks: `sys/stat.h`,
  * statx(2).
  */
 export const S_BLKSIZE = 512;

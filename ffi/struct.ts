@@ -8,7 +8,7 @@
 /** The C types that fields have; `u8` also stands for the first byte of an array. */
 export type FieldType = "u8" | "u16" | "u32" | "i32" | "u64" | "i64";
 
-/** A structure: its C name, its size in bytes and where each field lies. */
+/** A structure: its C name, its size in bytes and the offset of each field. */
 export interface Layout<Name extends string = string> {
   /** As C writes it, such as `"struct statx"`. */
   readonly ctype: string;

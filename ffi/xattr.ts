@@ -196,7 +196,7 @@ export function tryLremovexattr(path: Path, name: string): number {
   return result < 0 ? -E[0] : result;
 }
 
-/** A path to what an open descriptor refers to, for calls that take only paths (`proc(5)`). */
+/** A path to the file of an open descriptor, for calls that take only paths (`proc(5)`). */
 export function descriptorPath(fd: number, name = ""): string {
   return name === "" ? `/proc/self/fd/${fd}` : `/proc/self/fd/${fd}/${name}`;
 }

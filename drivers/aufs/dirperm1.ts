@@ -1,5 +1,6 @@
 /**
- * Whether this kernel's aufs has `dirperm1`, found by mounting with it: aufs refuses an option it does not know.
+ * Whether this kernel's aufs has `dirperm1`, found by mounting with it: aufs refuses an option it
+ * does not know.
  *
  * @module
  */

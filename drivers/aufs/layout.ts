@@ -4,7 +4,7 @@
  * ```text
  * layers/<id>   the ids of the layers below, the parent first, one a line; a base layer's is empty
  * diff/<id>     the layer's own files and whiteouts: aufs's writable branch
- * mnt/<id>      where it is mounted; there also while it is not
+ * mnt/<id>      its mount point; exists also while it is not mounted
  * ```
  *
  * A layer has three names, and `layers/<id>` is the decisive one: it is created last and removed

@@ -3,12 +3,12 @@
  *
  * ```text
  * <home>/subvolumes/<id>                  a layer: a subvolume
- * <home>/quotas/<id>                      its size limit in bytes, decimal, where it has one
+ * <home>/quotas/<id>                      its size limit in bytes, decimal, if it has one
  * <home>/.veneer/parents/<id>             its parent
  * <home>/.veneer/staging/<id>/…           a layer being made, or on its way out
  * <home>/.veneer/staging/.<name>/…        snapshots that a diff compares
  * <home>/.veneer/qgroups/<subvolume>      a qgroup that goes when the kernel lets it
- * <home>/.veneer/quota                    there where Veneer turned quotas on
+ * <home>/.veneer/quota                    exists if Veneer turned quotas on
  * ```
  *
  * @module

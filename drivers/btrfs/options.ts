@@ -5,7 +5,7 @@
  * | --- | --- |
  * | `btrfs.min_space` | turn quotas on at open; the least size a layer may be given |
  * | `btrfs.quota` | `qgroup`: limits count inherited data; `simple` (Linux 6.7): they do not; `off`: no limits |
- * | `btrfs.device` | what snapshots are to be mounted from, where the device found in mountinfo is not it |
+ * | `btrfs.device` | the device to mount snapshots from, if not the one in mountinfo |
  * | a layer's `size` | the most it may refer to; read-write layers only |
  *
  * @module

@@ -4,7 +4,7 @@
  * ```text
  * <home>/active/<hash of key>           an active snapshot, or a view: a subvolume
  * <home>/snapshots/<hash of name>       a committed one: a read-only subvolume
- * <home>/.veneer/staging/<layer>/…      what an empty layer is made from
+ * <home>/.veneer/staging/<layer>/…      the source of an empty layer
  * <home>/.veneer/qgroups/<subvolume>    a qgroup that goes when the kernel lets it
  * ```
  *

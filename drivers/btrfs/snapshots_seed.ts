@@ -4,7 +4,7 @@
  *
  * ```text
  * <home>/names/<hash>      the key or name that the hash is of
- * <home>/parents/<hash>    a link to the parent's path, …/snapshots/<hash>; none where it has no parent
+ * <home>/parents/<hash>    a link to the parent's path, …/snapshots/<hash>, if it has one
  * <home>/index/<hash>      a link to the snapshot's own path; in the later of two forms
  * ```
  *

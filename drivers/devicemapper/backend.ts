@@ -5,7 +5,7 @@
  * ```text
  * <home>/metadata/        records of devices (`records.ts`)
  * <home>/devicemapper/    the pool's images
- * <home>/mnt/<id>         where a layer's device is mounted; the layer's root is `rootfs` in it
+ * <home>/mnt/<id>         the mount point of a layer's device; the layer's root is `rootfs` in it
  * ```
  *
  * A layer is there when its device's record is. Parents are Veneer's own records, since a device

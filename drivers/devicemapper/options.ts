@@ -3,18 +3,18 @@
  *
  * | option | meaning |
  * | --- | --- |
- * | `dm.basesize` | size of the base device, and so of layers that name none; a base that is there is grown |
+ * | `dm.basesize` | size of the base device and of layers that name none; an existing base grows |
  * | `dm.fs` | `ext4` or `xfs`, for a base that is to be made |
  * | `dm.mkfsarg` | more arguments of mkfs, separated by spaces |
  * | `dm.mountopt` | more options of every mount |
- * | `dm.loopdatasize`, `dm.loopmetadatasize` | sizes of the pool's images; they grow, and never shrink |
+ * | `dm.loopdatasize`, `dm.loopmetadatasize` | sizes of the pool's images, which never shrink |
  * | `dm.datadev`, `dm.metadatadev` | block devices in place of the images |
  * | `dm.thinpooldev` | a thin pool in place of one made here |
  * | `dm.blocksize` | the unit in which the pool hands out space |
  * | `dm.blkdiscard` | give a removed layer's space back to the images |
- * | `dm.override_udev_sync_check` | run where udev runs and libdevmapper cannot wait for it |
- * | `dm.use_deferred_removal` | a busy device is deactivated when its last user closes it; on where that can be |
- * | `dm.use_deferred_deletion` | a busy layer is gone at once, and deleted when nobody uses it; on with the former |
+ * | `dm.override_udev_sync_check` | run even if udev runs and libdevmapper cannot wait for it |
+ * | `dm.use_deferred_removal` | deactivate a busy device when its last user closes it; on if supported |
+ * | `dm.use_deferred_deletion` | delete a busy layer's device after its last use; on with the former |
  * | `dm.min_free_space` | how much of data and metadata must be free for a layer to be made |
  * | `dm.xfs_nospace_max_retries` | how often xfs retries a write for which there is no space |
  * | `dm.libdm_log_level` | how much of libdevmapper's log is passed on: 2 (fatal) to 7 (debug) |

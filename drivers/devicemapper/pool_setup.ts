@@ -2,7 +2,7 @@
  * Bringing a store's pool up, or making sure that the one that is up is this store's.
  *
  * ```text
- * <home>/devicemapper/data       sparse images, where no devices are given
+ * <home>/devicemapper/data       sparse images, if no devices are given
  * <home>/devicemapper/metadata
  * ```
  *

@@ -6,8 +6,8 @@
  * <id>/link     the layer's short name, 26 characters
  * <id>/lower    `l/<name>` of every layer below, uppermost first, joined by `:`; a base layer has none
  * <id>/work     overlay's work directory; a base layer has none
- * <id>/merged   where it is mounted; there only while it is. A read-only home has another place for it
- * <id>/committed  there where the layer got a child: it is mounted read-only from then on
+ * <id>/merged   its mount point, while it is mounted; elsewhere for a read-only home
+ * <id>/committed  exists if the layer got a child: it is then mounted read-only
  * l/<name>      -> ../<id>/diff
  * ```
  *

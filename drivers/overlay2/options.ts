@@ -5,10 +5,10 @@
  * | --- | --- |
  * | `overlay2.override_kernel_check` | run on a kernel older than overlay2 is known to work on |
  * | `overlay2.size`, `overlay2.inodes` | limits of every read-write layer that names none |
- * | `overlay2.allow_btrfs` | stand on btrfs, where the btrfs driver is the better choice |
- * | `overlay2.mount_api` | `auto`, `new` (`lowerdir+`) or `old` (`mount(2)`, at most a page of options) |
- * | `overlay2.mountopt` | options of overlay itself that every mount gets, such as `index=on`, by commas |
- * | `overlay2.upperdir_label` | publish where a snapshot's changes lie, as a label; snapshots only |
+ * | `overlay2.allow_btrfs` | allow btrfs, for which the btrfs driver is the better choice |
+ * | `overlay2.mount_api` | `auto`, `new` (`lowerdir+`) or `old` (`mount(2)`, a page of options) |
+ * | `overlay2.mountopt` | overlay's own options for every mount, such as `index=on`, by commas |
+ * | `overlay2.upperdir_label` | publish the directory of a snapshot's changes as a label |
  * | a layer's `size`, `inodes` | its limits, by project quota; read-write layers only |
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * Snapshots by overlay: a layer's directory takes the changes while it is active, and lies below others when
- * it is committed. The layer that was written to becomes the committed one as it is.
+ * Snapshots by overlay: a layer's directory takes the changes while it is active, and lies below
+ * others when it is committed. The layer that was written to becomes the committed one as it is.
  *
  * @module
  */
@@ -72,7 +72,9 @@ export class Overlay2Snapshots implements SnapshotBackend {
     this.#layers.make(layer, parent, { work: kind === "active" && parent !== undefined });
   }
 
-  /** Nothing is to be done: overlay lets a directory be below others and written to, as containerd has it. */
+  /**
+   * Nothing to do: overlay lets a directory be below others and written to, as containerd expects.
+   */
   seal(): void {}
 
   freeze(): never {
@@ -104,7 +106,10 @@ export class Overlay2Snapshots implements SnapshotBackend {
     );
   }
 
-  /** A view is made of its parents' directories alone, so that a mount of it is one of any view on its parent. */
+  /**
+   * A view is made of its parents' directories alone, so that a mount of it is one of any view on
+   * its parent.
+   */
   #checkView(chain: LayerChain, parent: string, isNoUse: IsNoUse): void {
     const { path, tail } = this.#directory(parent);
     const isBind = boundLayer(chain) === parent;

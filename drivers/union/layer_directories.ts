@@ -2,8 +2,8 @@
  * Snapshots' layers as directories, for drivers that join directories by a union mount:
  *
  * ```text
- * snapshots/<layer>/fs     what the layer changes: the directory that a mount writes to, or shows below others
- * snapshots/<layer>/work   the mount's own, where the driver's kind of mount wants one
+ * snapshots/<layer>/fs     the layer's changes: the directory that a mount writes to, or shows
+ * snapshots/<layer>/work   the mount's own, if the driver's kind of mount needs one
  * ```
  *
  * which is containerd's layout. A layer is made in the home's staging directory and renamed into

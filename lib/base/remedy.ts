@@ -1,8 +1,8 @@
 /**
- * Remedies as data. A library knows the fault, and not the command or the button by which its caller mends it:
- * dockerd and containerd show the same messages to people who never type `veneer`. The command line words
- * these in `lib/cli/remedies.ts`; every other caller may leave them out, since a message is complete without
- * its remedy.
+ * Remedies as data. A library knows the fault, and not the command or the button by which its
+ * caller mends it: dockerd and containerd show the same messages to people who never type `veneer`.
+ * The command line words these in `lib/cli/remedies.ts`; every other caller may leave them out,
+ * since a message is complete without its remedy.
  *
  * @module
  */
@@ -39,7 +39,7 @@ export type Remedy =
   | { readonly kind: "examine" }
   /** Listen at another address. */
   | { readonly kind: "other address" }
-  /** Serve another store, or end what holds this one. */
+  /** Serve another store, or end the commands that hold this one. */
   | { readonly kind: "other name" }
   /** Have the engine of the service that holds the store make the change, or end the service. */
   | { readonly kind: "ask engine" };

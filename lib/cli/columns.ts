@@ -5,7 +5,10 @@
  */
 import stringWidth from "string-width";
 
-/** Lines of a table, two spaces between columns, none at the ends of lines. Widths are those that a terminal shows. */
+/**
+ * Lines of a table, two spaces between columns, none at the ends of lines. Widths are those that a
+ * terminal shows.
+ */
 export function formatColumns(rows: readonly (readonly string[])[]): string[] {
   const widths: number[] = [];
   for (const row of rows) {

@@ -5,7 +5,9 @@
  */
 import type { ErrorCode } from "../base/errors.ts";
 
-/** The exit status of a command that ends with an error of each kind. Scripts rely on these numbers. */
+/**
+ * The exit status of a command that ends with an error of each kind. Scripts rely on these numbers.
+ */
 export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
   "failed": 1,
   "usage": 2,

@@ -1,11 +1,12 @@
 /**
- * A mount as a command line for mount(8), of whatever version.
+ * A mount as a command line for mount(8) of any version.
  *
- * Up to util-linux 2.38 that program calls `mount(2)`, which takes all options as one string of a page. Later ones
- * call `fsconfig(2)` for each option, which takes any number of them and 255 bytes of each value, unless
- * `LIBMOUNT_FORCE_MOUNT2=always` (mount(8)) makes them use `mount(2)`; older ones do not know that variable and
- * need not. A chain of overlay's layers is longer than either takes, but not with names from a working
- * directory, which is how containerd's mounter shortens it, too.
+ * Up to util-linux 2.38 that program calls `mount(2)`, which takes all options as one string of a
+ * page. Later ones call `fsconfig(2)` for each option, which takes any number of them and 255 bytes
+ * of each value, unless `LIBMOUNT_FORCE_MOUNT2=always` (mount(8)) makes them use `mount(2)`; older
+ * ones do not know that variable and need not. A chain of overlay's layers is longer than either
+ * takes, but not with names from a working directory, which is how containerd's mounter shortens
+ * it, too.
  *
  * @module
  */
@@ -17,7 +18,10 @@ import type { Mount } from "../mount/plan.ts";
 
 const LOWERS = "lowerdir=";
 
-/** `mount -t TYPE SOURCE TARGET -o OPTIONS`, quoted for a POSIX shell; in a subshell if it needs a directory. */
+/**
+ * `mount -t TYPE SOURCE TARGET -o OPTIONS`, quoted for a POSIX shell; in a subshell if it needs a
+ * directory.
+ */
 export function mountCommand(mount: Mount, target: string): string {
   const { options } = mount;
   if (fitsPage(options)) return commandLine(mount, target);
@@ -30,7 +34,8 @@ export function mountCommand(mount: Mount, target: string): string {
     const command = commandLine({ ...mount, options: short }, resolve(target));
     return `(cd ${quote(unescape(directory))} && ${command})`;
   }
-  // What no `mount(2)` takes. Linux 6.5 has this option, and mount(8) since 2.39 passes each by itself.
+  // More than `mount(2)` takes. Linux 6.5 has this option, and mount(8) since 2.39 passes each by
+  // itself.
   const each = replaced(names.map((name) => `lowerdir+=${directory}${name}`));
   return commandLine({ ...mount, options: each }, target);
 }
@@ -60,7 +65,7 @@ function fromDirectory(list: string): [directory: string, names: string[]] {
   return [directory, paths.map((path) => path.slice(directory.length))];
 }
 
-/** Overlay takes `\` before what would end a path, and a shell does not. */
+/** Overlay takes `\` before characters that would end a path, and a shell does not. */
 const unescape = (path: string) => path.replaceAll(/\\(.)/g, "$1");
 
 const byteLength = (text: string) => encode(text).length;

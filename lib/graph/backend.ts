@@ -53,8 +53,8 @@ export interface ApplyTarget {
   readonly directory: string;
   readonly whiteouts: WhiteoutForm;
   /**
-   * If the directory is only what the layer itself adds: those of the layers below, uppermost
-   * first, which it is applied over.
+   * If the directory holds only the layer's own changes: the directories of the layers below,
+   * uppermost first, over which the tar is applied.
    */
   readonly lowers?: readonly string[];
 }

@@ -183,8 +183,8 @@ export class Database implements Disposable {
   }
 
   /**
-   * Writes what is in the log into the database, as far as no reader needs it there. The log is then overwritten from
-   * its beginning, which takes no room.
+   * Writes the log into the database, as far as no reader needs it there. The log is then
+   * overwritten from its beginning, which takes no space.
    *
    * @throws {VeneerError} `limit exceeded` if the database has to grow and cannot
    */
@@ -262,9 +262,9 @@ function makePrivate(path: ConfinedPath): void {
 }
 
 /**
- * Makes the index of a shared log before SQLite does, for file systems that copy on write: there, what is written to in
- * memory needs room each time, and the process is killed (SIGBUS) on a disk that has none. One that is there is another
- * opener's.
+ * Creates the index of a shared log before SQLite does, for file systems that copy on write: there
+ * each write through memory needs space, and on a full disk the process is killed (SIGBUS). An
+ * existing index belongs to another opener.
  */
 function provideIndex(database: ConfinedPath): void {
   const fd = tryOpen(database.withSuffix(INDEX), O_RDWR | O_CREAT | O_EXCL, 0o600);
@@ -319,8 +319,8 @@ function uriOf(path: string): string {
 }
 
 /**
- * The files beside a database: SQLite's log, the log's index, and what undoes an old transaction;
- * and the log's other name.
+ * The files beside a database: SQLite's log, the log's index, and the journal of an old
+ * transaction; and the log's other name.
  */
 const COMPANIONS = [LOG, INDEX, "-journal", RESERVE];
 

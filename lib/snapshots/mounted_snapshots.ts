@@ -3,7 +3,7 @@
  * below the home that is created for the mount and removed with it.
  *
  * ```text
- * <home>/mounts/<layer>    where the snapshot with that layer is mounted
+ * <home>/mounts/<layer>    the mount point of the snapshot with that layer
  * ```
  *
  * Like a snapshotter, this counts no mounts: a snapshot is mounted below the home at most once, and

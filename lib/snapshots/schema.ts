@@ -2,10 +2,10 @@
  * The tables of a store of snapshots, `metadata.db`, and the migration of older ones.
  *
  * ```text
- * snapshots   what there is; a committed one's `bytes` and `inodes` once they were counted
+ * snapshots   all snapshots; a committed one's `bytes` and `inodes` once counted
  * labels      of a snapshot, and gone with it
  * intents     layers that are, or may be, on disk and that no snapshot has: being made for `name` on `parent`,
- *             which nobody else can take or remove meanwhile; or, without a name, to be deleted
+ *             both reserved meanwhile; or, without a name, to be deleted
  * ```
  *
  * The pragma `user_version` holds the number of a database's form.
@@ -111,7 +111,8 @@ export function keepSpare(database: Database): void {
 }
 
 /**
- * Gives a database free pages, if it has too few: what is removed later must find room on a disk that is full by then.
+ * Gives a database free pages, if it has too few: a later removal must find space on a disk that is
+ * full by then.
  *
  * @throws {VeneerError} `limit exceeded` if the disk is full
  */

@@ -72,7 +72,7 @@ export class Store implements Disposable {
       database[Symbol.dispose]();
       throw error;
     }
-    // Only what is there already gets its log and its index where they should be.
+    // Only an existing database gets its log and its index prepared.
     database[Symbol.dispose]();
     return Store.open(path, initial, warn);
   }

@@ -3,10 +3,10 @@
  *
  * ```text
  * <home>/.veneer/staging/<id>      a layer being made or being deleted; readers never look here
- * <home>/.veneer/incomplete/<id>   set before the first entry of an apply, taken away after the last
+ * <home>/.veneer/incomplete/<id>   set before the first entry of an apply, removed after the last
  * <home>/.veneer/parents/<id>      the parent's id, for layouts that have no place for it
  * <home>/.veneer/id-maps/<id>      the id maps that it was made with, if any (`id_map_records.ts`)
- * <home>/.veneer/children          what layers' records say of their parents (`graph/children_index.ts`)
+ * <home>/.veneer/children          an index of layers' parents (`graph/children_index.ts`)
  * ```
  *
  * A name in `staging` belongs to the holder of that layer's lock; without a holder it was left by a

@@ -52,9 +52,9 @@ const hasMountsBelow = (path: string) =>
   readMountInfo().some(({ mountPoint }) => mountPoint.startsWith(`${path}/`));
 
 /**
- * How often a busy home is unmounted again if nothing is mounted below it, and how many milliseconds apart. aufs
- * lets go of its branches, which lie in the home, in work of its own that may end up to 7 ms after the unmount; and
- * commands have files open for moments.
+ * How often a busy home is unmounted again if nothing is mounted below it, and how many
+ * milliseconds apart. aufs lets go of its branches, which lie in the home, in work of its own that
+ * may end up to 7 ms after the unmount; and commands have files open for moments.
  */
 const BUSY_RETRIES = 10, BUSY_PAUSE = 10;
 

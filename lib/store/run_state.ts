@@ -3,19 +3,19 @@
  * `/run/veneer/<device>-<inode of the home>/`, so that two paths to one store share them.
  *
  * ```text
- * birth          of the home that the counts are about, the mount namespace it was first seen in, and its
- *                path there; another home that got the same inode starts anew
+ * birth          of the counted home, the mount namespace it was first seen in, and its path
+ *                there; another home with the same inode starts with new counts
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
- * children       locked exclusively while the index of children is written (`graph/children_index.ts`)
- * layers/<id>    locked exclusively by every operation on the layer; its content is the layer's record
- *                (`mount_record.ts`): how often it is in use, and by which mount
- * use/<id>       locked shared while the layer's content is read, exclusively while a tar is applied to it;
- *                one that nobody holds is of a transfer that was killed
- * home           locked shared while a layer is being mounted, exclusively while the home's mount is taken down
- * mounts/<id>    where layers of a read-only home are mounted that has no directory for it
- * home-mounts/<namespace>  of a mount namespace in which Veneer made the private mount of the home on itself: the
- *                mount's id; empty where it was about to
+ * children       locked exclusively while the index of children is written
+ * layers/<id>    locked exclusively by every operation on the layer; holds the layer's record
+ *                (`mount_record.ts`): the number of users, and the mount
+ * use/<id>       locked shared while the layer's content is read, exclusively while a tar is
+ *                applied to it; an unlocked one is left from a killed transfer
+ * home           locked shared while a layer is being mounted, exclusively while the home is unmounted
+ * mounts/<id>    mount points of layers of a read-only home without directories for them
+ * home-mounts/<namespace>  for a mount namespace with Veneer's private mount of the home: the
+ *                mount's id; empty before the mount is made
  * ```
  *
  * Rules:
@@ -122,7 +122,7 @@ export class RunState {
     this.#checkBirth(home);
   }
 
-  /** Forgets counts that are about an earlier home whose inode this one got. */
+  /** Removes counts of an earlier home with the same inode. */
   #checkBirth(home: Home): void {
     const path = this.#directory.join("birth");
     const birth = String(tryLstatMount(home.path)?.birth ?? 0n);

@@ -20,7 +20,9 @@ export const run: Run = async (context) => {
   }
 };
 
-/** A layer's fields, all of them, in JSON's terms: an unknown parent and a missing mount are null. */
+/**
+ * A layer's fields, all of them, in JSON's terms: an unknown parent and a missing mount are null.
+ */
 export function layerToJson({ id, parent, incomplete, references, mountPoint }: LayerInfo) {
   return { id, parent: parent ?? null, incomplete, references, mountPoint: mountPoint ?? null };
 }

@@ -1,6 +1,6 @@
 /**
- * The header blocks of a connection: each comes in a HEADERS frame and, if it is long, in CONTINUATION frames right
- * behind it, and is decoded when it is whole.
+ * The header blocks of a connection: each comes in a HEADERS frame and, if it is long, in
+ * CONTINUATION frames right behind it, and is decoded when it is whole.
  *
  * @module
  */

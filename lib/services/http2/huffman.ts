@@ -1,8 +1,9 @@
 /**
- * The Huffman code of HPACK (RFC 7541, appendix B), decoding only: this server writes strings as they are.
+ * The Huffman code of HPACK (RFC 7541, appendix B), decoding only: this server writes strings as
+ * they are.
  *
- * The code is canonical: codes of one length are consecutive, in the order of their symbols. So the lengths alone
- * define it, and a code is recognised by comparing it with the first of its length.
+ * The code is canonical: codes of one length are consecutive, in the order of their symbols. So the
+ * lengths alone define it, and a code is recognised by comparing it with the first of its length.
  *
  * @module
  */
@@ -20,7 +21,10 @@ const LENGTHS = [
   20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
 ];
 
-/** The longest code of an octet. The code of the end of a string is 30 ones, which no valid string holds. */
+/**
+ * The longest code of an octet. The code of the end of a string is 30 ones, which no valid string
+ * holds.
+ */
 const LONGEST = 30;
 
 /** Symbols by length, then by value: the order of their codes. */
@@ -41,7 +45,8 @@ for (let length = 1; length <= LONGEST; length++) {
 /**
  * Decodes a string, one character for each octet.
  *
- * @returns `undefined` if the input is invalid: a code of the end inside, or padding that is not up to seven ones
+ * @returns `undefined` if the input is invalid: a code of the end inside, or padding that is not up
+ * to seven ones
  */
 export function decodeHuffman(input: Uint8Array): string | undefined {
   let text = "", code = 0, length = 0;

@@ -1,9 +1,10 @@
 /**
- * The times of directories, kept until nothing comes into them any more: every entry made in a directory
- * changes its time.
+ * The times of directories, kept until no more entries come into them: every entry made in a
+ * directory changes its time.
  *
- * A record is a few dozen bytes in chunks of memory; a layer has a directory for every ten files or so. A path
- * is kept whole: its own bytes are in the tar, and what links add to them is bounded by `link_budget.ts`.
+ * A record is a few dozen bytes in chunks of memory; a layer has a directory for every ten files or
+ * so. A path is kept whole: its own bytes are in the tar, and `link_budget.ts` bounds the part that
+ * links add.
  *
  * @module
  */
@@ -16,7 +17,8 @@ import { unwrap } from "../../../ffi/unwrap.ts";
 import { liftingProtection } from "../../tree/protection.ts";
 
 const CHUNK = 256 << 10;
-// A record: inode, two times of seconds (f64) and nanoseconds (u32), the path's length (u16), the path.
+// A record: inode, two times of seconds (f64) and nanoseconds (u32), the path's length (u16), the
+// path.
 const INODE = 0, ACCESS = 8, ACCESS_NANOS = 16, MODIFIED = 20, MODIFIED_NANOS = 28;
 const LENGTH = 32, PATH = 34;
 

@@ -16,7 +16,7 @@ import { encode } from "../../../ffi/cstring.ts";
 import { PathError } from "../read/layer_path.ts";
 import type { Way } from "./walk.ts";
 
-/** The budget of every tar, in components: four times what the links of one path may add. */
+/** The budget of every tar, in components: four times the limit for the links of one path. */
 const ALLOWANCE = 8 << 10;
 /** So many bytes of tar pay for one component, or for as many bytes of a real path. */
 const BYTES_PER_COMPONENT = 8;

@@ -59,7 +59,7 @@ export class Decompressor {
 
   /**
    * @param input a descriptor open for reading, which stays the caller's
-   * @param head  what was read of it already
+   * @param head  the bytes read of it already
    */
   constructor(compression: Compression, input: number, head: Uint8Array<ArrayBuffer>) {
     this.compression = compression;

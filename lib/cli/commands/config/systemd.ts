@@ -8,7 +8,9 @@ import type { CommandContext, Run } from "../context.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
-/** Where `make install` puts the program, for a unit that is printed by one that runs from source. */
+/**
+ * Where `make install` puts the program, for a unit that is printed by one that runs from source.
+ */
 const INSTALLED = "/usr/local/bin/veneer";
 
 export const run: Run = (context) => {

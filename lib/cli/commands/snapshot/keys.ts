@@ -9,8 +9,8 @@ import type { Snapshotter } from "../../../snapshots/snapshotter.ts";
 import type { CommandContext } from "../context.ts";
 
 /**
- * The key or name that an operand stands for: itself, or the only one that begins with it. Scripts, with
- * `--json`, must write it whole: what is unique today may not be tomorrow.
+ * The key or name that an operand stands for: itself, or the only one that begins with it. Scripts,
+ * with `--json`, must write it whole: a prefix that is unique today may not be tomorrow.
  */
 export function findKey(
   { output }: CommandContext,
