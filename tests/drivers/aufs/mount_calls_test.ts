@@ -1,12 +1,13 @@
 /**
  * The very calls by which aufs layers are mounted and unmounted, through the port that the driver is given.
- * What is expected is text, here and in `aufs_mount_literals.ts`; nothing of it is made by the driver's code.
+ * What is expected is text, here and in `testdata/`; nothing of it is made by the driver's code.
  */
 // @runs on ext4, xfs, btrfs
 import { isRunInMemory, xinoDirectory } from "../../../drivers/aufs/xino.ts";
 import { lstat } from "../../../ffi/stat.ts";
 import { runDirectory, RunState } from "../../../lib/store/run_state.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
+import { join } from "@std/path";
 import { checkHome } from "../../../drivers/aufs/mount_data.ts";
 import { SyscallError } from "../../../ffi/errno.ts";
 import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
@@ -14,20 +15,10 @@ import type { GetOptions } from "../../../lib/graph/driver.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { mountPoints, must, type TempDir } from "../../support/cases.ts";
 import { chain, graphOf, open, Recorder, test } from "./support.ts";
-import {
-  A_BYTE_MORE,
-  type Calls,
-  EXACTLY_A_PAGE,
-  ON_127,
-  ON_128,
-  ON_400,
-  ON_42,
-  ON_43_LABELLED,
-  ON_43_LONG,
-} from "./mount_literals.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { create } from "../../support/backends.ts";
 import { assertFails } from "../../support/errors.ts";
+import { read } from "../../support/files.ts";
 
 const LABEL = "system_u:object_r:container_file_t:s0:c1,c2";
 /** `MS_RDONLY` and `MS_REMOUNT` of linux/mount.h. */
@@ -70,14 +61,29 @@ function mounted(
   return recorder;
 }
 
-/** Compares calls with a literal: one mount, then remounts, all on the layer's place. */
+/** The data of the calls that mount a layer. */
+interface Calls {
+  readonly data: string;
+  /** Of a remount each. */
+  readonly appends: readonly string[];
+}
+
+/**
+ * Calls of a file of `testdata/`. Behind comments (`#`) stands what `mount(2)` is given, a branch a line, and behind an
+ * empty line what each remount is given. `$R` is the store's root, whose length each case fixes.
+ */
+function expected(name: string): Calls {
+  const text = read(join(import.meta.dirname!, "testdata", `${name}.txt`));
+  const [data, appends] = text.replaceAll(/^#.*\n/gm, "").split("\n\n");
+  return { data: data.replaceAll("\n", ""), appends: appends.split("\n").filter(Boolean) };
+}
+
+/** Compares calls with expected ones: one mount, then remounts, all on the layer's place. */
 function assertCalls({ calls }: Recorder, id: string, { data, appends }: Calls): void {
   const target = `$R/aufs/mnt/${id}`;
   assertEquals(calls, [
-    { call: "mount", target, flags: 0, data: data.replaceAll("\n", "") },
-    ...appends.split("\n").filter(Boolean).map((data) => (
-      { call: "remount", target, flags: REMOUNT, data } as const
-    )),
+    { call: "mount", target, flags: 0, data },
+    ...appends.map((data) => ({ call: "remount", target, flags: REMOUNT, data } as const)),
   ]);
 }
 
@@ -129,7 +135,7 @@ test("TestMountWithParent: three layers, with and without a label, dirperm1 and 
   for (const [asked, data] of cases) {
     withShortRoot((root) => {
       const recorder = mounted(root, ["1", "2", "3", "top"], asked);
-      assertCalls(recorder, "top", { data, appends: "" });
+      assertCalls(recorder, "top", { data, appends: [] });
     });
   }
 });
@@ -166,43 +172,42 @@ test("read-only, no branch is writable, and no remount makes the mount so", () =
 });
 
 test("TestMountMoreThan42Layers: 42 layers, and 43 with a label and little else", () => {
-  withShortRoot((root) => assertCalls(mounted(root, longIds(42)), longId(99), ON_42));
+  withShortRoot((root) => assertCalls(mounted(root, longIds(42)), longId(99), expected("on_42")));
   withShortRoot((root) => {
     const recorder = mounted(root, longIds(43), { label: LABEL, dirperm1: false, xino: "" });
-    assertCalls(recorder, longId(99), ON_43_LABELLED);
+    assertCalls(recorder, longId(99), expected("on_43_labelled"));
   });
 });
 
 test("43 layers below a long path", (dir) => {
   const root = rootOf(dir.path, 200);
   const recorder = mounted(root, longIds(43), { label: LABEL });
-  assertCalls(recorder, longId(99), ON_43_LONG);
+  assertCalls(recorder, longId(99), expected("on_43_long"));
 });
 
 test("TestMountMoreThan42LayersMatchingPathLength: a page, filled to its last byte", () => {
-  const bytes = (root: string, { data }: Calls) =>
-    data.replaceAll("\n", "").replaceAll("$R", root).length;
+  const bytes = (root: string, { data }: Calls) => data.replaceAll("$R", root).length;
   withShortRoot((root) => {
-    assertEquals(bytes(root, EXACTLY_A_PAGE), 4095);
+    assertEquals(bytes(root, expected("exactly_a_page")), 4095);
     const recorder = mounted(root, longIds(43), { label: "x".repeat(61) });
-    assertCalls(recorder, longId(99), EXACTLY_A_PAGE);
+    assertCalls(recorder, longId(99), expected("exactly_a_page"));
   });
   withShortRoot((root) => {
     const recorder = mounted(root, longIds(43), { label: "x".repeat(62) });
-    assertCalls(recorder, longId(99), A_BYTE_MORE);
+    assertCalls(recorder, longId(99), expected("a_byte_more"));
   });
 });
 
 for (
-  const [count, expected, asked] of [
-    [127, ON_127, {}],
-    [128, ON_128, { xino: "" }],
-    [400, ON_400, {}],
-  ] as [number, Calls, Asked][]
+  const [count, name, asked] of [
+    [127, "on_127", {}],
+    [128, "on_128", { xino: "" }],
+    [400, "on_400", {}],
+  ] as [number, string, Asked][]
 ) {
   test(`${count} layers with short ids`, () => {
     withShortRoot((root) => {
-      assertCalls(mounted(root, [...numbers(count), "top"], asked), "top", expected);
+      assertCalls(mounted(root, [...numbers(count), "top"], asked), "top", expected(name));
     });
   });
 }
