@@ -6,6 +6,7 @@
 import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
 import { DATABASE } from "../lib/snapshots/open_store.ts";
+import { kernelMountPort } from "../lib/mount/port.ts";
 import { Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
 import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
 import { AUTO, DRIVERS } from "./names.ts";
@@ -43,7 +44,7 @@ export function openSnapshots(
   { root, driver: name, options, idMaps, warn, foreignUses, later, purpose }:
     & OpenOptions
     & SnapshotOptions,
-): Snapshotter {
+): Snapshots {
   const { given, sync } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
@@ -51,6 +52,7 @@ export function openSnapshots(
   const own = ownOptions(given, driver);
   return new Snapshots({
     backend: driver.openSnapshots({ root, options: own, idMaps, warn }),
+    port: kernelMountPort,
     warn,
     sync,
     foreignUses,

@@ -386,6 +386,7 @@ export function pipe(flags = 0): { readable: number; writable: number } {
 const F_DUPFD_CLOEXEC = 1030;
 const F_SETPIPE_SZ = 1031;
 const F_SETFD = 2;
+const F_GETFL = 3;
 const FD_CLOEXEC = 1;
 
 /** A pipe takes so many bytes in one piece: `linux/limits.h`, pipe(7). */
@@ -404,6 +405,12 @@ export const LARGEST_PIPE = 1 << 20;
 export function trySetPipeSize(fd: number, size: number): number {
   const result = io().fcntl(fd, F_SETPIPE_SZ, size);
   return result < 0 ? -E[0] : result;
+}
+
+/** The flags of a descriptor: its access mode, `O_APPEND` and such (fcntl(2)). */
+export function openFlags(fd: number): number {
+  const result = io().fcntl(fd, F_GETFL, 0);
+  return unwrap(result < 0 ? -E[0] : result, "fcntl F_GETFL");
 }
 
 /** Sets close-on-exec on a descriptor opened elsewhere, so that child programs do not get it. */

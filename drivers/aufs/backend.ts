@@ -211,7 +211,7 @@ export class Aufs implements LayerBackend {
     return layout.ancestors(id).map((ancestor) => layout.diff(ancestor).text);
   }
 
-  close(): void {}
+  release(): void {}
 }
 
 /** The records of layers as those of their parents, which are named first. */

@@ -155,5 +155,5 @@ export class AufsSnapshots implements SnapshotBackend {
     ];
   }
 
-  close(): void {}
+  release(): void {}
 }

@@ -302,7 +302,7 @@ export class Btrfs implements LayerBackend {
     );
   }
 
-  close(): void {
+  release(): void {
     this.#quota.close(this.#options.minSpace > 0 || this.#layout.hasSizes());
   }
 }

@@ -207,7 +207,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
     return [...lines, ["Device", this.#device()]];
   }
 
-  close(): void {
+  release(): void {
     this.#quota.close(false);
   }
 }

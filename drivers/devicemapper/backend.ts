@@ -272,7 +272,7 @@ export class DeviceMapper implements LayerBackend {
     return undefined;
   }
 
-  close(): void {
+  release(): void {
     this.devices.shutdown();
   }
 }

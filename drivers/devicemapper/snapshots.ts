@@ -246,7 +246,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     return statusLines(this.#devices.status(), this.#context.options, this.home);
   }
 
-  close(): void {
+  release(): void {
     this.#devices.shutdown();
   }
 }

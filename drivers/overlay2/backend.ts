@@ -439,7 +439,7 @@ export class Overlay2 implements LayerBackend {
     return this.#probed ??= probe(this.home, features, api);
   }
 
-  close(): void {}
+  release(): void {}
 }
 
 /** A record's content; `""`, which no record has, for one that is damaged. */

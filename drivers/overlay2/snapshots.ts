@@ -184,5 +184,5 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return statusOf(this.#environment);
   }
 
-  close(): void {}
+  release(): void {}
 }

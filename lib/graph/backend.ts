@@ -200,5 +200,5 @@ export interface LayerBackend {
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined;
 
   /** Called by `cleanup`, when no layer is in use. */
-  close(): void;
+  release(): void;
 }

@@ -10,7 +10,8 @@
  * @module
  */
 import type { VeneerError } from "../base/errors.ts";
-import type { StatusLine } from "../base/status.ts";
+import type { FileArgument } from "../base/descriptors.ts";
+import type { OpenStore } from "../base/opened.ts";
 import type { Mount } from "../mount/plan.ts";
 import type { Change } from "../tree/changes.ts";
 
@@ -76,21 +77,19 @@ export interface LayerInfo {
 }
 
 /**
+ * Changes, read one by one. The iterator disposes of itself after the last one, and if a loop over
+ * it ends early.
+ */
+export type ChangeIterator = IteratorObject<Change, undefined> & Disposable;
+
+/**
  * A store of layers. Operations are safe against each other across processes, and against being
  * killed.
  *
  * Every method that takes an id throws {@linkcode VeneerError} `not found` for a layer that does
  * not exist and `invalid argument` for an invalid id.
  */
-export interface GraphDriver {
-  /** The driver's name, such as `"overlay2"`. */
-  readonly name: string;
-  /** Its directory, `<root>/<driver>`. */
-  readonly home: string;
-
-  /** The driver's state and settings, such as the file system below the store. */
-  status(): readonly StatusLine[];
-
+export interface GraphDriver extends OpenStore {
   /** The driver's facts about one layer, such as the paths of its directories. */
   getMetadata(id: string): ReadonlyMap<string, string>;
 
@@ -124,8 +123,8 @@ export interface GraphDriver {
 
   /**
    * The reverse of {@linkcode get}: the last one unmounts. The mount of the home on itself, which
-   * keeps its mounts private, stays for the next {@linkcode get} of this process: it is released at
-   * the process's end, or by {@linkcode cleanup}.
+   * keeps its mounts private, stays for the next {@linkcode get} of this process: it is released by
+   * {@linkcode OpenStore.close}, at the process's end, or by {@linkcode cleanup}.
    *
    * @throws `failed precondition` if it is not mounted, `in use` if the mount is busy or was made
    * by another program
@@ -150,18 +149,34 @@ export interface GraphDriver {
   cleanup(failed?: (error: VeneerError) => void): string[];
 
   /**
-   * Writes the tar of a layer's changes against a parent to a descriptor; returns bytes written.
+   * Writes the tar of a layer's changes against a parent; returns bytes written.
+   *
+   * @param output if it is a path, its file appears, or is replaced, when the tar is complete
    */
-  diff(id: string, parent: ParentArgument, output: number, options?: TransferOptions): number;
-
-  /** The changes of a layer against a parent, in the order of `comparePaths`. */
-  changes(id: string, parent: ParentArgument): Iterable<Change>;
+  diff(
+    id: string,
+    parent: ParentArgument,
+    output: FileArgument,
+    options?: TransferOptions,
+  ): number;
 
   /**
-   * Applies a tar from a descriptor, plain, gzip or zstd, all or nothing: after a failure the layer
-   * is incomplete. Returns the bytes of the files applied.
+   * The changes of a layer against a parent, sorted by path, each directory before its content. No
+   * process changes or removes the layer until the last change was read, the loop over them ended,
+   * or the iterator was disposed of.
    */
-  applyDiff(id: string, parent: ParentArgument, input: number, options?: TransferOptions): number;
+  changes(id: string, parent: ParentArgument): ChangeIterator;
+
+  /**
+   * Applies a tar, plain, gzip or zstd, all or nothing: after a failure the layer is incomplete.
+   * Returns the bytes of the files applied.
+   */
+  applyDiff(
+    id: string,
+    parent: ParentArgument,
+    input: FileArgument,
+    options?: TransferOptions,
+  ): number;
 
   /** Bytes of the files that {@linkcode changes} names. */
   diffSize(id: string, parent: ParentArgument): number;

@@ -12,18 +12,20 @@
  *
  * @module
  */
-import type { Change } from "../tree/changes.ts";
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
-import { Ancestry } from "./ancestry.ts";
 import { applyMarked, beginApply, incompleteError } from "./applying.ts";
 import { Children } from "./children.ts";
-import { type Delta, nativeDelta, sizeOf, treeDelta } from "./delta.ts";
+import { sizeOf } from "./delta.ts";
+import { Layers } from "./layers.ts";
 import { type ForeignUses, MountedLayers } from "./mounted_layers.ts";
+import { Reading } from "./reading.ts";
 import { Staged } from "./staged.ts";
 import { type Transfer, Transfers } from "./transfers.ts";
+import { storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
 import type {
+  ChangeIterator,
   CreateOptions,
   GetOptions,
   GraphDriver,
@@ -33,16 +35,17 @@ import type {
   TransferOptions,
 } from "./driver.ts";
 import type { Home } from "../store/home.ts";
-import { reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
-import { formatIdMap, type IdMaps } from "../base/id_maps.ts";
+import { recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
+import { type FileArgument, withInput, withOutput } from "../base/descriptors.ts";
+import { formatIdMap } from "../base/id_maps.ts";
 import { checkId, layerNotFound } from "../base/ids.ts";
 import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
 import { usersOf } from "../base/processes.ts";
 import type { Warn } from "../base/warn.ts";
-import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
-import { type LayerLock, pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
+import { isHomeMountOurs, releaseHome, releaseHomeNow } from "../store/private_home.ts";
+import { pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 
 /** The parts and settings of a graph. */
@@ -65,29 +68,31 @@ export interface GraphContext {
 /** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
 export class Graph implements GraphDriver {
   readonly #context: GraphContext;
-  readonly #backend: LayerBackend;
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
   readonly #children: Children;
   readonly #staged: Staged;
   readonly #transfers: Transfers;
+  readonly #reading: Reading;
+  #opened: Layers | undefined;
 
   /** Opens a store and finishes the work of killed processes. */
   constructor(context: GraphContext) {
     this.#context = context;
-    this.#backend = context.backend;
     this.#state = new RunState(context.backend.home);
     const { backend, port, warn, foreignUses } = context;
     this.#mounted = new MountedLayers(backend, this.#state, port, warn, foreignUses);
     this.#children = new Children(backend, this.#state, warn);
     this.#staged = new Staged(backend, this.#state, this.#children, warn);
-    this.#transfers = new Transfers(this.#mounted, this.#state, context.warn);
+    this.#transfers = new Transfers(this.#mounted, this.#state, warn);
+    const layers = this.#opened = new Layers(backend, this.#state, this.#staged);
+    this.#reading = new Reading(layers, this.#mounted, this.#transfers);
     this.#staged.sweep();
     this.#transfers.sweep();
   }
 
   get name(): string {
-    return this.#backend.name;
+    return this.#context.backend.name;
   }
 
   get home(): string {
@@ -95,7 +100,26 @@ export class Graph implements GraphDriver {
   }
 
   get #home(): Home {
-    return this.#backend.home;
+    return this.#context.backend.home;
+  }
+
+  get #layers(): Layers {
+    if (this.#opened !== undefined) return this.#opened;
+    throw storeClosed(this.home);
+  }
+
+  get #backend(): LayerBackend {
+    return this.#layers.backend;
+  }
+
+  close(): void {
+    if (this.#opened === undefined) return;
+    this.#opened = undefined;
+    releaseHomeNow(this.#state);
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   status(): readonly StatusLine[] {
@@ -103,7 +127,7 @@ export class Graph implements GraphDriver {
   }
 
   getMetadata(id: string): ReadonlyMap<string, string> {
-    this.#require(id);
+    this.#layers.require(id);
     const metadata = this.#backend.metadata(id);
     const idMaps = recordedIdMaps(this.#home, id);
     if (idMaps === undefined) return metadata;
@@ -124,8 +148,8 @@ export class Graph implements GraphDriver {
     this.#backend.checkId(id);
     const parent = options.parent || undefined;
     if (parent !== undefined) checkId(parent);
-    this.#requireWritable();
-    using _lock = this.#lock(id);
+    this.#layers.requireWritable();
+    using _lock = this.#layers.lock(id);
     using _store = this.#state.lockStore();
     if (this.#backend.exists(id)) {
       throw new VeneerError("already exists", `layer ${id} exists; choose another id or remove it`);
@@ -133,12 +157,12 @@ export class Graph implements GraphDriver {
     this.#staged.requireFree(id);
     if (parent !== undefined) {
       if (!this.#backend.exists(parent)) throw layerNotFound(parent);
-      this.#requireComplete(parent);
+      this.#layers.requireComplete(parent);
     }
     const storageOptions = new Map(
       [...options.storageOptions ?? []].map(([key, value]) => [key.toLowerCase(), value]),
     );
-    const idMaps = parent === undefined ? this.#backend.idMaps : this.#idMaps(parent);
+    const idMaps = parent === undefined ? this.#backend.idMaps : this.#layers.idMaps(parent);
     try {
       recordIdMaps(this.#home, id, idMaps);
       this.#backend.create(id, {
@@ -155,8 +179,8 @@ export class Graph implements GraphDriver {
 
   remove(id: string): void {
     checkId(id);
-    this.#requireWritable();
-    using lock = this.#lock(id);
+    this.#layers.requireWritable();
+    using lock = this.#layers.lock(id);
     if (!this.#backend.exists(id)) throw layerNotFound(id);
     using _use = this.#state.use(id, "exclusive");
     let isParentTold = false;
@@ -182,18 +206,18 @@ export class Graph implements GraphDriver {
 
   get(id: string, options: GetOptions = {}): string {
     checkId(id);
-    using lock = this.#lock(id);
-    this.#require(id);
-    this.#requireComplete(id);
-    this.#idMaps(id);
+    using lock = this.#layers.lock(id);
+    this.#layers.require(id);
+    this.#layers.requireComplete(id);
+    this.#layers.idMaps(id);
     this.#backend.requireSole?.();
     return this.#mounted.get(id, lock, options, !options.readOnly && this.#hasChildren(id));
   }
 
   put(id: string, options?: PutOptions): void {
     checkId(id);
-    using lock = this.#lock(id);
-    this.#require(id);
+    using lock = this.#layers.lock(id);
+    this.#layers.require(id);
     this.#mounted.put(id, lock, options);
   }
 
@@ -203,7 +227,7 @@ export class Graph implements GraphDriver {
   }
 
   layers(): LayerInfo[] {
-    const ancestry = this.#ancestry();
+    const ancestry = this.#layers.ancestry();
     return this.#backend.list().sort().flatMap((id) => {
       try {
         return this.#describe(id, ancestry.parent(id));
@@ -218,12 +242,8 @@ export class Graph implements GraphDriver {
   }
 
   layer(id: string): LayerInfo {
-    this.#require(id);
-    return this.#describe(id, this.#ancestry().parent(id));
-  }
-
-  #ancestry(): Ancestry {
-    return new Ancestry((id) => this.#backend.parent(id));
+    this.#layers.require(id);
+    return this.#describe(id, this.#layers.ancestry().parent(id));
   }
 
   #describe(id: string, parent: string | undefined): LayerInfo {
@@ -260,7 +280,7 @@ export class Graph implements GraphDriver {
       attempt(tell, this.home, () => {
         // Not while another process has prepared a layer and not mounted it yet.
         using still = this.#state.tryLockHome();
-        if (still !== undefined) this.#backend.close();
+        if (still !== undefined) this.#backend.release();
       });
       const released = attempt(tell, this.home, () => releaseHome(this.#home, this.#state));
       if (released) done.push(`released ${this.home}`);
@@ -286,34 +306,48 @@ export class Graph implements GraphDriver {
     );
   }
 
-  diff(id: string, parent: ParentArgument, output: number, options: TransferOptions = {}): number {
+  diff(
+    id: string,
+    parent: ParentArgument,
+    output: FileArgument,
+    options: TransferOptions = {},
+  ): number {
     using scope = new DisposableStack();
     const { warn, workers } = this.#context;
-    const delta = this.#open(id, parent, scope);
-    return delta.export(output, { idMaps: this.#idMaps(id), warn, workers, ...options });
+    const delta = this.#reading.open(id, parent, scope);
+    const idMaps = this.#layers.idMaps(id);
+    return withOutput(output, (fd) => delta.export(fd, { idMaps, warn, workers, ...options }));
   }
 
-  *changes(id: string, parent: ParentArgument): Iterable<Change> {
-    using scope = new DisposableStack();
-    yield* this.#open(id, parent, scope).changes();
+  changes(id: string, parent: ParentArgument): ChangeIterator {
+    this.#layers.require(id);
+    return this.#reading.changes(id, parent);
   }
 
   diffSize(id: string, parent: ParentArgument): number {
     using scope = new DisposableStack();
-    return sizeOf(this.#open(id, parent, scope));
+    return sizeOf(this.#reading.open(id, parent, scope));
   }
 
   applyDiff(
     id: string,
     parent: ParentArgument,
-    input: number,
-    { onProgress, provenWhole }: TransferOptions = {},
+    input: FileArgument,
+    options: TransferOptions = {},
   ): number {
-    checkId(id);
-    this.#require(id);
-    this.#requireWritable();
-    const base = this.#parent(id, parent);
-    if (base !== "") this.#idMaps(base);
+    return withInput(input, (fd) => this.#apply(id, parent, fd, options));
+  }
+
+  #apply(
+    id: string,
+    parent: ParentArgument,
+    input: number,
+    { onProgress, provenWhole }: TransferOptions,
+  ): number {
+    this.#layers.require(id);
+    this.#layers.requireWritable();
+    const base = this.#layers.parent(id, parent);
+    if (base !== "") this.#layers.idMaps(base);
     // Reads from the client, so it comes before any lock. Input that is not a tar is refused before
     // anything changes.
     using tar = openTarInput(input);
@@ -323,7 +357,7 @@ export class Graph implements GraphDriver {
       using scope = new DisposableStack();
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
         { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
-      const idMaps = this.#idMaps(id);
+      const idMaps = this.#layers.idMaps(id);
       return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
@@ -332,8 +366,8 @@ export class Graph implements GraphDriver {
   }
 
   #beginApply(id: string): boolean {
-    using lock = this.#lock(id);
-    this.#require(id);
+    using lock = this.#layers.lock(id);
+    this.#layers.require(id);
     this.#mounted.requireNoUsers(id, lock);
     const [child] = this.#children.look().of(id, 1);
     if (child !== undefined) {
@@ -358,82 +392,21 @@ export class Graph implements GraphDriver {
 
   mounts(id: string, options: GetOptions = {}): Mount[] {
     checkId(id);
-    using lock = this.#lock(id);
-    this.#require(id);
-    this.#requireComplete(id);
-    this.#idMaps(id);
+    using lock = this.#layers.lock(id);
+    this.#layers.require(id);
+    this.#layers.requireComplete(id);
+    this.#layers.idMaps(id);
     this.#backend.requireSole?.();
     const readOnly = options.readOnly || this.#hasChildren(id);
     const mounts = () => this.#backend.mounts(id, { ...options, readOnly });
     return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
   }
 
-  /** Opens a layer's changes against a parent; `scope` releases all that this takes. */
-  #open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
-    checkId(id);
-    scope.use(this.#transfers.begin(id, "shared"));
-    this.#require(id);
-    this.#requireComplete(id);
-    this.#idMaps(id);
-    const base = this.#parent(id, parent);
-    if (base === this.#backend.parent(id)) {
-      const native = this.#backend.nativeDiff(id, () => this.#scratch(scope));
-      if (native !== undefined) return nativeDelta(native);
-    }
-    if (base !== "") scope.use(this.#transfers.begin(base, "shared"));
-    const parentRoot = base === "" ? undefined : this.#mountForReading(base);
-    return treeDelta(this.#mountForReading(id), parentRoot);
-  }
-
-  /** A staging name for a transfer: locked, and disposed of at the transfer's end. */
-  #scratch(scope: DisposableStack): string {
-    const name = `.${crypto.randomUUID()}`;
-    scope.use(this.#state.lockLayer(name));
-    scope.defer(() => this.#staged.finish(name));
-    return name;
-  }
-
-  /** The parent that an argument names, checked; `""` for none. */
-  #parent(id: string, parent: ParentArgument): string {
-    const base = parent ?? this.#ancestry().parent(id);
-    if (base === undefined) {
-      throw new VeneerError(
-        "invalid argument",
-        `layer ${id} has no recorded parent, and none is named`,
-        { remedy: { kind: "name parent" } },
-      );
-    }
-    if (base !== "") {
-      checkId(base);
-      this.#require(base);
-      this.#requireComplete(base);
-    }
-    return base;
-  }
-
-  /**
-   * Requires a begun transfer. A layer that is mounted already is read through that mount,
-   * read-only or not.
-   */
-  #mountForReading(id: string): string {
-    using lock = this.#lock(id);
-    this.#require(id);
-    this.#requireComplete(id);
-    return this.#mounted.getForTransfer(id, lock, { readOnly: true });
-  }
-
   /** Mounts a layer during an apply, when it is incomplete. */
   #mountUnchecked(id: string, transfer: Transfer, scope: DisposableStack): string {
-    using lock = this.#lock(id);
+    using lock = this.#layers.lock(id);
     scope.defer(() => transfer.unmount());
     return this.#mounted.getForTransfer(id, lock, {});
-  }
-
-  /** Locks a layer, and finishes a creation or removal of this id that was killed. */
-  #lock(id: string): LayerLock {
-    const lock = this.#state.lockLayer(id);
-    if (this.#home.isStaged(id)) this.#staged.finish(id);
-    return lock;
   }
 
   #requireNothingMountedIn(id: string): void {
@@ -445,35 +418,6 @@ export class Graph implements GraphDriver {
   /** Whether a layer has children, and so must not change any more. */
   #hasChildren(id: string): boolean {
     return this.#backend.isCommitted?.(id) ?? this.#children.look().has(id);
-  }
-
-  /**
-   * The id maps of a layer.
-   *
-   * @throws {VeneerError} `invalid argument` if the store was opened with others
-   */
-  #idMaps(id: string): IdMaps {
-    return reconcile(id, recordedIdMaps(this.#home, id), this.#backend.idMaps);
-  }
-
-  /** @throws {VeneerError} if layers can only be read, with the obstacle */
-  #requireWritable(): void {
-    this.#home.requireWritable();
-    this.#backend.requireSole?.();
-  }
-
-  #require(id: string): void {
-    checkId(id);
-    if (!this.#backend.exists(id)) throw layerNotFound(id);
-  }
-
-  #requireComplete(id: string): void {
-    if (this.#home.isIncomplete(id)) {
-      throw new VeneerError(
-        "failed precondition",
-        `layer ${id} is incomplete: a tar was not applied to its end; apply again or remove it`,
-      );
-    }
   }
 }
 

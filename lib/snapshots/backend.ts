@@ -143,7 +143,7 @@ export interface SnapshotBackend {
    * Called by `cleanup` if there is no active snapshot: releases resources that only active
    * snapshots need.
    */
-  close(): void;
+  release(): void;
 }
 
 /** A snapshot of an earlier form. */

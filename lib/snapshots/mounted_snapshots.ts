@@ -28,12 +28,41 @@ import type { Snapshotter } from "./snapshotter.ts";
 import { shown } from "./keys.ts";
 import { type MountRecord, MountRecords } from "./mount_records.ts";
 
+/** The snapshots to mount, with the operations that mounting needs beside the contract. */
+export interface MountableSnapshots extends Pick<Snapshotter, "stat" | "walk"> {
+  /** The layer of the snapshot with a name or key; `undefined` if there is none. */
+  layerOf(key: string): string | undefined;
+
+  /**
+   * The plan by which this process mounts a snapshot at `target`, which must exist: the mounts of
+   * `Snapshotter.mounts`, without the limits of lists of options.
+   */
+  plan(key: string, target: string): MountPlan;
+
+  /**
+   * Call this before unmounting a snapshot from a directory, unless its {@linkcode plan} is undone:
+   * on aufs it keeps hard links that would be lost otherwise. On other drivers it does nothing.
+   */
+  beforeUnmount(target: string): void;
+
+  /**
+   * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the
+   * kernel reports that; copies of Veneer's mounts, which a namespace inherited, do not count.
+   *
+   * @throws {VeneerError} `in use` with the mount point, its namespace, and a process there
+   */
+  checkUnused(key: string): void;
+
+  /** Whether the mount at a directory, in this process's mount namespace, shows a snapshot. */
+  isMountedAt(key: string, target: string): boolean;
+}
+
 /** The mounts of one store's snapshots. */
 export class MountedSnapshots {
   readonly #records: MountRecords;
 
   constructor(
-    readonly snapshotter: Snapshotter,
+    readonly snapshots: MountableSnapshots,
     readonly home: Home,
     readonly state: RunState,
     readonly port: MountPort,
@@ -45,7 +74,7 @@ export class MountedSnapshots {
    * Mounts a snapshot below the home; returns the path.
    *
    * @throws {VeneerError} `in use` if it is mounted there or, if it is writable, anywhere; also the
-   * errors of {@linkcode Snapshotter.plan}
+   * errors of {@linkcode MountableSnapshots.plan}
    */
   mount(key: string): string {
     using _lock = this.#lock();
@@ -54,7 +83,7 @@ export class MountedSnapshots {
     makeDirectory(this.home.join("mounts"), 0o711);
     makeDirectory(path, 0o700);
     try {
-      const plan = this.snapshotter.plan(key, path.text);
+      const plan = this.snapshots.plan(key, path.text);
       withPrivateHome(this.home, this.state, () => this.#perform(plan, layer, path.text));
     } catch (error) {
       removeDirectory(path);
@@ -72,12 +101,12 @@ export class MountedSnapshots {
   mountAt(key: string, directory: string): string {
     using _lock = this.#lock();
     const path = realDirectory(directory);
-    this.#undoUnfinished(this.snapshotter.stat(key).layer);
+    this.#undoUnfinished(this.snapshots.stat(key).layer);
     if (isMountPoint(path)) {
       throw new VeneerError("in use", `${path} is a mount point; unmount that or name another`);
     }
     const layer = this.#checkMountable(key);
-    this.#perform(this.snapshotter.plan(key, path), layer, path);
+    this.#perform(this.snapshots.plan(key, path), layer, path);
     return path;
   }
 
@@ -90,8 +119,8 @@ export class MountedSnapshots {
 
   /** Refuses a second writable mount of a snapshot; returns its layer. */
   #checkMountable(key: string): string {
-    const { layer, kind } = this.snapshotter.stat(key);
-    if (kind === "active") this.snapshotter.checkUnused(key);
+    const { layer, kind } = this.snapshots.stat(key);
+    if (kind === "active") this.snapshots.checkUnused(key);
     return layer;
   }
 
@@ -100,7 +129,7 @@ export class MountedSnapshots {
     for (const record of this.#records.unfinished(layer)) {
       const { target } = record;
       if (isMountPoint(target) && this.#isMountOf(record)) {
-        this.snapshotter.beforeUnmount(target);
+        this.snapshots.beforeUnmount(target);
         this.port.unmount(target, MNT_DETACH);
       }
       const own = this.#own(target);
@@ -111,8 +140,8 @@ export class MountedSnapshots {
   }
 
   #isMountOf({ layer, target }: MountRecord): boolean {
-    const [info] = Array.from(this.snapshotter.walk()).filter((info) => info.layer === layer);
-    return info !== undefined && this.snapshotter.isMountedAt(info.name, target);
+    const [info] = Array.from(this.snapshots.walk()).filter((info) => info.layer === layer);
+    return info !== undefined && this.snapshots.isMountedAt(info.name, target);
   }
 
   /**
@@ -124,7 +153,7 @@ export class MountedSnapshots {
     using _lock = this.#lock();
     const path = this.#path(key);
     if (!isMountPoint(path.text)) {
-      this.#undoUnfinished(this.snapshotter.stat(key).layer);
+      this.#undoUnfinished(this.snapshots.stat(key).layer);
       throw new VeneerError(
         "failed precondition",
         `snapshot ${
@@ -132,7 +161,7 @@ export class MountedSnapshots {
         } is not mounted below ${this.home.path}; name the directory where it is mounted`,
       );
     }
-    undoPlan(this.snapshotter.plan(key, path.text), this.port, refuseBusy);
+    undoPlan(this.snapshots.plan(key, path.text), this.port, refuseBusy);
     removeDirectory(path);
     this.#records.end(path.text);
     return path.text;
@@ -145,7 +174,7 @@ export class MountedSnapshots {
     if (!isMountPoint(path)) {
       throw new VeneerError("failed precondition", `${path} is not a mount point`);
     }
-    this.snapshotter.beforeUnmount(path);
+    this.snapshots.beforeUnmount(path);
     try {
       this.port.unmount(path, 0);
     } catch (error) {
@@ -166,7 +195,8 @@ export class MountedSnapshots {
    */
   whileUnmounted(key: string, use: () => void): void {
     using _lock = this.#lock();
-    this.#checkUnmounted(key);
+    // A missing snapshot is an error of `use`.
+    if (this.snapshots.layerOf(key) !== undefined) this.#checkUnmounted(key);
     use();
   }
 
@@ -180,13 +210,13 @@ export class MountedSnapshots {
     const directory = this.home.join("mounts");
     const present = list(directory);
     if (present.length === 0) return [];
-    const layers = new Set(Array.from(this.snapshotter.walk(), ({ layer }) => layer));
+    const layers = new Set(Array.from(this.snapshots.walk(), ({ layer }) => layer));
     const done: string[] = [];
     for (const layer of present) {
       const path = this.home.join("mounts", layer);
       if (isMountPoint(path.text)) {
         if (layers.has(layer)) continue;
-        this.snapshotter.beforeUnmount(path.text);
+        this.snapshots.beforeUnmount(path.text);
         this.port.unmount(path.text, MNT_DETACH);
         done.push(`unmounted ${path}`);
       }
@@ -211,7 +241,7 @@ export class MountedSnapshots {
   }
 
   #path(key: string): ConfinedPath {
-    return this.home.join("mounts", this.snapshotter.stat(key).layer);
+    return this.home.join("mounts", this.snapshots.stat(key).layer);
   }
 
   /** The directory below the home that an absolute path names, if there is one. */

@@ -23,24 +23,25 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
-import { attempt, codeOf, reworded, VeneerError } from "../base/errors.ts";
-import type { Mount, MountPlan } from "../mount/plan.ts";
-import { mountNamespace, pruneRunStates, RunState } from "../store/run_state.ts";
-import { holdToChange, tryHoldToChange } from "../store/service_hold.ts";
-import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
+import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
+import { storeClosed } from "../base/opened.ts";
 import { sleep } from "../base/sleep.ts";
+import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
+import type { Mount, MountPlan, MountPort } from "../mount/plan.ts";
+import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
+import { pruneRunStates, RunState } from "../store/run_state.ts";
+import { holdToChange } from "../store/service_hold.ts";
+import type { SnapshotBackend } from "./backend.ts";
+import { Committing, writeOut } from "./committing.ts";
 import { compile } from "./filter.ts";
-import { Intents } from "./intents.ts";
-import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
-import { MountRecords } from "./mount_records.ts";
-import { openStore } from "./open_store.ts";
+import type { Intents } from "./intents.ts";
+import { checkField, checkKey, checkLabels, relabelled } from "./keys.ts";
+import { checkCommitted, checkMountable } from "./kinds.ts";
+import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
-import { checkCommitted, checkMountable } from "./kinds.ts";
-import type { Store } from "./store.ts";
-import { usageOf } from "./usage.ts";
+import { type Purpose, Session } from "./session.ts";
 import type {
   CommitOptions,
   Leftovers,
@@ -51,6 +52,9 @@ import type {
   SnapshotUpdate,
   Usage,
 } from "./snapshotter.ts";
+import type { Store } from "./store.ts";
+import { usageOf } from "./usage.ts";
+import { type ForeignUses, SnapshotUses } from "./uses.ts";
 
 /** How often, and at which interval in milliseconds, the free space is checked after a deletion. */
 const ROOM_TRIES = 20, ROOM_PAUSE = 250;
@@ -58,6 +62,7 @@ const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 /** The parts and settings of a snapshotter. */
 export interface SnapshotsContext {
   readonly backend: SnapshotBackend;
+  readonly port: MountPort;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
   /** Sync the home's file system before a snapshot counts as committed; false by default. */
@@ -77,37 +82,24 @@ export interface SnapshotsContext {
   readonly purpose?: Purpose;
 }
 
-/**
- * The purpose of opening a store:
- * - `change`: refused while a service holds the store, and keeps services from that until it is
- *   closed;
- * - `read`: beside a service as well. The service then finishes the work of interrupted processes;
- * - `serve`: by the service that holds it (`service_hold.ts`).
- */
-export type Purpose = "change" | "read" | "serve";
-
-/** The treatment of mounts of a snapshot in a commit or a removal. */
-export type ForeignUses = "refuse" | "ignore";
-
-/** A snapshot whose layer is locked. */
-interface Held extends Disposable {
-  readonly snapshot: Snapshot;
-}
-
 /** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
-export class Snapshots implements Snapshotter {
+export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #backend: SnapshotBackend;
   readonly #state: RunState;
-  readonly #intents: Intents;
-  readonly #sync: boolean;
-  readonly #foreignUses: ForeignUses;
-  readonly #later: (() => void) | undefined;
-  readonly #mountRecords: MountRecords;
+  readonly #uses: SnapshotUses;
+  readonly #committing: Committing;
+  readonly #mounted: MountedSnapshots;
   readonly #published: PublishedLabels;
   readonly #warn: Warn;
+  readonly #later: (() => void) | undefined;
+  readonly #purpose: Purpose;
   /** The hold against services. */
   #claim: Disposable | undefined;
-  #opened: Store | undefined;
+  /** The open database; `undefined` after the release of the home, until it is needed again. */
+  #opened: Session | undefined;
+  #isClosed = false;
+  /** Whether the home may not need its own mount any more. */
+  #hasUnmounted = false;
 
   /**
    * Opens a store, creating it if it is missing, and finishes the work of killed processes.
@@ -117,39 +109,38 @@ export class Snapshots implements Snapshotter {
    * for one of another program or a newer version
    */
   constructor(
-    { backend, warn, sync = false, foreignUses = "refuse", later, purpose = "change" }:
+    { backend, port, warn, sync = false, foreignUses = "refuse", later, purpose = "change" }:
       SnapshotsContext,
   ) {
     this.#backend = backend;
-    this.#sync = sync;
     this.#warn = warn;
-    this.#foreignUses = foreignUses;
     this.#later = later;
+    this.#purpose = purpose;
     this.#published = new PublishedLabels(backend);
     this.#state = new RunState(backend.home);
-    this.#mountRecords = new MountRecords(this.#state);
+    this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
+    this.#committing = new Committing(backend, this.#state, this.#uses, sync);
+    this.#mounted = new MountedSnapshots(this, backend.home, this.#state, port);
     this.#claim = purpose === "change" ? holdToChange(this.#state, this.home) : undefined;
     try {
-      const store = this.#opened = openStore(backend, this.#state, warn);
-      this.#intents = new Intents({ store, state: this.#state, backend, warn });
-      this.#finishInterrupted(purpose);
+      this.#opened = this.#open();
     } catch (error) {
       this.close();
       throw error;
     }
   }
 
-  /** Finishes the work of killed processes, unless a service does that. */
-  #finishInterrupted(purpose: Purpose): void {
-    if (this.#later !== undefined) {
-      if (this.#intents.abandonDead()) this.#later();
-      return;
-    }
-    using hold = purpose === "read" ? tryHoldToChange(this.#state) : undefined;
-    if (purpose === "change" || hold !== undefined) this.#intents.sweep();
+  #open(): Session {
+    return new Session({
+      backend: this.#backend,
+      state: this.#state,
+      warn: this.#warn,
+      purpose: this.#purpose,
+      later: this.#later,
+    });
   }
 
-  get driver(): string {
+  get name(): string {
     return this.#backend.name;
   }
 
@@ -157,12 +148,26 @@ export class Snapshots implements Snapshotter {
     return this.#backend.home.path;
   }
 
+  status(): readonly StatusLine[] {
+    this.#requireOpen();
+    return this.#backend.status();
+  }
+
+  #requireOpen(): void {
+    if (this.#isClosed) throw storeClosed(this.home);
+  }
+
+  get #session(): Session {
+    this.#requireOpen();
+    return this.#opened ??= this.#open();
+  }
+
   get #store(): Store {
-    if (this.#opened !== undefined) return this.#opened;
-    throw new VeneerError(
-      "failed precondition",
-      `the store at ${this.home} was closed; open it again`,
-    );
+    return this.#session.store;
+  }
+
+  get #intents(): Intents {
+    return this.#session.intents;
   }
 
   prepare(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
@@ -191,13 +196,50 @@ export class Snapshots implements Snapshotter {
   }
 
   mounts(key: string): Mount[] {
-    using held = this.#hold(key);
+    using held = this.#session.hold(key);
     checkMountable(held.snapshot);
     return this.#backend.mounts(this.#store.chain(held.snapshot));
   }
 
+  mount(key: string, directory?: string): string {
+    this.#requireOpen();
+    try {
+      return directory === undefined
+        ? this.#mounted.mount(key)
+        : this.#mounted.mountAt(key, directory);
+    } catch (error) {
+      this.#hasUnmounted = true;
+      throw error;
+    }
+  }
+
+  unmount(key: string): string {
+    this.#requireOpen();
+    this.#hasUnmounted = true;
+    return this.#mounted.unmount(key);
+  }
+
+  unmountAt(directory: string): string {
+    this.#requireOpen();
+    this.#hasUnmounted = true;
+    return this.#mounted.unmountAt(directory);
+  }
+
+  /**
+   * Runs `act`, which ends a key, while the snapshot is not mounted below the home, where it could
+   * not be unmounted by that key any more. A service's engine knows its mounts.
+   */
+  #whileUnmounted(key: string, act: () => void): void {
+    if (this.#uses.foreignUses === "ignore") act();
+    else this.#mounted.whileUnmounted(key, act);
+  }
+
+  layerOf(key: string): string | undefined {
+    return this.#store.find(key)?.layer;
+  }
+
   plan(key: string, target: string): MountPlan {
-    using held = this.#hold(key);
+    using held = this.#session.hold(key);
     checkMountable(held.snapshot);
     return this.#backend.plan(this.#store.chain(held.snapshot), target);
   }
@@ -208,76 +250,29 @@ export class Snapshots implements Snapshotter {
 
   commit(name: string, key: string, options: CommitOptions = {}): void {
     checkKey(name);
+    checkKey(key);
     const labels = checkLabels(options.labels);
     const { parent = "" } = options;
     if (parent !== "") checkKey(parent, "parent");
-    const store = this.#store;
-    this.#intents.claim(name);
-    store.checkFree(name);
-    using held = this.#holdForCommit(name, key);
-    const { snapshot } = held;
-    this.#checkRebase(snapshot, parent);
-    store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
-    this.#checkUnused(snapshot);
-    const chain = store.chain(snapshot);
-    const layer = this.#backend.layerFor("committed", name) ?? this.#sealed(snapshot, chain);
-    if (layer === undefined) {
-      this.#writeOut();
-      store.commit(snapshot, { name, labels, parent });
-      return;
-    }
-    {
-      using _lock = this.#state.lockLayer(layer);
-      this.#intents.make(layer, name, parent, () => {
-        this.#backend.freeze(chain, layer);
-        this.#writeOut();
-        store.commit(snapshot, { name, labels, parent, layer });
-      });
-    }
-    this.#finish(snapshot);
-  }
-
-  /**
-   * Seals a layer. If it is in use and that is allowed, returns the id of a new layer to make from
-   * it.
-   */
-  #sealed(snapshot: Snapshot, chain: LayerChain): string | undefined {
-    try {
-      naming(snapshot, () => this.#backend.seal(chain));
-      return undefined;
-    } catch (error) {
-      if (this.#foreignUses === "refuse" || codeOf(error) !== "in use") throw error;
-      return this.#store.newLayer();
-    }
-  }
-
-  #writeOut(sync = this.#sync): void {
-    if (sync) withFd(open(this.home, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home));
-  }
-
-  /** @throws {VeneerError} `not supported` if the driver's layers include their parent's content */
-  #checkRebase(snapshot: Snapshot, parent: string): void {
-    if (parent === "" || this.#backend.rebases || parent === this.#store.parentName(snapshot)) {
-      return;
-    }
-    throw new VeneerError(
-      "not supported",
-      `${this.driver} cannot commit snapshot ${
-        shown(snapshot.name)
-      } on another parent; prepare it on ${shown(parent)}`,
-    );
+    const finish = (snapshot: Snapshot) => this.#finish(snapshot);
+    this.#whileUnmounted(key, () => {
+      this.#committing.commit(this.#session, { name, key, labels, parent }, finish);
+    });
   }
 
   remove(key: string): void {
-    using held = this.#hold(key);
-    this.#remove(held.snapshot);
+    checkKey(key);
+    this.#whileUnmounted(key, () => {
+      using held = this.#session.hold(key);
+      this.#remove(held.snapshot);
+    });
   }
 
   #remove(snapshot: Snapshot): void {
     const store = this.#store;
     for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
     store.checkChildless(snapshot);
-    this.#checkUnused(snapshot);
+    this.#uses.checkUnused(snapshot, store.chainToRemove(snapshot));
     try {
       store.remove(snapshot);
     } catch (error) {
@@ -309,7 +304,7 @@ export class Snapshots implements Snapshotter {
         return this.#store.remove(snapshot, () => {
           this.#backend.remove(snapshot.layer);
           // Some file systems free space only with their next commit.
-          this.#writeOut(true);
+          writeOut(this.#backend);
         });
       } catch (error) {
         if (codeOf(error) !== "limit exceeded" || tries >= ROOM_TRIES) throw error;
@@ -319,29 +314,13 @@ export class Snapshots implements Snapshotter {
   }
 
   checkUnused(key: string): void {
-    using held = this.#hold(key);
-    this.#checkUnused(held.snapshot);
+    using held = this.#session.hold(key);
+    this.#uses.checkUnused(held.snapshot, this.#store.chainToRemove(held.snapshot));
   }
 
   isMountedAt(key: string, target: string): boolean {
-    using held = this.#hold(key);
-    let found = false;
-    try {
-      this.#backend.checkUnused(this.#store.chain(held.snapshot), ({ mount, namespace }) => {
-        found ||= mount.mountPoint === target && namespace === mountNamespace();
-        return true;
-      });
-    } catch (error) {
-      if (codeOf(error) !== "in use") throw error;
-    }
-    return found;
-  }
-
-  #checkUnused(snapshot: Snapshot): void {
-    const isNoUse = this.#foreignUses === "ignore"
-      ? NO_MOUNT
-      : this.#mountRecords.othersThan(snapshot.layer);
-    naming(snapshot, () => this.#backend.checkUnused(this.#store.chainToRemove(snapshot), isNoUse));
+    using held = this.#session.hold(key);
+    return this.#uses.isMountedAt(this.#store.chain(held.snapshot), target);
   }
 
   stat(key: string): SnapshotInfo {
@@ -379,27 +358,56 @@ export class Snapshots implements Snapshotter {
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const store = this.#store;
     const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
-    if (this.#backend.home.isReadOnly) return [];
+    // The mounts of a service's store are its engine's.
+    const isOwn = this.#later === undefined;
+    const swept = isOwn ? attempt(tell, this.home, () => this.#mounted.sweep()) ?? [] : [];
+    if (this.#backend.home.isReadOnly) return [...swept, ...this.#releaseHome(tell)];
     // Before the records are read: a layer comes after its record.
     const found = this.#backend.list();
-    const done = [...this.#intents.deleteOrphans(found, tell), ...this.#intents.sweepAll(tell)];
+    const done = [
+      ...swept,
+      ...this.#intents.deleteOrphans(found, tell),
+      ...this.#intents.sweepAll(tell),
+    ];
     // Again: a process may have been killed after it recorded an import.
     attempt(tell, this.home, () => this.#backend.imported());
     attempt(tell, "states of removed stores", () => pruneRunStates(this.#warn));
+    // A service will soon need these resources again.
+    if (!isOwn) return done;
     attempt(tell, this.home, () => {
-      // A service will soon need these resources again.
-      if (this.#later !== undefined) return;
       using still = this.#state.tryLockHome();
-      if (still !== undefined && !store.isInUse()) this.#backend.close();
+      if (still !== undefined && !store.isInUse()) this.#backend.release();
     });
-    return done;
+    return [...done, ...this.#releaseHome(tell)];
+  }
+
+  /** Takes the home's own mount down, if it is Veneer's and unused; returns a line if it did. */
+  #releaseHome(failed: (error: VeneerError) => void): string[] {
+    const { home } = this.#backend;
+    if (!isHomeMountOurs(home, this.#state)) return [];
+    // The database is open through that mount.
+    this.#endSession();
+    const released = attempt(failed, this.home, () => releaseHome(home, this.#state));
+    return released ? [`released ${this.home}`] : [];
+  }
+
+  #endSession(): void {
+    this.#opened?.[Symbol.dispose]();
+    this.#opened = undefined;
   }
 
   close(): void {
-    this.#opened?.[Symbol.dispose]();
-    this.#opened = undefined;
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#endSession();
+    const tell = ({ message, remedy }: VeneerError) => this.#warn(message, remedy);
+    if (this.#hasUnmounted) this.#releaseHome(tell);
     this.#claim?.[Symbol.dispose]();
     this.#claim = undefined;
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
   }
 
   parent(name: string): string {
@@ -412,7 +420,8 @@ export class Snapshots implements Snapshotter {
   }
 
   delete(name: string): void {
-    using held = this.#hold(name);
+    // A committed snapshot has no mounts.
+    using held = this.#session.hold(name);
     checkCommitted(held.snapshot);
     this.#remove(held.snapshot);
   }
@@ -426,43 +435,5 @@ export class Snapshots implements Snapshotter {
     const snapshot = this.#store.require(name);
     checkCommitted(snapshot);
     return snapshot;
-  }
-
-  /** Locks a snapshot's layer. @throws {VeneerError} `not found` */
-  #hold(key: string): Held {
-    checkKey(key);
-    for (;;) {
-      const { layer } = this.#store.require(key);
-      const lock = this.#state.lockLayer(layer);
-      // It may have been removed and created again during the wait.
-      const snapshot = this.#store.find(key);
-      if (snapshot?.layer === layer) {
-        return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
-      }
-      lock[Symbol.dispose]();
-    }
-  }
-
-  /**
-   * Locks a snapshot to commit. After a concurrent commit of the same key, the error says that it
-   * is committed.
-   */
-  #holdForCommit(name: string, key: string): Held {
-    try {
-      return this.#hold(key);
-    } catch (error) {
-      this.#store.checkFree(name);
-      throw error;
-    }
-  }
-}
-
-/** Adds the snapshot's name to a backend's refusal of its layer. */
-function naming({ name }: Snapshot, check: () => void): void {
-  try {
-    check();
-  } catch (error) {
-    if (!(error instanceof VeneerError)) throw error;
-    throw reworded(error, `snapshot ${shown(name)}: ${error.message}`);
   }
 }

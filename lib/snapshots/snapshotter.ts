@@ -19,8 +19,9 @@
  * the image's last one and mounted; removing it discards the container's changes, and committing it
  * makes an image of them.
  *
- * A snapshotter mounts nothing: {@linkcode Snapshotter.mounts} returns the mounts, and the caller
- * performs them in the mount namespace of its choice. So a snapshotter counts no references.
+ * {@linkcode Snapshotter.mounts} returns mounts, which an engine performs in the mount namespace of
+ * its choice; so a snapshotter counts no references. {@linkcode Snapshotter.mount} is for programs
+ * without an engine: a writable snapshot is mounted at most once.
  *
  * Every operation is atomic for all processes. A process killed inside one leaves only a record of
  * its intent, which the next opening of the store finishes. `lib/snapshots/snapshots.ts` explains
@@ -29,7 +30,8 @@
  * @module
  */
 import type { VeneerError } from "../base/errors.ts";
-import type { Mount, MountPlan } from "../mount/plan.ts";
+import type { OpenStore } from "../base/opened.ts";
+import type { Mount } from "../mount/plan.ts";
 
 /** The kinds of snapshots. */
 export type SnapshotKind = "active" | "view" | "committed";
@@ -96,12 +98,7 @@ export type Leftovers = "none" | "more" | "stuck";
  * exist, and `invalid argument` if it is empty, has a NUL, or has more than 4 KiB of UTF-8. Labels
  * are `invalid argument` if a key is empty or a label has more than 4 KiB.
  */
-export interface Snapshotter {
-  /** The driver's name, such as `"overlay2"`. */
-  readonly driver: string;
-  /** Its directory, `<root>/snapshots/<driver>`. */
-  readonly home: string;
-
+export interface Snapshotter extends OpenStore {
   /**
    * Creates an active snapshot on a committed one, or on none (`""`), and returns its mounts.
    *
@@ -121,16 +118,32 @@ export interface Snapshotter {
   mounts(key: string): Mount[];
 
   /**
-   * The plan by which this process mounts it at `target`, which must exist: the same mounts,
-   * without the limits of lists of options. @throws as {@linkcode mounts}
+   * Mounts an active snapshot or a view in this process's mount namespace; returns the path of its
+   * root, without symbolic links. The mount stays until it is unmounted, also after the end of this
+   * process.
+   *
+   * @param directory the mount point; by default a directory below the home, which is removed with
+   * the mount
+   * @throws `in use` if it is mounted there or, if it is writable, anywhere, or if the directory is
+   * a mount point already; `invalid argument` for a path that is not a directory;
+   * `failed precondition` for a committed snapshot
    */
-  plan(key: string, target: string): MountPlan;
+  mount(key: string, directory?: string): string;
 
   /**
-   * Call this before unmounting a snapshot from a directory, unless its {@linkcode plan} is undone:
-   * on aufs it keeps hard links that would be lost otherwise. On other drivers it does nothing.
+   * Unmounts a snapshot that is mounted below the home; returns the path of the mount point.
+   *
+   * @throws `failed precondition` if it is not mounted there, `in use` if the mount is busy
    */
-  beforeUnmount(target: string): void;
+  unmount(key: string): string;
+
+  /**
+   * Unmounts the snapshot that is mounted at a directory; returns the directory's path, without
+   * symbolic links.
+   *
+   * @throws as {@linkcode unmount}
+   */
+  unmountAt(directory: string): string;
 
   /**
    * Gives an active snapshot a name, under which it never changes again; the key is gone. Its
@@ -149,18 +162,6 @@ export interface Snapshotter {
    * @throws `failed precondition` if it has children, `in use` as {@linkcode commit}
    */
   remove(key: string): void;
-
-  /**
-   * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the
-   * kernel reports that; copies of a mount that `veneer snapshot mount` made, which a namespace
-   * inherited, do not count.
-   *
-   * @throws `in use` with the mount point, its namespace, and a process there
-   */
-  checkUnused(key: string): void;
-
-  /** Whether the mount at a directory, in this process's mount namespace, shows a snapshot. */
-  isMountedAt(key: string, target: string): boolean;
 
   stat(key: string): SnapshotInfo;
 
@@ -186,7 +187,8 @@ export interface Snapshotter {
 
   /**
    * Deletes layers of removed snapshots that are still on disk, and waits for other processes that
-   * do so. Returns a line for each act.
+   * do so; unmounts mounts below the home whose snapshot is gone; releases the home. Returns a line
+   * for each act.
    *
    * @param failed gets each failure, after which the others are still processed; without it,
    * failures are warnings
@@ -200,9 +202,6 @@ export interface Snapshotter {
    * @param isEnough is called before each layer and returns true to stop
    */
   deleteRemoved(isEnough?: () => boolean): Leftovers;
-
-  /** Closes the store; a second time it does nothing. */
-  close(): void;
 
   /** The name of a committed snapshot's parent, `""` for none. */
   parent(name: string): string;

@@ -116,8 +116,17 @@ export function releaseHomeAtEnd(
   if (kept.size === 0) {
     globalThis.addEventListener("unload", () => kept.forEach((release) => release()));
   }
-  kept.set(state.path("home-mounts").text, release);
+  kept.set(recordsOf(state), release);
 }
+
+/** Does at once what {@linkcode releaseHomeAtEnd} left for the end of this process. */
+export function releaseHomeNow(state: RunState): void {
+  const key = recordsOf(state);
+  kept.get(key)?.();
+  kept.delete(key);
+}
+
+const recordsOf = (state: RunState) => state.path("home-mounts").text;
 
 /** Whether the home is mounted on itself in this mount namespace, and Veneer did that. */
 export function isHomeMountOurs(home: Home, state: RunState): boolean {

@@ -44,7 +44,7 @@ function testFiles(folder: string): string[] {
 }
 
 /** Test files that start the program over and over; and those that race or kill it by the dozen. */
-const COMMANDS = /^tests\/cli\/(?!output_file|parse|progress|layer_tree|program)/;
+const COMMANDS = /^tests\/cli\/(?!parse|progress|layer_tree|program)/;
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 

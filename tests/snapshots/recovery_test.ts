@@ -325,7 +325,7 @@ recoveryCase("a store is closed once, and not used after", (subject) => {
     () => snapshots.cleanup(),
   ];
   for (const use of uses) refuses("failed precondition", use, "was closed; open it again");
-  assertEquals([snapshots.driver, snapshots.home], ["overlay2", subject.home.path]);
+  assertEquals([snapshots.name, snapshots.home], ["overlay2", subject.home.path]);
 });
 
 recoveryCase("options are the store's, as for layers", (subject) => {
@@ -342,10 +342,10 @@ recoveryCase("options are the store's, as for layers", (subject) => {
 
 recoveryCase("auto finds the driver whose database is there", (subject) => {
   withBase(subject).close();
-  assertEquals(subject.open("auto").driver, "overlay2");
+  assertEquals(subject.open("auto").name, "overlay2");
   const other = `${subject.root}/snapshots/btrfs`;
   Deno.mkdirSync(other);
-  assertEquals(subject.open("auto").driver, "overlay2");
+  assertEquals(subject.open("auto").name, "overlay2");
   Deno.createSync(`${other}/metadata.db`).close();
   refuses(
     "incompatible",

@@ -9,7 +9,7 @@ import {
 } from "../../drivers/registry.ts";
 import { openSnapshots, type SnapshotOptions } from "../../drivers/snapshotters.ts";
 import type { GraphDriver } from "../../lib/graph/driver.ts";
-import type { Snapshotter } from "../../lib/snapshots/snapshotter.ts";
+import type { Snapshots } from "../../lib/snapshots/snapshots.ts";
 
 const DRIVERS = await loadAll();
 
@@ -19,6 +19,6 @@ export function openDriver(options: OpenOptions & LayerOptions): GraphDriver {
 }
 
 /** Opens a store of snapshots. */
-export function openSnapshotter(options: OpenOptions & SnapshotOptions): Snapshotter {
+export function openSnapshotter(options: OpenOptions & SnapshotOptions): Snapshots {
   return openSnapshots(DRIVERS, options);
 }

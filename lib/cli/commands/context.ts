@@ -105,13 +105,9 @@ export class CommandContext {
   ): Promise<T> {
     const options = this.#storeOptions();
     const root = rootOfSnapshots(options.root, this.options.value("service"));
-    const snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
-    this.output.info(`opened ${snapshotter.home} with ${snapshotter.driver}`);
-    try {
-      return use(snapshotter);
-    } finally {
-      snapshotter.close();
-    }
+    using snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
+    this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
+    return use(snapshotter);
   }
 
   /** The host ids that the options give. */

@@ -4,7 +4,6 @@
  * @module
  */
 import { STDOUT_FILENO } from "../../../ffi/files.ts";
-import { writeOutputFile } from "../output_file.ts";
 import { openProgress } from "../progress.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { Run } from "./context.ts";
@@ -18,11 +17,12 @@ export const run: Run = async (context) => {
   const driver = await context.open();
   const id = context.layerId(driver);
   const parent = context.parentId(driver);
-  const write = (fd: number) => {
+  let bytes: number;
+  {
     using progress = openProgress(`diff ${id}`);
-    return driver.diff(id, parent, fd, { onProgress: (bytes) => progress?.update(bytes) });
-  };
-  if (file === "-") return void write(STDOUT_FILENO);
-  const bytes = writeOutputFile(file, write);
-  if (output.json) output.result({ id, file, bytes }, () => []);
+    bytes = driver.diff(id, parent, file === "-" ? STDOUT_FILENO : file, {
+      onProgress: (bytes) => progress?.update(bytes),
+    });
+  }
+  if (output.json && file !== "-") output.result({ id, file, bytes }, () => []);
 };

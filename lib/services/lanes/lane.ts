@@ -49,7 +49,7 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
     switch (message.type) {
       case "open": {
         snapshotter = await open(message.store, voice);
-        return post({ type: "opened", home: snapshotter.home, driver: snapshotter.driver });
+        return post({ type: "opened", home: snapshotter.home, driver: snapshotter.name });
       }
       case "call":
         perform(snapshotter!, message.call, emit);

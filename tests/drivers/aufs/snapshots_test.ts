@@ -16,7 +16,6 @@ import { type MountPlan, type MountStep, performPlan, undoPlan } from "../../../
 import { type MountInfo, parseMountInfo } from "../../../lib/mount/mountinfo.ts";
 import type { LayerChain } from "../../../lib/snapshots/backend.ts";
 import { Snapshots } from "../../../lib/snapshots/snapshots.ts";
-import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { mountPoints, must, type TempDir } from "../../support/cases.ts";
 import { ABLE, lacking, Recorder, refused, test } from "./support.ts";
 import { active, committed, view } from "../../support/layer_chains.ts";
@@ -523,7 +522,7 @@ test("snapshots: a probe that a killed process left goes with the next opening",
 /** A store with `base`, `app` on it, and active ones on each, made as on a kernel with aufs. */
 function filledStore(root: string): void {
   const { backend } = recorded(root);
-  const snapshots = new Snapshots({ backend, warn: ABLE.warn });
+  const snapshots = new Snapshots({ backend, port: ABLE.port, warn: ABLE.warn });
   const fill = (key: string) =>
     Deno.writeTextFileSync(fs(backend, snapshots.stat(key).layer, `file-${key}`).text, key);
   snapshots.prepare("1", "");
@@ -538,7 +537,7 @@ function filledStore(root: string): void {
   snapshots.close();
 }
 
-const openStore = (root: string, driver = "aufs"): Snapshotter =>
+const openStore = (root: string, driver = "aufs"): Snapshots =>
   openSnapshotter({ root, driver, options: [], idMaps: IDENTITY, warn: ABLE.warn });
 
 // What a kernel without aufs does is shown on this one, where it lacks it.
@@ -559,7 +558,7 @@ test(
     filledStore(root);
     const snapshots = openStore(root, "auto");
     try {
-      assertEquals(snapshots.driver, "aufs");
+      assertEquals(snapshots.name, "aufs");
       assertEquals([...snapshots.walk()].map(({ name, parent }) => [name, parent]), [
         ["app", "base"],
         ["base", ""],

@@ -82,7 +82,7 @@ needs(
       }
     }
     assert(changed > 5 * TREES, `only ${changed} changes in all`);
-    backend.close();
+    backend.release();
   },
 );
 

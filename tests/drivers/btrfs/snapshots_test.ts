@@ -313,7 +313,7 @@ snapshotCase("what else lies in the directories is no layer, and stays", (store)
   assertEquals(store.backend.list(), []);
   const { chain } = store.prepare("key");
   assertEquals(store.backend.list(), [chain.layer]);
-  store.backend.close();
+  store.backend.release();
   for (const name of ["active", "snapshots", ".veneer/staging"]) {
     assert(names(`${store.home}/${name}`).includes("stranger"));
   }
@@ -343,7 +343,7 @@ snapshotCase(
       backend.remove(chain.layer);
       backend.remove(store.chain("committed", "base").layer);
       for (let i = 0; i < 100 && names(`${store.home}/.veneer/qgroups`).length > 0; i++) {
-        backend.close();
+        backend.release();
         sleep(20);
       }
       assertEquals(names(`${store.home}/.veneer/qgroups`), []);

@@ -12,7 +12,7 @@ export function layersOnDisk(home: string): string[] {
     namesIn(join(home, kind)).map((name) => `${kind}.${name}`)
   );
   const strays = namesIn(home).filter((name) =>
-    !/^(\.veneer|active|snapshots|metadata\.db(-wal|-shm|-reserve)?)$/.test(name)
+    !/^(\.veneer|active|mounts|snapshots|metadata\.db(-wal|-shm|-reserve)?)$/.test(name)
   );
   const own = home.split("/").slice(-4).join("/"); // From the case's own directory on.
   const subvolumes = must("btrfs", "subvolume", "list", directory).split("\n")

@@ -6,6 +6,7 @@
  */
 import { contract } from "./contract.ts";
 import { diffs } from "./diffs.ts";
+import { door } from "./door.ts";
 import { failures } from "./failures.ts";
 import { idMaps } from "./id_maps.ts";
 import { overParents } from "./over_parents.ts";
@@ -17,5 +18,7 @@ export type { Subject };
 /** Registers every case for a driver. */
 export function conformance(subject: Subject): void {
   const suite = new Suite(subject);
-  for (const register of [peers, contract, diffs, failures, idMaps, overParents]) register(suite);
+  for (const register of [peers, contract, diffs, door, failures, idMaps, overParents]) {
+    register(suite);
+  }
 }

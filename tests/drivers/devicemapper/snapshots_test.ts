@@ -49,7 +49,7 @@ function test(
     const root = `${dir.path}/root`, mnt = `${dir.path}/mnt`;
     for (const path of [root, mnt]) Deno.mkdirSync(path);
     await body(root, mnt);
-    open(root).close();
+    open(root).release();
     assertEquals(mountPoints(dir.path), []);
     assertEquals([deviceNames(), loopFiles(root)], [[], []]);
   });
@@ -329,14 +329,14 @@ test("usage is told of a device with a deep tree of blocks", (root, mnt) => {
 test("close takes the pool down, and what comes next brings it up", (root, mnt) => {
   const backend = open(root);
   commit(backend, active("one"), mnt, () => Deno.writeTextFileSync(`${mnt}/file`, "kept"));
-  backend.close();
+  backend.release();
   assertEquals([deviceNames(), loopFiles(root)], [[], []]);
-  backend.close();
+  backend.release();
   backend.prepare(view("two", "one"));
   mounted(backend, view("two", "one"), mnt, () => {
     assertEquals(Deno.readTextFileSync(`${mnt}/file`), "kept");
   });
-  backend.close();
+  backend.release();
   // Mounts of a view that was there before a boot.
   const [{ source }] = open(root).mounts(view("two", "one"));
   assert(Deno.statSync(source).isBlockDevice);
@@ -425,7 +425,7 @@ for (const first of ["layers", "snapshots"]) {
       assertEquals(fails(refused).code, "incompatible");
     } finally {
       layers.cleanup();
-      snapshots.close();
+      snapshots.release();
       must("dmsetup", "remove", "--retry", pool);
     }
   }, onlyOnce);

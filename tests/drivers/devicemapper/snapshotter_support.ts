@@ -25,7 +25,7 @@ export function layersOnDisk(home: string): string[] {
   const layers = namesIn(`${home}/metadata`)
     .filter((name) => name !== "base" && name !== "deviceset-metadata");
   const strays = namesIn(home).filter((name) =>
-    !/^(\.veneer|devicemapper|metadata|mnt|metadata\.db(-wal|-shm|-reserve)?)$/.test(name)
+    !/^(\.veneer|devicemapper|metadata|mnt|mounts|metadata\.db(-wal|-shm|-reserve)?)$/.test(name)
   );
   const prefix = `docker-${runState(home).replace("/run/veneer/", "").replace(".", ":")}-`;
   const devices = deviceNames().filter((name) => name.startsWith(prefix))

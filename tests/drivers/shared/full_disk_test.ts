@@ -7,8 +7,6 @@ import { statfs } from "../../../ffi/statfs.ts";
 import type { OpenOptions } from "../../../drivers/registry.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { messageOf, VeneerError } from "../../../lib/base/errors.ts";
-import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
-import { kernelMountPort } from "../../../lib/mount/port.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { mountImage } from "../../runner/images.ts";
 import { needs, tempDir } from "../../support/cases.ts";
@@ -37,7 +35,7 @@ for (const [kind, mebibytes, driver, lacking] of SMALL_DISKS) {
       first.prepare(key, "base", { labels: new Map([[key, key]]) });
     }
     const all = ["a", "b", "base", "c"];
-    performPlan(first.plan("a", target), kernelMountPort);
+    first.mount("a", target);
     first.close();
     fill(target);
     assert(statfs(mountPoint).availableBytes < 1 << 16);
@@ -61,9 +59,7 @@ for (const [kind, mebibytes, driver, lacking] of SMALL_DISKS) {
     command((snapshots) => snapshots.remove("c"));
 
     const last = opened();
-    undoPlan(last.plan("a", target), kernelMountPort, (_, error) => {
-      throw error;
-    });
+    last.unmountAt(target);
     last.remove("a");
     assertEquals(last.cleanup(), []);
     last.remove("base");

@@ -6,10 +6,8 @@ import { openDriver } from "../../support/drivers.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { performPlan } from "../../../lib/mount/plan.ts";
-import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { type ImageKind, mountImage } from "../../runner/images.ts";
-import { lacksFileSystem, must, needs, tempDir, unmountBelow } from "../../support/cases.ts";
+import { lacksFileSystem, must, needs, tempDir } from "../../support/cases.ts";
 import { diff, fill } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
 import { assertFails } from "../../support/errors.ts";
@@ -127,9 +125,9 @@ cases("snapshots are read, and nothing is changed", (subject) => {
   assertEquals(snapshots.stat("active").parent, "base");
   assertEquals(snapshots.usage("base").inodes > 0, true);
   for (const key of ["view", "active"]) assertEquals(snapshots.mounts(key).length, 1);
-  performPlan(snapshots.plan("view", target), kernelMountPort);
+  snapshots.mount("view", target);
   assertEquals(Deno.readTextFileSync(`${target}/file`), "content");
-  unmountBelow(target);
+  snapshots.unmountAt(target);
   const writing: (() => unknown)[] = [
     () => snapshots.prepare("new", "base"),
     () => snapshots.view("new", "base"),

@@ -1,8 +1,6 @@
 /** Committing and removing what is mounted, or still written to. */
 import { assert, assertEquals } from "@std/assert";
 import { MNT_DETACH, umount } from "../../../ffi/mount.ts";
-import { performPlan } from "../../../lib/mount/plan.ts";
-import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { commitChanged, mounted, mountedByTriples, treeOf, write } from "./mounting.ts";
 import type { SnapshotterSuite } from "./suite.ts";
 import { assertFails } from "../../support/errors.ts";
@@ -73,11 +71,10 @@ export function commits(suite: SnapshotterSuite): void {
     const size = 8 << 20;
     snapshots.prepare("key", "");
     const target = Deno.makeTempDirSync({ dir: scratch });
-    const plan = snapshots.plan("key", target);
-    performPlan(plan, kernelMountPort);
-    Deno.writeFileSync(`${plan.path}/large`, new Uint8Array(size).fill(7));
-    for (let i = 0; i < 100; i++) write(`${plan.path}/small-${i}`, `${i}`);
-    umount(plan.path, MNT_DETACH);
+    const root = snapshots.mount("key", target);
+    Deno.writeFileSync(`${root}/large`, new Uint8Array(size).fill(7));
+    for (let i = 0; i < 100; i++) write(`${root}/small-${i}`, `${i}`);
+    umount(root, MNT_DETACH);
     snapshots.commit("name", "key");
     const tree = treeOf(snapshots, scratch, "name");
     assertEquals(tree.size, 101);

@@ -10,6 +10,7 @@ import { content } from "./content.ts";
 import { deep } from "./deep.ts";
 import { keys } from "./keys.ts";
 import { model } from "./model.ts";
+import { mounts } from "./mounts.ts";
 import { peers } from "./peers.ts";
 import { records } from "./records.ts";
 import { type SnapshotterSubject, SnapshotterSuite } from "./suite.ts";
@@ -20,7 +21,7 @@ export type { SnapshotterSubject };
 /** Registers every case for a driver. */
 export function snapshotterConformance(subject: SnapshotterSubject): void {
   const suite = new SnapshotterSuite(subject);
-  for (const register of [peers, content, deep, records, keys, commits, usage, model]) {
+  for (const register of [peers, content, deep, records, keys, commits, mounts, usage, model]) {
     register(suite);
   }
 }

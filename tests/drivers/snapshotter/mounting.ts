@@ -1,8 +1,6 @@
 /** Mounting snapshots, as this program does and as others do, and what cases do while they are mounted. */
 import { assert, assertEquals } from "@std/assert";
-import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import type { Mount } from "../../../lib/mount/plan.ts";
-import { kernelMountPort } from "../../../lib/mount/port.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { must } from "../../support/cases.ts";
 import { describeTree } from "../../support/trees.ts";
@@ -10,22 +8,19 @@ import { describeTree } from "../../support/trees.ts";
 /** What is done to a mounted tree. */
 export type Change = (root: string) => void;
 
-/** Mounts a snapshot by its plan, for as long as `use` takes. */
+/** Mounts a snapshot at a directory, for as long as `use` takes. */
 export function mounted<T>(
   snapshots: Snapshotter,
   key: string,
   scratch: string,
   use: (root: string) => T,
 ): T {
-  const target = Deno.makeTempDirSync({ dir: scratch, prefix: "plan-" });
-  const plan = snapshots.plan(key, target);
-  performPlan(plan, kernelMountPort);
+  const target = Deno.makeTempDirSync({ dir: scratch, prefix: "mount-" });
+  const root = snapshots.mount(key, target);
   try {
-    return use(plan.path);
+    return use(root);
   } finally {
-    undoPlan(plan, kernelMountPort, (at, error) => {
-      throw new Error(`${at} is busy`, { cause: error });
-    });
+    snapshots.unmountAt(root);
     Deno.removeSync(target);
   }
 }

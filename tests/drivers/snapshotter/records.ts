@@ -92,7 +92,7 @@ export function records(suite: SnapshotterSuite): void {
     snapshots.prepare("key", "");
     snapshots.commit("base", "key");
     assertFails("failed precondition", () => snapshots.mounts("base"));
-    assertFails("failed precondition", () => snapshots.plan("base", scratch));
+    assertFails("failed precondition", () => snapshots.mount("base", scratch));
   });
 
   suite.case("a parent stays as long as it has children", ({ snapshots }) => {
@@ -139,7 +139,9 @@ export function records(suite: SnapshotterSuite): void {
     const calls: (() => unknown)[] = [
       () => snapshots.stat("x"),
       () => snapshots.mounts("x"),
-      () => snapshots.plan("x", scratch),
+      () => snapshots.mount("x"),
+      () => snapshots.mount("x", scratch),
+      () => snapshots.unmount("x"),
       () => snapshots.commit("name", "x"),
       () => snapshots.remove("x"),
       () => snapshots.delete("x"),

@@ -5,16 +5,11 @@
  */
 import type { Run } from "../context.ts";
 import { parseLabels } from "./labels.ts";
-import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = async (context) => {
   const { options, operands: [name, key], output } = context;
   const labels = parseLabels(options.values("label"));
   const parent = options.value("parent") || undefined;
-  await context.changeSnapshots((snapshotter) =>
-    mountedSnapshots(context, snapshotter).whileUnmounted(key, () => {
-      snapshotter.commit(name, key, { labels, parent });
-    })
-  );
+  await context.changeSnapshots((snapshotter) => snapshotter.commit(name, key, { labels, parent }));
   output.result({ name, key }, () => []);
 };

@@ -5,12 +5,6 @@
  */
 import type { Run } from "../context.ts";
 import { removeEach } from "../remove_each.ts";
-import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = (context) =>
-  context.changeSnapshots((snapshotter) => {
-    const mounted = mountedSnapshots(context, snapshotter);
-    return removeEach(context, (key) => {
-      mounted.whileUnmounted(key, () => snapshotter.remove(key));
-    });
-  });
+  context.changeSnapshots((snapshotter) => removeEach(context, (key) => snapshotter.remove(key)));

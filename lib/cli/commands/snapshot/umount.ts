@@ -5,23 +5,16 @@
  */
 import { VeneerError } from "../../../base/errors.ts";
 import { isMountPoint } from "../../../mount/mountinfo.ts";
-import { releaseHome } from "../../../store/private_home.ts";
 import type { Run } from "../context.ts";
 import { findKey, isTaken } from "./keys.ts";
-import { mountedSnapshots } from "./mounting.ts";
 
 export const run: Run = async (context) => {
   const { operands: [text], output } = context;
-  const { path, home, state } = await context.readSnapshots((snapshotter) => {
-    const mounted = mountedSnapshots(context, snapshotter);
-    const { home, state } = mounted;
+  const path = await context.readSnapshots((snapshotter) => {
     const isDirectory = /^[./]/.test(text) && !isTaken(text, snapshotter);
-    const unmount = () => mounted.unmount(findKey(context, snapshotter, text));
-    const path = isDirectory ? mounted.unmountAt(text) : hinting(text, unmount);
-    return { path, home, state };
+    const unmount = () => snapshotter.unmount(findKey(context, snapshotter, text));
+    return isDirectory ? snapshotter.unmountAt(text) : hinting(text, unmount);
   });
-  // With the database closed, which was opened through the mount that goes here.
-  releaseHome(home, state);
   output.result({ path }, () => []);
 };
 

@@ -15,7 +15,7 @@ import {
 } from "../../ffi/files.ts";
 import { tryLock } from "../../ffi/flock.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { writeNamed, writeOutputFile } from "../../lib/cli/output_file.ts";
+import { writeNamed, writeOutputFile } from "../../lib/base/output_file.ts";
 import { tempDir } from "../support/cases.ts";
 import { chown } from "../support/tree_entries.ts";
 import { names } from "../support/files.ts";
@@ -50,7 +50,7 @@ Deno.test("output files: a failure leaves what was there, and nothing else", () 
 Deno.test("output files: a process that is killed while it writes leaves nothing", async () => {
   using dir = tempDir();
   Deno.writeTextFileSync(`${dir.path}/old`, "old");
-  const module = new URL("../../lib/cli/output_file.ts", import.meta.url).href;
+  const module = new URL("../../lib/base/output_file.ts", import.meta.url).href;
   const program = `import { writeOutputFile } from ${JSON.stringify(module)};
     writeOutputFile(Deno.args[0], () => { console.log("half"); Deno.stdin.readSync(new Uint8Array(1)); });`;
   for (const name of ["old", "new"]) {

@@ -43,8 +43,8 @@ import {
   tryUnlinkat,
 } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
-import { VeneerError } from "../base/errors.ts";
-import { openFileName } from "../base/open_files.ts";
+import { VeneerError } from "./errors.ts";
+import { openFileName } from "./open_files.ts";
 
 /** Opens a directory for its names to be reached. */
 const REACH = O_PATH | O_DIRECTORY;

@@ -1,0 +1,106 @@
+/**
+ * Reading a layer's changes, while the layer is kept from being changed or removed.
+ *
+ * @module
+ */
+import { checkId } from "../base/ids.ts";
+import type { Change } from "../tree/changes.ts";
+import { type Delta, nativeDelta, treeDelta } from "./delta.ts";
+import type { ParentArgument } from "./driver.ts";
+import type { Layers } from "./layers.ts";
+import type { MountedLayers } from "./mounted_layers.ts";
+import type { Transfers } from "./transfers.ts";
+
+/** Opens the changes of one store's layers. */
+export class Reading {
+  constructor(
+    readonly layers: Layers,
+    readonly mounted: MountedLayers,
+    readonly transfers: Transfers,
+  ) {}
+
+  /** Opens a layer's changes against a parent; `scope` releases all that this takes. */
+  open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
+    const { layers, transfers } = this;
+    const { backend } = layers;
+    checkId(id);
+    scope.use(transfers.begin(id, "shared"));
+    layers.require(id);
+    layers.requireComplete(id);
+    layers.idMaps(id);
+    const base = layers.parent(id, parent);
+    if (base === backend.parent(id)) {
+      const native = backend.nativeDiff(id, () => this.#scratch(scope));
+      if (native !== undefined) return nativeDelta(native);
+    }
+    if (base !== "") scope.use(transfers.begin(base, "shared"));
+    const parentRoot = base === "" ? undefined : this.#mount(base);
+    return treeDelta(this.#mount(id), parentRoot);
+  }
+
+  /** Opens them to be read one by one. @throws as {@linkcode open} */
+  changes(id: string, parent: ParentArgument): OpenChanges {
+    using scope = new DisposableStack();
+    const delta = this.open(id, parent, scope);
+    return new OpenChanges(delta, scope.move());
+  }
+
+  /** A staging name for a transfer: locked, and disposed of at the transfer's end. */
+  #scratch(scope: DisposableStack): string {
+    const { state, staged } = this.layers;
+    const name = `.${crypto.randomUUID()}`;
+    scope.use(state.lockLayer(name));
+    scope.defer(() => staged.finish(name));
+    return name;
+  }
+
+  /**
+   * Requires a begun transfer. A layer that is mounted already is read through that mount,
+   * read-only or not.
+   */
+  #mount(id: string): string {
+    using lock = this.layers.lock(id);
+    this.layers.require(id);
+    this.layers.requireComplete(id);
+    return this.mounted.getForTransfer(id, lock, { readOnly: true });
+  }
+}
+
+/** Changes that are read one by one. The layer is held until the last one, or until disposal. */
+export class OpenChanges extends Iterator<Change, undefined, unknown> implements Disposable {
+  readonly #scope: DisposableStack;
+  readonly #changes: Iterator<Change>;
+
+  constructor(delta: Delta, scope: DisposableStack) {
+    super();
+    this.#scope = scope;
+    this.#changes = delta.changes()[Symbol.iterator]();
+  }
+
+  override next(): IteratorResult<Change, undefined> {
+    if (this.#scope.disposed) return { done: true, value: undefined };
+    try {
+      const { done, value } = this.#changes.next();
+      if (!done) return { done, value };
+    } catch (error) {
+      this.#scope.dispose();
+      throw error;
+    }
+    this.#scope.dispose();
+    return { done: true, value: undefined };
+  }
+
+  /** Called if a loop ends early. */
+  override return(): IteratorResult<Change, undefined> {
+    try {
+      this.#changes.return?.();
+    } finally {
+      this.#scope.dispose();
+    }
+    return { done: true, value: undefined };
+  }
+
+  override [Symbol.dispose](): void {
+    this.return();
+  }
+}

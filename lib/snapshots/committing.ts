@@ -1,0 +1,102 @@
+/**
+ * Committing: an active snapshot's layer becomes a committed one, or one is made from it.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
+import { codeOf, VeneerError } from "../base/errors.ts";
+import type { RunState } from "../store/run_state.ts";
+import type { LayerChain, SnapshotBackend } from "./backend.ts";
+import { shown } from "./keys.ts";
+import type { Snapshot } from "./records.ts";
+import type { Session } from "./session.ts";
+import type { Labels } from "./snapshotter.ts";
+import { naming, type SnapshotUses } from "./uses.ts";
+
+/** The arguments of a commit, checked. */
+export interface Commitment {
+  readonly name: string;
+  readonly key: string;
+  readonly labels: Labels;
+  /** `""` for the parent that it was prepared on. */
+  readonly parent: string;
+}
+
+/** Commits the snapshots of one store. */
+export class Committing {
+  constructor(
+    readonly backend: SnapshotBackend,
+    readonly state: RunState,
+    readonly uses: SnapshotUses,
+    /** Sync the home's file system before a snapshot counts as committed. */
+    readonly sync: boolean,
+  ) {}
+
+  /**
+   * Commits a snapshot.
+   *
+   * @param finish deletes the snapshot's layer, under its lock, if another one was committed
+   */
+  commit(
+    session: Session,
+    { name, key, labels, parent }: Commitment,
+    finish: (snapshot: Snapshot) => void,
+  ): void {
+    const { store, intents } = session;
+    intents.claim(name);
+    store.checkFree(name);
+    using held = session.holdForCommit(name, key);
+    const { snapshot } = held;
+    this.#checkRebase(snapshot, store.parentName(snapshot), parent);
+    store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
+    this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
+    const chain = store.chain(snapshot);
+    const layer = this.backend.layerFor("committed", name) ??
+      (this.#seal(snapshot, chain) ? undefined : store.newLayer());
+    if (layer === undefined) {
+      this.#writeOut();
+      store.commit(snapshot, { name, labels, parent });
+      return;
+    }
+    {
+      using _lock = this.state.lockLayer(layer);
+      intents.make(layer, name, parent, () => {
+        this.backend.freeze(chain, layer);
+        this.#writeOut();
+        store.commit(snapshot, { name, labels, parent, layer });
+      });
+    }
+    finish(snapshot);
+  }
+
+  /** Seals a layer; false if it is in use, and a new layer must be made from it. */
+  #seal(snapshot: Snapshot, chain: LayerChain): boolean {
+    try {
+      naming(snapshot, () => this.backend.seal(chain));
+      return true;
+    } catch (error) {
+      if (this.uses.foreignUses === "refuse" || codeOf(error) !== "in use") throw error;
+      return false;
+    }
+  }
+
+  #writeOut(): void {
+    if (this.sync) writeOut(this.backend);
+  }
+
+  /** @throws {VeneerError} `not supported` if the driver's layers include their parent's content */
+  #checkRebase({ name }: Snapshot, is: string, wanted: string): void {
+    if (wanted === "" || this.backend.rebases || wanted === is) return;
+    throw new VeneerError(
+      "not supported",
+      `${this.backend.name} cannot commit snapshot ${
+        shown(name)
+      } on another parent; prepare it on ${shown(wanted)}`,
+    );
+  }
+}
+
+/** Syncs the home's file system. */
+export function writeOut({ home }: SnapshotBackend): void {
+  withFd(open(home.path, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, home.path));
+}

@@ -1,0 +1,106 @@
+/**
+ * An open database of snapshots, and the locks on the layers of its snapshots.
+ *
+ * @module
+ */
+import type { Warn } from "../base/warn.ts";
+import type { RunState } from "../store/run_state.ts";
+import { tryHoldToChange } from "../store/service_hold.ts";
+import type { SnapshotBackend } from "./backend.ts";
+import { Intents } from "./intents.ts";
+import { checkKey } from "./keys.ts";
+import { openStore } from "./open_store.ts";
+import type { Snapshot } from "./records.ts";
+import type { Store } from "./store.ts";
+
+/**
+ * The purpose of opening a store:
+ * - `change`: refused while a service holds the store, and keeps services from that until it is
+ *   closed;
+ * - `read`: beside a service as well. The service then finishes the work of interrupted processes;
+ * - `serve`: by the service that holds it (`service_hold.ts`).
+ */
+export type Purpose = "change" | "read" | "serve";
+
+/** The parts and settings of a session. */
+export interface SessionContext {
+  readonly backend: SnapshotBackend;
+  readonly state: RunState;
+  readonly warn: Warn;
+  readonly purpose: Purpose;
+  /** See `SnapshotsContext`. */
+  readonly later?: () => void;
+}
+
+/** A snapshot whose layer is locked. */
+export interface Held extends Disposable {
+  readonly snapshot: Snapshot;
+}
+
+/** A database from its opening to its closing. */
+export class Session implements Disposable {
+  readonly store: Store;
+  readonly intents: Intents;
+  readonly #context: SessionContext;
+
+  /**
+   * Opens a database, creating it if it is missing, and finishes the work of killed processes.
+   *
+   * @throws {VeneerError} `corrupt store` if there are layers but no database, or the database is
+   * damaged; `incompatible` for one of another program or a newer version
+   */
+  constructor(context: SessionContext) {
+    const { backend, state, warn } = this.#context = context;
+    const store = this.store = openStore(backend, state, warn);
+    this.intents = new Intents({ store, state, backend, warn });
+    try {
+      this.#finishInterrupted();
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  /** Finishes the work of killed processes, unless a service does that. */
+  #finishInterrupted(): void {
+    const { purpose, later, state } = this.#context;
+    if (later !== undefined) {
+      if (this.intents.abandonDead()) later();
+      return;
+    }
+    using hold = purpose === "read" ? tryHoldToChange(state) : undefined;
+    if (purpose === "change" || hold !== undefined) this.intents.sweep();
+  }
+
+  [Symbol.dispose](): void {
+    this.store[Symbol.dispose]();
+  }
+
+  /** Locks a snapshot's layer. @throws {VeneerError} `not found` */
+  hold(key: string): Held {
+    checkKey(key);
+    for (;;) {
+      const { layer } = this.store.require(key);
+      const lock = this.#context.state.lockLayer(layer);
+      // It may have been removed and created again during the wait.
+      const snapshot = this.store.find(key);
+      if (snapshot?.layer === layer) {
+        return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
+      }
+      lock[Symbol.dispose]();
+    }
+  }
+
+  /**
+   * Locks a snapshot to commit. After a concurrent commit of the same key, the error says that it
+   * is committed.
+   */
+  holdForCommit(name: string, key: string): Held {
+    try {
+      return this.hold(key);
+    } catch (error) {
+      this.store.checkFree(name);
+      throw error;
+    }
+  }
+}
