@@ -11,9 +11,13 @@
  * A layer is there when its device's record is. Parents are Veneer's own records, since a device
  * has none.
  *
+ * While Docker's daemon runs on the store, a layer that it has not mounted is mounted to be read beside the home, and
+ * so that the daemon can mount it at its place meanwhile: the kernel would refuse a second mount of one device at one
+ * place, and a writable one of a file system that is mounted read-only.
+ *
  * @module
  */
-import { MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
+import { MS_BIND, MS_RDONLY, MS_REMOUNT, tryMount } from "../../ffi/mount.ts";
 import { ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
@@ -39,6 +43,7 @@ import { type Mount, type MountPlan, type MountPort, performPlan } from "../../l
 import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
+import { mountsBeside, type RunState } from "../../lib/store/run_state.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
@@ -52,6 +57,7 @@ import { ensureStored } from "./stored.ts";
 /** The parts of the backend. */
 export interface BackendContext {
   readonly home: Home;
+  readonly state: RunState;
   readonly idMaps: IdMaps;
   readonly devices: DeviceSet;
   readonly options: DeviceMapperOptions;
@@ -66,6 +72,8 @@ export class DeviceMapper implements LayerBackend {
   readonly devices: DeviceSet;
   readonly parentRecords: ParentRecords;
   readonly #context: BackendContext;
+  /** Layers' places beside the home, by id. */
+  readonly #beside = new Map<string, ConfinedPath>();
 
   constructor(context: BackendContext) {
     this.#context = context;
@@ -166,8 +174,18 @@ export class DeviceMapper implements LayerBackend {
     return this.#mountPoint(id).text;
   }
 
+  /** Where a layer is mounted: where a record says so, else at a place that this process keeps to once it is beside. */
   #mountPoint(id: string): ConfinedPath {
-    return this.home.join("mnt", id);
+    const usual = this.home.join("mnt", id);
+    const { target } = this.#context.state.references(id);
+    if (target === usual.text) return usual;
+    const chosen = this.#beside.get(id);
+    if (chosen !== undefined) return chosen;
+    if (target === "" && (!this.devices.isBesideDaemon || isMountPoint(usual.text))) return usual;
+    const beside = mountsBeside(this.home).join(id);
+    if (target !== "" && target !== beside.text) return usual;
+    this.#beside.set(id, beside);
+    return beside;
   }
 
   trees(id: string): string[] {
@@ -183,7 +201,15 @@ export class DeviceMapper implements LayerBackend {
     const path = this.#mountPoint(id), target = path.text;
     const type = this.#fileSystem();
     const { mountOptions } = this.#context.options;
-    const list = optionList({ fileSystem: type, readOnly, options: mountOptions, label });
+    // For all its mounts together, a file system is writable or not.
+    const isShared = readOnly && this.#beside.has(id);
+    const isReadOnly = readOnly && !isShared;
+    const list = optionList({
+      fileSystem: type,
+      readOnly: isReadOnly,
+      options: mountOptions,
+      label,
+    });
     const plain = list.filter((option) => option !== "discard");
     const { uids, gids } = idMapsOf(this.home, id, this.idMaps);
     return {
@@ -207,7 +233,10 @@ export class DeviceMapper implements LayerBackend {
         {
           kind: "prepare",
           name: "make the root",
-          perform: () => this.#finishMount(id, path, type, readOnly),
+          perform: () => {
+            this.#finishMount(id, path, type, readOnly, isReadOnly);
+            if (isShared) remount(target, MS_BIND | MS_RDONLY);
+          },
           undo: () => {},
         },
       ],
@@ -232,14 +261,20 @@ export class DeviceMapper implements LayerBackend {
   }
 
   /** Docker's layout in the device: `rootfs`, and a file `id` that identifies a lone device. */
-  #finishMount(id: string, target: ConfinedPath, type: string, readOnly: boolean): void {
+  #finishMount(
+    id: string,
+    target: ConfinedPath,
+    type: string,
+    readOnly: boolean,
+    isReadOnly: boolean,
+  ): void {
     const root = target.join("rootfs");
     if (!exists(root)) {
-      if (readOnly) remount(target.text, 0);
+      if (isReadOnly) remount(target.text, 0);
       const { uids, gids } = idMapsOf(this.home, id, this.idMaps);
       mkdir(root, 0o755);
       lchown(root, uids.root, gids.root);
-      if (readOnly) remount(target.text, MS_RDONLY);
+      if (isReadOnly) remount(target.text, MS_RDONLY);
     }
     if (!readOnly && !exists(target.join("id"))) writeFile(target.join("id"), id);
     const { xfsNoSpaceRetries } = this.#context.options;

@@ -79,8 +79,8 @@ export class DeviceSet {
   readonly #changes: DeviceChanges;
   readonly #base: BaseDevice;
   #started = false;
-  /** The daemon that was found on the store when the pool was last asked for. */
-  #daemon: string | undefined;
+  /** The daemon that was found on the store when that was last looked for; `null` before. */
+  #daemon: string | undefined | null = null;
 
   constructor(context: DeviceSetContext) {
     const { home, options, warn } = this.#context = context;
@@ -116,12 +116,21 @@ export class DeviceSet {
    * @throws {VeneerError} `in use`, naming it
    */
   requireSole(): void {
-    this.#daemon = this.#context.daemon?.();
+    this.#look();
     this.#requireNoDaemon();
   }
 
+  /** Whether Docker's daemon runs on the store, as far as this set has looked. */
+  get isBesideDaemon(): boolean {
+    return (this.#daemon === null ? this.#look() : this.#daemon) !== undefined;
+  }
+
+  #look(): string | undefined {
+    return this.#daemon = this.#context.daemon?.();
+  }
+
   #requireNoDaemon(): void {
-    if (this.#daemon === undefined) return;
+    if (!this.isBesideDaemon) return;
     throw new VeneerError(
       "in use",
       `${this.#daemon} runs on this store and keeps the state of pool ${this.pool.name} in its ` +
@@ -227,7 +236,7 @@ export class DeviceSet {
         this.#requireNoDaemon();
         if (!record.initialized) this.records.write(hash, { ...record, initialized: true });
       }
-      return this.#devices.activate(hash, record, { isShared: this.#daemon !== undefined });
+      return this.#devices.activate(hash, record, { isShared: this.isBesideDaemon });
     });
   }
 
@@ -237,7 +246,11 @@ export class DeviceSet {
    * @param patience how long a busy one is waited for, in milliseconds
    */
   deactivate(hash: string, patience?: number): void {
-    this.#session(() => this.#devices.deactivate(hash, patience));
+    this.#session(() =>
+      this.isBesideDaemon
+        ? this.#devices.deactivateShared(hash, patience)
+        : this.#devices.deactivate(hash, patience)
+    );
   }
 
   /** Activates a device and mounts it. */
@@ -396,8 +409,8 @@ export class DeviceSet {
   }
 
   #start(): PoolStatus {
-    if (!this.#started || this.#daemon !== undefined) this.#daemon = this.#context.daemon?.();
-    if (this.#daemon !== undefined) return this.#statusBeside(this.#daemon);
+    const daemon = this.#started && !this.isBesideDaemon ? undefined : this.#look();
+    if (daemon !== undefined) return this.#statusBeside(daemon);
     const running = this.#started && this.pool.stays() ? this.pool.tryStatus() : undefined;
     if (running !== undefined) {
       const status = this.#changes.recover(running);

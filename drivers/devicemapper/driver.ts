@@ -27,7 +27,7 @@ export function open(context: DriverContext): DeviceMapper {
   const state = new RunState(home);
   const daemon = () => daemonOn(context, home, state);
   const devices = new DeviceSet({ home, state, options, warn, daemon });
-  return new DeviceMapper({ home, idMaps, devices, options, port: kernelMountPort, warn });
+  return new DeviceMapper({ home, state, idMaps, devices, options, port: kernelMountPort, warn });
 }
 
 /** Docker's daemon, if it runs on the store. Snapshots are in a home that it does not know. */

@@ -137,6 +137,17 @@ export class ThinDevices {
     this.#remove(this.names.device(hash), this.deferredRemoval, patience);
   }
 
+  /**
+   * The same if another program has devices of this store, too: one that is busy is left active
+   * to that.
+   */
+  deactivateShared(hash: string, patience = this.patience): void {
+    const name = this.names.device(hash);
+    if (deviceInfo(name) === undefined) return;
+    const result = retryBusy(patience, () => tryRemoveDevice(name, false));
+    if (result !== -EBUSY && result !== -ENXIO) unwrap(result, "device-mapper remove", name);
+  }
+
   /** The same, regardless of options: the device must be gone. */
   deactivateNow(hash: string, patience = this.patience): void {
     this.#remove(this.names.device(hash), false, patience);

@@ -1,9 +1,10 @@
 /** Veneer beside a Docker daemon that runs containers on devicemapper. */
 // @runs on guest ext4
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { storeDir } from "../../support/store_dir.ts";
 import { Docker, veneerBeside } from "../../peers/docker.ts";
-import { assertAlone, fill, goesOn, runBeside } from "../../peers/docker_beside.ts";
+import { assertAlone, fill, goesOn, runBeside, Store } from "../../peers/docker_beside.ts";
+import { PROGRAM } from "../../support/commands.ts";
 import { lacksProgram, must, needs, run } from "../../support/cases.ts";
 import { deviceNames, lacking, loopFiles } from "./support.ts";
 
@@ -20,6 +21,36 @@ const OPTIONS = [
 
 const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ??
   lacksProgram("runc");
+
+/** A container starts and writes while a command reads its layer, and both come to their end. */
+async function startsWhileRead(docker: Docker, scratch: string): Promise<void> {
+  docker.must("create", "--name", "read", "--network", "none", "built", "/bin/sleep", "3600");
+  const id = new Store(docker, scratch).layerOf("read");
+  const [program, ...first] = PROGRAM;
+  const store = ["--root", docker.root, "--driver", docker.driver];
+  const reader = new Deno.Command(program, {
+    args: [...first, ...store, "diff", id, "--parent", ""],
+    stdin: "null",
+    stdout: "piped",
+    stderr: "piped",
+  }).spawn();
+  const output = reader.stdout.getReader();
+  // It waits for the rest of its tar to be taken.
+  let length = (await output.read()).value!.length;
+  docker.must("start", "read");
+  docker.must("exec", "read", "/bin/sh", "-c", "echo written >/data/read");
+  for (let read = await output.read(); !read.done; read = await output.read()) {
+    length += read.value.length;
+  }
+  const said = await new Response(reader.stderr).text();
+  assertEquals([(await reader.status).code, said], [0, ""]);
+  assert(length > 1 << 20, `a tar of ${length} bytes`);
+  for (const again of [false, true]) {
+    if (again) docker.must("restart", "--time", "0", "read");
+    assertEquals(docker.must("exec", "read", "/bin/cat", "/data/read"), "written");
+  }
+  docker.must("rm", "--force", "read");
+}
 
 needs(
   lacks,
@@ -42,6 +73,7 @@ needs(
     }
     docker.start();
     fill(docker, scratch);
+    await startsWhileRead(docker, scratch);
     const store = runBeside(docker, scratch, ROUNDS);
     assertEquals(store.own(), ["own"]);
     goesOn(docker);
