@@ -11,9 +11,8 @@
  * A layer is there when its device's record is. Parents are Veneer's own records, since a device
  * has none.
  *
- * While Docker's daemon runs on the store, a layer that it has not mounted is mounted to be read beside the home, and
- * so that the daemon can mount it at its place meanwhile: the kernel would refuse a second mount of one device at one
- * place, and a writable one of a file system that is mounted read-only.
+ * A layer that is read while Docker's daemon runs on the store has its file system mounted writable, and that mount of
+ * it read-only: the kernel refuses a writable mount beside one whose file system is read-only.
  *
  * @module
  */
@@ -43,7 +42,7 @@ import { type Mount, type MountPlan, type MountPort, performPlan } from "../../l
 import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
-import { mountsBeside, type RunState } from "../../lib/store/run_state.ts";
+import type { MountPlaces } from "../../lib/store/mount_places.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries } from "./file_systems.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
@@ -57,7 +56,7 @@ import { ensureStored } from "./stored.ts";
 /** The parts of the backend. */
 export interface BackendContext {
   readonly home: Home;
-  readonly state: RunState;
+  readonly places: MountPlaces;
   readonly idMaps: IdMaps;
   readonly devices: DeviceSet;
   readonly options: DeviceMapperOptions;
@@ -72,8 +71,6 @@ export class DeviceMapper implements LayerBackend {
   readonly devices: DeviceSet;
   readonly parentRecords: ParentRecords;
   readonly #context: BackendContext;
-  /** Layers' places beside the home, by id. */
-  readonly #beside = new Map<string, ConfinedPath>();
 
   constructor(context: BackendContext) {
     this.#context = context;
@@ -174,18 +171,8 @@ export class DeviceMapper implements LayerBackend {
     return this.#mountPoint(id).text;
   }
 
-  /** Where a layer is mounted: where a record says so, else at a place that this process keeps to once it is beside. */
   #mountPoint(id: string): ConfinedPath {
-    const usual = this.home.join("mnt", id);
-    const { target } = this.#context.state.references(id);
-    if (target === usual.text) return usual;
-    const chosen = this.#beside.get(id);
-    if (chosen !== undefined) return chosen;
-    if (target === "" && (!this.devices.isBesideDaemon || isMountPoint(usual.text))) return usual;
-    const beside = mountsBeside(this.home).join(id);
-    if (target !== "" && target !== beside.text) return usual;
-    this.#beside.set(id, beside);
-    return beside;
+    return this.#context.places.of(id, this.home.join("mnt", id));
   }
 
   trees(id: string): string[] {
@@ -202,7 +189,7 @@ export class DeviceMapper implements LayerBackend {
     const type = this.#fileSystem();
     const { mountOptions } = this.#context.options;
     // For all its mounts together, a file system is writable or not.
-    const isShared = readOnly && this.#beside.has(id);
+    const isShared = readOnly && this.#context.places.isBeside(id);
     const isReadOnly = readOnly && !isShared;
     const list = optionList({
       fileSystem: type,

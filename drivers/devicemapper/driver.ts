@@ -3,14 +3,13 @@
  *
  * @module
  */
-import { basename } from "@std/path";
 import { LOG_ERR, setLogSink } from "../../ffi/devmapper_log.ts";
 import type { DriverContext } from "../definition.ts";
 import { makeDirectory } from "../../lib/tree/confined.ts";
-import { dockerOn } from "../../lib/store/dockerd.ts";
+import { dockerOnHome } from "../../lib/store/dockerd.ts";
 import { Home } from "../../lib/store/home.ts";
 import { kernelMountPort } from "../../lib/mount/port.ts";
-import type { MountInfo } from "../../lib/mount/mountinfo.ts";
+import { MountPlaces } from "../../lib/store/mount_places.ts";
 import { RunState } from "../../lib/store/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
@@ -25,18 +24,10 @@ export function open(context: DriverContext): DeviceMapper {
   const options = start(context);
   const home = openHome("devicemapper", context);
   const state = new RunState(home);
-  const daemon = () => daemonOn(context, home, state);
+  const daemon = () => dockerOnHome(context.root, home, state);
   const devices = new DeviceSet({ home, state, options, warn, daemon });
-  return new DeviceMapper({ home, state, idMaps, devices, options, port: kernelMountPort, warn });
-}
-
-/** Docker's daemon, if it runs on the store. Snapshots are in a home that it does not know. */
-function daemonOn({ root }: DriverContext, home: Home, state: RunState): string | undefined {
-  const isRecorded = ({ mountPoint, device }: MountInfo) => {
-    const recorded = state.references(basename(mountPoint));
-    return recorded.target === mountPoint && recorded.device === device;
-  };
-  return dockerOn({ root, home: home.path, isRecorded });
+  const places = new MountPlaces(home, state, () => devices.isBesideDaemon);
+  return new DeviceMapper({ home, places, idMaps, devices, options, port: kernelMountPort, warn });
 }
 
 export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {

@@ -30,6 +30,7 @@ import type { StatusLine } from "../../lib/base/status.ts";
 import type { ApplyTarget, LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
+import type { MountPlaces } from "../../lib/store/mount_places.ts";
 import type { ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -82,7 +83,12 @@ export class Overlay2 implements LayerBackend {
   readonly parentRecords: ParentRecords;
   #probed: Probed | undefined;
 
-  constructor(readonly home: Home, readonly idMaps: IdMaps, environment: Overlay2Environment) {
+  constructor(
+    readonly home: Home,
+    readonly idMaps: IdMaps,
+    environment: Overlay2Environment,
+    readonly places: MountPlaces,
+  ) {
     this.#layout = new Layout(home);
     this.parentRecords = lowerRecords(this.#layout);
     this.#environment = environment;
@@ -274,7 +280,11 @@ export class Overlay2 implements LayerBackend {
   }
 
   mountPoint(id: string): string {
-    return this.#layout.merged(id).text;
+    return this.#mountPoint(id).text;
+  }
+
+  #mountPoint(id: string): ConfinedPath {
+    return this.places.of(id, this.#layout.merged(id));
   }
 
   trees(id: string): string[] {
@@ -304,7 +314,7 @@ export class Overlay2 implements LayerBackend {
         : { path: this.#layout.diff(id).text, steps: [] };
     }
     const mount = this.#mount(id, lowers, options);
-    const path = this.#layout.merged(id);
+    const path = this.#mountPoint(id);
     const steps: MountStep[] = [
       this.#checkLinks(mount),
       this.#mountDirectory(id, path),
@@ -316,7 +326,7 @@ export class Overlay2 implements LayerBackend {
 
   /** A base layer, which needs no overlay, bound read-only. */
   #readOnlyBase(id: string): MountPlan {
-    const path = this.#layout.merged(id);
+    const path = this.#mountPoint(id);
     return {
       path: path.text,
       steps: [
@@ -396,7 +406,7 @@ export class Overlay2 implements LayerBackend {
     return {
       home: this.home.path,
       id,
-      target: this.#layout.merged(id).text,
+      target: this.#mountPoint(id).text,
       lowers: asLower ? [directory, ...lowers] : lowers,
       upper: asLower ? undefined : { directory, work: `${id}/work` },
       features: this.#environment.features,

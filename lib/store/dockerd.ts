@@ -8,11 +8,15 @@
  *
  * @module
  */
+import { basename, dirname } from "@std/path";
 import { decode } from "../../ffi/cstring.ts";
 import { O_PATH, O_RDONLY, readToEnd, tryOpen, withFd } from "../../ffi/files.ts";
 import { fstat, tryLstat } from "../../ffi/stat.ts";
+import { isId } from "../base/ids.ts";
 import { describe, nameOf, pathsOf, processes, readLink } from "../base/processes.ts";
 import { type MountInfo, parseMountInfo } from "../mount/mountinfo.ts";
+import type { Home } from "./home.ts";
+import type { RunState } from "./run_state.ts";
 
 /** A store of layers, for {@linkcode dockerOn}. */
 export interface DockerStore {
@@ -34,6 +38,16 @@ const DATABASE = "volumes/metadata.db";
 export function dockerOn(store: DockerStore): string | undefined {
   const pid = daemons().find((pid) => isDaemonOf(pid, store));
   return pid && describe(pid);
+}
+
+/** The same for a driver's home, of whose mounts it knows the records. */
+export function dockerOnHome(root: string, home: Home, state: RunState): string | undefined {
+  const isRecorded = ({ mountPoint, device }: MountInfo) =>
+    [basename(mountPoint), basename(dirname(mountPoint))].some((id) => {
+      const recorded = isId(id) ? state.references(id) : undefined;
+      return recorded?.target === mountPoint && recorded.device === device;
+    });
+  return dockerOn({ root, home: home.path, isRecorded });
 }
 
 /**

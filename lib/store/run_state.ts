@@ -13,7 +13,8 @@
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is
  *                applied to it; an unlocked one is left from a killed transfer
  * home           locked shared while a layer is being mounted, exclusively while the home is unmounted
- * mounts/<id>    mount points of layers of a read-only home without directories for them
+ * mounts/<id>    mount points of layers that are not mounted in the home: of a read-only one without
+ *                directories for them, and beside a daemon of Docker's (`mount_places.ts`)
  * home-mounts/<namespace>  for a mount namespace with Veneer's private mount of the home: the
  *                mount's id; empty before the mount is made
  * ```
@@ -93,8 +94,8 @@ const PATIENCE = 120_000;
 const MOMENT = 100;
 
 /**
- * The directory of mount points for layers of a home in which nothing can be created. It exists
- * when this returns.
+ * The directory of mount points for layers that are not mounted in their home. It exists when this
+ * returns.
  */
 export function mountsBeside(home: Home): ConfinedPath {
   using run = new RunRoot();

@@ -1,10 +1,17 @@
 /** Veneer beside a Docker daemon at work, on the drivers that this machine's kernel has. */
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { mountImage } from "../runner/images.ts";
-import { lacksFileSystem, lacksProgram, mountPoints, needs, tempDir } from "../support/cases.ts";
+import {
+  lacksFileSystem,
+  lacksProgram,
+  mountPoints,
+  needs,
+  run,
+  tempDir,
+} from "../support/cases.ts";
 import { Docker, type Driver, lacksDocker, veneerBeside } from "./docker.ts";
-import { assertAlone, fill, goesOn, runBeside } from "./docker_beside.ts";
+import { assertAlone, fill, goesOn, runBeside, Store } from "./docker_beside.ts";
 
 const lacking = await lacksDocker();
 const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 30;
@@ -45,6 +52,35 @@ for (const driver of ["overlay2", "btrfs"] as const) {
       }),
   );
 }
+
+needs(
+  lacks("overlay2"),
+  "docker beside: what Veneer mounts is never counted by the daemon, and found when that is gone",
+  () =>
+    withDocker("overlay2", async (docker, scratch) => {
+      fill(docker, scratch);
+      const store = new Store(docker, scratch);
+      const init = `${store.layerOf("one")}-init`;
+      const usual = join(docker.root, "overlay2", init, "merged");
+      const diff = docker.must("diff", "one");
+      for (const mount of [["mount", init], ["mount", init, "--read-only"]]) {
+        const path = store.must(...mount).trimEnd();
+        assert(path !== usual && mountPoints(path).includes(path), path);
+        assertEquals(docker.must("diff", "one"), diff);
+        store.must("umount", init);
+        assertEquals(docker.must("diff", "one"), diff);
+        assertEquals(run("test", "-e", path).success, false);
+      }
+      const path = store.must("mount", init).trimEnd();
+      await docker.stop();
+      assertEquals(store.must("mount", init).trimEnd(), path);
+      for (let left = 2; left > 0; left--) store.must("umount", init);
+      assertEquals(run("test", "-e", path).success, false);
+      // Without the daemon the place is Docker's again.
+      assertEquals(store.must("mount", init).trimEnd(), usual);
+      store.must("umount", init);
+    }),
+);
 
 needs(
   lacks("overlay2"),

@@ -1,0 +1,60 @@
+/**
+ * Where layers are mounted: at the place that the driver's layout has for each, or, while Docker's daemon runs on the
+ * store, below `/run/veneer`.
+ *
+ * The daemon's drivers have the same places. A mount that it finds at one it counts as its own, and goes on to count
+ * it when Veneer has taken it down: then it fails where it wants to read the layer, until it is started anew. And
+ * what it finds mounted read-only, its containers cannot write to.
+ *
+ * @module
+ */
+import { type ConfinedPath, exists } from "../tree/confined.ts";
+import { isMountPoint } from "../mount/mountinfo.ts";
+import type { Home } from "./home.ts";
+import { mountsBeside, type RunState } from "./run_state.ts";
+
+/** The places of one home's layers. */
+export class MountPlaces {
+  readonly #chosen = new Map<string, ConfinedPath>();
+  #directory: ConfinedPath | undefined;
+  #isUsed: boolean | undefined;
+  #isBeside: boolean | undefined;
+
+  /** @param isDaemonThere whether Docker's daemon runs on the store; asked once */
+  constructor(
+    readonly home: Home,
+    readonly state: RunState,
+    readonly isDaemonThere: () => boolean,
+  ) {}
+
+  /**
+   * Where a layer is mounted, or is to be: where its record says, or where somebody has mounted it. What was once
+   * answered with a place beside the home is so from then on.
+   *
+   * @param usual the place that the layout has for it
+   */
+  of(id: string, usual: ConfinedPath): ConfinedPath {
+    const chosen = this.#chosen.get(id);
+    if (chosen !== undefined) return chosen;
+    const target = this.#wasUsed() ? this.state.references(id).target : "";
+    if (target === "") {
+      this.#isBeside ??= this.isDaemonThere();
+      if (!this.#isBeside || isMountPoint(usual.text)) return usual;
+    }
+    this.#directory ??= mountsBeside(this.home);
+    const beside = this.#directory.join(id);
+    if (target !== "" && target !== beside.text) return usual;
+    this.#chosen.set(id, beside);
+    return beside;
+  }
+
+  /** Whether a layer's place was chosen beside the home. */
+  isBeside(id: string): boolean {
+    return this.#chosen.has(id);
+  }
+
+  /** Whether any layer of the home was ever mounted beside it: only then its record has to be read. */
+  #wasUsed(): boolean {
+    return this.#isUsed ??= exists(this.state.path("mounts"));
+  }
+}
