@@ -11,8 +11,9 @@
  * A layer is there when its device's record is. Parents are Veneer's own records, since a device
  * has none.
  *
- * A layer that is read while Docker's daemon runs on the store has its file system mounted writable, and that mount of
- * it read-only: the kernel refuses a writable mount beside one whose file system is read-only.
+ * A layer that is read while Docker's daemon runs on the store has its file system mounted
+ * writable, and that mount of it read-only: the kernel refuses a writable mount beside one whose
+ * file system is read-only.
  *
  * @module
  */

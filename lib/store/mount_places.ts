@@ -1,10 +1,11 @@
 /**
- * Where layers are mounted: at the place that the driver's layout has for each, or, while Docker's daemon runs on the
- * store, below `/run/veneer`.
+ * Where layers are mounted: at the place that the driver's layout has for each, or, while Docker's
+ * daemon runs on the store, below `/run/veneer`.
  *
- * The daemon's drivers have the same places. A mount that it finds at one it counts as its own, and goes on to count
- * it when Veneer has taken it down: then it fails where it wants to read the layer, until it is started anew. And
- * what it finds mounted read-only, its containers cannot write to.
+ * The daemon's drivers have the same places. A mount that it finds at one it counts as its own, and
+ * goes on to count it when Veneer has taken it down: then it fails where it wants to read the
+ * layer, until it is started anew. And what it finds mounted read-only, its containers cannot write
+ * to.
  *
  * @module
  */
@@ -28,8 +29,8 @@ export class MountPlaces {
   ) {}
 
   /**
-   * Where a layer is mounted, or is to be: where its record says, or where somebody has mounted it. What was once
-   * answered with a place beside the home is so from then on.
+   * Where a layer is mounted, or is to be: where its record says, or where somebody has mounted it.
+   * What was once answered with a place beside the home is so from then on.
    *
    * @param usual the place that the layout has for it
    */
@@ -53,7 +54,9 @@ export class MountPlaces {
     return this.#chosen.has(id);
   }
 
-  /** Whether any layer of the home was ever mounted beside it: only then its record has to be read. */
+  /**
+   * Whether any layer of the home was ever mounted beside it: only then its record has to be read.
+   */
   #wasUsed(): boolean {
     return this.#isUsed ??= exists(this.state.path("mounts"));
   }

@@ -36,7 +36,7 @@ needs(
     assertEquals(stderr.trimEnd().split("\n"), [
       `veneer: layer app at ${path} is being used by bash (pid ${pid}); end that and unmount again; ` +
       `or detach it by ${store.hint("umount", "--lazy", "app")}`,
-      "veneer: layer app is in use writable and was wanted read-only; " +
+      "veneer: layer app is in use writable and was requested read-only; " +
       `${store.hint("umount", "app")} first`,
       held,
       held,
@@ -255,9 +255,9 @@ needs(lacking, "whose: a mount has one mode, label and --volatile for all", () =
   assertEquals(store.must("mount", "app", "--volatile"), path);
   for (
     const [option, difference] of [
-      ["--read-only", "writable and was wanted read-only"],
-      ["--mount-label=x", "without a label and was wanted with the label x"],
-      ["--log-level=warn", "volatile and was wanted not volatile"],
+      ["--read-only", "writable and was requested read-only"],
+      ["--mount-label=x", "without a label and was requested with the label x"],
+      ["--log-level=warn", "volatile and was requested not volatile"],
     ]
   ) {
     assertEquals(

@@ -1,9 +1,9 @@
 /**
- * Veneer beside a daemon at work: the commands, what each may end with, and how the daemon's containers are looked
- * at. Cases for any driver that both have.
+ * Veneer beside a daemon at work: the commands, what each may end with, and how the daemon's
+ * containers are looked at. Cases for any driver that both have.
  *
- * Commands and layers are drawn by a generator; `VENEER_TEST_SEED` sets its seed. With `VENEER_TEST_LONG` the table
- * of commands and the statuses they ended with is printed, too.
+ * Commands and layers are drawn by a generator; `VENEER_TEST_SEED` sets its seed. With
+ * `VENEER_TEST_LONG` the table of commands and the statuses they ended with is printed, too.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -149,7 +149,10 @@ const PAIRS = COMMANDS.flatMap((command) =>
   (Object.keys(command.endings) as Kind[]).map((kind) => [command, kind] as const)
 );
 
-/** Commands that want a store to themselves if a daemon of Docker's keeps its state in memory: devicemapper's. */
+/**
+ * Commands that want a store to themselves if a daemon of Docker's keeps its state in memory:
+ * devicemapper's.
+ */
 const WRITES = /^(cleanup|create|create --parent|mount|mount --read-only|apply|rm)$/;
 
 /** How a command on a kind of layer may end. */
@@ -158,7 +161,10 @@ function endingsOf({ name, endings }: Command, kind: Kind, driver: Driver) {
   return kind === "unknown" ? ["in use", "not found"] as const : ["in use"] as const;
 }
 
-/** What could take something from a container: tried first, in any order, so that a short run has all of it. */
+/**
+ * What could take something from a container: tried first, in any order, so that a short run has
+ * all of it.
+ */
 const DANGERS =
   /^(cleanup store|(mount|umount|apply|rm|create --parent) running|(apply|rm) (init|image))$/;
 

@@ -1,6 +1,6 @@
 /**
- * Commands that are killed at random moments, one after another: whatever they left, the next ones find a store that
- * is whole. `VENEER_TEST_SEED` sets what the commands and moments are drawn by.
+ * Commands that are killed at random moments, one after another: whatever they left, the next ones
+ * find a store that is whole. `VENEER_TEST_SEED` sets what the commands and moments are drawn by.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -13,7 +13,10 @@ import { randomOf } from "./random.ts";
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 const ALLOWED: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
 
-/** Words of commands, in which `L` is some layer, `K` a snapshot's key and `N` a name; the tar is of two megabytes. */
+/**
+ * Words of commands, in which `L` is some layer, `K` a snapshot's key and `N` a name; the tar is of
+ * two megabytes.
+ */
 const KILLED = [
   "create L --parent bottom",
   "create L --parent L",

@@ -312,14 +312,14 @@ export function contract(suite: Suite): void {
     driver.get("layer");
     const differs = (options: GetOptions) =>
       assertFails("in use", () => driver.get("layer", options)).message;
-    assertStringIncludes(differs({ readOnly: true }), "writable and was wanted read-only");
+    assertStringIncludes(differs({ readOnly: true }), "writable and was requested read-only");
     assertStringIncludes(
       differs({ label: "a" }),
-      "without a label and was wanted with the label a",
+      "without a label and was requested with the label a",
     );
     assertStringIncludes(
       differs({ options: ["volatile"] }),
-      "not volatile and was wanted volatile",
+      "not volatile and was requested volatile",
     );
     driver.put("layer");
   });

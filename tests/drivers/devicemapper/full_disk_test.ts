@@ -1,6 +1,6 @@
 /**
- * Pools that are full or nearly so: a command works, or says in one line that there is no room, and the store is
- * whole as soon as there is. Giving back what one has works in any case.
+ * Pools that are full or nearly so: a command works, or says in one line that there is no room, and
+ * the store is whole as soon as there is. Giving back what one has works in any case.
  */
 // @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
@@ -49,7 +49,9 @@ class PoolStore extends StoreCommands implements Disposable {
     return { free: Number(total) - Number(used), mode };
   }
 
-  /** Writes to a mounted layer until the pool has so many free blocks, or until it takes no more. */
+  /**
+   * Writes to a mounted layer until the pool has so many free blocks, or until it takes no more.
+   */
   fill(root: string, left: number): void {
     const append = (blocks: number) =>
       run(
