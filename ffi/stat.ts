@@ -190,6 +190,13 @@ export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
   return tryStatx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
 }
 
+/** The same with {@linkcode Stat.birth}. */
+export function tryStatBirthAt(dirfd: number, name: EntryName, stat: Stat): number {
+  const mask = STATX_BASIC_STATS | STATX_BTIME;
+  const result = tree().statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, mask, stat.bytes);
+  return result < 0 ? -E[0] : 0;
+}
+
 /**
  * The same at a path relative to a directory, raw. Directories on the way may be links, so use the
  * result only for a comparison with one that was reached without links.

@@ -156,7 +156,6 @@ export class Aufs implements LayerBackend {
       this.#idMapsOf(id),
     );
     rename(staged.join("diff"), layout.diff(id), RENAME_EXCHANGE);
-    removeTree(staged);
   }
 
   isPristine(id: string): boolean {

@@ -271,7 +271,6 @@ export class Overlay2 implements LayerBackend {
       this.#quotas.inherit(staged.join(part), layout.layer(id));
       rename(staged.join(part), path, RENAME_EXCHANGE);
     }
-    removeTree(staged);
   }
 
   isPristine(id: string): boolean {

@@ -124,7 +124,10 @@ export interface LayerBackend {
    */
   readonly movesStaged?: boolean;
 
-  /** Resets a layer to its state after `create`. */
+  /**
+   * Resets a layer to its state after `create`. Its content may stay staged under the id, for
+   * {@linkcode dispose}.
+   */
   reset(id: string): void;
 
   /** Whether the layer has no changes, as after `create`. */

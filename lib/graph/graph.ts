@@ -378,13 +378,22 @@ export class Graph implements GraphDriver {
     }
     this.#staged.requireFree(id);
     this.#mounted.requireUnused(id, lock);
-    return beginApply(id, this.#backend);
+    const pristine = beginApply(id, this.#backend);
+    this.#finishReset(id);
+    return pristine;
+  }
+
+  /** Deletes what a reset put aside. What others still write to is no reason not to go on. */
+  #finishReset(id: string): void {
+    if (this.#home.isStaged(id)) this.#staged.finish(id, { isParentTold: true });
   }
 
   /** Frees the space that a failed apply took. */
   #giveBack(id: string): void {
     try {
+      using _lock = this.#layers.lock(id);
       this.#backend.reset(id);
+      this.#finishReset(id);
     } catch (error) {
       this.#context.warn(`layer ${id} was not emptied: ${messageOf(error)}`);
     }

@@ -10,7 +10,7 @@
  */
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { tryRename } from "../tree/confined.ts";
-import { messageOf, reworded, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
@@ -139,8 +139,9 @@ export class Staged {
 
   #leave(name: string, error: unknown, failed?: (error: VeneerError) => void): void {
     const place = this.#setAside(name);
-    const failure = place === name ? error : this.#failureOf(place);
-    if (failure !== undefined) this.#tell(place, failure, failed); // Otherwise it was deleted, under its new name.
+    const failure = place === name ? error : this.#failureOf(place, name, error);
+    // Otherwise it was deleted, under its new name.
+    if (failure !== undefined) this.#tell(place, failure, failed);
   }
 
   #tell(place: string, failure: unknown, failed?: (error: VeneerError) => void): void {
@@ -164,8 +165,15 @@ export class Staged {
     return result < 0 ? name : place;
   }
 
-  /** The reason why it is not deleted under its new name, worded with that name. */
-  #failureOf(place: string): unknown {
+  /**
+   * The reason why it is not deleted under its new name, worded with that name. What is in use is
+   * not tried again at once.
+   */
+  #failureOf(place: string, name: string, error: unknown): unknown {
+    if (codeOf(error) === "in use") {
+      const [before, now] = [name, place].map((name) => this.backend.home.staging(name).text);
+      return reworded(error, messageOf(error).replaceAll(before, now));
+    }
     try {
       this.#dispose(place);
       return undefined;

@@ -13,6 +13,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { removeTree, removeTreeAt } from "../../lib/tree/remove_tree.ts";
 import { tempDir } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
+import { whileWritten } from "../support/writers.ts";
 
 const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
 
@@ -192,5 +193,32 @@ Deno.test("a tree in which another process swaps directories and files", async (
     }
   } finally {
     worker.terminate();
+  }
+});
+
+Deno.test("a tree in which others make directories as fast as they are deleted", async () => {
+  using dir = tempDir();
+  // A removal may be the faster one.
+  for (let tries = 1, isContested = false; !isContested; tries++) {
+    assert(tries < 10, "each time nothing kept it from being deleted");
+    const tree = `${dir.path}/${tries}`, inner = `${tree}/in/ner`;
+    Deno.mkdirSync(inner, { recursive: true });
+    for (let i = 0; i < 200; i++) Deno.mkdirSync(`${inner}/${i}`);
+    await whileWritten(inner, () => {
+      const before = openFiles();
+      try {
+        removeTree(tree);
+        assert(!isThere(tree));
+      } catch (error) {
+        assert(error instanceof VeneerError, String(error));
+        assertEquals(error.code, "in use");
+        const said = `${tree} is not deleted: something still writes to ner in it: deno (pid `;
+        assert(error.message.startsWith(said), error.message);
+        isContested = true;
+      }
+      assertEquals(openFiles(), before);
+    });
+    removeTree(tree);
+    assert(!isThere(tree));
   }
 });

@@ -306,6 +306,7 @@ test("reset empties a layer and keeps what it is", (dir) => {
   for (const id of ["2", "1"]) {
     backend.reset(id);
     assert(backend.isPristine(id));
+    backend.dispose(id); // What it held.
   }
   assertEquals(ownership(home.join("2/diff").text), "755 3:4");
   assertEquals(["link", "lower"].map((file) => read(home.join("2", file).text)), before);

@@ -1,13 +1,16 @@
 /** What cannot be deleted, or read, keeps no other layer from anything. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { openDriver } from "../../support/drivers.ts";
 import type { VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacksFileSystem, must, needs, TEST_FS, unmountBelow } from "../../support/cases.ts";
-import { storeDir } from "../../support/store_dir.ts";
 import { assertFails } from "../../support/errors.ts";
+import { EMPTY_TAR } from "../../support/layers.ts";
+import { storeDir } from "../../support/store_dir.ts";
+import { whileWritten } from "../../support/writers.ts";
 
 /** A store of a driver, and where its layers' own directories are. */
 class Subject implements Disposable {
@@ -37,6 +40,11 @@ class Subject implements Disposable {
     return this.driver === "btrfs" ? `${this.home}/subvolumes/${id}` : `${this.home}/${id}`;
   }
 
+  /** Where its own files are. */
+  content(id: string): string {
+    return this.driver === "btrfs" ? this.layer(id) : `${this.layer(id)}/diff`;
+  }
+
   /** Mounts something on a new directory. */
   mountAt(path: string): void {
     Deno.mkdirSync(path, { recursive: true });
@@ -59,11 +67,11 @@ const lacking = {
   btrfs: TEST_FS.startsWith("btrfs") ? undefined : "it is not on btrfs",
 };
 
-function cases(name: string, body: (subject: Subject) => void): void {
+function cases(name: string, body: (subject: Subject) => void | Promise<void>): void {
   for (const driver of ["overlay2", "btrfs"] as const) {
-    needs(lacking[driver], `${driver}: ${name}`, () => {
+    needs(lacking[driver], `${driver}: ${name}`, async () => {
       using subject = new Subject(driver);
-      body(subject);
+      await body(subject);
     });
   }
 }
@@ -205,4 +213,54 @@ cases("an entry of any kind in staging is swept", (subject) => {
   Deno.symlinkSync("/", `${staging}/symlink`);
   const driver = subject.open();
   assertEquals([subject.staged(), subject.warnings, ids(driver)], [[], [], ["layer"]]);
+});
+
+cases(
+  "a layer that processes write to is removed; what they keep of it goes later",
+  async (subject) => {
+    const driver = subject.open();
+    driver.create("written");
+    const inner = `${driver.get("written")}/in/ner`;
+    Deno.mkdirSync(inner, { recursive: true });
+    driver.put("written");
+    await whileWritten(inner, () => {
+      driver.remove("written");
+      assertEquals(ids(driver), []);
+      driver.create("written");
+      driver.remove("written");
+      // None, if the removal was the faster one.
+      const left = subject.staged();
+      assertEquals(subject.warnings.length, left.length);
+      for (const name of left) {
+        assertMatch(name, /^\.left-written-/);
+        const [text] = subject.warnings, path = `${subject.home}/.veneer/staging/${name}`;
+        const said = `${path} is not deleted: something still writes to ner in it: deno (pid `;
+        assert(text.startsWith(said), text);
+      }
+      subject.open().create("other");
+    });
+    subject.open().cleanup();
+    assertEquals(subject.staged(), []);
+  },
+);
+
+cases("an apply starts a layer over that processes write to", async (subject) => {
+  const driver = subject.open();
+  driver.create("written");
+  driver.create("child", { parent: "written" });
+  const apply = (tar: Uint8Array<ArrayBuffer>) => {
+    const path = `${subject.root}/tar`;
+    Deno.writeFileSync(path, tar);
+    return withFd(open(path, O_RDONLY), (fd) => driver.applyDiff("child", undefined, fd));
+  };
+  const inner = `${subject.content("child")}/in/ner`;
+  Deno.mkdirSync(inner, { recursive: true });
+  Deno.writeTextFileSync(`${subject.home}/.veneer/incomplete/child`, "");
+  await whileWritten(inner, () => {
+    apply(EMPTY_TAR);
+    assert(!driver.layer("child").incomplete);
+  });
+  driver.cleanup();
+  assertEquals(subject.staged(), []);
+  assertEquals([...driver.changes("child", undefined)], []);
 });
