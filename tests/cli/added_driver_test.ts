@@ -33,7 +33,7 @@ function programWith(driver: string, directory: string): string[] {
   const list = "export const DRIVERS: readonly DriverDefinition[] = [";
   Deno.writeTextFileSync(
     join(directory, "drivers/names.ts"),
-    names.replace(/^(?=\/\*\* In the order)/m, driver).replace(list, `${list}plain, `),
+    names.replace(list, `${driver}${list}plain, `),
   );
   return [Deno.execPath(), "run", "--allow-all", "--quiet", "--frozen", join(directory, "main.ts")];
 }

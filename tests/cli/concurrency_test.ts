@@ -156,8 +156,8 @@ needs(
     });
     driver.get("a");
     driver.put("a");
-    assertEquals(mountPoints(store.root), []);
-    assertEquals(store.must("cleanup"), "");
+    assertEquals(mountPoints(store.root), [home(store)], "the process has used it");
+    assertEquals(store.must("cleanup"), `released ${home(store)}\n`);
     const path = driver.get("a");
     store.must("mount", "b");
     assert(mountPoints(store.root).includes(path));
@@ -165,6 +165,7 @@ needs(
     assertEquals(store.must("changes", "a"), "A /file\n");
     driver.put("a");
     store.must("umount", "b");
+    driver.close();
     assertEquals(warnings, []);
     assertNothingLeft(store, ["a", "b", "base"]);
   },
