@@ -89,6 +89,10 @@ function commandLines(file: (name: string) => string): string[][] {
     ["snapshot", "cleanup"],
     ["rm", "app", "base"],
     ["cleanup"],
+    ["config", "containerd", "--for", "2.x"],
+    ["config", "docker"],
+    ["config", "buildkit"],
+    ["config", "systemd"],
     [...SERVE, "--address", file("service.sock")],
   ];
 }

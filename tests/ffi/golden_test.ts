@@ -170,6 +170,7 @@ const OURS = new Set([
   "LARGEST_WINDOW_LOG",
   "LONGEST",
   "MOST_RESOLUTIONS",
+  "USUAL_LIST_SIZE",
   "RESOLVE_INSIDE",
   "SLASH",
 ]);
