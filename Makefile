@@ -30,7 +30,7 @@ setup: ## fetch Deno and install what the program, the demo and the tests need
 
 demo: ## show layers being made, mounted, changed and diffed, on a loopback image
 	@tools/setup demo
-	@VENEER="$(VENEER)" tools/isolated tools/demo
+	@VENEER="$(VENEER)" tools/isolated $(DENO) run --quiet --allow-all --no-check --frozen tools/demo.ts
 
 images: root setup ## make loopback images and mount them below images/mnt: ext4, xfs, btrfs, with quotas
 	@$(DENO) run --quiet --allow-all --no-check tests/runner/images.ts make images
@@ -57,9 +57,9 @@ bench: root setup ## measure against GNU tar and other tools, as ratios
 build: dist/veneer ## make the binary dist/veneer
 
 # DENO may be another one than the project's own, which bundles.
-dist/veneer: $(SOURCES) tools/bundle $(wildcard tools/guard/*)
+dist/veneer: $(SOURCES) tools/bundle.ts $(wildcard tools/guard/*)
 	@DENO= tools/setup build
-	@tools/bundle dist/js
+	@$(OWN_DENO) run --quiet --allow-all --no-check --frozen tools/bundle.ts dist/js
 	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 	@tools/guard/build dist/veneer
 

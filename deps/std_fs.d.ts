@@ -21,3 +21,13 @@ export function walkSync(
   root: string | URL,
   options?: WalkOptions,
 ): IterableIterator<WalkEntry>;
+
+export interface ExpandGlobOptions extends Omit<WalkOptions, "match" | "skip"> {
+  /** Relative patterns are below it. */
+  root?: string;
+  exclude?: string[];
+}
+export function expandGlobSync(
+  glob: string | URL,
+  options?: ExpandGlobOptions,
+): IterableIterator<WalkEntry>;

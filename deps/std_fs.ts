@@ -5,3 +5,5 @@ export * from "npm:deno-std@1.3.1/fs/ensure_dir.js";
 export * from "npm:deno-std@1.3.1/fs/exists.js";
 // @ts-types="./std_fs.d.ts"
 export * from "npm:deno-std@1.3.1/fs/walk.js";
+// @ts-types="./std_fs.d.ts"
+export * from "npm:deno-std@1.3.1/fs/expand_glob.js";

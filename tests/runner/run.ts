@@ -146,7 +146,10 @@ async function checks({ bundle, suite }: Built): Promise<Stage[]> {
     deno("fmt", "--check"),
     deno("lint", "--quiet"),
     deno("check", "--quiet", "--frozen"),
-    { name: "bundle", args: ["tools/bundle", bundle] },
+    {
+      ...deno("run", "--quiet", "--allow-all", "--no-check", "--frozen", "tools/bundle.ts", bundle),
+      name: "bundle",
+    },
     ...suite === undefined ? [] : [{ name: "suite", args: buildingSuite(suite) }],
   ];
   return await Promise.all(checks.map(async ({ name, args }) => {

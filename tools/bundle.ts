@@ -1,0 +1,54 @@
+/**
+ * Writes the program as plain JavaScript modules: main.js, a module for what each command needs, the workers.
+ *
+ *     tools/bundle.ts DIRECTORY
+ *
+ * `deno compile` of these, in place of the sources, makes a binary that starts in the runtime's own time: there are a
+ * few modules to load, not a hundred, and no npm package for which the runtime sets its resolver up. The runtime that
+ * runs this also bundles.
+ */
+import { expandGlobSync, walkSync } from "@std/fs";
+import { basename, dirname, resolve } from "@std/path";
+import $ from "dax";
+
+/** The project's directory. */
+const TOP = dirname(import.meta.dirname!);
+
+/** The modules that run in Workers, relative to the project. */
+function workers(): string[] {
+  return Array.from(
+    expandGlobSync("{drivers,lib}/**/*_worker.ts", { root: TOP }),
+    ({ path }) => path.slice(TOP.length + 1),
+  ).sort();
+}
+
+/**
+ * Rewrites how a Worker is started: it is named relative to the module that does, which the bundle has moved.
+ *
+ * @returns whether any module of the bundle starts it
+ */
+function redirect(worker: string, bundle: string): boolean {
+  const from = `new URL("./${basename(worker)}"`;
+  const to = `new URL("./${worker.replace(/\.ts$/, ".js")}"`;
+  let isStarted = false;
+  for (const { path } of walkSync(bundle, { maxDepth: 1, includeDirs: false, match: [/\.js$/] })) {
+    const text = Deno.readTextFileSync(path);
+    if (!text.includes(from)) continue;
+    isStarted = true;
+    Deno.writeTextFileSync(path, text.replaceAll(from, to));
+  }
+  return isStarted;
+}
+
+if (import.meta.main) {
+  const out = resolve(Deno.args[0]);
+  await Deno.remove(out, { recursive: true }).catch(() => {});
+  const modules = workers();
+  const options = ["--quiet", "--platform", "deno", "--code-splitting", "--outdir", out];
+  await $`${Deno.execPath()} bundle ${options} main.ts ${modules}`.cwd(TOP);
+  const idle = modules.filter((worker) => !redirect(worker, out));
+  if (idle.length > 0) {
+    console.error(`bundle: nothing starts ${idle.join(", ")}`);
+    Deno.exit(1);
+  }
+}
