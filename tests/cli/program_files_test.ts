@@ -74,7 +74,6 @@ function commandLines(file: (name: string) => string): string[][] {
     ["version"],
     ["completions", "bash"],
     ["help", "create"],
-    ...["containerd", "docker", "buildkit", "systemd"].map((consumer) => ["config", consumer]),
     ["snapshot", "prepare", "work"],
     ["snapshot", "mounts", "work"],
     ["snapshot", "mount", "work"],
