@@ -12,12 +12,14 @@
  */
 const PT_LOAD = 1, PT_NOTE = 4;
 const PF_X = 1, PF_R = 4;
-const PAGE = 4096;
+const EM_AARCH64 = 183;
+/** The largest page of a kernel, in bytes, by the machine: what is loaded must begin at one. */
+const PAGE = { aarch64: 65536, x86_64: 4096 };
 /** What `guard.c` has where the distance goes. */
 const PLACEHOLDER = 0x7265656e65762121n;
 
 // Offsets: `Elf64_Ehdr` and `Elf64_Phdr` of elf.h.
-const E_ENTRY = 24, E_PHOFF = 32, E_SHOFF = 40, E_PHENTSIZE = 54, E_PHNUM = 56;
+const E_MACHINE = 18, E_ENTRY = 24, E_PHOFF = 32, E_SHOFF = 40, E_PHENTSIZE = 54, E_PHNUM = 56;
 const E_SHENTSIZE = 58, E_SHNUM = 60;
 const P_TYPE = 0, P_FLAGS = 4, P_OFFSET = 8, P_VADDR = 16, P_PADDR = 24;
 const P_FILESZ = 32, P_MEMSZ = 40, P_ALIGN = 48;
@@ -28,8 +30,10 @@ const guard = Deno.readFileSync(guardPath);
 Deno.writeFileSync(programPath, attach(program, guard));
 
 function attach(program: Uint8Array<ArrayBuffer>, guard: Uint8Array): Uint8Array {
-  const end = runtimeLength(new DataView(program.buffer));
-  const offset = roundUp(end);
+  const before = new DataView(program.buffer);
+  const page = before.getUint16(E_MACHINE, true) === EM_AARCH64 ? PAGE.aarch64 : PAGE.x86_64;
+  const end = runtimeLength(before);
+  const offset = roundUp(end, page);
   const result = new Uint8Array(offset + guard.length + program.length - end);
   result.set(program.subarray(0, end));
   result.set(guard, offset);
@@ -43,7 +47,7 @@ function attach(program: Uint8Array<ArrayBuffer>, guard: Uint8Array): Uint8Array
   if (note === undefined || loads.at(-1)! > note) throw new Error("no program header to give up");
   const top = loads.map((at) => big(at + P_VADDR) + big(at + P_MEMSZ))
     .reduce((a, b) => a > b ? a : b);
-  const address = BigInt(roundUp(Number(top)));
+  const address = BigInt(roundUp(Number(top), page));
 
   view.setUint32(note + P_TYPE, PT_LOAD, true);
   view.setUint32(note + P_FLAGS, PF_R | PF_X, true);
@@ -52,7 +56,7 @@ function attach(program: Uint8Array<ArrayBuffer>, guard: Uint8Array): Uint8Array
     view.setBigUint64(note + field, BigInt(guard.length), true);
   }
   view.setBigUint64(note + P_OFFSET, BigInt(offset), true);
-  view.setBigUint64(note + P_ALIGN, BigInt(PAGE), true);
+  view.setBigUint64(note + P_ALIGN, BigInt(page), true);
 
   const place = placeholder(view, offset, guard.length);
   view.setBigUint64(place, BigInt.asUintN(64, big(E_ENTRY) - address), true);
@@ -80,6 +84,6 @@ function placeholder(view: DataView, start: number, length: number): number {
   throw new Error("the guard has no place for the runtime's start");
 }
 
-function roundUp(size: number): number {
-  return Math.ceil(size / PAGE) * PAGE;
+function roundUp(size: number, page: number): number {
+  return Math.ceil(size / page) * page;
 }

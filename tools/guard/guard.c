@@ -9,7 +9,11 @@
  */
 #define HIDDEN __attribute__((visibility("hidden")))
 
-/* At the runtime's start the stack holds argc, argv, ...; rdx belongs to the C library's start. */
+/*
+ * At the runtime's start the stack holds argc, argv, ...; rdx, or x0, belongs to the C library's start. `runtime` is
+ * where tools/guard/attach.ts writes how far the runtime's start is from `guard`.
+ */
+#if defined(__x86_64__)
 __asm__(".pushsection .text.start,\"ax\"\n"
         ".globl guard\n"
         "guard: push %rdx\n"
@@ -22,18 +26,11 @@ __asm__(".pushsection .text.start,\"ax\"\n"
         "       add runtime(%rip), %rax\n"
         "       jmp *%rax\n"
         "       .balign 8\n"
-        "runtime: .quad 0x7265656e65762121\n" /* attach writes how far the runtime's start is from `guard` */
+        "runtime: .quad 0x7265656e65762121\n"
         ".popsection\n");
 
 /* Numbers: asm/unistd_64.h. */
-enum { SYS_write = 1, SYS_close = 3, SYS_open = 2, SYS_getcwd = 79, SYS_exit_group = 231, SYS_prlimit64 = 302 };
-
-/* asm-generic/resource.h. */
-enum { RLIMIT_NOFILE = 7 };
-struct rlimit64 { unsigned long soft, hard; };
-
-/* Below this the runtime itself panics; what a command needs is checked where the command is known. */
-enum { RUNTIME_FILES = 32 };
+enum { SYS_write = 1, SYS_close = 3, SYS_getcwd = 79, SYS_exit_group = 231, SYS_openat = 257, SYS_prlimit64 = 302 };
 
 static long call4(long number, long a, long b, long c, long d) {
   register long fourth __asm__("r10") = d;
@@ -44,6 +41,49 @@ static long call4(long number, long a, long b, long c, long d) {
                    : "rcx", "r11", "memory");
   return result;
 }
+
+#elif defined(__aarch64__)
+/* `hint #38` is `bti jc`: the loader may jump here by any register. A jump by x16 is allowed to a `bti c`. */
+__asm__(".pushsection .text.start,\"ax\"\n"
+        ".globl guard\n"
+        "guard: hint #38\n"
+        "       stp x0, x30, [sp, #-16]!\n"
+        "       add x0, sp, #16\n"
+        "       bl check\n"
+        "       ldp x0, x30, [sp], #16\n"
+        "       adr x16, guard\n"
+        "       ldr x17, runtime\n"
+        "       add x16, x16, x17\n"
+        "       br x16\n"
+        "       .balign 8\n"
+        "runtime: .quad 0x7265656e65762121\n"
+        ".popsection\n");
+
+/* Numbers: asm-generic/unistd.h. */
+enum { SYS_getcwd = 17, SYS_openat = 56, SYS_close = 57, SYS_write = 64, SYS_exit_group = 94, SYS_prlimit64 = 261 };
+
+static long call4(long number, long a, long b, long c, long d) {
+  register long x8 __asm__("x8") = number;
+  register long x0 __asm__("x0") = a;
+  register long x1 __asm__("x1") = b;
+  register long x2 __asm__("x2") = c;
+  register long x3 __asm__("x3") = d;
+  __asm__ volatile("svc #0" : "+r"(x0) : "r"(x8), "r"(x1), "r"(x2), "r"(x3) : "memory");
+  return x0;
+}
+#else
+#error "the guard is for x86_64 and aarch64"
+#endif
+
+/* linux/fcntl.h. */
+enum { AT_FDCWD = -100 };
+
+/* asm-generic/resource.h. */
+enum { RLIMIT_NOFILE = 7 };
+struct rlimit64 { unsigned long soft, hard; };
+
+/* Below this the runtime itself panics; what a command needs is checked where the command is known. */
+enum { RUNTIME_FILES = 32 };
 
 static long call(long number, long a, long b, long c) { return call4(number, a, b, c, 0); }
 
@@ -137,7 +177,7 @@ HIDDEN void check(long *stack) {
     refuse(argv, "limit exceeded",
            "fewer than 32 files may be open at a time, and 512 are needed; raise the limit (ulimit -n)", "11");
   }
-  long fd = call(SYS_open, (long)"/proc/self/exe", 0, 0);
+  long fd = call(SYS_openat, AT_FDCWD, (long)"/proc/self/exe", 0);
   if (fd < 0) refuse(argv, "incompatible", "/proc is not mounted, and the program reads itself there; mount it", "9");
   call(SYS_close, fd, 0, 0);
 }
