@@ -201,6 +201,6 @@ childrenCases("processes and another program that make layers again and again", 
   );
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   for (const { success, stderr } of ended) assert(success, text(stderr));
-  for (const { stdout } of ended) assert(Number(text(stdout)) > 20, text(stdout));
+  for (const { stdout } of ended) assert(Number(text(stdout)) >= 24, text(stdout));
   assertEquals(layers.open().layers(), []);
 });
