@@ -35,6 +35,18 @@ export interface LanesContext {
   readonly leftover?: () => void;
 }
 
+/**
+ * How long a quick call has the quick lanes for itself, in milliseconds: longer than most take that
+ * wait for the disk. One that is not done by then waits for a lock, which another process or a
+ * device may hold for long.
+ */
+const QUICK_TURN = 100;
+
+/**
+ * The same of slow calls, most of which are short: the count of a small layer, the deletion of one.
+ */
+const SLOW_TURN = 250;
+
 /** {@linkcode open} makes them. */
 export class Lanes<Call> {
   readonly #context: LanesContext;
@@ -47,8 +59,8 @@ export class Lanes<Call> {
     this.#context = context;
     const { most, warn } = context;
     const start = (onLost: (lane: Lane<Call>) => void) => this.#start(onLost);
-    this.#quick = new LanePool({ start, warn, least: 1, most: most.quick });
-    this.#slow = new LanePool({ start, warn, least: 0, most: most.slow });
+    this.#quick = new LanePool({ start, warn, least: 1, most: most.quick, turn: QUICK_TURN });
+    this.#slow = new LanePool({ start, warn, least: 0, most: most.slow, turn: SLOW_TURN });
   }
 
   /**

@@ -1,11 +1,15 @@
 /**
  * Lanes for calls of one kind, and the calls that wait for one.
  *
- * A lane is started, up to a number, if a call waits and all lanes have been held up in theirs for
- * a while, and closed when it has had no work for long. Calls of one key run one after the other,
- * in the order of their arrival: the store would hold the later ones up anyway, and here they wait
- * without taking a lane. If there can be several lanes, one is kept for calls that wait for no
- * lock, so that these are answered while all others wait for one.
+ * A call may have the pool for itself for a time, its turn: calls that wait for nothing but the
+ * disk are done no faster side by side. If it is not done by then, another lane does the next call.
+ * Lanes are started when they are needed, up to a number, and closed when they have had no work for
+ * long.
+ *
+ * Calls of one key run one after the other, in the order of their arrival: the store would hold the
+ * later ones up anyway, and here they wait without taking a lane. If there can be several lanes,
+ * one is kept for calls that wait for no lock, so that these are answered while all others wait for
+ * one.
  *
  * @module
  */
@@ -51,14 +55,10 @@ export interface PoolContext<Call> {
   /** The number of lanes that stay without work. */
   readonly least: number;
   readonly most: number;
+  /** How long a call has the pool for itself, in milliseconds. */
+  readonly turn: number;
   readonly warn: Warn;
 }
-
-/**
- * How long every lane has been at one call before another lane is started, in milliseconds. Longer
- * than calls take that wait for nothing but the disk, which more lanes do not make faster.
- */
-const GROWING_TIME = 50;
 
 /** How long a lane may be without work, in milliseconds. */
 const IDLE_TIME = 60_000;
@@ -73,8 +73,9 @@ export class LanePool<Call> {
   #held = 0;
   /** Of each key that a call runs or is ready on: the calls behind it. */
   readonly #behind = new Map<string, Set<Task<Call>>>();
-  /** When a lane began or ended a call last, by `performance.now()`. */
-  #lastMove = 0;
+  /** When the lanes that work began their calls, by `performance.now()`. */
+  readonly #begun = new Map<Lane<Call>, number>();
+  #timer: ReturnType<typeof setTimeout> | undefined;
   #growing = false;
   #closing = false;
 
@@ -129,14 +130,29 @@ export class LanePool<Call> {
     task.reject(new GrpcError("CANCELLED", "the client gave the call up"));
   }
 
-  /** Gives ready calls to idle lanes; starts a lane if there are more calls than lanes. */
+  /** Gives ready calls to idle lanes, when it is their turn; starts a lane if there is none. */
   #dispatch(): void {
     for (let task = this.#next(); task !== undefined; task = this.#next()) {
+      const rest = this.#restOfTurn();
+      if (rest > 0) return this.#dispatchIn(rest);
       const lane = this.#idle.pop();
-      if (lane === undefined) return this.#growLater();
+      if (lane === undefined) return void this.#grow();
       this.#queueOf(task).delete(task);
       void this.#work(lane, task);
     }
+  }
+
+  /** How long the call that began last has the pool for itself yet, in milliseconds. */
+  #restOfTurn(): number {
+    const last = Math.max(-Infinity, ...this.#begun.values());
+    return last + this.#context.turn - performance.now();
+  }
+
+  #dispatchIn(time: number): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.#dispatch();
+    }, time);
   }
 
   /** The call that may run and whose turn it is. */
@@ -150,7 +166,7 @@ export class LanePool<Call> {
 
   async #work(lane: Lane<Call>, task: Task<Call>): Promise<void> {
     if (!task.isFree) this.#held++;
-    this.#lastMove = performance.now();
+    this.#begun.set(lane, performance.now());
     try {
       await lane.run(task.call, task.emit);
       task.resolve();
@@ -158,7 +174,7 @@ export class LanePool<Call> {
       task.reject(error);
     }
     if (!task.isFree) this.#held--;
-    this.#lastMove = performance.now();
+    this.#begun.delete(lane);
     if (this.#lanes.has(lane)) this.#rest(lane);
     this.#release(task);
     this.#dispatch();
@@ -195,36 +211,20 @@ export class LanePool<Call> {
     void longest.close();
   }
 
-  /**
-   * Starts a lane if, some time from now, a call waits and no lane has begun or ended one for
-   * {@linkcode GROWING_TIME}.
-   */
-  #growLater(): void {
+  async #grow(): Promise<void> {
     if (this.#growing || this.#closing || this.#lanes.size >= this.#context.most) return;
     this.#growing = true;
-    const idle = performance.now() - this.#lastMove;
-    const time = this.#lanes.size === 0 ? 0 : Math.max(1, GROWING_TIME - idle);
-    setTimeout(() => {
-      const isHeldUp = performance.now() - this.#lastMove >= GROWING_TIME || this.#lanes.size === 0;
-      if (this.#next() !== undefined && isHeldUp && !this.#closing) void this.#grow();
-      else {
-        this.#growing = false;
-        this.#dispatch();
-      }
-    }, time);
-  }
-
-  async #grow(): Promise<void> {
     try {
       const lane = await this.add();
+      this.#growing = false;
       if (this.#closing) void lane.close();
+      this.#dispatch();
     } catch (error) {
+      this.#growing = false;
       // The lanes that there are do the work; without any, the calls that wait can only be refused.
       this.#context.warn(`a lane could not be started: ${messageOf(error)}`);
       if (this.#lanes.size === 0) this.#refuseAll();
     }
-    this.#growing = false;
-    this.#dispatch();
   }
 
   #refuseAll(): void {
@@ -240,6 +240,7 @@ export class LanePool<Call> {
   /** Closes the store in every lane. A call that runs is waited for, for a time. */
   async close(): Promise<void> {
     this.#closing = true;
+    clearTimeout(this.#timer);
     await Promise.all(Array.from(this.#lanes, (lane) => lane.close()));
   }
 }
