@@ -15,14 +15,24 @@ const VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
+/** Of a string that is written octet by octet, which is faster for a short one, in UTF-16 units. */
+const SHORT = 100;
+
 /** Writes a message. A field with its type's default value is left out, as proto3 does. */
 export class MessageWriter {
-  #bytes = new Uint8Array(256);
+  #bytes = new Uint8Array(1024);
   #length = 0;
 
-  /** The bytes written. */
+  /** The number of bytes written. */
+  get length(): number {
+    return this.#length;
+  }
+
+  /** The bytes written; the writer is empty then. */
   finish(): Bytes {
-    return this.#bytes.slice(0, this.#length);
+    const message = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return message;
   }
 
   string(field: number, value: string): this {
@@ -31,16 +41,50 @@ export class MessageWriter {
 
   /** An element of a repeated field, which is written if it is empty as well. */
   stringAlways(field: number, value: string): this {
-    return this.bytes(field, encoder.encode(value));
+    const start = this.#length;
+    if (value.length < SHORT && this.#ascii(field, value)) return this;
+    this.#length = start;
+    const bytes = encoder.encode(value);
+    this.#varint(field << 3 | LENGTH);
+    this.#varint(bytes.length);
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+    return this;
   }
 
-  /** A string that is encoded, or an embedded message. */
-  bytes(field: number, value: Uint8Array): this {
+  /**
+   * Writes a short string whose characters are octets; returns false, having written a part, for
+   * any other.
+   */
+  #ascii(field: number, value: string): boolean {
     this.#varint(field << 3 | LENGTH);
-    this.#varint(value.length);
-    this.#reserve(value.length);
-    this.#bytes.set(value, this.#length);
-    this.#length += value.length;
+    this.#reserve(1 + SHORT);
+    this.#bytes[this.#length++] = value.length;
+    for (let i = 0; i < value.length; i++) {
+      const code = value.charCodeAt(i);
+      if (code >= 0x80) return false;
+      this.#bytes[this.#length++] = code;
+    }
+    return true;
+  }
+
+  /** An embedded message, whose fields `write` writes. */
+  message(field: number, write: () => void): this {
+    this.#varint(field << 3 | LENGTH);
+    this.#reserve(1);
+    // Most lengths take one byte; for another, what was written makes room.
+    const start = ++this.#length;
+    write();
+    const length = this.#length - start;
+    if (length >= 0x80) {
+      const more = Math.ceil((32 - Math.clz32(length)) / 7) - 1;
+      this.#reserve(more);
+      this.#bytes.copyWithin(start + more, start, start + length);
+    }
+    this.#length = start - 1;
+    this.#put(length);
+    this.#length += length;
     return this;
   }
 
@@ -55,13 +99,19 @@ export class MessageWriter {
   /** A map's entries, each a message of a key (1) and a value (2). */
   map(field: number, entries: Iterable<readonly [string, string]>): this {
     for (const [key, value] of entries) {
-      this.bytes(field, new MessageWriter().string(1, key).string(2, value).finish());
+      this.message(field, () => this.string(1, key).string(2, value));
     }
     return this;
   }
 
+  /** Of up to 53 bits. */
   #varint(value: number): void {
     this.#reserve(8);
+    this.#put(value);
+  }
+
+  /** The same where there is room. */
+  #put(value: number): void {
     let rest = value;
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
       this.#bytes[this.#length++] = rest % 0x80 | 0x80;

@@ -15,7 +15,7 @@ import type { Warn } from "../base/warn.ts";
 import type { LayerChain } from "./backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "./snapshotter.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
-import { Database } from "./database.ts";
+import { Database, type Statement } from "./database.ts";
 import { shown } from "./keys.ts";
 import { takeRoom } from "./log_reserve.ts";
 import {
@@ -34,9 +34,42 @@ import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.t
 /** How many snapshots a walk reads at a time: one by one takes three times as long. */
 const PAGE = 200;
 
+/** A connection that reads every snapshot, as all are when it begins. */
+class Walker implements Disposable {
+  readonly #begin: Statement;
+  readonly #end: Statement;
+  readonly #page: Statement<ListedRow>;
+
+  constructor(readonly database: Database) {
+    this.#begin = database.prepare("BEGIN");
+    this.#end = database.prepare("COMMIT");
+    this.#page = database.prepare(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
+  }
+
+  *walk(): Generator<SnapshotInfo> {
+    this.#begin.run();
+    try {
+      let last: string | undefined = "";
+      while (last !== undefined) {
+        const rows: ListedRow[] = this.#page.all(last, PAGE);
+        yield* rows.map(infoOf);
+        last = rows.at(PAGE - 1)?.name;
+      }
+    } finally {
+      this.#end.run();
+    }
+  }
+
+  [Symbol.dispose](): void {
+    this.database[Symbol.dispose]();
+  }
+}
+
 export class Store implements Disposable {
   readonly #database: Database;
   readonly #statements: Statements;
+  #idleWalker: Walker | undefined;
+  #isClosed = false;
 
   private constructor(database: Database) {
     this.#database = database;
@@ -78,6 +111,8 @@ export class Store implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    this.#isClosed = true;
+    this.#idleWalker?.[Symbol.dispose]();
     this.#database[Symbol.dispose]();
   }
 
@@ -105,14 +140,14 @@ export class Store implements Disposable {
     // On a separate connection: writes during the walk, also by its caller, need the transactions
     // of this one.
     const { file, access } = this.#database;
-    using database = new Database(file, { readOnly: true, access });
-    database.prepare("BEGIN").run();
-    const page = database.prepare<ListedRow>(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
-    let last: string | undefined = "";
-    while (last !== undefined) {
-      const rows: ListedRow[] = page.all(last, PAGE);
-      yield* rows.map(infoOf);
-      last = rows.at(PAGE - 1)?.name;
+    const walker = this.#idleWalker ?? new Walker(new Database(file, { readOnly: true, access }));
+    this.#idleWalker = undefined;
+    try {
+      yield* walker.walk();
+    } finally {
+      // The next walk goes on with it, unless another walk's is kept already or the store is closed.
+      if (this.#idleWalker === undefined && !this.#isClosed) this.#idleWalker = walker;
+      else walker[Symbol.dispose]();
     }
   }
 

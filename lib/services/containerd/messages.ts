@@ -40,10 +40,7 @@ export type SnapshotCall =
 /** Infos in one message of a list's answer, as many as containerd's own server sends. */
 const BATCH = 100;
 
-/**
- * The infos of such a message may have so many bytes, unless there is only one: clients take 16
- * MiB.
- */
+/** A message of so many bytes gets no further infos: clients take 16 MiB. */
 const BATCH_SIZE = 1 << 20;
 
 /** Reads a request of a service's. @param name of the service */
@@ -165,16 +162,19 @@ export const writeEmpty = (): Bytes => new Uint8Array();
 export function writeMounts(mounts: readonly Mount[]): Bytes {
   const response = new MessageWriter();
   for (const { type, source, options } of mounts) {
-    const mount = new MessageWriter().string(1, type).string(2, source);
-    for (const option of options) mount.stringAlways(4, option);
-    response.bytes(1, mount.finish());
+    response.message(1, () => {
+      response.string(1, type).string(2, source);
+      for (const option of options) response.stringAlways(4, option);
+    });
   }
   return response.finish();
 }
 
 /** Writes a StatSnapshotResponse or UpdateSnapshotResponse. */
 export function writeSnapshot(info: SnapshotInfo): Bytes {
-  return new MessageWriter().bytes(1, writeInfo(info)).finish();
+  const response = new MessageWriter();
+  writeInfo(response, info);
+  return response.finish();
 }
 
 /** Writes a UsageResponse. */
@@ -184,17 +184,13 @@ export function writeUsage({ bytes, inodes }: Usage): Bytes {
 
 /** Writes the ListSnapshotsResponses of a list, one by one; an empty list has none. */
 export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
-  let response = new MessageWriter(), count = 0, size = 0;
+  const response = new MessageWriter();
+  let count = 0;
   for (const info of infos) {
-    const bytes = writeInfo(info);
-    if (count === BATCH || count > 0 && size + bytes.length > BATCH_SIZE) {
-      yield response.finish();
-      response = new MessageWriter();
-      count = size = 0;
-    }
-    response.bytes(1, bytes);
-    count++;
-    size += bytes.length;
+    writeInfo(response, info);
+    if (++count < BATCH && response.length < BATCH_SIZE) continue;
+    yield response.finish();
+    count = 0;
   }
   if (count > 0) yield response.finish();
 }
@@ -202,19 +198,22 @@ export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
 /** The enumeration Kind. */
 const KIND: Readonly<Record<SnapshotKind, number>> = { view: 1, active: 2, committed: 3 };
 
-function writeInfo({ name, parent, kind, created, updated, labels }: SnapshotInfo): Bytes {
-  return new MessageWriter()
-    .string(1, name)
-    .string(2, parent)
-    .integer(3, KIND[kind])
-    .bytes(4, writeTimestamp(created))
-    .bytes(5, writeTimestamp(updated))
-    .map(6, labels)
-    .finish();
+/** Writes an Info as the field `info`, which has the number 1 wherever it is one. */
+function writeInfo(writer: MessageWriter, info: SnapshotInfo): void {
+  const { name, parent, kind, created, updated, labels } = info;
+  writer.message(1, () => {
+    writer.string(1, name).string(2, parent).integer(3, KIND[kind]);
+    writeTimestamp(writer, 4, created);
+    writeTimestamp(writer, 5, updated);
+    writer.map(6, labels);
+  });
 }
 
-/** A google.protobuf.Timestamp: seconds, nanos. @param time in microseconds since 1970 */
-function writeTimestamp(time: number): Bytes {
+/** Writes a google.protobuf.Timestamp: seconds, nanos. @param time in microseconds since 1970 */
+function writeTimestamp(writer: MessageWriter, field: number, time: number): void {
   const seconds = Math.floor(time / 1e6);
-  return new MessageWriter().integer(1, seconds).integer(2, (time - seconds * 1e6) * 1000).finish();
+  writer.message(
+    field,
+    () => writer.integer(1, seconds).integer(2, (time - seconds * 1e6) * 1000),
+  );
 }
