@@ -50,6 +50,7 @@ const TESTS: Needed = {
   "ctr": "containerd",
   "runc": "runc",
   "go": "golang-go",
+  "h2load": "nghttp2-client",
   [CONTAINERD]: "golang-github-containerd-containerd-dev",
 };
 

@@ -70,9 +70,15 @@ ${lines.join("\n")}`,
     return containerd;
   }
 
+  /** The command that runs \`ctr\`. */
+  command(...args: string[]): string[] {
+    return ["env", ...this.#env, "ctr", "--address", this.address, ...args];
+  }
+
   /** Runs \`ctr\`. */
   ctr(...args: string[]): Ran {
-    return run("env", ...this.#env, "ctr", "--address", this.address, ...args);
+    const [program, ...rest] = this.command(...args);
+    return run(program, ...rest);
   }
 
   /** Runs \`ctr\`, which must succeed; returns its output. */

@@ -1,0 +1,80 @@
+/**
+ * A service that is killed while containerd imports images: containerd recovers, and neither side keeps what the other
+ * does not know.
+ */
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { mountPoints, needs } from "../support/cases.ts";
+import { lacksBusybox, lacksContainerd, makeImage, TestContainerd } from "./containerd_support.ts";
+import { list, readInfos } from "./snapshots_client.ts";
+import { Process, TestService, until } from "./service_support.ts";
+
+const lacking = lacksContainerd() ?? lacksBusybox();
+
+const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 200 : 10;
+
+const NAME = "docker.io/library/case:1";
+
+/** A layer of some files. */
+const files = (layer: number) =>
+  Object.fromEntries(
+    Array.from({ length: 100 }, (_, i) => [`layer${layer}/file${i}`, `${layer} ${i}`]),
+  );
+
+/** Layers on disk, and what is being made or deleted. */
+function layersOf({ home }: TestService): string[] {
+  return ["snapshots", ".veneer/staging"].flatMap((directory) =>
+    Array.from(Deno.readDirSync(join(home, directory)), ({ name }) => name)
+  );
+}
+
+needs(lacking, `service: killed while images come in, it loses and leaves nothing`, async () => {
+  await using service = await TestService.start("--log-level", "warn");
+  const directory = join(service.directory.path, "image");
+  Deno.mkdirSync(directory);
+  const { archive, chain } = await makeImage(directory, {
+    name: NAME,
+    command: ["/bin/sh", "-c", "busybox cat /layer5/file7"],
+    layers: [0, 1, 2, 3, 4, 5].map(files),
+  });
+  await using containerd = await TestContainerd.start(
+    join(service.directory.path, "containerd"),
+    service.address,
+  );
+  const importing = ["images", "import", "--snapshotter", "veneer", archive];
+  const began = performance.now();
+  containerd.must(...importing);
+  const time = performance.now() - began;
+  const remove = () => containerd.must("images", "rm", "--sync", NAME);
+  remove();
+
+  let failed = 0;
+  for (let round = 0; round < KILLS; round++) {
+    const coming = new Process(containerd.command(...importing));
+    // At another moment of the import each time, in the order of a sequence that covers it.
+    await new Promise((resolve) => setTimeout(resolve, time * ((round * 0.618) % 1)));
+    await service.process.end("SIGKILL");
+    await service.restart("--log-level", "warn");
+    if (await coming.ended() !== 0) failed++;
+    // containerd connects again by itself, and imports what it could not.
+    await until(
+      () =>
+        containerd.ctr("snapshots", "--snapshotter", "veneer", "ls").success &&
+        containerd.ctr(...importing).success,
+      `containerd to recover in round ${round}`,
+    );
+    assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
+    const run = ["run", "--rm", "--snapshotter", "veneer", NAME, `round${round}`];
+    if (round % 10 === 0) assertEquals(containerd.must(...run), "5 7");
+    remove();
+    assertEquals(containerd.snapshots(), []);
+    // The collector has told the service, which deletes what containerd does not know.
+    await until(() => layersOf(service).length === 0, `layers to be removed in round ${round}`);
+  }
+  assert(failed > 0, "no import was interrupted");
+  if (KILLS > 10) console.log(`${KILLS} kills, ${failed} imports failed and were made again`);
+  using client = await service.connect();
+  const { messages } = await client.call("List", list());
+  assertEquals(messages.flatMap(readInfos), []);
+  assertEquals(mountPoints(service.root), []);
+});
