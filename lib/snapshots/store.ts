@@ -145,7 +145,8 @@ export class Store implements Disposable {
     try {
       yield* walker.walk();
     } finally {
-      // The next walk goes on with it, unless another walk's is kept already or the store is closed.
+      // The next walk goes on with it, unless another walk's is kept already or the store is
+      // closed.
       if (this.#idleWalker === undefined && !this.#isClosed) this.#idleWalker = walker;
       else walker[Symbol.dispose]();
     }

@@ -166,7 +166,8 @@ needs(lacking, "calls: Cleanup says what it could not delete, and deletes the re
   using client = await service.connect();
   const stuck = await prepare(client, "stuck");
   const other = await prepare(client, "other");
-  // Something of somebody's own is mounted on the layer itself, after its record went: it is left alone.
+  // Something of somebody's own is mounted on the layer itself, after its record went: it is left
+  // alone.
   const place = dirname(stuck);
   await succeed(client, "Remove", ofKey("other"));
   await until(() => !isThere(other), "the other to be deleted");

@@ -1,7 +1,7 @@
 /**
- * containerd's own suite of snapshotters, compiled from Debian's packages of its sources, on the service. A driver's
- * test file registers it by {@linkcode containerdSuite}; every case but the one that the suite itself always skips has
- * to pass.
+ * containerd's own suite of snapshotters, compiled from Debian's packages of its sources, on the
+ * service. A driver's test file registers it by {@linkcode containerdSuite}; every case but the one
+ * that the suite itself always skips has to pass.
  */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";

@@ -1,6 +1,6 @@
 /**
- * A containerd of a case's own, with the service as its proxy snapshotter: own root, state and socket below a
- * directory, ended by its pid.
+ * A containerd of a case's own, with the service as its proxy snapshotter: own root, state and
+ * socket below a directory, ended by its pid.
  */
 import { join } from "@std/path";
 import {
@@ -154,7 +154,10 @@ export async function makeImage(
   return { archive, chain: await chainIds(diffIds) };
 }
 
-/** The names under which containerd commits layers: of the first its diff id (OCI image spec, "Layer ChainID"). */
+/**
+ * The names under which containerd commits layers: of the first its diff id (OCI image spec, "Layer
+ * ChainID").
+ */
 async function chainIds(diffIds: readonly string[]): Promise<string[]> {
   const chain = [diffIds[0]];
   for (const diffId of diffIds.slice(1)) {

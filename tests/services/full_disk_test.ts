@@ -1,6 +1,6 @@
 /**
- * The service on a disk that is full: a call works, or is RESOURCE_EXHAUSTED and has done nothing; what makes room
- * works in any case.
+ * The service on a disk that is full: a call works, or is RESOURCE_EXHAUSTED and has done nothing;
+ * what makes room works in any case.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mountImage } from "../runner/images.ts";

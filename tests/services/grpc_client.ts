@@ -1,6 +1,7 @@
 /**
- * A client of the service that knows no more of it than the protocols: gRPC's calls, and raw HTTP/2 for what a client
- * should not do. Windows are as large as they can be unless a case makes them small.
+ * A client of the service that knows no more of it than the protocols: gRPC's calls, and raw HTTP/2
+ * for what a client should not do. Windows are as large as they can be unless a case makes them
+ * small.
  */
 import { assert } from "@std/assert";
 import { HpackDecoder } from "../../lib/services/http2/hpack.ts";

@@ -182,8 +182,8 @@ needs(lacking, "grpc: what hostile clients send and hold back costs bounded memo
   const clients: RawClient[] = [];
   const begin = (method: string, stream: number) =>
     frame(HEADERS, END_HEADERS, stream, block(requestFields(path(method))));
-  // Four clients begin 100 requests of 16 MB each and send 2 MiB of each; four ask for 100 lists of 400 KB and
-  // read nothing; two send fields of two bytes by the million.
+  // Four clients begin 100 requests of 16 MB each and send 2 MiB of each; four ask for 100 lists of
+  // 400 KB and read nothing; two send fields of two bytes by the million.
   const begun = large(16_000_000).subarray(0, 2 << 20);
   const ask = framed(list()), empty = new Uint8Array(5 + (4 << 20));
   for (let i = 0; i < empty.length - 5; i += 2) empty[5 + i] = 0x12;

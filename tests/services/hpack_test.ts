@@ -138,7 +138,8 @@ Deno.test("hpack: entries are evicted in the order of their age (RFC 7541, C.6)"
 });
 
 Deno.test("hpack: integers (RFC 7541, C.1), as the index of a name and as a length", () => {
-  // C.1.1: 10 with a prefix of 5 bits is 0a; C.1.2: 1337 is 1f 9a 0a. Tables of these sizes are allowed.
+  // C.1.1: 10 with a prefix of 5 bits is 0a; C.1.2: 1337 is 1f 9a 0a. Tables of these sizes are
+  // allowed.
   assertEquals(decode("2a 82").fields, [[":method", "GET"]]);
   assertEquals(decode("3f9a0a 82").fields, [[":method", "GET"]]);
   // C.1.3: 42 at the beginning of an octet, as a length.

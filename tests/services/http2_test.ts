@@ -1,5 +1,6 @@
 /**
- * HTTP/2 from the other side: what a client that is broken or hostile gets, and that others are served meanwhile.
+ * HTTP/2 from the other side: what a client that is broken or hostile gets, and that others are
+ * served meanwhile.
  */
 import { assert, assertEquals } from "@std/assert";
 import { Connection } from "../../lib/services/http2/connection.ts";
@@ -307,7 +308,8 @@ needs(lacking, "http2: a flood of what is allowed once ends the connection", asy
 needs(lacking, "http2: header blocks have limits", async () => {
   await using service = await TestService.start();
   {
-    // An entry of the dynamic table, named over and over: too long a list, in a short block. The request is refused.
+    // An entry of the dynamic table, named over and over: too long a list, in a short block. The
+    // request is refused.
     using client = await RawClient.greet(service.address);
     const fields = block([...requestFields(STAT), ["x", "y".repeat(3900)]]);
     // The last field is added to the table (RFC 7541, 6.2.1), and is then entry 62 (6.1).
@@ -378,7 +380,8 @@ Deno.test("http2: a thousand streams may end early in ten seconds", () => {
 needs(lacking, "http2: what a client sends is allowed again", async () => {
   await using service = await TestService.start();
   using client = await RawClient.greet(service.address);
-  // A body of 400 KB, and the next: more than a stream's window of 256 KiB, and than the connection's of 1 MiB.
+  // A body of 400 KB, and the next: more than a stream's window of 256 KiB, and than the
+  // connection's of 1 MiB.
   const body = framed(list("name==" + "x".repeat(400_000)));
   let connection = 65_535, sent = 0;
   for (let id = 1; id < 12; id += 2) {

@@ -1,6 +1,6 @@
 /**
- * A service that is killed while containerd imports images: containerd recovers, and neither side keeps what the other
- * does not know.
+ * A service that is killed while containerd imports images: containerd recovers, and neither side
+ * keeps what the other does not know.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";

@@ -1,4 +1,7 @@
-/** What a service manager is told: by a path and by an abstract name, and that the service works without one. */
+/**
+ * What a service manager is told: by a path and by an abstract name, and that the service works
+ * without one.
+ */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";

@@ -1,5 +1,6 @@
 /**
- * A service of a case's own: the program is run as a user would, with a socket and a store in the case's directory.
+ * A service of a case's own: the program is run as a user would, with a socket and a store in the
+ * case's directory.
  */
 import { join } from "@std/path";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
@@ -56,7 +57,9 @@ export class Process {
     await this.until(() => pattern.test(this.log), `${pattern}`);
   }
 
-  /** Sends a signal and waits for the end, unless it is SIGSTOP or SIGCONT; returns the exit status. */
+  /**
+   * Sends a signal and waits for the end, unless it is SIGSTOP or SIGCONT; returns the exit status.
+   */
   async end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
     if (!this.#ended) this.#child.kill(signal);
     const { code } = await this.#child.status;

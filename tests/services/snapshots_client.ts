@@ -1,5 +1,6 @@
 /**
- * The requests and answers of containerd's snapshots service, written and read without the service's own code.
+ * The requests and answers of containerd's snapshots service, written and read without the
+ * service's own code.
  */
 import type { Bytes } from "./grpc_client.ts";
 

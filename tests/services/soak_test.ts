@@ -1,5 +1,6 @@
 /**
- * The service under load: many clients at once, for long. Nothing is lost, nothing is left, and its memory is flat.
+ * The service under load: many clients at once, for long. Nothing is lost, nothing is left, and its
+ * memory is flat.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -15,7 +16,10 @@ const isLong = Deno.env.has("VENEER_TEST_LONG");
 /** Clients, each with a connection of its own, and the snapshots that they make together. */
 const CLIENTS = 32, SNAPSHOTS = isLong ? 10_000 : 640;
 
-/** How much more memory the second half may take than the first, in MiB: what V8 leaves uncollected varies. */
+/**
+ * How much more memory the second half may take than the first, in MiB: what V8 leaves uncollected
+ * varies.
+ */
 const GROWTH = isLong ? 48 : 96;
 
 const OK = 0;
@@ -50,7 +54,10 @@ class Actor {
     return [...of.keys()][this.#random(of.size)];
   }
 
-  /** Does one thing at random: mostly makes snapshots while it has few, and removes them while it has many. */
+  /**
+   * Does one thing at random: mostly makes snapshots while it has few, and removes them while it
+   * has many.
+   */
   async act(): Promise<void> {
     const some = this.active.size + this.committed.size;
     const choice = this.#random(20);

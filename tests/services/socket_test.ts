@@ -1,5 +1,6 @@
 /**
- * Where a service listens: whose socket it takes away, in which directories it makes one, what it leaves.
+ * Where a service listens: whose socket it takes away, in which directories it makes one, what it
+ * leaves.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -14,7 +15,9 @@ import { Process, TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
-/** A directory that holds a store's root, and what the service says if it refuses to start there. */
+/**
+ * A directory that holds a store's root, and what the service says if it refuses to start there.
+ */
 function place() {
   const directory = tempDir("socket-");
   const words = (
