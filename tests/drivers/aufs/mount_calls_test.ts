@@ -375,7 +375,7 @@ test("a label, a path or an option that aufs cannot be given is refused", (dir) 
   checkHome("/var/lib/veneer + more/aufs");
   for (const [character, path] of [[",", "/a,b"], [":", "/a:b"], ["=", "/a=b"], ['"', '/a"b']]) {
     const { message } = assertFails("not supported", () => checkHome(path));
-    assert(message.startsWith(`${path} has a ${character} in its path`), message);
+    assert(message.startsWith(`the path ${path} has a ${character}`), message);
   }
 });
 
