@@ -68,11 +68,14 @@ export class Docker implements AsyncDisposable {
     if (again !== undefined) throw new Error(`dockerd did not start: ${again}`);
   }
 
-  /** Why it did not come up, if it did not. */
+  /**
+   * Why it did not come up, if it did not. containerd takes no socket whose path has more than 104 bytes, and names its
+   * own `<exec-root>/containerd/containerd.sock.ttrpc`: hence the short name.
+   */
   #tryStart(): string | undefined {
     const log = this.#path("log");
     const dockerd = [
-      ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("exec")],
+      ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("x")],
       ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.driver],
       ...this.#options.flatMap((option) => ["--storage-opt", option]),
       ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
@@ -113,7 +116,7 @@ export class Docker implements AsyncDisposable {
 
   /** Ends the containerd that a killed daemon left. */
   #endContainerd(): void {
-    const pidFile = this.#path("exec/containerd/containerd.pid");
+    const pidFile = this.#path("x/containerd/containerd.pid");
     if (!run("test", "-s", pidFile).success) return;
     const pid = Deno.readTextFileSync(pidFile).trim();
     const command = run("cat", `/proc/${pid}/cmdline`).stdout;

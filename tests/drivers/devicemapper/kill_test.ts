@@ -154,15 +154,16 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
         end();
         return names.filter((name) => !RUNTIME.has(name));
       };
-      // The runtime may have had something of its own to do in some of them.
+      // Two runs differ in some calls: the runtime has things of its own to do, and what others do takes time.
       const runs: (readonly Call[])[] = [], traces: string[][] = [];
-      const same = () => runs.find((run) => traces.some(({ length }) => length === run.length));
+      const same = () =>
+        runs.find((run) => traces.some(({ length }) => isNear(length, run.length)));
       while (runs.length < 7 && same() === undefined) {
         runs.push(counted());
         traces.push(traced());
       }
       const calls = same() ?? [];
-      const names = traces.find(({ length }) => length === calls.length) ?? [];
+      const names = traces.find(({ length }) => isNear(length, calls.length)) ?? [];
       assert(
         calls.length > 0,
         `as many calls as strace sees: ${runs.map((run) => run.length)}, and by strace ${
@@ -174,7 +175,8 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
       for (const at of taken) {
         begin();
         const { killed } = killBefore(at, child("killer", root, operation), counts);
-        assert(killed, `${operation} ended before its call ${at}`);
+        // One that makes fewer calls is whole, which is looked at all the same.
+        assert(killed || isNear(at, calls.length), `${operation} ended before its call ${at}`);
         try {
           end();
         } catch (cause) {
@@ -189,6 +191,11 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
       );
     },
   );
+}
+
+/** Whether two numbers of calls are those of one operation: 3 % apart at most. */
+function isNear(one: number, other: number): boolean {
+  return Math.abs(one - other) <= 0.03 * Math.max(one, other);
 }
 
 needs(
