@@ -123,7 +123,9 @@ export class Arena implements Disposable {
     const lines = new Map<string, string>();
     const todo = [this.#dir.path];
     for (let path; (path = todo.pop()) !== undefined;) {
-      if (path === this.#content || path === `${this.#home}/.veneer/incomplete/${LAYER}`) continue;
+      // The driver's own: the mark of this layer, and its index of children.
+      const own = [`${this.#home}/.veneer/incomplete/${LAYER}`, `${this.#home}/.veneer/children`];
+      if (path === this.#content || own.includes(path)) continue;
       const stat = lstat(path);
       const words = [stat.type, stat.mode.toString(8), stat.uid, stat.gid];
       if (!this.#isBook(path)) {
