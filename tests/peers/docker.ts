@@ -27,6 +27,8 @@ export type Driver = "overlay2" | "btrfs" | "devicemapper";
 /** A running daemon. `await using` ends it, and takes down what it left mounted. */
 export class Docker implements AsyncDisposable {
   readonly #directory: string;
+  /** Docker's `exec-root`, for sockets: containerd takes none whose path has more than 104 bytes. */
+  readonly #exec = Deno.makeTempDirSync({ dir: "/run", prefix: "docker-" });
   /** Its storage driver. */
   readonly driver: Driver;
   readonly #options: readonly string[];
@@ -68,14 +70,11 @@ export class Docker implements AsyncDisposable {
     if (again !== undefined) throw new Error(`dockerd did not start: ${again}`);
   }
 
-  /**
-   * Why it did not come up, if it did not. containerd takes no socket whose path has more than 104 bytes, and names its
-   * own `<exec-root>/containerd/containerd.sock.ttrpc`: hence the short name.
-   */
+  /** Why it did not come up, if it did not. */
   #tryStart(): string | undefined {
     const log = this.#path("log");
     const dockerd = [
-      ...["dockerd", "--data-root", this.root, "--exec-root", this.#path("x")],
+      ...["dockerd", "--data-root", this.root, "--exec-root", this.#exec],
       ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.driver],
       ...this.#options.flatMap((option) => ["--storage-opt", option]),
       ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
@@ -116,11 +115,11 @@ export class Docker implements AsyncDisposable {
 
   /** Ends the containerd that a killed daemon left. */
   #endContainerd(): void {
-    const pidFile = this.#path("x/containerd/containerd.pid");
+    const pidFile = join(this.#exec, "containerd/containerd.pid");
     if (!run("test", "-s", pidFile).success) return;
     const pid = Deno.readTextFileSync(pidFile).trim();
     const command = run("cat", `/proc/${pid}/cmdline`).stdout;
-    if (command.includes(this.#directory)) run("kill", "-KILL", pid);
+    if (command.includes(this.#exec)) run("kill", "-KILL", pid);
   }
 
   /** Runs a command of the client. */
@@ -145,6 +144,8 @@ export class Docker implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
     unmountBelow(this.#directory);
+    unmountBelow(this.#exec);
+    Deno.removeSync(this.#exec, { recursive: true });
   }
 }
 
