@@ -226,8 +226,9 @@ export function tryFchmodat(dirfd: number, name: EntryName, mode: number): numbe
   return result < 0 ? -E[0] : result;
 }
 
-/** Leaves a time as it is, in a `tv_nsec` (`UTIME_OMIT`, `linux/stat.h`). */
+/** In a `tv_nsec`: leaves a time as it is, and sets it to the present (`linux/stat.h`). */
 export const UTIME_OMIT = 0x3ffffffe;
+export const UTIME_NOW = 0x3fffffff;
 
 /**
  * Two `struct timespec`, access and modification, for the calls below; reused, so set it right

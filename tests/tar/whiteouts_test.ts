@@ -4,7 +4,7 @@
  * @module
  */
 import { assertEquals } from "@std/assert";
-import { dir, file, hardlink, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
+import { dir, file, hardlink, pax, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
 import { Sandbox } from "./support/tar_layers.ts";
 
 type Part = TarEntry | Uint8Array;
@@ -223,4 +223,22 @@ Deno.test("whiteouts as none: many of a directory of many entries cost as many s
   sandbox.apply(tar(...files, ...whiteouts.flat()), { whiteouts: "none" });
   assertEquals(performance.now() - started < 15_000, true);
   assertEquals(sandbox.tree({ attributes: false }).length, 6000 + ["foo", "bar", "ln"].length);
+});
+
+Deno.test("whiteouts: the longest names are hidden, and longer ones refused", () => {
+  const long = "n".repeat(255), whiteout = `.wh.${long}`;
+  for (const form of ["overlay", "none"] as const) {
+    using sandbox = new Sandbox();
+    const parent = tar(pax({ path: long }), file(""));
+    if (form === "none") sandbox.apply(parent);
+    else sandbox.putBelow(parent, { whiteouts: form });
+    sandbox.apply(tar(pax({ path: whiteout }), file("")), { whiteouts: form });
+    assertEquals(
+      sandbox.tree({ attributes: false }),
+      form === "none" ? [] : [`${long} char 0:0`],
+    );
+    for (const path of [`${whiteout}n`, `.w${long}`, `${whiteout}/x`]) {
+      sandbox.refuse(tar(pax({ path }), file("")), { whiteouts: form });
+    }
+  }
 });

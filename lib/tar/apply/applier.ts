@@ -11,7 +11,7 @@
  */
 import { decode } from "../../../ffi/cstring.ts";
 import { type EntryName, nameText } from "../../../ffi/entry_name.ts";
-import { EEXIST, EMLINK, ENOENT } from "../../../ffi/errno.ts";
+import { EEXIST, ENOENT } from "../../../ffi/errno.ts";
 import {
   close,
   O_DIRECTORY,
@@ -33,17 +33,16 @@ import {
   trySymlinkat,
 } from "../../../ffi/names.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { copyEntryUp } from "../../tree/copy_up.ts";
 import { Parents } from "../../tree/parents.ts";
 import { liftingProtection } from "../../tree/protection.ts";
 import { removeEntry } from "../../tree/remove_tree.ts";
-import type { VeneerError } from "../../base/errors.ts";
 import { classify, targetOf, Whiteouts } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
 import { ASIDE, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "../read/bad_tar.ts";
 import { type Directory, KnownDirectories } from "./known_directories.ts";
+import { missingTarget, reachTarget, type TargetContext } from "./link_target.ts";
 import type { Entry } from "../read/entry.ts";
 import {
   BLOCK_DEVICE,
@@ -56,7 +55,7 @@ import {
 } from "../header.ts";
 import type { TarInput } from "../read/input.ts";
 import type { LayerPath } from "../read/layer_path.ts";
-import { childPath, type Opened, Placement } from "./placement.ts";
+import { childPath, Placement } from "./placement.ts";
 import { TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
@@ -84,9 +83,12 @@ export class Applier {
   readonly #parents: Parents | undefined;
   readonly #stat = new Stat();
   readonly #applied: Applied = { size: 0, entries: 0 };
+  readonly #targetContext: TargetContext;
   readonly #isMapped: boolean;
   readonly #jobs: WorkerJobs | undefined;
   #hasAside = false;
+  /** Paths lead elsewhere than they did before the entry. */
+  #isStale = false;
 
   constructor(source: TarInput, root: number, options: ApplyOptions) {
     this.#source = source;
@@ -111,6 +113,8 @@ export class Applier {
       implied: (directory, name) => this.#noteImplied(directory, name),
       release: (directory) => this.#jobs ? this.#jobs.release(directory) : close(directory.fd),
     });
+    const { parents } = context;
+    this.#targetContext = { parents, whiteouts: this.#whiteouts, placement: this.#placement };
     if (options.workers !== 0) {
       const redo = (offset: number) => this.#redo(offset);
       this.#jobs = WorkerJobs.start(source.window, options.idMaps, this.#attributes, redo);
@@ -195,7 +199,8 @@ export class Applier {
       this.#whiteouts.lift(this.#placement.parentOf(entry).fd, entry.name);
     }
     this.#applyType();
-    this.#placement.made(entry);
+    if (this.#isStale) this.#placement.forget();
+    this.#isStale = false;
   }
 
   /** Keeps the files that later entries link to. */
@@ -251,7 +256,7 @@ export class Applier {
     const entry = this.#entry;
     this.#applied.size += entry.fileSize;
     const parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.take(entry, parent)) return this.#whiteouts.made(parent.identity, entry.name);
+    if (this.#jobs?.take(entry, parent)) return this.#made(parent);
     this.#makeRegular();
   }
 
@@ -262,34 +267,49 @@ export class Applier {
     );
   }
 
-  /** Makes an entry by a raw call, and replaces an existing one. */
-  #make(syscall: string, make: (parent: Directory) => number): void {
-    const entry = this.#entry;
-    let parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.drainName(parent.identity, entry.name)) {
-      parent = this.#placement.parentOf(entry);
-    }
+  /** Makes an entry by a raw call, and replaces an existing one; returns the directory it is in. */
+  #make(syscall: string, make: (parent: Directory) => number): Directory {
+    let parent = this.#parent();
     let result = liftingProtection(parent.fd, () => make(parent));
     if (result === -EEXIST) {
-      this.#clear();
-      parent = this.#placement.parentOf(entry);
+      parent = this.#clear();
       result = liftingProtection(parent.fd, () => make(parent));
     }
-    unwrap(result, syscall, entry.text);
-    this.#whiteouts.made(parent.identity, entry.name);
+    unwrap(result, syscall, this.#entry.text);
+    this.#made(parent);
+    return parent;
   }
 
-  /** Removes an existing file in the entry's place. */
-  #clear(): void {
+  /** The entry's directory, once no file of the entry's name is in flight. */
+  #parent(): Directory {
+    const parent = this.#placement.parentOf(this.#entry);
+    const drained = this.#jobs?.drainName(parent.identity, this.#entry.name);
+    return drained ? this.#placement.parentOf(this.#entry) : parent;
+  }
+
+  /** Takes note of the entry, which was made in a directory. */
+  #made({ path, identity }: Directory): void {
+    const { name } = this.#entry;
+    this.#whiteouts.made(identity, name);
+    this.#isStale ||= this.#placement.ledOver(path, name);
+  }
+
+  /**
+   * Removes an existing file in the entry's place; returns the entry's directory. It is not looked
+   * up again: the removed file may be a link on the entry's own path.
+   */
+  #clear(): Directory {
     this.#drain();
     const parent = this.#placement.parentOf(this.#entry);
     const { name } = this.#entry;
     const found = tryStatat(parent.fd, name, this.#stat);
-    if (found === -ENOENT) return;
+    if (found === -ENOENT) return parent;
     unwrap(found, "statx", this.#entry.text);
     const leads = this.#stat.isDirectory || this.#stat.isSymlink;
     removeEntry(parent.fd, name);
-    if (leads) this.#placement.forget();
+    if (!leads) return parent;
+    this.#placement.forget();
+    return this.#placement.at(parent.path);
   }
 
   #applyRoot(): void {
@@ -305,10 +325,7 @@ export class Applier {
 
   #applyDirectory(): void {
     const entry = this.#entry;
-    let parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.drainName(parent.identity, entry.name)) {
-      parent = this.#placement.parentOf(entry);
-    }
+    let parent = this.#parent();
     // Not merged with the parents' directory of the same name.
     let isReplaced = this.#whiteouts.besideEntries &&
       this.#whiteouts.lift(parent.fd, entry.name);
@@ -320,12 +337,11 @@ export class Applier {
       const found = tryStatat(parent.fd, entry.name, this.#stat);
       if (found < 0 || !this.#stat.isDirectory) {
         isReplaced ||= found === 0;
-        this.#clear();
-        parent = this.#placement.parentOf(entry);
+        parent = this.#clear();
         made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
       }
     } else unwrap(made, "mkdirat", entry.text);
-    this.#whiteouts.made(parent.identity, entry.name);
+    this.#made(parent);
     const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     const name = nameText(entry.name);
     try {
@@ -351,9 +367,11 @@ export class Applier {
     if (target === undefined) {
       throw badTar(entry.offset, "it is a link without a target", entry.text);
     }
-    this.#make("symlinkat", (parent) => trySymlinkat(target, parent.fd, entry.name));
-    const parent = this.#placement.parentOf(entry);
-    this.#attributes.finishNode(parent.fd, entry, parent.inherits);
+    const { fd, inherits } = this.#make(
+      "symlinkat",
+      (parent) => trySymlinkat(target, parent.fd, entry.name),
+    );
+    this.#attributes.finishNode(fd, entry, inherits);
   }
 
   /** A second name for a file: of the file itself, never of a link's target. */
@@ -365,8 +383,8 @@ export class Applier {
     withFd(above.fd, () => {
       const { inode } = fstat(above.fd, this.#stat);
       this.#jobs?.drainName(this.#directories.identity(inode), linked.name);
-      this.#reachTarget(above);
-      if (this.#isSameEntry(above.fd, linked)) return;
+      reachTarget(entry, above, this.#targetContext);
+      if (this.#isSameEntry(above.fd, linked)) return this.#made(this.#placement.parentOf(entry));
       this.#make("linkat", (parent) => {
         const link = () => tryLinkat(above.fd, linked.name, parent.fd, entry.name);
         const result = liftingProtection(above.fd, link, linked.name);
@@ -374,17 +392,6 @@ export class Applier {
         return result;
       });
     });
-  }
-
-  /** Has the file that is linked to be in the layer itself: one of the parents is copied up. */
-  #reachTarget({ fd, path }: Opened): void {
-    const entry = this.#entry, { name } = entry.linked;
-    const own = this.#whiteouts.look(fd, name);
-    if (own === "present") return;
-    const found = own === "absent" ? this.#parents?.find(path, name, this.#stat) : undefined;
-    if (found === undefined || this.#stat.isDirectory) throw missingTarget(entry, -ENOENT);
-    this.#placement.meet(path, fd);
-    copyEntryUp(found, name, this.#stat, fd);
   }
 
   #isSameEntry(above: number, target: LayerPath): boolean {
@@ -420,12 +427,11 @@ export class Applier {
 
   #applyNode(type: number, device: bigint): void {
     const entry = this.#entry;
-    this.#make(
+    const { fd, inherits } = this.#make(
       "mknodat",
       (parent) => tryMknodat(parent.fd, entry.name, type | (entry.mode & 0o777), device),
     );
-    const parent = this.#placement.parentOf(entry);
-    this.#attributes.finishNode(parent.fd, entry, parent.inherits);
+    this.#attributes.finishNode(fd, entry, inherits);
   }
 
   #applyWhiteout(): void {
@@ -446,11 +452,4 @@ export class Applier {
     this.#checkLength(name);
     this.#whiteouts.made(directory, name);
   }
-}
-
-function missingTarget({ offset, text, linked }: Entry, result: number): VeneerError {
-  const reason = result === -EMLINK
-    ? "the file system allows no more links to"
-    : "there is nothing (or a directory) in the layer at";
-  return badTar(offset, `as a hard link: ${reason} ${quoted(linked.text)}`, text);
 }

@@ -43,7 +43,7 @@ import { badTar } from "../read/bad_tar.ts";
 import type { Entry } from "../read/entry.ts";
 import { EntrySet } from "./entry_set.ts";
 import type { Directory, KnownDirectories } from "./known_directories.ts";
-import { makePlain, type Owner } from "./plain_directory.ts";
+import { makeAnew, type Owner } from "./plain_directory.ts";
 
 type Name = EntryName;
 
@@ -95,9 +95,9 @@ function startsWith(bytes: Uint8Array, prefix: Uint8Array): boolean {
   return bytes.length >= prefix.length && prefix.every((byte, i) => bytes[i] === byte);
 }
 
-/** The target of a whiteout entry. */
-export function targetOf(entry: Entry): Name {
-  return entryName(entry.name.subarray(PREFIX.length, -1));
+/** The target of a whiteout entry, whose own name may be longer than any entry's. */
+export function targetOf({ path, nameStart, pathLength }: Entry): Name {
+  return entryName(path.subarray(nameStart + PREFIX.length, pathLength));
 }
 
 /** How one form writes deletions into a layer's own directory. */
@@ -212,7 +212,7 @@ export class Whiteouts {
         this.#made.has(directories.identity(directory), name) || (marks?.isOwn(name) ?? false),
       // Its entry is hidden, and entries of this tar in it only imply it.
       onLeft: (fd) => {
-        makePlain(fd, owner);
+        makeAnew(fd, owner);
         directories.times.drop(fstat(fd, this.#stat).inode);
       },
     };

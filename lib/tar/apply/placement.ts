@@ -15,7 +15,7 @@
  */
 import { decode } from "../../../ffi/cstring.ts";
 import { type EntryName, nameText } from "../../../ffi/entry_name.ts";
-import { ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { EACCES, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import {
   O_DIRECTORY,
   O_NOFOLLOW,
@@ -162,13 +162,17 @@ export class Placement {
     this.#context.parents?.forget();
   }
 
-  /**
-   * Takes note of an entry that was made: paths that led over a link of the parents there lead to
-   * it now.
-   */
-  made(entry: Entry): void {
-    if (this.#links.size === 0 || entry.pathLength === 0) return;
-    if (this.#links.has(childPath(this.parentOf(entry).path, nameText(entry.name)))) this.forget();
+  /** Whether paths led over a link that the parents have at a name. */
+  ledOver(directory: string, name: EntryName): boolean {
+    return this.#links.size > 0 && this.#links.has(childPath(directory, nameText(name)));
+  }
+
+  /** The directory at a real path, which is there. */
+  at(path: string): Directory {
+    const kept = this.#kept(path);
+    if (kept !== undefined) return kept;
+    const fd = unwrap(this.tryOpenReal(path), "openat2", path === "" ? "./" : path);
+    return this.#keep(this.#describe(path, fd));
   }
 
   /**
@@ -184,7 +188,9 @@ export class Placement {
     const fd = this.tryOpenReal(path);
     if (fd >= 0) return { fd, path };
     const isBelow = this.#context.parents !== undefined && (fd === -ENOENT || fd === -ENOTDIR);
-    if (fd !== -ELOOP && !isBelow) return fd;
+    // The kernel protects links in directories like /tmp before it looks whether to follow any
+    // (`fs.protected_symlinks`).
+    if (fd !== -ELOOP && fd !== -EACCES && !isBelow) return fd;
     this.#context.drain();
     const way = this.#ways.get(path) ?? this.#walk(path, false);
     if (typeof way === "number") return way;

@@ -3,7 +3,8 @@
  *
  * @module
  */
-import { fchmod, fchown } from "../../../ffi/names.ts";
+import { fchmod, fchown, Times, tryFutimens, UTIME_NOW } from "../../../ffi/names.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
 import { isOfLayer, removeAttribute, xattrNames } from "../../tree/xattr_names.ts";
 
 /** The mode of such a directory, independent of the umask and the directory around it. */
@@ -20,4 +21,10 @@ export function makePlain(fd: number, { uid, gid }: Owner): void {
   fchown(fd, uid, gid);
   for (const key of xattrNames(fd).names.filter(isOfLayer)) removeAttribute(fd, key);
   fchmod(fd, PLAIN_MODE);
+}
+
+/** Does the same to a directory that is left of another one, as if it had just been made. */
+export function makeAnew(fd: number, owner: Owner): void {
+  makePlain(fd, owner);
+  unwrap(tryFutimens(fd, new Times().set(0, UTIME_NOW, 0, UTIME_NOW)), "futimens");
 }

@@ -16,13 +16,16 @@ import { PATH_MAX } from "../../../ffi/names.ts";
 /** In bytes; the NUL counts in `PATH_MAX`. */
 export const LONGEST_PATH = PATH_MAX - 1;
 
+/** How long the prefix `.wh.` of a whiteout's name is. */
+const WHITEOUT_LENGTH = 4;
+
 /** The fault of a path or a target: a phrase about the entry. */
 export class PathError extends RangeError {}
 
 /**
  * A path relative to the layer's root, checked and normalised: no NUL, no empty component, no `.`,
- * no `..`, no component above 255 bytes and at most 4095 of them in all. A new one is the root
- * itself.
+ * no `..`, no component above 255 bytes (after a whiteout's prefix) and at most 4095 of them in
+ * all. A new one is the root itself.
  *
  * It is filled again and again, so that a layer of a hundred thousand files makes no garbage.
  */
@@ -106,12 +109,14 @@ export function linkTarget(raw: Uint8Array): LinkTarget {
 
 function findWhiteout(path: Uint8Array, length: number): number {
   for (let at = 0; at < length; at++) {
-    if (
-      path[at] === DOT && path[at + 1] === 0x77 && path[at + 2] === 0x68 && path[at + 3] === DOT &&
-      (at === 0 || path[at - 1] === SLASH)
-    ) return at;
+    if (isWhiteoutAt(path, at) && (at === 0 || path[at - 1] === SLASH)) return at;
   }
   return -1;
+}
+
+function isWhiteoutAt(path: Uint8Array, at: number): boolean {
+  return path[at] === DOT && path[at + 1] === 0x77 && path[at + 2] === 0x68 &&
+    path[at + 3] === DOT;
 }
 
 /**
@@ -137,7 +142,8 @@ function normalise(raw: Uint8Array, length: number, into: Uint8Array): number {
       }
       while (out > 0 && into[--out] !== SLASH);
     } else if (size > 0 && !(size === 1 && raw[at] === DOT)) {
-      if (size > NAME_MAX) {
+      // What a whiteout hides has a name of its own.
+      if (size - (isWhiteoutAt(raw, at) ? WHITEOUT_LENGTH : 0) > NAME_MAX) {
         throw new PathError("a component of its path is longer than 255 bytes");
       }
       if (out + size + 1 > LONGEST_PATH) throw new PathError("its path is longer than 4095 bytes");

@@ -158,6 +158,33 @@ export function overParents(suite: Suite): void {
     );
   });
 
+  suite.case(
+    "an entry takes the place of the link or directory that its own path led over",
+    (store) => {
+      const { driver } = store;
+      const tars: Record<string, Part[]> = {
+        link: [symlink(".", "c"), file("c/c", "x")],
+        directory: [dir("d"), dir("d/e"), symlink("/", "d/e/up"), symlink("x", "d/e/up/d")],
+        node: [dir("d"), symlink(".", "c"), { name: "c/c", type: "6" }],
+        "hard link": [file("f", ""), symlink(".", "c"), hardlink("f", "c/c")],
+      };
+      const expected: Record<string, string[]> = {
+        link: ['c file 644 0:0 "x"'],
+        directory: ["d link 0:0 -> x"],
+        node: ["c fifo 644 0:0", "d dir 755 0:0"],
+        "hard link": ['c file 644 0:0 ""', 'f file 644 0:0 ""'],
+      };
+      for (const [i, [name, parts]] of Object.entries(tars).entries()) {
+        layer(store, `whole-${i}`, "", ...parts);
+        layer(store, `below-${i}`, "", ...parts.slice(0, -1));
+        layer(store, `above-${i}`, `below-${i}`, ...parts.slice(-1));
+        for (const id of ["whole", "above"]) {
+          assertEquals(shown(driver, `${id}-${i}`), expected[name], `${name}, ${id}`);
+        }
+      }
+    },
+  );
+
   suite.case("what the parents have in the way of a path is refused", (store) => {
     const { driver, scratch } = store;
     layer(store, "below", "", file("f", ""), { name: "fifo", type: "6" });
