@@ -1,0 +1,11 @@
+/** The same layers, the same tree: devicemapper. */
+// @runs on guest ext4
+import { FILE_SYSTEM, lacking, openStore } from "./support.ts";
+import { sameTree } from "../same_tree/suite.ts";
+
+sameTree({
+  name: `devicemapper with ${FILE_SYSTEM}`,
+  open: (root) => openStore(root),
+  lacking,
+  copiesUp: false,
+});
