@@ -31,6 +31,9 @@ export interface DockerStore {
 /** The default path of a daemon's process id. */
 const PID_FILE = "/run/docker.pid";
 
+/** The directory of what a daemon knows of images and layers, since Docker 1.10. */
+const IMAGES = "image";
+
 /** The files that every daemon has open in its data root. */
 const DATABASE = "volumes/metadata.db";
 
@@ -40,8 +43,12 @@ export function dockerOn(store: DockerStore): string | undefined {
   return pid && describe(pid);
 }
 
-/** The same for a driver's home, of whose mounts it knows the records. */
+/**
+ * The same for a driver's home, with the records of its mounts. Drivers ask in every command, and
+ * no process is looked at if the root has not what every daemon makes in it.
+ */
 export function dockerOnHome(root: string, home: Home, state: RunState): string | undefined {
+  if (tryLstat(`${root}/${IMAGES}`)?.isDirectory !== true) return undefined;
   const isRecorded = ({ mountPoint, device }: MountInfo) =>
     [basename(mountPoint), basename(dirname(mountPoint))].some((id) => {
       const recorded = isId(id) ? state.references(id) : undefined;
