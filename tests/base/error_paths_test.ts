@@ -10,6 +10,7 @@ import { MNT_DETACH, mount, umount } from "../../ffi/mount.ts";
 import { TarOutput } from "../../lib/tar/export/output.ts";
 import { refusal, TestStore } from "../support/commands.ts";
 import { lacksFileSystem, needs } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 const ENOSPC = "no space left on device (ENOSPC)", EIO = "input/output error (EIO)";
 const MEMORY = "/proc/self/mem";
@@ -60,7 +61,7 @@ needs(
         const message = refusal("limit exceeded", store.run("diff", "layer", "-o", file));
         assertStringIncludes(message, ` ${file}: ${ENOSPC}`);
       }
-      assertEquals([...Deno.readDirSync(small)].map(({ name }) => name), ["link.tar"]);
+      assertEquals(names(small), ["link.tar"]);
     } finally {
       umount(small, MNT_DETACH);
     }

@@ -33,6 +33,7 @@ import { fstatfs, OVERLAY_MAGIC, statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
 import { lacksFileSystem, mountPoints, must, needs, tempDir } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 Deno.test("tmpfs: configured, made, moved into place", () => {
   using dir = tempDir();
@@ -51,7 +52,7 @@ Deno.test("tmpfs: configured, made, moved into place", () => {
     moveMount(mount, dir.path);
   });
   assertEquals(statfs(dir.path).totalBytes, 2 << 20);
-  assertEquals([...Deno.readDirSync(dir.path)].map(({ name }) => name), ["f"]);
+  assertEquals(names(dir.path), ["f"]);
   assertMatch(must("findmnt", "-n", "-r", "-o", "SOURCE,OPTIONS", dir.path), /^veneer rw,nodev,/);
   umount(dir.path);
 });

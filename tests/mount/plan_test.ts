@@ -1,4 +1,5 @@
 import { confinedAt } from "../support/confined_at.ts";
+import { names } from "../support/files.ts";
 import { assertEquals, assertThrows, fail } from "@std/assert";
 import { SyscallError } from "../../ffi/errno.ts";
 import { type MountPlan, type MountPort, performPlan, undoPlan } from "../../lib/mount/plan.ts";
@@ -97,7 +98,7 @@ Deno.test("mount plan: a directory that was there is not removed when a later st
       mountStep,
     ];
     assertThrows(() => performPlan({ path: base, steps }, recorder(() => EINVAL)), SyscallError);
-    assertEquals([...Deno.readDirSync(base)].map(({ name }) => name), ["there"]);
+    assertEquals(names(base), ["there"]);
   } finally {
     Deno.removeSync(base, { recursive: true });
   }

@@ -13,6 +13,7 @@
  *
  * A case counts as skipped only where it ran nowhere. The last line is the count.
  */
+import { expandGlobSync } from "@std/fs";
 import { dirname, join } from "@std/path";
 import { type Environment, environmentsOf } from "./environments.ts";
 import { addUp, type Case, sharedNames, type Stage, summary } from "./report.ts";
@@ -20,8 +21,7 @@ import { buildingSuite, lacksSuite } from "../services/containerd_suite_program.
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
 
-const TESTS = dirname(import.meta.dirname!);
-const TOP = dirname(TESTS);
+const TOP = dirname(dirname(import.meta.dirname!));
 /** What starting and ending take beside a stage's own time: an image is made, a guest boots. */
 const MARGIN_SECONDS = 120;
 
@@ -33,14 +33,12 @@ const drivers = [...Deno.readDirSync(join(TOP, "drivers"))]
   .filter(({ name, isDirectory }) => isDirectory && name !== "union").map(({ name }) => name)
   .sort();
 
-/** Test files in a folder and below it, relative to the project. */
-function testFiles(folder: string): string[] {
-  const entries = [...Deno.readDirSync(join(TESTS, folder))];
-  const files = entries.filter(({ name }) => name.endsWith("_test.ts"))
-    .map(({ name }) => join("tests", folder, name));
-  const below = entries.filter(({ isDirectory }) => isDirectory)
-    .flatMap(({ name }) => testFiles(join(folder, name)));
-  return [...files, ...below].sort();
+/** All test files, relative to the project. */
+function testFiles(): string[] {
+  return Array.from(
+    expandGlobSync("tests/**/*_test.ts", { root: TOP }),
+    ({ path }) => path.slice(TOP.length + 1),
+  ).sort();
 }
 
 /** Test files that start the program over and over; and those that race or kill it by the dozen. */
@@ -91,7 +89,7 @@ function suiteOf(file: string, { kernel, fs }: Environment): string {
 /** All stages: each file is in one for each environment that it names. */
 function allStages(): Weighted[] {
   const stages = new Map<string, Weighted & { files: string[] }>();
-  for (const file of testFiles(".")) {
+  for (const file of testFiles()) {
     for (const environment of environmentsOf(Deno.readTextFileSync(join(TOP, file)), file)) {
       const { kernel, fs } = environment;
       const suite = suiteOf(file, environment);

@@ -3,6 +3,7 @@ import { assertEquals } from "@std/assert";
 import { Database } from "../../lib/snapshots/database.ts";
 import { confinedAt } from "../support/confined_at.ts";
 import { tempDir } from "../support/cases.ts";
+import { openFilesBelow } from "../support/files.ts";
 
 Deno.test("snapshot database: what is sorted is kept in memory, not in /var/tmp", () => {
   using dir = tempDir();
@@ -16,18 +17,6 @@ Deno.test("snapshot database: what is sorted is kept in memory, not in /var/tmp"
   const sorted = database.prepare("SELECT text FROM texts ORDER BY text || 'y'");
   const rows = sorted.statement.iterate();
   rows.next();
-  assertEquals(openFiles().filter((path) => path.includes("etilqs")), []);
+  assertEquals(openFilesBelow("/").filter((path) => path.includes("etilqs")), []);
   rows.return?.();
 });
-
-/** Where this process's descriptors lead. */
-function openFiles(): string[] {
-  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
-    try {
-      return [Deno.readLinkSync(`/proc/self/fd/${name}`)];
-    } catch {
-      // The descriptor that the list was read from.
-      return [];
-    }
-  });
-}

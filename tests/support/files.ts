@@ -25,3 +25,19 @@ export function ownership(path: string): string {
   const { mode, uid, gid } = Deno.lstatSync(path);
   return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
 }
+
+/** How many descriptors this process has, the one counted that the list is read from. */
+export const openDescriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
+
+/** The files below a directory that this process has open. */
+export function openFilesBelow(directory: string): string[] {
+  return names("/proc/self/fd").flatMap((name) => {
+    try {
+      const path = Deno.readLinkSync(`/proc/self/fd/${name}`);
+      return path.startsWith(directory) ? [path] : [];
+    } catch {
+      // The descriptor that the list was read from.
+      return [];
+    }
+  });
+}

@@ -21,6 +21,7 @@ import {
   type TarEntry,
 } from "./support/tar_builder.ts";
 import { makeTempDir, run, Sandbox } from "./support/tar_layers.ts";
+import { names, openDescriptors } from "../support/files.ts";
 
 type Part = TarEntry | Uint8Array;
 
@@ -63,7 +64,7 @@ Deno.test("apply: from the middle of a file, whose position is where the tar sta
   archive.seekSync(5, Deno.SeekMode.Start);
   const input = open("/dev/null", O_RDONLY);
   close(input);
-  const fds = [...Deno.readDirSync("/proc/self/fd")].map(({ name }) => name);
+  const fds = names("/proc/self/fd");
   const fd = fds.map(Number).find((n) => {
     try {
       return Deno.readLinkSync(`/proc/self/fd/${n}`) === Deno.realPathSync(path);
@@ -167,14 +168,13 @@ Deno.test("worker: an error in it reaches the caller as the same error", () => {
 
 Deno.test("worker: a truncated file is refused like without one, and no descriptor is left open", () => {
   const archive = tar(file("ballast", BALLAST), ...crowd("a", 100, 20));
-  const open = () => [...Deno.readDirSync("/proc/self/fd")].length;
-  const before = open();
+  const before = openDescriptors();
   for (const workers of [0, 1]) {
     using sandbox = new Sandbox();
     const message = sandbox.refuse(archive.slice(0, archive.length - 30_000), { workers });
     assertStringIncludes(message, "cut short");
   }
-  assertEquals(open(), before);
+  assertEquals(openDescriptors(), before);
 });
 
 Deno.test("apply: a full file system names the entry and has the code of a limit", () => {
@@ -199,11 +199,10 @@ Deno.test("apply: a full file system names the entry and has the code of a limit
 });
 
 Deno.test("apply: leaves the process's umask and descriptors as they were", () => {
-  const open = () => [...Deno.readDirSync("/proc/self/fd")].length;
-  const before = open(), mask = Deno.umask();
+  const before = openDescriptors(), mask = Deno.umask();
   using sandbox = new Sandbox();
   sandbox.apply(tar(...crowd("a", 100, 2)));
-  assertEquals(open(), before);
+  assertEquals(openDescriptors(), before);
   assertEquals(Deno.umask(), mask);
   const { readable, writable } = pipe();
   close(readable);

@@ -31,6 +31,7 @@ import { Window } from "../../lib/tar/read/window.ts";
 import { bytes, dir, file, pax, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
 import { makeTempDir, Sandbox } from "./support/tar_layers.ts";
 import { needs } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 /** Names that climb, hide or end early once C has read them, and what is said of them. */
 const BAD_PATHS: readonly (readonly [string, string])[] = [
@@ -89,7 +90,7 @@ function withForged<T>(name: string, use: (reader: TarReader, root: number) => T
     return withFd(open(`${top}/layer`, O_RDONLY | O_DIRECTORY), (root) => use(reader, root));
   } finally {
     close(input);
-    assertEquals([...Deno.readDirSync(top)].map(({ name }) => name).sort(), ["layer", "victim"]);
+    assertEquals(names(top), ["layer", "victim"]);
     assertEquals([...Deno.readDirSync(`${top}/layer`)], []);
     assertEquals(Deno.readTextFileSync(`${top}/victim`), "victim");
     Deno.removeSync(top, { recursive: true });

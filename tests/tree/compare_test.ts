@@ -18,6 +18,7 @@ import {
   withDirectories,
 } from "../support/tree_entries.ts";
 import { lines } from "../support/trees.ts";
+import { openDescriptors } from "../support/files.ts";
 
 /** An access control list as the kernel takes it (acl(5)): `u::rw,u:7:r,g::r,m::r,o::r`. */
 const READABLE_BY_7 = Uint8Array.fromHex(
@@ -353,7 +354,7 @@ Deno.test("a tree 2000 directories deep is compared with few descriptors", () =>
     for (const { path } of compareTrees(undefined, child)) {
       last = path;
       if (path.length % 500 < 5) {
-        most = Math.max(most, [...Deno.readDirSync("/proc/self/fd")].length);
+        most = Math.max(most, openDescriptors());
       }
     }
     return [most, last];
@@ -380,11 +381,10 @@ function deepen(root: string, levels: number): void {
 Deno.test("an abandoned comparison leaves no descriptor open", () => {
   using dir = tempDir();
   sample(dir.path);
-  const count = () => [...Deno.readDirSync("/proc/self/fd")].length;
   const root = open(dir.path, O_RDONLY | O_DIRECTORY);
-  const before = count();
+  const before = openDescriptors();
   for (const _ of compareTrees(undefined, root)) break;
-  assertEquals(count(), before);
+  assertEquals(openDescriptors(), before);
   close(root);
 });
 

@@ -14,6 +14,7 @@ import { Parents } from "../../lib/tree/parents.ts";
 import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
 import { makeNode, withDirectories } from "../support/tree_entries.ts";
 import { randomOf } from "../support/random.ts";
+import { openFilesBelow } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 const makeOpaque = (path: string) => lsetxattr(path, "trusted.overlay.opaque", encode("y"));
@@ -181,21 +182,9 @@ Deno.test("parents: a directory whose content is elsewhere is refused", () => {
     parents.forget();
     const error = assertThrows(() => parents.has("a"), VeneerError, "trusted.overlay.redirect");
     assertEquals((error as VeneerError).code, "failed precondition");
-    assertEquals(openFiles(dir.path).length, 1, "nothing but the upper is open");
+    assertEquals(openFilesBelow(dir.path).length, 1, "nothing but the upper is open");
   });
 });
-
-/** The files below a directory that this process has open. */
-function openFiles(directory: string): string[] {
-  return [...Deno.readDirSync("/proc/self/fd")].flatMap(({ name }) => {
-    try {
-      const path = Deno.readLinkSync(`/proc/self/fd/${name}`);
-      return path.startsWith(directory) ? [path] : [];
-    } catch {
-      return [];
-    }
-  });
-}
 
 Deno.test("parents: few directories are open, however many layers there are", () => {
   using dir = tempDir();
@@ -208,10 +197,10 @@ Deno.test("parents: few directories are open, however many layers there are", ()
         find(parents, path, name)?.isLowest,
         name.startsWith("low") ? name === "low" : undefined,
       );
-      assertLess(openFiles(dir.path).length, 70);
+      assertLess(openFilesBelow(dir.path).length, 70);
     }
     parents.forget();
-    assertEquals(openFiles(dir.path).length, 1);
+    assertEquals(openFilesBelow(dir.path).length, 1);
   });
 });
 

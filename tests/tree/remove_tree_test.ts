@@ -12,10 +12,8 @@ import { mount, umount } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { removeTree, removeTreeAt } from "../../lib/tree/remove_tree.ts";
 import { tempDir } from "../support/cases.ts";
-import { isThere } from "../support/files.ts";
+import { isThere, openDescriptors } from "../support/files.ts";
 import { whileWritten } from "../support/writers.ts";
-
-const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
 
 Deno.test("every kind of entry is deleted, and nothing that links lead to", () => {
   using dir = tempDir();
@@ -32,13 +30,13 @@ Deno.test("every kind of entry is deleted, and nothing that links lead to", () =
   mknodat(fd, entryName("fifo"), S_IFIFO | 0o600);
   mkdirat(fd, entryName(Uint8Array.of(0xff, 0xfe)), 0o000);
   close(fd);
-  const before = openFiles();
+  const before = openDescriptors();
 
   removeTree(tree);
 
   assert(!isThere(tree));
   assertEquals(Deno.readTextFileSync(`${outside}/kept`), "kept");
-  assertEquals(openFiles(), before);
+  assertEquals(openDescriptors(), before);
 });
 
 Deno.test("a file, a link and nothing at all are deleted as well", () => {
@@ -67,10 +65,10 @@ Deno.test("a tree much deeper than there are descriptors and path bytes", () => 
     if (depth % 100 === 0) close(openat(fd, entryName("file"), O_WRONLY | O_CREAT, 0o600));
   }
   close(fd);
-  const before = openFiles();
+  const before = openDescriptors();
   removeTree(`${dir.path}/tree`);
   assertEquals([...Deno.readDirSync(dir.path)], []);
-  assertEquals(openFiles(), before);
+  assertEquals(openDescriptors(), before);
 });
 
 Deno.test("a directory of many entries", () => {
@@ -205,7 +203,7 @@ Deno.test("a tree in which others make directories as fast as they are deleted",
     Deno.mkdirSync(inner, { recursive: true });
     for (let i = 0; i < 200; i++) Deno.mkdirSync(`${inner}/${i}`);
     await whileWritten(inner, () => {
-      const before = openFiles();
+      const before = openDescriptors();
       try {
         removeTree(tree);
         assert(!isThere(tree));
@@ -216,7 +214,7 @@ Deno.test("a tree in which others make directories as fast as they are deleted",
         assert(error.message.startsWith(said), error.message);
         isContested = true;
       }
-      assertEquals(openFiles(), before);
+      assertEquals(openDescriptors(), before);
     });
     removeTree(tree);
     assert(!isThere(tree));

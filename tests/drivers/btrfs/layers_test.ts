@@ -16,6 +16,7 @@ import { directory, storeCase } from "./support.ts";
 import { diff, fill, treeOf } from "../../support/layers.ts";
 import { lines } from "../../support/trees.ts";
 import { assertFails } from "../../support/errors.ts";
+import { openDescriptors } from "../../support/files.ts";
 
 /** The subvolumes of a store, wherever in it they lie. */
 function subvolumesIn(home: string): string[] {
@@ -291,10 +292,9 @@ storeCase("a mount label is on everything in 5000 levels of directories", (store
     inEach(root, DEPTH, (directory) => names.forEach((name) => mkdirat(directory, name, 0o755)));
   });
   const mountLabel = "system_u:object_r:container_file_t:s0:c1,c2";
-  const openFiles = () => [...Deno.readDirSync("/proc/self/fd")].length;
-  const before = openFiles();
+  const before = openDescriptors();
   driver.create("labelled", { parent: "base", mountLabel });
-  assertEquals(openFiles(), before);
+  assertEquals(openDescriptors(), before);
   let labelled = 0;
   inEach(driver.get("labelled"), DEPTH, (directory) => {
     for (const name of names) {

@@ -17,6 +17,7 @@ import { must } from "../../support/cases.ts";
 import { directory, storeCase as anyStoreCase, type TestStore } from "./support.ts";
 import { diff, fill } from "../../support/layers.ts";
 import { assertFails } from "../../support/errors.ts";
+import { names } from "../../support/files.ts";
 
 const onVolume = <T>(use: (volume: number) => T): T =>
   withFd(open(directory, O_RDONLY | O_DIRECTORY), use);
@@ -69,8 +70,7 @@ function writeUntilFull(root: string, most = 100): number {
   return most;
 }
 
-const records = (driver: GraphDriver) =>
-  [...Deno.readDirSync(`${driver.home}/.veneer/qgroups`)].map(({ name }) => name);
+const records = (driver: GraphDriver) => names(`${driver.home}/.veneer/qgroups`);
 
 storeCase("a size is met with EDQUOT, and counts what is inherited", (store) => {
   const driver = store.driver();

@@ -4,6 +4,7 @@ import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { mountPoints, needs } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { names } from "../../support/files.ts";
 
 /** A driver under test. */
 export interface Subject {
@@ -75,5 +76,5 @@ function assertNothingLeft({ driver, root }: Store): void {
   driver.cleanup();
   assertEquals(mountPoints(root), []);
   const staging = `${driver.home}/.veneer/staging`;
-  assertEquals([...Deno.readDirSync(staging)].map(({ name }) => name), []);
+  assertEquals(names(staging), []);
 }

@@ -8,6 +8,7 @@ import { parseDeviceRecord, Records } from "../../../drivers/devicemapper/record
 import { parseSuperblock, readSuperblock } from "../../../drivers/devicemapper/superblock.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import { lacksProgram, must, needs, tempDir } from "../../support/cases.ts";
+import { names } from "../../support/files.ts";
 
 const RECORD =
   '{"device_id":24,"size":10737418240,"transaction_id":30,"initialized":false,"deleted":false}';
@@ -97,7 +98,7 @@ Deno.test("what a killed writer left is swept", () => {
   Deno.writeTextFileSync(`${dir.path}/abc`, RECORD);
   assertEquals(records.ids(), ["abc"]);
   records.sweep();
-  assertEquals([...Deno.readDirSync(dir.path)].map(({ name }) => name), ["abc"]);
+  assertEquals(names(dir.path), ["abc"]);
 });
 
 const LEGACY =

@@ -8,6 +8,7 @@ import { examine } from "../../../drivers/devicemapper/examine.ts";
 import { messageOf } from "../../../lib/base/errors.ts";
 import { sleep } from "../../../lib/base/sleep.ts";
 import { openStore } from "./support.ts";
+import { names } from "../../support/files.ts";
 
 if (import.meta.main) {
   const driver = openStore(Deno.args[0]);
@@ -32,7 +33,7 @@ if (import.meta.main) {
   while (deviceInfo(name) !== undefined) sleep(5);
   driver.remove("layer");
   driver.cleanup();
-  const left = [...Deno.readDirSync("/dev/mapper")].map(({ name }) => name);
+  const left = names("/dev/mapper");
   const found = { synced: isUdevSynced(), status, isLink: node.isSymlink, deferred, kept, left };
 
   // As a library is that cannot wait.

@@ -1,11 +1,12 @@
 /** overlay2 killed at any point: nothing half-made is used, nothing is left. */
 // @runs on ext4, xfs, btrfs
 import { lacksFileSystem, TEST_FS } from "../../support/cases.ts";
+import { names } from "../../support/files.ts";
 import { killCases } from "../kill/graph.ts";
 
 /** Links in `l/` that lead nowhere or that no layer calls its own, and what is staged. */
 function lost(home: string): string[] {
-  const found = [...Deno.readDirSync(`${home}/.veneer/staging`)].map(({ name }) => name);
+  const found = names(`${home}/.veneer/staging`);
   for (const { name } of Deno.readDirSync(`${home}/l`)) {
     const [, id] = Deno.readLinkSync(`${home}/l/${name}`).split("/");
     try {

@@ -11,6 +11,7 @@ import { assertFails } from "../../support/errors.ts";
 import { EMPTY_TAR } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { whileWritten } from "../../support/writers.ts";
+import { names } from "../../support/files.ts";
 
 /** A store of a driver, and where its layers' own directories are. */
 class Subject implements Disposable {
@@ -53,7 +54,7 @@ class Subject implements Disposable {
   }
 
   staged(): string[] {
-    return [...Deno.readDirSync(`${this.home}/.veneer/staging`)].map(({ name }) => name).sort();
+    return names(`${this.home}/.veneer/staging`);
   }
 
   [Symbol.dispose](): void {

@@ -4,6 +4,7 @@ import { commitChanged, mounted, write } from "./mounting.ts";
 import { namesIn } from "./store.ts";
 import type { SnapshotterSuite } from "./suite.ts";
 import { assertFails } from "../../support/errors.ts";
+import { names } from "../../support/files.ts";
 
 /** Not above what a name may have in bytes of UTF-8. */
 const FITTING = [
@@ -135,7 +136,7 @@ export function keys(suite: SnapshotterSuite): void {
     commitChanged(snapshots, scratch, { name: "base" });
     const look = () =>
       mounted(snapshots, "key", scratch, (root) => {
-        const found = [...Deno.readDirSync(root)].map(({ name }) => name);
+        const found = names(root);
         write(`${root}/own`, "");
         return found;
       });
