@@ -242,3 +242,19 @@ Deno.test("whiteouts: the longest names are hidden, and longer ones refused", ()
     }
   }
 });
+
+Deno.test("whiteouts: a directory that gets the inode of one that is gone is another one", () => {
+  using sandbox = new Sandbox();
+  const names = Array.from({ length: 20 }, (_, i) => `d${i}`);
+  sandbox.putBelow(
+    tar(...names.flatMap((name) => [dir(name), file(`${name}/x`), file(`${name}/y`)])),
+    { whiteouts: "overlay" },
+  );
+  // Each is copied up, and all but the last are taken away again.
+  const parts = names.flatMap((name) => [file(`${name}/.wh.x`), file(`.wh.${name}`)]).slice(0, -1);
+  sandbox.apply(tar(...parts), { whiteouts: "overlay" });
+  assertEquals(
+    sandbox.tree({ attributes: false }).filter((line) => !/^d\d+ char 0:0$/.test(line)),
+    ["d19 dir", "d19/x char 0:0"],
+  );
+});

@@ -438,6 +438,7 @@ export class Applier {
     const entry = this.#entry;
     const kind = classify(entry);
     if (kind === "metadata") return;
+    if (kind === "whiteout") this.#checkLength(targetOf(entry));
     this.#drain();
     const parent = this.#placement.existingParentOf(entry);
     if (parent === undefined) return;

@@ -188,9 +188,7 @@ export class Placement {
     const fd = this.tryOpenReal(path);
     if (fd >= 0) return { fd, path };
     const isBelow = this.#context.parents !== undefined && (fd === -ENOENT || fd === -ENOTDIR);
-    // The kernel protects links in directories like /tmp before it looks whether to follow any
-    // (`fs.protected_symlinks`).
-    if (fd !== -ELOOP && fd !== -EACCES && !isBelow) return fd;
+    if (fd !== -ELOOP && !isBelow) return fd;
     this.#context.drain();
     const way = this.#ways.get(path) ?? this.#walk(path, false);
     if (typeof way === "number") return way;
@@ -202,14 +200,19 @@ export class Placement {
   /**
    * Opens the directory at a real path, raw: the kernel follows no link and does not leave the
    * layer.
+   *
+   * @returns a descriptor, which the caller closes, or `-errno`: `ELOOP` if a link is on the path
    */
   tryOpenReal(path: string): number {
-    return tryOpenat2(
+    const fd = tryOpenat2(
       this.#context.root,
       path === "" ? "." : path,
       O_RDONLY | O_DIRECTORY,
       RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_SYMLINKS,
     );
+    // If `fs.protected_symlinks` is on, a link in a directory like /tmp is refused before the
+    // kernel considers whether any is followed.
+    return fd === -EACCES ? -ELOOP : fd;
   }
 
   #lookUp(path: string, makes: boolean): Directory | number {
