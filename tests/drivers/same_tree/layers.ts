@@ -35,13 +35,18 @@ const MODES = [0o644, 0o600, 0o755, 0o4755, 0o2755, 0o1777, 0o7777, 0o400, 0, 0o
 
 type Pick = (limit: number) => number;
 
-/** The tars of a seed, lowest layer first. */
-export function layersOf(seed: number, flavour: Flavour): Step[][] {
+/**
+ * The tars of a seed, lowest layer first.
+ *
+ * @param longest how long names are at most, in bytes
+ */
+export function layersOf(seed: number, flavour: Flavour, longest = 255): Step[][] {
   const pick = randomOf(seed), model = new Model(false);
   return Array.from({ length: 2 + pick(2) }, () => {
     model.beginLayer();
     return Array.from({ length: CHAINS }, (_, i) => {
-      const maker = new LayerMaker(model, pick, flavour, i === 0 ? "" : `t${i}`);
+      const names = NAMES.map((name) => name.slice(0, longest));
+      const maker = new LayerMaker(model, pick, flavour, i === 0 ? "" : `t${i}`, names);
       return maker.steps(6 + pick(14));
     }).flat();
   });
@@ -55,6 +60,7 @@ class LayerMaker {
     readonly flavour: Flavour,
     /** The chain's own directory. */
     readonly top: string,
+    readonly names: readonly string[],
   ) {}
 
   steps(count: number): Step[] {
@@ -141,8 +147,8 @@ class LayerMaker {
    * link.
    */
   #path(): string {
-    const { pick } = this;
-    const name = () => NAMES[pick(NAMES.length)];
+    const { pick, names: all } = this;
+    const name = () => all[pick(all.length)];
     if (pick(3) === 0) {
       const entry = this.#any((_, path) => path !== this.top);
       if (entry !== undefined) return entry[0];
