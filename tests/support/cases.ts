@@ -11,6 +11,14 @@ import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 /** The file system that cases run on, as the runner names it; `""` where it was not the runner. */
 export const TEST_FS = Deno.env.get("VENEER_TEST_FS") ?? "";
 
+/**
+ * Whether this is a guest of `tools/uml`, where all takes several times as long: what is the same on
+ * any kernel is left to the machine's own.
+ */
+export const IN_GUEST: boolean = /^vendor_id\s*: User Mode Linux$/m.test(
+  Deno.readTextFileSync("/proc/cpuinfo"),
+);
+
 /** Marks a skipped case's name; what follows, up to `]`, is the reason. The runner lists it. */
 const SKIP_MARK = " [skipped: ";
 

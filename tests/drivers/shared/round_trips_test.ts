@@ -6,7 +6,14 @@
 import { assertEquals } from "@std/assert";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { lacksFileSystem, lacksProgram, must, needs, type TempDir } from "../../support/cases.ts";
+import {
+  IN_GUEST,
+  lacksFileSystem,
+  lacksProgram,
+  must,
+  needs,
+  type TempDir,
+} from "../../support/cases.ts";
 import { openDriver } from "../../support/drivers.ts";
 import { apply, diff } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
@@ -31,11 +38,14 @@ interface Party {
   readonly keepsLinks: boolean;
 }
 
+/** In a guest, starting a worker takes longer than what it does. */
+const WORKERS = IN_GUEST ? ["workers=0"] : [];
+
 const open = (driver: string, root: string) =>
   openDriver({
     root,
     driver,
-    options: driver === "btrfs" ? ["btrfs.quota=off"] : [],
+    options: driver === "btrfs" ? ["btrfs.quota=off", ...WORKERS] : WORKERS,
     idMaps: IDENTITY,
     warn: (message) => {
       throw new Error(`a warning of ${driver}: ${message}`);
@@ -44,7 +54,9 @@ const open = (driver: string, root: string) =>
 
 function parties({ path }: TempDir): Party[] {
   const party = (name: string, root: string, keepsLinks: boolean, mounts = true) => {
-    const driver = name === "devicemapper" ? openStore(root) : open(name, root);
+    const driver = name === "devicemapper"
+      ? openStore(root, { options: WORKERS })
+      : open(name, root);
     return { name, driver, keepsLinks, mounts };
   };
   // Where its kernel is missing, a store of aufs opens that is there.
@@ -123,6 +135,10 @@ for (const seed of seeds) {
   });
 }
 
+/** A guest is for devicemapper; other drivers meet on the machine's own kernel. */
+const areToMeet = (...two: readonly Party[]) =>
+  !IN_GUEST || two.some(({ name }) => name === "devicemapper");
+
 function tripAll(seed: number, flavour: Flavour): void {
   using dir = storeDir();
   const all = parties(dir);
@@ -130,23 +146,28 @@ function tripAll(seed: number, flavour: Flavour): void {
     Deno.writeFileSync(`${dir.path}/${i}.tar`, tar(...partsOf(steps)));
     return `${dir.path}/${i}.tar`;
   });
-  let trips = 0;
+  let trips = 0, pairs = 0;
   for (const from of all) {
     const shown = makeChain(from.mounts ? from : all[0], `for-${from.name}`, tars);
     const expected = treesOf(shown);
     // Layers that cannot be looked at are themselves brought from some that can.
     const source = from.mounts ? shown : copyTo(from, shown, "source", dir.path);
     for (const to of all) {
-      if (to === from) continue;
+      if (to === from || !areToMeet(from, to)) continue;
       const what = `${from.name} to ${to.name}`, links = from.keepsLinks;
       const copy = copyTo(to, source, `${from.name}-${to.name}`, dir.path);
       if (to.mounts) assertSameTrees(copy, expected, what, links);
       const back = copyTo(from, copy, `back-${to.name}`, dir.path);
       if (from.mounts) assertSameTrees(back, expected, `${what} and back`, links && to.keepsLinks);
       trips += 2 * tars.length;
+      pairs++;
     }
   }
   for (const { driver } of all) driver.cleanup();
-  console.log(`${trips} layers brought from one of ${all.map(({ name }) => name)} to another`);
-  assertEquals(trips, 2 * tars.length * all.length * (all.length - 1));
+  const among = all.map(({ name }) => name).join(", ");
+  console.log(
+    `${trips} layers brought from one of ${among} to another and back, in ${pairs} pairs`,
+  );
+  const others = all.length - 1;
+  assertEquals(pairs, IN_GUEST ? 2 * others : all.length * others);
 }

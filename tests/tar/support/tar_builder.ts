@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { Buffer } from "node:buffer";
 
 /** One header and its data. Text fields may be bytes; numbers are written in octal, or given as text. */
 export interface TarEntry {
@@ -36,7 +37,7 @@ const BLOCK = 512;
 /** The bytes of a text, Latin-1: what a test writes is what the tar holds. UTF-8 must be encoded before. */
 export function bytes(text: string | Uint8Array): Uint8Array<ArrayBuffer> {
   if (typeof text !== "string") return new Uint8Array(text);
-  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+  return new Uint8Array(Buffer.from(text, "latin1"));
 }
 
 /** One header block, and the data padded to blocks. */
