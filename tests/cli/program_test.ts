@@ -81,10 +81,13 @@ needs(
     Deno.writeFileSync(store.path("wide.tar"), tar(...directories, ...files));
     store.must("create", "base");
     store.must("create", "top", "--parent", "base");
-    // Traced, the Worker lags behind as far as it may.
-    const trace = ["strace", "-f", "-e", "trace=openat,openat2", "-o", store.path("trace")];
+    // Each thread begins a second late, so that the Worker lags behind as far as it may.
+    const late = ["--inject", "rseq:delay_enter=1000000"];
+    const trace = ["strace", "-f", "-e", "trace=openat,openat2,rseq", ...late];
     const command = [
       ...trace,
+      "-o",
+      store.path("trace"),
       ...PROGRAM,
       ...store.options,
       "apply",
