@@ -7,6 +7,7 @@
  */
 import { existsSync } from "@std/fs";
 import $ from "dax";
+import { fetchKernel } from "./guest_kernel.ts";
 
 /** What is needed, a program or a file, and the package that brings it. */
 type Needed = Readonly<Record<string, string>>;
@@ -31,6 +32,7 @@ const TESTS: Needed = {
   "mkfs.xfs": "xfsprogs",
   "mkfs.btrfs": "btrfs-progs",
   "linux.uml": "user-mode-linux",
+  "patchelf": "patchelf",
   "dmsetup": "dmsetup",
   "udevadm": "udev",
   "/usr/include/libdevmapper.h": "libdevmapper-dev",
@@ -87,6 +89,15 @@ async function install(packages: readonly string[]): Promise<string | undefined>
   return code === 0 ? undefined : `${combined.trimEnd()}\nsetup: apt-get could not install ${list}`;
 }
 
+/** Fetches the guests' newer kernel; tests run without it, and take longer. */
+async function fetchGuestKernel(): Promise<void> {
+  try {
+    await fetchKernel();
+  } catch (error) {
+    console.error(`setup: no newer kernel for guests, so tests take longer: ${error}`);
+  }
+}
+
 async function main(part = "all"): Promise<number> {
   Deno.env.set("PATH", `${Deno.env.get("PATH")}:/usr/sbin:/sbin`);
   const packages = missing(PARTS[part] ?? PARTS.demo);
@@ -95,6 +106,7 @@ async function main(part = "all"): Promise<number> {
     console.error(failure);
     return 1;
   }
+  if (part === "all" && Deno.build.arch === "x86_64") await fetchGuestKernel();
   return (await $`${Deno.execPath()} install --quiet --frozen`.noThrow()).code;
 }
 

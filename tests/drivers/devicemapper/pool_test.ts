@@ -5,7 +5,15 @@ import { fill, treeOf } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
 import { refuses } from "../../support/errors.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles, openStore } from "./support.ts";
+import {
+  deviceNames,
+  FILE_SYSTEM,
+  lacking,
+  loopDevice,
+  loopFiles,
+  openStore,
+  writeZeros,
+} from "./support.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 
 /** Where a case runs: one that a second file system below the layers says nothing new about, on ext4 alone. */
@@ -191,9 +199,9 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   driver.create("small");
   driver.create("large");
   const path = driver.get("large");
-  Deno.writeFileSync(`${path}/file`, new Uint8Array(45 << 20));
+  writeZeros(`${path}/file`, 45);
   must("sync", "-f", path);
-  Deno.writeFileSync(`${driver.get("small")}/file`, new Uint8Array(45 << 20));
+  writeZeros(`${driver.get("small")}/file`, 45);
   must("sync", "-f", `${home(root)}/mnt/small`);
   driver.put("small");
   driver.put("large");
@@ -209,11 +217,11 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   const full = openStore(root, { options: [...options.slice(0, 1), "dm.min_free_space=0%"] });
   full.create("fills");
   const fills = full.get("fills");
-  Deno.writeFileSync(`${fills}/file`, new Uint8Array(50 << 20));
+  writeZeros(`${fills}/file`, 50);
   run("sync", "-f", fills);
   const more = full.get("more");
-  Deno.writeFileSync(`${more}/big`, new Uint8Array(50 << 20));
-  assert(!run("sync", `${more}/big`).success);
+  const big = ["dd", "if=/dev/zero", `of=${more}/big`, "bs=1M", "count=50", "conv=fsync"] as const;
+  assert(!run(...big).success);
   full.put("more");
   full.put("fills");
   refuses("limit exceeded", () =>
@@ -222,7 +230,7 @@ test("a pool that is full refuses layers, and takes them when there is room agai
   full.remove("fills");
   full.remove("more");
   full.create("room");
-  Deno.writeFileSync(`${full.get("room")}/file`, new Uint8Array(20 << 20));
+  writeZeros(`${full.get("room")}/file`, 20);
   must("sync", "-f", `${home(root)}/mnt/room`);
   full.put("room");
   full.cleanup();

@@ -2,7 +2,7 @@
 // @runs on guest ext4, guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { close, O_RDONLY, open } from "../../../ffi/files.ts";
-import { FILE_SYSTEM, lacking, loopFiles, openStore } from "./support.ts";
+import { FILE_SYSTEM, lacking, loopFiles, openStore, writeZeros } from "./support.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { writeOut } from "../../../drivers/devicemapper/write_out.ts";
@@ -108,8 +108,8 @@ test("on a kernel whose syncfs does not tell, every file is asked", (root) => {
   Deno.mkdirSync(`${path}/a/b`, { recursive: true });
   Deno.writeTextFileSync(`${path}/a/b/small`, "x");
   writeOut(directory, false, () => {});
-  Deno.writeFileSync(`${path}/a/b/large`, new Uint8Array(20 << 20).fill(1));
-  Deno.writeFileSync(`${path}/large`, new Uint8Array(20 << 20).fill(1));
+  writeZeros(`${path}/a/b/large`, 20);
+  writeZeros(`${path}/large`, 20);
   let code = "";
   try {
     writeOut(directory, false, () => {});
