@@ -91,9 +91,6 @@ export function loopDevice(file: string, size: number): Disposable & { readonly 
   return { path, [Symbol.dispose]: () => void must("losetup", "--detach", path) };
 }
 
-/**
- * Writes zeros, so many MiB, by a process that has little memory: a guest's process may map 65,530 pages that do not lie
- * side by side (the host's vm.max_map_count), and is killed beyond.
- */
+/** Writes zeros, so many MiB, by a process that has little memory: a guest's pages are costly. */
 export const writeZeros = (path: string, mebibytes: number) =>
   must("dd", "if=/dev/zero", `of=${path}`, "bs=1M", `count=${mebibytes}`, "status=none");
