@@ -8,6 +8,7 @@ import { examine } from "../../../drivers/devicemapper/examine.ts";
 import { messageOf } from "../../../lib/base/errors.ts";
 import { sleep } from "../../../lib/base/sleep.ts";
 import { openStore } from "./support.ts";
+import { must } from "../../support/cases.ts";
 import { names } from "../../support/files.ts";
 
 if (import.meta.main) {
@@ -33,6 +34,7 @@ if (import.meta.main) {
   while (deviceInfo(name) !== undefined) sleep(5);
   driver.remove("layer");
   driver.cleanup();
+  must("udevadm", "settle", "--timeout=20"); // the device that went later had no waiter
   const left = names("/dev/mapper");
   const found = { synced: isUdevSynced(), status, isLink: node.isSymlink, deferred, kept, left };
 

@@ -57,7 +57,8 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
     // Every cookie is a semaphore, and every one was freed.
     assertEquals(Deno.readTextFileSync("/proc/sysvipc/sem").trim().split("\n").length, 1);
   } finally {
-    daemon.kill("SIGKILL");
+    // Killed, it would leave workers behind that still write there.
+    daemon.kill("SIGTERM");
     await daemon.status;
     Deno.removeSync("/run/udev", { recursive: true });
   }
