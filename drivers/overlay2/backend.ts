@@ -37,7 +37,7 @@ import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { isId } from "../../lib/base/ids.ts";
 import { makeLayerRoot } from "../union/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/store/metadata.ts";
-import { checkLabel } from "../union/mount_label.ts";
+import { checkLabel, checkNewLabel } from "../union/mount_label.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
 import { treeOf } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
@@ -147,7 +147,7 @@ export class Overlay2 implements LayerBackend {
 
   create(id: string, spec: LayerSpec): void {
     const limits = parseLayerLimits(spec, this.#environment.options.limits);
-    if (spec.mountLabel !== undefined) checkLabel(spec.mountLabel);
+    if (spec.mountLabel !== undefined) checkNewLabel(id, spec.mountLabel);
     const layout = this.#layout;
     const lowers = spec.parent === undefined ? [] : layout.lowersOfChild(spec.parent);
     const mount = { ...this.#mount(id, lowers, {}), label: spec.mountLabel };

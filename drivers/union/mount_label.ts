@@ -4,6 +4,7 @@
  * @module
  */
 import { VeneerError } from "../../lib/base/errors.ts";
+import { requireSELinux } from "../../lib/mount/selinux.ts";
 
 /**
  * A label that can stand in mount options.
@@ -18,6 +19,16 @@ export function checkLabel(label: string): void {
       `mount label ${JSON.stringify(label)}: it must have no quote, backslash or control character`,
     );
   }
+}
+
+/**
+ * The same, and that mounts can have it here.
+ *
+ * @throws {VeneerError} `invalid argument`, and `not supported` if SELinux is off
+ */
+export function checkNewLabel(id: string, label: string): void {
+  checkLabel(label);
+  requireSELinux(id, label);
 }
 
 /** `context="…"`: quoted, as a label may hold commas (mount(8)). */

@@ -41,6 +41,7 @@ import {
   type RunState,
   UNUSED,
 } from "../store/run_state.ts";
+import { explainLabel } from "../mount/selinux.ts";
 import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
 
@@ -148,6 +149,7 @@ export class MountedLayers {
     } catch (error) {
       lock.references = UNUSED;
       this.#releaseHome();
+      explainLabel(error, id, options.label);
       throw error;
     }
     this.#recordDevice(id, lock);

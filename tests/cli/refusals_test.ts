@@ -60,6 +60,31 @@ needs(lacking, "refused: a prefix that several ids begin with", () => {
   );
 });
 
+needs(
+  lacking ??
+    (/\tselinuxfs$/m.test(Deno.readTextFileSync("/proc/filesystems"))
+      ? "SELinux is on"
+      : undefined),
+  "refused: a mount label without SELinux",
+  () => {
+    using store = sample();
+    const reason =
+      "cannot have the mount label a:b: SELinux is off in this kernel; leave the label out";
+    for (const api of ["new", "old"]) {
+      const options = ["-o", `overlay2.mount_api=${api}`];
+      const label = ["--mount-label", "a:b"];
+      assertEquals(
+        store.refused("not supported", ...options, "mount", "app", ...label),
+        `layer app ${reason}`,
+      );
+      assertEquals(
+        store.refused("not supported", ...options, "create", "x", "--parent", "base", ...label),
+        `layer x ${reason}`,
+      );
+    }
+  },
+);
+
 needs(lacking, "refused: a bad size or storage option", () => {
   using store = sample();
   const create = (option: string) =>
