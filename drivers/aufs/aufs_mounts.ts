@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { ENOSPC, SyscallError } from "../../ffi/errno.ts";
 import { MS_RDONLY, MS_REMOUNT } from "../../ffi/mount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
@@ -13,10 +14,19 @@ import type { Home } from "../../lib/store/home.ts";
 import { removeMetadata, writeFile } from "../../lib/store/metadata.ts";
 import type { Mount, MountStep } from "../../lib/mount/plan.ts";
 import { isMountPoint } from "../../lib/mount/mountinfo.ts";
+import { CONFIGURATIONS, LEAST_LIMIT } from "./branch_limit.ts";
 import { hasDirperm1 } from "./dirperm1.ts";
 import type { AufsEnvironment } from "./environment.ts";
-import { type AufsMount, type Branches, checkHome, mountData, optionLists } from "./mount_data.ts";
+import {
+  type AufsMount,
+  type Branches,
+  checkHome,
+  mountData,
+  optionLists,
+  withoutDirperm1,
+} from "./mount_data.ts";
 import { flushPseudoLinks } from "./plink.ts";
+import { ifRoom } from "./room.ts";
 import { xinoPath } from "./xino.ts";
 
 /** The remedies in messages, which differ between layers of a graph and of snapshots. */
@@ -49,31 +59,50 @@ export class AufsMounts {
     readonly remedies: Remedies,
   ) {}
 
-  /** Whether mounts are made with `dirperm1`. */
-  hasDirperm1(): boolean {
+  /** Whether mounts are made with `dirperm1`; `undefined` if the home has no room to find out. */
+  hasDirperm1(): boolean | undefined {
     return this.environment.checkMountable() === undefined && this.#hasDirperm1();
   }
 
-  #hasDirperm1(): boolean {
+  #hasDirperm1(): boolean | undefined {
     const { port, xino } = this.environment;
     return this.#dirperm1 ??= hasDirperm1(this.home, port, xino);
   }
 
   /**
-   * Refuses a layer on more layers than this kernel mounts.
+   * Refuses a layer that is to be made on more layers than this kernel mounts. If the kernel has
+   * aufs and does not report how many that is, aufs's default is assumed.
    *
    * @param own how many branches the layer itself is: its directory, or none
    */
-  checkDepth(id: string, lowers: number, own = 1): void {
-    const limit = this.environment.branchLimit();
+  checkNewDepth(id: string, lowers: number, own = 1): void {
+    this.#checkDepth(id, lowers, own);
+    const { branchLimit, checkMountable } = this.environment;
+    const branches = lowers + own;
+    if (branches <= LEAST_LIMIT || branchLimit(branches) !== undefined) return;
+    if (checkMountable() !== undefined) return;
+    throw this.#tooDeep(
+      `layer ${id} would lie on ${lowers} layers, and ${
+        LEAST_LIMIT - own
+      } is the most that aufs mounts by default; none of ${
+        CONFIGURATIONS.join(", ")
+      } says that this kernel mounts more`,
+    );
+  }
+
+  /** Refuses a layer on more layers than this kernel mounts, as far as it says. */
+  #checkDepth(id: string, lowers: number, own: number): void {
+    const limit = this.environment.branchLimit(lowers + own);
     if (limit === undefined || lowers + own <= limit) return;
-    throw new VeneerError(
-      "limit exceeded",
+    throw this.#tooDeep(
       `layer ${id} would lie on ${lowers} layers, and ${
         limit - own
       } is the most that aufs of this kernel mounts`,
-      { remedy: this.remedies.join },
     );
+  }
+
+  #tooDeep(message: string): VeneerError {
+    return new VeneerError("limit exceeded", message, { remedy: this.remedies.join });
   }
 
   /**
@@ -85,7 +114,7 @@ export class AufsMounts {
    */
   mounts(branches: Branches, longest?: number): Mount[] {
     this.#requireMountable(branches);
-    return optionLists(this.#mount(branches, this.#hasDirperm1()), longest)
+    return optionLists(this.#mount(branches, this.#hasDirperm1() ?? false), longest)
       .map((options) => ({ type: "aufs", source: "none", options }));
   }
 
@@ -98,8 +127,11 @@ export class AufsMounts {
   steps(branches: Branches, target: string, { requireLayers, mark }: PlanDetails): MountStep[] {
     const isMounted = isMountPoint(target);
     if (!isMounted) this.#requireMountable(branches);
-    const mount = this.#mount(branches, !isMounted && this.#hasDirperm1());
+    const dirperm1 = !isMounted && this.#hasDirperm1();
+    const mount = this.#mount(branches, dirperm1 ?? true);
     const { data, appends } = mountData(mount);
+    // If it is not known whether there is the option, the mount itself finds out.
+    const plain = dirperm1 === undefined ? { plainData: withoutDirperm1(data) } : {};
     const flags = mount.readOnly ? MS_RDONLY : 0;
     const aufs = { type: "aufs", target };
     return [
@@ -110,17 +142,37 @@ export class AufsMounts {
         source: "none",
         flags,
         data,
+        ...plain,
         explain: () => explain(mount, requireLayers),
         busyRetries: BUSY_RETRIES,
       },
-      ...appends.map((data): MountStep => ({
+      ...appends.map((data, i): MountStep => ({
         ...aufs,
         kind: "append",
         flags: MS_REMOUNT | flags,
         data,
+        explain: (error) => {
+          explain(mount, requireLayers);
+          this.#explainDepth(error, mount, appends.length - i - 1);
+        },
       })),
       this.#lastStep(branches, target, mark),
     ];
+  }
+
+  /**
+   * Explains why a branch was not appended: aufs reports too many branches as missing space
+   * (`test_add` of `fs/aufs/branch.c`). Of no more branches than every aufs takes it is the truth.
+   *
+   * @param after how many branches were still to come
+   */
+  #explainDepth(error: unknown, { id, upper, lowers }: AufsMount, after: number): void {
+    const branches = lowers.length + (upper === undefined ? 0 : 1);
+    const isNoSpace = error instanceof SyscallError && error.errno === ENOSPC;
+    if (!isNoSpace || branches - after <= LEAST_LIMIT) return;
+    throw this.#tooDeep(
+      `layer ${id} lies on ${lowers.length} layers, more than aufs of this kernel mounts`,
+    );
   }
 
   /** The last step, and so the first one undone: the mount is whole then, and unmounted next. */
@@ -166,16 +218,19 @@ export class AufsMounts {
       );
     }
     checkHome(this.home.path);
-    this.checkDepth(id, lowers.length, upper === undefined ? 0 : 1);
+    this.#checkDepth(id, lowers.length, upper === undefined ? 0 : 1);
   }
 }
 
-/** Before a mount of several calls; the mark goes when they are done, or undone. */
+/**
+ * Marks a mount of several calls until they are done, or undone. If the disk has no room for the
+ * mark, the mount is made all the same.
+ */
 function markStep(mark: ConfinedPath): MountStep {
   return {
     kind: "prepare",
     name: "mark the mount as half made",
-    perform: () => writeFile(mark, ""),
+    perform: () => ifRoom(() => writeFile(mark, "")),
     undo: () => removeMetadata(mark, false),
   };
 }

@@ -28,7 +28,7 @@ import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { makeLayerRoot } from "../union/layer_root.ts";
 import { syncDirectory, writeFile } from "../../lib/store/metadata.ts";
-import { checkLabel } from "../union/mount_label.ts";
+import { checkNewLabel } from "../union/mount_label.ts";
 import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
 import { treeOf } from "../../lib/mount/mountinfo.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
@@ -60,7 +60,7 @@ export class Aufs implements LayerBackend {
       ["Root Dir", this.home.path],
       ["Backing Filesystem", this.#environment.backing],
       ["Dirs", String(this.#layout.count())],
-      ["Dirperm1 Supported", String(this.#mounting.mountsWithDirperm1())],
+      ["Dirperm1 Supported", String(this.#mounting.mountsWithDirperm1() ?? "unknown")],
     ];
   }
 
@@ -98,10 +98,10 @@ export class Aufs implements LayerBackend {
   create(id: string, { parent, mountLabel, storageOptions }: LayerSpec): void {
     const [option] = storageOptions.keys();
     if (option !== undefined) throw noStorageOption(option);
-    if (mountLabel !== undefined) checkLabel(mountLabel);
+    if (mountLabel !== undefined) checkNewLabel(id, mountLabel);
     const layout = this.#layout;
     const chain = parent === undefined ? [] : this.#chainOfChild(parent);
-    this.#mounting.checkDepth(id, chain.length);
+    this.#mounting.checkNewDepth(id, chain.length);
     layout.requireFree(id);
 
     const staged = this.home.staging(id);

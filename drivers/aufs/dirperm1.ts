@@ -8,10 +8,26 @@ import { SyscallError } from "../../ffi/errno.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { MountPort } from "../../lib/mount/plan.ts";
 import { PROBE_MOUNT, withProbeDirectory } from "../union/probe_directory.ts";
+import { ifRoom, isNoRoom } from "./room.ts";
 import { xinoPath } from "./xino.ts";
 
-/** @param directory for tables of inode numbers: see {@linkcode xinoPath} */
-export function hasDirperm1(home: Home, port: MountPort, directory: string | undefined): boolean {
+/**
+ * @param directory for tables of inode numbers: see {@linkcode xinoPath}
+ * @returns `undefined` if the home has no room to find out
+ */
+export function hasDirperm1(
+  home: Home,
+  port: MountPort,
+  directory: string | undefined,
+): boolean | undefined {
+  return ifRoom(() => mountsWithDirperm1(home, port, directory));
+}
+
+function mountsWithDirperm1(
+  home: Home,
+  port: MountPort,
+  directory: string | undefined,
+): boolean {
   return withProbeDirectory(home, ["branch"], (_, path) => {
     const target = `${path}/${PROBE_MOUNT}`;
     const xino = xinoPath(directory, crypto.randomUUID());
@@ -19,7 +35,7 @@ export function hasDirperm1(home: Home, port: MountPort, directory: string | und
     try {
       port.mount({ kind: "mount", source: "none", target, type: "aufs", flags: 0, data });
     } catch (error) {
-      if (error instanceof SyscallError) return false;
+      if (error instanceof SyscallError && !isNoRoom(error)) return false;
       throw error;
     }
     port.unmount(target, 0);

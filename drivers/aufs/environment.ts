@@ -14,9 +14,10 @@ import type { MountPort } from "../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../lib/mount/port.ts";
 import { mountAt, type MountInfo } from "../../lib/mount/mountinfo.ts";
 import { type LayerUse, mountsEverywhere } from "../../lib/mount/uses.ts";
+import { branchLimitFor } from "./branch_limit.ts";
 import { SYSFS } from "./mounted.ts";
 import { PLINK_MAINT } from "./plink.ts";
-import { branchLimit, checkAufs, checkBacking } from "./support.ts";
+import { checkAufs, checkBacking } from "./support.ts";
 import { xinoDirectory } from "./xino.ts";
 
 /** The parts that the driver works with. */
@@ -37,8 +38,8 @@ export interface AufsEnvironment {
   readonly xino: string | undefined;
   /** The file that starts the maintenance of pseudo-links. */
   readonly plinkMaint: string;
-  /** How many branches a mount may have, if that is known: not before the module is loaded. */
-  readonly branchLimit: () => number | undefined;
+  /** How many branches a mount may have, if that is known and could be fewer than `branches`. */
+  readonly branchLimit: (branches: number) => number | undefined;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
 }
@@ -72,7 +73,7 @@ export function openHome(
     sysfs: SYSFS,
     xino: xinoDirectory(home),
     plinkMaint: PLINK_MAINT,
-    branchLimit,
+    branchLimit: branchLimitFor,
     warn,
   };
   return { home, environment };

@@ -1,12 +1,14 @@
 /**
- * The findings of aufs at a place, for `veneer doctor`. Changes nothing.
+ * The findings of aufs at a place, for `veneer doctor`. Changes nothing, and loads no module.
  *
  * @module
  */
 import { statfs } from "../../ffi/statfs.ts";
 import type { Finding } from "../definition.ts";
 import { nearestExisting } from "../../lib/store/home.ts";
-import { branchLimit, checkAufs, checkBacking, WITHOUT_MOUNT } from "./support.ts";
+import { hasModule, inUserNamespace, isListed } from "../../lib/base/kernel.ts";
+import { branchLimit, LEAST_LIMIT } from "./branch_limit.ts";
+import { checkBacking, notInUserNamespace, WITHOUT_MOUNT } from "./support.ts";
 import { isRunInMemory } from "./xino.ts";
 
 export function examine(root: string): Finding[] {
@@ -24,10 +26,21 @@ export function examine(root: string): Finding[] {
 }
 
 function kernel(): Finding {
-  const problem = checkAufs();
-  if (problem === undefined) return { state: "ok", what: "the kernel has aufs" };
-  const [what] = problem.message.split("; ");
-  return { state: "missing", what, remedy: `in a store that exists, ${WITHOUT_MOUNT}` };
+  const isLoaded = isListed("aufs");
+  const [lacking] = inUserNamespace()
+    ? notInUserNamespace().message.split("; ")
+    : isLoaded || hasModule("aufs")
+    ? []
+    : ["the kernel has no aufs file system, and no module of it"];
+  if (lacking !== undefined) {
+    return {
+      state: "missing",
+      what: lacking,
+      remedy: `in a store that exists, ${WITHOUT_MOUNT}`,
+    };
+  }
+  const what = isLoaded ? "the kernel has aufs" : "aufs is a module, which the first mount loads";
+  return { state: "ok", what };
 }
 
 function depth(): Finding {
@@ -35,7 +48,7 @@ function depth(): Finding {
   return limit === undefined
     ? {
       state: "ok",
-      what: "aufs does not report how many layers it mounts; usually 126 below another",
+      what: `up to ${LEAST_LIMIT - 1} layers below another, unless aufs is built for more`,
     }
     : { state: "ok", what: `up to ${limit - 1} layers below another` };
 }

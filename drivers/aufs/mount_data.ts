@@ -132,6 +132,9 @@ function options({ dirperm1, xino, label }: AufsMount): string[] {
   ];
 }
 
+/** The data of the same mount without the option: the paths before it contain no comma. */
+export const withoutDirperm1 = (data: string): string => data.replace(",dirperm1", "");
+
 const labelOption = ({ label }: Pick<AufsMount, "label">) =>
   label === undefined ? [] : [contextOption(label)];
 

@@ -41,14 +41,14 @@ export class Mounting {
     this.#mounts = new AufsMounts(layout.home, environment, REMEDIES);
   }
 
-  /** Whether mounts are made with `dirperm1`. */
-  mountsWithDirperm1(): boolean {
+  /** Whether mounts are made with `dirperm1`; `undefined` if that is not known. */
+  mountsWithDirperm1(): boolean | undefined {
     return this.#mounts.hasDirperm1();
   }
 
-  /** Refuses a layer on more layers than this kernel mounts. */
-  checkDepth(id: string, lowers: number): void {
-    this.#mounts.checkDepth(id, lowers);
+  /** Refuses a layer that is to be made on more layers than this kernel mounts. */
+  checkNewDepth(id: string, lowers: number): void {
+    this.#mounts.checkNewDepth(id, lowers);
   }
 
   plan(id: string, options: GetOptions): MountPlan {

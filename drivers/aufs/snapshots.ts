@@ -68,7 +68,11 @@ export class AufsSnapshots implements SnapshotBackend {
   prepare(chain: LayerChain): void {
     const { layer, parents: [parent] } = chain;
     // Preparing a snapshot returns its mounts, so a snapshot that cannot be mounted is not created.
-    if (boundLayer(chain) === undefined) this.#mounts.mounts(this.#branches(chain));
+    if (boundLayer(chain) === undefined) {
+      const branches = this.#branches(chain);
+      this.#mounts.mounts(branches);
+      this.#mounts.checkNewDepth(layer, branches.lowers.length, branches.upper ? 1 : 0);
+    }
     this.#layers.make(layer, parent, { work: false });
   }
 
@@ -151,7 +155,7 @@ export class AufsSnapshots implements SnapshotBackend {
   status(): readonly StatusLine[] {
     return [
       ["Backing Filesystem", this.#environment.backing],
-      ["Dirperm1 Supported", String(this.#mounts.hasDirperm1())],
+      ["Dirperm1 Supported", String(this.#mounts.hasDirperm1() ?? "unknown")],
     ];
   }
 

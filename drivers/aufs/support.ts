@@ -15,7 +15,6 @@ import {
 } from "../../ffi/statfs.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
-import { readSystemFile } from "../../lib/base/system_files.ts";
 
 /** The operations that work without aufs in the kernel, for messages. */
 export const WITHOUT_MOUNT =
@@ -30,14 +29,14 @@ export function checkAufs(): VeneerError | undefined {
         "boot a kernel with CONFIG_AUFS_FS, or move the layers to another driver",
     );
   }
-  if (inUserNamespace()) {
-    return new VeneerError(
-      "not supported",
-      "aufs cannot be mounted in a user namespace; run in the initial one",
-    );
-  }
-  return undefined;
+  return inUserNamespace() ? notInUserNamespace() : undefined;
 }
+
+export const notInUserNamespace = () =>
+  new VeneerError(
+    "not supported",
+    "aufs cannot be mounted in a user namespace; run in the initial one",
+  );
 
 /** File systems that aufs refuses as a branch, or that Docker found it to fail on. */
 const REFUSED: ReadonlySet<number> = new Set([AUFS_MAGIC, BTRFS_MAGIC, ECRYPTFS_MAGIC]);
@@ -51,14 +50,4 @@ export function checkBacking(path: string, { type }: FileSystem): VeneerError | 
       FILE_SYSTEM_NAMES.get(type)
     }, which aufs cannot stand on; put the store on ext4 or xfs`,
   );
-}
-
-/**
- * How many branches a mount may have, the layer's own among them; `undefined` if aufs does not
- * report it, as while its module is not loaded. `AUFS_BRANCH_MAX` is chosen when the kernel is
- * built, and is usually 127.
- */
-export function branchLimit(config = "/sys/fs/aufs/config"): number | undefined {
-  const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readSystemFile(config) ?? "") ?? [];
-  return limit === undefined ? undefined : Number(limit);
 }

@@ -31,7 +31,18 @@ export function loadModule(name: string): void {
   }
 }
 
-function isListed(type: string): boolean {
+/**
+ * Whether `modules.dep` (depmod(8)) lists a module for this kernel: nothing is loaded.
+ *
+ * @param directory of the kernel's modules
+ */
+export function hasModule(name: string, directory = `/lib/modules/${Deno.osRelease()}`): boolean {
+  const lines = readSystemFile(`${directory}/modules.dep`)?.split("\n") ?? [];
+  return lines.some((line) => new RegExp(`(?:^|/)${name}\\.ko[^/]*:`).test(line));
+}
+
+/** Whether `/proc/filesystems` lists a type of file system now: no module is loaded for it. */
+export function isListed(type: string): boolean {
   const lines = readSystemFile("/proc/filesystems")?.split("\n") ?? [];
   return lines.some((line) => line.split("\t")[1] === type);
 }

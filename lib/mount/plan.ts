@@ -81,6 +81,7 @@ export type MountStep =
     readonly type: string;
     readonly flags: number;
     readonly data: string;
+    readonly explain?: Explain;
   }
   /** Anything a driver must do first, such as activating a device. */
   | {
@@ -92,10 +93,10 @@ export type MountStep =
   };
 
 /**
- * Called if a mount call failed: throws an error with the cause if it finds one, such as a missing
- * layer. Looking only then costs successful mounts nothing.
+ * Called with the error of a failed mount call: throws one with the cause if it finds it, such as a
+ * missing layer. Looking only then costs successful mounts nothing.
  */
-export type Explain = () => void;
+export type Explain = (error: unknown) => void;
 
 /** A parameter of `fsconfig(2)`; `path` is true if the value is a path. */
 export interface MountParameter {
@@ -193,7 +194,7 @@ function attempt(step: MountStep, port: MountPort): boolean {
   try {
     return perform(step, port);
   } catch (error) {
-    if (step.kind === "mount" || step.kind === "fsmount") step.explain?.();
+    if ("explain" in step) step.explain?.(error);
     throw error;
   }
 }

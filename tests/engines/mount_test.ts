@@ -5,6 +5,7 @@
 import { assert } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
 import { mountPrinted } from "../support/printed_mounts.ts";
 import { fetched } from "./engines.ts";
 
@@ -32,12 +33,4 @@ for (const suite of ["trixie", "sid"]) {
     assert(version.includes("fd-based-mount"), version);
     mountPrinted([2, 40, 120, 400], `${dir.path}:`);
   });
-}
-
-function isThere(path: string): boolean {
-  try {
-    return Deno.statSync(path) !== undefined;
-  } catch {
-    return false;
-  }
 }

@@ -6,7 +6,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { statSync } from "node:fs";
 import { openDriver } from "../../support/drivers.ts";
-import { branchLimit } from "../../../drivers/aufs/support.ts";
+import { branchLimit } from "../../../drivers/aufs/branch_limit.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { needs, skip, type TempDir } from "../../support/cases.ts";

@@ -7,7 +7,10 @@ import { assert, assertEquals, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import * as aufs from "../../../drivers/aufs/driver.ts";
 import { aufs as definition } from "../../../drivers/aufs/mod.ts";
-import { branchLimit, checkBacking } from "../../../drivers/aufs/support.ts";
+import { gzipSync } from "node:zlib";
+import { branchLimit, branchLimitFor } from "../../../drivers/aufs/branch_limit.ts";
+import { hasModule } from "../../../lib/base/kernel.ts";
+import { checkBacking } from "../../../drivers/aufs/support.ts";
 import { openDriver } from "../../support/drivers.ts";
 import { lsetxattr } from "../../../ffi/xattr.ts";
 import { statfs } from "../../../ffi/statfs.ts";
@@ -491,16 +494,49 @@ test("it is refused on btrfs, with nothing changed", (dir) => {
   assert(aufs.examine(`${dir.path}/root`).some(({ state }) => state === "missing"));
 }, TEST_FS === "btrfs" ? null : "it is for btrfs");
 
-test("the most branches of a mount are what aufs says of how it was built", (dir) => {
-  const config = `${dir.path}/config`;
-  assertEquals(branchLimit(config), undefined);
+test("the most branches of a mount are what aufs, or else the kernel, says of how it was built", (dir) => {
+  const config = `${dir.path}/config`, zipped = `${dir.path}/config.gz`;
+  Deno.writeFileSync(
+    zipped,
+    gzipSync(
+      "CONFIG_AUFS_FS=y\n# CONFIG_AUFS_BRANCH_MAX_127 is not set\nCONFIG_AUFS_BRANCH_MAX_511=y\n",
+    ),
+  );
+  assertEquals(branchLimit([config, zipped]), 511);
+  assertEquals(branchLimit([config]), undefined);
   Deno.writeTextFileSync(
     config,
     "CONFIG_AUFS_FS=m\nCONFIG_AUFS_BRANCH_MAX_127=y\nCONFIG_AUFS_SBILIST=y\n",
   );
-  assertEquals(branchLimit(config), 127);
+  assertEquals(branchLimit([config]), 127);
   Deno.writeTextFileSync(config, "CONFIG_AUFS_FS=m\nCONFIG_AUFS_BRANCH_MAX_1023=y\n");
-  assertEquals(branchLimit(config), 1023);
+  assertEquals(branchLimit([config, zipped]), 1023);
+  Deno.writeTextFileSync(config, "CONFIG_EXT4_FS=y\n");
+  assertEquals(
+    branchLimit([config, zipped]),
+    511,
+    "a kernel's configuration does not have a module's",
+  );
+  Deno.writeTextFileSync(zipped, "no archive");
+  assertEquals(branchLimit([config, zipped]), undefined);
+  Deno.writeFileSync(zipped, gzipSync(new Uint8Array(100 << 20)));
+  assertEquals(branchLimit([zipped]), undefined, "nobody's configuration is as large as that");
+  assertEquals(branchLimitFor(127), undefined, "so many every aufs takes");
+});
+
+test("doctor sees a module that is not loaded, and does not load it", (dir) => {
+  const modules = dir.path;
+  assert(!hasModule("aufs", modules));
+  Deno.writeTextFileSync(
+    `${modules}/modules.dep`,
+    "kernel/fs/ext4/ext4.ko.xz: kernel/lib/crc16.ko.xz\n",
+  );
+  assert(!hasModule("aufs", modules) && hasModule("ext4", modules) && !hasModule("crc16", modules));
+  Deno.writeTextFileSync(
+    `${modules}/modules.dep`,
+    "kernel/fs/xaufs.ko:\nupdates/dkms/aufs.ko.zst:\n",
+  );
+  assert(hasModule("aufs", modules));
 });
 
 // What a kernel without aufs does is shown on this one, where it lacks it.

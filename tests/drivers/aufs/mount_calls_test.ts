@@ -9,7 +9,8 @@ import { runDirectory, RunState } from "../../../lib/store/run_state.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { checkHome } from "../../../drivers/aufs/mount_data.ts";
-import { SyscallError } from "../../../ffi/errno.ts";
+import { ENOSPC, SyscallError } from "../../../ffi/errno.ts";
+import { VeneerError } from "../../../lib/base/errors.ts";
 import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import type { GetOptions } from "../../../lib/graph/driver.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
@@ -402,6 +403,101 @@ test("more layers than this kernel's aufs mounts are refused at create and at mo
   const unlimited = open(recorder.root, { port: recorder });
   create(unlimited, "4", "3");
   assertFails("limit exceeded", () => backend.plan("4", {}));
+});
+
+test("more layers than aufs mounts by default are refused at create, unless more are known", (dir) => {
+  const recorder = new Recorder(`${dir.path}/root`, true);
+  const silent = open(recorder.root, { port: recorder, branchLimit: () => undefined });
+  chain(silent, numbers(127));
+  const { message } = assertFails("limit exceeded", () => create(silent, "128", "127"));
+  assert(message.startsWith("layer 128 would lie on 127 layers, and 126 is the most"), message);
+  assert(message.includes("/proc/config.gz"), message);
+  // A layer that is there may be mounted all the same: what that gives is up to the kernel.
+  create(open(recorder.root, { port: recorder, branchLimit: () => 511 }), "128", "127");
+  performPlan(silent.plan("128", {}), recorder);
+  // Of a kernel without aufs nothing is known.
+  const without = open(recorder.root, {
+    branchLimit: () => undefined,
+    checkMountable: () => new VeneerError("not supported", "no aufs"),
+  });
+  create(without, "129", "128");
+});
+
+test("a branch too many is no space to aufs, and a limit to others", (dir) => {
+  const asked: number[] = [];
+  const recorder = new Recorder(
+    `${dir.path}/root`,
+    true,
+    ({ call }, number) => call === "remount" && number === failing ? ENOSPC : false,
+  );
+  const environment = {
+    port: recorder,
+    branchLimit: (branches: number) => void asked.push(branches),
+  };
+  let failing = 0;
+  chain(open(recorder.root, { port: recorder }), [...numbers(200), "top"]);
+  const backend = open(recorder.root, environment);
+  const refused = (call: number) => {
+    recorder.calls.length = 0;
+    failing = call;
+    return assertThrows(() => performPlan(backend.plan("top", {}), recorder), Error);
+  };
+  // A path as long as this one makes the first call take fewer, so it is looked where the 128th is.
+  performPlan(backend.plan("top", {}), recorder);
+  const first = recorder.calls[0].data!.split("=ro+wh").length;
+  const error = refused(1 + 128 - first);
+  assert(error instanceof VeneerError, `${error}`);
+  assertEquals(
+    [error.code, error.message, error.remedy],
+    [
+      "limit exceeded",
+      "layer top lies on 200 layers, more than aufs of this kernel mounts",
+      { kind: "join", of: "layers" },
+    ],
+  );
+  assertEquals(recorder.calls.at(-1)!.call, "unmount");
+  // So many every aufs takes: the disk is full.
+  const full = refused(127 - first + 1);
+  assert(full instanceof SyscallError && full.errno === ENOSPC, `${full}`);
+  assertEquals(asked.every((branches) => branches === 201), true);
+  // What is gone is said of a remount, too.
+  Deno.removeSync(backend.home.join("diff/1").text);
+  assertEquals((refused(2) as VeneerError).code, "corrupt store");
+});
+
+test("on a full disk layers are mounted without asking what aufs has", (dir) => {
+  const path = `${dir.path}/full`;
+  Deno.mkdirSync(path);
+  must("mount", "-t", "tmpfs", "-o", "nr_inodes=700", "tmpfs", path);
+  const root = `${path}/root`;
+  const recorder = new Recorder(root, true);
+  const backend = open(root, { port: recorder });
+  chain(backend, [...numbers(90), "top"]);
+  performPlan(backend.plan("2", {}), recorder);
+  let files = 0;
+  try {
+    for (;; files++) Deno.writeTextFileSync(`${path}/${files}`, "");
+  } catch {
+    // It is full.
+  }
+  assert(files > 0);
+  assertEquals(recorder.probe.length, 2, "while there is room it is asked");
+  const full = new Recorder(root, true), again = open(root, { port: full });
+  const plan = again.plan("top", {});
+  performPlan(plan, full);
+  undoPlan(plan, full, () => {});
+  assertEquals(full.probe, []);
+  assertEquals(full.calls.map(({ call }) => call).filter((call, i, all) => call !== all[i - 1]), [
+    "mount",
+    "remount",
+    "unmount",
+  ]);
+  assert(full.calls[0].data!.endsWith(",dirperm1"), full.calls[0].data);
+  const mount = plan.steps.find((step) => step.kind === "mount")!;
+  assertEquals(mount.plainData, mount.data.replace(/,dirperm1$/, ""), "for an aufs without it");
+  assertEquals(new Map(again.status()).get("Dirperm1 Supported"), "unknown");
+  const [{ options }] = again.mounts("3", {});
+  assert(!options.includes("dirperm1"), `${options}`);
 });
 
 test("tables of inode numbers are made where only root can, in memory if /run is", (dir) => {

@@ -13,7 +13,7 @@ import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import type { MountPort } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
-import { lacksFileSystem, needs, type TempDir, TEST_FS } from "../../support/cases.ts";
+import { lacksFileSystem, must, needs, type TempDir, TEST_FS } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { create } from "../../support/backends.ts";
 
@@ -49,7 +49,8 @@ export const ABLE: AufsEnvironment = {
   sysfs: "/nowhere",
   xino: "/run/tmp",
   plinkMaint: "/dev/null",
-  branchLimit: () => undefined,
+  // The most that aufs can be built for.
+  branchLimit: () => 32767,
   warn: (message) => {
     throw new Error(`a warning: ${message}`);
   },
@@ -99,7 +100,8 @@ export class Recorder implements MountPort {
   constructor(
     readonly root: string,
     readonly dirperm1: boolean,
-    readonly fails: (call: Call, number: number) => boolean = () => false,
+    /** With an error's number, or true for `EINVAL`. */
+    readonly fails: (call: Call, number: number) => boolean | number = () => false,
   ) {}
 
   mount(step: Parameters<MountPort["mount"]>[0]): void {
@@ -131,8 +133,24 @@ export class Recorder implements MountPort {
       return;
     }
     this.calls.push(shown);
-    if (this.fails(shown, this.calls.length)) {
-      throw new SyscallError(shown.call, EINVAL, call.target);
+    const failure = this.fails(shown, this.calls.length);
+    if (failure !== false) {
+      throw new SyscallError(shown.call, failure === true ? EINVAL : failure, call.target);
     }
   }
+}
+
+export const inode = (path: string) => must("stat", "-c", "%i", path).trim();
+
+/**
+ * Remembers a copied-up file of a branch as aufs does, by another name of it: its inode in the
+ * mount, a dot, and that in the branch. Returns that name.
+ */
+export function remember(branch: string, inodeInMount: string): string {
+  const copy = `${branch}/copy of ${inodeInMount}`;
+  Deno.writeTextFileSync(copy, "");
+  const name = `${inodeInMount}.${inode(copy)}`;
+  Deno.mkdirSync(`${branch}/.wh..wh.plnk`, { recursive: true });
+  Deno.linkSync(copy, `${branch}/.wh..wh.plnk/${name}`);
+  return name;
 }

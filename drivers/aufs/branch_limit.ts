@@ -1,0 +1,58 @@
+/**
+ * How many branches a mount of aufs may have. That is decided when aufs is built
+ * (`fs/aufs/Kconfig`).
+ *
+ * Its module reports its configuration in sysfs. Built into a kernel it does not
+ * (`fs/aufs/sysfs.c`), and the configuration of the kernel is looked for.
+ *
+ * @module
+ */
+import { readFile } from "../../ffi/files.ts";
+import { hasFileSystem } from "../../lib/base/kernel.ts";
+import { readSystemFile } from "../../lib/base/system_files.ts";
+
+/** The least, and the default: `AUFS_BRANCH_MAX_127` of `fs/aufs/Kconfig`. */
+export const LEAST_LIMIT = 127;
+
+/** The files that may have it, in the order in which they are read. */
+export const CONFIGURATIONS: readonly string[] = [
+  "/sys/fs/aufs/config",
+  "/proc/config.gz",
+  `/boot/config-${Deno.osRelease()}`,
+];
+
+/** The most bytes of a configuration that is unpacked; those of real kernels have 0.3 MB. */
+const MAX_LENGTH = 8 << 20;
+
+/**
+ * How many branches a mount may have, the layer's own among them.
+ *
+ * @returns `undefined` if nothing tells it, as for a module that is not loaded
+ */
+export function branchLimit(configurations = CONFIGURATIONS): number | undefined {
+  for (const path of configurations) {
+    const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(read(path)) ?? [];
+    if (limit !== undefined) return Number(limit);
+  }
+  return undefined;
+}
+
+/**
+ * The same, if it matters for so many branches: then the module is loaded first, if aufs is one. On
+ * a kernel without aufs the limit of the kernel that will mount the layer is not known.
+ */
+export function branchLimitFor(branches: number): number | undefined {
+  return branches > LEAST_LIMIT && hasFileSystem("aufs") ? branchLimit() : undefined;
+}
+
+/** A configuration; `""` if it is missing or cannot be read. */
+function read(path: string): string {
+  try {
+    if (!path.endsWith(".gz")) return readSystemFile(path) ?? "";
+    // Loaded here, for commands to start without it.
+    const { gunzipSync } = process.getBuiltinModule("node:zlib");
+    return gunzipSync(readFile(path), { maxOutputLength: MAX_LENGTH }).toString();
+  } catch {
+    return "";
+  }
+}
