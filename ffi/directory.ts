@@ -77,6 +77,39 @@ export function readSomeEntries(fd: number): Entry[] {
   return entries;
 }
 
+/** The result of {@linkcode readSubdirectories}. */
+export interface Subdirectories {
+  /** Names of directories and of entries of unknown type, in the file system's order. */
+  readonly names: EntryName[];
+  /** Whether there is an entry with the given name. */
+  readonly has: boolean;
+}
+
+/**
+ * The subdirectories in an open directory, and whether it has an entry `name`. Reads from the
+ * descriptor's current position to the end.
+ */
+export function readSubdirectories(fd: number, name: EntryName): Subdirectories {
+  const names: EntryName[] = [];
+  let has = false;
+  for (let length; (length = fillBuffer(fd)) > 0;) {
+    for (let at = 0; at < length; at += buffer[at + RECLEN] | buffer[at + RECLEN + 1] << 8) {
+      const type = buffer[at + TYPE], start = at + NAME;
+      has ||= isName(start, name);
+      if (type !== DT_DIR && type !== DT_UNKNOWN) continue;
+      const end = buffer.indexOf(0, start);
+      if (!isDots(start, end + 1 - start)) names.push(entryName(buffer.subarray(start, end)));
+    }
+  }
+  return { names, has };
+}
+
+/** Whether the NUL-terminated name at `start` is this one. */
+function isName(start: number, name: EntryName): boolean {
+  for (let i = 0; i < name.length; i++) if (buffer[start + i] !== name[i]) return false;
+  return true;
+}
+
 /** Whether the NUL-terminated name of `length` bytes at `start` is `.` or `..`. */
 function isDots(start: number, length: number): boolean {
   return buffer[start] === DOT &&

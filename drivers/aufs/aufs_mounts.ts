@@ -17,6 +17,7 @@ import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { CONFIGURATIONS, LEAST_LIMIT } from "./branch_limit.ts";
 import { hasDirperm1 } from "./dirperm1.ts";
 import type { AufsEnvironment } from "./environment.ts";
+import { Mending, type OwnDirectory } from "./mending.ts";
 import {
   type AufsMount,
   type Branches,
@@ -45,19 +46,24 @@ export interface PlanDetails {
    * A file that is there while a mount of several calls is being made; a killed process leaves it.
    */
   readonly mark?: ConfinedPath;
+  /** The layers that the branches are of, in their order. */
+  readonly chain: readonly OwnDirectory[];
 }
 
 /** aufs may finish its own work after the last user has ended, so a busy mount is tried again. */
 const BUSY_RETRIES = 5;
 
 export class AufsMounts {
+  readonly mending: Mending;
   #dirperm1: boolean | undefined;
 
   constructor(
     readonly home: Home,
     readonly environment: AufsEnvironment,
     readonly remedies: Remedies,
-  ) {}
+  ) {
+    this.mending = new Mending(home, environment);
+  }
 
   /** Whether mounts are made with `dirperm1`; `undefined` if the home has no room to find out. */
   hasDirperm1(): boolean | undefined {
@@ -124,7 +130,11 @@ export class AufsMounts {
    *
    * @throws {VeneerError} if this kernel cannot mount it
    */
-  steps(branches: Branches, target: string, { requireLayers, mark }: PlanDetails): MountStep[] {
+  steps(
+    branches: Branches,
+    target: string,
+    { requireLayers, mark, chain }: PlanDetails,
+  ): MountStep[] {
     const isMounted = isMountPoint(target);
     if (!isMounted) this.#requireMountable(branches);
     const dirperm1 = !isMounted && this.#hasDirperm1();
@@ -135,6 +145,7 @@ export class AufsMounts {
     const flags = mount.readOnly ? MS_RDONLY : 0;
     const aufs = { type: "aufs", target };
     return [
+      this.#mendStep(chain, !mount.readOnly),
       ...(appends.length > 0 && mark !== undefined ? [markStep(mark)] : []),
       {
         ...aufs,
@@ -158,6 +169,18 @@ export class AufsMounts {
       })),
       this.#lastStep(branches, target, mark),
     ];
+  }
+
+  /** The first step, and so the last one undone: nothing is mounted before it and after it. */
+  #mendStep(chain: readonly OwnDirectory[], writes: boolean): MountStep {
+    return {
+      kind: "prepare",
+      name: "mend layers",
+      perform: () => this.mending.beforeMount(chain, writes),
+      undo: () => {
+        if (writes) this.mending.afterUnmount(chain);
+      },
+    };
   }
 
   /**

@@ -140,6 +140,7 @@ export class Aufs implements LayerBackend {
     const isLayer = !id.startsWith(".");
     if (isLayer && this.home.isStaged(id) && !this.#layout.isRecorded(id)) {
       this.#layout.removeTrees(id);
+      this.#mounting.forget(id);
     }
     removeTree(this.home.staging(id));
   }
@@ -196,6 +197,10 @@ export class Aufs implements LayerBackend {
   applyTarget(id: string): ApplyTarget {
     const directory = this.#layout.diff(id).text;
     return { directory, whiteouts: "aufs", lowers: this.#lowersOf(id) };
+  }
+
+  finishApply(id: string): void {
+    this.#mounting.afterApply(id);
   }
 
   nativeDiff(id: string): NativeDiff {

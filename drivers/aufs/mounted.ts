@@ -11,6 +11,7 @@
 import { EBUSY, ENODEV, SyscallError } from "../../ffi/errno.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import { names } from "../../lib/base/processes.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 import { type MountInfo, unescapeOctal } from "../../lib/mount/mountinfo.ts";
 import { sleep } from "../../lib/base/sleep.ts";
@@ -30,9 +31,7 @@ const TRIES = 20, PAUSE = 100;
  * @throws {VeneerError} `failed precondition` if the branches of the mount are not listed
  */
 export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
-  return branches(mount, sysfs).some(({ path: branch }) =>
-    branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path))
-  );
+  return branches(mount, sysfs).some(({ path: branch }) => isPathOf(branch, path, tail));
 }
 
 /**
@@ -41,8 +40,40 @@ export function hasBranch(mount: MountInfo, path: string, tail: string, sysfs: s
  * @throws as {@linkcode hasBranch}
  */
 export function writableBranch(mount: MountInfo, sysfs: string): string | undefined {
-  return branches(mount, sysfs).find(({ mode }) => /^rw\b/.test(mode))?.path;
+  return branches(mount, sysfs).find(({ mode }) => isWritable(mode))?.path;
 }
+
+/**
+ * Whether a mount writes to a directory as its first branch, which is the one that this program
+ * makes writable. Detached mounts count, too. If aufs does not list branches (`brs=0`), none is
+ * found.
+ *
+ * @param path of the directory
+ * @param sysfs {@linkcode SYSFS}
+ */
+export function isWrittenTo(path: string, sysfs: string): boolean {
+  return names(sysfs).filter((name) => name.startsWith("si_"))
+    .some((name) => isFirstBranch(`${sysfs}/${name}/br0`, path));
+}
+
+/** True as well for a mount that does not answer, because it is being changed. */
+function isFirstBranch(file: string, path: string): boolean {
+  try {
+    const text = readBranch(file);
+    if (text === undefined) return false;
+    const { path: branch, mode } = parseBranch(unescapeOctal(text));
+    return isWritable(mode) && isPathOf(branch, path, path.split("/").slice(-2).join("/"));
+  } catch (error) {
+    if (error instanceof SyscallError) return true;
+    throw error;
+  }
+}
+
+const isWritable = (mode: string) => /^rw\b/.test(mode);
+
+/** Whether a branch is a directory, under its path or another one with the same tail. */
+const isPathOf = (branch: string, path: string, tail: string) =>
+  branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path));
 
 function isSame(path: string, other: string): boolean {
   const [one, two] = [tryLstat(path), tryLstat(other)];

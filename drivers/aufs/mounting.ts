@@ -19,6 +19,7 @@ import { checkKnown } from "../../lib/base/options.ts";
 import { AufsMounts, type Remedies } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { Layout } from "./layout.ts";
+import type { OwnDirectory } from "./mending.ts";
 import type { Branches } from "./mount_data.ts";
 import { WITHOUT_MOUNT } from "./support.ts";
 
@@ -69,7 +70,8 @@ export class Mounting {
       layout.requireDiff(id);
       layout.ancestors(id);
     };
-    const details = { requireLayers, mark: layout.mounting(id) };
+    const chain = this.#chain([id, ...lowers]);
+    const details = { requireLayers, mark: layout.mounting(id), chain };
     const steps = this.#mounts.steps(this.#branches(id, lowers, options), path.text, details);
     return { path: path.text, steps: [this.#haveMountPoint(id, path, [id, ...lowers]), ...steps] };
   }
@@ -112,7 +114,10 @@ export class Mounting {
     }
     refuseLinks(this.#layout.diff(id));
     const mounts = this.#mounts.mounts(this.#branches(id, lowers, options));
-    if (mounts.length === 1) return mounts;
+    if (mounts.length === 1) {
+      this.#mounts.mending.beforeMount(this.#chain([id, ...lowers]), !options.readOnly);
+      return mounts;
+    }
     throw new VeneerError(
       "limit exceeded",
       `layer ${id} lies on ${lowers.length} layers, and ${
@@ -120,6 +125,21 @@ export class Mounting {
       } are what the options of one mount hold; use fewer layers, or let Veneer mount it`,
       { remedy: { kind: "mount", id } },
     );
+  }
+
+  /** Mends a layer after a tar was applied to its directory. */
+  afterApply(id: string): void {
+    const chain = this.#chain([id, ...this.#layout.ancestors(id)]);
+    this.#mounts.mending.afterApply(chain);
+  }
+
+  /** Removes what is remembered of a layer that is gone. */
+  forget(id: string): void {
+    this.#mounts.mending.forget(id);
+  }
+
+  #chain(ids: readonly string[]): OwnDirectory[] {
+    return ids.map((id) => ({ id, path: this.#layout.diff(id).text }));
   }
 
   #branches(

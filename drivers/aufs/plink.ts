@@ -15,6 +15,10 @@
  * `clean` written to the same descriptor makes aufs forget, and the names in the branch go after
  * that.
  *
+ * Names that a mount leaves behind, as after a crash or umount(8), are wrong in the next one, whose
+ * inodes have other numbers: by them, files would be touched that were never linked. So they are
+ * deleted before a mount is made ({@linkcode forgetPseudoLinks}), and their links are lost.
+ *
  * @module
  */
 import { encode } from "../../ffi/cstring.ts";
@@ -23,6 +27,7 @@ import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { EBUSY, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import {
   O_DIRECTORY,
+  O_NOFOLLOW,
   O_RDONLY,
   O_WRONLY,
   open,
@@ -69,23 +74,42 @@ export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLI
   if (si === undefined || options.includes("noplink")) return;
   withFd(open(control, O_WRONLY), (maintenance) => {
     enter(maintenance, si, control);
-    const directory = `${branch}/${PLINK_DIRECTORY}`;
-    const fd = withFd(
-      openWithoutLinks(branch, O_RDONLY | O_DIRECTORY),
-      (upper) => tryOpenat(upper, PLINK_NAME, O_RDONLY | O_DIRECTORY),
-    );
-    if (fd === -ENOENT || fd === -ENOTDIR) return;
-    withFd(unwrap(fd, "open", directory), (links) => {
+    withPlinkDirectory(branch, (links) => {
       const listing = readListing(links);
       if (listing.length === 0) return;
-      touchAll(mount.mountPoint, linkedInodes(listing.names));
+      const inodes = linkedInodes(links, listing);
+      if (inodes.size > 0) touchAll(mount.mountPoint, inodes);
       write(maintenance, "clean", control);
-      for (let i = 0; i < listing.length; i++) {
-        const result = tryUnlinkat(links, listing.name(i));
-        if (result !== -ENOENT) unwrap(result, "unlink", `${directory}/${listing.names[i]}`);
-      }
+      forgetAll(links, listing, branch);
     });
   });
+}
+
+/**
+ * Deletes the names that an earlier mount left.
+ *
+ * @param branch which no mount writes to
+ */
+export function forgetPseudoLinks(branch: string): void {
+  withPlinkDirectory(branch, (links) => forgetAll(links, readListing(links), branch));
+}
+
+/** Runs `use` on the open directory of what aufs remembers of a branch, if it has one. */
+function withPlinkDirectory(branch: string, use: (links: number) => void): void {
+  const fd = withFd(
+    openWithoutLinks(branch, O_RDONLY | O_DIRECTORY),
+    (upper) => tryOpenat(upper, PLINK_NAME, O_RDONLY | O_DIRECTORY | O_NOFOLLOW),
+  );
+  if (fd === -ENOENT || fd === -ENOTDIR) return;
+  withFd(unwrap(fd, "open", `${branch}/${PLINK_DIRECTORY}`), use);
+}
+
+function forgetAll(links: number, listing: Listing, branch: string): void {
+  for (let i = 0; i < listing.length; i++) {
+    const result = tryUnlinkat(links, listing.name(i));
+    if (result === -ENOENT) continue;
+    unwrap(result, "unlink", `${branch}/${PLINK_DIRECTORY}/${listing.names[i]}`);
+  }
 }
 
 function enter(maintenance: number, si: string, control: string): void {
@@ -103,12 +127,20 @@ function write(maintenance: number, text: string, control: string): void {
   unwrap(tryWrite(maintenance, encode(text)), "write", control);
 }
 
-/** The inode numbers, in the mount, that names in {@linkcode PLINK_DIRECTORY} begin with. */
-function linkedInodes(names: readonly string[]): Set<bigint> {
-  return new Set(names.flatMap((name) => {
-    const [, inode] = /^(\d+)\.\d+$/.exec(name) ?? [];
-    return inode === undefined ? [] : [BigInt(inode)];
-  }));
+/**
+ * The inode numbers in the mount of the remembered files: the first parts of the names. A name is a
+ * link to the file whose inode number in the branch is its second part, and whose own name is there
+ * as well.
+ */
+function linkedInodes(directory: number, listing: Listing): Set<bigint> {
+  const stat = new Stat();
+  const inodes = new Set<bigint>();
+  for (const [i, text] of listing.names.entries()) {
+    const [, inode, own] = /^(\d+)\.(\d+)$/.exec(text) ?? [];
+    if (inode === undefined || tryStatat(directory, listing.name(i), stat) < 0) continue;
+    if (stat.inode === BigInt(own) && stat.links > 1) inodes.add(BigInt(inode));
+  }
+  return inodes;
 }
 
 /** A directory on the way down to the walk's position. */

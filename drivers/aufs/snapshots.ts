@@ -30,6 +30,7 @@ import { mountsOfDirectory, refuseUses } from "../../lib/snapshots/layer_mounts.
 import { isWhiteoutMetadata } from "../../lib/tree/whiteouts.ts";
 import { AufsMounts, type Remedies } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
+import type { OwnDirectory } from "./mending.ts";
 import type { Branches } from "./mount_data.ts";
 import { hasBranch, writableBranch } from "./mounted.ts";
 
@@ -76,8 +77,10 @@ export class AufsSnapshots implements SnapshotBackend {
     this.#layers.make(layer, parent, { work: false });
   }
 
-  /** Nothing to do: the caller of the commit has refused mounted layers. */
-  seal(): void {}
+  /** Also if it is mounted: the caller of the commit has refused that, or allows it. */
+  seal(chain: LayerChain): void {
+    this.#mounts.mending.beforeCommit(this.#chain(chain));
+  }
 
   freeze(): never {
     throw new TypeError("aufs's layers become committed as they are");
@@ -94,6 +97,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   remove(layer: string): void {
     this.#layers.remove(layer);
+    this.#mounts.mending.forget(layer);
   }
 
   list(): string[] {
@@ -105,6 +109,7 @@ export class AufsSnapshots implements SnapshotBackend {
     if (bind !== undefined) return [bind];
     const mounts = this.#mounts.mounts(this.#branches(chain), FSCONFIG_STRING_MAX);
     this.#layers.refuseLinks(chain);
+    this.#mounts.mending.beforeMount(this.#chain(chain), chain.kind === "active");
     return mounts;
   }
 
@@ -114,7 +119,8 @@ export class AufsSnapshots implements SnapshotBackend {
     const branches = this.#branches(chain);
     const requireLayers = () =>
       [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
-    const steps = this.#mounts.steps(branches, target, { requireLayers });
+    const details = { requireLayers, chain: this.#chain(chain) };
+    const steps = this.#mounts.steps(branches, target, details);
     return { path: target, steps: [checkStep(() => this.#layers.refuseLinks(chain)), ...steps] };
   }
 
@@ -140,6 +146,12 @@ export class AufsSnapshots implements SnapshotBackend {
       lowers: parents.map((parent) => this.#layers.path(parent).text),
       readOnly: !isActive,
     };
+  }
+
+  /** The layers that a mount's branches are of, in their order. */
+  #chain({ layer, kind, parents }: LayerChain): OwnDirectory[] {
+    const ids = kind === "view" ? parents : [layer, ...parents];
+    return ids.map((id) => ({ id, path: this.#layers.path(id).text }));
   }
 
   usage({ layer }: LayerChain): Usage {

@@ -78,6 +78,7 @@ export function applyMarked(
       onProgress,
       provenWhole,
     });
+    backend.finishApply?.(id);
     backend.ensureStored?.(id, directory);
     if (sync) syncfs(directory, target.directory);
     backend.home.markComplete(id, sync);

@@ -187,6 +187,12 @@ export interface LayerBackend {
   applyTarget(id: string): ApplyTarget | undefined;
 
   /**
+   * Called after a tar was applied and before the layer counts as complete: writes what the
+   * layer's form needs beside what a tar says.
+   */
+  finishApply?(id: string): void;
+
+  /**
    * Called after a tar was applied and before the layer counts as complete: ensures that the
    * content is stored, if the layer's file system could lose it later without an error.
    *

@@ -8,8 +8,9 @@ import {
   readEntries,
   readListing,
   readNames,
+  readSubdirectories,
 } from "../../ffi/directory.ts";
-import { entryName } from "../../ffi/entry_name.ts";
+import { entryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, EINVAL, ENOENT, ENOTDIR, ENOTEMPTY, SyscallError } from "../../ffi/errno.ts";
 import {
   close,
@@ -126,6 +127,24 @@ Deno.test(
       assertEquals(readNames(removed), []);
       assertEquals(readListing(removed).length, 0);
     });
+  }),
+);
+
+Deno.test(
+  "subdirectories are listed without other entries, and one name is looked for",
+  inDirectory((fd) => {
+    const directories = Array.from({ length: 700 }, (_, i) => `${"d".repeat(i % 90)}${i}`);
+    for (const name of directories) mkdirat(fd, entryName(name), 0o700);
+    for (const name of ["file", "marker", "..."]) touch(fd, name);
+    const wanted = ["...", "d", "file", "marke", "marker", "markers", directories[699]];
+    const found = wanted.map((name) => {
+      lseek(fd, 0n, SEEK_SET);
+      const { names, has } = readSubdirectories(fd, entryName(name));
+      assertEquals(names.map(nameText).sort(), directories.toSorted());
+      return has;
+    });
+    assertEquals(found, [true, false, true, false, true, false, true]);
+    assertEquals(readSubdirectories(fd, entryName("file")), { names: [], has: false });
   }),
 );
 

@@ -7,14 +7,15 @@ import { assert, assertEquals } from "@std/assert";
 import { statSync } from "node:fs";
 import { openDriver } from "../../support/drivers.ts";
 import { branchLimit } from "../../../drivers/aufs/branch_limit.ts";
+import { isWrittenTo, SYSFS } from "../../../drivers/aufs/mounted.ts";
 import { mountAt } from "../../../lib/mount/mountinfo.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
-import { needs, skip, type TempDir } from "../../support/cases.ts";
+import { must, needs, skip, type TempDir } from "../../support/cases.ts";
 import { lacking } from "./support.ts";
 import { conformance } from "../conformance/mod.ts";
-import { fill } from "../../support/layers.ts";
+import { apply, fill } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { lines } from "../../support/trees.ts";
+import { lines, tarOf } from "../../support/trees.ts";
 import { names, read } from "../../support/files.ts";
 import { assertFails } from "../../support/errors.ts";
 
@@ -152,6 +153,86 @@ function ownCases(): void {
     const root = driver.get("2", { readOnly: true });
     assertEquals([read(`${root}/first`), read(`${root}/second`)], ["new", "new"]);
     driver.put("2");
+  });
+
+  mounting(
+    "what a mount remembered that was taken down by hand means nothing to the next",
+    (dir) => {
+      const driver = openAt(`${dir.path}/root`);
+      fill(driver, "1", (root) => {
+        Deno.writeTextFileSync(`${root}/first`, "old");
+        Deno.linkSync(`${root}/first`, `${root}/second`);
+        for (let i = 0; i < 100; i++) Deno.writeTextFileSync(`${root}/other${i}`, "");
+      });
+      driver.create("2", { parent: "1" });
+      Deno.writeTextFileSync(`${driver.get("2")}/first`, "new");
+      must("umount", `${driver.home}/mnt/2`);
+      assertEquals(names(`${driver.home}/diff/2/.wh..wh.plnk`).length, 1);
+      driver.get("2");
+      driver.put("2");
+      assertEquals(names(`${driver.home}/diff/2/.wh..wh.plnk`), []);
+      // The link that nobody made real is lost, and no other file was copied up.
+      assertEquals(lines(driver.changes("2", undefined)), ["C /first"]);
+      assertEquals(names(`${driver.home}/diff/2`).filter((name) => !name.startsWith(".")), [
+        "first",
+      ]);
+    },
+  );
+
+  mounting("a mount that can be written to is seen as one, for as long as it is there", (dir) => {
+    const driver = openAt(`${dir.path}/root`), branch = `${driver.home}/diff/2`;
+    driver.create("1");
+    driver.create("2", { parent: "1" });
+    const marks = () => names(`${driver.home}/.veneer/unmended`);
+    driver.get("2");
+    assert(isWrittenTo(branch, SYSFS));
+    assertEquals(marks(), ["2"]);
+    driver.put("2");
+    assert(!isWrittenTo(branch, SYSFS));
+    assertEquals(marks(), []);
+    driver.get("2", { readOnly: true });
+    assert(!isWrittenTo(branch, SYSFS));
+    driver.put("2");
+  });
+
+  mounting("what tars delete and replace in several layers stays so", (dir) => {
+    const driver = openAt(`${dir.path}/root`);
+    const trees = [
+      { "d/old": "1", "turns/old": "1" },
+      { "d/.wh..wh..opq": "", "d/in/older": "2", "turns": "2" },
+      { "d/.wh..wh..opq": "", "d/in/new": "3", "turns/new": "3" },
+    ];
+    for (const [i, files] of trees.entries()) {
+      const tree = `${dir.path}/tree${i}`;
+      for (const [path, text] of Object.entries(files)) {
+        Deno.mkdirSync(`${tree}/${path}/..`, { recursive: true });
+        Deno.writeTextFileSync(`${tree}/${path}`, text);
+      }
+      driver.create(`${i}`, { parent: i === 0 ? undefined : `${i - 1}` });
+      apply(driver, `${i}`, tarOf(tree, `${tree}.tar`));
+    }
+    const root = driver.get("2", { readOnly: true });
+    const found = must("find", root, "-mindepth", "1", "-printf", "%P\n").trim().split("\n").sort();
+    assertEquals(found, ["d", "d/in", "d/in/new", "turns", "turns/new"]);
+    driver.put("2");
+  });
+
+  mounting("more layers than aufs mounts: a limit, with nothing left mounted", (dir) => {
+    const driver = openAt(`${dir.path}/root`);
+    const limit = branchLimit() ?? 127;
+    if (limit > 1023) return; // too many to make here
+    for (let i = 1; i <= limit; i++) {
+      driver.create(`${i}`, { parent: i === 1 ? undefined : `${i - 1}` });
+    }
+    assertFails("limit exceeded", () => driver.create("more", { parent: `${limit}` }));
+    driver.get(`${limit}`, { readOnly: true });
+    driver.put(`${limit}`);
+    // One that Docker made, as it asks nobody.
+    for (const part of ["diff", "mnt"]) Deno.mkdirSync(`${driver.home}/${part}/more`);
+    const ids = Array.from({ length: limit }, (_, i) => `${limit - i}\n`);
+    Deno.writeTextFileSync(`${driver.home}/layers/more`, ids.join(""));
+    assertFails("limit exceeded", () => driver.get("more"));
+    driver.remove("more");
   });
 
   mounting("reading a layer writes nothing to it", (dir) => {

@@ -306,6 +306,7 @@ test("unmount: busy is asked again, and pseudo-links are flushed before", (dir) 
   const plan = backend.plan("top", {});
   assertEquals(plan.steps.map((step) => step.kind === "prepare" ? step.name : step.kind), [
     "have a place to mount on",
+    "mend layers",
     "mount",
     "flush pseudo-links",
   ]);

@@ -8,14 +8,14 @@
  */
 // @runs on ext4, xfs, btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { flushPseudoLinks } from "../../../drivers/aufs/plink.ts";
+import { flushPseudoLinks, forgetPseudoLinks } from "../../../drivers/aufs/plink.ts";
 import { SyscallError } from "../../../ffi/errno.ts";
 import { mount } from "../../../ffi/mount.ts";
-import { undoPlan } from "../../../lib/mount/plan.ts";
+import { performPlan, undoPlan } from "../../../lib/mount/plan.ts";
 import { type MountInfo, parseMountInfo } from "../../../lib/mount/mountinfo.ts";
 import { lacksProgram, must, type TempDir } from "../../support/cases.ts";
 import { names, read } from "../../support/files.ts";
-import { chain, open, Recorder, test } from "./support.ts";
+import { chain, inode, open, Recorder, remember, test } from "./support.ts";
 
 /** As mountinfo shows a mount of aufs (`aufs_show_options` in `fs/aufs/super.c`). */
 const aufsAt = (path: string, options = "rw,si=5d9b2c0fa1e3,dio,dirperm1"): MountInfo =>
@@ -47,13 +47,6 @@ function linked(dir: TempDir): Linked {
   return { branch, root, control };
 }
 
-const inode = (path: string) => must("stat", "-c", "%i", path).trim();
-
-/** As aufs writes it down: the inode in the mount, a dot, that in the branch. */
-function remember(branch: string, inode: string): void {
-  Deno.writeTextFileSync(`${branch}/.wh..wh.plnk/${inode}.4711`, "");
-}
-
 const changedTime = (path: string) => must("stat", "-c", "%z", path);
 
 test("plink: every name of a remembered file is touched, and nothing else", (dir) => {
@@ -71,6 +64,50 @@ test("plink: every name of a remembered file is touched, and nothing else", (dir
   assertEquals(Deno.statSync(`${root}/linked`).mode! & 0o7777, 0o6755);
   assertEquals(read(control), "si=5d9b2c0fa1e3clean");
   assertEquals(names(`${branch}/.wh..wh.plnk`), []);
+});
+
+test("plink: names that no file of the branch has any more are not believed, and go", (dir) => {
+  const { branch, root, control } = linked(dir);
+  const links = `${branch}/.wh..wh.plnk`;
+  const [linkedName, ...others] = names(links);
+  // One of another file's number, one whose file has no other name any more.
+  Deno.renameSync(`${links}/${linkedName}`, `${links}/${inode(`${root}/linked`)}.1`);
+  for (const name of others) Deno.removeSync(`${branch}/copy of ${name.split(".")[0]}`);
+  const all = ["linked", "below/deep/linked", "below/symlink", "below/fifo"];
+  const before = all.map((name) => changedTime(`${root}/${name}`));
+  flushPseudoLinks(aufsAt(root), branch, control);
+  assertEquals(all.map((name) => changedTime(`${root}/${name}`)), before);
+  assertEquals(names(links), []);
+});
+
+test("plink: what an earlier mount remembered is forgotten before the next is made", (dir) => {
+  const root = `${dir.path}/root`;
+  const seen: string[][] = [];
+  const recorder = new Recorder(root, true, () => {
+    seen.push(names(links));
+    return false;
+  });
+  const backend = open(root, { port: recorder });
+  chain(backend, ["base", "top"]);
+  const branch = backend.home.join("diff/top").text, links = `${branch}/.wh..wh.plnk`;
+  remember(branch, "44");
+  performPlan(backend.plan("top", { readOnly: true }), recorder);
+  assertEquals(seen.pop()?.length, 1, "a mount that writes nothing leaves them");
+  performPlan(backend.plan("top", {}), recorder);
+  assertEquals(seen.pop(), []);
+
+  remember(branch, "45");
+  backend.mounts("top", {});
+  assertEquals(names(links), []);
+  remember(branch, "46");
+  const sysfs = `${dir.path}/sysfs`;
+  Deno.mkdirSync(`${sysfs}/si_1f`, { recursive: true });
+  Deno.writeTextFileSync(`${sysfs}/si_1f/br0`, `${branch}=rw\n`);
+  performPlan(open(root, { port: recorder, sysfs }).plan("top", {}), recorder);
+  assertEquals(names(links).length, 1, "those of a mount that is there stay");
+  forgetPseudoLinks(branch);
+  Deno.removeSync(links);
+  forgetPseudoLinks(branch);
 });
 
 test("plink: what else is mounted below the layer is left alone", (dir) => {
@@ -127,7 +164,6 @@ test("plink: unmounting flushes first, and unmounts whatever comes of it", (dir)
     warn: (message) => warnings.push(message),
   });
   chain(backend, ["base", "top"]);
-  Deno.mkdirSync(backend.home.join("diff/top/.wh..wh.plnk").text);
   Deno.writeTextFileSync(`${backend.mountPoint("top")}/linked`, "");
   remember(backend.home.join("diff/top").text, inode(`${backend.mountPoint("top")}/linked`));
   const unmount = { call: "unmount", target: "$R/aufs/mnt/top", flags: 0 } as const;

@@ -17,7 +17,7 @@ import { type MountInfo, parseMountInfo } from "../../../lib/mount/mountinfo.ts"
 import type { LayerChain } from "../../../lib/snapshots/backend.ts";
 import { Snapshots } from "../../../lib/snapshots/snapshots.ts";
 import { mountPoints, must, type TempDir } from "../../support/cases.ts";
-import { ABLE, lacking, Recorder, refused, test } from "./support.ts";
+import { ABLE, inode, lacking, Recorder, refused, remember, test } from "./support.ts";
 import { active, committed, view } from "../../support/layer_chains.ts";
 import { names, ownership } from "../../support/files.ts";
 import { assertFails } from "../../support/errors.ts";
@@ -325,10 +325,8 @@ test("snapshots: before a mount is taken down, pseudo-links are flushed", (dir) 
   backend.prepare(active("a"));
   const chain = active("b", "a");
   backend.prepare(chain);
-  Deno.mkdirSync(fs(backend, "b", ".wh..wh.plnk").text);
   Deno.writeTextFileSync(`${at}/linked`, "");
-  const inode = must("stat", "-c", "%i", `${at}/linked`).trim();
-  Deno.writeTextFileSync(fs(backend, "b", ".wh..wh.plnk", `${inode}.4711`).text, "");
+  remember(fs(backend, "b").text, inode(`${at}/linked`));
   undoPlan(backend.plan(chain, at), recorder, () => {});
   assertEquals(written, ["si=5d9b2c0fa1e3clean"]);
   assertEquals(names(fs(backend, "b", ".wh..wh.plnk").text), []);
@@ -351,14 +349,12 @@ test("snapshots: pseudo-links are flushed at a directory of which only the mount
     warn: (message) => warnings.push(message),
   });
   backend.prepare(active("b"));
-  Deno.mkdirSync(`${layer}/.wh..wh.plnk`);
   Deno.writeTextFileSync(`${at}/linked`, "");
-  const inode = must("stat", "-c", "%i", `${at}/linked`).trim();
-  Deno.writeTextFileSync(`${layer}/.wh..wh.plnk/${inode}.4711`, "");
+  const name = remember(layer, inode(`${at}/linked`));
   backend.beforeUnmount(at);
   assertEquals(
     names(`${layer}/.wh..wh.plnk`),
-    [`${inode}.4711`],
+    [name],
     "the maintenance is not to be had",
   );
   assertEquals(warnings.length, 1);
@@ -481,9 +477,9 @@ test("snapshots: a layer that is bound somewhere is in use", (dir) => {
   for (const layer of ["a", "b"]) backend.prepare(active(layer));
   mount({ source: fs(backend, "a").text, target: at, flags: MS_BIND });
   assertFails("in use", () => backend.checkUnused(active("a")));
-  backend.seal();
+  backend.seal(active("a"));
   umount(at);
-  backend.seal();
+  backend.seal(active("a"));
 });
 
 test("snapshots: usage leaves out what is aufs's own", (dir) => {

@@ -112,6 +112,47 @@ export function diffs(suite: Suite): void {
     assertEquals(treeOf(driver, "copy"), expected);
   });
 
+  suite.case(
+    "a directory made anew in several layers hides what each of them had in it",
+    (store) => {
+      const { driver, scratch } = store;
+      const layers = ["o1", "o2", "o3", "o4"];
+      for (const [i, id] of layers.entries()) {
+        fill(driver, id, (root) => {
+          for (const name of i === 0 ? [] : ["an", "turns"]) {
+            Deno.removeSync(`${root}/${name}`, { recursive: true });
+          }
+          Deno.mkdirSync(`${root}/an/in`, { recursive: true });
+          for (const path of [`f${i}`, `in/f${i}`]) {
+            Deno.writeTextFileSync(`${root}/an/${path}`, id);
+          }
+          // A file between directories hides what lies below it.
+          if (i % 2 === 1) {
+            Deno.writeTextFileSync(`${root}/turns`, id);
+          } else Deno.mkdirSync(`${root}/turns`);
+          if (i === 0) Deno.writeTextFileSync(`${root}/turns/old`, id);
+        }, layers[i - 1]);
+      }
+      driver.create("copy1");
+      apply(driver, "copy1", diff(driver, "o1", undefined, scratch));
+      for (let i = 1; i < layers.length; i++) {
+        const tree = treeOf(driver, layers[i]), before = treeOf(driver, layers[i - 1]);
+        const expected = ["/an", `/an/f${i}`, "/an/in", `/an/in/f${i}`, "/turns"];
+        assertEquals([...tree.keys()], expected, layers[i]);
+        const changes = modelChanges(before, tree);
+        assertEquals(lines(driver.changes(layers[i], undefined)), changes);
+        assertEquals(
+          lines(driver.changes(layers[i], "copy1")),
+          modelChanges(treeOf(driver, "o1"), tree),
+        );
+        const copy = `copy${i + 1}`;
+        driver.create(copy, { parent: `copy${i}` });
+        apply(driver, copy, diff(driver, layers[i], undefined, scratch));
+        assertEquals(treeOf(driver, copy), tree, `${layers[i]}, copied`);
+      }
+    },
+  );
+
   suite.case("random changes are what a model says, what trees say, and travel", (store) => {
     const { driver, scratch } = store;
     const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;

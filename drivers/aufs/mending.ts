@@ -1,0 +1,159 @@
+/**
+ * What a layer's directory needs before it is mounted again or lies below others: marks and
+ * whiteouts that aufs did not make (`opaque.ts`), and no names that only an earlier mount knew
+ * (`plink.ts`).
+ *
+ * Both are done while no mount writes to the directory: aufs would not see them, as it keeps what
+ * it looked up. From the first mount that can write to the layer until they are done, a mark stands
+ * in the home:
+ *
+ * ```text
+ * .veneer/unmended/<layer>
+ * ```
+ *
+ * So a process can be killed at any point, and the mount can be taken down by another program: the
+ * next mount or commit of the layer, and the next mount of one on it, find the mark. A layer
+ * without the mark is not walked.
+ *
+ * @module
+ */
+import { ENOENT, SyscallError } from "../../ffi/errno.ts";
+import { close, O_DIRECTORY, O_RDONLY } from "../../ffi/files.ts";
+import { messageOf } from "../../lib/base/errors.ts";
+import { sleep } from "../../lib/base/sleep.ts";
+import type { Home } from "../../lib/store/home.ts";
+import { removeMetadata, writeFile } from "../../lib/store/metadata.ts";
+import {
+  type ConfinedPath,
+  exists,
+  list,
+  makeDirectory,
+  openWithoutLinks,
+} from "../../lib/tree/confined.ts";
+import type { AufsEnvironment } from "./environment.ts";
+import { isWrittenTo } from "./mounted.ts";
+import { mendBranch, type MendOptions } from "./opaque.ts";
+import { forgetPseudoLinks } from "./plink.ts";
+import { ifRoom } from "./room.ts";
+
+/** A layer and its own directory. */
+export interface OwnDirectory {
+  readonly id: string;
+  /** Absolute. */
+  readonly path: string;
+}
+
+/** A layer and those below it, uppermost first. */
+type Chain = readonly OwnDirectory[];
+
+/**
+ * How often it is asked whether a mount has ended, and how many milliseconds apart: aufs ends it in
+ * work of its own, some milliseconds after the unmount.
+ */
+const TRIES = 20, PAUSE = 10;
+
+/** Mends the layers of one home. The caller holds the lock of the first layer of a chain. */
+export class Mending {
+  readonly #marks: ConfinedPath;
+
+  constructor(
+    readonly home: Home,
+    readonly environment: Pick<AufsEnvironment, "sysfs" | "warn">,
+  ) {
+    this.#marks = home.own("unmended");
+  }
+
+  /**
+   * Makes a chain ready to be mounted.
+   *
+   * @param writes whether the mount can write to the first layer
+   */
+  beforeMount(chain: Chain, writes: boolean): void {
+    this.#mendMarked(chain);
+    if (writes) this.#mark(chain[0]);
+  }
+
+  /** Marks a layer, and deletes the names of earlier mounts. */
+  #mark(layer: OwnDirectory): void {
+    const { id, path } = layer;
+    ifRoom(() => {
+      makeDirectory(this.#marks, 0o700);
+      writeFile(this.#marks.join(id), "");
+    });
+    if (this.#isWrittenTo(layer)) return;
+    this.#attempt(`links of layer ${id} from an earlier mount stay`, () => forgetPseudoLinks(path));
+  }
+
+  /** Mends the marked layers of a chain to which no mount writes. */
+  #mendMarked(chain: Chain): void {
+    if (this.home.isReadOnly) return;
+    const marked = new Set(list(this.#marks));
+    if (marked.size === 0) return;
+    // From below: a whiteout in a lower layer spares one in those above it.
+    for (let i = chain.length - 1; i >= 0; i--) {
+      if (marked.has(chain[i].id) && !this.#isWrittenTo(chain[i])) this.#mend(chain.slice(i));
+    }
+  }
+
+  /** Mends the first layer after its unmount. If a mount still writes to it, the mark stays. */
+  afterUnmount(chain: Chain): void {
+    for (let left = TRIES; this.#isWrittenTo(chain[0]); left--) {
+      if (left === 0) return;
+      sleep(PAUSE);
+    }
+    this.#mend(chain);
+  }
+
+  /**
+   * Mends the first layer after a tar was applied to its directory. One that is mounted, too, is
+   * mended after its unmount.
+   *
+   * @throws {SyscallError}
+   */
+  afterApply(chain: Chain): void {
+    if (this.#isWrittenTo(chain[0])) return;
+    mendDirectory(chain, { applied: true });
+    this.forget(chain[0].id);
+  }
+
+  /** Mends the first layer, if it has the mark: it is never written to again. */
+  beforeCommit(chain: Chain): void {
+    if (exists(this.#marks.join(chain[0].id))) this.#mend(chain);
+  }
+
+  /** Removes the mark of a layer, if there is one. */
+  forget(id: string): void {
+    removeMetadata(this.#marks.join(id), false);
+  }
+
+  /** Mends the first layer and removes its mark. If that fails, it warns, and the mark stays. */
+  #mend(chain: Chain): void {
+    const [{ id }] = chain;
+    this.#attempt(`layer ${id} may show what was deleted below it when it is mounted again`, () => {
+      mendDirectory(chain);
+      this.forget(id);
+    });
+  }
+
+  #isWrittenTo({ path }: OwnDirectory): boolean {
+    return isWrittenTo(path, this.environment.sysfs);
+  }
+
+  /** A directory that is missing is left to the mount, which says so. */
+  #attempt(what: string, act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      if (error instanceof SyscallError && error.errno === ENOENT) return;
+      this.environment.warn(`${what}: ${messageOf(error)}`);
+    }
+  }
+}
+
+function mendDirectory([own, ...lowers]: Chain, options?: MendOptions): void {
+  if (lowers.length === 0) return;
+  using opened = new DisposableStack();
+  const open = ({ path }: OwnDirectory) =>
+    opened.adopt(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), close);
+  mendBranch(open(own), () => lowers.map(open), options);
+}
