@@ -75,6 +75,17 @@ const isWritable = (mode: string) => /^rw\b/.test(mode);
 const isPathOf = (branch: string, path: string, tail: string) =>
   branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path));
 
+/**
+ * Whether a mount shows a directory above all others and writes to none: the mount of a view on its
+ * layer.
+ *
+ * @throws as {@linkcode hasBranch}
+ */
+export function isTopOfView(mount: MountInfo, path: string, tail: string, sysfs: string): boolean {
+  const [top] = branches(mount, sysfs);
+  return top !== undefined && !isWritable(top.mode) && isPathOf(top.path, path, tail);
+}
+
 function isSame(path: string, other: string): boolean {
   const [one, two] = [tryLstat(path), tryLstat(other)];
   return one !== undefined && two !== undefined && one.isSameInode(two);

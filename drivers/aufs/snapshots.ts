@@ -20,6 +20,7 @@ import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import {
   EVERY_MOUNT,
   type ImportedSnapshot,
+  type IsNoUse,
   type LayerChain,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
@@ -32,7 +33,7 @@ import { AufsMounts, type Remedies } from "./aufs_mounts.ts";
 import type { AufsEnvironment } from "./environment.ts";
 import type { OwnDirectory } from "./mending.ts";
 import type { Branches } from "./mount_data.ts";
-import { hasBranch, writableBranch } from "./mounted.ts";
+import { hasBranch, isTopOfView, writableBranch } from "./mounted.ts";
 
 const REMEDIES: Remedies = {
   join: { kind: "join", of: "snapshots" },
@@ -86,13 +87,28 @@ export class AufsSnapshots implements SnapshotBackend {
     throw new TypeError("aufs's layers become committed as they are");
   }
 
-  checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
+  checkUnused(chain: LayerChain, isNoUse = EVERY_MOUNT): void {
+    const { layer, kind, parents: [parent] } = chain;
     const { aufsMounts, sysfs } = this.#environment;
     const path = this.#layers.path(layer).text, tail = `${layer}/fs`;
     requireNothingMountedIn({ what: `layer ${layer}`, trees: [path], mark: tail });
     const unions = aufsMounts().filter(({ mount }) => hasBranch(mount, path, tail, sysfs));
     const binds = mountsOfDirectory({ path, tail }, () => false);
     refuseUses(`layer ${layer}`, [...binds, ...unions], isNoUse);
+    if (kind === "view" && parent !== undefined) this.#checkView(chain, parent, isNoUse);
+  }
+
+  /**
+   * A view consists of its parents' directories alone, so that a mount of it is one of any view on
+   * its parent.
+   */
+  #checkView(chain: LayerChain, parent: string, isNoUse: IsNoUse): void {
+    const { aufsMounts, sysfs } = this.#environment;
+    const path = this.#layers.path(parent).text, tail = `${parent}/fs`;
+    const uses = boundLayer(chain) === parent
+      ? mountsOfDirectory({ path, tail }, () => false)
+      : aufsMounts().filter(({ mount }) => isTopOfView(mount, path, tail, sysfs));
+    refuseUses("a view on its parent", uses, (use) => isNoUse(use, true));
   }
 
   remove(layer: string): void {

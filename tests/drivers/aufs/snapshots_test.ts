@@ -20,6 +20,7 @@ import { mountPoints, must, type TempDir } from "../../support/cases.ts";
 import { ABLE, inode, lacking, Recorder, refused, remember, test } from "./support.ts";
 import { active, committed, view } from "../../support/layer_chains.ts";
 import { names, ownership } from "../../support/files.ts";
+import { HalfMounts } from "./half_mounts.ts";
 import { assertFails } from "../../support/errors.ts";
 import { mountNamespace } from "../../../lib/store/run_state.ts";
 import type { LayerUse } from "../../../lib/mount/uses.ts";
@@ -470,6 +471,78 @@ test("snapshots: a mount of which nobody says what it is made of", (dir) => {
     assertFails("failed precondition", () => backend.checkUnused(active("a"))).message,
     `the layers mounted at /mnt are listed in ${dir.path}/sysfs, which does not exist; mount sysfs at /sys`,
   );
+});
+
+test("snapshots: a view is in use where a mount shows its parent above all and writes to none", (dir) => {
+  const root = Deno.realPathSync(dir.path);
+  const mounts: MountInfo[] = [];
+  const backend = open(root, {
+    aufsMounts: () => mounts.map(mountedHere),
+    sysfs: sysfsOf(dir, {}),
+  });
+  for (const layer of ["a", "b", "c", "v", "one"]) backend.prepare(active(layer));
+  const chain = view("v", "c", "b", "a"), branch = (layer: string) => fs(backend, layer).text;
+  const use = (...branches: string[]) => {
+    sysfsOf(dir, { "1f": branches });
+    mounts.splice(0, mounts.length, aufsAt("/mnt", "si=1f,dio"));
+  };
+  use(`${branch("c")}=ro+wh`, `${branch("b")}=ro+wh`);
+  assertMatch(
+    assertFails("in use", () => backend.checkUnused(chain)).message,
+    /^a view on its parent is mounted at \/mnt \(/,
+  );
+  const asked: (boolean | undefined)[] = [];
+  backend.checkUnused(chain, (_use, isShared) => asked.push(isShared) > 0);
+  assertEquals(asked, [true], "it may be another view's");
+  backend.checkUnused(view("v", "b", "a"));
+  use(`${branch("c")}=rw`, `${branch("b")}=ro+wh`);
+  backend.checkUnused(chain);
+  use(`${branch("v")}=ro+wh`, `${branch("c")}=ro+wh`);
+  assertFails("in use", () => backend.checkUnused(chain));
+
+  // A view of one layer is that layer's directory, bound.
+  mounts.length = 0;
+  const at = target(dir);
+  backend.checkUnused(view("one", "a"));
+  mount({ source: branch("a"), target: at, flags: MS_BIND });
+  assertFails("in use", () => backend.checkUnused(view("one", "a")));
+  umount(at);
+});
+
+test("snapshots: what a killed mount made is taken down, and made whole by the next", (dir) => {
+  const root = `${Deno.realPathSync(dir.path)}/root`;
+  using store = new HalfMounts(root);
+  const { snapshots } = store;
+  // More layers than one call takes, so that remounts add to it.
+  const count = 85;
+  for (let i = 0; i < count; i++) {
+    snapshots.prepare("key", i === 0 ? "" : `${i - 1}`);
+    snapshots.commit(`${i}`, "key");
+  }
+  snapshots.prepare("active", `${count - 1}`);
+  snapshots.view("look", `${count - 1}`);
+  for (const [key, branches] of [["active", count + 1], ["look", count]] as const) {
+    const { signal, stderr } = new Deno.Command(Deno.execPath(), {
+      args: [
+        "run",
+        "--allow-all",
+        "--no-check",
+        new URL("half_mounts.ts", import.meta.url).pathname,
+        root,
+        key,
+      ],
+    }).outputSync();
+    assertEquals(signal, "SIGKILL", new TextDecoder().decode(stderr));
+    const half = mountPoints(`${snapshots.home}/mounts`);
+    assertEquals(half.length, 1, "it left a mount");
+    store.branches.length = 0;
+    const path = snapshots.mount(key);
+    assertEquals(store.branches.length, branches);
+    assertEquals(mountPoints(`${snapshots.home}/mounts`), [path]);
+    assertEquals(path, half[0]);
+    snapshots.unmount(key);
+    Deno.removeSync(`${root}/sysfs`, { recursive: true });
+  }
 });
 
 test("snapshots: a layer that is bound somewhere is in use", (dir) => {
