@@ -22,7 +22,8 @@ import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { close, O_CREAT, O_EXCL, O_WRONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { tryReopenDirectory } from "../../ffi/quiet_open.ts";
-import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { Times, tryFutimens } from "../../ffi/names.ts";
+import { fstat, Stat, tryStatat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { aufsWhiteoutOf } from "../../lib/tree/branch.ts";
 import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
@@ -50,6 +51,7 @@ export interface MendOptions {
 /**
  * Makes the missing marks and whiteouts in a branch that no mount writes to. Doing so twice, or at
  * the same time as another process, makes no difference; it is to be repeated if it is interrupted.
+ * Directories keep their times, but for the one in which it is killed.
  *
  * @param upper  the branch, open for reading; it stays the caller's
  * @param lowers opens the branches below it likewise, uppermost first; called if they are needed
@@ -99,6 +101,8 @@ class MendWalk {
   made = 0;
   readonly #levels: Level[] = [];
   readonly #stat = new Stat();
+  readonly #before = new Stat();
+  readonly #times = new Times();
 
   constructor(
     readonly upper: DirectoryStack,
@@ -134,9 +138,19 @@ class MendWalk {
     if (level.hides) this.#hide(level);
   }
 
-  /** Makes what is missing in a directory that hides all. */
+  /** Makes what is missing in a directory that hides all, and leaves it the times that it has. */
   #hide(level: Level): void {
     if (this.#mergedAt(this.#levels.length - 1).lowers.length === 0) return;
+    const { made } = this, { fd } = this.upper;
+    fstat(fd, this.#before);
+    this.#makeMissing(level);
+    if (this.made === made) return;
+    const { accessSeconds, accessNanos, seconds, nanos } = this.#before;
+    const times = this.#times.set(accessSeconds, accessNanos, seconds, nanos);
+    unwrap(tryFutimens(fd, times), "futimens", level.name!);
+  }
+
+  #makeMissing(level: Level): void {
     if (!level.marked) {
       this.#make(OPAQUE);
       level.marked = true;

@@ -147,6 +147,20 @@ test("opaque: names as they come, and marks of a container that forbid changes",
   assertEquals(names(`${all[0]}/d`), [".wh..wh..opq", ...odd.map((name) => `.wh.${name}`)].sort());
 });
 
+test("opaque: directories keep their times", (dir) => {
+  const all = branches(
+    dir,
+    ["d/.wh..wh..opq", "d/in/new", "t/new"],
+    ["d/.wh..wh..opq", "d/in/old", "d/old", "t"],
+    ["t/old"],
+  );
+  const made = ["d", "d/in", "t"].map((path) => `${all[0]}/${path}`);
+  for (const path of made) must("touch", "-d", "@1234567890.123456789", path);
+  assertEquals(mend(all, { applied: true }), 3);
+  const times = made.map((path) => must("stat", "-c", "%.9X %.9Y", path).trim());
+  assertEquals(times, Array(3).fill("1234567890.123456789 1234567890.123456789"));
+});
+
 test("opaque: something mounted in a branch is no part of it", (dir) => {
   const all = branches(dir, ["d/.wh..wh..opq", "m/"], ["d/.wh..wh..opq"]);
   must("mount", "-t", "tmpfs", "tmpfs", `${all[0]}/m`);
