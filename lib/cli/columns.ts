@@ -3,17 +3,33 @@
  *
  * @module
  */
-import stringWidth from "string-width";
+
+/** Lines of cells; a line may have fewer than another one. */
+export type Rows = readonly (readonly string[])[];
 
 /**
  * Lines of a table, two spaces between columns, none at the ends of lines. Widths are those that a
  * terminal shows.
  */
-export function formatColumns(rows: readonly (readonly string[])[]): string[] {
+export async function formatColumns(rows: Rows): Promise<string[]> {
+  const widthOf = await widthFor(rows);
   const widths: number[] = [];
   for (const row of rows) {
-    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, stringWidth(cell));
+    for (const [i, cell] of row.entries()) widths[i] = Math.max(widths[i] ?? 0, widthOf(cell));
   }
-  const padded = (cell: string, i: number) => cell + " ".repeat(widths[i] - stringWidth(cell));
+  const padded = (cell: string, i: number) => cell + " ".repeat(widths[i] - widthOf(cell));
   return rows.map((row) => row.map(padded).join("  ").trimEnd());
+}
+
+/**
+ * The measure of these cells. Most tables are ASCII: string-width, which makes the tables of
+ * Unicode's properties when it is loaded, costs as much CPU as the whole rest of `veneer ls`.
+ */
+async function widthFor(rows: Rows): Promise<(cell: string) => number> {
+  if (rows.every((row) => row.every(isPrintableAscii))) return (cell) => cell.length;
+  return (await import("string-width")).default;
+}
+
+function isPrintableAscii(cell: string): boolean {
+  return !/[^ -~]/.test(cell);
 }

@@ -10,6 +10,7 @@
 import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { STDERR_FILENO, STDOUT_FILENO, tryWrite } from "../../ffi/files.ts";
+import { formatColumns, type Rows } from "./columns.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Remedy } from "../base/remedy.ts";
@@ -41,6 +42,17 @@ export class Output {
   result(value: unknown, lines: () => Iterable<string>): void {
     if (this.json) this.line(JSON.stringify(value));
     else for (const line of lines()) this.line(line);
+  }
+
+  /** A result: as JSON, or as a table, which is made only if it is wanted. */
+  async resultTable(value: unknown, rows: () => Rows): Promise<void> {
+    if (this.json) this.line(JSON.stringify(value));
+    else await this.table(rows());
+  }
+
+  /** A table, in columns as wide as their widest cell. */
+  async table(rows: Rows): Promise<void> {
+    for (const line of await formatColumns(rows)) this.line(line);
   }
 
   /**

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { formatColumns } from "../columns.ts";
 import type { Run } from "./context.ts";
 import { layerToJson } from "./ls.ts";
 
@@ -14,23 +13,22 @@ export const run: Run = async (context) => {
   const layer = driver.layer(id);
   const children = driver.layers().filter(({ parent }) => parent === id).map(({ id }) => id);
   const metadata = driver.getMetadata(id);
-  output.result(
+  await output.resultTable(
     {
       ...layerToJson(layer),
       driver: driver.name,
       children,
       metadata: Object.fromEntries(metadata),
     },
-    () =>
-      formatColumns([
-        ["Id:", id],
-        ["Parent:", layer.parent === undefined ? "unknown" : layer.parent || "none"],
-        ["Children:", children.join(" ") || "none"],
-        ["Driver:", driver.name],
-        ["State:", layer.incomplete ? "incomplete" : "complete"],
-        ["Uses:", String(layer.references)],
-        ["Mounted at:", layer.mountPoint ?? "nowhere"],
-        ...[...metadata].map(([name, value]) => [`${name}:`, value]),
-      ]),
+    () => [
+      ["Id:", id],
+      ["Parent:", layer.parent === undefined ? "unknown" : layer.parent || "none"],
+      ["Children:", children.join(" ") || "none"],
+      ["Driver:", driver.name],
+      ["State:", layer.incomplete ? "incomplete" : "complete"],
+      ["Uses:", String(layer.references)],
+      ["Mounted at:", layer.mountPoint ?? "nowhere"],
+      ...[...metadata].map(([name, value]) => [`${name}:`, value]),
+    ],
   );
 };

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { formatColumns } from "../columns.ts";
 import type { LayerInfo } from "../../graph/driver.ts";
 import type { Run } from "./context.ts";
 
@@ -16,7 +15,7 @@ export const run: Run = async (context) => {
     output.list(layers, layerToJson, String);
   } else {
     const header = ["ID", "PARENT", "STATE", "USES", "MOUNTED AT"];
-    for (const line of formatColumns([header, ...layers.map(row)])) output.line(line);
+    await output.table([header, ...layers.map(row)]);
   }
 };
 

@@ -3,14 +3,14 @@
  *
  * @module
  */
-import { formatColumns } from "../../columns.ts";
 import { escapePath } from "../../../base/printable.ts";
+import type { Rows } from "../../columns.ts";
 import type { Run } from "../context.ts";
 import { snapshotRow, snapshotToJson } from "./info.ts";
 
-export const run: Run = (context) => {
+export const run: Run = async (context) => {
   const { options, operands: filters, output } = context;
-  return context.readSnapshots((snapshotter) => {
+  const table = await context.readSnapshots((snapshotter): Rows => {
     const snapshots = snapshotter.walk(filters);
     if (options.flag("null") && !output.json) {
       for (const { name } of snapshots) output.text(`${name}\0`);
@@ -19,9 +19,9 @@ export const run: Run = (context) => {
     } else if (output.json) {
       output.list(snapshots, snapshotToJson, String);
     } else {
-      const header = ["KEY/NAME", "PARENT", "KIND", "CREATED"];
-      const rows = Array.from(snapshots, snapshotRow);
-      for (const line of formatColumns([header, ...rows])) output.line(line);
+      return [["KEY/NAME", "PARENT", "KIND", "CREATED"], ...Array.from(snapshots, snapshotRow)];
     }
+    return [];
   });
+  await output.table(table);
 };

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { formatColumns } from "../../columns.ts";
 import { mountCommand } from "../../mount_command.ts";
 import { escapeControls } from "../../../base/printable.ts";
 import type { Run } from "../context.ts";
@@ -14,15 +13,16 @@ export const run: Run = async (context) => {
   const mounts = await context.readSnapshots((snapshotter) =>
     snapshotter.mounts(findKey(context, snapshotter, key))
   );
-  output.result(mounts, () =>
-    target === undefined
-      ? formatColumns([
-        ["TYPE", "SOURCE", "OPTIONS"],
-        ...mounts.map(({ type, source, options }) => [
-          type,
-          escapeControls(source),
-          escapeControls(options.join(",")),
-        ]),
-      ])
-      : mounts.map((mount) => mountCommand(mount, target)));
+  if (target !== undefined) {
+    output.result(mounts, () => mounts.map((mount) => mountCommand(mount, target)));
+  } else {
+    await output.resultTable(mounts, () => [
+      ["TYPE", "SOURCE", "OPTIONS"],
+      ...mounts.map(({ type, source, options }) => [
+        type,
+        escapeControls(source),
+        escapeControls(options.join(",")),
+      ]),
+    ]);
+  }
 };

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { formatColumns } from "../../columns.ts";
 import { escapePath } from "../../../base/printable.ts";
 import type { Run } from "../context.ts";
 import { secondTime, snapshotToJson } from "./info.ts";
@@ -13,14 +12,13 @@ export const run: Run = async (context) => {
   const info = await context.readSnapshots((snapshotter) =>
     snapshotter.stat(findKey(context, snapshotter, context.operands[0]))
   );
-  context.output.result(snapshotToJson(info), () =>
-    formatColumns([
-      [info.kind === "committed" ? "Name:" : "Key:", escapePath(info.name)],
-      ["Kind:", info.kind],
-      ["Parent:", escapePath(info.parent) || "none"],
-      ["Created:", secondTime(info.created)],
-      ["Updated:", secondTime(info.updated)],
-      ["Layer:", info.layer],
-      ...[...info.labels].map(([key, value]) => ["Label:", escapePath(`${key}=${value}`)]),
-    ]));
+  await context.output.resultTable(snapshotToJson(info), () => [
+    [info.kind === "committed" ? "Name:" : "Key:", escapePath(info.name)],
+    ["Kind:", info.kind],
+    ["Parent:", escapePath(info.parent) || "none"],
+    ["Created:", secondTime(info.created)],
+    ["Updated:", secondTime(info.updated)],
+    ["Layer:", info.layer],
+    ...[...info.labels].map(([key, value]) => ["Label:", escapePath(`${key}=${value}`)]),
+  ]);
 };
