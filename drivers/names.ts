@@ -15,6 +15,9 @@ import { overlay2 } from "./overlay2/mod.ts";
 /** All drivers, in the order in which `auto` tries them without a store. */
 export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
+/** The directory of stores, unless another one is named. */
+export const DEFAULT_ROOT = "/var/lib/veneer";
+
 /** The driver that stands for whichever fits. */
 export const AUTO = "auto";
 

@@ -7,32 +7,58 @@ import { join } from "@std/path";
 import { names } from "../lib/base/processes.ts";
 import type { DriverCode, DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
-import { Graph, type GraphContext } from "../lib/graph/graph.ts";
+import { Graph } from "../lib/graph/graph.ts";
+import type { ForeignUses } from "../lib/base/opened.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
-import type { IdMaps } from "../lib/base/id_maps.ts";
+import { IDENTITY, type IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
 import type { Warn } from "../lib/base/warn.ts";
-import { AUTO, DRIVER_NAMES, DRIVERS } from "./names.ts";
+import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
 /** Options of every driver. */
 const COMMON_OPTIONS = ["sync", "workers"];
 
-/** The options for opening a store of layers or of snapshots. */
+/** The options for opening a store. */
 export interface OpenOptions {
-  readonly root: string;
-  /** One of {@linkcode DRIVER_NAMES}. */
-  readonly driver: string;
-  /** `key=value`. */
-  readonly options: readonly string[];
-  readonly idMaps: IdMaps;
-  /** Gets warnings of one line each. */
-  readonly warn: Warn;
+  /** The directory of the stores, created if it is missing; `/var/lib/veneer` by default. */
+  readonly root?: string;
+  /**
+   * A driver's name, such as `"overlay2"`; or `"auto"`, the default, for the driver of the store at
+   * `root` or, if there is none, the first one that runs there.
+   */
+  readonly driver?: string;
+  /** The driver's options, each as `key=value`, such as `"overlay2.size=10G"`. */
+  readonly options?: readonly string[];
+  /** The maps between ids of containers and of this machine; {@linkcode IDENTITY} by default. */
+  readonly idMaps?: IdMaps;
+  /** Gets warnings of one line each; `console.warn` by default. */
+  readonly warn?: Warn;
+}
+
+/** Options with those that were left out. */
+export function completed(
+  {
+    root = DEFAULT_ROOT,
+    driver = AUTO,
+    options = [],
+    idMaps = IDENTITY,
+    warn = (message) => console.warn(message),
+  }: OpenOptions,
+): Required<OpenOptions> {
+  return { root, driver, options, idMaps, warn };
 }
 
 /** Further options for opening a store of layers. */
-export type LayerOptions = Pick<GraphContext, "foreignUses">;
+export interface LayerOptions {
+  /**
+   * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
+   * refused (`"refuse"`, the default); or they count as Veneer's (`"ignore"`), for a service that
+   * has the store to itself.
+   */
+  readonly foreignUses?: ForeignUses;
+}
 
 /** A driver with its code. */
 export type Driver = DriverDefinition & DriverCode;
@@ -57,27 +83,54 @@ async function load(definition: DriverDefinition): Promise<Driver> {
 }
 
 /**
- * Opens the store at a root.
+ * Opens a store of layers, creating it if it is missing, and finishes the work of killed processes.
+ *
+ * Docker's own stores of `overlay2`, `btrfs`, `devicemapper` and `aufs` are such stores. This needs
+ * root and `--allow-all`.
+ *
+ * @example A layer from a tar, and another one on it
+ * ```ts no-eval
+ * import { openDriver } from "@veneer/veneer";
+ *
+ * using layers = await openDriver({ root: "/srv/layers" });
+ * layers.create("base");
+ * layers.applyDiff("base", undefined, "base.tar.gz");
+ * layers.create("app", { parent: "base" });
+ * const root = layers.get("app");
+ * Deno.writeTextFileSync(`${root}/hello`, "hello\n");
+ * layers.put("app");
+ * for (const { kind, path } of layers.changes("app", undefined)) console.log(kind, path);
+ * layers.diff("app", undefined, "app.tar");
+ * ```
  *
  * @throws {VeneerError} `incompatible` if the store is another driver's, `not supported` if the
  * driver cannot run here, `invalid argument` for an unknown option
  */
-export async function openDriver(open: OpenOptions & LayerOptions): Promise<GraphDriver> {
-  const stores = priorStores(open.root);
-  return openLayers(await loadFor(open.driver, stores), open, stores);
+export async function openDriver(options: OpenOptions & LayerOptions = {}): Promise<GraphDriver> {
+  const { root, driver } = completed(options);
+  const stores = priorStores(root);
+  return openLayers(await loadFor(driver, stores), options, stores);
 }
 
 /** The same with drivers that are loaded. */
 export function openLayers(
   drivers: readonly Driver[],
-  { root, driver: name, options, idMaps, warn, foreignUses }: OpenOptions & LayerOptions,
-  stores: readonly string[] = priorStores(root),
+  open: OpenOptions & LayerOptions,
+  stores?: readonly string[],
 ): GraphDriver {
+  const { root, driver: name, options, idMaps, warn } = completed(open);
   const { given, sync, workers } = parseStoreOptions(options);
-  const driver = choose(drivers, name, stores, root);
+  const driver = choose(drivers, name, stores ?? priorStores(root), root);
   const own = ownOptions(given, driver);
   const backend = driver.open({ root, options: own, idMaps, warn });
-  return new Graph({ backend, port: kernelMountPort, warn, sync, workers, foreignUses });
+  return new Graph({
+    backend,
+    port: kernelMountPort,
+    warn,
+    sync,
+    workers,
+    foreignUses: open.foreignUses,
+  });
 }
 
 /** Reads the options that every driver has, and refuses those that none has. */
@@ -105,14 +158,18 @@ function choose(
 ): Driver {
   if (name === AUTO) return chooseAmong(drivers, stores, root);
   const driver = find(drivers, name);
-  if (stores.length > 0 && !stores.includes(name)) {
-    throw new VeneerError(
-      "incompatible",
-      `${root} has a store of ${stores.join(" and ")}, not of ${name}`,
-      { remedy: { kind: "driver", among: stores } },
-    );
-  }
+  checkStores(name, stores, root);
   return driver;
+}
+
+/** @throws {VeneerError} `incompatible` if the stores at a root are other drivers' */
+export function checkStores(name: string, stores: readonly string[], root: string): void {
+  if (stores.length === 0 || stores.includes(name)) return;
+  throw new VeneerError(
+    "incompatible",
+    `${root} has a store of ${stores.join(" and ")}, not of ${name}`,
+    { remedy: { kind: "driver", among: stores } },
+  );
 }
 
 /** The driver of the only store, or without a store the first driver that can run. */
@@ -132,7 +189,7 @@ export function chooseAmong(
 }
 
 /** The drivers that have layers at a root. */
-function priorStores(root: string): string[] {
+export function priorStores(root: string): string[] {
   return DRIVERS
     .filter(({ layerDirectory }) =>
       names(join(root, layerDirectory)).some((name) => isId(name) && name !== "l")

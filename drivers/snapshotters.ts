@@ -7,11 +7,14 @@ import { join } from "@std/path";
 import { tryLstat } from "../ffi/stat.ts";
 import { DATABASE } from "../lib/snapshots/open_store.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
-import { Snapshots, type SnapshotsContext } from "../lib/snapshots/snapshots.ts";
+import type { Purpose } from "../lib/snapshots/session.ts";
+import { Snapshots } from "../lib/snapshots/snapshots.ts";
+import type { ForeignUses } from "../lib/base/opened.ts";
 import type { Snapshotter } from "../lib/snapshots/snapshotter.ts";
 import { AUTO, DRIVERS } from "./names.ts";
 import {
   chooseAmong,
+  completed,
   type Driver,
   find,
   loadFor,
@@ -24,27 +27,56 @@ import {
 const SNAPSHOTS = "snapshots";
 
 /** Further options for opening a store of snapshots. */
-export type SnapshotOptions = Pick<SnapshotsContext, "foreignUses" | "later" | "purpose">;
+export interface SnapshotStoreOptions {
+  /**
+   * Whether mounted snapshots are refused by commits and removals (`"refuse"`, the default) or not
+   * (`"ignore"`), for a service, whose mounts are those of the engine that calls it.
+   */
+  readonly foreignUses?: ForeignUses;
+  /**
+   * Called when a layer waits for deletion. If given, neither opening the store nor a removal
+   * deletes layers; only {@linkcode Snapshotter.deleteRemoved} does.
+   */
+  readonly later?: () => void;
+  /** The purpose of opening the store; `"change"` by default. */
+  readonly purpose?: Purpose;
+}
 
 /**
- * Opens the store of snapshots at a root, which may have one of each driver. The option `workers`
- * is about applying tars; it is checked, and nothing here asks for it.
+ * Opens a store of snapshots, creating it if it is missing, and finishes the work of killed
+ * processes. A root may have a store of each driver.
+ *
+ * The option `workers` is about applying tars; it is checked and has no effect here. This needs
+ * root and `--allow-all`.
+ *
+ * @example A snapshot that is changed and committed
+ * ```ts no-eval
+ * import { openSnapshotter } from "@veneer/veneer";
+ *
+ * using snapshots = await openSnapshotter({ root: "/srv/layers", driver: "overlay2" });
+ * snapshots.prepare("work", "");
+ * const root = snapshots.mount("work");
+ * Deno.writeTextFileSync(`${root}/hello`, "hello\n");
+ * snapshots.unmount("work");
+ * snapshots.commit("greeting", "work");
+ * ```
  *
  * @throws {VeneerError} as `openDriver`, and `incompatible` if `auto` finds several
  */
 export async function openSnapshotter(
-  open: OpenOptions & SnapshotOptions,
+  options: OpenOptions & SnapshotStoreOptions = {},
 ): Promise<Snapshotter> {
-  return openSnapshots(await loadFor(open.driver, priorStores(open.root)), open);
+  const { root, driver } = completed(options);
+  return openSnapshots(await loadFor(driver, priorStores(root)), options);
 }
 
 /** The same with drivers that are loaded. */
 export function openSnapshots(
   drivers: readonly Driver[],
-  { root, driver: name, options, idMaps, warn, foreignUses, later, purpose }:
-    & OpenOptions
-    & SnapshotOptions,
+  open: OpenOptions & SnapshotStoreOptions,
 ): Snapshots {
+  const { root, driver: name, options, idMaps, warn } = completed(open);
+  const { foreignUses, later, purpose } = open;
   const { given, sync } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))

@@ -105,21 +105,40 @@ const MEANINGS: Readonly<Record<number, string>> = {
   [EDQUOT]: "disk quota exceeded",
 };
 
-/** A system call that failed. `message` is one line: call, path, meaning, name. */
+/**
+ * A system call that failed. `message` is one line: call, path, meaning, name.
+ *
+ * @example
+ * ```ts no-eval
+ * import { openDriver, SyscallError } from "@veneer/veneer";
+ *
+ * try {
+ *   await openDriver({ root: "/proc/layers" });
+ * } catch (error) {
+ *   if (error instanceof SyscallError) console.error(error.syscall, error.code, error.path);
+ * }
+ * ```
+ */
 export class SyscallError extends Error {
+  /** The name of the class. */
   override readonly name = "SyscallError";
   /** The error's name, such as `"EBUSY"`. */
   readonly code: string;
 
   /**
+   * Creates an error.
+   *
    * @param syscall the call's name, such as `"openat"`
    * @param errno its positive error number
    * @param path the call's object, if that helps
    * @param detail the kernel's own message, if there is one
    */
   constructor(
+    /** The call's name, such as `"openat"`. */
     readonly syscall: string,
+    /** Its positive error number. */
     readonly errno: number,
+    /** The call's object, if that helps. */
     readonly path?: string,
     detail = "",
   ) {

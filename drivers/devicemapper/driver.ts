@@ -13,6 +13,7 @@ import { MountPlaces } from "../../lib/store/mount_places.ts";
 import { RunState } from "../../lib/store/run_state.ts";
 import { DeviceMapper } from "./backend.ts";
 import { DeviceSet } from "./device_set.ts";
+import { Devices, type DeviceStore } from "./device_store.ts";
 import { type DeviceMapperOptions, parseDriverOptions } from "./options.ts";
 import { DeviceMapperSnapshots } from "./snapshots.ts";
 import { checkSupport, checkUdev, decideDeferral } from "./support.ts";
@@ -28,6 +29,16 @@ export function open(context: DriverContext): DeviceMapper {
   const devices = new DeviceSet({ home, state, options, warn, daemon });
   const places = new MountPlaces(home, state, () => devices.isBesideDaemon);
   return new DeviceMapper({ home, places, idMaps, devices, options, port: kernelMountPort, warn });
+}
+
+/** Opens the devices that {@linkcode open} keeps layers in. */
+export function openDevices(context: DriverContext): DeviceStore {
+  const options = start(context);
+  const home = openHome("devicemapper", context);
+  const state = new RunState(home);
+  const daemon = () => daemonOn(context, home, state);
+  const devices = new DeviceSet({ home, state, options, warn: context.warn, daemon });
+  return new Devices({ home, state, devices, options });
 }
 
 export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {

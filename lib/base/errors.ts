@@ -41,13 +41,35 @@ export interface VeneerErrorOptions extends ErrorOptions {
   readonly remedy?: Remedy;
 }
 
-/** An error of this program's own finding. The message names the thing, the reason and the rule. */
+/**
+ * An error of this program's own finding. The message names the thing, the reason and the rule.
+ *
+ * @example
+ * ```ts no-eval
+ * import { openDriver, VeneerError } from "@veneer/veneer";
+ *
+ * using layers = await openDriver();
+ * try {
+ *   layers.remove("base");
+ * } catch (error) {
+ *   if (!(error instanceof VeneerError && error.code === "not found")) throw error;
+ * }
+ * ```
+ */
 export class VeneerError extends Error {
+  /** The name of the class. */
   override readonly name = "VeneerError";
   /** See {@linkcode VeneerErrorOptions.remedy}. */
   readonly remedy: Remedy | undefined;
 
+  /**
+   * Creates an error.
+   *
+   * @param code the kind of error
+   * @param message one line
+   */
   constructor(
+    /** The kind of error. */
     readonly code: ErrorCode,
     message: string,
     options: VeneerErrorOptions = {},
@@ -60,6 +82,19 @@ export class VeneerError extends Error {
 /**
  * The code of any error. Of foreign ones, no space, a quota and too many open files are limits, a
  * read-only file system is a precondition that fails; others are `failed`.
+ *
+ * @example
+ * ```ts no-eval
+ * import { codeOf, openDriver } from "@veneer/veneer";
+ *
+ * using layers = await openDriver();
+ * try {
+ *   layers.applyDiff("app", undefined, "app.tar");
+ * } catch (error) {
+ *   if (codeOf(error) === "limit exceeded") console.error("make room and try again");
+ *   throw error;
+ * }
+ * ```
  */
 export function codeOf(error: unknown): ErrorCode {
   if (error instanceof VeneerError) return error.code;

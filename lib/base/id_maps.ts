@@ -9,8 +9,11 @@ import { VeneerError } from "./errors.ts";
 
 /** One range: `size` ids from `container` inside are those from `host` outside. */
 export interface IdRange {
+  /** The first id inside. */
   readonly container: number;
+  /** The id outside that it stands for. */
   readonly host: number;
+  /** The number of ids, at least 1. */
   readonly size: number;
 }
 
@@ -19,11 +22,25 @@ const ID_LIMIT = 0xffff_ffff;
 
 /**
  * The map of user or of group ids. The empty map is the identity.
+ *
+ * @example
+ * ```ts no-eval
+ * import { IdMap, openDriver } from "@veneer/veneer";
+ *
+ * const ids = IdMap.parse(["0:100000:65536"]);
+ * console.log(ids.toHost(1000)); // 101000
+ * using layers = await openDriver({ root: "/srv/mapped", idMaps: { uids: ids, gids: ids } });
+ * ```
  */
 export class IdMap {
   readonly #ranges: readonly IdRange[];
 
-  /** @throws {VeneerError} `invalid argument` if ranges overlap or leave 32 bits */
+  /**
+   * Creates a map.
+   *
+   * @param ranges none for the identity
+   * @throws {VeneerError} `invalid argument` if ranges overlap or leave 32 bits
+   */
   constructor(ranges: readonly IdRange[] = []) {
     for (const [i, range] of ranges.entries()) {
       if (
@@ -75,6 +92,7 @@ export class IdMap {
     return this.#ranges.length === 0;
   }
 
+  /** The ranges that it was made of; none for the identity. */
   get ranges(): readonly IdRange[] {
     return this.#ranges;
   }
@@ -120,7 +138,9 @@ export function formatIdMap({ ranges }: IdMap): string {
 
 /** Both maps of a store. */
 export interface IdMaps {
+  /** Of users. */
   readonly uids: IdMap;
+  /** Of groups. */
   readonly gids: IdMap;
 }
 

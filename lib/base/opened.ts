@@ -24,6 +24,13 @@ export interface OpenStore extends Disposable {
   close(): void;
 }
 
+/**
+ * The treatment of mounts of a store that are not Veneer's: operations that they obstruct are
+ * refused (`"refuse"`), or the mounts are ignored (`"ignore"`), for a service that has the store to
+ * itself.
+ */
+export type ForeignUses = "refuse" | "ignore";
+
 /** The error of an operation on a store that was closed. */
 export function storeClosed(home: string): VeneerError {
   return new VeneerError(

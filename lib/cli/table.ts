@@ -3,13 +3,11 @@
  *
  * @module
  */
-import { AUTO, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
+import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
 import { SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
-
-export const DEFAULT_ROOT = "/var/lib/veneer";
 
 /** The values of `--log-level`, the most silent first. */
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;

@@ -35,6 +35,7 @@ export interface CreateOptions {
 export interface GetOptions {
   /** An SELinux label: becomes the `context=` mount option. */
   readonly label?: string;
+  /** Refuse writes through this mount. */
   readonly readOnly?: boolean;
   /**
    * Mount options for this mount alone, of those that the driver knows, such as overlay's
@@ -65,6 +66,7 @@ export interface TransferOptions {
 
 /** A layer as listings show it. */
 export interface LayerInfo {
+  /** The id that it was created with. */
   readonly id: string;
   /** `""` for a base layer, `undefined` if it is not recorded. */
   readonly parent: string | undefined;
@@ -131,6 +133,7 @@ export interface GraphDriver extends OpenStore {
    */
   put(id: string, options?: PutOptions): void;
 
+  /** Whether there is a layer with this id. */
   exists(id: string): boolean;
 
   /** Every layer, sorted by id. */

@@ -17,11 +17,11 @@ import { applyMarked, beginApply, incompleteError } from "./applying.ts";
 import { Children } from "./children.ts";
 import { sizeOf } from "./delta.ts";
 import { Layers } from "./layers.ts";
-import { type ForeignUses, MountedLayers } from "./mounted_layers.ts";
+import { MountedLayers } from "./mounted_layers.ts";
 import { Reading } from "./reading.ts";
 import { Staged } from "./staged.ts";
 import { type Transfer, Transfers } from "./transfers.ts";
-import { storeClosed } from "../base/opened.ts";
+import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
 import type {

@@ -20,6 +20,7 @@
 import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
 import { VeneerError } from "../base/errors.ts";
+import type { ForeignUses } from "../base/opened.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { GetOptions, PutOptions } from "./driver.ts";
 import { isNamespaceAlive, usersOf } from "../base/processes.ts";
@@ -44,9 +45,6 @@ import {
 import { explainLabel } from "../mount/selinux.ts";
 import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
-
-/** The treatment of uses of layers by other programs. */
-export type ForeignUses = "refuse" | "ignore";
 
 /** The properties of a mount on which all its users must agree. */
 type Terms = Pick<References, "readOnly" | "label" | "volatile">;

@@ -25,8 +25,11 @@ const BUSY_PAUSE = 100;
 
 /** A mount as containerd speaks of one: for someone else to perform. */
 export interface Mount {
+  /** The file system's type, such as `"overlay"`; `"bind"` for a bind mount. */
   readonly type: string;
+  /** A device, a directory, or a word that the type ignores. */
   readonly source: string;
+  /** Mount options, such as `"ro"` or `"lowerdir=…"`. */
   readonly options: readonly string[];
 }
 

@@ -24,7 +24,7 @@
  * @module
  */
 import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
-import { storeClosed } from "../base/opened.ts";
+import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import { sleep } from "../base/sleep.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
@@ -54,7 +54,7 @@ import type {
 } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
 import { usageOf } from "./usage.ts";
-import { type ForeignUses, SnapshotUses } from "./uses.ts";
+import { SnapshotUses } from "./uses.ts";
 
 /** How often, and at which interval in milliseconds, the free space is checked after a deletion. */
 const ROOM_TRIES = 20, ROOM_PAUSE = 250;

@@ -44,11 +44,13 @@ export type Labels = ReadonlyMap<string, string>;
 
 /** A snapshot as callers see it. */
 export interface SnapshotInfo {
+  /** Active, a view or committed. */
   readonly kind: SnapshotKind;
   /** The name of a committed snapshot, the key of any other. */
   readonly name: string;
   /** The parent's name; `""` if there is none. */
   readonly parent: string;
+  /** The labels, with those that the driver publishes. */
   readonly labels: Labels;
   /** The time when it was prepared or, for a committed one, committed. Microseconds since 1970. */
   readonly created: number;
@@ -62,11 +64,13 @@ export interface SnapshotInfo {
 export interface Usage {
   /** Bytes of disk space. */
   readonly bytes: number;
+  /** Files, directories and other entries. */
   readonly inodes: number;
 }
 
 /** Options of a new snapshot. */
 export interface SnapshotOptions {
+  /** None by default. */
   readonly labels?: Labels;
 }
 
@@ -81,7 +85,9 @@ export interface CommitOptions extends SnapshotOptions {
 
 /** The argument of {@linkcode Snapshotter.update}: the snapshot's name and its new labels. */
 export interface SnapshotUpdate {
+  /** A name or key. */
   readonly name: string;
+  /** The new labels. */
   readonly labels: Labels;
 }
 
@@ -163,6 +169,7 @@ export interface Snapshotter extends OpenStore {
    */
   remove(key: string): void;
 
+  /** The properties of a snapshot. */
   stat(key: string): SnapshotInfo;
 
   /**

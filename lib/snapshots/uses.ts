@@ -4,14 +4,12 @@
  * @module
  */
 import { codeOf, reworded, VeneerError } from "../base/errors.ts";
+import type { ForeignUses } from "../base/opened.ts";
 import { mountNamespace, type RunState } from "../store/run_state.ts";
 import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
 import { shown } from "./keys.ts";
 import { MountRecords } from "./mount_records.ts";
 import type { Snapshot } from "./records.ts";
-
-/** The treatment of mounts of a snapshot in a commit or a removal. */
-export type ForeignUses = "refuse" | "ignore";
 
 /** The uses of one store's snapshots. */
 export class SnapshotUses {

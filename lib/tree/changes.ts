@@ -14,12 +14,26 @@ export type ChangeKind = "A" | "C" | "D";
 
 /** One changed entry. */
 export interface Change {
+  /** Added, changed or deleted. */
   readonly kind: ChangeKind;
-  /** From the layer's root, with a leading `/`, no trailing one; bytes as in `ffi/cstring.ts`. */
+  /**
+   * From the layer's root, with a leading `/`, no trailing one. Bytes that are not UTF-8 are lone
+   * surrogates U+DC80 to U+DCFF.
+   */
   readonly path: string;
 }
 
-/** A line of `veneer changes`: the kind, a space, the path with its control characters escaped. */
+/**
+ * A line of `veneer changes`: the kind, a space, the path with its control characters escaped.
+ *
+ * @example
+ * ```ts no-eval
+ * import { formatChange, openDriver } from "@veneer/veneer";
+ *
+ * using layers = await openDriver();
+ * for (const change of layers.changes("app", undefined)) console.log(formatChange(change));
+ * ```
+ */
 export function formatChange({ kind, path }: Change): string {
   return `${kind} ${escapePath(path)}`;
 }

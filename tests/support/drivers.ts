@@ -7,7 +7,7 @@ import {
   openLayers,
   type OpenOptions,
 } from "../../drivers/registry.ts";
-import { openSnapshots, type SnapshotOptions } from "../../drivers/snapshotters.ts";
+import { openSnapshots, type SnapshotStoreOptions } from "../../drivers/snapshotters.ts";
 import type { GraphDriver } from "../../lib/graph/driver.ts";
 import type { Snapshots } from "../../lib/snapshots/snapshots.ts";
 
@@ -19,6 +19,6 @@ export function openDriver(options: OpenOptions & LayerOptions): GraphDriver {
 }
 
 /** Opens a store of snapshots. */
-export function openSnapshotter(options: OpenOptions & SnapshotOptions): Snapshots {
+export function openSnapshotter(options: OpenOptions & SnapshotStoreOptions): Snapshots {
   return openSnapshots(DRIVERS, options);
 }

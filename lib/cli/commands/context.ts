@@ -6,7 +6,7 @@
  */
 import { join } from "@std/path";
 import { VeneerError } from "../../base/errors.ts";
-import { AUTO } from "../../../drivers/names.ts";
+import { AUTO, DEFAULT_ROOT } from "../../../drivers/names.ts";
 import type { Driver } from "../../../drivers/registry.ts";
 import { dockerOn } from "../../store/dockerd.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
@@ -18,7 +18,6 @@ import { tryLstat } from "../../../ffi/stat.ts";
 import type { Output } from "../output.ts";
 import type { Options } from "../parse.ts";
 import { checkRoot } from "../surroundings.ts";
-import { DEFAULT_ROOT } from "../table.ts";
 import { serviceName, SERVICES } from "../service_name.ts";
 import type { LanePort } from "../../services/lanes/protocol.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";

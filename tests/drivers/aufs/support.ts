@@ -6,7 +6,7 @@ import { Aufs } from "../../../drivers/aufs/backend.ts";
 import type { AufsEnvironment } from "../../../drivers/aufs/environment.ts";
 import { EINVAL, SyscallError } from "../../../ffi/errno.ts";
 import { Graph } from "../../../lib/graph/graph.ts";
-import type { ForeignUses } from "../../../lib/graph/mounted_layers.ts";
+import type { ForeignUses } from "../../../lib/base/opened.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { Home } from "../../../lib/store/home.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";

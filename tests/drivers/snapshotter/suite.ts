@@ -1,5 +1,5 @@
 /** How a case about snapshots is run: on a store of its own, which is emptied and looked at afterwards. */
-import type { ForeignUses } from "../../../lib/snapshots/uses.ts";
+import type { ForeignUses } from "../../../lib/base/opened.ts";
 import type { Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
 import { mountPoints, needs } from "../../support/cases.ts";
 import { assertEquals } from "@std/assert";
