@@ -36,7 +36,7 @@ export function openDevices(context: DriverContext): DeviceStore {
   const options = start(context);
   const home = openHome("devicemapper", context);
   const state = new RunState(home);
-  const daemon = () => daemonOn(context, home, state);
+  const daemon = () => dockerOnHome(context.root, home, state);
   const devices = new DeviceSet({ home, state, options, warn: context.warn, daemon });
   return new Devices({ home, state, devices, options });
 }

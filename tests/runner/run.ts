@@ -151,6 +151,7 @@ async function checks({ bundle, suite }: Built): Promise<Stage[]> {
     deno("fmt", "--check"),
     deno("lint", "--quiet"),
     deno("check", "--quiet", "--frozen"),
+    { ...deno("doc", "--lint", "--quiet", "mod.ts"), name: "deno doc" },
     {
       ...deno("run", "--quiet", "--allow-all", "--no-check", "--frozen", "tools/bundle.ts", bundle),
       name: "bundle",
