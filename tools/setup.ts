@@ -45,6 +45,8 @@ const TESTS: Needed = {
   "git": "git",
   "containers-storage": "containers-storage",
   "dockerd": "docker.io",
+  "buildah": "buildah",
+  "umoci": "umoci",
   "python3": "python3",
   "zsh": "zsh",
   "fish": "fish",
