@@ -15,6 +15,9 @@ const MAX_KEY = 4096;
 /** The most bytes of UTF-8 of a label's key and value together: containerd's limit. */
 const MAX_LABEL = 4096;
 
+/** Of all labels of a snapshot together, in bytes of UTF-8: a client takes messages of 16 MiB. */
+const MAX_LABELS = 1 << 20;
+
 /**
  * @param what the kind of text for the message, such as `"parent"`
  * @throws {VeneerError} `invalid argument` with the rule that a text breaks
@@ -43,7 +46,18 @@ export function checkLabels(labels: Labels | undefined): Labels {
     }
     if (value !== "") kept.set(key, value);
   }
-  return kept;
+  return checkTotal(kept);
+}
+
+/** @throws {VeneerError} `invalid argument` for labels that are too long together */
+function checkTotal(labels: Labels): Labels {
+  let size = 0;
+  for (const [key, value] of labels) size += encode(key).length + encode(value).length;
+  if (size <= MAX_LABELS) return labels;
+  throw new VeneerError(
+    "invalid argument",
+    `the labels of a snapshot have ${size} bytes together, ${MAX_LABELS} are allowed`,
+  );
 }
 
 /** A key for messages: quoted, and shortened if it is long. */
@@ -82,7 +96,11 @@ export function checkField(field: string): void {
   );
 }
 
-/** A snapshot's labels after an update of some fields, or of all if no field is named. */
+/**
+ * A snapshot's labels after an update of some fields, or of all if no field is named.
+ *
+ * @throws {VeneerError} `invalid argument` if they become too long together
+ */
 export function relabelled(old: Labels, given: Labels, fields: readonly string[]): Labels {
   if (fields.length === 0 || fields.includes("labels")) return given;
   const labels = new Map(old);
@@ -92,5 +110,5 @@ export function relabelled(old: Labels, given: Labels, fields: readonly string[]
     if (value === undefined) labels.delete(key);
     else labels.set(key, value);
   }
-  return labels;
+  return checkTotal(labels);
 }

@@ -73,6 +73,17 @@ Deno.test("labels have a key, and up to 4 KiB with their value", () => {
   );
 });
 
+Deno.test("labels have up to 1 MiB together, also by updates one by one", () => {
+  const many = (count: number) =>
+    new Map(Array.from({ length: count }, (_, i) => [`${1000 + i}`, "x".repeat(4092)]));
+  assertEquals(checkLabels(many(256)).size, 256);
+  const message = "the labels of a snapshot have 1052672 bytes together, 1048576 are allowed";
+  refusesKey(() => checkLabels(many(257)), message);
+  const more = new Map([["more", "x".repeat(4092)]]);
+  refusesKey(() => relabelled(many(256), more, ["labels.more"]), message);
+  assertEquals(relabelled(many(256), more, ["labels.more", "labels.1000"]).size, 256);
+});
+
 Deno.test("only labels can be changed, all or by their keys as they are", () => {
   for (const field of ["labels", "labels.a", "labels.a.b", 'labels."a.b"', "labels."]) {
     checkField(field);
