@@ -16,6 +16,8 @@ const lacks = lacking ?? lacksProgram("udevadm") ??
 needs(lacks, "devicemapper waits for udev by cookie", async () => {
   using dir = storeDir();
   Deno.mkdirSync("/run/udev", { recursive: true });
+  // A worker of the daemon may still write there when the directory is to go: it goes as a whole.
+  must("mount", "-t", "tmpfs", "tmpfs", "/run/udev");
   // Under another name it is the tool; the daemon is started by this one.
   const daemon = new Deno.Command("bash", {
     args: ["-c", "exec -a systemd-udevd udevadm"],
@@ -56,10 +58,13 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
     });
     // Every cookie is a semaphore, and every one was freed.
     assertEquals(Deno.readTextFileSync("/proc/sysvipc/sem").trim().split("\n").length, 1);
+    // Nobody waits for the events of the devices that the child took down last.
+    must("udevadm", "settle", "--timeout=20");
   } finally {
-    // Killed, it would leave workers behind that still write there.
+    // Killed, it would leave workers behind.
     daemon.kill("SIGTERM");
     await daemon.status;
-    Deno.removeSync("/run/udev", { recursive: true });
+    must("umount", "--lazy", "/run/udev");
+    Deno.removeSync("/run/udev");
   }
 });
