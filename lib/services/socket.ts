@@ -33,11 +33,25 @@ const MAX_PATH = 107 - BOUND.length;
 const DIRECTORY_MODE = 0o711;
 
 /** A socket that is being listened on. Disposing of it closes and removes it. */
-export interface ServiceSocket extends Disposable {
+export interface ServiceSocket<Listener> extends Disposable {
   /** Absolute, and free of symbolic links. */
   readonly path: string;
-  readonly listener: Deno.UnixListener;
+  readonly listener: Listener;
 }
+
+/** How a service listens on the socket that it is given. */
+export interface Listening<Listener> {
+  /** Binds a socket at a path and listens there. */
+  bind(path: string): Listener;
+  /** Accepts nobody any more. */
+  end(listener: Listener): void;
+}
+
+/** For a service that accepts connections itself. */
+export const CONNECTIONS: Listening<Deno.UnixListener> = {
+  bind: (path) => Deno.listen({ transport: "unix", path }),
+  end: (listener) => listener.close(),
+};
 
 /**
  * Listens at an address.
@@ -47,13 +61,16 @@ export interface ServiceSocket extends Disposable {
  * but a socket; `failed precondition` for a directory in which others could replace the socket;
  * `invalid argument` for an invalid address
  */
-export async function listenAt(address: string): Promise<ServiceSocket> {
+export async function listenAt<Listener>(
+  address: string,
+  listening: Listening<Listener>,
+): Promise<ServiceSocket<Listener>> {
   const path = resolvedPath(address.replace(/^unix:\/\//, ""));
   checkDirectories(dirname(path), dirname(path));
   const lock = lockSocket(path);
   try {
     await removeStale(path);
-    const listener = bindPrivately(path);
+    const listener = bindPrivately(path, listening);
     // While it is open no other file gets the same inode.
     const { inode } = lstat(path);
     return {
@@ -61,7 +78,7 @@ export async function listenAt(address: string): Promise<ServiceSocket> {
       listener,
       [Symbol.dispose]() {
         if (tryLstat(path)?.inode === inode) tryUnlink(path);
-        listener.close();
+        listening.end(listener);
         tryUnlink(lockPath(path));
         close(lock);
       },
@@ -171,13 +188,13 @@ async function removeStale(path: string): Promise<void> {
 }
 
 /** Binds with the socket's mode being 0600 from its first moment. */
-function bindPrivately(path: string): Deno.UnixListener {
+function bindPrivately<Listener>(path: string, { bind, end }: Listening<Listener>): Listener {
   const bound = path + BOUND;
   tryUnlink(bound); // A killed service left it.
   const former = umask(0o177);
-  let listener: Deno.UnixListener;
+  let listener: Listener;
   try {
-    listener = Deno.listen({ transport: "unix", path: bound });
+    listener = bind(bound);
   } catch (error) {
     throw failed(path, error);
   } finally {
@@ -187,7 +204,7 @@ function bindPrivately(path: string): Deno.UnixListener {
     rename(bound, path, RENAME_NOREPLACE);
     return listener;
   } catch (error) {
-    listener.close();
+    end(listener);
     throw error;
   }
 }

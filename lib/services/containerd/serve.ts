@@ -15,7 +15,8 @@ import { Lanes } from "../lanes/lanes.ts";
 import type { LanePort, LaneStore } from "../lanes/protocol.ts";
 import type { ServiceLog } from "../log.ts";
 import { notifyManager } from "../notify.ts";
-import { listenAt } from "../socket.ts";
+import { endSignal } from "../signals.ts";
+import { CONNECTIONS, listenAt } from "../socket.ts";
 import { Janitor } from "./janitor.ts";
 import { snapshotsService } from "./methods.ts";
 import type { LaneCall } from "./perform.ts";
@@ -95,7 +96,7 @@ async function serveBy(
   const server = new GrpcServer(snapshotsService(lanes, name), log);
   let accepting: Promise<void>;
   {
-    using socket = await listenAt(address);
+    using socket = await listenAt(address, CONNECTIONS);
     begin();
     const { home, driver } = lanes;
     log.info("serving", { address: socket.path, home, driver, pid: Deno.pid });
@@ -106,19 +107,4 @@ async function serveBy(
   }
   await server.drain(DRAIN_TIME);
   await accepting;
-}
-
-/** Resolves with the first signal to end; the next one has its usual effect. */
-function endSignal(): Promise<string> {
-  const { promise, resolve } = Promise.withResolvers<string>();
-  const signals = ["SIGTERM", "SIGINT"] as const;
-  const handlers = signals.map((signal) => {
-    const handler = () => {
-      for (const [i, other] of signals.entries()) Deno.removeSignalListener(other, handlers[i]);
-      resolve(signal);
-    };
-    Deno.addSignalListener(signal, handler);
-    return handler;
-  });
-  return promise;
 }

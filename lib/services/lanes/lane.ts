@@ -5,7 +5,7 @@
  */
 import type { Bytes } from "../bytes.ts";
 import { codeOf, messageOf, remedyOf } from "../../base/errors.ts";
-import type { Snapshotter } from "../../snapshots/snapshotter.ts";
+import type { OpenStore } from "../../base/opened.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
 
 /** The other end, as a Worker sees it. */
@@ -23,20 +23,23 @@ export interface LaneVoice {
 }
 
 /** The work of a lane. */
-export interface LaneWork<Call> {
+export interface LaneWork<Call, Store extends OpenStore> {
   /** Opens the store. */
-  open(store: LaneStore, voice: LaneVoice): Promise<Snapshotter>;
+  open(store: LaneStore, voice: LaneVoice): Promise<Store>;
   /** Does a call; the messages of its answer are emitted one by one, and are the service's then. */
   perform(
-    snapshotter: Snapshotter,
+    store: Store,
     call: Call,
     emit: (message: Bytes) => void,
   ): void;
 }
 
 /** Serves a lane until the message to close. */
-export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Call>): void {
-  let snapshotter: Snapshotter | undefined;
+export function serveLane<Call, Store extends OpenStore>(
+  scope: LaneScope,
+  { open, perform }: LaneWork<Call, Store>,
+): void {
+  let store: Store | undefined;
   const post = (message: FromLane, transfer: Transferable[] = []) =>
     scope.postMessage(message, transfer);
   const emit = (bytes: Bytes) => post({ type: "message", bytes }, [bytes.buffer]);
@@ -48,14 +51,14 @@ export function serveLane<Call>(scope: LaneScope, { open, perform }: LaneWork<Ca
   const answer = async (message: ToLane<Call>): Promise<void> => {
     switch (message.type) {
       case "open": {
-        snapshotter = await open(message.store, voice);
-        return post({ type: "opened", home: snapshotter.home, driver: snapshotter.name });
+        store = await open(message.store, voice);
+        return post({ type: "opened", home: store.home, driver: store.name });
       }
       case "call":
-        perform(snapshotter!, message.call, emit);
+        perform(store!, message.call, emit);
         return post({ type: "done" });
       case "close":
-        snapshotter?.close();
+        store?.close();
         post({ type: "closed" });
         scope.close();
     }

@@ -21,6 +21,11 @@ export type { Running } from "./pool.ts";
 export interface Job<Call> extends PoolJob<Call> {
   /** Whether it may take long. */
   readonly isSlow?: boolean;
+  /**
+   * Whether it moves a client's stream into a layer or out of one, at that client's speed. A stream
+   * out may be what another stream in waits for, so each direction has lanes of its own.
+   */
+  readonly stream?: "in" | "out";
 }
 
 /** The settings of lanes. */
@@ -28,8 +33,8 @@ export interface LanesContext {
   /** Starts a thread. */
   readonly start: () => LanePort;
   readonly store: LaneStore;
-  /** How many there may be of each kind. */
-  readonly most: { readonly quick: number; readonly slow: number };
+  /** How many there may be of each kind; of streams, in each direction. */
+  readonly most: { readonly quick: number; readonly slow: number; readonly streams?: number };
   readonly warn: Warn;
   /** Called when a layer in the store waits for deletion. */
   readonly leftover?: () => void;
@@ -47,11 +52,15 @@ const QUICK_TURN = 100;
  */
 const SLOW_TURN = 250;
 
+/** Streams wait for their clients, so they begin side by side. */
+const STREAM_TURN = 0;
+
 /** {@linkcode open} makes them. */
 export class Lanes<Call> {
   readonly #context: LanesContext;
   readonly #quick: LanePool<Call>;
   readonly #slow: LanePool<Call>;
+  readonly #streams: { readonly in: LanePool<Call>; readonly out: LanePool<Call> };
   home = "";
   driver = "";
 
@@ -61,6 +70,8 @@ export class Lanes<Call> {
     const start = (onLost: (lane: Lane<Call>) => void) => this.#start(onLost);
     this.#quick = new LanePool({ start, warn, least: 1, most: most.quick, turn: QUICK_TURN });
     this.#slow = new LanePool({ start, warn, least: 0, most: most.slow, turn: SLOW_TURN });
+    const streams = { start, warn, least: 0, most: most.streams ?? 0, turn: STREAM_TURN };
+    this.#streams = { in: new LanePool(streams), out: new LanePool(streams) };
   }
 
   /**
@@ -89,24 +100,28 @@ export class Lanes<Call> {
     }
   }
 
+  get #pools(): LanePool<Call>[] {
+    return [this.#quick, this.#slow, this.#streams.in, this.#streams.out];
+  }
+
   /** How many lanes there are. */
   get size(): number {
-    return this.#quick.size + this.#slow.size;
+    return this.#pools.reduce((sum, { size }) => sum + size, 0);
   }
 
   /** Hands a call over. */
   run(job: Job<Call>): Running {
+    if (job.stream !== undefined) return this.#streams[job.stream].run({ ...job, isFree: true });
     return (job.isSlow ? this.#slow : this.#quick).run(job);
   }
 
   /** Closes lanes that have had no work for long, but for one. To be called from time to time. */
   trim(now: number): void {
-    this.#quick.trim(now);
-    this.#slow.trim(now);
+    for (const pool of this.#pools) pool.trim(now);
   }
 
   /** Closes the store in every lane. A call that runs is waited for, for a time. */
   async close(): Promise<void> {
-    await Promise.all([this.#quick.close(), this.#slow.close()]);
+    await Promise.all(this.#pools.map((pool) => pool.close()));
   }
 }

@@ -1,0 +1,20 @@
+/**
+ * The signals that end a service.
+ *
+ * @module
+ */
+
+/** Resolves with the first signal to end; the next one has its usual effect. */
+export function endSignal(): Promise<string> {
+  const { promise, resolve } = Promise.withResolvers<string>();
+  const signals = ["SIGTERM", "SIGINT"] as const;
+  const handlers = signals.map((signal) => {
+    const handler = () => {
+      for (const [i, other] of signals.entries()) Deno.removeSignalListener(other, handlers[i]);
+      resolve(signal);
+    };
+    Deno.addSignalListener(signal, handler);
+    return handler;
+  });
+  return promise;
+}
