@@ -10,6 +10,7 @@ import { VeneerError } from "../lib/base/errors.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import type { ForeignUses } from "../lib/base/opened.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
+import type { EngineStore } from "../lib/graph/engine_store.ts";
 import { IDENTITY, type IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
@@ -112,12 +113,19 @@ export async function openDriver(options: OpenOptions & LayerOptions = {}): Prom
   return openLayers(await loadFor(driver, stores), options, stores);
 }
 
+/** The same for a service that has the store to itself. */
+export async function openForEngine(options: OpenOptions): Promise<EngineStore> {
+  const { root, driver } = completed(options);
+  const stores = priorStores(root);
+  return openLayers(await loadFor(driver, stores), { ...options, foreignUses: "ignore" }, stores);
+}
+
 /** The same with drivers that are loaded. */
 export function openLayers(
   drivers: readonly Driver[],
   open: OpenOptions & LayerOptions,
   stores?: readonly string[],
-): GraphDriver {
+): Graph {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { given, sync, workers } = parseStoreOptions(options);
   const driver = choose(drivers, name, stores ?? priorStores(root), root);

@@ -29,7 +29,7 @@ export interface ApplyContext {
   readonly warn: Warn;
   readonly onProgress?: (bytes: number) => void;
   /** See `TransferOptions`. */
-  readonly provenWhole?: boolean;
+  readonly provenWhole?: boolean | (() => boolean);
 }
 
 /**

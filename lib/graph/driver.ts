@@ -59,9 +59,9 @@ export interface TransferOptions {
   /**
    * For an apply: the tar's digest, its size or the clean end of a request's body proves that it is
    * complete. A tar that ends behind an entry is then accepted, with a warning; otherwise it counts
-   * as cut short.
+   * as cut short. A function is asked at that end.
    */
-  readonly provenWhole?: boolean;
+  readonly provenWhole?: boolean | (() => boolean);
 }
 
 /** A layer as listings show it. */

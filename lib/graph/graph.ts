@@ -24,11 +24,11 @@ import { type Transfer, Transfers } from "./transfers.ts";
 import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
+import type { EngineStore, RemoveOptions } from "./engine_store.ts";
 import type {
   ChangeIterator,
   CreateOptions,
   GetOptions,
-  GraphDriver,
   LayerInfo,
   ParentArgument,
   PutOptions,
@@ -66,7 +66,7 @@ export interface GraphContext {
 }
 
 /** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
-export class Graph implements GraphDriver {
+export class Graph implements EngineStore {
   readonly #context: GraphContext;
   readonly #state: RunState;
   readonly #mounted: MountedLayers;
@@ -177,7 +177,7 @@ export class Graph implements GraphDriver {
     }
   }
 
-  remove(id: string): void {
+  remove(id: string, { endUses = false }: RemoveOptions = {}): void {
     checkId(id);
     this.#layers.requireWritable();
     using lock = this.#layers.lock(id);
@@ -188,13 +188,14 @@ export class Graph implements GraphDriver {
       using _store = this.#state.lockStore();
       const found = this.#children.look();
       const children = found.of(id, 4);
-      this.#mounted.requireNoUsers(id, lock);
+      if (!endUses) this.#mounted.requireNoUsers(id, lock);
       if (children.length > 0) {
         const some = children.slice(0, 3).join(", ") + (children.length > 3 ? ", …" : "");
         throw new VeneerError("in use", `layer ${id} has children: ${some}; remove them first`);
       }
       this.#staged.requireFree(id);
       this.#requireNothingMountedIn(id);
+      if (endUses) this.#mounted.endUses(id, lock);
       this.#mounted.requireUnused(id, lock);
       this.#backend.retire(id);
       isParentTold = this.#staged.tellParent(id, found);
@@ -219,6 +220,13 @@ export class Graph implements GraphDriver {
     using lock = this.#layers.lock(id);
     this.#layers.require(id);
     this.#mounted.put(id, lock, options);
+  }
+
+  recount(): void {
+    for (const id of this.#backend.list()) {
+      using lock = this.#layers.lock(id);
+      if (this.#backend.exists(id)) this.#mounted.recount(id, lock);
+    }
   }
 
   exists(id: string): boolean {

@@ -59,6 +59,11 @@ export class MountedLayers {
     readonly foreignUses: ForeignUses = "refuse",
   ) {}
 
+  /** Whether this is a service that has the store to itself: see {@linkcode ForeignUses}. */
+  get isAlone(): boolean {
+    return this.foreignUses === "ignore";
+  }
+
   /**
    * Mounts the layer or counts one more user; returns the path of its root.
    *
@@ -74,7 +79,7 @@ export class MountedLayers {
     const current = this.#reconciled(id, lock);
     if (current.count > 0 || current.namespace !== "") {
       this.#requireHere(id, current);
-      requireTerms(id, current, current.readOnly ? mostly : asked);
+      if (!this.isAlone) requireTerms(id, current, current.readOnly ? mostly : asked);
       lock.references = { ...current, count: current.count + 1 };
       return this.#planned(id, current).path;
     }
@@ -140,7 +145,7 @@ export class MountedLayers {
       return plan.path;
     }
     if (!use.readOnly) this.backend.home.requireWritable();
-    if (!use.readOnly && this.foreignUses === "refuse") refuseSecondWriter(id, this.backend);
+    if (!use.readOnly) refuseSecondWriter(id, this.backend);
     lock.references = { ...use, ...this.#here(id), device: "" };
     try {
       withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
@@ -165,11 +170,16 @@ export class MountedLayers {
 
   /** Counts another program's mount as the engine's, if foreign uses are ignored. */
   #adopt(id: string, lock: LayerLock, asked: Terms): void {
-    if (this.foreignUses === "refuse") throw foreignMount(id, this.backend);
+    if (!this.isAlone) throw foreignMount(id, this.backend);
     const readOnly = isMountedReadOnly(this.backend.mountPoint(id));
-    requireTerms(id, { ...asked, readOnly }, asked);
-    lock.references = { ...asked, count: 1, ...this.#here(id), device: "" };
+    lock.references = { ...asked, readOnly, count: 1, ...this.#here(id), device: "" };
     this.#recordDevice(id, lock);
+  }
+
+  /** Counts one user of a layer if something is mounted at its place, else none. */
+  recount(id: string, lock: LayerLock): void {
+    if (isMountPoint(this.backend.mountPoint(id))) this.#adopt(id, lock, termsOf({}));
+    else lock.references = UNUSED;
   }
 
   /**
@@ -185,12 +195,13 @@ export class MountedLayers {
       lock.references = { ...current, count: current.count - 1 };
     } else if (current.count === 1) {
       this.#requireHere(id, current);
-      if (this.#isOurs(id, current)) this.#unmount(id, current.readOnly, lazy ? "silent" : "never");
+      const detach = !lazy ? "never" : this.isAlone ? "told" : "silent";
+      if (this.#isOurs(id, current)) this.#unmount(id, current.readOnly, detach);
       lock.references = UNUSED;
     } else if (current.namespace !== "") {
       throw notMounted(id);
     } else if (isMountPoint(this.backend.mountPoint(id))) {
-      if (!force && this.foreignUses === "refuse") throw foreignMount(id, this.backend);
+      if (!force && !this.isAlone) throw foreignMount(id, this.backend);
       this.#unmountPlace(id, lazy);
     } else {
       throw notMounted(id);
@@ -225,8 +236,14 @@ export class MountedLayers {
       this.#takeDown(id, current.readOnly);
       lock.references = UNUSED;
     }
-    if (this.foreignUses === "refuse") refuseForeignUses(id, this.backend);
-    else this.#takeDown(id, false);
+    if (this.isAlone) this.#takeDown(id, false);
+    else refuseForeignUses(id, this.backend);
+  }
+
+  /** Forgets the counted users; their mount is then one that no one uses. */
+  endUses(id: string, lock: LayerLock): void {
+    const current = this.#reconciled(id, lock);
+    lock.references = current.namespace === "" ? UNUSED : { ...current, count: 0 };
   }
 
   /** @throws {VeneerError} `in use` if the layer has counted users */
@@ -253,7 +270,7 @@ export class MountedLayers {
       return "unmounted";
     }
     if (!isMountPoint(mountPoint)) return wasMounted ? "unmounted" : "nothing";
-    if (this.foreignUses === "refuse") return "foreign";
+    if (!this.isAlone) return "foreign";
     this.#takeDown(id, false);
     return "unmounted";
   }

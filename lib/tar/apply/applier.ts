@@ -56,7 +56,7 @@ import {
 import type { TarInput } from "../read/input.ts";
 import type { LayerPath } from "../read/layer_path.ts";
 import { childPath, Placement } from "./placement.ts";
-import { TarReader } from "../read/reader.ts";
+import { refuseUnmarkedEnd, TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
 import { Window } from "../read/window.ts";
@@ -141,11 +141,13 @@ export class Applier {
   }
 
   /** The treatment of a tar without its end-of-archive marker, if the reader does not refuse it. */
-  #unmarkedEnd(): (() => void) | undefined {
+  #unmarkedEnd(): ((offset: number) => void) | undefined {
     const { provenWhole, warn } = this.#options;
     if (!provenWhole) return undefined;
-    return () =>
+    return (offset) => {
+      if (typeof provenWhole === "function" && !provenWhole()) refuseUnmarkedEnd(offset);
       warn?.("the tar has no end-of-archive marker (1024 zero bytes); it is taken as whole");
+    };
   }
 
   run(): Applied {

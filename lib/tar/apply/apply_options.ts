@@ -22,9 +22,10 @@ export interface ApplyOptions {
   readonly onProgress?: (bytesRead: number) => void;
   /**
    * Something other than its end-of-archive marker proves that the tar is whole, such as a digest:
-   * then one that ends behind an entry without that marker is taken, with a warning.
+   * then one that ends behind an entry without that marker is taken, with a warning. A function is
+   * asked at that end.
    */
-  readonly provenWhole?: boolean;
+  readonly provenWhole?: boolean | (() => boolean);
   /** Gets one warning for each kind of thing that the layer cannot hold. */
   readonly warn?: Warn;
 }

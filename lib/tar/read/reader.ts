@@ -326,7 +326,7 @@ export class TarReader {
 const PREFIX_AND_NAME = PREFIX[1] + 1 + NAME[1];
 const NONE: readonly never[] = [];
 
-function refuseUnmarkedEnd(offset: number): void {
+export function refuseUnmarkedEnd(offset: number): void {
   throw badTar(
     offset,
     "the tar ends without its end-of-archive marker (1024 zero bytes): it is cut short",

@@ -1,0 +1,24 @@
+/**
+ * A store of layers as a service has it that keeps them for an engine, and for nothing else.
+ *
+ * The engine counts in its own memory, and forgets its counts when it is restarted. Opened with
+ * `foreignUses: "ignore"`, a store takes any mount at a layer's place for the engine's: `get` counts
+ * it and returns its path, whatever its terms are, and a lazy `put` warns of processes that keep it.
+ *
+ * @module
+ */
+import type { GraphDriver } from "./driver.ts";
+
+/** Options of a removal. */
+export interface RemoveOptions {
+  /** Also remove a layer that has counted users: their mount is taken down. */
+  readonly endUses?: boolean;
+}
+
+export interface EngineStore extends GraphDriver {
+  /** @throws as {@linkcode GraphDriver.remove}; with `endUses` not for counted users */
+  remove(id: string, options?: RemoveOptions): void;
+
+  /** Sets each layer's count: 1 if something is mounted at its place, whoever mounted it, else 0. */
+  recount(): void;
+}
