@@ -63,10 +63,11 @@ dist/veneer: $(SOURCES) tools/bundle.ts $(wildcard tools/guard/*)
 	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 	@tools/guard/build dist/veneer
 
-install: build ## install the binary, its shell completions and its systemd unit below $(DESTDIR)$(PREFIX)
+install: build ## install the binary, its shell completions and its systemd units below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer $(bin)/veneer
 	install -d $(units)
 	dist/veneer config systemd | sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/veneer|' >$(units)/veneer-containerd.service
+	dist/veneer config systemd --for docker | sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/veneer|' >$(units)/veneer-docker.service
 	install -d $(completions)/bash-completion/completions $(completions)/zsh/site-functions $(completions)/fish/vendor_completions.d
 	dist/veneer completions bash >$(completions)/bash-completion/completions/veneer
 	dist/veneer completions zsh >$(completions)/zsh/site-functions/_veneer

@@ -17,6 +17,7 @@ if (!isVersionPrinted()) {
         (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
       all: async () => (await import("./drivers/registry.ts")).loadAll(),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
+      dockerLaneStarter: async () => (await import("./drivers/lanes.ts")).startDockerLane,
     }),
   );
 }

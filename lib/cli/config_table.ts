@@ -48,8 +48,22 @@ export const CONFIG: GroupSpec = {
     }),
     prints("docker", {
       summary: "print the settings for dockerd's configuration",
-      options: SERVICE_OPTIONS,
-      details: "For Docker 28 and newer, which keeps its images in containerd.",
+      options: [
+        {
+          name: "name",
+          value: "NAME",
+          summary: "the plugin's socket without .sock, or the snapshotter (default veneer)",
+        },
+        {
+          name: "for",
+          value: "RELEASE",
+          choices: ["20.10-26", "27", "28+"],
+          summary: "of which Docker (default: the one that is installed)",
+        },
+      ],
+      details:
+        "Docker up to 27 uses the plugin of veneer serve docker. Docker 28 and newer keeps its images in\n" +
+        "containerd, and so uses veneer serve containerd.",
       examples: [["veneer config docker", "/etc/docker/daemon.json"]],
     }),
     prints("buildkit", {
@@ -65,7 +79,15 @@ export const CONFIG: GroupSpec = {
     }),
     prints("systemd", {
       summary: "print a unit for systemd that runs the service",
-      options: SERVICE_OPTIONS,
+      options: [
+        ...SERVICE_OPTIONS,
+        {
+          name: "for",
+          value: "ENGINE",
+          choices: ["containerd", "docker"],
+          summary: "containerd (the default) or docker: which service",
+        },
+      ],
       details: "The options given here are those that the unit starts the service with.",
       examples: [["veneer config systemd", "/etc/systemd/system/veneer-containerd.service"]],
     }),

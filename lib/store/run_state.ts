@@ -107,6 +107,14 @@ export function mountsBeside(home: Home): ConfinedPath {
   return mounts;
 }
 
+/** The directory of records that a service keeps until the next boot. */
+export function serviceRecords(): ConfinedPath {
+  using run = new RunRoot();
+  const records = run.root.join("services");
+  makeDirectory(records, 0o700);
+  return records;
+}
+
 /** The run-time state of one home. */
 export class RunState {
   readonly #directory: ConfinedPath;

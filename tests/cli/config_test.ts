@@ -93,10 +93,15 @@ Deno.test("veneer config containerd: without --for it is for the containerd that
 });
 
 Deno.test("veneer config docker, buildkit: what they read", () => {
-  assertEquals(JSON.parse(printed("config", "docker", "--name", "v")), {
+  assertEquals(JSON.parse(printed("config", "docker", "--for", "28+", "--name", "v")), {
     features: { "containerd-snapshotter": true },
     "storage-driver": "v",
   });
+  const plugin = { experimental: true, "storage-driver": "veneer" };
+  assertEquals(JSON.parse(printed("config", "docker", "--for", "20.10-26")), plugin);
+  const { stdout, stderr } = veneer("config", "docker", "--for", "27");
+  assertEquals(JSON.parse(stdout), plugin);
+  assertStringIncludes(stderr, "DOCKERD_DEPRECATED_GRAPHDRIVER_PLUGINS=1");
   assertEquals(readToml(printed("config", "buildkit")), {
     worker: {
       oci: {
@@ -118,6 +123,34 @@ Deno.test("veneer config systemd: the unit starts the service with the options t
     assertStringIncludes(text, `${setting}\n`);
   }
   assertEquals(text.includes("RuntimeDirectory"), false);
+  assertStringIncludes(text, "Before=containerd.service ");
+});
+
+Deno.test("veneer config systemd: the unit of Docker's service leaves the store to dockerd", () => {
+  const text = printed("--root=/x", "--driver=btrfs", "config", "systemd", "--for", "docker");
+  assertMatch(text, /^ExecStart=\S+ --driver=btrfs serve docker$/m);
+  assertMatch(text, /^Before=docker\.service$/m);
+});
+
+Deno.test("veneer config docker: without --for it is for the dockerd that is installed", () => {
+  const directory = Deno.makeTempDirSync();
+  try {
+    for (
+      const [version, expected] of [
+        ["20.10.24+dfsg1", "experimental"],
+        ["26.1.5", "experimental"],
+        ["28.5.2+dfsg4", "features"],
+      ]
+    ) {
+      const script = `#!/bin/sh\necho 'Docker version ${version}, build abc'\n`;
+      Deno.writeTextFileSync(`${directory}/dockerd`, script, { mode: 0o755 });
+      const [program, ...args] = [...PROGRAM, "config", "docker"];
+      const { stdout } = run("env", `PATH=${directory}:/usr/bin:/bin`, program, ...args);
+      assertEquals(Object.keys(JSON.parse(stdout)), [expected, "storage-driver"], version);
+    }
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
 });
 
 Deno.test("veneer config: what cannot be a service's is refused", () => {
@@ -133,7 +166,7 @@ Deno.test("veneer config: what cannot be a service's is refused", () => {
     assertEquals(refusal("usage", veneer("config", "systemd", ...args)), message);
   }
   assertStringIncludes(
-    refusal("usage", veneer("config", "docker", "--name", "a/b")),
+    refusal("usage", veneer("config", "docker", "--for", "27", "--name", "a/b")),
     'option --name "a/b"',
   );
 });

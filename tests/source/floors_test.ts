@@ -19,7 +19,13 @@ const FLOORS: readonly (readonly string[])[] = [
 ];
 
 /** Entries, which put the program, a program that imports it and its workers together: they import anything. */
-const ENTRIES = ["main.ts", "mod.ts", "drivers/lanes.ts", "drivers/lane_worker.ts"];
+const ENTRIES = [
+  "main.ts",
+  "mod.ts",
+  "drivers/lanes.ts",
+  "drivers/lane_worker.ts",
+  "drivers/docker_lane_worker.ts",
+];
 
 /** The room of a file; `undefined` if it lies in none. */
 function roomOf(path: string): string | undefined {

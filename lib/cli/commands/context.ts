@@ -39,6 +39,8 @@ export interface Drivers {
   all(): Promise<readonly Driver[]>;
   /** Returns a function that starts a thread with an open store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
+  /** The same with a store of layers, for Docker. */
+  dockerLaneStarter(): Promise<() => LanePort>;
 }
 
 /** The options, operands and store of a command. */

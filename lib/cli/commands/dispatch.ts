@@ -39,6 +39,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "snapshot usage": () => import("./snapshot/usage.ts"),
   "snapshot cleanup": () => import("./snapshot/cleanup.ts"),
   "serve containerd": () => import("./serve/containerd.ts"),
+  "serve docker": () => import("./serve/docker.ts"),
   "config containerd": () => import("./config/containerd.ts"),
   "config docker": () => import("./config/docker.ts"),
   "config buildkit": () => import("./config/buildkit.ts"),

@@ -17,6 +17,9 @@ export interface ServiceAddress {
 /** The default address of a service. */
 export const DEFAULT_ADDRESS = "/run/veneer/containerd.sock";
 
+/** The default address of the service for Docker, which finds it there by its name. */
+export const DOCKER_ADDRESS = "/run/docker/plugins/veneer.sock";
+
 /** The default name of a service. */
 export const DEFAULT_NAME = "veneer";
 

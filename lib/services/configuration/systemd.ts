@@ -13,8 +13,15 @@ function execWord(word: string): string {
   return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : JSON.stringify(plain);
 }
 
+/** The engines that a service can be for, with the units that start after it. */
+const ENGINES = {
+  containerd: "containerd.service docker.service buildkit.service",
+  docker: "docker.service",
+} as const;
+export type ServedEngine = keyof typeof ENGINES;
+
 /**
- * A unit for `veneer serve containerd`.
+ * A unit for `veneer serve ENGINE`.
  *
  * - It is ready when its socket is there, and ends in its own time, after the calls in progress.
  * - Mounts and their counts outlive it. So it has no `RuntimeDirectory=`, which systemd would
@@ -22,10 +29,10 @@ function execWord(word: string): string {
  *
  * @param command the service's command line: the program's absolute path first
  */
-export function systemdUnit(command: readonly string[]): string {
+export function systemdUnit(engine: ServedEngine, command: readonly string[]): string {
   return `[Unit]
-Description=Veneer: storage of container layers for containerd
-Before=containerd.service docker.service buildkit.service
+Description=Veneer: storage of container layers for ${engine}
+Before=${ENGINES[engine]}
 After=local-fs.target
 
 [Service]

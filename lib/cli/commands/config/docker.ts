@@ -3,11 +3,30 @@
  *
  * @module
  */
-import { dockerConfiguration } from "../../../services/configuration/docker.ts";
+import {
+  DOCKER_RELEASES,
+  dockerConfiguration,
+  dockerEnvironment,
+  type DockerRelease,
+  dockerRelease,
+} from "../../../services/configuration/docker.ts";
 import type { Run } from "../context.ts";
+import { installedRelease } from "./installed.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
+/** It prints `Docker version VERSION, build REVISION`. */
+const VERSION = {
+  program: "dockerd",
+  version: /^Docker version ([^\s,]+)/,
+  releases: DOCKER_RELEASES,
+  releaseOf: dockerRelease,
+};
+
 export const run: Run = (context) => {
-  printConfiguration(context, dockerConfiguration(serviceOf(context)));
+  const { name } = serviceOf(context);
+  const release = (context.options.value("for") ?? installedRelease(VERSION)) as DockerRelease;
+  const environment = dockerEnvironment(release);
+  if (environment !== undefined) context.output.warn(environment);
+  printConfiguration(context, dockerConfiguration(release, name));
 };

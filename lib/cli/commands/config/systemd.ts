@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { systemdUnit } from "../../../services/configuration/systemd.ts";
+import { type ServedEngine, systemdUnit } from "../../../services/configuration/systemd.ts";
 import type { CommandContext, Run } from "../context.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
@@ -15,7 +15,9 @@ const INSTALLED = "/usr/local/bin/veneer";
 
 export const run: Run = (context) => {
   serviceOf(context);
-  printConfiguration(context, systemdUnit([program(), ...serviceWords(context)]));
+  const engine = (context.options.value("for") ?? "containerd") as ServedEngine;
+  const unit = systemdUnit(engine, [program(), ...serviceWords(context, engine)]);
+  printConfiguration(context, unit);
 };
 
 /** This program, if it is the compiled one. */
@@ -24,14 +26,16 @@ function program(): string {
   return path.endsWith("/deno") ? INSTALLED : path;
 }
 
+const STORE_OPTIONS = ["root", "driver", "option", "uidmap", "gidmap"];
+
 /** The words after the program: the options that were given, then the command with its own. */
-function serviceWords({ options }: CommandContext): string[] {
+function serviceWords({ options }: CommandContext, engine: ServedEngine): string[] {
   const given = (names: readonly string[]) =>
     names.flatMap((name) => options.values(name).map((value) => `--${name}=${value}`));
   return [
-    ...given(["root", "driver", "option", "uidmap", "gidmap"]),
+    ...given(engine === "docker" ? ["driver", "option"] : STORE_OPTIONS),
     "serve",
-    "containerd",
-    ...given(["address", "name"]),
+    engine,
+    ...given(engine === "docker" ? ["address"] : ["address", "name"]),
   ];
 }

@@ -1,0 +1,105 @@
+/**
+ * HTTP as the protocol has it: bodies of limited length and time, and answers.
+ *
+ * @module
+ */
+import { codeOf, type ErrorCode, messageOf, VeneerError } from "../../base/errors.ts";
+import { type Bytes, joined } from "../bytes.ts";
+
+/** The longest body of JSON, in bytes. */
+const MAX_BODY = 1 << 20;
+
+/** How long a body of JSON may take to arrive, in milliseconds. */
+const BODY_TIME = 30_000;
+
+/** The type of answers, which daemons do not look at. */
+const JSON_TYPE = "application/vnd.docker.plugins.v1.1+json";
+
+/** The type of an answer that is a tar. */
+export const TAR_TYPE = "application/x-tar";
+
+/** The statuses of errors. A daemon takes the text of any that is not 200. */
+const STATUS_OF: Readonly<Record<ErrorCode, number>> = {
+  "failed": 500,
+  "usage": 400,
+  "not found": 404,
+  "already exists": 409,
+  "in use": 409,
+  "not supported": 501,
+  "invalid argument": 400,
+  "failed precondition": 412,
+  "incompatible": 412,
+  "corrupt store": 500,
+  "limit exceeded": 507,
+};
+
+/** An error of a request's form. */
+export class HttpError extends Error {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly headers: Readonly<Record<string, string>> = {},
+  ) {
+    super(message);
+  }
+}
+
+/** An answer of JSON in parts. */
+export function answer(parts: readonly Bytes[]): Response {
+  return new Response(joined(parts), { headers: { "content-type": JSON_TYPE } });
+}
+
+/** An answer that is a value. */
+export function answerValue(value: unknown): Response {
+  return Response.json(value, { headers: { "content-type": JSON_TYPE } });
+}
+
+/** The answer to a request that failed. */
+export function answerError(error: unknown): Response {
+  const isHttp = error instanceof HttpError;
+  return Response.json({ Err: messageOf(error) }, {
+    status: isHttp ? error.status : STATUS_OF[codeOf(error)],
+    headers: { "content-type": JSON_TYPE, ...isHttp ? error.headers : {} },
+  });
+}
+
+/**
+ * Reads a body of JSON.
+ *
+ * @throws {HttpError} if it is too long or too slow; the rest of it is not read then
+ * @throws {VeneerError} `failed` if the client goes away
+ */
+export async function readBody(request: Request): Promise<Uint8Array> {
+  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY) throw tooLong();
+  if (request.body === null) return new Uint8Array();
+  const reader = request.body.getReader();
+  const parts: Bytes[] = [];
+  let length = 0;
+  let isLate = false;
+  const timer = setTimeout(() => {
+    isLate = true;
+    void reader.cancel().catch(() => {});
+  }, BODY_TIME);
+  try {
+    for (;;) {
+      const { done, value } = await reader.read();
+      if (isLate) throw new HttpError(408, "the request's body took too long", CLOSE);
+      if (done) return joined(parts);
+      parts.push(value);
+      length += value.length;
+      if (length > MAX_BODY) throw tooLong();
+    }
+  } catch (error) {
+    void reader.cancel().catch(() => {});
+    if (error instanceof HttpError) throw error;
+    throw new VeneerError("failed", `the request's body was not read: ${messageOf(error)}`);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** What comes behind the read part of a body is not a request. */
+const CLOSE = { connection: "close" };
+
+const tooLong = () =>
+  new HttpError(413, `the request's body is longer than ${MAX_BODY} bytes`, CLOSE);

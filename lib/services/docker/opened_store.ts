@@ -1,0 +1,92 @@
+/**
+ * The store that a daemon has named, open in lanes.
+ *
+ * @module
+ */
+import { join } from "@std/path";
+import { VeneerError } from "../../base/errors.ts";
+import type { Warn } from "../../base/warn.ts";
+import type { Bytes } from "../bytes.ts";
+import { type Job, Lanes } from "../lanes/lanes.ts";
+import type { LanePort } from "../lanes/protocol.ts";
+import type { DockerCall } from "./perform.ts";
+import type { InitRequest } from "./requests.ts";
+
+/** The settings for opening stores. */
+export interface StoreContext {
+  /** A driver's name, or `auto`. */
+  readonly driver: string;
+  /** Options of the command line, over which the daemon's go. */
+  readonly options: readonly string[];
+  readonly startLane: () => LanePort;
+  /** Keeps a store for this service. @throws {VeneerError} `in use` */
+  readonly hold: (home: string, init: InitRequest) => Disposable;
+  readonly warn: Warn;
+}
+
+/**
+ * Threads that have the store opened: for calls that take no longer with a large layer, for others,
+ * and for tars in each direction. A waiting thread takes only memory.
+ */
+const LANES = { quick: 4, slow: 3, streams: 16 };
+
+/** How often idle lanes are looked for, in milliseconds. */
+const TRIM_INTERVAL = 10_000;
+
+/** An open store. */
+export class OpenedStore {
+  readonly #lanes: Lanes<DockerCall>;
+  readonly #hold: Disposable;
+  readonly #trimming: ReturnType<typeof setInterval>;
+
+  private constructor(readonly init: InitRequest, lanes: Lanes<DockerCall>, hold: Disposable) {
+    this.#lanes = lanes;
+    this.#hold = hold;
+    this.#trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
+  }
+
+  /** @throws {VeneerError} as opening the driver's store does, `in use` if a service has it */
+  static async open(init: InitRequest, context: StoreContext): Promise<OpenedStore> {
+    const { home, options, uidmap, gidmap } = init;
+    const { driver, startLane, warn } = context;
+    const store = {
+      root: join(home, "."),
+      driver,
+      options: [...context.options, ...options],
+      uidmap,
+      gidmap,
+    };
+    const lanes = await Lanes.open<DockerCall>({ start: startLane, store, most: LANES, warn });
+    try {
+      return new OpenedStore(init, lanes, context.hold(lanes.home, init));
+    } catch (error) {
+      await lanes.close();
+      throw error;
+    }
+  }
+
+  get home(): string {
+    return this.#lanes.home;
+  }
+
+  get driver(): string {
+    return this.#lanes.driver;
+  }
+
+  /** Does a call; returns the parts of its answer. */
+  async run(call: DockerCall, how: Omit<Job<DockerCall>, "call" | "emit"> = {}): Promise<Bytes[]> {
+    const parts: Bytes[] = [];
+    await this.#lanes.run({ call, ...how, emit: (part) => void parts.push(part) }).done;
+    return parts;
+  }
+
+  async close(): Promise<void> {
+    clearInterval(this.#trimming);
+    await this.#lanes.close();
+    this.#hold[Symbol.dispose]();
+  }
+}
+
+/** The error of a request before the first one. */
+export const notInitialised = () =>
+  new VeneerError("failed precondition", "no store is open: a daemon's first request is Init");

@@ -1,0 +1,158 @@
+/**
+ * The tars that go into layers and out of them, each through a pipe and a lane.
+ *
+ * @module
+ */
+import { codeOf, VeneerError } from "../../base/errors.ts";
+import type { Bytes } from "../bytes.ts";
+import { answer, TAR_TYPE } from "./http.ts";
+import type { OpenedStore } from "./opened_store.ts";
+import { PipeIn, PipeOut } from "./streams.ts";
+
+/** A layer against a parent. */
+interface Comparison {
+  readonly id: string;
+  readonly parent: string;
+}
+
+/** A transfer, as the removal of its layer sees it. */
+interface Running {
+  readonly abort: () => void;
+  readonly ended: Promise<void>;
+}
+
+/** The tars that are on their way. */
+export class LayerTars {
+  readonly #running = new Map<string, Set<Running>>();
+  /** Layers that were applied to since they were created. A failure counts as well. */
+  readonly #applied = new Set<string>();
+
+  /** The layer is gone, or new. */
+  forget(id: string): void {
+    this.#applied.delete(id);
+  }
+
+  /** Ends the transfers of a layer, which is to be removed. */
+  async end(id: string): Promise<void> {
+    const running = [...this.#running.get(id) ?? []];
+    for (const { abort } of running) abort();
+    await Promise.all(running.map(({ ended }) => ended));
+  }
+
+  /** Lists a transfer until it is ended by calling the result. */
+  #begin(id: string, abort: () => void): () => void {
+    const { promise: ended, resolve } = Promise.withResolvers<void>();
+    const running = { abort, ended };
+    const all = this.#running.get(id) ?? new Set();
+    this.#running.set(id, all.add(running));
+    return () => {
+      all.delete(running);
+      if (all.size === 0) this.#running.delete(id);
+      resolve();
+    };
+  }
+
+  /**
+   * Applies a request's body. It is read to its end also if it cannot be applied: a daemon that
+   * cannot send all takes that for a broken connection, and sends the rest as a new request.
+   */
+  async applyDiff(
+    store: OpenedStore,
+    { id, parent }: Comparison,
+    body: ReadableStream<Uint8Array> | null,
+  ): Promise<Response> {
+    const reader = body?.getReader();
+    if (this.#applied.has(id)) {
+      await drain(reader);
+      throw new VeneerError(
+        "failed precondition",
+        `layer ${id} was applied to before; remove it and create it again`,
+      );
+    }
+    this.#applied.add(id);
+    const isWhole = new Int32Array(new SharedArrayBuffer(4));
+    const pipe = new PipeIn();
+    const end = this.#begin(id, () => {
+      void reader?.cancel().catch(() => {});
+      pipe.end();
+    });
+    let failure: unknown;
+    const feeding = feed(reader, pipe, isWhole).catch((error) => failure = error);
+    try {
+      const call = { method: "applyDiff", id, parent, input: pipe.readable, isWhole } as const;
+      return answer(await store.run(call, { stream: "in" }));
+    } catch (error) {
+      // Nothing was applied to a layer that is not there, which may be created yet.
+      if (codeOf(error) === "not found") this.forget(id);
+      throw error;
+    } finally {
+      pipe[Symbol.dispose]();
+      await feeding;
+      end();
+      if (failure !== undefined) await drain(reader);
+    }
+  }
+
+  /** Answers with the tar of a layer's changes, from its first bytes on. */
+  async diff(store: OpenedStore, { id, parent }: Comparison): Promise<Response> {
+    const pipe = new PipeOut();
+    const end = this.#begin(id, () => pipe.close());
+    const call = { method: "diff", id, parent, output: pipe.writable } as const;
+    let failure: unknown;
+    const done = store.run(call, { stream: "out" })
+      .catch((error) => failure = error ?? new Error("it failed"))
+      .finally(() => {
+        pipe.end();
+        end();
+      });
+    let first: Bytes | undefined;
+    try {
+      first = await pipe.read();
+      if (first === undefined) await done;
+      if (failure !== undefined) throw failure;
+    } catch (error) {
+      pipe.close();
+      throw error;
+    }
+    const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
+      async pull(controller) {
+        const bytes = first ?? await pipe.read();
+        first = undefined;
+        if (bytes !== undefined) return controller.enqueue(bytes);
+        await done;
+        pipe.close();
+        // Ends the connection without the body's end.
+        if (failure !== undefined) controller.error(failure);
+        else controller.close();
+      },
+      cancel: () => pipe.close(),
+    }, { highWaterMark: 0 });
+    return new Response(stream, { headers: { "content-type": TAR_TYPE } });
+  }
+}
+
+type Reader = ReadableStreamDefaultReader<Uint8Array>;
+
+/** Copies a body into a pipe, and ends it. @throws if the lane reads no more */
+async function feed(reader: Reader | undefined, pipe: PipeIn, isWhole: Int32Array): Promise<void> {
+  try {
+    while (reader !== undefined) {
+      const { done, value } = await reader.read();
+      if (done) break;
+      await pipe.write(value);
+    }
+    // One that is ended already is given up.
+    if (!pipe.isEnded) Atomics.store(isWhole, 0, 1);
+  } finally {
+    pipe.end();
+  }
+}
+
+/** Reads the rest of a body, if its client is still there. */
+async function drain(reader: Reader | undefined): Promise<void> {
+  try {
+    while (reader !== undefined && !(await reader.read()).done);
+  } catch {
+    // The client went away.
+  }
+}
