@@ -3,7 +3,7 @@
  * `Test` are those of Docker's own suite for this driver.
  */
 // @runs on ext4, xfs, btrfs
-import { assert, assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import * as aufs from "../../../drivers/aufs/driver.ts";
 import { aufs as definition } from "../../../drivers/aufs/mod.ts";
@@ -20,7 +20,8 @@ import { chain, graphOf, lacking, open, openGraph, Recorder, refused, test } fro
 import { apply, diff, EMPTY_TAR, fill, rootOf, treeNames } from "../../support/layers.ts";
 import { lines, tarOf } from "../../support/trees.ts";
 import { must } from "../../support/cases.ts";
-import { names, ownership, read } from "../../support/files.ts";
+import { PROGRAM } from "../../support/commands.ts";
+import { isThere, names, ownership, read } from "../../support/files.ts";
 import { MAPPED } from "../../support/id_maps.ts";
 import { create } from "../../support/backends.ts";
 import { assertFails } from "../../support/errors.ts";
@@ -524,7 +525,7 @@ test("the most branches of a mount are what aufs, or else the kernel, says of ho
   assertEquals(branchLimitFor(127), undefined, "so many every aufs takes");
 });
 
-test("doctor sees a module that is not loaded, and does not load it", (dir) => {
+test("modules.dep tells of a module, whether it is loaded or not", (dir) => {
   const modules = dir.path;
   assert(!hasModule("aufs", modules));
   Deno.writeTextFileSync(
@@ -541,6 +542,29 @@ test("doctor sees a module that is not loaded, and does not load it", (dir) => {
 
 // What a kernel without aufs does is shown on this one, where it lacks it.
 const onlyWithout = refused ?? (lacking === undefined ? "the kernel has aufs" : undefined);
+
+const MODULES = "/lib/modules";
+
+test("doctor reports aufs as a module, and does not have it loaded", (dir) => {
+  // In place of the kernel's modprobe, if it has one: a program that writes down its arguments.
+  const modprobe = `${dir.path}/modprobe`, asked = `${dir.path}/asked`;
+  Deno.writeTextFileSync(modprobe, `#!/bin/sh\necho "$@" >>${asked}\n`, { mode: 0o755 });
+  Deno.writeTextFileSync(`${dir.path}/sysctl`, `${modprobe}\n`);
+  const sysctl = "/proc/sys/kernel/modprobe";
+  const doctor = (setup: string) => {
+    Deno.writeTextFileSync(asked, "");
+    const script = `set -e; cd ${dir.path}; mount -t tmpfs tmpfs ${MODULES}; ${setup}
+      [ ! -e ${sysctl} ] || mount --bind sysctl ${sysctl}; "$@" || true`;
+    const command = [...PROGRAM, "--root", `${dir.path}/root`, "doctor"];
+    const stdout = must("unshare", "--mount", "sh", "-c", script, "sh", ...command);
+    assert(!read(asked).split("\n").includes("aufs"), read(asked));
+    return stdout;
+  };
+  assertStringIncludes(doctor(""), "✗ the kernel has no aufs file system, and no module of it");
+  const directory = `${MODULES}/${Deno.osRelease()}`;
+  const listed = `mkdir ${directory}; echo updates/dkms/aufs.ko.zst: >${directory}/modules.dep`;
+  assertStringIncludes(doctor(listed), "✓ aufs is a module, which the first mount loads");
+}, onlyWithout ?? (isThere(MODULES) ? undefined : `there is no ${MODULES}`));
 
 test("without aufs no store is made, and one that is there opens", (dir) => {
   const { message } = assertFails("not supported", () => openStore(dir));
