@@ -18,7 +18,7 @@
  * @module
  */
 import { ENOENT, SyscallError } from "../../ffi/errno.ts";
-import { close, O_DIRECTORY, O_RDONLY } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { messageOf } from "../../lib/base/errors.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 import type { Home } from "../../lib/store/home.ts";
@@ -152,8 +152,7 @@ export class Mending {
 
 function mendDirectory([own, ...lowers]: Chain, options?: MendOptions): void {
   if (lowers.length === 0) return;
-  using opened = new DisposableStack();
-  const open = ({ path }: OwnDirectory) =>
-    opened.adopt(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), close);
-  mendBranch(open(own), () => lowers.map(open), options);
+  const open = ({ path }: OwnDirectory) => openWithoutLinks(path, O_RDONLY | O_DIRECTORY);
+  const openLowers = lowers.map((lower) => () => open(lower));
+  withFd(open(own), (upper) => mendBranch(upper, openLowers, options));
 }

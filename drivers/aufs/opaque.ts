@@ -54,21 +54,22 @@ export interface MendOptions {
  * Directories keep their times, but for the one in which it is killed.
  *
  * @param upper  the branch, open for reading; it stays the caller's
- * @param lowers opens the branches below it likewise, uppermost first; called if they are needed
+ * @param lowers each opens a branch below it likewise, uppermost first; called if they are needed.
+ * What it opens is closed here: there may be hundreds, and one descriptor of each stays open.
  * @returns how many marks and whiteouts it made
  * @throws {SyscallError}
  * @throws {VeneerError} `in use` if something is mounted in one of them
  */
 export function mendBranch(
   upper: number,
-  lowers: () => readonly number[],
+  lowers: readonly (() => number)[],
   { applied = false }: MendOptions = {},
 ): number {
   using stacks = new DisposableStack();
   const openLowers = () => {
-    const opened = lowers();
-    const limit = Math.max(1, Math.floor(OPEN_LOWERS / opened.length));
-    return opened.map((lower) => stacks.use(new DirectoryStack(lower, limit)));
+    const limit = Math.max(1, Math.floor(OPEN_LOWERS / lowers.length));
+    const stackOn = (lower: number) => stacks.use(new DirectoryStack(lower, limit));
+    return lowers.map((open) => withFd(open(), stackOn));
   };
   const walk = new MendWalk(stacks.use(new DirectoryStack(upper)), openLowers, applied);
   walk.run();
