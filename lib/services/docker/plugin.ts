@@ -74,7 +74,7 @@ export class DockerPlugin {
     const url = new URL(request.url);
     const method = url.pathname.slice(1);
     asked({ method, id: "" });
-    if (!(method in this.#actions) && !OTHERS.includes(method)) {
+    if (!Object.hasOwn(this.#actions, method) && !OTHERS.includes(method)) {
       throw new HttpError(404, `there is no call ${JSON.stringify(method)}`);
     }
     if (request.method !== "POST") {

@@ -100,7 +100,10 @@ class Calls {
     const start = performance.now();
     const asked = { method: "", id: "" };
     this.running++;
+    let isEnded = false;
     const end = (status: number, error = "") => {
+      if (isEnded) return;
+      isEnded = true;
       this.running--;
       const ms = Number((performance.now() - start).toFixed(1));
       this.log.info("call", { ...asked, status, ms, ...error === "" ? {} : { error } });
@@ -124,19 +127,22 @@ class Calls {
 /** The same answer, which calls `end` when its body was sent or could not be. */
 function withEnd(answered: Response, end: (error?: string) => void): Response {
   const reader = answered.body!.getReader();
+  let isCancelled = false;
   const body = new ReadableStream<Uint8Array<ArrayBuffer>>({
     async pull(controller) {
       try {
         const { done, value } = await reader.read();
+        if (isCancelled) return;
         if (!done) return controller.enqueue(value);
         controller.close();
         end();
       } catch (error) {
-        controller.error(error);
         end(messageOf(error));
+        controller.error(error);
       }
     },
     async cancel() {
+      isCancelled = true;
       end("the client went away");
       await reader.cancel();
     },

@@ -87,7 +87,7 @@ export class PipeOut {
     close(readable);
   }
 
-  /** The next bytes; `undefined` at the end. */
+  /** The next bytes; `undefined` at the end. @throws if it is closed */
   async read(): Promise<Bytes | undefined> {
     const buffer = new Uint8Array(READ_SIZE);
     const length = await this.#file.read(buffer);

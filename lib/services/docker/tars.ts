@@ -114,10 +114,12 @@ export class LayerTars {
       pipe.close();
       throw error;
     }
+    let isCancelled = false;
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       async pull(controller) {
         const bytes = first ?? await pipe.read();
         first = undefined;
+        if (isCancelled) return;
         if (bytes !== undefined) return controller.enqueue(bytes);
         await done;
         pipe.close();
@@ -125,7 +127,10 @@ export class LayerTars {
         if (failure !== undefined) controller.error(failure);
         else controller.close();
       },
-      cancel: () => pipe.close(),
+      cancel() {
+        isCancelled = true;
+        pipe.close();
+      },
     }, { highWaterMark: 0 });
     return new Response(stream, { headers: { "content-type": TAR_TYPE } });
   }
