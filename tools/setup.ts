@@ -24,6 +24,8 @@ const DEMO: Needed = {
 const BUILD: Needed = { "gcc": "gcc", "ld": "binutils" };
 
 const CONTAINERD = "/usr/share/gocode/src/github.com/containerd/containerd";
+const DOCKER = "/usr/share/gocode/src/github.com/docker/docker/daemon/graphdriver";
+const TAR_SPLIT = "/usr/share/gocode/src/github.com/vbatts/tar-split";
 
 const TESTS: Needed = {
   "gcc": "gcc",
@@ -56,6 +58,8 @@ const TESTS: Needed = {
   "go": "golang-go",
   "h2load": "nghttp2-client",
   [CONTAINERD]: "golang-github-containerd-containerd-dev",
+  [DOCKER]: "golang-github-docker-docker-dev",
+  [TAR_SPLIT]: "golang-github-vbatts-tar-split-dev",
 };
 
 /** What each word that this is called with asks for. */

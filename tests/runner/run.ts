@@ -17,7 +17,12 @@ import { expandGlobSync } from "@std/fs";
 import { dirname, join } from "@std/path";
 import { type Environment, environmentsOf } from "./environments.ts";
 import { addUp, type Case, sharedNames, type Stage, summary } from "./report.ts";
-import { buildingSuite, lacksSuite } from "../services/containerd_suite_program.ts";
+import {
+  buildingSuite,
+  lacksSuite,
+  SUITE_PROGRAMS,
+  type SuiteProgram,
+} from "../services/suite_programs.ts";
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
 import { newerKernel } from "../../tools/guest_kernel.ts";
@@ -47,12 +52,8 @@ const COMMANDS = /^tests\/cli\/(?!parse|progress|layer_tree|program)/;
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 
-/** containerd's own suite, which is compiled for all stages. */
-const SUITE = /\/containerd_suite_test\.ts$/;
-
 /** What takes long beside those: traces, tars of a hundred thousand entries, waiting, an engine's suite. */
-const LONG =
-  /\/(program_files|link_budget|hostile_tars|containerd_suite|shared\/children)_test\.ts$/;
+const LONG = /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children)_test\.ts$/;
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {
@@ -139,10 +140,10 @@ function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weight
 }
 
 /**
- * Format, lint and types; and what cases start: the program, bundled, which starts in half the time, and containerd's
- * suite.
+ * Format, lint and types; and what cases start: the program, bundled, which starts in half the time, and engines'
+ * suites.
  */
-async function checks({ bundle, suite }: Built): Promise<Stage[]> {
+async function checks({ bundle, suites }: Built): Promise<Stage[]> {
   const deno = (...args: string[]) => ({
     name: `deno ${args[0]}`,
     args: [Deno.execPath(), ...args],
@@ -156,7 +157,7 @@ async function checks({ bundle, suite }: Built): Promise<Stage[]> {
       ...deno("run", "--quiet", "--allow-all", "--no-check", "--frozen", "tools/bundle.ts", bundle),
       name: "bundle",
     },
-    ...suite === undefined ? [] : [{ name: "suite", args: buildingSuite(suite) }],
+    ...suites.map(({ suite, path }) => ({ name: suite.name, args: buildingSuite(suite, path) })),
   ];
   return await Promise.all(checks.map(async ({ name, args }) => {
     const { code, seconds, log } = await keep(args);
@@ -170,8 +171,8 @@ async function checks({ bundle, suite }: Built): Promise<Stage[]> {
 interface Built {
   /** The directory of the program. */
   readonly bundle: string;
-  /** The program of containerd's suite, if it can be built and is needed. */
-  readonly suite: string | undefined;
+  /** The programs of suites that can be built and are needed. */
+  readonly suites: readonly { readonly suite: SuiteProgram; readonly path: string }[];
 }
 
 /** Directories of a run. */
@@ -270,12 +271,13 @@ async function main(parts: string[]): Promise<number> {
   using shared = openWorkspace("test.", { base: dist });
   using images = openWorkspace("veneer.", { inMemory: true });
   const plans = stagesOf(parts);
-  const needsSuite = plans.some(({ files }) => files.some((file) => SUITE.test(file)));
+  const isNeeded = (suite: SuiteProgram) =>
+    plans.some(({ files }) => files.some((file) => suite.files.test(file)));
   const built: Built = {
     bundle: join(shared.directory, "js"),
-    suite: needsSuite && lacksSuite() === undefined
-      ? join(shared.directory, "containerd-suite")
-      : undefined,
+    suites: SUITE_PROGRAMS
+      .filter((suite) => isNeeded(suite) && lacksSuite(suite) === undefined)
+      .map((suite) => ({ suite, path: join(shared.directory, suite.variable) })),
   };
   const places = { images: images.directory, results: join(shared.directory, "results") };
   Deno.mkdirSync(places.results);
@@ -290,7 +292,7 @@ async function main(parts: string[]): Promise<number> {
     join(built.bundle, "main.js"),
   ];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
-  if (built.suite !== undefined) Deno.env.set("VENEER_TEST_CONTAINERD_SUITE", built.suite);
+  for (const { suite, path } of built.suites) Deno.env.set(suite.variable, path);
   const beside = await Promise.all([
     runAll(together.filter(({ waits }) => !waits), places, navigator.hardwareConcurrency),
     runAll(together.filter(({ waits }) => waits), places, 1),

@@ -8,11 +8,11 @@ import { join } from "@std/path";
 import { must, needs, run, type TempDir, tempDir, unmountBelow } from "../support/cases.ts";
 import { openSnapshotter } from "../support/drivers.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { buildingSuite, lacksSuite } from "./containerd_suite_program.ts";
+import { buildingSuite, builtSuite, CONTAINERD_SUITE, lacksBuiltSuite } from "./suite_programs.ts";
 import { TestService } from "./service_support.ts";
 
 /** The suite's program, which the runner has built for all stages. */
-const BUILT = Deno.env.get("VENEER_TEST_CONTAINERD_SUITE");
+const BUILT = builtSuite(CONTAINERD_SUITE);
 
 /** The cases of containerd 1.6's suite. It skips `Rename` with every snapshotter. */
 const CASES = [
@@ -56,7 +56,7 @@ export function containerdSuite(
   { lacking, options = [] }: SuiteSubject,
 ): void {
   needs(
-    lacking ?? (BUILT === undefined ? lacksSuite() : undefined),
+    lacking ?? lacksBuiltSuite(CONTAINERD_SUITE),
     `service: containerd's own suite of snapshotters, on ${driver}`,
     async () => {
       const words = options.flatMap((option) => ["-o", option]);
@@ -96,7 +96,7 @@ function removeAll({ root, driver }: TestService, options: readonly string[]): v
 
 function built({ path }: TempDir): string {
   const program = join(path, "suite");
-  must(...buildingSuite(program));
+  must(...buildingSuite(CONTAINERD_SUITE, program));
   return program;
 }
 
