@@ -36,18 +36,18 @@ export { openDeviceSet } from "./drivers/device_sets.ts";
 export type { ForeignUses, OpenStore } from "./lib/base/opened.ts";
 export type { StatusLine } from "./lib/base/status.ts";
 export type { FileArgument } from "./lib/base/descriptors.ts";
+export type { TransferOptions } from "./lib/base/transfer_options.ts";
 export type {
-  ChangeIterator,
   CreateOptions,
   GetOptions,
   GraphDriver,
   LayerInfo,
   ParentArgument,
   PutOptions,
-  TransferOptions,
 } from "./lib/graph/driver.ts";
 export type {
   CommitOptions,
+  DiffOptions,
   Labels,
   Leftovers,
   SnapshotInfo,
@@ -74,5 +74,5 @@ export { SyscallError } from "./ffi/errno.ts";
 export { IDENTITY, IdMap } from "./lib/base/id_maps.ts";
 export type { IdMaps, IdRange } from "./lib/base/id_maps.ts";
 export { formatChange } from "./lib/tree/changes.ts";
-export type { Change, ChangeKind } from "./lib/tree/changes.ts";
+export type { Change, ChangeIterator, ChangeKind } from "./lib/tree/changes.ts";
 export type { Mount } from "./lib/mount/plan.ts";

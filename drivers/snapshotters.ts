@@ -46,8 +46,7 @@ export interface SnapshotStoreOptions {
  * Opens a store of snapshots, creating it if it is missing, and finishes the work of killed
  * processes. A root may have a store of each driver.
  *
- * The option `workers` is about applying tars; it is checked and has no effect here. This needs
- * root and `--allow-all`.
+ * This needs root and `--allow-all`.
  *
  * @example A snapshot that is changed and committed
  * ```ts no-eval
@@ -77,7 +76,7 @@ export function openSnapshots(
 ): Snapshots {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { foreignUses, later, purpose } = open;
-  const { given, sync } = parseStoreOptions(options);
+  const { given, sync, workers } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
     : find(drivers, name);
@@ -87,6 +86,8 @@ export function openSnapshots(
     port: kernelMountPort,
     warn,
     sync,
+    idMaps,
+    workers,
     foreignUses,
     later,
     purpose,

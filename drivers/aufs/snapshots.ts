@@ -8,6 +8,8 @@
  *
  * @module
  */
+import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import { basename, dirname } from "@std/path";
 import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
 import { messageOf } from "../../lib/base/errors.ts";
@@ -138,6 +140,25 @@ export class AufsSnapshots implements SnapshotBackend {
     const details = { requireLayers, chain: this.#chain(chain) };
     const steps = this.#mounts.steps(branches, target, details);
     return { path: target, steps: [checkStep(() => this.#layers.refuseLinks(chain)), ...steps] };
+  }
+
+  applyTarget({ layer, parents }: LayerChain): ApplyTarget {
+    const directory = this.#layers.path(layer).text;
+    return { directory, whiteouts: "aufs", lowers: this.#paths(parents) };
+  }
+
+  finishApply(chain: LayerChain): void {
+    this.#mounts.mending.afterApply(this.#chain(chain));
+  }
+
+  nativeDiff({ layer, parents }: LayerChain): NativeDiff {
+    this.#layers.require(layer);
+    const upper = this.#layers.path(layer).text;
+    return { kind: "upper", upper, lowers: this.#paths(parents), form: "aufs" };
+  }
+
+  #paths(layers: readonly string[]): string[] {
+    return layers.map((layer) => this.#layers.path(layer).text);
   }
 
   beforeUnmount(target: string): void {

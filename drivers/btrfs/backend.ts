@@ -22,13 +22,9 @@ import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, openat, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_EXCHANGE, RENAME_NOREPLACE, renameat } from "../../ffi/names.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type {
-  ApplyTarget,
-  LayerBackend,
-  LayerSpec,
-  NativeDiff,
-  Scratch,
-} from "../../lib/graph/backend.ts";
+import type { LayerBackend, LayerSpec, Scratch } from "../../lib/graph/backend.ts";
+import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";

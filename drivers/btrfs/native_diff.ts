@@ -24,7 +24,7 @@ import { close, withFd } from "../../ffi/files.ts";
 import type { Change } from "../../lib/tree/changes.ts";
 import { compareTrees } from "../../lib/tree/compare.ts";
 import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
-import type { NativeDiff } from "../../lib/graph/backend.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import { boundedSend, SEND_LIMITS, type SendLimits } from "./bounded_send.ts";
 import { FileNames } from "./file_names.ts";
 import { ReplayedTree } from "./replayed_tree.ts";

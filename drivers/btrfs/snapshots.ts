@@ -40,6 +40,7 @@ import {
 import type { SnapshotKind, Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { LAYER_NAME } from "./layout.ts";
+import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
 import { deviceOf, mountsOf } from "./mounting.ts";
 import { ownRoot } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
@@ -185,6 +186,14 @@ export class BtrfsSnapshots implements SnapshotBackend {
 
   #device(): string {
     return this.#options.device ?? deviceOf(this.home.path);
+  }
+
+  applyTarget({ layer }: LayerChain): ApplyTarget {
+    return { directory: this.#layout.path(layer).text, whiteouts: "none" };
+  }
+
+  tree(layer: string): string {
+    return this.#layout.path(layer).text;
   }
 
   usage({ layer, kind, parents: [parent] }: LayerChain): Usage {

@@ -32,7 +32,8 @@ import {
 } from "../../lib/tree/confined.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type { LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { LayerBackend, LayerSpec } from "../../lib/graph/backend.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { ownParentRecords, type ParentRecords } from "../../lib/graph/parent_records.ts";

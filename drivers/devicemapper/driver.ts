@@ -47,7 +47,7 @@ export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
   const home = openHome("snapshots/devicemapper", context);
   const state = new RunState(home);
   const devices = new DeviceSet({ home, state, options, hasEmptyBase: true, warn });
-  return new DeviceMapperSnapshots({ home, idMaps, devices, options });
+  return new DeviceMapperSnapshots({ home, idMaps, devices, options, warn });
 }
 
 /** Reads the options, and sees to it that the driver runs here. */

@@ -46,6 +46,8 @@ import type { DeviceMapperOptions } from "./options.ts";
 import { retryBusy } from "./patience.ts";
 import { usageOf } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
+import { ensureStored } from "./stored.ts";
+import type { Warn } from "../../lib/base/warn.ts";
 
 /**
  * How long an open device is waited for, without the lock of devices, in milliseconds: udev opens
@@ -62,6 +64,8 @@ export interface SnapshotsContext {
   readonly idMaps: IdMaps;
   readonly devices: DeviceSet;
   readonly options: DeviceMapperOptions;
+  /** Gets warnings of one line each. */
+  readonly warn: Warn;
 }
 
 export class DeviceMapperSnapshots implements SnapshotBackend {
@@ -230,6 +234,10 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     if (type !== "xfs" || retries === undefined) return [];
     const perform = () => setNoSpaceRetries(target, retries);
     return [{ kind: "prepare", name: "set the retries of xfs", perform, undo: () => {} }];
+  }
+
+  ensureStored(layer: string, directory: number): void {
+    ensureStored(layer, directory, this.#devices.pool, this.#context.warn);
   }
 
   usage({ layer, parents: [origin = BASE] }: LayerChain): Usage {

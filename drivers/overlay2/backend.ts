@@ -27,7 +27,9 @@ import {
 import { codeOf, VeneerError } from "../../lib/base/errors.ts";
 import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
-import type { ApplyTarget, LayerBackend, LayerSpec, NativeDiff } from "../../lib/graph/backend.ts";
+import type { LayerBackend, LayerSpec } from "../../lib/graph/backend.ts";
+import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { MountPlaces } from "../../lib/store/mount_places.ts";

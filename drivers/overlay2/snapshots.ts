@@ -25,6 +25,8 @@ import {
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import { bindMount, bindPlan, boundLayer } from "../union/layer_binds.ts";
 import { LayerDirectories } from "../union/layer_directories.ts";
+import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
+import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import {
   type LayerDirectory,
   mountsOfDirectory,
@@ -163,6 +165,28 @@ export class Overlay2Snapshots implements SnapshotBackend {
       features: this.#environment.features,
       volatile: false,
     };
+  }
+
+  applyTarget({ layer, parents }: LayerChain): ApplyTarget | undefined {
+    if (this.#hasUserXattrs()) return undefined;
+    const directory = this.#layers.path(layer).text;
+    return { directory, whiteouts: "overlay", lowers: this.#paths(parents) };
+  }
+
+  nativeDiff({ layer, parents }: LayerChain): NativeDiff | undefined {
+    if (this.#hasUserXattrs()) return undefined;
+    this.#layers.require(layer);
+    const upper = this.#layers.path(layer).text;
+    return { kind: "upper", upper, lowers: this.#paths(parents), form: "overlay" };
+  }
+
+  #paths(layers: readonly string[]): string[] {
+    return layers.map((layer) => this.#layers.path(layer).text);
+  }
+
+  /** Opaque marks are then `user.` attributes, which the tar engine neither writes nor reads. */
+  #hasUserXattrs(): boolean {
+    return this.#environment.features.includes("userxattr");
   }
 
   usage({ layer }: LayerChain): Usage {

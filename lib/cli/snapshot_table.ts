@@ -15,6 +15,11 @@ const PARENT: OptionSpec = {
   summary: "the committed snapshot it stands on (default: none)",
 };
 
+const AGAINST: OptionSpec = {
+  ...PARENT,
+  summary: 'compare with this committed snapshot; "" for none (default: the one it stands on)',
+};
+
 const LABEL: OptionSpec = {
   name: "label",
   value: "KEY=VALUE",
@@ -62,6 +67,45 @@ export const SNAPSHOTS: GroupSpec = {
       operands: [NEW_KEY],
       options: [PARENT, LABEL, TARGET],
       examples: [["veneer snapshot view look --parent base", ""]],
+    },
+    {
+      name: "snapshot apply",
+      summary: "fill a snapshot from a tar and print the bytes of its files",
+      operands: [KEY, { name: "FILE|-", optional: true, kind: "file" }],
+      options: [],
+      details:
+        "The tar may be plain, gzip or zstd; - or no FILE is standard input. It is applied to what the snapshot\n" +
+        "shows, whiteouts included, so an image's layers are each prepared on the one before, applied and committed.\n" +
+        "A snapshot on which this failed is incomplete: apply again or remove it.",
+      examples: [
+        ["veneer snapshot prepare work --parent base", ""],
+        ["veneer snapshot apply work layer.tar.gz", "an image's second layer"],
+        ["veneer snapshot commit app work", ""],
+      ],
+    },
+    {
+      name: "snapshot diff",
+      summary: "write the changes of a snapshot as a tar",
+      operands: [KEY],
+      options: [AGAINST, {
+        name: "output",
+        short: "o",
+        value: "FILE",
+        kind: "file",
+        summary: "write to FILE, which appears when it is complete; - is standard output",
+      }],
+      details:
+        "After `snapshot diff`, -o is --output; a driver's option is written --option there.",
+      examples: [["veneer snapshot diff app -o app.tar", ""]],
+    },
+    {
+      name: "snapshot changes",
+      summary: "list the paths that a snapshot adds (A), changes (C) and deletes (D)",
+      operands: [KEY],
+      options: [AGAINST],
+      details:
+        "Control characters and backslashes in paths are written as octal escapes, such as \\012.",
+      examples: [["veneer snapshot changes work", "what was changed so far"]],
     },
     {
       name: "snapshot commit",

@@ -11,7 +11,8 @@
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
-import type { ApplyTarget, LayerBackend } from "./backend.ts";
+import type { LayerBackend } from "./backend.ts";
+import type { ApplyTarget } from "../tar/apply/apply_options.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";

@@ -7,13 +7,13 @@
  *
  * @module
  */
+import type { ApplyTarget } from "../tar/apply/apply_options.ts";
+import type { NativeDiff } from "../tar/export/delta.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import type { LayerMarks } from "../mount/uses.ts";
 import type { Home } from "../store/home.ts";
-import type { Change } from "../tree/changes.ts";
-import type { WhiteoutForm } from "../tree/whiteouts.ts";
 import type { GetOptions } from "./driver.ts";
 import type { ParentRecords } from "./parent_records.ts";
 
@@ -26,37 +26,6 @@ export interface LayerSpec {
   readonly mountLabel: string | undefined;
   /** Keys in lower case. */
   readonly storageOptions: ReadonlyMap<string, string>;
-}
-
-/**
- * The source of a layer's own changes, if they can be read without comparing trees:
- * - `upper`: a directory of changes and whiteouts over lowers, uppermost first;
- * - `listed`: the kernel lists the changes, and `root` is the whole tree to read them from.
- */
-export type NativeDiff =
-  | {
-    readonly kind: "upper";
-    readonly upper: string;
-    readonly lowers: readonly string[];
-    readonly form: "overlay" | "aufs";
-  }
-  | {
-    readonly kind: "listed";
-    readonly root: string;
-    /** The parent's tree; absent for a base layer. */
-    readonly parentRoot: string | undefined;
-    readonly changes: () => Iterable<Change>;
-  };
-
-/** If a tar goes, and how deletions are written there. */
-export interface ApplyTarget {
-  readonly directory: string;
-  readonly whiteouts: WhiteoutForm;
-  /**
-   * If the directory holds only the layer's own changes: the directories of the layers below,
-   * uppermost first, over which the tar is applied.
-   */
-  readonly lowers?: readonly string[];
 }
 
 /**

@@ -13,7 +13,8 @@ import type { VeneerError } from "../base/errors.ts";
 import type { FileArgument } from "../base/descriptors.ts";
 import type { OpenStore } from "../base/opened.ts";
 import type { Mount } from "../mount/plan.ts";
-import type { Change } from "../tree/changes.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import type { ChangeIterator } from "../tree/changes.ts";
 
 /**
  * A parent as callers name it: an id; `""` for none, the layer being taken whole; `undefined` for
@@ -52,18 +53,6 @@ export interface PutOptions {
   readonly force?: boolean;
 }
 
-/** Options of a transfer of a layer's content. */
-export interface TransferOptions {
-  /** Called from time to time with the bytes of tar transferred so far. */
-  readonly onProgress?: (bytes: number) => void;
-  /**
-   * For an apply: the tar's digest, its size or the clean end of a request's body proves that it is
-   * complete. A tar that ends behind an entry is then accepted, with a warning; otherwise it counts
-   * as cut short. A function is asked at that end.
-   */
-  readonly provenWhole?: boolean | (() => boolean);
-}
-
 /** A layer as listings show it. */
 export interface LayerInfo {
   /** The id that it was created with. */
@@ -77,12 +66,6 @@ export interface LayerInfo {
   /** The path where it is mounted; absent if it is not. */
   readonly mountPoint?: string;
 }
-
-/**
- * Changes, read one by one. The iterator disposes of itself after the last one, and if a loop over
- * it ends early.
- */
-export type ChangeIterator = IteratorObject<Change, undefined> & Disposable;
 
 /**
  * A store of layers. Operations are safe against each other across processes, and against being

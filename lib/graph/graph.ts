@@ -15,7 +15,7 @@
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { applyMarked, beginApply, incompleteError } from "./applying.ts";
 import { Children } from "./children.ts";
-import { sizeOf } from "./delta.ts";
+import { sizeOf } from "../tar/export/delta.ts";
 import { Layers } from "./layers.ts";
 import { MountedLayers } from "./mounted_layers.ts";
 import { Reading } from "./reading.ts";
@@ -25,15 +25,9 @@ import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { EngineStore, RemoveOptions } from "./engine_store.ts";
-import type {
-  ChangeIterator,
-  CreateOptions,
-  GetOptions,
-  LayerInfo,
-  ParentArgument,
-  PutOptions,
-  TransferOptions,
-} from "./driver.ts";
+import type { CreateOptions, GetOptions, LayerInfo, ParentArgument, PutOptions } from "./driver.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import type { ChangeIterator } from "../tree/changes.ts";
 import type { Home } from "../store/home.ts";
 import { recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import { type FileArgument, withInput, withOutput } from "../base/descriptors.ts";

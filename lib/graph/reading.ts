@@ -4,8 +4,7 @@
  * @module
  */
 import { checkId } from "../base/ids.ts";
-import type { Change } from "../tree/changes.ts";
-import { type Delta, nativeDelta, treeDelta } from "./delta.ts";
+import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import type { ParentArgument } from "./driver.ts";
 import type { Layers } from "./layers.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
@@ -63,44 +62,5 @@ export class Reading {
     this.layers.require(id);
     this.layers.requireComplete(id);
     return this.mounted.getForTransfer(id, lock, { readOnly: true });
-  }
-}
-
-/** Changes that are read one by one. The layer is held until the last one, or until disposal. */
-export class OpenChanges extends Iterator<Change, undefined, unknown> implements Disposable {
-  readonly #scope: DisposableStack;
-  readonly #changes: Iterator<Change>;
-
-  constructor(delta: Delta, scope: DisposableStack) {
-    super();
-    this.#scope = scope;
-    this.#changes = delta.changes()[Symbol.iterator]();
-  }
-
-  override next(): IteratorResult<Change, undefined> {
-    if (this.#scope.disposed) return { done: true, value: undefined };
-    try {
-      const { done, value } = this.#changes.next();
-      if (!done) return { done, value };
-    } catch (error) {
-      this.#scope.dispose();
-      throw error;
-    }
-    this.#scope.dispose();
-    return { done: true, value: undefined };
-  }
-
-  /** Called if a loop ends early. */
-  override return(): IteratorResult<Change, undefined> {
-    try {
-      this.#changes.return?.();
-    } finally {
-      this.#scope.dispose();
-    }
-    return { done: true, value: undefined };
-  }
-
-  override [Symbol.dispose](): void {
-    this.return();
   }
 }

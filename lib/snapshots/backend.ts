@@ -19,6 +19,8 @@ import type { Home } from "../store/home.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
 import type { SnapshotKind, Usage } from "./snapshotter.ts";
 import type { LayerUse } from "../mount/uses.ts";
+import type { ApplyTarget } from "../tar/apply/apply_options.ts";
+import type { NativeDiff } from "../tar/export/delta.ts";
 
 /** A layer and those below it. */
 export interface LayerChain {
@@ -111,6 +113,38 @@ export interface SnapshotBackend {
    * the mount has into the layer. A failure is a warning.
    */
   beforeUnmount?(target: string): void;
+
+  /**
+   * The directory and form in which a tar is applied to an active layer without mounting it. If
+   * this is left out or `undefined`, it is applied to the mounted tree.
+   */
+  applyTarget?(chain: LayerChain): ApplyTarget | undefined;
+
+  /**
+   * Called after a tar was applied and before the layer counts as complete: writes what the layer's
+   * form needs beside what a tar says.
+   */
+  finishApply?(chain: LayerChain): void;
+
+  /**
+   * Called after that, if the layer's file system could lose its content later without an error.
+   *
+   * @param directory the layer's root, opened before the first entry was written
+   * @throws {VeneerError} `limit exceeded` with the full device, if there was no space for it
+   */
+  ensureStored?(layer: string, directory: number): void;
+
+  /**
+   * The changes of a layer of any kind to its parent, if they can be read directly. If this is left
+   * out or `undefined`, mounted trees are compared.
+   */
+  nativeDiff?(chain: LayerChain): NativeDiff | undefined;
+
+  /**
+   * The directory that is the whole tree of a layer of any kind, for drivers that need no mount to
+   * read it.
+   */
+  tree?(layer: string): string;
 
   /**
    * The disk space in bytes and the inodes that a layer adds to its parent. Unlike the other

@@ -30,6 +30,8 @@ export class Committing {
     readonly uses: SnapshotUses,
     /** Sync the home's file system before a snapshot counts as committed. */
     readonly sync: boolean,
+    /** Refuses a snapshot that must not be committed now. Its layer is locked. */
+    readonly check: (snapshot: Snapshot) => void,
   ) {}
 
   /**
@@ -48,6 +50,7 @@ export class Committing {
     using held = session.holdForCommit(name, key);
     const { snapshot } = held;
     this.#checkRebase(snapshot, store.parentName(snapshot), parent);
+    this.check(snapshot);
     store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
     this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
     const chain = store.chain(snapshot);

@@ -184,6 +184,8 @@ export class Intents {
     // First, so that neither a name nor a parent waits for a layer that cannot be deleted.
     if (!store.relinquish(layer)) return false;
     backend.remove(layer);
+    const { home } = backend;
+    if (home.isIncomplete(layer)) home.markComplete(layer, false);
     store.forget(layer);
     return true;
   }

@@ -16,6 +16,16 @@ export function checkMountable({ name, kind }: Snapshot): void {
   );
 }
 
+/** @throws {VeneerError} `failed precondition` for any but an active snapshot */
+export function checkActive({ name, kind }: Snapshot): void {
+  if (kind === "active") return;
+  throw new VeneerError(
+    "failed precondition",
+    `snapshot ${shown(name)} is ${kind === "view" ? "a view" : "committed"} and never changes; ` +
+      "prepare another one",
+  );
+}
+
 /** @throws {VeneerError} `failed precondition` for any but a committed snapshot */
 export function checkCommitted({ name, kind }: Snapshot): void {
   if (kind === "committed") return;

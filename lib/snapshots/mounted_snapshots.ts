@@ -214,6 +214,8 @@ export class MountedSnapshots {
     const done: string[] = [];
     for (const layer of present) {
       const path = this.home.join("mounts", layer);
+      if (this.state.isTransferred(layer)) continue;
+      this.state.forgetTransfers(layer);
       if (isMountPoint(path.text)) {
         if (layers.has(layer)) continue;
         this.snapshots.beforeUnmount(path.text);

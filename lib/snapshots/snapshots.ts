@@ -23,9 +23,13 @@
  *
  * @module
  */
-import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
+import { attempt, type VeneerError } from "../base/errors.ts";
 import { type ForeignUses, storeClosed } from "../base/opened.ts";
-import { sleep } from "../base/sleep.ts";
+import { type FileArgument, withInput } from "../base/descriptors.ts";
+import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import { openTarInput } from "../tar/apply/apply.ts";
+import type { ChangeIterator } from "../tree/changes.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Mount, MountPlan, MountPort } from "../mount/plan.ts";
@@ -33,7 +37,7 @@ import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
 import { pruneRunStates, RunState } from "../store/run_state.ts";
 import { holdToChange } from "../store/service_hold.ts";
 import type { SnapshotBackend } from "./backend.ts";
-import { Committing, writeOut } from "./committing.ts";
+import { Committing } from "./committing.ts";
 import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled } from "./keys.ts";
@@ -41,9 +45,11 @@ import { checkCommitted, checkMountable } from "./kinds.ts";
 import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
+import { Removing } from "./removing.ts";
 import { type Purpose, Session } from "./session.ts";
 import type {
   CommitOptions,
+  DiffOptions,
   Leftovers,
   SnapshotInfo,
   SnapshotKind,
@@ -53,11 +59,9 @@ import type {
   Usage,
 } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
+import { type Begun, SnapshotTransfers } from "./transfers.ts";
 import { usageOf } from "./usage.ts";
 import { SnapshotUses } from "./uses.ts";
-
-/** How often, and at which interval in milliseconds, the free space is checked after a deletion. */
-const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 
 /** The parts and settings of a snapshotter. */
 export interface SnapshotsContext {
@@ -67,6 +71,10 @@ export interface SnapshotsContext {
   readonly warn: Warn;
   /** Sync the home's file system before a snapshot counts as committed; false by default. */
   readonly sync?: boolean;
+  /** The maps between ids in tars and on disk; {@linkcode IDENTITY} by default. */
+  readonly idMaps?: IdMaps;
+  /** How many Workers help an apply: none or one, which is the default. */
+  readonly workers?: number;
   /**
    * Whether mounted snapshots are refused by commits and removals; refused by default. A service
    * owns its store, and the mounts are those of the engine that calls it.
@@ -88,8 +96,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #state: RunState;
   readonly #uses: SnapshotUses;
   readonly #committing: Committing;
+  readonly #removing: Removing;
   readonly #mounted: MountedSnapshots;
   readonly #published: PublishedLabels;
+  readonly #transfers: SnapshotTransfers;
   readonly #warn: Warn;
   readonly #later: (() => void) | undefined;
   readonly #purpose: Purpose;
@@ -109,8 +119,17 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
    * for one of another program or a newer version
    */
   constructor(
-    { backend, port, warn, sync = false, foreignUses = "refuse", later, purpose = "change" }:
-      SnapshotsContext,
+    {
+      backend,
+      port,
+      warn,
+      sync = false,
+      idMaps = IDENTITY,
+      workers,
+      foreignUses = "refuse",
+      later,
+      purpose = "change",
+    }: SnapshotsContext,
   ) {
     this.#backend = backend;
     this.#warn = warn;
@@ -119,7 +138,14 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#published = new PublishedLabels(backend);
     this.#state = new RunState(backend.home);
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
-    this.#committing = new Committing(backend, this.#state, this.#uses, sync);
+    const state = this.#state, uses = this.#uses;
+    this.#transfers = new SnapshotTransfers(
+      { backend, state, uses, port, idMaps, sync, workers, warn },
+    );
+    const check = (snapshot: Snapshot) => this.#checkWhole(snapshot);
+    this.#committing = new Committing(backend, state, uses, sync, check);
+    const checkIdle = (snapshot: Snapshot) => this.#checkIdle(snapshot);
+    this.#removing = new Removing(backend, uses, later, checkIdle);
     this.#mounted = new MountedSnapshots(this, backend.home, this.#state, port);
     this.#claim = purpose === "change" ? holdToChange(this.#state, this.home) : undefined;
     try {
@@ -198,6 +224,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   mounts(key: string): Mount[] {
     using held = this.#session.hold(key);
     checkMountable(held.snapshot);
+    this.#checkWhole(held.snapshot);
     return this.#backend.mounts(this.#store.chain(held.snapshot));
   }
 
@@ -241,11 +268,61 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   plan(key: string, target: string): MountPlan {
     using held = this.#session.hold(key);
     checkMountable(held.snapshot);
+    this.#checkComplete(held.snapshot);
     return this.#backend.plan(this.#store.chain(held.snapshot), target);
   }
 
   beforeUnmount(target: string): void {
     this.#backend.beforeUnmount?.(target);
+  }
+
+  /**
+   * Whether snapshots here may be transferred. A service's are filled by its engine, through mounts.
+   */
+  get #hasTransfers(): boolean {
+    return this.#uses.foreignUses === "refuse";
+  }
+
+  #checkComplete(snapshot: Snapshot): void {
+    if (this.#hasTransfers) this.#transfers.checkComplete(snapshot);
+  }
+
+  #checkIdle(snapshot: Snapshot): void {
+    if (this.#hasTransfers) this.#transfers.checkIdle(snapshot);
+  }
+
+  #checkWhole(snapshot: Snapshot): void {
+    this.#checkIdle(snapshot);
+    this.#checkComplete(snapshot);
+  }
+
+  applyDiff(key: string, input: FileArgument, options: TransferOptions = {}): number {
+    const session = this.#session;
+    this.#hasUnmounted = true;
+    return withInput(input, (fd) => {
+      // Reads from the client, so it comes before any lock.
+      using tar = openTarInput(fd);
+      using begun = this.#begin(session, key);
+      return this.#transfers.apply(begun, tar, options);
+    });
+  }
+
+  #begin(session: Session, key: string): Begun {
+    let begun: Begun | undefined;
+    this.#whileUnmounted(key, () => begun = this.#transfers.begin(session, key));
+    return begun!;
+  }
+
+  diff(key: string, output: FileArgument, { parent, ...options }: DiffOptions = {}): number {
+    this.#hasUnmounted = true;
+    using scope = new DisposableStack();
+    const delta = this.#transfers.open(this.#session, key, parent, scope);
+    return this.#transfers.export(delta, output, options);
+  }
+
+  changes(key: string, parent?: string): ChangeIterator {
+    this.#hasUnmounted = true;
+    return this.#transfers.changes(this.#session, key, parent);
   }
 
   commit(name: string, key: string, options: CommitOptions = {}): void {
@@ -254,63 +331,24 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     const labels = checkLabels(options.labels);
     const { parent = "" } = options;
     if (parent !== "") checkKey(parent, "parent");
-    const finish = (snapshot: Snapshot) => this.#finish(snapshot);
     this.#whileUnmounted(key, () => {
-      this.#committing.commit(this.#session, { name, key, labels, parent }, finish);
+      const session = this.#session;
+      const finish = (snapshot: Snapshot) => this.#removing.finish(session, snapshot);
+      this.#committing.commit(session, { name, key, labels, parent }, finish);
     });
   }
 
   remove(key: string): void {
     checkKey(key);
     this.#whileUnmounted(key, () => {
-      using held = this.#session.hold(key);
-      this.#remove(held.snapshot);
+      const session = this.#session;
+      using held = session.hold(key);
+      this.#removing.remove(session, held.snapshot);
     });
-  }
-
-  #remove(snapshot: Snapshot): void {
-    const store = this.#store;
-    for (const layer of store.reservedOn(snapshot)) this.#intents.finishDead(layer);
-    store.checkChildless(snapshot);
-    this.#uses.checkUnused(snapshot, store.chainToRemove(snapshot));
-    try {
-      store.remove(snapshot);
-    } catch (error) {
-      if (codeOf(error) !== "limit exceeded") throw error;
-      this.#removeToMakeRoom(snapshot);
-    }
-    this.#finish(snapshot);
-  }
-
-  /** Deletes the layer that a snapshot had, or marks it for a later deletion. */
-  #finish({ layer }: Snapshot): void {
-    if (this.#later === undefined) this.#intents.tryToFinish(layer);
-    else this.#later();
   }
 
   deleteRemoved(isEnough: () => boolean = () => false): Leftovers {
     return this.#intents.deleteDoomed(isEnough);
-  }
-
-  /**
-   * If the disk is too full even for a record (btrfs without space for metadata), the layer is
-   * deleted before its record, while no snapshot can be built on it. A process killed in between
-   * leaves a snapshot whose layer is missing; its use is refused with that reason, and it can be
-   * removed.
-   */
-  #removeToMakeRoom(snapshot: Snapshot): void {
-    for (let tries = 1;; tries++) {
-      try {
-        return this.#store.remove(snapshot, () => {
-          this.#backend.remove(snapshot.layer);
-          // Some file systems free space only with their next commit.
-          writeOut(this.#backend);
-        });
-      } catch (error) {
-        if (codeOf(error) !== "limit exceeded" || tries >= ROOM_TRIES) throw error;
-        sleep(ROOM_PAUSE);
-      }
-    }
   }
 
   checkUnused(key: string): void {
@@ -325,7 +363,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
 
   stat(key: string): SnapshotInfo {
     checkKey(key);
-    return this.#published.addedTo(this.#store.info(key));
+    return this.#withState(this.#published.addedTo(this.#store.info(key)));
+  }
+
+  #withState(info: SnapshotInfo): SnapshotInfo {
+    const isIncomplete = this.#hasTransfers && info.kind === "active" &&
+      this.#transfers.isIncomplete(info.layer);
+    return isIncomplete ? { ...info, incomplete: true } : info;
   }
 
   update({ name, labels }: SnapshotUpdate, fields: readonly string[] = []): SnapshotInfo {
@@ -342,10 +386,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   walk(filters: readonly string[] = []): Iterable<SnapshotInfo> {
     const fits = compile(filters);
     const store = this.#store, published = this.#published;
+    const withState = (info: SnapshotInfo) => this.#withState(info);
     return (function* () {
       for (const plain of store.walk()) {
         const info = published.addedTo(plain);
-        if (fits(info)) yield info;
+        if (fits(info)) yield withState(info);
       }
     })();
   }
@@ -421,9 +466,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
 
   delete(name: string): void {
     // A committed snapshot has no mounts.
-    using held = this.#session.hold(name);
+    const session = this.#session;
+    using held = session.hold(name);
     checkCommitted(held.snapshot);
-    this.#remove(held.snapshot);
+    this.#removing.remove(session, held.snapshot);
   }
 
   active(): string[] {

@@ -30,7 +30,10 @@
  * @module
  */
 import type { VeneerError } from "../base/errors.ts";
+import type { FileArgument } from "../base/descriptors.ts";
 import type { OpenStore } from "../base/opened.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import type { ChangeIterator } from "../tree/changes.ts";
 import type { Mount } from "../mount/plan.ts";
 
 /** The kinds of snapshots. */
@@ -58,6 +61,8 @@ export interface SnapshotInfo {
   readonly updated: number;
   /** The id of its layer: the driver's name for it on disk. */
   readonly layer: string;
+  /** Present if a tar was not applied to its end: it can only be removed or applied to again. */
+  readonly incomplete?: true;
 }
 
 /** The space that a snapshot adds to its parent. */
@@ -80,6 +85,12 @@ export interface CommitOptions extends SnapshotOptions {
    * The parent to commit on, for callers that learn it only now. Requires a snapshot prepared
    * without a parent and a driver that `rebases`.
    */
+  readonly parent?: string;
+}
+
+/** Options of reading a snapshot's changes as a tar. */
+export interface DiffOptions extends TransferOptions {
+  /** The committed snapshot to compare with, `""` for none; by default the snapshot's parent. */
   readonly parent?: string;
 }
 
@@ -160,6 +171,32 @@ export interface Snapshotter extends OpenStore {
    * driver supports that
    */
   commit(name: string, key: string, options?: CommitOptions): void;
+
+  /**
+   * Applies a tar, plain, gzip or zstd, to an active snapshot, all or nothing: after a failure the
+   * snapshot is incomplete. Returns the bytes of the files applied.
+   *
+   * @throws `in use` if it is mounted or transferred, `failed precondition` for a snapshot that is
+   * not active
+   */
+  applyDiff(key: string, input: FileArgument, options?: TransferOptions): number;
+
+  /**
+   * Writes the changes of a snapshot of any kind to its parent as a tar; returns bytes written. An
+   * active one that is written to meanwhile gives a mixture.
+   *
+   * @throws `failed precondition` for an incomplete one
+   */
+  diff(key: string, output: FileArgument, options?: DiffOptions): number;
+
+  /**
+   * The same changes, sorted by path, each directory before its content. The snapshot is not
+   * removed until the last change was read, the loop over them ended, or the iterator was disposed
+   * of.
+   *
+   * @param parent as {@linkcode DiffOptions.parent}
+   */
+  changes(key: string, parent?: string): ChangeIterator;
 
   /**
    * Removes a snapshot of any kind. If its layer cannot be deleted at once, that is a warning, and

@@ -53,3 +53,9 @@ export function comparePaths(a: string, b: string): number {
   }
   return a.length - b.length;
 }
+
+/**
+ * Changes, read one by one. The iterator disposes of itself after the last one, and if a loop over
+ * it ends early.
+ */
+export type ChangeIterator = IteratorObject<Change, undefined> & Disposable;

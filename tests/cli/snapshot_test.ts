@@ -3,7 +3,8 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { refusal, TestStore } from "../support/commands.ts";
+import { PROGRAM, refusal, TestStore } from "../support/commands.ts";
+import { tar } from "../tar/support/tar_builder.ts";
 import { lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -408,4 +409,57 @@ needs(lacking, "refused: what containerd refuses, with a line and a status", () 
   assertMatch(refused("failed precondition", "rm", "base"), /work|look/);
   assertEquals(names(store), ["base", "look", "work"]);
   assertEquals(mountPoints(store.root), [], "no mount is left");
+});
+
+needs(lacking, "snapshot: tars are applied, and made of changes", () => {
+  using store = sample();
+  Deno.writeFileSync(
+    store.path("layer.tar"),
+    tar({ name: "etc/.wh.hosts" }, { name: "etc/issue", data: "issue\n" }),
+  );
+  assertEquals(store.must("snapshot", "apply", "work", store.path("layer.tar")), "6\n");
+  const changes = "C /etc\nD /etc/hosts\nA /etc/issue\n";
+  assertEquals(store.must("snapshot", "changes", "work"), changes);
+  store.must("snapshot", "diff", "work", "-o", store.path("work.tar"));
+  store.must("snapshot", "prepare", "again", "--parent", "base");
+  const { stdout } = store.run("snapshot", "apply", "again", "--json", store.path("work.tar"));
+  assertEquals(JSON.parse(stdout), { key: "again", size: 6 });
+  store.must("snapshot", "commit", "second", "again");
+  assertEquals(store.must("snapshot", "changes", "second"), changes);
+  assertEquals(
+    store.must("snapshot", "changes", "second", "--parent", ""),
+    "A /etc\nA /etc/issue\nA /etc/motd\n",
+  );
+  assertEquals(
+    store.must("snapshot", "changes", "work", "--parent", "second"),
+    "",
+  );
+  const cut = Deno.readFileSync(store.path("layer.tar")).subarray(0, 1030);
+  Deno.writeFileSync(store.path("cut.tar"), cut);
+  const refused = store.run("snapshot", "apply", "work", store.path("cut.tar"));
+  assertMatch(
+    refusal("invalid argument", refused),
+    /cut short; snapshot "work" is incomplete: apply again or remove it$/,
+  );
+  assertMatch(store.must("snapshot", "ls", "name==work"), /^work +base +active, incomplete +2/m);
+  assertEquals(JSON.parse(store.must("snapshot", "stat", "work", "--json")).incomplete, true);
+  assertStringIncludes(
+    refusal("failed precondition", store.run("snapshot", "commit", "app", "work")),
+    'snapshot "work" is incomplete',
+  );
+  store.must("snapshot", "rm", "work");
+  store.must("snapshot", "prepare", "work", "--parent", "base");
+  const piped = must(
+    "bash",
+    "-c",
+    'gzip -c "$1" | "${@:2}"',
+    "bash",
+    store.path("layer.tar"),
+    ...PROGRAM,
+    ...store.options,
+    "snapshot",
+    "apply",
+    "work",
+  );
+  assertEquals(piped, "6\n");
 });

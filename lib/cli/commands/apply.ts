@@ -3,19 +3,14 @@
  *
  * @module
  */
-import { O_RDONLY, open, pread, STDIN_FILENO, withFd } from "../../../ffi/files.ts";
-import { fstat } from "../../../ffi/stat.ts";
 import { openProgress } from "../progress.ts";
-import { VeneerError } from "../../base/errors.ts";
-import { BLOCK } from "../../tar/header.ts";
-import { compressionOf } from "../../tar/read/compression.ts";
-import { namingInput } from "../../tar/read/window.ts";
+import { inputSize, withTarInput } from "../tar_input.ts";
 import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   const { options, operands: [id, file = "-"], output } = context;
   const driver = await context.openToChange();
-  const size = withInput(file, (input) => {
+  const size = withTarInput(file, (input) => {
     using progress = openProgress(`apply ${id}`, inputSize(input, file));
     return driver.applyDiff(id, options.value("parent"), input, {
       onProgress: (bytes) => progress?.update(bytes),
@@ -23,30 +18,3 @@ export const run: Run = async (context) => {
   });
   output.result({ id, size }, () => [String(size)]);
 };
-
-function withInput<T>(file: string, use: (input: number) => T): T {
-  if (file !== "-") return withFd(open(file, O_RDONLY), use);
-  if (Deno.stdin.isTerminal()) {
-    throw new VeneerError("usage", "standard input is a terminal; name a tar or use a pipe");
-  }
-  return use(STDIN_FILENO);
-}
-
-/**
- * The bytes of tar there are to read, if that is known: of a regular file that is not compressed.
- *
- * @throws {VeneerError} `invalid argument` for a directory
- */
-function inputSize(input: number, file: string): number | undefined {
-  const stat = fstat(input);
-  if (stat.isDirectory) {
-    throw new VeneerError("invalid argument", `${file} is a directory; name a tar`);
-  }
-  return stat.isFile && !isCompressed(input) ? stat.size : undefined;
-}
-
-function isCompressed(input: number): boolean {
-  const head = new Uint8Array(BLOCK);
-  const length = namingInput(input, () => pread(input, head, head.length, 0n));
-  return compressionOf(head.subarray(0, length)) !== undefined;
-}

@@ -5,15 +5,12 @@
  */
 import { STDOUT_FILENO } from "../../../ffi/files.ts";
 import { openProgress } from "../progress.ts";
-import { VeneerError } from "../../base/errors.ts";
+import { tarOutput } from "../tar_output.ts";
 import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   const { options, output } = context;
-  const file = options.value("output") ?? "-";
-  if (file === "-" && Deno.stdout.isTerminal()) {
-    throw new VeneerError("usage", "a tar is not for a terminal; write it to a file with -o FILE");
-  }
+  const file = tarOutput(options);
   const driver = await context.open();
   const id = context.layerId(driver);
   const parent = context.parentId(driver);

@@ -7,6 +7,17 @@ import type { IdMaps } from "../../base/id_maps.ts";
 import type { Warn } from "../../base/warn.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 
+/** The place where a tar is applied, and how deletions are written there. */
+export interface ApplyTarget {
+  readonly directory: string;
+  readonly whiteouts: WhiteoutForm;
+  /**
+   * If the directory holds only the layer's own changes: the directories of the layers below,
+   * uppermost first, over which the tar is applied.
+   */
+  readonly lowers?: readonly string[];
+}
+
 /** How a tar is applied. */
 export interface ApplyOptions {
   readonly whiteouts: WhiteoutForm;

@@ -24,7 +24,7 @@ import {
   writeAll,
 } from "../../../ffi/files.ts";
 import { mkdirat } from "../../../ffi/names.ts";
-import { nativeDelta, treeDelta } from "../../../lib/graph/delta.ts";
+import { nativeDelta, treeDelta } from "../../../lib/tar/export/delta.ts";
 import { storeCase, type TestStore } from "./support.ts";
 import { lines } from "../../support/trees.ts";
 

@@ -5,7 +5,7 @@ import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { close, lseek, memfd, pread, SEEK_END } from "../../../ffi/files.ts";
 import { compareTrees } from "../../../lib/tree/compare.ts";
 import type { LayerBackend } from "../../../lib/graph/backend.ts";
-import { type Delta, nativeDelta, treeDelta } from "../../../lib/graph/delta.ts";
+import { type Delta, nativeDelta, treeDelta } from "../../../lib/tar/export/delta.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import * as btrfs from "../../../drivers/btrfs/driver.ts";
 import { needs, tempDir } from "../../support/cases.ts";

@@ -12,9 +12,14 @@ import { lacksKilling } from "./graph.ts";
 import { killBeforeEveryCall } from "./killing.ts";
 import { commitChanged, mounted, treeOf, write } from "../snapshotter/mounting.ts";
 import { assertConsistent, type LayersOnDisk, removeAll } from "../snapshotter/store.ts";
+import { refuses } from "../../support/errors.ts";
 import { describeTree } from "../../support/trees.ts";
+import { tar } from "../../tar/support/tar_builder.ts";
 
 const LABELS = new Map([["a", "1"], ["b", "2"]]);
+
+/** The operation that changes a snapshot's content, and not which snapshots there are. */
+const APPLY = "apply";
 
 /** What each operation does to the store that {@linkcode prepareStore} makes. */
 export const OPERATIONS: Readonly<Record<string, (snapshots: Snapshotter) => unknown>> = {
@@ -22,7 +27,11 @@ export const OPERATIONS: Readonly<Record<string, (snapshots: Snapshotter) => unk
   view: (snapshots) => snapshots.view("new", "child", { labels: LABELS }),
   commit: (snapshots) => snapshots.commit("name", "active", { labels: LABELS }),
   remove: (snapshots) => snapshots.remove("active"),
+  [APPLY]: (snapshots) => snapshots.applyDiff("active", tarFor(snapshots)),
 };
+
+/** The tar that is applied, beside the store's root. */
+const tarFor = ({ home }: Snapshotter) => join(home, "../../../scratch/layer.tar");
 
 /** The name of an operation that is to open a store that is not there yet. */
 export const OPEN = "open";
@@ -88,6 +97,8 @@ export function prepareStore(open: () => Snapshotter, path: string, operation: s
     Deno.removeSync(`${root}/removed`);
   });
   snapshots.view("view", "base");
+  const entries = [{ name: ".wh.kept" }, { name: "applied", data: "x".repeat(20_000) }];
+  Deno.writeFileSync(join(scratch, "layer.tar"), tar(...entries));
   const infos = new Map([...snapshots.walk()].map((info) => [info.name, info]));
   const trees = new Map([...infos].map((
     [name, { kind }],
@@ -123,18 +134,26 @@ export function verifyStore(
   { operation, before, done, layers }: Killed,
 ): void {
   const scratch = join(dir.path, "scratch");
+  // A tree that was mounted for the transfer goes with the next cleanup, and so does the home's own mount.
+  if (operation === APPLY) snapshots.cleanup();
   assertEquals(mountPoints(dir.path), []);
   assertConsistent(snapshots, layers, true);
 
   const [gone, made] = OUTCOMES[operation] ?? [];
   const infos = new Map([...snapshots.walk()].map((info) => [info.name, info]));
-  const happened = made !== undefined ? infos.has(made) : gone !== undefined && !infos.has(gone);
+  if (operation === APPLY) verifyApplied(snapshots, scratch, before.trees.get("active")!, done);
+  const happened = operation === APPLY
+    ? true
+    : made !== undefined
+    ? infos.has(made)
+    : gone !== undefined && !infos.has(gone);
   assert(happened || !done || operation === OPEN, `${operation} was reported done, and is not`);
   const expected = new Set(before.infos.keys());
   if (happened && gone !== undefined) expected.delete(gone);
   if (happened && made !== undefined) expected.add(made);
   assertEquals([...infos.keys()].sort(), [...expected].sort());
   for (const [name, info] of infos) {
+    if (operation === APPLY && name === "active") continue;
     const source = name !== made ? name : operation === "commit" ? "active" : "child";
     assertEquals(lookAt(snapshots, scratch, name, info.kind), before.trees.get(source), name);
     if (name !== made) assertEquals(info, before.infos.get(name));
@@ -145,10 +164,34 @@ export function verifyStore(
   }
 
   if (!happened) OPERATIONS[operation]?.(snapshots);
+  if (operation === APPLY) snapshots.cleanup();
   if (operation === OPEN) commitChanged(snapshots, scratch, { name: "first" });
   assertConsistent(snapshots, layers, true);
   removeAll(snapshots);
   assertConsistent(snapshots, layers, true);
+}
+
+/** The tar is applied, or it is not and can be: to the end, as a model has it. */
+function verifyApplied(
+  snapshots: Snapshotter,
+  scratch: string,
+  before: ReadonlyMap<string, string>,
+  done: boolean,
+): void {
+  const tree = () => mounted(snapshots, "active", scratch, describeTree);
+  const isIncomplete = snapshots.stat("active").incomplete;
+  assert(!isIncomplete || !done, "an apply was reported done, and is not");
+  const isApplied = !isIncomplete && tree().has("/applied");
+  if (!isIncomplete && !isApplied) assertEquals(tree(), before);
+  if (isIncomplete) refuses("failed precondition", () => snapshots.mount("active"));
+  if (!isApplied) snapshots.applyDiff("active", tarFor(snapshots));
+  const names = (tree: ReadonlyMap<string, string>) => [...tree.keys()].sort();
+  // One that was begun has lost what was written before.
+  const kept = names(before).filter((name) =>
+    name !== "/kept" && (!isIncomplete || name !== "/active")
+  );
+  const restored = isIncomplete ? ["/removed"] : [];
+  assertEquals(names(tree()), [...kept, ...restored, "/applied"].sort());
 }
 
 /** Which snapshot an operation takes away, and which it makes. */

@@ -14,6 +14,7 @@ import { mounts } from "./mounts.ts";
 import { peers } from "./peers.ts";
 import { records } from "./records.ts";
 import { type SnapshotterSubject, SnapshotterSuite } from "./suite.ts";
+import { transfers } from "./transfers.ts";
 import { usage } from "./usage.ts";
 
 export type { SnapshotterSubject };
@@ -21,7 +22,20 @@ export type { SnapshotterSubject };
 /** Registers every case for a driver. */
 export function snapshotterConformance(subject: SnapshotterSubject): void {
   const suite = new SnapshotterSuite(subject);
-  for (const register of [peers, content, deep, records, keys, commits, mounts, usage, model]) {
+  for (
+    const register of [
+      peers,
+      content,
+      deep,
+      records,
+      keys,
+      commits,
+      mounts,
+      transfers,
+      usage,
+      model,
+    ]
+  ) {
     register(suite);
   }
 }

@@ -8,7 +8,7 @@ import type { SnapshotInfo } from "../../../snapshots/snapshotter.ts";
 
 /** All of them, in JSON's terms: times are RFC 3339, to the microsecond. */
 export function snapshotToJson(
-  { name, parent, kind, labels, created, updated, layer }: SnapshotInfo,
+  { name, parent, kind, labels, created, updated, layer, incomplete }: SnapshotInfo,
 ) {
   return {
     name,
@@ -18,12 +18,19 @@ export function snapshotToJson(
     created: microsecondTime(created),
     updated: microsecondTime(updated),
     layer,
+    ...incomplete && { incomplete },
   };
 }
 
 /** A line of `snapshot ls`. */
-export function snapshotRow({ name, parent, kind, created }: SnapshotInfo): string[] {
-  return [escapePath(name), escapePath(parent), kind, secondTime(created)];
+export function snapshotRow(info: SnapshotInfo): string[] {
+  const { name, parent, created } = info;
+  return [escapePath(name), escapePath(parent), kindOf(info), secondTime(created)];
+}
+
+/** The kind, and whether a tar was not applied to its end. */
+export function kindOf({ kind, incomplete }: SnapshotInfo): string {
+  return incomplete ? `${kind}, incomplete` : kind;
 }
 
 /** `2026-11-21T11:33:18Z` */

@@ -5,7 +5,7 @@
  */
 import { escapePath } from "../../../base/printable.ts";
 import type { Run } from "../context.ts";
-import { secondTime, snapshotToJson } from "./info.ts";
+import { kindOf, secondTime, snapshotToJson } from "./info.ts";
 import { findKey } from "./keys.ts";
 
 export const run: Run = async (context) => {
@@ -14,7 +14,7 @@ export const run: Run = async (context) => {
   );
   await context.output.resultTable(snapshotToJson(info), () => [
     [info.kind === "committed" ? "Name:" : "Key:", escapePath(info.name)],
-    ["Kind:", info.kind],
+    ["Kind:", kindOf(info)],
     ["Parent:", escapePath(info.parent) || "none"],
     ["Created:", secondTime(info.created)],
     ["Updated:", secondTime(info.updated)],

@@ -6,18 +6,37 @@
  *
  * @module
  */
-import { close, O_DIRECTORY, O_RDONLY, reopen, withFd } from "../../ffi/files.ts";
-import { tryCloneMount } from "../../ffi/fsmount.ts";
-import { fstat, Stat } from "../../ffi/stat.ts";
-import { fgetxattr } from "../../ffi/xattr.ts";
-import type { Change } from "../tree/changes.ts";
-import { compareTrees } from "../tree/compare.ts";
-import { openWithoutLinks } from "../tree/confined.ts";
-import type { NativeDiff } from "./backend.ts";
-import { exportChanges, type ExportOptions, exportTree } from "../tar/export/export.ts";
-import { TreeCursor } from "../tree/tree_cursor.ts";
-import { upperChanges } from "../tree/upper_changes.ts";
-import { isOfLayer, xattrNames } from "../tree/xattr_names.ts";
+import { close, O_DIRECTORY, O_RDONLY, reopen, withFd } from "../../../ffi/files.ts";
+import { tryCloneMount } from "../../../ffi/fsmount.ts";
+import { fstat, Stat } from "../../../ffi/stat.ts";
+import { fgetxattr } from "../../../ffi/xattr.ts";
+import type { Change } from "../../tree/changes.ts";
+import { compareTrees } from "../../tree/compare.ts";
+import { openWithoutLinks } from "../../tree/confined.ts";
+import { exportChanges, type ExportOptions, exportTree } from "./export.ts";
+import { TreeCursor } from "../../tree/tree_cursor.ts";
+import { upperChanges } from "../../tree/upper_changes.ts";
+import { isOfLayer, xattrNames } from "../../tree/xattr_names.ts";
+
+/**
+ * The source of a layer's own changes, if they can be read without comparing trees:
+ * - `upper`: a directory of changes and whiteouts over lowers, uppermost first;
+ * - `listed`: the kernel lists the changes, and `root` is the whole tree to read them from.
+ */
+export type NativeDiff =
+  | {
+    readonly kind: "upper";
+    readonly upper: string;
+    readonly lowers: readonly string[];
+    readonly form: "overlay" | "aufs";
+  }
+  | {
+    readonly kind: "listed";
+    readonly root: string;
+    /** The parent's tree; absent for a base layer. */
+    readonly parentRoot: string | undefined;
+    readonly changes: () => Iterable<Change>;
+  };
 
 /** The changes and the files to read them from. */
 export interface Delta {
@@ -132,6 +151,45 @@ function describeRoot(path: string): string {
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
     return [(mode & 0o7777).toString(8), uid, gid, ...xattrs].join(" ");
   });
+}
+
+/** Changes that are read one by one. The layer is held until the last one, or until disposal. */
+export class OpenChanges extends Iterator<Change, undefined, unknown> implements Disposable {
+  readonly #scope: DisposableStack;
+  readonly #changes: Iterator<Change>;
+
+  constructor(delta: Delta, scope: DisposableStack) {
+    super();
+    this.#scope = scope;
+    this.#changes = delta.changes()[Symbol.iterator]();
+  }
+
+  override next(): IteratorResult<Change, undefined> {
+    if (this.#scope.disposed) return { done: true, value: undefined };
+    try {
+      const { done, value } = this.#changes.next();
+      if (!done) return { done, value };
+    } catch (error) {
+      this.#scope.dispose();
+      throw error;
+    }
+    this.#scope.dispose();
+    return { done: true, value: undefined };
+  }
+
+  /** Called if a loop ends early. */
+  override return(): IteratorResult<Change, undefined> {
+    try {
+      this.#changes.return?.();
+    } finally {
+      this.#scope.dispose();
+    }
+    return { done: true, value: undefined };
+  }
+
+  override [Symbol.dispose](): void {
+    this.return();
+  }
 }
 
 /** Directories that are open together and closed together. */

@@ -8,7 +8,7 @@ import { assertEquals } from "@std/assert";
 import { lseek, memfd, readToEnd, SEEK_SET, withFd } from "../../ffi/files.ts";
 import { mount, MS_BIND, umount } from "../../ffi/mount.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { sizeOf, treeDelta } from "../../lib/graph/delta.ts";
+import { sizeOf, treeDelta } from "../../lib/tar/export/delta.ts";
 import { TarReader } from "../../lib/tar/read/reader.ts";
 import { Window } from "../../lib/tar/read/window.ts";
 import { tempDir } from "../support/cases.ts";

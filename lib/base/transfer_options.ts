@@ -1,0 +1,17 @@
+/**
+ * The options of reading a layer's content as a tar, and of applying one.
+ *
+ * @module
+ */
+
+/** Options of a transfer of a layer's content. */
+export interface TransferOptions {
+  /** Called from time to time with the bytes of tar transferred so far. */
+  readonly onProgress?: (bytes: number) => void;
+  /**
+   * For an apply: the tar's digest, its size or the clean end of a request's body proves that it is
+   * complete. A tar that ends behind an entry is then accepted, with a warning; otherwise it counts
+   * as cut short. A function is asked at that end.
+   */
+  readonly provenWhole?: boolean | (() => boolean);
+}

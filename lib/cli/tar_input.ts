@@ -1,0 +1,44 @@
+/**
+ * The tar that a command applies: a file, or standard input.
+ *
+ * @module
+ */
+import { O_RDONLY, open, pread, STDIN_FILENO, withFd } from "../../ffi/files.ts";
+import { fstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../base/errors.ts";
+import { BLOCK } from "../tar/header.ts";
+import { compressionOf } from "../tar/read/compression.ts";
+import { namingInput } from "../tar/read/window.ts";
+
+/**
+ * Runs `use` on the open tar.
+ *
+ * @param file a path, or `-` for standard input
+ * @throws {VeneerError} `usage` if that is a terminal
+ */
+export function withTarInput<T>(file: string, use: (input: number) => T): T {
+  if (file !== "-") return withFd(open(file, O_RDONLY), use);
+  if (Deno.stdin.isTerminal()) {
+    throw new VeneerError("usage", "standard input is a terminal; name a tar or use a pipe");
+  }
+  return use(STDIN_FILENO);
+}
+
+/**
+ * The bytes of tar there are to read, if that is known: of a regular file that is not compressed.
+ *
+ * @throws {VeneerError} `invalid argument` for a directory
+ */
+export function inputSize(input: number, file: string): number | undefined {
+  const stat = fstat(input);
+  if (stat.isDirectory) {
+    throw new VeneerError("invalid argument", `${file} is a directory; name a tar`);
+  }
+  return stat.isFile && !isCompressed(input) ? stat.size : undefined;
+}
+
+function isCompressed(input: number): boolean {
+  const head = new Uint8Array(BLOCK);
+  const length = namingInput(input, () => pread(input, head, head.length, 0n));
+  return compressionOf(head.subarray(0, length)) !== undefined;
+}

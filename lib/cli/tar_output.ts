@@ -1,0 +1,20 @@
+/**
+ * The place that a command writes a tar to: a file, or standard output.
+ *
+ * @module
+ */
+import { VeneerError } from "../base/errors.ts";
+import type { Options } from "./parse.ts";
+
+/**
+ * The path that `--output` names; `-`, the default, for standard output.
+ *
+ * @throws {VeneerError} `usage` if that is a terminal
+ */
+export function tarOutput(options: Options): string {
+  const file = options.value("output") ?? "-";
+  if (file === "-" && Deno.stdout.isTerminal()) {
+    throw new VeneerError("usage", "a tar is not for a terminal; write it to a file with -o FILE");
+  }
+  return file;
+}

@@ -1,0 +1,247 @@
+/**
+ * Transfers: applying a tar to an active snapshot, and reading a snapshot's changes.
+ *
+ * An apply is all or nothing. The snapshot's layer is marked incomplete, on disk, before the first
+ * entry, and the mark is removed after the last. A process killed in between leaves a snapshot that
+ * can neither be mounted nor committed, only removed or applied to again, which starts it over.
+ * After a failure it is empty again and still marked: the tar is not in it.
+ *
+ * A transfer holds a lock for all of its time, so that the snapshot is not removed, committed or
+ * mounted meanwhile. A tree that must be mounted for it is mounted below the home:
+ *
+ * ```text
+ * <home>/mounts/.<uuid>    the mount of one transfer; a killed one's is taken down by `cleanup`
+ * ```
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
+import { AT_REMOVEDIR } from "../../ffi/names.ts";
+import { type FileArgument, withOutput } from "../base/descriptors.ts";
+import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
+import type { IdMaps } from "../base/id_maps.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import type { Warn } from "../base/warn.ts";
+import { isMountPoint } from "../mount/mountinfo.ts";
+import { type MountPort, performPlan, undoPlan } from "../mount/plan.ts";
+import { withPrivateHome } from "../store/private_home.ts";
+import type { RunState } from "../store/run_state.ts";
+import { applyTar, type TarInput } from "../tar/apply/apply.ts";
+import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
+import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts";
+import type { LayerChain, SnapshotBackend } from "./backend.ts";
+import { shown } from "./keys.ts";
+import { checkActive } from "./kinds.ts";
+import type { Snapshot } from "./records.ts";
+import type { Session } from "./session.ts";
+import type { SnapshotUses } from "./uses.ts";
+
+/** The parts and settings of transfers. */
+export interface TransfersContext {
+  readonly backend: SnapshotBackend;
+  readonly state: RunState;
+  readonly uses: SnapshotUses;
+  readonly port: MountPort;
+  readonly idMaps: IdMaps;
+  /** Sync an applied layer's content before the snapshot counts as complete. */
+  readonly sync: boolean;
+  /** How many Workers help: none or one, which is the default. */
+  readonly workers?: number;
+  readonly warn: Warn;
+}
+
+/** A begun apply: the layer is marked, and held until disposal. */
+export interface Begun extends Disposable {
+  readonly chain: LayerChain;
+  readonly name: string;
+}
+
+/** The transfers of one store. */
+export class SnapshotTransfers {
+  readonly #context: TransfersContext;
+
+  constructor(context: TransfersContext) {
+    this.#context = context;
+  }
+
+  /**
+   * Refuses a snapshot whose content is being transferred. The caller holds its layer's lock.
+   *
+   * @throws {VeneerError} `in use`
+   */
+  checkIdle({ name, layer }: Snapshot): void {
+    if (!this.#context.state.isTransferred(layer)) return;
+    throw new VeneerError(
+      "in use",
+      `snapshot ${shown(name)} is being read or applied to; end that first, or wait`,
+    );
+  }
+
+  /** Refuses a snapshot that a tar was not applied to. @throws {VeneerError} `failed precondition` */
+  checkComplete({ name, layer }: Snapshot): void {
+    if (!this.isIncomplete(layer)) return;
+    throw new VeneerError(
+      "failed precondition",
+      `snapshot ${
+        shown(name)
+      } is incomplete: a tar was not applied to its end; apply it again or ` +
+        "remove the snapshot",
+    );
+  }
+
+  /** Whether a tar was not applied to its end. */
+  isIncomplete(layer: string): boolean {
+    return this.#context.backend.home.isIncomplete(layer);
+  }
+
+  /** Marks an active snapshot for an apply, and empties an incomplete one. */
+  begin(session: Session, key: string): Begun {
+    const { backend, state, uses } = this.#context;
+    using held = session.hold(key);
+    const { snapshot } = held, { layer, name } = snapshot;
+    checkActive(snapshot);
+    const chain = session.store.chain(snapshot);
+    uses.checkUnused(snapshot, chain);
+    using scope = new DisposableStack();
+    scope.use(state.use(layer, "exclusive"));
+    if (backend.home.isIncomplete(layer)) this.#empty(chain);
+    backend.home.markIncomplete(layer);
+    const kept = scope.move();
+    return { chain, name, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+  }
+
+  /** Makes a layer anew. Killed in between, it is missing, and marked: the next apply makes it. */
+  #empty(chain: LayerChain): void {
+    const { backend, state } = this.#context;
+    backend.remove(chain.layer);
+    using _home = state.holdHome();
+    backend.prepare(chain);
+  }
+
+  /** Applies a tar to a begun snapshot; returns bytes of the files applied. */
+  apply({ chain, name }: Begun, tar: TarInput, options: TransferOptions): number {
+    try {
+      using scope = new DisposableStack();
+      return this.#applyMarked(chain, tar, options, scope);
+    } catch (error) {
+      this.#giveBack(chain, name);
+      throw new VeneerError(
+        codeOf(error),
+        `${messageOf(error)}; snapshot ${shown(name)} is incomplete: ` +
+          `${
+            codeOf(error) === "limit exceeded" ? "make room, then apply" : "apply"
+          } again or remove it`,
+        { remedy: remedyOf(error), cause: error },
+      );
+    }
+  }
+
+  #applyMarked(
+    chain: LayerChain,
+    tar: TarInput,
+    { onProgress, provenWhole }: TransferOptions,
+    scope: DisposableStack,
+  ): number {
+    const { backend, idMaps, sync, workers, warn } = this.#context;
+    const target = backend.applyTarget?.(chain) ??
+      { directory: this.#mount(chain, scope), whiteouts: "none" as const, lowers: undefined };
+    const { directory: path, whiteouts, lowers } = target;
+    return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
+      const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole };
+      const { size } = applyTar(tar, directory, options);
+      backend.finishApply?.(chain);
+      backend.ensureStored?.(chain.layer, directory);
+      if (sync) syncfs(directory, path);
+      backend.home.markComplete(chain.layer, sync);
+      return size;
+    });
+  }
+
+  /** Frees the space that a failed apply took. */
+  #giveBack(chain: LayerChain, name: string): void {
+    const { state, warn } = this.#context;
+    try {
+      using _lock = state.lockLayer(chain.layer);
+      this.#empty(chain);
+    } catch (error) {
+      warn(`snapshot ${shown(name)} was not emptied: ${messageOf(error)}`);
+    }
+  }
+
+  /**
+   * Opens the changes of a snapshot of any kind; `scope` releases all that this takes.
+   *
+   * @param parent the committed snapshot to compare with; `""` for none, `undefined` for its own
+   */
+  open(session: Session, key: string, parent: string | undefined, scope: DisposableStack): Delta {
+    const { backend } = this.#context, { store } = session;
+    const snapshot = this.#hold(session, key, scope), chain = store.chain(snapshot);
+    const own = store.parentName(snapshot);
+    if (parent === undefined || parent === own) {
+      const native = backend.nativeDiff?.(chain);
+      if (native !== undefined) return nativeDelta(native);
+    }
+    const treeOf = (snapshot: Snapshot) => this.#tree(snapshot, store.chain(snapshot), scope);
+    const base = parent ?? own;
+    const parentRoot = base === "" ? undefined : treeOf(this.#hold(session, base, scope));
+    return treeDelta(treeOf(snapshot), parentRoot);
+  }
+
+  /** Writes them as a tar; returns bytes written. */
+  export(delta: Delta, output: FileArgument, options: TransferOptions): number {
+    const { idMaps, warn, workers } = this.#context;
+    return withOutput(output, (fd) => delta.export(fd, { idMaps, warn, workers, ...options }));
+  }
+
+  /** Opens them to be read one by one. @throws as {@linkcode open} */
+  changes(session: Session, key: string, parent: string | undefined): OpenChanges {
+    using scope = new DisposableStack();
+    const delta = this.open(session, key, parent, scope);
+    return new OpenChanges(delta, scope.move());
+  }
+
+  /** Keeps a whole snapshot from being changed or removed. */
+  #hold(session: Session, key: string, scope: DisposableStack): Snapshot {
+    using held = session.hold(key);
+    const { snapshot } = held;
+    scope.use(this.#context.state.use(snapshot.layer, "shared"));
+    this.checkComplete(snapshot);
+    return snapshot;
+  }
+
+  /**
+   * The path of a snapshot's tree, which is mounted if need be.
+   *
+   * @throws {VeneerError} `in use` if it can be written to by a mount that is not below the home
+   */
+  #tree(snapshot: Snapshot, chain: LayerChain, scope: DisposableStack): string {
+    const { backend, uses } = this.#context;
+    if (backend.tree !== undefined) return backend.tree(chain.layer);
+    if (chain.kind === "active") {
+      const own = backend.home.join("mounts", chain.layer).text;
+      if (isMountPoint(own)) return own;
+      uses.checkUnused(snapshot, chain);
+    }
+    // A layer that holds only changes is shown like its own child's parent.
+    const { layer, parents } = chain;
+    const shownChain: LayerChain = backend.rebases
+      ? { layer, kind: "view", parents: [layer, ...parents] }
+      : { ...chain, kind: "view" };
+    return this.#mount(shownChain, scope);
+  }
+
+  /** Mounts a tree for this transfer alone. */
+  #mount(chain: LayerChain, scope: DisposableStack): string {
+    const { backend, state, port } = this.#context, { home } = backend;
+    const name = `.${crypto.randomUUID()}`;
+    scope.use(state.use(name, "exclusive"));
+    makeDirectory(home.join("mounts"), 0o711);
+    const path = home.join("mounts", name);
+    makeDirectory(path, 0o700);
+    scope.defer(() => tryUnlink(path, AT_REMOVEDIR));
+    const plan = backend.plan(chain, path.text);
+    withPrivateHome(home, state, () => performPlan(plan, port));
+    scope.defer(() => undoPlan(plan, port, () => {}));
+    return path.text;
+  }
+}
