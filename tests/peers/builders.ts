@@ -71,13 +71,15 @@ function layersOfLayout(layout: string, name: string): string[] {
 /** dockerd of a store of its own; its layers are mounted as its driver does. */
 class DockerBuilder implements Builder {
   readonly #docker: Docker;
+  #isStarted = false;
 
   constructor(readonly directory: string) {
     this.#docker = new Docker(directory);
-    this.#docker.start();
   }
 
   build(name: string, base: string, commands: readonly string[]): BuiltImage {
+    if (!this.#isStarted) this.#docker.start();
+    this.#isStarted = true;
     const context = makeContext(join(this.directory, name), base, commands);
     this.#docker.must("build", "--quiet", "--network", "none", "-t", name, context);
     const saved = join(context, "saved");
