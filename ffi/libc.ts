@@ -200,6 +200,26 @@ export const process = group({
   fchdir: { parameters: ["i32"], result: "i32" },
 });
 
+/** Becoming another program. */
+export const becoming = group({
+  // int chroot(const char *path);
+  chroot: { parameters: ["buffer"], result: "i32" },
+  // int chdir(const char *path);
+  chdir: { parameters: ["buffer"], result: "i32" },
+  // int setgroups(size_t size, const gid_t *list);
+  setgroups: { parameters: ["usize", "pointer"], result: "i32" },
+  // int setresgid(gid_t rgid, gid_t egid, gid_t sgid);
+  setresgid: { parameters: ["u32", "u32", "u32"], result: "i32" },
+  // int setresuid(uid_t ruid, uid_t euid, uid_t suid);
+  setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
+  // sighandler_t signal(int signum, sighandler_t handler);
+  signal: { parameters: ["i32", "pointer"], result: "pointer" },
+  // int close_range(unsigned int first, unsigned int last, int flags);
+  close_range: { parameters: ["u32", "u32", "i32"], result: "i32" },
+  // int execve(const char *pathname, char *const argv[], char *const envp[]);
+  execve: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
+});
+
 /** The system's clock. */
 export const clock = group({
   // int clock_gettime(clockid_t clockid, struct timespec *tp);

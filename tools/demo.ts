@@ -49,8 +49,7 @@ veneer status
 
 # Snapshots, as containerd knows them: prepared under a key, mounted, changed, committed under a name.
 veneer snapshot prepare import
-tar -C "$(veneer snapshot mount import)" -xf base.tar
-veneer snapshot umount import
+veneer snapshot apply import base.tar
 veneer snapshot commit base import
 veneer snapshot prepare work --parent base
 work=$(veneer snapshot mount work)

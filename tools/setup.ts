@@ -50,6 +50,7 @@ const TESTS: Needed = {
   "buildah": "buildah",
   "umoci": "umoci",
   "python3": "python3",
+  "busybox": "busybox",
   "zsh": "zsh",
   "fish": "fish",
   "containerd": "containerd",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
 
 const KEY: OperandSpec = { name: "KEY", kind: "snapshot" };
@@ -143,7 +144,7 @@ export const SNAPSHOTS: GroupSpec = {
       details:
         "Without DIR a directory below the store is made for it, and goes with `veneer snapshot umount`.",
       examples: [
-        ['cd "$(veneer snapshot mount work)"', "mount work and go there"],
+        ['m=$(veneer snapshot mount work) && cd "$m"', "mount work and go there"],
         ["veneer snapshot mount work /mnt", ""],
       ],
     },
@@ -156,6 +157,27 @@ export const SNAPSHOTS: GroupSpec = {
         "A directory is written with a slash, such as ./mnt. A mount that is in use stays, and the message names\n" +
         "its user.",
       examples: [["veneer snapshot umount work", ""], ["veneer snapshot umount /mnt", ""]],
+    },
+    {
+      name: "snapshot exec",
+      summary: "run a program in a snapshot, which is mounted for that long",
+      operands: [KEY, { name: "COMMAND", kind: "other" }, {
+        name: "ARG",
+        optional: true,
+        repeatable: true,
+        kind: "other",
+      }],
+      options: INSIDE_OPTIONS,
+      details: EXEC_DETAILS,
+      examples: [["veneer snapshot exec work -- make install", ""]],
+    },
+    {
+      name: "snapshot shell",
+      summary: "run a shell in a snapshot, which is mounted for that long",
+      operands: [KEY],
+      options: INSIDE_OPTIONS,
+      details: CONFINES_NOTHING,
+      examples: [["veneer snapshot shell work", ""]],
     },
     {
       name: "snapshot rm",

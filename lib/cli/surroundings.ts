@@ -59,6 +59,16 @@ export function checkRoot(root: string): void {
   );
 }
 
+let former: number | undefined;
+
+/**
+ * The soft limit of open files before {@linkcode raiseDescriptorLimit}: that of programs which are
+ * started from here.
+ */
+export function formerOpenFiles(): number {
+  return former ?? Number(resourceLimit(RLIMIT_NOFILE).soft);
+}
+
 /**
  * Raises the limit of open files as far as this process may.
  *
@@ -66,6 +76,7 @@ export function checkRoot(root: string): void {
  */
 export function raiseDescriptorLimit(): void {
   const { soft, hard } = resourceLimit(RLIMIT_NOFILE);
+  former = Number(soft);
   if (hard < DESCRIPTORS) {
     throw new VeneerError(
       "limit exceeded",

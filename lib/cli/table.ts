@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
@@ -73,6 +74,11 @@ const MOUNT_LABEL: OptionSpec = {
   summary: "an SELinux label, for the mount option context=",
 };
 
+const READ_ONLY: OptionSpec = {
+  name: "read-only",
+  summary: "refuse writes through this mount",
+};
+
 /** The possible first words of a command line, in the order of help. */
 export const FIRST_WORDS: readonly Subject[] = [
   {
@@ -106,13 +112,13 @@ export const FIRST_WORDS: readonly Subject[] = [
     summary: "mount a layer and print the path of its root",
     operands: [ID],
     options: [
-      { name: "read-only", summary: "refuse writes through this mount" },
+      READ_ONLY,
       MOUNT_LABEL,
       { name: "volatile", summary: "never sync writes (overlay2): fast, but a crash loses them" },
     ],
     details:
       "Mounts are counted: each `mount` wants one `umount`. A layer that has children is mounted read-only.",
-    examples: [['cd "$(veneer mount app)"', "mount app and go there"]],
+    examples: [['m=$(veneer mount app) && cd "$m"', "mount app and go there"]],
   },
   {
     name: "umount",
@@ -124,6 +130,30 @@ export const FIRST_WORDS: readonly Subject[] = [
     ],
     details: "A mount that is in use stays, and the message names its user.",
     examples: [["veneer umount app", ""]],
+  },
+  {
+    name: "exec",
+    summary: "run a program in a layer, which is mounted for that long",
+    operands: [ID, { name: "COMMAND", kind: "other" }, {
+      name: "ARG",
+      optional: true,
+      repeatable: true,
+      kind: "other",
+    }],
+    options: [READ_ONLY, ...INSIDE_OPTIONS],
+    details: EXEC_DETAILS,
+    examples: [
+      ["veneer exec app -- apk add curl", ""],
+      ["veneer exec app --read-only -- cat /etc/os-release", "of a layer with children, too"],
+    ],
+  },
+  {
+    name: "shell",
+    summary: "run a shell in a layer, which is mounted for that long",
+    operands: [ID],
+    options: [READ_ONLY, ...INSIDE_OPTIONS],
+    details: CONFINES_NOTHING,
+    examples: [["veneer shell app", ""]],
   },
   {
     name: "exists",

@@ -147,7 +147,7 @@ Deno.test("what is wrong behind a group's word is answered likewise", () => {
     refusal("snapshot", "prepar", "x"),
     'there is no command "snapshot prepar"; did you mean prepare?',
   );
-  assertMatch(refusal("snapshot", "create"), /; there are prepare, view, commit, mounts, /);
+  assertMatch(refusal("snapshot", "create"), /; there are prepare, view, apply, diff, /);
   assertEquals(
     refusal("snapshot", "ls", "--quite"),
     "`veneer snapshot ls` has no option --quite; did you mean --quiet?",

@@ -16,9 +16,7 @@ const FOR_TESTS = [
   "ffi/fsmount.ts: MOUNT_ATTR_NODEV",
   "ffi/fsmount.ts: moveMount",
   "ffi/loop.ts: attach",
-  "ffi/mount.ts: MS_REC",
   "ffi/names.ts: UTIME_OMIT",
-  "ffi/process.ts: unshareMountNamespace",
   "lib/tree/changes.ts: comparePaths",
 ];
 

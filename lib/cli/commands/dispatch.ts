@@ -5,6 +5,7 @@
  * @module
  */
 import { EPIPE, SyscallError } from "../../../ffi/errno.ts";
+import { INSIDE } from "../inside_options.ts";
 import { Output, ReaderGone } from "../output.ts";
 import { type Invocation, parseCommandLine } from "../parse.ts";
 import { checkArguments, raiseDescriptorLimit } from "../surroundings.ts";
@@ -17,6 +18,8 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "rm": () => import("./rm.ts"),
   "mount": () => import("./mount.ts"),
   "umount": () => import("./umount.ts"),
+  "exec": () => import("./exec.ts"),
+  "shell": () => import("./shell.ts"),
   "exists": () => import("./exists.ts"),
   "ls": () => import("./ls.ts"),
   "tree": () => import("./tree.ts"),
@@ -27,6 +30,8 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "diffsize": () => import("./diffsize.ts"),
   "snapshot prepare": () => import("./snapshot/prepare.ts"),
   "snapshot view": () => import("./snapshot/view.ts"),
+  "snapshot exec": () => import("./snapshot/exec.ts"),
+  "snapshot shell": () => import("./snapshot/shell.ts"),
   "snapshot apply": () => import("./snapshot/apply.ts"),
   "snapshot diff": () => import("./snapshot/diff.ts"),
   "snapshot changes": () => import("./snapshot/changes.ts"),
@@ -73,6 +78,7 @@ const READER_GONE = 128 + 13;
 
 /** Runs a command line; returns its exit status. */
 export async function dispatch(args: readonly string[], drivers: Drivers): Promise<number> {
+  if (args[0] === INSIDE) return (await import("./inside.ts")).inside(args);
   let invocation: Invocation;
   try {
     checkArguments(args);
