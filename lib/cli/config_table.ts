@@ -29,10 +29,18 @@ const prints = (name: string, spec: Omit<CommandSpec, "name" | "operands">): Com
 /** `veneer config …` */
 export const CONFIG: GroupSpec = {
   name: "config",
-  summary: "print the configuration for an engine to use a service",
+  summary: "print the settings, or the configuration for an engine to use a service",
   details:
     "Prints, and changes no file. --root and the options of the service are those that it is run with.",
   commands: [
+    prints("show", {
+      summary: "print the settings of the store, and where each comes from",
+      options: [],
+      details:
+        "An option wins over VENEER_ROOT, VENEER_DRIVER and VENEER_STORE, these over the configuration file, that over\n" +
+        "the defaults. The file has root, driver and options, and the same with uidmap and gidmap in [stores.NAME].",
+      examples: [["veneer config show --store ci", ""]],
+    }),
     prints("containerd", {
       summary: "print the lines for containerd's configuration",
       options: [

@@ -36,6 +36,11 @@ export class Options {
     return this.given[name]?.at(-1);
   }
 
+  /** These options with others in place of some. */
+  with(others: Readonly<Record<string, readonly string[]>>): Options {
+    return new Options({ ...this.given, ...others });
+  }
+
   /** Every value of a repeatable option. */
   values(name: string): readonly string[] {
     return this.given[name] ?? [];

@@ -47,6 +47,17 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
     repeatable: true,
     summary: "the same for groups",
   },
+  {
+    name: "store",
+    value: "NAME",
+    summary: "the store that the configuration file has as [stores.NAME]",
+  },
+  {
+    name: "config",
+    value: "FILE",
+    kind: "file",
+    summary: "the configuration file (default /etc/veneer/config.toml)",
+  },
   { name: "json", summary: "print results and errors as JSON" },
   {
     name: "log-level",

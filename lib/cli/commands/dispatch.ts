@@ -7,7 +7,7 @@
 import { EPIPE, SyscallError } from "../../../ffi/errno.ts";
 import { INSIDE } from "../inside_options.ts";
 import { Output, ReaderGone } from "../output.ts";
-import { type Invocation, parseCommandLine } from "../parse.ts";
+import { type Invocation, type Options, parseCommandLine } from "../parse.ts";
 import { checkArguments, raiseDescriptorLimit } from "../surroundings.ts";
 import type { LogLevel } from "../table.ts";
 import { CommandContext, type Drivers, type Run } from "./context.ts";
@@ -52,6 +52,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "config docker": () => import("./config/docker.ts"),
   "config buildkit": () => import("./config/buildkit.ts"),
   "config systemd": () => import("./config/systemd.ts"),
+  "config show": () => import("./config/show.ts"),
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
   "doctor": () => import("./doctor.ts"),
@@ -69,6 +70,7 @@ const NEEDS_NOTHING: ReadonlySet<string> = new Set([
   "config docker",
   "config buildkit",
   "config systemd",
+  "config show",
 ]);
 
 /**
@@ -114,8 +116,17 @@ async function run(
   }
   const name = options.flag("version") ? "version" : command!.name;
   if (!NEEDS_NOTHING.has(name)) raiseDescriptorLimit();
-  const { run } = await LOADERS[name]();
-  return await run(new CommandContext(output, options, operands, drivers)) ?? 0;
+  const [{ run }, completed] = await Promise.all([LOADERS[name](), withSettings(name, options)]);
+  return await run(new CommandContext(output, completed, operands, drivers)) ?? 0;
+}
+
+/** The options with what the environment and the configuration file add to them. */
+async function withSettings(name: string, options: Options): Promise<Options> {
+  if (NEEDS_NOTHING.has(name)) return options;
+  const { completedOptions, readSettings } = await import("../settings.ts");
+  // The root of Docker's plugin is what dockerd says.
+  const without = name === "serve docker" ? ["root"] : [];
+  return completedOptions(options, await readSettings(options, without));
 }
 
 function isReaderGone(error: unknown): boolean {
