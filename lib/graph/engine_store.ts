@@ -4,6 +4,8 @@
  * The engine counts in its own memory, and forgets its counts when it is restarted. Opened with
  * `foreignUses: "ignore"`, a store takes any mount at a layer's place for the engine's: `get` counts
  * it and returns its path, whatever its terms are, and a lazy `put` warns of processes that keep it.
+ * The home's own mount is not released behind each `put`: a container whose mounts propagate from
+ * here would see the next one cover its root while it is being started, and fail.
  *
  * @module
  */
@@ -19,6 +21,10 @@ export interface EngineStore extends GraphDriver {
   /** @throws as {@linkcode GraphDriver.remove}; with `endUses` not for counted users */
   remove(id: string, options?: RemoveOptions): void;
 
-  /** Sets each layer's count: 1 if something is mounted at its place, whoever mounted it, else 0. */
+  /**
+   * Begins for an engine that was started: makes the home a private mount, which stays until
+   * `cleanup`, and sets each layer's count: 1 if something is mounted at its place, whoever mounted
+   * it, else 0.
+   */
   recount(): void;
 }

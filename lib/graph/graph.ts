@@ -217,6 +217,7 @@ export class Graph implements EngineStore {
   }
 
   recount(): void {
+    this.#mounted.keepHome();
     for (const id of this.#backend.list()) {
       using lock = this.#layers.lock(id);
       if (this.#backend.exists(id)) this.#mounted.recount(id, lock);

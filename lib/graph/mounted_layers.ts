@@ -176,6 +176,11 @@ export class MountedLayers {
     this.#recordDevice(id, lock);
   }
 
+  /** Makes the home's own mount, for a service, which keeps it until `cleanup`. */
+  keepHome(): void {
+    withPrivateHome(this.backend.home, this.state, () => {});
+  }
+
   /** Counts one user of a layer if something is mounted at its place, else none. */
   recount(id: string, lock: LayerLock): void {
     if (isMountPoint(this.backend.mountPoint(id))) this.#adopt(id, lock, termsOf({}));
@@ -383,10 +388,10 @@ export class MountedLayers {
 
   /**
    * Releases the home's own mount, if nothing is mounted below it, so that its disk can be
-   * unmounted.
+   * unmounted. A service keeps it: containers that are being started see mounts come and go.
    */
   #releaseHome(): void {
-    releaseHomeAtEnd(this.backend.home, this.state, this.warn);
+    if (!this.isAlone) releaseHomeAtEnd(this.backend.home, this.state, this.warn);
   }
 
   #warnBusy(target: string, error: Error): void {

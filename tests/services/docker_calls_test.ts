@@ -65,9 +65,9 @@ needs(lacking, "docker plugin: all calls, as a daemon makes them", async () => {
   const diff = await plugin.diff("box", "image");
   assertEquals((await namesOf(diff)).sort(), [".wh.gone", "added", "changed"]);
   await plugin.layer("committed", diff, "image");
-  assertEquals(mountPoints(plugin.home).includes(Dir), true);
+  assertEquals(plugin.mounts().includes(Dir), true);
   await plugin.call("Put", { ID: "box" });
-  assertEquals(mountPoints(plugin.home), []);
+  assertEquals(plugin.mounts(), []);
 
   const { Metadata } = await plugin.call("GetMetadata", { ID: "committed" });
   assertEquals(Metadata.UpperDir, join(plugin.store, "committed/diff"));
@@ -75,7 +75,9 @@ needs(lacking, "docker plugin: all calls, as a daemon makes them", async () => {
   assertMatch(await plugin.refused("Remove", { ID: "image" }), /has children: box, committed; /);
   for (const id of ["box", "committed", "image", "image"]) await plugin.call("Remove", { ID: id });
   assertEquals(await plugin.call("Exists", { ID: "image" }), { Exists: false });
+  assertEquals(mountPoints(plugin.home), [plugin.store]);
   await plugin.call("Cleanup");
+  assertEquals(mountPoints(plugin.home), []);
   assertEquals(await plugin.process.end(), 0);
   assertEquals(names(plugin.directory.path), ["data"]);
 });
@@ -121,9 +123,9 @@ needs(lacking, "docker plugin: the last Put unmounts; what is not counted is put
   const { Dir } = await plugin.call("Get", { ID: "box" });
   assertEquals((await plugin.call("Get", { ID: "box", MountLabel: "other" })).Dir, Dir);
   await plugin.call("Put", { ID: "box" });
-  assertEquals(mountPoints(plugin.home).includes(Dir), true);
+  assertEquals(plugin.mounts().includes(Dir), true);
   for (const id of ["box", "box", "none"]) await plugin.call("Put", { ID: id });
-  assertEquals(mountPoints(plugin.home), []);
+  assertEquals(plugin.mounts(), []);
 });
 
 needs(
@@ -156,7 +158,7 @@ needs(lacking, "docker plugin: Remove takes a layer's counts and mounts with it"
   try {
     assertMatch(await plugin.refused("Remove", { ID: "image" }), /has children: box; /);
     await plugin.call("Remove", { ID: "box" });
-    assertEquals(mountPoints(plugin.home), []);
+    assertEquals(plugin.mounts(), []);
   } finally {
     await process.end("SIGKILL");
   }
@@ -177,12 +179,12 @@ needs(lacking, "docker plugin: Init counts what is mounted once, whoever mounted
   await plugin.init();
   assertEquals((await plugin.call("Get", { ID: "other" })).Dir, other.Dir);
   await plugin.call("Put", { ID: "other" });
-  assertEquals(mountPoints(plugin.home).includes(other.Dir), true);
+  assertEquals(plugin.mounts().includes(other.Dir), true);
   await plugin.call("Put", { ID: "other" });
-  assertEquals(mountPoints(plugin.home).includes(other.Dir), false);
-  assertEquals(mountPoints(plugin.home).includes(Dir), true);
+  assertEquals(plugin.mounts().includes(other.Dir), false);
+  assertEquals(plugin.mounts().includes(Dir), true);
   await plugin.call("Put", { ID: "box" });
-  assertEquals(mountPoints(plugin.home), []);
+  assertEquals(plugin.mounts(), []);
 });
 
 needs(lacking, "docker plugin: a restart of the plugin is not told to it", async () => {
@@ -192,13 +194,13 @@ needs(lacking, "docker plugin: a restart of the plugin is not told to it", async
   for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     await plugin.process.end(signal);
     await plugin.restart();
-    assertEquals(mountPoints(plugin.home).includes(Dir), true);
+    assertEquals(plugin.mounts().includes(Dir), true);
     assertEquals(await plugin.call("Exists", { ID: "box" }), { Exists: true });
   }
   await plugin.call("Put", { ID: "box" });
-  assertEquals(mountPoints(plugin.home).includes(Dir), true);
+  assertEquals(plugin.mounts().includes(Dir), true);
   await plugin.call("Put", { ID: "box" });
-  assertEquals(mountPoints(plugin.home), []);
+  assertEquals(plugin.mounts(), []);
   // Until a daemon has used it, it may be another's.
   await plugin.process.end();
   await plugin.restart();

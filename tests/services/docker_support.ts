@@ -4,7 +4,7 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { PROGRAM } from "../support/commands.ts";
-import { type TempDir, tempDir } from "../support/cases.ts";
+import { mountPoints, type TempDir, tempDir } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
 import { Process } from "./service_support.ts";
 
@@ -62,6 +62,11 @@ export class TestPlugin implements AsyncDisposable {
   /** Where the driver's store is. */
   get store(): string {
     return join(this.home, this.driver);
+  }
+
+  /** Where layers are mounted. The store itself is, for as long as it is served. */
+  mounts(): string[] {
+    return mountPoints(this.home).filter((point) => point !== this.store);
   }
 
   /** Sends a request, with any body. */
