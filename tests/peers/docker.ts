@@ -24,6 +24,17 @@ const CLIENT = run("test", "-x", "/usr/bin/docker").success ? "/usr/bin/docker" 
 /** Storage drivers of Docker's that Veneer has, too. */
 export type Driver = "overlay2" | "btrfs" | "devicemapper";
 
+/** What a daemon is started with beside a store and a driver. */
+export interface DaemonSettings {
+  /** The storage driver's name, if it is a plugin. */
+  readonly storageDriver?: string;
+  readonly args?: readonly string[];
+  /** Directories of programs, which go before `PATH`. */
+  readonly path?: readonly string[];
+  /** The directory of the client's plugins, if builds are BuildKit's. */
+  readonly buildx?: string;
+}
+
 /** A running daemon. `await using` ends it, and takes down what it left mounted. */
 export class Docker implements AsyncDisposable {
   readonly #directory: string;
@@ -32,6 +43,7 @@ export class Docker implements AsyncDisposable {
   /** Its storage driver. */
   readonly driver: Driver;
   readonly #options: readonly string[];
+  readonly #settings: DaemonSettings;
   #daemon: Deno.ChildProcess | undefined;
 
   /**
@@ -39,11 +51,20 @@ export class Docker implements AsyncDisposable {
    * @param driver the storage driver, which must work on the file system of `directory`
    * @param options of that driver
    */
-  constructor(directory: string, driver: Driver = "overlay2", options: readonly string[] = []) {
+  constructor(
+    directory: string,
+    driver: Driver = "overlay2",
+    options: readonly string[] = [],
+    settings: DaemonSettings = {},
+  ) {
+    this.#settings = settings;
     this.#directory = directory;
     this.driver = driver;
     this.#options = options;
     Deno.mkdirSync(this.#path("config"), { recursive: true });
+    if (settings.buildx === undefined) return;
+    const config = JSON.stringify({ cliPluginsExtraDirs: [settings.buildx] });
+    Deno.writeTextFileSync(this.#path("config/config.json"), config);
   }
 
   /** Docker's `data-root`, which Veneer takes for `--root`. */
@@ -73,16 +94,19 @@ export class Docker implements AsyncDisposable {
   /** Why it did not come up, if it did not. */
   #tryStart(): string | undefined {
     const log = this.#path("log");
+    const { storageDriver = this.driver, args = [] } = this.#settings;
     const dockerd = [
       ...["dockerd", "--data-root", this.root, "--exec-root", this.#exec],
-      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", this.driver],
+      ...["-H", this.#socket, "--pidfile", this.#path("pid"), "--storage-driver", storageDriver],
       ...this.#options.flatMap((option) => ["--storage-opt", option]),
       ...["--iptables=false", "--ip6tables=false", "--ip-masq=false", "--bridge=none"],
+      ...args,
     ];
     this.#daemon = new Deno.Command("setpriv", {
       // Should this process be killed, the daemon still ends, and ends its containers.
       args: ["--pdeathsig", "TERM", "sh", "-c", 'log=$1; shift; exec "$@" >"$log" 2>&1', "sh", log]
         .concat(dockerd),
+      env: this.#env,
       stdin: "null",
     }).spawn();
     for (let waited = 0; waited < PATIENCE; waited += 100) {
@@ -113,6 +137,19 @@ export class Docker implements AsyncDisposable {
     this.#endContainerd();
   }
 
+  get #env(): Record<string, string> {
+    return { PATH: [...this.#settings.path ?? [], Deno.env.get("PATH")].join(":") };
+  }
+
+  /** Kills the daemon; what it started goes on, and the next one finds it. */
+  async kill(): Promise<void> {
+    const daemon = this.#daemon;
+    this.#daemon = undefined;
+    daemon?.kill("SIGKILL");
+    await daemon?.status;
+    run("rm", "-f", this.#path("pid"));
+  }
+
   /** Ends the containerd that a killed daemon left. */
   #endContainerd(): void {
     const pidFile = join(this.#exec, "containerd/containerd.pid");
@@ -122,11 +159,21 @@ export class Docker implements AsyncDisposable {
     if (command.includes(this.#exec)) run("kill", "-KILL", pid);
   }
 
+  /** The command line of the client. */
+  words(...args: readonly string[]): string[] {
+    const { path, buildx } = this.#settings;
+    const config = `DOCKER_CONFIG=${this.#path("config")}`;
+    // By default the builder that runs in the daemon itself.
+    const builder = `DOCKER_BUILDKIT=${buildx === undefined ? 0 : 1}`;
+    const client = path === undefined ? CLIENT : "docker";
+    const words = [config, builder, `PATH=${this.#env.PATH}`, client, "-H", this.#socket];
+    return ["env", ...words, ...args];
+  }
+
   /** Runs a command of the client. */
   try(...args: string[]) {
-    const config = `DOCKER_CONFIG=${this.#path("config")}`;
-    // The builder that runs in the daemon itself.
-    return run("env", config, "DOCKER_BUILDKIT=0", CLIENT, "-H", this.#socket, ...args);
+    const [program, ...words] = this.words(...args);
+    return run(program, ...words);
   }
 
   /** Runs a command of the client that must succeed; returns what it prints. */

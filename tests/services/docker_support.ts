@@ -2,7 +2,7 @@
  * A graph driver plugin of a case's own, and a client of it that speaks HTTP as dockerd does.
  */
 import { assertEquals } from "@std/assert";
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { PROGRAM } from "../support/commands.ts";
 import { mountPoints, type TempDir, tempDir } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
@@ -18,13 +18,18 @@ export interface Answer {
 /** A running plugin. */
 export class TestPlugin implements AsyncDisposable {
   readonly directory: TempDir = tempDir("plugin-");
-  readonly address = join(this.directory.path, "v.sock");
+  readonly address: string;
   /** What `Init` names. */
   readonly home = join(this.directory.path, "data/veneer");
   process: Process;
   readonly #client: Deno.HttpClient;
 
-  private constructor(readonly driver: string, readonly options: readonly string[]) {
+  private constructor(
+    readonly driver: string,
+    readonly options: readonly string[],
+    address?: string,
+  ) {
+    this.address = address ?? join(this.directory.path, "v.sock");
     this.process = this.#spawn();
     this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: this.address } });
   }
@@ -36,7 +41,20 @@ export class TestPlugin implements AsyncDisposable {
     return plugin;
   }
 
-  /** Starts one, as dockerd would find it. */
+  /** Starts one where a daemon finds it by its name, which no other has. */
+  static async named(driver: string, ...options: string[]): Promise<TestPlugin> {
+    const name = `veneer-${crypto.randomUUID().slice(0, 8)}`;
+    const plugin = new TestPlugin(driver, options, `/run/docker/plugins/${name}.sock`);
+    await plugin.#listens();
+    return plugin;
+  }
+
+  /** Its name as a storage driver. */
+  get name(): string {
+    return basename(this.address, ".sock");
+  }
+
+  /** Starts one that a daemon has called. */
   static async start(driver = "overlay2", ...options: string[]): Promise<TestPlugin> {
     const plugin = await TestPlugin.bare(driver, ...options);
     await plugin.init();

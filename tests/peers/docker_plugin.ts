@@ -1,0 +1,278 @@
+/**
+ * A daemon of Docker's on the plugin, and what people do with Docker.
+ */
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { mountPoints, must, run } from "../support/cases.ts";
+import { Process, until } from "../services/service_support.ts";
+import { TestPlugin } from "../services/docker_support.ts";
+import { type DaemonSettings, Docker, type Driver, makeSystem } from "./docker.ts";
+
+const PROGRAMS = ["sh", "cat", "ls", "rm", "mkdir", "chmod", "stat", "sleep", "dd"];
+const NO_NETWORK = ["--network", "none"];
+
+const DOCKERFILE = `FROM base AS first
+RUN mkdir -p /a/b && echo one >/a/b/one && chmod 700 /a/b
+FROM base
+COPY --from=first --chown=7:8 /a /copied
+COPY file /file
+RUN rm /etc/gone && echo two >/etc/two
+CMD ["cat", "/copied/b/one", "/etc/two"]
+`;
+
+/** A plugin with its daemon. */
+export class PluginDocker implements AsyncDisposable {
+  readonly docker: Docker;
+
+  private constructor(readonly plugin: TestPlugin, driver: Driver, settings: DaemonSettings) {
+    this.docker = new Docker(this.path("d"), driver, [], {
+      ...settings,
+      storageDriver: plugin.name,
+      args: ["--experimental", ...settings.args ?? []],
+    });
+  }
+
+  static async start(
+    driver: Driver,
+    settings: DaemonSettings = {},
+    options: readonly string[] = [],
+  ): Promise<PluginDocker> {
+    const plugin = await TestPlugin.named(driver, ...options.flatMap((option) => ["-o", option]));
+    const both = new PluginDocker(plugin, driver, settings);
+    try {
+      both.docker.start();
+      return both;
+    } catch (error) {
+      console.error(plugin.process.log);
+      await both[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  path(name: string): string {
+    return join(this.plugin.directory.path, name);
+  }
+
+  /** Where the plugin keeps layers. */
+  get store(): string {
+    return join(this.docker.root, this.plugin.name, this.plugin.driver);
+  }
+
+  /** Runs a command in a new container; returns what it prints. */
+  run(image: string, ...command: string[]): string {
+    return this.docker.must("run", "--rm", ...NO_NETWORK, image, ...command);
+  }
+
+  build(tag: string, dockerfile: string, files: Readonly<Record<string, string>> = {}): string[] {
+    const context = this.path(`context-${tag}`);
+    Deno.mkdirSync(context, { recursive: true });
+    for (const [name, content] of Object.entries({ ...files, Dockerfile: dockerfile })) {
+      Deno.writeTextFileSync(join(context, name), content);
+    }
+    return ["build", "--quiet", ...NO_NETWORK, "-t", tag, context];
+  }
+
+  importBase(): void {
+    const system = this.path("system");
+    makeSystem(system, PROGRAMS);
+    Deno.mkdirSync(join(system, "etc"));
+    Deno.writeTextFileSync(join(system, "etc/motd"), "hello\n");
+    Deno.writeTextFileSync(join(system, "etc/gone"), "gone\n");
+    must("tar", "-C", system, "-cf", `${system}.tar`, ".");
+    this.docker.must("import", `${system}.tar`, "base");
+  }
+
+  /** Removes all containers and images. */
+  removeAll(): void {
+    const { docker } = this;
+    const ids = (...args: string[]) => docker.must(...args).split("\n").filter(Boolean);
+    const containers = ids("ps", "-aq");
+    if (containers.length > 0) docker.must("rm", "--force", ...containers);
+    docker.try("builder", "prune", "--all", "--force");
+    for (let tries = 0; tries < 10; tries++) {
+      const images = [...new Set(ids("images", "-aq"))];
+      if (images.length === 0) return;
+      docker.try("rmi", "--force", ...images);
+    }
+    throw new Error("images are left");
+  }
+
+  /** The layers' ids. */
+  layers(): string[] {
+    const directory = { overlay2: "", btrfs: "subvolumes", devicemapper: "metadata" };
+    const at = join(this.store, directory[this.docker.driver]);
+    return [...Deno.readDirSync(at)].map(({ name }) => name)
+      .filter((name) => /^[0-9a-z]{25,}(-init)?$/.test(name));
+  }
+
+  /** No layer is mounted, and none is left. */
+  assertEmpty(): void {
+    this.removeAll();
+    // What a layer that is left was used for is in the log.
+    const left = this.layers();
+    const uses = this.plugin.process.log.split("\n").filter((line) =>
+      left.some((id) => line.includes(`id=${id} `))
+    );
+    assertEquals(left, [], uses.join("\n"));
+    const places = mountPoints(this.store).filter((point) => point !== this.store);
+    assertEquals(places, []);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.docker[Symbol.asyncDispose]();
+    await this.plugin[Symbol.asyncDispose]();
+  }
+}
+
+/** What people do, from the first image to the last. */
+export function everyday(both: PluginDocker, { hasSizes }: { hasSizes: boolean }): void {
+  const { docker, plugin } = both;
+  both.importBase();
+  assertEquals(docker.must("info", "--format", "{{.Driver}}"), plugin.name);
+  assertEquals(both.run("base", "cat", "/etc/motd"), "hello");
+
+  docker.must(...both.build("built", DOCKERFILE, { file: "file\n" }));
+  assertEquals(both.run("built"), "one\ntwo");
+  assertEquals(both.run("built", "stat", "-c", "%u:%g %a", "/copied/b"), "7:8 700");
+
+  docker.must("run", "--detach", "--name", "box", ...NO_NETWORK, "built", "sleep", "1000");
+  docker.must("exec", "box", "sh", "-c", "echo new >/etc/new; rm /etc/two");
+  Deno.writeTextFileSync(both.path("in"), "copied in\n");
+  docker.must("cp", both.path("in"), "box:/etc/in");
+  docker.must("cp", "box:/etc/new", both.path("out"));
+  assertEquals(Deno.readTextFileSync(both.path("out")), "new\n");
+  const changes = docker.must("diff", "box").split("\n").sort();
+  assertEquals(changes, ["A /etc/in", "A /etc/new", "C /etc", "D /etc/two"]);
+  docker.must("commit", "box", "kept");
+  docker.must("export", "--output", both.path("exported"), "box");
+  const exported = must("tar", "-tf", both.path("exported")).split("\n");
+  assert(exported.includes("etc/in") && !exported.includes("etc/two"));
+  assertEquals(both.run("kept", "cat", "/etc/in"), "copied in");
+  assertStringIncludes(docker.must("history", "kept"), "sleep 1000");
+  docker.must("rm", "--force", "box");
+
+  const id = docker.must("images", "--quiet", "--no-trunc", "kept");
+  docker.must("save", "--output", both.path("saved"), "kept");
+  docker.must("rmi", "kept");
+  docker.must("load", "--input", both.path("saved"));
+  assertEquals(docker.must("images", "--quiet", "--no-trunc", "kept"), id);
+  assertEquals(both.run("kept", "cat", "/etc/new"), "new");
+  assertMatch(docker.must("system", "df"), /^Images +[1-9]/m);
+
+  const many = "mkdir /m; i=0; while [ $i -lt 10000 ]; do echo >/m/$i; i=$((i+1)); done; rm -r /m";
+  assertEquals(both.run("base", "sh", "-c", `${many}; ls -d /m || echo none`), "none");
+
+  const fill = ["dd", "if=/dev/zero", "of=/large", "bs=1M", "count=60"];
+  const sized = docker.try("run", "--rm", ...NO_NETWORK, "--storage-opt=size=50M", "base", ...fill);
+  assertEquals(sized.success, false);
+  assertMatch(sized.stderr, hasSizes ? /No space left|quota exceeded/i : /storage options? .*size/);
+}
+
+/** A daemon and the plugin are ended and killed, with a container at work. */
+export async function restarts(both: PluginDocker): Promise<void> {
+  const { docker, plugin } = both;
+  const run = (name: string) =>
+    docker.must("run", "--detach", "--name", name, ...NO_NETWORK, "base", "sleep", "1000");
+  run("stays");
+  for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+    docker.must("exec", "stays", "sh", "-c", `echo ${signal} >/etc/${signal}`);
+    await plugin.process.end(signal);
+    await plugin.restart();
+    assertEquals(docker.must("exec", "stays", "cat", `/etc/${signal}`), signal);
+    assertMatch(docker.must("diff", "stays"), new RegExp(`^A /etc/${signal}$`, "m"));
+  }
+  await docker.kill();
+  docker.start();
+  await docker.stop();
+  docker.start();
+  docker.must("start", "stays");
+  assertEquals(docker.must("exec", "stays", "cat", "/etc/SIGKILL"), "SIGKILL");
+  docker.must("rm", "--force", "stays");
+}
+
+/**
+ * Kills one of both at random moments during builds: an image that was reported built is whole.
+ *
+ * @param random returns an integer below a limit
+ */
+export async function killed(
+  both: PluginDocker,
+  rounds: number,
+  random: (limit: number) => number,
+): Promise<void> {
+  const { docker, plugin } = both;
+  const reported: number[] = [];
+  for (let round = 0; round < rounds; round++) {
+    const dockerfile = `FROM base\nRUN echo ${round} >/a\nRUN echo ${round} >>/a\nCMD cat /a\n`;
+    const build = new Process(docker.words(...both.build(`kill${round}`, dockerfile)));
+    await new Promise((resolve) => setTimeout(resolve, random(1500)));
+    if (round % 2 === 0) {
+      await plugin.process.end("SIGKILL");
+      await plugin.restart();
+    } else {
+      await docker.kill();
+      docker.start();
+    }
+    if (await build.ended() === 0) reported.push(round);
+  }
+  for (const round of reported) {
+    assertEquals(both.run(`kill${round}`), `${round}\n${round}`, `of ${reported}`);
+  }
+  console.log(`${reported.length} of ${rounds} builds were done`);
+}
+
+/** Several builds at once. */
+export async function atOnce(both: PluginDocker, count: number): Promise<void> {
+  const { docker } = both;
+  const builds = Array.from({ length: count }, (_, i) => {
+    const words = docker.words(
+      ...both.build(`at${i}`, `FROM base\nRUN echo ${i} >/i\nCMD cat /i\n`),
+    );
+    return new Process(words);
+  });
+  const codes = await Promise.all(builds.map((build) => build.ended()));
+  assertEquals(codes, codes.map(() => 0), builds.map(({ log }) => log).join("\n"));
+  for (let i = 0; i < count; i++) assertEquals(both.run(`at${i}`), `${i}`);
+}
+
+/** What a killed daemon forgot stays as layers that nothing uses, as with Docker's own drivers. */
+export function removeForgotten(both: PluginDocker): void {
+  both.removeAll();
+  const places = mountPoints(both.store).filter((point) => point !== both.store);
+  assertEquals(places, []);
+}
+
+/** Puts a file over one of this machine's, until it is disposed of. */
+export function over(path: string, content: string): Disposable {
+  const file = Deno.makeTempFileSync();
+  Deno.writeTextFileSync(file, content);
+  must("mount", "--bind", file, path);
+  return {
+    [Symbol.dispose]() {
+      must("umount", path);
+      Deno.removeSync(file);
+    },
+  };
+}
+
+/** A daemon whose containers' root is another user of this machine's. */
+export async function remapped(driver: Driver, settings: DaemonSettings): Promise<void> {
+  using _uids = over("/etc/subuid", "nobody:100000:65536\n");
+  using _gids = over("/etc/subgid", "nobody:100000:65536\n");
+  await using both = await PluginDocker.start(driver, {
+    ...settings,
+    args: ["--userns-remap=nobody:nogroup"],
+  });
+  both.importBase();
+  both.docker.must(...both.build("built", DOCKERFILE, { file: "file\n" }));
+  assertEquals(both.run("built"), "one\ntwo");
+  assertEquals(both.run("built", "stat", "-c", "%u:%g", "/copied/b/one"), "7:8");
+  const box = both.docker.must("run", "--detach", ...NO_NETWORK, "built", "sleep", "1000");
+  both.docker.must("exec", box, "sh", "-c", "echo >/etc/new");
+  const [pid] = both.docker.must("inspect", "--format", "{{.State.Pid}}", box).split("\n");
+  assertEquals(Deno.statSync(`/proc/${pid}/root/etc/new`).uid, 100000);
+  both.docker.must("commit", box, "kept");
+  assertEquals(both.run("kept", "stat", "-c", "%u", "/etc/new"), "0");
+  both.removeAll();
+  await until(() => run("true").success, "the end");
+}
