@@ -3,12 +3,16 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { mountPoints, must, run } from "../support/cases.ts";
-import { Process, until } from "../services/service_support.ts";
+import { mountPoints, must } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
+import { Process } from "../services/service_support.ts";
 import { TestPlugin } from "../services/docker_support.ts";
-import { type DaemonSettings, Docker, type Driver, makeSystem } from "./docker.ts";
+import { type DaemonSettings, Docker, type Driver, makeSystem, parentsByDocker } from "./docker.ts";
 
 const PROGRAMS = ["sh", "cat", "ls", "rm", "mkdir", "chmod", "stat", "sleep", "dd"];
+/** The host's id of root in a user namespace. */
+const REMAPPED = 100000;
+
 const NO_NETWORK = ["--network", "none"];
 
 const DOCKERFILE = `FROM base AS first
@@ -38,6 +42,8 @@ export class PluginDocker implements AsyncDisposable {
     options: readonly string[] = [],
   ): Promise<PluginDocker> {
     const plugin = await TestPlugin.named(driver, ...options.flatMap((option) => ["-o", option]));
+    // The root of a user namespace has to pass.
+    Deno.chmodSync(plugin.directory.path, 0o711);
     const both = new PluginDocker(plugin, driver, settings);
     try {
       both.docker.start();
@@ -53,9 +59,15 @@ export class PluginDocker implements AsyncDisposable {
     return join(this.plugin.directory.path, name);
   }
 
+  /** The daemon's directory, which is one of the user's if root is remapped. */
+  get #root(): string {
+    const ofUser = join(this.docker.root, `${REMAPPED}.${REMAPPED}`);
+    return isThere(ofUser) ? ofUser : this.docker.root;
+  }
+
   /** Where the plugin keeps layers. */
   get store(): string {
-    return join(this.docker.root, this.plugin.name, this.plugin.driver);
+    return join(this.#root, this.plugin.name, this.plugin.driver);
   }
 
   /** Runs a command in a new container; returns what it prints. */
@@ -105,17 +117,19 @@ export class PluginDocker implements AsyncDisposable {
       .filter((name) => /^[0-9a-z]{25,}(-init)?$/.test(name));
   }
 
-  /** No layer is mounted, and none is left. */
+  /**
+   * All is removed: no layer is mounted, and none is left but those that Docker itself lists yet.
+   * 26.1 forgets a container that was exported, with its own drivers as well.
+   */
   assertEmpty(): void {
     this.removeAll();
-    // What a layer that is left was used for is in the log.
-    const left = this.layers();
-    const uses = this.plugin.process.log.split("\n").filter((line) =>
-      left.some((id) => line.includes(`id=${id} `))
-    );
-    assertEquals(left, [], uses.join("\n"));
-    const places = mountPoints(this.store).filter((point) => point !== this.store);
-    assertEquals(places, []);
+    const { images, containers } = parentsByDocker(this.#root, this.plugin.name);
+    assertEquals(this.layers().sort(), Object.keys({ ...images, ...containers }).sort());
+    this.assertUnmounted();
+  }
+
+  assertUnmounted(): void {
+    assertEquals(mountPoints(this.store).filter((point) => point !== this.store), []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -235,13 +249,6 @@ export async function atOnce(both: PluginDocker, count: number): Promise<void> {
   for (let i = 0; i < count; i++) assertEquals(both.run(`at${i}`), `${i}`);
 }
 
-/** What a killed daemon forgot stays as layers that nothing uses, as with Docker's own drivers. */
-export function removeForgotten(both: PluginDocker): void {
-  both.removeAll();
-  const places = mountPoints(both.store).filter((point) => point !== both.store);
-  assertEquals(places, []);
-}
-
 /** Puts a file over one of this machine's, until it is disposed of. */
 export function over(path: string, content: string): Disposable {
   const file = Deno.makeTempFileSync();
@@ -257,8 +264,8 @@ export function over(path: string, content: string): Disposable {
 
 /** A daemon whose containers' root is another user of this machine's. */
 export async function remapped(driver: Driver, settings: DaemonSettings): Promise<void> {
-  using _uids = over("/etc/subuid", "nobody:100000:65536\n");
-  using _gids = over("/etc/subgid", "nobody:100000:65536\n");
+  using _uids = over("/etc/subuid", `nobody:${REMAPPED}:65536\n`);
+  using _gids = over("/etc/subgid", `nobody:${REMAPPED}:65536\n`);
   await using both = await PluginDocker.start(driver, {
     ...settings,
     args: ["--userns-remap=nobody:nogroup"],
@@ -270,9 +277,8 @@ export async function remapped(driver: Driver, settings: DaemonSettings): Promis
   const box = both.docker.must("run", "--detach", ...NO_NETWORK, "built", "sleep", "1000");
   both.docker.must("exec", box, "sh", "-c", "echo >/etc/new");
   const [pid] = both.docker.must("inspect", "--format", "{{.State.Pid}}", box).split("\n");
-  assertEquals(Deno.statSync(`/proc/${pid}/root/etc/new`).uid, 100000);
+  assertEquals(Deno.statSync(`/proc/${pid}/root/etc/new`).uid, REMAPPED);
   both.docker.must("commit", box, "kept");
   assertEquals(both.run("kept", "stat", "-c", "%u", "/etc/new"), "0");
-  both.removeAll();
-  await until(() => run("true").success, "the end");
+  both.assertEmpty();
 }
