@@ -2,8 +2,11 @@
  * Lanes: calls that are slow, in the way of each other, or lost with their thread.
  */
 import { assert, assertEquals } from "@std/assert";
+import type { OpenStore } from "../../lib/base/opened.ts";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
 import { type Job, Lanes } from "../../lib/services/lanes/lanes.ts";
+import { serveLane } from "../../lib/services/lanes/lane.ts";
+import type { FromLane } from "../../lib/services/lanes/protocol.ts";
 import { join } from "@std/path";
 import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
@@ -221,4 +224,34 @@ Deno.test("lanes: a lane without work is closed after a minute, but for the last
   lanes.trim(performance.now() + 61_000);
   assertEquals(lanes.size, 1);
   await lanes.close();
+});
+
+Deno.test("lanes: the last message of an answer comes with its end", async () => {
+  const { port1: lane, port2: service } = new MessageChannel();
+  const heard: string[] = [];
+  const ends = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+  let ended = 0;
+  const close = () => {};
+  const store = { home: "/h", name: "n", status: () => [], close, [Symbol.dispose]: close };
+  service.onmessage = ({ data }: MessageEvent<FromLane>) => {
+    const bytes = "bytes" in data && data.bytes !== undefined ? ` ${data.bytes}` : "";
+    heard.push(`${data.type}${bytes}`);
+    if (data.type !== "message") ends[ended++].resolve();
+  };
+  serveLane<number, OpenStore>(lane, {
+    open: () => Promise.resolve(store),
+    perform: (_store, call, emit) => {
+      for (let n = 1; n <= Math.abs(call); n++) emit(Uint8Array.of(n));
+      if (call < 0) throw new Error("the call fails");
+    },
+  });
+  service.postMessage({ type: "open", store: {} });
+  for (const [at, call] of [2, 0, -1].entries()) {
+    await ends[at].promise;
+    service.postMessage({ type: "call", call });
+  }
+  await ends[3].promise;
+  assertEquals(heard, ["opened", "message 1", "done 2", "done", "message 1", "error"]);
+  service.close();
+  lane.close();
 });

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { setImmediate } from "node:timers";
 import type { Bytes } from "../bytes.ts";
 
 /** How much is written at a time, in bytes. */
@@ -42,8 +43,7 @@ export class Sender {
     if (this.#failed) return;
     this.#queue.push(bytes);
     this.#queued += bytes.length;
-    // Begun in a microtask, so that frames pushed together are written together.
-    this.#running ??= Promise.resolve().then(() => this.#run());
+    this.#running ??= this.#begin();
   }
 
   /** Resolves when fewer bytes wait. */
@@ -55,6 +55,13 @@ export class Sender {
   /** Resolves when all is written, or nothing can be any more. */
   async drained(): Promise<void> {
     await this.#running;
+  }
+
+  /** Runs when this turn of the event loop is over, so that all frames of it are one write. */
+  async #begin(): Promise<void> {
+    this.#progress = performance.now();
+    await new Promise<void>((resolve) => setImmediate(resolve));
+    await this.#run();
   }
 
   async #run(): Promise<void> {

@@ -42,7 +42,21 @@ export function serveLane<Call, Store extends OpenStore>(
   let store: Store | undefined;
   const post = (message: FromLane, transfer: Transferable[] = []) =>
     scope.postMessage(message, transfer);
-  const emit = (bytes: Bytes) => post({ type: "message", bytes }, [bytes.buffer]);
+  /** The answer's last message so far, which is posted with the end of the call. */
+  let last: Bytes | undefined;
+  const flush = () => {
+    if (last !== undefined) post({ type: "message", bytes: last }, [last.buffer]);
+    last = undefined;
+  };
+  const emit = (bytes: Bytes) => {
+    flush();
+    last = bytes;
+  };
+  const done = () => {
+    const bytes = last;
+    last = undefined;
+    post({ type: "done", bytes }, bytes === undefined ? [] : [bytes.buffer]);
+  };
   const voice: LaneVoice = {
     warn: (message) => post({ type: "warning", message }),
     leftover: () => post({ type: "leftover" }),
@@ -56,7 +70,7 @@ export function serveLane<Call, Store extends OpenStore>(
       }
       case "call":
         perform(store!, message.call, emit);
-        return post({ type: "done" });
+        return done();
       case "close":
         store?.close();
         post({ type: "closed" });
@@ -69,6 +83,7 @@ export function serveLane<Call, Store extends OpenStore>(
     try {
       await answer(data);
     } catch (error) {
+      flush();
       const remedy = remedyOf(error);
       post({ type: "error", error: { code: codeOf(error), message: messageOf(error), remedy } });
     }

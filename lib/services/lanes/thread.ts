@@ -41,6 +41,9 @@ export class Lane<Call> {
           return events.warn(data.message);
         case "leftover":
           return events.leftover();
+        case "done":
+          if (data.bytes !== undefined) this.#emit(data.bytes);
+          return this.#answered?.resolve(data);
         default:
           this.#answered?.resolve(data);
       }
