@@ -364,6 +364,15 @@ export function writeBack(fd: number, path?: Path): void {
   unwrap(result < 0 ? -E[0] : result, "sync_file_range", path);
 }
 
+/**
+ * `fdatasync(2)`: like {@linkcode fsync}, but for times and other attributes that are not needed to
+ * read the data.
+ */
+export function fdatasync(fd: number, path?: Path): void {
+  const result = io().fdatasync(fd);
+  unwrap(result < 0 ? -E[0] : result, "fdatasync", path);
+}
+
 /** `syncfs(2)`: writes out the whole file system that `fd` lies on. */
 export function syncfs(fd: number, path?: Path): void {
   const result = io().syncfs(fd);

@@ -68,6 +68,8 @@ export const io = group({
   fallocate64: { parameters: ["i32", "i32", "i64", "i64"], result: "i32" },
   // int fsync(int fd);
   fsync: { parameters: ["i32"], result: "i32" },
+  // int fdatasync(int fd);
+  fdatasync: { parameters: ["i32"], result: "i32" },
   // int sync_file_range(int fd, off64_t offset, off64_t nbytes, unsigned int flags);
   sync_file_range: { parameters: ["i32", "i64", "i64", "u32"], result: "i32" },
   // int syncfs(int fd);

@@ -4,8 +4,8 @@
  * @module
  */
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import { EEXIST } from "../../ffi/errno.ts";
-import { O_CREAT, O_EXCL, O_RDWR, withFd } from "../../ffi/files.ts";
+import { EEXIST, ENOENT } from "../../ffi/errno.ts";
+import { close, fdatasync, O_CREAT, O_EXCL, O_RDWR, withFd } from "../../ffi/files.ts";
 import { BTRFS_MAGIC, fstatfs } from "../../ffi/statfs.ts";
 import {
   type ConfinedPath,
@@ -74,6 +74,8 @@ export class Database implements Disposable {
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #rollback: Statement;
+  /** The log, to be synced; opened for the first transaction that finds it. */
+  #log: number | undefined;
 
   /**
    * Opens a database so that it can be used on a full disk, too: then by one process at a time,
@@ -165,11 +167,46 @@ export class Database implements Disposable {
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.access === "immutable") throw readOnlyError(this.path);
+    this.#openLog();
+    const result = this.#transactWithRoom(body);
+    if (durability === "on disk") this.sync();
+    return result;
+  }
+
+  #transactWithRoom<T>(body: () => T): T {
     try {
-      return this.#transact(durability, body);
+      return this.#transact(body);
     } catch (error) {
       if (codeOf(error) !== "limit exceeded" || !this.#tryCheckpoint()) throw error;
-      return this.#transact(durability, body);
+      return this.#transact(body);
+    }
+  }
+
+  /**
+   * Leaves the syncing of the log to {@linkcode sync}. SQLite would sync it within the transaction,
+   * while other writers wait, and with its times, for which a file system writes out its journal.
+   */
+  #openLog(): void {
+    if (this.#log !== undefined) return;
+    const log = this.file.withSuffix(LOG), fd = tryOpen(log, O_RDWR);
+    if (fd === -ENOENT) return; // A new database has none, and SQLite syncs each transaction.
+    this.#log = unwrapConfined(fd, "open", log);
+    this.#connection.exec("PRAGMA synchronous = NORMAL");
+  }
+
+  /**
+   * Returns when all transactions are on disk that have ended before, of other connections as well.
+   *
+   * @throws {VeneerError} `failed`, never `limit exceeded`: the transaction has been made, and must
+   * not be tried again
+   */
+  sync(): void {
+    this.#openLog();
+    if (this.#log === undefined) return;
+    try {
+      fdatasync(this.#log);
+    } catch (error) {
+      throw new VeneerError("failed", `${this.path}${LOG}: ${messageOf(error)}`, { cause: error });
     }
   }
 
@@ -197,9 +234,7 @@ export class Database implements Disposable {
     if (disk(this.file).free < bytes) throw noSpace(this.path);
   }
 
-  #transact<T>(durability: Durability, body: () => T): T {
-    // With a write-ahead log, NORMAL leaves the syncing of a commit to a later one.
-    this.#connection.exec(`PRAGMA synchronous = ${durability === "on disk" ? "FULL" : "NORMAL"}`);
+  #transact<T>(body: () => T): T {
     this.#begin.run();
     try {
       const result = body();
@@ -221,6 +256,8 @@ export class Database implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    if (this.#log !== undefined) close(this.#log);
+    this.#log = undefined;
     this.#connection.close();
   }
 }

@@ -126,13 +126,15 @@ export class Intents {
    * @param isEnough is called before each and returns true to stop
    */
   deleteDoomed(isEnough: () => boolean): Leftovers {
-    const doomed = this.#context.store.doomed();
+    const { store } = this.#context;
+    const doomed = store.doomed();
+    if (doomed.length > 0) store.sync();
     const isStuck = (layer: string) => (this.#stuck.get(layer) ?? 0) > performance.now();
     let stuck = 0;
     for (const layer of doomed) {
       if (isStuck(layer)) stuck++;
       else if (isEnough()) return "more";
-      else if (this.finishDead(layer)) this.#stuck.delete(layer);
+      else if (this.finishDead(layer, undefined, true)) this.#stuck.delete(layer);
       else {
         this.#stuck.set(layer, performance.now() + RETRY_PAUSE);
         stuck++;
@@ -163,11 +165,13 @@ export class Intents {
   /**
    * Finishes the intent about a layer, unless a process is working on it. Returns false if nothing
    * was done.
+   *
+   * @param isSynced whether the intent is known to be on disk
    */
-  finishDead(layer: string, failed?: Failed): boolean {
+  finishDead(layer: string, failed?: Failed, isSynced = false): boolean {
     return this.#attempt(layer, () => {
       using lock = this.#context.state.tryLockLayer(layer);
-      return lock !== undefined && this.#finish(layer);
+      return lock !== undefined && this.#finish(layer, isSynced);
     }, failed);
   }
 
@@ -179,10 +183,12 @@ export class Intents {
     return this.#attempt(layer, () => this.#finish(layer));
   }
 
-  #finish(layer: string): boolean {
+  #finish(layer: string, isSynced = false): boolean {
     const { store, backend } = this.#context;
     // First, so that neither a name nor a parent waits for a layer that cannot be deleted.
     if (!store.relinquish(layer)) return false;
+    // A power failure must not bring back the record of a snapshot whose layer is gone.
+    if (!isSynced) store.sync();
     backend.remove(layer);
     const { home } = backend;
     if (home.isIncomplete(layer)) home.markComplete(layer, false);

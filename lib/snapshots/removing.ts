@@ -33,7 +33,8 @@ export class Removing {
     store.checkChildless(snapshot);
     this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
     try {
-      store.remove(snapshot);
+      // A service's layers are deleted later, after a sync of all that was removed by then.
+      store.remove(snapshot, this.later === undefined ? "on disk" : "in order");
     } catch (error) {
       if (codeOf(error) !== "limit exceeded") throw error;
       this.#removeToMakeRoom(session, snapshot);
@@ -56,7 +57,7 @@ export class Removing {
   #removeToMakeRoom({ store }: Session, snapshot: Snapshot): void {
     for (let tries = 1;; tries++) {
       try {
-        return store.remove(snapshot, () => {
+        return store.remove(snapshot, "on disk", () => {
           this.backend.remove(snapshot.layer);
           // Some file systems free space only with their next commit.
           writeOut(this.backend);

@@ -15,7 +15,7 @@ import type { Warn } from "../base/warn.ts";
 import type { LayerChain } from "./backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "./snapshotter.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
-import { Database, type Statement } from "./database.ts";
+import { Database, type Durability, type Statement } from "./database.ts";
 import { shown } from "./keys.ts";
 import { takeRoom } from "./log_reserve.ts";
 import {
@@ -328,13 +328,14 @@ export class Store implements Disposable {
   }
 
   /**
-   * Replaces a snapshot by an intent to delete its layer. On disk when it returns.
+   * Replaces a snapshot by an intent to delete its layer.
    *
+   * @param durability `in order` only if {@linkcode sync} comes before the layer's deletion
    * @param makeRoom is called when the snapshot has no children and can get none until this returns
    * @throws {VeneerError} `failed precondition` if it has children
    */
-  remove(snapshot: Snapshot, makeRoom = () => {}): void {
-    this.#database.transaction("on disk", () => {
+  remove(snapshot: Snapshot, durability: Durability = "on disk", makeRoom = () => {}): void {
+    this.#database.transaction(durability, () => {
       this.checkChildless(snapshot);
       makeRoom();
       // A remaining child forms a circle with it and stays damaged.
@@ -342,6 +343,11 @@ export class Store implements Disposable {
       this.#statements.remove.run(snapshot.id);
       this.#statements.reserve.run(snapshot.layer, null, null);
     });
+  }
+
+  /** Returns when all changes are on disk that were made before, by other processes as well. */
+  sync(): void {
+    this.#database.sync();
   }
 
   /** @throws {VeneerError} `failed precondition` with the names of a snapshot's children */
