@@ -5,7 +5,7 @@
  */
 import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
-import { CONFIG } from "./config_table.ts";
+import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
 import { SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
@@ -269,9 +269,14 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "doctor",
     summary: "check which drivers this machine can run, and how to mend the others",
     operands: [],
-    options: [],
-    details: "Succeeds if at least one driver can run.",
-    examples: [["veneer doctor --root /mnt/store", "of a store on another file system"]],
+    options: [...SERVICE_OPTIONS],
+    details:
+      "Asks the service for containerd whether it answers, and containerd whether it has it as a snapshotter.\n" +
+      "Succeeds if at least one driver can run.",
+    examples: [
+      ["veneer doctor --root /mnt/store", "of a store on another file system"],
+      ["veneer doctor --address /run/v.sock --name ci", "of another service"],
+    ],
   },
   {
     name: "version",

@@ -14,7 +14,10 @@ import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
 import { RUN_ROOT } from "../../store/run_state.ts";
+import { DEFAULT_ADDRESS, DEFAULT_NAME } from "../../services/configuration/service.ts";
+import { serviceName } from "../service_name.ts";
 import type { Run } from "./context.ts";
+import { examineServices } from "./doctor_services.ts";
 
 /** The findings about the machine, or about one driver. */
 interface Section {
@@ -23,9 +26,12 @@ interface Section {
 }
 
 export const run: Run = async (context) => {
-  const { output, root } = context;
+  const { output, root, options } = context;
+  const address = (options.value("address") ?? DEFAULT_ADDRESS).replace(/^unix:\/\//, "");
+  const service = serviceName(options.value("name") ?? DEFAULT_NAME);
   const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
   const drivers = (await context.drivers.all()).map((driver) => examineDriver(driver, root));
+  const containerd = { name: "containerd", findings: await examineServices(address, service) };
   // Parts missing on the machine are missing for every driver.
   const runs = (section: Section) => canRun(general) && canRun(section);
   const runnable = drivers.filter(runs).map(({ name }) => name);
@@ -33,10 +39,13 @@ export const run: Run = async (context) => {
     {
       root,
       general: general.findings,
+      containerd: containerd.findings,
       drivers: drivers.map((section) => ({ ...section, canRun: runs(section) })),
     },
     () => [
-      ...[general, ...drivers].flatMap((section) => sectionLines(section, output.style)),
+      ...[general, ...drivers, containerd].flatMap((section) =>
+        sectionLines(section, output.style)
+      ),
       runnable.length > 0
         ? `Can run at ${root}: ${runnable.join(", ")}`
         : `No driver can run at ${root}.`,

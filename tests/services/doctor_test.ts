@@ -1,0 +1,56 @@
+/**
+ * `veneer doctor` about the service for containerd, and about containerd.
+ */
+import { assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { pluginStatus } from "../../lib/cli/commands/doctor_services.ts";
+import type { Finding } from "../../drivers/definition.ts";
+import { lacksFileSystem, needs, run, tempDir } from "../support/cases.ts";
+import { PROGRAM } from "../support/commands.ts";
+import { TestService } from "./service_support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+/** The findings of doctor about the service at an address; containerd listens nowhere. */
+function findings(address: string, ...options: string[]): [string, string][] {
+  const words = ["--json", "doctor", "--address", address, ...options];
+  const { stdout } = run("env", `CONTAINERD_ADDRESS=${address}.none`, ...PROGRAM, ...words);
+  const { containerd } = JSON.parse(stdout) as { containerd: Finding[] };
+  return containerd.map(({ state, what }) => [state, what]);
+}
+
+needs(lacking, "doctor: a service answers, or was killed, or hangs", async () => {
+  await using service = await TestService.start();
+  const { address } = service;
+  const noEngine: [string, string] = ["limited", "containerd does not run"];
+  const answers: [string, string] = ["ok", `the service at ${address} answers`];
+  assertEquals(findings(address), [answers, noEngine]);
+  assertEquals(findings(`unix://${address}`, "--name", "other"), [answers, noEngine]);
+  service.process.signal("SIGSTOP");
+  assertEquals(findings(address), [
+    ["limited", `the service at ${address} does not answer`],
+    noEngine,
+  ]);
+  service.process.signal("SIGCONT");
+  await service.process.end("SIGKILL");
+  assertEquals(findings(address), [["limited", `the service at ${address} was killed`], noEngine]);
+});
+
+Deno.test("doctor: a service does not have to run, and another program is none", () => {
+  using dir = tempDir();
+  const address = join(dir.path, "s.sock");
+  assertEquals(findings(address), [["ok", `no service runs at ${address}`]]);
+  using _listener = Deno.listen({ transport: "unix", path: address });
+  assertEquals(findings(address)[0], ["limited", `the service at ${address} does not answer`]);
+});
+
+Deno.test("doctor: reads containerd's table of plugins", () => {
+  const table = `TYPE                            ID         PLATFORMS      STATUS
+io.containerd.content.v1        veneer     -              error
+io.containerd.snapshotter.v1    overlayfs  linux/amd64    ok
+io.containerd.snapshotter.v1    veneer     -              skip
+`;
+  assertEquals(pluginStatus(table, "veneer"), "skip");
+  assertEquals(pluginStatus(table, "overlayfs"), "ok");
+  assertEquals(pluginStatus(table, "veneer2"), "absent");
+});
