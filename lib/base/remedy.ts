@@ -11,6 +11,8 @@
 export type Remedy =
   /** Look up which layers or snapshots there are. */
   | { readonly kind: "list"; readonly of: "layers" | "snapshots" }
+  /** Make a store, by its first layer or snapshot, or open one elsewhere. */
+  | { readonly kind: "make store"; readonly of: "layers" | "snapshots" }
   /** Undo a mount of the layer before anything else. */
   | { readonly kind: "umount"; readonly id: string }
   /** Detach the layer's busy mount. */

@@ -22,6 +22,12 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return remedy.of === "layers"
         ? `${command("ls")} lists those that do`
         : `${command("snapshot", "ls")} lists those that do`;
+    case "make store": {
+      const made = remedy.of === "layers"
+        ? command("create", "ID")
+        : command("snapshot", "prepare", "KEY");
+      return `${made} makes one, or use another --root`;
+    }
     case "umount":
       return `${command("umount", remedy.id)} first`;
     case "detach":

@@ -77,6 +77,8 @@ needs(lacking, "cli: apply reads standard input, plain and gzip", () => {
 
 needs(lacking, "cli: create on a parent, and what stands in ls, ls --json and ls --quiet", () => {
   using store = new TestStore();
+  store.must("create", "gone");
+  store.must("rm", "gone");
   assertEquals(store.must("ls"), "ID  PARENT  STATE  USES  MOUNTED AT\n");
   assertEquals(store.must("ls", "--json"), "[]\n");
   store.must("create", "b");
@@ -297,6 +299,7 @@ needs(lacking, "cli: inspect shows a layer, its children and the driver's direct
 
 needs(lacking, "cli: status names the driver and what it stands on", () => {
   using store = new TestStore();
+  store.must("create", "base");
   const text = store.must("status");
   assertMatch(text, /^Driver: overlay2$/m);
   assertMatch(text, /^Backing Filesystem: \S+$/m);

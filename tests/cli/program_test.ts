@@ -28,10 +28,12 @@ Deno.test("program: an argument that is not UTF-8 is refused, another is taken a
   using dir = tempDir();
   const root = `${dir.path}/sto\ufffdre`;
   const store = ["--root", root, "--driver", "overlay2", "-o", "overlay2.allow_btrfs=true"];
+  assertEquals(veneer(...store, "snapshot", "prepare", "é").code, 0);
   assertMatch(
     refusal("not found", veneer(...store, "snapshot", "stat", "é€😀\ufffd")),
     /"é€😀\ufffd"/,
   );
+  veneer(...store, "snapshot", "rm", "é");
   veneer(...store, "snapshot", "cleanup");
 });
 
@@ -55,6 +57,7 @@ needs(source, "program: without /proc it says so", () => {
 Deno.test("program: too low a limit of open files is refused, one that can be raised is raised", () => {
   using dir = tempDir();
   const ls = `veneer --root ${dir.path}/store --driver overlay2 -o overlay2.allow_btrfs=true ls`;
+  assertEquals(shell(ls.replace(/ls$/, "create base")).code, 0);
   const message = refusal("limit exceeded", shell(`ulimit -n 100; ${ls}`));
   assertMatch(
     message,

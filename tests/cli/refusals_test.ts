@@ -1,9 +1,10 @@
 /**
  * What bad input gets: one line, a status of its kind, and a store as it was.
  */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { PROGRAM, refusal, TestStore, veneer } from "../support/commands.ts";
+import { isThere } from "../support/files.ts";
 import { lacksFileSystem, lacksProgram, needs, run } from "../support/cases.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -284,11 +285,58 @@ needs(lacking, "refused: a store of another driver", () => {
   store.must("--driver", "overlay2", "ls");
 });
 
+needs(lacking, "refused: what reads or changes a store makes none", () => {
+  using store = sample();
+  const typo = `${store.root}-typo/deep`;
+  const commands = [
+    ["ls"],
+    ["tree"],
+    ["status"],
+    ["inspect", "x"],
+    ["changes", "x"],
+    ["diff", "x", "-o", store.path("x.tar")],
+    ["diffsize", "x"],
+    ["apply", "x", store.path("base.tar")],
+    ["mount", "x"],
+    ["umount", "x"],
+    ["rm", "x"],
+    ["cleanup"],
+  ];
+  for (const command of commands) {
+    assertEquals(
+      refusal("not found", veneer("--root", typo, ...command)),
+      `there is no store of layers at ${typo}; \`veneer --root ${typo} create ID\` makes one, or use ` +
+        "another --root",
+    );
+  }
+  for (const command of [["ls"], ["tree"], ["usage"], ["stat", "x"], ["mount", "x"], ["cleanup"]]) {
+    assertStringIncludes(
+      refusal("not found", veneer("--root", typo, "snapshot", ...command)),
+      `there is no store of snapshots at ${typo}; \`veneer --root ${typo} snapshot prepare KEY\` makes one`,
+    );
+  }
+  const { code, stdout, stderr } = veneer("--root", typo, "exists", "x");
+  assertEquals([code, stdout, stderr], [3, "", ""]);
+  assert(!isThere(`${store.root}-typo`));
+  refusal("not found", veneer("--root", typo, "create", "x", "--parent", "y"));
+  assert(!isThere(`${typo}/overlay2/x`));
+  // A driver's own directory, as `status` prints it.
+  assertEquals(
+    refusal("not found", veneer("--root", `${store.root}/overlay2`, "ls")),
+    `there is no store of layers at ${store.root}/overlay2: it is a driver's own directory; use --root ` +
+      store.root,
+  );
+  assertMatch(
+    refusal("not found", store.run("snapshot", "ls")),
+    /^there is no store of snapshots at .*, only one of layers; /,
+  );
+});
+
 needs(lacking, "refused: a root that is a file", () => {
   using store = sample();
   const file = store.path("base.tar");
-  const message = refusal("failed", veneer("--root", file, "ls"));
-  assertStringIncludes(message, "not a directory");
+  const message = refusal("invalid argument", veneer("--root", file, "ls"));
+  assertEquals(message, `${file} is not a directory; name one by --root`);
 });
 
 needs(lacking, "refused: with --json as an object on one line", () => {

@@ -18,6 +18,7 @@ import { tryLstat } from "../../../ffi/stat.ts";
 import type { Output } from "../output.ts";
 import type { Options } from "../parse.ts";
 import { checkRoot } from "../surroundings.ts";
+import { requireStore } from "../existing_store.ts";
 import { serviceName, SERVICES } from "../service_name.ts";
 import type { LanePort } from "../../services/lanes/protocol.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
@@ -63,9 +64,16 @@ export class CommandContext {
   /**
    * Opens the store that the options name.
    *
-   * @throws {VeneerError} `failed precondition` unless the user is root; also the errors of opening
+   * @throws {VeneerError} `failed precondition` unless the user is root, `not found` if there is no
+   * store; also the errors of opening
    */
-  async open(): Promise<GraphDriver> {
+  open(): Promise<GraphDriver> {
+    requireRoot();
+    requireStore(this.root, "layers");
+    return this.#open();
+  }
+
+  async #open(): Promise<GraphDriver> {
     const driver = await this.drivers.open(this.#storeOptions());
     this.output.info(`opened ${driver.home} with ${driver.name}`);
     return driver;
@@ -75,8 +83,15 @@ export class CommandContext {
    * The same for a command that changes layers, which is not for a store that Docker's own daemon
    * works on.
    */
-  async openToChange(): Promise<GraphDriver> {
-    const driver = await this.open();
+  openToChange(): Promise<GraphDriver> {
+    requireRoot();
+    requireStore(this.root, "layers");
+    return this.openToCreate();
+  }
+
+  /** The same for a command that makes the store if it is missing. */
+  async openToCreate(): Promise<GraphDriver> {
+    const driver = await this.#open();
     const { root } = this, { home } = driver;
     const own = () =>
       driver.layers().filter(({ references }) => references > 0).map((layer) => layer.mountPoint);
@@ -95,6 +110,11 @@ export class CommandContext {
     return this.#withSnapshots("change", use);
   }
 
+  /** The same for a command that makes the store if it is missing. */
+  createSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+    return this.#withSnapshots("change", use, { isMade: true });
+  }
+
   /** The same to read them, also while a service holds the store. */
   readSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
     return this.#withSnapshots("read", use);
@@ -103,9 +123,11 @@ export class CommandContext {
   async #withSnapshots<T>(
     purpose: "change" | "read",
     use: (snapshotter: Snapshotter) => T,
+    { isMade = false } = {},
   ): Promise<T> {
     const options = this.#storeOptions();
     const root = rootOfSnapshots(options.root, this.options.value("service"));
+    if (!isMade) requireStore(root, "snapshots");
     using snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
     this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
     return use(snapshotter);

@@ -14,7 +14,7 @@ export function makeSnapshot(method: "prepare" | "view"): Run {
     const parent = options.value("parent") ?? "";
     const labels = parseLabels(options.values("label"));
     const target = options.value("target");
-    const mounts = await context.changeSnapshots((snapshotter) =>
+    const mounts = await context.createSnapshots((snapshotter) =>
       snapshotter[method](key, parent, { labels })
     );
     output.result(

@@ -1,0 +1,39 @@
+/**
+ * Whether there is a store at a root. A command that reads or changes one makes none: a mistyped
+ * root would look like an empty store.
+ *
+ * @module
+ */
+import { basename, dirname, join } from "@std/path";
+import { tryLstat } from "../../ffi/stat.ts";
+import { VeneerError } from "../base/errors.ts";
+import { DRIVERS } from "../../drivers/names.ts";
+
+/** The kinds of stores, by what is in them. */
+export type StoreKind = "layers" | "snapshots";
+
+/** Whether a driver has, or had, a store of that kind at a root. */
+export function hasStore(root: string, kind: StoreKind): boolean {
+  const directory = kind === "layers" ? root : join(root, "snapshots");
+  return DRIVERS.some(({ name }) => tryLstat(join(directory, name))?.isDirectory);
+}
+
+/** @throws {VeneerError} `not found` if there is none, with the nearest one that there is */
+export function requireStore(root: string, kind: StoreKind): void {
+  if (hasStore(root, kind)) return;
+  if (tryLstat(`${root}/.`) === undefined && tryLstat(root) !== undefined) {
+    throw new VeneerError("invalid argument", `${root} is not a directory; name one by --root`);
+  }
+  const above = dirname(root);
+  if (DRIVERS.some(({ name }) => name === basename(root)) && hasStore(above, kind)) {
+    throw new VeneerError(
+      "not found",
+      `there is no store of ${kind} at ${root}: it is a driver's own directory; use --root ${above}`,
+    );
+  }
+  const other: StoreKind = kind === "layers" ? "snapshots" : "layers";
+  const besides = hasStore(root, other) ? `, only one of ${other}` : "";
+  throw new VeneerError("not found", `there is no store of ${kind} at ${root}${besides}`, {
+    remedy: { kind: "make store", of: kind },
+  });
+}
