@@ -75,6 +75,15 @@ export class ImageStore extends StoreCommands implements Disposable {
     return mountPoints(this.image.mountPoint).slice(1);
   }
 
+  #removeSnapshots(): void {
+    for (const { name } of this.json<{ name: string }[]>("snapshot", "ls")) {
+      this.run("snapshot", "umount", name);
+    }
+    this.must("snapshot", "cleanup");
+    this.#removeEach(["snapshot", "rm"], () => this.must("snapshot", "ls", "--quiet"));
+    this.must("snapshot", "cleanup");
+  }
+
   /**
    * Removes all there is as a user would; every layer and snapshot goes, and no mount and nothing staged stays.
    */
@@ -86,13 +95,8 @@ export class ImageStore extends StoreCommands implements Disposable {
     }
     this.must("cleanup");
     this.#removeEach(["rm"], () => this.must("ls", "--quiet"));
-    for (const { name } of this.json<{ name: string }[]>("snapshot", "ls")) {
-      this.run("snapshot", "umount", name);
-    }
-    this.must("snapshot", "cleanup");
-    this.#removeEach(["snapshot", "rm"], () => this.must("snapshot", "ls", "--quiet"));
+    if (isThere(join(this.root, "snapshots", this.driver))) this.#removeSnapshots();
     this.must("cleanup");
-    this.must("snapshot", "cleanup");
     assertEquals(this.mountPoints(), []);
     for (const path of [this.driver, join("snapshots", this.driver)]) {
       const staging = join(this.root, path, ".veneer/staging");

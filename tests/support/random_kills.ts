@@ -86,6 +86,9 @@ export async function killAtRandom(store: ImageStore, kills: number, looks = LOO
   must("tar", "-C", tree, "-cf", tar, ".");
   store.must("create", "bottom");
   store.must("apply", "bottom", tar);
+  // Both kinds of stores are there from the beginning.
+  store.must("snapshot", "prepare", "first");
+  store.must("snapshot", "rm", "first");
   /** How long each command took last when it was let live, in milliseconds. */
   const lasted = new Map<string, number>();
   let killed = 0, commands = 0;
