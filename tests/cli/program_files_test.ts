@@ -48,9 +48,6 @@ function sharedPaths(trace: string, own: string): string[] {
   return [...found];
 }
 
-/** A command that runs until it is told to end; it answers at a socket before. */
-const SERVE = ["serve", "containerd"];
-
 /** What is run, in this order, on one store. `FILE` stands for files of the case. */
 function commandLines(file: (name: string) => string): string[][] {
   return [
@@ -102,7 +99,8 @@ function commandLines(file: (name: string) => string): string[][] {
     ["config", "docker"],
     ["config", "buildkit"],
     ["config", "systemd"],
-    [...SERVE, "--address", file("service.sock")],
+    ["serve", "containerd", "--address", file("service.sock")],
+    ["serve", "docker", "--address", file("plugin.sock")],
   ];
 }
 
@@ -156,7 +154,9 @@ async function checkCommands(driver: string): Promise<void> {
   }
   for (const line of lines) {
     const trace = join(own, "trace");
-    const { code, stderr } = await traced(trace, [...PROGRAM_ALONE, ...options, ...line]);
+    // The root of Docker's plugin is what dockerd says.
+    const given = line[1] === "docker" && line[0] === "serve" ? ["--driver", driver] : options;
+    const { code, stderr } = await traced(trace, [...PROGRAM_ALONE, ...given, ...line]);
     const isInside = line.some((word) => word === "exec" || word === "shell");
     assertEquals(code, isInside ? NOT_FOUND : 0, `veneer ${line.join(" ")}: ${stderr}`);
     const text = Deno.readTextFileSync(trace);
