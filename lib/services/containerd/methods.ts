@@ -3,7 +3,8 @@
  *
  * @module
  */
-import type { Method, Services } from "../grpc/call.ts";
+import type { Bytes } from "../bytes.ts";
+import type { Method, Running, Services } from "../grpc/call.ts";
 import type { Lanes } from "../lanes/lanes.ts";
 import {
   type Read,
@@ -15,6 +16,7 @@ import {
   readUpdate,
   type SnapshotCall,
 } from "./messages.ts";
+import { KnownStats } from "./known_stats.ts";
 import type { LaneCall } from "./perform.ts";
 
 const REQUESTS: Readonly<Record<string, Read>> = {
@@ -36,14 +38,51 @@ const REQUESTS: Readonly<Record<string, Read>> = {
  * @param name that requests must call it by
  */
 export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services {
+  const stats = new KnownStats();
   const methods = Object.entries(REQUESTS).map(([method, read]): [string, Method] => [
     method,
     (message, emit, client) => {
       const call = read(message, name);
-      return { ...lanes.run({ call, ...orderOf(call), emit, client }), subject: subjectOf(call) };
+      const run = (more: { emit?: Emit; ended?: () => void } = {}): Running => ({
+        ...lanes.run({ call, ...orderOf(call), emit, client, ...more }),
+        subject: subjectOf(call),
+      });
+      switch (call.method) {
+        case "stat":
+          return stat(stats, call.key, emit, run);
+        case "mounts":
+        case "list":
+        case "usage":
+          return run();
+        default:
+          return run({ ended: stats.changing(call) });
+      }
     },
   ]);
   return new Map([["containerd.services.snapshots.v1.Snapshots", new Map(methods)]]);
+}
+
+type Emit = (message: Bytes) => void;
+
+/** Answers a Stat, by a lane unless the answer is known. */
+function stat(
+  stats: KnownStats,
+  key: string,
+  emit: Emit,
+  run: (more: { emit: Emit }) => Running,
+): Running {
+  const known = stats.get(key);
+  if (known !== undefined) {
+    emit(known);
+    return { subject: { key }, done: Promise.resolve(), cancel: () => {} };
+  }
+  const keep = stats.asking(key);
+  return run({
+    emit: (answer) => {
+      keep(answer);
+      emit(answer);
+    },
+  });
 }
 
 /**

@@ -30,6 +30,11 @@ export interface Job<Call> {
   /** The client of the call: see {@linkcode FairQueue}. */
   readonly client?: object;
   readonly emit: (message: Bytes) => void;
+  /**
+   * Called when it has been done or failed, or will not begin any more. A call that is taken back
+   * while it runs goes on: this is its end, not that of {@linkcode Running.done}.
+   */
+  readonly ended?: () => void;
 }
 
 /** A call that was handed over. */
@@ -125,8 +130,10 @@ export class LanePool<Call> {
   }
 
   #cancel(task: Task<Call>): void {
-    if (this.#queueOf(task).delete(task)) this.#release(task);
-    else if (task.key !== undefined) this.#behind.get(task.key)?.delete(task);
+    if (this.#queueOf(task).delete(task)) {
+      this.#release(task);
+      task.ended?.();
+    } else if (task.key !== undefined && this.#behind.get(task.key)?.delete(task)) task.ended?.();
     task.reject(new GrpcError("CANCELLED", "the client gave the call up"));
   }
 
@@ -169,8 +176,10 @@ export class LanePool<Call> {
     this.#begun.set(lane, performance.now());
     try {
       await lane.run(task.call, task.emit);
+      task.ended?.();
       task.resolve();
     } catch (error) {
+      task.ended?.();
       task.reject(error);
     }
     if (!task.isFree) this.#held--;
@@ -231,6 +240,7 @@ export class LanePool<Call> {
     for (const queue of [this.#ready.free, this.#ready.other]) {
       for (const task of queue) {
         queue.delete(task);
+        task.ended?.();
         task.reject(new GrpcError("UNAVAILABLE", "the store cannot be opened; try again"));
         this.#release(task);
       }
