@@ -133,7 +133,7 @@ export class DockerPlugin {
       const id = readId(fields);
       await this.#tars.end(id);
       await store.run({ method: "remove", id }, { key: id, isSlow: true });
-      this.#tars.forget(id);
+      this.#tars.removed(id);
       this.#holders.delete(id);
       return answerValue(DONE);
     },
@@ -170,7 +170,7 @@ export class DockerPlugin {
   ): Promise<Response> {
     const request = readCreate(fields);
     await store.run({ method, ...request }, { key: request.id });
-    this.#tars.forget(request.id);
+    this.#tars.created(request.id);
     return answerValue(DONE);
   }
 

@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { codeOf, VeneerError } from "../../base/errors.ts";
+import { VeneerError } from "../../base/errors.ts";
 import type { Bytes } from "../bytes.ts";
 import { answer, TAR_TYPE } from "./http.ts";
 import type { OpenedStore } from "./opened_store.ts";
@@ -24,12 +24,21 @@ interface Running {
 /** The tars that are on their way. */
 export class LayerTars {
   readonly #running = new Map<string, Set<Running>>();
-  /** Layers that were applied to since they were created. A failure counts as well. */
-  readonly #applied = new Set<string>();
+  /**
+   * Layers that were created since the start of this process and were not applied to. A layer from
+   * before is none: a tar may have been on its way when the former process was killed, and the
+   * daemon repeats only the rest of it.
+   */
+  readonly #created = new Set<string>();
 
-  /** The layer is gone, or new. */
-  forget(id: string): void {
-    this.#applied.delete(id);
+  /** The layer is new: one tar may be applied to it. */
+  created(id: string): void {
+    this.#created.add(id);
+  }
+
+  /** The layer is gone. */
+  removed(id: string): void {
+    this.#created.delete(id);
   }
 
   /** Ends the transfers of a layer, which is to be removed. */
@@ -62,14 +71,15 @@ export class LayerTars {
     body: ReadableStream<Uint8Array> | null,
   ): Promise<Response> {
     const reader = body?.getReader();
-    if (this.#applied.has(id)) {
+    if (!this.#created.delete(id)) {
       await drain(reader);
+      await store.run({ method: "metadata", id }, { isFree: true }); // Throws if it is missing.
       throw new VeneerError(
         "failed precondition",
-        `layer ${id} was applied to before; remove it and create it again`,
+        `layer ${id} was applied to before, or was created before this plugin was started; ` +
+          "remove it and create it again",
       );
     }
-    this.#applied.add(id);
     const isWhole = new Int32Array(new SharedArrayBuffer(4));
     const pipe = new PipeIn();
     const end = this.#begin(id, () => {
@@ -81,10 +91,6 @@ export class LayerTars {
     try {
       const call = { method: "applyDiff", id, parent, input: pipe.readable, isWhole } as const;
       return answer(await store.run(call, { stream: "in" }));
-    } catch (error) {
-      // Nothing was applied to a layer that is not there, which may be created yet.
-      if (codeOf(error) === "not found") this.forget(id);
-      throw error;
     } finally {
       pipe[Symbol.dispose]();
       await feeding;
