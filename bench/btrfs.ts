@@ -17,7 +17,7 @@ import { entryName } from "../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, O_WRONLY, open, withFd } from "../ffi/files.ts";
 import { rename } from "../ffi/paths.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { treeDelta } from "../lib/graph/delta.ts";
+import { treeDelta } from "../lib/tar/export/delta.ts";
 import { IDENTITY } from "../lib/base/id_maps.ts";
 import { compare, type Contender, report, run } from "./measure.ts";
 import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
