@@ -71,18 +71,21 @@ export class LayerDirectories {
    * @param work whether to make that too
    */
   make(layer: string, parent: string | undefined, { work }: { work: boolean }): void {
-    if (parent !== undefined) this.require(parent);
-    const staged = this.home.staging(layer);
-    if (!makeDirectory(staged, 0o700)) {
-      removeTree(staged);
-      makeDirectory(staged, 0o700);
-    }
-    const parentRoot = parent === undefined ? undefined : this.path(parent);
-    makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
-    const { uids, gids } = this.idMaps;
-    if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
-    const place = this.#directory(layer);
-    unwrapConfined(tryMove(staged, place), "rename", place);
+    // Each of these calls would open the home by itself, which takes longer than the call.
+    this.home.root.hold(() => {
+      if (parent !== undefined) this.require(parent);
+      const staged = this.home.staging(layer);
+      if (!makeDirectory(staged, 0o700)) {
+        removeTree(staged);
+        makeDirectory(staged, 0o700);
+      }
+      const parentRoot = parent === undefined ? undefined : this.path(parent);
+      makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
+      const { uids, gids } = this.idMaps;
+      if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
+      const place = this.#directory(layer);
+      unwrapConfined(tryMove(staged, place), "rename", place);
+    });
   }
 
   /** @throws {VeneerError} `corrupt store` if a layer's content is gone */
