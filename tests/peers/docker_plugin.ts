@@ -128,8 +128,10 @@ export class PluginDocker implements AsyncDisposable {
     this.assertUnmounted();
   }
 
-  assertUnmounted(): void {
-    assertEquals(mountPoints(this.store).filter((point) => point !== this.store), []);
+  /** No layer is mounted. @param forgotten matches the mount points that may be left */
+  assertUnmounted(forgotten?: RegExp): void {
+    const left = mountPoints(this.store).filter((point) => point !== this.store);
+    assertEquals(left.filter((point) => !forgotten?.test(point)), []);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
