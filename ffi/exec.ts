@@ -11,8 +11,8 @@ import { unwrap } from "./unwrap.ts";
 const SIGPIPE = 13;
 /** `CLOSE_RANGE_CLOEXEC` of `linux/close_range.h`. */
 const CLOSE_RANGE_CLOEXEC = 4;
-/** The last descriptor there can be. */
-const LAST_DESCRIPTOR = 0xffff_ffff;
+/** `UINT_MAX` of `limits.h`: no descriptor has a higher number. */
+const UINT_MAX = 0xffff_ffff;
 
 const result = (value: number) => value < 0 ? -E[0] : value;
 
@@ -40,7 +40,7 @@ export function restoreSigpipe(): void {
 
 /** Closes all descriptors but the standard ones when this process becomes another program. */
 export function closeAtExec(): void {
-  unwrap(result(becoming().close_range(3, LAST_DESCRIPTOR, CLOSE_RANGE_CLOEXEC)), "close_range");
+  unwrap(result(becoming().close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC)), "close_range");
 }
 
 /**

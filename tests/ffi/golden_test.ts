@@ -21,6 +21,7 @@ const WORLDS: Record<string, readonly string[]> = {
     "fcntl.h",
     "limits.h",
     "sched.h",
+    "signal.h",
     "stddef.h",
     "stdio.h",
     "sys/file.h",
