@@ -7,9 +7,8 @@
  *
  * @module
  */
-import { readFile } from "../../ffi/files.ts";
 import { hasFileSystem } from "../../lib/base/kernel.ts";
-import { readSystemFile } from "../../lib/base/system_files.ts";
+import { KERNEL_CONFIGURATIONS, readConfiguration } from "../../lib/base/kernel_config.ts";
 
 /** The least, and the default: `AUFS_BRANCH_MAX_127` of `fs/aufs/Kconfig`. */
 export const LEAST_LIMIT = 127;
@@ -17,12 +16,8 @@ export const LEAST_LIMIT = 127;
 /** The files that may have it, in the order in which they are read. */
 export const CONFIGURATIONS: readonly string[] = [
   "/sys/fs/aufs/config",
-  "/proc/config.gz",
-  `/boot/config-${Deno.osRelease()}`,
+  ...KERNEL_CONFIGURATIONS,
 ];
-
-/** The most bytes of a configuration that is unpacked; those of real kernels have 0.3 MB. */
-const MAX_LENGTH = 8 << 20;
 
 /**
  * How many branches a mount may have, the layer's own among them.
@@ -31,7 +26,7 @@ const MAX_LENGTH = 8 << 20;
  */
 export function branchLimit(configurations = CONFIGURATIONS): number | undefined {
   for (const path of configurations) {
-    const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(read(path)) ?? [];
+    const [, limit] = /^CONFIG_AUFS_BRANCH_MAX_(\d+)=y$/m.exec(readConfiguration(path)) ?? [];
     if (limit !== undefined) return Number(limit);
   }
   return undefined;
@@ -43,16 +38,4 @@ export function branchLimit(configurations = CONFIGURATIONS): number | undefined
  */
 export function branchLimitFor(branches: number): number | undefined {
   return branches > LEAST_LIMIT && hasFileSystem("aufs") ? branchLimit() : undefined;
-}
-
-/** A configuration; `""` if it is missing or cannot be read. */
-function read(path: string): string {
-  try {
-    if (!path.endsWith(".gz")) return readSystemFile(path) ?? "";
-    // Loaded here, for commands to start without it.
-    const { gunzipSync } = process.getBuiltinModule("node:zlib");
-    return gunzipSync(readFile(path), { maxOutputLength: MAX_LENGTH }).toString();
-  } catch {
-    return "";
-  }
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { lackingSettings } from "../../lib/base/kernel_config.ts";
 import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import { type Finding, missing } from "../definition.ts";
 import type { VeneerError } from "../../lib/base/errors.ts";
@@ -67,14 +68,40 @@ function nativeDiff(): Finding {
 function quota(below: string): Finding {
   const lacking = quotaLacking(below);
   if (lacking === undefined) return { state: "ok", what: "layers can have a size (project quota)" };
-  const { type } = statfs(below);
   return {
     state: "limited",
     what: `layers cannot have a size: ${lacking}`,
-    remedy: type === XFS_MAGIC
-      ? "mount it with -o pquota"
-      : type === EXT_MAGIC
-      ? "`tune2fs -O quota,project` it unmounted, and mount it with -o prjquota"
-      : "put the store on xfs or ext4",
+    remedy: quotaRemedy(statfs(below).type),
   };
+}
+
+/** The settings of a kernel that switches on project quotas (`fs/quota/Kconfig`, `fs/xfs/Kconfig`). */
+const EXT4_QUOTA = ["CONFIG_QUOTA", "CONFIG_QFMT_V2"], XFS_QUOTA = ["CONFIG_XFS_QUOTA"];
+
+/**
+ * The remedy for a file system of a type without project quota. A kernel without quotas does not
+ * mount an ext4 with these features any more, so they are not advised then.
+ *
+ * @param lackingOf `lackingSettings`, or a test's
+ */
+export function quotaRemedy(
+  type: number,
+  lackingOf: (settings: readonly string[]) => string[] | undefined = lackingSettings,
+): string {
+  const onXfs = lackingOf(XFS_QUOTA), onExt4 = lackingOf(EXT4_QUOTA);
+  const without = (settings: readonly string[], where: string) =>
+    `leave it so: this kernel was built without ${settings.join(" and ")}, and ${where}`;
+  const unknown = (settings: readonly string[]) => `if the kernel has ${settings.join(" and ")}, `;
+  if (type === XFS_MAGIC) {
+    if (onXfs?.length) return without(onXfs, "would not mount it with -o pquota");
+    return `${onXfs ? "" : unknown(XFS_QUOTA)}mount it with -o pquota`;
+  }
+  if (type === EXT_MAGIC) {
+    if (onExt4?.length) return without(onExt4, "could not mount it with the feature quota");
+    return `${onExt4 ? "" : unknown(EXT4_QUOTA)}` +
+      "`tune2fs -O quota,project` it unmounted, and mount it with -o prjquota";
+  }
+  const places = [...onXfs?.length ? [] : ["xfs"], ...onExt4?.length ? [] : ["ext4"]];
+  if (places.length > 0) return `put the store on ${places.join(" or ")}`;
+  return without([...onXfs!, ...onExt4!], "has no project quotas on any file system");
 }
