@@ -16,9 +16,14 @@ VENEER ?= $(DENO) run --quiet --allow-all --no-check --frozen $(CURDIR)/main.ts
 
 SOURCES := main.ts deno.json deno.lock $(shell find deps drivers ffi lib -name '*.ts')
 WORKERS := $(shell find drivers lib -name '*_worker.ts')
+empty :=
+space := $(empty) $(empty)
 bin := $(DESTDIR)$(PREFIX)/bin
 completions := $(DESTDIR)$(PREFIX)/share
 units := $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+# The binary as a unit names it: systemd splits at blanks outside of quotes.
+program := $(if $(findstring $(space),$(PREFIX)),"$(PREFIX)/bin/veneer",$(PREFIX)/bin/veneer)
 
 export DENO
 
@@ -64,14 +69,19 @@ dist/veneer: $(SOURCES) tools/bundle.ts $(wildcard tools/guard/*)
 	@tools/guard/build dist/veneer
 
 install: build ## install the binary, its shell completions and its systemd units below $(DESTDIR)$(PREFIX)
-	install -D -m 755 dist/veneer $(bin)/veneer
-	install -d $(units)
-	dist/veneer config systemd | sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/veneer|' >$(units)/veneer-containerd.service
-	dist/veneer config systemd --for docker | sed 's|^ExecStart=[^ ]*|ExecStart=$(PREFIX)/bin/veneer|' >$(units)/veneer-docker.service
-	install -d $(completions)/bash-completion/completions $(completions)/zsh/site-functions $(completions)/fish/vendor_completions.d
-	dist/veneer completions bash >$(completions)/bash-completion/completions/veneer
-	dist/veneer completions zsh >$(completions)/zsh/site-functions/_veneer
-	dist/veneer completions fish >$(completions)/fish/vendor_completions.d/veneer.fish
+	install -D -m 755 dist/veneer "$(bin)/veneer"
+	install -d "$(units)"
+	dist/veneer config systemd | sed 's|^ExecStart=[^ ]*|ExecStart=$(program)|' >"$(units)/veneer-containerd.service"
+	dist/veneer config systemd --for docker | sed 's|^ExecStart=[^ ]*|ExecStart=$(program)|' >"$(units)/veneer-docker.service"
+	install -d "$(completions)/bash-completion/completions" "$(completions)/zsh/site-functions" "$(completions)/fish/vendor_completions.d"
+	dist/veneer completions bash >"$(completions)/bash-completion/completions/veneer"
+	dist/veneer completions zsh >"$(completions)/zsh/site-functions/_veneer"
+	dist/veneer completions fish >"$(completions)/fish/vendor_completions.d/veneer.fish"
+
+uninstall: ## remove what install put below $(DESTDIR)$(PREFIX); stores and /etc/veneer stay
+	rm -f "$(bin)/veneer" "$(units)/veneer-containerd.service" "$(units)/veneer-docker.service" \
+	  "$(completions)/bash-completion/completions/veneer" "$(completions)/zsh/site-functions/_veneer" \
+	  "$(completions)/fish/vendor_completions.d/veneer.fish"
 
 clean: ## unmount and remove the images, remove dist
 	@[ ! -d images ] || $(DENO) run --quiet --allow-all --no-check tests/runner/images.ts clean images
@@ -80,4 +90,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build install clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build install uninstall clean root
