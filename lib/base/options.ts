@@ -75,5 +75,6 @@ export function suggestion(word: string, known: readonly string[]): string {
     .sort((a, b) => a.distance - b.distance);
   const length = Math.max(word.length, best.name.length);
   const isNear = best.distance <= Math.max(2, length / 3) && best.distance < length / 2;
-  return isNear ? `did you mean ${best.name}?` : `there are ${known.join(", ")}`;
+  if (isNear) return `did you mean ${best.name}?`;
+  return known.length === 1 ? `there is only ${best.name}` : `there are ${known.join(", ")}`;
 }

@@ -5,75 +5,88 @@
  */
 import { DRIVERS } from "../../drivers/names.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
+import { WIDTH_OF_TEXT, wrapText, wrapWords } from "./wrap.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
-/** Help of the program, of a group of commands, or of one command. */
-export function helpText(subject: Subject | undefined): string {
-  if (!subject) return programHelp();
-  return isGroup(subject) ? groupHelp(subject) : commandHelp(subject);
+/** Help of the program, of a group of commands, or of one command, in lines of at most `width`. */
+export function helpText(subject: Subject | undefined, width = WIDTH_OF_TEXT): string {
+  if (!subject) return programHelp(width);
+  return isGroup(subject) ? groupHelp(subject, width) : commandHelp(subject, width);
 }
 
-function programHelp(): string {
+function programHelp(width: number): string {
   return [
-    "Veneer keeps layers of file systems, mounts them, and turns them into tars and back.",
+    ...wrapText(
+      "Veneer keeps layers of file systems, mounts them, and turns them into tars and back.",
+      width,
+    ),
     "",
-    "Usage: veneer [OPTION]… COMMAND [ARGUMENT]…",
+    ...wrapText("Usage: veneer [OPTION]… COMMAND [ARGUMENT]…", width),
     "",
     "Commands:",
-    ...columns(FIRST_WORDS.map((subject) => [
-      isGroup(subject) ? `${subject.name} …` : subject.name,
-      subject.summary,
-    ])),
+    ...columns(
+      FIRST_WORDS.map((subject) => [
+        isGroup(subject) ? `${subject.name} …` : subject.name,
+        subject.summary,
+      ]),
+      width,
+    ),
     "",
     "Options, before or after the command:",
-    ...optionLines(GLOBAL_OPTIONS),
+    ...optionLines(GLOBAL_OPTIONS, width),
     "",
     "Drivers:",
-    ...columns(DRIVERS.map(({ name, summary }) => [name, summary])),
+    ...columns(DRIVERS.map(({ name, summary }) => [name, summary]), width),
     "",
-    "`veneer COMMAND --help` shows a command's own options and an example, and",
-    `${
-      GROUPS.map(({ name }) => `\`veneer ${name} --help\``).join(", ")
-    } the commands behind that word.`,
+    ...wrapText(
+      "`veneer COMMAND --help` shows a command's own options and an example, and\n" +
+        `${
+          GROUPS.map(({ name }) => `\`veneer ${name} --help\``).join(", ")
+        } the commands behind that word.`,
+      width,
+    ),
   ].join("\n");
 }
 
-function groupHelp({ name, summary, details, commands }: GroupSpec): string {
+function groupHelp({ name, summary, details, commands }: GroupSpec, width: number): string {
   return [
-    `Usage: veneer ${name} COMMAND [ARGUMENT]…`,
+    ...wrapText(`Usage: veneer ${name} COMMAND [ARGUMENT]…`, width),
     "",
-    sentence(summary),
+    ...wrapText(sentence(summary), width),
     "",
-    details,
+    ...wrapText(details, width),
     "",
     "Commands:",
-    ...columns(commands.map((command) => [ownWord(command), command.summary])),
+    ...columns(commands.map((command) => [ownWord(command), command.summary]), width),
     "",
-    `\`veneer ${name} COMMAND --help\` shows a command's own options and an example.`,
+    ...wrapText(
+      `\`veneer ${name} COMMAND --help\` shows a command's own options and an example.`,
+      width,
+    ),
     "",
     "Options of every command:",
-    ...optionLines(GLOBAL_OPTIONS),
+    ...optionLines(GLOBAL_OPTIONS, width),
   ].join("\n");
 }
 
-function commandHelp(command: CommandSpec): string {
-  const own = optionLines(command.options);
+function commandHelp(command: CommandSpec, width: number): string {
+  const own = optionLines(command.options, width);
   const letters = new Set(command.options.map(({ short }) => short));
   const globals = GLOBAL_OPTIONS.map((option) =>
     letters.has(option.short) ? { ...option, short: undefined } : option
   );
   return [
-    `Usage: ${usageLine(command)}`,
+    ...wrapText(`Usage: ${usageLine(command)}`, width),
     "",
-    sentence(command.summary),
-    ...command.details ? ["", command.details] : [],
+    ...wrapText(sentence(command.summary), width),
+    ...command.details ? ["", ...wrapText(command.details, width)] : [],
     ...own.length > 0 ? ["", "Options:", ...own] : [],
     "",
     command.examples.length > 1 ? "Examples:" : "Example:",
-    ...columns(command.examples),
+    ...columns(command.examples, width),
     "",
     "Options of every command:",
-    ...optionLines(globals),
+    ...optionLines(globals, width),
   ].join("\n");
 }
 
@@ -88,7 +101,7 @@ function operandText({ name, optional, repeatable, choices }: OperandSpec): stri
   return optional ? `[${text}]` : text;
 }
 
-function optionLines(options: readonly OptionSpec[]): string[] {
+function optionLines(options: readonly OptionSpec[], width: number): string[] {
   return columns(
     options.map(({ name, short, value, repeatable, summary }) => [
       `${short ? `-${short}, ` : "    "}--${name}${value ? ` ${value}` : ""}${
@@ -96,19 +109,32 @@ function optionLines(options: readonly OptionSpec[]): string[] {
       }`,
       summary,
     ]),
+    width,
   );
 }
 
-/** Two columns, indented; a first one that is too wide for its column has a line to itself. */
-function columns(rows: readonly (readonly [string, string])[]): string[] {
-  const WIDEST = 34;
+/**
+ * Two columns, indented; a first one that is too wide for its column has a line to itself. On a
+ * narrow terminal all have, and the second column is below.
+ */
+function columns(rows: readonly (readonly [string, string])[], width: number): string[] {
+  const WIDEST = 34, LEAST = 30;
   const fitting = rows.map(([left]) => left.length).filter((length) => length <= WIDEST);
-  const width = Math.max(0, ...fitting);
-  return rows.flatMap(([left, right]) =>
-    left.length <= width || right === ""
-      ? [`  ${left.padEnd(width)}  ${right}`.trimEnd()]
-      : [`  ${left}`, `  ${"".padEnd(width)}  ${right}`]
-  );
+  const first = Math.max(0, ...fitting);
+  const room = width - first - 4;
+  if (room < LEAST) {
+    return rows.flatMap(([left, right]) => [
+      `  ${left}`,
+      ...right === "" ? [] : wrapWords(right, width - 6).map((line) => `      ${line}`),
+    ]);
+  }
+  return rows.flatMap(([left, right]) => {
+    const [head, ...rest] = wrapWords(right, room);
+    const more = rest.map((line) => `  ${"".padEnd(first)}  ${line}`);
+    return left.length <= first || right === ""
+      ? [`  ${left.padEnd(first)}  ${head}`.trimEnd(), ...more]
+      : [`  ${left}`, `  ${"".padEnd(first)}  ${head}`, ...more];
+  });
 }
 
 function sentence(text: string): string {

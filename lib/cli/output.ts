@@ -55,6 +55,17 @@ export class Output {
     for (const line of await formatColumns(rows)) this.line(line);
   }
 
+  /** A table of many rows: on a terminal it is made to fit that, unless all of it is wanted. */
+  async listTable(rows: Rows, isWhole: boolean): Promise<void> {
+    if (isWhole || !Deno.stdout.isTerminal()) return await this.table(rows);
+    const [{ cutLine, shortenIds }, { outputColumns }] = await Promise.all([
+      import("./shorten.ts"),
+      import("./wrap.ts"),
+    ]);
+    const columns = outputColumns();
+    for (const line of await formatColumns(shortenIds(rows))) this.line(cutLine(line, columns));
+  }
+
   /**
    * A list of results, which may be long: none of it is kept. As JSON an array, one element a line.
    */

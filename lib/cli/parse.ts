@@ -1,16 +1,15 @@
 /**
  * From arguments to a command, its options and its operands.
  *
- * `parseArgs` cannot tell an option's empty value from a missing one, and takes `--json true` for
- * one argument. So the arguments are first written in the one form that has a single reading,
- * `--name=value … -- operand …`; that pass knows which options are in scope and refuses errors, and
- * `parseArgs` gathers the values.
+ * `parseArgs` of the standard library cannot tell an option's empty value from a missing one, takes
+ * `--json true` for one argument and `--no-trunc` for the negation of another flag. Here each word
+ * has a single reading, by the options in scope.
  *
  * @module
  */
-import { parseArgs } from "@std/cli";
 import { VeneerError } from "../base/errors.ts";
 import { suggestion } from "../base/options.ts";
+import { hintFor } from "./other_words.ts";
 import type { CommandSpec, OptionSpec, Subject } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, isGroup, ownWord } from "./table.ts";
 
@@ -54,17 +53,15 @@ export class Options {
  * @throws {VeneerError} `usage`
  */
 export function parseCommandLine(args: readonly string[]): Invocation {
-  const { command, canonical } = normalize(args);
-  const known = scopeOf(command);
-  const { _, "--": operands = [], ...given } = parseArgs(canonical, {
-    string: known.map((option) => option.name),
-    collect: known.map((option) => option.name),
-    "--": true,
-  });
-  const options = new Options(given as Record<string, string[]>);
+  const { command, given, operands } = normalize(args);
+  const values: Record<string, string[]> = {};
+  for (const [name, value] of given) (values[name] ??= []).push(value);
+  const options = new Options(values);
   const isHelp = options.flag("help") || options.flag("version");
   if (!isHelp) {
-    if (!command) throw usage("no command is named; `veneer --help` lists them");
+    if (!command) {
+      throw usage("usage: veneer [OPTION]… COMMAND [ARGUMENT]…; `veneer --help` lists commands");
+    }
     if (isGroup(command)) {
       const { name } = command;
       throw usage(`\`veneer ${name}\` needs a command; \`veneer ${name} --help\` lists them`);
@@ -74,13 +71,17 @@ export function parseCommandLine(args: readonly string[]): Invocation {
   return { command, options, operands };
 }
 
-/** Writes arguments as `--name=value … -- operand …`, and finds the command. */
+/** An option on the command line, by its whole name. */
+type Given = readonly [name: string, value: string];
+
+/** Finds the command, and tells options from operands. */
 function normalize(args: readonly string[]): {
   command: Subject | undefined;
-  canonical: string[];
+  given: Given[];
+  operands: string[];
 } {
   let command: Subject | undefined;
-  const options: string[] = [], operands: string[] = [];
+  const given: Given[] = [], operands: string[] = [];
   const rest = [...args];
   const positional = (argument: string) => {
     if (command && !isGroup(command)) operands.push(argument);
@@ -91,12 +92,12 @@ function normalize(args: readonly string[]): {
       rest.forEach(positional);
       break;
     }
-    if (argument.startsWith("--")) options.push(readLong(argument, rest, command));
+    if (argument.startsWith("--")) given.push(readLong(argument, rest, command));
     else if (argument.startsWith("-") && argument !== "-") {
-      options.push(...readShort(argument, rest, command));
+      given.push(...readShort(argument, rest, command));
     } else positional(argument);
   }
-  return { command, canonical: [...options, "--", ...operands] };
+  return { command, given, operands };
 }
 
 /**
@@ -105,11 +106,17 @@ function normalize(args: readonly string[]): {
  * @throws {VeneerError} `usage` with the nearest
  */
 export function subjectNamed(word: string, before?: Subject): Subject {
-  const subjects = before === undefined ? FIRST_WORDS : isGroup(before) ? before.commands : [];
+  if (before !== undefined && !isGroup(before)) {
+    const { name } = before;
+    throw usage(`\`veneer ${name}\` has no commands below it; see \`veneer ${name} --help\``);
+  }
+  const subjects: readonly Subject[] = before === undefined ? FIRST_WORDS : before.commands;
   const found = subjects.find((subject) => ownWord(subject) === word);
   if (found) return found;
   const name = JSON.stringify(before ? `${before.name} ${word}` : word);
-  throw usage(`there is no command ${name}; ${suggestion(word, subjects.map(ownWord))}`);
+  const known = subjects.map(ownWord);
+  const hint = hintFor(word, known, before === undefined) ?? suggestion(word, known);
+  throw usage(`there is no command ${name}; ${hint}`);
 }
 
 /** The options a command understands; its own come first, so that its letters win. */
@@ -122,15 +129,15 @@ function readLong(
   argument: string,
   rest: string[],
   command: Subject | undefined,
-): string {
+): Given {
   const [, name, attached] = /^--([^=]*)(?:=(.*))?$/s.exec(argument)!;
   const option = scopeOf(command).find((known) => known.name === name);
   if (!option) throw unknownOption(`--${name}`, command);
   if (option.value === undefined) {
     if (attached !== undefined) throw usage(`option --${name} takes no value`);
-    return `--${name}=true`;
+    return [name, "true"];
   }
-  return canonical(option, attached ?? nextValue(`--${name}`, rest));
+  return checked(option, attached ?? nextValue(`--${name}`, rest));
 }
 
 /** `-a`, `-ab` for flags, `-o value`, `-ovalue` and `-o=value`. */
@@ -138,19 +145,19 @@ function readShort(
   argument: string,
   rest: string[],
   command: Subject | undefined,
-): string[] {
-  const result: string[] = [];
+): Given[] {
+  const result: Given[] = [];
   for (let at = 1; at < argument.length; at++) {
     const letter = argument[at];
     const option = scopeOf(command).find((known) => known.short === letter);
     if (!option) throw unknownOption(at === 1 ? argument : `-${letter}`, command);
     if (option.value === undefined) {
-      result.push(`--${option.name}=true`);
+      result.push([option.name, "true"]);
       continue;
     }
     const attached = argument.slice(at + 1);
     const value = attached ? attached.replace(/^=/, "") : nextValue(`-${letter}`, rest);
-    result.push(canonical(option, value));
+    result.push(checked(option, value));
     break;
   }
   return result;
@@ -168,11 +175,11 @@ function nextValue(shown: string, rest: string[]): string {
   return value;
 }
 
-function canonical({ name, choices }: OptionSpec, value: string): string {
+function checked({ name, choices }: OptionSpec, value: string): Given {
   if (choices && !choices.includes(value)) {
     throw usage(`option --${name} ${JSON.stringify(value)}: ${suggestion(value, choices)}`);
   }
-  return `--${name}=${value}`;
+  return [name, value];
 }
 
 function unknownOption(

@@ -26,25 +26,67 @@ export interface Progress {
   readonly seconds: number;
 }
 
-/** A frame: at most `columns` wide. */
+/** Turns while nothing tells how much there is to come. */
+const SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
+
+/** The least of a label that is kept for as long as something else can go. */
+const LEAST_LABEL = 16;
+
+/**
+ * A frame: at most `columns` wide. If that is narrow, the label is cut first, then time and rate go.
+ *
+ * @param turn of the spinner
+ */
 export function formatProgress(
   { label, bytes, total, seconds }: Progress,
   columns: number,
   style: Style = plain,
+  turn = 0,
 ): string {
   const rate = seconds > 0 ? bytes / seconds : 0;
-  const speed = `${formatSize(Math.round(rate))}/s`;
-  if (!total) return fit(`${label}  ${formatSize(bytes)}  ${speed}`, columns);
-
+  const speed = `${steadySize(Math.round(rate))}/s`;
+  if (!total) {
+    const spinner = SPINNER[turn % SPINNER.length];
+    const least = `${spinner} ${steadySize(bytes)}`;
+    return besideLabel(label, [`${least}  ${speed}`, least], columns).join(" ").slice(0, columns);
+  }
   const part = Math.min(1, bytes / total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
   const left = rate > 0 ? `  ${formatTime((total - total * part) / rate)} left` : "";
-  const words = `${percent}  ${formatSize(bytes)} of ${formatSize(total)}  ${speed}${left}`;
-  const room = Math.min(40, columns - label.length - words.length - 2);
-  if (room < 8) return fit(`${label}${words}`, columns);
+  const counted = `${percent} ${steadySize(bytes)} of ${steadySize(total).trimStart()}`;
+  const choices = [
+    `${counted}  ${speed}${left}`,
+    `${counted}${left}`,
+    `${percent}${left}`,
+    percent,
+  ];
+  const [shown, words] = besideLabel(label, choices, columns);
+  const room = Math.min(40, columns - shown.length - words.length - 2);
+  if (room < 8) return `${shown} ${words}`.slice(0, columns);
   const filled = Math.round(room * part);
   const bar = style("cyan", "━".repeat(filled)) + style("dim", "─".repeat(room - filled));
-  return `${label} ${bar} ${words}`;
+  return `${shown} ${bar} ${words}`;
+}
+
+/** The label, cut if it must be, and the first of some texts that leaves it room. */
+function besideLabel(
+  label: string,
+  choices: readonly string[],
+  columns: number,
+): [label: string, text: string] {
+  const least = Math.min(label.length, LEAST_LABEL);
+  const text = choices.find(({ length }) => least + 1 + length <= columns) ?? choices.at(-1)!;
+  const room = Math.max(0, columns - text.length - 1);
+  if (label.length <= room) return [label, text];
+  return [room < 2 ? "" : `${label.slice(0, room - 1)}…`, text.slice(0, Math.max(0, columns - 1))];
+}
+
+/** A size in eight columns or a few more, so that what follows it does not jump. */
+function steadySize(bytes: number): string {
+  const [number, unit] = formatSize(bytes).split(" ");
+  const value = Number(number);
+  const digits = unit === "B" || value >= 99.95 ? 0 : value >= 9.995 ? 1 : 2;
+  return `${value.toFixed(digits)} ${unit}`.padStart(8);
 }
 
 /** `1:07`, `2:03:04`. */
@@ -68,6 +110,7 @@ export interface Screen {
 /** A bar that is redrawn in place. */
 export class ProgressBar implements Disposable {
   readonly #started: number;
+  #frames = 0;
   #drawn = -Infinity;
 
   constructor(
@@ -88,6 +131,7 @@ export class ProgressBar implements Disposable {
       { label: this.label, bytes, total: this.total, seconds },
       this.screen.columns() - 1,
       this.screen.style,
+      this.#frames++,
     );
     this.screen.write(`${this.#goBack()}${frame}\n`);
     this.#drawn = now;
@@ -121,8 +165,4 @@ function terminalColumns(): number {
   } catch {
     return 80;
   }
-}
-
-function fit(text: string, columns: number): string {
-  return text.slice(0, Math.max(0, columns));
 }

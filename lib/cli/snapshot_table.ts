@@ -42,6 +42,12 @@ const SERVICE: OptionSpec = {
   summary: "the store of a service, DIR/services/NAME below --root",
 };
 
+/** Of lists. */
+export const NO_TRUNC: OptionSpec = {
+  name: "no-trunc",
+  summary: "shorten no ids and cut no lines on a terminal",
+};
+
 /** `veneer snapshot …` */
 export const SNAPSHOTS: GroupSpec = {
   name: "snapshot",
@@ -209,6 +215,7 @@ export const SNAPSHOTS: GroupSpec = {
       operands: [{ name: "FILTER", optional: true, repeatable: true, kind: "other" }],
       options: [
         { name: "quiet", short: "q", summary: "print keys and names only" },
+        NO_TRUNC,
         {
           name: "null",
           short: "0",

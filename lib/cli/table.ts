@@ -7,7 +7,7 @@ import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
-import { SNAPSHOTS } from "./snapshot_table.ts";
+import { NO_TRUNC, SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 /** The values of `--log-level`, the most silent first. */
@@ -177,7 +177,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "ls",
     summary: "list layers",
     operands: [],
-    options: [{ name: "quiet", short: "q", summary: "print ids only" }],
+    options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC],
     examples: [["veneer ls", ""]],
   },
   {

@@ -8,6 +8,7 @@ import { fstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
 import { BLOCK } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
+import { refuseImageArchive } from "./image_archive.ts";
 import { namingInput } from "../tar/read/window.ts";
 
 /**
@@ -27,14 +28,16 @@ export function withTarInput<T>(file: string, use: (input: number) => T): T {
 /**
  * The bytes of tar there are to read, if that is known: of a regular file that is not compressed.
  *
- * @throws {VeneerError} `invalid argument` for a directory
+ * @throws {VeneerError} `invalid argument` for a directory, or for the archive of an image
  */
 export function inputSize(input: number, file: string): number | undefined {
   const stat = fstat(input);
   if (stat.isDirectory) {
     throw new VeneerError("invalid argument", `${file} is a directory; name a tar`);
   }
-  return stat.isFile && !isCompressed(input) ? stat.size : undefined;
+  if (!stat.isFile || isCompressed(input)) return undefined;
+  refuseImageArchive(input, file === "-" ? "the input" : file);
+  return stat.size;
 }
 
 function isCompressed(input: number): boolean {

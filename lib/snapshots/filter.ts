@@ -26,6 +26,7 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import { VeneerError } from "../base/errors.ts";
+import { suggestion } from "../base/options.ts";
 import type { SnapshotInfo } from "./snapshotter.ts";
 import { compilePattern } from "./pattern.ts";
 
@@ -41,6 +42,33 @@ export type Filter = (info: SnapshotInfo) => boolean;
 export function compile(filters: readonly string[]): Filter {
   const compiled = filters.map((text) => new Parser(text).filter());
   return (info) => compiled.length === 0 || compiled.some((fits) => fits(info));
+}
+
+/** The fields that snapshots have, and the kinds. */
+const FIELDS = ["kind", "name", "parent", "labels"];
+const KINDS = ["active", "view", "committed"];
+
+/**
+ * Refuses filters that name a field or a kind that does not exist. containerd's clients may send
+ * them, and such fields are absent; of a person they are a slip, and `kindd!=active` would list all.
+ *
+ * @throws {VeneerError} `invalid argument` with the nearest; also as {@linkcode compile}
+ */
+export function checkNames(filters: readonly string[]): void {
+  for (const text of filters) {
+    const check = (field: string, operator?: string, value?: string) => {
+      const whose = `filter ${JSON.stringify(text)}`;
+      if (!FIELDS.includes(field)) {
+        const hint = suggestion(field, FIELDS);
+        throw new VeneerError("invalid argument", `${whose}: no field is named ${field}; ${hint}`);
+      }
+      if (field === "kind" && operator !== "~=" && value !== undefined && !KINDS.includes(value)) {
+        const hint = suggestion(value, KINDS);
+        throw new VeneerError("invalid argument", `${whose}: no kind is ${value}; ${hint}`);
+      }
+    };
+    new Parser(text, check).filter();
+  }
 }
 
 /** A field's value; `undefined` if it is absent. */
@@ -91,7 +119,11 @@ class Parser {
   readonly #characters: readonly string[];
   #at = 0;
 
-  constructor(text: string) {
+  /** @param seen gets the first field, the operator and the value of each selector */
+  constructor(
+    text: string,
+    private readonly seen: (field: string, operator?: string, value?: string) => void = () => {},
+  ) {
     this.#text = text;
     this.#characters = Array.from(text);
   }
@@ -122,12 +154,14 @@ class Parser {
       path.push(this.#field());
     }
     if (this.#next === undefined || this.#next === ",") {
+      this.seen(path[0]);
       return (info) => fieldOf(info, path) !== undefined;
     }
     const operator = this.#operator();
     this.#skipSpace();
     const start = this.#at;
     const value = this.#value(operator === "~=");
+    this.seen(path[0], operator, value);
     switch (operator) {
       case "==":
         return (info) => fieldOf(info, path) === value;

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertFalse, assertMatch, assertThrows } from "@std/assert";
 import { DRIVER_NAMES } from "../../drivers/names.ts";
 import { helpText } from "../../lib/cli/help.ts";
-import { parseCommandLine } from "../../lib/cli/parse.ts";
+import { parseCommandLine, subjectNamed } from "../../lib/cli/parse.ts";
 import { COMMANDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "../../lib/cli/table.ts";
 import { LOADERS } from "../../lib/cli/commands/dispatch.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
@@ -147,7 +147,7 @@ Deno.test("what is wrong behind a group's word is answered likewise", () => {
     refusal("snapshot", "prepar", "x"),
     'there is no command "snapshot prepar"; did you mean prepare?',
   );
-  assertMatch(refusal("snapshot", "create"), /; there are prepare, view, apply, diff, /);
+  assertMatch(refusal("snapshot", "zzz"), /; there are prepare, view, apply, diff, /);
   assertEquals(
     refusal("snapshot", "ls", "--quite"),
     "`veneer snapshot ls` has no option --quite; did you mean --quiet?",
@@ -160,6 +160,36 @@ Deno.test("what is wrong behind a group's word is answered likewise", () => {
   assertMatch(refusal("snapshot", "tree", "x"), /^`veneer snapshot tree` does not take "x"; /);
 });
 
+Deno.test("words of other tools are answered with the command that does the same", () => {
+  const hints = (...words: string[]) =>
+    words.map((word) => refusal(...word.split(" ")).split("; ").at(-1));
+  assertEquals(hints("list", "delete", "remove", "unmount", "info", "snap", "run", "import"), [
+    "did you mean ls?",
+    "did you mean rm?",
+    "did you mean rm?",
+    "did you mean umount?",
+    "did you mean inspect?",
+    "did you mean snapshot?",
+    "did you mean exec?",
+    "did you mean apply?",
+  ]);
+  assertEquals(hints("snapshot create", "snapshot list", "snapshot delete", "snapshot info"), [
+    "did you mean prepare?",
+    "did you mean ls?",
+    "did you mean rm?",
+    "did you mean stat?",
+  ]);
+  assertEquals(
+    refusal("images"),
+    'there is no command "images"; Veneer keeps layers, not images; `veneer ls` lists them',
+  );
+  assertThrows(
+    () => subjectNamed("extra", subjectNamed("create")),
+    VeneerError,
+    "`veneer create` has no commands below it; see `veneer create --help`",
+  );
+});
+
 Deno.test("operands are counted", () => {
   assertEquals(refusal("create"), "`veneer create` needs ID; see `veneer create --help`");
   assertEquals(refusal("rm"), "`veneer rm` needs ID; see `veneer rm --help`");
@@ -169,7 +199,10 @@ Deno.test("operands are counted", () => {
     '`veneer apply` does not take "c"; see `veneer apply --help`',
   );
   assertEquals(parse("rm", "a", "b", "c").operands.length, 3);
-  assertEquals(refusal(), "no command is named; `veneer --help` lists them");
+  assertEquals(
+    refusal(),
+    "usage: veneer [OPTION]… COMMAND [ARGUMENT]…; `veneer --help` lists commands",
+  );
 });
 
 Deno.test("help and the version need no operands", () => {
@@ -188,6 +221,20 @@ Deno.test("every command has a module, help and an example", () => {
       assertMatch(help, new RegExp(`--${name}\\b`));
     }
     for (const line of help.split("\n")) assert(line.length <= 110, line);
+  }
+});
+
+Deno.test("help fits a terminal of 80 and of 40 columns, but for words and command lines", () => {
+  const subjects = [undefined, ...GROUPS, ...COMMANDS];
+  for (const subject of subjects) {
+    for (const line of helpText(subject, 80).split("\n")) {
+      assert(line.length <= 80 || line.startsWith("  veneer"), line);
+    }
+    for (const line of helpText(subject, 40).split("\n")) {
+      assert(line.length <= 40 || /^ {2}\S/.test(line) || !line.trim().includes(" "), line);
+    }
+    const words = (width: number) => helpText(subject, width).split(/\s+/).join(" ");
+    assertEquals(words(40), words(110), "nothing is lost");
   }
 });
 

@@ -13,23 +13,43 @@ Deno.test("with a known total: a bar, percentage, bytes, rate and time left", ()
   }, 100);
   assertEquals(
     line,
-    "apply base ━━━━━━━━━━──────────────────────────────  25%  50 MiB of 200 MiB  25 MiB/s  0:06 left",
+    "apply base ━━━━━━━━━━──────────────────────────────  25% 50.0 MiB of 200 MiB  25.0 MiB/s  0:06 left",
   );
 });
 
 Deno.test("without one: bytes and rate", () => {
   assertEquals(
     formatProgress({ label: "diff app", bytes: 3 * MiB, seconds: 1.5 }, 80),
-    "diff app  3 MiB  2 MiB/s",
+    "diff app ⠋ 3.00 MiB  2.00 MiB/s",
   );
 });
 
 Deno.test("the first frame has no rate; a total that was exceeded is full", () => {
   assertMatch(
     formatProgress({ label: "x", bytes: 0, total: 10, seconds: 0 }, 80),
-    / 0% {2}0 B of 10 B {2}0 B\/s$/,
+    / 0% {6}0 B of 10 B {7}0 B\/s$/,
   );
   assertMatch(formatProgress({ label: "x", bytes: 20, total: 10, seconds: 1 }, 80), /━ 100%/);
+});
+
+Deno.test("the label is cut before the bytes and the part that is done", () => {
+  const label = `apply ${"0123456789abcdef".repeat(4)}`;
+  const shown = (columns: number, total?: number) =>
+    formatProgress({ label, bytes: 50 * MiB, total, seconds: 2 }, columns);
+  assertEquals(shown(40), "apply 0123456789… ⠋ 50.0 MiB  25.0 MiB/s");
+  assertEquals(shown(40, 200 * MiB), "apply 0123456789abcdef0…  25%  0:06 left");
+  assertEquals(shown(24), "apply 012345… ⠋ 50.0 MiB");
+  assertMatch(
+    shown(79, 200 * MiB),
+    /^apply 0.*… {2}25% 50\.0 MiB of 200 MiB {2}25\.0 MiB\/s {2}0:06 left$/,
+  );
+});
+
+Deno.test("frames of one transfer are equally wide, whatever its size and rate", () => {
+  const widths = [0, 900, 4.001 * MiB, 20.16 * MiB, 999 * MiB].map((bytes) =>
+    formatProgress({ label: "x", bytes, seconds: 1 }, 80).length
+  );
+  assertEquals(new Set(widths).size, 1, String(widths));
 });
 
 Deno.test("a frame is never wider than the terminal", () => {
@@ -69,7 +89,7 @@ Deno.test("a bar is drawn at most ten times a second, over itself, and taken awa
   }
   const frames = written.slice(0, -1);
   assertEquals(frames.length, 10);
-  assertEquals(frames[0], "apply a  0 B  0 B/s\n");
+  assertEquals(frames[0], "apply a ⠋      0 B       0 B/s\n");
   const overItself = "\x1b[1A\r\x1b[Kapply a ";
   for (const frame of frames.slice(1)) assert(frame.startsWith(overItself) && frame.endsWith("\n"));
   assertEquals(written.at(-1), "\x1b[1A\r\x1b[K");

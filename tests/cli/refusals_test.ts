@@ -29,6 +29,27 @@ needs(lacking, "refused: an unknown id or parent", () => {
   assertEquals(store.refused("not found", "changes", "app", "--parent", "gone"), unknown);
 });
 
+needs(lacking, "refused: an empty parent of a new layer, as of a variable that is not set", () => {
+  using store = sample();
+  assertEquals(
+    store.refused("usage", "create", "x", "--parent", ""),
+    'option --parent "": name a layer, or leave --parent out for a base layer',
+  );
+  store.refused("not found", "inspect", "x");
+});
+
+needs(lacking, "inspect has the state that ls has", () => {
+  using store = sample();
+  const states = () => [
+    /^State: +(\S+)$/m.exec(store.must("inspect", "app"))![1],
+    /^app +base +(\S+)/m.exec(store.must("ls"))![1],
+  ];
+  assertEquals(states(), ["ready", "ready"]);
+  store.must("mount", "app");
+  assertEquals(states(), ["mounted", "mounted"]);
+  store.must("umount", "app");
+});
+
 needs(lacking, "refused: an existing id", () => {
   using store = sample();
   assertMatch(store.refused("already exists", "create", "app"), /^layer app exists;/);
@@ -166,6 +187,33 @@ needs(lacking, "refused: what is no tar, before the layer is touched", () => {
   );
   assertEquals(store.must("changes", "app"), "");
 });
+
+needs(
+  lacking,
+  "refused: a docker archive and an OCI layout, but not layers that look alike",
+  () => {
+    using store = sample();
+    const hex = "0123456789abcdef".repeat(4);
+    const archives: [RegExp, Record<string, string>][] = [
+      [/is a docker archive, a whole image: /, {
+        [`${hex}/layer.tar`]: "tar",
+        [`${hex}.json`]: "{}",
+        "manifest.json": "[]",
+      }],
+      [/is an OCI layout, a whole image: /, {
+        [`blobs/sha256/${hex}`]: "x".repeat(1000),
+        "index.json": "{}",
+        "oci-layout": "{}",
+      }],
+    ];
+    for (const [i, [message, files]] of archives.entries()) {
+      const tar = store.tar(`image${i}.tar`, files);
+      assertMatch(store.refused("invalid argument", "apply", "app", tar), message);
+      store.must("apply", "app", store.tar(`other${i}.tar`, { ...files, "etc/hosts": "" }));
+    }
+    store.must("apply", "app", store.tar("one.tar", { "manifest.json": "[]" }));
+  },
+);
 
 needs(lacking, "refused: an input that is no tar changes no layer, complete or not", () => {
   using store = sample();

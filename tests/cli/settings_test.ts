@@ -139,7 +139,7 @@ Deno.test("settings: a file or a store that is missing is one line", () => {
   const path = put(dir, FILE);
   assertEquals(
     refusal("not found", veneer("ls", "--config", path, "--store", "cy")),
-    `${path} has no store "cy"; there are ci`,
+    `${path} has no store "cy"; there is only ci`,
   );
   // help, completions and the version need no file.
   assert(veneer("help", "--config", missing).success);

@@ -47,18 +47,18 @@ needs(lacking, "terminal: apply and diff show a bar and take it away", () => {
   const { code, shown } = inTerminal(store, ["apply", "big", tar]);
   assertEquals(code, 0);
   assertStringIncludes(shown, "apply big ");
-  assertMatch(shown, /% {2}.* of 8\.\d+ MiB/);
+  assertMatch(shown, /%.* of 8\.\d+ MiB/);
   assert(shown.endsWith(`${UP}8388608\n`), JSON.stringify(shown));
 
   store.must("create", "packed");
   must("gzip", "-k", tar);
   const packed = inTerminal(store, ["apply", "packed", `${tar}.gz`]);
-  assertMatch(packed.shown, /^apply packed {2}/);
+  assertMatch(packed.shown, /^apply packed [⠋-⠿] /);
   assert(!packed.shown.includes("%"), "how much tar a compressed file holds is not known");
 
   const diff = inTerminal(store, ["diff", "big", "-o", store.path("out.tar")]);
   assertEquals(diff.code, 0);
-  assertMatch(diff.shown, /^diff big {2}/);
+  assertMatch(diff.shown, /^diff big [⠋-⠿] /);
   assert(diff.shown.endsWith(UP), JSON.stringify(diff.shown));
 });
 
@@ -74,6 +74,34 @@ needs(lacking, "terminal: NO_COLOR takes the colours away, TERM=dumb the bar", (
   store.must("create", "again");
   assertEquals(inTerminal(store, ["apply", "again", tar], { TERM: "dumb" }).shown, "8388608\n");
 });
+
+needs(
+  lacking,
+  "terminal: ls shortens long ids and fits 80 and 40 columns, unless told not to",
+  () => {
+    using store = new TestStore();
+    const [one, other] = ["a1".repeat(32), "b2".repeat(32)];
+    store.must("create", one);
+    store.must("create", other, "--parent", one);
+    const lines = (columns: number, ...more: string[]) => {
+      const words = shellWords([...PROGRAM, ...store.options, "ls", ...more]);
+      const { stdout } = run("script", "-qec", `stty cols ${columns}; ${words}`, "/dev/null");
+      return stdout.trimEnd().split(/\r?\n/);
+    };
+    assertEquals(lines(80), [
+      "ID            PARENT        STATE  USES  MOUNTED AT",
+      "a1a1a1a1a1a1                ready  0",
+      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0",
+    ]);
+    assertEquals(lines(40), [
+      "ID            PARENT        STATE  USES…",
+      "a1a1a1a1a1a1                ready  0",
+      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0",
+    ]);
+    assertStringIncludes(lines(80, "--no-trunc").join("\n"), `\n${other}  ${one}  ready`);
+    assertStringIncludes(store.must("ls"), `\n${other}  ${one}  ready`);
+  },
+);
 
 needs(lacking, "terminal: a tar is neither written to one nor read from one", () => {
   const { store } = sample();

@@ -1,7 +1,7 @@
 /** Filters of snapshots: which of a few known ones each fits, written by hand, and what is none. */
 import { assertEquals, assertThrows } from "@std/assert";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { compile } from "../../lib/snapshots/filter.ts";
+import { checkNames, compile } from "../../lib/snapshots/filter.ts";
 import { compilePattern } from "../../lib/snapshots/pattern.ts";
 import type { SnapshotInfo, SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 
@@ -328,4 +328,23 @@ Deno.test("no regular expression takes long", () => {
   }
   const took = performance.now() - start;
   assertEquals(took < 10_000, true, `${took} ms`);
+});
+
+Deno.test("filters of a person name fields and kinds that exist", () => {
+  checkNames(["kind==active", 'name~="^a",labels."x.y"', "parent!=x", "kind~=act", "kind", ""]);
+  const refuse = (filter: string) =>
+    assertThrows(() => checkNames(["name==a", filter]), VeneerError).message;
+  assertEquals(
+    refuse("kindd!=active"),
+    'filter "kindd!=active": no field is named kindd; did you mean kind?',
+  );
+  assertEquals(
+    refuse("name==a,foo"),
+    'filter "name==a,foo": no field is named foo; there are kind, name, parent, labels',
+  );
+  assertEquals(
+    refuse("kind==activ"),
+    'filter "kind==activ": no kind is activ; did you mean active?',
+  );
+  assertEquals(compile(["kindd==x"])(SNAPSHOTS[0]), false, "containerd's clients may send any");
 });

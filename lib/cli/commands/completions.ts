@@ -15,5 +15,6 @@ const SCRIPTS: Readonly<Record<string, () => string>> = {
 };
 
 export const run: Run = ({ operands: [shell], output }) => {
-  output.line(SCRIPTS[shell]());
+  const script = SCRIPTS[shell]();
+  output.result({ shell, script }, () => [script]);
 };

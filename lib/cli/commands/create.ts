@@ -3,13 +3,18 @@
  *
  * @module
  */
+import { VeneerError } from "../../base/errors.ts";
 import { parseOptions } from "../../base/options.ts";
 import type { Run } from "./context.ts";
+
+/** An empty variable in a script would else make a base layer without a word. */
+const EMPTY_PARENT = 'option --parent "": name a layer, or leave --parent out for a base layer';
 
 export const run: Run = async (context) => {
   const { options, operands: [id], output } = context;
   const storageOptions = parseOptions(options.values("storage-opt"), "storage option");
-  const parent = options.value("parent") || undefined;
+  const parent = options.value("parent");
+  if (parent === "") throw new VeneerError("usage", EMPTY_PARENT);
   const layer = { parent, mountLabel: options.value("mount-label"), storageOptions };
   const driver = await context.openToCreate();
   if (options.flag("read-write")) driver.createReadWrite(id, layer);

@@ -110,8 +110,11 @@ async function run(
   drivers: Drivers,
 ): Promise<number> {
   if (options.flag("help")) {
-    const { helpText } = await import("../help.ts");
-    output.line(helpText(command));
+    const [{ helpText }, { outputColumns }] = await Promise.all([
+      import("../help.ts"),
+      import("../wrap.ts"),
+    ]);
+    output.result({ help: helpText(command) }, () => [helpText(command, outputColumns())]);
     return 0;
   }
   const name = options.flag("version") ? "version" : command!.name;

@@ -4,7 +4,7 @@
  * @module
  */
 import type { Run } from "./context.ts";
-import { layerToJson } from "./ls.ts";
+import { layerToJson, stateOf } from "./ls.ts";
 
 export const run: Run = async (context) => {
   const { output } = context;
@@ -13,6 +13,8 @@ export const run: Run = async (context) => {
   const layer = driver.layer(id);
   const children = driver.layers().filter(({ parent }) => parent === id).map(({ id }) => id);
   const metadata = driver.getMetadata(id);
+  // The word of `tree` for a layer in use without a mount of its own.
+  const unmounted = layer.references > 0 ? "elsewhere" : "nowhere";
   await output.resultTable(
     {
       ...layerToJson(layer),
@@ -25,9 +27,9 @@ export const run: Run = async (context) => {
       ["Parent:", layer.parent === undefined ? "unknown" : layer.parent || "none"],
       ["Children:", children.join(" ") || "none"],
       ["Driver:", driver.name],
-      ["State:", layer.incomplete ? "incomplete" : "complete"],
+      ["State:", stateOf(layer)],
       ["Uses:", String(layer.references)],
-      ["Mounted at:", layer.mountPoint ?? "nowhere"],
+      ["Mounted at:", layer.mountPoint ?? unmounted],
       ...[...metadata].map(([name, value]) => [`${name}:`, value]),
     ],
   );

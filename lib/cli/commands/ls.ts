@@ -15,7 +15,7 @@ export const run: Run = async (context) => {
     output.list(layers, layerToJson, String);
   } else {
     const header = ["ID", "PARENT", "STATE", "USES", "MOUNTED AT"];
-    await output.table([header, ...layers.map(row)]);
+    await output.listTable([header, ...layers.map(row)], options.flag("no-trunc"));
   }
 };
 
@@ -26,12 +26,12 @@ export function layerToJson({ id, parent, incomplete, references, mountPoint }: 
   return { id, parent: parent ?? null, incomplete, references, mountPoint: mountPoint ?? null };
 }
 
-function row({ id, parent, incomplete, references, mountPoint }: LayerInfo): string[] {
-  return [
-    id,
-    parent ?? "?",
-    incomplete ? "incomplete" : mountPoint ? "mounted" : "ready",
-    String(references),
-    mountPoint ?? "",
-  ];
+/** A layer's state in one word. */
+export function stateOf({ incomplete, mountPoint }: LayerInfo): string {
+  return incomplete ? "incomplete" : mountPoint ? "mounted" : "ready";
+}
+
+function row(layer: LayerInfo): string[] {
+  const { id, parent, references, mountPoint } = layer;
+  return [id, parent ?? "?", stateOf(layer), String(references), mountPoint ?? ""];
 }

@@ -4,12 +4,14 @@
  * @module
  */
 import { escapePath } from "../../../base/printable.ts";
+import { checkNames } from "../../../snapshots/filter.ts";
 import type { Rows } from "../../columns.ts";
 import type { Run } from "../context.ts";
 import { snapshotRow, snapshotToJson } from "./info.ts";
 
 export const run: Run = async (context) => {
   const { options, operands: filters, output } = context;
+  checkNames(filters);
   const table = await context.readSnapshots((snapshotter): Rows => {
     const snapshots = snapshotter.walk(filters);
     if (options.flag("null") && !output.json) {
@@ -23,5 +25,5 @@ export const run: Run = async (context) => {
     }
     return [];
   });
-  await output.table(table);
+  await output.listTable(table, options.flag("no-trunc"));
 };

@@ -1,0 +1,55 @@
+/**
+ * Archives of whole images, which are tars too: applied, they would fill a layer with the files of
+ * an image's storage, without a word.
+ *
+ * @module
+ */
+import { pread } from "../../ffi/files.ts";
+import { VeneerError } from "../base/errors.ts";
+import { BLOCK, checksumAgrees, NAME, number, padding, SIZE, textLength } from "../tar/header.ts";
+
+/** The most entries that are looked at: an image has at most some hundreds. */
+const MOST_ENTRIES = 1024;
+
+/** All names that entries of a docker archive or of an OCI layout have. */
+const OF_IMAGES =
+  /^(?:\.?|blobs(?:\/.*)?|[0-9a-f]{64}(?:\.json|\.tar|\/.*)?|manifest\.json|repositories|oci-layout|index\.json)$/;
+
+/**
+ * Refuses a docker archive and the tar of an OCI layout. The first entry that neither has ends the
+ * search, so most tars are read by one header. Pipes and compressed files are not examined.
+ *
+ * @param input open for reading at its start; its position stays
+ * @param file its name, for the message
+ * @throws {VeneerError} `invalid argument`
+ */
+export function refuseImageArchive(input: number, file: string): void {
+  const seen = new Set<string>();
+  const header = new Uint8Array(BLOCK);
+  let at = 0;
+  for (let entries = 0; entries < MOST_ENTRIES; entries++) {
+    if (pread(input, header, BLOCK, BigInt(at)) < BLOCK || !checksumAgrees(header, 0)) break;
+    const name = nameOf(header);
+    if (!OF_IMAGES.test(name)) return;
+    seen.add(name.startsWith("blobs") ? "blobs" : /^[0-9a-f]{64}/.test(name) ? "layer" : name);
+    const size = number(header, ...SIZE);
+    if (!Number.isSafeInteger(size) || size < 0) return;
+    at += BLOCK + size + padding(size);
+    if (!Number.isSafeInteger(at)) return;
+  }
+  const isLayout = seen.has("oci-layout") && seen.has("index.json");
+  const isDocker = seen.has("manifest.json") && (seen.has("layer") || seen.has("blobs"));
+  if (!isLayout && !isDocker) return;
+  const kind = isDocker ? "a docker archive" : "an OCI layout";
+  throw new VeneerError(
+    "invalid argument",
+    `${file} is ${kind}, a whole image: unpack it and apply the tars of its layers, the lowest first`,
+  );
+}
+
+/** The name of an entry, without `./` before it and `/` behind. */
+function nameOf(header: Uint8Array): string {
+  const length = textLength(header, NAME, 0);
+  const text = new TextDecoder().decode(header.subarray(NAME[0], NAME[0] + length));
+  return text.replace(/^\.\//, "").replace(/\/$/, "");
+}
