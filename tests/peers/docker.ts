@@ -192,7 +192,20 @@ export class Docker implements AsyncDisposable {
     await this.stop();
     unmountBelow(this.#directory);
     unmountBelow(this.#exec);
-    Deno.removeSync(this.#exec, { recursive: true });
+    // In a user namespace the daemon uses a directory beside it.
+    must(
+      "find",
+      "/run",
+      "-maxdepth",
+      "1",
+      "-path",
+      `${this.#exec}*`,
+      "-exec",
+      "rm",
+      "-r",
+      "{}",
+      "+",
+    );
   }
 }
 
