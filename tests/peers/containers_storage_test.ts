@@ -94,7 +94,7 @@ needs(
         return treeOf(root);
       });
       const theirs = peer.diff(id);
-      store.must("create", id, "--parent", parent);
+      store.must("create", id, ...parent === "" ? [] : ["--parent", parent]);
       store.must("apply", id, theirs);
       assertEquals(mounted(store, id, treeOf), expected);
 
@@ -111,7 +111,7 @@ needs(lacking, "containers-storage: diffs made here apply there to the same tree
   using peer = new ContainersStorage();
   using store = new TestStore();
   for (const { id, parent, fill } of LAYERS) {
-    store.must("create", id, "--parent", parent);
+    store.must("create", id, ...parent === "" ? [] : ["--parent", parent]);
     const expected = mounted(store, id, (root) => {
       fill(root);
       return treeOf(root);

@@ -34,7 +34,7 @@ function makeTree(root: string): void {
 
 /** Makes layer `id` of a tar, and checks that it holds a tree. */
 function applied(store: TestStore, id: string, parent: string, tar: string, tree: string[]): void {
-  store.must("create", id, "--parent", parent);
+  store.must("create", id, ...parent === "" ? [] : ["--parent", parent]);
   store.must("apply", id, tar);
   assertEquals(mounted(store, id, whole), tree);
 }
