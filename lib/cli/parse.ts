@@ -1,12 +1,14 @@
 /**
  * From arguments to a command, its options and its operands.
  *
- * `parseArgs` of the standard library cannot tell an option's empty value from a missing one, takes
- * `--json true` for one argument and `--no-trunc` for the negation of another flag. Here each word
- * has a single reading, by the options in scope.
+ * `parseArgs` cannot tell an option's empty value from a missing one, takes `--json true` for one
+ * argument and `--no-trunc` for the negation of another flag. So the arguments are first written in
+ * the one form that has a single reading, `--given-name=value … -- operand …`; that pass knows which
+ * options are in scope and refuses errors, and `parseArgs` gathers the values.
  *
  * @module
  */
+import { parseArgs } from "@std/cli";
 import { VeneerError } from "../base/errors.ts";
 import { suggestion } from "../base/options.ts";
 import { hintFor } from "./other_words.ts";
@@ -53,10 +55,17 @@ export class Options {
  * @throws {VeneerError} `usage`
  */
 export function parseCommandLine(args: readonly string[]): Invocation {
-  const { command, given, operands } = normalize(args);
-  const values: Record<string, string[]> = {};
-  for (const [name, value] of given) (values[name] ??= []).push(value);
-  const options = new Options(values);
+  const { command, canonical } = normalize(args);
+  const known = scopeOf(command).map(({ name }) => GIVEN + name);
+  const { _, "--": operands = [], ...given } = parseArgs(canonical, {
+    string: known,
+    collect: known,
+    "--": true,
+  });
+  const values = Object.entries(given as Record<string, string[]>);
+  const options = new Options(
+    Object.fromEntries(values.map(([name, value]) => [name.slice(GIVEN.length), value])),
+  );
   const isHelp = options.flag("help") || options.flag("version");
   if (!isHelp) {
     if (!command) {
@@ -71,14 +80,16 @@ export function parseCommandLine(args: readonly string[]): Invocation {
   return { command, options, operands };
 }
 
+/** Begins an option's name in the one form, so that none begins with `no-`. */
+const GIVEN = "given-";
+
 /** An option on the command line, by its whole name. */
 type Given = readonly [name: string, value: string];
 
-/** Finds the command, and tells options from operands. */
+/** Writes arguments in the one form, and finds the command. */
 function normalize(args: readonly string[]): {
   command: Subject | undefined;
-  given: Given[];
-  operands: string[];
+  canonical: string[];
 } {
   let command: Subject | undefined;
   const given: Given[] = [], operands: string[] = [];
@@ -97,7 +108,8 @@ function normalize(args: readonly string[]): {
       given.push(...readShort(argument, rest, command));
     } else positional(argument);
   }
-  return { command, given, operands };
+  const options = given.map(([name, value]) => `--${GIVEN}${name}=${value}`);
+  return { command, canonical: [...options, "--", ...operands] };
 }
 
 /**

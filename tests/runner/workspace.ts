@@ -44,6 +44,7 @@ export function openWorkspace(
   }
   const dir = base ?? (inMemory && hasEnoughMemory() ? IN_MEMORY : ON_DISK);
   const directory = Deno.makeTempDirSync({ dir, prefix });
+  Deno.chmodSync(directory, 0o711); // engines run as other users in what is below
   const lock = openLock(directory);
   tryLock(lock, "exclusive");
   return {
