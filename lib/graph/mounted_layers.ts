@@ -201,7 +201,9 @@ export class MountedLayers {
     } else if (current.count === 1) {
       this.#requireHere(id, current);
       const detach = !lazy ? "never" : this.isAlone ? "told" : "silent";
+      // A base layer may need no mount of its own, and was still below the home's.
       if (this.#isOurs(id, current)) this.#unmount(id, current.readOnly, detach);
+      else this.#releaseHome();
       lock.references = UNUSED;
     } else if (current.namespace !== "") {
       throw notMounted(id);
