@@ -228,7 +228,7 @@ export class MountedSnapshots {
   }
 
   #lock(): Disposable {
-    return this.state.lockNamed("mounts", "the mounting of snapshots");
+    return this.state.lockNamed("mounting", "the mounting of snapshots");
   }
 
   #checkUnmounted(key: string): ConfinedPath {

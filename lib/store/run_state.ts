@@ -144,6 +144,8 @@ export class RunState {
     }
     removeTree(this.path("snapshot-mounts"));
     removeTree(this.path("home-mounts"));
+    // A lock of snapshots was named so; a directory of mount points stays.
+    tryUnlink(this.path("mounts"));
     writeFile(path, `${birth} ${mountNamespace()} ${home.path}`);
   }
 

@@ -5,7 +5,7 @@ import { mount, MS_BIND, umount } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { pruneRunStates, RunState, UNUSED } from "../../lib/store/run_state.ts";
+import { mountsBeside, pruneRunStates, RunState, UNUSED } from "../../lib/store/run_state.ts";
 
 const WORKER = new URL("./run_state_worker.ts", import.meta.url).pathname;
 
@@ -98,6 +98,15 @@ Deno.test("run state: another home that got the same inode does not inherit coun
     const home = Home.open(root, "test", IDENTITY);
     Deno.writeTextFileSync(`${runDirectory(home)}/birth`, "12345");
     assertEquals(new RunState(home).references("layer").count, 0);
+  }));
+
+Deno.test("run state: a lock of an earlier home's snapshots does not stand where mount points go", () =>
+  withState((_state, root) => {
+    const home = Home.open(root, "test", IDENTITY);
+    Deno.writeTextFileSync(`${runDirectory(home)}/mounts`, "");
+    Deno.writeTextFileSync(`${runDirectory(home)}/birth`, "12345");
+    new RunState(home);
+    assert(Deno.statSync(mountsBeside(home).text).isDirectory);
   }));
 
 Deno.test("run state: what is remembered of a home that is gone is forgotten, of others it is not", () =>
