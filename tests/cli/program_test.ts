@@ -98,7 +98,8 @@ needs(
       store.path("wide.tar"),
     ];
     const { code, stderr } = run("bash", "-c", 'ulimit -n 512; exec "$@"', "bash", ...command);
-    assertEquals([code, stderr], [0, ""]);
+    // strace reports a thread's end beside its delay.
+    assertEquals([code, stderr.replaceAll(/^strace: .*\n/gm, "")], [0, ""]);
     const opened = Deno.readTextFileSync(store.path("trace")).matchAll(/ = (\d+)$/gm);
     const highest = Math.max(...Array.from(opened, ([, fd]) => Number(fd)));
     assert(highest > 128, `only ${highest} files were open: the case shows nothing`);
