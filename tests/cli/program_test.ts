@@ -84,9 +84,9 @@ needs(
     Deno.writeFileSync(store.path("wide.tar"), tar(...directories, ...files));
     store.must("create", "base");
     store.must("create", "top", "--parent", "base");
-    // Each thread begins a second late, so that the Worker lags behind as far as it may.
-    const late = ["--inject", "rseq:delay_enter=1000000"];
-    const trace = ["strace", "-f", "-e", "trace=openat,openat2,rseq", ...late];
+    // Files are written by the Worker, each a millisecond late, so that it lags as far as it may.
+    const late = ["--inject", "write:delay_enter=1000"];
+    const trace = ["strace", "-f", "-e", "trace=openat,openat2,write", ...late];
     const command = [
       ...trace,
       "-o",
@@ -98,7 +98,7 @@ needs(
       store.path("wide.tar"),
     ];
     const { code, stderr } = run("bash", "-c", 'ulimit -n 512; exec "$@"', "bash", ...command);
-    // strace reports a thread's end beside its delay.
+    // strace reports a thread that ends in its delay.
     assertEquals([code, stderr.replaceAll(/^strace: .*\n/gm, "")], [0, ""]);
     const opened = Deno.readTextFileSync(store.path("trace")).matchAll(/ = (\d+)$/gm);
     const highest = Math.max(...Array.from(opened, ([, fd]) => Number(fd)));
