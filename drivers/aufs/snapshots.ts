@@ -144,7 +144,7 @@ export class AufsSnapshots implements SnapshotBackend {
 
   applyTarget({ layer, parents }: LayerChain): ApplyTarget {
     const directory = this.#layers.path(layer).text;
-    return { directory, whiteouts: "aufs", lowers: this.#paths(parents) };
+    return { directory, whiteouts: "aufs", lowers: this.#layers.paths(parents) };
   }
 
   finishApply(chain: LayerChain): void {
@@ -154,11 +154,7 @@ export class AufsSnapshots implements SnapshotBackend {
   nativeDiff({ layer, parents }: LayerChain): NativeDiff {
     this.#layers.require(layer);
     const upper = this.#layers.path(layer).text;
-    return { kind: "upper", upper, lowers: this.#paths(parents), form: "aufs" };
-  }
-
-  #paths(layers: readonly string[]): string[] {
-    return layers.map((layer) => this.#layers.path(layer).text);
+    return { kind: "upper", upper, lowers: this.#layers.paths(parents), form: "aufs" };
   }
 
   beforeUnmount(target: string): void {

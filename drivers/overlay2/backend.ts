@@ -63,7 +63,7 @@ import {
   overlayStep,
   triple,
 } from "./mount_data.ts";
-import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
 import { lowerRecords } from "./lower_records.ts";
 import { parseLayerLimits } from "./options.ts";
 import { probe, type Probed } from "./probe.ts";
@@ -417,7 +417,7 @@ export class Overlay2 implements LayerBackend {
   }
 
   applyTarget(id: string): ApplyTarget | undefined {
-    if (this.#hasUserXattrs()) return undefined;
+    if (hasUserXattrs(this.#environment)) return undefined;
     const directory = this.#layout.diff(id).text;
     return { directory, whiteouts: "overlay", lowers: this.#lowersOf(id) };
   }
@@ -429,7 +429,9 @@ export class Overlay2 implements LayerBackend {
   }
 
   nativeDiff(id: string): NativeDiff | undefined {
-    if (this.#hasUserXattrs() || this.#probe().unreadable !== undefined) return undefined;
+    if (hasUserXattrs(this.#environment) || this.#probe().unreadable !== undefined) {
+      return undefined;
+    }
     const layout = this.#layout;
     layout.requireDiff(id);
     return {
@@ -438,11 +440,6 @@ export class Overlay2 implements LayerBackend {
       lowers: this.#lowersOf(id),
       form: "overlay",
     };
-  }
-
-  /** Opaque marks are then `user.` attributes, which the tar engine neither writes nor reads. */
-  #hasUserXattrs(): boolean {
-    return this.#environment.features.includes("userxattr");
   }
 
   #probe(): Probed {

@@ -24,6 +24,13 @@ export interface Overlay2Environment {
 }
 
 /**
+ * Whether opaque marks are `user.` attributes here, which the tar engine neither writes nor reads.
+ */
+export function hasUserXattrs({ features }: Overlay2Environment): boolean {
+  return features.includes("userxattr");
+}
+
+/**
  * Opens the home of layers or of snapshots.
  *
  * @param store its path below the root

@@ -33,7 +33,7 @@ import {
   refuseUses,
 } from "../../lib/snapshots/layer_mounts.ts";
 import { holdersOfDetached, stateOfUpper } from "../../lib/mount/uses.ts";
-import { type Overlay2Environment, statusOf } from "./environment.ts";
+import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
 import { hasDirectory, isTopOfView } from "./mounted.ts";
 
@@ -168,25 +168,16 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   applyTarget({ layer, parents }: LayerChain): ApplyTarget | undefined {
-    if (this.#hasUserXattrs()) return undefined;
+    if (hasUserXattrs(this.#environment)) return undefined;
     const directory = this.#layers.path(layer).text;
-    return { directory, whiteouts: "overlay", lowers: this.#paths(parents) };
+    return { directory, whiteouts: "overlay", lowers: this.#layers.paths(parents) };
   }
 
   nativeDiff({ layer, parents }: LayerChain): NativeDiff | undefined {
-    if (this.#hasUserXattrs()) return undefined;
+    if (hasUserXattrs(this.#environment)) return undefined;
     this.#layers.require(layer);
     const upper = this.#layers.path(layer).text;
-    return { kind: "upper", upper, lowers: this.#paths(parents), form: "overlay" };
-  }
-
-  #paths(layers: readonly string[]): string[] {
-    return layers.map((layer) => this.#layers.path(layer).text);
-  }
-
-  /** Opaque marks are then `user.` attributes, which the tar engine neither writes nor reads. */
-  #hasUserXattrs(): boolean {
-    return this.#environment.features.includes("userxattr");
+    return { kind: "upper", upper, lowers: this.#layers.paths(parents), form: "overlay" };
   }
 
   usage({ layer }: LayerChain): Usage {

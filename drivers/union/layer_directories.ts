@@ -54,6 +54,11 @@ export class LayerDirectories {
     return `${LAYERS}/${layer}/fs`;
   }
 
+  /** The paths of several, as text. */
+  paths(layers: readonly string[]): string[] {
+    return layers.map((layer) => this.path(layer).text);
+  }
+
   /** The directory beside it, relative to the home. */
   work(layer: string): string {
     return `${LAYERS}/${layer}/work`;

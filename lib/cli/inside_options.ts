@@ -3,10 +3,16 @@
  *
  * @module
  */
-import type { OptionSpec } from "./spec.ts";
+import type { OperandSpec, OptionSpec } from "./spec.ts";
 
 /** The first argument by which the program starts itself, to become another one in a tree. */
 export const INSIDE = "--inside";
+
+/** The program and its arguments, behind the tree's name. */
+export const PROGRAM_OPERANDS: readonly OperandSpec[] = [
+  { name: "COMMAND", kind: "other" },
+  { name: "ARG", optional: true, repeatable: true, kind: "other" },
+];
 
 export const INSIDE_OPTIONS: readonly OptionSpec[] = [
   { name: "mount-system", summary: "mount /proc, /sys and /dev of this host in it" },

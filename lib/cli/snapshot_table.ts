@@ -3,7 +3,12 @@
  *
  * @module
  */
-import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options.ts";
+import {
+  CONFINES_NOTHING,
+  EXEC_DETAILS,
+  INSIDE_OPTIONS,
+  PROGRAM_OPERANDS,
+} from "./inside_options.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
 
 const KEY: OperandSpec = { name: "KEY", kind: "snapshot" };
@@ -40,6 +45,15 @@ const SERVICE: OptionSpec = {
   name: "service",
   value: "NAME",
   summary: "the store of a service, DIR/services/NAME below --root",
+};
+
+/** Of commands that write a tar. */
+export const OUTPUT: OptionSpec = {
+  name: "output",
+  short: "o",
+  value: "FILE",
+  kind: "file",
+  summary: "write to FILE, which appears when it is complete; - is standard output",
 };
 
 /** Of lists. */
@@ -94,13 +108,7 @@ export const SNAPSHOTS: GroupSpec = {
       name: "snapshot diff",
       summary: "write the changes of a snapshot as a tar",
       operands: [KEY],
-      options: [AGAINST, {
-        name: "output",
-        short: "o",
-        value: "FILE",
-        kind: "file",
-        summary: "write to FILE, which appears when it is complete; - is standard output",
-      }],
+      options: [AGAINST, OUTPUT],
       details:
         "After `snapshot diff`, -o is --output; a driver's option is written --option there.",
       examples: [["veneer snapshot diff app -o app.tar", ""]],
@@ -167,12 +175,7 @@ export const SNAPSHOTS: GroupSpec = {
     {
       name: "snapshot exec",
       summary: "run a program in a snapshot, which is mounted for that long",
-      operands: [KEY, { name: "COMMAND", kind: "other" }, {
-        name: "ARG",
-        optional: true,
-        repeatable: true,
-        kind: "other",
-      }],
+      operands: [KEY, ...PROGRAM_OPERANDS],
       options: INSIDE_OPTIONS,
       details: EXEC_DETAILS,
       examples: [["veneer snapshot exec work -- make install", ""]],

@@ -3,11 +3,16 @@
  *
  * @module
  */
-import { CONFINES_NOTHING, EXEC_DETAILS, INSIDE_OPTIONS } from "./inside_options.ts";
+import {
+  CONFINES_NOTHING,
+  EXEC_DETAILS,
+  INSIDE_OPTIONS,
+  PROGRAM_OPERANDS,
+} from "./inside_options.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
-import { NO_TRUNC, SNAPSHOTS } from "./snapshot_table.ts";
+import { NO_TRUNC, OUTPUT, SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 /** The values of `--log-level`, the most silent first. */
@@ -145,12 +150,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   {
     name: "exec",
     summary: "run a program in a layer, which is mounted for that long",
-    operands: [ID, { name: "COMMAND", kind: "other" }, {
-      name: "ARG",
-      optional: true,
-      repeatable: true,
-      kind: "other",
-    }],
+    operands: [ID, ...PROGRAM_OPERANDS],
     options: [READ_ONLY, ...INSIDE_OPTIONS],
     details: EXEC_DETAILS,
     examples: [
@@ -212,16 +212,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "diff",
     summary: "write the changes of a layer as a tar",
     operands: [ID],
-    options: [
-      PARENT,
-      {
-        name: "output",
-        short: "o",
-        value: "FILE",
-        kind: "file",
-        summary: "write to FILE, which appears when it is complete; - is standard output",
-      },
-    ],
+    options: [PARENT, OUTPUT],
     details: "After `diff`, -o is --output; a driver's option is written --option there.",
     examples: [
       ["veneer diff app -o app.tar", ""],

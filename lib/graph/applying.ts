@@ -10,7 +10,6 @@
  */
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
-import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { ApplyTarget } from "../tar/apply/apply_options.ts";
 import { isIdentity, reconcile, recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
@@ -85,15 +84,4 @@ export function applyMarked(
     backend.home.markComplete(id, sync);
     return size;
   });
-}
-
-/** The error of a failed apply, with the state of the layer and the remedy. */
-export function incompleteError(id: string, error: unknown): VeneerError {
-  const code = codeOf(error);
-  const remedy = code === "limit exceeded" ? "make room, then apply again" : "apply again";
-  return new VeneerError(
-    code,
-    `${messageOf(error)}; layer ${id} is incomplete: ${remedy} or remove it`,
-    { remedy: remedyOf(error), cause: error },
-  );
 }

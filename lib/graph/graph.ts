@@ -13,7 +13,8 @@
  * @module
  */
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
-import { applyMarked, beginApply, incompleteError } from "./applying.ts";
+import { applyMarked, beginApply } from "./applying.ts";
+import { incompleteError } from "../tar/apply/incomplete.ts";
 import { Children } from "./children.ts";
 import { sizeOf } from "../tar/export/delta.ts";
 import { Layers } from "./layers.ts";
@@ -364,7 +365,7 @@ export class Graph implements EngineStore {
       return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
     } catch (error) {
       if (pristine) this.#giveBack(id);
-      throw incompleteError(id, error);
+      throw incompleteError(`layer ${id}`, error);
     }
   }
 

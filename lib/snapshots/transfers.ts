@@ -18,7 +18,7 @@
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { type FileArgument, withOutput } from "../base/descriptors.ts";
-import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { Warn } from "../base/warn.ts";
@@ -27,6 +27,7 @@ import { type MountPort, performPlan, undoPlan } from "../mount/plan.ts";
 import { withPrivateHome } from "../store/private_home.ts";
 import type { RunState } from "../store/run_state.ts";
 import { applyTar, type TarInput } from "../tar/apply/apply.ts";
+import { incompleteError } from "../tar/apply/incomplete.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
@@ -125,14 +126,7 @@ export class SnapshotTransfers {
       return this.#applyMarked(chain, tar, options, scope);
     } catch (error) {
       this.#giveBack(chain, name);
-      throw new VeneerError(
-        codeOf(error),
-        `${messageOf(error)}; snapshot ${shown(name)} is incomplete: ` +
-          `${
-            codeOf(error) === "limit exceeded" ? "make room, then apply" : "apply"
-          } again or remove it`,
-        { remedy: remedyOf(error), cause: error },
-      );
+      throw incompleteError(`snapshot ${shown(name)}`, error);
     }
   }
 

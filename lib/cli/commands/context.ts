@@ -68,9 +68,13 @@ export class CommandContext {
    * store; also the errors of opening
    */
   open(): Promise<GraphDriver> {
+    this.#requireLayers();
+    return this.#open();
+  }
+
+  #requireLayers(): void {
     requireRoot();
     requireStore(this.root, "layers");
-    return this.#open();
   }
 
   async #open(): Promise<GraphDriver> {
@@ -84,8 +88,7 @@ export class CommandContext {
    * works on.
    */
   openToChange(): Promise<GraphDriver> {
-    requireRoot();
-    requireStore(this.root, "layers");
+    this.#requireLayers();
     return this.openToCreate();
   }
 
