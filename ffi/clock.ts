@@ -19,7 +19,7 @@ export const TIMESPEC = layout("struct timespec", 16, {
 /** The present, in whole microseconds since 1970: exact as a number until the year 2255. */
 export function microsecondsNow(): number {
   const time = new Struct(TIMESPEC);
-  const result = clock().clock_gettime(CLOCK_REALTIME, time.bytes);
+  const result = clock.clock_gettime()(CLOCK_REALTIME, time.bytes);
   unwrap(result < 0 ? -E[0] : result, "clock_gettime");
   return time.get("tv_sec") * 1_000_000 + Math.floor(time.get("tv_nsec") / 1000);
 }

@@ -39,7 +39,7 @@ export function sendDatagram(address: string, message: Uint8Array<ArrayBuffer>):
   }
   const destination = new Struct(SOCKADDR_UN).set("sun_family", AF_UNIX);
   destination.bytes.set(name, pathOffset);
-  const { socket, sendto } = sockets();
+  const socket = sockets.socket(), sendto = sockets.sendto();
   const opened = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
   const fd = unwrap(opened < 0 ? -E[0] : opened, "socket");
   try {

@@ -37,7 +37,7 @@ const buffer = new Uint8Array(32 << 10);
  * that was removed after it was opened has no entries any more; the kernel then returns `ENOENT`.
  */
 function fillBuffer(fd: number): number {
-  const got = tree().getdents64(fd, buffer, buffer.byteLength);
+  const got = tree.getdents64()(fd, buffer, buffer.byteLength);
   if (got >= 0) return got;
   const result = -E[0];
   return result === -ENOENT ? 0 : unwrap(result, "getdents64");

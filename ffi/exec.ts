@@ -18,29 +18,29 @@ const result = (value: number) => value < 0 ? -E[0] : value;
 
 /** `chroot(2)` to the working directory, for this thread (see `unshareFsContext`). */
 export function chrootHere(): void {
-  unwrap(result(becoming().chroot(cstring("."))), "chroot");
+  unwrap(result(becoming.chroot()(cstring("."))), "chroot");
 }
 
 /** `chdir(2)`, for this thread. @throws {SyscallError} if the path is not a directory */
 export function chdir(path: string): void {
-  unwrap(result(becoming().chdir(cstring(path))), "chdir", path);
+  unwrap(result(becoming.chdir()(cstring(path))), "chdir", path);
 }
 
 /** Becomes a user of one group alone, without a way back. */
 export function setIds(uid: number, gid: number): void {
-  unwrap(result(becoming().setgroups(0n, null)), "setgroups");
-  unwrap(result(becoming().setresgid(gid, gid, gid)), "setresgid");
-  unwrap(result(becoming().setresuid(uid, uid, uid)), "setresuid");
+  unwrap(result(becoming.setgroups()(0n, null)), "setgroups");
+  unwrap(result(becoming.setresgid()(gid, gid, gid)), "setresgid");
+  unwrap(result(becoming.setresuid()(uid, uid, uid)), "setresuid");
 }
 
 /** Gives SIGPIPE its default again, which ends a program; the runtime ignores it. */
 export function restoreSigpipe(): void {
-  becoming().signal(SIGPIPE, null);
+  becoming.signal()(SIGPIPE, null);
 }
 
 /** Closes all descriptors but the standard ones when this process becomes another program. */
 export function closeAtExec(): void {
-  unwrap(result(becoming().close_range(3, UINT_MAX, CLOSE_RANGE_CLOEXEC)), "close_range");
+  unwrap(result(becoming.close_range()(3, UINT_MAX, CLOSE_RANGE_CLOEXEC)), "close_range");
 }
 
 /**
@@ -53,7 +53,7 @@ export function tryExecve(
   environment: readonly string[],
 ): number {
   const argv = new Texts(args), envp = new Texts(environment);
-  return result(becoming().execve(cstring(path), argv.pointers, envp.pointers));
+  return result(becoming.execve()(cstring(path), argv.pointers, envp.pointers));
 }
 
 /** An array of pointers to C strings with a null behind the last; the strings live as long. */

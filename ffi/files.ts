@@ -42,7 +42,7 @@ export const STDERR_FILENO = 2;
  * (`ELOOP`, or `ENOTDIR` with `O_DIRECTORY`). `O_CLOEXEC` and `O_NOFOLLOW` are added.
  */
 export function tryOpenat(dirfd: number, name: EntryName, flags: number, mode = 0): number {
-  const fd = io().openat(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
+  const fd = io.openat()(dirfd, name, flags | O_NOFOLLOW | O_CLOEXEC, mode);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -55,7 +55,7 @@ const SELF = cstring("."), PARENT = cstring("..");
 
 /** Opens a directory again, from its start and with other flags, raw. `mode` is for `O_TMPFILE`. */
 export function tryReopen(directory: number, flags: number, mode = 0): number {
-  const fd = io().openat(directory, SELF, flags | O_CLOEXEC, mode);
+  const fd = io.openat()(directory, SELF, flags | O_CLOEXEC, mode);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -71,7 +71,7 @@ export function reopen(directory: number, flags: number): number {
  * Opens the directory above an open one, raw. The caller must check that it is the expected one.
  */
 export function tryOpenParent(directory: number, flags: number): number {
-  const fd = io().openat(directory, PARENT, flags | O_CLOEXEC, 0);
+  const fd = io.openat()(directory, PARENT, flags | O_CLOEXEC, 0);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -81,7 +81,7 @@ export function tryOpenParent(directory: number, flags: number): number {
  */
 export function tryOpen(path: Path, flags: number, mode = 0): number {
   const bytes = cstring(path);
-  const fd = io().openat(AT_FDCWD, bytes, flags | O_CLOEXEC, mode);
+  const fd = io.openat()(AT_FDCWD, bytes, flags | O_CLOEXEC, mode);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -141,7 +141,7 @@ export function tryOpenat2(
   how.set("flags", flags | O_CLOEXEC).set("mode", mode).set("resolve", resolve);
   let result = -EAGAIN;
   for (let i = 0; result === -EAGAIN && i < MOST_RESOLUTIONS; i++) {
-    const fd = io().openat2(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
+    const fd = io.openat2()(SYS_openat2, dirfd, bytes, how.bytes, OPEN_HOW.size);
     result = fd < 0 ? -E[0] : fd;
   }
   return result;
@@ -187,13 +187,13 @@ export function tryOpenByHandle(
     .set("handle_bytes", handle.length)
     .set("handle_type", type);
   args.bytes.set(handle, FILE_HANDLE.size);
-  const fd = io().open_by_handle_at(mount, args.bytes, flags | O_CLOEXEC);
+  const fd = io.open_by_handle_at()(mount, args.bytes, flags | O_CLOEXEC);
   return fd < 0 ? -E[0] : fd;
 }
 
 /** `close(2)`. A failure is ignored: the descriptor is closed in any case. */
 export function close(fd: number): void {
-  io().close(fd);
+  io.close()(fd);
 }
 
 /** Runs `use` on an open descriptor and closes it in any case. */
@@ -218,7 +218,7 @@ export function tryRead(
 ): number {
   assertRange(buffer, 0, count);
   for (;;) {
-    const got = io().read(fd, passable(buffer), count);
+    const got = io.read()(fd, passable(buffer), count);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return result;
   }
@@ -242,7 +242,7 @@ export function pread(
 ): number {
   assertRange(buffer, 0, count);
   for (;;) {
-    const got = io().pread64(fd, buffer, count, offset);
+    const got = io.pread64()(fd, buffer, count, offset);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return unwrap(result, "pread");
   }
@@ -256,7 +256,7 @@ export function tryWrite(
 ): number {
   assertRange(buffer, 0, count);
   for (;;) {
-    const got = io().write(fd, passable(buffer), count);
+    const got = io.write()(fd, passable(buffer), count);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return result;
   }
@@ -278,7 +278,7 @@ export function pwriteAll(
 ): void {
   let rest = buffer;
   while (rest.byteLength > 0) {
-    const put = io().pwrite64(fd, rest, rest.byteLength, offset);
+    const put = io.pwrite64()(fd, rest, rest.byteLength, offset);
     const result = put < 0 ? -E[0] : put;
     if (result === -EINTR) continue;
     unwrap(result, "pwrite");
@@ -319,7 +319,7 @@ export const SEEK_HOLE = 4;
 
 /** `lseek(2)`, raw: the new offset in bytes, or a negated error number. */
 export function tryLseek(fd: number, offset: bigint, whence: number): bigint {
-  const result = io().lseek64(fd, offset, whence);
+  const result = io.lseek64()(fd, offset, whence);
   return result < 0n ? BigInt(-E[0]) : result;
 }
 
@@ -332,7 +332,7 @@ export function lseek(fd: number, offset: bigint, whence: number): bigint {
 
 /** `ftruncate(2)`: sets a file's length in bytes. */
 export function ftruncate(fd: number, length: bigint, path?: Path): void {
-  const result = io().ftruncate64(fd, length);
+  const result = io.ftruncate64()(fd, length);
   unwrap(result < 0 ? -E[0] : result, "ftruncate", path);
 }
 
@@ -343,13 +343,13 @@ export function tryFallocate(
   offset: bigint,
   length: bigint,
 ): number {
-  const result = io().fallocate64(fd, mode, offset, length);
+  const result = io.fallocate64()(fd, mode, offset, length);
   return result < 0 ? -E[0] : result;
 }
 
 /** `fsync(2)`. */
 export function fsync(fd: number, path?: Path): void {
-  const result = io().fsync(fd);
+  const result = io.fsync()(fd);
   unwrap(result < 0 ? -E[0] : result, "fsync", path);
 }
 
@@ -360,7 +360,7 @@ export function fsync(fd: number, path?: Path): void {
 export function writeBack(fd: number, path?: Path): void {
   const SYNC_FILE_RANGE_WRITE = 2, SYNC_FILE_RANGE_WAIT_AFTER = 4;
   const flags = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  const result = io().sync_file_range(fd, 0n, 0n, flags);
+  const result = io.sync_file_range()(fd, 0n, 0n, flags);
   unwrap(result < 0 ? -E[0] : result, "sync_file_range", path);
 }
 
@@ -369,13 +369,13 @@ export function writeBack(fd: number, path?: Path): void {
  * read the data.
  */
 export function fdatasync(fd: number, path?: Path): void {
-  const result = io().fdatasync(fd);
+  const result = io.fdatasync()(fd);
   unwrap(result < 0 ? -E[0] : result, "fdatasync", path);
 }
 
 /** `syncfs(2)`: writes out the whole file system that `fd` lies on. */
 export function syncfs(fd: number, path?: Path): void {
-  const result = io().syncfs(fd);
+  const result = io.syncfs()(fd);
   unwrap(result < 0 ? -E[0] : result, "syncfs", path);
 }
 
@@ -386,7 +386,7 @@ export function syncfs(fd: number, path?: Path): void {
  */
 export function pipe(flags = 0): { readable: number; writable: number } {
   const ends = new Int32Array(2);
-  const result = io().pipe2(new Uint8Array(ends.buffer), O_CLOEXEC | flags);
+  const result = io.pipe2()(new Uint8Array(ends.buffer), O_CLOEXEC | flags);
   unwrap(result < 0 ? -E[0] : result, "pipe2");
   return { readable: ends[0], writable: ends[1] };
 }
@@ -412,31 +412,31 @@ export const LARGEST_PIPE = 1 << 20;
  * that is not a pipe).
  */
 export function trySetPipeSize(fd: number, size: number): number {
-  const result = io().fcntl(fd, F_SETPIPE_SZ, size);
+  const result = io.fcntl()(fd, F_SETPIPE_SZ, size);
   return result < 0 ? -E[0] : result;
 }
 
 /** The flags of a descriptor: its access mode, `O_APPEND` and such (fcntl(2)). */
 export function openFlags(fd: number): number {
-  const result = io().fcntl(fd, F_GETFL, 0);
+  const result = io.fcntl()(fd, F_GETFL, 0);
   return unwrap(result < 0 ? -E[0] : result, "fcntl F_GETFL");
 }
 
 /** Sets close-on-exec on a descriptor opened elsewhere, so that child programs do not get it. */
 export function setCloseOnExec(fd: number): void {
-  const result = io().fcntl(fd, F_SETFD, FD_CLOEXEC);
+  const result = io.fcntl()(fd, F_SETFD, FD_CLOEXEC);
   unwrap(result < 0 ? -E[0] : result, "fcntl F_SETFD");
 }
 
 /** Another descriptor of the same open file, which the caller closes. */
 export function duplicate(fd: number): number {
-  const result = io().fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  const result = io.fcntl()(fd, F_DUPFD_CLOEXEC, 0);
   return unwrap(result < 0 ? -E[0] : result, "fcntl F_DUPFD_CLOEXEC");
 }
 
 /** `dup3(2)`: makes `target` another name of `fd`. */
 export function dup3(fd: number, target: number): void {
-  const result = io().dup3(fd, target, O_CLOEXEC);
+  const result = io.dup3()(fd, target, O_CLOEXEC);
   unwrap(result < 0 ? -E[0] : result, "dup3");
 }
 
@@ -444,6 +444,6 @@ export function dup3(fd: number, target: number): void {
 export function memfd(name: string): number {
   const MFD_CLOEXEC = 1;
   const bytes = cstring(name);
-  const result = io().memfd_create(bytes, MFD_CLOEXEC);
+  const result = io.memfd_create()(bytes, MFD_CLOEXEC);
   return unwrap(result < 0 ? -E[0] : result, "memfd_create");
 }

@@ -19,7 +19,7 @@ export const LOCK_NB = 4;
 /** `flock(2)`, raw, again after EINTR: 0 or `-errno`. Without `LOCK_NB` it blocks the thread. */
 export function tryFlock(fd: number, operation: number): number {
   for (;;) {
-    const got = io().flock(fd, operation);
+    const got = io.flock()(fd, operation);
     const result = got < 0 ? -E[0] : got;
     if (result !== -EINTR) return result;
   }

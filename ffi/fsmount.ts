@@ -50,7 +50,7 @@ export const FSCONFIG_STRING_MAX = 255;
  */
 export function tryFsopen(type: string): number {
   const bytes = cstring(type);
-  const fd = newMounts().fsopen(SYSCALLS.SYS_fsopen, bytes, FSOPEN_CLOEXEC);
+  const fd = newMounts.fsopen()(SYSCALLS.SYS_fsopen, bytes, FSOPEN_CLOEXEC);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -72,7 +72,7 @@ export function tryFsconfig(
 ): number {
   const keyBytes = key === null ? null : cstring(key);
   const valueBytes = value === null ? null : cstring(value);
-  const result = newMounts().fsconfig(
+  const result = newMounts.fsconfig()(
     SYSCALLS.SYS_fsconfig,
     context,
     command,
@@ -128,7 +128,7 @@ export function contextMessages(context: number): string[] {
 
 /** `fsmount(2)`, raw: a descriptor of a mount outside the tree of mounts, or `-errno`. */
 export function tryFsmount(context: number, attributes = 0): number {
-  const fd = newMounts().fsmount(SYSCALLS.SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
+  const fd = newMounts.fsmount()(SYSCALLS.SYS_fsmount, context, FSMOUNT_CLOEXEC, attributes);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -159,7 +159,7 @@ const EMPTY = cstring("");
  */
 export function tryCloneMount(directory: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
-  const fd = newMounts().open_tree(SYSCALLS.SYS_open_tree, directory, EMPTY, flags);
+  const fd = newMounts.open_tree()(SYSCALLS.SYS_open_tree, directory, EMPTY, flags);
   return fd < 0 ? -E[0] : fd;
 }
 
@@ -168,7 +168,7 @@ const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 /** `move_mount(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */
 export function tryMoveMount(mount: number, target: Path): number {
   const bytes = cstring(target);
-  const result = newMounts().move_mount(
+  const result = newMounts.move_mount()(
     SYSCALLS.SYS_move_mount,
     mount,
     EMPTY,

@@ -39,10 +39,10 @@ export function tryIoctl(
   argument: Uint8Array<ArrayBuffer> | number,
 ): number {
   if (typeof argument === "number") {
-    const result = control().ioctlNumber(fd, request, argument);
+    const result = control.ioctlNumber()(fd, request, argument);
     return result < 0 ? -E[0] : result;
   }
-  const result = control().ioctl(fd, request, argument);
+  const result = control.ioctl()(fd, request, argument);
   return result < 0 ? -E[0] : result;
 }
 

@@ -1,8 +1,8 @@
 /**
  * The C library: every function this project calls in it, under its C prototype.
  *
- * `dlopen` resolves each symbol of a group when the group is opened, at about 0.1 ms a symbol, so
- * symbols that are needed together form a group, and a group is opened at its first use.
+ * `dlopen` compiles a way to each symbol, which takes about 0.1 ms, be they opened together or one by
+ * one. A command uses a dozen of them, so each is opened at its first use: `io.read()(fd, …)`.
  *
  * Types are chosen for Deno's fast path (3 to 10 ns a call):
  * - `size_t` counts are declared `u32`: the callers cap them below 2 GiB, and x86_64 and aarch64
@@ -19,12 +19,18 @@
 
 const LIBC = "libc.so.6";
 
-/** A group of symbols that is opened at its first use and kept for the thread's life. */
-function group<const S extends Deno.ForeignLibraryInterface>(
-  symbols: S,
-): () => Deno.DynamicLibrary<S>["symbols"] {
-  let opened: Deno.DynamicLibrary<S>["symbols"] | undefined;
-  return () => opened ??= Deno.dlopen(LIBC, symbols).symbols;
+/** For each symbol of a group, the function that gives it. */
+type Group<S extends Deno.ForeignLibraryInterface> = {
+  readonly [Name in keyof S]: () => Deno.DynamicLibrary<S>["symbols"][Name];
+};
+
+/** A group of symbols, each of which is opened at its first use and kept for the thread's life. */
+function group<const S extends Deno.ForeignLibraryInterface>(symbols: S): Group<S> {
+  const opener = <Name extends keyof S & string>(name: Name) => {
+    let opened: Deno.DynamicLibrary<S>["symbols"][Name] | undefined;
+    return () => opened ??= Deno.dlopen(LIBC, { [name]: symbols[name] } as S).symbols[name];
+  };
+  return Object.fromEntries(Object.keys(symbols).map((name) => [name, opener(name)])) as Group<S>;
 }
 
 /** This thread's errno: `E[0]`. Each Worker evaluates this module, and so maps its own. */

@@ -20,7 +20,7 @@ const bytes = new Uint8Array(words.buffer);
 
 /** A limit of this process, such as {@linkcode RLIMIT_NOFILE}. */
 export function resourceLimit(resource: number): Limit {
-  const result = limits().getrlimit64(resource, bytes);
+  const result = limits.getrlimit64()(resource, bytes);
   unwrap(result < 0 ? -E[0] : result, "getrlimit");
   return { soft: words[0], hard: words[1] };
 }
@@ -29,6 +29,6 @@ export function resourceLimit(resource: number): Limit {
 export function setResourceLimit(resource: number, { soft, hard }: Limit): void {
   words[0] = soft;
   words[1] = hard;
-  const result = limits().setrlimit64(resource, bytes);
+  const result = limits.setrlimit64()(resource, bytes);
   unwrap(result < 0 ? -E[0] : result, "setrlimit");
 }

@@ -14,5 +14,5 @@ export function isSameMemory(
 ): boolean {
   assertRange(a, 0, count);
   assertRange(b, 0, count);
-  return memory().memcmp(a, b, count) === 0;
+  return memory.memcmp()(a, b, count) === 0;
 }

@@ -77,7 +77,7 @@ export function tryMount({ source, target, type, flags = 0, data }: MountRequest
       `mount options of ${dataBytes.byteLength - 1} bytes: mount(2) takes ${MOUNT_DATA_MAX}`,
     );
   }
-  const result = mounts().mount(sourceBytes, targetBytes, typeBytes, BigInt(flags), dataBytes);
+  const result = mounts.mount()(sourceBytes, targetBytes, typeBytes, BigInt(flags), dataBytes);
   return result < 0 ? -E[0] : result;
 }
 
@@ -97,7 +97,7 @@ export function mount(request: MountRequest): void {
  */
 export function tryUmount(target: Path, flags = 0): number {
   const bytes = cstring(target);
-  const result = mounts().umount2(bytes, flags);
+  const result = mounts.umount2()(bytes, flags);
   return result < 0 ? -E[0] : result;
 }
 

@@ -38,7 +38,7 @@ export const S_IWOTH = 0o002;
 
 /** `mkdirat(2)`, raw. */
 export function tryMkdirat(dirfd: number, name: EntryName, mode: number): number {
-  const result = tree().mkdirat(dirfd, name, mode);
+  const result = tree.mkdirat()(dirfd, name, mode);
   return result < 0 ? -E[0] : result;
 }
 
@@ -64,7 +64,7 @@ export function tryMknodat(
   mode: number,
   device = 0n,
 ): number {
-  const result = tree().mknodat(dirfd, name, mode, device);
+  const result = tree.mknodat()(dirfd, name, mode, device);
   return result < 0 ? -E[0] : result;
 }
 
@@ -81,7 +81,7 @@ export function mknodat(
 /** `symlinkat(2)`, raw: makes `name` a symbolic link to `target`. */
 export function trySymlinkat(target: Path, dirfd: number, name: EntryName): number {
   const targetBytes = cstring(target);
-  const result = tree().symlinkat(targetBytes, dirfd, name);
+  const result = tree.symlinkat()(targetBytes, dirfd, name);
   return result < 0 ? -E[0] : result;
 }
 
@@ -100,20 +100,20 @@ export function tryLinkat(
   newName: EntryName,
   flags = 0,
 ): number {
-  const result = tree().linkat(oldDirfd, oldName, newDirfd, newName, flags);
+  const result = tree.linkat()(oldDirfd, oldName, newDirfd, newName, flags);
   return result < 0 ? -E[0] : result;
 }
 
 /** `linkat(2)` of an open file that has no name (`O_TMPFILE`), raw: gives it one. */
 export function tryLinkFile(fd: number, dirfd: number, name: EntryName): number {
   const path = cstring(`/proc/self/fd/${fd}`);
-  const result = tree().linkat(AT_FDCWD, path, dirfd, name, AT_SYMLINK_FOLLOW);
+  const result = tree.linkat()(AT_FDCWD, path, dirfd, name, AT_SYMLINK_FOLLOW);
   return result < 0 ? -E[0] : result;
 }
 
 /** `unlinkat(2)`, raw; with `AT_REMOVEDIR` in `flags` for a directory. */
 export function tryUnlinkat(dirfd: number, name: EntryName, flags = 0): number {
-  const result = tree().unlinkat(dirfd, name, flags);
+  const result = tree.unlinkat()(dirfd, name, flags);
   return result < 0 ? -E[0] : result;
 }
 
@@ -136,7 +136,7 @@ export function tryRenameat(
   newName: EntryName,
   flags = 0,
 ): number {
-  const result = tree().renameat2(
+  const result = tree.renameat2()(
     oldDirfd,
     oldName,
     newDirfd,
@@ -175,7 +175,7 @@ export function tryReadlinkat(
   dirfd: number,
   name: EntryName,
 ): Uint8Array<ArrayBuffer> | number {
-  const length = tree().readlinkat(dirfd, name, target, PATH_MAX);
+  const length = tree.readlinkat()(dirfd, name, target, PATH_MAX);
   return length < 0 ? -E[0] : target.subarray(0, length);
 }
 
@@ -194,13 +194,13 @@ export function tryLchownat(
   uid: number,
   gid: number,
 ): number {
-  const result = tree().fchownat(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW);
+  const result = tree.fchownat()(dirfd, name, uid, gid, AT_SYMLINK_NOFOLLOW);
   return result < 0 ? -E[0] : result;
 }
 
 /** `fchown(2)`, raw. */
 export function tryFchown(fd: number, uid: number, gid: number): number {
-  const result = tree().fchown(fd, uid, gid);
+  const result = tree.fchown()(fd, uid, gid);
   return result < 0 ? -E[0] : result;
 }
 
@@ -211,7 +211,7 @@ export function fchown(fd: number, uid: number, gid: number): void {
 
 /** `fchmod(2)`, raw. */
 export function tryFchmod(fd: number, mode: number): number {
-  const result = tree().fchmod(fd, mode);
+  const result = tree.fchmod()(fd, mode);
   return result < 0 ? -E[0] : result;
 }
 
@@ -222,7 +222,7 @@ export function fchmod(fd: number, mode: number): void {
 
 /** `fchmodat(2)`, raw. Follows symbolic links: never call it on an entry that may be one. */
 export function tryFchmodat(dirfd: number, name: EntryName, mode: number): number {
-  const result = tree().fchmodat(dirfd, name, mode, 0);
+  const result = tree.fchmodat()(dirfd, name, mode, 0);
   return result < 0 ? -E[0] : result;
 }
 
@@ -256,7 +256,7 @@ export class Times {
 
 /** `utimensat(2)` of the entry itself, raw. */
 export function tryLutimensat(dirfd: number, name: EntryName, times: Times): number {
-  const result = tree().utimensat(
+  const result = tree.utimensat()(
     dirfd,
     name,
     times.bytes,
@@ -267,6 +267,6 @@ export function tryLutimensat(dirfd: number, name: EntryName, times: Times): num
 
 /** `futimens(3)`, raw. */
 export function tryFutimens(fd: number, times: Times): number {
-  const result = tree().futimens(fd, times.bytes);
+  const result = tree.futimens()(fd, times.bytes);
   return result < 0 ? -E[0] : result;
 }

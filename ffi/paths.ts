@@ -16,7 +16,7 @@ import { unwrap } from "./unwrap.ts";
 /** `mkdir(2)`, raw. */
 export function tryMkdir(path: Path, mode: number): number {
   const bytes = cstring(path);
-  const result = tree().mkdirat(AT_FDCWD, bytes, mode);
+  const result = tree.mkdirat()(AT_FDCWD, bytes, mode);
   return result < 0 ? -E[0] : result;
 }
 
@@ -28,7 +28,7 @@ export function mkdir(path: Path, mode: number): void {
 /** `mknod(2)`, raw. `mode` holds the type; `device` is from `makedev`, 0 for fifos and sockets. */
 export function tryMknod(path: Path, mode: number, device = 0n): number {
   const bytes = cstring(path);
-  const result = tree().mknodat(AT_FDCWD, bytes, mode, device);
+  const result = tree.mknodat()(AT_FDCWD, bytes, mode, device);
   return result < 0 ? -E[0] : result;
 }
 
@@ -40,7 +40,7 @@ export function mknod(path: Path, mode: number, device = 0n): void {
 /** `unlink(2)`, raw; with `AT_REMOVEDIR` in `flags` for a directory. */
 export function tryUnlink(path: Path, flags = 0): number {
   const bytes = cstring(path);
-  const result = tree().unlinkat(AT_FDCWD, bytes, flags);
+  const result = tree.unlinkat()(AT_FDCWD, bytes, flags);
   return result < 0 ? -E[0] : result;
 }
 
@@ -52,7 +52,7 @@ export function unlink(path: Path, flags = 0): void {
 /** `renameat2(2)` of two paths, raw; `flags` are `RENAME_…` of `tree.ts`. */
 export function tryRename(oldPath: Path, newPath: Path, flags = 0): number {
   const oldBytes = cstring(oldPath), newBytes = cstring(newPath);
-  const result = tree().renameat2(AT_FDCWD, oldBytes, AT_FDCWD, newBytes, flags);
+  const result = tree.renameat2()(AT_FDCWD, oldBytes, AT_FDCWD, newBytes, flags);
   return result < 0 ? -E[0] : result;
 }
 
@@ -66,7 +66,7 @@ const target = new Uint8Array(PATH_MAX);
 /** `readlink(2)`, raw: the target's bytes, valid until the next call, or `-errno`. */
 export function tryReadlink(path: Path): Uint8Array<ArrayBuffer> | number {
   const bytes = cstring(path);
-  const length = tree().readlinkat(AT_FDCWD, bytes, target, PATH_MAX);
+  const length = tree.readlinkat()(AT_FDCWD, bytes, target, PATH_MAX);
   return length < 0 ? -E[0] : target.subarray(0, length);
 }
 
@@ -81,7 +81,7 @@ export function readlink(path: Path): string {
 /** `lchown(2)`, raw. An id of 0xffffffff is left unchanged. */
 export function tryLchown(path: Path, uid: number, gid: number): number {
   const bytes = cstring(path);
-  const result = tree().fchownat(AT_FDCWD, bytes, uid, gid, AT_SYMLINK_NOFOLLOW);
+  const result = tree.fchownat()(AT_FDCWD, bytes, uid, gid, AT_SYMLINK_NOFOLLOW);
   return result < 0 ? -E[0] : result;
 }
 

@@ -56,7 +56,7 @@ export function waitReadable(fd: number, deadline: number): boolean {
  */
 function poll(fd: number, events: number, timeout: number): boolean {
   const request = new Struct(POLLFD).set("fd", fd).set("events", events);
-  const ready = io().poll(request.bytes, 1, timeout);
+  const ready = io.poll()(request.bytes, 1, timeout);
   const result = ready < 0 ? -E[0] : ready;
   if (result === -EINTR || result === -EAGAIN) return false;
   return unwrap(result, "poll") > 0;

@@ -19,7 +19,7 @@ let ownFsContext = false;
  */
 export function unshareFsContext(): void {
   if (ownFsContext) return;
-  const result = process().unshare(CLONE_FS);
+  const result = process.unshare()(CLONE_FS);
   unwrap(result < 0 ? -E[0] : result, "unshare");
   ownFsContext = true;
 }
@@ -28,7 +28,7 @@ export function unshareFsContext(): void {
  * Moves the calling thread to a new mount namespace, with a separate working directory and umask.
  */
 export function unshareMountNamespace(): void {
-  const result = process().unshare(CLONE_NEWNS);
+  const result = process.unshare()(CLONE_NEWNS);
   unwrap(result < 0 ? -E[0] : result, "unshare");
   ownFsContext = true;
 }
@@ -36,18 +36,18 @@ export function unshareMountNamespace(): void {
 /** Sets this thread's umask (see {@linkcode unshareFsContext}); returns the previous one. */
 export function umask(mask: number): number {
   unshareFsContext();
-  return process().umask(mask);
+  return process.umask()(mask);
 }
 
 /** Sets this thread's working directory to an open directory. */
 export function fchdir(fd: number): void {
   unshareFsContext();
-  const result = process().fchdir(fd);
+  const result = process.fchdir()(fd);
   unwrap(result < 0 ? -E[0] : result, "fchdir");
 }
 
 /** The version of glibc, such as `2.36`. Throws if the C library is not glibc. */
 export function libcVersion(): string {
-  const text = library().gnu_get_libc_version();
+  const text = library.gnu_get_libc_version()();
   return text === null ? "unknown" : Deno.UnsafePointerView.getCString(text);
 }

@@ -179,7 +179,7 @@ function tryQuotactlFd(
   argument: Uint8Array<ArrayBuffer>,
 ): number {
   const packed = (command << SUBCMDSHIFT | PRJQUOTA) >>> 0;
-  const result = volumes().quotactl_fd(SYS_quotactl_fd, fd, packed, id, argument);
+  const result = volumes.quotactl_fd()(SYS_quotactl_fd, fd, packed, id, argument);
   return result < 0 ? -E[0] : result;
 }
 
@@ -191,7 +191,7 @@ export function tryQuotactlByDevice(
   argument: Uint8Array<ArrayBuffer>,
 ): number {
   const bytes = cstring(device);
-  const result = volumes().quotactl(command << SUBCMDSHIFT | PRJQUOTA, bytes, id, argument);
+  const result = volumes.quotactl()(command << SUBCMDSHIFT | PRJQUOTA, bytes, id, argument);
   return result < 0 ? -E[0] : result;
 }
 

@@ -11,7 +11,7 @@ import { E, io } from "./libc.ts";
  * `sendfile(2)`, raw: moves up to `count` bytes between files' current offsets, inside the kernel.
  */
 export function trySendfile(out: number, from: number, count: number): number {
-  const result = io().sendfile64(out, from, null, count);
+  const result = io.sendfile64()(out, from, null, count);
   return result < 0 ? -E[0] : result;
 }
 
@@ -30,7 +30,7 @@ export function trySendfileAt(
 ): number {
   for (;;) {
     offset[0] = BigInt(position);
-    const moved = io().sendfile64(out, from, offsetBytes, count);
+    const moved = io.sendfile64()(out, from, offsetBytes, count);
     const result = moved < 0 ? -E[0] : moved;
     if (result !== -EINTR) return result;
   }
@@ -39,7 +39,7 @@ export function trySendfileAt(
 /** `splice(2)`, raw, if one end is a pipe: moves up to `count` bytes at the current offsets. */
 export function trySplice(from: number, out: number, count: number): number {
   const SPLICE_F_MOVE = 1;
-  const result = io().splice(from, null, out, null, count, SPLICE_F_MOVE);
+  const result = io.splice()(from, null, out, null, count, SPLICE_F_MOVE);
   return result < 0 ? -E[0] : result;
 }
 
@@ -48,6 +48,6 @@ export function trySplice(from: number, out: number, count: number): number {
  * files share them if their file system can.
  */
 export function tryCopyFileRange(from: number, out: number, count: number): number {
-  const result = io().copy_file_range(from, null, out, null, count, 0);
+  const result = io.copy_file_range()(from, null, out, null, count, 0);
   return result < 0 ? -E[0] : result;
 }

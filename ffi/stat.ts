@@ -181,7 +181,7 @@ function tryStatx(
   flags: number,
   stat: Stat,
 ): number {
-  const result = tree().statx(directory, path, flags, STATX_BASIC_STATS, stat.bytes);
+  const result = tree.statx()(directory, path, flags, STATX_BASIC_STATS, stat.bytes);
   return result < 0 ? -E[0] : result;
 }
 
@@ -193,7 +193,7 @@ export function tryStatat(dirfd: number, name: EntryName, stat: Stat): number {
 /** The same with {@linkcode Stat.birth}. */
 export function tryStatBirthAt(dirfd: number, name: EntryName, stat: Stat): number {
   const mask = STATX_BASIC_STATS | STATX_BTIME;
-  const result = tree().statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, mask, stat.bytes);
+  const result = tree.statx()(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, mask, stat.bytes);
   return result < 0 ? -E[0] : 0;
 }
 
@@ -241,7 +241,7 @@ export function tryLstat(path: Path, stat = new Stat()): Stat | undefined {
  */
 export function tryLstatMount(path: Path, stat = new Stat()): Stat | undefined {
   const bytes = cstring(path);
-  const failed = tree().statx(
+  const failed = tree.statx()(
     AT_FDCWD,
     bytes,
     AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,

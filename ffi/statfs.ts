@@ -101,7 +101,7 @@ export function fileSystemName(type: number): string {
 /** The file system that `path` (links followed) lies on. */
 export function statfs(path: Path): FileSystem {
   const bytes = cstring(path), buffer = new Struct(STATFS);
-  const result = volumes().statfs64(bytes, buffer.bytes);
+  const result = volumes.statfs64()(bytes, buffer.bytes);
   unwrap(result < 0 ? -E[0] : result, "statfs", path);
   return describe(buffer);
 }
@@ -109,7 +109,7 @@ export function statfs(path: Path): FileSystem {
 /** The file system that an open file lies on. */
 export function fstatfs(fd: number): FileSystem {
   const buffer = new Struct(STATFS);
-  const result = volumes().fstatfs64(fd, buffer.bytes);
+  const result = volumes.fstatfs64()(fd, buffer.bytes);
   unwrap(result < 0 ? -E[0] : result, "fstatfs");
   return describe(buffer);
 }

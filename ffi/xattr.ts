@@ -31,10 +31,10 @@ const NO_NAMES = new Uint8Array(0);
  * `flistxattr(2)`, raw: the bytes of the list in a buffer that the next call reuses, or `-errno`.
  */
 export function tryFlistxattr(fd: number): Uint8Array<ArrayBuffer> | number {
-  let length = xattrs().flistxattr(fd, scratch, USUAL_LIST_SIZE);
+  let length = xattrs.flistxattr()(fd, scratch, USUAL_LIST_SIZE);
   let result = length < 0 ? -E[0] : length;
   if (result === -ERANGE) {
-    length = xattrs().flistxattr(fd, scratch, XATTR_MAX);
+    length = xattrs.flistxattr()(fd, scratch, XATTR_MAX);
     result = length < 0 ? -E[0] : length;
   }
   return list(result);
@@ -53,7 +53,7 @@ export function flistxattr(fd: number): string[] {
 /** The same by path, of the entry itself. */
 export function llistxattr(path: Path): string[] {
   const bytes = cstring(path);
-  const length = xattrs().llistxattr(bytes, scratch, XATTR_MAX);
+  const length = xattrs.llistxattr()(bytes, scratch, XATTR_MAX);
   const result = length < 0 ? -E[0] : scratch.subarray(0, length);
   return names(result, "llistxattr", path);
 }
@@ -77,12 +77,12 @@ export function tryListxattrat(
     hasListxattrat = false;
   }
   const path = cstring(entryPath(dirfd, name));
-  const length = xattrs().llistxattr(path, scratch, XATTR_MAX);
+  const length = xattrs.llistxattr()(path, scratch, XATTR_MAX);
   return list(length < 0 ? -E[0] : length);
 }
 
 function listxattrat(dirfd: number, name: EntryName, size: number): number {
-  const length = xattrs().listxattrat(
+  const length = xattrs.listxattrat()(
     SYS_listxattrat,
     dirfd,
     name,
@@ -117,7 +117,7 @@ export function fgetxattr(
   name: string,
 ): Uint8Array<ArrayBuffer> | undefined {
   const key = cstring(name);
-  const length = xattrs().fgetxattr(fd, key, scratch, XATTR_MAX);
+  const length = xattrs.fgetxattr()(fd, key, scratch, XATTR_MAX);
   return value(length < 0 ? -E[0] : length, `fgetxattr ${name}`);
 }
 
@@ -127,7 +127,7 @@ export function lgetxattr(
   name: string,
 ): Uint8Array<ArrayBuffer> | undefined {
   const bytes = cstring(path), key = cstring(name);
-  const length = xattrs().lgetxattr(bytes, key, scratch, XATTR_MAX);
+  const length = xattrs.lgetxattr()(bytes, key, scratch, XATTR_MAX);
   return value(length < 0 ? -E[0] : length, `lgetxattr ${name}`, path);
 }
 
@@ -149,7 +149,7 @@ export function tryFsetxattr(
   value: Uint8Array<ArrayBuffer>,
 ): number {
   const key = cstring(name);
-  const result = xattrs().fsetxattr(fd, key, value, value.byteLength, 0);
+  const result = xattrs.fsetxattr()(fd, key, value, value.byteLength, 0);
   return result < 0 ? -E[0] : result;
 }
 
@@ -169,7 +169,7 @@ export function tryLsetxattr(
   value: Uint8Array<ArrayBuffer>,
 ): number {
   const bytes = cstring(path), key = cstring(name);
-  const result = xattrs().lsetxattr(bytes, key, value, value.byteLength, 0);
+  const result = xattrs.lsetxattr()(bytes, key, value, value.byteLength, 0);
   return result < 0 ? -E[0] : result;
 }
 
@@ -185,14 +185,14 @@ export function lsetxattr(
 /** `fremovexattr(2)`, raw. */
 export function tryFremovexattr(fd: number, name: string): number {
   const key = cstring(name);
-  const result = xattrs().fremovexattr(fd, key);
+  const result = xattrs.fremovexattr()(fd, key);
   return result < 0 ? -E[0] : result;
 }
 
 /** `lremovexattr(2)`, raw: of the entry itself. */
 export function tryLremovexattr(path: Path, name: string): number {
   const bytes = cstring(path), key = cstring(name);
-  const result = xattrs().lremovexattr(bytes, key);
+  const result = xattrs.lremovexattr()(bytes, key);
   return result < 0 ? -E[0] : result;
 }
 

@@ -154,7 +154,16 @@ async function checks({ bundle, suites }: Built): Promise<Stage[]> {
     deno("check", "--quiet", "--frozen"),
     { ...deno("doc", "--lint", "--quiet", "mod.ts"), name: "deno doc" },
     {
-      ...deno("run", "--quiet", "--allow-all", "--no-check", "--frozen", "tools/bundle.ts", bundle),
+      ...deno(
+        "run",
+        "--quiet",
+        "--allow-all",
+        "--no-check",
+        "--frozen",
+        "tools/bundle.ts",
+        bundle,
+        "run",
+      ),
       name: "bundle",
     },
     ...suites.map(({ suite, path }) => ({ name: suite.name, args: buildingSuite(suite, path) })),
