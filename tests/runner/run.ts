@@ -5,9 +5,9 @@
  *     tests/runner/run.ts engines             # newer engines, which `tools/engines.ts` fetched
  *     tests/runner/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
  *
- * Format, lint and types come first, and beside them what must not run beside other tests; then stages run side by
- * side, as many as there are processors, and one more of those that mostly wait. Each is a process with mounts,
- * processes, an image and a /run/veneer of its own, or a guest: see `tests/runner/stage.ts`.
+ * What cases start is built first, and beside it runs what must not run beside other tests. Then format, lint and types
+ * are checked and stages run side by side, as many as there are processors, and one more of those that mostly wait. Each
+ * is a process with mounts, processes, an image and a /run/veneer of its own, or a guest: see `tests/runner/stage.ts`.
  *
  * A file says where it runs: see `tests/runner/environments.ts`.
  *
@@ -52,8 +52,12 @@ const COMMANDS = /^tests\/cli\/(?!parse|progress|layer_tree|program)/;
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 
-/** What takes long beside those: traces, tars of a hundred thousand entries, waiting, an engine's suite. */
-const LONG = /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children)_test\.ts$/;
+/**
+ * What takes long beside those: traces, tars of a hundred thousand entries, waiting, an engine's suite, shells, programs
+ * of their own.
+ */
+const LONG =
+  /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children|completions|snapshot_uses|whose_mount|library\/examples)_test\.ts$/;
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {
@@ -139,36 +143,36 @@ function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weight
   return { alone, together };
 }
 
-/**
- * Format, lint and types; and what cases start: the program, bundled, which starts in half the time, and engines'
- * suites.
- */
-async function checks({ bundle, suites }: Built): Promise<Stage[]> {
-  const deno = (...args: string[]) => ({
-    name: `deno ${args[0]}`,
-    args: [Deno.execPath(), ...args],
-  });
-  const checks = [
-    deno("fmt", "--check"),
-    deno("lint", "--quiet"),
-    deno("check", "--quiet", "--frozen"),
-    { ...deno("doc", "--lint", "--quiet", "mod.ts"), name: "deno doc" },
-    {
-      ...deno(
-        "run",
-        "--quiet",
-        "--allow-all",
-        "--no-check",
-        "--frozen",
-        "tools/bundle.ts",
-        bundle,
-        "run",
-      ),
-      name: "bundle",
-    },
-    ...suites.map(({ suite, path }) => ({ name: suite.name, args: buildingSuite(suite, path) })),
-  ];
-  return await Promise.all(checks.map(async ({ name, args }) => {
+/** A program of Deno, as a stage of one case. */
+const deno = (name: string, ...args: string[]) => ({ name, args: [Deno.execPath(), ...args] });
+
+/** Format, lint and types. */
+const CHECKS = [
+  deno("deno fmt", "fmt", "--check"),
+  deno("deno lint", "lint", "--quiet"),
+  deno("deno check", "check", "--quiet", "--frozen"),
+  deno("deno doc", "doc", "--lint", "--quiet", "mod.ts"),
+];
+
+/** Makes what cases start: the program, bundled, which starts in half the time, and engines' suites. */
+const builds = ({ bundle, suites }: Built) => [
+  deno(
+    "bundle",
+    "run",
+    "-A",
+    "--quiet",
+    "--no-check",
+    "--frozen",
+    "tools/bundle.ts",
+    bundle,
+    "run",
+  ),
+  ...suites.map(({ suite, path }) => ({ name: suite.name, args: buildingSuite(suite, path) })),
+];
+
+/** Runs programs side by side, each as a stage of one case. */
+async function runPrograms(programs: { name: string; args: string[] }[]): Promise<Stage[]> {
+  return await Promise.all(programs.map(async ({ name, args }) => {
     const { code, seconds, log } = await keep(args);
     const outcome = code === 0 ? "passed" : "failed";
     const cases: Case[] = [{ file: "Makefile", name, outcome }];
@@ -280,6 +284,8 @@ async function main(parts: string[]): Promise<number> {
   using shared = openWorkspace("test.", { base: dist });
   using images = openWorkspace("veneer.", { inMemory: true });
   const plans = stagesOf(parts);
+  const isQuick = parts.includes("quick");
+  if (isQuick) Deno.env.set("VENEER_TEST_QUICK", "1");
   const isNeeded = (suite: SuiteProgram) =>
     plans.some(({ files }) => files.some((file) => suite.files.test(file)));
   const built: Built = {
@@ -291,7 +297,7 @@ async function main(parts: string[]): Promise<number> {
   const places = { images: images.directory, results: join(shared.directory, "results") };
   Deno.mkdirSync(places.results);
   const { alone, together } = separate(plans);
-  const first = [checks(built), runAll(alone, places, 1)];
+  const first = [runPrograms(builds(built)), runAll(alone, places, 1)];
   const stages = (await Promise.all(first)).flat();
   const program = [
     Deno.execPath(),
@@ -302,8 +308,11 @@ async function main(parts: string[]): Promise<number> {
   ];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
   for (const { suite, path } of built.suites) Deno.env.set(suite.variable, path);
+  // The few stages of the inner loop end together if they begin together.
+  const atOnce = isQuick ? together.length : navigator.hardwareConcurrency;
   const beside = await Promise.all([
-    runAll(together.filter(({ waits }) => !waits), places, navigator.hardwareConcurrency),
+    runPrograms(CHECKS),
+    runAll(together.filter(({ waits }) => !waits), places, atOnce),
     runAll(together.filter(({ waits }) => waits), places, 1),
   ]);
   stages.push(...beside.flat());
