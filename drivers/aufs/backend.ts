@@ -10,6 +10,7 @@
  */
 import { readNames } from "../../ffi/directory.ts";
 import { withFd } from "../../ffi/files.ts";
+import { diskUsage } from "../union/disk_usage.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
@@ -74,6 +75,11 @@ export class Aufs implements LayerBackend {
       ["MergedDir", layout.mountPoint(id).text],
       ["UpperDir", layout.diff(id).text],
     ]);
+  }
+
+  diskUsage(id: string): number {
+    const diff = openDirectory(this.#layout.diff(id));
+    return withFd(diff, (fd) => diskUsage(fd, isWhiteoutMetadata)).bytes;
   }
 
   checkId(id: string): void {

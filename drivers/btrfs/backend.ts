@@ -41,6 +41,7 @@ import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
+import { layerUsage } from "./snapshots_usage.ts";
 import { layerMetadata, statusLines } from "./status.ts";
 import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
@@ -80,6 +81,10 @@ export class Btrfs implements LayerBackend {
       id,
       (subvolume) => layerMetadata(subvolume, layout.layer(id).text, layout.recordedSize(id)),
     );
+  }
+
+  diskUsage(id: string, isLeaf: boolean): number {
+    return this.#layout.withLayer(id, (subvolume) => layerUsage(subvolume, isLeaf));
   }
 
   checkId(): void {}

@@ -1,5 +1,5 @@
 /**
- * The space that a snapshot adds to its parent, counted in a time that grows with the change.
+ * The space that a snapshot or layer adds to its parent, counted in a time that grows with the change.
  *
  * A committed parent never changes, and its children begin with the same tree. So a layer adds the
  * items that its tree recorded after the transaction that made the parent, and the kernel finds
@@ -17,7 +17,7 @@
  *
  * @module
  */
-import { differsFrom, fileRecords } from "../../ffi/btrfs_files.ts";
+import { type DataRecord, differsFrom, fileRecords } from "../../ffi/btrfs_files.ts";
 import { qgroupUsage, quotaStatus } from "../../ffi/btrfs_quota.ts";
 import { type SubvolumeInfo, subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
@@ -30,8 +30,8 @@ import type { Usage } from "../../lib/snapshots/snapshotter.ts";
  */
 export function committedUsage(layer: number, parent: SubvolumeInfo | undefined): Usage {
   const since = parent === undefined ? 0n : parent.created + 1n;
-  const extents = new Set<bigint>();
-  let bytes = 0, inodes = 0;
+  const data = new Data(since);
+  let inodes = 0;
   for (const record of fileRecords(layer, since)) {
     if (record.type === "inode") {
       // Other inodes lie in the same part of the tree.
@@ -41,12 +41,23 @@ export function committedUsage(layer: number, parent: SubvolumeInfo | undefined)
       }
       continue;
     }
-    const { written, stored, address } = record;
-    if (written < since || address !== undefined && extents.has(address)) continue;
-    if (address !== undefined) extents.add(address);
-    bytes += stored;
+    data.add(record);
   }
-  return { bytes, inodes };
+  return { bytes: data.bytes, inodes };
+}
+
+/** Bytes of data that were written in a transaction or later, each once. */
+class Data {
+  bytes = 0;
+  readonly #addresses = new Set<bigint>();
+
+  constructor(readonly since: bigint) {}
+
+  add({ written, stored, address }: DataRecord): void {
+    if (written < this.since || address !== undefined && this.#addresses.has(address)) return;
+    if (address !== undefined) this.#addresses.add(address);
+    this.bytes += stored;
+  }
 }
 
 /**
@@ -60,6 +71,25 @@ export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): U
   const counted = committedUsage(layer, parent);
   const exclusive = exclusiveBytes(layer, id);
   return exclusive === undefined ? counted : { bytes: exclusive, inodes: counted.inodes };
+}
+
+/**
+ * The bytes that a graph layer adds to its parent. The parent was filled before the layer was made
+ * as a snapshot of it, which ended a transaction: what was written later is the layer's.
+ *
+ * @param isLeaf whether the layer has no children, which would share its data, so that its qgroup
+ * tells
+ */
+export function layerUsage(layer: number, isLeaf: boolean): number {
+  commit(layer);
+  const { id, created, parentUuid } = subvolumeInfo(layer);
+  const exclusive = isLeaf ? exclusiveBytes(layer, id) : undefined;
+  if (exclusive !== undefined) return exclusive;
+  const data = new Data(parentUuid ? created + 1n : 0n);
+  for (const record of fileRecords(layer, data.since)) {
+    if (record.type === "data") data.add(record);
+  }
+  return data.bytes;
 }
 
 /**

@@ -52,6 +52,7 @@ import { BASE } from "./names.ts";
 import { type DeviceMapperOptions, parseLayerSize } from "./options.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { BRIEF_PATIENCE } from "./patience.ts";
+import { ownBytes } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
 import { ensureStored } from "./stored.ts";
 
@@ -97,6 +98,13 @@ export class DeviceMapper implements LayerBackend {
       ["DeviceSize", String(size)],
       ["DeviceName", name],
     ]);
+  }
+
+  diskUsage(id: string): number {
+    const { devices } = this;
+    devices.start();
+    const { deviceId } = devices.describe(id);
+    return devices.readingMetadata(() => ownBytes(devices.pool, deviceId));
   }
 
   checkId(id: string): void {

@@ -9,6 +9,7 @@
  */
 import { EEXIST, ENOENT } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
+import { diskUsage } from "../union/disk_usage.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import {
@@ -125,6 +126,12 @@ export class Overlay2 implements LayerBackend {
     if (usage?.bytes) entries.push(["Size", String(usage.bytes)]);
     if (usage?.inodes) entries.push(["Inodes", String(usage.inodes)]);
     return new Map(entries);
+  }
+
+  diskUsage(id: string): number {
+    const layout = this.#layout;
+    return this.#quotas.usage(layout.layer(id))?.usedBytes ??
+      withFd(openDirectory(layout.diff(id)), (fd) => diskUsage(fd)).bytes;
   }
 
   checkId(id: string): void {

@@ -15,7 +15,7 @@ import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Remedy } from "../base/remedy.ts";
 import { sleep } from "../base/sleep.ts";
-import { inWords, type StoreFlags } from "./remedies.ts";
+import { commandOn, inWords, type StoreFlags } from "./remedies.ts";
 import { EXIT_STATUS } from "./exit_status.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
@@ -119,6 +119,11 @@ export class Output {
   /** A message about progress. */
   info(message: string): void {
     this.#log("info", "info", message);
+  }
+
+  /** A command on the store in use, in backquotes. */
+  command(...words: string[]): string {
+    return commandOn(this.store, words);
   }
 
   /** A message and the remedy behind it, in this program's commands. */

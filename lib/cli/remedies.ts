@@ -16,7 +16,7 @@ export interface StoreFlags {
 
 /** A remedy as the part of a message behind its last `; `. */
 export function inWords(remedy: Remedy, store: StoreFlags): string {
-  const command = (...words: string[]) => commandLine(store, words);
+  const command = (...words: string[]) => commandOn(store, words);
   switch (remedy.kind) {
     case "list":
       return remedy.of === "layers"
@@ -73,7 +73,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
 }
 
 /** A command on the store in use, as a POSIX shell takes it, in backquotes. */
-function commandLine({ root, driver, service }: StoreFlags, words: readonly string[]): string {
+export function commandOn({ root, driver, service }: StoreFlags, words: readonly string[]): string {
   const flags = [
     ...(root === undefined ? [] : ["--root", root]),
     ...(driver === undefined ? [] : ["--driver", driver]),

@@ -62,6 +62,26 @@ export const NO_TRUNC: OptionSpec = {
   summary: "shorten no ids and cut no lines on a terminal",
 };
 
+/** Of drawings. */
+export const GRAPH_FORMAT: OptionSpec = {
+  name: "format",
+  value: "FORMAT",
+  choices: ["dot", "mermaid"],
+  summary: "write the graph for Graphviz (dot) or Mermaid instead",
+};
+
+/** Of commands that print sizes. */
+export const BYTES: OptionSpec = {
+  name: "bytes",
+  short: "b",
+  summary: "print sizes in bytes",
+};
+
+/** Of `df`, for layers and snapshots. */
+export const DF_DETAILS =
+  "OWN is what one adds to its parent on disk, SHARED what those below it do, and RECLAIMABLE what its\n" +
+  "removal would give back now: nothing if it has children or is in use, as HELD BY says.";
+
 /** `veneer snapshot …` */
 export const SNAPSHOTS: GroupSpec = {
   name: "snapshot",
@@ -240,16 +260,27 @@ export const SNAPSHOTS: GroupSpec = {
       name: "snapshot tree",
       summary: "draw the snapshots with their sizes",
       operands: [],
-      options: [{ name: "brief", summary: "leave out sizes, which may have to be counted" }],
+      options: [
+        { name: "brief", summary: "leave out sizes, which may have to be counted" },
+        GRAPH_FORMAT,
+      ],
       details:
         "An only child stands below its parent after ↳; if a snapshot has several, they branch off.",
       examples: [["veneer snapshot tree", ""]],
     },
     {
+      name: "snapshot df",
+      summary: "tell which snapshots take the space, and which could go",
+      operands: [],
+      options: [BYTES, NO_TRUNC],
+      details: DF_DETAILS,
+      examples: [["veneer snapshot df", "the largest first"]],
+    },
+    {
       name: "snapshot usage",
       summary: "print the disk space and inodes that snapshots add",
       operands: [{ ...KEY, optional: true, repeatable: true }],
-      options: [{ name: "bytes", short: "b", summary: "print sizes in bytes" }],
+      options: [BYTES],
       details: "Of all snapshots if none is named.",
       examples: [["veneer snapshot usage app", ""]],
     },

@@ -12,7 +12,7 @@ import {
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
-import { NO_TRUNC, OUTPUT, SNAPSHOTS } from "./snapshot_table.ts";
+import { BYTES, DF_DETAILS, GRAPH_FORMAT, NO_TRUNC, OUTPUT, SNAPSHOTS } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 /** The values of `--log-level`, the most silent first. */
@@ -184,10 +184,24 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "tree",
     summary: "draw the layers with their sizes and mounts",
     operands: [],
-    options: [{ name: "brief", summary: "leave out sizes, which cost a walk through every layer" }],
+    options: [
+      { name: "brief", summary: "leave out sizes, which cost a walk through every layer" },
+      GRAPH_FORMAT,
+    ],
     details:
       "An only child stands below its parent after ↳; if a layer has several, they branch off.",
-    examples: [["veneer tree", ""]],
+    examples: [["veneer tree", ""], [
+      "veneer tree --format dot | dot -Tsvg > layers.svg",
+      "a picture, by Graphviz",
+    ]],
+  },
+  {
+    name: "df",
+    summary: "tell which layers take the space, and which could go",
+    operands: [],
+    options: [BYTES, NO_TRUNC],
+    details: DF_DETAILS,
+    examples: [["veneer df", "the largest first"]],
   },
   {
     name: "inspect",

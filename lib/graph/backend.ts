@@ -131,6 +131,14 @@ export interface LayerBackend {
    */
   uncommitParent?(id: string, hasChildren: (parent: string) => boolean): void;
 
+  /**
+   * The bytes of disk space that the layer adds to its parent's. Called without the layer's lock,
+   * because a count may take long.
+   *
+   * @param isLeaf whether the layer has no children, with which it would share its data
+   */
+  diskUsage(id: string, isLeaf: boolean): number;
+
   /** The plan of its mount; without steps, and with another path, if no mount is needed. */
   plan(id: string, options: GetOptions): MountPlan;
 

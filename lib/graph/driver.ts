@@ -168,6 +168,12 @@ export interface GraphDriver extends OpenStore {
   diffSize(id: string, parent: ParentArgument): number;
 
   /**
+   * The bytes of disk space that a layer adds to its parent's, counted as cheaply as the driver
+   * can. No lock is held meanwhile: what changes during the count is in it or not.
+   */
+  diskUsage(id: string): number;
+
+  /**
    * The mounts by which another program mounts the layer.
    *
    * @throws `limit exceeded` if mount options cannot express it

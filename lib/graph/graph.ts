@@ -403,6 +403,11 @@ export class Graph implements EngineStore {
     }
   }
 
+  diskUsage(id: string): number {
+    this.#layers.require(id);
+    return this.#backend.diskUsage(id, !this.#children.look().has(id));
+  }
+
   mounts(id: string, options: GetOptions = {}): Mount[] {
     checkId(id);
     using lock = this.#layers.lock(id);

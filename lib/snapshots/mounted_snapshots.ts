@@ -45,12 +45,7 @@ export interface MountableSnapshots extends Pick<Snapshotter, "stat" | "walk"> {
    */
   beforeUnmount(target: string): void;
 
-  /**
-   * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the
-   * kernel reports that; copies of Veneer's mounts, which a namespace inherited, do not count.
-   *
-   * @throws {VeneerError} `in use` with the mount point, its namespace, and a process there
-   */
+  /** See `Snapshotter`. */
   checkUnused(key: string): void;
 
   /** Whether the mount at a directory, in this process's mount namespace, shows a snapshot. */

@@ -230,6 +230,14 @@ export interface Snapshotter extends OpenStore {
   usage(key: string): Usage;
 
   /**
+   * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the
+   * kernel reports that; copies of Veneer's mounts, which a namespace inherited, do not count.
+   *
+   * @throws `in use` with the mount point, its namespace, and a process there
+   */
+  checkUnused(key: string): void;
+
+  /**
    * Deletes layers of removed snapshots that are still on disk, and waits for other processes that
    * do so; unmounts mounts below the home whose snapshot is gone; releases the home. Returns a line
    * for each act.

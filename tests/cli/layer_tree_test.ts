@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { graphLines } from "../../lib/cli/graph_formats.ts";
 import { drawTree, type TreeLayer } from "../../lib/cli/layer_tree.ts";
 
 const draw = (layers: TreeLayer[]) =>
@@ -73,4 +74,28 @@ Deno.test("a base with 5,000 children is drawn in their order", () => {
   ];
   const lines = draw(wide);
   assertEquals([lines[0], lines[1], lines[5000]], ["base", "├─ c0", "└─ c4999"]);
+});
+
+Deno.test("a graph for dot and for Mermaid: names are quoted, a missing parent has no arrow", () => {
+  const nodes = [
+    { id: "base", parent: "", notes: ["1 KiB"] },
+    { id: 'a "b" \\ <c>', parent: "base", notes: [] },
+    { id: "lost", parent: "gone", notes: [] },
+  ];
+  assertEquals([...graphLines("dot", nodes)].join("\n").split("\n"), [
+    "digraph layers {",
+    "  node [shape=box];",
+    '  n0 [label="base\\n1 KiB"];',
+    '  n1 [label="a \\"b\\" \\\\134 <c>"];',
+    '  n2 [label="lost"];',
+    "  n0 -> n1;",
+    "}",
+  ]);
+  assertEquals([...graphLines("mermaid", nodes)], [
+    "flowchart TD",
+    '  n0["base<br/>1 KiB"]',
+    '  n1["a #34;b#34; #92;134 #60;c#62;"]',
+    '  n2["lost"]',
+    "  n0 --> n1",
+  ]);
 });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type GraphFormat, graphLines } from "../graph_formats.ts";
 import { drawTree, type TreeLine } from "../layer_tree.ts";
 import { messageOf, remedyOf } from "../../base/errors.ts";
 import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
@@ -15,6 +16,17 @@ export const run: Run = async (context) => {
   const driver = await context.open();
   const sizeOf = (layer: LayerInfo) =>
     options.flag("brief") ? undefined : layerSize(context, driver, layer);
+  const format = options.value("format") as GraphFormat | undefined;
+  if (format !== undefined) {
+    const nodes = driver.layers().map((layer) => ({
+      ...layer,
+      notes: notesOf(layer, sizeOf(layer)),
+    }));
+    return output.result(
+      { format, graph: [...graphLines(format, nodes)].join("\n") },
+      () => graphLines(format, nodes),
+    );
+  }
   output.list(
     drawTree(driver.layers()),
     ({ layer }) => ({ ...layerToJson(layer), size: sizeOf(layer) ?? null }),
@@ -37,6 +49,15 @@ function describe(
     ...mountPoint ? [style("green", `mounted at ${mountPoint} (${uses})`)] : [],
     ...!mountPoint && references > 0 ? [style("green", `mounted elsewhere (${uses})`)] : [],
   ].join("  ");
+}
+
+/** What is written below a layer's id in a graph. */
+function notesOf({ incomplete, mountPoint }: LayerInfo, size: number | undefined): string[] {
+  return [
+    ...size === undefined ? [] : [formatSize(size)],
+    ...incomplete ? ["incomplete"] : [],
+    ...mountPoint === undefined ? [] : [`mounted at ${mountPoint}`],
+  ];
 }
 
 /**

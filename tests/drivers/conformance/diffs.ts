@@ -30,6 +30,24 @@ export function diffs(suite: Suite): void {
     assertEquals(Deno.readFileSync(diff(driver, "empty", undefined, scratch)), EMPTY_TAR);
   });
 
+  suite.case("disk usage is what a layer adds", ({ driver, scratch }) => {
+    const MIB = 1024 * 1024;
+    const write = (size: number) => (root: string) =>
+      Deno.writeFileSync(`${root}/${size}`, new Uint8Array(size * MIB).fill(7));
+    // Of a file system that a driver makes, metadata counts as well.
+    const assertAbout = (id: string, size: number) => {
+      const bytes = driver.diskUsage(id);
+      assert(size * MIB <= bytes && bytes < (size + 1) * MIB, `${id}: ${bytes} bytes`);
+    };
+    fill(driver, "bottom", write(4));
+    fill(driver, "child", write(2), "bottom");
+    assertAbout("child", 2);
+    assertAbout("bottom", 4);
+    driver.create("copy", { parent: "bottom" });
+    apply(driver, "copy", diff(driver, "child", undefined, scratch));
+    assertAbout("copy", 2);
+  });
+
   suite.case("the empty tar is applied", ({ driver, scratch }) => {
     makeBase(driver, "bottom");
     driver.create("child", { parent: "bottom" });

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { type GraphFormat, graphLines } from "../../graph_formats.ts";
 import { drawTree, type TreeLine } from "../../layer_tree.ts";
 import type { Style } from "../../style.ts";
 import { messageOf, remedyOf } from "../../../base/errors.ts";
@@ -10,7 +11,7 @@ import { escapePath } from "../../../base/printable.ts";
 import { formatSize } from "../../../base/sizes.ts";
 import type { SnapshotInfo, Snapshotter, Usage } from "../../../snapshots/snapshotter.ts";
 import type { CommandContext, Run } from "../context.ts";
-import { snapshotToJson } from "./info.ts";
+import { kindOf, snapshotToJson } from "./info.ts";
 
 /** A snapshot in the drawing. */
 interface Drawn extends SnapshotInfo {
@@ -23,6 +24,17 @@ export const run: Run = (context) =>
     const usageOf = (name: string) =>
       options.flag("brief") ? undefined : tryUsage(context, snapshotter, name);
     const snapshots = Array.from(snapshotter.walk(), (info) => ({ ...info, id: info.name }));
+    const format = options.value("format") as GraphFormat | undefined;
+    if (format !== undefined) {
+      const nodes = snapshots.map((info) => ({
+        ...info,
+        notes: notesOf(info, usageOf(info.name)),
+      }));
+      return output.result(
+        { format, graph: [...graphLines(format, nodes)].join("\n") },
+        () => graphLines(format, nodes),
+      );
+    }
     output.list(
       drawTree(snapshots),
       ({ layer }) => {
@@ -44,6 +56,14 @@ function describe(
     ...kind === "committed" ? [] : [style("green", kind)],
     ...oddity ? [style("yellow", escapePath(oddity))] : [],
   ].join("  ");
+}
+
+/** What is written below a snapshot's name in a graph. */
+function notesOf(info: SnapshotInfo, usage: Usage | undefined): string[] {
+  return [
+    ...usage ? [formatSize(usage.bytes)] : [],
+    ...info.kind === "committed" ? [] : [kindOf(info)],
+  ];
 }
 
 /** The space that a snapshot adds; `undefined` if it cannot be counted, such as after a removal. */
