@@ -37,6 +37,30 @@ export function missing(problem: VeneerError): Finding {
   return { state: "missing", what, remedy: rest.join("; ") || undefined };
 }
 
+/** An option as help and completions tell it. */
+export interface OptionHelp {
+  readonly key: string;
+  /** How help writes its value, such as `SIZE`. */
+  readonly value: string;
+  /** Its value is one of these. */
+  readonly choices?: readonly string[];
+  readonly summary: string;
+}
+
+/** The options of a driver. */
+export interface DriverHelp {
+  /** Of `-o`. */
+  readonly options: readonly OptionHelp[];
+  /** Of layers: `--storage-opt`. */
+  readonly storageOptions: readonly OptionHelp[];
+}
+
+/** The values of an option that is on or off. */
+export const BOOLEAN: Pick<OptionHelp, "value" | "choices"> = {
+  value: "true|false",
+  choices: ["true", "false"],
+};
+
 /**
  * A driver, as `names.ts` lists it. A definition imports no code of its driver but by
  * {@linkcode load}: the command line reads all definitions for every command.
@@ -53,6 +77,8 @@ export interface DriverDefinition {
   readonly layerDirectory: string;
   /** The keys of its `-o` options, such as `overlay2.size`. */
   readonly optionKeys: readonly string[];
+  /** Loads the help on its options; without it help has their keys alone. */
+  loadHelp?(): Promise<DriverHelp>;
   /** Loads its code. */
   load(): Promise<DriverCode>;
 }

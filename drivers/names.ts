@@ -8,7 +8,7 @@
  */
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
-import type { DriverDefinition } from "./definition.ts";
+import type { DriverDefinition, OptionHelp } from "./definition.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
@@ -20,6 +20,22 @@ export const DEFAULT_ROOT = "/var/lib/veneer";
 
 /** The driver that stands for whichever fits. */
 export const AUTO = "auto";
+
+/** The options that every driver has. */
+export const COMMON_OPTIONS: readonly OptionHelp[] = [
+  {
+    key: "sync",
+    value: "none|filesystem",
+    choices: ["none", "filesystem"],
+    summary: "write the file system out before an apply or commit counts as complete",
+  },
+  {
+    key: "workers",
+    value: "0|1",
+    choices: ["0", "1"],
+    summary: "the threads that help an apply or diff; 1 (the default) helps large ones",
+  },
+];
 
 /** Every name that `--driver` takes. */
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...DRIVERS.map(({ name }) => name)];

@@ -16,10 +16,10 @@ import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
 import type { Warn } from "../lib/base/warn.ts";
-import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
+import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
 /** Options of every driver. */
-const COMMON_OPTIONS = ["sync", "workers"];
+const COMMON_KEYS = COMMON_OPTIONS.map(({ key }) => key);
 
 /** The options for opening a store. */
 export interface OpenOptions {
@@ -144,7 +144,7 @@ export function openLayers(
 /** Reads the options that every driver has, and refuses those that none has. */
 export function parseStoreOptions(options: readonly string[]) {
   const given = parseOptions(options);
-  checkKnown(given, [...COMMON_OPTIONS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
+  checkKnown(given, [...COMMON_KEYS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
   return { given, sync: parseSync(given.get("sync")), workers: parseWorkers(given.get("workers")) };
 }
 
@@ -153,7 +153,7 @@ export function ownOptions(
   given: ReadonlyMap<string, string>,
   { name, optionKeys }: DriverDefinition,
 ): ReadonlyMap<string, string> {
-  const own = new Map([...given].filter(([key]) => !COMMON_OPTIONS.includes(key)));
+  const own = new Map([...given].filter(([key]) => !COMMON_KEYS.includes(key)));
   checkKnown(own, optionKeys, name);
   return own;
 }

@@ -10,5 +10,6 @@ export const aufs: DriverDefinition = {
   summary: "aufs over directories, for kernels that have it",
   layerDirectory: "aufs/layers",
   optionKeys: [],
+  loadHelp: () => Promise.resolve({ options: [], storageOptions: [] }),
   load: () => import("./driver.ts"),
 };

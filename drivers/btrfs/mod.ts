@@ -11,5 +11,6 @@ export const btrfs: DriverDefinition = {
   summary: "snapshots of btrfs subvolumes",
   layerDirectory: "btrfs/subvolumes",
   optionKeys: OPTION_KEYS,
+  loadHelp: async () => (await import("./option_help.ts")).HELP,
   load: () => import("./driver.ts"),
 };

@@ -11,5 +11,6 @@ export const devicemapper: DriverDefinition = {
   summary: "thin devices of a pool, each with a file system",
   layerDirectory: "devicemapper/metadata",
   optionKeys: OPTION_KEYS,
+  loadHelp: async () => (await import("./option_help.ts")).HELP,
   load: () => import("./driver.ts"),
 };

@@ -11,5 +11,6 @@ export const overlay2: DriverDefinition = {
   summary: "the kernel's overlay over directories, for most file systems",
   layerDirectory: "overlay2",
   optionKeys: OPTION_KEYS,
+  loadHelp: async () => (await import("./option_help.ts")).HELP,
   load: () => import("./driver.ts"),
 };

@@ -40,14 +40,17 @@ export function checkKnown(
   whose: string,
 ): void {
   for (const key of options.keys()) {
-    if (!known.includes(key)) {
-      throw new VeneerError(
-        "invalid argument",
-        `${whose} has no option ${key}; ${suggestion(key, known)}`,
-      );
+    if (known.includes(key)) continue;
+    const fact = `${whose} has no option ${key}`;
+    if (known.length > MOST_LISTED && nearest(key, known) === undefined) {
+      throw new VeneerError("invalid argument", fact, { remedy: { kind: "list options" } });
     }
+    throw new VeneerError("invalid argument", `${fact}; ${suggestion(key, known)}`);
   }
 }
+
+/** More options than a message can name. */
+const MOST_LISTED = 8;
 
 /**
  * The value of a yes-or-no option.
@@ -70,11 +73,17 @@ export function parseBoolean(text: string, name: string): boolean {
  */
 export function suggestion(word: string, known: readonly string[]): string {
   if (known.length === 0) return "it has none";
+  const near = nearest(word, known);
+  if (near !== undefined) return `did you mean ${near}?`;
+  return known.length === 1 ? `there is only ${known[0]}` : `there are ${known.join(", ")}`;
+}
+
+/** The near word; `undefined` if there is none. */
+function nearest(word: string, known: readonly string[]): string | undefined {
   const [best] = known
     .map((name) => ({ name, distance: levenshteinDistance(word, name) }))
     .sort((a, b) => a.distance - b.distance);
   const length = Math.max(word.length, best.name.length);
   const isNear = best.distance <= Math.max(2, length / 3) && best.distance < length / 2;
-  if (isNear) return `did you mean ${best.name}?`;
-  return known.length === 1 ? `there is only ${best.name}` : `there are ${known.join(", ")}`;
+  return isNear ? best.name : undefined;
 }

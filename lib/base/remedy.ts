@@ -13,6 +13,8 @@ export type Remedy =
   | { readonly kind: "list"; readonly of: "layers" | "snapshots" }
   /** Make a store, by its first layer or snapshot, or open one elsewhere. */
   | { readonly kind: "make store"; readonly of: "layers" | "snapshots" }
+  /** Look up which options drivers have. */
+  | { readonly kind: "list options" }
   /** Undo a mount of the layer before anything else. */
   | { readonly kind: "umount"; readonly id: string }
   /** Detach the layer's busy mount. */

@@ -3,11 +3,13 @@
  *
  * @module
  */
+import { type CompletionWords, functionName, LISTED_KINDS } from "./completion_words.ts";
 import type { OperandSpec, OptionSpec, ValueKind } from "./spec.ts";
+import { OPTIONS_TOPIC } from "./options_topic.ts";
 import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
 /** The script: source it, or put it where bash-completion looks. */
-export function bashCompletions(): string {
+export function bashCompletions(known: CompletionWords): string {
   const everyOption = [...GLOBAL_OPTIONS, ...COMMANDS.flatMap(({ options }) => options)];
   const withValue = everyOption.filter(({ value }) => value !== undefined);
   const groups = GROUPS.map(({ name }) => name).join(" | ");
@@ -19,7 +21,6 @@ _veneer_layers() {
 # Keys may hold anything, so they are compared and quoted here, and never expanded.
 _veneer_snapshots() {
   local key quoted
-  compopt +o filenames 2>/dev/null
   while IFS= read -r -d '' key; do
     printf -v quoted %q "$key"
     if [[ $_veneer_word == [\\'\\"]* ]]; then
@@ -35,6 +36,36 @@ _veneer_reply() {
   COMPREPLY=($(compgen "$@" -- "$_veneer_word"))
 }
 
+_veneer_files() {
+  compopt -o filenames 2>/dev/null
+  _veneer_reply "$@"
+}
+
+# Words that go on if they end in "=" or ".".
+_veneer_open_reply() {
+  _veneer_reply -W "$1"
+  [[ \${#COMPREPLY[@]} == 1 && \${COMPREPLY[0]} == *[=.] ]] && compopt -o nospace 2>/dev/null
+}
+${
+    LISTED_KINDS.map((kind) =>
+      `_veneer_${functionName(kind)}() {
+  _veneer_open_reply ${quote(known[kind].map(({ word }) => word))}
+}`
+    ).join("\n")
+  }
+
+# Leaves out what the line has already.
+_veneer_others() {
+  local found=("\${COMPREPLY[@]}") candidate given
+  COMPREPLY=()
+  for candidate in "\${found[@]}"; do
+    for given in "\${_veneer_given[@]}"; do
+      [[ $candidate == "$given" ]] && continue 2
+    done
+    COMPREPLY+=("$candidate")
+  done
+}
+
 # The commands of a group, or what a first word may be.
 _veneer_commands() {
   case $1 in
@@ -43,6 +74,7 @@ ${
       `    ${name}) _veneer_reply -W ${quote(commands.map(ownWord))} ;;`
     ).join("\n")
   }
+    help) _veneer_reply -W ${quote([...FIRST_WORDS.map(ownWord), OPTIONS_TOPIC])} ;;
     *) _veneer_reply -W ${quote(FIRST_WORDS.map(ownWord))} ;;
   esac
 }
@@ -64,7 +96,7 @@ _veneer_words() {
 }
 
 _veneer() {
-  local words _veneer_word _veneer_store=() command= option= operands=0 i word
+  local words _veneer_word _veneer_store=() _veneer_given=() command= option= operands=0 i word
   COMPREPLY=()
   _veneer_words
   _veneer_word=\${words[-1]}
@@ -84,7 +116,7 @@ _veneer() {
         case $command in
           "") command=$word ;;
           ${groups}) command+=" $word" ;;
-          *) ((operands++)) ;;
+          *) ((operands++)); _veneer_given+=("$word") ;;
         esac
         ;;
     esac
@@ -138,7 +170,7 @@ ${
   esac
 }
 
-complete -o filenames -o bashdefault -F _veneer veneer`;
+complete -o bashdefault -F _veneer veneer`;
 }
 
 /** A case pattern of options' words, each behind the command's name if one is given. */
@@ -163,7 +195,10 @@ function valueReply({ choices, kind = "other" }: OptionSpec): string {
 /** The kind of each operand, by position. */
 function operandsReply(operands: readonly OperandSpec[]): string {
   const cases = operands.map(({ choices, kind, repeatable }, i) => {
-    const action = choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);
+    const all = choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);
+    const action = repeatable && (kind === "layer" || kind === "snapshot")
+      ? `${all}; _veneer_others`
+      : all;
     return `${repeatable ? "*" : i}) ${action} ;;`;
   });
   return `case $operands in ${cases.join(" ")} esac`;
@@ -176,11 +211,15 @@ function reply(kind: ValueKind): string {
     case "snapshot":
       return "_veneer_snapshots";
     case "file":
-      return "_veneer_reply -f";
+      return "_veneer_files -f";
     case "directory":
-      return "_veneer_reply -d";
+      return "_veneer_files -d";
     case "command":
       return '_veneer_commands "${words[-2]}"';
+    case "driver option":
+    case "storage option":
+    case "filter":
+      return `_veneer_${functionName(kind)}`;
     case "other":
       return ":";
   }

@@ -3,11 +3,19 @@
  *
  * @module
  */
+import {
+  choiceSummary,
+  type CompletionWords,
+  functionName,
+  isListed,
+  LISTED_KINDS,
+} from "./completion_words.ts";
+import { OPTIONS_TOPIC } from "./options_topic.ts";
 import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
 import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
 /** The script: `veneer.fish` in a directory of `$fish_complete_path`. */
-export function fishCompletions(): string {
+export function fishCompletions(known: CompletionWords): string {
   return [
     "# fish completion for veneer",
     "function __veneer_store",
@@ -22,11 +30,26 @@ export function fishCompletions(): string {
     "    end",
     "end",
     "function __veneer_layers",
-    "    veneer (__veneer_store) ls --quiet 2>/dev/null",
+    "    veneer (__veneer_store) ls --quiet 2>/dev/null | string replace -r '$' '\\tlayer'",
     "end",
     "function __veneer_snapshots",
-    "    veneer (__veneer_store) snapshot ls --null 2>/dev/null | string split0",
+    "    veneer (__veneer_store) snapshot ls --null 2>/dev/null | string split0 |" +
+    " string replace -r '$' '\\tsnapshot'",
     "end",
+    "# Leaves out what the line has already.",
+    "function __veneer_others",
+    "    set -l words (commandline -opc)",
+    "    for found in ($argv)",
+    "        contains -- (string split -f1 \\t -- $found) $words; or echo $found",
+    "    end",
+    "end",
+    ...LISTED_KINDS.flatMap((kind) => [
+      `function __veneer_${functionName(kind)}`,
+      ...known[kind].map(({ word, summary }) =>
+        `    printf '%s\\t%s\\n' ${quote(word)} ${quote(summary)}`
+      ),
+      "end",
+    ]),
     "# The command's words, as far as they are there.",
     "function __veneer_command",
     "    set -l words (commandline -opc)",
@@ -91,10 +114,21 @@ function optionWords(option: OptionSpec): string {
   return words.join("");
 }
 
-const operandWords = (operand: OperandSpec) => candidates(operand);
+function operandWords(operand: OperandSpec): string {
+  const { kind, repeatable } = operand;
+  if (repeatable && (kind === "layer" || kind === "snapshot")) {
+    return ` -f -a '(__veneer_others __veneer_${kind}s)'`;
+  }
+  return candidates(operand);
+}
 
+/** Each with a text of its own, since fish repeats that of the option behind it otherwise. */
 function candidates({ choices, kind }: { choices?: readonly string[]; kind?: ValueKind }): string {
-  if (choices) return ` -f -a ${quote(choices.join(" "))}`;
+  if (choices) {
+    const described = choices.map((choice) => `${choice}\\t${quote(choiceSummary(choice))}`);
+    return ` -f -a ${quote(described.join(" "))}`;
+  }
+  if (isListed(kind)) return ` -f -a '(__veneer_${functionName(kind)})'`;
   switch (kind) {
     case "layer":
       return " -f -a '(__veneer_layers)'";
@@ -105,7 +139,7 @@ function candidates({ choices, kind }: { choices?: readonly string[]; kind?: Val
     case "directory":
       return " -f -a '(__fish_complete_directories)'";
     case "command":
-      return ` -f -a ${quote(names(FIRST_WORDS))}`;
+      return ` -f -a ${quote(`${names(FIRST_WORDS)} ${OPTIONS_TOPIC}`)}`;
     default:
       return "";
   }

@@ -3,27 +3,60 @@
  *
  * @module
  */
+import { type CompletionWords, functionName, isListed, LISTED_KINDS } from "./completion_words.ts";
+import { OPTIONS_TOPIC } from "./options_topic.ts";
 import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
 /** The script: a file named `_veneer` in a directory of `$fpath`. */
-export function zshCompletions(): string {
+export function zshCompletions(known: CompletionWords): string {
   return `#compdef veneer
 # zsh completion for veneer
 
 _veneer_layers() {
   local -a layers
   layers=(\${(f)"$(veneer $store ls --quiet 2>/dev/null)"})
-  compadd -a layers
+  compadd "$@" -a layers
+}
+
+# Leaves out what the line has already.
+_veneer_other_layers() {
+  local -a given=(\${(b)\${(Q)words[2,CURRENT-1]}})
+  _veneer_layers -F given
 }
 
 _veneer_snapshots() {
   local -a keys
   keys=(\${(0)"$(veneer $store snapshot ls --null 2>/dev/null)"})
-  compadd -a keys
+  compadd "$@" -a keys
 }
 
+_veneer_other_snapshots() {
+  local -a given=(\${(b)\${(Q)words[2,CURRENT-1]}})
+  _veneer_snapshots -F given
+}
+
+# Words that go on if they end in "=" or ".".
+_veneer_open() {
+  local -a open=(\${(M)@:#*[=.]}) whole=(\${@:#*[=.]})
+  compadd -S '' -a open
+  compadd -a whole
+}
+${
+    LISTED_KINDS.map((kind) =>
+      `_veneer_${functionName(kind)}() {
+  _veneer_open \\
+${known[kind].map(({ word }) => `    ${quote(word)}`).join(" \\\n")}
+}`
+    ).join("\n\n")
+  }
+
 ${commandList("_veneer_commands", FIRST_WORDS)}
+
+_veneer_topics() {
+  _veneer_commands
+  compadd ${OPTIONS_TOPIC}
+}
 
 ${
     GROUPS.map(({ name, commands }) => commandList(`_veneer_${name}_commands`, commands)).join(
@@ -105,11 +138,14 @@ function argument(option: OptionSpec): string {
 function operand(spec: OperandSpec, index: number): string {
   const { name, optional, repeatable } = spec;
   const place = repeatable ? "*" : String(index + 1);
-  return quote(`${place}:${optional && !repeatable ? ":" : ""}${escape(name)}:${action(spec)}`);
+  const isOneOfMany = repeatable && (spec.kind === "layer" || spec.kind === "snapshot");
+  const words = isOneOfMany ? `_veneer_other_${spec.kind}s` : action(spec);
+  return quote(`${place}:${optional && !repeatable ? ":" : ""}${escape(name)}:${words}`);
 }
 
 function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKind }): string {
   if (choices) return `(${choices.join(" ")})`;
+  if (isListed(kind)) return `_veneer_${functionName(kind)}`;
   switch (kind) {
     case "layer":
       return "_veneer_layers";
@@ -120,7 +156,7 @@ function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKi
     case "directory":
       return "_files -/";
     case "command":
-      return "_veneer_commands";
+      return "_veneer_topics";
     default:
       return " ";
   }

@@ -64,17 +64,12 @@ function groupHelp({ name, summary, details, commands }: GroupSpec, width: numbe
       width,
     ),
     "",
-    "Options of every command:",
-    ...optionLines(GLOBAL_OPTIONS, width),
+    ...wrapText(GLOBALS, width),
   ].join("\n");
 }
 
 function commandHelp(command: CommandSpec, width: number): string {
   const own = optionLines(command.options, width);
-  const letters = new Set(command.options.map(({ short }) => short));
-  const globals = GLOBAL_OPTIONS.map((option) =>
-    letters.has(option.short) ? { ...option, short: undefined } : option
-  );
   return [
     ...wrapText(`Usage: ${usageLine(command)}`, width),
     "",
@@ -85,10 +80,14 @@ function commandHelp(command: CommandSpec, width: number): string {
     command.examples.length > 1 ? "Examples:" : "Example:",
     ...columns(command.examples, width),
     "",
-    "Options of every command:",
-    ...optionLines(globals, width),
+    ...wrapText(GLOBALS, width),
   ].join("\n");
 }
+
+/** In place of options that are the same for every command. */
+const GLOBALS = `Options of every command: ${
+  GLOBAL_OPTIONS.map(({ name }) => `--${name}`).join(", ")
+}; \`veneer --help\` explains them.`;
 
 /** `veneer create [OPTION]… ID`. */
 export function usageLine({ name, options, operands }: CommandSpec): string {
@@ -117,7 +116,7 @@ function optionLines(options: readonly OptionSpec[], width: number): string[] {
  * Two columns, indented; a first one that is too wide for its column has a line to itself. On a
  * narrow terminal all have, and the second column is below.
  */
-function columns(rows: readonly (readonly [string, string])[], width: number): string[] {
+export function columns(rows: readonly (readonly [string, string])[], width: number): string[] {
   const WIDEST = 34, LEAST = 30;
   const fitting = rows.map(([left]) => left.length).filter((length) => length <= WIDEST);
   const first = Math.max(0, ...fitting);

@@ -22,6 +22,8 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return remedy.of === "layers"
         ? `${command("ls")} lists those that do`
         : `${command("snapshot", "ls")} lists those that do`;
+    case "list options":
+      return `${command("help", "options")} lists them`;
     case "make store": {
       const made = remedy.of === "layers"
         ? command("create", "ID")

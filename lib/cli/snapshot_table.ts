@@ -235,7 +235,7 @@ export const SNAPSHOTS: GroupSpec = {
     {
       name: "snapshot ls",
       summary: "list snapshots; with filters, those that one of them fits",
-      operands: [{ name: "FILTER", optional: true, repeatable: true, kind: "other" }],
+      operands: [{ name: "FILTER", optional: true, repeatable: true, kind: "filter" }],
       options: [
         { name: "quiet", short: "q", summary: "print keys and names only" },
         NO_TRUNC,

@@ -6,7 +6,16 @@
  */
 
 /** The kind of a value, for completion. */
-export type ValueKind = "layer" | "snapshot" | "file" | "directory" | "command" | "other";
+export type ValueKind =
+  | "layer"
+  | "snapshot"
+  | "file"
+  | "directory"
+  | "command"
+  | "driver option"
+  | "storage option"
+  | "filter"
+  | "other";
 
 /** An option. One without `value` is a flag. */
 export interface OptionSpec {

@@ -38,7 +38,8 @@ export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
     short: "o",
     value: "KEY=VALUE",
     repeatable: true,
-    summary: "an option of the driver, such as overlay2.size=10G",
+    kind: "driver option",
+    summary: "an option of the driver; `veneer help options` lists them",
   },
   {
     name: "uidmap",
@@ -108,6 +109,7 @@ export const FIRST_WORDS: readonly Subject[] = [
         name: "storage-opt",
         value: "KEY=VALUE",
         repeatable: true,
+        kind: "storage option",
         summary: "a limit for the layer: size=10G, inodes=100000",
       },
       MOUNT_LABEL,
@@ -303,10 +305,14 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   {
     name: "help",
-    summary: "print help, or a command's help if one is named",
+    summary: "print help, or that on a command or on the options of drivers",
     operands: [{ name: "COMMAND", optional: true, repeatable: true, kind: "command" }],
     options: [],
-    examples: [["veneer help diff", ""], ["veneer help snapshot ls", ""]],
+    examples: [
+      ["veneer help diff", ""],
+      ["veneer help snapshot ls", ""],
+      ["veneer help options", "the keys of -o and --storage-opt"],
+    ],
   },
 ];
 

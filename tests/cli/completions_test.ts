@@ -44,7 +44,56 @@ needs(lacksProgram("bash"), "completions: bash offers commands, options and choi
   ]);
   assertEquals(complete(store, "veneer", "completions", ""), ["bash", "fish", "zsh"]);
   assertEquals(complete(store, "veneer", "help", "ap"), ["apply"]);
+  assertEquals(complete(store, "veneer", "help", "op"), ["options"]);
 });
+
+needs(
+  lacksProgram("bash"),
+  "completions: bash offers keys of -o, of --storage-opt and filters",
+  () => {
+    using store = new TestStore();
+    const of = (...words: string[]) => complete(store, "veneer", ...words);
+    const quotas = ["off", "qgroup", "simple"];
+    assertEquals(of("-o", "btrfs.q"), quotas.map((choice) => `btrfs.quota=${choice}`));
+    assertEquals(of("-o", "btrfs.quota", "="), quotas);
+    assertEquals(of("--option", "=", "overlay2.s"), ["overlay2.size="]);
+    assertEquals(of("diff", "x", "-o", "btrfs.q"), [], "there it is a file");
+    assertEquals(of("create", "x", "--storage-opt", ""), ["inodes=", "size="]);
+    assertEquals(of("snapshot", "ls", "ki"), [
+      "kind==active",
+      "kind==committed",
+      "kind==view",
+    ]);
+    assertEquals(of("snapshot", "ls", "kind", "==", "v"), ["view"]);
+  },
+);
+
+needs(
+  lacksProgram("bash") ?? lacksProgram("script"),
+  "completions: bash takes a choice for no directory, and a key for no whole word",
+  () => {
+    using store = new TestStore();
+    Deno.mkdirSync(store.path("btrfs"));
+    Deno.writeTextFileSync(store.path("script"), veneer("completions", "bash").stdout);
+    Deno.writeTextFileSync(
+      store.path("rc"),
+      `source ./script; veneer() { printf '<%s>' "$@"; echo; }; PS1=`,
+    );
+    const lines = ["--driver=b\t", "--driver b\t", "-o overlay2.s\t1G", "--root ./bt\t"];
+    Deno.writeTextFileSync(
+      store.path("typed"),
+      [...lines.map((line) => `veneer ${line}\n`), "exit\n"].join(""),
+    );
+    const typed = `cd '${store.path("")}' && script -qec 'bash --rcfile rc -i' /dev/null <typed`;
+    const shown = must("timeout", "30", "sh", "-c", typed);
+    assertEquals(shown.match(/<.*>/g), [
+      "<--driver=btrfs>",
+      "<--driver><btrfs>",
+      "<-o><overlay2.size=1G>",
+      "<--root><./btrfs/>",
+    ]);
+  },
+);
 
 needs(
   lacksFileSystem("overlay") ?? lacksProgram("bash"),
@@ -55,6 +104,7 @@ needs(
     const { root } = store;
     assertEquals(complete(store, "veneer", "mount", ""), ["app", "app2", "base"]);
     assertEquals(complete(store, "veneer", "rm", "base", "ap"), ["app", "app2"]);
+    assertEquals(complete(store, "veneer", "rm", "app", ""), ["app2", "base"], "not app again");
     assertEquals(complete(store, "veneer", "create", "x", "--parent", "b"), ["base"]);
     assertEquals(complete(store, "veneer", "changes", "--parent", "=", "b"), ["base"]);
     assertEquals(complete(store, "veneer", "create", ""), [], "a new id is nobody's");
@@ -104,6 +154,9 @@ needs(
     assertEquals(of("prepare", "x", "--parent", "pl"), ["plain"]);
     assertEquals(of("prepare", "x", "--parent", "=", "pl"), ["plain"], "bash splits at =");
     assertEquals(of("prepare", "pl"), [], "a new key is nobody's");
+    assertEquals(of("rm", "plain", "p"), []);
+    assertEquals(of("rm", "a\\ b", "a"), ["a\\ b/c"]);
+    assertEquals(of("rm", "a\\ b/c", "a"), []);
     assertEquals(of("rm", "a\\ b"), ["a\\ b/c"], "quoted as the shell wants it");
     assertEquals(of("rm", "'a b"), ["a b/c"], "an open quote is closed behind it");
     assertEquals(of("rm", "two"), ["$'two\\nlines'"]);
@@ -158,7 +211,7 @@ needs(
     for (const id of ["base", "app"]) store.must("create", id);
     const script = store.path("veneer.fish"), bin = installed(store);
     Deno.writeTextFileSync(script, veneer("completions", "fish").stdout);
-    const offered = (line: string) =>
+    const described = (line: string) =>
       must(
         "env",
         `PATH=${bin}`,
@@ -167,13 +220,21 @@ needs(
         "-c",
         `source ${script}; complete -C '${line}'`,
       )
-        .split("\n").map((line) => line.split("\t")[0]).filter(Boolean).sort();
+        .split("\n").filter(Boolean).sort();
+    const offered = (line: string) => described(line).map((line) => line.split("\t")[0]);
     assertEquals(offered("veneer mo"), ["mount"]);
     assertEquals(offered("veneer ls --qu"), ["--quiet"]);
     assertEquals(offered("veneer --driver over"), ["overlay2"]);
     assertEquals(offered("veneer completions "), ["bash", "fish", "zsh"]);
     assertEquals(offered(`veneer --root ${store.root} mount `), ["app", "base"]);
     assertEquals(offered(`veneer --root=${store.root} create x --parent b`), ["base"]);
+    assertEquals(offered(`veneer --root=${store.root} rm app `), ["base"]);
+    assertEquals(described(`veneer --root=${store.root} mount b`), ["base\tlayer"]);
+    assertEquals(described("veneer --log-level w"), ["warn"], "not the option's text");
+    assertEquals(offered("veneer -o btrfs.d"), ["btrfs.device="]);
+    assertEquals(offered("veneer create x --storage-opt s"), ["size="]);
+    assertEquals(offered("veneer snapshot ls kind==v"), ["kind==view"]);
+    assertEquals(offered("veneer help op"), ["options"]);
 
     using odd = snapshots();
     const snapshot = `veneer --root ${odd.root} snapshot`;
@@ -201,6 +262,11 @@ needs(
       ["veneer --driver over", "veneer --driver overlay2 "],
       ["veneer completions f", "veneer completions fish "],
       ["veneer diff x --outp", "veneer diff x --output="],
+      ["veneer -o btrfs.d", "veneer -o btrfs.device="],
+      ["veneer create x --storage-opt s", "veneer create x --storage-opt size="],
+      ["veneer snapshot ls kind==v", "veneer snapshot ls kind==view "],
+      ["veneer help op", "veneer help options "],
+      [`veneer --root ${store.root} rm base `, `veneer --root ${store.root} rm base app `],
       [`veneer --root ${store.root} mount b`, `veneer --root ${store.root} mount base `],
       [`veneer rm --root=${store.root} app b`, `veneer rm --root=${store.root} app base `],
       [

@@ -9,6 +9,7 @@ import { must } from "../support/cases.ts";
 const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { kind: Kind }>[] } =
   {
     "list": [{ kind: "list", of: "layers" }, { kind: "list", of: "snapshots" }],
+    "list options": [{ kind: "list options" }],
     "make store": [{ kind: "make store", of: "layers" }, { kind: "make store", of: "snapshots" }],
     "umount": [{ kind: "umount", id: "app" }],
     "detach": [{ kind: "detach", id: "app" }],
@@ -53,5 +54,5 @@ Deno.test("remedies: each is one line, and its command names the store in use", 
     if (remedy.kind === "umount snapshot") assertEquals(operands, [remedy.key]);
     assert(inWords(remedy, {}).includes(`\`veneer ${args[4]}`), "no option that was not given");
   }
-  assertEquals(commands, 13);
+  assertEquals(commands, 14);
 });

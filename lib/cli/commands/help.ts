@@ -1,5 +1,5 @@
 /**
- * `veneer help`: the same as `--help`.
+ * `veneer help`: the same as `--help`, and help on the options of drivers.
  *
  * @module
  */
@@ -9,7 +9,15 @@ import type { Subject } from "../spec.ts";
 import { outputColumns } from "../wrap.ts";
 import type { Run } from "./context.ts";
 
-export const run: Run = ({ operands, output }) => {
+export const run: Run = async ({ operands, output }) => {
+  if (operands.join(" ") === "options") {
+    const { knownOptions, optionsText } = await import("../options_topic.ts");
+    const known = await knownOptions();
+    return output.result(
+      { help: optionsText(known), options: known },
+      () => [optionsText(known, outputColumns())],
+    );
+  }
   let subject: Subject | undefined;
   for (const word of operands) subject = subjectNamed(word, subject);
   output.result({ help: helpText(subject) }, () => [helpText(subject, outputColumns())]);
