@@ -13,6 +13,7 @@ import { withFd } from "../../ffi/files.ts";
 import { diskUsage } from "../union/disk_usage.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import {
+  birthOf,
   type ConfinedPath,
   mkdir,
   openDirectory,
@@ -75,6 +76,10 @@ export class Aufs implements LayerBackend {
       ["MergedDir", layout.mountPoint(id).text],
       ["UpperDir", layout.diff(id).text],
     ]);
+  }
+
+  createdAt(id: string): number | undefined {
+    return birthOf(this.#layout.record(id));
   }
 
   diskUsage(id: string): number {

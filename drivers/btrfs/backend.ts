@@ -83,6 +83,10 @@ export class Btrfs implements LayerBackend {
     );
   }
 
+  createdAt(id: string): number | undefined {
+    return this.#tryInfo(id)?.birth;
+  }
+
   diskUsage(id: string, isLeaf: boolean): number {
     return this.#layout.withLayer(id, (subvolume) => layerUsage(subvolume, isLeaf));
   }

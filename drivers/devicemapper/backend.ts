@@ -100,6 +100,10 @@ export class DeviceMapper implements LayerBackend {
     ]);
   }
 
+  createdAt(id: string): number | undefined {
+    return this.home.parentRecordedAt(id);
+  }
+
   diskUsage(id: string): number {
     const { devices } = this;
     devices.start();

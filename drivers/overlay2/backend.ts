@@ -13,6 +13,7 @@ import { diskUsage } from "../union/disk_usage.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import {
+  birthOf,
   type ConfinedPath,
   exists,
   isDirectory,
@@ -126,6 +127,10 @@ export class Overlay2 implements LayerBackend {
     if (usage?.bytes) entries.push(["Size", String(usage.bytes)]);
     if (usage?.inodes) entries.push(["Inodes", String(usage.inodes)]);
     return new Map(entries);
+  }
+
+  createdAt(id: string): number | undefined {
+    return birthOf(this.#layout.layer(id));
   }
 
   diskUsage(id: string): number {

@@ -62,6 +62,13 @@ export const NO_TRUNC: OptionSpec = {
   summary: "shorten no ids and cut no lines on a terminal",
 };
 
+/** Of lists. */
+export const TEMPLATE: OptionSpec = {
+  name: "format",
+  value: "TEMPLATE",
+  summary: "print a line of this form for each, such as '{parent}\\t{created}'",
+};
+
 /** Of drawings. */
 export const GRAPH_FORMAT: OptionSpec = {
   name: "format",
@@ -244,13 +251,16 @@ export const SNAPSHOTS: GroupSpec = {
           short: "0",
           summary: "print keys and names only, each as it is and with a NUL behind it",
         },
+        TEMPLATE,
       ],
       details:
         "Filters are containerd's: FIELD, FIELD==VALUE, FIELD!=VALUE or FIELD~=REGEXP, joined by commas, where a field\n" +
         'is name, parent, kind (active, view, committed) or labels."KEY". In keys and names, control characters and\n' +
-        "backslashes are written as octal escapes, such as \\012.",
+        "backslashes are written as octal escapes, such as \\012. A TEMPLATE is text with fields in braces: {name},\n" +
+        "{parent}, {kind}, {created}, {updated}, {layer}, {labels}, {labels.KEY}, {size}, {bytes}.",
       examples: [
         ["veneer snapshot ls kind==active", ""],
+        ["veneer snapshot ls --format '{name}\\t{size}\\t{labels.team}'", ""],
         ["veneer snapshot ls --service veneer", "of what containerd has"],
         [`veneer snapshot ls 'name~="^app",labels.team==blue' kind==view`, "these, and all views"],
         ["veneer snapshot ls -0 kind==view | xargs -0 veneer snapshot rm", ""],

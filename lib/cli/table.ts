@@ -12,7 +12,15 @@ import {
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { SERVE } from "./serve_table.ts";
-import { BYTES, DF_DETAILS, GRAPH_FORMAT, NO_TRUNC, OUTPUT, SNAPSHOTS } from "./snapshot_table.ts";
+import {
+  BYTES,
+  DF_DETAILS,
+  GRAPH_FORMAT,
+  NO_TRUNC,
+  OUTPUT,
+  SNAPSHOTS,
+  TEMPLATE,
+} from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 /** The values of `--log-level`, the most silent first. */
@@ -179,8 +187,11 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "ls",
     summary: "list layers",
     operands: [],
-    options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC],
-    examples: [["veneer ls", ""]],
+    options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC, TEMPLATE],
+    details:
+      "A TEMPLATE is text with fields in braces: {id}, {parent}, {state}, {uses}, {created}, {mounted}, and, counted as\n" +
+      "by `df`, {size} or {bytes}; \\t and \\n are a tab and a newline.",
+    examples: [["veneer ls", ""], ["veneer ls --format '{id}\\t{size}'", ""]],
   },
   {
     name: "tree",

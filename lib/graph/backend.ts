@@ -139,6 +139,9 @@ export interface LayerBackend {
    */
   diskUsage(id: string, isLeaf: boolean): number;
 
+  /** When it was created, in microseconds since 1970; `undefined` if nothing says. */
+  createdAt(id: string): number | undefined;
+
   /** The plan of its mount; without steps, and with another path, if no mount is needed. */
   plan(id: string, options: GetOptions): MountPlan;
 

@@ -173,6 +173,9 @@ export interface GraphDriver extends OpenStore {
    */
   diskUsage(id: string): number;
 
+  /** When the layer was created, in microseconds since 1970; `undefined` if nothing says. */
+  createdAt(id: string): number | undefined;
+
   /**
    * The mounts by which another program mounts the layer.
    *

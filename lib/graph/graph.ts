@@ -408,6 +408,11 @@ export class Graph implements EngineStore {
     return this.#backend.diskUsage(id, !this.#children.look().has(id));
   }
 
+  createdAt(id: string): number | undefined {
+    this.#layers.require(id);
+    return this.#backend.createdAt(id);
+  }
+
   mounts(id: string, options: GetOptions = {}): Mount[] {
     checkId(id);
     using lock = this.#layers.lock(id);

@@ -25,6 +25,7 @@ import { tryLstat } from "../../ffi/stat.ts";
 import { fchown, tryMkdirat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import {
+  birthOf,
   type ConfinedPath,
   ConfinedRoot,
   exists,
@@ -184,6 +185,11 @@ export class Home {
    */
   recordedParent(id: string): string | undefined {
     return readMetadata(this.#parent(id));
+  }
+
+  /** When that was recorded first, in microseconds since 1970; `undefined` if it is unknown. */
+  parentRecordedAt(id: string): number | undefined {
+    return birthOf(this.#parent(id));
   }
 
   /**

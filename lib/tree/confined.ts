@@ -31,7 +31,7 @@ import {
   tryOpenat2,
   withFd,
 } from "../../ffi/files.ts";
-import { fstat, Stat, tryFstat, tryStatat } from "../../ffi/stat.ts";
+import { fstat, Stat, tryFstat, tryStatat, tryStatBirthAt } from "../../ffi/stat.ts";
 import {
   tryLchownat,
   tryMkdirat,
@@ -288,6 +288,17 @@ export function tryLstat(path: ConfinedPath, stat = new Stat()): Stat | undefine
 }
 
 const scratchStat = new Stat();
+
+/**
+ * When the entry at a path was created, in microseconds since 1970; `undefined` if the file system
+ * does not store that, or nothing is there.
+ */
+export function birthOf(path: ConfinedPath): number | undefined {
+  const result = tryInParent(path, (parent, name) => tryStatBirthAt(parent, name, scratchStat));
+  if (result === -ENOENT || result === -ENOTDIR || result === -ELOOP) return undefined;
+  unwrapConfined(result, "statx", path);
+  return scratchStat.birth === 0n ? undefined : Number(scratchStat.birth / 1000n);
+}
 
 /** Whether there is anything at a path, be it a link. */
 export function exists(path: ConfinedPath): boolean {

@@ -79,7 +79,7 @@ needs(lacking, "cli: create on a parent, and what stands in ls, ls --json and ls
   using store = new TestStore();
   store.must("create", "gone");
   store.must("rm", "gone");
-  assertEquals(store.must("ls"), "ID  PARENT  STATE  USES  MOUNTED AT\n");
+  assertEquals(store.must("ls"), "ID  PARENT  STATE  USES  CREATED  MOUNTED AT\n");
   assertEquals(store.must("ls", "--json"), "[]\n");
   store.must("create", "b");
   assertEquals(store.json("create", "a", "--parent", "b", "--read-write"), {
@@ -89,17 +89,23 @@ needs(lacking, "cli: create on a parent, and what stands in ls, ls --json and ls
   const path = store.must("mount", "a").trimEnd();
   assertEquals(store.must("ls", "-q"), "a\nb\n");
   const rows = store.must("ls").trimEnd().split("\n").map((line) => line.split(/  +/));
-  assertEquals(rows, [["ID", "PARENT", "STATE", "USES", "MOUNTED AT"], [
-    "a",
-    "b",
-    "mounted",
-    "1",
-    path,
-  ], ["b", "ready", "0"]]);
-  assertEquals(store.json<Layer[]>("ls"), [
-    { id: "a", parent: "b", incomplete: false, references: 1, mountPoint: path },
-    { id: "b", parent: "", incomplete: false, references: 0, mountPoint: null },
+  const [a, b] = store.json<(Layer & { created: string })[]>("ls");
+  const shown = ({ created }: { created: string }) => created.replace(/\.\d+/, "");
+  assertEquals(rows, [
+    ["ID", "PARENT", "STATE", "USES", "CREATED", "MOUNTED AT"],
+    ["a", "b", "mounted", "1", shown(a), path],
+    ["b", "ready", "0", shown(b)],
   ]);
+  const { created } = a;
+  assertEquals(a, {
+    id: "a",
+    parent: "b",
+    incomplete: false,
+    references: 1,
+    mountPoint: path,
+    created,
+  });
+  assertEquals([b.parent, b.references, b.mountPoint], ["", 0, null]);
   store.must("umount", "a");
 });
 

@@ -31,7 +31,7 @@ needs(lacksProgram("bash"), "completions: bash offers commands, options and choi
   assertEquals(complete(store, "veneer", "create", "--read"), ["--read-write"]);
   assertEquals(
     complete(store, "veneer", "ls", "--"),
-    ["--quiet", "--no-trunc", ...GLOBAL_OPTIONS.map(({ name }) => `--${name}`)].sort(),
+    ["--quiet", "--no-trunc", "--format", ...GLOBAL_OPTIONS.map(({ name }) => `--${name}`)].sort(),
   );
   assertEquals(complete(store, "veneer", "--driver", "o"), ["overlay2"]);
   assertEquals(complete(store, "veneer", "--driver", "=", "b"), ["btrfs"], "bash splits at =");

@@ -86,17 +86,19 @@ needs(
     const lines = (columns: number, ...more: string[]) => {
       const words = shellWords([...PROGRAM, ...store.options, "ls", ...more]);
       const { stdout } = run("script", "-qec", `stty cols ${columns}; ${words}`, "/dev/null");
-      return stdout.trimEnd().split(/\r?\n/);
+      return stdout.trimEnd().split(/\r?\n/).map((line) =>
+        line.replace(/2\d{3}-[-:T\d]+Z/, "TIME")
+      );
     };
     assertEquals(lines(80), [
-      "ID            PARENT        STATE  USES  MOUNTED AT",
-      "a1a1a1a1a1a1                ready  0",
-      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0",
+      "ID            PARENT        STATE  USES  CREATED               MOUNTED AT",
+      "a1a1a1a1a1a1                ready  0     TIME",
+      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0     TIME",
     ]);
     assertEquals(lines(40), [
       "ID            PARENT        STATE  USES…",
-      "a1a1a1a1a1a1                ready  0",
-      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0",
+      "a1a1a1a1a1a1                ready  0   …",
+      "b2b2b2b2b2b2  a1a1a1a1a1a1  ready  0   …",
     ]);
     assertStringIncludes(lines(80, "--no-trunc").join("\n"), `\n${other}  ${one}  ready`);
     assertStringIncludes(store.must("ls"), `\n${other}  ${one}  ready`);

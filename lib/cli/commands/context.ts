@@ -17,6 +17,7 @@ import type { MountInfo } from "../../mount/mountinfo.ts";
 import { tryLstat } from "../../../ffi/stat.ts";
 import type { Output } from "../output.ts";
 import type { Options } from "../parse.ts";
+import type { Template } from "../template.ts";
 import { checkRoot } from "../surroundings.ts";
 import { requireStore } from "../existing_store.ts";
 import { serviceName, SERVICES } from "../service_name.ts";
@@ -134,6 +135,19 @@ export class CommandContext {
     using snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
     this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
     return use(snapshotter);
+  }
+
+  /**
+   * What `--format` asks to be printed of each line of a list, if it is given.
+   *
+   * @param fields what it may name
+   * @throws {VeneerError} `usage`
+   */
+  async template(fields: readonly string[]): Promise<Template | undefined> {
+    const template = this.options.value("format");
+    if (template === undefined) return undefined;
+    if (this.output.json) throw new VeneerError("usage", "give either --format or --json");
+    return (await import("../template.ts")).parseTemplate(template, fields);
   }
 
   /** The host ids that the options give. */

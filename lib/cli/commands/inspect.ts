@@ -4,7 +4,7 @@
  * @module
  */
 import type { Run } from "./context.ts";
-import { layerToJson, stateOf } from "./ls.ts";
+import { createdIn, layerToJson, stateOf } from "./ls.ts";
 
 export const run: Run = async (context) => {
   const { output } = context;
@@ -12,12 +12,14 @@ export const run: Run = async (context) => {
   const id = context.layerId(driver);
   const layer = driver.layer(id);
   const children = driver.layers().filter(({ parent }) => parent === id).map(({ id }) => id);
+  const created = createdIn(driver, layer);
   const metadata = driver.getMetadata(id);
   // The word of `tree` for a layer in use without a mount of its own.
   const unmounted = layer.references > 0 ? "elsewhere" : "nowhere";
   await output.resultTable(
     {
       ...layerToJson(layer),
+      created,
       driver: driver.name,
       children,
       metadata: Object.fromEntries(metadata),
@@ -29,6 +31,7 @@ export const run: Run = async (context) => {
       ["Driver:", driver.name],
       ["State:", stateOf(layer)],
       ["Uses:", String(layer.references)],
+      ["Created:", created ?? "unknown"],
       ["Mounted at:", layer.mountPoint ?? unmounted],
       ...[...metadata].map(([name, value]) => [`${name}:`, value]),
     ],

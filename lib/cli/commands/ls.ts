@@ -3,21 +3,71 @@
  *
  * @module
  */
-import type { LayerInfo } from "../../graph/driver.ts";
+import { formatSize } from "../../base/sizes.ts";
+import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
+import { microsecondTime, secondTime } from "../times.ts";
 import type { Run } from "./context.ts";
+
+/** What `--format` may name. */
+const FIELDS = ["id", "parent", "state", "uses", "created", "mounted", "size", "bytes"];
 
 export const run: Run = async (context) => {
   const { options, output } = context;
-  const layers = (await context.open()).layers();
-  if (options.flag("quiet")) {
+  const line = await context.template(FIELDS);
+  const driver = await context.open();
+  const layers = driver.layers();
+  if (line !== undefined) {
+    output.list(layers, () => "", (layer) => line(fieldsOf(driver, layer)));
+  } else if (options.flag("quiet")) {
     output.list(layers, ({ id }) => id, ({ id }) => id);
   } else if (output.json) {
-    output.list(layers, layerToJson, String);
+    output.list(
+      layers,
+      (layer) => ({ ...layerToJson(layer), created: createdIn(driver, layer) }),
+      String,
+    );
   } else {
-    const header = ["ID", "PARENT", "STATE", "USES", "MOUNTED AT"];
-    await output.listTable([header, ...layers.map(row)], options.flag("no-trunc"));
+    const header = ["ID", "PARENT", "STATE", "USES", "CREATED", "MOUNTED AT"];
+    const rows = layers.map((layer) => {
+      const { id, parent, state, uses, created, mounted } = fieldsOf(driver, layer);
+      return [id, parent, state, uses, created, mounted].map((field) => field());
+    });
+    await output.listTable([header, ...rows], options.flag("no-trunc"));
   }
 };
+
+/** A layer's fields, all of them, as text. */
+function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
+  const { id, parent, references, mountPoint } = layer;
+  return {
+    id: () => id,
+    parent: () => parent ?? "?",
+    state: () => stateOf(layer),
+    uses: () => String(references),
+    created: () => {
+      const created = tryCreatedAt(driver, id);
+      return created === undefined ? "?" : secondTime(created);
+    },
+    mounted: () => mountPoint ?? "",
+    size: () => formatSize(driver.diskUsage(id)),
+    bytes: () => String(driver.diskUsage(id)),
+  };
+}
+
+/** When a layer was created, in JSON's terms. */
+export function createdIn(driver: GraphDriver, { id }: LayerInfo): string | null {
+  const created = tryCreatedAt(driver, id);
+  return created === undefined ? null : microsecondTime(created);
+}
+
+/** It may be removed meanwhile, or damaged. */
+function tryCreatedAt(driver: GraphDriver, id: string): number | undefined {
+  try {
+    return driver.createdAt(id);
+  } catch {
+    return undefined;
+  }
+}
 
 /**
  * A layer's fields, all of them, in JSON's terms: an unknown parent and a missing mount are null.
@@ -29,9 +79,4 @@ export function layerToJson({ id, parent, incomplete, references, mountPoint }: 
 /** A layer's state in one word. */
 export function stateOf({ incomplete, mountPoint }: LayerInfo): string {
   return incomplete ? "incomplete" : mountPoint ? "mounted" : "ready";
-}
-
-function row(layer: LayerInfo): string[] {
-  const { id, parent, references, mountPoint } = layer;
-  return [id, parent ?? "?", stateOf(layer), String(references), mountPoint ?? ""];
 }

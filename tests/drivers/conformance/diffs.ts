@@ -48,6 +48,24 @@ export function diffs(suite: Suite): void {
     assertAbout("copy", 2);
   });
 
+  suite.case(
+    "a layer knows when it was created, and not when it was filled",
+    ({ driver, scratch }) => {
+      const before = Date.now() * 1000;
+      driver.create("bottom");
+      const created = driver.createdAt("bottom");
+      assert(created !== undefined);
+      // Clocks of file systems tick, and some know whole seconds alone.
+      assert(before - 1_100_000 <= created && created <= Date.now() * 1000, `${created}`);
+      fill(driver, "child", (root) => Deno.writeTextFileSync(`${root}/f`, "f"), "bottom");
+      assert(driver.createdAt("child")! >= created);
+      const filled = driver.createdAt("child");
+      driver.create("copy", { parent: "bottom" });
+      apply(driver, "copy", diff(driver, "child", undefined, scratch));
+      assertEquals(driver.createdAt("child"), filled);
+    },
+  );
+
   suite.case("the empty tar is applied", ({ driver, scratch }) => {
     makeBase(driver, "bottom");
     driver.create("child", { parent: "bottom" });

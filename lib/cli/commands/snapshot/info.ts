@@ -4,6 +4,7 @@
  * @module
  */
 import { escapePath } from "../../../base/printable.ts";
+import { microsecondTime, secondTime } from "../../times.ts";
 import type { SnapshotInfo } from "../../../snapshots/snapshotter.ts";
 
 /** All of them, in JSON's terms: times are RFC 3339, to the microsecond. */
@@ -31,15 +32,4 @@ export function snapshotRow(info: SnapshotInfo): string[] {
 /** The kind, and whether a tar was not applied to its end. */
 export function kindOf({ kind, incomplete }: SnapshotInfo): string {
   return incomplete ? `${kind}, incomplete` : kind;
-}
-
-/** `2026-11-21T11:33:18Z` */
-export function secondTime(microseconds: number): string {
-  return microsecondTime(microseconds).replace(/\.\d+/, "");
-}
-
-/** `2026-11-21T11:33:18.123456Z` */
-function microsecondTime(microseconds: number): string {
-  const rest = String(microseconds % 1000).padStart(3, "0");
-  return new Date(Math.floor(microseconds / 1000)).toISOString().replace("Z", `${rest}Z`);
 }

@@ -5,7 +5,8 @@
  */
 import { escapePath } from "../../../base/printable.ts";
 import type { Run } from "../context.ts";
-import { kindOf, secondTime, snapshotToJson } from "./info.ts";
+import { secondTime } from "../../times.ts";
+import { kindOf, snapshotToJson } from "./info.ts";
 import { findKey } from "./keys.ts";
 
 export const run: Run = async (context) => {
