@@ -15,6 +15,7 @@ import { readNames } from "./directory.ts";
 import { SyscallError } from "./errno.ts";
 import { O_DIRECTORY, O_RDONLY, open, setCloseOnExec, withFd } from "./files.ts";
 import { tryReadlink } from "./paths.ts";
+import { calls } from "./trace.ts";
 
 // Types of tasks: libdevmapper.h.
 export const DM_DEVICE_CREATE = 0;
@@ -134,6 +135,7 @@ export class Task implements Disposable {
   }
 
   #runRaw(): number {
+    calls.tell?.(`device-mapper ${TASK_NAMES.get(this.#type) ?? this.#type} ${this.#name ?? ""}`);
     const ran = this.#library.dm_task_run(this.pointer);
     closeControlOnExec();
     // Without an error number the library itself refused the request.

@@ -4,6 +4,7 @@
  * @module
  */
 import { control, E } from "./libc.ts";
+import { calls } from "./trace.ts";
 import { unwrap } from "./unwrap.ts";
 
 // Direction, type, number and size of the argument, packed as `asm-generic/ioctl.h` does it.
@@ -60,5 +61,6 @@ export function ioctl(
   name: string,
   path?: string,
 ): number {
+  calls.tell?.(`ioctl ${name}${path === undefined ? "" : ` ${path}`}`);
   return unwrap(tryIoctl(fd, request, argument), `ioctl ${name}`, path);
 }

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { calls } from "../../ffi/trace.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
@@ -65,6 +66,7 @@ function run(program: string, args: string[]): VeneerError | undefined {
     return new VeneerError("not supported", `there is no ${program}; install ${install}`);
   }
   const options = { args, stdin: "null", env: { LC_ALL: "C" } } as const;
+  calls.tell?.(`${path} ${args.join(" ")}`);
   const output = new Deno.Command(path, options).outputSync();
   if (output.success) return undefined;
   const said = messageOf(new TextDecoder().decode(output.stderr));

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { calls } from "../../ffi/trace.ts";
 import { readSystemFile } from "./system_files.ts";
 
 /**
@@ -24,6 +25,7 @@ const MODPROBE = "/proc/sys/kernel/modprobe";
 export function loadModule(name: string): void {
   const program = readSystemFile(MODPROBE);
   if (!program?.startsWith("/")) return;
+  calls.tell?.(`${program.trim()} ${name}`);
   try {
     new Deno.Command(program, { args: [name], stdout: "null", stderr: "null" }).outputSync();
   } catch {

@@ -9,6 +9,11 @@ export interface TransferOptions {
   /** Called from time to time with the bytes of tar transferred so far. */
   readonly onProgress?: (bytes: number) => void;
   /**
+   * For an apply from a stream: called each second in which it gives nothing, with the bytes of tar
+   * so far.
+   */
+  readonly onWaiting?: (bytes: number) => void;
+  /**
    * For an apply: the tar's digest, its size or the clean end of a request's body proves that it is
    * complete. A tar that ends behind an entry is then accepted, with a warning; otherwise it counts
    * as cut short. A function is asked at that end.

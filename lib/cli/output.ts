@@ -105,9 +105,9 @@ export class Output {
     const code = codeOf(error);
     const exit = EXIT_STATUS[code];
     const message = escapeControls(this.#withRemedy(describe(error), remedyOf(error)));
-    if (this.json) this.#say(JSON.stringify({ error: { code, message, exit } }));
-    else this.#say(`veneer: ${message}`);
-    if (this.level === "debug" && error instanceof Error) this.#say(error.stack ?? "");
+    const stack = this.level === "debug" && error instanceof Error ? error.stack : undefined;
+    if (this.json) this.#say(JSON.stringify({ error: { code, message, exit, stack } }));
+    else this.#say(`veneer: ${message}${stack === undefined ? "" : `\n${stack}`}`);
     return exit;
   }
 
@@ -119,6 +119,11 @@ export class Output {
   /** A message about progress. */
   info(message: string): void {
     this.#log("info", "info", message);
+  }
+
+  /** A call that was made, for who looks for a fault. */
+  debug(message: string): void {
+    this.#log("debug", "debug", message);
   }
 
   /** A command on the store in use, in backquotes. */

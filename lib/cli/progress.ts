@@ -24,7 +24,12 @@ export interface Progress {
   readonly total?: number;
   /** Since the start. */
   readonly seconds: number;
+  /** Since the last byte came, if that is so long that nothing seems to come. */
+  readonly stalled?: number;
 }
+
+/** After so many seconds without a byte a transfer is said to be stalled. */
+const STALLED_AFTER = 2;
 
 /** Turns while nothing tells how much there is to come. */
 const SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
@@ -38,13 +43,15 @@ const LEAST_LABEL = 16;
  * @param turn of the spinner
  */
 export function formatProgress(
-  { label, bytes, total, seconds }: Progress,
+  { label, bytes, total, seconds, stalled }: Progress,
   columns: number,
   style: Style = plain,
   turn = 0,
 ): string {
   const rate = seconds > 0 ? bytes / seconds : 0;
-  const speed = `${steadySize(Math.round(rate))}/s`;
+  const speed = stalled === undefined
+    ? `${steadySize(Math.round(rate))}/s`
+    : `nothing came for ${formatTime(Math.floor(stalled))}`;
   if (!total) {
     const spinner = SPINNER[turn % SPINNER.length];
     const least = `${spinner} ${steadySize(bytes)}`;
@@ -52,7 +59,9 @@ export function formatProgress(
   }
   const part = Math.min(1, bytes / total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);
-  const left = rate > 0 ? `  ${formatTime((total - total * part) / rate)} left` : "";
+  const left = rate > 0 && stalled === undefined
+    ? `  ${formatTime((total - total * part) / rate)} left`
+    : "";
   const counted = `${percent} ${steadySize(bytes)} of ${steadySize(total).trimStart()}`;
   const choices = [
     `${counted}  ${speed}${left}`,
@@ -111,6 +120,9 @@ export interface Screen {
 export class ProgressBar implements Disposable {
   readonly #started: number;
   #frames = 0;
+  #bytes = 0;
+  /** When the last byte came. */
+  #moved: number;
   #drawn = -Infinity;
 
   constructor(
@@ -119,16 +131,21 @@ export class ProgressBar implements Disposable {
     private readonly screen: Screen,
     private readonly now: () => number = () => performance.now(),
   ) {
-    this.#started = now();
+    this.#started = this.#moved = now();
   }
 
-  /** Sets the number of bytes so far. */
+  /** Sets the number of bytes so far; call it also if there are none for a while. */
   update(bytes: number): void {
     const now = this.now();
+    if (bytes !== this.#bytes) {
+      this.#bytes = bytes;
+      this.#moved = now;
+    }
     if (now - this.#drawn < FRAME_INTERVAL) return;
-    const seconds = (now - this.#started) / 1000;
+    const seconds = (now - this.#started) / 1000, idle = (now - this.#moved) / 1000;
+    const stalled = idle < STALLED_AFTER ? undefined : idle;
     const frame = formatProgress(
-      { label: this.label, bytes, total: this.total, seconds },
+      { label: this.label, bytes, total: this.total, seconds, stalled },
       this.screen.columns() - 1,
       this.screen.style,
       this.#frames++,

@@ -346,7 +346,7 @@ export class Graph implements EngineStore {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress, provenWhole }: TransferOptions,
+    { onProgress, onWaiting, provenWhole }: TransferOptions,
   ): number {
     this.#layers.require(id);
     this.#layers.requireWritable();
@@ -354,7 +354,7 @@ export class Graph implements EngineStore {
     if (base !== "") this.#layers.idMaps(base);
     // Reads from the client, so it comes before any lock. Input that is not a tar is refused before
     // anything changes.
-    using tar = openTarInput(input);
+    using tar = openTarInput(input, onWaiting);
     using transfer = this.#transfers.begin(id, "exclusive");
     const pristine = this.#beginApply(id);
     try {

@@ -16,6 +16,7 @@ import {
 import { EINVAL } from "../../ffi/errno.ts";
 import { type MountRequest, MS_BIND, tryMount, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { fchdir } from "../../ffi/process.ts";
+import { calls } from "../../ffi/trace.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
@@ -25,6 +26,11 @@ import type { MountPort, MountStep } from "./plan.ts";
 export const kernelMountPort: MountPort = {
   mount(step: MountStep & { kind: "mount" | "append" }): void {
     const { target, type, flags, data } = step;
+    calls.tell?.(
+      `mount ${type || "none"} on ${target}: ${data || "no options"}, flags 0x${
+        flags.toString(16)
+      }`,
+    );
     using reached = new Reached();
     const isBind = step.kind === "mount" && (flags & MS_BIND) !== 0;
     const source = step.kind !== "mount"
@@ -45,6 +51,11 @@ export const kernelMountPort: MountPort = {
   },
 
   fsmount(step: MountStep & { kind: "fsmount" }): void {
+    calls.tell?.(
+      `fsmount ${step.type} on ${step.target}: ${
+        step.parameters.map(({ key, value }) => value === undefined ? key : `${key}=${value}`)
+      }`,
+    );
     if (step.from === undefined) return newMount(step, (name) => name);
     withFd(
       openWithoutLinks(step.from, O_PATH | O_DIRECTORY),
@@ -53,6 +64,7 @@ export const kernelMountPort: MountPort = {
   },
 
   unmount(target: string, flags: number): void {
+    calls.tell?.(`umount ${target}${flags === 0 ? "" : `, flags 0x${flags.toString(16)}`}`);
     // By its path, as a descriptor of it would keep it busy.
     close(openWithoutLinks(dirname(target), O_PATH | O_DIRECTORY));
     umount(target, flags | UMOUNT_NOFOLLOW);

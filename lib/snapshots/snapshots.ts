@@ -301,7 +301,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#hasUnmounted = true;
     return withInput(input, (fd) => {
       // Reads from the client, so it comes before any lock.
-      using tar = openTarInput(fd);
+      using tar = openTarInput(fd, options.onWaiting);
       using begun = this.#begin(session, key);
       return this.#transfers.apply(begun, tar, options);
     });

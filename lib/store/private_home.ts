@@ -16,6 +16,7 @@
  */
 import { EBUSY } from "../../ffi/errno.ts";
 import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../../ffi/mount.ts";
+import { calls } from "../../ffi/trace.ts";
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf } from "../base/errors.ts";
@@ -29,6 +30,7 @@ import type { RunState } from "./run_state.ts";
 export function withPrivateHome(home: Home, state: RunState, mountLayer: () => void): void {
   using _hold = state.holdHome();
   if (isMountPoint(home.path) || bindHome(home, state)) {
+    calls.tell?.(`mount --make-private ${home.path}`);
     mount({ target: home.path, flags: MS_PRIVATE });
   }
   mountLayer();
@@ -43,6 +45,7 @@ function bindHome(home: Home, state: RunState): boolean {
   if (isMountPoint(home.path)) return true;
   if (home.isReadOnly || hasMountsBelow(home.path)) return false;
   state.homeMount = "";
+  calls.tell?.(`mount --bind ${home.path} on itself`);
   mount({ source: home.path, target: home.path, flags: MS_BIND });
   state.homeMount = mountId(home.path);
   return true;
@@ -77,6 +80,7 @@ export function releaseHome(home: Home, state: RunState): boolean {
 
 /** `umount(2)` of a home, raw, again for a while if no mount keeps it busy. */
 function tryUnmountHome(path: string): number {
+  calls.tell?.(`umount ${path}, the home's mount on itself`);
   for (let left = BUSY_RETRIES;; left--) {
     const result = tryUmount(path);
     if (result !== -EBUSY || left === 0 || hasMountsBelow(path)) return result;

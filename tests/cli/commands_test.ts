@@ -310,12 +310,29 @@ needs(lacking, "cli: status names the driver and what it stands on", () => {
   assertMatch(text, /^Driver: overlay2$/m);
   assertMatch(text, /^Backing Filesystem: \S+$/m);
   const { driver, home, status } = store.json<
-    { driver: string; home: string; status: Record<string, string> }
+    { driver: string; home: string; status: Record<string, string | boolean> }
   >(
     "status",
   );
   assertEquals([driver, home], ["overlay2", `${Deno.realPathSync(store.root)}/overlay2`]);
-  assertEquals(status["Supports d_type"], "true");
+  assertEquals(status["Supports d_type"], true);
+});
+
+needs(lacking, "cli: --log-level debug tells of mounts, and in JSON all is JSON", () => {
+  using store = sample();
+  const told = (...args: string[]) => store.run("--log-level", "debug", ...args).stderr;
+  const mounted = told("mount", "app");
+  assertMatch(mounted, /^veneer: debug: mount --bind \S+ on itself$/m);
+  assertMatch(mounted, /^veneer: debug: (fs)?mount overlay on \S+\/app\/merged: .*lowerdir/m);
+  assertMatch(told("umount", "app"), /^veneer: debug: umount \S+\/app\/merged$/m);
+  assertEquals(store.run("--log-level", "info", "mount", "app").stderr.includes("debug"), false);
+  const lines = told("--json", "mount", "gone").trimEnd().split("\n").map((line) =>
+    JSON.parse(line)
+  );
+  const { error } = lines.at(-1);
+  assertEquals(error.code, "not found");
+  assertMatch(error.stack, /\n +at /);
+  store.must("umount", "app");
 });
 
 needs(lacking, "cli: rm goes on past a failure and ends with the first one's status", () => {

@@ -106,3 +106,18 @@ Deno.test("a bar that was never drawn takes nothing away", () => {
   ]();
   assertEquals(written, [""]);
 });
+
+Deno.test("a stream that gives nothing is said to be stalled, until it goes on", () => {
+  let time = 0, shown = "";
+  const screen = { write: (text: string) => void (shown = text), columns: () => 80, style: plain };
+  using bar = new ProgressBar("apply base", undefined, screen, () => time);
+  const at = (seconds: number, bytes: number) => {
+    time = seconds * 1000;
+    bar.update(bytes);
+    return shown.split("\x1b[K").at(-1)!.trimEnd();
+  };
+  assertMatch(at(1, 4 * MiB), /^apply base . 4\.00 MiB {2}4\.00 MiB\/s$/);
+  assertMatch(at(2.5, 4 * MiB), /MiB\/s$/, "not yet");
+  assertMatch(at(8, 4 * MiB), /^apply base . 4\.00 MiB {2}nothing came for 0:07$/);
+  assertMatch(at(9, 6 * MiB), /^apply base . 6\.00 MiB .*\/s$/);
+});

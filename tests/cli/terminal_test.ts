@@ -62,6 +62,18 @@ needs(lacking, "terminal: apply and diff show a bar and take it away", () => {
   assert(diff.shown.endsWith(UP), JSON.stringify(diff.shown));
 });
 
+needs(lacking, "terminal: apply says of a pipe that gives nothing that it is stalled", () => {
+  const { store, tar } = sample();
+  using _store = store;
+  const apply = shellWords([...PROGRAM, ...store.options, "apply", "big"]);
+  // Before the first byte, and in the middle, as long as it takes to say so.
+  const pipe = `(sleep 5; head -c 5000000 '${tar}'; sleep 5; tail -c +5000001 '${tar}') | ${apply}`;
+  const { stdout } = run("script", "-qec", pipe, "/dev/null");
+  assertMatch(stdout, /apply big . {6}0 B {2}nothing came for 0:0\d/);
+  assertMatch(stdout, /apply big . 4\.\d+ MiB {2}nothing came for 0:0\d/);
+  assert(stdout.trimEnd().endsWith("8388608"), JSON.stringify(stdout));
+});
+
 needs(lacking, "terminal: NO_COLOR takes the colours away, TERM=dumb the bar", () => {
   const { store, tar } = sample();
   using _store = store;

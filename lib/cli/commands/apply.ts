@@ -14,6 +14,7 @@ export const run: Run = async (context) => {
     using progress = openProgress(`apply ${id}`, inputSize(input, file));
     return driver.applyDiff(id, options.value("parent"), input, {
       onProgress: (bytes) => progress?.update(bytes),
+      onWaiting: progress && ((bytes) => progress.update(bytes)),
     });
   });
   output.result({ id, size }, () => [String(size)]);

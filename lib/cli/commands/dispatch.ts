@@ -97,6 +97,7 @@ export async function dispatch(args: readonly string[], drivers: Drivers): Promi
     driver: options.value("driver"),
     service: options.value("service"),
   });
+  if (level === "debug") await tellCalls(output);
   try {
     const status = await run(invocation, output, drivers);
     output.flush();
@@ -104,6 +105,11 @@ export async function dispatch(args: readonly string[], drivers: Drivers): Promi
   } catch (error) {
     return isReaderGone(error) ? READER_GONE : output.error(error);
   }
+}
+
+async function tellCalls(output: Output): Promise<void> {
+  const { calls } = await import("../../../ffi/trace.ts");
+  calls.tell = (call) => output.debug(call);
 }
 
 async function run(

@@ -8,8 +8,9 @@ import type { Run } from "./context.ts";
 export const run: Run = async (context) => {
   const driver = await context.open();
   const status = driver.status();
+  const typed = status.map(([name, value]) => [name, typedValue(value)]);
   context.output.result(
-    { driver: driver.name, home: driver.home, status: Object.fromEntries(status) },
+    { driver: driver.name, home: driver.home, status: Object.fromEntries(typed) },
     () => [
       `Driver: ${driver.name}`,
       `Home: ${driver.home}`,
@@ -17,3 +18,9 @@ export const run: Run = async (context) => {
     ],
   );
 };
+
+/** A value in JSON's terms. Drivers give texts, since Docker's protocol knows no others. */
+function typedValue(text: string): string | number | boolean {
+  if (text === "true" || text === "false") return text === "true";
+  return /^(0|[1-9]\d{0,14})$/.test(text) ? Number(text) : text;
+}

@@ -40,11 +40,12 @@ export class TarInput implements Disposable {
  * Opens a tar and checks its first header.
  *
  * @param fd any descriptor open for reading, which is read from its current position
+ * @param onWaiting see `TransferOptions`
  * @throws {VeneerError} `invalid argument` if it is not a tar, `not supported` for another
  * compression
  */
-export function openTarInput(fd: number): TarInput {
-  const window = Window.over(fd);
+export function openTarInput(fd: number, onWaiting?: (bytes: number) => void): TarInput {
+  const window = Window.over(fd, onWaiting);
   window.fill(BLOCK);
   const compression = detect(fd, window.bytes.subarray(0, window.end));
   let input = new TarInput(window);
@@ -52,7 +53,7 @@ export function openTarInput(fd: number): TarInput {
     // A file is read again from its position, which the window has left alone.
     const head = window.base === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
     const decompressor = new Decompressor(compression, fd, head);
-    const plain = new Window(decompressor.output, undefined, () => decompressor.check());
+    const plain = new Window(decompressor.output, undefined, () => decompressor.check(), onWaiting);
     input = new TarInput(plain, decompressor);
   }
   try {

@@ -9,6 +9,7 @@
  */
 import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek, tryWrite } from "../../../ffi/files.ts";
+import { waitReadable } from "../../../ffi/poll.ts";
 import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
@@ -25,6 +26,9 @@ const FIRST_READ = 16 << 10;
 export const KERNEL_COPY = 128 << 10;
 /** The most bytes that one call is asked to move, since results are 32-bit. */
 const LARGEST_MOVE = 1 << 30;
+
+/** How long a stream may give nothing before that is told, in milliseconds. */
+const WAITING_STEP = 1000;
 
 /**
  * How much is read behind an archive's end: the largest record that writers pad to is half of it,
@@ -47,6 +51,7 @@ export class Window {
   /** The offset of the tar in a regular file; `undefined` for a stream. */
   readonly #base: number | undefined;
   readonly #onEnd: () => void;
+  readonly #onWaiting: ((position: number) => void) | undefined;
   #nextRead = CAPACITY;
   #canMove = true;
 
@@ -54,16 +59,23 @@ export class Window {
    * @param fd the input, which stays the caller's
    * @param base the offset of the tar in a regular file; for a stream, `undefined`
    * @param onEnd called when the input ends: throws if that is not its true end
+   * @param onWaiting called each second in which a stream gives nothing, with the bytes so far
    */
-  constructor(fd: number, base: number | undefined, onEnd: () => void = () => {}) {
+  constructor(
+    fd: number,
+    base: number | undefined,
+    onEnd: () => void = () => {},
+    onWaiting?: (position: number) => void,
+  ) {
     this.#fd = fd;
     this.#base = base;
     this.#onEnd = onEnd;
+    this.#onWaiting = onWaiting;
   }
 
   /** A window over any descriptor, from its file position on. */
-  static over(fd: number): Window {
-    if (!fstat(fd).isFile) return new Window(fd, undefined);
+  static over(fd: number, onWaiting?: (position: number) => void): Window {
+    if (!fstat(fd).isFile) return new Window(fd, undefined, undefined, onWaiting);
     const position = tryLseek(fd, 0n, SEEK_CUR);
     return new Window(fd, position < 0n ? undefined : Number(position));
   }
@@ -96,6 +108,7 @@ export class Window {
     const room = this.end === 0 ? this.bytes : this.bytes.subarray(this.end);
     const ask = Math.min(room.length, Math.max(this.#nextRead, count - have));
     this.#nextRead = Math.min(this.#nextRead * 2, CAPACITY);
+    this.#await();
     const got = namingInput(
       this.#fd,
       () =>
@@ -106,6 +119,14 @@ export class Window {
     this.end += got;
     if (got === 0) this.#onEnd();
     return got > 0;
+  }
+
+  /** Waits for a stream, if somebody is told of the wait. */
+  #await(): void {
+    if (this.#onWaiting === undefined || this.#base !== undefined) return;
+    while (!waitReadable(this.#fd, performance.now() + WAITING_STEP)) {
+      this.#onWaiting(this.position + this.end - this.at);
+    }
   }
 
   /** Moves on over bytes that are available. */
@@ -174,6 +195,7 @@ export class Window {
     } else {
       // A stream's bytes that are in the window already are not to be had again.
       if (this.at < this.end) return this.#put(out, left, what);
+      this.#await();
       do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
     }
     if (moved < 0) {

@@ -15,6 +15,7 @@ export const run: Run = (context) =>
       using progress = openProgress(`apply ${escapePath(key)}`, inputSize(input, file));
       return snapshotter.applyDiff(key, input, {
         onProgress: (bytes) => progress?.update(bytes),
+        onWaiting: progress && ((bytes) => progress.update(bytes)),
       });
     });
     output.result({ key, size }, () => [String(size)]);
