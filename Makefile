@@ -28,7 +28,7 @@ program := $(if $(findstring $(space),$(PREFIX)),"$(PREFIX)/bin/veneer",$(PREFIX
 export DENO
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z.-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' Makefile
 
 setup: ## fetch Deno and install what the program, the demo and the tests need
 	@tools/setup
@@ -36,6 +36,10 @@ setup: ## fetch Deno and install what the program, the demo and the tests need
 demo: ## show layers being made, mounted, changed and diffed, on a loopback image
 	@tools/setup demo
 	@VENEER="$(VENEER)" tools/isolated $(DENO) run --quiet --allow-all --no-check --frozen tools/demo.ts
+
+base.tar: ## make a small tar to try commands with
+	@tools/setup demo
+	@$(DENO) run --quiet --allow-all --no-check --frozen tools/demo.ts base.tar
 
 images: root setup ## make loopback images and mount them below images/mnt: ext4, xfs, btrfs, with quotas
 	@$(DENO) run --quiet --allow-all --no-check tests/runner/images.ts make images

@@ -1,6 +1,7 @@
 /**
  * What Veneer does, on a real file system: layers are made, filled, mounted, changed and diffed. Run by `make demo`,
- * which sets VENEER to the command; everything is made in a directory of its own, and goes again.
+ * which sets VENEER to the command; everything is made in a directory of its own, and goes again. With a path it makes
+ * only the tar of its base layer there, for `make base.tar`.
  */
 import { expandGlobSync } from "@std/fs";
 import { join, resolve } from "@std/path";
@@ -85,7 +86,7 @@ function cleanUp(directory: string): void {
   Deno.removeSync(directory, { recursive: true });
 }
 
-/** Makes the tar that the first layer is filled from. */
+/** Makes `base.tar`, which the first layer is filled from. */
 async function makeTar(directory: string): Promise<void> {
   const base = $.path(directory).join("base");
   for (const name of ["etc", "bin", "srv"]) base.join(name).mkdirSync({ recursive: true });
@@ -128,7 +129,20 @@ async function play(directory: string, programs: string): Promise<number> {
   return 0;
 }
 
-if (import.meta.main) {
+/** Makes that tar alone, at a path. */
+async function makeTarAt(path: string): Promise<void> {
+  const directory = Deno.makeTempDirSync();
+  try {
+    await makeTar(directory);
+    Deno.copyFileSync(join(directory, "base.tar"), path);
+  } finally {
+    Deno.removeSync(directory, { recursive: true });
+  }
+}
+
+if (import.meta.main && Deno.args.length > 0) {
+  await makeTarAt(Deno.args[0]);
+} else if (import.meta.main) {
   const veneer = Deno.env.get("VENEER");
   if (veneer === undefined) throw new Error("VENEER: the command to show, such as dist/veneer");
   removeLeftovers();

@@ -5,7 +5,7 @@ import { PROGRAM, refusal, shellWords, TestStore } from "../support/commands.ts"
 import { EMFILE, SyscallError } from "../../ffi/errno.ts";
 import { codeOf } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
-import { lacksFileSystem, needs, run, tempDir } from "../support/cases.ts";
+import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support/cases.ts";
 import { dir as directory, file, tar } from "../tar/support/tar_builder.ts";
 
 const source = Deno.env.has("VENEER")
@@ -158,4 +158,31 @@ needs(source, "program: whatever TMPDIR is, nothing depends on it", () => {
     assertEquals([code, stderr], [0, ""], `TMPDIR=${value}`);
     assertMatch(stdout, /^veneer /);
   }
+});
+
+const TOP = new URL("../..", import.meta.url).pathname;
+const installed = Deno.env.get("VENEER") === `${TOP}dist/veneer`
+  ? lacksProgram("make")
+  : "it installs dist/veneer; VENEER does not name that";
+
+needs(installed, "program: make installs and uninstalls below a PREFIX with a space", () => {
+  using dir = tempDir();
+  const prefix = `${dir.path}/pre fix`;
+  const made = (target: string) =>
+    must("make", "-C", TOP, "-o", "dist/veneer", "-o", "build", target, `PREFIX=${prefix}`);
+  const files = () => must("find", prefix, "-type", "f").split("\n").filter(Boolean).sort();
+  made("install");
+  assertEquals(files().map((file) => file.slice(prefix.length)), [
+    "/bin/veneer",
+    "/lib/systemd/system/veneer-containerd.service",
+    "/lib/systemd/system/veneer-docker.service",
+    "/share/bash-completion/completions/veneer",
+    "/share/fish/vendor_completions.d/veneer.fish",
+    "/share/zsh/site-functions/_veneer",
+  ]);
+  assertMatch(must(`${prefix}/bin/veneer`, "--version"), /^veneer \d/);
+  const unit = Deno.readTextFileSync(`${prefix}/lib/systemd/system/veneer-containerd.service`);
+  assert(unit.includes(`ExecStart="${prefix}/bin/veneer" serve containerd`), unit);
+  made("uninstall");
+  assertEquals(files(), []);
 });
