@@ -22,7 +22,13 @@ export function statusLines(volume: number): StatusLine[] {
     ["Devices", String(devices)],
     ["Features", features(volume).join(" ")],
     ["Generation", String(generation)],
-    ["Quota", mode + (inconsistent ? " (counts are inconsistent until a rescan)" : "")],
+    [
+      "Quota",
+      mode +
+      (inconsistent
+        ? " (inconsistent: limits and counts may be wrong until `btrfs quota rescan` has run)"
+        : ""),
+    ],
     ["Data Space Used", of(data)],
     ["Metadata Space Used", of(metadata)],
   ];

@@ -41,6 +41,8 @@ const MISSING: Readonly<Record<string, string>> = {
   containers: "Veneer keeps layers, not containers; `veneer ls` lists them",
   pull: "Veneer fetches nothing; `veneer apply` fills a layer from a tar",
   push: "Veneer sends nothing; `veneer diff` writes a layer as a tar",
+  options: "`veneer help options` lists those of drivers",
+  "storage-options": "`veneer help options` lists those of layers, too",
   build: "Veneer builds no images; `veneer shell` enters a layer to change it",
 };
 

@@ -301,6 +301,13 @@ needs(lacking, "cli: inspect shows a layer, its children and the driver's direct
     [],
   ]);
   assertMatch(layer.metadata.LowerDir, /\/diff$/);
+
+  // A base layer in use has no mount, and is seen at its own directory.
+  const path = store.must("mount", "base").trimEnd();
+  assertMatch(store.must("inspect", "base"), new RegExp(`^Mounted at: +${path}$`, "m"));
+  assertEquals(store.json<{ root: string }>("inspect", "base").root, path);
+  store.must("umount", "base");
+  assertEquals(store.json<{ root: string | null }>("inspect", "base").root, null);
 });
 
 needs(lacking, "cli: status names the driver and what it stands on", () => {

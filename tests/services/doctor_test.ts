@@ -1,7 +1,7 @@
 /**
  * `veneer doctor` about the service for containerd, and about containerd.
  */
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { pluginStatus } from "../../lib/cli/commands/doctor_services.ts";
 import type { Finding } from "../../drivers/definition.ts";
@@ -34,6 +34,14 @@ needs(lacking, "doctor: a service answers, or was killed, or hangs", async () =>
   service.process.signal("SIGCONT");
   await service.process.end("SIGKILL");
   assertEquals(findings(address), [["limited", `the service at ${address} was killed`], noEngine]);
+});
+
+Deno.test("doctor: a socket of containerd's that cannot be looked at is one finding", () => {
+  // As for a user who may not look into its directory: too long a name fails for root, too.
+  using dir = tempDir();
+  const [, [state, what]] = findings(join(dir.path, "a".repeat(260)));
+  assertEquals(state, "limited");
+  assertMatch(what, /^containerd cannot be asked: statx .*ENAMETOOLONG/);
 });
 
 Deno.test("doctor: a service does not have to run, and another program is none", () => {

@@ -4,8 +4,10 @@
  *
  * @module
  */
+import { SyscallError } from "../../../ffi/errno.ts";
 import { tryLstat } from "../../../ffi/stat.ts";
 import type { Finding } from "../../../drivers/definition.ts";
+import { messageOf } from "../../base/errors.ts";
 import { probe, type Probed } from "../../services/containerd/probe.ts";
 
 /** Where containerd listens, unless the environment of its tools names another socket. */
@@ -48,10 +50,16 @@ function serviceFinding(address: string, found: Probed, isWanted: boolean): Find
 
 /**
  * What containerd thinks of a snapshotter: the status of a plugin, such as `ok` or `error`; `absent`
- * for none of that name; `no answer`; `undefined` where containerd does not run.
+ * for none of that name; `no answer`; `undefined` if containerd does not run; the error if its
+ * socket cannot be looked at, as by a user who is not root.
  */
-function askContainerd(name: string): string | undefined {
-  if (tryLstat(Deno.env.get("CONTAINERD_ADDRESS") || CONTAINERD) === undefined) return undefined;
+function askContainerd(name: string): string | SyscallError | undefined {
+  try {
+    if (tryLstat(Deno.env.get("CONTAINERD_ADDRESS") || CONTAINERD) === undefined) return undefined;
+  } catch (error) {
+    if (error instanceof SyscallError) return error;
+    throw error;
+  }
   try {
     const { success, stdout } = new Deno.Command("ctr", {
       args: [...PATIENCE, "plugins", "ls"],
@@ -72,7 +80,14 @@ export function pluginStatus(table: string, name: string): string {
   return "absent";
 }
 
-function pluginFinding(name: string, found: Probed, plugin: string | undefined): Finding[] {
+function pluginFinding(
+  name: string,
+  found: Probed,
+  plugin: string | SyscallError | undefined,
+): Finding[] {
+  if (plugin instanceof SyscallError) {
+    return [{ state: "limited", what: `containerd cannot be asked: ${messageOf(plugin)}` }];
+  }
   if (plugin === "ok") return [{ state: "ok", what: `containerd has the snapshotter ${name}` }];
   // Nobody wants it there.
   if (found === "missing" && (plugin === undefined || plugin === "absent")) return [];

@@ -14,12 +14,17 @@ export const run: Run = async (context) => {
   const children = driver.layers().filter(({ parent }) => parent === id).map(({ id }) => id);
   const created = createdIn(driver, layer);
   const metadata = driver.getMetadata(id);
-  // The word of `tree` for a layer in use without a mount of its own.
+  // A base layer, and all of btrfs, is not mounted: its own directory is its root.
+  const directory = metadata.get("Subvolume") ??
+    (layer.parent === "" ? metadata.get("UpperDir") : undefined);
+  const root = layer.mountPoint ?? (layer.references > 0 ? directory : undefined);
+  // The word of `tree` for a layer in use without a mount here.
   const unmounted = layer.references > 0 ? "elsewhere" : "nowhere";
   await output.resultTable(
     {
       ...layerToJson(layer),
       created,
+      root: root ?? null,
       driver: driver.name,
       children,
       metadata: Object.fromEntries(metadata),
@@ -32,7 +37,7 @@ export const run: Run = async (context) => {
       ["State:", stateOf(layer)],
       ["Uses:", String(layer.references)],
       ["Created:", created ?? "unknown"],
-      ["Mounted at:", layer.mountPoint ?? unmounted],
+      ["Mounted at:", root ?? unmounted],
       ...[...metadata].map(([name, value]) => [`${name}:`, value]),
     ],
   );
