@@ -45,6 +45,7 @@ const UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir";
 export class Overlay2Snapshots implements SnapshotBackend {
   readonly name = "overlay2";
   readonly rebases = true;
+  readonly mountsStay = true;
   readonly #layers: LayerDirectories;
   readonly #environment: Overlay2Environment;
 

@@ -50,6 +50,12 @@ export interface SnapshotBackend {
    * Whether a layer's content is the same on any parent. A commit on another parent requires it.
    */
   readonly rebases: boolean;
+  /**
+   * Whether the mounts of a layer are always the same ones, until it is committed or removed, and
+   * need nothing done before they are made. A service may then answer what
+   * {@linkcode mounts} answered before. False by default.
+   */
+  readonly mountsStay?: boolean;
 
   /**
    * The id (`ids.ts`) of the layer that the layout prescribes for this key or name, and for no

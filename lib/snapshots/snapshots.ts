@@ -174,6 +174,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#backend.home.path;
   }
 
+  get mountsStay(): boolean {
+    return this.#backend.mountsStay ?? false;
+  }
+
   status(): readonly StatusLine[] {
     this.#requireOpen();
     return this.#backend.status();

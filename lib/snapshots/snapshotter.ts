@@ -117,6 +117,12 @@ export type Leftovers = "none" | "more" | "stuck";
  */
 export interface Snapshotter extends OpenStore {
   /**
+   * Whether the mounts of a snapshot are the same, and need nothing done before they are made, as
+   * long as it is neither committed nor removed.
+   */
+  readonly mountsStay: boolean;
+
+  /**
    * Creates an active snapshot on a committed one, or on none (`""`), and returns its mounts.
    *
    * @throws `already exists` for a key or name that is taken, `not found` (parent),

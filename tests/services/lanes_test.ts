@@ -19,14 +19,23 @@ const lacking = lacksFileSystem("overlay");
 /** gRPC's code (grpc/doc/statuscodes.md). */
 const UNAVAILABLE = 14;
 
-/** Prepares snapshots; returns the ids of their layers. */
+/**
+ * Prepares snapshots, so that Mounts has to ask their layers; returns the ids of these.
+ */
 async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]> {
   const layers: string[] = [];
   for (const key of keys) {
-    const { messages } = await client.call("Prepare", make(key));
+    const { status, messages } = await client.call("Prepare", make(key));
+    assertEquals(status, 0);
     layers.push(readMounts(messages[0])[0].source.split("/").at(-2)!);
   }
+  await forget(client, ...keys);
   return layers;
+}
+
+/** Has the service forget answers that it knows. */
+async function forget(client: GrpcClient, ...keys: string[]): Promise<void> {
+  for (const key of keys) assertEquals((await client.call("Update", update(key, {}))).status, 0);
 }
 
 /** Whether something is still unanswered a moment later. */
@@ -48,7 +57,8 @@ needs(
       using _held = holdLayers(service, a, b);
       slow.push(...Array.from({ length: 20 }, () => mounts("a")), mounts("b"));
       assertEquals((await mounts("d")).status, 0, "beside slow calls on two keys");
-      assertEquals((await client.call("Prepare", make("e"))).status, 0);
+      await prepare(client, "e");
+      await forget(client, "d");
       const held: Promise<Reply>[] = [];
       {
         // As many as there are lanes; by then each of them could have been started.

@@ -16,7 +16,7 @@ import {
   readUpdate,
   type SnapshotCall,
 } from "./messages.ts";
-import { KnownStats } from "./known_stats.ts";
+import { type Asked, KnownAnswers, type Question } from "./known_answers.ts";
 import type { LaneCall } from "./perform.ts";
 
 const REQUESTS: Readonly<Record<string, Read>> = {
@@ -38,24 +38,32 @@ const REQUESTS: Readonly<Record<string, Read>> = {
  * @param name that requests must call it by
  */
 export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services {
-  const stats = new KnownStats();
+  const known = new KnownAnswers();
+  const mountsAre = () => lanes.mountsStay ? "mounts" : undefined;
   const methods = Object.entries(REQUESTS).map(([method, read]): [string, Method] => [
     method,
     (message, emit, client) => {
       const call = read(message, name);
-      const run = (more: { emit?: Emit; ended?: () => void } = {}): Running => ({
-        ...lanes.run({ call, ...orderOf(call), emit, client, ...more }),
-        subject: subjectOf(call),
-      });
+      const run = (question?: Question): Running => {
+        const job = { call, ...orderOf(call), client };
+        const running = question === undefined
+          ? lanes.run({ ...job, emit })
+          : lanes.run({ ...job, emit: keeping(question, emit), ended: question.ended });
+        return { subject: subjectOf(call), done: running.done, cancel: running.cancel };
+      };
       switch (call.method) {
         case "stat":
-          return stat(stats, call.key, emit, run);
+          return ask("stat", call.key, { known, emit, run });
         case "mounts":
+          return lanes.mountsStay ? ask("mounts", call.key, { known, emit, run }) : run();
         case "list":
         case "usage":
           return run();
+        case "prepare":
+        case "view":
+          return run(known.changing(call, mountsAre()));
         default:
-          return run({ ended: stats.changing(call) });
+          return run(known.changing(call));
       }
     },
   ]);
@@ -64,26 +72,29 @@ export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services
 
 type Emit = (message: Bytes) => void;
 
-/** Answers a Stat, by a lane unless the answer is known. */
-function stat(
-  stats: KnownStats,
+/** Sends an answer on, and keeps it. */
+const keeping = (question: Question, emit: Emit): Emit => (answer) => {
+  question.keep(answer);
+  emit(answer);
+};
+
+/** Answers a call, by a lane unless the answer is known. */
+function ask(
+  asked: Asked,
   key: string,
-  emit: Emit,
-  run: (more: { emit: Emit }) => Running,
+  { known, emit, run }: {
+    readonly known: KnownAnswers;
+    readonly emit: Emit;
+    readonly run: (question: Question) => Running;
+  },
 ): Running {
-  const known = stats.get(key);
-  if (known !== undefined) {
-    emit(known);
-    return { subject: { key }, done: Promise.resolve(), cancel: () => {} };
-  }
-  const keep = stats.asking(key);
-  return run({
-    emit: (answer) => {
-      keep(answer);
-      emit(answer);
-    },
-  });
+  const answer = known.get(asked, key);
+  if (answer === undefined) return run(known.asking(asked, key));
+  emit(answer);
+  return { subject: { key }, done: ANSWERED, cancel: () => {} };
 }
+
+const ANSWERED = Promise.resolve();
 
 /**
  * How a call may run beside others: those that only use the database wait for no lock of the

@@ -22,8 +22,14 @@ export interface LaneVoice {
   leftover(): void;
 }
 
+/** A store that a lane can open. */
+interface StoreOfLane extends OpenStore {
+  /** Of a store of snapshots: see `SnapshotBackend`. */
+  readonly mountsStay?: boolean;
+}
+
 /** The work of a lane. */
-export interface LaneWork<Call, Store extends OpenStore> {
+export interface LaneWork<Call, Store extends StoreOfLane> {
   /** Opens the store. */
   open(store: LaneStore, voice: LaneVoice): Promise<Store>;
   /** Does a call; the messages of its answer are emitted one by one, and are the service's then. */
@@ -35,7 +41,7 @@ export interface LaneWork<Call, Store extends OpenStore> {
 }
 
 /** Serves a lane until the message to close. */
-export function serveLane<Call, Store extends OpenStore>(
+export function serveLane<Call, Store extends StoreOfLane>(
   scope: LaneScope,
   { open, perform }: LaneWork<Call, Store>,
 ): void {
@@ -66,7 +72,8 @@ export function serveLane<Call, Store extends OpenStore>(
     switch (message.type) {
       case "open": {
         store = await open(message.store, voice);
-        return post({ type: "opened", home: store.home, driver: store.name });
+        const { home, name, mountsStay } = store;
+        return post({ type: "opened", home, driver: name, mountsStay });
       }
       case "call":
         perform(store!, message.call, emit);

@@ -63,6 +63,8 @@ export class Lanes<Call> {
   readonly #streams: { readonly in: LanePool<Call>; readonly out: LanePool<Call> };
   home = "";
   driver = "";
+  /** Of a store of snapshots: see `SnapshotBackend`. */
+  mountsStay = false;
 
   private constructor(context: LanesContext) {
     this.#context = context;
@@ -81,9 +83,10 @@ export class Lanes<Call> {
    */
   static async open<Call>(context: LanesContext): Promise<Lanes<Call>> {
     const lanes = new Lanes<Call>(context);
-    const { home, driver } = await lanes.#quick.add();
+    const { home, driver, mountsStay } = await lanes.#quick.add();
     lanes.home = home;
     lanes.driver = driver;
+    lanes.mountsStay = mountsStay;
     return lanes;
   }
 

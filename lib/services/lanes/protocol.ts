@@ -35,7 +35,13 @@ export type ToLane<Call> =
 
 /** The end of the work on a message to a lane; there is one for each message. */
 export type LaneAnswer =
-  | { readonly type: "opened"; readonly home: string; readonly driver: string }
+  | {
+    readonly type: "opened";
+    readonly home: string;
+    readonly driver: string;
+    /** Of a store of snapshots: see `SnapshotBackend`. */
+    readonly mountsStay?: boolean;
+  }
   /** With the last message of the call's answer: together they are written to a client at once. */
   | { readonly type: "done"; readonly bytes?: Bytes }
   | { readonly type: "error"; readonly error: LaneError }

@@ -28,6 +28,7 @@ export class Lane<Call> {
   #emit: (message: Bytes) => void = () => {};
   home = "";
   driver = "";
+  mountsStay = false;
   /** By `performance.now()`. */
   idleSince = 0;
 
@@ -74,6 +75,7 @@ export class Lane<Call> {
     if (opened.type !== "opened") return;
     this.home = opened.home;
     this.driver = opened.driver;
+    this.mountsStay = opened.mountsStay ?? false;
   }
 
   /**
