@@ -24,7 +24,7 @@ const REQUEST_MEMORY = 40 << 20, CLIENT_MEMORY = 20 << 20;
  */
 const ANSWERS = 32 << 20, FREE_ANSWERS = 1 << 20;
 
-/** How often clients are checked for being too slow, in milliseconds. */
+/** How often clients that have work are checked for being too slow, in milliseconds. */
 const CHECK_INTERVAL = 1000;
 
 /** Clients of one socket. */
@@ -33,12 +33,18 @@ export class GrpcServer {
   readonly #budget = new Budget(REQUEST_MEMORY);
   #onRoom: () => void = () => {};
   #ending = false;
-  readonly #timer: ReturnType<typeof setInterval>;
+  /** Runs while a client could be too slow: without work the process sleeps. */
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(private readonly services: Services, private readonly log: ServiceLog) {
-    this.#timer = setInterval(() => {
+  constructor(private readonly services: Services, private readonly log: ServiceLog) {}
+
+  /** Checks clients for being too slow, from now on until none can be. */
+  #watch(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
       const now = performance.now();
       for (const connection of this.#connections) connection.checkTime(now);
+      if (this.#connections.values().some(({ isTimed }) => isTimed)) this.#watch();
     }, CHECK_INTERVAL);
   }
 
@@ -76,8 +82,13 @@ export class GrpcServer {
       isEnding: () => this.#ending,
       onEnd: (record) => this.#logCall(record),
     };
-    const connection = new Connection(conn, (stream) => new GrpcCall(stream, context));
+    const connection = new Connection(
+      conn,
+      (stream) => new GrpcCall(stream, context),
+      () => this.#watch(),
+    );
     this.#connections.add(connection);
+    this.#watch();
     try {
       const fault = await connection.run();
       if (fault !== undefined) this.log.warn("a client was sent away", { error: fault });
@@ -122,6 +133,6 @@ export class GrpcServer {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
     await Promise.all(Array.from(this.#connections, (connection) => connection.end()));
-    clearInterval(this.#timer);
+    clearTimeout(this.#timer);
   }
 }

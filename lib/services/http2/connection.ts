@@ -64,6 +64,7 @@ const REMEMBERED_RESETS = 512;
 export class Connection {
   readonly #conn: Deno.Conn;
   readonly #onStream: (stream: Stream) => StreamHandler;
+  readonly #onActive: () => void;
   readonly #sender: Sender;
   readonly #outbound: Outbound;
   readonly #blocks = new HeaderBlocks();
@@ -80,11 +81,19 @@ export class Connection {
   /** The bytes that the client sent and that its window was not increased by yet. */
   #uncredited = 0;
 
-  /** @param onStream gets each request; its result gets the rest of the stream */
-  constructor(conn: Deno.Conn, onStream: (stream: Stream) => StreamHandler) {
+  /**
+   * @param onStream gets each request; its result gets the rest of the stream
+   * @param onActive called when {@linkcode isTimed} may have become true
+   */
+  constructor(
+    conn: Deno.Conn,
+    onStream: (stream: Stream) => StreamHandler,
+    onActive: () => void = () => {},
+  ) {
     this.#conn = conn;
     this.#onStream = onStream;
-    this.#sender = new Sender(conn, () => this.close());
+    this.#onActive = onActive;
+    this.#sender = new Sender(conn, onActive, () => this.close());
     this.#outbound = new Outbound(this.#sender, (stream) => this.#onAnswered(stream));
   }
 
@@ -135,6 +144,7 @@ export class Connection {
       const count = await this.#conn.read(buffer.subarray(filled));
       if (count === null) return;
       filled += count;
+      this.#onActive();
       const bytes = buffer.subarray(0, filled);
       let at = 0;
       if (!greeted) {
@@ -401,9 +411,17 @@ export class Connection {
     clearTimeout(timer);
   }
 
+  /** Whether something is waited for that only has so much time. */
+  get isTimed(): boolean {
+    if (this.#closed) return false;
+    return !this.#settled || this.#blocks.since !== undefined ||
+      this.#sender.stalledSince !== undefined || this.#outbound.blockedSince !== undefined ||
+      [...this.#streams.values()].some(({ requestEnded }) => !requestEnded);
+  }
+
   /**
    * Ends the connection for a client that is too slow, or one of its requests. To be called from
-   * time to time.
+   * time to time, as long as {@linkcode isTimed}.
    */
   checkTime(now: number): void {
     const isLate = (!this.#settled && now - this.#started > LIMITS.handshakeTime) ||

@@ -13,6 +13,7 @@ const CHUNK = 64 << 10;
 /** Writes to a connection in the background. */
 export class Sender {
   readonly #conn: Deno.Conn;
+  readonly #onBegin: () => void;
   readonly #onError: () => void;
   #queue: Bytes[] = [];
   #next = 0;
@@ -22,9 +23,13 @@ export class Sender {
   #progress = 0;
   #failed = false;
 
-  /** @param onError called once when nothing more can be written */
-  constructor(conn: Deno.Conn, onError: () => void) {
+  /**
+   * @param onBegin called when something waits to be written after nothing did
+   * @param onError called once when nothing more can be written
+   */
+  constructor(conn: Deno.Conn, onBegin: () => void, onError: () => void) {
     this.#conn = conn;
+    this.#onBegin = onBegin;
     this.#onError = onError;
   }
 
@@ -60,6 +65,7 @@ export class Sender {
   /** Runs when this turn of the event loop is over, so that all frames of it are one write. */
   async #begin(): Promise<void> {
     this.#progress = performance.now();
+    this.#onBegin();
     await new Promise<void>((resolve) => setImmediate(resolve));
     await this.#run();
   }
