@@ -29,6 +29,7 @@ export interface SessionContext {
   readonly warn: Warn;
   readonly purpose: Purpose;
   /** See `SnapshotsContext`. */
+  readonly sync: boolean;
   readonly later?: () => void;
 }
 
@@ -50,8 +51,10 @@ export class Session implements Disposable {
    * damaged; `incompatible` for one of another program or a newer version
    */
   constructor(context: SessionContext) {
-    const { backend, state, warn } = this.#context = context;
+    const { backend, state, warn, sync, later } = this.#context = context;
     const store = this.store = openStore(backend, state, warn);
+    // A service answers at once, and writes the records out behind (`log_sync.ts`).
+    if (later !== undefined && !sync) store.durability = "in order";
     this.intents = new Intents({ store, state, backend, warn });
     try {
       this.#finishInterrupted();

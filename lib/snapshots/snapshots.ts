@@ -69,7 +69,10 @@ export interface SnapshotsContext {
   readonly port: MountPort;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
-  /** Sync the home's file system before a snapshot counts as committed; false by default. */
+  /**
+   * Sync the home's file system before a snapshot counts as committed; false by default. With
+   * {@linkcode later}, records are on disk when a call returns only if this is true.
+   */
   readonly sync?: boolean;
   /** The maps between ids in tars and on disk; {@linkcode IDENTITY} by default. */
   readonly idMaps?: IdMaps;
@@ -83,7 +86,7 @@ export interface SnapshotsContext {
   /**
    * Called when a layer waits for deletion. If given, neither opening the store nor a removal
    * deletes layers; only {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers
-   * should not wait for that.
+   * should not wait for that, nor for records to be on disk.
    */
   readonly later?: () => void;
   /** The purpose of opening the store; `change` by default. */
@@ -103,6 +106,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #warn: Warn;
   readonly #later: (() => void) | undefined;
   readonly #purpose: Purpose;
+  readonly #sync: boolean;
   /** The hold against services. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after the release of the home, until it is needed again. */
@@ -135,6 +139,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#warn = warn;
     this.#later = later;
     this.#purpose = purpose;
+    this.#sync = sync;
     this.#published = new PublishedLabels(backend);
     this.#state = new RunState(backend.home);
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
@@ -162,6 +167,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       state: this.#state,
       warn: this.#warn,
       purpose: this.#purpose,
+      sync: this.#sync,
       later: this.#later,
     });
   }

@@ -4,8 +4,8 @@
  *
  * Each method that changes something is one transaction, and checks its preconditions inside it:
  * that a name is free, a parent is committed, a removed snapshot has no children. Changes of
- * methods marked so are on disk when they return; a power failure may undo the others, the latest
- * first.
+ * methods marked so are on disk when they return, unless {@linkcode Store.durability} is `in order`;
+ * a power failure may undo the others, the latest first.
  *
  * @module
  */
@@ -68,6 +68,8 @@ class Walker implements Disposable {
 export class Store implements Disposable {
   readonly #database: Database;
   readonly #statements: Statements;
+  /** Of the changes that are marked to be on disk when they return. */
+  durability: Durability = "on disk";
   #idleWalker: Walker | undefined;
   #isClosed = false;
 
@@ -275,7 +277,7 @@ export class Store implements Disposable {
 
   /** Records the snapshot of a reserved layer that was created. On disk when it returns. */
   adopt(snapshot: NewSnapshot): void {
-    this.#database.transaction("on disk", () => {
+    this.#database.transaction(this.durability, () => {
       this.#statements.forget.run(snapshot.layer);
       this.#insert(snapshot);
     });
@@ -295,7 +297,7 @@ export class Store implements Disposable {
    */
   commit({ id, name: key }: Snapshot, { name, labels, parent = "", layer }: Commit): void {
     if (labels.size > 0) requireSpare(this.#database);
-    this.#database.transaction("on disk", () => {
+    this.#database.transaction(this.durability, () => {
       if (layer !== undefined) this.#statements.forget.run(layer);
       const active = this.require(key);
       const on = this.checkCommit(active, name, parent);
@@ -387,7 +389,7 @@ export class Store implements Disposable {
    */
   relabel(name: string, change: (labels: Labels, layer: string) => Labels): SnapshotInfo {
     requireSpare(this.#database);
-    return this.#database.transaction("on disk", () => {
+    return this.#database.transaction(this.durability, () => {
       const { labels, layer } = this.info(name);
       const { id, updated } = this.require(name);
       this.#statements.clearLabels.run(id);

@@ -36,9 +36,24 @@ const REQUESTS: Readonly<Record<string, Read>> = {
  * The service, whose calls are done by lanes.
  *
  * @param name that requests must call it by
+ * @param changed called after each call that may have changed records
  */
-export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services {
+export function snapshotsService(
+  lanes: Lanes<LaneCall>,
+  name: string,
+  changed: () => void,
+): Services {
   const known = new KnownAnswers();
+  const changing = (call: SnapshotCall, asked?: Asked): Question => {
+    const { keep, ended } = known.changing(call, asked);
+    return {
+      keep,
+      ended: () => {
+        ended();
+        changed();
+      },
+    };
+  };
   const mountsAre = () => lanes.mountsStay ? "mounts" : undefined;
   const methods = Object.entries(REQUESTS).map(([method, read]): [string, Method] => [
     method,
@@ -61,9 +76,9 @@ export function snapshotsService(lanes: Lanes<LaneCall>, name: string): Services
           return run();
         case "prepare":
         case "view":
-          return run(known.changing(call, mountsAre()));
+          return run(changing(call, mountsAre()));
         default:
-          return run(known.changing(call));
+          return run(changing(call));
       }
     },
   ]);
@@ -91,10 +106,8 @@ function ask(
   const answer = known.get(asked, key);
   if (answer === undefined) return run(known.asking(asked, key));
   emit(answer);
-  return { subject: { key }, done: ANSWERED, cancel: () => {} };
+  return { subject: { key }, done: undefined, cancel: () => {} };
 }
-
-const ANSWERED = Promise.resolve();
 
 /**
  * How a call may run beside others: those that only use the database wait for no lock of the

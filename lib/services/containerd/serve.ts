@@ -18,6 +18,7 @@ import { notifyManager } from "../notify.ts";
 import { endSignal } from "../signals.ts";
 import { CONNECTIONS, listenAt } from "../socket.ts";
 import { Janitor } from "./janitor.ts";
+import { LogSyncer } from "./log_syncer.ts";
 import { snapshotsService } from "./methods.ts";
 import type { LaneCall } from "./perform.ts";
 
@@ -41,9 +42,6 @@ export interface ServeOptions {
  */
 const LANES = { quick: 4, slow: 3 };
 
-/** How often idle lanes are looked for, in milliseconds. */
-const TRIM_INTERVAL = 10_000;
-
 /** How long calls that run are waited for at the end, in milliseconds. */
 const DRAIN_TIME = 30_000;
 
@@ -66,17 +64,17 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
     warn,
     leftover,
   });
-  const trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
+  const syncer = new LogSyncer(lanes.home, warn);
   let hold: Disposable | undefined;
   try {
     const begin = () => {
       hold = options.hold(lanes.home);
       janitor.start(lanes);
     };
-    await serveBy(lanes, options, { begin, ended });
+    await serveBy(lanes, options, { begin, ended, changed: () => syncer.changed() });
   } finally {
-    clearInterval(trimming);
     await janitor.stop();
+    await syncer.stop();
     await lanes.close();
     hold?.[Symbol.dispose]();
   }
@@ -90,10 +88,14 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
 async function serveBy(
   lanes: Lanes<LaneCall>,
   { address, name, log }: ServeOptions,
-  { begin, ended }: { readonly begin: () => void; readonly ended: Promise<string> },
+  { begin, ended, changed }: {
+    readonly begin: () => void;
+    readonly ended: Promise<string>;
+    readonly changed: () => void;
+  },
 ): Promise<void> {
   const warn = (message: string) => log.warn(message);
-  const server = new GrpcServer(snapshotsService(lanes, name), log);
+  const server = new GrpcServer(snapshotsService(lanes, name, changed), log);
   let accepting: Promise<void>;
   {
     using socket = await listenAt(address, CONNECTIONS);

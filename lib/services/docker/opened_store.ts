@@ -30,19 +30,14 @@ export interface StoreContext {
  */
 const LANES = { quick: 4, slow: 3, streams: 16 };
 
-/** How often idle lanes are looked for, in milliseconds. */
-const TRIM_INTERVAL = 10_000;
-
 /** An open store. */
 export class OpenedStore {
   readonly #lanes: Lanes<DockerCall>;
   readonly #hold: Disposable;
-  readonly #trimming: ReturnType<typeof setInterval>;
 
   private constructor(readonly init: InitRequest, lanes: Lanes<DockerCall>, hold: Disposable) {
     this.#lanes = lanes;
     this.#hold = hold;
-    this.#trimming = setInterval(() => lanes.trim(performance.now()), TRIM_INTERVAL);
   }
 
   /** @throws {VeneerError} as opening the driver's store does, `in use` if a service has it */
@@ -81,7 +76,6 @@ export class OpenedStore {
   }
 
   async close(): Promise<void> {
-    clearInterval(this.#trimming);
     await this.#lanes.close();
     this.#hold[Symbol.dispose]();
   }

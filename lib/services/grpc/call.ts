@@ -25,8 +25,8 @@ import {
 export interface Running {
   /** Its subject, for the log. */
   readonly subject: Readonly<Record<string, string>>;
-  /** Resolves when the answer is complete. */
-  readonly done: Promise<void>;
+  /** Resolves when the answer is complete; `undefined` if it is already. */
+  readonly done: Promise<void> | undefined;
   /** The client does not wait any more. */
   cancel(): void;
 }
@@ -141,7 +141,9 @@ export class GrpcCall implements StreamHandler {
       const emit = (message: Bytes) => this.#guard(() => this.#send(message));
       const running = this.#running = this.#method!(this.#request.message(), emit, this.#context);
       this.#request[Symbol.dispose]();
-      running.done.then(() => this.#finish(), (error) => this.#fail(error));
+      // At once, so that the whole answer is one write.
+      if (running.done === undefined) this.#finish();
+      else running.done.then(() => this.#finish(), (error) => this.#fail(error));
     });
   }
 

@@ -153,10 +153,12 @@ export class Connection {
         greeted = true;
         at = PREFACE.length;
       }
-      for (let next = parseFrame(bytes, at); next !== undefined; next = parseFrame(bytes, at)) {
-        this.#handle(next);
-        at += FRAME_HEADER + next.payload.length;
-      }
+      this.#sender.joining(() => {
+        for (let next = parseFrame(bytes, at); next !== undefined; next = parseFrame(bytes, at)) {
+          this.#handle(next);
+          at += FRAME_HEADER + next.payload.length;
+        }
+      });
       buffer.copyWithin(0, at, filled);
       filled -= at;
       await this.#sender.below(LIMITS.output);

@@ -22,6 +22,7 @@ export class Sender {
   #waiting: { readonly below: number; readonly resolve: () => void }[] = [];
   #progress = 0;
   #failed = false;
+  #isHeld = false;
 
   /**
    * @param onBegin called when something waits to be written after nothing did
@@ -48,7 +49,18 @@ export class Sender {
     if (this.#failed) return;
     this.#queue.push(bytes);
     this.#queued += bytes.length;
-    this.#running ??= this.#begin();
+    if (!this.#isHeld) this.#running ??= this.#begin();
+  }
+
+  /** Holds back what `act` pushes, so that it is one write, and then writes it at once. */
+  joining(act: () => void): void {
+    this.#isHeld = true;
+    try {
+      act();
+    } finally {
+      this.#isHeld = false;
+      if (this.#queue.length > 0) this.#running ??= this.#start();
+    }
   }
 
   /** Resolves when fewer bytes wait. */
@@ -64,9 +76,14 @@ export class Sender {
 
   /** Runs when this turn of the event loop is over, so that all frames of it are one write. */
   async #begin(): Promise<void> {
-    this.#progress = performance.now();
     this.#onBegin();
+    this.#progress = performance.now();
     await new Promise<void>((resolve) => setImmediate(resolve));
+    await this.#run();
+  }
+
+  async #start(): Promise<void> {
+    this.#onBegin();
     await this.#run();
   }
 

@@ -55,12 +55,17 @@ const SLOW_TURN = 250;
 /** Streams wait for their clients, so they begin side by side. */
 const STREAM_TURN = 0;
 
+/** How often idle lanes are looked for while there are some to close, in milliseconds. */
+const TRIM_INTERVAL = 10_000;
+
 /** {@linkcode open} makes them. */
 export class Lanes<Call> {
   readonly #context: LanesContext;
   readonly #quick: LanePool<Call>;
   readonly #slow: LanePool<Call>;
   readonly #streams: { readonly in: LanePool<Call>; readonly out: LanePool<Call> };
+  #trimming: ReturnType<typeof setTimeout> | undefined;
+  #isClosed = false;
   home = "";
   driver = "";
   /** Of a store of snapshots: see `SnapshotBackend`. */
@@ -96,6 +101,7 @@ export class Lanes<Call> {
     try {
       // Which driver `auto` is was settled by the first.
       await lane.open({ ...store, driver: this.driver || store.driver });
+      this.#watch();
       return lane;
     } catch (error) {
       lane.terminate();
@@ -118,13 +124,25 @@ export class Lanes<Call> {
     return (job.isSlow ? this.#slow : this.#quick).run(job);
   }
 
-  /** Closes lanes that have had no work for long, but for one. To be called from time to time. */
+  /** Closes idle lanes from now on, until none is left to close: without work the process sleeps. */
+  #watch(): void {
+    if (this.#isClosed) return;
+    this.#trimming ??= setTimeout(() => {
+      this.#trimming = undefined;
+      this.trim(performance.now());
+      if (this.#pools.some(({ hasSpare }) => hasSpare)) this.#watch();
+    }, TRIM_INTERVAL);
+  }
+
+  /** Closes lanes that have had no work for long, but for one. */
   trim(now: number): void {
     for (const pool of this.#pools) pool.trim(now);
   }
 
   /** Closes the store in every lane. A call that runs is waited for, for a time. */
   async close(): Promise<void> {
+    this.#isClosed = true;
+    clearTimeout(this.#trimming);
     await Promise.all(this.#pools.map((pool) => pool.close()));
   }
 }

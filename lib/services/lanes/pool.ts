@@ -93,6 +93,11 @@ export class LanePool<Call> {
     return this.#lanes.size;
   }
 
+  /** Whether there are lanes that are closed when they have no work. */
+  get hasSpare(): boolean {
+    return this.#lanes.size > this.#context.least;
+  }
+
   /** Starts a lane. @throws {VeneerError} as opening the store does */
   async add(): Promise<Lane<Call>> {
     const lane = await this.#context.start((lost) => {
@@ -213,7 +218,7 @@ export class LanePool<Call> {
     // The one that was used last is taken first, so that the first of the list has been idle for
     // longest.
     const [longest] = this.#idle;
-    if (this.#lanes.size <= this.#context.least || longest === undefined) return;
+    if (!this.hasSpare || longest === undefined) return;
     if (now - longest.idleSince < IDLE_TIME) return;
     this.#idle.shift();
     this.#lanes.delete(longest);
