@@ -207,11 +207,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   prepare(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
-    return this.#make("active", key, parent, options);
+    return this.#state.hold(() => this.#make("active", key, parent, options));
   }
 
   view(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
-    return this.#make("view", key, parent, options);
+    return this.#state.hold(() => this.#make("view", key, parent, options));
   }
 
   #make(kind: SnapshotKind, key: string, parent: string, options: SnapshotOptions): Mount[] {

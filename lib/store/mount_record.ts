@@ -81,6 +81,7 @@ export function encodeReferences(references: References): Uint8Array<ArrayBuffer
  * program's.
  */
 export function decodeReferences(record: Uint8Array | string): References {
+  if (record.length === 0) return UNUSED; // As most are; an error of the parser takes long.
   let value: unknown;
   try {
     value = JSON.parse(typeof record === "string" ? record : decode(record));

@@ -190,8 +190,19 @@ export class RunState {
     return taken ? { [Symbol.dispose]: () => close(fd) } : undefined;
   }
 
+  /**
+   * Runs `use`, which takes several locks, without opening the directory of all state anew for each.
+   */
+  hold<T>(use: () => T): T {
+    return this.#directory.root.hold(use);
+  }
+
   /** Locks a layer, waiting for its present holder. */
   lockLayer(id: string): LayerLock {
+    return this.hold(() => this.#lockLayer(id));
+  }
+
+  #lockLayer(id: string): LayerLock {
     const path = this.#directory.join("layers", id);
     for (;;) {
       const lock = LayerLock.open(path);

@@ -15,6 +15,13 @@ import type { Lanes } from "../lanes/lanes.ts";
 import { type LaneCall, readLeftovers } from "./perform.ts";
 
 /**
+ * How long nothing more may be removed before the deletion begins, and how long it is put off at
+ * most, in milliseconds: removals come many at a time, and would wait for the disk and the database
+ * that a deletion uses.
+ */
+const QUIET = 50, LONGEST_WAIT = 1000;
+
+/**
  * After how long layers that could not be deleted are tried again, first and at most, in
  * milliseconds.
  */
@@ -44,15 +51,22 @@ export class Janitor {
   }
 
   async #run(lanes: Lanes<LaneCall>): Promise<void> {
-    // Later than the call that woke it: its answer goes first.
-    await new Promise((resolve) => setTimeout(resolve, 0));
-    while (this.#wanted && this.#lanes !== undefined) {
-      this.#wanted = false;
-      const left = await this.#delete(lanes);
-      if (left === "more") this.#wanted = true;
+    let left: Leftovers = "none";
+    while ((this.#wanted || left === "more") && this.#lanes !== undefined) {
+      if (left !== "more") await this.#quiet();
+      left = await this.#delete(lanes);
       if (left === "stuck") this.#wakeLater();
       if (left === "none") this.#pause = FIRST_PAUSE;
     }
+  }
+
+  /** Waits for an end of the removals. */
+  async #quiet(): Promise<void> {
+    const end = performance.now() + LONGEST_WAIT;
+    do {
+      this.#wanted = false;
+      await new Promise((resolve) => setTimeout(resolve, QUIET));
+    } while (this.#wanted && this.#lanes !== undefined && performance.now() < end);
   }
 
   async #delete(lanes: Lanes<LaneCall>): Promise<Leftovers> {
