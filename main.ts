@@ -15,6 +15,7 @@ if (!isVersionPrinted()) {
       open: async (options) => (await import("./drivers/registry.ts")).openDriver(options),
       openSnapshots: async (options) =>
         (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
+      openImages: async (options) => (await import("./drivers/images.ts")).openImages(options),
       all: async () => (await import("./drivers/registry.ts")).loadAll(),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
       dockerLaneStarter: async () => (await import("./drivers/lanes.ts")).startDockerLane,

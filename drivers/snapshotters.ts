@@ -65,8 +65,13 @@ export interface SnapshotStoreOptions {
 export async function openSnapshotter(
   options: OpenOptions & SnapshotStoreOptions = {},
 ): Promise<Snapshotter> {
+  return openSnapshots(await loadForSnapshots(options), options);
+}
+
+/** Loads the drivers that a store of snapshots may be opened with. */
+export function loadForSnapshots(options: OpenOptions): Promise<Driver[]> {
   const { root, driver } = completed(options);
-  return openSnapshots(await loadFor(driver, priorStores(root)), options);
+  return loadFor(driver, priorStores(root));
 }
 
 /** The same with drivers that are loaded. */

@@ -9,8 +9,8 @@
 
 /** An act on the store that would help. */
 export type Remedy =
-  /** Look up which layers or snapshots there are. */
-  | { readonly kind: "list"; readonly of: "layers" | "snapshots" }
+  /** Look up which layers, snapshots or images there are. */
+  | { readonly kind: "list"; readonly of: "layers" | "snapshots" | "images" }
   /** Make a store, by its first layer or snapshot, or open one elsewhere. */
   | { readonly kind: "make store"; readonly of: "layers" | "snapshots" }
   /** Look up which options drivers have. */

@@ -19,4 +19,9 @@ export interface TransferOptions {
    * as cut short. A function is asked at that end.
    */
   readonly provenWhole?: boolean | (() => boolean);
+  /**
+   * For an apply: called when all of the tar was applied, before the layer counts as complete. An
+   * error of it fails the apply.
+   */
+  readonly beforeComplete?: () => void;
 }

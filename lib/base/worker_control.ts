@@ -118,10 +118,15 @@ export class Control {
     return before === IDLE || before === CANCELLED;
   }
 
-  /** Ends the Worker after the job it is at: afterwards it uses nothing that it was given. */
-  end(worker: Worker): void {
+  /** Tells the Worker that it need not go on. */
+  stop(): void {
     Atomics.store(this.#words, STOP, 1);
     this.#wake(SIGNAL);
+  }
+
+  /** Ends the Worker after the job it is at: afterwards it uses nothing that it was given. */
+  end(worker: Worker): void {
+    this.stop();
     if (!this.cancel()) this.waitForEnd();
     worker.terminate();
   }
@@ -135,11 +140,16 @@ export class Control {
     return true;
   }
 
+  /** Whether it need not go on. */
+  get isStopped(): boolean {
+    return Atomics.load(this.#words, STOP) === 1;
+  }
+
   /** Waits for the job after so many; false if no jobs are left to do. */
   waitForJob(done: number): boolean {
     for (;;) {
       const signal = Atomics.load(this.#words, SIGNAL);
-      if (Atomics.load(this.#words, STOP) === 1) return false;
+      if (this.isStopped) return false;
       if (Atomics.load(this.#words, PUSHED) !== done) return true;
       Atomics.wait(this.#words, SIGNAL, signal);
     }

@@ -18,6 +18,10 @@ _veneer_layers() {
   veneer "\${_veneer_store[@]}" ls --quiet 2>/dev/null
 }
 
+_veneer_images() {
+  veneer "\${_veneer_store[@]}" image ls --quiet 2>/dev/null
+}
+
 # Keys may hold anything, so they are compared and quoted here, and never expanded.
 _veneer_snapshots() {
   local key quoted
@@ -210,6 +214,8 @@ function reply(kind: ValueKind): string {
       return '_veneer_reply -W "$(_veneer_layers)"';
     case "snapshot":
       return "_veneer_snapshots";
+    case "image":
+      return '_veneer_reply -W "$(_veneer_images)"';
     case "file":
       return "_veneer_files -f";
     case "directory":

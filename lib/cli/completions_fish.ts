@@ -36,6 +36,9 @@ export function fishCompletions(known: CompletionWords): string {
     "    veneer (__veneer_store) snapshot ls --null 2>/dev/null | string split0 |" +
     " string replace -r '$' '\\tsnapshot'",
     "end",
+    "function __veneer_images",
+    "    veneer (__veneer_store) image ls --quiet 2>/dev/null | string replace -r '$' '\\timage'",
+    "end",
     "# Leaves out what the line has already.",
     "function __veneer_others",
     "    set -l words (commandline -opc)",
@@ -134,6 +137,8 @@ function candidates({ choices, kind }: { choices?: readonly string[]; kind?: Val
       return " -f -a '(__veneer_layers)'";
     case "snapshot":
       return " -f -a '(__veneer_snapshots)'";
+    case "image":
+      return " -f -a '(__veneer_images)'";
     case "file":
       return " -F";
     case "directory":

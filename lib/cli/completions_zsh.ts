@@ -31,6 +31,12 @@ _veneer_snapshots() {
   compadd "$@" -a keys
 }
 
+_veneer_images() {
+  local -a images
+  images=(\${(f)"$(veneer $store image ls --quiet 2>/dev/null)"})
+  compadd "$@" -a images
+}
+
 _veneer_other_snapshots() {
   local -a given=(\${(b)\${(Q)words[2,CURRENT-1]}})
   _veneer_snapshots -F given
@@ -151,6 +157,8 @@ function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKi
       return "_veneer_layers";
     case "snapshot":
       return "_veneer_snapshots";
+    case "image":
+      return "_veneer_images";
     case "file":
       return "_files";
     case "directory":

@@ -43,7 +43,7 @@ export function refuseImageArchive(input: number, file: string): void {
   const kind = isDocker ? "a docker archive" : "an OCI layout";
   throw new VeneerError(
     "invalid argument",
-    `${file} is ${kind}, a whole image: unpack it and apply the tars of its layers, the lowest first`,
+    `${file} is ${kind}, a whole image: \`veneer image import\` takes it in`,
   );
 }
 

@@ -21,7 +21,7 @@ const SAME: Readonly<Record<string, readonly string[]>> = {
   sh: ["shell"],
   enter: ["shell"],
   import: ["apply"],
-  load: ["apply"],
+  load: ["import", "apply"],
   unpack: ["apply"],
   export: ["diff"],
   save: ["diff"],
@@ -31,13 +31,13 @@ const SAME: Readonly<Record<string, readonly string[]>> = {
   usage: ["df"],
   snap: ["snapshot"],
   snapshots: ["snapshot"],
+  images: ["image"],
+  rmi: ["image"],
   completion: ["completions"],
 };
 
 /** Words for things that Veneer does not have, and the way to go. */
 const MISSING: Readonly<Record<string, string>> = {
-  images: "Veneer keeps layers, not images; `veneer ls` lists them",
-  image: "Veneer keeps layers, not images; `veneer ls` lists them",
   containers: "Veneer keeps layers, not containers; `veneer ls` lists them",
   pull: "Veneer fetches nothing; `veneer apply` fills a layer from a tar",
   push: "Veneer sends nothing; `veneer diff` writes a layer as a tar",

@@ -10,18 +10,19 @@ import { quote } from "./mount_command.ts";
 export interface StoreFlags {
   readonly root?: string;
   readonly driver?: string;
-  /** Of commands on snapshots alone. */
+  /** Of commands on snapshots and images alone. */
   readonly service?: string;
 }
+
+/** The commands that list things. */
+const LISTS = { layers: ["ls"], snapshots: ["snapshot", "ls"], images: ["image", "ls"] } as const;
 
 /** A remedy as the part of a message behind its last `; `. */
 export function inWords(remedy: Remedy, store: StoreFlags): string {
   const command = (...words: string[]) => commandOn(store, words);
   switch (remedy.kind) {
     case "list":
-      return remedy.of === "layers"
-        ? `${command("ls")} lists those that do`
-        : `${command("snapshot", "ls")} lists those that do`;
+      return `${command(...LISTS[remedy.of])} lists those that do`;
     case "list options":
       return `${command("help", "options")} lists them`;
     case "make store": {
@@ -80,6 +81,8 @@ export function commandOn({ root, driver, service }: StoreFlags, words: readonly
     ...(root === undefined ? [] : ["--root", root]),
     ...(driver === undefined ? [] : ["--driver", driver]),
   ];
-  const own = service !== undefined && words[0] === "snapshot" ? ["--service", service] : [];
+  const own = service !== undefined && ["snapshot", "image"].includes(words[0])
+    ? ["--service", service]
+    : [];
   return `\`veneer ${[...flags, ...words, ...own].map(quote).join(" ")}\``;
 }

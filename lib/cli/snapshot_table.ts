@@ -41,7 +41,8 @@ const TARGET: OptionSpec = {
   summary: "print the commands that mount it at DIR",
 };
 
-const SERVICE: OptionSpec = {
+/** Of commands on snapshots and images. */
+export const SERVICE: OptionSpec = {
   name: "service",
   value: "NAME",
   summary: "the store of a service, DIR/services/NAME below --root",

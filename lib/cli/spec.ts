@@ -9,6 +9,7 @@
 export type ValueKind =
   | "layer"
   | "snapshot"
+  | "image"
   | "file"
   | "directory"
   | "command"

@@ -11,6 +11,7 @@ import {
 } from "./inside_options.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
+import { IMAGES } from "./image_table.ts";
 import { SERVE } from "./serve_table.ts";
 import {
   BYTES,
@@ -267,6 +268,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     examples: [["veneer diffsize app", ""]],
   },
   SNAPSHOTS,
+  IMAGES,
   SERVE,
   CONFIG,
   {

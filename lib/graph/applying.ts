@@ -30,6 +30,7 @@ export interface ApplyContext {
   readonly onProgress?: (bytes: number) => void;
   /** See `TransferOptions`. */
   readonly provenWhole?: boolean | (() => boolean);
+  readonly beforeComplete?: () => void;
 }
 
 /**
@@ -66,7 +67,7 @@ export function applyMarked(
   id: string,
   input: TarInput,
   target: ApplyTarget,
-  { backend, idMaps, sync, workers, warn, onProgress, provenWhole }: ApplyContext,
+  { backend, idMaps, sync, workers, warn, onProgress, provenWhole, beforeComplete }: ApplyContext,
 ): number {
   return withFd(openWithoutLinks(target.directory, O_RDONLY | O_DIRECTORY), (directory) => {
     const { size } = applyTar(input, directory, {
@@ -78,6 +79,7 @@ export function applyMarked(
       onProgress,
       provenWhole,
     });
+    beforeComplete?.();
     backend.finishApply?.(id);
     backend.ensureStored?.(id, directory);
     if (sync) syncfs(directory, target.directory);

@@ -346,7 +346,7 @@ export class Graph implements EngineStore {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress, onWaiting, provenWhole }: TransferOptions,
+    { onProgress, onWaiting, provenWhole, beforeComplete }: TransferOptions,
   ): number {
     this.#layers.require(id);
     this.#layers.requireWritable();
@@ -362,7 +362,8 @@ export class Graph implements EngineStore {
       const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
         { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
       const idMaps = this.#layers.idMaps(id);
-      return applyMarked(id, tar, target, { ...this.#context, idMaps, onProgress, provenWhole });
+      const own = { idMaps, onProgress, provenWhole, beforeComplete };
+      return applyMarked(id, tar, target, { ...this.#context, ...own });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(`layer ${id}`, error);

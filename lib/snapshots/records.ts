@@ -105,6 +105,12 @@ export function prepareAll(database: Database) {
        SELECT name FROM snapshots WHERE parent = ?1 AND id NOT IN (SELECT id FROM below)
        UNION ALL SELECT coalesce(name, layer) FROM intents WHERE parent = ?1 LIMIT 4`,
     ),
+    // Prepared when it is needed: a read-only database may be of a form without images.
+    images: () =>
+      database.prepare<Name>(
+        `SELECT coalesce((SELECT min(name) FROM image_names WHERE image = i.id), i.id) AS name
+       FROM images i WHERE snapshot = ? LIMIT 4`,
+      ),
     isolate: database.prepare("UPDATE snapshots SET parent = id WHERE parent = ?1 AND id <> ?1"),
     hasLayer: database.prepare<Layer>(
       "SELECT layer FROM snapshots WHERE layer = ?1 UNION ALL SELECT layer FROM intents WHERE layer = ?1",

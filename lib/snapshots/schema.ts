@@ -6,6 +6,8 @@
  * labels      of a snapshot, and gone with it
  * intents     layers that are, or may be, on disk and that no snapshot has: being made for `name` on `parent`,
  *             both reserved meanwhile; or, without a name, to be deleted
+ * images      images by their ids: the config and manifest, and the uppermost layer's snapshot
+ * image_names of an image, and gone with it
  * ```
  *
  * The pragma `user_version` holds the number of a database's form.
@@ -48,6 +50,20 @@ const MIGRATIONS: readonly (readonly string[])[] = [[
    ) STRICT, WITHOUT ROWID`,
   `CREATE UNIQUE INDEX reserved ON intents (name) WHERE name IS NOT NULL`,
   `PRAGMA application_id = ${APPLICATION_ID}`,
+], [
+  `CREATE TABLE images (
+     id TEXT PRIMARY KEY,
+     config BLOB NOT NULL,
+     manifest BLOB,
+     snapshot INTEGER REFERENCES snapshots,
+     imported INTEGER NOT NULL
+   ) STRICT`,
+  `CREATE INDEX snapshots_of_images ON images (snapshot)`,
+  `CREATE TABLE image_names (
+     name TEXT PRIMARY KEY,
+     image TEXT NOT NULL REFERENCES images ON DELETE CASCADE
+   ) STRICT, WITHOUT ROWID`,
+  `CREATE INDEX names_of_images ON image_names (image)`,
 ]];
 
 /** The form that this program reads and writes. */

@@ -38,6 +38,7 @@ import { pruneRunStates, RunState } from "../store/run_state.ts";
 import { holdToChange } from "../store/service_hold.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import { Committing } from "./committing.ts";
+import type { Database } from "./database.ts";
 import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled } from "./keys.ts";
@@ -260,6 +261,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#requireOpen();
     this.#hasUnmounted = true;
     return this.#mounted.unmountAt(directory);
+  }
+
+  /** The open database: for records beside those of snapshots (`lib/images/`). */
+  get database(): Database {
+    return this.#store.database;
   }
 
   /**

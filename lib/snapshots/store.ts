@@ -93,7 +93,8 @@ export class Store implements Disposable {
     const database = Database.open(path, warn);
     try {
       const version = versionOf(database);
-      if (version === VERSION) {
+      const isReadable = database.access === "immutable" && version > 0;
+      if (version === VERSION || isReadable) {
         if (database.access !== "immutable") keepSpare(database);
         return new Store(database);
       }
@@ -110,6 +111,11 @@ export class Store implements Disposable {
     // Only an existing database gets its log and its index prepared.
     database[Symbol.dispose]();
     return Store.open(path, initial, warn);
+  }
+
+  /** For records beside those of snapshots, which have statements of their own. */
+  get database(): Database {
+    return this.#database;
   }
 
   [Symbol.dispose](): void {
@@ -352,15 +358,28 @@ export class Store implements Disposable {
     this.#database.sync();
   }
 
-  /** @throws {VeneerError} `failed precondition` with the names of a snapshot's children */
+  /**
+   * @throws {VeneerError} `failed precondition` with the names of a snapshot's children, or of the
+   * images that it is the uppermost layer of
+   */
   checkChildless({ id, name }: Snapshot): void {
+    const some = (found: readonly { name: string }[]) =>
+      [...found.slice(0, 3).map(({ name }) => shown(name)), ...found.slice(3).map(() => "…")]
+        .join(", ");
     const children = this.#statements.children.all(id);
-    if (children.length === 0) return;
-    const some = children.slice(0, 3).map(({ name }) => shown(name));
-    if (children.length > 3) some.push("…");
+    if (children.length > 0) {
+      throw new VeneerError(
+        "failed precondition",
+        `snapshot ${shown(name)} has children: ${some(children)}; remove them first`,
+      );
+    }
+    const images = this.#statements.images().all(id);
+    if (images.length === 0) return;
     throw new VeneerError(
       "failed precondition",
-      `snapshot ${shown(name)} has children: ${some.join(", ")}; remove them first`,
+      `snapshot ${shown(name)} is the uppermost layer of an image: ${
+        some(images)
+      }; remove the image first`,
     );
   }
 

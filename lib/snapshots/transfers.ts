@@ -133,7 +133,7 @@ export class SnapshotTransfers {
   #applyMarked(
     chain: LayerChain,
     tar: TarInput,
-    { onProgress, provenWhole }: TransferOptions,
+    { onProgress, provenWhole, beforeComplete }: TransferOptions,
     scope: DisposableStack,
   ): number {
     const { backend, idMaps, sync, workers, warn } = this.#context;
@@ -143,6 +143,7 @@ export class SnapshotTransfers {
     return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
       const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole };
       const { size } = applyTar(tar, directory, options);
+      beforeComplete?.();
       backend.finishApply?.(chain);
       backend.ensureStored?.(chain.layer, directory);
       if (sync) syncfs(directory, path);

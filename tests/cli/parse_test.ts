@@ -181,7 +181,7 @@ Deno.test("words of other tools are answered with the command that does the same
   ]);
   assertEquals(
     refusal("images"),
-    'there is no command "images"; Veneer keeps layers, not images; `veneer ls` lists them',
+    'there is no command "images"; did you mean image?',
   );
   assertThrows(
     () => subjectNamed("extra", subjectNamed("create")),

@@ -11,6 +11,8 @@ import { NOT_FOUND } from "../../lib/mount/inside.ts";
 import { WORTH_A_WORKER } from "../../lib/tar/apply/worker_jobs.ts";
 import { WORTH_A_WORKER as MANY } from "../../lib/tar/export/worker_runs.ts";
 import { PROGRAM, TestStore } from "../support/commands.ts";
+import { image as builtImage, layer, oneImage, tarOf } from "../images/builder.ts";
+import { file as tarFile } from "../tar/support/tar_builder.ts";
 import { lacksFileSystem, needs, type Ran, run, TEST_FS } from "../support/cases.ts";
 
 const lacking = Deno.uid() !== 0 ? "it needs root" : lacksFileSystem("overlay");
@@ -94,6 +96,11 @@ function commandLines(file: (name: string) => string): string[][] {
     ["snapshot", "usage"],
     ["snapshot", "rm", "look", "one"],
     ["snapshot", "cleanup"],
+    ["image", "import", file("image.tar.gz")],
+    ["image", "ls"],
+    ["image", "inspect", "app"],
+    ["image", "tag", "app", "other"],
+    ["image", "rm", "app", "other"],
     ["rm", "app", "base"],
     ["cleanup"],
     ["config", "show"],
@@ -142,6 +149,9 @@ async function checkCommands(driver: string): Promise<void> {
   const own = dirname(store.root);
   store.tar("base.tar", { "a/file": "x".repeat(200_000), "b": "y" });
   run("gzip", "-f", store.path("base.tar"));
+  const image = tarOf(oneImage(builtImage([layer([tarFile("a", "b")])])));
+  Deno.writeFileSync(store.path("image.tar"), image);
+  run("gzip", "-f", store.path("image.tar"));
   // So large that Workers help.
   const content = "z".repeat(Math.ceil(WORTH_A_WORKER / MANY_FILES));
   const large = Array.from({ length: MANY_FILES }, (_, i) => [`${i % 10}/${i}`, content]);

@@ -8,6 +8,7 @@ import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { RunState } from "../../lib/store/run_state.ts";
 import { Database } from "../../lib/snapshots/database.ts";
+import { VERSION } from "../../lib/snapshots/schema.ts";
 import { Store } from "../../lib/snapshots/store.ts";
 import type { Snapshotter } from "../../lib/snapshots/snapshotter.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
@@ -244,9 +245,13 @@ recoveryCase("a database of another form or another program is left alone", (sub
     using database = new Database(subject.database);
     database.prepare(sql).run();
   };
-  change("PRAGMA user_version = 2");
-  refuses("incompatible", () => subject.open(), "has form 2, this program knows up to 1");
-  change("PRAGMA user_version = 1");
+  change(`PRAGMA user_version = ${VERSION + 1}`);
+  refuses(
+    "incompatible",
+    () => subject.open(),
+    `has form ${VERSION + 1}, this program knows up to ${VERSION}`,
+  );
+  change(`PRAGMA user_version = ${VERSION}`);
   assertEquals(names(subject.open()), ["base"]);
   change("PRAGMA application_id = 252006674"); // Fossil's
   refuses("incompatible", () => subject.open(), "another program's");

@@ -5,6 +5,7 @@ import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
 import { microsecondsNow } from "../../ffi/clock.ts";
 import { Database } from "../../lib/snapshots/database.ts";
 import type { ConfinedPath } from "../../lib/tree/confined.ts";
+import { VERSION } from "../../lib/snapshots/schema.ts";
 import { Store } from "../../lib/snapshots/store.ts";
 import type { Labels, SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 import { tempDir } from "../support/cases.ts";
@@ -429,15 +430,33 @@ Deno.test("snapshot store: the log has its room from one opening to the next, an
   });
 });
 
+Deno.test("snapshot store: a database of the form before images gets their tables", () => {
+  using dir = tempDir();
+  const path = confinedAt(dir.path, "metadata.db");
+  {
+    using store = Store.open(path);
+    store.reserve("layer", "kept", "");
+    store.adopt({ layer: "layer", name: "kept", kind: "committed", parent: "", labels: new Map() });
+    for (const table of ["image_names", "images"]) {
+      store.database.prepare(`DROP TABLE ${table}`).run();
+    }
+    store.database.prepare("PRAGMA user_version = 1").run();
+  }
+  using store = Store.open(path);
+  assertEquals(store.database.pragma("user_version"), VERSION);
+  assertEquals(store.database.prepare("SELECT * FROM images").all(), []);
+  assertEquals(Array.from(store.walk(), ({ name }) => name), ["kept"]);
+});
+
 Deno.test("snapshot store: one process has a database alone, and may open it twice", () => {
   using dir = tempDir();
   const path = confinedAt(dir.path, "metadata.db");
   Store.open(path)[Symbol.dispose]();
   {
     using alone = new Database(path, { access: "alone" });
-    assertEquals(alone.pragma("user_version"), 1);
+    assertEquals(alone.pragma("user_version"), VERSION);
     using second = new Database(path, { access: "alone", readOnly: true });
-    assertEquals(second.pragma("user_version"), 1);
+    assertEquals(second.pragma("user_version"), VERSION);
     assertThrows(() => Deno.statSync(`${path}-shm`), Deno.errors.NotFound);
     const script = `import { DatabaseSync } from "node:sqlite";
       new DatabaseSync(Deno.args[0], { timeout: 0 }).prepare("PRAGMA user_version").get();`;
@@ -446,5 +465,5 @@ Deno.test("snapshot store: one process has a database alone, and may open it twi
     assert(new TextDecoder().decode(stderr).includes("database is locked"));
   }
   using shared = new Database(path);
-  assertEquals(shared.pragma("user_version"), 1);
+  assertEquals(shared.pragma("user_version"), VERSION);
 });

@@ -22,6 +22,7 @@ import { checkRoot } from "../surroundings.ts";
 import { requireStore } from "../existing_store.ts";
 import { serviceName, SERVICES } from "../service_name.ts";
 import type { LanePort } from "../../services/lanes/protocol.ts";
+import type { Images } from "../../images/images.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
 /** A store as the command line names it. */
@@ -37,6 +38,7 @@ export interface StoreOptions {
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
+  openImages(options: StoreOptions & { purpose: "change" | "read" }): Promise<Images>;
   /** Every driver. */
   all(): Promise<readonly Driver[]>;
   /** Returns a function that starts a thread with an open store of snapshots, for a service. */
@@ -129,12 +131,48 @@ export class CommandContext {
     use: (snapshotter: Snapshotter) => T,
     { isMade = false } = {},
   ): Promise<T> {
+    const options = this.#snapshotOptions(isMade);
+    using snapshotter = await this.drivers.openSnapshots({ ...options, purpose });
+    this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
+    return use(snapshotter);
+  }
+
+  /**
+   * Opens the store's images for as long as `use` takes, to change them.
+   *
+   * @throws as {@linkcode changeSnapshots}
+   */
+  changeImages<T>(use: (images: Images) => T): Promise<T> {
+    return this.#withImages("change", use);
+  }
+
+  /** The same for a command that makes the store if it is missing. */
+  createImages<T>(use: (images: Images) => T): Promise<T> {
+    return this.#withImages("change", use, { isMade: true });
+  }
+
+  /** The same to read them, also while a service holds the store. */
+  readImages<T>(use: (images: Images) => T): Promise<T> {
+    return this.#withImages("read", use);
+  }
+
+  async #withImages<T>(
+    purpose: "change" | "read",
+    use: (images: Images) => T,
+    { isMade = false } = {},
+  ): Promise<T> {
+    const options = this.#snapshotOptions(isMade);
+    using images = await this.drivers.openImages({ ...options, purpose });
+    const { home, name } = images.snapshots;
+    this.output.info(`opened ${home} with ${name}`);
+    return use(images);
+  }
+
+  #snapshotOptions(isMade: boolean): StoreOptions {
     const options = this.#storeOptions();
     const root = rootOfSnapshots(options.root, this.options.value("service"));
     if (!isMade) requireStore(root, "snapshots");
-    using snapshotter = await this.drivers.openSnapshots({ ...options, root, purpose });
-    this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
-    return use(snapshotter);
+    return { ...options, root };
   }
 
   /**

@@ -1,0 +1,19 @@
+/**
+ * The images of a store of snapshots.
+ *
+ * @module
+ */
+import { Images } from "../lib/images/images.ts";
+import { completed, type OpenOptions } from "./registry.ts";
+import { loadForSnapshots, openSnapshots, type SnapshotStoreOptions } from "./snapshotters.ts";
+
+/** Opens the images of a store of snapshots, as `openSnapshotter` opens the store. */
+export async function openImages(options: OpenOptions & SnapshotStoreOptions): Promise<Images> {
+  const snapshots = openSnapshots(await loadForSnapshots(options), options);
+  try {
+    return new Images(snapshots, completed(options).warn);
+  } catch (error) {
+    snapshots.close();
+    throw error;
+  }
+}

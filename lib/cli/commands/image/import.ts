@@ -1,0 +1,46 @@
+/**
+ * `veneer image import`: takes in whole images.
+ *
+ * @module
+ */
+import { VeneerError } from "../../../base/errors.ts";
+import { parsePlatform, type Platform } from "../../../images/platform.ts";
+import { openProgress } from "../../progress.ts";
+import type { Run } from "../context.ts";
+
+export const run: Run = async (context) => {
+  const { options, operands: [file], output } = context;
+  const wanted = options.value("platform"), all = options.flag("all");
+  if (wanted !== undefined && all) {
+    throw new VeneerError("usage", "--all is every platform: leave out --platform");
+  }
+  if (file === "-" && Deno.stdin.isTerminal()) {
+    throw new VeneerError("usage", "standard input is a terminal; name an image or use a pipe");
+  }
+  const platform = wanted === undefined ? undefined : readPlatform(wanted);
+  const imported = await context.createImages((images) =>
+    images.import(file, {
+      name: options.value("name"),
+      platform,
+      all,
+      report: {
+        layer: (_chain, number, count) => openProgress(`layer ${number} of ${count}`),
+      },
+    })
+  );
+  output.list(
+    imported,
+    (image) => image,
+    ({ id, names }) => [...names, id].join(" "),
+  );
+};
+
+/** @throws {VeneerError} `usage` */
+function readPlatform(text: string): Platform {
+  const platform = parsePlatform(text);
+  if (platform !== undefined) return platform;
+  throw new VeneerError(
+    "usage",
+    `option --platform ${JSON.stringify(text)}: write it as OS/ARCH[/VARIANT], such as linux/arm64`,
+  );
+}

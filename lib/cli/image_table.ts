@@ -1,0 +1,80 @@
+/**
+ * The commands on images, as data.
+ *
+ * @module
+ */
+import { NO_TRUNC, SERVICE } from "./snapshot_table.ts";
+import type { CommandSpec, GroupSpec, OperandSpec } from "./spec.ts";
+
+const NAME: OperandSpec = { name: "NAME", kind: "image" };
+const NEW_NAME: OperandSpec = { name: "REF", kind: "other" };
+
+/** `veneer image …` */
+export const IMAGES: GroupSpec = {
+  name: "image",
+  summary: "import, list and remove whole images",
+  details:
+    "An image's layers are committed snapshots, which images share; its config and names lie beside them. NAME is\n" +
+    "a name, such as alpine or ghcr.io/a/b:1, or the beginning of an id. --service NAME works on the store of a\n" +
+    "service; what would change it is refused while that runs.",
+  commands: ([
+    {
+      name: "image import",
+      summary: "take in the images of a file or directory and print their names and ids",
+      operands: [{ name: "FILE|DIR|-", kind: "file" }],
+      options: [
+        { name: "name", value: "REF", summary: "name the image so, in place of the names it has" },
+        {
+          name: "platform",
+          value: "OS/ARCH[/VARIANT]",
+          summary: "the images for this platform (default: the host's)",
+        },
+        { name: "all", summary: "the images of every platform" },
+      ],
+      details:
+        "Takes an OCI layout, as a directory or a tar, and what `docker save` writes, old and new. The tar and the\n" +
+        "layers may be plain, gzip or zstd; - is standard input. All digests and sizes are checked, and nothing of\n" +
+        "an image that is damaged stays. A layer that is there already is not unpacked again.",
+      examples: [
+        ["veneer image import alpine.tar", ""],
+        ["docker save app | veneer image import -", ""],
+        ["veneer image import layout/ --platform linux/arm64", ""],
+      ],
+    },
+    {
+      name: "image ls",
+      summary: "list images",
+      operands: [],
+      options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC],
+      examples: [["veneer image ls", ""]],
+    },
+    {
+      name: "image inspect",
+      summary: "show the details of an image",
+      operands: [NAME],
+      options: [],
+      examples: [["veneer image inspect alpine --json", "with its whole config"]],
+    },
+    {
+      name: "image tag",
+      summary: "give an image another name",
+      operands: [NAME, NEW_NAME],
+      options: [],
+      details: "If another image has that name, it loses it.",
+      examples: [["veneer image tag alpine mirror.example/alpine:3", ""]],
+    },
+    {
+      name: "image rm",
+      summary: "take names away; with the last one goes the image",
+      operands: [{ ...NAME, repeatable: true }],
+      options: [{ name: "force", summary: "remove an image of several names by its id" }],
+      details:
+        "Layers that no image or snapshot stands on go with it. Goes on past one that cannot be removed; the exit\n" +
+        "status is that of the first failure.",
+      examples: [["veneer image rm alpine", ""]],
+    },
+  ] satisfies CommandSpec[]).map((command) => ({
+    ...command,
+    options: [...command.options, SERVICE],
+  })),
+};

@@ -1,0 +1,216 @@
+/**
+ * The images of a store of snapshots: their layers are committed snapshots, and the rest is in the
+ * database.
+ *
+ * Images are imported, made and removed under one lock. A layer that is left without an image or a
+ * child, as by a failed or killed import, is removed by the next of these acts.
+ *
+ * @module
+ */
+import { messageOf, VeneerError } from "../base/errors.ts";
+import { IDENTITY } from "../base/id_maps.ts";
+import type { Warn } from "../base/warn.ts";
+import type { Snapshots } from "../snapshots/snapshots.ts";
+import { storeHome } from "../snapshots/store_home.ts";
+import type { Home } from "../store/home.ts";
+import type { RunState } from "../store/run_state.ts";
+import { findImages } from "./find.ts";
+import type { FoundImage } from "./found_image.ts";
+import { openSource } from "./open_source.ts";
+import { HOST, type Platform } from "./platform.ts";
+import { type ImageRecord, ImageRecords } from "./records.ts";
+import { familiar, normalise, tryNormalise } from "./reference.ts";
+import { unpack, type UnpackReport } from "./unpack.ts";
+
+/** How images are imported. */
+export interface ImportOptions {
+  /** The name of the image, in place of those that it has: for a source of one image. */
+  readonly name?: string;
+  /** The host's by default. */
+  readonly platform?: Platform;
+  /** The images of every platform. */
+  readonly all?: boolean;
+  readonly report?: UnpackReport;
+}
+
+/** An imported image. */
+export interface Imported {
+  readonly id: string;
+  /** All its names, as people write them. */
+  readonly names: readonly string[];
+  readonly layers: number;
+  /** The number of layers that were not there before. */
+  readonly unpacked: number;
+}
+
+/** An image of the store. */
+export interface ImageInfo extends ImageRecord {
+  /** Whole names, sorted. */
+  readonly names: readonly string[];
+}
+
+const NO_REPORT: UnpackReport = { layer: () => undefined };
+
+/** The images of one store. */
+export class Images implements Disposable {
+  readonly #home: Home;
+  readonly #state: RunState;
+  readonly #records: ImageRecords;
+
+  /** @param snapshots the open store, which this closes */
+  constructor(readonly snapshots: Snapshots, readonly warn: Warn) {
+    const { home, state } = storeHome(snapshots.home, IDENTITY);
+    this.#home = home;
+    this.#state = state;
+    this.#records = new ImageRecords(snapshots.database);
+  }
+
+  [Symbol.dispose](): void {
+    this.snapshots.close();
+  }
+
+  #lock(): Disposable {
+    return this.#state.lockNamed("images", "the images");
+  }
+
+  /**
+   * Imports the images of a directory or tar, all of them or none.
+   *
+   * @param path of an OCI layout or a docker archive; `-` for standard input
+   * @throws {VeneerError} `invalid argument` if one is not as it should be; nothing is changed then
+   */
+  import(path: string, options: ImportOptions = {}): Imported[] {
+    const { platform = HOST, all = false, report = NO_REPORT } = options;
+    const name = options.name === undefined ? undefined : normalise(options.name);
+    using source = openSource(path, this.#home);
+    const images = named(findImages(source, { platform, all }), name, source.name);
+    using _lock = this.#lock();
+    try {
+      const unpacked = images.map((image) => unpack(image, this.snapshots, report));
+      this.#records.add(images.map(({ config, manifest, names }) => ({
+        id: config.id,
+        config: config.bytes,
+        manifest: manifest ?? null,
+        snapshot: config.chains.at(-1) ?? null,
+        names,
+      })));
+      return images.map(({ config: { id }, layers }, i) => ({
+        id,
+        names: this.#records.namesOf(id).map(familiar),
+        layers: layers.length,
+        unpacked: unpacked[i],
+      }));
+    } finally {
+      this.#sweep();
+    }
+  }
+
+  /**
+   * Removes layers that nothing stands on; returns their names. One that cannot be removed is a
+   * warning.
+   */
+  #sweep(): string[] {
+    const removed: string[] = [], failed = new Set<string>();
+    for (;;) {
+      const [chain] = this.#records.unused().filter((name) => !failed.has(name));
+      if (chain === undefined) return removed;
+      try {
+        this.snapshots.remove(chain);
+        removed.push(chain);
+      } catch (error) {
+        failed.add(chain);
+        this.warn(`layer ${chain} was not removed: ${messageOf(error)}`);
+      }
+    }
+  }
+
+  /** Every image, the newest first. */
+  list(): ImageInfo[] {
+    return this.#records.all().map((record) => this.#info(record));
+  }
+
+  #info(record: ImageRecord): ImageInfo {
+    return { ...record, names: this.#records.namesOf(record.id) };
+  }
+
+  /**
+   * The image of a name, an id, or the beginning of an id that no other has.
+   *
+   * @throws {VeneerError} `not found`
+   */
+  find(text: string): ImageInfo {
+    const id = this.#tryName(text) ?? this.#tryId(text);
+    if (id !== undefined) return this.#info(this.#records.find(id)!);
+    throw new VeneerError(
+      "not found",
+      `image ${JSON.stringify(text.slice(0, 200))} does not exist`,
+      {
+        remedy: { kind: "list", of: "images" },
+      },
+    );
+  }
+
+  #tryName(text: string): string | undefined {
+    const name = tryNormalise(text);
+    return name === undefined ? undefined : this.#records.named(name);
+  }
+
+  #tryId(text: string): string | undefined {
+    if (!/^(?:sha256:)?[0-9a-f]{4,64}$/.test(text)) return undefined;
+    const found = this.#records.beginningWith(text.startsWith("sha256:") ? text : `sha256:${text}`);
+    if (found.length <= 1) return found[0];
+    throw new VeneerError(
+      "invalid argument",
+      `image ${text}: several ids begin so; write more of it`,
+    );
+  }
+
+  /** Gives an image another name, which another image may have had. */
+  tag(text: string, name: string): { id: string; name: string } {
+    using _lock = this.#lock();
+    const { id } = this.find(text), whole = normalise(name);
+    this.#records.setName(whole, id);
+    return { id, name: familiar(whole) };
+  }
+
+  /**
+   * Takes a name away; with the last one the image goes, and its layers that nothing stands on.
+   *
+   * @param text a name; or an id, whose image goes with its only name, or with all if `force`
+   * @returns the names and the image that went, and the layers
+   * @throws {VeneerError} `not found`; `failed precondition` for an id with several names
+   */
+  remove(
+    text: string,
+    force = false,
+  ): { names: string[]; id: string | undefined; layers: string[] } {
+    using _lock = this.#lock();
+    const { id, names } = this.find(text);
+    const isName = this.#tryName(text) !== undefined;
+    if (isName && names.length > 1) {
+      const name = normalise(text);
+      this.#records.removeName(name);
+      return { names: [familiar(name)], id: undefined, layers: [] };
+    }
+    if (!isName && names.length > 1 && !force) {
+      throw new VeneerError(
+        "failed precondition",
+        `image ${id} has several names: ${
+          names.map(familiar).join(", ")
+        }; remove those, or force it`,
+      );
+    }
+    this.#records.remove(id);
+    return { names: names.map(familiar), id, layers: this.#sweep() };
+  }
+}
+
+/** Gives the only image a name, if one is given. */
+function named(images: FoundImage[], name: string | undefined, source: string): FoundImage[] {
+  if (name === undefined) return images;
+  if (images.length === 1) return [{ ...images[0], names: [name] }];
+  throw new VeneerError(
+    "invalid argument",
+    `${source} holds ${images.length} images: one name fits one image; import them without a name, and name each then`,
+  );
+}

@@ -1,0 +1,99 @@
+/**
+ * The Worker of `layer_stream.ts`: a file → digest → decompressor → digest → pipe.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { EPIPE } from "../../ffi/errno.ts";
+import { close, pread, tryWrite } from "../../ffi/files.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import { CHUNK, decompress } from "../tar/read/decompression.ts";
+import { digestOf, newHash } from "./digest.ts";
+import { type LayerJob, LayerMemory, type LayerSums } from "./layer_stream.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/** Characters of a reason at most: there is room for them in any script. */
+const MOST_OF_A_REASON = 500;
+
+self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
+  const { control, outcome } = new LayerMemory(data.memory);
+  if (!control.begin()) return self.close();
+  const isStopped = () => control.isStopped;
+  run(data, isStopped).then((sums) => {
+    outcome.append(sums);
+    return "done" as const;
+  }, (error) => {
+    outcome.append(reasonOf(error));
+    return "failed" as const;
+  }).then((state) => {
+    // Before the reader knows: it may close its own end at once.
+    close(data.output);
+    control.finish(state);
+    self.close();
+  });
+};
+
+const reasonOf = (error: unknown) =>
+  (error instanceof Error ? error.message : String(error)).slice(0, MOST_OF_A_REASON);
+
+/** Reads the file to its end. */
+async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> {
+  const { compression, algorithm, output } = job;
+  const file = newHash(algorithm), plain = newHash("sha256");
+  const pieces = reader(job, isStopped);
+  const read = () => {
+    const bytes = pieces();
+    file.update(bytes);
+    return bytes;
+  };
+  const write = writer(output, isStopped);
+  let size = 0;
+  const pass = (bytes: Bytes) => {
+    plain.update(bytes);
+    size += bytes.length;
+    write(bytes);
+  };
+  let failure: string | undefined;
+  try {
+    if (compression !== undefined) await decompress(compression, read, pass);
+    else for (let bytes = read(); bytes.length > 0; bytes = read()) pass(bytes);
+  } catch (error) {
+    if (error instanceof Stopped) throw error;
+    failure = reasonOf(error);
+  }
+  // What a decompressor leaves at the end, or after a fault, counts as well.
+  while (read().length > 0);
+  return { file: digestOf(algorithm, file), plain: digestOf("sha256", plain), size, failure };
+}
+
+/** The thread that started this one is not interested any more. */
+class Stopped extends Error {}
+
+/** Reads the next piece of the job's file at each call; none at its end. */
+function reader({ fd, offset, size }: LayerJob, isStopped: () => boolean): () => Bytes {
+  let at = 0;
+  return () => {
+    if (isStopped()) throw new Stopped("it was stopped");
+    const chunk = new Uint8Array(Math.min(CHUNK, size - at));
+    if (chunk.length === 0) return chunk;
+    const got = pread(fd, chunk, chunk.length, BigInt(offset + at));
+    if (got === 0) throw new Error(`it ends after ${at} of ${size} bytes`);
+    at += got;
+    return chunk.subarray(0, got);
+  };
+}
+
+/** Writes to a pipe for as long as it has a reader. */
+function writer(output: number, isStopped: () => boolean): (bytes: Bytes) => void {
+  let hasReader = true;
+  return (bytes) => {
+    for (let rest = bytes; hasReader && rest.length > 0;) {
+      const put = tryWrite(output, rest);
+      hasReader = put !== -EPIPE;
+      if (hasReader) rest = rest.subarray(unwrap(put, "write"));
+    }
+    if (isStopped()) throw new Stopped("it was stopped");
+  };
+}

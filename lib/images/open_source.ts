@@ -1,0 +1,92 @@
+/**
+ * Opening an image: a directory, a tar, or a stream, which is kept in a file without a name for as
+ * long as it is read.
+ *
+ * @module
+ */
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import {
+  close,
+  lseek,
+  O_RDONLY,
+  O_RDWR,
+  O_TMPFILE,
+  open,
+  pread,
+  SEEK_SET,
+  STDIN_FILENO,
+  tryReopen,
+  withFd,
+} from "../../ffi/files.ts";
+import { fstat } from "../../ffi/stat.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import type { Home } from "../store/home.ts";
+import { BLOCK } from "../tar/header.ts";
+import { compressionOf } from "../tar/read/compression.ts";
+import { openTarInput } from "../tar/read/input.ts";
+import { namingInput } from "../tar/read/window.ts";
+import { openDirectory } from "../tree/confined.ts";
+import { ArchiveSource } from "./archive.ts";
+import { DirectorySource, type ImageSource } from "./source.ts";
+
+/** The most bytes that are copied at a time. */
+const PIECE = 64 << 20;
+
+/**
+ * Opens an image.
+ *
+ * @param path of a directory or a tar, plain, gzip or zstd; `-` for standard input
+ * @param home of the store, on whose disk a stream or a compressed tar is kept meanwhile
+ * @throws {VeneerError} `limit exceeded` if that disk is too small; `invalid argument` if it is
+ * neither a directory nor a tar
+ */
+export function openSource(path: string, home: Home): ImageSource {
+  if (path === "-") return opened(() => spool(STDIN_FILENO, "standard input", home), "the input");
+  const fd = open(path, O_RDONLY);
+  const stat = fstat(fd);
+  if (stat.isDirectory) return new DirectorySource(path, fd);
+  if (stat.isFile && !isCompressed(fd)) return opened(() => fd, path);
+  return opened(() => withFd(fd, () => spool(fd, path, home)), path);
+}
+
+function opened(open: () => number, name: string): ImageSource {
+  const fd = open();
+  try {
+    return new ArchiveSource(name, fd);
+  } catch (error) {
+    close(fd);
+    throw codeOf(error) === "invalid argument" && !messageOf(error).startsWith(name)
+      ? new VeneerError("invalid argument", `${name}: ${messageOf(error)}`, { cause: error })
+      : error;
+  }
+}
+
+function isCompressed(fd: number): boolean {
+  const head = new Uint8Array(BLOCK);
+  const length = namingInput(fd, () => pread(fd, head, head.length, 0n));
+  return compressionOf(head.subarray(0, length)) !== undefined;
+}
+
+/** Copies a tar, decompressed, to a file without a name; returns its descriptor. */
+function spool(input: number, name: string, home: Home): number {
+  const staging = home.own("staging");
+  return withFd(openDirectory(staging), (directory) => {
+    const fd = unwrap(tryReopen(directory, O_TMPFILE | O_RDWR, 0o600), "open", staging.text);
+    try {
+      using tar = openTarInput(input);
+      const text = staging.text;
+      while (tar.window.copyTo(fd, PIECE, { text }) === PIECE);
+      lseek(fd, 0n, SEEK_SET);
+      return fd;
+    } catch (error) {
+      close(fd);
+      if (codeOf(error) !== "limit exceeded") throw error;
+      throw new VeneerError(
+        "limit exceeded",
+        `${name} does not fit on the disk of ${staging}, where it is kept while it is read: ` +
+          `${messageOf(error)}; make room there, or unpack it and import the directory or tar`,
+        { cause: error },
+      );
+    }
+  });
+}

@@ -1,0 +1,147 @@
+/**
+ * The records of images in a store's database: their configs, manifests and names.
+ *
+ * @module
+ */
+import type { Database } from "../snapshots/database.ts";
+import { requireSpare } from "../snapshots/schema.ts";
+
+/** The label of an image's layers: the digest of the plain tar. */
+export const DIFF_ID = "veneer/diff-id";
+
+/** The label by which containerd asks for a layer that is there already: its chain id. */
+export const REFERENCE = "containerd.io/snapshot.ref";
+
+/** An image as it is recorded. */
+export interface ImageRecord {
+  /** The config's digest. */
+  readonly id: string;
+  /** The config as it came. */
+  readonly config: Uint8Array<ArrayBuffer>;
+  /** The manifest as it came; `null` if there was none. */
+  readonly manifest: Uint8Array<ArrayBuffer> | null;
+  /** The name of the uppermost layer's snapshot; `null` for an image without layers. */
+  readonly snapshot: string | null;
+  /** Microseconds since 1970. */
+  readonly imported: number;
+}
+
+/** A name and its image's id. */
+export interface ImageName {
+  readonly name: string;
+  readonly image: string;
+}
+
+/** A new image. */
+export type NewImage = Omit<ImageRecord, "imported"> & { readonly names: readonly string[] };
+
+/** The images of one store. */
+export class ImageRecords {
+  readonly #database: Database;
+  readonly #statements: ReturnType<typeof prepareAll>;
+
+  constructor(database: Database) {
+    this.#database = database;
+    this.#statements = prepareAll(database);
+  }
+
+  find(id: string): ImageRecord | undefined {
+    return this.#statements.find.get(id);
+  }
+
+  /** Every image, the newest first. */
+  all(): ImageRecord[] {
+    return this.#statements.all.all();
+  }
+
+  /** Every name, sorted. */
+  names(): ImageName[] {
+    return this.#statements.names.all();
+  }
+
+  namesOf(id: string): string[] {
+    return this.#statements.namesOf.all(id).map(({ name }) => name);
+  }
+
+  /** The id of the image of a name. */
+  named(name: string): string | undefined {
+    return this.#statements.named.get(name)?.image;
+  }
+
+  /** The ids that begin with a text, at most two. */
+  beginningWith(text: string): string[] {
+    return this.#statements.beginning.all(text).map(({ id }) => id);
+  }
+
+  /**
+   * Records images and gives them their names, which others may have had; all or none. On disk when
+   * it returns.
+   */
+  add(images: readonly NewImage[]): void {
+    requireSpare(this.#database);
+    const imported = Date.now() * 1000;
+    this.#database.transaction("on disk", () => {
+      for (const { id, config, manifest, snapshot, names } of images) {
+        this.#statements.insert.run(id, config, manifest, snapshot, imported);
+        for (const name of names) this.#statements.setName.run(name, id);
+      }
+    });
+  }
+
+  /** Gives an image a name, which another may have had. */
+  setName(name: string, id: string): void {
+    requireSpare(this.#database);
+    this.#database.transaction("on disk", () => this.#statements.setName.run(name, id));
+  }
+
+  /** Takes a name away. */
+  removeName(name: string): void {
+    this.#database.transaction("on disk", () => this.#statements.removeName.run(name));
+  }
+
+  /** Removes an image and its names. */
+  remove(id: string): void {
+    this.#database.transaction("on disk", () => this.#statements.remove.run(id));
+  }
+
+  /** The names of images' layers that nothing stands on. */
+  unused(): string[] {
+    return this.#statements.unused.all().map(({ name }) => name);
+  }
+}
+
+function prepareAll(database: Database) {
+  type Name = { name: string };
+  const record = `SELECT i.id, i.config, i.manifest, s.name AS snapshot, i.imported
+    FROM images i LEFT JOIN snapshots s ON s.id = i.snapshot`;
+  return {
+    find: database.prepare<ImageRecord>(`${record} WHERE i.id = ?`),
+    all: database.prepare<ImageRecord>(`${record} ORDER BY i.imported DESC, i.id`),
+    names: database.prepare<ImageName>("SELECT name, image FROM image_names ORDER BY name"),
+    namesOf: database.prepare<Name>("SELECT name FROM image_names WHERE image = ? ORDER BY name"),
+    named: database.prepare<{ image: string }>("SELECT image FROM image_names WHERE name = ?"),
+    beginning: database.prepare<{ id: string }>(
+      "SELECT id FROM images WHERE substr(id, 1, length(?1)) = ?1 LIMIT 2",
+    ),
+    insert: database.prepare(
+      `INSERT INTO images (id, config, manifest, snapshot, imported)
+       VALUES (?, ?, ?, (SELECT id FROM snapshots WHERE name = ?), ?)
+       ON CONFLICT (id) DO UPDATE SET
+         manifest = coalesce(excluded.manifest, manifest), imported = excluded.imported`,
+    ),
+    setName: database.prepare(
+      `INSERT INTO image_names (name, image) VALUES (?, ?)
+       ON CONFLICT (name) DO UPDATE SET image = excluded.image`,
+    ),
+    removeName: database.prepare("DELETE FROM image_names WHERE name = ?"),
+    remove: database.prepare("DELETE FROM images WHERE id = ?"),
+    unused: database.prepare<Name>(
+      `SELECT s.name FROM snapshots s JOIN labels l ON l.snapshot = s.id AND l.key = '${DIFF_ID}'
+       WHERE s.kind = 'committed'
+         AND NOT EXISTS (SELECT 1 FROM snapshots c WHERE c.parent = s.id)
+         AND NOT EXISTS (SELECT 1 FROM images i WHERE i.snapshot = s.id)
+         AND NOT EXISTS (SELECT 1 FROM intents n WHERE n.parent = s.id)
+       ORDER BY s.name`,
+    ),
+  };
+}
