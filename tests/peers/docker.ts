@@ -213,7 +213,7 @@ export class Docker implements AsyncDisposable {
 export function makeSystem(tree: string, programs: readonly string[]): void {
   Deno.mkdirSync(join(tree, "bin"), { recursive: true });
   for (const program of programs) {
-    const file = must("sh", "-c", `command -v "$0"`, program).trim();
+    const file = must("bash", "-c", `type -P "$0"`, program).trim();
     must("cp", "-L", file, join(tree, "bin", program));
     for (const [library] of must("ldd", file).matchAll(/\/\S+/g)) {
       must("install", "-D", "-m", "755", library, join(tree, library));
@@ -266,6 +266,12 @@ export function veneerBeside(
   const ran = veneer("--root", root, "--driver", driver, ...args);
   const stderr = BESIDE.reduce((said, warning) => said.replace(warning, ""), ran.stderr);
   return { ...ran, stderr };
+}
+
+/** Mounts control groups, without which no container runs, if nothing did so yet: a guest mounts none. */
+export function mountControlGroups(): void {
+  if (run("mountpoint", "-q", "/sys/fs/cgroup").success) return;
+  must("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup");
 }
 
 /** Why no daemon, or no container, runs here, if it does not. Tries it. */

@@ -22,6 +22,8 @@ export class TestPlugin implements AsyncDisposable {
   /** What `Init` names. */
   readonly home = join(this.directory.path, "data/veneer");
   process: Process;
+  /** What the processes before this one have said. */
+  #saidBefore = "";
   readonly #client: Deno.HttpClient;
 
   private constructor(
@@ -73,8 +75,25 @@ export class TestPlugin implements AsyncDisposable {
 
   /** Starts it again, after its end. */
   async restart(): Promise<void> {
+    this.#saidBefore += this.process.log;
     this.process = this.#spawn();
     await this.#listens();
+  }
+
+  /**
+   * The layers that are mounted for the daemon by the calls that it made, as they were logged: what it
+   * got and did not put. The counts of one that is started again begin with what is mounted.
+   */
+  counted(): Set<string> {
+    const counts = new Map<string, number>();
+    const calls = /method=GraphDriver\.(Init|Get|Put|Remove) id=(\S+) status=200/g;
+    for (const [, method, id] of `${this.#saidBefore}${this.process.log}`.matchAll(calls)) {
+      if (method === "Init") counts.forEach((_, mounted) => counts.set(mounted, 1));
+      else if (method === "Get") counts.set(id, (counts.get(id) ?? 0) + 1);
+      else if (method === "Remove" || counts.get(id) === 1) counts.delete(id);
+      else if (counts.has(id)) counts.set(id, counts.get(id)! - 1);
+    }
+    return new Set(counts.keys());
   }
 
   /** Where the driver's store is. */

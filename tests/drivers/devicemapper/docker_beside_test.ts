@@ -2,10 +2,10 @@
 // @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { storeDir } from "../../support/store_dir.ts";
-import { Docker, veneerBeside } from "../../peers/docker.ts";
+import { Docker, mountControlGroups, veneerBeside } from "../../peers/docker.ts";
 import { assertAlone, fill, goesOn, runBeside, Store } from "../../peers/docker_beside.ts";
 import { PROGRAM } from "../../support/commands.ts";
-import { lacksProgram, must, needs, run } from "../../support/cases.ts";
+import { lacksProgram, needs } from "../../support/cases.ts";
 import { deviceNames, lacking, loopFiles } from "./support.ts";
 
 /** Each takes some seconds in a guest; what could take something from a container comes first. */
@@ -57,10 +57,7 @@ needs(
   "docker beside: devicemapper: no command takes anything from containers that run",
   async () => {
     using dir = storeDir();
-    // The guest mounts no control groups.
-    if (!run("mountpoint", "-q", "/sys/fs/cgroup").success) {
-      must("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup");
-    }
+    mountControlGroups();
     const scratch = `${dir.path}/scratch`;
     Deno.mkdirSync(scratch);
     await using docker = new Docker(`${dir.path}/docker`, "devicemapper", OPTIONS);

@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fill, treeOf } from "../../support/layers.ts";
 import type { StatusLine } from "../../../lib/base/status.ts";
 import { storeDir } from "../../support/store_dir.ts";
+import { mountControlGroups } from "../../peers/docker.ts";
 import { lacksProgram, must, needs, run } from "../../support/cases.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./support.ts";
 
@@ -45,7 +46,7 @@ async function docker(root: string, directory: string) {
 needs(lacks, "devicemapper: Docker and Veneer use one store in turns", async () => {
   using dir = storeDir();
   const root = `${dir.path}/root`;
-  run("mount", "-t", "cgroup2", "none", "/sys/fs/cgroup");
+  mountControlGroups();
   Deno.mkdirSync(`${dir.path}/tree/directory`, { recursive: true });
   Deno.writeTextFileSync(`${dir.path}/tree/file`, "from docker");
   Deno.writeTextFileSync(`${dir.path}/tree/directory/inside`, "below");

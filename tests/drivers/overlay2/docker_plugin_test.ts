@@ -1,0 +1,17 @@
+/** A container's size, as Docker on the plugin asks for it: on xfs with pquota and ext4 with prjquota. */
+// @runs on guest ext4, guest xfs
+import { lacksProgram, needs, TEST_FS } from "../../support/cases.ts";
+import { mountControlGroups } from "../../peers/docker.ts";
+import { assertSize, PluginDocker } from "../../peers/docker_plugin.ts";
+
+const isLong = Deno.env.has("VENEER_TEST_LONG");
+const lacking = lacksProgram("dockerd") ?? lacksProgram("docker") ?? lacksProgram("runc") ??
+  (isLong || TEST_FS === "xfs+pquota" ? undefined : "it ran on xfs");
+
+needs(lacking, "docker plugin: a container's size is kept to on overlay2", async () => {
+  mountControlGroups();
+  await using both = await PluginDocker.start("overlay2");
+  both.importBase();
+  assertSize(both, true);
+  both.assertEmpty();
+});
