@@ -24,7 +24,63 @@ const READ_SIZE = 256 << 10;
 /** So many are written at once if the pipe is full. */
 const WRITE_SIZE = 64 << 10;
 
+/** Bytes that are read of a body at once: at most, and at least unless it begins or ends. */
+const BODY_SIZE = 256 << 10, BODY_LEAST = 64 << 10;
+
 const path = (fd: number) => `/proc/self/fd/${fd}`;
+
+/**
+ * A request's body, read into one buffer.
+ *
+ * A daemon sends each header of a tar, the data behind it and the padding as pieces of their own:
+ * taken one at a time, with a buffer each, those of small files cost more than the files. The first
+ * ones are taken as they come, so that the layer is begun with them.
+ */
+export class TarBody {
+  readonly #reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array> | undefined;
+  #buffer = new ArrayBuffer(BODY_SIZE);
+  #taken = 0;
+  #isEnded = false;
+
+  constructor(body: ReadableStream<Uint8Array> | null) {
+    if (body !== null) this.#reader = readerOf(body);
+  }
+
+  /**
+   * The next bytes, until they are read on; `undefined` at the end.
+   *
+   * @throws if the client goes away, and whenever it is called again then
+   */
+  async read(): Promise<Uint8Array | undefined> {
+    const reader = this.#reader;
+    if (this.#isEnded || reader === undefined) return undefined;
+    if (reader instanceof ReadableStreamDefaultReader) return (await reader.read()).value;
+    const view = new Uint8Array(this.#buffer);
+    const { done, value } = await reader.read(view, {
+      min: this.#taken < BODY_LEAST ? 1 : BODY_LEAST,
+    });
+    this.#isEnded = done; // The last bytes come with it.
+    if (value === undefined) return undefined;
+    this.#taken += value.length;
+    this.#buffer = value.buffer;
+    return value.length > 0 ? value : undefined;
+  }
+
+  /** Reads no more: a read that waits ends. */
+  cancel(): void {
+    void this.#reader?.cancel().catch(() => {});
+  }
+}
+
+/** What reads a body: one that was there at once is none of bytes, and comes in one piece. */
+function readerOf(body: ReadableStream<Uint8Array>) {
+  try {
+    return body.getReader({ mode: "byob" });
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    return body.getReader();
+  }
+}
 
 /** A pipe into a lane, which reads from `readable`. */
 export class PipeIn implements Disposable {

@@ -7,7 +7,7 @@ import { VeneerError } from "../../base/errors.ts";
 import type { Bytes } from "../bytes.ts";
 import { answer, TAR_TYPE } from "./http.ts";
 import type { OpenedStore } from "./opened_store.ts";
-import { PipeIn, PipeOut } from "./streams.ts";
+import { PipeIn, PipeOut, TarBody } from "./streams.ts";
 
 /** A layer against a parent. */
 interface Comparison {
@@ -68,11 +68,11 @@ export class LayerTars {
   async applyDiff(
     store: OpenedStore,
     { id, parent }: Comparison,
-    body: ReadableStream<Uint8Array> | null,
+    stream: ReadableStream<Uint8Array> | null,
   ): Promise<Response> {
-    const reader = body?.getReader();
+    const body = new TarBody(stream);
     if (!this.#created.delete(id)) {
-      await drain(reader);
+      await drain(body);
       await store.run({ method: "metadata", id }, { isFree: true }); // Throws if it is missing.
       throw new VeneerError(
         "failed precondition",
@@ -83,11 +83,11 @@ export class LayerTars {
     const isWhole = new Int32Array(new SharedArrayBuffer(4));
     const pipe = new PipeIn();
     const end = this.#begin(id, () => {
-      void reader?.cancel().catch(() => {});
+      body.cancel();
       pipe.end();
     });
     let failure: unknown;
-    const feeding = feed(reader, pipe, isWhole).catch((error) => failure = error);
+    const feeding = feed(body, pipe, isWhole).catch((error) => failure = error);
     try {
       const call = { method: "applyDiff", id, parent, input: pipe.readable, isWhole } as const;
       return answer(await store.run(call, { stream: "in" }));
@@ -95,7 +95,7 @@ export class LayerTars {
       pipe[Symbol.dispose]();
       await feeding;
       end();
-      if (failure !== undefined) await drain(reader);
+      if (failure !== undefined) await drain(body);
     }
   }
 
@@ -142,15 +142,11 @@ export class LayerTars {
   }
 }
 
-type Reader = ReadableStreamDefaultReader<Uint8Array>;
-
 /** Copies a body into a pipe, and ends it. @throws if the lane reads no more */
-async function feed(reader: Reader | undefined, pipe: PipeIn, isWhole: Int32Array): Promise<void> {
+async function feed(body: TarBody, pipe: PipeIn, isWhole: Int32Array): Promise<void> {
   try {
-    while (reader !== undefined) {
-      const { done, value } = await reader.read();
-      if (done) break;
-      await pipe.write(value);
+    for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
+      await pipe.write(bytes);
     }
     // One that is ended already is given up.
     if (!pipe.isEnded) Atomics.store(isWhole, 0, 1);
@@ -160,9 +156,9 @@ async function feed(reader: Reader | undefined, pipe: PipeIn, isWhole: Int32Arra
 }
 
 /** Reads the rest of a body, if its client is still there. */
-async function drain(reader: Reader | undefined): Promise<void> {
+async function drain(body: TarBody): Promise<void> {
   try {
-    while (reader !== undefined && !(await reader.read()).done);
+    while (await body.read() !== undefined);
   } catch {
     // The client went away.
   }
