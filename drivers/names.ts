@@ -35,6 +35,16 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     choices: ["0", "1"],
     summary: "the threads that help an apply or diff; 1 (the default) helps large ones",
   },
+  {
+    key: "snapshot.size",
+    value: "SIZE",
+    summary: "the most that a container's snapshot may take; not aufs",
+  },
+  {
+    key: "snapshot.inodes",
+    value: "COUNT",
+    summary: "the same for the number of files; overlay2 alone",
+  },
 ];
 
 /** Every name that `--driver` takes. */

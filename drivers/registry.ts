@@ -15,6 +15,7 @@ import { IDENTITY, type IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
+import { parseLimits } from "../lib/snapshots/limits.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
@@ -145,7 +146,12 @@ export function openLayers(
 export function parseStoreOptions(options: readonly string[]) {
   const given = parseOptions(options);
   checkKnown(given, [...COMMON_KEYS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
-  return { given, sync: parseSync(given.get("sync")), workers: parseWorkers(given.get("workers")) };
+  return {
+    given,
+    sync: parseSync(given.get("sync")),
+    workers: parseWorkers(given.get("workers")),
+    limits: parseLimits(given),
+  };
 }
 
 /** The options for one driver, which must be its own. */

@@ -81,7 +81,7 @@ export function openSnapshots(
 ): Snapshots {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { foreignUses, later, purpose } = open;
-  const { given, sync, workers } = parseStoreOptions(options);
+  const { given, sync, workers, limits } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
     : find(drivers, name);
@@ -96,6 +96,7 @@ export function openSnapshots(
     foreignUses,
     later,
     purpose,
+    limits,
   });
 }
 

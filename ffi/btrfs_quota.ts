@@ -118,11 +118,19 @@ export function disableQuota(fd: number, path?: string): void {
  * Limits the data that the subvolume of an open file refers to, in bytes. Raw: ENOTCONN if quotas
  * are off.
  */
-export function tryLimitReferenced(subvolume: number, bytes: number): number {
+export function tryLimitReferenced(subvolume: number, bytes: number | bigint): number {
   const args = new Struct(QGROUP_LIMIT_ARGS)
     .set("lim.flags", BTRFS_QGROUP_LIMIT_MAX_RFER)
     .set("lim.max_rfer", bytes);
   return tryIoctl(subvolume, BTRFS_IOC_QGROUP_LIMIT, args.bytes);
+}
+
+/** `CLEAR_VALUE` of the kernel's `qgroup.c`: takes a limit away. */
+const CLEAR_VALUE = 0xffff_ffff_ffff_ffffn;
+
+/** Takes that limit away. Raw: ENOTCONN if quotas are off. */
+export function tryUnlimitReferenced(subvolume: number): number {
+  return tryLimitReferenced(subvolume, CLEAR_VALUE);
 }
 
 /**

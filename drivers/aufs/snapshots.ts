@@ -12,7 +12,7 @@ import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
 import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import { basename, dirname } from "@std/path";
 import { FSCONFIG_STRING_MAX } from "../../ffi/fsmount.ts";
-import { messageOf } from "../../lib/base/errors.ts";
+import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
@@ -26,6 +26,7 @@ import {
   type LayerChain,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
+import type { SnapshotLimits } from "../../lib/snapshots/limits.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import { bindMount, bindPlan, boundLayer } from "../union/layer_binds.ts";
 import { LayerDirectories } from "../union/layer_directories.ts";
@@ -67,6 +68,10 @@ export class AufsSnapshots implements SnapshotBackend {
 
   layerFor(): undefined {
     return undefined;
+  }
+
+  checkLimits(_limits: SnapshotLimits, what: string): void {
+    throw new VeneerError("not supported", `${what}: aufs has no limits; leave that out`);
   }
 
   prepare(chain: LayerChain): void {

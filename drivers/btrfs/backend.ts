@@ -123,7 +123,8 @@ export class Btrfs implements LayerBackend {
     const layout = this.#layout;
     this.#withStaging(id, (staged) => {
       this.home.recordParent(id, spec.parent, { sync: false });
-      if (spec.parent !== undefined && size === undefined && !spec.mountLabel) {
+      const isPlain = size === undefined && !spec.mountLabel;
+      if (spec.parent !== undefined && isPlain && !this.#isSized(spec.parent)) {
         // Whole as soon as it is there, and on disk then, with its record: one commit for all.
         withFd(
           openDirectory(layout.layers),
@@ -164,11 +165,24 @@ export class Btrfs implements LayerBackend {
   #makeSubvolume(directory: number, name: EntryName, id: string, parent?: string): void {
     if (parent !== undefined) {
       this.#layout.withLayer(parent, (source) => createSnapshot(directory, name, source));
+      if (this.#isSized(parent)) this.#unlimit(directory, name, id);
       return;
     }
     createSubvolume(directory, name);
     const idMaps = idMapsOf(this.home, id, this.idMaps);
     withFd(openat(directory, name, O_RDONLY | O_DIRECTORY), (root) => ownRoot(root, idMaps));
+  }
+
+  #isSized(id: string): boolean {
+    return this.#layout.recordedSize(id) !== undefined;
+  }
+
+  #unlimit(directory: number, name: EntryName, id: string): void {
+    const path = this.#layout.layer(id).text;
+    withFd(
+      openat(directory, name, O_RDONLY | O_DIRECTORY),
+      (subvolume) => this.#quota.unlimit(subvolume, path),
+    );
   }
 
   #limit(staged: number, id: string, size: number): void {

@@ -27,7 +27,6 @@ export function open({ root, options: texts, idMaps, warn }: DriverContext): Btr
   return new Btrfs(layout, quota, options, idMaps);
 }
 
-/** Only layers of the graph have limits, so options about limits have no effect here. */
 export function openSnapshots({ root, options, idMaps, warn }: DriverContext): BtrfsSnapshots {
   const { quota, device } = parseDriverOptions(options);
   requireBtrfs(join(root, "snapshots"));

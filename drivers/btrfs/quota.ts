@@ -20,6 +20,7 @@ import {
   tryEnableQuota,
   tryLimitReferenced,
   tryRemoveQgroup,
+  tryUnlimitReferenced,
 } from "../../ffi/btrfs_quota.ts";
 import { subvolumeInfo } from "../../ffi/btrfs_subvolume.ts";
 import { commit } from "../../ffi/btrfs_volume.ts";
@@ -147,6 +148,31 @@ export class Quota {
     if (mode === "qgroup" && inconsistent && !isRescanning(subvolume, path)) {
       startRescan(subvolume, path);
     }
+  }
+
+  /**
+   * Limits what a subvolume that was just made may refer to beyond what it inherits. While its
+   * counts are wrong nobody knows how much it inherits: it may then have less room.
+   *
+   * @param path of the subvolume, for messages
+   */
+  limitOwn(subvolume: number, bytes: number, path: string): void {
+    const usage = qgroupUsage(subvolume, subvolumeInfo(subvolume).id);
+    this.limit(subvolume, (usage?.referenced ?? 0) + bytes, path);
+  }
+
+  /**
+   * Takes the limit away that a new subvolume has from the one it is a snapshot of: the kernel
+   * copies limits as well.
+   *
+   * @param path of the subvolume, for messages
+   */
+  unlimit(subvolume: number, path: string): void {
+    if (quotaStatus(subvolume).mode === "off") return;
+    const usage = qgroupUsage(subvolume, subvolumeInfo(subvolume).id);
+    if (usage?.maxReferenced === undefined) return;
+    const result = tryUnlimitReferenced(subvolume);
+    if (result !== -ENOTCONN) unwrap(result, "ioctl BTRFS_IOC_QGROUP_LIMIT", path);
   }
 
   /**

@@ -37,6 +37,7 @@ import {
   type LayerChain,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
+import { NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
 import type { SnapshotKind, Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { LAYER_NAME } from "./layout.ts";
@@ -79,11 +80,26 @@ export class BtrfsSnapshots implements SnapshotBackend {
     return layerOf(kind, name);
   }
 
-  prepare({ layer, kind, parents: [parent] }: LayerChain): void {
+  checkLimits({ inodes }: SnapshotLimits, what: string): void {
+    if (inodes > 0) {
+      throw new VeneerError(
+        "not supported",
+        `${what}: btrfs limits the space of a snapshot, not its inodes; leave snapshot.inodes out`,
+      );
+    }
+    this.#quota.enable(what);
+  }
+
+  prepare({ layer, kind, parents: [parent] }: LayerChain, { bytes } = NO_LIMITS): void {
+    // Again, since a cleanup may have turned them off.
+    if (bytes > 0) this.#quota.enable(`snapshot ${layer}, which has a size,`);
     const readOnly = kind === "view";
     const snapshot = (source: number) => this.#snapshot(source, layer, readOnly);
     if (parent === undefined) this.#withEmpty(layer, snapshot);
     else this.#layout.withLayer(parent, snapshot);
+    if (bytes === 0) return;
+    const path = this.#layout.path(layer).text;
+    this.#layout.withLayer(layer, (subvolume) => this.#quota.limitOwn(subvolume, bytes, path));
   }
 
   /** Makes a layer that is a snapshot of an open subvolume. */
@@ -121,6 +137,8 @@ export class BtrfsSnapshots implements SnapshotBackend {
   freeze({ layer }: LayerChain, committed: string): void {
     this.#layout.withLayer(layer, (active) => {
       this.#snapshot(active, committed, true);
+      const path = this.#layout.path(committed).text;
+      this.#layout.withLayer(committed, (made) => this.#quota.unlimit(made, path));
       const nested = nestedSubvolumes(active).length;
       if (nested === 0) return;
       const what = nested === 1 ? "a subvolume lies" : `${nested} subvolumes lie`;

@@ -34,6 +34,8 @@ import {
   NO_MOUNT,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
+import { formatSize } from "../../lib/base/sizes.ts";
+import { NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { usesOf } from "../../lib/mount/uses.ts";
@@ -86,8 +88,24 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     return undefined;
   }
 
-  prepare({ layer, parents: [origin = BASE] }: LayerChain): void {
-    this.#devices.add(layer, origin);
+  checkLimits({ bytes, inodes }: SnapshotLimits, what: string): void {
+    if (inodes > 0) {
+      throw new VeneerError(
+        "not supported",
+        `${what}: a device limits the space of a snapshot, not its inodes; leave snapshot.inodes out`,
+      );
+    }
+    const { baseSize } = this.#context.options;
+    if (bytes === 0 || bytes >= baseSize) return;
+    throw new VeneerError(
+      "not supported",
+      `${what}: ${formatSize(bytes)} is less than the ${formatSize(baseSize)} of the device that ` +
+        "every snapshot begins as; ask for more, or make the store with a smaller dm.basesize",
+    );
+  }
+
+  prepare({ layer, parents: [origin = BASE] }: LayerChain, { bytes } = NO_LIMITS): void {
+    this.#devices.add(layer, origin, bytes || undefined);
     if (origin === BASE) this.#ownRoot(layer);
   }
 

@@ -46,7 +46,8 @@ import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../
 import { treeOf } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
-import { isLimited, ProjectQuotas } from "./project_quota.ts";
+import { ProjectQuotas } from "./project_quota.ts";
+import { isLimited } from "../../lib/snapshots/limits.ts";
 import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
 import {
   isLinkName,

@@ -2,11 +2,12 @@
  * Limits of layers by project quota: each limited layer's directory has its own project id, which
  * all files in it inherit, and the file system enforces the project's limits.
  *
- * Ids are given out in ascending order above the home's own and above every layer's, as Docker does
- * it, so that both can use one store. Callers hold the store's lock while they
- * {@linkcode ProjectQuotas.assign}: two layers never get one id. A layer keeps its id until its
- * directory is gone; its limits are lifted when its removal begins, so an id that is used again
- * starts without any.
+ * Ids of the graph's layers are given out in ascending order above the home's own and above every
+ * layer's, as Docker does it, so that both can use one store; ids of snapshots in ascending order
+ * from {@linkcode FIRST_OF_SNAPSHOTS} on. An id that has files of any kind on the file system is
+ * passed over, and one lock of the machine is held meanwhile: two layers never get one id, of
+ * whatever stores they are. A layer keeps its id until its directory is gone; its limits are lifted
+ * when its removal begins, and set anew with an id that is used again.
  *
  * ext4 does not hold processes with CAP_SYS_RESOURCE to limits, such as root's; overlay drops that
  * capability, so limits apply to writes through a mount. xfs applies them to all processes.
@@ -31,12 +32,13 @@ import { EXT_MAGIC, fstatfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import { type ConfinedPath, list, openDirectory, tryOpen } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
+import { lockProjects } from "../../lib/store/run_state.ts";
 import { readMountInfo } from "../../lib/mount/mountinfo.ts";
 
 const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-/** Whether a layer asks for any limit. */
-export const isLimited = ({ bytes, inodes }: ProjectLimits): boolean => bytes > 0 || inodes > 0;
+/** The first project id of snapshots: far above those that Docker gives out, which looks at its own alone. */
+export const FIRST_OF_SNAPSHOTS = 0x4000_0000;
 
 /**
  * The reason why directories below `path` cannot have limits, with the file system or the missing
@@ -84,6 +86,8 @@ function findDevice(path: string): string | undefined {
 /** The project quotas of a home's file system. */
 export class ProjectQuotas {
   #device: string | undefined;
+  /** No id of snapshots below this one was free when the last was given out. */
+  #next = FIRST_OF_SNAPSHOTS;
 
   constructor(readonly home: Home) {}
 
@@ -94,14 +98,28 @@ export class ProjectQuotas {
   }
 
   /**
-   * Gives a new, empty directory its own project with these limits. The caller holds the store's
-   * lock.
+   * Gives a new, empty directory of the graph's its own project with these limits. The caller holds
+   * the store's lock.
    */
   assign(directory: ConfinedPath, limits: ProjectLimits): void {
-    const id = this.#nextId();
-    withFd(openDirectory(directory), (fd) => {
-      setProjectLimits(this.#target(fd, directory), id, limits);
+    this.#assignFrom(this.#nextId(), directory, limits);
+  }
+
+  /** The same for a directory of a snapshot's. */
+  assignToSnapshot(directory: ConfinedPath, limits: ProjectLimits): void {
+    this.#next = this.#assignFrom(this.#next, directory, limits) + 1;
+  }
+
+  /** Assigns the first free id from `first` on; returns it. */
+  #assignFrom(first: number, directory: ConfinedPath, limits: ProjectLimits): number {
+    using _lock = lockProjects(this.home.device);
+    return withFd(openDirectory(directory), (fd) => {
+      const target = this.#target(fd, directory);
+      let id = first;
+      while (projectUsage(target, id).usedInodes > 0) id++;
+      setProjectLimits(target, id, limits);
       setProjectId(fd, id, directory.text);
+      return id;
     });
   }
 

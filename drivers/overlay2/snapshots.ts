@@ -5,7 +5,7 @@
  * @module
  */
 import { withFd } from "../../ffi/files.ts";
-import { isDirectory, openDirectory } from "../../lib/tree/confined.ts";
+import { type ConfinedPath, isDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
@@ -13,7 +13,8 @@ import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { checkStep, type Mount, type MountPlan } from "../../lib/mount/plan.ts";
-import { isLimited } from "./project_quota.ts";
+import { isLimited, NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
+import { ProjectQuotas } from "./project_quota.ts";
 import {
   EVERY_MOUNT,
   type ImportedSnapshot,
@@ -48,17 +49,19 @@ export class Overlay2Snapshots implements SnapshotBackend {
   readonly mountsStay = true;
   readonly #layers: LayerDirectories;
   readonly #environment: Overlay2Environment;
+  readonly #quotas: ProjectQuotas;
 
   /** @throws {VeneerError} `not supported` if the options limit layers */
   constructor(readonly home: Home, idMaps: IdMaps, environment: Overlay2Environment) {
     if (isLimited(environment.options.limits)) {
       throw new VeneerError(
         "not supported",
-        "the options overlay2.size and overlay2.inodes limit layers, and snapshots have no limits; " +
-          "leave them out",
+        "the options overlay2.size and overlay2.inodes limit layers; snapshots have snapshot.size " +
+          "and snapshot.inodes",
       );
     }
     this.#layers = new LayerDirectories(home, idMaps);
+    this.#quotas = new ProjectQuotas(home);
     this.#environment = environment;
   }
 
@@ -66,13 +69,20 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return undefined;
   }
 
-  prepare(chain: LayerChain): void {
+  checkLimits(_limits: SnapshotLimits, what: string): void {
+    this.#quotas.require(what);
+  }
+
+  prepare(chain: LayerChain, limits = NO_LIMITS): void {
     const { layer, kind, parents: [parent] } = chain;
     if (parent !== undefined) {
       checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
       this.#layers.endWork(parent);
     }
-    this.#layers.make(layer, parent, { work: kind === "active" && parent !== undefined });
+    const work = kind === "active" && parent !== undefined;
+    // Everything that is made in the directory afterwards inherits the project.
+    const begin = (directory: ConfinedPath) => this.#quotas.assignToSnapshot(directory, limits);
+    this.#layers.make(layer, parent, { work, begin: isLimited(limits) ? begin : undefined });
   }
 
   /**
@@ -126,7 +136,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   remove(layer: string): void {
-    this.#layers.remove(layer);
+    this.#layers.remove(layer, (directory) => this.#quotas.release(directory));
   }
 
   list(): string[] {

@@ -43,6 +43,12 @@ import { diskUsage } from "./disk_usage.ts";
 
 const LAYERS = "snapshots";
 
+/** How a layer is made. */
+export interface MakeOptions {
+  readonly work: boolean;
+  readonly begin?: (directory: ConfinedPath) => void;
+}
+
 /** The layers of a home. */
 export class LayerDirectories {
   constructor(readonly home: Home, readonly idMaps: IdMaps) {
@@ -73,9 +79,10 @@ export class LayerDirectories {
    * Creates a layer's directories; its `fs` begins with the owner, mode and attributes of its
    * parent's. Anything already stored under its id is deleted.
    *
-   * @param work whether to make that too
+   * @param options.work whether to make that too
+   * @param options.begin called with the layer's directory while that is still empty
    */
-  make(layer: string, parent: string | undefined, { work }: { work: boolean }): void {
+  make(layer: string, parent: string | undefined, { work, begin }: MakeOptions): void {
     // Each of these calls would open the home by itself, which takes longer than the call.
     this.home.root.hold(() => {
       if (parent !== undefined) this.require(parent);
@@ -84,6 +91,7 @@ export class LayerDirectories {
         removeTree(staged);
         makeDirectory(staged, 0o700);
       }
+      begin?.(staged);
       const parentRoot = parent === undefined ? undefined : this.path(parent);
       makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
       const { uids, gids } = this.idMaps;
@@ -121,15 +129,17 @@ export class LayerDirectories {
   /**
    * Deletes a layer in any state.
    *
+   * @param end called with the layer's directory before that is deleted
    * @throws {VeneerError} `in use` if something is mounted in it
    */
-  remove(layer: string): void {
+  remove(layer: string, end: (directory: ConfinedPath) => void = () => {}): void {
     const place = this.#directory(layer), staged = this.home.staging(layer);
     const result = tryMove(place, staged);
     if (result === -EBUSY) {
       throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
     }
     if (result !== -ENOENT) unwrapConfined(result, "rename", place);
+    end(staged);
     removeTree(staged);
   }
 

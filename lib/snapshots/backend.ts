@@ -17,6 +17,7 @@
 import type { StatusLine } from "../base/status.ts";
 import type { Home } from "../store/home.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
+import type { SnapshotLimits } from "./limits.ts";
 import type { SnapshotKind, Usage } from "./snapshotter.ts";
 import type { LayerUse } from "../mount/uses.ts";
 import type { ApplyTarget } from "../tar/apply/apply_options.ts";
@@ -68,10 +69,19 @@ export interface SnapshotBackend {
    * Creates the layer of an active snapshot or a view; it appears as a whole or not at all.
    * Anything already stored under this id was left by a power failure and is deleted.
    *
+   * @param limits of the layer, none by default; {@linkcode checkLimits} has taken them
    * @throws {VeneerError} `limit exceeded` if so many layers could not be mounted, or there is no
    * space
    */
-  prepare(chain: LayerChain): void;
+  prepare(chain: LayerChain, limits?: SnapshotLimits): void;
+
+  /**
+   * Refuses limits that layers of this home cannot be held to.
+   *
+   * @param what the option or label that asks for them, for the message
+   * @throws {VeneerError} `not supported` with the reason
+   */
+  checkLimits(limits: SnapshotLimits, what: string): void;
 
   /**
    * Ends the writing to a layer that itself becomes the committed one. All written data has then at

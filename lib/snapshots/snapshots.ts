@@ -41,8 +41,16 @@ import { Committing } from "./committing.ts";
 import type { Database } from "./database.ts";
 import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
-import { checkField, checkKey, checkLabels, relabelled } from "./keys.ts";
+import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
 import { checkCommitted, checkMountable } from "./kinds.ts";
+import {
+  isLimited,
+  LIMIT_OPTIONS,
+  limitsOf,
+  NO_LIMITS,
+  SIZE_LABEL,
+  type SnapshotLimits,
+} from "./limits.ts";
 import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
@@ -92,6 +100,8 @@ export interface SnapshotsContext {
   readonly later?: () => void;
   /** The purpose of opening the store; `change` by default. */
   readonly purpose?: Purpose;
+  /** The limits of containers' snapshots that ask for none; {@linkcode NO_LIMITS} by default. */
+  readonly limits?: SnapshotLimits;
 }
 
 /** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
@@ -108,6 +118,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #later: (() => void) | undefined;
   readonly #purpose: Purpose;
   readonly #sync: boolean;
+  readonly #limits: SnapshotLimits;
   /** The hold against services. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after the release of the home, until it is needed again. */
@@ -134,8 +145,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       foreignUses = "refuse",
       later,
       purpose = "change",
+      limits = NO_LIMITS,
     }: SnapshotsContext,
   ) {
+    if (isLimited(limits) && purpose === "change") {
+      backend.checkLimits(limits, `the options ${LIMIT_OPTIONS.join(" and ")}`);
+    }
+    this.#limits = limits;
     this.#backend = backend;
     this.#warn = warn;
     this.#later = later;
@@ -146,7 +162,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
     const state = this.#state, uses = this.#uses;
     this.#transfers = new SnapshotTransfers(
-      { backend, state, uses, port, idMaps, sync, workers, warn },
+      { backend, state, uses, port, idMaps, sync, workers, limits, warn },
     );
     const check = (snapshot: Snapshot) => this.#checkWhole(snapshot);
     this.#committing = new Committing(backend, state, uses, sync, check);
@@ -219,13 +235,17 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     checkKey(key);
     if (parent !== "") checkKey(parent, "parent");
     const labels = checkLabels(options.labels);
+    const limits = limitsOf({ kind, name: key, parent, labels }, this.#limits);
+    if (labels.has(SIZE_LABEL) && isLimited(limits)) {
+      this.#backend.checkLimits(limits, `label ${SIZE_LABEL} of ${shown(key)}`);
+    }
     const store = this.#store;
     const layer = this.#backend.layerFor(kind, key) ?? this.#store.newLayer();
     using _lock = this.#state.lockLayer(layer);
     using _home = this.#state.holdHome();
     return this.#intents.make(layer, key, parent, () => {
       const chain = store.chainOn(layer, kind, parent);
-      this.#backend.prepare(chain);
+      this.#backend.prepare(chain, limits);
       const mounts = this.#backend.mounts(chain);
       store.adopt({ layer, name: key, kind, parent, labels });
       return mounts;

@@ -33,6 +33,7 @@ import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts"
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
 import { shown } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
+import { limitsOf, type SnapshotLimits } from "./limits.ts";
 import type { Snapshot } from "./records.ts";
 import type { Session } from "./session.ts";
 import type { SnapshotUses } from "./uses.ts";
@@ -48,6 +49,8 @@ export interface TransfersContext {
   readonly sync: boolean;
   /** How many Workers help: none or one, which is the default. */
   readonly workers?: number;
+  /** The limits of containers' snapshots that ask for none. */
+  readonly limits: SnapshotLimits;
   readonly warn: Warn;
 }
 
@@ -55,6 +58,7 @@ export interface TransfersContext {
 export interface Begun extends Disposable {
   readonly chain: LayerChain;
   readonly name: string;
+  readonly limits: SnapshotLimits;
 }
 
 /** The transfers of one store. */
@@ -102,30 +106,32 @@ export class SnapshotTransfers {
     const { snapshot } = held, { layer, name } = snapshot;
     checkActive(snapshot);
     const chain = session.store.chain(snapshot);
+    const limits = limitsOf(session.store.info(key), this.#context.limits);
     uses.checkUnused(snapshot, chain);
     using scope = new DisposableStack();
     scope.use(state.use(layer, "exclusive"));
-    if (backend.home.isIncomplete(layer)) this.#empty(chain);
+    if (backend.home.isIncomplete(layer)) this.#empty(chain, limits);
     backend.home.markIncomplete(layer);
     const kept = scope.move();
-    return { chain, name, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+    return { chain, name, limits, [Symbol.dispose]: () => kept[Symbol.dispose]() };
   }
 
   /** Makes a layer anew. Killed in between, it is missing, and marked: the next apply makes it. */
-  #empty(chain: LayerChain): void {
+  #empty(chain: LayerChain, limits: SnapshotLimits): void {
     const { backend, state } = this.#context;
     backend.remove(chain.layer);
     using _home = state.holdHome();
-    backend.prepare(chain);
+    backend.prepare(chain, limits);
   }
 
   /** Applies a tar to a begun snapshot; returns bytes of the files applied. */
-  apply({ chain, name }: Begun, tar: TarInput, options: TransferOptions): number {
+  apply(begun: Begun, tar: TarInput, options: TransferOptions): number {
+    const { chain, name } = begun;
     try {
       using scope = new DisposableStack();
       return this.#applyMarked(chain, tar, options, scope);
     } catch (error) {
-      this.#giveBack(chain, name);
+      this.#giveBack(begun);
       throw incompleteError(`snapshot ${shown(name)}`, error);
     }
   }
@@ -153,11 +159,11 @@ export class SnapshotTransfers {
   }
 
   /** Frees the space that a failed apply took. */
-  #giveBack(chain: LayerChain, name: string): void {
+  #giveBack({ chain, name, limits }: Begun): void {
     const { state, warn } = this.#context;
     try {
       using _lock = state.lockLayer(chain.layer);
-      this.#empty(chain);
+      this.#empty(chain, limits);
     } catch (error) {
       warn(`snapshot ${shown(name)} was not emptied: ${messageOf(error)}`);
     }

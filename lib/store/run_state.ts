@@ -20,6 +20,9 @@
  *                mount's id; empty before the mount is made
  * ```
  *
+ * Beside them, `projects/<device>` is locked exclusively while a project id of that file system is
+ * chosen, the last lock of all.
+ *
  * Rules:
  * - All locks are `flock(2)`: the kernel frees them when their holder dies.
  * - Order: a layer's lock, then the home's, then the store's, then a driver's own. Never two
@@ -114,6 +117,27 @@ export function serviceRecords(): ConfinedPath {
   const records = run.root.join("services");
   makeDirectory(records, 0o700);
   return records;
+}
+
+/**
+ * Holds the giving out of a file system's project ids, until disposed of: all stores on it choose
+ * from the same ids.
+ *
+ * @param device of the file system, as `major:minor`
+ */
+export function lockProjects(device: string): Disposable {
+  using run = new RunRoot();
+  const locks = run.root.join("projects");
+  makeDirectory(locks, 0o700);
+  const file = locks.join(device.replace(":", "."));
+  const fd = open(file, O_RDWR | O_CREAT, 0o600);
+  try {
+    waitForLock(fd, "exclusive", file.text);
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+  return { [Symbol.dispose]: () => close(fd) };
 }
 
 /** The run-time state of one home. */

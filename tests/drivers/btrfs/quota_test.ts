@@ -102,6 +102,15 @@ storeCase("a size is met with EDQUOT, and counts what is inherited", (store) => 
   driver.put("limited");
 });
 
+storeCase("a child of a layer with a size has none", (store) => {
+  const driver = store.driver();
+  driver.createReadWrite("limited", { storageOptions: size("2M") });
+  driver.create("child", { parent: "limited" });
+  const root = driver.get("child");
+  assertEquals(writeUntilFull(root, 6), 6);
+  driver.put("child");
+});
+
 storeCase(
   "a size below what is inherited is refused, and a layer beyond its own is mounted",
   (store) => {
