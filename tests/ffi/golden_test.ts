@@ -134,7 +134,8 @@ const ENUMERATORS: readonly (readonly [RegExp, world: string])[] = [
 ];
 
 /** What Debian 12's headers lack: the value, and where it stands. */
-const LITERALS: Record<string, number> = {
+const LITERALS: Record<string, number | bigint> = {
+  CLEAR_VALUE: 0xffff_ffff_ffff_ffffn, // kernel, fs/btrfs/qgroup.c: (u64)-1
   ST_RDONLY: 1, // kernel, include/linux/statfs.h
   SYS_listxattrat: 465, // kernel 6.13, include/uapi/asm-generic/unistd.h
   AUFS_MAGIC: 0x61756673, // aufs-standalone, include/uapi/linux/aufs_type.h: AUFS_SUPER_MAGIC

@@ -6,7 +6,7 @@ import { projectId, projectUsage } from "../../../ffi/quota.ts";
 import { FIRST_OF_SNAPSHOTS, quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
 import { SIZE_LABEL } from "../../../lib/snapshots/limits.ts";
 import type { Snapshots } from "../../../lib/snapshots/snapshots.ts";
-import { lacksFileSystem, needs } from "../../support/cases.ts";
+import { lacksFileSystem, must, needs } from "../../support/cases.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
 import { assertFails } from "../../support/errors.ts";
 import { storeDir } from "../../support/store_dir.ts";
@@ -84,6 +84,9 @@ test("containers are kept to the defaults, image layers are not", (open) => {
   for (const key of ["default/2/extract-2 more", "view", "base"]) {
     assertEquals(project(snapshots, key), 0, key);
   }
+  const blocks = must("stat", "-f", "-c", "%b %S", snapshots.mount("default/1/run")).split(" ");
+  snapshots.unmount("default/1/run");
+  assertEquals(Number(blocks[0]) * Number(blocks[1]), 8 * MIB, "df in the container");
   assertFew(room(snapshots, "default/1/run"), 8);
   assertEquals(room(snapshots, "default/2/extract-2 more"), 64);
 });
