@@ -55,7 +55,11 @@ export function formatProgress(
   if (!total) {
     const spinner = SPINNER[turn % SPINNER.length];
     const least = `${spinner} ${steadySize(bytes)}`;
-    return besideLabel(label, [`${least}  ${speed}`, least], columns).join(" ").slice(0, columns);
+    const brief = stalled === undefined ? [] : [`${least}  stalled`];
+    return besideLabel(label, [`${least}  ${speed}`, ...brief, least], columns).join(" ").slice(
+      0,
+      columns,
+    );
   }
   const part = Math.min(1, bytes / total);
   const percent = `${Math.floor(part * 100)}%`.padStart(4);

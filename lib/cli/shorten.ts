@@ -4,6 +4,7 @@
  * @module
  */
 import type { Rows } from "./columns.ts";
+import { outputColumns } from "./wrap.ts";
 
 /** The digits of a shortened id that are left, as Docker shows them. */
 const KEPT = 12;
@@ -13,11 +14,29 @@ const KEPT = 12;
  * whole.
  */
 export function shortenIds(rows: Rows): Rows {
-  const ids = new Set(rows.flat().flatMap((cell) => cell.match(ID) ?? []));
+  const shorten = shortener(rows.flat());
+  return rows.map((row) => row.map(shorten));
+}
+
+/** A function that does so in a text, where these are all texts that are shown. */
+export function shortener(texts: readonly string[]): (text: string) => string {
+  const ids = new Set(texts.flatMap((text) => text.match(ID) ?? []));
   const counts = new Map<string, number>();
   for (const id of ids) counts.set(start(id), (counts.get(start(id)) ?? 0) + 1);
   const shorten = (id: string) => counts.get(start(id)) === 1 ? start(id) : id;
-  return rows.map((row) => row.map((cell) => cell.replace(ID, shorten)));
+  return (text) => text.replace(ID, shorten);
+}
+
+/** How ids are shown, and how wide lines may be. */
+export interface Screen {
+  readonly shorten: (text: string) => string;
+  readonly columns: number;
+}
+
+/** The terminal, if there is one and not all is wanted. @param ids all that are shown */
+export function screenFor(ids: readonly string[], isWhole: boolean): Screen {
+  if (isWhole || !Deno.stdout.isTerminal()) return { shorten: (text) => text, columns: Infinity };
+  return { shorten: shortener(ids), columns: outputColumns() };
 }
 
 const ID = /\b[0-9a-f]{64}\b/g;

@@ -274,6 +274,7 @@ export const SNAPSHOTS: GroupSpec = {
       options: [
         { name: "brief", summary: "leave out sizes, which may have to be counted" },
         GRAPH_FORMAT,
+        NO_TRUNC,
       ],
       details:
         "An only child stands below its parent after ↳; if a snapshot has several, they branch off.",

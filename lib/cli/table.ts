@@ -201,6 +201,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     options: [
       { name: "brief", summary: "leave out sizes, which cost a walk through every layer" },
       GRAPH_FORMAT,
+      NO_TRUNC,
     ],
     details:
       "An only child stands below its parent after ↳; if a layer has several, they branch off.",

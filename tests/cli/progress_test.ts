@@ -119,5 +119,7 @@ Deno.test("a stream that gives nothing is said to be stalled, until it goes on",
   assertMatch(at(1, 4 * MiB), /^apply base . 4\.00 MiB {2}4\.00 MiB\/s$/);
   assertMatch(at(2.5, 4 * MiB), /MiB\/s$/, "not yet");
   assertMatch(at(8, 4 * MiB), /^apply base . 4\.00 MiB {2}nothing came for 0:07$/);
+  screen.columns = () => 40;
+  assertMatch(at(8.5, 4 * MiB), /^apply base . 4\.00 MiB {2}stalled$/);
   assertMatch(at(9, 6 * MiB), /^apply base . 6\.00 MiB .*\/s$/);
 });

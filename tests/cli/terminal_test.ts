@@ -2,6 +2,7 @@
  * What a terminal is shown, and what a reader that goes away leaves behind. The terminal is `script`'s.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
 import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
 import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
 
@@ -141,4 +142,36 @@ needs(lacksFileSystem("overlay"), "a reader that goes away ends the program with
   assertEquals(diff, { success: false, code: 141, stdout: "100\n", stderr: "" });
   const help = store.shell("{ sleep 0.3; veneer ls; } | true");
   assertEquals(help, { success: false, code: 141, stdout: "", stderr: "" });
+});
+
+needs(lacking, "terminal: a bar moves within one large file, too", () => {
+  using store = new TestStore();
+  store.must("create", "large");
+  const tree = store.path("tree");
+  Deno.mkdirSync(tree);
+  // A hole: the tar has zeros. The first frame is drawn at its first part, however fast the disk is.
+  must("truncate", "--size", "100M", join(tree, "file"));
+  must("tar", "-C", tree, "-cf", store.path("large.tar"), "file");
+  const { shown } = inTerminal(store, ["apply", "large", store.path("large.tar")]);
+  const parts = [...shown.matchAll(/ (\d+)% /g)].map(([, percent]) => Number(percent));
+  assert(parts.some((percent) => 0 < percent && percent < 90), JSON.stringify(parts));
+});
+
+needs(lacking, "terminal: doctor and tree fit 60 columns", () => {
+  using store = new TestStore();
+  const long = "a1".repeat(32);
+  store.must("create", long);
+  store.must("create", "app", "--parent", long);
+  store.must("mount", "app");
+  const lines = (...words: string[]) => {
+    const command = shellWords([...PROGRAM, ...store.options, ...words]);
+    const { stdout } = run("script", "-qec", `stty cols 60; NO_COLOR=1 ${command}`, "/dev/null");
+    return stdout.trimEnd().split(/\r?\n/);
+  };
+  for (const line of lines("doctor")) {
+    assert(line.length <= 60 || !line.trim().slice(2).includes(" "), line);
+  }
+  assertEquals(lines("tree"), ["a1a1a1a1a1a1  0 B", "↳ app  0 B  mounted (1 use)"]);
+  assertEquals(lines("tree", "--no-trunc")[0], `${long}  0 B`);
+  store.must("umount", "app");
 });

@@ -8,6 +8,7 @@ import { tryLstat } from "../../../ffi/stat.ts";
 import { statfs } from "../../../ffi/statfs.ts";
 import { EXIT_STATUS } from "../exit_status.ts";
 import type { Style } from "../style.ts";
+import { outputColumns, wrapWords } from "../wrap.ts";
 import type { Finding } from "../../../drivers/definition.ts";
 import type { Driver } from "../../../drivers/registry.ts";
 import { messageOf } from "../../base/errors.ts";
@@ -33,6 +34,7 @@ export const run: Run = async (context) => {
   const drivers = (await context.drivers.all()).map((driver) => examineDriver(driver, root));
   const containerd = { name: "containerd", findings: await examineServices(address, service) };
   // Parts missing on the machine are missing for every driver.
+  const columns = Deno.stdout.isTerminal() ? outputColumns() : Infinity;
   const runs = (section: Section) => canRun(general) && canRun(section);
   const runnable = drivers.filter(runs).map(({ name }) => name);
   output.result(
@@ -44,7 +46,7 @@ export const run: Run = async (context) => {
     },
     () => [
       ...[general, ...drivers, containerd].flatMap((section) =>
-        sectionLines(section, output.style)
+        sectionLines(section, output.style, columns)
       ),
       runnable.length > 0
         ? `Can run at ${root}: ${runnable.join(", ")}`
@@ -116,9 +118,13 @@ function examineLibc(): Finding {
   }
 }
 
+/** The columns before a finding's text. */
+const INDENT = 4;
+
 const canRun = ({ findings }: Section) => findings.every(({ state }) => state !== "missing");
 
-function sectionLines({ name, findings }: Section, style: Style): string[] {
+/** Lines that fit the terminal, if there is one: what a finding goes on with is indented. */
+function sectionLines({ name, findings }: Section, style: Style, columns: number): string[] {
   const signs = {
     ok: style("green", "✓"),
     limited: style("yellow", "!"),
@@ -126,9 +132,11 @@ function sectionLines({ name, findings }: Section, style: Style): string[] {
   };
   return [
     style("bold", name),
-    ...findings.map(({ state, what, remedy }) =>
-      `  ${signs[state]} ${what}${remedy ? `; ${remedy}` : ""}`
-    ),
+    ...findings.flatMap(({ state, what, remedy }) => {
+      const text = `${what}${remedy ? `; ${remedy}` : ""}`;
+      const [first, ...more] = wrapWords(text, columns - INDENT);
+      return [`  ${signs[state]} ${first}`, ...more.map((line) => " ".repeat(INDENT) + line)];
+    }),
     "",
   ];
 }

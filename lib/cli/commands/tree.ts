@@ -8,6 +8,8 @@ import { drawTree, type TreeLine } from "../layer_tree.ts";
 import { messageOf, remedyOf } from "../../base/errors.ts";
 import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
 import { formatSize } from "../../base/sizes.ts";
+import { type Screen, screenFor } from "../shorten.ts";
+import type { Style } from "../style.ts";
 import type { CommandContext, Run } from "./context.ts";
 import { layerToJson } from "./ls.ts";
 
@@ -27,28 +29,40 @@ export const run: Run = async (context) => {
       () => graphLines(format, nodes),
     );
   }
+  const layers = driver.layers();
+  const screen = screenFor(layers.map(({ id }) => id), options.flag("no-trunc"));
   output.list(
-    drawTree(driver.layers()),
+    drawTree(layers),
     ({ layer }) => ({ ...layerToJson(layer), size: sizeOf(layer) ?? null }),
-    (line) => describe(context, line, sizeOf(line.layer)),
+    (line) => describe(output.style, screen, line, sizeOf(line.layer)),
   );
 };
 
+/** A part of a line. */
+type Part = readonly [style: Parameters<Style>[0], text: string];
+
 function describe(
-  { output: { style } }: CommandContext,
+  style: Style,
+  { shorten, columns }: Screen,
   { prefix, layer, oddity }: TreeLine<LayerInfo>,
   size: number | undefined,
 ): string {
   const { incomplete, mountPoint, references } = layer;
   const uses = references === 1 ? "1 use" : `${references} uses`;
-  return [
-    `${style("dim", prefix)}${style("bold", layer.id)}`,
-    ...size === undefined ? [] : [style("dim", formatSize(size))],
-    ...incomplete ? [style("red", "incomplete")] : [],
-    ...oddity ? [style("yellow", oddity)] : [],
-    ...mountPoint ? [style("green", `mounted at ${mountPoint} (${uses})`)] : [],
-    ...!mountPoint && references > 0 ? [style("green", `mounted elsewhere (${uses})`)] : [],
-  ].join("  ");
+  const parts: Part[] = [
+    ...size === undefined ? [] : [["dim", formatSize(size)] as const],
+    ...incomplete ? [["red", "incomplete"] as const] : [],
+    ...oddity ? [["yellow", shorten(oddity)] as const] : [],
+  ];
+  if (references > 0 || mountPoint) {
+    const place = mountPoint ? `at ${shorten(mountPoint)}` : "elsewhere";
+    const whole = `mounted ${place} (${uses})`;
+    const texts = [prefix + shorten(layer.id), ...parts.map(([, text]) => text), whole];
+    const fits = texts.join("  ").length <= columns;
+    parts.push(["green", fits ? whole : `mounted (${uses})`]);
+  }
+  const first = style("dim", prefix) + style("bold", shorten(layer.id));
+  return [first, ...parts.map(([name, text]) => style(name, text))].join("  ");
 }
 
 /** What is written below a layer's id in a graph. */

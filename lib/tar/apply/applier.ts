@@ -59,7 +59,7 @@ import { childPath, Placement } from "./placement.ts";
 import { refuseUnmarkedEnd, TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
-import { Window } from "../read/window.ts";
+import { PROGRESS_PART, Window } from "../read/window.ts";
 import { WorkerJobs } from "./worker_jobs.ts";
 
 /** The interval of progress reports, in bytes. */
@@ -153,6 +153,7 @@ export class Applier {
   run(): Applied {
     const { onProgress } = this.#options;
     let nextReport = PROGRESS_STEP;
+    this.#source.window.onMoved = onProgress;
     while (this.#reader.next()) {
       this.#applyOrExplain();
       this.#applied.entries++;
@@ -258,7 +259,9 @@ export class Applier {
     const entry = this.#entry;
     this.#applied.size += entry.fileSize;
     const parent = this.#placement.parentOf(entry);
-    if (this.#jobs?.take(entry, parent)) return this.#made(parent);
+    // What the Worker has done of a large file would not be told.
+    const isTold = this.#options.onProgress !== undefined && entry.size > PROGRESS_PART;
+    if (!isTold && this.#jobs?.take(entry, parent)) return this.#made(parent);
     this.#makeRegular();
   }
 

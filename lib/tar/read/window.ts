@@ -27,6 +27,9 @@ export const KERNEL_COPY = 128 << 10;
 /** The most bytes that one call is asked to move, since results are 32-bit. */
 const LARGEST_MOVE = 1 << 30;
 
+/** The most bytes that one call moves if somebody is told of each: for a bar that moves. */
+export const PROGRESS_PART = 16 << 20;
+
 /** How long a stream may give nothing before that is told, in milliseconds. */
 const WAITING_STEP = 1000;
 
@@ -46,6 +49,9 @@ export class Window {
   end = 0;
   /** The offset of {@linkcode at} in the tar, in bytes. */
   position = 0;
+
+  /** Called with the bytes of tar so far after each part of an entry that was moved. */
+  onMoved?: (position: number) => void;
 
   readonly #fd: number;
   /** The offset of the tar in a regular file; `undefined` for a stream. */
@@ -188,7 +194,7 @@ export class Window {
 
   /** Moves at most `left` bytes inside the kernel; returns how many, 0 at the input's end. */
   #move(out: number, left: number, what: { readonly text: string }): number {
-    const ask = Math.min(left, LARGEST_MOVE);
+    const ask = Math.min(left, this.onMoved === undefined ? LARGEST_MOVE : PROGRESS_PART);
     let moved: number;
     if (this.#base !== undefined) {
       moved = trySendfileAt(out, this.#fd, this.#base + this.position, ask);
@@ -210,6 +216,7 @@ export class Window {
     if (moved === 0) this.#onEnd();
     if (this.#base !== undefined) this.seek(this.position + moved);
     else this.position += moved;
+    this.onMoved?.(this.position);
     return moved;
   }
 

@@ -5,6 +5,7 @@
  */
 import { type GraphFormat, graphLines } from "../../graph_formats.ts";
 import { drawTree, type TreeLine } from "../../layer_tree.ts";
+import { type Screen, screenFor } from "../../shorten.ts";
 import type { Style } from "../../style.ts";
 import { messageOf, remedyOf } from "../../../base/errors.ts";
 import { escapePath } from "../../../base/printable.ts";
@@ -35,26 +36,28 @@ export const run: Run = (context) =>
         () => graphLines(format, nodes),
       );
     }
+    const { shorten } = screenFor(snapshots.map(({ id }) => id), options.flag("no-trunc"));
     output.list(
       drawTree(snapshots),
       ({ layer }) => {
         const { bytes = null, inodes = null } = usageOf(layer.name) ?? {};
         return { ...snapshotToJson(layer), bytes, inodes };
       },
-      (line) => describe(output.style, line, usageOf(line.layer.name)),
+      (line) => describe(output.style, shorten, line, usageOf(line.layer.name)),
     );
   });
 
 function describe(
   style: Style,
+  shorten: Screen["shorten"],
   { prefix, layer: { name, kind }, oddity }: TreeLine<Drawn>,
   usage: Usage | undefined,
 ): string {
   return [
-    `${style("dim", prefix)}${style("bold", escapePath(name))}`,
+    `${style("dim", prefix)}${style("bold", shorten(escapePath(name)))}`,
     ...usage ? [style("dim", formatSize(usage.bytes))] : [],
     ...kind === "committed" ? [] : [style("green", kind)],
-    ...oddity ? [style("yellow", escapePath(oddity))] : [],
+    ...oddity ? [style("yellow", shorten(escapePath(oddity)))] : [],
   ].join("  ");
 }
 
