@@ -3,6 +3,12 @@
  *
  * @module
  */
+import {
+  CONFINES_NOTHING,
+  EXEC_DETAILS,
+  INSIDE_OPTIONS,
+  PROGRAM_OPERANDS,
+} from "./inside_options.ts";
 import { NO_TRUNC, SERVICE } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec } from "./spec.ts";
 
@@ -12,7 +18,7 @@ const NEW_NAME: OperandSpec = { name: "REF", kind: "other" };
 /** `veneer image …` */
 export const IMAGES: GroupSpec = {
   name: "image",
-  summary: "import, list and remove whole images",
+  summary: "import, mount, list and remove whole images",
   details:
     "An image's layers are committed snapshots, which images share; its config and names lie beside them. NAME is\n" +
     "a name, such as alpine or ghcr.io/a/b:1, or the beginning of an id. --service NAME works on the store of a\n" +
@@ -62,6 +68,49 @@ export const IMAGES: GroupSpec = {
       options: [],
       details: "If another image has that name, it loses it.",
       examples: [["veneer image tag alpine mirror.example/alpine:3", ""]],
+    },
+    {
+      name: "image history",
+      summary: "list the steps that made an image, the newest first",
+      operands: [NAME],
+      options: [NO_TRUNC],
+      examples: [["veneer image history alpine", ""]],
+    },
+    {
+      name: "image mount",
+      summary: "mount a snapshot on an image and print the path of its root",
+      operands: [NAME, { name: "KEY", optional: true, kind: "other" }],
+      options: [{ name: "read-only", summary: "a view, which cannot be changed" }],
+      details:
+        "The snapshot is made if it is missing; without KEY its key is the image's name. It stays when it is\n" +
+        "unmounted: `veneer snapshot rm KEY` removes it, with what was changed.",
+      examples: [
+        ['m=$(veneer image mount alpine) && cd "$m"', "mount it and go there"],
+        ["veneer image mount alpine work", "another one to be changed"],
+      ],
+    },
+    {
+      name: "image umount",
+      summary: "undo `image mount`",
+      operands: [{ name: "NAME|KEY", kind: "image" }],
+      options: [],
+      examples: [["veneer image umount alpine", ""]],
+    },
+    {
+      name: "image exec",
+      summary: "run a program in an image; what it changes is dropped",
+      operands: [NAME, ...PROGRAM_OPERANDS],
+      options: INSIDE_OPTIONS,
+      details: EXEC_DETAILS,
+      examples: [["veneer image exec alpine -- cat /etc/os-release", ""]],
+    },
+    {
+      name: "image shell",
+      summary: "run a shell in an image; what it changes is dropped",
+      operands: [NAME],
+      options: INSIDE_OPTIONS,
+      details: CONFINES_NOTHING,
+      examples: [["veneer image shell alpine", ""]],
     },
     {
       name: "image rm",

@@ -21,6 +21,17 @@ export interface DescribedLayer {
   readonly size: number;
 }
 
+/** A step that made an image. */
+export interface HistoryStep {
+  readonly created: string | null;
+  readonly createdBy: string;
+  readonly comment: string;
+  /** Whether it made no layer. */
+  readonly isEmpty: boolean;
+  /** Of its layer. */
+  readonly size: number;
+}
+
 /** An image, for people and programs. */
 export interface DescribedImage {
   readonly id: string;
@@ -39,6 +50,8 @@ export interface DescribedImage {
   readonly command: readonly string[];
   /** The lowest first. */
   readonly layers: readonly DescribedLayer[];
+  /** The steps that made it, the first one first. */
+  readonly history: readonly HistoryStep[];
   readonly config: unknown;
   readonly manifest: unknown;
 }
@@ -63,7 +76,23 @@ export function describeImage(image: ImageInfo, snapshotter: Snapshotter): Descr
     size: layers.reduce((sum, { size }) => sum + size, 0),
     command: [...run?.texts("Entrypoint") ?? [], ...run?.texts("Cmd") ?? []],
     layers,
+    history: historyOf(fields, layers),
     config: value,
     manifest: manifest === null ? null : parseJson(manifest, id),
   };
+}
+
+/** The steps that a config tells of, with the sizes of their layers as far as these agree. */
+function historyOf(config: JsonFields, layers: readonly DescribedLayer[]): HistoryStep[] {
+  let layer = 0;
+  return config.objects("history").map((step) => {
+    const isEmpty = step.flag("empty_layer");
+    return {
+      created: step.text("created") ?? null,
+      createdBy: step.text("created_by") ?? "",
+      comment: step.text("comment") ?? "",
+      isEmpty,
+      size: isEmpty ? 0 : layers[layer++]?.size ?? 0,
+    };
+  });
 }

@@ -10,6 +10,7 @@
 import { messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
+import { shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
@@ -20,7 +21,7 @@ import { openSource } from "./open_source.ts";
 import { HOST, type Platform } from "./platform.ts";
 import { type ImageRecord, ImageRecords } from "./records.ts";
 import { familiar, normalise, tryNormalise } from "./reference.ts";
-import { unpack, type UnpackReport } from "./unpack.ts";
+import { tryStat, unpack, type UnpackReport } from "./unpack.ts";
 
 /** How images are imported. */
 export interface ImportOptions {
@@ -47,6 +48,13 @@ export interface Imported {
 export interface ImageInfo extends ImageRecord {
   /** Whole names, sorted. */
   readonly names: readonly string[];
+}
+
+/** An image that is mounted by a snapshot. */
+export interface MountedImage {
+  readonly id: string;
+  readonly key: string;
+  readonly path: string;
 }
 
 const NO_REPORT: UnpackReport = { layer: () => undefined };
@@ -163,6 +171,41 @@ export class Images implements Disposable {
       "invalid argument",
       `image ${text}: several ids begin so; write more of it`,
     );
+  }
+
+  /**
+   * Mounts a snapshot on an image, which is made if it is missing.
+   *
+   * @param key of the snapshot; by default the image's name, or its id
+   * @param kind `view` for one that cannot be changed
+   * @throws {VeneerError} `already exists` for a key that has another snapshot
+   */
+  mount(text: string, key: string | undefined, kind: "active" | "view"): MountedImage {
+    const image = this.find(text), parent = image.snapshot ?? "";
+    const { snapshots } = this, own = key ?? this.#keyOf(text, image);
+    const before = tryStat(snapshots, own);
+    if (before === undefined) snapshots[kind === "view" ? "view" : "prepare"](own, parent);
+    else if (before.parent !== parent || before.kind !== kind) {
+      throw new VeneerError(
+        "already exists",
+        `snapshot ${shown(own)} exists and is not ${
+          kind === "view" ? "a view" : "an active one"
+        } ` +
+          "of this image; choose another key",
+      );
+    }
+    return { id: image.id, key: own, path: snapshots.mount(own) };
+  }
+
+  /** Unmounts the snapshot of a key, or the one that an image was mounted by without a key. */
+  unmount(text: string): { key: string; path: string } {
+    const isKey = tryStat(this.snapshots, text) !== undefined;
+    const key = isKey ? text : this.#keyOf(text, this.find(text));
+    return { key, path: this.snapshots.unmount(key) };
+  }
+
+  #keyOf(text: string, { id }: ImageInfo): string {
+    return this.#tryName(text) === undefined ? id : familiar(normalise(text));
   }
 
   /** Gives an image another name, which another image may have had. */

@@ -58,6 +58,11 @@ export class JsonFields {
     throw this.#wrong(name, "a number of bytes");
   }
 
+  /** Whether it is true. */
+  flag(name: string): boolean {
+    return this.#field(name) === true;
+  }
+
   object(name: string): JsonFields | undefined {
     const value = this.#field(name);
     return value === undefined ? undefined : new JsonFields(value, `${this.what}: ${name}`);

@@ -88,7 +88,8 @@ function hasLayer(snapshotter: Snapshotter, chain: string): boolean {
   );
 }
 
-function tryStat(snapshotter: Snapshotter, name: string): SnapshotInfo | undefined {
+/** The snapshot of a name or key; `undefined` if there is none. */
+export function tryStat(snapshotter: Snapshotter, name: string): SnapshotInfo | undefined {
   try {
     return snapshotter.stat(name);
   } catch (error) {

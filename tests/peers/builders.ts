@@ -9,6 +9,8 @@ import { Docker, lacksDocker } from "./docker.ts";
 
 /** An image as its builder stores and shows it. */
 export interface BuiltImage {
+  /** The whole image: an archive, or a layout. */
+  readonly source: string;
   /** The files of the layers, lowest first: tars, or gzip streams of tars. */
   readonly layers: readonly string[];
   /** Runs `use` on the image's tree as the builder itself mounts or unpacks it. */
@@ -88,6 +90,7 @@ class DockerBuilder implements Builder {
     must("tar", "-C", saved, "-xf", `${saved}.tar`);
     const [{ Layers }] = JSON.parse(Deno.readTextFileSync(join(saved, "manifest.json")));
     return {
+      source: `${saved}.tar`,
       layers: (Layers as string[]).map((file) => join(saved, file)),
       shown: (use) => this.#mounted(name, context, use),
     };
@@ -121,6 +124,7 @@ class BuildahBuilder implements Builder {
     const layout = join(context, "layout");
     this.#must("push", "--quiet", name, `oci:${layout}:${name}`);
     return {
+      source: layout,
       layers: layersOfLayout(layout, name),
       shown: (use) => {
         const container = this.#must("from", "--pull-never", name);
@@ -166,6 +170,7 @@ class UmociBuilder implements Builder {
       repack();
     }
     return {
+      source: layout,
       layers: layersOfLayout(layout, name),
       shown: (use) => {
         const shown = join(this.directory, `${name}.shown`);

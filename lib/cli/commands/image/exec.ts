@@ -1,0 +1,27 @@
+/**
+ * `veneer image exec`: runs a program in an image.
+ *
+ * @module
+ */
+import { askedFor, runInside } from "../../run_inside.ts";
+import type { CommandContext, Run } from "../context.ts";
+
+export const run: Run = (context) => runInImage(context, context.operands.slice(1));
+
+/** Mounts a snapshot on the image for as long as a program runs in it, and removes it then. */
+export async function runInImage(
+  context: CommandContext,
+  command: readonly string[],
+): Promise<number> {
+  const { options, operands: [text] } = context;
+  const asked = askedFor(options, command), key = `image-run ${crypto.randomUUID()}`;
+  const tree = {
+    mount: () => context.changeImages((images) => images.mount(text, key, "active").path),
+    unmount: () =>
+      context.changeSnapshots((snapshotter) => {
+        snapshotter.unmount(key);
+        snapshotter.remove(key);
+      }),
+  };
+  return await runInside(tree, asked);
+}

@@ -1,0 +1,26 @@
+/**
+ * `veneer image history`: lists the steps that made an image.
+ *
+ * @module
+ */
+import { escapePath } from "../../../base/printable.ts";
+import { formatSize } from "../../../base/sizes.ts";
+import { describeImage } from "../../../images/describe.ts";
+import type { Run } from "../context.ts";
+
+export const run: Run = async (context) => {
+  const { options, operands: [text], output } = context;
+  const { history } = await context.readImages((images) =>
+    describeImage(images.find(text), images.snapshots)
+  );
+  const steps = history.toReversed();
+  if (output.json) return output.list(steps, (step) => step, String);
+  await output.listTable([
+    ["CREATED", "SIZE", "CREATED BY"],
+    ...steps.map(({ created, size, createdBy, comment }) => [
+      created ?? "",
+      formatSize(size),
+      escapePath([createdBy, ...comment && createdBy ? [`(${comment})`] : [comment]].join(" ")),
+    ]),
+  ], options.flag("no-trunc"));
+};

@@ -1,0 +1,76 @@
+/**
+ * The commands on images as a user runs them.
+ */
+import { assertEquals, assertMatch } from "@std/assert";
+import { join } from "@std/path";
+import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
+import { TestStore } from "../support/commands.ts";
+import { dir, file } from "../tar/support/tar_builder.ts";
+import { image, layer, oneImage, tarOf } from "./builder.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+needs(lacking, "image: a life: import, ls, mount, change, umount, history, exec, rm", () => {
+  using store = new TestStore();
+  const built = image([layer([dir("etc/"), file("etc/motd", "hello\n")])], {
+    history: [{ created_by: "ADD motd" }, { created_by: "CMD sh", empty_layer: true }],
+  });
+  Deno.writeFileSync(store.path("app.tar"), tarOf(oneImage(built)));
+  assertEquals(
+    store.must("image", "import", store.path("app.tar")),
+    `app:latest ${built.id}\n`,
+  );
+  assertMatch(store.must("image", "ls"), /^NAME +ID .*\napp:latest +sha256:\S+ +linux\/\w+ +1 /);
+  assertEquals(store.must("image", "ls", "-q"), "app:latest\n");
+  assertEquals(store.json<{ id: string }>("image", "inspect", "app").id, built.id);
+  assertMatch(store.must("image", "inspect", "app"), /Command: +\/bin\/sh\n/);
+  const lines = store.must("image", "history", "app").split("\n").map((line) =>
+    line.split(/ {2,}/)
+  );
+  assertEquals(lines.map((cells) => cells.at(-1)!.trim()), [
+    "CREATED BY",
+    "CMD sh",
+    "ADD motd",
+    "",
+  ]);
+
+  const root = store.must("image", "mount", "app").trimEnd();
+  Deno.writeTextFileSync(join(root, "etc/motd"), "changed\n");
+  store.must("image", "umount", "app");
+  assertEquals(mountPoints(store.root).includes(root), false);
+  const again = store.json<{ key: string; path: string }>("image", "mount", "app");
+  assertEquals(again.key, "app:latest");
+  assertEquals(Deno.readTextFileSync(join(again.path, "etc/motd")), "changed\n");
+  store.must("image", "umount", "app:latest");
+  const view = store.must("image", "mount", "--read-only", "app", "look").trimEnd();
+  assertEquals(Deno.readTextFileSync(join(view, "etc/motd")), "hello\n");
+  assertEquals(store.shell(`touch '${view}/x'`).code, 1);
+  store.must("image", "umount", "look");
+  assertMatch(
+    store.refused("already exists", "image", "mount", "--read-only", "app", "app:latest"),
+    /^snapshot "app:latest" exists and is not a view of this image; choose another key$/,
+  );
+  assertEquals(store.run("image", "exec", "app", "--", "missing").code, 127);
+  store.must("snapshot", "rm", "look", "app:latest");
+  store.must("image", "rm", "app");
+  assertEquals([store.must("image", "ls", "-q"), store.json("snapshot", "ls")], ["", []]);
+});
+
+needs(lacking, "image: what cannot be done is one line", () => {
+  using store = new TestStore();
+  Deno.writeFileSync(store.path("app.tar"), tarOf(oneImage(image([layer([])]))));
+  store.must("image", "import", store.path("app.tar"));
+  assertMatch(
+    store.refused("not found", "image", "inspect", "nosuch"),
+    /^image "nosuch" does not exist; `veneer .*image ls` lists those that do$/,
+  );
+  assertMatch(
+    store.refused("usage", "image", "import", store.path("app.tar"), "--platform", "linux"),
+    /^option --platform "linux": write it as OS\/ARCH\[\/VARIANT\], such as linux\/arm64$/,
+  );
+  store.refused("usage", "image", "import", "a", "--all", "--platform", "linux/arm64");
+  assertMatch(
+    store.refused("invalid argument", "image", "tag", "app", "Big"),
+    /^image name "Big": write it as/,
+  );
+});
