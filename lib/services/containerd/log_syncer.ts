@@ -1,6 +1,9 @@
 /**
- * Has the records of changed snapshots written to disk soon after the calls that changed them, which
- * are answered before: many calls share one write.
+ * Has the records of changed snapshots written to disk: soon after the calls that changed them,
+ * which are answered before, or before the answer of a commit. Many calls share one write.
+ *
+ * What a power failure undoes of the rest, the engine makes again or has forgotten itself. A commit
+ * it takes for done for ever: the layer would be missing, and no pull would bring it again.
  *
  * @module
  */
@@ -14,6 +17,7 @@ const DELAY = 200;
 export class LogSyncer {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
+  #next: Promise<void> | undefined;
 
   /**
    * @param home of the store
@@ -21,25 +25,33 @@ export class LogSyncer {
    */
   constructor(private readonly home: string, private readonly warn: Warn) {}
 
-  /** A call that changes records has ended. */
+  /** A call that changes records has ended; its caller does not wait for the disk. */
   changed(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      this.#running = this.#sync();
+      this.synced().catch((error) =>
+        this.warn(`the records of snapshots may not be on disk: ${messageOf(error)}`)
+      );
     }, DELAY);
   }
 
-  async #sync(): Promise<void> {
-    try {
-      await syncLog(this.home);
-    } catch (error) {
-      this.warn(`the records of snapshots may not be on disk: ${messageOf(error)}`);
-    }
+  /**
+   * Resolves when all changes before this call are on disk. Rejects if the disk fails. Calls that
+   * come while records are being written share the next write.
+   */
+  synced(): Promise<void> {
+    return this.#next ??= this.#afterRunning();
+  }
+
+  async #afterRunning(): Promise<void> {
+    await this.#running?.catch(() => {});
+    this.#next = undefined;
+    await (this.#running = syncLog(this.home));
   }
 
   /** Leaves the rest to the closing of the store. Resolves when nothing is being written. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
-    await this.#running;
+    await (this.#next ?? this.#running)?.catch(() => {});
   }
 }

@@ -16,6 +16,7 @@ import {
   readUpdate,
   type SnapshotCall,
 } from "./messages.ts";
+import type { LogSyncer } from "./log_syncer.ts";
 import { type Asked, KnownAnswers, type Question } from "./known_answers.ts";
 import type { LaneCall } from "./perform.ts";
 
@@ -36,12 +37,12 @@ const REQUESTS: Readonly<Record<string, Read>> = {
  * The service, whose calls are done by lanes.
  *
  * @param name that requests must call it by
- * @param changed called after each call that may have changed records
+ * @param syncer has what calls change written to disk
  */
 export function snapshotsService(
   lanes: Lanes<LaneCall>,
   name: string,
-  changed: () => void,
+  syncer: LogSyncer,
 ): Services {
   const known = new KnownAnswers();
   const changing = (call: SnapshotCall, asked?: Asked): Question => {
@@ -50,7 +51,7 @@ export function snapshotsService(
       keep,
       ended: () => {
         ended();
-        changed();
+        syncer.changed();
       },
     };
   };
@@ -77,6 +78,8 @@ export function snapshotsService(
         case "prepare":
         case "view":
           return run(changing(call, mountsAre()));
+        case "commit":
+          return synced(run(changing(call)), syncer);
         default:
           return run(changing(call));
       }
@@ -92,6 +95,11 @@ const keeping = (question: Question, emit: Emit): Emit => (answer) => {
   question.keep(answer);
   emit(answer);
 };
+
+/** A call that ends when its change is on disk. */
+function synced({ done, ...running }: Running, syncer: LogSyncer): Running {
+  return { ...running, done: Promise.resolve(done).then(() => syncer.synced()) };
+}
 
 /** Answers a call, by a lane unless the answer is known. */
 function ask(

@@ -71,7 +71,7 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
       hold = options.hold(lanes.home);
       janitor.start(lanes);
     };
-    await serveBy(lanes, options, { begin, ended, changed: () => syncer.changed() });
+    await serveBy(lanes, options, { begin, ended, syncer });
   } finally {
     await janitor.stop();
     await syncer.stop();
@@ -88,14 +88,14 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
 async function serveBy(
   lanes: Lanes<LaneCall>,
   { address, name, log }: ServeOptions,
-  { begin, ended, changed }: {
+  { begin, ended, syncer }: {
     readonly begin: () => void;
     readonly ended: Promise<string>;
-    readonly changed: () => void;
+    readonly syncer: LogSyncer;
   },
 ): Promise<void> {
   const warn = (message: string) => log.warn(message);
-  const server = new GrpcServer(snapshotsService(lanes, name, changed), log);
+  const server = new GrpcServer(snapshotsService(lanes, name, syncer), log);
   let accepting: Promise<void>;
   {
     using socket = await listenAt(address, CONNECTIONS);

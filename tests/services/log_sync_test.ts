@@ -1,0 +1,86 @@
+/**
+ * When a service's records reach the disk: behind the answers, or before them with
+ * `sync=filesystem`; and what the service does without work: nothing.
+ */
+import { assert } from "@std/assert";
+import { join } from "@std/path";
+import { lacksFileSystem, lacksProgram, needs } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
+import { commit, make } from "./snapshots_client.ts";
+import { Process, TestService, until } from "./service_support.ts";
+
+const lacking = lacksFileSystem("overlay");
+
+const PREPARE = { method: "Prepare", request: make("other") };
+const COMMIT = { method: "Commit", request: commit("name", "key") };
+
+/** The order of a call's answer and the first sync of the log after the call began. */
+async function traced(
+  { method, request }: { method: string; request: number[] },
+  ...options: string[]
+): Promise<{ answer: number; sync: number }> {
+  await using service = await TestService.start(...options);
+  using client = await service.connect();
+  assert((await client.call("Prepare", make("key"))).status === 0);
+  // The sync of that is over.
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const file = join(service.directory.path, "trace");
+  const strace = new Process([
+    ...["strace", "-f", "-y", "-e", "trace=fdatasync,sendto", "-o", file],
+    ...["-p", `${service.process.pid}`],
+  ]);
+  await strace.said(/attached/);
+  assert((await client.call(method, request)).status === 0);
+  const at = (pattern: RegExp) =>
+    isThere(file) ? Deno.readTextFileSync(file).split("\n").findIndex((l) => pattern.test(l)) : -1;
+  const answer = () => at(/sendto\(/), sync = () => at(/fdatasync\(.*metadata\.db-wal>/);
+  await until(() => answer() >= 0 && sync() >= 0, "an answer and a sync");
+  await strace.end("SIGTERM");
+  return { answer: answer(), sync: sync() };
+}
+
+needs(
+  lacking ?? lacksProgram("strace"),
+  "log sync: a change is answered, and then on disk soon",
+  async () => {
+    const { answer, sync } = await traced(PREPARE);
+    assert(answer < sync);
+  },
+);
+
+needs(
+  lacking ?? lacksProgram("strace"),
+  "log sync: a commit is on disk before it is answered",
+  async () => {
+    const { answer, sync } = await traced(COMMIT);
+    assert(sync < answer);
+  },
+);
+
+needs(
+  lacking ?? lacksProgram("strace"),
+  "log sync: with sync=filesystem a change is on disk before it is answered",
+  async () => {
+    const { answer, sync } = await traced(PREPARE, "-o", "sync=filesystem");
+    assert(sync < answer);
+  },
+);
+
+needs(lacking, "service: without work it sleeps, whoever is connected", async () => {
+  await using service = await TestService.start();
+  using client = await service.connect();
+  assert((await client.call("Prepare", make("key"))).status === 0);
+  const { pid } = service.process;
+  /** How often the first thread has slept and was woken. */
+  const wakes = () =>
+    /^voluntary_ctxt_switches:\s*(\d+)$/m.exec(
+      Deno.readTextFileSync(`/proc/${pid}/task/${pid}/status`),
+    )![1];
+  // Collections of garbage come behind the work.
+  for (let tries = 0; tries < 10; tries++) {
+    const before = wakes();
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    if (wakes() === before) return;
+  }
+  throw new Error("it was never asleep for three seconds");
+});
