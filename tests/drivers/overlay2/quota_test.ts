@@ -72,6 +72,22 @@ test("a size is kept to, by new files and by copies of the parent's", (root) => 
   assertEquals(driver.getMetadata("limited").get("Size"), String(8 * MIB));
 });
 
+test("the disk usage of a limited layer is what its project counts", (root) => {
+  const driver = store(root);
+  fill(driver, "base", (root) => Deno.writeFileSync(`${root}/below`, new Uint8Array(4 * MIB)));
+  readWrite(driver, "limited", { size: "20M" });
+  writes(driver, "limited", (root) => {
+    Deno.writeFileSync(`${root}/own`, new Uint8Array(2 * MIB));
+  });
+  const layer = `${driver.home}/limited`;
+  const { usedBytes } = withFd(
+    open(layer, O_RDONLY | O_DIRECTORY),
+    (fd) => projectUsage({ fd }, project(layer)),
+  );
+  assertEquals(driver.diskUsage("limited"), usedBytes);
+  assert(2 * MIB <= usedBytes && usedBytes < 3 * MIB, `${usedBytes}`);
+});
+
 test("a number of inodes is kept to", (root) => {
   const driver = store(root);
   driver.create("base");
