@@ -67,10 +67,9 @@ needs(lacking, "terminal: apply says of a pipe that gives nothing that it is sta
   const { store, tar } = sample();
   using _store = store;
   const apply = shellWords([...PROGRAM, ...store.options, "apply", "big"]);
-  // Before the first byte, and in the middle, as long as it takes to say so.
-  const pipe = `(sleep 5; head -c 5000000 '${tar}'; sleep 5; tail -c +5000001 '${tar}') | ${apply}`;
+  // The wait begins when the program has read what there is.
+  const pipe = `(head -c 5000000 '${tar}'; sleep 4; tail -c +5000001 '${tar}') | ${apply}`;
   const { stdout } = run("script", "-qec", pipe, "/dev/null");
-  assertMatch(stdout, /apply big . {6}0 B {2}nothing came for 0:0\d/);
   assertMatch(stdout, /apply big . 4\.\d+ MiB {2}nothing came for 0:0\d/);
   assert(stdout.trimEnd().endsWith("8388608"), JSON.stringify(stdout));
 });
