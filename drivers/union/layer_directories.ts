@@ -156,8 +156,17 @@ export class LayerDirectories {
    * @throws {VeneerError} `corrupt store`
    */
   usage(layer: string, isOwn?: (name: string) => boolean): Usage {
-    this.require(layer);
-    return withFd(openDirectory(this.path(layer)), (fd) => diskUsage(fd, isOwn));
+    return withFd(this.#opened(layer), (fd) => diskUsage(fd, isOwn));
+  }
+
+  /** @throws {VeneerError} as {@linkcode require} */
+  #opened(layer: string): number {
+    try {
+      return openDirectory(this.path(layer));
+    } catch (error) {
+      this.require(layer);
+      throw error;
+    }
   }
 
   /**

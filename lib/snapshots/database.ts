@@ -153,6 +153,13 @@ export class Database implements Disposable {
     }
   }
 
+  /** The same with rows as arrays of their columns, which takes half the time if there are many. */
+  prepareRows<Row extends readonly unknown[]>(sql: string): Statement<Row> {
+    const prepared = this.prepare<Row>(sql);
+    (prepared.statement as ArrayStatement).setReturnArrays(true);
+    return prepared;
+  }
+
   /** The value of a pragma; after an assignment, such as `"journal_mode = WAL"`, its new value. */
   pragma(pragma: string): unknown {
     const row = this.prepare<Record<string, unknown>>(`PRAGMA ${pragma}`).get();
@@ -260,6 +267,11 @@ export class Database implements Disposable {
     this.#log = undefined;
     this.#connection.close();
   }
+}
+
+/** A method of Node's that Deno has, too, and does not declare. */
+interface ArrayStatement extends StatementSync {
+  setReturnArrays(enabled: boolean): void;
 }
 
 /** A prepared statement; the caller gives the type of its rows. */

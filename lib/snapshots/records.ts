@@ -51,17 +51,16 @@ export interface Commit {
   readonly layer?: string;
 }
 
-/** A row of a listing. */
-export interface ListedRow {
-  readonly name: string;
-  readonly kind: SnapshotKind;
-  readonly parent: string;
-  readonly layer: string;
-  readonly created: number;
-  readonly updated: number;
-  /** As an object in JSON. */
-  readonly labels: string;
-}
+/** A row of a listing, the labels as an object in JSON. */
+export type ListedRow = readonly [
+  name: string,
+  kind: SnapshotKind,
+  parent: string,
+  layer: string,
+  created: number,
+  updated: number,
+  labels: string,
+];
 
 /** The first part of a listing's statement. */
 export const LISTED = `
@@ -70,8 +69,10 @@ export const LISTED = `
   FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`;
 
 export function infoOf(row: ListedRow): SnapshotInfo {
-  const labels: Record<string, string> = JSON.parse(row.labels);
-  return { ...row, labels: new Map(Object.entries(labels)) };
+  const [name, kind, parent, layer, created, updated, labels] = row;
+  // Most have no labels.
+  const entries = labels === "{}" ? [] : Object.entries<string>(JSON.parse(labels));
+  return { name, kind, parent, layer, created, updated, labels: new Map(entries) };
 }
 
 /** The statements of a store. */
@@ -82,7 +83,7 @@ export function prepareAll(database: Database) {
   type Name = { name: string };
   return {
     find: database.prepare<Snapshot>("SELECT * FROM snapshots WHERE name = ?"),
-    info: database.prepare<ListedRow>(`${LISTED} WHERE s.name = ?`),
+    info: database.prepareRows<ListedRow>(`${LISTED} WHERE s.name = ?`),
     name: database.prepare<Name>("SELECT name FROM snapshots WHERE id = ?"),
     active: database.prepare<Name>(
       "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",

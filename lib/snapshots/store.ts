@@ -43,7 +43,7 @@ class Walker implements Disposable {
   constructor(readonly database: Database) {
     this.#begin = database.prepare("BEGIN");
     this.#end = database.prepare("COMMIT");
-    this.#page = database.prepare(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
+    this.#page = database.prepareRows(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
   }
 
   *walk(): Generator<SnapshotInfo> {
@@ -53,7 +53,7 @@ class Walker implements Disposable {
       while (last !== undefined) {
         const rows: ListedRow[] = this.#page.all(last, PAGE);
         yield* rows.map(infoOf);
-        last = rows.at(PAGE - 1)?.name;
+        last = rows.at(PAGE - 1)?.[0];
       }
     } finally {
       this.#end.run();

@@ -25,7 +25,14 @@ export function usageOf(key: string, store: Store, backend: SnapshotBackend): Us
     };
     let usage: Usage;
     try {
-      usage = backend.usage(store.chain(snapshot));
+      usage = backend.usage({
+        layer,
+        kind,
+        // Most drivers need none.
+        get parents() {
+          return store.chain(snapshot).parents;
+        },
+      });
     } catch (error) {
       if (isSame()) throw error;
       continue;
