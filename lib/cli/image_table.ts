@@ -9,7 +9,7 @@ import {
   INSIDE_OPTIONS,
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
-import { NO_TRUNC, SERVICE } from "./snapshot_table.ts";
+import { NO_TRUNC, OUTPUT, SERVICE } from "./snapshot_table.ts";
 import type { CommandSpec, GroupSpec, OperandSpec } from "./spec.ts";
 
 const NAME: OperandSpec = { name: "NAME", kind: "image" };
@@ -18,7 +18,7 @@ const NEW_NAME: OperandSpec = { name: "REF", kind: "other" };
 /** `veneer image …` */
 export const IMAGES: GroupSpec = {
   name: "image",
-  summary: "import, mount, list and remove whole images",
+  summary: "import, mount, list, export and remove whole images",
   details:
     "An image's layers are committed snapshots, which images share; its config and names lie beside them. NAME is\n" +
     "a name, such as alpine or ghcr.io/a/b:1, or the beginning of an id. --service NAME works on the store of a\n" +
@@ -111,6 +111,35 @@ export const IMAGES: GroupSpec = {
       options: INSIDE_OPTIONS,
       details: CONFINES_NOTHING,
       examples: [["veneer image shell alpine", ""]],
+    },
+    {
+      name: "image export",
+      summary: "write an image as others read it",
+      operands: [NAME],
+      options: [
+        OUTPUT,
+        {
+          name: "format",
+          value: "FORMAT",
+          choices: ["hybrid", "oci-dir", "docker"],
+          summary: "hybrid (the default), oci-dir or docker",
+        },
+        {
+          name: "compress",
+          value: "HOW",
+          choices: ["gzip", "zstd", "none"],
+          summary: "how layers are compressed: gzip (the default), zstd or none",
+        },
+      ],
+      details:
+        "hybrid is one tar that is an OCI layout and a docker archive; oci-dir is a new directory, which -o names;\n" +
+        "docker is an archive alone. The layers are the very tars that came in, so that the id stays: each is\n" +
+        "compared with its digest before anything is written. Times are those of SOURCE_DATE_EPOCH, or 0.",
+      examples: [
+        ["veneer image export app -o app.tar", "for docker load, ctr, skopeo, podman"],
+        ["veneer image export app --format oci-dir -o layout", "for umoci and skopeo"],
+        ["veneer image export app | docker load", ""],
+      ],
     },
     {
       name: "image rm",

@@ -15,11 +15,15 @@ import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
 import type { RunState } from "../store/run_state.ts";
+import { type Exported, type ExportOptions, packImage } from "./export.ts";
+import { Spool } from "./spool.ts";
+import { writeImage } from "./write_image.ts";
 import { findImages } from "./find.ts";
 import type { FoundImage } from "./found_image.ts";
 import { openSource } from "./open_source.ts";
 import { HOST, type Platform } from "./platform.ts";
 import { type ImageRecord, ImageRecords } from "./records.ts";
+import { TarRecords } from "./tar_records.ts";
 import { familiar, normalise, tryNormalise } from "./reference.ts";
 import { tryStat, unpack, type UnpackReport } from "./unpack.ts";
 
@@ -64,12 +68,14 @@ export class Images implements Disposable {
   readonly #home: Home;
   readonly #state: RunState;
   readonly #records: ImageRecords;
+  readonly #tars: TarRecords;
 
   /** @param snapshots the open store, which this closes */
   constructor(readonly snapshots: Snapshots, readonly warn: Warn) {
     const { home, state } = storeHome(snapshots.home, IDENTITY);
     this.#home = home;
     this.#state = state;
+    this.#tars = new TarRecords(home);
     this.#records = new ImageRecords(snapshots.database);
   }
 
@@ -94,7 +100,7 @@ export class Images implements Disposable {
     const images = named(findImages(source, { platform, all }), name, source.name);
     using _lock = this.#lock();
     try {
-      const unpacked = images.map((image) => unpack(image, this.snapshots, report));
+      const unpacked = images.map((image) => unpack(image, this.snapshots, this.#tars, report));
       this.#records.add(images.map(({ config, manifest, names }) => ({
         id: config.id,
         config: config.bytes,
@@ -121,7 +127,7 @@ export class Images implements Disposable {
     const removed: string[] = [], failed = new Set<string>();
     for (;;) {
       const [chain] = this.#records.unused().filter((name) => !failed.has(name));
-      if (chain === undefined) return removed;
+      if (chain === undefined) break;
       try {
         this.snapshots.remove(chain);
         removed.push(chain);
@@ -130,6 +136,8 @@ export class Images implements Disposable {
         this.warn(`layer ${chain} was not removed: ${messageOf(error)}`);
       }
     }
+    this.#tars.sweep(this.#records.diffIds());
+    return removed;
   }
 
   /** Every image, the newest first. */
@@ -214,6 +222,22 @@ export class Images implements Disposable {
     const { id } = this.find(text), whole = normalise(name);
     this.#records.setName(whole, id);
     return { id, name: familiar(whole) };
+  }
+
+  /**
+   * Writes an image out. Its layers are the very tars that came in, which is verified before
+   * anything is written.
+   *
+   * @throws {VeneerError} `failed precondition` if a layer has no record of its tar,
+   * `corrupt store` with the first file of a layer that is not as it came
+   */
+  async export(text: string, options: ExportOptions): Promise<Exported> {
+    const image = this.find(text);
+    using spool = new Spool(this.#home);
+    const context = { snapshots: this.snapshots, records: this.#tars, spool };
+    const files = await packImage(image, context, options);
+    writeImage(files, spool, options);
+    return { id: image.id, names: image.names.map(familiar), manifest: files.manifest };
   }
 
   /**

@@ -29,6 +29,8 @@ export interface LayerJob {
   readonly size: number;
   /** The pipe's end to write to, which the Worker closes. */
   readonly output: number;
+  /** The file for the record of the tar. */
+  readonly record: number;
   /** See {@linkcode LayerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -41,6 +43,8 @@ export interface LayerSums {
   readonly plain: string;
   /** The plain tar's bytes. */
   readonly size: number;
+  /** Whether the tar's record does not tell all: see `TarSplitter`. */
+  readonly isAmbiguous: boolean;
   /** Why it cannot be decompressed, if it cannot. */
   readonly failure?: string;
 }
@@ -67,6 +71,8 @@ const START_TIMEOUT = 30_000;
 export class LayerStream implements Disposable {
   /** The descriptor to read the plain tar from; this object closes it. */
   readonly output: number;
+  /** The file for the record of its tar; this object closes it. */
+  readonly record: number;
   readonly #layer: FoundLayer;
   readonly #file: ImageFile;
   readonly #worker: Worker;
@@ -79,12 +85,15 @@ export class LayerStream implements Disposable {
   /**
    * Begins to read a layer.
    *
+   * @param record an empty file, which this closes
    * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for a compression
    * that is not read
    */
-  constructor(layer: FoundLayer) {
+  constructor(layer: FoundLayer, record: number) {
+    this.record = record;
     this.#layer = layer;
     using scope = new DisposableStack();
+    scope.defer(() => close(record));
     const file = this.#file = scope.use(layer.open());
     const compression = compressionIn(file, layer);
     const { readable, writable } = pipe();
@@ -101,6 +110,7 @@ export class LayerStream implements Disposable {
       offset,
       size,
       output: writable,
+      record,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);
@@ -171,6 +181,7 @@ export class LayerStream implements Disposable {
     else control.waitForEnd();
     this.#worker.terminate();
     this.#file[Symbol.dispose]();
+    close(this.record);
   }
 }
 

@@ -1,5 +1,6 @@
 /**
- * The Worker of `layer_stream.ts`: a file → digest → decompressor → digest → pipe.
+ * The Worker of `layer_stream.ts`: a file → digest → decompressor → digest → pipe,
+ * and on the way into the record of its tar.
  *
  * @module
  */
@@ -10,6 +11,8 @@ import { close, pread, tryWrite } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { CHUNK, decompress } from "../tar/read/decompression.ts";
 import { digestOf, newHash } from "./digest.ts";
+import { RecordWriter } from "./tar_record.ts";
+import { TarSplitter } from "./tar_splitter.ts";
 import { type LayerJob, LayerMemory, type LayerSums } from "./layer_stream.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -49,10 +52,12 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
     return bytes;
   };
   const write = writer(output, isStopped);
+  const record = new RecordWriter(job.record), splitter = new TarSplitter(record);
   let size = 0;
   const pass = (bytes: Bytes) => {
     plain.update(bytes);
     size += bytes.length;
+    splitter.push(bytes);
     write(bytes);
   };
   let failure: string | undefined;
@@ -65,7 +70,15 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
   }
   // What a decompressor leaves at the end, or after a fault, counts as well.
   while (read().length > 0);
-  return { file: digestOf(algorithm, file), plain: digestOf("sha256", plain), size, failure };
+  splitter.end();
+  record.end();
+  return {
+    file: digestOf(algorithm, file),
+    plain: digestOf("sha256", plain),
+    size,
+    isAmbiguous: splitter.isAmbiguous,
+    failure,
+  };
 }
 
 /** The thread that started this one is not interested any more. */

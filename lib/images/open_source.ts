@@ -9,24 +9,20 @@ import {
   close,
   lseek,
   O_RDONLY,
-  O_RDWR,
-  O_TMPFILE,
   open,
   pread,
   SEEK_SET,
   STDIN_FILENO,
-  tryReopen,
   withFd,
 } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import type { Home } from "../store/home.ts";
 import { BLOCK } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
 import { openTarInput } from "../tar/read/input.ts";
 import { namingInput } from "../tar/read/window.ts";
-import { openDirectory } from "../tree/confined.ts";
 import { ArchiveSource } from "./archive.ts";
+import { openStaged } from "./spool.ts";
 import { DirectorySource, type ImageSource } from "./source.ts";
 
 /** The most bytes that are copied at a time. */
@@ -69,24 +65,21 @@ function isCompressed(fd: number): boolean {
 
 /** Copies a tar, decompressed, to a file without a name; returns its descriptor. */
 function spool(input: number, name: string, home: Home): number {
-  const staging = home.own("staging");
-  return withFd(openDirectory(staging), (directory) => {
-    const fd = unwrap(tryReopen(directory, O_TMPFILE | O_RDWR, 0o600), "open", staging.text);
-    try {
-      using tar = openTarInput(input);
-      const text = staging.text;
-      while (tar.window.copyTo(fd, PIECE, { text }) === PIECE);
-      lseek(fd, 0n, SEEK_SET);
-      return fd;
-    } catch (error) {
-      close(fd);
-      if (codeOf(error) !== "limit exceeded") throw error;
-      throw new VeneerError(
-        "limit exceeded",
-        `${name} does not fit on the disk of ${staging}, where it is kept while it is read: ` +
-          `${messageOf(error)}; make room there, or unpack it and import the directory or tar`,
-        { cause: error },
-      );
-    }
-  });
+  const staging = home.own("staging"), fd = openStaged(home);
+  try {
+    using tar = openTarInput(input);
+    const { text } = staging;
+    while (tar.window.copyTo(fd, PIECE, { text }) === PIECE);
+    lseek(fd, 0n, SEEK_SET);
+    return fd;
+  } catch (error) {
+    close(fd);
+    if (codeOf(error) !== "limit exceeded") throw error;
+    throw new VeneerError(
+      "limit exceeded",
+      `${name} does not fit on the disk of ${staging}, where it is kept while it is read: ` +
+        `${messageOf(error)}; make room there, or unpack it and import the directory or tar`,
+      { cause: error },
+    );
+  }
 }

@@ -104,6 +104,11 @@ export class ImageRecords {
     this.#database.transaction("on disk", () => this.#statements.remove.run(id));
   }
 
+  /** The diff ids of all layers of images. */
+  diffIds(): Set<string> {
+    return new Set(this.#statements.diffIds.all().map(({ value }) => value));
+  }
+
   /** The names of images' layers that nothing stands on. */
   unused(): string[] {
     return this.#statements.unused.all().map(({ name }) => name);
@@ -135,6 +140,9 @@ function prepareAll(database: Database) {
     ),
     removeName: database.prepare("DELETE FROM image_names WHERE name = ?"),
     remove: database.prepare("DELETE FROM images WHERE id = ?"),
+    diffIds: database.prepare<{ value: string }>(
+      `SELECT DISTINCT value FROM labels WHERE key = '${DIFF_ID}'`,
+    ),
     unused: database.prepare<Name>(
       `SELECT s.name FROM snapshots s JOIN labels l ON l.snapshot = s.id AND l.key = '${DIFF_ID}'
        WHERE s.kind = 'committed'

@@ -12,6 +12,7 @@ import type { SnapshotInfo, Snapshotter } from "../snapshots/snapshotter.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream } from "./layer_stream.ts";
 import { DIFF_ID, REFERENCE } from "./records.ts";
+import type { TarRecords } from "./tar_records.ts";
 
 /** Is told of the layers that are unpacked. */
 export interface UnpackReport {
@@ -47,6 +48,7 @@ interface Step {
 export function unpack(
   { config, layers }: FoundImage,
   snapshotter: Snapshotter,
+  records: TarRecords,
   report: UnpackReport,
 ): number {
   const { chains, diffIds } = config;
@@ -60,12 +62,12 @@ export function unpack(
   let next: LayerStream | undefined;
   try {
     for (const [i, step] of steps.entries()) {
-      using stream = next ?? new LayerStream(step.layer);
+      using stream = next ?? new LayerStream(step.layer, records.create());
       next = undefined;
       // The next one is decompressed ahead, as far as the pipe takes it.
-      if (i + 1 < steps.length) next = new LayerStream(steps[i + 1].layer);
+      if (i + 1 < steps.length) next = new LayerStream(steps[i + 1].layer, records.create());
       using progress = report.layer(step.chain, step.number, layers.length);
-      unpackLayer(step, stream, snapshotter, progress);
+      unpackLayer(step, stream, snapshotter, records, progress);
     }
   } finally {
     next?.[Symbol.dispose]();
@@ -105,6 +107,7 @@ function unpackLayer(
   { layer: { what }, diffId, chain, parent }: Step,
   stream: LayerStream,
   snapshotter: Snapshotter,
+  records: TarRecords,
   progress: LayerReport | undefined,
 ): void {
   const key = keyOf(chain);
@@ -119,6 +122,7 @@ function unpackLayer(
       provenWhole: () => (verify(), true),
       beforeComplete: verify,
     });
+    if (!stream.verify(diffId).isAmbiguous) records.keep(stream.record, diffId);
     const labels = new Map([[REFERENCE, chain], [DIFF_ID, diffId]]);
     snapshotter.commit(chain, key, { labels });
   } catch (error) {

@@ -100,6 +100,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "ls"],
     ["image", "inspect", "app"],
     ["image", "history", "app"],
+    ["image", "export", "app", "-o", file("exported.tar")],
     ["image", "mount", "app"],
     ["image", "umount", "app"],
     ["image", "exec", "app", "--", "missing"],

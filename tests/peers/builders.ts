@@ -3,6 +3,7 @@
  *
  * umoci reads no Dockerfile: it packs what changed in a tree in which the steps ran.
  */
+import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, lacksProgram, must } from "../support/cases.ts";
 import { Docker, lacksDocker } from "./docker.ts";
@@ -24,6 +25,12 @@ export interface Builder extends AsyncDisposable {
    * makes a layer.
    */
   build(name: string, base: string, commands: readonly string[]): BuiltImage;
+
+  /**
+   * Reads an image that others wrote, as a layout and as an archive, which must have that id, and
+   * runs `use` on its tree.
+   */
+  reread<T>(layout: string, tar: string, name: string, id: string, use: (root: string) => T): T;
 }
 
 /** A builder that is known, and why it does not run here, if it does not. */
@@ -96,6 +103,15 @@ class DockerBuilder implements Builder {
     };
   }
 
+  reread<T>(_layout: string, tar: string, name: string, id: string, use: (root: string) => T): T {
+    this.#docker.must("image", "rm", "--force", name);
+    this.#docker.must("load", "-i", tar);
+    assertEquals(this.#docker.must("image", "inspect", "-f", "{{.Id}}", name).trim(), id);
+    const context = join(this.directory, "reread");
+    Deno.mkdirSync(context);
+    return this.#mounted(name, context, use);
+  }
+
   #mounted<T>(name: string, context: string, use: (root: string) => T): T {
     const format = "{{.GraphDriver.Data.UpperDir}}:{{.GraphDriver.Data.LowerDir}}";
     const directories = this.#docker.must("image", "inspect", "-f", format, name);
@@ -135,6 +151,22 @@ class BuildahBuilder implements Builder {
         }
       },
     };
+  }
+
+  reread<T>(layout: string, tar: string, _name: string, id: string, use: (root: string) => T): T {
+    const sources = [`oci:${layout}`, `oci-archive:${tar}`, `docker-archive:${tar}`];
+    const [first, ...others] = sources.map((source) => {
+      const container = this.#must("from", "--quiet", source);
+      try {
+        const format = "{{.FromImageID}}";
+        assertEquals(`sha256:${this.#must("inspect", "-f", format, container)}`, id, source);
+        return use(this.#must("mount", container));
+      } finally {
+        this.#must("rm", container);
+      }
+    });
+    for (const other of others) assertEquals(other, first);
+    return first;
   }
 
   #must(...args: string[]): string {
@@ -178,6 +210,15 @@ class UmociBuilder implements Builder {
         return use(join(shown, "rootfs"));
       },
     };
+  }
+
+  reread<T>(layout: string, _tar: string, name: string, id: string, use: (root: string) => T): T {
+    const image = `${layout}:${name.slice(name.lastIndexOf(":") + 1)}`;
+    const shown = join(this.directory, "reread");
+    must("umoci", "unpack", "--image", image, shown);
+    const { digest } = JSON.parse(must("umoci", "stat", "--image", image, "--json")).config ?? {};
+    if (digest !== undefined) assertEquals(digest, id);
+    return use(join(shown, "rootfs"));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

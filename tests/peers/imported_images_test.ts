@@ -1,6 +1,6 @@
 /**
  * Whole images that Docker, Buildah and umoci build and write: imported here, they are the tree that
- * the builder itself mounts or unpacks.
+ * the builder itself mounts or unpacks; exported, the builder reads it as the same image.
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -50,6 +50,13 @@ for (const { name: builder, lacking, open } of BUILDERS) {
       assertMatch(expected.join("\n"), /^"\/moved\/file" 100644 /m);
       const top = store.images.find(id).snapshot!;
       assertSame(withTree(store, top, linesOf), expected, builder);
+
+      // The builder's own layers, byte for byte, so that its reader finds the same image.
+      const written = store.path("written"), tar = `${written}.tar`;
+      const options = { packing: "gzip", time: 0 } as const;
+      await store.images.export(id, { ...options, format: "oci-dir", output: written });
+      await store.images.export(id, { ...options, format: "hybrid", output: tar });
+      assertSame(made.reread(written, tar, names[0], id, linesOf), expected, `${builder} again`);
     },
   );
 }

@@ -142,7 +142,7 @@ export class CommandContext {
    *
    * @throws as {@linkcode changeSnapshots}
    */
-  changeImages<T>(use: (images: Images) => T): Promise<T> {
+  changeImages<T>(use: (images: Images) => T | Promise<T>): Promise<T> {
     return this.#withImages("change", use);
   }
 
@@ -158,14 +158,14 @@ export class CommandContext {
 
   async #withImages<T>(
     purpose: "change" | "read",
-    use: (images: Images) => T,
+    use: (images: Images) => T | Promise<T>,
     { isMade = false } = {},
   ): Promise<T> {
     const options = this.#snapshotOptions(isMade);
     using images = await this.drivers.openImages({ ...options, purpose });
     const { home, name } = images.snapshots;
     this.output.info(`opened ${home} with ${name}`);
-    return use(images);
+    return await use(images);
   }
 
   #snapshotOptions(isMade: boolean): StoreOptions {

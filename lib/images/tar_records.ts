@@ -1,0 +1,68 @@
+/**
+ * The records of layers' tars in a store: one for each diff id.
+ *
+ * @module
+ */
+import { entryName } from "../../ffi/entry_name.ts";
+import { EEXIST, ENOENT } from "../../ffi/errno.ts";
+import { O_RDONLY, O_RDWR, O_TMPFILE, tryReopen } from "../../ffi/files.ts";
+import { tryLinkFile } from "../../ffi/names.ts";
+import { unwrap } from "../../ffi/unwrap.ts";
+import type { Home } from "../store/home.ts";
+import {
+  type ConfinedPath,
+  exists,
+  inParent,
+  list,
+  makeDirectory,
+  tryOpen,
+  tryUnlink,
+  unwrapConfined,
+} from "../tree/confined.ts";
+import { parseDigest } from "./digest.ts";
+
+/** The records of one store. */
+export class TarRecords {
+  readonly #directory: ConfinedPath;
+
+  constructor(home: Home) {
+    this.#directory = home.own("tars");
+  }
+
+  #path(diffId: string): ConfinedPath {
+    return this.#directory.join(parseDigest(diffId, "layer").hex);
+  }
+
+  /** A new file without a name, for a record; the caller closes it. */
+  create(): number {
+    makeDirectory(this.#directory, 0o700);
+    return inParent(
+      this.#directory.join("new"),
+      (directory) =>
+        unwrap(tryReopen(directory, O_TMPFILE | O_RDWR, 0o600), "open", this.#directory.text),
+    );
+  }
+
+  /** Gives a whole record its name. */
+  keep(fd: number, diffId: string): void {
+    const path = this.#path(diffId);
+    inParent(path, (directory) => {
+      const linked = tryLinkFile(fd, directory, entryName(path.name));
+      if (linked !== -EEXIST) unwrap(linked, "linkat", path.text);
+    });
+  }
+
+  /** Opens a record, which the caller closes; `undefined` if there is none. */
+  open(diffId: string): { readonly fd: number; readonly path: string } | undefined {
+    const path = this.#path(diffId), fd = tryOpen(path, O_RDONLY);
+    return fd === -ENOENT ? undefined : { fd: unwrapConfined(fd, "open", path), path: path.text };
+  }
+
+  /** Removes records of layers that are gone. */
+  sweep(diffIds: ReadonlySet<string>): void {
+    if (!exists(this.#directory)) return;
+    for (const name of list(this.#directory)) {
+      if (!diffIds.has(`sha256:${name}`)) tryUnlink(this.#directory.join(name));
+    }
+  }
+}

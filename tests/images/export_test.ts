@@ -1,0 +1,154 @@
+/**
+ * Exporting images: the very layers that came in, in every form, or an error that names the file.
+ */
+// @runs on ext4, btrfs
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { join } from "@std/path";
+import { gunzipSync, gzipSync, zstdDecompressSync } from "node:zlib";
+import { VeneerError } from "../../lib/base/errors.ts";
+import type { ExportOptions } from "../../lib/images/export.ts";
+import { dir, file, hardlink, pax, symlink, tar } from "../tar/support/tar_builder.ts";
+import { lacksFileSystem, must, needs, TEST_FS } from "../support/cases.ts";
+import {
+  type BuiltLayer,
+  chainsOf,
+  hex,
+  image,
+  layer,
+  OCI_LAYER,
+  oneImage,
+  sha256,
+  writeFiles,
+} from "./builder.ts";
+import { imageStore, snapshotNames } from "./support.ts";
+
+const lacking = TEST_FS.startsWith("btrfs") ? undefined : lacksFileSystem("overlay");
+
+const unchangeable = TEST_FS.startsWith("btrfs")
+  ? "a committed subvolume is read-only, so that nothing changes it"
+  : undefined;
+
+const plainLayer = (plain: Uint8Array<ArrayBuffer>): BuiltLayer => ({
+  plain,
+  file: new Uint8Array(gzipSync(plain)),
+  mediaType: `${OCI_LAYER}+gzip`,
+});
+
+const long = `${"d".repeat(90)}/${"n".repeat(120)}`;
+/** Headers of every kind, content of odd sizes, and padding behind the end. */
+const ODD = plainLayer(
+  new Uint8Array([
+    ...tar(
+      dir("./etc/", { mtime: 5 }),
+      file("./etc/one", "x".repeat(700), { uid: 12, gid: 34, mode: 0o4755 }),
+      file("etc/empty", ""),
+      hardlink("etc/one", "etc/two"),
+      symlink("one", "etc/link"),
+      pax({ path: long, mtime: "7.25" }),
+      file("short", "long"),
+      file("gnu", "y".repeat(512), { magic: "gnu" }),
+      file("large", "z".repeat(700_000)),
+    ),
+    ...new Uint8Array(5000).fill(9, 4000),
+  ]),
+);
+const TOP = layer([dir("etc/"), file("etc/.wh.two", ""), file("etc/one", "new")]);
+
+const OPTIONS: Omit<ExportOptions, "output"> = { format: "hybrid", packing: "gzip", time: 1234 };
+
+needs(lacking, "images: an export has the very layers, in every form and compression", async () => {
+  using store = await imageStore();
+  const { images } = store, built = image([ODD, TOP, ODD]);
+  images.import(writeFiles(store.path("in"), oneImage(built)));
+  const before = snapshotNames(store);
+  const unpack = { gzip: gunzipSync, zstd: zstdDecompressSync, none: (bytes: Uint8Array) => bytes };
+  for (const packing of ["gzip", "zstd", "none"] as const) {
+    for (const format of ["hybrid", "docker", "oci-dir"] as const) {
+      const output = store.path(`${format}-${packing}`), what = `${format}, ${packing}`;
+      const exported = await images.export("app", { format, packing, time: 1234, output });
+      assertEquals([exported.id, exported.names], [built.id, ["app:latest"]], what);
+      const tree = format === "oci-dir" ? output : `${output}.d`;
+      if (format !== "oci-dir") {
+        Deno.mkdirSync(tree);
+        must("tar", "-C", tree, "-xf", output);
+        assertEquals(Deno.statSync(join(tree, "manifest.json")).mtime?.getTime(), 1234_000);
+      }
+      const blobs = [...Deno.readDirSync(join(tree, "blobs/sha256"))].map(({ name }) => {
+        const bytes = Deno.readFileSync(join(tree, "blobs/sha256", name));
+        assertEquals(hex(bytes), name, what);
+        return bytes;
+      });
+      const plains = blobs.filter((bytes) => bytes[0] !== 0x7b).map((bytes) =>
+        sha256(unpack[packing](bytes))
+      );
+      assertEquals(plains.sort(), [ODD, TOP].map(({ plain }) => sha256(plain)).sort(), what);
+      assert(blobs.some((bytes) => sha256(bytes) === built.id), what);
+      using other = await imageStore();
+      const [{ id, names, unpacked }] = other.images.import(output);
+      assertEquals([id, names, unpacked], [built.id, ["app:latest"], 3], what);
+    }
+  }
+  assertEquals(snapshotNames(store), before);
+});
+
+needs(lacking, "images: an export has the same bytes each time", async () => {
+  using store = await imageStore();
+  store.images.import(writeFiles(store.path("in"), oneImage(image([ODD, TOP]))));
+  const bytes = async (name: string) => {
+    await store.images.export("app", { ...OPTIONS, output: store.path(name) });
+    return hex(Deno.readFileSync(store.path(name)));
+  };
+  assertEquals(await bytes("one"), await bytes("two"));
+});
+
+async function exportFails(
+  store: Awaited<ReturnType<typeof imageStore>>,
+  message: RegExp,
+): Promise<void> {
+  const output = store.path("out"), before = snapshotNames(store);
+  const error = await assertRejects(
+    () => store.images.export("app", { ...OPTIONS, output }),
+    VeneerError,
+  );
+  assertMatch(error.message, message);
+  assertEquals(snapshotNames(store), before);
+  assertEquals([...Deno.readDirSync(store.path("."))].some(({ name }) => name === "out"), false);
+}
+
+needs(
+  unchangeable ?? lacking,
+  "images: a layer that was changed is named with the file",
+  async () => {
+    using store = await imageStore();
+    const built = image([ODD]);
+    store.images.import(writeFiles(store.path("in"), oneImage(built)));
+    const { layer } = store.images.snapshots.stat(chainsOf(built.layers)[0]);
+    const [found] = must("find", store.path("root"), "-path", `*/${layer}/*`, "-name", "large")
+      .split("\n");
+    Deno.writeTextFileSync(found, "Z".repeat(700_000));
+    await exportFails(store, /^layer sha256:\S+: \/large has other content than it had$/);
+    Deno.writeTextFileSync(found, "Z");
+    await exportFails(store, /\/large has 1 bytes, and had 700000$/);
+    Deno.removeSync(found);
+    await exportFails(store, /\/large is missing$/);
+  },
+);
+
+needs(lacking, "images: a tar in which a path comes twice is not said to be exact", async () => {
+  using store = await imageStore();
+  const twice = layer([file("a", "first"), file("a", "other")]);
+  store.images.import(writeFiles(store.path("in"), oneImage(image([twice]))));
+  await exportFails(store, /^layer sha256:\S+: .*a path came twice in it$|a path came twice/);
+});
+
+needs(lacking, "images: records of tars go with their layers", async () => {
+  using store = await imageStore();
+  const records = () =>
+    [...Deno.readDirSync(join(store.images.snapshots.home, ".veneer/tars"))].map(({ name }) =>
+      name
+    );
+  store.images.import(writeFiles(store.path("in"), oneImage(image([ODD, TOP]))));
+  assertEquals(records().sort(), [hex(ODD.plain), hex(TOP.plain)].sort());
+  store.images.remove("app");
+  assertEquals(records(), []);
+});
