@@ -365,12 +365,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     checkKey(name);
     checkKey(key);
     const labels = checkLabels(options.labels);
-    const { parent = "" } = options;
+    const { parent = "", sync = false } = options;
     if (parent !== "") checkKey(parent, "parent");
     this.#whileUnmounted(key, () => {
       const session = this.#session;
       const finish = (snapshot: Snapshot) => this.#removing.finish(session, snapshot);
       this.#committing.commit(session, { name, key, labels, parent }, finish);
+      if (sync && session.store.durability === "in order") session.store.sync();
     });
   }
 

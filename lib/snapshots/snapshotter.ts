@@ -86,6 +86,11 @@ export interface CommitOptions extends SnapshotOptions {
    * without a parent and a driver that `rebases`.
    */
   readonly parent?: string;
+  /**
+   * Whether its record is on disk when it returns, also in a store that is opened to write records
+   * out later.
+   */
+  readonly sync?: boolean;
 }
 
 /** Options of reading a snapshot's changes as a tar. */

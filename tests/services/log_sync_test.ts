@@ -59,6 +59,32 @@ needs(
 
 needs(
   lacking ?? lacksProgram("strace"),
+  "log sync: commits at once are all on disk before the last is answered",
+  async () => {
+    await using service = await TestService.start();
+    using client = await service.connect();
+    const keys = Array.from({ length: 8 }, (_, n) => `key ${n}`);
+    for (const key of keys) assert((await client.call("Prepare", make(key))).status === 0);
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const file = join(service.directory.path, "trace");
+    const strace = new Process([
+      ...["strace", "-f", "-y", "-e", "trace=fdatasync,sendto,pwrite64", "-o", file],
+      ...["-p", `${service.process.pid}`],
+    ]);
+    await strace.said(/attached/);
+    const replies = keys.map((key) => client.call("Commit", commit(`name of ${key}`, key)));
+    for (const { status } of await Promise.all(replies)) assert(status === 0);
+    await strace.end("SIGTERM");
+    const calls = Deno.readTextFileSync(file).split("\n");
+    const answered = calls.findLastIndex((call) => /sendto\(/.test(call));
+    const written = calls.findLastIndex((call) => /pwrite64\(.*metadata\.db-wal>/.test(call));
+    const synced = calls.slice(written, answered).some((call) => /fdatasync/.test(call));
+    assert(0 <= written && synced, calls.slice(written).join("\n"));
+  },
+);
+
+needs(
+  lacking ?? lacksProgram("strace"),
   "log sync: with sync=filesystem a change is on disk before it is answered",
   async () => {
     const { answer, sync } = await traced(PREPARE, "-o", "sync=filesystem");

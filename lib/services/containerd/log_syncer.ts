@@ -9,12 +9,13 @@
  */
 import { messageOf } from "../../base/errors.ts";
 import type { Warn } from "../../base/warn.ts";
-import { syncLog } from "../../snapshots/log_sync.ts";
+import { LogFile } from "../../snapshots/log_sync.ts";
 
 /** How long a change may wait before it is written, in milliseconds. */
 const DELAY = 200;
 
 export class LogSyncer {
+  readonly #log: LogFile;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #running: Promise<void> | undefined;
   #next: Promise<void> | undefined;
@@ -23,7 +24,9 @@ export class LogSyncer {
    * @param home of the store
    * @param warn gets the reason why records cannot be written
    */
-  constructor(private readonly home: string, private readonly warn: Warn) {}
+  constructor(home: string, private readonly warn: Warn) {
+    this.#log = new LogFile(home);
+  }
 
   /** A call that changes records has ended; its caller does not wait for the disk. */
   changed(): void {
@@ -46,12 +49,13 @@ export class LogSyncer {
   async #afterRunning(): Promise<void> {
     await this.#running?.catch(() => {});
     this.#next = undefined;
-    await (this.#running = syncLog(this.home));
+    await (this.#running = this.#log.sync());
   }
 
   /** Leaves the rest to the closing of the store. Resolves when nothing is being written. */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
     await (this.#next ?? this.#running)?.catch(() => {});
+    this.#log[Symbol.dispose]();
   }
 }

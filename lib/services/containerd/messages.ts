@@ -26,6 +26,8 @@ export type SnapshotCall =
     readonly key: string;
     readonly labels: ReadonlyMap<string, string>;
     readonly parent: string;
+    /** Whether the lane waits until it is on disk. */
+    readonly sync?: boolean;
   }
   | { readonly method: "mounts" | "remove" | "stat" | "usage"; readonly key: string }
   | {

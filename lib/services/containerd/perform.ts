@@ -42,7 +42,7 @@ export function perform(
     case "mounts":
       return emit(writeMounts(snapshotter.mounts(call.key)));
     case "commit":
-      snapshotter.commit(call.name, call.key, { labels: call.labels, parent: call.parent });
+      snapshotter.commit(call.name, call.key, call);
       return emit(writeEmpty());
     case "remove":
       snapshotter.remove(call.key);
