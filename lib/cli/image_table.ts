@@ -113,6 +113,30 @@ export const IMAGES: GroupSpec = {
       examples: [["veneer image shell alpine", ""]],
     },
     {
+      name: "image commit",
+      summary: "make an image of a snapshot, whose key is gone then",
+      operands: [{ name: "KEY", kind: "snapshot" }],
+      options: [
+        { name: "name", value: "REF", summary: "the image's name" },
+        { name: "message", short: "m", value: "TEXT", summary: "a comment in its history" },
+        { name: "author", value: "TEXT", summary: "its author" },
+        {
+          name: "change",
+          value: "LINE",
+          repeatable: true,
+          summary: "change its config by a line of a Dockerfile, such as 'CMD [\"sh\"]'",
+        },
+      ],
+      details:
+        "What was changed in the snapshot becomes a layer on those of the image that it stands on. LINE begins with\n" +
+        "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR.",
+      examples: [
+        ["veneer image mount alpine work", "to be changed"],
+        ["veneer image umount work", ""],
+        ["veneer image commit work --name app:1 -m tested", ""],
+      ],
+    },
+    {
       name: "image export",
       summary: "write an image as others read it",
       operands: [NAME],

@@ -15,6 +15,7 @@ import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
 import type { RunState } from "../store/run_state.ts";
+import { commitImage, type CommitImageOptions } from "./commit.ts";
 import { type Exported, type ExportOptions, packImage } from "./export.ts";
 import { Spool } from "./spool.ts";
 import { writeImage } from "./write_image.ts";
@@ -36,6 +37,12 @@ export interface ImportOptions {
   /** The images of every platform. */
   readonly all?: boolean;
   readonly report?: UnpackReport;
+}
+
+/** An image and its names, as people write them. */
+export interface NamedImage {
+  readonly id: string;
+  readonly names: readonly string[];
 }
 
 /** An imported image. */
@@ -238,6 +245,25 @@ export class Images implements Disposable {
     const files = await packImage(image, context, options);
     writeImage(files, spool, options);
     return { id: image.id, names: image.names.map(familiar), manifest: files.manifest };
+  }
+
+  /**
+   * Makes an image of an active snapshot, whose key is gone then.
+   *
+   * @throws {VeneerError} as `commitImage`
+   */
+  commit(key: string, name: string | undefined, options: CommitImageOptions): NamedImage {
+    const whole = name === undefined ? [] : [normalise(name)];
+    using _lock = this.#lock();
+    try {
+      const { snapshots } = this, context = { snapshots, records: this.#tars, home: this.#home };
+      const base = this.#records.on(snapshots.stat(key).parent);
+      const image = commitImage(key, base, context, options);
+      this.#records.add([{ ...image, names: whole }]);
+      return { id: image.id, names: whole.map(familiar) };
+    } finally {
+      this.#sweep();
+    }
   }
 
   /**

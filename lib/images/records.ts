@@ -63,6 +63,11 @@ export class ImageRecords {
     return this.#statements.namesOf.all(id).map(({ name }) => name);
   }
 
+  /** The newest image whose uppermost layer is a snapshot. */
+  on(snapshot: string): ImageRecord | undefined {
+    return this.#statements.on.get(snapshot);
+  }
+
   /** The id of the image of a name. */
   named(name: string): string | undefined {
     return this.#statements.named.get(name)?.image;
@@ -121,6 +126,9 @@ function prepareAll(database: Database) {
     FROM images i LEFT JOIN snapshots s ON s.id = i.snapshot`;
   return {
     find: database.prepare<ImageRecord>(`${record} WHERE i.id = ?`),
+    on: database.prepare<ImageRecord>(
+      `${record} WHERE s.name = ? ORDER BY i.imported DESC, i.id LIMIT 1`,
+    ),
     all: database.prepare<ImageRecord>(`${record} ORDER BY i.imported DESC, i.id`),
     names: database.prepare<ImageName>("SELECT name, image FROM image_names ORDER BY name"),
     namesOf: database.prepare<Name>("SELECT name FROM image_names WHERE image = ? ORDER BY name"),

@@ -56,6 +56,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "image history": () => import("./image/history.ts"),
   "image mount": () => import("./image/mount.ts"),
   "image umount": () => import("./image/umount.ts"),
+  "image commit": () => import("./image/commit.ts"),
   "image export": () => import("./image/export.ts"),
   "image exec": () => import("./image/exec.ts"),
   "image shell": () => import("./image/shell.ts"),

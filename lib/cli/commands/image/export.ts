@@ -6,6 +6,7 @@
 import { VeneerError } from "../../../base/errors.ts";
 import type { ImageFormat, Packing } from "../../../images/export.ts";
 import type { Run } from "../context.ts";
+import { sourceDate } from "../../source_date.ts";
 import { tarOutput } from "../../tar_output.ts";
 
 export const run: Run = async (context) => {
@@ -16,19 +17,9 @@ export const run: Run = async (context) => {
   if (format === "oci-dir" && file === "-") {
     throw new VeneerError("usage", "--format oci-dir writes a directory: name it with -o DIR");
   }
-  const time = epoch();
+  const time = sourceDate() ?? 0;
   const exported = await context.changeImages((images) =>
     images.export(text, { format, packing, output: file, time })
   );
   if (output.json && file !== "-") output.result({ ...exported, file }, () => []);
 };
-
-/** @throws {VeneerError} `usage` for an invalid SOURCE_DATE_EPOCH */
-function epoch(): number {
-  const text = Deno.env.get("SOURCE_DATE_EPOCH") ?? "0";
-  if (/^\d{1,10}$/.test(text)) return Number(text);
-  throw new VeneerError(
-    "usage",
-    `SOURCE_DATE_EPOCH is ${JSON.stringify(text)}: write seconds since 1970`,
-  );
-}

@@ -1,0 +1,157 @@
+/**
+ * Making an image of a snapshot: a new layer of what was changed in it, and a new config.
+ *
+ * @module
+ */
+import { close, pread } from "../../ffi/files.ts";
+import { VeneerError } from "../base/errors.ts";
+import { shown } from "../snapshots/keys.ts";
+import type { Snapshots } from "../snapshots/snapshots.ts";
+import type { Home } from "../store/home.ts";
+import { changed, type RunConfig } from "./config_changes.ts";
+import { checkCount } from "./config.ts";
+import { chainIds, digest, digestOf, newHash } from "./digest.ts";
+import { parseJson } from "./json.ts";
+import { HOST } from "./platform.ts";
+import { DIFF_ID, type ImageRecord, type NewImage, REFERENCE } from "./records.ts";
+import { openStaged } from "./spool.ts";
+import { RecordWriter } from "./tar_record.ts";
+import type { TarRecords } from "./tar_records.ts";
+import { TarSplitter } from "./tar_splitter.ts";
+import { tryStat } from "./unpack.ts";
+
+/** What is told of a new image. */
+export interface CommitImageOptions {
+  readonly message?: string;
+  readonly author?: string;
+  /** Lines of a Dockerfile: see `config_changes.ts`. */
+  readonly changes?: readonly string[];
+  /** The image's time, in milliseconds since 1970. */
+  readonly time: number;
+}
+
+/** What committing works with. */
+export interface CommitContext {
+  readonly snapshots: Snapshots;
+  readonly records: TarRecords;
+  readonly home: Home;
+}
+
+/** The parts of a config that a new one takes over. */
+interface BaseConfig extends Record<string, unknown> {
+  readonly config?: RunConfig;
+  readonly history?: readonly unknown[];
+}
+
+/** How much of a layer is read at a time, in bytes. */
+const PIECE = 256 << 10;
+
+/**
+ * Commits an active snapshot under the chain id of its new layer; its key is gone then.
+ *
+ * @param base the image that it stands on; `undefined` if it stands on none
+ * @throws {VeneerError} `failed precondition` if what it stands on is not an image's layer;
+ * `in use` if it is mounted
+ */
+export function commitImage(
+  key: string,
+  base: ImageRecord | undefined,
+  context: CommitContext,
+  options: CommitImageOptions,
+): Omit<NewImage, "names"> {
+  const { snapshots } = context;
+  const info = snapshots.stat(key);
+  if (info.kind !== "active") {
+    throw new VeneerError(
+      "failed precondition",
+      `snapshot ${shown(key)} is not active: only an active one can be made an image`,
+    );
+  }
+  snapshots.checkUnused(key);
+  const below = diffIdsOf(snapshots, info.parent);
+  checkCount(below.length + 1, `an image of snapshot ${shown(key)}`);
+  const previous = base === undefined ? {} : parseJson(base.config, base.id) as BaseConfig;
+  const run = changed(previous.config ?? {}, options.changes ?? []);
+  const diffId = recordLayer(key, context);
+  const diffIds = [...below, diffId], chain = chainIds(diffIds).at(-1)!;
+  if (tryStat(snapshots, chain)?.labels.has(DIFF_ID)) snapshots.remove(key);
+  else snapshots.commit(chain, key, { labels: new Map([[REFERENCE, chain], [DIFF_ID, diffId]]) });
+  const config = new TextEncoder().encode(
+    JSON.stringify(newConfig(previous, run, diffIds, options)),
+  );
+  return { id: digest(config), config, manifest: null, snapshot: chain };
+}
+
+function newConfig(
+  previous: BaseConfig,
+  run: RunConfig,
+  diffIds: readonly string[],
+  { message, author, time }: CommitImageOptions,
+): unknown {
+  const created = new Date(time).toISOString();
+  const step = {
+    created,
+    created_by: "commit of a snapshot",
+    ...author !== undefined && { author },
+    ...message !== undefined && { comment: message },
+  };
+  const { architecture, os } = HOST;
+  return {
+    architecture,
+    os,
+    ...previous,
+    created,
+    ...author !== undefined && { author },
+    config: run,
+    rootfs: { type: "layers", diff_ids: diffIds },
+    history: [...Array.isArray(previous.history) ? previous.history : [], step],
+  };
+}
+
+/** The digests of the layers that a snapshot stands on, the lowest first. */
+function diffIdsOf(snapshots: Snapshots, parent: string): string[] {
+  const diffIds: string[] = [];
+  for (let name = parent; name !== "";) {
+    const { labels, parent: below } = snapshots.stat(name);
+    const diffId = labels.get(DIFF_ID);
+    if (diffId === undefined) {
+      throw new VeneerError(
+        "failed precondition",
+        `snapshot ${shown(name)} is not a layer of an image, so nothing on it can be made one`,
+      );
+    }
+    diffIds.unshift(diffId);
+    name = below;
+  }
+  return diffIds;
+}
+
+/** Writes a snapshot's changes as a tar, and keeps the record of that; returns the tar's digest. */
+function recordLayer(key: string, { snapshots, records, home }: CommitContext): string {
+  const spool = openStaged(home);
+  try {
+    const size = snapshots.diff(key, spool), hash = newHash("sha256");
+    const record = records.create();
+    try {
+      const writer = new RecordWriter(record), splitter = new TarSplitter(writer);
+      for (let at = 0; at < size;) {
+        const piece = new Uint8Array(Math.min(PIECE, size - at));
+        const got = pread(spool, piece, piece.length, BigInt(at));
+        if (got === 0) throw new VeneerError("failed", "the file of the new layer was cut short");
+        const bytes = piece.subarray(0, got);
+        hash.update(bytes);
+        splitter.push(bytes);
+        at += got;
+      }
+      splitter.end();
+      writer.end();
+      const diffId = digestOf("sha256", hash);
+      records.keep(record, diffId);
+      return diffId;
+    } finally {
+      close(record);
+    }
+  } finally {
+    close(spool);
+  }
+}
