@@ -18,7 +18,7 @@ import { openStaged } from "./spool.ts";
 import { RecordWriter } from "./tar_record.ts";
 import type { TarRecords } from "./tar_records.ts";
 import { TarSplitter } from "./tar_splitter.ts";
-import { tryStat } from "./unpack.ts";
+import { tryStat } from "./try_stat.ts";
 
 /** What is told of a new image. */
 export interface CommitImageOptions {

@@ -26,7 +26,8 @@ import { HOST, type Platform } from "./platform.ts";
 import { type ImageRecord, ImageRecords } from "./records.ts";
 import { TarRecords } from "./tar_records.ts";
 import { familiar, normalise, tryNormalise } from "./reference.ts";
-import { tryStat, unpack, type UnpackReport } from "./unpack.ts";
+import { tryStat } from "./try_stat.ts";
+import { unpack, type UnpackReport } from "./unpack.ts";
 
 /** How images are imported. */
 export interface ImportOptions {

@@ -8,11 +8,12 @@
  */
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import { shown } from "../snapshots/keys.ts";
-import type { SnapshotInfo, Snapshotter } from "../snapshots/snapshotter.ts";
+import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream } from "./layer_stream.ts";
 import { DIFF_ID, REFERENCE } from "./records.ts";
 import type { TarRecords } from "./tar_records.ts";
+import { tryStat } from "./try_stat.ts";
 
 /** Is told of the layers that are unpacked. */
 export interface UnpackReport {
@@ -88,16 +89,6 @@ function hasLayer(snapshotter: Snapshotter, chain: string): boolean {
     "already exists",
     `snapshot ${shown(chain)} has the name of a layer and is not an image's; remove it first`,
   );
-}
-
-/** The snapshot of a name or key; `undefined` if there is none. */
-export function tryStat(snapshotter: Snapshotter, name: string): SnapshotInfo | undefined {
-  try {
-    return snapshotter.stat(name);
-  } catch (error) {
-    if (codeOf(error) === "not found") return undefined;
-    throw error;
-  }
 }
 
 /** The key of a layer that is being unpacked. */

@@ -4,6 +4,7 @@
  * @module
  */
 import type { VeneerError } from "../../base/errors.ts";
+import { refuseOffered } from "../../images/offer.ts";
 import type { Leftovers, Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { Bytes } from "../bytes.ts";
 import {
@@ -37,6 +38,7 @@ export function perform(
     case "prepare":
     case "view": {
       const { key, parent, labels } = call;
+      if (call.method === "prepare") refuseOffered(snapshotter, parent, labels);
       return emit(writeMounts(snapshotter[call.method](key, parent, { labels })));
     }
     case "mounts":
