@@ -543,7 +543,7 @@ test("snapshots: a layer that is gone is named", (dir) => {
 test("snapshots: limits, which only layers of a graph have, are refused before anything is made", (dir) => {
   for (const option of ["overlay2.size", "overlay2.inodes"]) {
     const error = assertFails("not supported", () => open(dir.path, { [option]: "1000" }));
-    assertMatch(error.message, /snapshots have no limits; leave them out$/);
+    assertMatch(error.message, / limit layers; snapshots have snapshot.size and snapshot.inodes$/);
   }
   open(dir.path, { "overlay2.size": "0" });
 });
