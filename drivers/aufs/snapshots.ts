@@ -128,7 +128,7 @@ export class AufsSnapshots implements SnapshotBackend {
   }
 
   mounts(chain: LayerChain): Mount[] {
-    const bind = bindMount(this.#layers, chain);
+    const bind = bindMount(this.#layers, chain, boundLayer(chain));
     if (bind !== undefined) return [bind];
     const mounts = this.#mounts.mounts(this.#branches(chain), FSCONFIG_STRING_MAX);
     this.#layers.refuseLinks(chain);
@@ -137,7 +137,7 @@ export class AufsSnapshots implements SnapshotBackend {
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
-    const bind = bindPlan(this.#layers, chain, target);
+    const bind = bindPlan(this.#layers, chain, target, boundLayer(chain));
     if (bind !== undefined) return bind;
     const branches = this.#branches(chain);
     const requireLayers = () =>

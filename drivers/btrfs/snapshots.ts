@@ -35,6 +35,7 @@ import {
   EVERY_MOUNT,
   type ImportedSnapshot,
   type LayerChain,
+  type PrepareOptions,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
 import { NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
@@ -90,7 +91,8 @@ export class BtrfsSnapshots implements SnapshotBackend {
     this.#quota.enable(what);
   }
 
-  prepare({ layer, kind, parents: [parent] }: LayerChain, { bytes } = NO_LIMITS): void {
+  prepare({ layer, kind, parents: [parent] }: LayerChain, { limits }: PrepareOptions = {}): void {
+    const { bytes } = limits ?? NO_LIMITS;
     // Again, since a cleanup may have turned them off.
     if (bytes > 0) this.#quota.enable(`snapshot ${layer}, which has a size,`);
     const readOnly = kind === "view";

@@ -32,6 +32,7 @@ import {
   EVERY_MOUNT,
   type LayerChain,
   NO_MOUNT,
+  type PrepareOptions,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
 import { formatSize } from "../../lib/base/sizes.ts";
@@ -104,7 +105,8 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     );
   }
 
-  prepare({ layer, parents: [origin = BASE] }: LayerChain, { bytes } = NO_LIMITS): void {
+  prepare({ layer, parents: [origin = BASE] }: LayerChain, { limits }: PrepareOptions = {}): void {
+    const { bytes } = limits ?? NO_LIMITS;
     this.#devices.add(layer, origin, bytes || undefined);
     if (origin === BASE) this.#ownRoot(layer);
   }

@@ -21,6 +21,7 @@ import {
   type IsNoUse,
   type LayerChain,
   NO_MOUNT,
+  type PrepareOptions,
   type SnapshotBackend,
 } from "../../lib/snapshots/backend.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
@@ -73,16 +74,20 @@ export class Overlay2Snapshots implements SnapshotBackend {
     this.#quotas.require(what);
   }
 
-  prepare(chain: LayerChain, limits = NO_LIMITS): void {
+  prepare(
+    chain: LayerChain,
+    { limits = NO_LIMITS, isUnpacked = false }: PrepareOptions = {},
+  ): void {
     const { layer, kind, parents: [parent] } = chain;
     if (parent !== undefined) {
       checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
       this.#layers.endWork(parent);
     }
-    const work = kind === "active" && parent !== undefined;
+    const lower = kind === "active" && parent === undefined && isUnpacked;
+    const work = kind === "active" && (parent !== undefined || lower);
     // Everything that is made in the directory afterwards inherits the project.
     const begin = (directory: ConfinedPath) => this.#quotas.assignToSnapshot(directory, limits);
-    this.#layers.make(layer, parent, { work, begin: isLimited(limits) ? begin : undefined });
+    this.#layers.make(layer, parent, { work, lower, begin: isLimited(limits) ? begin : undefined });
   }
 
   /**
@@ -101,9 +106,10 @@ export class Overlay2Snapshots implements SnapshotBackend {
     if (isNoUse === NO_MOUNT) return;
     const uses = mountsOfDirectory(own, (mount) => hasDirectory(mount, own.path, own.tail));
     refuseUses(`layer ${layer}`, uses, isNoUse);
-    if (parent === undefined) return;
-    if (kind === "active" && uses.length === 0) this.#checkUpper(layer);
-    if (kind === "view") this.#checkView(chain, parent, isNoUse);
+    if (kind === "active" && uses.length === 0 && this.#bound(chain) === undefined) {
+      this.#checkUpper(layer);
+    }
+    if (kind === "view" && parent !== undefined) this.#checkView(chain, parent, isNoUse);
   }
 
   /** A mount that is attached nowhere is in no list of mounts, but overlay knows of it. */
@@ -143,15 +149,26 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return this.#layers.list();
   }
 
+  /**
+   * The layer whose directory alone a snapshot shows. An image's layer without a parent yet is an
+   * overlay's upper over nothing: engines that unpack into it convert whiteouts for an overlay
+   * alone, and a layer that gets its parent at the commit needs them.
+   */
+  #bound(chain: LayerChain): string | undefined {
+    const isOverNothing = chain.kind === "active" && chain.parents.length === 0 &&
+      this.#layers.hasLower(chain.layer);
+    return isOverNothing ? undefined : boundLayer(chain);
+  }
+
   mounts(chain: LayerChain): Mount[] {
-    const bind = bindMount(this.#layers, chain);
+    const bind = bindMount(this.#layers, chain, this.#bound(chain));
     if (bind !== undefined) return [bind];
     this.#layers.refuseLinks(chain);
     return [triple(this.#overlay(chain, ""))];
   }
 
   plan(chain: LayerChain, target: string): MountPlan {
-    const bind = bindPlan(this.#layers, chain, target);
+    const bind = bindPlan(this.#layers, chain, target, this.#bound(chain));
     if (bind !== undefined) return bind;
     const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
     const readOnly = chain.kind !== "active";
@@ -167,11 +184,12 @@ export class Overlay2Snapshots implements SnapshotBackend {
 
   #overlay({ layer, kind, parents }: LayerChain, target: string): OverlayMount {
     const upper = { directory: this.#layers.fs(layer), work: this.#layers.work(layer) };
+    const lowers = parents.map((parent) => this.#layers.fs(parent));
     return {
       home: this.home.path,
       id: layer,
       target,
-      lowers: parents.map((parent) => this.#layers.fs(parent)),
+      lowers: lowers.length > 0 ? lowers : [this.#layers.lower(layer)],
       upper: kind === "active" ? upper : undefined,
       features: this.#environment.features,
       volatile: false,

@@ -15,9 +15,18 @@ export function boundLayer({ layer, kind, parents }: LayerChain): string | undef
   return kind !== "active" && parents.length === 1 ? parents[0] : undefined;
 }
 
-/** How such a snapshot is mounted; `undefined` for others. @throws {VeneerError} `corrupt store` */
-export function bindMount(layers: LayerDirectories, chain: LayerChain): Mount | undefined {
-  const source = sourceOf(layers, chain);
+/**
+ * How such a snapshot is mounted; `undefined` for others.
+ *
+ * @param bound the layer whose directory is mounted, such as {@linkcode boundLayer} has it
+ * @throws {VeneerError} `corrupt store`
+ */
+export function bindMount(
+  layers: LayerDirectories,
+  chain: LayerChain,
+  bound: string | undefined,
+): Mount | undefined {
+  const source = sourceOf(layers, bound);
   const mode = chain.kind === "active" ? "rw" : "ro";
   return source === undefined ? undefined : { type: "bind", source, options: [mode, "rbind"] };
 }
@@ -27,17 +36,17 @@ export function bindPlan(
   layers: LayerDirectories,
   chain: LayerChain,
   target: string,
+  bound: string | undefined,
 ): MountPlan | undefined {
-  const source = sourceOf(layers, chain);
+  const source = sourceOf(layers, bound);
   if (source === undefined) return undefined;
   if (chain.kind !== "active") return { path: target, steps: bindReadOnly(source, target) };
   const step = { kind: "mount", source, target, type: "none", flags: MS_BIND, data: "" } as const;
   return { path: target, steps: [step] };
 }
 
-function sourceOf(layers: LayerDirectories, chain: LayerChain): string | undefined {
-  const layer = boundLayer(chain);
-  if (layer === undefined) return undefined;
-  layers.require(layer);
-  return layers.path(layer).text;
+function sourceOf(layers: LayerDirectories, bound: string | undefined): string | undefined {
+  if (bound === undefined) return undefined;
+  layers.require(bound);
+  return layers.path(bound).text;
 }

@@ -4,6 +4,7 @@
  * ```text
  * snapshots/<layer>/fs     the layer's changes: the directory that a mount writes to, or shows
  * snapshots/<layer>/work   the mount's own, if the driver's kind of mount needs one
+ * snapshots/<layer>/lower  empty: of a layer that is mounted over nothing
  * ```
  *
  * which is containerd's layout. A layer is made in the home's staging directory and renamed into
@@ -46,6 +47,7 @@ const LAYERS = "snapshots";
 /** How a layer is made. */
 export interface MakeOptions {
   readonly work: boolean;
+  readonly lower?: boolean;
   readonly begin?: (directory: ConfinedPath) => void;
 }
 
@@ -70,6 +72,16 @@ export class LayerDirectories {
     return `${LAYERS}/${layer}/work`;
   }
 
+  /** An empty directory, which lies below a layer that has no parent yet, relative to the home. */
+  lower(layer: string): string {
+    return `${LAYERS}/${layer}/lower`;
+  }
+
+  /** Whether a layer has that. */
+  hasLower(layer: string): boolean {
+    return isDirectory(this.home.join(this.lower(layer)));
+  }
+
   /** The directory of a layer's content. */
   path(layer: string): ConfinedPath {
     return this.home.join(this.fs(layer));
@@ -80,9 +92,10 @@ export class LayerDirectories {
    * parent's. Anything already stored under its id is deleted.
    *
    * @param options.work whether to make that too
+   * @param options.lower whether to make an empty directory to lie below it
    * @param options.begin called with the layer's directory while that is still empty
    */
-  make(layer: string, parent: string | undefined, { work, begin }: MakeOptions): void {
+  make(layer: string, parent: string | undefined, { work, lower, begin }: MakeOptions): void {
     // Each of these calls would open the home by itself, which takes longer than the call.
     this.home.root.hold(() => {
       if (parent !== undefined) this.require(parent);
@@ -96,6 +109,7 @@ export class LayerDirectories {
       makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
       const { uids, gids } = this.idMaps;
       if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
+      if (lower) makeOwned(staged.join("lower"), 0o755, uids.root, gids.root);
       const place = this.#directory(layer);
       unwrapConfined(tryMove(staged, place), "rename", place);
     });
@@ -122,7 +136,7 @@ export class LayerDirectories {
   refuseLinks({ layer, parents }: LayerChain): void {
     this.home.root.hold(() => {
       for (const id of [layer, ...parents]) refuseLinks(this.path(id));
-      refuseLinks(this.home.join(this.work(layer)));
+      for (const own of [this.work(layer), this.lower(layer)]) refuseLinks(this.home.join(own));
     });
   }
 
@@ -170,12 +184,13 @@ export class LayerDirectories {
   }
 
   /**
-   * Removes the `work` of a layer that is not mounted for writing any more. A mount leaves only two
+   * Removes the `work` and `lower` of a layer that is not mounted for writing any more. A mount leaves only two
    * empty directories there; anything else is deleted with the layer.
    */
   endWork(layer: string): void {
     const work = this.home.join(this.work(layer));
     const remove = (path: ConfinedPath) => tryUnlink(path, AT_REMOVEDIR);
+    remove(this.home.join(this.lower(layer)));
     if (remove(work) !== -ENOTEMPTY) return;
     remove(work.join("work"));
     remove(work);

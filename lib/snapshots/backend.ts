@@ -43,6 +43,18 @@ export const EVERY_MOUNT: IsNoUse = () => false;
 /** For callers that know all mounts, detached ones included: no mount is a use. */
 export const NO_MOUNT: IsNoUse = () => true;
 
+/** How a layer is made. */
+export interface PrepareOptions {
+  /** None by default; {@linkcode SnapshotBackend.checkLimits} has taken them. */
+  readonly limits?: SnapshotLimits;
+  /**
+   * Whether a layer of an image is unpacked into it, which may get its parent at the commit only: it
+   * must be mounted so that whiteouts written to it are kept. False by default; without a meaning
+   * for a layer that has a parent.
+   */
+  readonly isUnpacked?: boolean;
+}
+
 /** The primitives of a driver for snapshots. */
 export interface SnapshotBackend {
   readonly name: string;
@@ -69,11 +81,10 @@ export interface SnapshotBackend {
    * Creates the layer of an active snapshot or a view; it appears as a whole or not at all.
    * Anything already stored under this id was left by a power failure and is deleted.
    *
-   * @param limits of the layer, none by default; {@linkcode checkLimits} has taken them
    * @throws {VeneerError} `limit exceeded` if so many layers could not be mounted, or there is no
    * space
    */
-  prepare(chain: LayerChain, limits?: SnapshotLimits): void;
+  prepare(chain: LayerChain, options?: PrepareOptions): void;
 
   /**
    * Refuses limits that layers of this home cannot be held to.

@@ -31,7 +31,7 @@ import { incompleteError } from "../tar/apply/incomplete.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
-import { shown } from "./keys.ts";
+import { shown, UNPACK_LABEL } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
 import { limitsOf, type SnapshotLimits } from "./limits.ts";
 import type { Snapshot } from "./records.ts";
@@ -54,11 +54,16 @@ export interface TransfersContext {
   readonly warn: Warn;
 }
 
-/** A begun apply: the layer is marked, and held until disposal. */
-export interface Begun extends Disposable {
+/** A layer, and how it is made anew. */
+interface Made {
   readonly chain: LayerChain;
-  readonly name: string;
   readonly limits: SnapshotLimits;
+  readonly isUnpacked: boolean;
+}
+
+/** A begun apply: the layer is marked, and held until disposal. */
+export interface Begun extends Made, Disposable {
+  readonly name: string;
 }
 
 /** The transfers of one store. */
@@ -106,22 +111,24 @@ export class SnapshotTransfers {
     const { snapshot } = held, { layer, name } = snapshot;
     checkActive(snapshot);
     const chain = session.store.chain(snapshot);
-    const limits = limitsOf(session.store.info(key), this.#context.limits);
+    const info = session.store.info(key);
+    const limits = limitsOf(info, this.#context.limits);
+    const made = { chain, limits, isUnpacked: info.labels.has(UNPACK_LABEL) };
     uses.checkUnused(snapshot, chain);
     using scope = new DisposableStack();
     scope.use(state.use(layer, "exclusive"));
-    if (backend.home.isIncomplete(layer)) this.#empty(chain, limits);
+    if (backend.home.isIncomplete(layer)) this.#empty(made);
     backend.home.markIncomplete(layer);
     const kept = scope.move();
-    return { chain, name, limits, [Symbol.dispose]: () => kept[Symbol.dispose]() };
+    return { ...made, name, [Symbol.dispose]: () => kept[Symbol.dispose]() };
   }
 
   /** Makes a layer anew. Killed in between, it is missing, and marked: the next apply makes it. */
-  #empty(chain: LayerChain, limits: SnapshotLimits): void {
+  #empty({ chain, limits, isUnpacked }: Made): void {
     const { backend, state } = this.#context;
     backend.remove(chain.layer);
     using _home = state.holdHome();
-    backend.prepare(chain, limits);
+    backend.prepare(chain, { limits, isUnpacked });
   }
 
   /** Applies a tar to a begun snapshot; returns bytes of the files applied. */
@@ -159,11 +166,12 @@ export class SnapshotTransfers {
   }
 
   /** Frees the space that a failed apply took. */
-  #giveBack({ chain, name, limits }: Begun): void {
+  #giveBack(begun: Begun): void {
+    const { chain, name } = begun;
     const { state, warn } = this.#context;
     try {
       using _lock = state.lockLayer(chain.layer);
-      this.#empty(chain, limits);
+      this.#empty(begun);
     } catch (error) {
       warn(`snapshot ${shown(name)} was not emptied: ${messageOf(error)}`);
     }

@@ -57,6 +57,19 @@ Deno.test("veneer config containerd: each release gets what it knows", () => {
   });
 });
 
+Deno.test("veneer config containerd: layers are unpacked at once where the driver is known to allow it", () => {
+  const capabilities = (...options: string[]) => {
+    const text = printed(...options, "config", "containerd", "--for", "2.x");
+    const { proxy_plugins } = readToml(text) as Record<
+      string,
+      Record<string, { capabilities?: string[] }>
+    >;
+    return proxy_plugins.veneer.capabilities;
+  };
+  assertEquals(capabilities("--driver", "overlay2"), ["rebase"]);
+  assertEquals(capabilities("--driver", "btrfs"), undefined);
+});
+
 Deno.test("veneer config containerd: names and paths of any characters stay what they are", () => {
   const root = '/a "quoted" \\ dir';
   const text = printed("--root", root, "config", "containerd", "--for", "2.x", "--name", "a.b");

@@ -26,10 +26,15 @@ const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
  *   refuse the key.
  * - `unpack_config` is a list that replaces containerd's own, so that its default is named again
  *   beside ours. Without an entry 2.x pulls an image and unpacks nothing.
+ * - `capabilities` has `rebase` if layers get their parents at the commit: 2.x may then unpack the
+ *   layers of an image at once.
+ *
+ * @param rebases whether the driver of the service is known to allow that
  */
 export function containerdConfiguration(
   release: ContainerdRelease,
   { address, name, directory }: ServiceAddress,
+  rebases: boolean,
 ): string {
   const plugin = `[proxy_plugins.${toml(name)}]
   type = "snapshot"
@@ -50,7 +55,7 @@ export function containerdConfiguration(
     case "2.x":
       return `version = 3
 
-${plugin}${exports}
+${plugin}${rebases ? '  capabilities = ["rebase"]\n' : ""}${exports}
 # For Kubernetes:
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = ${toml(name)}

@@ -17,9 +17,16 @@ import { serviceOf } from "./service.ts";
 export const run: Run = (context) => {
   const service = serviceOf(context);
   const release = context.options.value("for") ?? installedRelease(VERSION);
-  const text = containerdConfiguration(release as ContainerdRelease, service);
+  const text = containerdConfiguration(
+    release as ContainerdRelease,
+    service,
+    context.options.value("driver") === REBASING,
+  );
   printConfiguration(context, text);
 };
+
+/** The driver whose layers get their parents at the commit, and are written as containerd does. */
+const REBASING = "overlay2";
 
 /** It prints `containerd PACKAGE VERSION REVISION`. */
 const VERSION = {
