@@ -32,6 +32,8 @@ needs(lacking, "readme: the session by hand works as typed in a clone", () => {
   const { typed, answered } = session();
   const { code, stdout, stderr } = run(
     "env",
+    // As typed, and not by the make that runs the tests.
+    ...["MAKEFLAGS", "MFLAGS", "MAKELEVEL"].flatMap((name) => ["-u", name]),
     `VENEER_ROOT=${store.root}`,
     `DENO=${Deno.execPath()}`,
     "bash",

@@ -30,7 +30,7 @@ needs(
     assertEquals(code, 0, stderr);
     const [pid, ...listed] = stdout.trimEnd().split("\n");
     assertMatch(listed[1], /^app +base +mounted +1 /);
-    assertMatch(listed[4], /^app +base +ready +0$/);
+    assertMatch(listed[4], /^app +base +ready +0 +\S+Z$/);
     const held = "veneer: layer app is in use by a process that holds a detached mount of it; " +
       "end that process first";
     assertEquals(stderr.trimEnd().split("\n"), [
