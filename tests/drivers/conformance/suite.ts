@@ -20,6 +20,8 @@ export interface Subject {
   readonly lackingQuota?: string;
   /** A size that a layer can have, in MiB; 8 where left out. */
   readonly quota?: number;
+  /** How many MiB a layer may take beyond what is written to it; 1 where left out. */
+  readonly overhead?: number;
   /** The longest id, in bytes; 200 where left out. */
   readonly longestId?: number;
 }
