@@ -28,7 +28,9 @@ export function storeDir(): TempDir {
           if (!(error instanceof Deno.errors.NotFound)) throw error;
         }
       }
-      for (const path of below(join(root, "snapshots/btrfs/snapshots"))) {
+      // Committed snapshots, and views.
+      const kinds = ["snapshots", "active"].map((kind) => join(root, "snapshots/btrfs", kind));
+      for (const path of kinds.flatMap(below)) {
         run("btrfs", "property", "set", "-f", "-t", "subvol", path, "ro", "false");
       }
       dir[Symbol.dispose]();
