@@ -9,8 +9,7 @@
  */
 import { close, LARGEST_PIPE, pipe, pread, trySetPipeSize } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
-import { SharedText } from "../base/shared_text.ts";
-import { Control, CONTROL_BYTES } from "../base/worker_control.ts";
+import { START_TIMEOUT, WorkerMemory } from "../base/worker_memory.ts";
 import { BLOCK } from "../tar/header.ts";
 import { type Compression, compressionOf } from "../tar/read/compression.ts";
 import { type Algorithm, parseDigest } from "./digest.ts";
@@ -31,7 +30,7 @@ export interface LayerJob {
   readonly output: number;
   /** The file for the record of the tar. */
   readonly record: number;
-  /** See {@linkcode LayerMemory}. */
+  /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
 
@@ -49,24 +48,6 @@ export interface LayerSums {
   readonly failure?: string;
 }
 
-/** Room for what the Worker says, in bytes. */
-const OUTCOME_BYTES = 4096;
-
-/** The memory that the two threads share. */
-export class LayerMemory {
-  readonly control: Control;
-  /** One text: {@linkcode LayerSums}, or why there are none. */
-  readonly outcome: SharedText;
-
-  constructor(readonly buffer = new SharedArrayBuffer(CONTROL_BYTES + OUTCOME_BYTES)) {
-    this.control = new Control(buffer);
-    this.outcome = new SharedText(buffer, CONTROL_BYTES, OUTCOME_BYTES);
-  }
-}
-
-/** A Worker starts in about 10 ms; one that has not in this time (in ms) never will. */
-const START_TIMEOUT = 30_000;
-
 /** A layer that is being read. */
 export class LayerStream implements Disposable {
   /** The descriptor to read the plain tar from; this object closes it. */
@@ -77,7 +58,7 @@ export class LayerStream implements Disposable {
   readonly #file: ImageFile;
   readonly #worker: Worker;
   readonly #input: number;
-  readonly #memory = new LayerMemory();
+  readonly #memory = new WorkerMemory();
   #sums: LayerSums | undefined;
   #isLeft = false;
   #isClosed = false;
@@ -153,13 +134,13 @@ export class LayerStream implements Disposable {
 
   #outcome(): LayerSums {
     if (this.#sums !== undefined) return this.#sums;
-    const { control, outcome } = this.#memory, { what } = this.#layer;
+    const { control, text } = this.#memory, { what } = this.#layer;
     this.#leave();
     if (!control.waitForBegin(START_TIMEOUT)) {
       throw new VeneerError("failed", `${what}: the thread that reads it did not start`);
     }
     control.waitForEnd();
-    const [found] = outcome.take();
+    const [found] = text.take();
     if (control.state === "done") return this.#sums = found as LayerSums;
     throw new VeneerError("failed", `${what} cannot be read: ${found}`);
   }

@@ -9,26 +9,24 @@
 import { EPIPE } from "../../ffi/errno.ts";
 import { close, pread, tryWrite } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { reasonOf, WorkerMemory } from "../base/worker_memory.ts";
 import { CHUNK, decompress } from "../tar/read/decompression.ts";
 import { digestOf, newHash } from "./digest.ts";
 import { RecordWriter } from "./tar_record.ts";
 import { TarSplitter } from "./tar_splitter.ts";
-import { type LayerJob, LayerMemory, type LayerSums } from "./layer_stream.ts";
+import type { LayerJob, LayerSums } from "./layer_stream.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Characters of a reason at most: there is room for them in any script. */
-const MOST_OF_A_REASON = 500;
-
 self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
-  const { control, outcome } = new LayerMemory(data.memory);
+  const { control, text } = new WorkerMemory(data.memory);
   if (!control.begin()) return self.close();
   const isStopped = () => control.isStopped;
   run(data, isStopped).then((sums) => {
-    outcome.append(sums);
+    text.append(sums);
     return "done" as const;
   }, (error) => {
-    outcome.append(reasonOf(error));
+    text.append(reasonOf(error));
     return "failed" as const;
   }).then((state) => {
     // Before the reader knows: it may close its own end at once.
@@ -37,9 +35,6 @@ self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
     self.close();
   });
 };
-
-const reasonOf = (error: unknown) =>
-  (error instanceof Error ? error.message : String(error)).slice(0, MOST_OF_A_REASON);
 
 /** Reads the file to its end. */
 async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> {

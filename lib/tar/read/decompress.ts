@@ -10,8 +10,7 @@
  */
 import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../../ffi/files.ts";
 import { VeneerError } from "../../base/errors.ts";
-import { SharedText } from "../../base/shared_text.ts";
-import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
+import { START_TIMEOUT, WorkerMemory } from "../../base/worker_memory.ts";
 import type { Compression } from "./compression.ts";
 
 /** The Worker's first message. */
@@ -23,27 +22,9 @@ export interface DecompressJob {
   readonly output: number;
   /** The bytes that were read of a stream already. */
   readonly head: Uint8Array<ArrayBuffer>;
-  /** See {@linkcode DecompressMemory}. */
+  /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
-
-/** Room for the reason of a failure, in bytes. */
-const REASON_BYTES = 4096;
-
-/** The memory that the two threads share. */
-export class DecompressMemory {
-  readonly control: Control;
-  /** Why it failed: one text. */
-  readonly reason: SharedText;
-
-  constructor(readonly buffer = new SharedArrayBuffer(CONTROL_BYTES + REASON_BYTES)) {
-    this.control = new Control(buffer);
-    this.reason = new SharedText(buffer, CONTROL_BYTES, REASON_BYTES);
-  }
-}
-
-/** A Worker starts in about 10 ms; one that has not in this time (in ms) never will. */
-const START_TIMEOUT = 30_000;
 
 /** A running decompression. */
 export class Decompressor {
@@ -53,7 +34,7 @@ export class Decompressor {
   readonly #worker: Worker;
   /** The pipe's end to write to: the Worker's from its beginning on. */
   readonly #input: number;
-  readonly #memory = new DecompressMemory();
+  readonly #memory = new WorkerMemory();
   #reason: string | undefined;
   #closed = false;
 
@@ -91,7 +72,7 @@ export class Decompressor {
    */
   check(): void {
     if (this.#memory.control.state !== "failed") return;
-    this.#reason ??= String(this.#memory.reason.take()[0]);
+    this.#reason ??= String(this.#memory.text.take()[0]);
     throw new VeneerError(
       "invalid argument",
       `tar: the ${this.compression} input is damaged or cut short: ${this.#reason}`,

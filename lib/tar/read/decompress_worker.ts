@@ -7,20 +7,17 @@
 /// <reference lib="deno.worker" />
 import { close, tryRead, writeAll } from "../../../ffi/files.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { type DecompressJob, DecompressMemory } from "./decompress.ts";
+import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
+import type { DecompressJob } from "./decompress.ts";
 import { CHUNK, decompress } from "./decompression.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Characters of a reason at most: there is room for them in any script. */
-const MOST_OF_A_REASON = 500;
-
 self.onmessage = ({ data }: MessageEvent<DecompressJob>) => {
-  const { control, reason } = new DecompressMemory(data.memory);
+  const { control, text } = new WorkerMemory(data.memory);
   if (!control.begin()) return self.close();
   run(data).then(() => control.finish("done"), (error) => {
-    const text = error instanceof Error ? error.message : String(error);
-    reason.append(text.slice(0, MOST_OF_A_REASON));
+    text.append(reasonOf(error));
     control.finish("failed");
   }).finally(() => {
     close(data.output);
