@@ -16,7 +16,7 @@
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { LayerSpec } from "../../lib/graph/backend.ts";
 import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
-import { parseSize } from "../../lib/base/sizes.ts";
+import { parseCount, parseSize } from "../../lib/base/sizes.ts";
 import type { ProjectLimits } from "../../ffi/quota.ts";
 import { OPTION_KEYS } from "./option_keys.ts";
 
@@ -117,13 +117,4 @@ function parseMountOptions(text: string): string[] {
     );
   }
   return options;
-}
-
-function parseCount(text: string, name: string): number {
-  const count = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(count)) return count;
-  throw new VeneerError(
-    "invalid argument",
-    `${name} ${JSON.stringify(text)}: it must be a number of files`,
-  );
 }

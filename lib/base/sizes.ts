@@ -30,6 +30,21 @@ export function parseSize(text: string, name = "size"): number {
 }
 
 /**
+ * A number of files.
+ *
+ * @param name of the option, for the message
+ * @throws {VeneerError} `invalid argument` if the text is not one, or is above 2^53 - 1
+ */
+export function parseCount(text: string, name: string): number {
+  const count = /^\d+$/.test(text) ? Number(text) : NaN;
+  if (Number.isSafeInteger(count)) return count;
+  throw new VeneerError(
+    "invalid argument",
+    `${name} ${JSON.stringify(text)}: it must be a number of files`,
+  );
+}
+
+/**
  * A size in the largest unit that leaves it above one, with at most four digits: `1.5 GiB`,
  * `340 B`.
  */

@@ -5,7 +5,7 @@
  */
 import { close, pread } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
-import { shown } from "../snapshots/keys.ts";
+import { REFERENCE, shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
 import type { Home } from "../store/home.ts";
 import { changed, type RunConfig } from "./config_changes.ts";
@@ -13,7 +13,7 @@ import { checkCount } from "./config.ts";
 import { chainIds, digest, digestOf, newHash } from "./digest.ts";
 import { parseJson } from "./json.ts";
 import { HOST } from "./platform.ts";
-import { DIFF_ID, type ImageRecord, type NewImage, REFERENCE } from "./records.ts";
+import { DIFF_ID, type ImageRecord, type NewImage } from "./records.ts";
 import { openStaged } from "./spool.ts";
 import { RecordWriter } from "./tar_record.ts";
 import type { TarRecords } from "./tar_records.ts";

@@ -1,5 +1,5 @@
 /**
- * JsonFields of JSON that others wrote: nothing is taken for granted about them.
+ * Fields of JSON that others wrote: nothing is taken for granted about them.
  *
  * @module
  */

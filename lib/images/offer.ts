@@ -7,9 +7,9 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-import { shown } from "../snapshots/keys.ts";
+import { REFERENCE, shown } from "../snapshots/keys.ts";
 import type { Labels, Snapshotter } from "../snapshots/snapshotter.ts";
-import { DIFF_ID, REFERENCE } from "./records.ts";
+import { DIFF_ID } from "./records.ts";
 import { tryStat } from "./try_stat.ts";
 
 /**

@@ -9,9 +9,6 @@ import { requireSpare } from "../snapshots/schema.ts";
 /** The label of an image's layers: the digest of the plain tar. */
 export const DIFF_ID = "veneer/diff-id";
 
-/** The label by which containerd asks for a layer that is there already: its chain id. */
-export const REFERENCE = "containerd.io/snapshot.ref";
-
 /** An image as it is recorded. */
 export interface ImageRecord {
   /** The config's digest. */

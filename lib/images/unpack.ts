@@ -7,11 +7,11 @@
  * @module
  */
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
-import { shown } from "../snapshots/keys.ts";
+import { REFERENCE, shown } from "../snapshots/keys.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream } from "./layer_stream.ts";
-import { DIFF_ID, REFERENCE } from "./records.ts";
+import { DIFF_ID } from "./records.ts";
 import type { TarRecords } from "./tar_records.ts";
 import { tryStat } from "./try_stat.ts";
 

@@ -15,8 +15,11 @@ const MAX_KEY = 4096;
 /** The most bytes of UTF-8 of a label's key and value together: containerd's limit. */
 const MAX_LABEL = 4096;
 
-/** The label by which engines say which layer of an image they unpack into a snapshot. */
-export const UNPACK_LABEL = "containerd.io/snapshot.ref";
+/**
+ * The label by which engines say which layer of an image they unpack into a snapshot, and ask for it
+ * if it is there already: its chain id.
+ */
+export const REFERENCE = "containerd.io/snapshot.ref";
 
 /** Of all labels of a snapshot together, in bytes of UTF-8: a client takes messages of 16 MiB. */
 const MAX_LABELS = 1 << 20;

@@ -8,7 +8,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-import { parseSize } from "../base/sizes.ts";
+import { parseCount, parseSize } from "../base/sizes.ts";
 import type { Labels, SnapshotKind } from "./snapshotter.ts";
 
 /** Limits of one snapshot; 0 is no limit. */
@@ -32,17 +32,8 @@ export const SIZE_LABEL = "containerd.io/snapshot/max-size";
 export function parseLimits(options: ReadonlyMap<string, string>): SnapshotLimits {
   return {
     bytes: parseSize(options.get("snapshot.size") ?? "0", "snapshot.size"),
-    inodes: parseCount(options.get("snapshot.inodes") ?? "0"),
+    inodes: parseCount(options.get("snapshot.inodes") ?? "0", "snapshot.inodes"),
   };
-}
-
-function parseCount(text: string): number {
-  const count = /^\d+$/.test(text) ? Number(text) : NaN;
-  if (Number.isSafeInteger(count)) return count;
-  throw new VeneerError(
-    "invalid argument",
-    `snapshot.inodes ${JSON.stringify(text)}: it must be a number of files`,
-  );
 }
 
 /** A snapshot that is about to be made. */

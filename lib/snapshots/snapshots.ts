@@ -41,7 +41,7 @@ import { Committing } from "./committing.ts";
 import type { Database } from "./database.ts";
 import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
-import { checkField, checkKey, checkLabels, relabelled, shown, UNPACK_LABEL } from "./keys.ts";
+import { checkField, checkKey, checkLabels, REFERENCE, relabelled, shown } from "./keys.ts";
 import { checkCommitted, checkMountable } from "./kinds.ts";
 import {
   isLimited,
@@ -245,7 +245,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     using _home = this.#state.holdHome();
     return this.#intents.make(layer, key, parent, () => {
       const chain = store.chainOn(layer, kind, parent);
-      this.#backend.prepare(chain, { limits, isUnpacked: labels.has(UNPACK_LABEL) });
+      this.#backend.prepare(chain, { limits, isUnpacked: labels.has(REFERENCE) });
       const mounts = this.#backend.mounts(chain);
       store.adopt({ layer, name: key, kind, parent, labels });
       return mounts;

@@ -31,7 +31,7 @@ import { incompleteError } from "../tar/apply/incomplete.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
-import { shown, UNPACK_LABEL } from "./keys.ts";
+import { REFERENCE, shown } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
 import { limitsOf, type SnapshotLimits } from "./limits.ts";
 import type { Snapshot } from "./records.ts";
@@ -113,7 +113,7 @@ export class SnapshotTransfers {
     const chain = session.store.chain(snapshot);
     const info = session.store.info(key);
     const limits = limitsOf(info, this.#context.limits);
-    const made = { chain, limits, isUnpacked: info.labels.has(UNPACK_LABEL) };
+    const made = { chain, limits, isUnpacked: info.labels.has(REFERENCE) };
     uses.checkUnused(snapshot, chain);
     using scope = new DisposableStack();
     scope.use(state.use(layer, "exclusive"));
