@@ -57,7 +57,7 @@ const ROUNDS =
  * of their own.
  */
 const LONG =
-  /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children|completions|by_hand|snapshot_uses|whose_mount|library\/examples)_test\.ts$/;
+  /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children|completions|by_hand|snapshot_uses|terminal|whose_mount|old_mount|library\/examples)_test\.ts$/;
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {
