@@ -5,7 +5,15 @@ import { PROGRAM, refusal, shellWords, TestStore } from "../support/commands.ts"
 import { EMFILE, SyscallError } from "../../ffi/errno.ts";
 import { codeOf } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
-import { lacksFileSystem, lacksProgram, must, needs, run, tempDir } from "../support/cases.ts";
+import {
+  lacksFileSystem,
+  lacksProgram,
+  must,
+  needs,
+  notQuick,
+  run,
+  tempDir,
+} from "../support/cases.ts";
 import { dir as directory, file, tar } from "../tar/support/tar_builder.ts";
 
 const source = Deno.env.has("VENEER")
@@ -70,7 +78,7 @@ Deno.test("program: too low a limit of open files is refused, one that can be ra
 });
 
 needs(
-  lacksFileSystem("overlay"),
+  lacksFileSystem("overlay") ?? notQuick,
   "program: the least limit of files is enough for an apply",
   () => {
     using store = new TestStore("--driver", "overlay2");

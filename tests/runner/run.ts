@@ -52,12 +52,31 @@ const COMMANDS = /^tests\/cli\/(?!parse|progress|layer_tree|program)/;
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 
-/**
- * What takes long beside those: traces, tars of a hundred thousand entries, waiting, an engine's suite, shells, programs
- * of their own.
- */
-const LONG =
-  /\/(program_files|link_budget|hostile_tars|\w+_suite|shared\/children|completions|by_hand|snapshot_uses|terminal|whose_mount|old_mount|library\/examples)_test\.ts$/;
+/** What takes long beside those, a second or more a case. */
+const LONG_NAMES = [
+  // Traces of the program, and what starts shells, programs of their own.
+  "program_files",
+  "completions",
+  "by_hand",
+  "examples",
+  "exec",
+  "terminal",
+  "added_driver",
+  // The program over and over, on stores made for it.
+  "snapshot",
+  "snapshot_uses",
+  "hostile_store",
+  "whose_mount",
+  "old_mount",
+  // Many layers, many entries, many children; an engine's suite.
+  "round_trips",
+  "link_budget",
+  "hostile_tars",
+  "export_worker",
+  "shared/children",
+  "\\w+_suite",
+];
+const LONG = new RegExp(`/(${LONG_NAMES.join("|")})_test\\.ts$`);
 
 /** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
 interface Weighted extends Plan {

@@ -11,6 +11,12 @@ import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 /** The file system that cases run on, as the runner names it; `""` where it was not the runner. */
 export const TEST_FS = Deno.env.get("VENEER_TEST_FS") ?? "";
 
+/** Whether this is the inner loop (`make test-quick`), which leaves out what takes long. */
+export const IS_QUICK: boolean = Deno.env.has("VENEER_TEST_QUICK");
+
+/** The reason of what the inner loop leaves out; `undefined` in a whole run. */
+export const notQuick: string | undefined = IS_QUICK ? "the whole run has it" : undefined;
+
 /**
  * Whether this is a guest of `tools/uml`, where all takes several times as long: what is the same on
  * any kernel is left to the machine's own.

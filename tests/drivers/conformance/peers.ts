@@ -1,14 +1,11 @@
 /** The cases that the field's own graph driver suites have, under their names. */
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { needs } from "../../support/cases.ts";
+import { IS_QUICK, needs } from "../../support/cases.ts";
 import { changeAtRandom, lines, tarOf } from "../../support/trees.ts";
 
 import { apply, diff, fill, makeBase, treeOf, verifyBase } from "../../support/layers.ts";
 import { randomOf } from "../../support/random.ts";
 import type { Suite } from "./suite.ts";
-
-/** Whether this is the inner loop, which leaves out what takes long. */
-const IS_QUICK = Deno.env.has("VENEER_TEST_QUICK");
 
 export function peers(suite: Suite): void {
   suite.case("CreateEmpty", ({ driver }) => {

@@ -2,7 +2,7 @@
 // @runs on ext4, xfs, btrfs, guest ext4
 import { openDriver } from "../../support/drivers.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
-import { TEST_FS } from "../../support/cases.ts";
+import { notQuick, TEST_FS } from "../../support/cases.ts";
 import { directory, lacking, lackingNew } from "./support.ts";
 import { conformance, type Subject } from "../conformance/mod.ts";
 
@@ -24,4 +24,4 @@ const subject = (api: "new" | "old", lacking: string | undefined): Subject => ({
 conformance(subject("new", lackingNew));
 // One kind is enough for xfs, where all that differs is the file system.
 const ranOnExt4 = lackingNew === undefined && TEST_FS === "xfs" ? "it ran on ext4" : undefined;
-conformance(subject("old", lacking ?? ranOnExt4));
+conformance(subject("old", lacking ?? ranOnExt4 ?? notQuick));

@@ -2,7 +2,7 @@
 // @runs on ext4, xfs, btrfs, guest ext4
 import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { TEST_FS } from "../../support/cases.ts";
+import { notQuick, TEST_FS } from "../../support/cases.ts";
 import { lacking, lackingNew } from "./support.ts";
 import { layersOnDisk, OPTIONS } from "./snapshotter_support.ts";
 import { snapshotterConformance } from "../snapshotter/mod.ts";
@@ -37,4 +37,4 @@ const ran =
   lackingNew === undefined && ["xfs", "btrfs"].includes(TEST_FS) || TEST_FS === "xfs+pquota"
     ? "it ran on ext4"
     : undefined;
-run("overlay2 by mount(2)", "old", 128, lacking ?? ran);
+run("overlay2 by mount(2)", "old", 128, lacking ?? ran ?? notQuick);
