@@ -9,7 +9,9 @@
  *
  * @module
  */
-import type { GraphDriver } from "./driver.ts";
+import type { FileArgument } from "../base/descriptors.ts";
+import type { TransferOptions } from "../base/transfer_options.ts";
+import type { GraphDriver, ParentArgument } from "./driver.ts";
 
 /** Options of a removal. */
 export interface RemoveOptions {
@@ -17,9 +19,26 @@ export interface RemoveOptions {
   readonly endUses?: boolean;
 }
 
+/** Options of an apply. */
+export interface EngineApplyOptions extends TransferOptions {
+  /**
+   * The layer is marked incomplete before the first byte is read: a stream that breaks off leaves
+   * it marked wherever it does. Otherwise input that is not a tar leaves the layer as it was.
+   */
+  readonly marksFirst?: boolean;
+}
+
 export interface EngineStore extends GraphDriver {
   /** @throws as {@linkcode GraphDriver.remove}; with `endUses` not for counted users */
   remove(id: string, options?: RemoveOptions): void;
+
+  /** As {@linkcode GraphDriver.applyDiff}. */
+  applyDiff(
+    id: string,
+    parent: ParentArgument,
+    input: FileArgument,
+    options?: EngineApplyOptions,
+  ): number;
 
   /**
    * Begins for an engine that was started: makes the home a private mount, which stays until

@@ -13,7 +13,7 @@
  * @module
  */
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
-import { applyMarked, beginApply } from "./applying.ts";
+import { beginApply } from "./applying.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
 import { Children } from "./children.ts";
 import { sizeOf } from "../tar/export/delta.ts";
@@ -25,7 +25,7 @@ import { type Transfer, Transfers } from "./transfers.ts";
 import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
-import type { EngineStore, RemoveOptions } from "./engine_store.ts";
+import type { EngineApplyOptions, EngineStore, RemoveOptions } from "./engine_store.ts";
 import type { CreateOptions, GetOptions, LayerInfo, ParentArgument, PutOptions } from "./driver.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
@@ -42,6 +42,7 @@ import type { Warn } from "../base/warn.ts";
 import { isHomeMountOurs, releaseHome, releaseHomeNow } from "../store/private_home.ts";
 import { pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
+import { applyMarked } from "../tar/apply/marked.ts";
 
 /** The parts and settings of a graph. */
 export interface GraphContext {
@@ -337,7 +338,7 @@ export class Graph implements EngineStore {
     id: string,
     parent: ParentArgument,
     input: FileArgument,
-    options: TransferOptions = {},
+    options: EngineApplyOptions = {},
   ): number {
     return withInput(input, (fd) => this.#apply(id, parent, fd, options));
   }
@@ -346,24 +347,30 @@ export class Graph implements EngineStore {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress, onWaiting, provenWhole, beforeComplete }: TransferOptions,
+    { onProgress, onWaiting, provenWhole, beforeComplete, marksFirst }: EngineApplyOptions,
   ): number {
     this.#layers.require(id);
     this.#layers.requireWritable();
     const base = this.#layers.parent(id, parent);
     if (base !== "") this.#layers.idMaps(base);
-    // Reads from the client, so it comes before any lock. Input that is not a tar is refused before
-    // anything changes.
-    using tar = openTarInput(input, onWaiting);
+    using scope = new DisposableStack();
+    const open = () => scope.use(openTarInput(input, onWaiting));
+    // Reads from the client, so it comes before any lock.
+    const opened = marksFirst ? undefined : open();
     using transfer = this.#transfers.begin(id, "exclusive");
     const pristine = this.#beginApply(id);
     try {
-      using scope = new DisposableStack();
-      const target = (base === this.#backend.parent(id) && this.#backend.applyTarget(id)) ||
-        { directory: this.#mountUnchecked(id, transfer, scope), whiteouts: "none" as const };
+      const tar = opened ?? open();
+      using mounted = new DisposableStack();
+      const backend = this.#backend, { sync, workers, warn } = this.#context;
       const idMaps = this.#layers.idMaps(id);
-      const own = { idMaps, onProgress, provenWhole, beforeComplete };
-      return applyMarked(id, tar, target, { ...this.#context, ...own });
+      return applyMarked(tar, {
+        target: (base === backend.parent(id) && backend.applyTarget(id)) ||
+          { directory: this.#mountUnchecked(id, transfer, mounted), whiteouts: "none" },
+        finish: () => backend.finishApply?.(id),
+        ensureStored: (directory) => backend.ensureStored?.(id, directory),
+        markComplete: (sync) => backend.home.markComplete(id, sync),
+      }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(`layer ${id}`, error);

@@ -15,7 +15,6 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { type FileArgument, withOutput } from "../base/descriptors.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
@@ -26,10 +25,11 @@ import { isMountPoint } from "../mount/mountinfo.ts";
 import { type MountPort, performPlan, undoPlan } from "../mount/plan.ts";
 import { withPrivateHome } from "../store/private_home.ts";
 import type { RunState } from "../store/run_state.ts";
-import { applyTar, type TarInput } from "../tar/apply/apply.ts";
+import type { TarInput } from "../tar/apply/apply.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
+import { applyMarked } from "../tar/apply/marked.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
-import { makeDirectory, openWithoutLinks, tryUnlink } from "../tree/confined.ts";
+import { makeDirectory, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
 import { REFERENCE, shown } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
@@ -151,18 +151,13 @@ export class SnapshotTransfers {
   ): number {
     const { backend, idMaps, sync, workers, warn } = this.#context;
     const target = backend.applyTarget?.(chain) ??
-      { directory: this.#mount(chain, scope), whiteouts: "none" as const, lowers: undefined };
-    const { directory: path, whiteouts, lowers } = target;
-    return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
-      const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole };
-      const { size } = applyTar(tar, directory, options);
-      beforeComplete?.();
-      backend.finishApply?.(chain);
-      backend.ensureStored?.(chain.layer, directory);
-      if (sync) syncfs(directory, path);
-      backend.home.markComplete(chain.layer, sync);
-      return size;
-    });
+      { directory: this.#mount(chain, scope), whiteouts: "none" as const };
+    return applyMarked(tar, {
+      target,
+      finish: () => backend.finishApply?.(chain),
+      ensureStored: (directory) => backend.ensureStored?.(chain.layer, directory),
+      markComplete: (sync) => backend.home.markComplete(chain.layer, sync),
+    }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
   }
 
   /** Frees the space that a failed apply took. */

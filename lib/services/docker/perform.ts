@@ -136,6 +136,7 @@ function apply(
     );
   }
   return store.applyDiff(id, parent, input, {
+    marksFirst: true,
     provenWhole: () => Atomics.load(isWhole, 0) === 1,
   });
 }

@@ -1,0 +1,58 @@
+/**
+ * Applying a tar to a layer that is marked incomplete: the mark goes when all of the tar is there.
+ *
+ * @module
+ */
+import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../../ffi/files.ts";
+import type { TransferOptions } from "../../base/transfer_options.ts";
+import { openWithoutLinks } from "../../tree/confined.ts";
+import { applyTar, type TarInput } from "./apply.ts";
+import type { ApplyOptions, ApplyTarget } from "./apply_options.ts";
+
+/** A layer under the mark of an apply. */
+export interface MarkedLayer {
+  readonly target: ApplyTarget;
+  /** Completes what was applied, as the driver keeps it. */
+  finish(): void;
+  /**
+   * Fails if not all of it could be stored.
+   *
+   * @param directory the target's directory, open for reading
+   */
+  ensureStored(directory: number): void;
+  /** Removes the mark; if `sync` is true, that is on disk when it returns. */
+  markComplete(sync: boolean): void;
+}
+
+/** The settings of {@linkcode applyMarked}. */
+export interface ApplyMarkedOptions
+  extends
+    Pick<ApplyOptions, "idMaps" | "workers" | "warn">,
+    Pick<TransferOptions, "onProgress" | "provenWhole" | "beforeComplete"> {
+  /** Write the content out before the layer counts as complete. */
+  readonly sync: boolean;
+}
+
+/**
+ * Applies a tar to a layer that its caller marked incomplete, and removes the mark.
+ *
+ * @returns bytes of the files applied
+ * @throws the tar engine's error, or one of the layer's functions; the layer is then incomplete
+ */
+export function applyMarked(
+  input: TarInput,
+  layer: MarkedLayer,
+  { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete }: ApplyMarkedOptions,
+): number {
+  const { directory: path, whiteouts, lowers } = layer.target;
+  return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
+    const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole };
+    const { size } = applyTar(input, directory, options);
+    beforeComplete?.();
+    layer.finish();
+    layer.ensureStored(directory);
+    if (sync) syncfs(directory, path);
+    layer.markComplete(sync);
+    return size;
+  });
+}
