@@ -9,6 +9,12 @@ import { type Bytes, joined } from "../bytes.ts";
 /** The longest body of JSON, in bytes. */
 const MAX_BODY = 1 << 20;
 
+/**
+ * So many bytes more are read and thrown away. A client that still writes when it is answered, and
+ * sent away, may fail to write before it reads the answer.
+ */
+const MAX_DISCARDED = 4 << 20;
+
 /** How long a body of JSON may take to arrive, in milliseconds. */
 const BODY_TIME = 30_000;
 
@@ -66,14 +72,15 @@ export function answerError(error: unknown): Response {
 /**
  * Reads a body of JSON.
  *
- * @throws {HttpError} if it is too long or too slow; the rest of it is not read then
+ * @throws {HttpError} if it is too long or too slow; what is left of a far longer one is not read
  * @throws {VeneerError} `failed` if the client goes away
  */
 export async function readBody(request: Request): Promise<Uint8Array> {
-  if (Number(request.headers.get("content-length") ?? 0) > MAX_BODY) throw tooLong();
+  const announced = Number(request.headers.get("content-length") ?? 0);
+  if (announced > MAX_BODY + MAX_DISCARDED) throw tooLong();
   if (request.body === null) return new Uint8Array();
   const reader = request.body.getReader();
-  const parts: Bytes[] = [];
+  let parts: Bytes[] = [];
   let length = 0;
   let isLate = false;
   const timer = setTimeout(() => {
@@ -84,10 +91,11 @@ export async function readBody(request: Request): Promise<Uint8Array> {
     for (;;) {
       const { done, value } = await reader.read();
       if (isLate) throw new HttpError(408, "the request's body took too long", CLOSE);
-      if (done) return joined(parts);
-      parts.push(value);
+      if (done && length <= MAX_BODY) return joined(parts);
+      if (done || length > MAX_BODY + MAX_DISCARDED) throw tooLong();
       length += value.length;
-      if (length > MAX_BODY) throw tooLong();
+      if (length > MAX_BODY) parts = [];
+      else parts.push(value);
     }
   } catch (error) {
     void reader.cancel().catch(() => {});
