@@ -280,11 +280,11 @@ test("usage is what a layer's device was given itself", (root, mnt) => {
   const pool = deviceNames().find((name) => name.endsWith("-pool"))!;
   sendMessage(pool, "reserve_metadata_snap");
   mounted(backend, two, mnt, () => {
-    for (const name of ["a", "b", "c"]) random(name, MiB);
+    for (const name of ["a", "b", "c"]) random(name, 2 * MiB);
   });
   const second = backend.usage(two);
   assertEquals(second.inodes, 3);
-  assert(second.bytes >= 3 * MiB && second.bytes < 7 * MiB, String(second.bytes));
+  assert(second.bytes >= 6 * MiB && second.bytes < 10 * MiB, String(second.bytes));
   assertEquals(backend.usage(one), first, "a child changes nothing");
   mounted(backend, two, mnt, () => {
     for (const name of ["a", "b", "c", "file"]) Deno.removeSync(`${mnt}/${name}`);
@@ -292,6 +292,7 @@ test("usage is what a layer's device was given itself", (root, mnt) => {
   });
   const third = backend.usage(two);
   assertEquals(third.inodes, 0, "fewer than the parent's are none");
+  // How much of it goes is up to the file system, which writes its log as well.
   assert(third.bytes < second.bytes - MiB, `${third.bytes} of ${second.bytes}`);
   assertEquals(backend.usage(one), first, "nor does what it gives back");
 
