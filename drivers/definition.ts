@@ -7,6 +7,7 @@
 import type { VeneerError } from "../lib/base/errors.ts";
 import type { LayerBackend } from "../lib/graph/backend.ts";
 import type { IdMaps } from "../lib/base/id_maps.ts";
+import type { DriverChecks } from "../lib/care/structure.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import type { SnapshotBackend } from "../lib/snapshots/backend.ts";
 
@@ -81,6 +82,8 @@ export interface DriverDefinition {
   loadHelp?(): Promise<DriverHelp>;
   /** Loads its code. */
   load(): Promise<DriverCode>;
+  /** Loads its checks of what is damaged on disk, which need no part of its other code. */
+  loadChecks?(): Promise<DriverChecks>;
 }
 
 /** The code of a driver. */

@@ -14,6 +14,7 @@ import { SyscallError } from "./errno.ts";
 import { AT_FDCWD, tryRead } from "./files.ts";
 import { E, newMounts } from "./libc.ts";
 import { AT_EMPTY_PATH } from "./names.ts";
+import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** Numbers of the calls: `asm-generic/unistd.h`, the same on every architecture. */
@@ -23,6 +24,7 @@ export const SYSCALLS = {
   SYS_fsopen: 430,
   SYS_fsconfig: 431,
   SYS_fsmount: 432,
+  SYS_mount_setattr: 442,
 } as const;
 
 // `linux/mount.h`, all below.
@@ -37,6 +39,9 @@ export const FSCONFIG_CMD_CREATE = 6;
 /** Attributes of a mount, for {@linkcode fsmount}. */
 export const MOUNT_ATTR_RDONLY = 0x1;
 export const MOUNT_ATTR_NODEV = 0x4;
+export const MOUNT_ATTR_NOATIME = 0x10;
+/** The bits that say how a mount treats times of access: cleared when one of them is set. */
+export const MOUNT_ATTR__ATIME = 0x70;
 
 /**
  * The longest string {@linkcode fsconfigString} takes, in bytes without NUL (`fsconfig` in
@@ -161,6 +166,33 @@ export function tryCloneMount(directory: number): number {
   const flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH;
   const fd = newMounts.open_tree()(SYSCALLS.SYS_open_tree, directory, EMPTY, flags);
   return fd < 0 ? -E[0] : fd;
+}
+
+/** `struct mount_attr` of `linux/mount.h`. */
+export const MOUNT_ATTR = layout("struct mount_attr", 32, {
+  attr_set: ["u64", 0],
+  attr_clr: ["u64", 8],
+  propagation: ["u64", 16],
+  userns_fd: ["u64", 24],
+});
+
+/**
+ * Makes a mount, of which its root is open, read-only and leave times of access as they are, raw: 0
+ * or `-errno`; ENOSYS before Linux 5.12.
+ */
+export function tryProtectMount(mount: number): number {
+  const attributes = new Struct(MOUNT_ATTR);
+  attributes.set("attr_set", BigInt(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME));
+  attributes.set("attr_clr", BigInt(MOUNT_ATTR__ATIME));
+  const result = newMounts.mount_setattr()(
+    SYSCALLS.SYS_mount_setattr,
+    mount,
+    EMPTY,
+    AT_EMPTY_PATH,
+    attributes.bytes,
+    BigInt(MOUNT_ATTR.size),
+  );
+  return result < 0 ? -E[0] : result;
 }
 
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;

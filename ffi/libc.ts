@@ -298,6 +298,13 @@ export const newMounts = group({
     parameters: ["i32", "i32", "buffer", "u32"],
     result: "i32",
   },
+  // long syscall(SYS_mount_setattr, int dirfd, const char *path, unsigned int flags,
+  // struct mount_attr *attr, size_t size);
+  mount_setattr: {
+    name: "syscall",
+    parameters: ["i32", "i32", "buffer", "u32", "buffer", "usize"],
+    result: "i32",
+  },
 });
 
 /** A file system's type, space and quotas. */

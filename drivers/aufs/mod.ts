@@ -12,4 +12,5 @@ export const aufs: DriverDefinition = {
   optionKeys: [],
   loadHelp: () => Promise.resolve({ options: [], storageOptions: [] }),
   load: () => import("./driver.ts"),
+  loadChecks: () => import("./check.ts"),
 };

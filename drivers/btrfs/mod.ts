@@ -13,4 +13,5 @@ export const btrfs: DriverDefinition = {
   optionKeys: OPTION_KEYS,
   loadHelp: async () => (await import("./option_help.ts")).HELP,
   load: () => import("./driver.ts"),
+  loadChecks: () => import("./check.ts"),
 };

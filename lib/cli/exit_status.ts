@@ -21,3 +21,6 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
   "corrupt store": 10,
   "limit exceeded": 11,
 };
+
+/** The exit status of a check that found damage. No error has it: the check itself went well. */
+export const DAMAGE_FOUND = 12;

@@ -52,6 +52,7 @@ const READ = O_RDONLY | O_DIRECTORY;
 /** A trusted directory with untrusted content. */
 export class ConfinedRoot {
   #held: number | undefined;
+  #through: number | undefined;
 
   private constructor(
     /** Absolute. Links in it are the administrator's; its last component is not a link. */
@@ -66,6 +67,17 @@ export class ConfinedRoot {
   static of(path: string, directory: number): ConfinedRoot {
     const { devMajor, devMinor, inode } = fstat(directory);
     return new ConfinedRoot(path, devMajor, devMinor, inode);
+  }
+
+  /**
+   * A root that is reached through this descriptor alone, which the caller keeps open: a copy of a
+   * mount that is attached nowhere.
+   */
+  static through(path: string, directory: number): ConfinedRoot {
+    const root = ConfinedRoot.of(path, directory);
+    root.#through = directory;
+    root.#held = directory;
+    return root;
   }
 
   /** A path below it; without parts, the root's own. */
@@ -102,6 +114,7 @@ export class ConfinedRoot {
 
   /** Opens the root, raw: `-ESTALE` if another directory has its path now. The caller closes it. */
   tryOpen(flags: number): number {
+    if (this.#through !== undefined) return files.tryReopen(this.#through, flags);
     const fd = files.tryOpen(this.path, flags | O_NOFOLLOW);
     if (fd < 0) return fd;
     const result = tryFstat(fd, rootStat);

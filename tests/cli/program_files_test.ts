@@ -109,6 +109,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "rm", "made"],
     ["image", "tag", "app", "other"],
     ["image", "rm", "app", "other"],
+    ["check"],
     ["rm", "app", "base"],
     ["cleanup"],
     ["config", "show"],

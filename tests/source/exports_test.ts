@@ -45,7 +45,7 @@ function exportsOf({ text }: Module): string[] {
  * whole is left out: a driver's code, which is loaded when it is asked for.
  */
 function unused(modules: readonly Module[], users: readonly Module[]): string[] {
-  return modules.filter(({ path }) => !/^drivers\/\w+\/driver\.ts$/.test(path)).flatMap(
+  return modules.filter(({ path }) => !/^drivers\/\w+\/(driver|check)\.ts$/.test(path)).flatMap(
     (module) => {
       const importers = users.filter(({ imports }) => imports.includes(module.path));
       return exportsOf(module).filter((name) => {

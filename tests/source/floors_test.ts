@@ -13,6 +13,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["lib/store", "lib/tar"],
   ["lib/graph", "lib/snapshots"],
   ["lib/images"],
+  ["lib/care"],
   ["drivers"],
   ["lib/services"],
   ["lib/cli"],

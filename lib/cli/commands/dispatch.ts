@@ -69,6 +69,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "config show": () => import("./config/show.ts"),
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
+  "check": () => import("./check.ts"),
   "doctor": () => import("./doctor.ts"),
   "version": () => import("./version.ts"),
   "completions": () => import("./completions.ts"),

@@ -1,0 +1,92 @@
+/**
+ * What can be damaged in a btrfs home: a layer that is no subvolume, a size that is no number.
+ *
+ * @module
+ */
+import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
+import { Stat } from "../../ffi/stat.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { remake, type Report } from "../../lib/care/finding.ts";
+import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
+import type { StoreView } from "../../lib/care/store_view.ts";
+import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
+import { type ConfinedPath, tryLstat } from "../../lib/tree/confined.ts";
+import { reportUnknown } from "../union/check.ts";
+import { isHash, LAYER_DIRECTORIES, layerId } from "./snapshots_layout.ts";
+
+/** Reports the damage of a home. */
+export function checkLayers(view: StoreView, report: Report): Parents {
+  const stat = new Stat();
+  const layers = view.names(view.join("subvolumes")).filter(isId);
+  for (const id of layers) {
+    checkSubvolume(view.join("subvolumes", id), id, "layer", remake(id), stat, report);
+  }
+  for (const id of view.names(view.join("quotas"))) {
+    const path = view.join("quotas", id), record = readRecord(path, { most: 64 });
+    if (record.fault === "missing") continue;
+    const fault = record.fault ?? (/^\d{1,19}$/.test(record.text) ? undefined : "invalid");
+    if (fault === undefined) continue;
+    report({
+      kind: `quota-${fault}`,
+      layer: layers.includes(id) ? id : undefined,
+      file: path.text,
+      what: record.what ?? `holds ${quote(record.text!)}, not a number of bytes`,
+      remedy: "write the layer's limit in bytes into it, or remove it",
+    });
+  }
+  // The parents are Veneer's own records.
+  return new Map(layers.map((id) => [id, undefined]));
+}
+
+/** Reports the layers of snapshots that are missing or damaged. */
+export function checkSnapshots(
+  view: StoreView,
+  { snapshots, intents }: SnapshotRows,
+  report: Report,
+): Iterable<string> {
+  const stat = new Stat(), known = new Set<string>();
+  const remedy = "remove its snapshot and those on it, and prepare them again";
+  for (const { layer } of snapshots) {
+    known.add(layer);
+    const [directory, hash] = layer.split(/\.(.*)/s);
+    if (!isHash(hash ?? "") || !LAYER_DIRECTORIES.some((name) => name === directory)) {
+      report({
+        kind: "snapshot-layer-invalid",
+        layer,
+        file: view.join("metadata.db").text,
+        what: `has ${quote(layer)} as a snapshot's layer, which is not one of btrfs`,
+        remedy,
+      });
+      continue;
+    }
+    checkSubvolume(view.join(directory, hash), layer, "snapshot-layer", remedy, stat, report);
+  }
+  const staged = view.staged(), layers: string[] = [];
+  for (const directory of LAYER_DIRECTORIES) {
+    for (const hash of view.names(view.join(directory)).filter(isHash)) {
+      const layer = layerId(directory, hash);
+      layers.push(layer);
+      if (known.has(layer) || intents.has(layer) || staged.has(layer)) continue;
+      reportUnknown(view.join(directory, hash).text, layer, report);
+    }
+  }
+  return layers;
+}
+
+function checkSubvolume(
+  path: ConfinedPath,
+  layer: string,
+  thing: string,
+  remedy: string,
+  stat: Stat,
+  report: Report,
+): void {
+  const found = tryLstat(path, stat);
+  if (found?.isDirectory && found.inode === BTRFS_FIRST_FREE_OBJECTID) return;
+  const [fault, what] = found === undefined
+    ? ["missing", "is missing"]
+    : found.isDirectory
+    ? ["not-a-subvolume", "is a plain directory, not a subvolume"]
+    : ["not-a-directory", `is ${typeWords(found)}, not a subvolume`];
+  report({ kind: `${thing}-${fault}`, layer, file: path.text, what, remedy });
+}

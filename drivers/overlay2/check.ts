@@ -1,0 +1,371 @@
+/**
+ * What can be damaged in an overlay2 home: each layer's directory and records, the links in `l/`,
+ * and whether all of them agree.
+ *
+ * A child's `lower` is its parent's link and then its parent's `lower`, so a layer whose parent is
+ * sound is compared with one text. Only what differs is taken apart.
+ *
+ * @module
+ */
+import { decode } from "../../ffi/cstring.ts";
+import { DT_DIR, DT_REG, DT_UNKNOWN, type Entry, readEntries } from "../../ffi/directory.ts";
+import { type EntryName, entryName, nameText } from "../../ffi/entry_name.ts";
+import { EINVAL } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
+import { tryReadlinkat } from "../../ffi/names.ts";
+import { Stat, tryFstat, tryStatat } from "../../ffi/stat.ts";
+import { isId } from "../../lib/base/ids.ts";
+import { remake, type Report } from "../../lib/care/finding.ts";
+import { quote, readRecord, readRecordAt, typeWords } from "../../lib/care/record_file.ts";
+import type { StoreView } from "../../lib/care/store_view.ts";
+import type { Parents } from "../../lib/care/structure.ts";
+import { openDirectory } from "../../lib/tree/confined.ts";
+import { isEntry, isLinkName, LINKS, linkTarget } from "./layout.ts";
+
+export { checkUnionSnapshots as checkSnapshots } from "../union/check.ts";
+
+/** A layer as far as its records can be read. */
+interface Layer {
+  readonly id: string;
+  /** Its short name; `undefined` if the record is damaged. */
+  readonly link: string | undefined;
+  /** The text of `lower`; `""` without one, `undefined` if it is damaged. */
+  readonly lower: string | undefined;
+}
+
+const LINK = entryName("link"), LOWER = entryName("lower");
+
+/** The parts of a layer by which a directory is one. */
+const PARTS = ["link", "diff", "lower", "work"];
+
+/** The directories that Docker makes for a moment to try what the kernel can. */
+const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
+
+/** Reports the damage of a home. */
+export function checkLayers(view: StoreView, report: Report): Parents {
+  return new LayoutCheck(view, report).check();
+}
+
+class LayoutCheck {
+  readonly #layers = new Map<string, Layer>();
+  /** Layers by their short names. */
+  readonly #byLink = new Map<string, Layer>();
+  /** What the links in `l/` lead to; a number for what is not a link. */
+  readonly #links = new Map<string, string | number>();
+  /** The names of links by their targets, once they are asked for. */
+  #names: Map<string, string[]> | undefined;
+  readonly #stat = new Stat();
+
+  constructor(readonly view: StoreView, readonly report: Report) {}
+
+  check(): Parents {
+    const { view } = this;
+    this.#readLinks();
+    const staged = view.staged();
+    withFd(openDirectory(view.join()), (home) => {
+      for (const { name, type } of readEntries(home)) {
+        const id = nameText(name);
+        if (id !== LINKS && isId(id) && !TRIAL.test(id)) this.#readLayer(home, id, name, type);
+      }
+    });
+    for (const layer of this.#layers.values()) this.#checkLink(layer);
+    this.#checkLinks(staged);
+    const parents = new Map<string, string | undefined>();
+    for (const layer of this.#layers.values()) parents.set(layer.id, this.#checkLower(layer));
+    return parents;
+  }
+
+  #readLinks(): void {
+    const { view, report } = this, path = view.join(LINKS);
+    let fd: number;
+    try {
+      fd = openDirectory(path);
+    } catch {
+      return report({
+        kind: "short-links-missing",
+        file: path.text,
+        what: "is missing or not a directory, and every layer with a parent needs a link in it",
+        remedy: "make the directory, and in it a link to ../ID/diff of the name that ID/link holds",
+      });
+    }
+    withFd(fd, () => {
+      this.#checkOwner(fd, path.text, "short-links-owner", undefined);
+      for (const { name } of readEntries(fd)) {
+        const target = tryReadlinkat(fd, name);
+        this.#links.set(nameText(name), typeof target === "number" ? target : decode(target));
+      }
+    });
+  }
+
+  /** Reads an entry of the home that could be a layer. */
+  #readLayer(home: number, id: string, name: EntryName, type: number): void {
+    const { view, report } = this, path = view.join(id).text;
+    const fd = type === DT_DIR || type === DT_UNKNOWN
+      ? tryOpenat(home, name, O_RDONLY | O_DIRECTORY)
+      : -1;
+    if (fd < 0) {
+      // Other programs may keep files of their own here.
+      if (this.#namesOf(id).length === 0 || tryStatat(home, name, this.#stat) < 0) return;
+      this.#layers.set(id, { id, link: undefined, lower: undefined });
+      return report({
+        kind: "layer-not-a-directory",
+        layer: id,
+        file: path,
+        what: `is ${typeWords(this.#stat)}, not the directory of a layer`,
+        remedy: remake(id),
+      });
+    }
+    withFd(fd, () => {
+      const parts = new Map(readEntries(fd).map((entry) => [nameText(entry.name), entry]));
+      if (!PARTS.some((part) => parts.has(part))) return this.#reportEmpty(id, parts.size);
+      this.#checkOwner(fd, path, "layer-owner", id);
+      const link = this.#readLink(fd, id);
+      // A base layer has neither.
+      const hasLower = parts.has("lower") || parts.has("work");
+      const lower = hasLower ? this.#readLower(fd, id) : "";
+      const layer = { id, link, lower };
+      this.#layers.set(id, layer);
+      if (link !== undefined && !this.#byLink.has(link)) this.#byLink.set(link, layer);
+      this.#checkDirectory(fd, layer, parts, "diff", true);
+      this.#checkDirectory(fd, layer, parts, "work", lower !== "");
+      this.#checkDirectory(fd, layer, parts, "merged", false);
+      this.#checkMark(fd, id, parts.get("committed"));
+    });
+  }
+
+  /** The names of the links in `l/` that lead to a layer's directory. */
+  #namesOf(id: string): readonly string[] {
+    if (this.#names === undefined) {
+      this.#names = new Map();
+      for (const [name, target] of this.#links) {
+        if (typeof target !== "string") continue;
+        this.#names.set(target, [...this.#names.get(target) ?? [], name]);
+      }
+    }
+    return this.#names.get(linkTarget(id)) ?? [];
+  }
+
+  /** What mends a layer's record of its short name. */
+  #nameRemedy(id: string): string {
+    const names = this.#namesOf(id);
+    return names.length === 1 ? `make it a file of root's that holds ${names[0]}` : remake(id);
+  }
+
+  #reportEmpty(id: string, entries: number): void {
+    if (entries > 0 && this.#namesOf(id).length === 0) return;
+    this.#layers.set(id, { id, link: undefined, lower: undefined });
+    this.report({
+      kind: "layer-emptied",
+      layer: id,
+      file: this.view.join(id).text,
+      what: "has none of a layer's files",
+      remedy: remake(id),
+    });
+  }
+
+  #checkOwner(fd: number, file: string, kind: string, layer: string | undefined): void {
+    if (tryFstat(fd, this.#stat) < 0 || (this.#stat.mode & 0o022) === 0) return;
+    const mode = (this.#stat.mode & 0o7777).toString(8).padStart(4, "0");
+    this.report({
+      kind,
+      layer,
+      file,
+      what: `has mode ${mode}, so others can change what is in it`,
+      remedy: `chmod go-w ${file}, after a look at what they may have changed`,
+    });
+  }
+
+  #readLink(fd: number, id: string): string | undefined {
+    const record = readRecordAt(fd, LINK, { most: 256 });
+    const problem = record.fault !== undefined
+      ? { kind: `link-${record.fault}`, what: record.what }
+      : isLinkName(record.text)
+      ? undefined
+      : { kind: "link-invalid", what: `holds ${quote(record.text)}, not the name of a link` };
+    if (problem === undefined) return record.text;
+    this.report({
+      ...problem,
+      layer: id,
+      file: this.view.join(id, "link").text,
+      remedy: this.#nameRemedy(id),
+    });
+    return undefined;
+  }
+
+  #readLower(fd: number, id: string): string | undefined {
+    const record = readRecordAt(fd, LOWER);
+    const wrong = record.text?.split(":").find((entry) => !isEntry(entry));
+    const problem = record.fault !== undefined
+      ? { kind: `lower-${record.fault}`, what: record.what }
+      : wrong !== undefined
+      ? { kind: "lower-invalid", what: `holds ${quote(wrong)} instead of l/<name>` }
+      : undefined;
+    if (problem === undefined) return record.text;
+    this.report({
+      ...problem,
+      layer: id,
+      file: this.view.join(id, "lower").text,
+      remedy: "write the parent's link and the parent's lower into it, or " + remake(id),
+    });
+    return undefined;
+  }
+
+  #checkDirectory(
+    fd: number,
+    { id, lower }: Layer,
+    parts: ReadonlyMap<string, Entry>,
+    name: "diff" | "work" | "merged",
+    isNeeded: boolean,
+  ): void {
+    const file = this.view.join(id, name).text;
+    const entry = parts.get(name);
+    const remedy = name === "diff" ? remake(id) : `remove it, and make the directory ${file}`;
+    if (entry === undefined) {
+      // Without a readable `lower` nothing says whether it is a base layer.
+      if (!isNeeded || name === "work" && lower === undefined) return;
+      const makeIt = name === "diff" ? remake(id) : `make the directory ${file}, mode 0700`;
+      this.report({ kind: `${name}-missing`, layer: id, file, what: "is missing", remedy: makeIt });
+      return;
+    }
+    if (entry.type === DT_DIR) return;
+    if (tryStatat(fd, entry.name, this.#stat) < 0 || this.#stat.isDirectory) return;
+    const what = `is ${typeWords(this.#stat)}, not a directory`;
+    this.report({ kind: `${name}-not-a-directory`, layer: id, file, what, remedy });
+  }
+
+  #checkMark(fd: number, id: string, entry: Entry | undefined): void {
+    if (entry === undefined || entry.type === DT_REG) return;
+    if (tryStatat(fd, entry.name, this.#stat) < 0 || this.#stat.isFile) return;
+    const file = this.view.join(id, "committed").text;
+    this.report({
+      kind: "committed-not-a-file",
+      layer: id,
+      file,
+      what: `is ${typeWords(this.#stat)}, and the mark that a layer has children is a file`,
+      remedy: `remove it, and make an empty file ${file} if the layer has children`,
+    });
+  }
+
+  /** Compares a layer's record of its short name with the link of that name. */
+  #checkLink({ id, link }: Layer): void {
+    if (link === undefined) return;
+    const target = this.#links.get(link), file = this.view.join(LINKS, link).text;
+    if (target === linkTarget(id)) return;
+    const owner = this.#byLink.get(link);
+    if (owner?.id !== id || typeof target === "string" && this.#ownerOf(target)?.link === link) {
+      const other = owner?.id === id ? this.#ownerOf(target as string)!.id : owner?.id;
+      return this.report({
+        kind: "link-duplicate",
+        layer: id,
+        file: this.view.join(id, "link").text,
+        what: `holds ${link}, which is the short name of layer ${other}, too`,
+        remedy: remake(id),
+      });
+    }
+    const [own] = this.#namesOf(id).filter((name) => !this.#byLink.has(name));
+    if (own !== undefined) {
+      this.#byLink.set(own, this.#layers.get(id)!);
+      return this.report({
+        kind: "link-wrong",
+        layer: id,
+        file: this.view.join(id, "link").text,
+        what: `holds ${link}, and the link to the layer is ${own}`,
+        remedy: this.#nameRemedy(id),
+      });
+    }
+    const remedy = `make ${file} a symbolic link to ${linkTarget(id)}`;
+    if (target === undefined) {
+      const what = "is missing, and layers above are mounted through it";
+      return this.report({ kind: "short-link-missing", layer: id, file, what, remedy });
+    }
+    const what = typeof target === "number"
+      ? target === -EINVAL ? "is not a symbolic link" : "cannot be read"
+      : `points to ${quote(target)} instead of ${linkTarget(id)}`;
+    const kind = typeof target === "number" ? "short-link-not-a-link" : "short-link-wrong";
+    this.report({ kind, layer: id, file, what, remedy });
+  }
+
+  /** The layer that a link's target names. */
+  #ownerOf(target: string): Layer | undefined {
+    const id = /^\.\.\/([^/]+)\/diff$/.exec(target)?.[1];
+    return id === undefined ? undefined : this.#layers.get(id);
+  }
+
+  /** Reports links that no layer has. */
+  #checkLinks(staged: ReadonlySet<string>): void {
+    const { view } = this;
+    let works: ReadonlySet<string> | undefined;
+    for (const [name, target] of this.#links) {
+      if (this.#byLink.has(name)) continue;
+      // A layer whose own record is damaged was reported for that.
+      const owner = typeof target === "string" ? this.#ownerOf(target) : undefined;
+      if (owner !== undefined && owner.link === undefined) {
+        this.#byLink.set(name, owner);
+        continue;
+      }
+      works ??= new Set([...staged].map((id) => readRecord(view.own("staging", id, "link")).text!));
+      if (works.has(name)) continue;
+      const file = view.join(LINKS, name).text;
+      const [kind, what] = typeof target === "number"
+        ? ["short-link-not-a-link", "is not a symbolic link to a layer"]
+        : owner === undefined
+        ? ["short-link-dangling", `points to ${quote(target)}, and there is no such layer`]
+        : ["short-link-duplicate", `leads to layer ${owner.id}, whose short name is ${owner.link}`];
+      this.report({ kind, layer: owner?.id, file, what, remedy: `remove ${file}` });
+    }
+  }
+
+  /** Compares a layer's `lower` with its parent's records; returns the parent's id. */
+  #checkLower(layer: Layer): string | undefined {
+    const { id, lower } = layer;
+    if (lower === undefined) return undefined;
+    if (lower === "") return layer.link === undefined ? undefined : "";
+    const end = lower.indexOf(":");
+    const first = lower.slice(LINKS.length + 1, end < 0 ? undefined : end);
+    const parent = this.#layerOf(first);
+    if (parent !== undefined && parent.lower !== undefined && parent.id !== id) {
+      const rest = end < 0 ? "" : lower.slice(end + 1);
+      if (rest === parent.lower) return parent.id;
+    }
+    this.#explainLower(layer, parent);
+    return parent?.id === id ? undefined : parent?.id;
+  }
+
+  /** The layer of a short name: by the layer's own record, or else by where the link leads. */
+  #layerOf(name: string): Layer | undefined {
+    const target = this.#links.get(name);
+    return this.#byLink.get(name) ??
+      (typeof target === "string" ? this.#ownerOf(target) : undefined);
+  }
+
+  /** Finds what is wrong with a `lower` that is not as its parent's records have it. */
+  #explainLower({ id, lower }: Layer, parent: Layer | undefined): void {
+    const file = this.view.join(id, "lower").text;
+    const report = (kind: string, what: string, remedy: string) =>
+      this.report({ kind, layer: id, file, what, remedy });
+    const seen = new Set<string>();
+    for (const entry of lower!.split(":")) {
+      const name = entry.slice(LINKS.length + 1);
+      if (seen.has(name)) return report("lower-duplicate", `names ${entry} twice`, remake(id));
+      seen.add(name);
+      const below = this.#layerOf(name);
+      if (below === undefined) {
+        return report("lower-dangling", `names ${entry}, which leads to no layer`, remake(id));
+      }
+      if (below.id === id) {
+        return report("lower-cycle", `makes layer ${id} one of its own ancestors`, remake(id));
+      }
+    }
+    // A parent whose own record is damaged was reported for that.
+    if (parent === undefined || parent.lower === undefined) return;
+    const below = [parent.link, ...parent.lower.split(":").map((e) => e.slice(2))].filter(Boolean);
+    if (below.some((name) => this.#layerOf(name!)?.id === id)) {
+      return report("lower-cycle", `makes layer ${id} one of its own ancestors`, remake(id));
+    }
+    report(
+      "lower-wrong",
+      `names other layers below ${parent.id} than that layer's own records`,
+      `write l/${parent.link ?? "<its link>"} and the content of ${parent.id}/lower into it`,
+    );
+  }
+}

@@ -1,0 +1,89 @@
+/**
+ * What can be damaged in the directories of snapshots' layers (`layer_directories.ts`).
+ *
+ * @module
+ */
+import { Stat } from "../../ffi/stat.ts";
+import { isId } from "../../lib/base/ids.ts";
+import type { Report } from "../../lib/care/finding.ts";
+import { typeWords } from "../../lib/care/record_file.ts";
+import type { StoreView } from "../../lib/care/store_view.ts";
+import type { SnapshotRow, SnapshotRows } from "../../lib/care/structure.ts";
+import { tryLstat } from "../../lib/tree/confined.ts";
+
+const LAYERS = "snapshots";
+
+/** Reports the layers of overlay2's snapshots that are missing or damaged. */
+export function checkUnionSnapshots(
+  view: StoreView,
+  rows: SnapshotRows,
+  report: Report,
+): Iterable<string> {
+  return checkLayerDirectories(view, rows, report, true);
+}
+
+/**
+ * The same for any driver.
+ *
+ * @param hasWork whether a writable layer on a parent has a `work`
+ */
+export function checkLayerDirectories(
+  view: StoreView,
+  { snapshots, intents }: SnapshotRows,
+  report: Report,
+  hasWork: boolean,
+): Iterable<string> {
+  const stat = new Stat();
+  for (const row of snapshots) {
+    if (!isId(row.layer)) {
+      report({
+        kind: "snapshot-layer-invalid",
+        layer: row.layer,
+        file: view.join("metadata.db").text,
+        what: `has ${JSON.stringify(row.layer)} as a snapshot's layer, which is not a layer id`,
+        remedy: "remove the snapshot and those on it, and prepare them again",
+      });
+      continue;
+    }
+    checkPart(view, row, "fs", stat, report);
+    const isWritten = row.kind === "active" && row.parent !== undefined;
+    if (hasWork && isWritten) checkPart(view, row, "work", stat, report);
+  }
+  const staged = view.staged();
+  const known = new Set(snapshots.map(({ layer }) => layer));
+  const layers = view.names(view.join(LAYERS)).filter(isId);
+  for (const layer of layers) {
+    if (known.has(layer) || intents.has(layer) || staged.has(layer)) continue;
+    reportUnknown(view.join(LAYERS, layer).text, layer, report);
+  }
+  return layers;
+}
+
+/** Reports a layer on disk that no snapshot has. */
+export function reportUnknown(file: string, layer: string, report: Report): void {
+  report({
+    kind: "snapshot-layer-unknown",
+    layer,
+    file,
+    what: "is the layer of no snapshot",
+    remedy: "gc tells its size, and deletes it if it is told to",
+  });
+}
+
+function checkPart(
+  view: StoreView,
+  { layer }: SnapshotRow,
+  part: "fs" | "work",
+  stat: Stat,
+  report: Report,
+): void {
+  const path = view.join(LAYERS, layer, part), file = path.text;
+  const found = tryLstat(path, stat);
+  if (found?.isDirectory) return;
+  const kind = found === undefined ? "missing" : "not-a-directory";
+  const what = found === undefined ? "is missing" : `is ${typeWords(found)}, not a directory`;
+  const remedy = part === "work"
+    ? `make the directory ${file}, mode 0700`
+    : "remove its snapshot and those on it, and prepare them again";
+  report({ kind: `snapshot-${part}-${kind}`, layer, file, what, remedy });
+}

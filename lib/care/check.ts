@@ -1,0 +1,141 @@
+/**
+ * Checking a store that may be in use: several looks, and only what all of them see.
+ *
+ * No lock is taken, so a look can meet a layer that is just being made or removed. Whatever the first
+ * look finds is therefore looked for again after a pause; healthy work is over by then, or shows
+ * another state. While Docker's daemon runs on the store, which removes layers file by file in
+ * place, what changed a moment ago is given more time.
+ *
+ * @module
+ */
+import { Stat, tryLstat } from "../../ffi/stat.ts";
+import { sleep } from "../base/sleep.ts";
+import { dockerOn } from "../store/dockerd.ts";
+import { dirname } from "@std/path";
+import { Affected } from "./affected.ts";
+import { type DockerRecords, readDockerRecords } from "./docker_records.ts";
+import { type Finding, type Found, identityOf, type Report } from "./finding.ts";
+import { checkOwnRecords, withOwnParents } from "./own_records.ts";
+import { readSnapshotRows } from "./snapshot_rows.ts";
+import { StoreView } from "./store_view.ts";
+import type { DriverChecks, Parents, SnapshotRows } from "./structure.ts";
+
+/** A store to check. */
+export interface CheckedStore {
+  /** The directory that stores lie in. */
+  readonly root: string;
+  readonly driver: string;
+  readonly of: "layers" | "snapshots";
+  /** Left out by drivers that have none: Veneer's own records are checked. */
+  readonly checks?: DriverChecks;
+}
+
+/** The result of a check. */
+export interface Checked {
+  readonly driver: string;
+  readonly of: "layers" | "snapshots";
+  readonly home: string;
+  /** How many layers or snapshots there are. */
+  readonly count: number;
+  /** Their ids; or keys and names. */
+  readonly names: ReadonlySet<string>;
+  readonly findings: readonly Finding[];
+}
+
+/** How many looks damage is seen by, and the pause between two in milliseconds. */
+const LOOKS = 3, PAUSE = 100;
+
+/** How long what changed a moment ago is given beside Docker's daemon, and what a moment is, in ms. */
+const PATIENCE = 10_000, MOMENT = 30_000;
+
+/** What one look sees. */
+interface Look {
+  readonly found: readonly Found[];
+  readonly parents: Parents;
+  readonly docker: DockerRecords | undefined;
+  readonly rows: SnapshotRows | undefined;
+}
+
+/**
+ * Checks a store's records and structure; `undefined` if there is none.
+ *
+ * @param pause between two looks at what the first one found, in milliseconds
+ */
+export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefined {
+  const { root, driver, of } = store;
+  using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`);
+  if (view === undefined) return undefined;
+  let look = lookAt(view, store), seen = look.found;
+  const end = performance.now() + PATIENCE;
+  let isDockers: boolean | undefined;
+  for (let looks = 1; seen.length > 0; looks++) {
+    if (looks >= LOOKS) {
+      isDockers ??= dockerOn({ root, home: view.path, isRecorded: () => true }) !== undefined;
+      if (!isDockers || performance.now() > end || !seen.some(isYoung)) break;
+    }
+    sleep(pause);
+    look = lookAt(view, store);
+    const before = new Set(seen.map(identityOf));
+    seen = look.found.filter((found) => before.has(identityOf(found)));
+  }
+  const { parents, docker, rows } = look;
+  const names = new Map(rows?.snapshots.map(({ layer, name }) => [layer, name]));
+  const affected = new Affected(parents, docker, (layer) => names.get(layer) ?? layer);
+  return {
+    driver,
+    of,
+    home: view.path,
+    count: of === "layers" ? parents.size : names.size,
+    names: new Set(of === "layers" ? parents.keys() : names.values()),
+    findings: seen.map((found) => ({ ...found, driver, of, breaks: affected.by(found.layer) })),
+  };
+}
+
+function lookAt(view: StoreView, { root, driver, of, checks }: CheckedStore): Look {
+  const found: Found[] = [];
+  const report: Report = (one) => found.push(one);
+  if (of === "snapshots") return { ...lookAtSnapshots(view, checks, report), found };
+  const structure: Parents = checks?.checkLayers(view, report) ?? new Map();
+  checkOwnRecords(view, structure, report);
+  const parents = withOwnParents(view, structure);
+  const docker = readDockerRecords(root, driver, report);
+  for (const { layer, file, container } of docker?.uses ?? []) {
+    if (parents.has(layer)) continue;
+    found.push({
+      kind: container === undefined ? "image-layer-missing" : "container-layer-missing",
+      layer,
+      file,
+      what: `names layer ${layer}, which does not exist`,
+      remedy: container === undefined
+        ? "have Docker remove the images on it and pull them again"
+        : `have Docker remove container ${container} and make it again`,
+    });
+  }
+  return { found, parents, docker, rows: undefined };
+}
+
+function lookAtSnapshots(
+  view: StoreView,
+  checks: DriverChecks | undefined,
+  report: Report,
+): Omit<Look, "found"> {
+  const none: SnapshotRows = { snapshots: [], intents: new Set() };
+  const silent = () => {};
+  const hasLayers = () => [...checks?.checkSnapshots(view, none, silent) ?? []].length > 0;
+  // The database is read first: a layer that is new on disk has a row of intents before.
+  const rows = readSnapshotRows(view, hasLayers, report);
+  if (rows !== undefined) checks?.checkSnapshots(view, rows, report);
+  checkOwnRecords(view, new Map(), report);
+  const parents = new Map(rows?.snapshots.map(({ layer, parent }) => [layer, parent ?? ""]));
+  return { parents, docker: undefined, rows };
+}
+
+/** Whether a file, or the directory that it is missing in, changed a moment ago. */
+function isYoung({ file }: Found): boolean {
+  const stat = new Stat();
+  for (let path = file; path.length > 1; path = dirname(path)) {
+    if (tryLstat(path, stat) === undefined) continue;
+    return Date.now() - stat.changeSeconds * 1000 < MOMENT;
+  }
+  return false;
+}

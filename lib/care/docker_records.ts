@@ -1,0 +1,115 @@
+/**
+ * What Docker's own records say of a store's layers: which images and containers stand on them, and
+ * which layers they name. Only read.
+ *
+ * ```text
+ * image/<driver>/layerdb/sha256/<chain>/cache-id       the driver's layer of an image's layer
+ * image/<driver>/layerdb/mounts/<container>/mount-id   the driver's layer of a container
+ * image/<driver>/layerdb/mounts/<container>/init-id    the one below that
+ * image/<driver>/imagedb/content/sha256/<image>        an image's configuration
+ * ```
+ *
+ * @module
+ */
+import { isId } from "../base/ids.ts";
+import { StoreView } from "./store_view.ts";
+import type { Report } from "./finding.ts";
+import { quote, readRecord } from "./record_file.ts";
+
+/** A record of Docker's that names a layer. */
+export interface DockerUse {
+  /** The layer of the driver. */
+  readonly layer: string;
+  /** The file that names it. */
+  readonly file: string;
+  /** The container, for its layers. */
+  readonly container?: string;
+  /** The chain id, in hexadecimal, for an image's. */
+  readonly chain?: string;
+}
+
+/** Docker's records of one driver's layers. */
+export interface DockerRecords {
+  readonly uses: readonly DockerUse[];
+  /** Images by the chain ids of their layers. */
+  readonly images: ReadonlyMap<string, readonly string[]>;
+}
+
+/** A configuration of an image is far smaller. */
+const MOST_CONFIG = 4 << 20;
+
+/**
+ * Reads the records of a driver below a root; `undefined` if Docker has none there.
+ *
+ * @param report gets those that are damaged
+ */
+export function readDockerRecords(
+  root: string,
+  driver: string,
+  report: Report,
+): DockerRecords | undefined {
+  using view = StoreView.open(root, `image/${driver}`);
+  if (view === undefined) return undefined;
+  const uses: DockerUse[] = [];
+  const use = (owner: Pick<DockerUse, "container" | "chain">, ...parts: string[]) => {
+    const path = view.join("layerdb", ...parts), file = path.text;
+    const record = readRecord(path, { most: 512 });
+    if (record.fault === "missing") return;
+    const remedy = owner.container === undefined
+      ? "have Docker pull the image again"
+      : "remove the container and make it again";
+    if (record.fault !== undefined) {
+      report({ kind: `docker-${parts.at(-1)}-${record.fault}`, file, what: record.what, remedy });
+    } else if (isId(record.text)) uses.push({ ...owner, layer: record.text, file });
+    else {
+      const what = `holds ${quote(record.text)}, which is not a layer id`;
+      report({ kind: `docker-${parts.at(-1)}-invalid`, file, what, remedy });
+    }
+  };
+  // A directory that is being made or removed has a suffix.
+  for (const chain of view.names(view.join("layerdb/sha256")).filter(isSha256)) {
+    use({ chain }, "sha256", chain, "cache-id");
+  }
+  for (const container of view.names(view.join("layerdb/mounts"))) {
+    use({ container }, "mounts", container, "mount-id");
+    use({ container }, "mounts", container, "init-id");
+  }
+  return { uses, images: imagesOf(view) };
+}
+
+const isSha256 = (name: string) => /^[0-9a-f]{64}$/.test(name);
+
+/** Images by the chain ids of their layers. */
+function imagesOf(view: StoreView): Map<string, string[]> {
+  const images = new Map<string, string[]>();
+  for (const image of view.names(view.join("imagedb/content/sha256"))) {
+    const path = view.join("imagedb/content/sha256", image);
+    const { text } = readRecord(path, { most: MOST_CONFIG });
+    for (const chain of chainsOf(text ?? "")) {
+      images.set(chain, [...images.get(chain) ?? [], image]);
+    }
+  }
+  return images;
+}
+
+/** The chain ids of a configuration's layers, in hexadecimal: see the OCI image specification. */
+function chainsOf(config: string): string[] {
+  const chains: string[] = [];
+  try {
+    const ids: unknown = JSON.parse(config).rootfs?.diff_ids;
+    if (!Array.isArray(ids)) return [];
+    let chain = "";
+    for (const id of ids) {
+      chain = chain === "" ? String(id) : `sha256:${sha256(`${chain} ${id}`)}`;
+      chains.push(chain.replace(/^sha256:/, ""));
+    }
+  } catch {
+    // Docker itself reports it.
+  }
+  return chains;
+}
+
+function sha256(text: string): string {
+  const { createHash } = process.getBuiltinModule("node:crypto");
+  return createHash("sha256").update(text).digest("hex");
+}

@@ -1,0 +1,150 @@
+/**
+ * Veneer's own records in a home, which are the same for every driver: parents, id maps, marks of
+ * incomplete layers.
+ *
+ * Records of layers that are not there are no damage: a killed process leaves such, and the next
+ * creation of that id replaces them. `gc` lists them.
+ *
+ * @module
+ */
+import { Stat } from "../../ffi/stat.ts";
+import { IdMap } from "../base/id_maps.ts";
+import { isId } from "../base/ids.ts";
+import { tryLstat } from "../tree/confined.ts";
+import { remake, type Report } from "./finding.ts";
+import { quote, readRecord, typeWords } from "./record_file.ts";
+import type { StoreView } from "./store_view.ts";
+import type { Parents } from "./structure.ts";
+
+/** The directories of records; each open of the store makes those that are missing. */
+const DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
+
+/** Reports damaged records of the layers of a store. */
+export function checkOwnRecords(view: StoreView, layers: Parents, report: Report): void {
+  checkDirectories(view, report);
+  checkParents(view, layers, report);
+  for (const id of view.names(view.own("id-maps"))) {
+    if (layers.has(id)) checkIdMaps(view, id, report);
+  }
+  for (const id of view.names(view.own("incomplete"))) {
+    if (layers.has(id)) checkMark(view, id, report);
+  }
+}
+
+/** Puts recorded parents to layers whose layout has none; returns all of them. */
+export function withOwnParents(view: StoreView, layers: Parents): Map<string, string | undefined> {
+  const all = new Map(layers);
+  for (const id of view.names(view.own("parents"))) {
+    if (!all.has(id) || all.get(id) !== undefined) continue;
+    const { text } = readRecord(view.own("parents", id), { mayBeEmpty: true });
+    if (text === "" || text !== undefined && isId(text)) all.set(id, text);
+  }
+  return all;
+}
+
+function checkDirectories(view: StoreView, report: Report): void {
+  const stat = new Stat();
+  for (const name of [undefined, ...DIRECTORIES]) {
+    const path = name === undefined ? view.own() : view.own(name);
+    if (tryLstat(path, stat) === undefined) continue;
+    const file = path.text, kind = name ?? "own-records";
+    if (!stat.isDirectory) {
+      report({
+        kind: `${kind}-not-a-directory`,
+        file,
+        what: `is ${typeWords(stat)}, and Veneer keeps records in a directory of that name`,
+        remedy: "move it elsewhere; the next command makes the directory",
+      });
+    } else if ((stat.mode & 0o022) !== 0) {
+      report({
+        kind: `${kind}-owner`,
+        file,
+        what: `has mode ${(stat.mode & 0o7777).toString(8)}, so others can change what is in it`,
+        remedy: `chmod go-w ${file}, after a look at what they may have changed`,
+      });
+    }
+  }
+}
+
+function checkParents(view: StoreView, layers: Parents, report: Report): void {
+  const parents = new Map<string, string>();
+  for (const id of view.names(view.own("parents"))) {
+    if (!layers.has(id)) continue;
+    const path = view.own("parents", id), file = path.text;
+    const record = readRecord(path, { most: 256, mayBeEmpty: true });
+    const remedy = `write the id of the parent of layer ${id} into it`;
+    if (record.fault !== undefined) {
+      if (record.fault === "missing") continue;
+      report({ kind: `parent-${record.fault}`, layer: id, file, what: record.what, remedy });
+    } else if (record.text !== "" && !isId(record.text)) {
+      const what = `holds ${quote(record.text)}, which is not a layer id`;
+      report({ kind: "parent-invalid", layer: id, file, what, remedy });
+    } else if (record.text !== "" && !layers.has(record.text)) {
+      const what = `names layer ${record.text}, which does not exist`;
+      report({ kind: "parent-dangling", layer: id, file, what, remedy });
+    } else parents.set(id, record.text);
+  }
+  for (const id of circular(parents)) {
+    report({
+      kind: "parent-cycle",
+      layer: id,
+      file: view.own("parents", id).text,
+      what: `makes layer ${id} one of its own ancestors`,
+      remedy: `write the id of the parent of layer ${id} into it`,
+    });
+  }
+}
+
+/** The layers that are their own ancestors. Each is looked at once. */
+export function circular(parents: ReadonlyMap<string, string | undefined>): string[] {
+  const done = new Set<string>(), found: string[] = [];
+  for (const start of parents.keys()) {
+    const way = new Set<string>();
+    let at: string | undefined = start;
+    while (at && !done.has(at) && !way.has(at)) {
+      way.add(at);
+      at = parents.get(at);
+    }
+    if (at && way.has(at)) found.push(...[...way].slice([...way].indexOf(at)));
+    way.forEach((id) => done.add(id));
+  }
+  return found;
+}
+
+function checkIdMaps(view: StoreView, id: string, report: Report): void {
+  const path = view.own("id-maps", id), file = path.text;
+  const record = readRecord(path);
+  const remedy = "write the users' map into its first line and the groups' into its second, such " +
+    `as 0:100000:65536; or ${remake(id)}`;
+  if (record.fault === "missing") return;
+  if (record.fault !== undefined) {
+    return report({ kind: `id-maps-${record.fault}`, layer: id, file, what: record.what, remedy });
+  }
+  if (isMaps(record.text)) return;
+  const what = `holds ${quote(record.text)}, which are not the id maps of users and groups`;
+  report({ kind: "id-maps-invalid", layer: id, file, what, remedy });
+}
+
+function isMaps(text: string): boolean {
+  const lines = text.split("\n");
+  if (lines.length !== 2) return false;
+  try {
+    for (const line of lines) if (line !== "") IdMap.parse([line]);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function checkMark(view: StoreView, id: string, report: Report): void {
+  const path = view.own("incomplete", id);
+  const record = readRecord(path, { mayBeEmpty: true });
+  if (record.fault === undefined || record.fault === "missing") return;
+  report({
+    kind: `incomplete-mark-${record.fault}`,
+    layer: id,
+    file: path.text,
+    what: `${record.what}, and so layer ${id} counts as incomplete`,
+    remedy: `remove it if the layer is whole, or apply to the layer again`,
+  });
+}

@@ -1,0 +1,47 @@
+/**
+ * The contract of a driver's checks: `drivers/<name>/check.ts`. A check reads the layout and
+ * reports what is damaged in it; it knows nothing of locks, of other passes or of output.
+ *
+ * A pass may see a layer that is just being made or removed. What it reports then is looked at again
+ * and dropped, but a check leaves out what it can know to be at work:
+ * names in staging.
+ *
+ * @module
+ */
+import type { Report } from "./finding.ts";
+import type { StoreView } from "./store_view.ts";
+
+/** Layers, and the parent of each: `""` for none, `undefined` if nothing readable says. */
+export type Parents = ReadonlyMap<string, string | undefined>;
+
+/** A snapshot, as the database has it. */
+export interface SnapshotRow {
+  readonly name: string;
+  readonly kind: "active" | "view" | "committed";
+  readonly layer: string;
+  /** The parent's layer, if it has one. */
+  readonly parent: string | undefined;
+}
+
+/** What the database of a store of snapshots says. */
+export interface SnapshotRows {
+  readonly snapshots: readonly SnapshotRow[];
+  /** Layers that are, or may be, on disk, and are being made or deleted. */
+  readonly intents: ReadonlySet<string>;
+}
+
+/** The checks of one driver. */
+export interface DriverChecks {
+  /**
+   * Reports the damage of a store of layers.
+   *
+   * @returns its layers, also the damaged ones
+   */
+  checkLayers(view: StoreView, report: Report): Parents;
+  /**
+   * Reports the layers of snapshots that are missing or damaged.
+   *
+   * @returns the layers on disk
+   */
+  checkSnapshots(view: StoreView, rows: SnapshotRows, report: Report): Iterable<string>;
+}

@@ -1,0 +1,28 @@
+/**
+ * The commands that look after stores, as data.
+ *
+ * @module
+ */
+import { SERVICE } from "./snapshot_table.ts";
+import type { CommandSpec } from "./spec.ts";
+
+/** Checks what is on disk. */
+export const CHECK: CommandSpec = {
+  name: "check",
+  summary: "look for damage in the stores at --root, and tell what it breaks",
+  operands: [{ name: "ID", optional: true, repeatable: true, kind: "layer" }],
+  options: [
+    { name: "quick", summary: "records and structure (the default): seconds for 10,000 layers" },
+    SERVICE,
+  ],
+  details:
+    "Checks layers and snapshots of every driver, or of --driver alone, and those that Docker made. Changes\n" +
+    "nothing, waits for nobody and works while the store is in use; with IDs, only what breaks those layers,\n" +
+    "snapshots' keys or names. One line a finding: its kind, the file, what is wrong, what that breaks, and a\n" +
+    "remedy. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists what nothing needs.",
+  examples: [
+    ["veneer check", "everything at /var/lib/veneer"],
+    ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],
+    ["veneer check --service veneer", "the snapshots of containerd"],
+  ],
+};

@@ -1,0 +1,96 @@
+/** What the cases of checks share: stores that are damaged in one place, and what a check finds. */
+import { assertEquals } from "@std/assert";
+import { basename, dirname, join } from "@std/path";
+import { type Checked, type CheckedStore, checkStore } from "../../lib/care/check.ts";
+import { DRIVERS } from "../../drivers/names.ts";
+import { must } from "../support/cases.ts";
+
+const write = (path: string, text: string) => {
+  Deno.removeSync(path);
+  Deno.writeTextFileSync(path, text);
+};
+
+function replace(path: string, make: () => void): void {
+  Deno.removeSync(path, { recursive: true });
+  make();
+}
+
+/** Moves a file aside, under a name that is no id, and puts a link to it in its place. */
+function linkInPlace(path: string): void {
+  const aside = join(dirname(path), `.aside-${basename(path)}`);
+  Deno.renameSync(path, aside);
+  Deno.symlinkSync(aside, path);
+}
+
+/** What a power cut, an editor or an attacker makes of a record. */
+export const RECORD_DAMAGES: Readonly<Record<string, (path: string) => void>> = {
+  "emptied": (path) => write(path, ""),
+  "zeroed": (path) => write(path, "\0".repeat(26)),
+  "garbage": (path) => write(path, "\x01\x02 not what was there\n\n"),
+  "replaced by a directory": (path) => replace(path, () => Deno.mkdirSync(path)),
+  "replaced by a fifo": (path) => replace(path, () => void must("mkfifo", path)),
+  "replaced by a link": linkInPlace,
+  "of another owner": (path) => Deno.chownSync(path, 1000, 1000),
+  "that others can write to": (path) => Deno.chmodSync(path, 0o666),
+  "of two megabytes": (path) => write(path, "x".repeat(2 << 20)),
+  "removed": (path) => Deno.removeSync(path),
+};
+
+/** The fault in the kind of the finding about each. */
+export const RECORD_FAULTS: Readonly<Record<string, string>> = {
+  "emptied": "empty",
+  "zeroed": "zeroed",
+  "garbage": "invalid",
+  "replaced by a directory": "not-a-file",
+  "replaced by a fifo": "not-a-file",
+  "replaced by a link": "not-a-file",
+  "of another owner": "owner",
+  "that others can write to": "owner",
+  "of two megabytes": "too-long",
+  "removed": "missing",
+};
+
+/** What becomes of a directory. */
+export const DIRECTORY_DAMAGES: Readonly<Record<string, (path: string) => void>> = {
+  "removed": (path) => Deno.removeSync(path, { recursive: true }),
+  "replaced by a file": (path) => replace(path, () => Deno.writeTextFileSync(path, "")),
+  "replaced by a fifo": (path) => replace(path, () => void must("mkfifo", path)),
+  "replaced by a link": linkInPlace,
+};
+
+/** Checks a store as the command does. */
+export async function check(
+  root: string,
+  driver: string,
+  of: CheckedStore["of"] = "layers",
+): Promise<Checked> {
+  const checks = await DRIVERS.find(({ name }) => name === driver)?.loadChecks?.();
+  // Nothing else is at work here.
+  return checkStore({ root, driver, of, checks }, 0)!;
+}
+
+/** The findings as `KIND FILE`, the file below the home. */
+export function kindsOf({ findings, home }: Checked): string[] {
+  const below = (file: string) =>
+    file.startsWith(`${home}/`) ? file.slice(home.length + 1) : file.replace(dirname(home), "..");
+  return findings.map(({ kind, file }) => `${kind} ${below(file)}`).sort();
+}
+
+/** A copy of a store to damage. */
+export function copyOf(root: string, directory: string): string {
+  const copy = join(directory, crypto.randomUUID());
+  must("cp", "-a", root, copy);
+  return copy;
+}
+
+/** Checks what is found in a damaged store, and which layers it breaks. */
+export function assertFound(
+  checked: Checked,
+  kinds: readonly string[],
+  layers?: readonly string[],
+): void {
+  assertEquals(kindsOf(checked), kinds, JSON.stringify(checked.findings, null, 1));
+  if (layers === undefined) return;
+  const broken = new Set(checked.findings.flatMap(({ breaks }) => breaks.layers));
+  assertEquals([...broken].sort(), layers);
+}
