@@ -26,7 +26,7 @@ import { isThere } from "../support/files.ts";
 const lacking = lacksFileSystem("overlay");
 
 /** How many commands are killed at random moments, for each driver. */
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 30;
+const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 12;
 
 needs(
   lacking,

@@ -17,7 +17,8 @@ const subject = (api: "new" | "old", lacking: string | undefined): Subject => ({
       warn: (message) => console.error(message),
     }),
   lacking,
-  maxDepth: api === "new" ? 500 : 128,
+  // As deep as overlay goes on one file system, which it does not know: it takes 14 s.
+  maxDepth: api === "new" && !["xfs", "btrfs"].includes(TEST_FS) ? 500 : 128,
   lackingQuota: lacking ?? quotaLacking(directory),
 });
 

@@ -11,7 +11,7 @@ import { assertConsistent, type LayersOnDisk, removeAll } from "./store.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import type { Said } from "./worker.ts";
 
-const PROCESSES = 50;
+const PROCESSES = Deno.env.has("VENEER_TEST_LONG") ? 50 : 24;
 
 const COMMIT_LOST = ["not found", "already exists"];
 
