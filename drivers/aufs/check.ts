@@ -13,6 +13,8 @@ import { tryLstat } from "../../lib/tree/confined.ts";
 import { checkLayerDirectories } from "../union/check.ts";
 import { REMOVING } from "./layout.ts";
 
+export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
+
 /** Reports the layers of snapshots that are missing or damaged. */
 export function checkSnapshots(
   view: StoreView,

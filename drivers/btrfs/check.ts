@@ -8,6 +8,7 @@ import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
 import { remake, type Report } from "../../lib/care/finding.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
+import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { type ConfinedPath, tryLstat } from "../../lib/tree/confined.ts";
@@ -36,6 +37,20 @@ export function checkLayers(view: StoreView, report: Report): Parents {
   }
   // The parents are Veneer's own records.
   return new Map(layers.map((id) => [id, undefined]));
+}
+
+/** Limits of no layer. */
+export function* orphansOfLayers(
+  view: StoreView,
+  layers: Parents,
+  staged: ReadonlySet<string>,
+): Iterable<Orphan> {
+  for (const id of view.names(view.join("quotas"))) {
+    if (layers.has(id) || staged.has(id)) continue;
+    const file = view.join("quotas", id).text;
+    const what = `is the size of layer ${id}, which does not exist`;
+    yield { kind: "quota", layer: id, file, what, deletion: "in place" };
+  }
 }
 
 /** Reports the layers of snapshots that are missing or damaged. */

@@ -26,6 +26,8 @@ export function checkLayers(view: StoreView, report: Report): Parents {
   return new Map(ids.map((id) => [id, undefined]));
 }
 
+export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
+
 /** Reports the layers of snapshots that are missing or damaged. */
 export function checkSnapshots(
   view: StoreView,

@@ -15,11 +15,12 @@ import { O_DIRECTORY, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { tryReadlinkat } from "../../ffi/names.ts";
 import { Stat, tryFstat, tryStatat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { remake, type Report } from "../../lib/care/finding.ts";
+import { type Found, remake, type Report } from "../../lib/care/finding.ts";
+import type { Orphan } from "../../lib/care/orphan.ts";
 import { quote, readRecord, readRecordAt, typeWords } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents } from "../../lib/care/structure.ts";
-import { openDirectory } from "../../lib/tree/confined.ts";
+import { openDirectory, tryLstat } from "../../lib/tree/confined.ts";
 import { isEntry, isLinkName, LINKS, linkTarget } from "./layout.ts";
 
 export { checkUnionSnapshots as checkSnapshots } from "../union/check.ts";
@@ -41,9 +42,34 @@ const PARTS = ["link", "diff", "lower", "work"];
 /** The directories that Docker makes for a moment to try what the kernel can. */
 const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
 
+/** How long such a trial takes at most, in seconds. */
+const LONGEST_TRIAL = 3600;
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new LayoutCheck(view, report).check();
+}
+
+/** Links of no layer, and what Docker left of a trial. */
+export function* orphansOfLayers(view: StoreView): Iterable<Orphan> {
+  const found: Found[] = [];
+  checkLayers(view, (one) => found.push(one));
+  for (const { kind, file, what } of found) {
+    if (kind !== "short-link-dangling" && kind !== "short-link-duplicate") continue;
+    yield { kind: "short-link", file, what, deletion: "in place" };
+  }
+  const stat = new Stat();
+  for (const name of view.names(view.join())) {
+    const path = view.join(name);
+    if (!TRIAL.test(name) || !tryLstat(path, stat)?.isDirectory) continue;
+    if (Date.now() / 1000 - stat.changeSeconds < LONGEST_TRIAL) continue;
+    yield {
+      kind: "trial-directory",
+      file: path.text,
+      what: "was made by Docker to try what the kernel can",
+      deletion: "in place",
+    };
+  }
 }
 
 class LayoutCheck {

@@ -7,11 +7,26 @@ import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
 import type { Report } from "../../lib/care/finding.ts";
 import { typeWords } from "../../lib/care/record_file.ts";
+import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
-import type { SnapshotRow, SnapshotRows } from "../../lib/care/structure.ts";
+import type { Parents, SnapshotRow, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat } from "../../lib/tree/confined.ts";
 
 const LAYERS = "snapshots";
+
+/** Mount points in `mnt` of no layer, of homes that have such. */
+export function* orphanMountPoints(
+  view: StoreView,
+  layers: Parents,
+  staged: ReadonlySet<string>,
+): Iterable<Orphan> {
+  for (const id of view.names(view.join("mnt")).filter(isId)) {
+    if (layers.has(id) || staged.has(id)) continue;
+    const file = view.join("mnt", id).text;
+    const what = `is the mount point of layer ${id}, which does not exist`;
+    yield { kind: "mount-point", layer: id, file, what, deletion: "in place" };
+  }
+}
 
 /** Reports the layers of overlay2's snapshots that are missing or damaged. */
 export function checkUnionSnapshots(
@@ -66,7 +81,7 @@ export function reportUnknown(file: string, layer: string, report: Report): void
     layer,
     file,
     what: "is the layer of no snapshot",
-    remedy: "gc tells its size, and deletes it if it is told to",
+    remedy: "a cleanup of the snapshots deletes it",
   });
 }
 

@@ -9,6 +9,7 @@
  * @module
  */
 import type { Report } from "./finding.ts";
+import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
 
 /** Layers, and the parent of each: `""` for none, `undefined` if nothing readable says. */
@@ -38,6 +39,16 @@ export interface DriverChecks {
    * @returns its layers, also the damaged ones
    */
   checkLayers(view: StoreView, report: Report): Parents;
+  /**
+   * What the layout has beside the layers and nothing needs.
+   *
+   * @param staged names at work in staging
+   */
+  orphansOfLayers?(
+    view: StoreView,
+    layers: Parents,
+    staged: ReadonlySet<string>,
+  ): Iterable<Orphan>;
   /**
    * Reports the layers of snapshots that are missing or damaged.
    *

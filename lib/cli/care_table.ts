@@ -26,3 +26,23 @@ export const CHECK: CommandSpec = {
     ["veneer check --service veneer", "the snapshots of containerd"],
   ],
 };
+
+/** Lists what nothing needs. */
+export const GC: CommandSpec = {
+  name: "gc",
+  summary: "list what on disk no record knows, and records of what is not there",
+  operands: [],
+  options: [
+    { name: "delete", summary: "delete what nothing needs, instead of only listing it" },
+    SERVICE,
+  ],
+  details:
+    "Shows each with its size and age: links, records and mount points of layers that are gone, and in a store of\n" +
+    "Docker's the layers that no image and no container has. --delete is refused there while Docker runs. `cleanup`\n" +
+    "finishes what killed commands left and undoes their mounts: run that one first, and often; gc is for what other\n" +
+    "programs, power cuts and lost databases leave, and nothing of `cleanup`'s is in its list.",
+  examples: [
+    ["veneer gc", "only a list"],
+    ["veneer --root /var/lib/docker gc --delete", "after a stop of Docker"],
+  ],
+};

@@ -26,7 +26,6 @@ const SAME: Readonly<Record<string, readonly string[]>> = {
   export: ["diff"],
   save: ["diff"],
   prune: ["cleanup"],
-  gc: ["cleanup"],
   du: ["df"],
   usage: ["df"],
   snap: ["snapshot"],

@@ -9,7 +9,7 @@ import {
   INSIDE_OPTIONS,
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
-import { CHECK } from "./care_table.ts";
+import { CHECK, GC } from "./care_table.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { IMAGES } from "./image_table.ts";
@@ -288,6 +288,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     examples: [["veneer cleanup", ""]],
   },
   CHECK,
+  GC,
   {
     name: "doctor",
     summary: "check which drivers this machine can run, and how to mend the others",

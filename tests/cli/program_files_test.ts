@@ -110,6 +110,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "tag", "app", "other"],
     ["image", "rm", "app", "other"],
     ["check"],
+    ["gc", "--delete"],
     ["rm", "app", "base"],
     ["cleanup"],
     ["config", "show"],

@@ -1,0 +1,148 @@
+/**
+ * Finding the orphans of a store. What the next command or a cleanup finishes by itself is none:
+ * staged layers, deletions that were interrupted, layers that lost their snapshot.
+ *
+ * @module
+ */
+import { O_RDONLY, withFd } from "../../ffi/files.ts";
+import { S_BLKSIZE, Stat } from "../../ffi/stat.ts";
+import { ConfinedPath, tryLstat, tryOpen } from "../tree/confined.ts";
+import type { CheckedStore } from "./check.ts";
+import { readDockerRecords } from "./docker_records.ts";
+import type { Found } from "./finding.ts";
+import type { MeasuredOrphan, Orphan } from "./orphan.ts";
+import { withOwnParents } from "./own_records.ts";
+import { readSnapshotRows } from "./snapshot_rows.ts";
+import { StoreView } from "./store_view.ts";
+import type { Parents } from "./structure.ts";
+
+/** Counts the bytes of disk space below an open directory. */
+export type CountBytes = (directory: number) => number;
+
+/** The names that Docker gives to layers; others in its stores may be anybody's. */
+const DOCKERS = /^[0-9a-f]{64}(-init)?$/;
+
+/** Directories of Veneer's own records, of which each name is a layer's id. */
+const OWN_RECORDS = ["incomplete", "parents", "id-maps"];
+
+/** The orphans of a store; none if there is no store. */
+export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrphan[] {
+  const { root, driver, of } = store;
+  using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`);
+  if (view === undefined) return [];
+  const found = of === "layers" ? orphansOfLayers(view, store) : orphansOfSnapshots(view, store);
+  return found.map((orphan) => ({ ...orphan, driver, of, ...measure(view, orphan.file, count) }));
+}
+
+function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore): Orphan[] {
+  const orphans: Orphan[] = [];
+  const layers: Parents = checks?.checkLayers(view, () => {}) ?? new Map();
+  const staged = view.staged();
+  for (const directory of OWN_RECORDS) {
+    for (const id of view.names(view.own(directory))) {
+      if (layers.has(id) || staged.has(id)) continue;
+      orphans.push({
+        kind: "own-record",
+        layer: id,
+        file: view.own(directory, id).text,
+        what: `is a record of layer ${id}, which does not exist`,
+        deletion: "in place",
+      });
+    }
+  }
+  for (const name of view.names(view.own())) {
+    if (!/\.damaged-[0-9a-f-]{36}$/.test(name)) continue;
+    orphans.push({
+      kind: "moved-aside",
+      file: view.own(name).text,
+      what: "was moved aside, since it stood in the place of a directory",
+      deletion: "in place",
+    });
+  }
+  orphans.push(...checks?.orphansOfLayers?.(view, layers, staged) ?? []);
+  orphans.push(...dockersOrphans(root, driver, view, withOwnParents(view, layers)));
+  return orphans;
+}
+
+/** What Docker's records and the driver's layers do not know of each other. */
+function dockersOrphans(
+  root: string,
+  driver: string,
+  view: StoreView,
+  layers: Parents,
+): Orphan[] {
+  let damaged = 0;
+  const docker = readDockerRecords(root, driver, () => damaged++);
+  // Without a record of any layer, this may be a root where Docker never ran.
+  if (docker === undefined || docker.uses.length === 0) return [];
+  const orphans: Orphan[] = [];
+  const needed = new Set<string>();
+  for (const { layer, file, container } of docker.uses) {
+    if (!layers.has(layer)) {
+      orphans.push({
+        kind: "docker-record",
+        layer,
+        file,
+        what: `names layer ${layer}, which does not exist`,
+        deletion: "none",
+        remedy: container === undefined
+          ? "have Docker remove the images on it and pull them again"
+          : `have Docker remove container ${container}`,
+      });
+    }
+    for (let id: string | undefined = layer; id && !needed.has(id); id = layers.get(id)) {
+      needed.add(id);
+    }
+  }
+  // A damaged record may be the one of any layer.
+  if (damaged > 0) return orphans;
+  // What stands below a layer of another name is needed as well.
+  for (const id of layers.keys()) {
+    if (DOCKERS.test(id)) continue;
+    for (let at: string | undefined = id; at && !needed.has(at); at = layers.get(at)) {
+      needed.add(at);
+    }
+  }
+  for (const id of layers.keys()) {
+    if (needed.has(id)) continue;
+    orphans.push({
+      kind: "docker-layer",
+      layer: id,
+      file: view.join(id).text,
+      what: "is the layer of no image and no container of Docker's",
+      deletion: "layer",
+    });
+  }
+  return orphans;
+}
+
+/** Snapshots whose layers are gone. Layers without a snapshot are a cleanup's. */
+function orphansOfSnapshots(view: StoreView, { checks }: CheckedStore): Orphan[] {
+  const rows = readSnapshotRows(view, () => false, () => {});
+  if (rows === undefined || checks === undefined) return [];
+  const found: Found[] = [];
+  checks.checkSnapshots(view, rows, (one) => found.push(one));
+  const names = new Map(rows.snapshots.map(({ layer, name }) => [layer, name]));
+  return found.filter(({ kind }) => /^snapshot-(fs|layer|device)-missing$/.test(kind))
+    .map(({ layer, file }) => ({
+      kind: "snapshot",
+      layer: names.get(layer!) ?? layer,
+      file,
+      what: `is missing, and snapshot ${JSON.stringify(names.get(layer!))} has this layer`,
+      deletion: "none",
+      remedy: "remove the snapshot and those on it",
+    }));
+}
+
+function measure(view: StoreView, file: string, count: CountBytes) {
+  const stat = new Stat();
+  const below = file.startsWith(`${view.path}/`) ? file.slice(view.path.length + 1) : undefined;
+  if (below === undefined) return { bytes: 0, age: 0 };
+  const path = new ConfinedPath(view.home, below);
+  if (tryLstat(path, stat) === undefined) return { bytes: 0, age: 0 };
+  const age = Math.max(0, Math.floor(Date.now() / 1000) - stat.changeSeconds);
+  const own = stat.blocks * S_BLKSIZE;
+  if (!stat.isDirectory) return { bytes: own, age };
+  const fd = tryOpen(path, O_RDONLY);
+  return { bytes: own + (fd < 0 ? 0 : withFd(fd, count)), age };
+}
