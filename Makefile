@@ -20,6 +20,7 @@ empty :=
 space := $(empty) $(empty)
 bin := $(DESTDIR)$(PREFIX)/bin
 completions := $(DESTDIR)$(PREFIX)/share
+manual := $(DESTDIR)$(PREFIX)/share/man/man1/veneer.1
 units := $(DESTDIR)$(PREFIX)/lib/systemd/system
 
 # The binary as a unit names it: systemd splits at blanks outside of quotes.
@@ -72,8 +73,13 @@ dist/veneer: $(SOURCES) tools/bundle.ts $(wildcard tools/guard/*)
 	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 	@tools/guard/build dist/veneer
 
-install: build ## install the binary, its shell completions and its systemd units below $(DESTDIR)$(PREFIX)
+docs: ## write the manual page and the pages below docs/ that tables of the program make
+	@tools/setup demo
+	@$(DENO) run --quiet --allow-all --no-check --frozen tools/docs.ts
+
+install: build ## install the binary, its manual page, completions and systemd units below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer "$(bin)/veneer"
+	install -D -m 644 docs/veneer.1 "$(manual)"
 	install -d "$(units)"
 	dist/veneer config systemd | sed 's|^ExecStart=[^ ]*|ExecStart=$(program)|' >"$(units)/veneer-containerd.service"
 	dist/veneer config systemd --for docker | sed 's|^ExecStart=[^ ]*|ExecStart=$(program)|' >"$(units)/veneer-docker.service"
@@ -83,7 +89,7 @@ install: build ## install the binary, its shell completions and its systemd unit
 	dist/veneer completions fish >"$(completions)/fish/vendor_completions.d/veneer.fish"
 
 uninstall: ## remove what install put below $(DESTDIR)$(PREFIX); stores and /etc/veneer stay
-	rm -f "$(bin)/veneer" "$(units)/veneer-containerd.service" "$(units)/veneer-docker.service" \
+	rm -f "$(bin)/veneer" "$(manual)" "$(units)/veneer-containerd.service" "$(units)/veneer-docker.service" \
 	  "$(completions)/bash-completion/completions/veneer" "$(completions)/zsh/site-functions/_veneer" \
 	  "$(completions)/fish/vendor_completions.d/veneer.fish"
 
@@ -94,4 +100,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build install uninstall clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs install uninstall clean root

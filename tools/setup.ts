@@ -51,6 +51,7 @@ const TESTS: Needed = {
   "umoci": "umoci",
   "python3": "python3",
   "busybox": "busybox",
+  "man": "man-db",
   "zsh": "zsh",
   "fish": "fish",
   "containerd": "containerd",

@@ -186,6 +186,7 @@ needs(installed, "program: make installs and uninstalls below a PREFIX with a sp
     "/lib/systemd/system/veneer-docker.service",
     "/share/bash-completion/completions/veneer",
     "/share/fish/vendor_completions.d/veneer.fish",
+    "/share/man/man1/veneer.1",
     "/share/zsh/site-functions/_veneer",
   ]);
   assertMatch(must(`${prefix}/bin/veneer`, "--version"), /^veneer \d/);
