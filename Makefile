@@ -88,6 +88,9 @@ install: build ## install the binary, its manual page, completions and systemd u
 	dist/veneer completions zsh >"$(completions)/zsh/site-functions/_veneer"
 	dist/veneer completions fish >"$(completions)/fish/vendor_completions.d/veneer.fish"
 
+deb: build ## make a Debian package of that, dist/veneer_*.deb
+	@$(OWN_DENO) run --quiet --allow-all --no-check --frozen tools/deb.ts
+
 uninstall: ## remove what install put below $(DESTDIR)$(PREFIX); stores and /etc/veneer stay
 	rm -f "$(bin)/veneer" "$(manual)" "$(units)/veneer-containerd.service" "$(units)/veneer-docker.service" \
 	  "$(completions)/bash-completion/completions/veneer" "$(completions)/zsh/site-functions/_veneer" \
@@ -100,4 +103,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs install uninstall clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs install deb uninstall clean root

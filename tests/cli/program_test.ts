@@ -5,6 +5,8 @@ import { PROGRAM, refusal, shellWords, TestStore } from "../support/commands.ts"
 import { EMFILE, SyscallError } from "../../ffi/errno.ts";
 import { codeOf } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
+import { VERSION } from "../../lib/cli/version.ts";
+import { makeDeb } from "../../tools/deb.ts";
 import {
   lacksFileSystem,
   lacksProgram,
@@ -195,3 +197,24 @@ needs(installed, "program: make installs and uninstalls below a PREFIX with a sp
   made("uninstall");
   assertEquals(files(), []);
 });
+
+needs(
+  installed ?? lacksProgram("dpkg-deb"),
+  "program: make deb packs it as it is, with its manual page, and names what it needs",
+  async () => {
+    using dir = tempDir();
+    const package_ = await makeDeb(dir.path, "quick");
+    const field = (name: string) => must("dpkg-deb", "--field", package_, name).trim();
+    assertEquals([field("Package"), field("Version")], ["veneer", VERSION]);
+    assertEquals(field("Recommends"), "libdevmapper1.02.1, e2fsprogs | xfsprogs");
+    const root = `${dir.path}/root`;
+    must("dpkg-deb", "--raw-extract", package_, root);
+    // Stripped, it would be a runtime without a program.
+    must("cmp", `${TOP}dist/veneer`, `${root}/usr/bin/veneer`);
+    must("sh", "-c", `cd "$0" && md5sum --check --quiet --strict DEBIAN/md5sums`, root);
+    const shown = must("man", `${root}/usr/share/man/man1/veneer.1.gz`);
+    assertMatch(shown, /storage drivers for layers of containers/);
+    const owners = must("dpkg-deb", "--contents", package_).trim().split("\n");
+    for (const line of owners) assertMatch(line, /^[d-]rw[x-]r-[x-]r-[x-] root\/root /);
+  },
+);

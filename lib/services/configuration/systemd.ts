@@ -32,6 +32,7 @@ export type ServedEngine = keyof typeof ENGINES;
 export function systemdUnit(engine: ServedEngine, command: readonly string[]): string {
   return `[Unit]
 Description=Veneer: storage of container layers for ${engine}
+Documentation=man:veneer(1)
 Before=${ENGINES[engine]}
 After=local-fs.target
 
