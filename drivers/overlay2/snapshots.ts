@@ -79,15 +79,16 @@ export class Overlay2Snapshots implements SnapshotBackend {
     { limits = NO_LIMITS, isUnpacked = false }: PrepareOptions = {},
   ): void {
     const { layer, kind, parents: [parent] } = chain;
-    if (parent !== undefined) {
-      checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
-      this.#layers.endWork(parent);
-    }
+    if (parent !== undefined) checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
     const lower = kind === "active" && parent === undefined && isUnpacked;
     const work = kind === "active" && (parent !== undefined || lower);
     // Everything that is made in the directory afterwards inherits the project.
     const begin = (directory: ConfinedPath) => this.#quotas.assignToSnapshot(directory, limits);
-    this.#layers.make(layer, parent, { work, lower, begin: isLimited(limits) ? begin : undefined });
+    this.home.root.hold(() => {
+      if (parent !== undefined) this.#layers.endWork(parent);
+      const options = { work, lower, begin: isLimited(limits) ? begin : undefined };
+      this.#layers.make(layer, parent, options);
+    });
   }
 
   /**

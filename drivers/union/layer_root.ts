@@ -60,9 +60,12 @@ export function makeOwned(
 ): void {
   mkdir(path, 0o700);
   withFd(openDirectory(path), (fd) => {
-    fchown(fd, uid, gid);
-    for (const list of [ACL_ACCESS, ACL_DEFAULT]) removeAttribute(fd, list);
-    fchmod(fd, mode);
+    // What is right already is not set again: that would be written like any change.
+    const made = fstat(fd), { names } = xattrNames(fd);
+    const lists = [ACL_ACCESS, ACL_DEFAULT].filter((list) => names.includes(list));
+    if (made.uid !== uid || made.gid !== gid) fchown(fd, uid, gid);
+    for (const list of lists) removeAttribute(fd, list);
+    if ((made.mode & 0o7777) !== mode || lists.length > 0) fchmod(fd, mode);
     then(fd);
   });
 }

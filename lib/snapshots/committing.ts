@@ -46,14 +46,16 @@ export class Committing {
   ): void {
     const { store, intents } = session;
     intents.claim(name);
-    store.checkFree(name);
     using held = session.holdForCommit(name, key);
     const { snapshot } = held;
-    this.#checkRebase(snapshot, store.parentName(snapshot), parent);
-    this.check(snapshot);
+    if (parent !== "") {
+      store.checkFree(name);
+      this.#checkRebase(snapshot, store.parentName(snapshot), parent);
+    }
     store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
-    this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
+    this.check(snapshot);
     const chain = store.chain(snapshot);
+    this.uses.checkUnused(snapshot, chain);
     const layer = this.backend.layerFor("committed", name) ??
       (this.#seal(snapshot, chain) ? undefined : store.newLayer());
     if (layer === undefined) {
@@ -89,7 +91,7 @@ export class Committing {
 
   /** @throws {VeneerError} `not supported` if the driver's layers include their parent's content */
   #checkRebase({ name }: Snapshot, is: string, wanted: string): void {
-    if (wanted === "" || this.backend.rebases || wanted === is) return;
+    if (this.backend.rebases || wanted === is) return;
     throw new VeneerError(
       "not supported",
       `${this.backend.name} cannot commit snapshot ${

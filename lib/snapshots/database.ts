@@ -74,6 +74,7 @@ export class Database implements Disposable {
   readonly #begin: Statement;
   readonly #commit: Statement;
   readonly #rollback: Statement;
+  readonly #freePages: Statement<readonly [number]>;
   /** The log, to be synced; opened for the first transaction that finds it. */
   #log: number | undefined;
 
@@ -139,6 +140,7 @@ export class Database implements Disposable {
     this.#begin = this.prepare("BEGIN IMMEDIATE");
     this.#commit = this.prepare("COMMIT");
     this.#rollback = this.prepare("ROLLBACK");
+    this.#freePages = this.prepareRows("PRAGMA freelist_count");
   }
 
   get path(): string {
@@ -164,6 +166,11 @@ export class Database implements Disposable {
   pragma(pragma: string): unknown {
     const row = this.prepare<Record<string, unknown>>(`PRAGMA ${pragma}`).get();
     return row && Object.values(row)[0];
+  }
+
+  /** The number of pages that are free for the next changes. */
+  get freePages(): number {
+    return this.#freePages.get()![0];
   }
 
   /**

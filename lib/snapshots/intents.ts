@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { messageOf, reworded, type VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, reworded, type VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { SnapshotBackend } from "./backend.ts";
@@ -49,16 +49,26 @@ export class Intents {
    * @throws {VeneerError} as {@linkcode Store.reserve}
    */
   make<T>(layer: string, name: string, parent: string, make: () => T): T {
-    const { store } = this.#context;
-    this.claim(name);
-    this.#finish(layer);
-    store.reserve(layer, name, parent);
+    this.#reserve(layer, name, parent);
     try {
       return make();
     } catch (error) {
       this.tryToFinish(layer);
       throw error;
     }
+  }
+
+  /** Most names and layers are free: only if one is not, it is seen what is in the way. */
+  #reserve(layer: string, name: string, parent: string): void {
+    const { store } = this.#context;
+    try {
+      return store.reserve(layer, name, parent);
+    } catch (error) {
+      if (codeOf(error) !== "already exists") throw error;
+    }
+    this.claim(name);
+    this.#finish(layer);
+    store.reserve(layer, name, parent);
   }
 
   /**

@@ -75,6 +75,21 @@ export function infoOf(row: ListedRow): SnapshotInfo {
   return { name, kind, parent, layer, created, updated, labels: new Map(entries) };
 }
 
+/** A snapshot or one of those below it. */
+export interface Ancestor {
+  readonly id: number;
+  readonly parent: number | null;
+  readonly layer: string;
+}
+
+/** The query for a snapshot, which a column tells, and those below it. */
+const lineageFrom = (column: "id" | "name") => `
+  WITH RECURSIVE lineage (id, parent, layer) AS (
+    SELECT id, parent, layer FROM snapshots WHERE ${column} = ?
+    UNION
+    SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
+  ) SELECT id, parent, layer FROM lineage`;
+
 /** The statements of a store. */
 export type Statements = ReturnType<typeof prepareAll>;
 
@@ -83,19 +98,21 @@ export function prepareAll(database: Database) {
   type Name = { name: string };
   return {
     find: database.prepare<Snapshot>("SELECT * FROM snapshots WHERE name = ?"),
+    parent: database.prepareRows<readonly [id: number, kind: SnapshotKind]>(
+      "SELECT id, kind FROM snapshots WHERE name = ?",
+    ),
+    taken: database.prepareRows<readonly [by: "snapshot" | "intent"]>(
+      `SELECT 'snapshot' FROM snapshots WHERE name = ?
+       UNION ALL SELECT 'intent' FROM intents WHERE name = ? LIMIT 1`,
+    ),
     info: database.prepareRows<ListedRow>(`${LISTED} WHERE s.name = ?`),
     name: database.prepare<Name>("SELECT name FROM snapshots WHERE id = ?"),
     active: database.prepare<Name>(
       "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",
     ),
     // UNION, not UNION ALL: damaged records that form a circle then end at the first repeated row.
-    lineage: database.prepare<Layer & { id: number; parent: number | null }>(
-      `WITH RECURSIVE lineage (id, parent, layer) AS (
-         SELECT id, parent, layer FROM snapshots WHERE id = ?
-         UNION
-         SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
-       ) SELECT id, parent, layer FROM lineage`,
-    ),
+    lineage: database.prepare<Ancestor>(lineageFrom("id")),
+    lineageOf: database.prepare<Ancestor>(lineageFrom("name")),
     // Without its own recorded ancestors, which would form a circle with it.
     children: database.prepare<Name>(
       `WITH RECURSIVE below (id, parent) AS (

@@ -133,7 +133,7 @@ export function keepSpare(database: Database): void {
  * @throws {VeneerError} `limit exceeded` if the disk is full
  */
 export function requireSpare(database: Database): void {
-  if (Number(database.pragma("freelist_count")) >= TOO_FEW) return;
+  if (database.freePages >= TOO_FEW) return;
   const size = Number(database.pragma("page_size"));
   // In the log, and in the file.
   database.requireRoom(2 * SPARE * size);

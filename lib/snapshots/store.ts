@@ -19,6 +19,7 @@ import { Database, type Durability, type Statement } from "./database.ts";
 import { shown } from "./keys.ts";
 import { takeRoom } from "./log_reserve.ts";
 import {
+  type Ancestor,
   type Commit,
   infoOf,
   type Intent,
@@ -191,20 +192,25 @@ export class Store implements Disposable {
 
   /** The chain of a layer that is being made on a parent, `""` for none. */
   chainOn(layer: string, kind: SnapshotKind, parent: string): LayerChain {
-    return { layer, kind, parents: this.#lineage(parent === "" ? null : this.require(parent).id) };
+    if (parent === "") return { layer, kind, parents: [] };
+    const lineage = this.#statements.lineageOf.all(parent);
+    if (lineage.length === 0) throw notFound(parent);
+    return { layer, kind, parents: this.#layersOf(lineage, parent) };
   }
 
   /** The layers of a snapshot and of those below it, its own first. */
   #lineage(id: number | null): string[] {
-    if (id === null) return [];
-    const lineage = this.#statements.lineage.all(id);
+    return id === null ? [] : this.#layersOf(this.#statements.lineage.all(id));
+  }
+
+  /** @param name of the first one; asked for if it is not given */
+  #layersOf(lineage: readonly Ancestor[], name?: string): string[] {
     // The last one has no parent, unless its parent is one of those before.
     if (lineage.at(-1)?.parent === null) return lineage.map(({ layer }) => layer);
-    const { name } = this.#statements.name.get(id)!;
     throw new VeneerError(
       "corrupt store",
       `the records of snapshots are damaged: the parents of ${
-        shown(name)
+        shown(name ?? this.#statements.name.get(lineage[0].id)!.name)
       } form a circle; remove it`,
     );
   }
@@ -429,19 +435,23 @@ export class Store implements Disposable {
 
   /** @throws {VeneerError} `already exists` for a name that a snapshot has or is being made for */
   checkFree(name: string): void {
-    if (this.find(name) !== undefined) {
+    const [found] = this.#statements.taken.get(name, name) ?? [];
+    if (found === undefined) return;
+    if (found === "snapshot") {
       throw new VeneerError(
         "already exists",
         `snapshot ${shown(name)} exists; choose another name`,
       );
     }
-    if (this.reservedFor(name) !== undefined) throw beingMade(name);
+    throw beingMade(name);
   }
 
   /** @throws {VeneerError} `not found`, or `code` if it is not committed */
   #parentId(parent: string, code: "invalid argument" | "failed precondition"): number | null {
     if (parent === "") return null;
-    const { id, kind } = this.require(parent, "parent");
+    const row = this.#statements.parent.get(parent);
+    if (row === undefined) throw notFound(parent, "parent");
+    const [id, kind] = row;
     if (kind === "committed") return id;
     throw new VeneerError(code, `parent ${shown(parent)} is not committed: commit it first`);
   }
