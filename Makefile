@@ -66,11 +66,12 @@ bench: root setup ## measure against GNU tar and other tools, as ratios
 
 build: dist/veneer ## make the binary dist/veneer
 
-# DENO may be another one than the project's own, which bundles.
+# DENO may be another one than the project's own, which bundles. New objects get 2 MiB at most before V8 looks which are
+# still used: it would take up to 64 MiB for each thread, and a service has several.
 dist/veneer: $(SOURCES) tools/bundle.ts $(wildcard tools/guard/*)
 	@DENO= tools/setup build
 	@$(OWN_DENO) run --quiet --allow-all --no-check --frozen tools/bundle.ts dist/js
-	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
+	$(DENO) compile --quiet --no-check --no-config --no-code-cache --allow-all --v8-flags=--max-semi-space-size=2 $(WORKERS:%.ts=--include dist/js/%.js) --output dist/veneer dist/js/main.js
 	@tools/guard/build dist/veneer
 
 docs: ## write the manual page and the pages below docs/ that tables of the program make

@@ -23,6 +23,7 @@ import {
   SUITE_PROGRAMS,
   type SuiteProgram,
 } from "../services/suite_programs.ts";
+import { V8_FLAGS } from "../support/commands.ts";
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
 import { newerKernel } from "../../tools/guest_kernel.ts";
@@ -322,6 +323,7 @@ async function main(parts: string[]): Promise<number> {
     "run",
     "--allow-all",
     "--no-config",
+    V8_FLAGS,
     join(built.bundle, "main.js"),
   ];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));

@@ -7,6 +7,9 @@ import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must, type Ran, run, type TempDir, tempDir, TEST_FS } from "./cases.ts";
 
+/** What `tools/veneer` and the compiled program run with: it limits the memory of services. */
+export const V8_FLAGS = "--v8-flags=--max-semi-space-size=2";
+
 /**
  * The words that start the program: the compiled one that `VENEER` names; else from source, or those that the
  * runner names, which bundled it, so that it starts in half the time.
@@ -16,6 +19,7 @@ export const PROGRAM: readonly string[] = words?.split(" ") ?? [
   Deno.execPath(),
   "run",
   "--allow-all",
+  V8_FLAGS,
   new URL("../../main.ts", import.meta.url).pathname,
 ];
 
