@@ -78,6 +78,9 @@ docs: ## write the manual page and the pages below docs/ that tables of the prog
 	@tools/setup demo
 	@$(DENO) run --quiet --allow-all --no-check --frozen tools/docs.ts
 
+captures: root setup ## write docs/terminal.md from a real session in a terminal
+	@tools/isolated $(DENO) run --quiet --allow-all --no-check --frozen tools/captures.ts
+
 install: build ## install the binary, its manual page, completions and systemd units below $(DESTDIR)$(PREFIX)
 	install -D -m 755 dist/veneer "$(bin)/veneer"
 	install -D -m 644 docs/veneer.1 "$(manual)"
@@ -104,4 +107,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs install deb uninstall clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs captures install deb uninstall clean root
