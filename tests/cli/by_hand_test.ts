@@ -58,7 +58,8 @@ needs(lacking, "readme: a copy of a store is a store, with all that layers delet
   Deno.mkdirSync(join(root, "srv/a"));
   store.must("umount", "app");
   store.must("cleanup");
-  assert(README.includes("rsync -aHAXS --numeric-ids") && README.includes("# or: cp -a"));
+  const page = Deno.readTextFileSync(join(TOP, "docs/installing.md"));
+  assert(page.includes("rsync -aHAXS --numeric-ids") && page.includes("# or: cp -a"));
   const copies = [["cp", "-a"], ["rsync", "-aHAXS", "--numeric-ids"]]
     .filter(([program]) => lacksProgram(program) === undefined);
   for (const [program, ...options] of copies) {

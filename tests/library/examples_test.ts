@@ -1,5 +1,5 @@
 /**
- * The examples and README's programs, run as a reader would: outside the clone, with one line in a `deno.json` there.
+ * The examples and the programs of README and docs/library.md, run as a reader would: outside the clone, with one line in a `deno.json` there.
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { lacksFileSystem, must, needs, run } from "../support/cases.ts";
@@ -25,10 +25,10 @@ function runOutside(directory: string, name: string, ...args: string[]) {
   return run(...program as [string], "run", "--quiet", "--allow-all", name, ...args);
 }
 
-/** README's programs, with a store of the case's own. */
-function readmePrograms(root: string): string[] {
-  const blocks = Deno.readTextFileSync(`${TOP}/README.md`).matchAll(/^```ts\n([^]*?)^```$/gm);
-  return Array.from(blocks, ([, text]) => text.replaceAll("/srv/layers", root));
+/** A page's programs. */
+function programsOf(page: string): string[] {
+  const blocks = Deno.readTextFileSync(`${TOP}/${page}`).matchAll(/^```ts\n([^]*?)^```$/gm);
+  return Array.from(blocks, ([, text]) => text);
 }
 
 needs(lacks, "library: layer_cache builds each layer once, inside the clone", () => {
@@ -76,18 +76,25 @@ needs(lacks, "library: fresh_copies gives each run its own tree, outside the clo
   assertEquals(read(`${dir.path}/tree/data`), "1\n");
 });
 
-needs(lacks, "library: README's programs do what they say, outside the clone", () => {
-  using dir = storeDir();
-  Deno.mkdirSync(`${dir.path}/base`);
-  // So much that Workers are worth their start, which are found outside the clone too.
-  Deno.writeFileSync(`${dir.path}/base/file`, new Uint8Array(20 << 20));
-  must("tar", "-C", `${dir.path}/base`, "-czf", `${dir.path}/base.tar.gz`, ".");
-  const programs = readmePrograms(`${dir.path}/root`);
-  const files = programs.map((_, i) => `readme${i}.ts`);
-  putOutside(dir.path, Object.fromEntries(files.map((file, i) => [file, programs[i]])));
-  const ran = files.map((file) => runOutside(dir.path, file));
-  assertEquals(ran.map(({ code, stderr }) => [code, stderr]), programs.map(() => [0, ""]));
-  assertEquals(ran[0].stdout, "A /hello\n");
-  assertMatch(ran[1].stdout, /type: "overlay"|type: "bind"/);
-  assertEquals(must("tar", "-tf", `${dir.path}/app.tar`), "hello\n");
-});
+needs(
+  lacks,
+  "library: the programs of README and its page do what they say, outside the clone",
+  () => {
+    using dir = storeDir();
+    Deno.mkdirSync(`${dir.path}/base`);
+    // So much that Workers are worth their start, which are found outside the clone too.
+    Deno.writeFileSync(`${dir.path}/base/file`, new Uint8Array(20 << 20));
+    must("tar", "-C", `${dir.path}/base`, "-czf", `${dir.path}/base.tar.gz`, ".");
+    // With a store of the case's own.
+    const programs = programsOf("docs/library.md")
+      .map((text) => text.replaceAll("/srv/layers", `${dir.path}/root`));
+    assertEquals(programsOf("README.md"), programsOf("docs/library.md").slice(0, 1));
+    const files = programs.map((_, i) => `readme${i}.ts`);
+    putOutside(dir.path, Object.fromEntries(files.map((file, i) => [file, programs[i]])));
+    const ran = files.map((file) => runOutside(dir.path, file));
+    assertEquals(ran.map(({ code, stderr }) => [code, stderr]), programs.map(() => [0, ""]));
+    assertEquals(ran[0].stdout, "A /hello\n");
+    assertMatch(ran[1].stdout, /type: "overlay"|type: "bind"/);
+    assertEquals(must("tar", "-tf", `${dir.path}/app.tar`), "hello\n");
+  },
+);
