@@ -1,7 +1,7 @@
 /**
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
  *
- *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|docker]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|import|docker]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -16,11 +16,12 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   devicemapper: ["ext4"],
   snapshots: ["btrfs", "ext4"],
   services: ["ext4"],
+  import: ["ext4"],
   docker: ["btrfs", "ext4"],
 };
 
 /** The sizes of images in bytes, where the usual one is too small: btrfs frees removed layers late. */
-const SIZES: Readonly<Record<string, number>> = { docker: 32 * 2 ** 30 };
+const SIZES: Readonly<Record<string, number>> = { docker: 32 * 2 ** 30, import: 16 * 2 ** 30 };
 
 const chosen = (name: string, among: readonly string[]) =>
   Deno.args.includes(name) || !among.some((other) => Deno.args.includes(other));
