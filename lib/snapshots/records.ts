@@ -51,7 +51,7 @@ export interface Commit {
   readonly layer?: string;
 }
 
-/** A row of a listing, the labels as an object in JSON. */
+/** A row of a listing, the labels as an object in JSON; `null` for none. */
 export type ListedRow = readonly [
   name: string,
   kind: SnapshotKind,
@@ -59,19 +59,19 @@ export type ListedRow = readonly [
   layer: string,
   created: number,
   updated: number,
-  labels: string,
+  labels: string | null,
 ];
 
 /** The first part of a listing's statement. */
 export const LISTED = `
   SELECT s.name, s.kind, coalesce(p.name, '') AS parent, s.layer, s.created, s.updated,
-    (SELECT json_group_object(key, value) FROM labels WHERE snapshot = s.id) AS labels
+    CASE WHEN EXISTS (SELECT 1 FROM labels WHERE snapshot = s.id)
+      THEN (SELECT json_group_object(key, value) FROM labels WHERE snapshot = s.id) END AS labels
   FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`;
 
 export function infoOf(row: ListedRow): SnapshotInfo {
   const [name, kind, parent, layer, created, updated, labels] = row;
-  // Most have no labels.
-  const entries = labels === "{}" ? [] : Object.entries<string>(JSON.parse(labels));
+  const entries = labels === null ? [] : Object.entries<string>(JSON.parse(labels));
   return { name, kind, parent, layer, created, updated, labels: new Map(entries) };
 }
 
