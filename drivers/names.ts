@@ -30,6 +30,12 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     summary: "write the file system out before an apply or commit counts as complete",
   },
   {
+    key: "record",
+    value: "none|sizes",
+    choices: ["none", "sizes"],
+    summary: "what an apply to a layer notes of its files for a deep check; none by default",
+  },
+  {
     key: "workers",
     value: "0|1",
     choices: ["0", "1"],

@@ -7,6 +7,7 @@ import { join } from "@std/path";
 import { names } from "../lib/base/processes.ts";
 import type { DriverCode, DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
+import type { RecordKind } from "../lib/graph/content_format.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import type { ForeignUses } from "../lib/base/opened.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
@@ -128,7 +129,7 @@ export function openLayers(
   stores?: readonly string[],
 ): Graph {
   const { root, driver: name, options, idMaps, warn } = completed(open);
-  const { given, sync, workers } = parseStoreOptions(options);
+  const { given, sync, workers, record } = parseStoreOptions(options);
   const driver = choose(drivers, name, stores ?? priorStores(root), root);
   const own = ownOptions(given, driver);
   const backend = driver.open({ root, options: own, idMaps, warn });
@@ -138,6 +139,7 @@ export function openLayers(
     warn,
     sync,
     workers,
+    record,
     foreignUses: open.foreignUses,
   });
 }
@@ -150,6 +152,7 @@ export function parseStoreOptions(options: readonly string[]) {
     given,
     sync: parseSync(given.get("sync")),
     workers: parseWorkers(given.get("workers")),
+    record: parseRecord(given.get("record")),
     limits: parseLimits(given),
   };
 }
@@ -236,6 +239,15 @@ function parseSync(value: string | undefined): boolean {
   throw new VeneerError(
     "invalid argument",
     `sync ${JSON.stringify(value)}: it must be none or filesystem`,
+  );
+}
+
+function parseRecord(value: string | undefined): RecordKind {
+  if (value === undefined || value === "none") return "none";
+  if (value === "sizes") return value;
+  throw new VeneerError(
+    "invalid argument",
+    `record ${JSON.stringify(value)}: it must be none or sizes`,
   );
 }
 

@@ -24,6 +24,12 @@ export function checkSnapshots(
   return checkLayerDirectories(view, rows, report, false);
 }
 
+/** Where a layer's own files are. */
+export const contentOf = (view: StoreView, id: string) => ({
+  path: view.join("diff", id),
+  isWhole: false,
+});
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new ChainsCheck(view, report).check();

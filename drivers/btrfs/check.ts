@@ -15,6 +15,12 @@ import { type ConfinedPath, tryLstat } from "../../lib/tree/confined.ts";
 import { reportUnknown } from "../union/check.ts";
 import { isHash, LAYER_DIRECTORIES, layerId } from "./snapshots_layout.ts";
 
+/** Where a layer's own files are. */
+export const contentOf = (view: StoreView, id: string) => ({
+  path: view.join("subvolumes", id),
+  isWhole: true,
+});
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const stat = new Stat();

@@ -45,6 +45,12 @@ const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
 /** How long such a trial takes at most, in seconds. */
 const LONGEST_TRIAL = 3600;
 
+/** Where a layer's own files are. */
+export const contentOf = (view: StoreView, id: string) => ({
+  path: view.join(id, "diff"),
+  isWhole: false,
+});
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new LayoutCheck(view, report).check();

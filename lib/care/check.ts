@@ -13,6 +13,7 @@ import { sleep } from "../base/sleep.ts";
 import { dockerOn } from "../store/dockerd.ts";
 import { dirname } from "@std/path";
 import { Affected } from "./affected.ts";
+import { checkContents } from "./content.ts";
 import { type DockerRecords, readDockerRecords } from "./docker_records.ts";
 import { type Finding, type Found, identityOf, type Report } from "./finding.ts";
 import { checkOwnRecords, withOwnParents } from "./own_records.ts";
@@ -28,6 +29,8 @@ export interface CheckedStore {
   readonly of: "layers" | "snapshots";
   /** Left out by drivers that have none: Veneer's own records are checked. */
   readonly checks?: DriverChecks;
+  /** Compare the content of layers with what their applies recorded. */
+  readonly deep?: boolean;
 }
 
 /** The result of a check. */
@@ -40,6 +43,8 @@ export interface Checked {
   /** Their ids; or keys and names. */
   readonly names: ReadonlySet<string>;
   readonly findings: readonly Finding[];
+  /** After a deep check: how many of them have no record of content to compare with. */
+  readonly untold: number | undefined;
 }
 
 /** How many looks damage is seen by, and the pause between two in milliseconds. */
@@ -54,6 +59,8 @@ interface Look {
   readonly parents: Parents;
   readonly docker: DockerRecords | undefined;
   readonly rows: SnapshotRows | undefined;
+  /** How many layers have content that was compared. */
+  readonly compared: number;
 }
 
 /**
@@ -78,7 +85,7 @@ export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefi
     const before = new Set(seen.map(identityOf));
     seen = look.found.filter((found) => before.has(identityOf(found)));
   }
-  const { parents, docker, rows } = look;
+  const { parents, docker, rows, compared } = look;
   const names = new Map(rows?.snapshots.map(({ layer, name }) => [layer, name]));
   const affected = new Affected(parents, docker, (layer) => names.get(layer) ?? layer);
   return {
@@ -87,11 +94,13 @@ export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefi
     home: view.path,
     count: of === "layers" ? parents.size : names.size,
     names: new Set(of === "layers" ? parents.keys() : names.values()),
+    untold: store.deep ? (of === "layers" ? parents.size : names.size) - compared : undefined,
     findings: seen.map((found) => ({ ...found, driver, of, breaks: affected.by(found.layer) })),
   };
 }
 
-function lookAt(view: StoreView, { root, driver, of, checks }: CheckedStore): Look {
+function lookAt(view: StoreView, store: CheckedStore): Look {
+  const { root, driver, of, checks, deep } = store;
   const found: Found[] = [];
   const report: Report = (one) => found.push(one);
   if (of === "snapshots") return { ...lookAtSnapshots(view, checks, report), found };
@@ -111,7 +120,8 @@ function lookAt(view: StoreView, { root, driver, of, checks }: CheckedStore): Lo
         : `have Docker remove container ${container} and make it again`,
     });
   }
-  return { found, parents, docker, rows: undefined };
+  const compared = deep ? checkContents(view, parents, checks, report) : 0;
+  return { found, parents, docker, rows: undefined, compared };
 }
 
 function lookAtSnapshots(
@@ -127,7 +137,7 @@ function lookAtSnapshots(
   if (rows !== undefined) checks?.checkSnapshots(view, rows, report);
   checkOwnRecords(view, new Map(), report);
   const parents = new Map(rows?.snapshots.map(({ layer, parent }) => [layer, parent ?? ""]));
-  return { parents, docker: undefined, rows };
+  return { parents, docker: undefined, rows, compared: 0 };
 }
 
 /** Whether a file, or the directory that it is missing in, changed a moment ago. */

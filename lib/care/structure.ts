@@ -9,6 +9,7 @@
  * @module
  */
 import type { Report } from "./finding.ts";
+import type { ConfinedPath } from "../tree/confined.ts";
 import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
 
@@ -39,6 +40,11 @@ export interface DriverChecks {
    * @returns its layers, also the damaged ones
    */
   checkLayers(view: StoreView, report: Report): Parents;
+  /**
+   * The directory of a layer's own files, if it can be read without a device; and whether it shows
+   * those of the layers below as well.
+   */
+  contentOf?(view: StoreView, id: string): { path: ConfinedPath; isWhole: boolean };
   /**
    * What the layout has beside the layers and nothing needs.
    *

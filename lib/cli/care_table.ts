@@ -13,13 +13,15 @@ export const CHECK: CommandSpec = {
   operands: [{ name: "ID", optional: true, repeatable: true, kind: "layer" }],
   options: [
     { name: "quick", summary: "records and structure (the default): seconds for 10,000 layers" },
+    { name: "deep", summary: "also compare files with what their layer's apply recorded" },
     SERVICE,
   ],
   details:
     "Checks layers and snapshots of every driver, or of --driver alone, and those that Docker made. Changes\n" +
     "nothing, waits for nobody and works while the store is in use; with IDs, only what breaks those layers,\n" +
     "snapshots' keys or names. One line a finding: its kind, the file, what is wrong, what that breaks, and a\n" +
-    "remedy. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists what nothing needs.",
+    "remedy. A deep check tells files that are missing, added, emptied, shortened or changed in layers that were\n" +
+    "applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists what nothing needs.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],
     ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],

@@ -16,6 +16,8 @@ import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { beginApply } from "./applying.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
 import { Children } from "./children.ts";
+import { forgetContent, type RecordKind } from "./content_format.ts";
+import { ContentLog } from "./content_log.ts";
 import { sizeOf } from "../tar/export/delta.ts";
 import { Layers } from "./layers.ts";
 import { MountedLayers } from "./mounted_layers.ts";
@@ -54,6 +56,8 @@ export interface GraphContext {
   readonly sync: boolean;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
+  /** What an apply records of the content that it makes: nothing, or types, sizes and attributes. */
+  readonly record?: RecordKind;
   /**
    * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
    * refused (the default); or they count as Veneer's, for a service that has the store to itself.
@@ -208,7 +212,9 @@ export class Graph implements EngineStore {
     this.#layers.requireComplete(id);
     this.#layers.idMaps(id);
     this.#backend.requireSole?.();
-    return this.#mounted.get(id, lock, options, !options.readOnly && this.#hasChildren(id));
+    const hasChildren = !options.readOnly && this.#hasChildren(id);
+    if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
+    return this.#mounted.get(id, lock, options, hasChildren);
   }
 
   put(id: string, options?: PutOptions): void {
@@ -364,13 +370,20 @@ export class Graph implements EngineStore {
       using mounted = new DisposableStack();
       const backend = this.#backend, { sync, workers, warn } = this.#context;
       const idMaps = this.#layers.idMaps(id);
+      const native = base === backend.parent(id) ? backend.applyTarget(id) : undefined;
+      // A record of content that something else was in before would not be whole.
+      const isRecorded = native !== undefined && pristine && this.#context.record === "sizes";
+      const log = isRecorded ? mounted.use(new ContentLog(this.#home, id)) : undefined;
       return applyMarked(tar, {
-        target: (base === backend.parent(id) && backend.applyTarget(id)) ||
+        target: native ??
           { directory: this.#mountUnchecked(id, transfer, mounted), whiteouts: "none" },
-        finish: () => backend.finishApply?.(id),
+        finish: () => {
+          backend.finishApply?.(id);
+          log?.finish();
+        },
         ensureStored: (directory) => backend.ensureStored?.(id, directory),
         markComplete: (sync) => backend.home.markComplete(id, sync),
-      }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
+      }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete, log });
     } catch (error) {
       if (pristine) this.#giveBack(id);
       throw incompleteError(`layer ${id}`, error);
@@ -391,6 +404,7 @@ export class Graph implements EngineStore {
     this.#staged.requireFree(id);
     this.#mounted.requireUnused(id, lock);
     const pristine = beginApply(id, this.#backend);
+    forgetContent(this.#home, id);
     this.#finishReset(id);
     return pristine;
   }
@@ -429,6 +443,7 @@ export class Graph implements EngineStore {
     this.#layers.idMaps(id);
     this.#backend.requireSole?.();
     const readOnly = options.readOnly || this.#hasChildren(id);
+    if (!readOnly) forgetContent(this.#home, id);
     const mounts = () => this.#backend.mounts(id, { ...options, readOnly });
     return this.#mounted.handOut(id, lock, { ...options, readOnly }, mounts);
   }

@@ -12,6 +12,7 @@ import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { tryRename } from "../tree/confined.ts";
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
+import { forgetContent } from "./content_format.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
 import type { Warn } from "../base/warn.ts";
@@ -133,6 +134,7 @@ export class Staged {
     if (!backend.exists(name)) {
       backend.home.forget(name);
       forgetIdMaps(backend.home, name);
+      forgetContent(backend.home, name);
     }
     backend.dispose(name);
   }

@@ -18,16 +18,26 @@ const MOST_NAMED = 3;
 
 export const run: Run = async (context) => {
   requireRoot();
-  const { output, operands } = context;
+  const { output, operands, options } = context;
+  const deep = options.flag("deep");
+  if (deep && options.flag("quick")) throw new VeneerError("usage", "give --quick or --deep");
   const stores = await checkedStores(context);
-  const checked = stores.map((store) => checkStore(store)).filter((result) => result !== undefined);
+  const checked = stores.map((store) => checkStore({ ...store, deep })).filter((result) =>
+    result !== undefined
+  );
   const ids = operands.length === 0 ? undefined : named(operands, checked, output);
   const findings = checked.flatMap(({ findings }) => findings).filter(({ breaks, layer }) =>
     ids === undefined || breaks.layers.some((id) => ids.has(id)) || ids.has(layer ?? "")
   );
   output.result(
     {
-      stores: checked.map(({ driver, of, home, count }) => ({ driver, of, home, count })),
+      stores: checked.map(({ driver, of, home, count, untold = null }) => ({
+        driver,
+        of,
+        home,
+        count,
+        untold,
+      })),
       findings: findings.map(({ layer = null, ...finding }) => ({ ...finding, layer })),
     },
     () => [...findings.map(lineOf), summary(checked, findings.length)],
@@ -72,6 +82,8 @@ function summary(checked: readonly Checked[], found: number): string {
   const counts = checked.map(({ driver, of, count }) =>
     `${count} ${count === 1 ? of.slice(0, -1) : of} of ${driver}`
   );
+  const untold = checked.reduce((sum, { untold = 0 }) => sum + untold, 0);
+  const rest = untold === 0 ? "" : `; the content of ${untold} cannot be told, without a record`;
   const damage = found === 0 ? "no damage" : found === 1 ? "1 finding" : `${found} findings`;
-  return `${counts.join(", ")}: ${damage}`;
+  return `${counts.join(", ")}: ${damage}${rest}`;
 }

@@ -38,7 +38,7 @@ import { liftingProtection } from "../../tree/protection.ts";
 import { removeEntry } from "../../tree/remove_tree.ts";
 import { classify, targetOf, Whiteouts } from "./apply_whiteouts.ts";
 import type { Applied, ApplyOptions } from "./apply_options.ts";
-import { ASIDE, leadAside } from "./aside.ts";
+import { ASIDE, isAside, leadAside } from "./aside.ts";
 import { Attributes } from "./attributes.ts";
 import { badTar, quoted } from "../read/bad_tar.ts";
 import { type Directory, KnownDirectories } from "./known_directories.ts";
@@ -166,7 +166,9 @@ export class Applier {
     this.#drain();
     if (this.#hasAside) removeEntry(this.#root, ASIDE);
     this.#directories.times.apply((path) => this.#placement.tryOpenReal(path));
-    onProgress?.(this.#reader.window.position);
+    const length = this.#reader.window.position;
+    this.#options.log?.ended(length);
+    onProgress?.(length);
     return this.#applied;
   }
 
@@ -295,8 +297,19 @@ export class Applier {
   /** Takes note of the entry, which was made in a directory. */
   #made({ path, identity }: Directory): void {
     const { name } = this.#entry;
+    this.#log(path);
     this.#whiteouts.made(identity, name);
     this.#isStale ||= this.#placement.ledOver(path, name);
+  }
+
+  /** Tells of the entry that was made in a directory. */
+  #log(directory: string): void {
+    const { log } = this.#options;
+    // What is kept aside goes at the end.
+    if (log === undefined || this.#hasAside && isAside(directory)) return;
+    const { uid, gid } = this.#entry;
+    const { uids, gids } = this.#options.idMaps;
+    log.made(directory, this.#entry, uids.toHost(uid) ?? uid, gids.toHost(gid) ?? gid);
   }
 
   /**
@@ -324,6 +337,7 @@ export class Applier {
     }
     const root = reopen(this.#root, O_RDONLY | O_DIRECTORY);
     withFd(root, () => this.#finishDirectory(root, "", false, false));
+    this.#log("");
     // The group and access list that it hands down may have changed.
     this.#placement.forget();
   }
@@ -389,6 +403,7 @@ export class Applier {
       const { inode } = fstat(above.fd, this.#stat);
       this.#jobs?.drainName(this.#directories.identity(inode), linked.name);
       reachTarget(entry, above, this.#targetContext);
+      this.#options.log?.copied(above.path, linked.name);
       if (this.#isSameEntry(above.fd, linked)) return this.#made(this.#placement.parentOf(entry));
       this.#make("linkat", (parent) => {
         const link = () => tryLinkat(above.fd, linked.name, parent.fd, entry.name);
@@ -443,6 +458,7 @@ export class Applier {
     const entry = this.#entry;
     const kind = classify(entry);
     if (kind === "metadata") return;
+    this.#options.log?.hidden();
     if (kind === "whiteout") this.#checkLength(targetOf(entry));
     this.#drain();
     const parent = this.#placement.existingParentOf(entry);

@@ -5,6 +5,7 @@
  */
 import type { IdMaps } from "../../base/id_maps.ts";
 import type { Warn } from "../../base/warn.ts";
+import type { EntryLog } from "./entry_log.ts";
 import type { WhiteoutForm } from "../../tree/whiteouts.ts";
 
 /** The place where a tar is applied, and how deletions are written there. */
@@ -37,6 +38,8 @@ export interface ApplyOptions {
    * asked at that end.
    */
   readonly provenWhole?: boolean | (() => boolean);
+  /** Is told of every entry that is made. */
+  readonly log?: EntryLog;
   /** Gets one warning for each kind of thing that the layer cannot hold. */
   readonly warn?: Warn;
 }

@@ -13,7 +13,8 @@ import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
 import type { Entry } from "../read/entry.ts";
 
 /** The directory at the layer's root. */
-export const ASIDE: EntryName = entryName(".wh..wh.aside");
+const ASIDE_TEXT = ".wh..wh.aside";
+export const ASIDE: EntryName = entryName(ASIDE_TEXT);
 const FROM = encode(".wh..wh.plnk/");
 const TO = encode(".wh..wh.aside/");
 
@@ -32,3 +33,7 @@ export function leadAside(entry: Pick<Entry, "path" | "pathLength" | "setPath">)
   entry.setPath(raw, raw.length);
   return true;
 }
+
+/** Whether a directory, by its real path from the layer's root, is the one aside or lies in it. */
+export const isAside = (directory: string): boolean =>
+  directory === ASIDE_TEXT || directory.startsWith(`${ASIDE_TEXT}/`);

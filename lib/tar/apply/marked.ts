@@ -27,7 +27,7 @@ export interface MarkedLayer {
 /** The settings of {@linkcode applyMarked}. */
 export interface ApplyMarkedOptions
   extends
-    Pick<ApplyOptions, "idMaps" | "workers" | "warn">,
+    Pick<ApplyOptions, "idMaps" | "workers" | "warn" | "log">,
     Pick<TransferOptions, "onProgress" | "provenWhole" | "beforeComplete"> {
   /** Write the content out before the layer counts as complete. */
   readonly sync: boolean;
@@ -42,11 +42,11 @@ export interface ApplyMarkedOptions
 export function applyMarked(
   input: TarInput,
   layer: MarkedLayer,
-  { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete }: ApplyMarkedOptions,
+  { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete, log }: ApplyMarkedOptions,
 ): number {
   const { directory: path, whiteouts, lowers } = layer.target;
   return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
-    const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole };
+    const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole, log };
     const { size } = applyTar(input, directory, options);
     beforeComplete?.();
     layer.finish();

@@ -1,0 +1,170 @@
+/**
+ * Compares the files of layers with what their applies recorded.
+ *
+ * A layer is compared that has a record: it was applied to while it was empty, and no mount could
+ * write to it since. So whatever differs was changed below it. Times of directories do not count.
+ *
+ * @module
+ */
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
+import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { CONTENT } from "../graph/content_format.ts";
+import { type ConfinedPath, exists, tryOpen } from "../tree/confined.ts";
+import { DirectoryStack } from "../tree/directory_stack.ts";
+import { readEntries } from "../../ffi/directory.ts";
+import { readContent, type RecordedContent, type RecordedEntry } from "./content_record.ts";
+import { remake, type Report } from "./finding.ts";
+import type { StoreView } from "./store_view.ts";
+import type { DriverChecks, Parents } from "./structure.ts";
+
+/** How many findings a layer has at most: one that lost all its files is one fault. */
+const MOST_FINDINGS = 20;
+
+/** The times that file systems hold, in seconds since 1970: ext4's with 32 bits at least. */
+const OLDEST = -(2 ** 31), NEWEST = 2 ** 31;
+
+/** The parts of a second that file systems hold, in nanoseconds. */
+const GRANULES = [1, 100, 1000, 1_000_000, 1_000_000_000];
+
+/** Reports what differs in the layers that have a record; returns how many have. */
+export function checkContents(
+  view: StoreView,
+  layers: Parents,
+  checks: DriverChecks | undefined,
+  report: Report,
+): number {
+  if (checks?.contentOf === undefined) return 0;
+  let compared = 0;
+  for (const id of layers.keys()) {
+    // Its apply failed, or is at work.
+    if (exists(view.own("incomplete", id))) continue;
+    const record = view.own(CONTENT, id);
+    const content = readContent(record);
+    if (content === "missing") continue;
+    if (typeof content === "string") {
+      const what = content === "future" ? "is of a newer form" : "is damaged";
+      const remedy = content === "future" ? "use a newer veneer" : "remove it";
+      report({ kind: `content-record-${content}`, layer: id, file: record.text, what, remedy });
+      continue;
+    }
+    const { path, isWhole } = checks.contentOf(view, id);
+    const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
+    if (fd < 0) continue; // That was reported by the check of the structure.
+    compared++;
+    withFd(
+      fd,
+      (directory) => new ContentComparison(id, path, content, isWhole, report).run(directory),
+    );
+  }
+  return compared;
+}
+
+class ContentComparison {
+  readonly #left: RecordedContent;
+  readonly #stat = new Stat();
+  #found = 0;
+
+  constructor(
+    readonly id: string,
+    readonly path: ConfinedPath,
+    content: RecordedContent,
+    readonly isWhole: boolean,
+    readonly report: Report,
+  ) {
+    this.#left = content;
+  }
+
+  run(root: number): void {
+    this.#left.delete("");
+    using directories = new DirectoryStack(root);
+    const levels = [this.#list(directories.fd, "")];
+    for (let level; (level = levels.at(-1));) {
+      const next = level.pop();
+      if (next === undefined) {
+        levels.pop();
+        if (levels.length > 0) directories.leave();
+      } else if (directories.tryEnter(next.name) >= 0) {
+        levels.push(this.#list(directories.fd, next.path));
+      }
+    }
+    for (const [path, { type }] of this.#left) {
+      if (type !== "any") this.#tell(path, "missing", "is missing");
+    }
+  }
+
+  /** Compares a directory's entries; returns its subdirectories. */
+  #list(directory: number, above: string): { name: EntryName; path: string }[] {
+    const subdirectories: { name: EntryName; path: string }[] = [];
+    for (const { name } of readEntries(directory)) {
+      const text = nameText(name), path = above === "" ? text : `${above}/${text}`;
+      if (tryStatat(directory, name, this.#stat) < 0) continue;
+      const recorded = this.#left.get(path);
+      if (recorded === undefined) this.#added(path, text);
+      else {
+        this.#left.delete(path);
+        this.#compare(path, recorded);
+      }
+      if (this.#stat.isDirectory) subdirectories.push({ name, path });
+    }
+    return subdirectories;
+  }
+
+  #added(path: string, name: string): void {
+    const { isDevice, rdevMajor, rdevMinor, isDirectory } = this.#stat;
+    const isWhiteout = isDevice && rdevMajor === 0 && rdevMinor === 0 || name.startsWith(".wh.");
+    // The tar may only have passed through a directory.
+    if (this.isWhole || isWhiteout || isDirectory) return;
+    this.#tell(path, "added", "is in no record of the layer");
+  }
+
+  #compare(path: string, recorded: RecordedEntry): void {
+    const stat = this.#stat, { type } = recorded;
+    if (type === "any") return;
+    const found = stat.isFile
+      ? "file"
+      : stat.isDirectory
+      ? "directory"
+      : stat.isSymlink
+      ? "link"
+      : "node";
+    if (type === "hard link" ? found === "directory" : found !== type) {
+      return this.#tell(path, "type", `is a ${found}, and was a ${type}`);
+    }
+    const { size } = stat;
+    if (type === "file" && size !== recorded.size) {
+      const [fault, word] = size === 0
+        ? ["emptied", "is empty"]
+        : size < recorded.size
+        ? ["shortened", `has only ${size} bytes`]
+        : ["grown", `has ${size} bytes`];
+      return this.#tell(path, fault, `${word}, and had ${recorded.size}`);
+    }
+    if (!recorded.hasAttributes) return;
+    if (stat.uid !== recorded.uid || stat.gid !== recorded.gid) {
+      const now = `${stat.uid}:${stat.gid}`, before = `${recorded.uid}:${recorded.gid}`;
+      return this.#tell(path, "owner", `belongs to ${now}, and belonged to ${before}`);
+    }
+    const mode = stat.mode & 0o7777;
+    if (type !== "link" && recorded.mode !== undefined && mode !== recorded.mode) {
+      const words = [mode, recorded.mode].map((bits) => bits.toString(8));
+      return this.#tell(path, "mode", `has mode ${words[0]}, and had ${words[1]}`);
+    }
+    if (type !== "directory" && this.#isTouched(recorded)) {
+      this.#tell(path, "touched", "was changed after the layer was applied");
+    }
+  }
+
+  #isTouched({ seconds, nanos }: RecordedEntry): boolean {
+    const stat = this.#stat;
+    if (seconds <= OLDEST || seconds >= NEWEST) return false;
+    if (stat.seconds !== seconds) return true;
+    return !GRANULES.some((granule) => nanos - nanos % granule === stat.nanos);
+  }
+
+  #tell(path: string, fault: string, what: string): void {
+    if (++this.#found > MOST_FINDINGS) return;
+    const file = `${this.path.text}/${path}`;
+    this.report({ kind: `content-${fault}`, layer: this.id, file, what, remedy: remake(this.id) });
+  }
+}
