@@ -19,8 +19,9 @@ export const POLLFD = layout("struct pollfd", 8, {
   revents: ["u16", 6],
 });
 
-// `asm-generic/poll.h`: reading, or writing, will not block.
+// `asm-generic/poll.h`: reading will not block, something happened, or writing will not block.
 const POLLIN = 0x1;
+const POLLPRI = 0x2;
 const POLLOUT = 0x4;
 
 /** Blocks until a write to `fd` can make progress or fail (`poll(2)`). */
@@ -48,6 +49,14 @@ export function waitReadable(fd: number, deadline: number): boolean {
     if (poll(fd, POLLIN, Math.max(0, rest))) return true;
     if (rest <= 0) return false;
   }
+}
+
+/**
+ * Whether the content of a file of `/proc` changed since it was opened, or since this was asked
+ * last: of lists of mounts (proc(5), `/proc/pid/mountinfo`).
+ */
+export function hasChanged(fd: number): boolean {
+  return poll(fd, POLLPRI, 0);
 }
 
 /**

@@ -103,8 +103,14 @@ export class Overlay2Snapshots implements SnapshotBackend {
   checkUnused(chain: LayerChain, isNoUse = EVERY_MOUNT): void {
     const { layer, kind, parents: [parent] } = chain;
     const own = this.#directory(layer);
-    requireNothingMountedIn({ what: `layer ${layer}`, trees: [own.path], mark: own.tail });
-    if (isNoUse === NO_MOUNT) return;
+    const isWatched = isNoUse === NO_MOUNT;
+    requireNothingMountedIn({
+      what: `layer ${layer}`,
+      trees: [own.path],
+      mark: own.tail,
+      isWatched,
+    });
+    if (isWatched) return;
     const uses = mountsOfDirectory(own, (mount) => hasDirectory(mount, own.path, own.tail));
     refuseUses(`layer ${layer}`, uses, isNoUse);
     if (kind === "active" && uses.length === 0 && this.#bound(chain) === undefined) {

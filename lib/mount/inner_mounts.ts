@@ -7,7 +7,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-import { readMountInfoWith } from "./mountinfo.ts";
+import { readMountInfoWith, watchMountInfoWith } from "./mountinfo.ts";
 
 /** A layer, for {@linkcode requireNothingMountedIn}. */
 export interface LayerTrees {
@@ -19,11 +19,16 @@ export interface LayerTrees {
   readonly mark: string;
   /** Its own mount point, which does not count. */
   readonly own?: string;
+  /** Whether this is asked often, by an opener that calls `endWatch` in the end. */
+  readonly isWatched?: boolean;
 }
 
 /** @throws {VeneerError} `in use` with the mount point, if something else is mounted in it */
-export function requireNothingMountedIn({ what, trees, mark, own }: LayerTrees): void {
-  const inner = readMountInfoWith(mark).find(({ mountPoint }) =>
+export function requireNothingMountedIn(
+  { what, trees, mark, own, isWatched = false }: LayerTrees,
+): void {
+  const read = isWatched ? watchMountInfoWith : readMountInfoWith;
+  const inner = read(mark).find(({ mountPoint }) =>
     mountPoint !== own &&
     trees.some((tree) => mountPoint === tree || mountPoint.startsWith(`${tree}/`))
   );

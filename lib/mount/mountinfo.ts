@@ -4,8 +4,11 @@
  * @module
  */
 import { decode, encode } from "../../ffi/cstring.ts";
-import { readFile } from "../../ffi/files.ts";
+import { close, O_RDONLY, open, readFile, readToEnd } from "../../ffi/files.ts";
+import { hasChanged } from "../../ffi/poll.ts";
 import { tryLstatMount } from "../../ffi/stat.ts";
+
+const MOUNTINFO = "/proc/self/mountinfo";
 
 /** One mount of this process's namespace. */
 export interface MountInfo {
@@ -37,9 +40,43 @@ export function readMountInfo(): MountInfo[] {
  * thousands.
  */
 export function readMountInfoWith(text: string): MountInfo[] {
-  const all = decode(readFile("/proc/self/mountinfo"));
+  return linesWith(text, decode(readFile(MOUNTINFO)));
+}
+
+function linesWith(text: string, all: string): MountInfo[] {
   if (!all.includes(text)) return [];
   return all.split("\n").filter((line) => line !== "" && line.includes(text)).map(parseMountInfo);
+}
+
+/** The list that this thread watches, as it was read last. */
+let watched: { readonly fd: number; readonly text: string } | undefined;
+
+/**
+ * The same, where it is asked often: the list, which takes the kernel microseconds for each mount,
+ * is read again only if mounts were made or taken down. A mount that was moved with a directory
+ * that it is in may be listed at its old place. The list stays open until {@linkcode endWatch}.
+ */
+export function watchMountInfoWith(text: string): MountInfo[] {
+  if (watched !== undefined && hasChanged(watched.fd)) endWatch();
+  watched ??= beginWatch();
+  return linesWith(text, watched.text);
+}
+
+/** Changes are counted from the opening on, so what is read is no older. */
+function beginWatch(): { fd: number; text: string } {
+  const fd = open(MOUNTINFO, O_RDONLY);
+  try {
+    return { fd, text: decode(readToEnd(fd)) };
+  } catch (error) {
+    close(fd);
+    throw error;
+  }
+}
+
+/** Closes the list that this thread watches; it is opened again when it is needed. */
+export function endWatch(): void {
+  if (watched !== undefined) close(watched.fd);
+  watched = undefined;
 }
 
 /** The uppermost mount on a path. */

@@ -32,6 +32,7 @@ import { openTarInput } from "../tar/apply/apply.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
+import { endWatch } from "../mount/mountinfo.ts";
 import type { Mount, MountPlan, MountPort } from "../mount/plan.ts";
 import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
 import { pruneRunStates, RunState } from "../store/run_state.ts";
@@ -486,6 +487,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     if (this.#hasUnmounted) this.#releaseHome(tell);
     this.#claim?.[Symbol.dispose]();
     this.#claim = undefined;
+    endWatch();
   }
 
   [Symbol.dispose](): void {

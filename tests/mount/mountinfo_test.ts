@@ -1,5 +1,13 @@
 import { assertEquals, assertFalse } from "@std/assert";
-import { isMountPoint, parseMountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
+import { join } from "@std/path";
+import {
+  endWatch,
+  isMountPoint,
+  parseMountInfo,
+  readMountInfo,
+  watchMountInfoWith,
+} from "../../lib/mount/mountinfo.ts";
+import { must, tempDir } from "../support/cases.ts";
 
 Deno.test("mountinfo: a line is read as proc(5) describes it", () => {
   assertEquals(
@@ -36,4 +44,25 @@ Deno.test("mountinfo: what the kernel lists holds /proc, and isMountPoint agrees
   assertEquals(isMountPoint("/proc"), true);
   assertFalse(isMountPoint("/proc/self"));
   assertFalse(isMountPoint("/does/not/exist"));
+});
+
+Deno.test("mountinfo: a watched list has what was mounted since, and not what was unmounted", () => {
+  using directory = tempDir("watched-");
+  const places = ["a", "b"].map((name) => join(directory.path, name));
+  const seen = () => watchMountInfoWith(directory.path).map(({ mountPoint }) => mountPoint);
+  try {
+    assertEquals(seen(), []);
+    for (const [i, place] of places.entries()) {
+      Deno.mkdirSync(place);
+      must("mount", "-t", "tmpfs", "watched", place);
+      assertEquals(seen(), places.slice(0, i + 1));
+      assertEquals(seen(), places.slice(0, i + 1));
+    }
+    must("umount", places[0]);
+    assertEquals(seen(), [places[1]]);
+    must("umount", places[1]);
+    assertEquals(seen(), []);
+  } finally {
+    endWatch();
+  }
 });
