@@ -69,7 +69,7 @@ function orphans(store: ImageStore): string[] {
 }
 
 /** Commands that say how a store is, together with another's. */
-const LOOKS = [["ls"], ["tree"], ["snapshot", "ls"], ["doctor"]];
+const LOOKS = [["ls"], ["tree"], ["snapshot", "ls"], ["doctor"], ["check"]];
 
 /**
  * Kills commands on a store, looks at it after each, and removes all there is at the end.
