@@ -4,14 +4,18 @@
  * @module
  */
 
+import { escapeControls } from "../base/printable.ts";
+
 /** Lines of cells; a line may have fewer than another one. */
 export type Rows = readonly (readonly string[])[];
 
 /**
  * Lines of a table, two spaces between columns, none at the ends of lines. Widths are those that a
- * terminal shows.
+ * terminal shows. Cells may hold the words of an image or a store: control characters are escaped,
+ * so that none reaches a terminal and a row is one line.
  */
-export async function formatColumns(rows: Rows): Promise<string[]> {
+export async function formatColumns(cells: Rows): Promise<string[]> {
+  const rows = cells.map((row) => row.map(escapeControls));
   const widthOf = await widthFor(rows);
   const widths: number[] = [];
   for (const row of rows) {

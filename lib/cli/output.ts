@@ -27,6 +27,17 @@ const BUFFER = 32 * 1024;
 export class ReaderGone extends Error {}
 
 /** The output of one command. */
+/**
+ * A value as JSON without any control character. JSON has escapes of its own for those below 32; DEL
+ * and the C1 controls, which terminals obey too, it would leave.
+ */
+function jsonText(value: unknown): string {
+  return JSON.stringify(value).replace(
+    /[\x7f-\x9f]/g,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+}
+
 export class Output {
   readonly style: Style = styleFor(Deno.stdout);
   #pending = "";
@@ -40,13 +51,13 @@ export class Output {
 
   /** A result: as JSON, or as lines of text, which are made only if they are wanted. */
   result(value: unknown, lines: () => Iterable<string>): void {
-    if (this.json) this.line(JSON.stringify(value));
+    if (this.json) this.line(jsonText(value));
     else for (const line of lines()) this.line(line);
   }
 
   /** A result: as JSON, or as a table, which is made only if it is wanted. */
   async resultTable(value: unknown, rows: () => Rows): Promise<void> {
-    if (this.json) this.line(JSON.stringify(value));
+    if (this.json) this.line(jsonText(value));
     else await this.table(rows());
   }
 
@@ -76,7 +87,7 @@ export class Output {
     }
     let separator = "[";
     for (const item of items) {
-      this.text(`${separator}\n${JSON.stringify(toJson(item))}`);
+      this.text(`${separator}\n${jsonText(toJson(item))}`);
       separator = ",";
     }
     this.line(separator === "[" ? "[]" : "\n]");
@@ -106,7 +117,7 @@ export class Output {
     const exit = EXIT_STATUS[code];
     const message = escapeControls(this.#withRemedy(describe(error), remedyOf(error)));
     const stack = this.level === "debug" && error instanceof Error ? error.stack : undefined;
-    if (this.json) this.#say(JSON.stringify({ error: { code, message, exit, stack } }));
+    if (this.json) this.#say(jsonText({ error: { code, message, exit, stack } }));
     else this.#say(`veneer: ${message}${stack === undefined ? "" : `\n${stack}`}`);
     return exit;
   }
@@ -141,7 +152,7 @@ export class Output {
     if (LOG_LEVELS.indexOf(this.level) < LOG_LEVELS.indexOf(level)) return;
     const text = escapeControls(message);
     this.#say(
-      this.json ? JSON.stringify({ [name]: { message: text } }) : `veneer: ${name}: ${text}`,
+      this.json ? jsonText({ [name]: { message: text } }) : `veneer: ${name}: ${text}`,
     );
   }
 

@@ -9,6 +9,14 @@ export function secondTime(microseconds: number): string {
   return microsecondTime(microseconds).replace(/\.\d+/, "");
 }
 
+/**
+ * The second of a time that somebody else wrote, such as an image's; as it is if it is no RFC 3339.
+ */
+export function secondOf(text: string): string {
+  const at = Date.parse(text);
+  return Number.isNaN(at) ? text : secondTime(at * 1000);
+}
+
 /** `2026-11-21T11:33:18.123456Z` @param microseconds since 1970 */
 export function microsecondTime(microseconds: number): string {
   const rest = String(microseconds % 1000).padStart(3, "0");

@@ -74,3 +74,26 @@ needs(lacking, "image: what cannot be done is one line", () => {
     /^image name "Big": write it as/,
   );
 });
+
+needs(lacking, "image: no control character of an image's config reaches a terminal", () => {
+  using store = new TestStore();
+  const title = "\x1b]0;owned\x07", c1 = "\x9b31m";
+  const built = image([layer([file("x", "x")])], {
+    created: title,
+    variant: title + c1,
+    config: { Cmd: [c1, title], Entrypoint: [title] },
+    history: [{ created: `${c1}\n`, created_by: title, comment: `two\nlines${c1}` }],
+  });
+  Deno.writeFileSync(store.path("app.tar"), tarOf(oneImage(built)));
+  store.must("image", "import", store.path("app.tar"));
+  // deno-lint-ignore no-control-regex
+  const controls = /[\x00-\x09\x0b-\x1f\x7f-\x9f]/;
+  for (const words of [["ls"], ["inspect", "app"], ["history", "app"]]) {
+    for (const how of [[], ["--json"]]) {
+      const shown = store.must(...how, "image", ...words);
+      assertEquals(controls.exec(shown), null, JSON.stringify(shown));
+    }
+  }
+  assertEquals(store.must("image", "history", "app").trimEnd().split("\n").length, 2);
+  assertEquals(store.json<{ created: string }>("image", "inspect", "app").created, title);
+});

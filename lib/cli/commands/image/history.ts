@@ -6,6 +6,7 @@
 import { escapePath } from "../../../base/printable.ts";
 import { formatSize } from "../../../base/sizes.ts";
 import { describeImage } from "../../../images/describe.ts";
+import { secondOf } from "../../times.ts";
 import type { Run } from "../context.ts";
 
 export const run: Run = async (context) => {
@@ -18,7 +19,7 @@ export const run: Run = async (context) => {
   await output.listTable([
     ["CREATED", "SIZE", "CREATED BY"],
     ...steps.map(({ created, size, createdBy, comment }) => [
-      created ?? "",
+      secondOf(created ?? ""),
       formatSize(size),
       escapePath([createdBy, ...comment && createdBy ? [`(${comment})`] : [comment]].join(" ")),
     ]),

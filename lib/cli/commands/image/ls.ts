@@ -6,6 +6,7 @@
 import { formatSize } from "../../../base/sizes.ts";
 import { describeImage } from "../../../images/describe.ts";
 import { familiar } from "../../../images/reference.ts";
+import { secondOf } from "../../times.ts";
 import type { Run } from "../context.ts";
 
 export const run: Run = async (context) => {
@@ -27,7 +28,7 @@ export const run: Run = async (context) => {
       ...described.flatMap(({ names, id, platform, layers, size, created }) =>
         (names.length === 0 ? [""] : names).map((
           name,
-        ) => [name, id, platform, String(layers.length), formatSize(size), created ?? ""])
+        ) => [name, id, platform, String(layers.length), formatSize(size), secondOf(created ?? "")])
       ),
     ];
   });
