@@ -16,6 +16,8 @@ if (!isVersionPrinted()) {
       openSnapshots: async (options) =>
         (await import("./drivers/snapshotters.ts")).openSnapshotter(options),
       openImages: async (options) => (await import("./drivers/images.ts")).openImages(options),
+      openDocker: async (options) =>
+        (await import("./drivers/docker_stores.ts")).openDockerStore(options),
       all: async () => (await import("./drivers/registry.ts")).loadAll(),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
       dockerLaneStarter: async () => (await import("./drivers/lanes.ts")).startDockerLane,

@@ -10,10 +10,57 @@ import {
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
 import { NO_TRUNC, OUTPUT, SERVICE } from "./snapshot_table.ts";
-import type { CommandSpec, GroupSpec, OperandSpec } from "./spec.ts";
+import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
 
 const NAME: OperandSpec = { name: "NAME", kind: "image" };
+const BOX: OperandSpec = { name: "BOX", kind: "other" };
 const NEW_NAME: OperandSpec = { name: "REF", kind: "other" };
+
+const DOCKER: OptionSpec = {
+  name: "docker",
+  value: "DIR",
+  kind: "directory",
+  summary: "of a store of Docker's, such as /var/lib/docker, which is read without Docker",
+};
+
+/** `veneer container …` */
+export const CONTAINERS: GroupSpec = {
+  name: "container",
+  summary: "read the containers of a Docker that does not run",
+  details:
+    "--docker DIR names Docker's directory. Nothing below it is changed, not even a time of access. BOX is a\n" +
+    "container's name, or the beginning of its id. The drivers overlay2, aufs and btrfs are read.",
+  commands: ([
+    {
+      name: "container ls",
+      summary: "list the containers of a store of Docker's",
+      operands: [],
+      options: [
+        { name: "quiet", short: "q", summary: "print ids only" },
+        { name: "size", summary: "with the size of what each changed, which takes a while" },
+        NO_TRUNC,
+      ],
+      examples: [["veneer container ls --docker /var/lib/docker", ""]],
+    },
+    {
+      name: "container diff",
+      summary: "list the paths that a container added, changed and deleted",
+      operands: [BOX],
+      options: [],
+      examples: [["veneer container diff --docker /var/lib/docker web", ""]],
+    },
+    {
+      name: "container export",
+      summary: "write all that a container shows as a tar",
+      operands: [BOX],
+      options: [OUTPUT],
+      examples: [["veneer container export --docker /var/lib/docker web -o web.tar", ""]],
+    },
+  ] satisfies CommandSpec[]).map((command) => ({
+    ...command,
+    options: [...command.options, DOCKER],
+  })),
+};
 
 /** `veneer image …` */
 export const IMAGES: GroupSpec = {
@@ -36,6 +83,7 @@ export const IMAGES: GroupSpec = {
           summary: "the images for this platform (default: the host's)",
         },
         { name: "all", summary: "the images of every platform" },
+        DOCKER,
       ],
       details:
         "Takes an OCI layout, as a directory or a tar, and what `docker save` writes, old and new. The tar and the\n" +
@@ -45,13 +93,14 @@ export const IMAGES: GroupSpec = {
         ["veneer image import alpine.tar", ""],
         ["docker save app | veneer image import -", ""],
         ["veneer image import layout/ --platform linux/arm64", ""],
+        ["veneer image import app --docker /var/lib/docker", "out of a Docker that does not run"],
       ],
     },
     {
       name: "image ls",
       summary: "list images",
       operands: [],
-      options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC],
+      options: [{ name: "quiet", short: "q", summary: "print ids only" }, NO_TRUNC, DOCKER],
       examples: [["veneer image ls", ""]],
     },
     {
@@ -154,6 +203,7 @@ export const IMAGES: GroupSpec = {
           choices: ["gzip", "zstd", "none"],
           summary: "how layers are compressed: gzip (the default), zstd or none",
         },
+        DOCKER,
       ],
       details:
         "hybrid is one tar that is an OCI layout and a docker archive; oci-dir is a new directory, which -o names;\n" +
@@ -163,6 +213,7 @@ export const IMAGES: GroupSpec = {
         ["veneer image export app -o app.tar", "for docker load, ctr, skopeo, podman"],
         ["veneer image export app --format oci-dir -o layout", "for umoci and skopeo"],
         ["veneer image export app | docker load", ""],
+        ["veneer image export app --docker /var/lib/docker -o app.tar", "without Docker"],
       ],
     },
     {

@@ -12,7 +12,7 @@ import {
 import { CHECK, GC } from "./care_table.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
-import { IMAGES } from "./image_table.ts";
+import { CONTAINERS, IMAGES } from "./image_table.ts";
 import { SERVE } from "./serve_table.ts";
 import {
   BYTES,
@@ -271,6 +271,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   SNAPSHOTS,
   IMAGES,
+  CONTAINERS,
   SERVE,
   CONFIG,
   {

@@ -4,19 +4,12 @@
  * @module
  */
 import { createGzip, createZstdCompress } from "node:zlib";
-import { close, O_DIRECTORY, O_RDONLY } from "../../ffi/files.ts";
-import { messageOf, reworded, VeneerError } from "../base/errors.ts";
-import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import { pump } from "../tar/read/decompression.ts";
-import { openWithoutLinks } from "../tree/confined.ts";
 import { type ImageConfig, parseConfig } from "./config.ts";
-import { digestOf, newHash } from "./digest.ts";
+import { type LayerTars, passTar } from "./layer_tars.ts";
 import { IMAGE_NAME, REF_NAME } from "./layout.ts";
-import { rebuilt } from "./rebuild.ts";
-import type { ImageRecord } from "./records.ts";
 import { familiar } from "./reference.ts";
 import type { Spool, SpooledBlob } from "./spool.ts";
-import type { TarRecords } from "./tar_records.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -61,8 +54,7 @@ export interface PackedImage {
 
 /** What packing works with. */
 export interface PackContext {
-  readonly snapshots: Snapshotter;
-  readonly records: TarRecords;
+  readonly tars: LayerTars;
   readonly spool: Spool;
 }
 
@@ -73,9 +65,17 @@ const SUFFIXES: Readonly<Record<Packing, string>> = { gzip: "+gzip", zstd: "+zst
 const encode = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const hexOf = (digest: string) => digest.slice("sha256:".length);
 
+/** An image that is to be written. */
+export interface WrittenImage {
+  readonly id: string;
+  readonly config: Bytes;
+  /** Whole names. */
+  readonly names: readonly string[];
+}
+
 /** Packs an image into a spool. @throws as `Images.export` */
 export async function packImage(
-  { id, config: bytes, names }: ImageRecord & { readonly names: readonly string[] },
+  { id, config: bytes, names }: WrittenImage,
   context: PackContext,
   { packing, onLayer }: ExportOptions,
 ): Promise<PackedImage> {
@@ -153,38 +153,16 @@ function repositoriesOf(names: readonly string[], layers: readonly SpooledBlob[]
 async function packLayer(
   { diffIds, chains }: ImageConfig,
   i: number,
-  { snapshots, records, spool }: PackContext,
+  { tars, spool }: PackContext,
   packing: Packing,
 ): Promise<SpooledBlob> {
-  const diffId = diffIds[i], what = `layer ${diffId}`;
-  const record = records.open(diffId);
-  if (record === undefined) {
-    throw new VeneerError(
-      "failed precondition",
-      `${what} cannot be written as it came: there is no record of its tar, or a path came twice in it`,
-    );
-  }
-  try {
-    return await withLayer(snapshots, chains[i], async (root) => {
-      const plain = newHash("sha256"), blob = spool.begin();
-      const pieces = hashing(rebuilt(record, root), plain);
-      await pack(pieces, packing, (bytes) => blob.put(bytes));
-      const found = digestOf("sha256", plain);
-      if (found === diffId) return blob.end();
-      throw new VeneerError("corrupt store", `its tar has become ${found}`);
-    });
-  } catch (error) {
-    throw reworded(error, `${what}: ${messageOf(error)}`);
-  } finally {
-    close(record.fd);
-  }
-}
-
-function* hashing(pieces: Iterable<Bytes>, hash: { update(bytes: Bytes): unknown }) {
-  for (const piece of pieces) {
-    hash.update(piece);
-    yield piece;
-  }
+  const blob = spool.begin();
+  await passTar(
+    tars,
+    { diffId: diffIds[i], chain: chains[i] },
+    (pieces) => pack(pieces, packing, (bytes) => blob.put(bytes)),
+  );
+  return blob.end();
 }
 
 async function pack(
@@ -197,30 +175,5 @@ async function pack(
     else await pump(packing === "gzip" ? createGzip() : createZstdCompress(), pieces, put);
   } finally {
     pieces.return(undefined);
-  }
-}
-
-/** Runs `use` on the tree of a committed layer, mounted for that long. */
-async function withLayer<T>(
-  snapshots: Snapshotter,
-  chain: string,
-  use: (root: number) => Promise<T>,
-): Promise<T> {
-  const key = `image-export ${crypto.randomUUID()}`;
-  snapshots.view(key, chain);
-  try {
-    const path = snapshots.mount(key);
-    try {
-      const root = openWithoutLinks(path, O_RDONLY | O_DIRECTORY);
-      try {
-        return await use(root);
-      } finally {
-        close(root);
-      }
-    } finally {
-      snapshots.unmount(key);
-    }
-  } finally {
-    snapshots.remove(key);
   }
 }

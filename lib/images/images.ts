@@ -16,9 +16,10 @@ import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
 import type { RunState } from "../store/run_state.ts";
 import { commitImage, type CommitImageOptions } from "./commit.ts";
-import { type Exported, type ExportOptions, packImage } from "./export.ts";
-import { Spool } from "./spool.ts";
-import { writeImage } from "./write_image.ts";
+import type { Exported, ExportOptions } from "./export.ts";
+import { openStaged, Spool } from "./spool.ts";
+import { storedTars } from "./stored_tars.ts";
+import { exportImage } from "./write_image.ts";
 import { findImages } from "./find.ts";
 import type { FoundImage } from "./found_image.ts";
 import { openSource } from "./open_source.ts";
@@ -102,10 +103,27 @@ export class Images implements Disposable {
    * @throws {VeneerError} `invalid argument` if one is not as it should be; nothing is changed then
    */
   import(path: string, options: ImportOptions = {}): Imported[] {
-    const { platform = HOST, all = false, report = NO_REPORT } = options;
-    const name = options.name === undefined ? undefined : normalise(options.name);
+    const { platform = HOST, all = false } = options;
     using source = openSource(path, this.#home);
-    const images = named(findImages(source, { platform, all }), name, source.name);
+    return this.importFound(findImages(source, { platform, all }), source.name, options);
+  }
+
+  /** Opens an empty file without a name on the store's disk; the caller closes it. */
+  openSpool(): number {
+    return openStaged(this.#home);
+  }
+
+  /**
+   * The same of images that were found.
+   *
+   * @param source where, for messages
+   */
+  importFound(
+    found: FoundImage[],
+    source: string,
+    { name, report = NO_REPORT }: Pick<ImportOptions, "name" | "report"> = {},
+  ): Imported[] {
+    const images = named(found, name === undefined ? undefined : normalise(name), source);
     using _lock = this.#lock();
     try {
       const unpacked = images.map((image) => unpack(image, this.snapshots, this.#tars, report));
@@ -241,11 +259,12 @@ export class Images implements Disposable {
    */
   async export(text: string, options: ExportOptions): Promise<Exported> {
     const image = this.find(text);
-    using spool = new Spool(this.#home);
-    const context = { snapshots: this.snapshots, records: this.#tars, spool };
-    const files = await packImage(image, context, options);
-    writeImage(files, spool, options);
-    return { id: image.id, names: image.names.map(familiar), manifest: files.manifest };
+    using spool = new Spool(openStaged(this.#home));
+    return await exportImage(
+      image,
+      { tars: storedTars(this.snapshots, this.#tars), spool },
+      options,
+    );
   }
 
   /**

@@ -63,6 +63,11 @@ export class JsonFields {
     return this.#field(name) === true;
   }
 
+  /** The names of all fields. */
+  names(): string[] {
+    return Object.keys(this.#values);
+  }
+
   object(name: string): JsonFields | undefined {
     const value = this.#field(name);
     return value === undefined ? undefined : new JsonFields(value, `${this.what}: ${name}`);

@@ -25,29 +25,67 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** How much of a file is read at a time, in bytes. */
 const PIECE = 256 << 10;
 
+/** Compares the content of a file with what is known of it. */
+export interface ContentCheck {
+  update(bytes: Bytes): void;
+  agrees(): boolean;
+}
+
+/** A file whose content the layer keeps. */
+interface KeptFile {
+  /** From the layer's root. */
+  readonly path: Bytes;
+  readonly size: number;
+  /** `undefined` if nothing is compared. */
+  readonly newCheck: (() => ContentCheck) | undefined;
+}
+
+/** A part of a layer's tar, as a record tells it. */
+export type RebuildPart = { readonly raw: Bytes } | KeptFile;
+
+/** The parts of a record of Veneer's own. */
+export function* partsOf(
+  record: { readonly fd: number; readonly path: string },
+): Generator<RebuildPart> {
+  for (const part of readRecord(record.fd, record.path)) {
+    if ("raw" in part) yield part;
+    else yield { ...part, newCheck: () => new Crc32Check(part.sum) };
+  }
+}
+
+class Crc32Check implements ContentCheck {
+  #found = 0;
+
+  constructor(readonly sum: number) {}
+
+  update(bytes: Bytes): void {
+    this.#found = crc32(bytes, this.#found);
+  }
+
+  agrees(): boolean {
+    return this.#found === this.sum;
+  }
+}
+
 /**
  * The bytes of a tar, piece by piece; each is the caller's own.
  *
- * @param record open, and its path for messages
- * @param root the tree that the layer shows, open
+ * @param root the tree that has the layer's files, open
  * @throws {VeneerError} `corrupt store` with the first file that is not as it came
  */
-export function* rebuilt(
-  record: { readonly fd: number; readonly path: string },
-  root: number,
-): Generator<Bytes> {
-  for (const part of readRecord(record.fd, record.path)) {
+export function* rebuilt(parts: Iterable<RebuildPart>, root: number): Generator<Bytes> {
+  for (const part of parts) {
     if ("raw" in part) yield part.raw;
     else yield* content(part, root);
   }
 }
 
-function* content(
-  { path, size, sum }: { path: Bytes; size: number; sum: number },
-  root: number,
-): Generator<Bytes> {
+function* content({ path, size, newCheck }: KeptFile, root: number): Generator<Bytes> {
   const changed = (reason: string) =>
-    new VeneerError("corrupt store", `/${escapePath(decode(path))} ${reason}`);
+    new VeneerError(
+      "corrupt store",
+      `/${escapePath(decode(path).replace(/^(?:\.?\/)+/, ""))} ${reason}`,
+    );
   if (path.includes(0)) throw changed("is not a path");
   const flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW;
   const fd = tryOpenat2(root, decode(path), flags, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
@@ -56,17 +94,17 @@ function* content(
     const stat = fstat(fd);
     if (!stat.isFile) throw changed("is not a file any more");
     if (stat.size !== size) throw changed(`has ${stat.size} bytes, and had ${size}`);
-    let found = 0;
+    const check = newCheck?.();
     for (let at = 0; at < size;) {
       const piece = new Uint8Array(Math.min(PIECE, size - at));
       const got = pread(fd, piece, piece.length, BigInt(at));
       if (got === 0) throw changed("was cut short");
       const bytes = piece.subarray(0, got);
-      found = crc32(bytes, found);
+      check?.update(bytes);
       at += got;
       yield bytes;
     }
-    if (found !== sum) throw changed("has other content than it had");
+    if (check?.agrees() === false) throw changed("has other content than it had");
   } finally {
     close(fd);
   }

@@ -33,12 +33,10 @@ export function openStaged(home: Home): number {
 
 /** Blobs, one behind the other. */
 export class Spool implements Disposable {
-  readonly #fd: number;
   #size = 0;
 
-  constructor(home: Home) {
-    this.#fd = openStaged(home);
-  }
+  /** @param fd of an empty file, which this closes */
+  constructor(readonly fd: number) {}
 
   /** Begins a blob: `put` adds to it, `end` returns it. */
   begin(): { put(bytes: Bytes): void; end(): SpooledBlob } {
@@ -46,7 +44,7 @@ export class Spool implements Disposable {
     return {
       put: (bytes) => {
         hash.update(bytes);
-        writeAll(this.#fd, bytes);
+        writeAll(this.fd, bytes);
         this.#size += bytes.length;
       },
       end: () => ({ digest: digestOf("sha256", hash), size: this.#size - offset, offset }),
@@ -63,7 +61,7 @@ export class Spool implements Disposable {
   copy({ offset, size }: SpooledBlob, output: number): void {
     const piece = new Uint8Array(PIECE);
     for (let at = 0; at < size;) {
-      const got = pread(this.#fd, piece, Math.min(PIECE, size - at), BigInt(offset + at));
+      const got = pread(this.fd, piece, Math.min(PIECE, size - at), BigInt(offset + at));
       if (got === 0) throw new Error("the file of blobs was cut short");
       writeAll(output, piece.subarray(0, got));
       at += got;
@@ -71,6 +69,6 @@ export class Spool implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    close(this.#fd);
+    close(this.fd);
   }
 }

@@ -8,7 +8,15 @@ import { withOutput } from "../base/descriptors.ts";
 import { VeneerError } from "../base/errors.ts";
 import { encodeHeader, type TarRecord } from "../tar/export/encode.ts";
 import { BLOCK, DIRECTORY, padding, REGULAR } from "../tar/header.ts";
-import type { ExportOptions, PackedImage } from "./export.ts";
+import {
+  type Exported,
+  type ExportOptions,
+  type PackContext,
+  type PackedImage,
+  packImage,
+  type WrittenImage,
+} from "./export.ts";
+import { familiar } from "./reference.ts";
 import type { Spool, SpooledBlob } from "./spool.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -19,8 +27,23 @@ const LARGEST_BLOB = 8 ** 11 - 1;
 const LAYOUT = new TextEncoder().encode('{"imageLayoutVersion":"1.0.0"}');
 const blobPath = ({ digest }: SpooledBlob) => `blobs/sha256/${digest.slice("sha256:".length)}`;
 
+/**
+ * Writes an image out, once all its layers have been verified.
+ *
+ * @throws {VeneerError} `corrupt store` with the first file of a layer that is not as it came
+ */
+export async function exportImage(
+  image: WrittenImage,
+  context: PackContext,
+  options: ExportOptions,
+): Promise<Exported> {
+  const files = await packImage(image, context, options);
+  writeImage(files, context.spool, options);
+  return { id: image.id, names: image.names.map(familiar), manifest: files.manifest };
+}
+
 /** Writes an image to the place that the options name. */
-export function writeImage(image: PackedImage, spool: Spool, options: ExportOptions): void {
+function writeImage(image: PackedImage, spool: Spool, options: ExportOptions): void {
   const { format, output } = options;
   if (format === "oci-dir") return writeDirectory(image, spool, output);
   withOutput(output === "-" ? STDOUT_FILENO : output, (fd) => writeTar(image, spool, options, fd));

@@ -278,6 +278,18 @@ export function openWithoutLinks(path: string, flags: number): number {
   );
 }
 
+/** The root of a tree: its absolute path, or an open directory, which stays the caller's. */
+export type TreePlace = string | number;
+
+/**
+ * Opens the root of a tree, from its start; the caller closes it.
+ *
+ * @throws {VeneerError} as {@linkcode openWithoutLinks}
+ */
+export function openTree(place: TreePlace, flags: number): number {
+  return typeof place === "string" ? openWithoutLinks(place, flags) : files.reopen(place, flags);
+}
+
 /** `statx(2)` of the entry itself, raw: 0 or `-errno`. */
 function tryStat(path: ConfinedPath, stat: Stat): number {
   if (path.relative !== "") {

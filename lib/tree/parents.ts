@@ -28,7 +28,7 @@ import { tryOpenDirectory, tryReopenDirectory } from "../../ffi/quiet_open.ts";
 import { Stat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { BRANCH_FORMS, type BranchForm } from "./branch.ts";
-import { openWithoutLinks } from "./confined.ts";
+import { openTree, type TreePlace } from "./confined.ts";
 import { mountedInside } from "./directory_stack.ts";
 
 /** In so many layers the directory that was asked for last stays open. */
@@ -79,7 +79,7 @@ interface Descent {
 /** The layers below one layer. */
 export class Parents implements Disposable {
   readonly #upper: number;
-  readonly #lowers: readonly string[];
+  readonly #lowers: readonly TreePlace[];
   readonly #form: BranchForm;
   /** Which layers have a directory, by its path. */
   readonly #known = new Map<string, readonly number[]>();
@@ -94,10 +94,10 @@ export class Parents implements Disposable {
 
   /**
    * @param upper  the layer's own directory, open for reading; it stays the caller's
-   * @param lowers the paths of those below it, uppermost first
+   * @param lowers those below it, uppermost first
    * @param form   how all of them write deletions down
    */
-  constructor(upper: number, lowers: readonly string[], form: "overlay" | "aufs") {
+  constructor(upper: number, lowers: readonly TreePlace[], form: "overlay" | "aufs") {
     this.#upper = upper;
     this.#lowers = lowers;
     this.#form = BRANCH_FORMS[form];
@@ -174,7 +174,7 @@ export class Parents implements Disposable {
   }
 
   #openLower(lower: number, path: string): number {
-    const root = openWithoutLinks(this.#lowers[lower], DIRECTORY);
+    const root = openTree(this.#lowers[lower], DIRECTORY);
     return withFd(root, () => unwrap(tryOpenBelow(root, path), "openat2", path));
   }
 

@@ -22,6 +22,7 @@ import { checkRoot } from "../surroundings.ts";
 import { requireStore } from "../existing_store.ts";
 import { serviceName, SERVICES } from "../service_name.ts";
 import type { LanePort } from "../../services/lanes/protocol.ts";
+import type { DockerStore } from "../../images/docker/store.ts";
 import type { Images } from "../../images/images.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
@@ -34,11 +35,19 @@ export interface StoreOptions {
   readonly warn: Warn;
 }
 
+/** A store of Docker's as the command line names it. */
+export interface DockerOptions {
+  readonly root: string;
+  readonly driver: string | undefined;
+  readonly warn: Warn;
+}
+
 /** The drivers, loaded when they are first asked for. */
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
   openImages(options: StoreOptions & { purpose: "change" | "read" }): Promise<Images>;
+  openDocker(options: DockerOptions): Promise<DockerStore>;
   /** Every driver. */
   all(): Promise<readonly Driver[]>;
   /** Returns a function that starts a thread with an open store of snapshots, for a service. */
@@ -166,6 +175,33 @@ export class CommandContext {
     const { home, name } = images.snapshots;
     this.output.info(`opened ${home} with ${name}`);
     return await use(images);
+  }
+
+  /**
+   * Opens the store that `--docker` names for as long as `use` takes, to read it.
+   *
+   * @param isDriverOurs whether `--driver` names the driver of Veneer's own store instead
+   * @throws {VeneerError} `usage` without `--docker`; also the errors of opening and of `use`
+   */
+  async readDocker<T>(
+    use: (store: DockerStore) => T | Promise<T>,
+    { isDriverOurs = false } = {},
+  ): Promise<T> {
+    requireRoot();
+    const directory = this.options.value("docker") ?? "";
+    if (directory === "") {
+      throw new VeneerError("usage", "name Docker's directory: --docker /var/lib/docker");
+    }
+    if (tryLstat(directory) === undefined) {
+      throw new VeneerError("not found", `there is no store of Docker's at ${directory}`);
+    }
+    const driver = isDriverOurs ? undefined : this.options.value("driver");
+    using store = await this.drivers.openDocker({
+      root: Deno.realPathSync(directory),
+      driver: driver === AUTO ? undefined : driver,
+      warn: (message) => this.output.warn(message),
+    });
+    return await use(store);
   }
 
   #snapshotOptions(isMade: boolean): StoreOptions {

@@ -12,7 +12,7 @@ import { fstat, Stat } from "../../../ffi/stat.ts";
 import { fgetxattr } from "../../../ffi/xattr.ts";
 import type { Change } from "../../tree/changes.ts";
 import { compareTrees } from "../../tree/compare.ts";
-import { openWithoutLinks } from "../../tree/confined.ts";
+import { openTree, type TreePlace } from "../../tree/confined.ts";
 import { exportChanges, type ExportOptions, exportTree } from "./export.ts";
 import { TreeCursor } from "../../tree/tree_cursor.ts";
 import { upperChanges } from "../../tree/upper_changes.ts";
@@ -26,22 +26,22 @@ import { isOfLayer, xattrNames } from "../../tree/xattr_names.ts";
 export type NativeDiff =
   | {
     readonly kind: "upper";
-    readonly upper: string;
-    readonly lowers: readonly string[];
+    readonly upper: TreePlace;
+    readonly lowers: readonly TreePlace[];
     readonly form: "overlay" | "aufs";
   }
   | {
     readonly kind: "listed";
-    readonly root: string;
+    readonly root: TreePlace;
     /** The parent's tree; absent for a base layer. */
-    readonly parentRoot: string | undefined;
+    readonly parentRoot: TreePlace | undefined;
     readonly changes: () => Iterable<Change>;
   };
 
 /** The changes and the files to read them from. */
 export interface Delta {
   /** The directory that holds the added and changed entries. */
-  readonly root: string;
+  readonly root: TreePlace;
   /** In the order of `comparePaths`. */
   changes(): Iterable<Change>;
   /** Writes the changes as a tar; returns bytes written. */
@@ -83,7 +83,7 @@ function listedDelta(native: NativeDiff & { kind: "listed" }): Delta {
 }
 
 /** The changes between two complete trees; without a parent, the whole child. */
-export function treeDelta(root: string, parentRoot: string | undefined): Delta {
+export function treeDelta(root: TreePlace, parentRoot: TreePlace | undefined): Delta {
   function* changes(): Iterable<Change> {
     using directories = new Directories();
     const parent = parentRoot === undefined ? undefined : directories.open(parentRoot);
@@ -104,8 +104,8 @@ export function treeDelta(root: string, parentRoot: string | undefined): Delta {
 }
 
 function exportListed(
-  root: string,
-  parentRoot: string | undefined,
+  root: TreePlace,
+  parentRoot: TreePlace | undefined,
   changes: Iterable<Change>,
   output: number,
   options: ExportOptions,
@@ -140,12 +140,12 @@ const PLAIN_ROOT = "755 0 0";
  * Whether a root's own mode, owner or attributes differ from its parent's, so that a tar must carry
  * them.
  */
-function rootDiffers(root: string, parent: string | undefined): boolean {
+function rootDiffers(root: TreePlace, parent: TreePlace | undefined): boolean {
   return describeRoot(root) !== (parent === undefined ? PLAIN_ROOT : describeRoot(parent));
 }
 
-function describeRoot(path: string): string {
-  return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (fd) => {
+function describeRoot(place: TreePlace): string {
+  return withFd(openTree(place, O_RDONLY | O_DIRECTORY), (fd) => {
     const { mode, uid, gid } = fstat(fd);
     const xattrs = xattrNames(fd).names.filter(isOfLayer)
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
@@ -202,8 +202,8 @@ class Directories implements Disposable {
    *
    * If the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
    */
-  open(path: string): number {
-    const fd = this.#keep(openWithoutLinks(path, O_RDONLY | O_DIRECTORY));
+  open(place: TreePlace): number {
+    const fd = this.#keep(openTree(place, O_RDONLY | O_DIRECTORY));
     const copy = tryCloneMount(fd);
     return copy < 0 ? fd : this.#keep(reopen(this.#keep(copy), O_RDONLY | O_DIRECTORY));
   }

@@ -10,6 +10,7 @@
  * @module
  */
 import type { Change } from "../../tree/changes.ts";
+import type { TreePlace } from "../../tree/confined.ts";
 import { DirectoryStack } from "../../tree/directory_stack.ts";
 import { Parents } from "../../tree/parents.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
@@ -32,7 +33,7 @@ export interface ExportOptions {
    * The directories of the layers below, uppermost first, with whiteouts in the same form. Without
    * any, marks in the directory about layers below have no meaning, as for the mount itself.
    */
-  readonly lowers?: readonly string[];
+  readonly lowers?: readonly TreePlace[];
   /**
    * 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree.
    */

@@ -5,6 +5,7 @@
  */
 import { VeneerError } from "../../../base/errors.ts";
 import type { ImageFormat, Packing } from "../../../images/export.ts";
+import { exportOfDocker } from "../../../images/docker/export.ts";
 import type { Run } from "../context.ts";
 import { sourceDate } from "../../source_date.ts";
 import { tarOutput } from "../../tar_output.ts";
@@ -18,8 +19,9 @@ export const run: Run = async (context) => {
     throw new VeneerError("usage", "--format oci-dir writes a directory: name it with -o DIR");
   }
   const time = sourceDate() ?? 0;
-  const exported = await context.changeImages((images) =>
-    images.export(text, { format, packing, output: file, time })
-  );
+  const written = { format, packing, output: file, time };
+  const exported = options.value("docker") === undefined
+    ? await context.changeImages((images) => images.export(text, written))
+    : await context.readDocker((store) => exportOfDocker(store, text, written));
   if (output.json && file !== "-") output.result({ ...exported, file }, () => []);
 };

@@ -14,20 +14,29 @@ export const run: Run = async (context) => {
   if (wanted !== undefined && all) {
     throw new VeneerError("usage", "--all is every platform: leave out --platform");
   }
+  if (options.value("docker") !== undefined && (wanted !== undefined || all)) {
+    throw new VeneerError("usage", "--docker imports one image, by its name: leave out platforms");
+  }
   if (file === "-" && Deno.stdin.isTerminal()) {
     throw new VeneerError("usage", "standard input is a terminal; name an image or use a pipe");
   }
   const platform = wanted === undefined ? undefined : readPlatform(wanted);
-  const imported = await context.createImages((images) =>
-    images.import(file, {
-      name: options.value("name"),
-      platform,
-      all,
-      report: {
-        layer: (_chain, number, count) => openProgress(`layer ${number} of ${count}`),
-      },
-    })
-  );
+  const settings = {
+    name: options.value("name"),
+    platform,
+    all,
+    report: {
+      layer: (_chain: string, number: number, count: number) =>
+        openProgress(`layer ${number} of ${count}`),
+    },
+  };
+  const imported = options.value("docker") === undefined
+    ? await context.createImages((images) => images.import(file, settings))
+    : await context.readDocker((store) =>
+      context.createImages((images) => {
+        const found = store.images.found(store.images.find(file), () => images.openSpool());
+        return images.importFound([found], store.root, settings);
+      }), { isDriverOurs: true });
   output.list(
     imported,
     (image) => image,

@@ -1,0 +1,65 @@
+/**
+ * Stores of Docker's that are read without Docker.
+ *
+ * @module
+ */
+import { close, O_DIRECTORY, O_RDONLY, reopen } from "../ffi/files.ts";
+import { tryCloneMount, tryProtectMount } from "../ffi/fsmount.ts";
+import { unwrap } from "../ffi/unwrap.ts";
+import { umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
+import type { Warn } from "../lib/base/warn.ts";
+import { type DirectoryForm, DirectoryTrees } from "../lib/images/docker/directory_trees.ts";
+import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
+import { DockerStore, type OpenTrees } from "../lib/images/docker/store.ts";
+import { performPlan } from "../lib/mount/plan.ts";
+import { kernelMountPort } from "../lib/mount/port.ts";
+import { openWithoutLinks } from "../lib/tree/confined.ts";
+import { mountFeatures, takesLowersOneByOne } from "./overlay2/kernel.ts";
+import { overlayStep } from "./overlay2/mount_data.ts";
+
+const FORMS: Readonly<Record<string, DirectoryForm>> = {
+  overlay2: { form: "overlay", path: (id) => `${id}/diff`, whole: overlay },
+  aufs: { form: "aufs", path: (id) => `diff/${id}` },
+  btrfs: { form: "none", path: (id) => `subvolumes/${id}` },
+};
+
+/** Docker's drivers that are read, and how. */
+const DRIVERS = new Map<string, OpenTrees>(
+  Object.entries(FORMS).map(([name, form]) => [name, (home) => new DirectoryTrees(home, form)]),
+);
+
+/** How a store is opened. */
+export interface DockerOptions {
+  /** Docker's `data-root`. */
+  readonly root: string;
+  /** The storage driver; `undefined` for the only one that the store has images of. */
+  readonly driver: string | undefined;
+  readonly warn: Warn;
+}
+
+/** Opens a store of Docker's. @throws as `DockerStore.open` */
+export function openDockerStore({ root, driver, warn }: DockerOptions): DockerStore {
+  return DockerStore.open(root, driver, DRIVERS, warn);
+}
+
+/** Shows layers by an overlay without an upper directory, mounted until `scope` ends. */
+function overlay(
+  { path: home }: FrozenDirectory,
+  paths: readonly string[],
+  scope: DisposableStack,
+): number {
+  const target = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "veneer-docker-" }));
+  scope.defer(() => Deno.removeSync(target));
+  const step = overlayStep(
+    { home, id: paths[0], target, lowers: paths, features: mountFeatures([]), volatile: false },
+    takesLowersOneByOne(home) ? "new" : "old",
+    true,
+    () => {},
+  );
+  performPlan({ path: target, steps: [step] }, kernelMountPort);
+  scope.defer(() => umount(target, UMOUNT_NOFOLLOW));
+  const fd = scope.adopt(openWithoutLinks(target, O_RDONLY | O_DIRECTORY), close);
+  const copy = scope.adopt(unwrap(tryCloneMount(fd), "open_tree", target), close);
+  unwrap(tryProtectMount(copy), "mount_setattr", target);
+  return scope.adopt(reopen(copy, O_RDONLY | O_DIRECTORY), close);
+}

@@ -1,0 +1,151 @@
+/**
+ * The containers of a Docker store.
+ *
+ * ```text
+ * containers/<id>/config.v2.json
+ * image/<driver>/layerdb/mounts/<id>/…    see `layers.ts`
+ * ```
+ *
+ * @module
+ */
+import { VeneerError } from "../../base/errors.ts";
+import { IDENTITY } from "../../base/id_maps.ts";
+import type { Warn } from "../../base/warn.ts";
+import { type Delta, nativeDelta, sizeOf, treeDelta } from "../../tar/export/delta.ts";
+import { exportTree } from "../../tar/export/export.ts";
+import { JsonFields, parseJson } from "../json.ts";
+import type { FrozenDirectory } from "./frozen.ts";
+import type { DockerLayers } from "./layers.ts";
+import type { DockerTrees } from "./trees.ts";
+
+/** A container of a Docker store. */
+export interface DockerContainer {
+  readonly id: string;
+  /** Without Docker's slash before it; `""` if it has none. */
+  readonly name: string;
+  /** The image as it was asked for. */
+  readonly image: string;
+  /** The image's id. */
+  readonly imageId: string;
+  readonly created: string | null;
+  /** The part of its config that tells how it is run. */
+  readonly run: unknown;
+}
+
+const ID = /^[0-9a-f]{64}$/;
+
+/** The containers of one store. */
+export class DockerContainers {
+  readonly #directory: FrozenDirectory | undefined;
+  readonly #driver: string;
+  readonly #layers: DockerLayers;
+  readonly #trees: () => DockerTrees;
+
+  /** @param directory `containers`, if there is one */
+  constructor(
+    directory: FrozenDirectory | undefined,
+    driver: string,
+    layers: DockerLayers,
+    trees: () => DockerTrees,
+  ) {
+    this.#directory = directory;
+    this.#driver = driver;
+    this.#layers = layers;
+    this.#trees = trees;
+  }
+
+  /**
+   * The containers of the store's driver, the newest first.
+   *
+   * @param warn gets a line about each that cannot be read
+   */
+  list(warn: Warn): DockerContainer[] {
+    const found: DockerContainer[] = [];
+    for (const id of this.#ids()) {
+      try {
+        const container = this.#read(id);
+        if (container !== undefined) found.push(container);
+      } catch (error) {
+        if (!(error instanceof VeneerError)) throw error;
+        warn(`container ${id} is left out: ${error.message}`);
+      }
+    }
+    const key = ({ created, id }: DockerContainer) => `${created ?? ""} ${id}`;
+    return found.sort((a, b) => key(a) < key(b) ? 1 : -1);
+  }
+
+  #ids(): string[] {
+    return this.#directory?.list(".").filter((name) => ID.test(name)) ?? [];
+  }
+
+  /** `undefined` for a container of another driver. */
+  #read(id: string): DockerContainer | undefined {
+    const directory = this.#directory!, path = `${id}/config.v2.json`;
+    const what = `${directory.path}/${path}`, bytes = directory.read(path);
+    if (bytes === undefined) throw new VeneerError("corrupt store", `${what} is missing`);
+    const value = parseJson(bytes, what), fields = new JsonFields(value, what);
+    if (fields.text("Driver") !== this.#driver) return undefined;
+    return {
+      id,
+      name: (fields.text("Name") ?? "").replace(/^\//, ""),
+      image: fields.object("Config")?.text("Image") ?? "",
+      imageId: fields.text("Image") ?? "",
+      created: fields.text("Created") ?? null,
+      run: (value as { Config?: unknown }).Config,
+    };
+  }
+
+  /**
+   * The container of a name, an id, or the beginning of an id that no other has.
+   *
+   * @throws {VeneerError} `not found`
+   */
+  find(text: string, warn: Warn): DockerContainer {
+    const all = this.list(warn), name = text.replace(/^\//, "");
+    const exact = all.find((container) => container.id === text || container.name === name);
+    if (exact !== undefined) return exact;
+    const found = /^[0-9a-f]{4,}$/.test(text) ? all.filter(({ id }) => id.startsWith(text)) : [];
+    if (found.length === 1) return found[0];
+    throw found.length > 1
+      ? new VeneerError("invalid argument", `container ${text}: several ids begin so`)
+      : new VeneerError(
+        "not found",
+        `container ${JSON.stringify(text.slice(0, 200))} is not in ${
+          this.#directory?.path ?? "the store, which has none"
+        }`,
+      );
+  }
+
+  /** The names of a container's layers, uppermost first, and its image's chain id. */
+  #chain(id: string): { ids: [own: string, init: string, ...string[]]; parent?: string } {
+    const { own, init, parent } = this.#layers.container(id);
+    return { ids: [own, init, ...this.#layers.below(parent).map((l) => l.cacheId)], parent };
+  }
+
+  /** The chain id that a container stands on; `undefined` for an image without layers. */
+  parent(id: string): string | undefined {
+    return this.#layers.container(id).parent;
+  }
+
+  /** Opens what a container changed of its image; `scope` closes it. */
+  changes(id: string, scope: DisposableStack): Delta {
+    const trees = this.#trees(), { ids: [own, ...below] } = this.#chain(id);
+    const root = trees.open(own, scope);
+    if (trees.form === "none") return treeDelta(root, trees.open(below[0], scope));
+    const lowers = below.map((name) => trees.open(name, scope));
+    return nativeDelta({ kind: "upper", upper: root, lowers, form: trees.form });
+  }
+
+  /** The bytes of the files that a container changed or added. */
+  size(id: string): number {
+    using scope = new DisposableStack();
+    return sizeOf(this.changes(id, scope));
+  }
+
+  /** Writes all that a container shows as a tar; returns the bytes written. */
+  export(id: string, output: number, warn: Warn): number {
+    using scope = new DisposableStack();
+    const root = this.#trees().whole(this.#chain(id).ids, scope);
+    return exportTree(root, output, "none", { idMaps: IDENTITY, warn });
+  }
+}

@@ -1,0 +1,52 @@
+/**
+ * The trees of drivers that keep each layer in a directory: overlay2, aufs, btrfs.
+ *
+ * @module
+ */
+import { VeneerError } from "../../base/errors.ts";
+import type { FrozenDirectory } from "./frozen.ts";
+import { type DockerTrees, openLayer } from "./trees.ts";
+
+/** How one driver keeps layers. */
+export interface DirectoryForm {
+  readonly form: DockerTrees["form"];
+  /** The path of a layer's directory in the home. */
+  path(id: string): string;
+  /**
+   * Shows layers as one tree, if each has its own changes alone; see {@linkcode DockerTrees.whole}.
+   */
+  whole?(
+    home: FrozenDirectory,
+    paths: readonly string[],
+    scope: DisposableStack,
+  ): number;
+}
+
+/** The trees of a home, which this closes. */
+export class DirectoryTrees implements DockerTrees {
+  readonly form: DockerTrees["form"];
+
+  constructor(readonly home: FrozenDirectory, readonly directory: DirectoryForm) {
+    this.form = directory.form;
+  }
+
+  open(id: string, scope: DisposableStack): number {
+    return openLayer(this.home, this.directory.path(id), scope);
+  }
+
+  whole(ids: readonly string[], scope: DisposableStack): number {
+    if (this.form === "none") return this.open(ids[0], scope);
+    for (const id of ids) this.open(id, scope);
+    const root = this.directory.whole?.(this.home, ids.map(this.directory.path), scope);
+    if (root !== undefined) return root;
+    throw new VeneerError(
+      "not supported",
+      "this kernel cannot show a container of this driver; make an image of it by " +
+        "`veneer container commit`, and mount that",
+    );
+  }
+
+  [Symbol.dispose](): void {
+    this.home[Symbol.dispose]();
+  }
+}

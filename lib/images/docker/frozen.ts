@@ -1,0 +1,104 @@
+/**
+ * A directory that is read without a trace: by a copy of its mount that is read-only and keeps
+ * times of access. The copy is attached nowhere, and goes with its descriptor.
+ *
+ * @module
+ */
+import { ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { readNames } from "../../../ffi/directory.ts";
+import {
+  close,
+  O_DIRECTORY,
+  O_NOFOLLOW,
+  O_NONBLOCK,
+  O_PATH,
+  O_RDONLY,
+  pread,
+  RESOLVE_INSIDE,
+  tryOpen,
+  tryOpenat2,
+  withFd,
+} from "../../../ffi/files.ts";
+import { tryCloneMount, tryProtectMount } from "../../../ffi/fsmount.ts";
+import { fstat } from "../../../ffi/stat.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { VeneerError } from "../../base/errors.ts";
+
+/** The most bytes of a record that are read: 64 MiB. */
+const LARGEST_RECORD = 64 << 20;
+
+/** A directory, open until it is disposed of. */
+export class FrozenDirectory implements Disposable {
+  readonly #copy: number;
+
+  private constructor(readonly path: string, copy: number) {
+    this.#copy = copy;
+  }
+
+  /**
+   * Opens a directory; `undefined` if there is none.
+   *
+   * @param path absolute; its last component is not a link
+   * @throws {VeneerError} `not supported` by a kernel before Linux 5.12
+   */
+  static open(path: string): FrozenDirectory | undefined {
+    const fd = tryOpen(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
+    if (fd === -ENOENT || fd === -ENOTDIR) return undefined;
+    return withFd(unwrap(fd, "open", path), (fd) => {
+      const copy = unwrap(tryCloneMount(fd), "open_tree", path);
+      if (tryProtectMount(copy) === 0) return new FrozenDirectory(path, copy);
+      close(copy);
+      throw new VeneerError(
+        "not supported",
+        `${path} cannot be read without a trace: this needs Linux 5.12 or later`,
+      );
+    });
+  }
+
+  /**
+   * Opens what lies below, through no link; `undefined` if it is missing. The caller closes it.
+   *
+   * @throws {VeneerError} `corrupt store` for a link
+   */
+  open(path: string, flags: number = O_RDONLY): number | undefined {
+    const fd = tryOpenat2(this.#copy, path, flags | O_NONBLOCK, RESOLVE_INSIDE);
+    if (fd === -ENOENT || fd === -ENOTDIR) return undefined;
+    return unwrap(fd, "open", `${this.path}/${path}`);
+  }
+
+  /** The names in a directory, sorted; none if it is missing. */
+  list(path: string): string[] {
+    const fd = this.open(path, O_RDONLY | O_DIRECTORY);
+    return fd === undefined ? [] : withFd(fd, (fd) => readNames(fd).sort());
+  }
+
+  /** A record; `undefined` if it is missing. @throws {VeneerError} `corrupt store` if it is huge */
+  read(path: string): Uint8Array<ArrayBuffer> | undefined {
+    const fd = this.open(path);
+    return fd === undefined ? undefined : withFd(fd, (fd) => this.#readAll(fd, path));
+  }
+
+  #readAll(fd: number, path: string): Uint8Array<ArrayBuffer> {
+    const { isFile, size } = fstat(fd);
+    if (!isFile || size > LARGEST_RECORD) {
+      const what = isFile ? `has ${size} bytes, and 64 MiB is the most` : "is not a file";
+      throw new VeneerError("corrupt store", `${this.path}/${path} ${what}`);
+    }
+    const bytes = new Uint8Array(size);
+    let at = 0;
+    for (let got = -1; at < size && got !== 0; at += got) {
+      got = pread(fd, bytes.subarray(at), size - at, BigInt(at));
+    }
+    return bytes.subarray(0, at);
+  }
+
+  /** A short text without the white space around it; `undefined` if it is missing. */
+  text(path: string): string | undefined {
+    const bytes = this.read(path);
+    return bytes && new TextDecoder().decode(bytes).trim();
+  }
+
+  [Symbol.dispose](): void {
+    close(this.#copy);
+  }
+}

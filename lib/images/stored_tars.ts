@@ -1,0 +1,39 @@
+/**
+ * The tars of the layers of a store's own images, by the records that were made as they came in.
+ *
+ * @module
+ */
+import { close, O_DIRECTORY, O_RDONLY } from "../../ffi/files.ts";
+import { VeneerError } from "../base/errors.ts";
+import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import { openWithoutLinks } from "../tree/confined.ts";
+import type { LayerTars } from "./layer_tars.ts";
+import { partsOf, rebuilt } from "./rebuild.ts";
+import type { TarRecords } from "./tar_records.ts";
+
+/** The tars of a store's layers. Each is mounted for as long as it is read. */
+export function storedTars(snapshots: Snapshotter, records: TarRecords): LayerTars {
+  return {
+    open(diffId, chain, scope) {
+      const record = records.open(diffId);
+      if (record === undefined) {
+        throw new VeneerError(
+          "failed precondition",
+          "it cannot be written as it came: there is no record of its tar, or a path came twice in it",
+        );
+      }
+      scope.defer(() => close(record.fd));
+      return rebuilt(partsOf(record), openLayer(snapshots, chain, scope));
+    },
+  };
+}
+
+/** Opens the tree of a committed layer, mounted until `scope` ends. */
+function openLayer(snapshots: Snapshotter, chain: string, scope: DisposableStack): number {
+  const key = `image-export ${crypto.randomUUID()}`;
+  snapshots.view(key, chain);
+  scope.defer(() => snapshots.remove(key));
+  const path = snapshots.mount(key);
+  scope.defer(() => snapshots.unmount(key));
+  return scope.adopt(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), close);
+}
