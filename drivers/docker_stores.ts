@@ -48,7 +48,7 @@ function overlay(
   paths: readonly string[],
   scope: DisposableStack,
 ): number {
-  const target = Deno.realPathSync(Deno.makeTempDirSync({ prefix: "veneer-docker-" }));
+  const target = Deno.realPathSync(Deno.makeTempDirSync({ dir: "/run", prefix: "veneer-docker-" }));
   scope.defer(() => Deno.removeSync(target));
   const step = overlayStep(
     { home, id: paths[0], target, lowers: paths, features: mountFeatures([]), volatile: false },

@@ -12,6 +12,7 @@ import { WORTH_A_WORKER } from "../../lib/tar/apply/worker_jobs.ts";
 import { WORTH_A_WORKER as MANY } from "../../lib/tar/export/worker_runs.ts";
 import { PROGRAM, TestStore } from "../support/commands.ts";
 import { image as builtImage, layer, oneImage, tarOf } from "../images/builder.ts";
+import { writeDockerStore } from "../images/literal_docker_store.ts";
 import { file as tarFile } from "../tar/support/tar_builder.ts";
 import { lacksFileSystem, needs, type Ran, run, TEST_FS } from "../support/cases.ts";
 
@@ -109,6 +110,13 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "rm", "made"],
     ["image", "tag", "app", "other"],
     ["image", "rm", "app", "other"],
+    ["image", "ls", "--docker", file("docker")],
+    ["image", "import", "app", "--docker", file("docker")],
+    ["image", "export", "app", "--docker", file("docker"), "-o", file("exported.tar")],
+    ["container", "ls", "--docker", file("docker"), "--size"],
+    ["container", "diff", "box", "--docker", file("docker")],
+    ["container", "export", "box", "--docker", file("docker"), "-o", file("box.tar")],
+    ["image", "rm", "app"],
     ["check"],
     ["gc", "--delete"],
     ["rm", "app", "base"],
@@ -162,6 +170,7 @@ async function checkCommands(driver: string): Promise<void> {
   const image = tarOf(oneImage(builtImage([layer([tarFile("a", "b")])])));
   Deno.writeFileSync(store.path("image.tar"), image);
   run("gzip", "-f", store.path("image.tar"));
+  writeDockerStore(store.path("docker"), driver === "btrfs" ? "btrfs" : "overlay2");
   // So large that Workers help.
   const content = "z".repeat(Math.ceil(WORTH_A_WORKER / MANY_FILES));
   const large = Array.from({ length: MANY_FILES }, (_, i) => [`${i % 10}/${i}`, content]);

@@ -41,8 +41,7 @@ export class DirectoryTrees implements DockerTrees {
     if (root !== undefined) return root;
     throw new VeneerError(
       "not supported",
-      "this kernel cannot show a container of this driver; make an image of it by " +
-        "`veneer container commit`, and mount that",
+      "a container of aufs is not shown whole: only what it changed can be read",
     );
   }
 

@@ -16,7 +16,7 @@ import { JsonFields, parseJson } from "../json.ts";
 import type { FoundImage } from "../found_image.ts";
 import { type LayerName, type LayerTars, putTar } from "../layer_tars.ts";
 import { rebuilt } from "../rebuild.ts";
-import { familiar, tryNormalise } from "../reference.ts";
+import { tryNormalise } from "../reference.ts";
 import type { ImageFile } from "../source.ts";
 import type { DockerLayers } from "./layers.ts";
 import { readTarSplit } from "./tar_split.ts";
@@ -178,8 +178,5 @@ function spoolTar(tars: LayerTars, layer: LayerName, fd: number): ImageFile {
     throw error;
   }
 }
-
-/** An image's names as people write them. */
-export const shownNames = ({ names }: DockerImage): string[] => names.map(familiar);
 
 const compare = (a: string, b: string) => a < b ? -1 : a > b ? 1 : 0;

@@ -103,6 +103,6 @@ function onlyDriver(root: string): string {
   }
   throw new VeneerError(
     "invalid argument",
-    `${root} has images of several drivers: ${found.join(", ")}; name one by --driver`,
+    `${root} has images of several drivers: ${found.join(", ")}; name the driver to read`,
   );
 }
