@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { SYNC_MODES } from "../lib/base/sync_mode.ts";
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
 import type { DriverDefinition, OptionHelp } from "./definition.ts";
@@ -25,9 +26,9 @@ export const AUTO = "auto";
 export const COMMON_OPTIONS: readonly OptionHelp[] = [
   {
     key: "sync",
-    value: "none|filesystem",
-    choices: ["none", "filesystem"],
-    summary: "write the file system out before an apply or commit counts as complete",
+    value: SYNC_MODES.join("|"),
+    choices: SYNC_MODES,
+    summary: "what is on disk before an apply or commit counts as complete; none by default",
   },
   {
     key: "record",

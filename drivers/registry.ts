@@ -16,6 +16,7 @@ import { IDENTITY, type IdMaps } from "../lib/base/id_maps.ts";
 import { isId } from "../lib/base/ids.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
+import { parseSync } from "../lib/base/sync_mode.ts";
 import { parseLimits } from "../lib/snapshots/limits.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
@@ -231,15 +232,6 @@ function firstThatRuns(drivers: readonly Driver[], root: string): Driver {
     });
   }
   return runs;
-}
-
-function parseSync(value: string | undefined): boolean {
-  if (value === undefined || value === "none") return false;
-  if (value === "filesystem") return true;
-  throw new VeneerError(
-    "invalid argument",
-    `sync ${JSON.stringify(value)}: it must be none or filesystem`,
-  );
 }
 
 function parseRecord(value: string | undefined): RecordKind {

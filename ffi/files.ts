@@ -353,15 +353,38 @@ export function fsync(fd: number, path?: Path): void {
   unwrap(result < 0 ? -E[0] : result, "fsync", path);
 }
 
+// `linux/fs.h`.
+const SYNC_FILE_RANGE_WAIT_BEFORE = 1;
+const SYNC_FILE_RANGE_WRITE = 2;
+const SYNC_FILE_RANGE_WAIT_AFTER = 4;
+
+/** `sync_file_range(2)` of a whole file. */
+function syncRange(fd: number, flags: number, path?: Path): void {
+  const result = io.sync_file_range()(fd, 0n, 0n, flags);
+  unwrap(result < 0 ? -E[0] : result, "sync_file_range", path);
+}
+
 /**
  * Hands a file's data to the file system and waits until it has it (`sync_file_range(2)`). The data
  * is on disk only after the file system's next commit.
  */
 export function writeBack(fd: number, path?: Path): void {
-  const SYNC_FILE_RANGE_WRITE = 2, SYNC_FILE_RANGE_WAIT_AFTER = 4;
-  const flags = SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
-  const result = io.sync_file_range()(fd, 0n, 0n, flags);
-  unwrap(result < 0 ? -E[0] : result, "sync_file_range", path);
+  syncRange(fd, SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER, path);
+}
+
+/** Begins to write a file's data to the disk (`sync_file_range(2)`), and does not wait for it. */
+export function beginWriteBack(fd: number): void {
+  syncRange(fd, SYNC_FILE_RANGE_WRITE);
+}
+
+/**
+ * Writes all of a file's data to the disk and waits for it (`sync_file_range(2)`). The disk may have
+ * it in its cache, and what is needed to find it may be in the file system's journal alone, until an
+ * `fsync` on this file system.
+ */
+export function storeData(fd: number): void {
+  const all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
+  syncRange(fd, all);
 }
 
 /**

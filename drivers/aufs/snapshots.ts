@@ -94,6 +94,10 @@ export class AufsSnapshots implements SnapshotBackend {
     throw new TypeError("aufs's layers become committed as they are");
   }
 
+  writeOut(layer: string): void {
+    this.#layers.writeOut(layer);
+  }
+
   checkUnused(chain: LayerChain, isNoUse = EVERY_MOUNT): void {
     const { layer, kind, parents: [parent] } = chain;
     const { aufsMounts, sysfs } = this.#environment;

@@ -100,6 +100,10 @@ export class Overlay2Snapshots implements SnapshotBackend {
     throw new TypeError("overlay2's layers become committed as they are");
   }
 
+  writeOut(layer: string): void {
+    this.#layers.writeOut(layer);
+  }
+
   checkUnused(chain: LayerChain, isNoUse = EVERY_MOUNT): void {
     const { layer, kind, parents: [parent] } = chain;
     const own = this.#directory(layer);

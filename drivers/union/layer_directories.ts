@@ -10,7 +10,7 @@
  * which is containerd's layout. A layer is made in the home's staging directory and renamed into
  * place last; to be deleted it is renamed back first.
  *
- * Nothing is synced here. A power failure may delete a directory whose snapshot is recorded,
+ * Nothing is synced here but by {@linkcode LayerDirectories.writeOut}. A power failure may delete a directory whose snapshot is recorded,
  * together with its unsynced content: the layer is then reported as missing
  * ({@linkcode LayerDirectories.require}). It may bring back a deleted directory, which has no
  * snapshot and is deleted by the next cleanup.
@@ -33,6 +33,7 @@ import {
   tryUnlink,
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
+import { storeTree } from "../../lib/tree/store_tree.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -171,6 +172,14 @@ export class LayerDirectories {
    */
   usage(layer: string, isOwn?: (name: string) => boolean): Usage {
     return withFd(this.#opened(layer), (fd) => diskUsage(fd, isOwn));
+  }
+
+  /** Writes a layer's content to disk, with every name that leads to it. */
+  writeOut(layer: string): void {
+    withFd(
+      this.#opened(layer),
+      (fd) => withFd(openDirectory(this.home.join()), (home) => storeTree(fd, home)),
+    );
   }
 
   /** @throws {VeneerError} as {@linkcode require} */

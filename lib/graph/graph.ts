@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { withFd } from "../../ffi/files.ts";
 import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { beginApply } from "./applying.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
@@ -29,6 +30,7 @@ import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { EngineApplyOptions, EngineStore, RemoveOptions } from "./engine_store.ts";
 import type { CreateOptions, GetOptions, LayerInfo, ParentArgument, PutOptions } from "./driver.ts";
+import type { SyncMode } from "../base/sync_mode.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import type { Home } from "../store/home.ts";
@@ -40,10 +42,12 @@ import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
 import { usersOf } from "../base/processes.ts";
+import { openDirectory } from "../tree/confined.ts";
 import type { Warn } from "../base/warn.ts";
 import { isHomeMountOurs, releaseHome, releaseHomeNow } from "../store/private_home.ts";
 import { pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
+import { storeTree } from "../tree/store_tree.ts";
 import { applyMarked } from "../tar/apply/marked.ts";
 
 /** The parts and settings of a graph. */
@@ -52,8 +56,8 @@ export interface GraphContext {
   readonly port: MountPort;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
-  /** Sync a layer's content before it counts as applied. */
-  readonly sync: boolean;
+  /** What is on disk before a layer counts as applied. */
+  readonly sync: SyncMode;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
   /** What an apply records of the content that it makes: nothing, or types, sizes and attributes. */
@@ -382,6 +386,8 @@ export class Graph implements EngineStore {
           log?.finish();
         },
         ensureStored: (directory) => backend.ensureStored?.(id, directory),
+        writeOut: (directory) =>
+          withFd(openDirectory(backend.home.join()), (home) => storeTree(directory, home)),
         markComplete: (sync) => backend.home.markComplete(id, sync),
       }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete, log });
     } catch (error) {

@@ -111,6 +111,14 @@ export interface SnapshotBackend {
   freeze(chain: LayerChain, committed: string): void;
 
   /**
+   * Writes a layer that was sealed or frozen to disk, with every name that leads to it. Left out if
+   * sealing and freezing see to that.
+   *
+   * @throws {SyscallError} if something could not be written
+   */
+  writeOut?(layer: string): void;
+
+  /**
    * Refuses a layer that is in use: one that is mounted in any mount namespace, or detached and
    * still held, as far as the kernel reports that. A layer with a mount inside it is refused in any
    * case.

@@ -5,6 +5,7 @@
  */
 import { O_DIRECTORY, O_RDONLY, open, syncfs, withFd } from "../../ffi/files.ts";
 import { codeOf, VeneerError } from "../base/errors.ts";
+import type { SyncMode } from "../base/sync_mode.ts";
 import type { RunState } from "../store/run_state.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
 import { shown } from "./keys.ts";
@@ -28,8 +29,8 @@ export class Committing {
     readonly backend: SnapshotBackend,
     readonly state: RunState,
     readonly uses: SnapshotUses,
-    /** Sync the home's file system before a snapshot counts as committed. */
-    readonly sync: boolean,
+    /** What is on disk before a snapshot counts as committed. */
+    readonly sync: SyncMode,
     /** Refuses a snapshot that must not be committed now. Its layer is locked. */
     readonly check: (snapshot: Snapshot) => void,
   ) {}
@@ -59,7 +60,7 @@ export class Committing {
     const layer = this.backend.layerFor("committed", name) ??
       (this.#seal(snapshot, chain) ? undefined : store.newLayer());
     if (layer === undefined) {
-      this.#writeOut();
+      this.#writeOut(snapshot.layer);
       store.commit(snapshot, { name, labels, parent });
       return;
     }
@@ -67,7 +68,7 @@ export class Committing {
       using _lock = this.state.lockLayer(layer);
       intents.make(layer, name, parent, () => {
         this.backend.freeze(chain, layer);
-        this.#writeOut();
+        this.#writeOut(layer);
         store.commit(snapshot, { name, labels, parent, layer });
       });
     }
@@ -85,8 +86,9 @@ export class Committing {
     }
   }
 
-  #writeOut(): void {
-    if (this.sync) writeOut(this.backend);
+  #writeOut(layer: string): void {
+    if (this.sync === "filesystem") writeOut(this.backend);
+    if (this.sync === "layer") this.backend.writeOut?.(layer);
   }
 
   /** @throws {VeneerError} `not supported` if the driver's layers include their parent's content */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { SyncMode } from "../base/sync_mode.ts";
 import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import { tryHoldToChange } from "../store/service_hold.ts";
@@ -29,7 +30,7 @@ export interface SessionContext {
   readonly warn: Warn;
   readonly purpose: Purpose;
   /** See `SnapshotsContext`. */
-  readonly sync: boolean;
+  readonly sync: SyncMode;
   readonly later?: () => void;
 }
 
@@ -54,7 +55,7 @@ export class Session implements Disposable {
     const { backend, state, warn, sync, later } = this.#context = context;
     const store = this.store = openStore(backend, state, warn);
     // A service answers at once, and writes the records out behind (`log_sync.ts`).
-    if (later !== undefined && !sync) store.durability = "in order";
+    if (later !== undefined && sync !== "filesystem") store.durability = "in order";
     this.intents = new Intents({ store, state, backend, warn });
     try {
       this.#finishInterrupted();

@@ -27,6 +27,7 @@ import { attempt, type VeneerError } from "../base/errors.ts";
 import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import { type FileArgument, withInput } from "../base/descriptors.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
+import type { SyncMode } from "../base/sync_mode.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
@@ -80,10 +81,10 @@ export interface SnapshotsContext {
   /** Gets warnings of one line each. */
   readonly warn: Warn;
   /**
-   * Sync the home's file system before a snapshot counts as committed; false by default. With
-   * {@linkcode later}, records are on disk when a call returns only if this is true.
+   * What is on disk before a snapshot counts as committed; `none` by default. With
+   * {@linkcode later}, records are on disk when a call returns only if this is `filesystem`.
    */
-  readonly sync?: boolean;
+  readonly sync?: SyncMode;
   /** The maps between ids in tars and on disk; {@linkcode IDENTITY} by default. */
   readonly idMaps?: IdMaps;
   /** How many Workers help an apply: none or one, which is the default. */
@@ -118,7 +119,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #warn: Warn;
   readonly #later: (() => void) | undefined;
   readonly #purpose: Purpose;
-  readonly #sync: boolean;
+  readonly #sync: SyncMode;
   readonly #limits: SnapshotLimits;
   /** The hold against services. */
   #claim: Disposable | undefined;
@@ -140,7 +141,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       backend,
       port,
       warn,
-      sync = false,
+      sync = "none",
       idMaps = IDENTITY,
       workers,
       foreignUses = "refuse",

@@ -19,6 +19,7 @@ import { AT_REMOVEDIR } from "../../ffi/names.ts";
 import { type FileArgument, withOutput } from "../base/descriptors.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import type { IdMaps } from "../base/id_maps.ts";
+import type { SyncMode } from "../base/sync_mode.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { Warn } from "../base/warn.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";
@@ -45,8 +46,11 @@ export interface TransfersContext {
   readonly uses: SnapshotUses;
   readonly port: MountPort;
   readonly idMaps: IdMaps;
-  /** Sync an applied layer's content before the snapshot counts as complete. */
-  readonly sync: boolean;
+  /**
+   * What is on disk before the snapshot counts as complete; a commit writes a `layer` out, and an
+   * apply leaves that to it.
+   */
+  readonly sync: SyncMode;
   /** How many Workers help: none or one, which is the default. */
   readonly workers?: number;
   /** The limits of containers' snapshots that ask for none. */
@@ -156,7 +160,9 @@ export class SnapshotTransfers {
       target,
       finish: () => backend.finishApply?.(chain),
       ensureStored: (directory) => backend.ensureStored?.(chain.layer, directory),
-      markComplete: (sync) => backend.home.markComplete(chain.layer, sync),
+      // What was stored elsewhere may be committed: the mark must not come back after that.
+      markComplete: (isStored) =>
+        backend.home.markComplete(chain.layer, isStored || backend.ensureStored !== undefined),
     }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
   }
 

@@ -340,7 +340,7 @@ recoveryCase("options are the store's, as for layers", (subject) => {
   assertEquals(names(synced), ["base"]);
   const refused = (option: string, includes: string) =>
     refuses("invalid argument", () => subject.open("overlay2", [option]), includes);
-  refused("sync=always", "it must be none or filesystem");
+  refused("sync=always", "it must be none, layer or filesystem");
   refused("snc=none", "did you mean sync?");
   refused("dm.fs=xfs", "overlay2 has no option dm.fs");
 });

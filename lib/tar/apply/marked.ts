@@ -4,6 +4,7 @@
  * @module
  */
 import { O_DIRECTORY, O_RDONLY, syncfs, withFd } from "../../../ffi/files.ts";
+import type { SyncMode } from "../../base/sync_mode.ts";
 import type { TransferOptions } from "../../base/transfer_options.ts";
 import { openWithoutLinks } from "../../tree/confined.ts";
 import { applyTar, type TarInput } from "./apply.ts";
@@ -20,6 +21,12 @@ export interface MarkedLayer {
    * @param directory the target's directory, open for reading
    */
   ensureStored(directory: number): void;
+  /**
+   * Writes the layer out for the mode `layer`. Left out if that is done later.
+   *
+   * @param directory as above
+   */
+  writeOut?(directory: number): void;
   /** Removes the mark; if `sync` is true, that is on disk when it returns. */
   markComplete(sync: boolean): void;
 }
@@ -29,8 +36,8 @@ export interface ApplyMarkedOptions
   extends
     Pick<ApplyOptions, "idMaps" | "workers" | "warn" | "log">,
     Pick<TransferOptions, "onProgress" | "provenWhole" | "beforeComplete"> {
-  /** Write the content out before the layer counts as complete. */
-  readonly sync: boolean;
+  /** What is on disk before the layer counts as complete. */
+  readonly sync: SyncMode;
 }
 
 /**
@@ -51,8 +58,11 @@ export function applyMarked(
     beforeComplete?.();
     layer.finish();
     layer.ensureStored(directory);
-    if (sync) syncfs(directory, path);
-    layer.markComplete(sync);
+    if (sync === "filesystem") syncfs(directory, path);
+    if (sync === "layer") layer.writeOut?.(directory);
+    layer.markComplete(
+      sync === "filesystem" || sync === "layer" && layer.writeOut !== undefined,
+    );
     return size;
   });
 }

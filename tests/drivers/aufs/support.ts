@@ -72,7 +72,7 @@ export function graphOf(
   warn: (message: string) => void = ABLE.warn,
   foreignUses?: ForeignUses,
 ): GraphDriver {
-  return new Graph({ backend, port, warn, sync: false, foreignUses });
+  return new Graph({ backend, port, warn, sync: "none", foreignUses });
 }
 
 /** A driver on `DIR/root`, where cases have their stores. */
