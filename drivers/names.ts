@@ -28,13 +28,14 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     key: "sync",
     value: SYNC_MODES.join("|"),
     choices: SYNC_MODES,
-    summary: "what is on disk before an apply or commit counts as complete; none by default",
+    summary:
+      "the data that is on disk before an apply or commit counts as complete; none by default",
   },
   {
     key: "record",
     value: "none|sizes",
     choices: ["none", "sizes"],
-    summary: "what an apply to a layer notes of its files for a deep check; none by default",
+    summary: "the facts about its files that an apply records for a deep check; none by default",
   },
   {
     key: "workers",

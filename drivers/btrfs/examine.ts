@@ -39,7 +39,7 @@ export function examine(root: string): Finding[] {
   }
   return [
     { state: "ok", what },
-    { state: "ok", what: "diffs read what changed (send)" },
+    { state: "ok", what: "diffs read the changes alone (send)" },
     quota(below),
   ];
 }

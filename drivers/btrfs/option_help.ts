@@ -29,7 +29,7 @@ export const HELP: DriverHelp = {
     {
       key: "size",
       value: "SIZE",
-      summary: "a limit of a read-write layer, no less than what it inherits",
+      summary: "a limit of a read-write layer, no less than the space of its parents",
     },
   ],
 };

@@ -32,7 +32,7 @@ export const HELP: DriverHelp = {
     {
       key: "overlay2.upperdir_label",
       ...BOOLEAN,
-      summary: "publish where the changes of a snapshot lie, as a label",
+      summary: "publish the directory of a snapshot's changes, as a label",
     },
     {
       key: "overlay2.override_kernel_check",
@@ -41,7 +41,7 @@ export const HELP: DriverHelp = {
     },
   ],
   storageOptions: [
-    { key: "size", value: "SIZE", summary: "a limit of what a read-write layer may take" },
+    { key: "size", value: "SIZE", summary: "a limit for the space of a read-write layer" },
     { key: "inodes", value: "COUNT", summary: "a limit of its files" },
   ],
 };

@@ -9,19 +9,19 @@ import type { CommandSpec } from "./spec.ts";
 /** Checks what is on disk. */
 export const CHECK: CommandSpec = {
   name: "check",
-  summary: "look for damage in the stores at --root, and tell what it breaks",
+  summary: "look for damage in the stores at --root, and name the layers that it breaks",
   operands: [{ name: "ID", optional: true, repeatable: true, kind: "layer" }],
   options: [
     { name: "quick", summary: "records and structure (the default): seconds for 10,000 layers" },
-    { name: "deep", summary: "also compare files with what their layer's apply recorded" },
+    { name: "deep", summary: "also compare files with the record of their layer's apply" },
     SERVICE,
   ],
   details:
     "Checks layers and snapshots of every driver, or of --driver alone, and those that Docker made. Changes\n" +
-    "nothing, waits for nobody and works while the store is in use; with IDs, only what breaks those layers,\n" +
-    "snapshots' keys or names. One line a finding: its kind, the file, what is wrong, what that breaks, and a\n" +
-    "remedy. A deep check tells files that are missing, added, emptied, shortened or changed in layers that were\n" +
-    "applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists what nothing needs.",
+    "nothing, waits for no lock and works while the store is in use. With IDs, of layers or snapshots, it shows\n" +
+    "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
+    "it breaks, and a remedy. A deep check tells files that are missing, added, emptied, shortened or changed in layers that were\n" +
+    "applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists orphans.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],
     ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],
@@ -29,20 +29,20 @@ export const CHECK: CommandSpec = {
   ],
 };
 
-/** Lists what nothing needs. */
+/** Lists orphans. */
 export const GC: CommandSpec = {
   name: "gc",
-  summary: "list what on disk no record knows, and records of what is not there",
+  summary: "list files that no record names, and records of files that are missing",
   operands: [],
   options: [
-    { name: "delete", summary: "delete what nothing needs, instead of only listing it" },
+    { name: "delete", summary: "delete them, instead of only listing them" },
     SERVICE,
   ],
   details:
     "Shows each with its size and age: links, records and mount points of layers that are gone, and in a store of\n" +
     "Docker's the layers that no image and no container has. --delete is refused there while Docker runs. `cleanup`\n" +
-    "finishes what killed commands left and undoes their mounts: run that one first, and often; gc is for what other\n" +
-    "programs, power cuts and lost databases leave, and nothing of `cleanup`'s is in its list.",
+    "finishes the work of killed commands and undoes their mounts: run that one first, and often. gc is for the\n" +
+    "leftovers of other programs, power cuts and lost databases, and lists nothing that `cleanup` finishes.",
   examples: [
     ["veneer gc", "only a list"],
     ["veneer --root /var/lib/docker gc --delete", "after a stop of Docker"],

@@ -37,7 +37,7 @@ export const CONTAINERS: GroupSpec = {
       operands: [],
       options: [
         { name: "quiet", short: "q", summary: "print ids only" },
-        { name: "size", summary: "with the size of what each changed, which takes a while" },
+        { name: "size", summary: "with the size of the changes of each, which takes a while" },
         NO_TRUNC,
       ],
       examples: [["veneer container ls --docker /var/lib/docker", ""]],
@@ -69,7 +69,7 @@ export const IMAGES: GroupSpec = {
   details:
     "An image's layers are committed snapshots, which images share; its config and names lie beside them. NAME is\n" +
     "a name, such as alpine or ghcr.io/a/b:1, or the beginning of an id. --service NAME works on the store of a\n" +
-    "service; what would change it is refused while that runs.",
+    "service; commands that would change it are refused while that runs.",
   commands: ([
     {
       name: "image import",
@@ -86,7 +86,7 @@ export const IMAGES: GroupSpec = {
         DOCKER,
       ],
       details:
-        "Takes an OCI layout, as a directory or a tar, and what `docker save` writes, old and new. The tar and the\n" +
+        "Takes an OCI layout, as a directory or a tar, and the archives of `docker save`, old and new. The tar and the\n" +
         "layers may be plain, gzip or zstd; - is standard input. All digests and sizes are checked, and nothing of\n" +
         "an image that is damaged stays. A layer that is there already is not unpacked again.",
       examples: [
@@ -132,7 +132,7 @@ export const IMAGES: GroupSpec = {
       options: [{ name: "read-only", summary: "a view, which cannot be changed" }],
       details:
         "The snapshot is made if it is missing; without KEY its key is the image's name. It stays when it is\n" +
-        "unmounted: `veneer snapshot rm KEY` removes it, with what was changed.",
+        "unmounted: `veneer snapshot rm KEY` removes it, with its changes.",
       examples: [
         ['m=$(veneer image mount alpine) && cd "$m"', "mount it and go there"],
         ["veneer image mount alpine work", "another one to be changed"],
@@ -147,7 +147,7 @@ export const IMAGES: GroupSpec = {
     },
     {
       name: "image exec",
-      summary: "run a program in an image; what it changes is dropped",
+      summary: "run a program in an image; its changes are dropped",
       operands: [NAME, ...PROGRAM_OPERANDS],
       options: INSIDE_OPTIONS,
       details: EXEC_DETAILS,
@@ -155,7 +155,7 @@ export const IMAGES: GroupSpec = {
     },
     {
       name: "image shell",
-      summary: "run a shell in an image; what it changes is dropped",
+      summary: "run a shell in an image; its changes are dropped",
       operands: [NAME],
       options: INSIDE_OPTIONS,
       details: CONFINES_NOTHING,

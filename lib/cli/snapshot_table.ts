@@ -87,8 +87,8 @@ export const BYTES: OptionSpec = {
 
 /** Of `df`, for layers and snapshots. */
 export const DF_DETAILS =
-  "OWN is what one adds to its parent on disk, SHARED what those below it do, and RECLAIMABLE what its\n" +
-  "removal would give back now: nothing if it has children or is in use, as HELD BY says.";
+  "OWN is the space of its own files, SHARED that of all below it, and RECLAIMABLE the space that its removal\n" +
+  "would give back now: none if it has children or is in use, as HELD BY shows.";
 
 /** `veneer snapshot …` */
 export const SNAPSHOTS: GroupSpec = {
@@ -98,7 +98,7 @@ export const SNAPSHOTS: GroupSpec = {
     "A snapshot is prepared under a key, on a committed one or on nothing, mounted and changed. Committed under a\n" +
     "name it never changes again, and others can stand on it. A view is one that cannot be changed. Keys and names\n" +
     "are one namespace and any text; they are kept apart from the layers of `veneer ls`. --service NAME reads the\n" +
-    "store of a service while that runs; what would change it is refused then.",
+    "store of a service while that runs; commands that would change it are refused then.",
   commands: ([
     {
       name: "snapshot prepare",
@@ -123,8 +123,8 @@ export const SNAPSHOTS: GroupSpec = {
       operands: [KEY, { name: "FILE|-", optional: true, kind: "file" }],
       options: [],
       details:
-        "The tar may be plain, gzip or zstd; - or no FILE is standard input. It is applied to what the snapshot\n" +
-        "shows, whiteouts included, so an image's layers are each prepared on the one before, applied and committed.\n" +
+        "The tar may be plain, gzip or zstd; - or no FILE is standard input. It is applied to the snapshot's\n" +
+        "tree, whiteouts included, so an image's layers are each prepared on the one before, applied and committed.\n" +
         "A snapshot on which this failed is incomplete: apply again or remove it.",
       examples: [
         ["veneer snapshot prepare work --parent base", ""],
@@ -148,7 +148,7 @@ export const SNAPSHOTS: GroupSpec = {
       options: [AGAINST],
       details:
         "Control characters and backslashes in paths are written as octal escapes, such as \\012.",
-      examples: [["veneer snapshot changes work", "what was changed so far"]],
+      examples: [["veneer snapshot changes work", "its changes so far"]],
     },
     {
       name: "snapshot commit",
@@ -165,7 +165,7 @@ export const SNAPSHOTS: GroupSpec = {
         "The key is gone then. Labels are those given here: none are taken over from the key.",
       examples: [[
         "veneer snapshot commit app work",
-        "what was prepared as work is app from now on",
+        "the snapshot prepared as work is app from now on",
       ]],
     },
     {
@@ -262,7 +262,7 @@ export const SNAPSHOTS: GroupSpec = {
       examples: [
         ["veneer snapshot ls kind==active", ""],
         ["veneer snapshot ls --format '{name}\\t{size}\\t{labels.team}'", ""],
-        ["veneer snapshot ls --service veneer", "of what containerd has"],
+        ["veneer snapshot ls --service veneer", "the snapshots of containerd"],
         [`veneer snapshot ls 'name~="^app",labels.team==blue' kind==view`, "these, and all views"],
         ["veneer snapshot ls -0 kind==view | xargs -0 veneer snapshot rm", ""],
       ],

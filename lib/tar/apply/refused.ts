@@ -69,7 +69,7 @@ function reasonOf({ syscall, errno }: SyscallError, entry: Entry): string | unde
     case ENAMETOOLONG:
       return syscall === "symlinkat"
         ? "the target of the link is longer than this file system takes"
-        : "its path, or what links make of it, is longer than this file system takes";
+        : "its path, or the path that links lead to, is longer than this file system takes";
     case ENOENT:
       // Missing directories on a path are made, except behind a dangling link.
       return syscall === "openat2"
