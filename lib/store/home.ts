@@ -87,6 +87,7 @@ export class Home {
     const home = new Home(ConfinedRoot.of(way.path, way.directory));
     way.enter(OWN, 0o700);
     for (const path of OWN_DIRECTORIES.map((name) => home.own(name))) {
+      if (isDirectory(path)) continue;
       if (exists(path)) home.#putAside(path, way.directory, warn);
       makeDirectory(path, 0o700);
     }
