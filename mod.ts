@@ -46,6 +46,7 @@ export type {
   PutOptions,
 } from "./lib/graph/driver.ts";
 export type {
+  AgedUsage,
   CommitOptions,
   DiffOptions,
   Labels,

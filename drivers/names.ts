@@ -53,6 +53,11 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     value: "COUNT",
     summary: "the same for the number of files; overlay2 alone",
   },
+  {
+    key: "usage.age",
+    value: "SECONDS",
+    summary: "the time that a service repeats a count of a container's space for; default 60",
+  },
 ];
 
 /** Every name that `--driver` takes. */

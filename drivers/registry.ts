@@ -18,6 +18,7 @@ import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
 import { parseSync } from "../lib/base/sync_mode.ts";
 import { parseLimits } from "../lib/snapshots/limits.ts";
+import { parseUsageAge, USAGE_AGE_OPTION } from "../lib/snapshots/usage_age.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
@@ -155,6 +156,7 @@ export function parseStoreOptions(options: readonly string[]) {
     workers: parseWorkers(given.get("workers")),
     record: parseRecord(given.get("record")),
     limits: parseLimits(given),
+    usageAge: parseUsageAge(given.get(USAGE_AGE_OPTION)),
   };
 }
 

@@ -81,7 +81,7 @@ export function openSnapshots(
 ): Snapshots {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { foreignUses, later, purpose } = open;
-  const { given, sync, workers, limits } = parseStoreOptions(options);
+  const { given, sync, workers, limits, usageAge } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
     : find(drivers, name);
@@ -97,6 +97,7 @@ export function openSnapshots(
     later,
     purpose,
     limits,
+    usageAge,
   });
 }
 

@@ -260,6 +260,10 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     ensureStored(layer, directory, this.#devices.pool, this.#context.warn);
   }
 
+  hasCounters(): boolean {
+    return true;
+  }
+
   usage({ layer, parents: [origin = BASE] }: LayerChain): Usage {
     return usageOf(this.#devices, layer, origin);
   }

@@ -5,6 +5,7 @@
  * @module
  */
 import { withFd } from "../../ffi/files.ts";
+import type { ProjectUsage } from "../../ffi/quota.ts";
 import { type ConfinedPath, isDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Remedy } from "../../lib/base/remedy.ts";
@@ -220,8 +221,24 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return { kind: "upper", upper, lowers: this.#layers.paths(parents), form: "overlay" };
   }
 
-  usage({ layer }: LayerChain): Usage {
-    return this.#layers.usage(layer);
+  usage({ layer, kind }: LayerChain): Usage {
+    const counted = kind === "active" ? this.#counted(layer) : undefined;
+    if (counted === undefined) return this.#layers.usage(layer);
+    // The project also has the layer's other directories.
+    const own = this.#layers.usageBeside(layer);
+    return {
+      bytes: Math.max(0, counted.usedBytes - own.bytes),
+      inodes: Math.max(0, counted.usedInodes - own.inodes),
+    };
+  }
+
+  hasCounters(layer: string): boolean {
+    return this.#counted(layer) !== undefined;
+  }
+
+  /** What the file system counts of a layer; `undefined` if that has no project. */
+  #counted(layer: string): ProjectUsage | undefined {
+    return this.#quotas.usage(this.#layers.directory(layer));
   }
 
   importable(): readonly ImportedSnapshot[] {

@@ -20,6 +20,7 @@
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_NOREPLACE } from "../../ffi/names.ts";
+import { fstat, S_BLKSIZE, Stat } from "../../ffi/stat.ts";
 import {
   type ConfinedPath,
   exists,
@@ -111,7 +112,7 @@ export class LayerDirectories {
       const { uids, gids } = this.idMaps;
       if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
       if (lower) makeOwned(staged.join("lower"), 0o755, uids.root, gids.root);
-      const place = this.#directory(layer);
+      const place = this.directory(layer);
       unwrapConfined(tryMove(staged, place), "rename", place);
     });
   }
@@ -148,7 +149,7 @@ export class LayerDirectories {
    * @throws {VeneerError} `in use` if something is mounted in it
    */
   remove(layer: string, end: (directory: ConfinedPath) => void = () => {}): void {
-    const place = this.#directory(layer), staged = this.home.staging(layer);
+    const place = this.directory(layer), staged = this.home.staging(layer);
     const result = tryMove(place, staged);
     if (result === -EBUSY) {
       throw new VeneerError("in use", `${place} is a mount point; unmount it first`);
@@ -172,6 +173,21 @@ export class LayerDirectories {
    */
   usage(layer: string, isOwn?: (name: string) => boolean): Usage {
     return withFd(this.#opened(layer), (fd) => diskUsage(fd, isOwn));
+  }
+
+  /** The space of a layer's own directories, its root among them, without what is in that. */
+  usageBeside(layer: string): Usage {
+    const stat = new Stat();
+    const beside = withFd(
+      openDirectory(this.directory(layer)),
+      (fd) => {
+        const { bytes, inodes } = diskUsage(fd, (name) => name === "fs");
+        fstat(fd, stat);
+        return { bytes: bytes + stat.blocks * S_BLKSIZE, inodes: inodes + 1 };
+      },
+    );
+    withFd(this.#opened(layer), (fd) => fstat(fd, stat));
+    return { bytes: beside.bytes + stat.blocks * S_BLKSIZE, inodes: beside.inodes + 1 };
   }
 
   /** Writes a layer's content to disk, with every name that leads to it. */
@@ -205,7 +221,7 @@ export class LayerDirectories {
     remove(work);
   }
 
-  #directory(layer: string): ConfinedPath {
+  directory(layer: string): ConfinedPath {
     return this.home.join(LAYERS, layer);
   }
 }

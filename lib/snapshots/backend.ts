@@ -188,6 +188,9 @@ export interface SnapshotBackend {
    */
   usage(chain: LayerChain): Usage;
 
+  /** Whether `usage` reads an active layer's from counters; false if this is left out. */
+  hasCounters?(layer: string): boolean;
+
   /**
    * Snapshots of an earlier form of the layout, parents before children, their layers already where
    * this form expects them; empty if there are none. Called once, when a store's database is made.

@@ -59,6 +59,7 @@ import type { Snapshot } from "./records.ts";
 import { Removing } from "./removing.ts";
 import { type Purpose, Session } from "./session.ts";
 import type {
+  AgedUsage,
   CommitOptions,
   DiffOptions,
   Leftovers,
@@ -71,7 +72,8 @@ import type {
 } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
 import { type Begun, SnapshotTransfers } from "./transfers.ts";
-import { usageOf } from "./usage.ts";
+import { agedUsageOf, usageOf } from "./usage.ts";
+import { USAGE_AGE } from "./usage_age.ts";
 import { SnapshotUses } from "./uses.ts";
 
 /** The parts and settings of a snapshotter. */
@@ -104,6 +106,8 @@ export interface SnapshotsContext {
   readonly purpose?: Purpose;
   /** The limits of containers' snapshots that ask for none; {@linkcode NO_LIMITS} by default. */
   readonly limits?: SnapshotLimits;
+  /** How long {@linkcode Snapshots.agedUsage} lets a count be told again at least, in seconds. */
+  readonly usageAge?: number;
 }
 
 /** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
@@ -121,6 +125,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #purpose: Purpose;
   readonly #sync: SyncMode;
   readonly #limits: SnapshotLimits;
+  readonly #usageAge: number;
   /** The hold against services. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after the release of the home, until it is needed again. */
@@ -148,12 +153,14 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       later,
       purpose = "change",
       limits = NO_LIMITS,
+      usageAge = USAGE_AGE,
     }: SnapshotsContext,
   ) {
     if (isLimited(limits) && purpose === "change") {
       backend.checkLimits(limits, `the options ${LIMIT_OPTIONS.join(" and ")}`);
     }
     this.#limits = limits;
+    this.#usageAge = usageAge;
     this.#backend = backend;
     this.#warn = warn;
     this.#later = later;
@@ -437,6 +444,12 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   usage(key: string): Usage {
     checkKey(key);
     return usageOf(key, this.#store, this.#backend);
+  }
+
+  agedUsage(key: string): AgedUsage {
+    checkKey(key);
+    const store = this.#store, backend = this.#backend;
+    return agedUsageOf(key, { store, backend, atLeast: this.#usageAge });
   }
 
   cleanup(failed?: (error: VeneerError) => void): string[] {

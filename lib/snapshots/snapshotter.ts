@@ -73,6 +73,14 @@ export interface Usage {
   readonly inodes: number;
 }
 
+/** The space of a snapshot, and the time for which it may be told again. */
+export interface AgedUsage {
+  /** As counted now. */
+  readonly usage: Usage;
+  /** In milliseconds; 0 if it is to be asked for each time. */
+  readonly age: number;
+}
+
 /** Options of a new snapshot. */
 export interface SnapshotOptions {
   /** None by default. */
@@ -239,6 +247,9 @@ export interface Snapshotter extends OpenStore {
    * The space that a snapshot adds: of an active one counted at each call, of a committed one once.
    */
   usage(key: string): Usage;
+
+  /** The same for a service that is asked often, as the option `usage.age` has it. */
+  agedUsage(key: string): AgedUsage;
 
   /**
    * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the

@@ -9,8 +9,9 @@
  */
 import { codeOf } from "../base/errors.ts";
 import type { SnapshotBackend } from "./backend.ts";
-import type { Usage } from "./snapshotter.ts";
+import type { AgedUsage, Usage } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
+import { ageOf } from "./usage_age.ts";
 
 /** @throws {VeneerError} `not found`, also for a snapshot removed meanwhile; errors of counting */
 export function usageOf(key: string, store: Store, backend: SnapshotBackend): Usage {
@@ -41,6 +42,29 @@ export function usageOf(key: string, store: Store, backend: SnapshotBackend): Us
     if (kind === "committed") keepUsage(store, layer, usage);
     return usage;
   }
+}
+
+/**
+ * The same, and how long it may be told again: not at all if the kernel counts, and if the count of
+ * a committed one is recorded.
+ *
+ * @param atLeast in seconds; 0 to count at each call
+ * @throws {VeneerError} as {@linkcode usageOf}
+ */
+export function agedUsageOf(
+  key: string,
+  { store, backend, atLeast }: {
+    readonly store: Store;
+    readonly backend: SnapshotBackend;
+    readonly atLeast: number;
+  },
+): AgedUsage {
+  const { layer, kind } = store.require(key);
+  const begin = performance.now();
+  const usage = usageOf(key, store, backend);
+  const duration = performance.now() - begin;
+  const isQuick = kind !== "active" || backend.hasCounters?.(layer);
+  return { usage, age: isQuick ? 0 : ageOf(duration, atLeast) };
 }
 
 /** On a full or read-only disk it is not recorded, and counted again the next time. */

@@ -79,7 +79,7 @@ needs(
 );
 
 needs(lacking, "calls: Usage counts what a snapshot adds", async () => {
-  await using service = await TestService.start();
+  await using service = await TestService.start("-o", "usage.age=0");
   using client = await service.connect();
   const usage = async (key: string) => readUsage(await succeed(client, "Usage", ofKey(key)));
   const base = await prepare(client, "a");

@@ -1,7 +1,7 @@
 /**
  * The answers that are known, so that they need no lane: those to Stat, and those to Mounts of
  * drivers whose mounts stay the same (`SnapshotBackend.mountsStay`), which Prepare and View give
- * first.
+ * first; and in a collection of its own those to Usage, for a time.
  *
  * They are right by construction: the service holds its store, so a record changes by its own calls
  * alone. A call that changes a record takes the answers about it away before it begins, and an
@@ -16,11 +16,12 @@ import type { SnapshotCall } from "./messages.ts";
 const MEMORY = 4 << 20, LARGEST = 16 << 10;
 
 /** The questions whose answers are kept. */
-export type Asked = "stat" | "mounts";
+export type Asked = "stat" | "mounts" | "usage";
 
 /** A call whose answer may be kept. Every one is to be ended. */
 export interface Question {
-  readonly keep: (answer: Bytes) => void;
+  /** @param age for how long it is kept, in milliseconds; without end if it is not given */
+  readonly keep: (answer: Bytes, age?: number) => void;
   /** The call has ended; after it, nothing is kept. */
   readonly ended: () => void;
 }
@@ -29,9 +30,18 @@ interface OpenQuestion {
   isOutdated: boolean;
 }
 
+interface Answer {
+  readonly bytes: Bytes;
+  /** When it is too old, by the clock. */
+  readonly end: number;
+}
+
+/** The keys that a call changes an answer about, its own first. */
+type Changed = readonly string[] | "all";
+
 export class KnownAnswers {
   /** By question and key, the one that was kept first comes first. */
-  readonly #answers = new Map<string, Bytes>();
+  readonly #answers = new Map<string, Answer>();
   #memory = 0;
   /** By keys: how many calls run that change their records. */
   readonly #changing = new Map<string, number>();
@@ -40,8 +50,21 @@ export class KnownAnswers {
   /** By keys: the questions without an answer. */
   readonly #open = new Map<string, Set<OpenQuestion>>();
 
+  /**
+   * @param changed tells the keys that a call changes
+   * @param now the clock, in milliseconds
+   */
+  constructor(
+    readonly changed: (call: SnapshotCall) => Changed = keysOf,
+    readonly now: () => number = () => performance.now(),
+  ) {}
+
   get(asked: Asked, key: string): Bytes | undefined {
-    return this.#answers.get(nameOf(asked, key));
+    const name = nameOf(asked, key), answer = this.#answers.get(name);
+    if (answer === undefined) return undefined;
+    if (this.now() < answer.end) return answer.bytes;
+    this.#drop(name);
+    return undefined;
   }
 
   /** Is called before a key is asked about. */
@@ -57,8 +80,9 @@ export class KnownAnswers {
     if (open === undefined) this.#open.set(key, new Set([question]));
     else open.add(question);
     return {
-      keep: (answer) => {
-        if (!question.isOutdated) this.#keep(nameOf(asked, key), answer);
+      keep: (bytes, age = Infinity) => {
+        if (question.isOutdated) return;
+        this.#keep(nameOf(asked, key), { bytes, end: this.now() + age });
       },
       ended: () => {
         question.isOutdated = true;
@@ -73,7 +97,7 @@ export class KnownAnswers {
    * kept as one to `asked`, if that is given.
    */
   changing(call: SnapshotCall, asked?: Asked): Question {
-    const keys = keysOf(call);
+    const keys = this.changed(call);
     if (keys === "all") this.#changingAll++;
     else for (const key of keys) this.#changing.set(key, (this.#changing.get(key) ?? 0) + 1);
     this.#forget(keys);
@@ -96,7 +120,7 @@ export class KnownAnswers {
   }
 
   /** Takes the answers about some keys away, also those that are on the way. */
-  #forget(keys: readonly string[] | "all"): void {
+  #forget(keys: Changed): void {
     if (keys === "all") {
       this.#answers.clear();
       this.#memory = 0;
@@ -106,11 +130,12 @@ export class KnownAnswers {
     for (const key of keys) {
       this.#drop(nameOf("stat", key));
       this.#drop(nameOf("mounts", key));
+      this.#drop(nameOf("usage", key));
       for (const one of this.#open.get(key) ?? []) one.isOutdated = true;
     }
   }
 
-  #keep(name: string, answer: Bytes): void {
+  #keep(name: string, answer: Answer): void {
     const memory = memoryOf(name, answer);
     if (memory > LARGEST) return;
     this.#drop(name);
@@ -133,7 +158,7 @@ export class KnownAnswers {
 const NO_QUESTION: Question = { keep: () => {}, ended: () => {} };
 
 /** The keys of the records that a call changes, its own first. */
-function keysOf(call: SnapshotCall): readonly string[] | "all" {
+function keysOf(call: SnapshotCall): Changed {
   switch (call.method) {
     case "prepare":
     case "view":
@@ -146,7 +171,21 @@ function keysOf(call: SnapshotCall): readonly string[] | "all" {
   }
 }
 
+/** The keys of the snapshots whose space a call changes: a removal is no matter of others. */
+export function keysOfUsage(call: SnapshotCall): readonly string[] {
+  switch (call.method) {
+    case "prepare":
+    case "view":
+    case "remove":
+      return [call.key];
+    case "commit":
+      return [call.key, call.name];
+    default:
+      return [];
+  }
+}
+
 const nameOf = (asked: Asked, key: string) => `${asked} ${key}`;
 
 /** A character takes two bytes at most; the rest is for the objects. */
-const memoryOf = (name: string, answer: Bytes) => 2 * name.length + answer.length + 256;
+const memoryOf = (name: string, { bytes }: Answer) => 2 * name.length + bytes.length + 256;

@@ -17,8 +17,8 @@ import {
   type SnapshotCall,
 } from "./messages.ts";
 import type { LogSyncer } from "./log_syncer.ts";
-import { type Asked, KnownAnswers, type Question } from "./known_answers.ts";
-import type { LaneCall } from "./perform.ts";
+import { type Asked, keysOfUsage, KnownAnswers, type Question } from "./known_answers.ts";
+import { type LaneCall, readAged } from "./perform.ts";
 
 const REQUESTS: Readonly<Record<string, Read>> = {
   Prepare: readMake("prepare"),
@@ -44,14 +44,16 @@ export function snapshotsService(
   name: string,
   syncer: LogSyncer,
 ): Services {
-  const known = new KnownAnswers();
+  const known = new KnownAnswers(), knownUsages = new KnownAnswers(keysOfUsage);
   let commits = 0;
   const changing = (call: SnapshotCall, asked?: Asked): Question => {
     const { keep, ended } = known.changing(call, asked);
+    const usages = knownUsages.changing(call);
     return {
       keep,
       ended: () => {
         ended();
+        usages.ended();
         syncer.changed();
       },
     };
@@ -61,11 +63,11 @@ export function snapshotsService(
     method,
     (message, emit, client) => {
       const call = read(message, name);
-      const run = (question?: Question, sent = call): Running => {
+      const run = (question?: Question, sent = call, send = emit): Running => {
         const job = { call: sent, ...orderOf(call), client };
         const running = question === undefined
           ? lanes.run({ ...job, emit })
-          : lanes.run({ ...job, emit: keeping(question, emit), ended: question.ended });
+          : lanes.run({ ...job, emit: keeping(question, send), ended: question.ended });
         return { subject: subjectOf(call), done: running.done, cancel: running.cancel };
       };
       switch (call.method) {
@@ -74,8 +76,9 @@ export function snapshotsService(
         case "mounts":
           return lanes.mountsStay ? ask("mounts", call.key, { known, emit, run }) : run();
         case "list":
-        case "usage":
           return run();
+        case "usage":
+          return askUsage(call.key, { known: knownUsages, emit, run });
         case "prepare":
         case "view":
           return run(changing(call, mountsAre()));
@@ -130,6 +133,28 @@ function ask(
   if (answer === undefined) return run(known.asking(asked, key));
   emit(answer);
   return { subject: { key }, done: undefined, cancel: () => {} };
+}
+
+/** Answers a call for the space of a snapshot, by a lane unless it was counted lately. */
+function askUsage(
+  key: string,
+  { known, emit, run }: {
+    readonly known: KnownAnswers;
+    readonly emit: Emit;
+    readonly run: (question: Question, sent: undefined, send: Emit) => Running;
+  },
+): Running {
+  const answer = known.get("usage", key);
+  if (answer !== undefined) {
+    emit(answer);
+    return { subject: { key, usage: "cached" }, done: undefined, cancel: () => {} };
+  }
+  const { keep, ended } = known.asking("usage", key);
+  const keepAged = (message: Bytes) => {
+    const { answer, age } = readAged(message);
+    if (age > 0) keep(answer, age);
+  };
+  return run({ keep: keepAged, ended }, undefined, (message) => emit(readAged(message).answer));
 }
 
 /**

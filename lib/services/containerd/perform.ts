@@ -5,7 +5,7 @@
  */
 import type { VeneerError } from "../../base/errors.ts";
 import { refuseOffered } from "../../images/offer.ts";
-import type { Leftovers, Snapshotter } from "../../snapshots/snapshotter.ts";
+import type { AgedUsage, Leftovers, Snapshotter } from "../../snapshots/snapshotter.ts";
 import type { Bytes } from "../bytes.ts";
 import {
   type SnapshotCall,
@@ -56,7 +56,7 @@ export function perform(
         writeSnapshot(snapshotter.update({ name: call.key, labels: call.labels }, call.fields)),
       );
     case "usage":
-      return emit(writeUsage(snapshotter.usage(call.key)));
+      return emit(writeAged(snapshotter.agedUsage(call.key)));
     case "list":
       for (const message of writeList(snapshotter.walk(call.filters))) emit(message);
       return;
@@ -76,6 +76,23 @@ function cleanUp(snapshotter: Snapshotter): void {
   snapshotter.cleanup((error) => first ??= error);
   if (first !== undefined) throw first;
 }
+
+/** The one message of an answer to `usage`: the client's after the age, which is for the service. */
+function writeAged({ usage, age }: AgedUsage): Bytes {
+  const answer = writeUsage(usage);
+  const message = new Uint8Array(AGE_SIZE + answer.length);
+  new DataView(message.buffer).setFloat64(0, age);
+  message.set(answer, AGE_SIZE);
+  return message;
+}
+
+const AGE_SIZE = 8;
+
+/** Reads it. */
+export const readAged = (message: Bytes): { readonly answer: Bytes; readonly age: number } => ({
+  answer: message.subarray(AGE_SIZE),
+  age: new DataView(message.buffer, message.byteOffset).getFloat64(0),
+});
 
 /** The one message of an answer to `delete removed`. */
 const writeLeftovers = (leftovers: Leftovers): Bytes => new TextEncoder().encode(leftovers);

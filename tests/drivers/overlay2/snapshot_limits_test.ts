@@ -146,3 +146,25 @@ test("limits that the driver has for layers are not for snapshots", (open) => {
   const error = assertFails("not supported", () => open("store", "overlay2.size=1G"));
   assertEquals(error.message.includes("snapshot.size"), true);
 });
+
+test("the usage of an active snapshot is the file system's count, as a walk counts it", (open) => {
+  const snapshots = open("store", "snapshot.size=64M");
+  base(snapshots);
+  snapshots.prepare("run", "base");
+  assertEquals(snapshots.agedUsage("run"), { usage: { bytes: 0, inodes: 0 }, age: 0 });
+  const root = snapshots.mount("run");
+  for (let i = 0; i < 300; i++) Deno.writeTextFileSync(`${root}/a file ${i}`, "x".repeat(i));
+  Deno.writeFileSync(`${root}/large`, new Uint8Array(5 * MIB));
+  Deno.mkdirSync(`${root}/fs/fs`, { recursive: true });
+  Deno.linkSync(`${root}/large`, `${root}/fs/link`);
+  snapshots.unmount("run");
+  must("sync", "-f", snapshots.home);
+  const counted = snapshots.usage("run");
+  snapshots.commit("more", "run");
+  assertEquals(counted, snapshots.usage("more"));
+  assertEquals(counted.inodes, 303);
+  snapshots.prepare("next", "more");
+  assertEquals(snapshots.agedUsage("next").age, 0);
+  snapshots.prepare("extract-1 next", "more");
+  assert(snapshots.agedUsage("extract-1 next").age > 0, "without a project it is a walk");
+});
