@@ -92,7 +92,7 @@ export class AufsMounts {
         LEAST_LIMIT - own
       } is the most that aufs mounts by default; none of ${
         CONFIGURATIONS.join(", ")
-      } says that this kernel mounts more`,
+      } shows that this kernel mounts more`,
     );
   }
 

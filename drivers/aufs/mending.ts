@@ -129,7 +129,7 @@ export class Mending {
   /** Mends the first layer and removes its mark. If that fails, it warns, and the mark stays. */
   #mend(chain: Chain): void {
     const [{ id }] = chain;
-    this.#attempt(`layer ${id} may show what was deleted below it when it is mounted again`, () => {
+    this.#attempt(`layer ${id} may show files deleted below it when it is mounted again`, () => {
       mendDirectory(chain);
       this.forget(id);
     });

@@ -122,7 +122,7 @@ export class Mounting {
       "limit exceeded",
       `layer ${id} lies on ${lowers.length} layers, and ${
         lowers.length + 1 - mounts.length
-      } are what the options of one mount hold; use fewer layers, or let Veneer mount it`,
+      } fit into the options of one mount; use fewer layers, or let Veneer mount it`,
       { remedy: { kind: "mount", id } },
     );
   }

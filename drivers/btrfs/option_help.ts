@@ -22,7 +22,7 @@ export const HELP: DriverHelp = {
     {
       key: "btrfs.device",
       value: "PATH",
-      summary: "the device that snapshots are mounted from, if mountinfo does not say it",
+      summary: "the device that snapshots are mounted from, if mountinfo does not show it",
     },
   ],
   storageOptions: [

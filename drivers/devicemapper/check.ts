@@ -69,7 +69,7 @@ function checkRecords(view: StoreView, report: Report): string[] {
     const thing = isLayer ? "device" : name === "base" ? "base-device" : name;
     const layer = isLayer ? name : undefined;
     if (isLayer) ids.push(name);
-    const remedy = isLayer ? remake(name) : "bring it back from a backup";
+    const remedy = isLayer ? remake(name) : "restore it from a backup";
     if (record.fault !== undefined) {
       report({ kind: `${thing}-${record.fault}`, layer, file, what: record.what, remedy });
       continue;
@@ -95,7 +95,7 @@ function checkRecords(view: StoreView, report: Report): string[] {
       kind: "base-device-missing",
       file: view.join("metadata", "base").text,
       what: "is missing, and layers are copies of the base device",
-      remedy: "bring it back from a backup; the layers that there are stay usable",
+      remedy: "restore it from a backup; existing layers stay usable",
     });
   }
   return ids;
@@ -107,7 +107,7 @@ function checkImages(view: StoreView, hasLayers: boolean, report: Report): void 
   const [data, metadata] = ["data", "metadata"].map((name) => view.join("devicemapper", name));
   const found = [data, metadata].filter((path) => tryLstat(path, stat) !== undefined);
   if (!hasLayers || found.length === 0) return;
-  const remedy = "bring it back from a backup: without it every layer is lost";
+  const remedy = "restore it from a backup: without it every layer is lost";
   for (const path of [data, metadata]) {
     const name = path === data ? "data-image" : "metadata-image", file = path.text;
     const fd = tryOpen(path, O_RDONLY | O_NONBLOCK);

@@ -72,7 +72,7 @@ export function* orphansOfLayers(view: StoreView): Iterable<Orphan> {
     yield {
       kind: "trial-directory",
       file: path.text,
-      what: "was made by Docker to try what the kernel can",
+      what: "was made by Docker to test the kernel",
       deletion: "in place",
     };
   }
@@ -202,8 +202,8 @@ class LayoutCheck {
       kind,
       layer,
       file,
-      what: `has mode ${mode}, so others can change what is in it`,
-      remedy: `chmod go-w ${file}, after a look at what they may have changed`,
+      what: `has mode ${mode}, so others can change its content`,
+      remedy: `chmod go-w ${file}, after a look at its content`,
     });
   }
 

@@ -10,13 +10,13 @@ export const HELP: DriverHelp = {
     {
       key: "overlay2.size",
       value: "SIZE",
-      summary: "the size limit of read-write layers that name none",
+      summary: "the size limit of read-write layers without one of their own",
     },
     { key: "overlay2.inodes", value: "COUNT", summary: "the same for the number of files" },
     {
       key: "overlay2.allow_btrfs",
       ...BOOLEAN,
-      summary: "stand on btrfs, which is refused otherwise",
+      summary: "allow a store on btrfs, which is refused otherwise",
     },
     {
       key: "overlay2.mount_api",

@@ -92,7 +92,7 @@ function probeInMemory(find: (scratch: number) => Probed): Probed {
     return withProbeInMemory(DIRECTORIES, find);
   } catch (error) {
     if (!(error instanceof SyscallError)) throw error;
-    const unreadable = `there is no space to probe what this kernel writes: ${error.message}`;
+    const unreadable = `there is no space to probe the kernel's overlay: ${error.message}`;
     return { unreadable, metacopy: false };
   }
 }

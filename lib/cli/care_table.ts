@@ -20,8 +20,9 @@ export const CHECK: CommandSpec = {
     "Checks layers and snapshots of every driver, or of --driver alone, and those that Docker made. Changes\n" +
     "nothing, waits for no lock and works while the store is in use. With IDs, of layers or snapshots, it shows\n" +
     "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
-    "it breaks, and a remedy. A deep check tells files that are missing, added, emptied, shortened or changed in layers that were\n" +
-    "applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there is damage. `doctor` examines the machine, `gc` lists orphans.",
+    "it breaks, and a remedy. A deep check finds files that are missing, added, emptied, shortened or changed in\n" +
+    "layers that were applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there\n" +
+    "is damage. `doctor` examines the machine, `gc` lists orphans.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],
     ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],

@@ -34,7 +34,7 @@ export const CONFIG: GroupSpec = {
     "Prints, and changes no file. --root and the options of the service are those that it is run with.",
   commands: [
     prints("show", {
-      summary: "print the settings of the store, and where each comes from",
+      summary: "print the settings of the store and the origin of each",
       options: [],
       details:
         "An option wins over VENEER_ROOT, VENEER_DRIVER and VENEER_STORE, these over the configuration file, that over\n" +

@@ -177,7 +177,7 @@ export const IMAGES: GroupSpec = {
         },
       ],
       details:
-        "What was changed in the snapshot becomes a layer on those of the image that it stands on. LINE begins with\n" +
+        "The snapshot's changes become a layer on those of the image below it. LINE begins with\n" +
         "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR.",
       examples: [
         ["veneer image mount alpine work", "to be changed"],
@@ -218,7 +218,7 @@ export const IMAGES: GroupSpec = {
     },
     {
       name: "image rm",
-      summary: "take names away; with the last one goes the image",
+      summary: "remove names; with the last one, the image is removed",
       operands: [{ ...NAME, repeatable: true }],
       options: [{ name: "force", summary: "remove an image of several names by its id" }],
       details:

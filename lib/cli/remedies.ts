@@ -53,7 +53,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return remedy.of === "layers"
         ? `join layers: export one whole with ${command("diff", "ID", "--parent", "")} and apply ` +
           "that to a base layer"
-        : "join layers: prepare a snapshot on none, copy what a view shows into it, commit it";
+        : "join layers: prepare a snapshot without a parent, copy a view's files into it, commit it";
     case "name id maps":
       return "or name its id maps with --uidmap and --gidmap";
     case "other root":
@@ -65,7 +65,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
         ? `use --driver ${remedy.among[0]} or another --root`
         : "choose one with --driver";
     case "examine":
-      return `${command("doctor")} says why`;
+      return `${command("doctor")} shows the reason`;
     case "other address":
       return "or choose another --address";
     case "other name":

@@ -18,12 +18,12 @@ const PARENT: OptionSpec = {
   name: "parent",
   value: "NAME",
   kind: "snapshot",
-  summary: "the committed snapshot it stands on (default: none)",
+  summary: "the committed snapshot below it (default: none)",
 };
 
 const AGAINST: OptionSpec = {
   ...PARENT,
-  summary: 'compare with this committed snapshot; "" for none (default: the one it stands on)',
+  summary: 'compare with this committed snapshot; "" for none (default: its parent)',
 };
 
 const LABEL: OptionSpec = {
@@ -158,11 +158,10 @@ export const SNAPSHOTS: GroupSpec = {
         LABEL,
         {
           ...PARENT,
-          summary: "put it on this one; only if it was prepared on none",
+          summary: "set this parent; only if it was prepared without one",
         },
       ],
-      details:
-        "The key is gone then. Labels are those given here: none are taken over from the key.",
+      details: "The key is gone then. The labels are those given here; the key's are not copied.",
       examples: [[
         "veneer snapshot commit app work",
         "the snapshot prepared as work is app from now on",
@@ -242,7 +241,7 @@ export const SNAPSHOTS: GroupSpec = {
     },
     {
       name: "snapshot ls",
-      summary: "list snapshots; with filters, those that one of them fits",
+      summary: "list snapshots; with filters, those that match one of them",
       operands: [{ name: "FILTER", optional: true, repeatable: true, kind: "filter" }],
       options: [
         { name: "quiet", short: "q", summary: "print keys and names only" },
@@ -282,7 +281,7 @@ export const SNAPSHOTS: GroupSpec = {
     },
     {
       name: "snapshot df",
-      summary: "tell which snapshots take the space, and which could go",
+      summary: "show the disk space of each snapshot, and how much its removal frees",
       operands: [],
       options: [BYTES, NO_TRUNC],
       details: DF_DETAILS,

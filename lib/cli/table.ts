@@ -113,7 +113,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     summary: "make an empty layer",
     operands: [NEW_ID],
     options: [
-      { name: "parent", value: "ID", kind: "layer", summary: "the layer it stands on" },
+      { name: "parent", value: "ID", kind: "layer", summary: "the layer below it" },
       { name: "read-write", summary: "for a container to write to: storage options apply" },
       {
         name: "storage-opt",
@@ -153,7 +153,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     summary: "undo one mount of a layer; the last one unmounts it",
     operands: [ID],
     options: [
-      { name: "lazy", summary: "detach a mount that is busy: it goes when its last user does" },
+      { name: "lazy", summary: "detach a busy mount: it ends with its last user" },
       { name: "force", summary: "also a mount that Veneer has no record of having made" },
     ],
     details: "A mount that is in use stays, and the message names its user.",
@@ -213,7 +213,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   },
   {
     name: "df",
-    summary: "tell which layers take the space, and which could go",
+    summary: "show the disk space of each layer, and how much its removal frees",
     operands: [],
     options: [BYTES, NO_TRUNC],
     details: DF_DETAILS,
@@ -233,7 +233,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     options: [PARENT],
     details:
       "Control characters and backslashes in paths are written as octal escapes, such as \\012.",
-    examples: [["veneer changes app", "against the layer it stands on"], [
+    examples: [["veneer changes app", "against the layer below it"], [
       'veneer changes app --parent ""',
       "every file it shows",
     ]],

@@ -476,5 +476,5 @@ export class Graph implements EngineStore {
 function leftAlone(ids: readonly string[]): string {
   const some = ids.slice(0, 3).join(", ") + (ids.length > 3 ? ", …" : "");
   const [what, is] = ids.length === 1 ? ["layer", "is"] : ["layers", "are"];
-  return `${what} ${some} ${is} mounted by somebody else and left alone`;
+  return `${what} ${some} ${is} mounted by another program and left alone`;
 }

@@ -188,7 +188,7 @@ export function unwrapConfined(result: number, syscall: string, path: ConfinedPa
   if (result === -ELOOP) {
     throw new VeneerError(
       "corrupt store",
-      `${path} is a symbolic link, or lies behind one, and none is followed below ${path.root.path}; remove it`,
+      `${path} is a symbolic link or lies behind one, which is not followed below ${path.root.path}; remove it`,
     );
   }
   if (result === -ENOTDIR) {
@@ -274,7 +274,7 @@ export function openWithoutLinks(path: string, flags: number): number {
   if (fd !== -ELOOP) return unwrap(fd, "open", path);
   throw new VeneerError(
     "corrupt store",
-    `${path} is a symbolic link, or lies behind one, and is not followed; remove it`,
+    `${path} is a symbolic link or lies behind one, which is not followed; remove it`,
   );
 }
 

@@ -79,7 +79,7 @@ needs(
     }
     assertEquals(
       lines[4],
-      "veneer: warning: layer app is mounted by somebody else and left alone; " +
+      "veneer: warning: layer app is mounted by another program and left alone; " +
         `${store.hint("umount", "--force", "app")} takes it down`,
     );
   },

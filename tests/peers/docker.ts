@@ -255,7 +255,7 @@ export function parentsByDocker(
 /** What Veneer warns of beside a daemon at work. */
 const BESIDE = [
   /^veneer: warning: dockerd \(pid \d+\) runs on this store\n/m,
-  /^veneer: warning: layers? \S.* mounted by somebody else and left alone;.*\n/m,
+  /^veneer: warning: layers? \S.* mounted by another program and left alone;.*\n/m,
 ];
 
 /** Runs Veneer on a daemon's store; returns what it says beside that the daemon and its mounts are there. */

@@ -213,7 +213,7 @@ function leavesContainersAlone(docker: Docker): void {
   }
   const cleaned = veneer(...options, "cleanup");
   assertEquals([cleaned.code, cleaned.stdout], [0, ""]);
-  assertStringIncludes(cleaned.stderr, "mounted by somebody else and left alone");
+  assertStringIncludes(cleaned.stderr, "mounted by another program and left alone");
   assertEquals(docker.must("exec", "runs", "/bin/cat", "/own"), "written");
   assertEquals(docker.must("diff", "runs"), "A /own");
   docker.must("rm", "--force", "runs");

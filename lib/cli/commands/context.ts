@@ -39,6 +39,7 @@ export interface StoreOptions {
 export interface DockerOptions {
   readonly root: string;
   readonly driver: string | undefined;
+  readonly warn: Warn;
 }
 
 /** The drivers, loaded when they are first asked for. */
@@ -198,6 +199,7 @@ export class CommandContext {
     using store = await this.drivers.openDocker({
       root: Deno.realPathSync(directory),
       driver: driver === AUTO ? undefined : driver,
+      warn: (message) => this.output.warn(message),
     });
     return await use(store);
   }

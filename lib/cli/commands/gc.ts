@@ -1,6 +1,6 @@
 /**
- * `veneer gc`: lists what on disk no record knows, and records of what is not there; deletes it if
- * it is told to.
+ * `veneer gc`: lists files that no record names, and records of missing things; with --delete,
+ * deletes them.
  *
  * @module
  */

@@ -153,7 +153,7 @@ test("mending: what fails is warned of, stays marked and keeps no mount from bei
   unmount(plan, recorder);
   assertEquals(recorder.calls.map(({ call }) => call), ["mount", "unmount"]);
   assertEquals(warnings, [
-    "layer 3 may show what was deleted below it when it is mounted again: an in the tree that is being read is a " +
+    "layer 3 may show files deleted below it when it is mounted again: an in the tree that is being read is a " +
     "mount point; unmount it first",
   ]);
   must("umount", `${diff("3")}/an`);
