@@ -7,7 +7,6 @@ import { close, O_DIRECTORY, O_RDONLY, reopen } from "../ffi/files.ts";
 import { tryCloneMount, tryProtectMount } from "../ffi/fsmount.ts";
 import { unwrap } from "../ffi/unwrap.ts";
 import { umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
-import type { Warn } from "../lib/base/warn.ts";
 import { type DirectoryForm, DirectoryTrees } from "../lib/images/docker/directory_trees.ts";
 import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
 import { DockerStore, type OpenTrees } from "../lib/images/docker/store.ts";
@@ -34,12 +33,11 @@ export interface DockerOptions {
   readonly root: string;
   /** The storage driver; `undefined` for the only one that the store has images of. */
   readonly driver: string | undefined;
-  readonly warn: Warn;
 }
 
 /** Opens a store of Docker's. @throws as `DockerStore.open` */
-export function openDockerStore({ root, driver, warn }: DockerOptions): DockerStore {
-  return DockerStore.open(root, driver, DRIVERS, warn);
+export function openDockerStore({ root, driver }: DockerOptions): DockerStore {
+  return DockerStore.open(root, driver, DRIVERS);
 }
 
 /** Shows layers by an overlay without an upper directory, mounted until `scope` ends. */

@@ -4,7 +4,8 @@
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { must, needs, tempDir } from "../support/cases.ts";
+import { mountImage } from "../runner/images.ts";
+import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { veneer } from "../support/commands.ts";
 import { describe } from "../support/tree_entries.ts";
 import { Docker, lacksDocker, makeSystem } from "./docker.ts";
@@ -87,16 +88,21 @@ const succeed = (...args: string[]): string => {
   return stdout;
 };
 
-needs(lacking, "Docker's store is read without its daemon, and nothing of it changes", async () => {
+async function checkStore(driver: "overlay2" | "btrfs"): Promise<void> {
   using dir = tempDir("d-");
-  const scratch = join(dir.path, "scratch"), store = join(dir.path, "docker");
+  const scratch = join(dir.path, "scratch");
   Deno.mkdirSync(scratch);
-  await using docker = new Docker(store);
+  using disk = mountImage(driver === "btrfs" ? "btrfs" : "ext4", dir.path, 4 * 2 ** 30);
+  // So that whatever is read would have another time of access.
+  must("mount", "-o", "remount,strictatime", disk.mountPoint);
+  await using docker = new Docker(join(disk.mountPoint, "docker"), driver);
   docker.start();
   const told = make(docker, scratch);
+  const from = ["--docker", docker.root];
+  const beside = veneer("image", "ls", ...from);
+  assertMatch(beside.stderr, /^veneer: dockerd \(pid \d+\) runs on \S+: stop it first\n$/);
   await docker.stop();
   const before = manifestOf(docker.root);
-  const from = ["--docker", docker.root];
 
   const images: { id: string; names: string[]; created: string }[] = JSON.parse(
     succeed("image", "ls", ...from, "--json"),
@@ -125,14 +131,7 @@ needs(lacking, "Docker's store is read without its daemon, and nothing of it cha
   assertEquals(manifestOf(docker.root), before);
 
   // A file that is not as Docker made it is named, and nothing is written.
-  const [gone] = must(
-    "find",
-    join(docker.root, "overlay2"),
-    "-path",
-    "*/diff/etc/gone",
-    "-type",
-    "f",
-  )
+  const [gone] = must("find", join(docker.root, driver), "-path", "*/etc/gone", "-type", "f")
     .split("\n");
   Deno.writeTextFileSync(gone, "gonf\n");
   const refused = veneer("image", "export", ...from, "built:1", "-o", `${image}.2`);
@@ -148,4 +147,15 @@ needs(lacking, "Docker's store is read without its daemon, and nothing of it cha
   const id = docker.must("images", "--no-trunc", "--format", "{{.ID}}", "built");
   assertEquals(`built:1 ${id}`, imported);
   veneer("cleanup", "--root", root);
-});
+}
+
+for (const driver of ["overlay2", "btrfs"] as const) {
+  const lacks = driver === "btrfs"
+    ? lacksFileSystem("btrfs") ?? lacksProgram("mkfs.btrfs")
+    : lacksProgram("mkfs.ext4");
+  needs(
+    lacking ?? lacks,
+    `Docker's store of ${driver} is read without its daemon, and nothing of it changes`,
+    () => checkStore(driver),
+  );
+}

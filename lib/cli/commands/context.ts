@@ -39,7 +39,6 @@ export interface StoreOptions {
 export interface DockerOptions {
   readonly root: string;
   readonly driver: string | undefined;
-  readonly warn: Warn;
 }
 
 /** The drivers, loaded when they are first asked for. */
@@ -199,7 +198,6 @@ export class CommandContext {
     using store = await this.drivers.openDocker({
       root: Deno.realPathSync(directory),
       driver: driver === AUTO ? undefined : driver,
-      warn: (message) => this.output.warn(message),
     });
     return await use(store);
   }

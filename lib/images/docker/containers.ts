@@ -28,8 +28,6 @@ export interface DockerContainer {
   /** The image's id. */
   readonly imageId: string;
   readonly created: string | null;
-  /** The part of its config that tells how it is run. */
-  readonly run: unknown;
 }
 
 const ID = /^[0-9a-f]{64}$/;
@@ -83,7 +81,7 @@ export class DockerContainers {
     const directory = this.#directory!, path = `${id}/config.v2.json`;
     const what = `${directory.path}/${path}`, bytes = directory.read(path);
     if (bytes === undefined) throw new VeneerError("corrupt store", `${what} is missing`);
-    const value = parseJson(bytes, what), fields = new JsonFields(value, what);
+    const fields = new JsonFields(parseJson(bytes, what), what);
     if (fields.text("Driver") !== this.#driver) return undefined;
     return {
       id,
@@ -91,7 +89,6 @@ export class DockerContainers {
       image: fields.object("Config")?.text("Image") ?? "",
       imageId: fields.text("Image") ?? "",
       created: fields.text("Created") ?? null,
-      run: (value as { Config?: unknown }).Config,
     };
   }
 
@@ -116,20 +113,15 @@ export class DockerContainers {
       );
   }
 
-  /** The names of a container's layers, uppermost first, and its image's chain id. */
-  #chain(id: string): { ids: [own: string, init: string, ...string[]]; parent?: string } {
+  /** The names of a container's layers, uppermost first. */
+  #chain(id: string): [own: string, init: string, ...string[]] {
     const { own, init, parent } = this.#layers.container(id);
-    return { ids: [own, init, ...this.#layers.below(parent).map((l) => l.cacheId)], parent };
-  }
-
-  /** The chain id that a container stands on; `undefined` for an image without layers. */
-  parent(id: string): string | undefined {
-    return this.#layers.container(id).parent;
+    return [own, init, ...this.#layers.below(parent).map(({ cacheId }) => cacheId)];
   }
 
   /** Opens what a container changed of its image; `scope` closes it. */
   changes(id: string, scope: DisposableStack): Delta {
-    const trees = this.#trees(), { ids: [own, ...below] } = this.#chain(id);
+    const trees = this.#trees(), [own, ...below] = this.#chain(id);
     const root = trees.open(own, scope);
     if (trees.form === "none") return treeDelta(root, trees.open(below[0], scope));
     const lowers = below.map((name) => trees.open(name, scope));
@@ -145,7 +137,7 @@ export class DockerContainers {
   /** Writes all that a container shows as a tar; returns the bytes written. */
   export(id: string, output: number, warn: Warn): number {
     using scope = new DisposableStack();
-    const root = this.#trees().whole(this.#chain(id).ids, scope);
+    const root = this.#trees().whole(this.#chain(id), scope);
     return exportTree(root, output, "none", { idMaps: IDENTITY, warn });
   }
 }

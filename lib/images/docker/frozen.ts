@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { ELOOP, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
 import { readNames } from "../../../ffi/directory.ts";
 import {
   close,
@@ -63,7 +63,8 @@ export class FrozenDirectory implements Disposable {
   open(path: string, flags: number = O_RDONLY): number | undefined {
     const fd = tryOpenat2(this.#copy, path, flags | O_NONBLOCK, RESOLVE_INSIDE);
     if (fd === -ENOENT || fd === -ENOTDIR) return undefined;
-    return unwrap(fd, "open", `${this.path}/${path}`);
+    if (fd !== -ELOOP) return unwrap(fd, "open", `${this.path}/${path}`);
+    throw new VeneerError("corrupt store", `${this.path}/${path} leads through a link`);
   }
 
   /** The names in a directory, sorted; none if it is missing. */

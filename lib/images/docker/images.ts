@@ -55,7 +55,7 @@ export class DockerImages {
    * @param warn gets a line about each image that cannot be read
    */
   list(warn: (message: string) => void): DockerImage[] {
-    const { images } = this.#layers, names = this.#names();
+    const { images } = this.#layers, names = this.#namesOrWarn(warn);
     const ids = images.list("imagedb/content/sha256").filter((name) => ID.test(name));
     const parents = new Set(
       ids.map((hex) => images.text(`imagedb/metadata/sha256/${hex}/parent`)),
@@ -111,6 +111,16 @@ export class DockerImages {
       created: new JsonFields(parseJson(bytes, what), what).text("created") ?? null,
       size: layers.reduce((sum, { size }) => sum + size, 0),
     };
+  }
+
+  #namesOrWarn(warn: (message: string) => void): Map<string, string[]> {
+    try {
+      return this.#names();
+    } catch (error) {
+      if (!(error instanceof VeneerError)) throw error;
+      warn(`images are shown without names: ${error.message}`);
+      return new Map();
+    }
   }
 
   /** The names of `repositories.json` by the ids of their images. */

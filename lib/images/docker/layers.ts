@@ -54,12 +54,6 @@ export class DockerLayers {
     return `layerdb/sha256/${parseDigest(chain, "layer").hex}`;
   }
 
-  /** The chain ids of all layers. */
-  list(): string[] {
-    return this.images.list("layerdb/sha256").map((hex) => `sha256:${hex}`)
-      .filter((chain) => DIGEST.test(chain));
-  }
-
   #name(path: string): string {
     const text = this.images.text(path);
     if (text === undefined) throw this.#corrupt(path, "is missing");
@@ -105,11 +99,6 @@ export class DockerLayers {
     const path = `${this.#directory(chain)}/tar-split.json.gz`, fd = this.images.open(path);
     if (fd === undefined) throw this.#corrupt(path, "is missing: the layer's tar cannot be made");
     return { fd, path: `${this.images.path}/${path}` };
-  }
-
-  /** The ids of the containers that have layers. */
-  containers(): string[] {
-    return this.images.list("layerdb/mounts").filter(isId);
   }
 
   /** The layers of a container. @throws as {@linkcode layer} */

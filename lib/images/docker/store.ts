@@ -9,7 +9,6 @@
  */
 import { dockerOn } from "../../store/dockerd.ts";
 import { VeneerError } from "../../base/errors.ts";
-import type { Warn } from "../../base/warn.ts";
 import { DockerContainers } from "./containers.ts";
 import { FrozenDirectory } from "./frozen.ts";
 import { DockerImages } from "./images.ts";
@@ -61,13 +60,12 @@ export class DockerStore implements Disposable {
    * @param root Docker's `data-root`, absolute
    * @param driver one of `drivers`, or `undefined` for the only one that the store has images of
    * @param drivers how each driver's trees are opened
-   * @throws {VeneerError} `not found`, `not supported` for another driver
+   * @throws {VeneerError} `not found`, `not supported` for another driver, `in use` beside a dockerd
    */
   static open(
     root: string,
     driver: string | undefined,
     drivers: ReadonlyMap<string, OpenTrees>,
-    warn: Warn,
   ): DockerStore {
     const name = driver ?? onlyDriver(root);
     const openTrees = drivers.get(name);
@@ -77,10 +75,9 @@ export class DockerStore implements Disposable {
     }
     const home = `${root}/${name}`;
     const dockerd = dockerOn({ root, home, isRecorded: () => false });
-    if (dockerd !== undefined && name === "devicemapper") {
-      throw new VeneerError("in use", `${dockerd} runs on ${root} and has its pool; stop it first`);
+    if (dockerd !== undefined) {
+      throw new VeneerError("in use", `${dockerd} runs on ${root}: stop it first`);
     }
-    if (dockerd !== undefined) warn(`${dockerd} runs on ${root}: what it changes may be half read`);
     return new DockerStore(root, name, openTrees);
   }
 

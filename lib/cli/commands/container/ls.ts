@@ -3,17 +3,21 @@
  *
  * @module
  */
-import { formatSize } from "../../../base/sizes.ts";
+import { VeneerError } from "../../../base/errors.ts";
 import { escapePath } from "../../../base/printable.ts";
+import { formatSize } from "../../../base/sizes.ts";
+import type { Warn } from "../../../base/warn.ts";
+import type { DockerContainers } from "../../../images/docker/containers.ts";
 import { secondOf } from "../../times.ts";
 import type { Run } from "../context.ts";
 
 export const run: Run = async (context) => {
   const { options, output } = context, withSize = options.flag("size");
+  const warn = (message: string) => output.warn(message);
   const found = await context.readDocker(({ containers }) =>
-    containers.list((message) => output.warn(message)).map(({ run: _, ...rest }) => ({
-      ...rest,
-      ...withSize && { size: containers.size(rest.id) },
+    containers.list(warn).map((container) => ({
+      ...container,
+      ...withSize && { size: sizeOrWarn(containers, container.id, warn) },
     }))
   );
   if (options.flag("quiet")) return output.list(found, ({ id }) => id, ({ id }) => id);
@@ -25,7 +29,17 @@ export const run: Run = async (context) => {
       escapePath(name),
       escapePath(image),
       escapePath(secondOf(created ?? "")),
-      ...size === undefined ? [] : [formatSize(size)],
+      ...size === undefined ? [] : [size === null ? "?" : formatSize(size)],
     ]),
   ], options.flag("no-trunc"));
 };
+
+function sizeOrWarn(containers: DockerContainers, id: string, warn: Warn): number | null {
+  try {
+    return containers.size(id);
+  } catch (error) {
+    if (!(error instanceof VeneerError)) throw error;
+    warn(`the size of container ${id} is not known: ${error.message}`);
+    return null;
+  }
+}
