@@ -40,14 +40,18 @@ export function openDockerStore({ root, driver }: DockerOptions): DockerStore {
   return DockerStore.open(root, driver, DRIVERS);
 }
 
-/** Shows layers by an overlay without an upper directory, mounted until `scope` ends. */
+/**
+ * Shows layers by an overlay without an upper directory, until `scope` ends: by a copy of its mount
+ * that is attached nowhere, so that a program that is killed leaves none.
+ */
 function overlay(
   { path: home }: FrozenDirectory,
   paths: readonly string[],
   scope: DisposableStack,
 ): number {
+  using attached = new DisposableStack();
   const target = Deno.realPathSync(Deno.makeTempDirSync({ dir: "/run", prefix: "veneer-docker-" }));
-  scope.defer(() => Deno.removeSync(target));
+  attached.defer(() => Deno.removeSync(target));
   const step = overlayStep(
     { home, id: paths[0], target, lowers: paths, features: mountFeatures([]), volatile: false },
     takesLowersOneByOne(home) ? "new" : "old",
@@ -55,8 +59,8 @@ function overlay(
     () => {},
   );
   performPlan({ path: target, steps: [step] }, kernelMountPort);
-  scope.defer(() => umount(target, UMOUNT_NOFOLLOW));
-  const fd = scope.adopt(openWithoutLinks(target, O_RDONLY | O_DIRECTORY), close);
+  attached.defer(() => umount(target, UMOUNT_NOFOLLOW));
+  const fd = attached.adopt(openWithoutLinks(target, O_RDONLY | O_DIRECTORY), close);
   const copy = scope.adopt(unwrap(tryCloneMount(fd), "open_tree", target), close);
   unwrap(tryProtectMount(copy), "mount_setattr", target);
   return scope.adopt(reopen(copy, O_RDONLY | O_DIRECTORY), close);

@@ -2,11 +2,11 @@
  * Docker's stores without Docker: what its daemon made is listed and written out once that has
  * ended, with Docker's own ids, and nothing below its directory is changed by that.
  */
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { mountImage } from "../runner/images.ts";
 import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
-import { veneer } from "../support/commands.ts";
+import { PROGRAM, veneer } from "../support/commands.ts";
 import { describe } from "../support/tree_entries.ts";
 import { Docker, lacksDocker, makeSystem } from "./docker.ts";
 import { inSeconds, withoutHiddenNames } from "./trees.ts";
@@ -121,6 +121,17 @@ async function checkStore(driver: "overlay2" | "btrfs"): Promise<void> {
   const hidden = /"\/(dev|etc|proc|sys|\.dockerenv)(\/[^"]*)?"/;
   const compared = (all: readonly string[]) => all.filter((line) => !hidden.test(line));
   assertEquals(compared(withoutHiddenNames(inSeconds(describe(shown)))), compared(told.shown));
+  // A program that is killed here leaves no mount.
+  const meanwhile = must(
+    "sh",
+    "-c",
+    '"$@" | { head -c 512 >/dev/null; cat /proc/self/mountinfo; cat >/dev/null; }',
+    "sh",
+    ...PROGRAM,
+    ...["container", "export", ...from, "box"],
+  );
+  assertStringIncludes(meanwhile, disk.mountPoint);
+  assert(!meanwhile.includes("/veneer-docker-"), meanwhile);
   succeed("image", "export", ...from, "built:1", "-o", image);
   const root = join(dir.path, "veneer");
   const own = ["--root", root, "--driver", "overlay2"];
