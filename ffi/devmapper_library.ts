@@ -39,7 +39,7 @@ const SYMBOLS = {
   dm_task_set_add_node: { parameters: ["pointer", "i32"], result: "i32" },
   // int dm_task_set_cookie(struct dm_task *dmt, uint32_t *cookie, uint16_t flags);
   dm_task_set_cookie: { parameters: ["pointer", "buffer", "u16"], result: "i32" },
-  // int dm_task_deferred_remove(struct dm_task *dmt); old libraries lack it
+  // int dm_task_deferred_remove(struct dm_task *dmt); missing in old libraries
   dm_task_deferred_remove: { parameters: ["pointer"], result: "i32", optional: true },
   // int dm_task_no_flush(struct dm_task *dmt);
   dm_task_no_flush: { parameters: ["pointer"], result: "i32" },

@@ -159,9 +159,7 @@ const blockUtf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 export class Listing {
   readonly names: readonly string[];
   readonly #block: Uint8Array<ArrayBuffer>;
-  /**
-   * Where the names begin in the block, in the file system's order, and where the last one ends.
-   */
+  /** The offsets of the names in the block, in the file system's order, and the last one's end. */
   readonly #starts: Uint32Array;
   readonly #types: Uint8Array;
   /** From the sorted position to that in the file system's order. */

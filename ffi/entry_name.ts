@@ -3,7 +3,7 @@
  *
  * Every call that takes a directory's descriptor and the name of an entry takes the name as an
  * {@linkcode EntryName}. Only {@linkcode entryName} makes one, so no such call can reach above,
- * below or beside the directory, whatever the source of the name: the second wall behind the checks
+ * below or beside the directory, for names of any source: the second wall behind the checks
  * of tars and stores.
  *
  * @module

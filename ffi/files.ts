@@ -378,9 +378,9 @@ export function beginWriteBack(fd: number): void {
 }
 
 /**
- * Writes all of a file's data to the disk and waits for it (`sync_file_range(2)`). The disk may have
- * it in its cache, and what is needed to find it may be in the file system's journal alone, until an
- * `fsync` on this file system.
+ * Writes all of a file's data to the disk and waits for it (`sync_file_range(2)`). Until an `fsync`
+ * on this file system, the data may be in the disk's cache only, and the metadata that locates it
+ * in the file system's journal only.
  */
 export function storeData(fd: number): void {
   const all = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;

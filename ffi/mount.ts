@@ -17,7 +17,7 @@ export const MS_NOSUID = 2;
 export const MS_NODEV = 4;
 export const MS_NOEXEC = 8;
 export const MS_SYNCHRONOUS = 16;
-/** Change the flags of a mount that is there. */
+/** Change the flags of an existing mount. */
 export const MS_REMOUNT = 32;
 export const MS_DIRSYNC = 128;
 export const MS_NOSYMFOLLOW = 256;

@@ -4,7 +4,7 @@
  *
  * The id is an attribute of every inode; with `FS_XFLAG_PROJINHERIT` on a directory, new entries in
  * it inherit both. XFS keeps limits in its own structures (`Q_X…`), ext4 and others in the generic
- * ones. Sizes are bytes and counts are inodes here, whatever unit the kernel's structure has.
+ * ones. Here sizes are bytes and counts are inodes; the kernel's structures may have other units.
  *
  * @module
  */

@@ -10,7 +10,7 @@ export function escapeControls(text: string): string {
   return escape(text, /\p{Cc}/gu);
 }
 
-/** The same, and backslashes as `\134`: so that the original can be had back. */
+/** The same, and backslashes as `\134`: so that the original can be restored. */
 export function escapePath(path: string): string {
   return escape(path, /[\p{Cc}\\]/gu);
 }

@@ -66,7 +66,7 @@ export interface LayerBackend {
   list(): string[];
   exists(id: string): boolean;
 
-  /** The recorded parent; `""` for a base layer, `undefined` if nothing says. */
+  /** The recorded parent; `""` for a base layer, `undefined` if it is unknown. */
   parent(id: string): string | undefined;
 
   /** The records that {@linkcode parent} reads, for a look at all layers at once. */
@@ -139,7 +139,7 @@ export interface LayerBackend {
    */
   diskUsage(id: string, isLeaf: boolean): number;
 
-  /** When it was created, in microseconds since 1970; `undefined` if nothing says. */
+  /** When it was created, in microseconds since 1970; `undefined` if it is unknown. */
   createdAt(id: string): number | undefined;
 
   /** The plan of its mount; without steps, and with another path, if no mount is needed. */
@@ -167,8 +167,8 @@ export interface LayerBackend {
   applyTarget(id: string): ApplyTarget | undefined;
 
   /**
-   * Called after a tar was applied and before the layer counts as complete: writes what the
-   * layer's form needs beside what a tar says.
+   * Called after a tar was applied and before the layer counts as complete: writes the data
+   * that the layer's form needs and a tar does not contain.
    */
   finishApply?(id: string): void;
 

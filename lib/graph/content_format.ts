@@ -1,5 +1,5 @@
 /**
- * The record of what an apply made of a layer, `<home>/.veneer/content/<id>`.
+ * The record of the files that an apply made in a layer, `<home>/.veneer/content/<id>`.
  *
  * ```text
  * "VnrCont1"                                  the form is the last digit
@@ -13,7 +13,7 @@
  *
  * Numbers are little-endian, and texts have their length in bytes before them. The lines are in the
  * order of the tar, and later ones replace earlier ones. A record without its end, or with another
- * sum, is of an apply that was cut short, or damaged, and says nothing.
+ * sum, is damaged or of an interrupted apply, and is ignored.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import type { ConfinedPath } from "../tree/confined.ts";
 import { tryUnlink } from "../tree/confined.ts";
 import type { Home } from "../store/home.ts";
 
-/** What an apply records of a layer's content. */
+/** The facts that an apply records of a layer's content. */
 export type RecordKind = "none" | "sizes";
 
 /** The directory in Veneer's own records. */

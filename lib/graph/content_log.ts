@@ -1,6 +1,6 @@
 /**
- * Writes the record of what an apply makes of a layer, in the pass of the apply. A record that was
- * not finished is removed; one that a killed process left is replaced by the next.
+ * Writes the record of the files that an apply makes in a layer, in the pass of the apply. A record
+ * that was not finished is removed; one that a killed process left is replaced by the next.
  *
  * @module
  */
@@ -78,7 +78,7 @@ export class ContentLog implements EntryLog, Disposable {
     this.#name(name);
   }
 
-  /** Makes room for a line, and says which directory it is about. */
+  /** Makes room for a line, and writes its directory if that is another than the last line's. */
   #enter(directory: string): void {
     if (this.#at + ROOM > CAPACITY) this.#flush();
     if (directory === this.#directory) return;

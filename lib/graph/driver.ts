@@ -3,9 +3,10 @@
  *
  * A *layer* has an id and at most one *parent*; its root file system is its parent's with the
  * layer's own changes on top. Layers are created empty, filled by applying a tar of changes (or by
- * mounting and writing), and never changed below a child. {@linkcode GraphDriver} is what commands,
- * engines and programs use; it has Docker's operations under Docker's names. `graph.ts` implements
- * it once for all drivers, over the primitives of `backend.ts`, which each driver provides.
+ * mounting and writing), and never changed below a child. {@linkcode GraphDriver} is the interface
+ * for commands, engines and programs; it has Docker's operations under Docker's names. `graph.ts`
+ * implements it once for all drivers, over the primitives of `backend.ts`, which each driver
+ * provides.
  *
  * @module
  */
@@ -169,11 +170,11 @@ export interface GraphDriver extends OpenStore {
 
   /**
    * The bytes of disk space that a layer adds to its parent's, counted as cheaply as the driver
-   * can. No lock is held meanwhile: what changes during the count is in it or not.
+   * can. No lock is held meanwhile: a change during the count may be included or not.
    */
   diskUsage(id: string): number;
 
-  /** When the layer was created, in microseconds since 1970; `undefined` if nothing says. */
+  /** When the layer was created, in microseconds since 1970; `undefined` if it is unknown. */
   createdAt(id: string): number | undefined;
 
   /**

@@ -1,11 +1,11 @@
 /**
- * A store of layers as a service has it that keeps them for an engine, and for nothing else.
+ * A store of layers that a service keeps for an engine alone.
  *
  * The engine counts in its own memory, and forgets its counts when it is restarted. Opened with
- * `foreignUses: "ignore"`, a store takes any mount at a layer's place for the engine's: `get` counts
- * it and returns its path, whatever its terms are, and a lazy `put` warns of processes that keep it.
- * The home's own mount is not released behind each `put`: a container whose mounts propagate from
- * here would see the next one cover its root while it is being started, and fail.
+ * `foreignUses: "ignore"`, a store takes any mount at a layer's place for the engine's: `get`
+ * counts it and returns its path, for any options of the mount, and a lazy `put` warns of processes
+ * that use it. The home's own mount is not released behind each `put`: a container whose mounts
+ * propagate from here would see the next one cover its root while it is being started, and fail.
  *
  * @module
  */
@@ -42,8 +42,8 @@ export interface EngineStore extends GraphDriver {
 
   /**
    * Begins for an engine that was started: makes the home a private mount, which stays until
-   * `cleanup`, and sets each layer's count: 1 if something is mounted at its place, whoever mounted
-   * it, else 0.
+   * `cleanup`, and sets each layer's count: 1 if something is mounted at its place, by any
+   * program, else 0.
    */
   recount(): void;
 }

@@ -56,11 +56,11 @@ export interface GraphContext {
   readonly port: MountPort;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
-  /** What is on disk before a layer counts as applied. */
+  /** The data that is on disk before a layer counts as applied. */
   readonly sync: SyncMode;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
-  /** What an apply records of the content that it makes: nothing, or types, sizes and attributes. */
+  /** The facts that an apply records of its files: nothing, or types, sizes and attributes. */
   readonly record?: RecordKind;
   /**
    * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
@@ -415,7 +415,7 @@ export class Graph implements EngineStore {
     return pristine;
   }
 
-  /** Deletes what a reset put aside. What others still write to is no reason not to go on. */
+  /** Deletes the files that a reset put aside. If others still write to them, the apply goes on. */
   #finishReset(id: string): void {
     if (this.#home.isStaged(id)) this.#staged.finish(id, { isParentTold: true });
   }
@@ -467,7 +467,7 @@ export class Graph implements EngineStore {
     requireNothingMountedIn({ what: `layer ${id}`, trees: backend.trees(id), mark: id, own });
   }
 
-  /** Whether a layer has children, and so must not change any more. */
+  /** Whether a layer has children, and so must no longer change. */
   #hasChildren(id: string): boolean {
     return this.#backend.isCommitted?.(id) ?? this.#children.look().has(id);
   }

@@ -168,8 +168,8 @@ export class Staged {
   }
 
   /**
-   * The reason why it is not deleted under its new name, worded with that name. What is in use is
-   * not tried again at once.
+   * The reason why it is not deleted under its new name, worded with that name. A directory that is
+   * in use is not tried again at once.
    */
   #failureOf(place: string, name: string, error: unknown): unknown {
     if (codeOf(error) === "in use") {

@@ -49,10 +49,10 @@ export interface InsideProgram {
   readonly command: readonly string[];
 }
 
-/** The statuses by which shells tell that a program cannot be run, and that it is missing. */
+/** The exit statuses of shells for a program that cannot be run, and for one that is missing. */
 export const CANNOT_RUN = 126, NOT_FOUND = 127;
 
-/** Where programs are looked for if the environment has no PATH. */
+/** The directories that are searched for programs if the environment has no PATH. */
 export const DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /**
@@ -79,7 +79,7 @@ export function becomeInside(program: InsideProgram): never {
   throw execute(program);
 }
 
-/** Mounts a new /proc, and this host's /sys and /dev with what is mounted below them. */
+/** Mounts a new /proc, and this host's /sys and /dev with the mounts below them. */
 function mountSystemIn(root: number): void {
   for (const name of ["proc", "sys", "dev"]) {
     try {

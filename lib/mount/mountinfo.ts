@@ -52,9 +52,9 @@ function linesWith(text: string, all: string): MountInfo[] {
 let watched: { readonly fd: number; readonly text: string } | undefined;
 
 /**
- * The same, where it is asked often: the list, which takes the kernel microseconds for each mount,
- * is read again only if mounts were made or taken down. A mount that was moved with a directory
- * that it is in may be listed at its old place. The list stays open until {@linkcode endWatch}.
+ * The same for frequent calls: the list, which takes the kernel microseconds for each mount, is
+ * read again only if mounts were made or taken down. A mount that was moved with a directory that
+ * it is in may be listed at its old place. The list stays open until {@linkcode endWatch}.
  */
 export function watchMountInfoWith(text: string): MountInfo[] {
   if (watched !== undefined && hasChanged(watched.fd)) endWatch();
@@ -62,7 +62,7 @@ export function watchMountInfoWith(text: string): MountInfo[] {
   return linesWith(text, watched.text);
 }
 
-/** Changes are counted from the opening on, so what is read is no older. */
+/** The kernel reports changes since the opening, so the list must be read after it. */
 function beginWatch(): { fd: number; text: string } {
   const fd = open(MOUNTINFO, O_RDONLY);
   try {

@@ -31,7 +31,7 @@ export interface DockerStore {
 /** The default path of a daemon's process id. */
 const PID_FILE = "/run/docker.pid";
 
-/** The directory of what a daemon knows of images and layers, since Docker 1.10. */
+/** The directory of a daemon's records of images and layers, since Docker 1.10. */
 const IMAGES = "image";
 
 /** The files that every daemon has open in its data root. */
@@ -44,8 +44,8 @@ export function dockerOn(store: DockerStore): string | undefined {
 }
 
 /**
- * The same for a driver's home, with the records of its mounts. Drivers ask in every command, and
- * no process is looked at if the root has not what every daemon makes in it.
+ * The same for a driver's home, with the records of its mounts. Drivers ask in every command, so
+ * processes are searched only if the root has the directory that every daemon makes in it.
  */
 export function dockerOnHome(root: string, home: Home, state: RunState): string | undefined {
   if (tryLstat(`${root}/${IMAGES}`)?.isDirectory !== true) return undefined;

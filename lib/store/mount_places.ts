@@ -2,10 +2,9 @@
  * Where layers are mounted: at the place that the driver's layout has for each, or, while Docker's
  * daemon runs on the store, below `/run/veneer`.
  *
- * The daemon's drivers have the same places. A mount that it finds at one it counts as its own, and
- * goes on to count it when Veneer has taken it down: then it fails where it wants to read the
- * layer, until it is started anew. And what it finds mounted read-only, its containers cannot write
- * to.
+ * The daemon's drivers use the same places. If the daemon finds a mount at one, it counts the mount
+ * as its own, and still does after Veneer has taken it down: until a restart it then fails to read
+ * the layer. And if it finds a read-only mount, its containers cannot write to the layer.
  *
  * @module
  */
@@ -29,8 +28,8 @@ export class MountPlaces {
   ) {}
 
   /**
-   * Where a layer is mounted, or is to be: where its record says, or where somebody has mounted it.
-   * What was once answered with a place beside the home is so from then on.
+   * The place where a layer is mounted, or is to be mounted: that of its record, or that of a mount
+   * by another program. A place beside the home, once returned for a layer, does not change.
    *
    * @param usual the place that the layout has for it
    */

@@ -123,7 +123,7 @@ export function releaseHomeAtEnd(
   kept.set(recordsOf(state), release);
 }
 
-/** Does at once what {@linkcode releaseHomeAtEnd} left for the end of this process. */
+/** Releases at once a home that {@linkcode releaseHomeAtEnd} left for the end of this process. */
 export function releaseHomeNow(state: RunState): void {
   const key = recordsOf(state);
   kept.get(key)?.();

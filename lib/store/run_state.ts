@@ -216,7 +216,7 @@ export class RunState {
   }
 
   /**
-   * Runs `use`, which takes several locks, without opening the directory of all state anew for each.
+   * Runs `use`, which takes several locks, and opens the directory of all state only once for them.
    */
   hold<T>(use: () => T): T {
     return this.#directory.root.hold(use);

@@ -3,8 +3,8 @@
  *
  * A walk goes from descriptor to descriptor, by one name at a time and through no symbolic link, so
  * that neither the length of a path nor a tree that changes meanwhile can lead it elsewhere. Only
- * the deepest few levels are kept open, whatever the depth: a level that was closed is opened again
- * by `..` from the one below it, and must then be the same directory as before.
+ * the deepest few levels are kept open, at any depth: a level that was closed is opened again by
+ * `..` from the one below it, and must then be the same directory as before.
  *
  * @module
  */

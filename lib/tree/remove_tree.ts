@@ -228,7 +228,7 @@ class Removal implements Disposable {
     return true;
   }
 
-  /** Whether an entry was made since the removal began, if the file system tells. */
+  /** Whether an entry was made since the removal began, if the file system records that. */
   #isNew(directory: number, name: EntryName): boolean {
     if (tryStatBirthAt(directory, name, this.#stat) < 0) return false;
     const birth = Number(this.#stat.birth / 1_000_000n);

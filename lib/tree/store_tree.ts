@@ -1,9 +1,9 @@
 /**
  * Writing a tree of files to disk, and as little else of its file system as possible.
  *
- * `syncfs(2)` is quick for a tree by itself, but it also writes out whatever everything else on the
- * file system has written lately. `fsync(2)` of each file waits for the disk's cache as often as
- * there are files. So the data of all files is begun to be written, and then waited for; names and
+ * `syncfs(2)` is quick for a tree by itself, but it also writes out the recent writes of all other
+ * programs on the file system. `fsync(2)` of each file waits for the disk's cache as often as there
+ * are files. So the data of all files is begun to be written, and then waited for; names and
  * attributes are in the file system's journal, which one `fsync` of a new file writes out as far as
  * it goes: ext4's and xfs's hold all changes in their order, and empty the disk's cache. On other
  * file systems it is `syncfs`.
@@ -31,8 +31,8 @@ import { DirectoryStack } from "./directory_stack.ts";
 import { isGone } from "./gone.ts";
 
 /**
- * Writes all that is below a directory to disk, and every name that leads to it. What others change
- * meanwhile may be on disk or not.
+ * Writes all that is below a directory to disk, and every name that leads to it. Changes that
+ * others make meanwhile may be on disk or not.
  *
  * @param directory a descriptor of it, the caller's
  * @param home a directory of the same store, which no limit of space keeps from taking a new file

@@ -261,7 +261,7 @@ export class Applier {
     const entry = this.#entry;
     this.#applied.size += entry.fileSize;
     const parent = this.#placement.parentOf(entry);
-    // What the Worker has done of a large file would not be told.
+    // The Worker does not report its progress within a large file.
     const isTold = this.#options.onProgress !== undefined && entry.size > PROGRESS_PART;
     if (!isTold && this.#jobs?.take(entry, parent)) return this.#made(parent);
     this.#makeRegular();
@@ -302,10 +302,10 @@ export class Applier {
     this.#isStale ||= this.#placement.ledOver(path, name);
   }
 
-  /** Tells of the entry that was made in a directory. */
+  /** Reports the entry that was made in a directory to the log. */
   #log(directory: string): void {
     const { log } = this.#options;
-    // What is kept aside goes at the end.
+    // Files that are kept aside are removed at the end.
     if (log === undefined || this.#hasAside && isAside(directory)) return;
     const { uid, gid } = this.#entry;
     const { uids, gids } = this.#options.idMaps;

@@ -38,7 +38,7 @@ export interface ApplyOptions {
    * asked at that end.
    */
   readonly provenWhole?: boolean | (() => boolean);
-  /** Is told of every entry that is made. */
+  /** Gets every entry that is made. */
   readonly log?: EntryLog;
   /** Gets one warning for each kind of thing that the layer cannot hold. */
   readonly warn?: Warn;

@@ -1,5 +1,5 @@
 /**
- * What an apply makes of a layer, told entry by entry as it happens.
+ * The changes that an apply makes in a layer, reported entry by entry as they happen.
  *
  * @module
  */

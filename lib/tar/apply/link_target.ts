@@ -14,7 +14,7 @@ import type { Entry } from "../read/entry.ts";
 import type { Whiteouts } from "./apply_whiteouts.ts";
 import type { Opened, Placement } from "./placement.ts";
 
-/** What {@linkcode reachTarget} works on. */
+/** The parts of an apply that {@linkcode reachTarget} uses. */
 export interface TargetContext {
   readonly whiteouts: Pick<Whiteouts, "look">;
   readonly placement: Pick<Placement, "meet">;

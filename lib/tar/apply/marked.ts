@@ -1,5 +1,6 @@
 /**
- * Applying a tar to a layer that is marked incomplete: the mark goes when all of the tar is there.
+ * Applying a tar to a layer that is marked incomplete: the mark is removed when the whole tar is
+ * applied.
  *
  * @module
  */
@@ -13,7 +14,7 @@ import type { ApplyOptions, ApplyTarget } from "./apply_options.ts";
 /** A layer under the mark of an apply. */
 export interface MarkedLayer {
   readonly target: ApplyTarget;
-  /** Completes what was applied, as the driver keeps it. */
+  /** Completes the applied files in the driver's form. */
   finish(): void;
   /**
    * Fails if not all of it could be stored.
@@ -36,7 +37,7 @@ export interface ApplyMarkedOptions
   extends
     Pick<ApplyOptions, "idMaps" | "workers" | "warn" | "log">,
     Pick<TransferOptions, "onProgress" | "provenWhole" | "beforeComplete"> {
-  /** What is on disk before the layer counts as complete. */
+  /** The data that is on disk before the layer counts as complete. */
   readonly sync: SyncMode;
 }
 

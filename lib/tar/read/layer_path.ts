@@ -142,7 +142,7 @@ function normalise(raw: Uint8Array, length: number, into: Uint8Array): number {
       }
       while (out > 0 && into[--out] !== SLASH);
     } else if (size > 0 && !(size === 1 && raw[at] === DOT)) {
-      // What a whiteout hides has a name of its own.
+      // The limit holds for the hidden name, without a whiteout's prefix.
       if (size - (isWhiteoutAt(raw, at) ? WHITEOUT_LENGTH : 0) > NAME_MAX) {
         throw new PathError("a component of its path is longer than 255 bytes");
       }

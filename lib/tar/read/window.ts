@@ -27,10 +27,10 @@ export const KERNEL_COPY = 128 << 10;
 /** The most bytes that one call is asked to move, since results are 32-bit. */
 const LARGEST_MOVE = 1 << 30;
 
-/** The most bytes that one call moves if somebody is told of each: for a bar that moves. */
+/** The most bytes that one call moves if each is reported: so that a progress bar moves. */
 export const PROGRESS_PART = 16 << 20;
 
-/** How long a stream may give nothing before that is told, in milliseconds. */
+/** How long a stream may give nothing before that is reported, in milliseconds. */
 const WAITING_STEP = 1000;
 
 /**
@@ -127,7 +127,7 @@ export class Window {
     return got > 0;
   }
 
-  /** Waits for a stream, if somebody is told of the wait. */
+  /** Waits for a stream, if the caller wants reports of the wait. */
   #await(): void {
     if (this.#onWaiting === undefined || this.#base !== undefined) return;
     while (!waitReadable(this.#fd, performance.now() + WAITING_STEP)) {
@@ -199,7 +199,7 @@ export class Window {
     if (this.#base !== undefined) {
       moved = trySendfileAt(out, this.#fd, this.#base + this.position, ask);
     } else {
-      // A stream's bytes that are in the window already are not to be had again.
+      // A stream's bytes that are in the window already cannot be read again.
       if (this.at < this.end) return this.#put(out, left, what);
       this.#await();
       do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
