@@ -50,3 +50,11 @@ Deno.test("docs: README has at most 180 lines, and names every page", () => {
     assert(readme.includes(`(${nameOf(page)})`), page);
   }
 });
+
+Deno.test("docs: README's sample is of the session in docs/terminal.md", () => {
+  const [, sample] = /^```console\n(# veneer tree\n[^]*?)^```$/m.exec(
+    Deno.readTextFileSync(join(TOP, "README.md")),
+  )!;
+  const session = Deno.readTextFileSync(join(TOP, "docs/terminal.md"));
+  for (const part of sample.split(/^(?=# )/m)) assert(session.includes(part), part);
+});
