@@ -14,6 +14,7 @@
  *
  * @module
  */
+import { SyscallError } from "../../ffi/errno.ts";
 import { O_DIRECTORY, O_NOFOLLOW, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import {
   hasProjectIds,
@@ -89,6 +90,9 @@ export class ProjectQuotas {
   /** No id of snapshots below this one was free when the last was given out. */
   #next = FIRST_OF_SNAPSHOTS;
 
+  /** Whether the file system counted what projects use, the last time it was asked. */
+  #counts: boolean | undefined;
+
   constructor(readonly home: Home) {}
 
   /** @throws {VeneerError} `not supported` with the reason and the requested option */
@@ -108,6 +112,21 @@ export class ProjectQuotas {
   /** The same for a directory of a snapshot's. */
   assignToSnapshot(directory: ConfinedPath, limits: ProjectLimits): void {
     this.#next = this.#assignFrom(this.#next, directory, limits) + 1;
+  }
+
+  /**
+   * Gives a new, empty directory of a snapshot's its own project without limits, if this file system
+   * counts what projects use.
+   */
+  tryCountSnapshot(directory: ConfinedPath): void {
+    if (!(this.#counts ??= quotaLacking(this.home.path) === undefined)) return;
+    try {
+      this.assignToSnapshot(directory, { bytes: 0, inodes: 0 });
+    } catch (error) {
+      // Older kernels let quotas of xfs be turned off, and a snapshot needs no project.
+      if (!(error instanceof SyscallError)) throw error;
+      this.#counts = false;
+    }
   }
 
   /** Assigns the first free id from `first` on; returns it. */

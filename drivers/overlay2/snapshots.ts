@@ -77,17 +77,20 @@ export class Overlay2Snapshots implements SnapshotBackend {
 
   prepare(
     chain: LayerChain,
-    { limits = NO_LIMITS, isUnpacked = false }: PrepareOptions = {},
+    { limits = NO_LIMITS, isUnpacked = false, isCounted = false }: PrepareOptions = {},
   ): void {
     const { layer, kind, parents: [parent] } = chain;
     if (parent !== undefined) checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
     const lower = kind === "active" && parent === undefined && isUnpacked;
     const work = kind === "active" && (parent !== undefined || lower);
     // Everything that is made in the directory afterwards inherits the project.
-    const begin = (directory: ConfinedPath) => this.#quotas.assignToSnapshot(directory, limits);
+    const begin = (directory: ConfinedPath) => {
+      if (isLimited(limits)) this.#quotas.assignToSnapshot(directory, limits);
+      else if (isCounted) this.#quotas.tryCountSnapshot(directory);
+    };
     this.home.root.hold(() => {
       if (parent !== undefined) this.#layers.endWork(parent);
-      const options = { work, lower, begin: isLimited(limits) ? begin : undefined };
+      const options = { work, lower, begin };
       this.#layers.make(layer, parent, options);
     });
   }

@@ -53,6 +53,11 @@ export interface PrepareOptions {
    * for a layer that has a parent.
    */
   readonly isUnpacked?: boolean;
+  /**
+   * Whether its space is asked for often, as a container's is: it is to have counters if this file
+   * system keeps them. False by default.
+   */
+  readonly isCounted?: boolean;
 }
 
 /** The primitives of a driver for snapshots. */

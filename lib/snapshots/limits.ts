@@ -77,7 +77,10 @@ const NOT_OF_CONTAINERS = /^extract-|-init-key$|-remap$/s;
 /** containerd gives a backend its clients' keys as `<namespace>/<number>/<key>`. */
 const NAMESPACE = /^[^/]+\/\d+\//;
 
-/** Image layers without a parent are unpacked, too; no container is without one. */
-function isOfContainer({ name, parent }: Prepared): boolean {
-  return parent !== "" && !NOT_OF_CONTAINERS.test(name.replace(NAMESPACE, ""));
+/**
+ * Whether a snapshot is a container's. Image layers without a parent are unpacked, too; no container
+ * is without one.
+ */
+export function isOfContainer({ kind, name, parent }: Prepared): boolean {
+  return kind === "active" && parent !== "" && !NOT_OF_CONTAINERS.test(name.replace(NAMESPACE, ""));
 }

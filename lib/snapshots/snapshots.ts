@@ -47,6 +47,7 @@ import { checkField, checkKey, checkLabels, REFERENCE, relabelled, shown } from 
 import { checkCommitted, checkMountable } from "./kinds.ts";
 import {
   isLimited,
+  isOfContainer,
   LIMIT_OPTIONS,
   limitsOf,
   NO_LIMITS,
@@ -244,7 +245,8 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     checkKey(key);
     if (parent !== "") checkKey(parent, "parent");
     const labels = checkLabels(options.labels);
-    const limits = limitsOf({ kind, name: key, parent, labels }, this.#limits);
+    const made = { kind, name: key, parent, labels };
+    const limits = limitsOf(made, this.#limits), isCounted = isOfContainer(made);
     if (labels.has(SIZE_LABEL) && isLimited(limits)) {
       this.#backend.checkLimits(limits, `label ${SIZE_LABEL} of ${shown(key)}`);
     }
@@ -254,7 +256,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     using _home = this.#state.holdHome();
     return this.#intents.make(layer, key, parent, () => {
       const chain = store.chainOn(layer, kind, parent);
-      this.#backend.prepare(chain, { limits, isUnpacked: labels.has(REFERENCE) });
+      this.#backend.prepare(chain, { limits, isCounted, isUnpacked: labels.has(REFERENCE) });
       const mounts = this.#backend.mounts(chain);
       store.adopt({ layer, name: key, kind, parent, labels });
       return mounts;

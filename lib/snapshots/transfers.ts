@@ -34,7 +34,7 @@ import { makeDirectory, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
 import { REFERENCE, shown } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
-import { limitsOf, type SnapshotLimits } from "./limits.ts";
+import { isOfContainer, limitsOf, type SnapshotLimits } from "./limits.ts";
 import type { Snapshot } from "./records.ts";
 import type { Session } from "./session.ts";
 import type { SnapshotUses } from "./uses.ts";
@@ -63,6 +63,7 @@ interface Made {
   readonly chain: LayerChain;
   readonly limits: SnapshotLimits;
   readonly isUnpacked: boolean;
+  readonly isCounted: boolean;
 }
 
 /** A begun apply: the layer is marked, and held until disposal. */
@@ -117,7 +118,8 @@ export class SnapshotTransfers {
     const chain = session.store.chain(snapshot);
     const info = session.store.info(key);
     const limits = limitsOf(info, this.#context.limits);
-    const made = { chain, limits, isUnpacked: info.labels.has(REFERENCE) };
+    const isUnpacked = info.labels.has(REFERENCE), isCounted = isOfContainer(info);
+    const made = { chain, limits, isUnpacked, isCounted };
     uses.checkUnused(snapshot, chain);
     using scope = new DisposableStack();
     scope.use(state.use(layer, "exclusive"));
@@ -128,11 +130,11 @@ export class SnapshotTransfers {
   }
 
   /** Makes a layer anew. Killed in between, it is missing, and marked: the next apply makes it. */
-  #empty({ chain, limits, isUnpacked }: Made): void {
+  #empty({ chain, limits, isUnpacked, isCounted }: Made): void {
     const { backend, state } = this.#context;
     backend.remove(chain.layer);
     using _home = state.holdHome();
-    backend.prepare(chain, { limits, isUnpacked });
+    backend.prepare(chain, { limits, isUnpacked, isCounted });
   }
 
   /** Applies a tar to a begun snapshot; returns bytes of the files applied. */
