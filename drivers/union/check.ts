@@ -74,7 +74,10 @@ export function checkLayerDirectories(
   return layers;
 }
 
-/** Reports a layer on disk that no snapshot has. */
+/**
+ * Notes a layer on disk that no snapshot has. A power failure may leave one, and the next cleanup
+ * deletes it; a database that lost its records leaves them, too, so that it is shown before that.
+ */
 export function reportUnknown(file: string, layer: string, report: Report): void {
   report({
     kind: "snapshot-layer-unknown",
@@ -82,6 +85,7 @@ export function reportUnknown(file: string, layer: string, report: Report): void
     file,
     what: "is the layer of no snapshot",
     remedy: "a cleanup of the snapshots deletes it",
+    isNote: true,
   });
 }
 

@@ -18,6 +18,11 @@ export interface Found {
   readonly what: string;
   /** What mends it. */
   readonly remedy: string;
+  /**
+   * It is shown and does not count as damage: a healthy store may have it for a while, such as after a
+   * power failure, and loses nothing if it goes.
+   */
+  readonly isNote?: boolean;
 }
 
 /** Takes what is found. */

@@ -22,7 +22,7 @@ export const CHECK: CommandSpec = {
     "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
     "it breaks, and a remedy. A deep check finds files that are missing, added, emptied, shortened or changed in\n" +
     "layers that were applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there\n" +
-    "is damage. `doctor` examines the machine, `gc` lists orphans.",
+    "is damage; a note, of a leftover that a cleanup deletes, is none. `doctor` examines the machine, `gc` lists orphans.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],
     ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],

@@ -41,11 +41,31 @@ needs(lacksFileSystem("overlay"), "cli: check tells damage, what it breaks and a
     of: "layers",
     layer: "app",
     breaks: { layers: ["app", "top"], containers: [], images: [] },
+    isNote: false,
   }]);
   assertMatch(refusal("not found", store.run("check", "gone")), /^layer gone does not exist/);
   Deno.writeTextFileSync(link, name);
   assertEquals(store.run("check", "ba").code, 0);
 });
+
+needs(
+  lacksFileSystem("overlay"),
+  "cli: check notes what cleanup deletes, which is no damage",
+  () => {
+    using store = new TestStore("--driver", "overlay2");
+    store.must("snapshot", "prepare", "work");
+    const lost = join(store.root, "snapshots/overlay2/snapshots/lost");
+    Deno.mkdirSync(join(lost, "fs"), { recursive: true });
+    assertEquals(store.must("check").split("\n"), [
+      `note: snapshot-layer-unknown: ${lost} is the layer of no snapshot; breaks nothing; ` +
+      "a cleanup of the snapshots deletes it",
+      "1 snapshot of overlay2: no damage, 1 note",
+      "",
+    ]);
+    store.must("snapshot", "cleanup");
+    assertEquals(store.must("check"), "1 snapshot of overlay2: no damage\n");
+  },
+);
 
 needs(lacksFileSystem("overlay"), "cli: check names Docker's containers and images", () => {
   using store = new TestStore("--driver", "overlay2");

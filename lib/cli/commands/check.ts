@@ -38,11 +38,15 @@ export const run: Run = async (context) => {
         count,
         untold,
       })),
-      findings: findings.map(({ layer = null, ...finding }) => ({ ...finding, layer })),
+      findings: findings.map(({ layer = null, isNote = false, ...finding }) => ({
+        ...finding,
+        layer,
+        isNote,
+      })),
     },
-    () => [...findings.map(lineOf), summary(checked, findings.length)],
+    () => [...findings.map(lineOf), summary(checked, findings)],
   );
-  return findings.length > 0 ? DAMAGE_FOUND : 0;
+  return findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0;
 };
 
 /** The layers and snapshots that words name, whole or by a unique beginning. */
@@ -62,14 +66,14 @@ function named(
 }
 
 /** A finding on one line. */
-function lineOf({ kind, file, what, breaks, remedy }: Finding): string {
+function lineOf({ kind, file, what, breaks, remedy, isNote }: Finding): string {
   const broken = [
     ["layer", breaks.layers] as const,
     ["container", breaks.containers] as const,
     ["image", breaks.images] as const,
   ].filter(([, names]) => names.length > 0).map(([thing, names]) => list(thing, names));
   const effect = broken.length === 0 ? "breaks nothing" : `breaks ${broken.join(", ")}`;
-  return escapePath(`${kind}: ${file} ${what}; ${effect}; ${remedy}`);
+  return escapePath(`${isNote ? "note: " : ""}${kind}: ${file} ${what}; ${effect}; ${remedy}`);
 }
 
 function list(thing: string, names: readonly string[]): string {
@@ -78,12 +82,14 @@ function list(thing: string, names: readonly string[]): string {
   return `${thing}${names.length === 1 ? "" : "s"} ${shown}${more > 0 ? ` and ${more} more` : ""}`;
 }
 
-function summary(checked: readonly Checked[], found: number): string {
+function summary(checked: readonly Checked[], findings: readonly Finding[]): string {
   const counts = checked.map(({ driver, of, count }) =>
     `${count} ${count === 1 ? of.slice(0, -1) : of} of ${driver}`
   );
   const untold = checked.reduce((sum, { untold = 0 }) => sum + untold, 0);
   const rest = untold === 0 ? "" : `; the content of ${untold} cannot be told, without a record`;
+  const notes = findings.filter(({ isNote }) => isNote).length, found = findings.length - notes;
   const damage = found === 0 ? "no damage" : found === 1 ? "1 finding" : `${found} findings`;
-  return `${counts.join(", ")}: ${damage}${rest}`;
+  const noted = notes === 0 ? "" : notes === 1 ? ", 1 note" : `, ${notes} notes`;
+  return `${counts.join(", ")}: ${damage}${noted}${rest}`;
 }
