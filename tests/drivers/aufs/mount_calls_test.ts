@@ -363,7 +363,7 @@ test("mounts: triples for others, as far as one call goes", () => {
     );
     backend.mounts("81", {});
     const error = assertFails("limit exceeded", () => backend.mounts("top", {}));
-    assert(error.message.startsWith("layer top lies on 81 layers, and 80 are"), error.message);
+    assert(error.message.startsWith("layer top lies on 81 layers, and 80 fit"), error.message);
   });
 });
 
