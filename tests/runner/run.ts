@@ -88,25 +88,33 @@ interface Weighted extends Plan {
 
 /** About what stages cost, in seconds of CPU, where it is more than {@linkcode USUAL_COST}. */
 const COSTS: Readonly<Record<string, number>> = {
-  "uml kills ext4+prjquota": 140,
-  "uml devicemapper ext4+prjquota": 150,
-  "uml peers ext4+prjquota": 160,
-  "native commands ext4": 150,
-  "uml drivers ext4+prjquota": 120,
+  "native commands ext4": 170,
+  "native drivers btrfs": 135,
+  "uml drivers ext4+prjquota": 125,
   "uml devicemapper xfs+pquota": 120,
-  "native drivers btrfs": 105,
+  "native drivers ext4": 115,
+  "native general ext4": 115,
+  "uml peers ext4+prjquota": 110,
+  "uml devicemapper ext4+prjquota": 90,
 };
 const USUAL_COST = 70;
 
 /** Folders whose cases start engines, and mostly wait for them. */
 const ENGINES = ["engines", "peers", "services"];
 
+/**
+ * What starts a service in a guest. On newer kernels for guests its threads have been seen to stop: one waits for
+ * another, which was not woken.
+ */
+const SERVICES = /\/(containerd_suite|docker_suite|docker_plugin|service)_test\.ts$/;
+
 /** The suite that runs a file: the cases of a folder, or of a few, in one environment. */
 function suiteOf(file: string, { kernel, fs }: Environment): string {
   const [, folder] = file.split("/");
   if (ENGINES.includes(folder)) return folder;
-  // Engines' suites take as long as all else of a guest's together.
-  if (kernel === "uml" && /(containerd_suite|docker\w*)_test\.ts$/.test(file)) return "peers";
+  if (kernel === "uml" && SERVICES.test(file)) return "peers";
+  // They take as long as all else of a guest's together.
+  if (kernel === "uml" && /\/docker\w*_test\.ts$/.test(file)) return "beside";
   // What takes as long as all else of a guest's together.
   if (kernel === "uml" && /(kill|full_disk)_test\.ts$/.test(file)) return "kills";
   // A guest's image is in its memory, and grows with what its cases write.
@@ -216,8 +224,9 @@ interface Places {
   readonly results: string;
 }
 
-/** Both kernels are met: Debian 12's by overlay2, and by all that runs on xfs, device-mapper too. */
-const needsOldKernel = ({ suite, fs }: Plan) => suite === "drivers" || fs === "xfs+pquota";
+/** Both kernels are met: Debian 12's by overlay2 and by services, and by all that runs on xfs, device-mapper too. */
+const needsOldKernel = ({ suite, fs }: Plan) =>
+  !["devicemapper", "kills", "beside"].includes(suite) || fs === "xfs+pquota";
 
 /** How many stages ran natively. */
 let started = 0;
