@@ -74,7 +74,16 @@ const LONG_NAMES = [
   "link_budget",
   "hostile_tars",
   "export_worker",
+  "export_stream",
+  "apply_worker",
+  "tar/decompress",
+  "tar/fuzz",
+  "tree/parents",
+  "ffi/cstring",
   "shared/children",
+  // Damage of every record and file there is.
+  "care/(?!command)\\w+",
+  "docs/workflows",
   "\\w+_suite",
 ];
 const LONG = new RegExp(`/(${LONG_NAMES.join("|")})_test\\.ts$`);
