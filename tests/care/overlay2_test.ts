@@ -9,21 +9,17 @@ import {
   assertFound,
   check,
   copyOf,
+  type Damage,
   DIRECTORY_DAMAGES,
+  findEach,
   RECORD_DAMAGES,
   RECORD_FAULTS,
 } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
-/** A damage of a store: the home is given, and the short names of layers. */
-interface Case {
-  readonly name: string;
-  readonly damage: (home: string, link: (id: string) => string) => void;
-  /** `KIND FILE`, in which `<ID>` is the short name of a layer. */
-  readonly found: readonly string[];
-  readonly breaks: readonly string[];
-}
+/** A damage, which is given the short names of layers. */
+type Case = Damage<(id: string) => string> & { readonly breaks: readonly string[] };
 
 const APP = ["app", "top"];
 
@@ -304,17 +300,10 @@ needs(lacking, "check: overlay2: each damage is found, and named right", async (
     layers.create("other");
   }
   const name = (id: string) => read(join(root, "overlay2", id, "link"));
-  assertFound(await check(root, "overlay2"), []);
   const cases = [...RECORDS, ...DIRECTORIES, ...OTHERS];
   assert(cases.length >= 60, `${cases.length} cases`);
-  for (const { name: title, damage, found, breaks } of cases) {
-    await t.step(title, async () => {
-      const copy = copyOf(root, dir.path);
-      damage(join(copy, "overlay2"), name);
-      const kinds = found.map((line) => line.replace(/<(\w+)>/g, (_, id) => name(id)));
-      assertFound(await check(copy, "overlay2"), kinds.sort(), breaks);
-    });
-  }
+  const store = { root, scratch: dir.path, driver: "overlay2", names: name, nameOf: name };
+  await findEach(t, store, cases);
 });
 
 needs(lacking, "check: overlay2: the rest of a damaged store works", () => {

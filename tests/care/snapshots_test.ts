@@ -4,20 +4,15 @@ import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { openSnapshotter } from "../support/drivers.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
-import { assertFound, check, copyOf, DIRECTORY_DAMAGES } from "./support.ts";
+import { assertFound, check, type Damage, DIRECTORY_DAMAGES, findEach } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
 /** The layers of the snapshots. */
 type Layers = Readonly<Record<"base" | "app" | "work", string>>;
 
-interface Case {
-  readonly name: string;
-  readonly damage: (home: string, layers: Layers) => void;
-  /** In which `<NAME>` is a snapshot's layer. */
-  readonly found: readonly string[];
-  readonly breaks?: readonly string[];
-}
+/** A damage, which is given the layers; `<NAME>` is a snapshot's. */
+type Case = Damage<Layers>;
 
 /** Runs SQL on the database that is at rest. */
 function sql(home: string, ...statements: string[]): void {
@@ -163,16 +158,14 @@ needs(lacking, "check: snapshots: each damage is found, and named right", async 
     snapshots.prepare("work", "app");
     for (const { name, layer } of snapshots.walk()) layers[name] = layer;
   }
-  const home = (root: string) => join(root, "snapshots/overlay2");
-  assertFound(await check(root, "overlay2", "snapshots"), []);
-  for (const { name, damage, found, breaks } of CASES) {
-    await t.step(name, async () => {
-      const copy = copyOf(root, dir.path);
-      damage(home(copy), layers as Layers);
-      const kinds = found.map((line) => line.replace(/<(\w+)>/g, (_, name) => layers[name]));
-      assertFound(await check(copy, "overlay2", "snapshots"), kinds.sort(), breaks);
-    });
-  }
+  await findEach(t, {
+    root,
+    scratch: dir.path,
+    driver: "overlay2",
+    of: "snapshots",
+    names: layers as Layers,
+    nameOf: (name) => layers[name],
+  }, CASES);
 });
 
 needs(lacking, "check: snapshots: what is being made or deleted is no damage", async () => {

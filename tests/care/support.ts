@@ -94,3 +94,43 @@ export function assertFound(
   const broken = new Set(checked.findings.flatMap(({ breaks }) => breaks.layers));
   assertEquals([...broken].sort(), layers);
 }
+
+/** A damage of a store: the home is given, and the names on disk of layers or snapshots. */
+export interface Damage<Names = unknown> {
+  readonly name: string;
+  readonly damage: (home: string, names: Names) => void;
+  /** `KIND FILE`, in which `<ID>` is the name on disk of a layer or snapshot. */
+  readonly found: readonly string[];
+  /** The layers that it breaks, if the case is about them. */
+  readonly breaks?: readonly string[];
+}
+
+/** A healthy store, and how the cases of its damages see it. */
+export interface Healthy<Names> {
+  readonly root: string;
+  /** Where copies are made. */
+  readonly scratch: string;
+  readonly driver: string;
+  readonly of?: CheckedStore["of"];
+  /** Given to each damage. */
+  readonly names: Names;
+  /** The name on disk of `<ID>`. */
+  readonly nameOf?: (id: string) => string;
+}
+
+/** Checks a healthy store, then a copy of it for each damage, which must be found as it is. */
+export async function findEach<Names>(
+  t: Deno.TestContext,
+  { root, scratch, driver, of = "layers", names, nameOf = (id) => id }: Healthy<Names>,
+  damages: readonly Damage<Names>[],
+): Promise<void> {
+  assertFound(await check(root, driver, of), []);
+  for (const { name, damage, found, breaks } of damages) {
+    await t.step(name, async () => {
+      const copy = copyOf(root, scratch);
+      damage(join(copy, of === "layers" ? driver : `snapshots/${driver}`), names);
+      const kinds = found.map((line) => line.replace(/<(\w+)>/g, (_, id) => nameOf(id)));
+      assertFound(await check(copy, driver, of), kinds.sort(), breaks);
+    });
+  }
+}
