@@ -6,7 +6,7 @@
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
 import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { remake, type Report } from "../../lib/care/finding.ts";
+import { PREPARE_AGAIN, remake, type Report } from "../../lib/care/finding.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -66,7 +66,6 @@ export function checkSnapshots(
   report: Report,
 ): Iterable<string> {
   const stat = new Stat(), known = new Set<string>();
-  const remedy = "remove its snapshot and those on it, and prepare them again";
   for (const { layer } of snapshots) {
     known.add(layer);
     const [directory, hash] = layer.split(/\.(.*)/s);
@@ -76,11 +75,18 @@ export function checkSnapshots(
         layer,
         file: view.join("metadata.db").text,
         what: `has ${quote(layer)} as a snapshot's layer, which is not one of btrfs`,
-        remedy,
+        remedy: PREPARE_AGAIN,
       });
       continue;
     }
-    checkSubvolume(view.join(directory, hash), layer, "snapshot-layer", remedy, stat, report);
+    checkSubvolume(
+      view.join(directory, hash),
+      layer,
+      "snapshot-layer",
+      PREPARE_AGAIN,
+      stat,
+      report,
+    );
   }
   const staged = view.staged(), layers: string[] = [];
   for (const directory of LAYER_DIRECTORIES) {

@@ -7,7 +7,7 @@
 import { O_NONBLOCK, O_RDONLY, pread, withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { messageOf } from "../../lib/base/errors.ts";
-import { remake, type Report } from "../../lib/care/finding.ts";
+import { PREPARE_AGAIN, remake, type Report } from "../../lib/care/finding.ts";
 import { readRecord } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
@@ -45,7 +45,7 @@ export function checkSnapshots(
       layer,
       file: view.join("metadata", layer).text,
       what: "is missing, and a snapshot has this device",
-      remedy: "remove its snapshot and those on it, and prepare them again",
+      remedy: PREPARE_AGAIN,
     });
   }
   for (const id of ids) {

@@ -57,9 +57,12 @@ export function checkLayers(view: StoreView, report: Report): Parents {
 }
 
 /** Links of no layer, and what Docker left of a trial. */
-export function* orphansOfLayers(view: StoreView): Iterable<Orphan> {
-  const found: Found[] = [];
-  checkLayers(view, (one) => found.push(one));
+export function* orphansOfLayers(
+  view: StoreView,
+  _layers: Parents,
+  _staged: ReadonlySet<string>,
+  found: readonly Found[],
+): Iterable<Orphan> {
   for (const { kind, file, what } of found) {
     if (kind !== "short-link-dangling" && kind !== "short-link-duplicate") continue;
     yield { kind: "short-link", file, what, deletion: "in place" };

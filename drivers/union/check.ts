@@ -5,7 +5,7 @@
  */
 import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import type { Report } from "../../lib/care/finding.ts";
+import { PREPARE_AGAIN, type Report } from "../../lib/care/finding.ts";
 import { typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -101,8 +101,6 @@ function checkPart(
   if (found?.isDirectory) return;
   const kind = found === undefined ? "missing" : "not-a-directory";
   const what = found === undefined ? "is missing" : `is ${typeWords(found)}, not a directory`;
-  const remedy = part === "work"
-    ? `make the directory ${file}, mode 0700`
-    : "remove its snapshot and those on it, and prepare them again";
+  const remedy = part === "work" ? `make the directory ${file}, mode 0700` : PREPARE_AGAIN;
   report({ kind: `snapshot-${part}-${kind}`, layer, file, what, remedy });
 }

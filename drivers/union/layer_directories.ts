@@ -10,10 +10,10 @@
  * which is containerd's layout. A layer is made in the home's staging directory and renamed into
  * place last; to be deleted it is renamed back first.
  *
- * Nothing is synced here but by {@linkcode LayerDirectories.writeOut}. A power failure may delete a directory whose snapshot is recorded,
- * together with its unsynced content: the layer is then reported as missing
- * ({@linkcode LayerDirectories.require}). It may bring back a deleted directory, which has no
- * snapshot and is deleted by the next cleanup.
+ * Nothing is synced here but by {@linkcode LayerDirectories.writeOut}. A power failure may delete a
+ * directory whose snapshot is recorded, together with its unsynced content: the layer is then
+ * reported as missing ({@linkcode LayerDirectories.require}). It may bring back a deleted directory,
+ * which has no snapshot and is deleted by the next cleanup.
  *
  * @module
  */
@@ -209,8 +209,8 @@ export class LayerDirectories {
   }
 
   /**
-   * Removes the `work` and `lower` of a layer that is not mounted for writing any more. A mount leaves only two
-   * empty directories there; anything else is deleted with the layer.
+   * Removes the `work` and `lower` of a layer that is not mounted for writing any more. A mount
+   * leaves only two empty directories there; anything else is deleted with the layer.
    */
   endWork(layer: string): void {
     const work = this.home.join(this.work(layer));

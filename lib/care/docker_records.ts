@@ -12,6 +12,7 @@
  * @module
  */
 import { isId } from "../base/ids.ts";
+import { chainIds } from "../images/digest.ts";
 import { StoreView } from "./store_view.ts";
 import type { Report } from "./finding.ts";
 import { quote, readRecord } from "./record_file.ts";
@@ -92,24 +93,13 @@ function imagesOf(view: StoreView): Map<string, string[]> {
   return images;
 }
 
-/** The chain ids of a configuration's layers, in hexadecimal: see the OCI image specification. */
+/** The chain ids of a configuration's layers, in hexadecimal. */
 function chainsOf(config: string): string[] {
-  const chains: string[] = [];
   try {
     const ids: unknown = JSON.parse(config).rootfs?.diff_ids;
     if (!Array.isArray(ids)) return [];
-    let chain = "";
-    for (const id of ids) {
-      chain = chain === "" ? String(id) : `sha256:${sha256(`${chain} ${id}`)}`;
-      chains.push(chain.replace(/^sha256:/, ""));
-    }
+    return chainIds(ids.map(String)).map((chain) => chain.replace(/^sha256:/, ""));
   } catch {
-    // Docker itself reports it.
+    return []; // Docker itself reports it.
   }
-  return chains;
-}
-
-function sha256(text: string): string {
-  const { createHash } = process.getBuiltinModule("node:crypto");
-  return createHash("sha256").update(text).digest("hex");
 }

@@ -48,5 +48,8 @@ export interface Finding extends Found {
 export const remake = (id: string): string =>
   `remove layer ${id} and make it again, or bring the file back from a backup`;
 
+/** The remedy for a snapshot whose layer cannot be mended. */
+export const PREPARE_AGAIN = "remove its snapshot and those on it, and prepare them again";
+
 /** A finding as an identity: the same thing seen twice. */
 export const identityOf = ({ kind, file, what }: Found): string => `${kind}\0${file}\0${what}`;

@@ -6,6 +6,7 @@
  */
 import { O_RDONLY, withFd } from "../../ffi/files.ts";
 import { S_BLKSIZE, Stat } from "../../ffi/stat.ts";
+import { OWN_DIRECTORIES } from "../store/home.ts";
 import { ConfinedPath, tryLstat, tryOpen } from "../tree/confined.ts";
 import type { CheckedStore } from "./check.ts";
 import { readDockerRecords } from "./docker_records.ts";
@@ -23,7 +24,7 @@ export type CountBytes = (directory: number) => number;
 const DOCKERS = /^[0-9a-f]{64}(-init)?$/;
 
 /** Directories of Veneer's own records, of which each name is a layer's id. */
-const OWN_RECORDS = ["incomplete", "parents", "id-maps"];
+const OWN_RECORDS = OWN_DIRECTORIES.filter((name) => name !== "staging");
 
 /** The orphans of a store; none if there is no store. */
 export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrphan[] {
@@ -36,7 +37,8 @@ export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrp
 
 function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore): Orphan[] {
   const orphans: Orphan[] = [];
-  const layers: Parents = checks?.checkLayers(view, () => {}) ?? new Map();
+  const found: Found[] = [];
+  const layers: Parents = checks?.checkLayers(view, (one) => found.push(one)) ?? new Map();
   const staged = view.staged();
   for (const directory of OWN_RECORDS) {
     for (const id of view.names(view.own(directory))) {
@@ -59,7 +61,7 @@ function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore
       deletion: "in place",
     });
   }
-  orphans.push(...checks?.orphansOfLayers?.(view, layers, staged) ?? []);
+  orphans.push(...checks?.orphansOfLayers?.(view, layers, staged, found) ?? []);
   orphans.push(...dockersOrphans(root, driver, view, withOwnParents(view, layers)));
   return orphans;
 }

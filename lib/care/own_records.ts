@@ -10,14 +10,12 @@
 import { Stat } from "../../ffi/stat.ts";
 import { IdMap } from "../base/id_maps.ts";
 import { isId } from "../base/ids.ts";
+import { OWN_DIRECTORIES } from "../store/home.ts";
 import { tryLstat } from "../tree/confined.ts";
 import { remake, type Report } from "./finding.ts";
 import { quote, readRecord, typeWords } from "./record_file.ts";
 import type { StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
-
-/** The directories of records; each open of the store makes those that are missing. */
-const DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
 
 /** Reports damaged records of the layers of a store. */
 export function checkOwnRecords(view: StoreView, layers: Parents, report: Report): void {
@@ -44,7 +42,7 @@ export function withOwnParents(view: StoreView, layers: Parents): Map<string, st
 
 function checkDirectories(view: StoreView, report: Report): void {
   const stat = new Stat();
-  for (const name of [undefined, ...DIRECTORIES]) {
+  for (const name of [undefined, ...OWN_DIRECTORIES]) {
     const path = name === undefined ? view.own() : view.own(name);
     if (tryLstat(path, stat) === undefined) continue;
     const file = path.text, kind = name ?? "own-records";

@@ -17,10 +17,8 @@ import {
   tryOpen as tryOpenTrusted,
 } from "../../ffi/files.ts";
 import { tryCloneMount, tryProtectMount } from "../../ffi/fsmount.ts";
+import { OWN } from "../store/home.ts";
 import { type ConfinedPath, ConfinedRoot, list } from "../tree/confined.ts";
-
-/** The directory of Veneer's own records in a home. */
-const OWN = ".veneer";
 
 /** A home that is looked at. The caller disposes of it. */
 export class StoreView implements Disposable {

@@ -8,7 +8,7 @@
  *
  * @module
  */
-import type { Report } from "./finding.ts";
+import type { Found, Report } from "./finding.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
 import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
@@ -49,11 +49,13 @@ export interface DriverChecks {
    * What the layout has beside the layers and nothing needs.
    *
    * @param staged names at work in staging
+   * @param found the reports of {@linkcode checkLayers} in the same pass
    */
   orphansOfLayers?(
     view: StoreView,
     layers: Parents,
     staged: ReadonlySet<string>,
+    found: readonly Found[],
   ): Iterable<Orphan>;
   /**
    * Reports the layers of snapshots that are missing or damaged.

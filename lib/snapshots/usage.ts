@@ -10,16 +10,27 @@
 import { codeOf } from "../base/errors.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import type { AgedUsage, Usage } from "./snapshotter.ts";
+import type { Snapshot } from "./records.ts";
 import type { Store } from "./store.ts";
 import { ageOf } from "./usage_age.ts";
 
+/** A snapshot's space, and the snapshot that it was counted of. */
+interface Counted {
+  readonly usage: Usage;
+  readonly snapshot: Snapshot;
+}
+
 /** @throws {VeneerError} `not found`, also for a snapshot removed meanwhile; errors of counting */
 export function usageOf(key: string, store: Store, backend: SnapshotBackend): Usage {
+  return count(key, store, backend).usage;
+}
+
+function count(key: string, store: Store, backend: SnapshotBackend): Counted {
   for (;;) {
     const snapshot = store.require(key);
     const { layer, kind, bytes, inodes } = snapshot;
-    if (kind === "view") return { bytes: 0, inodes: 0 };
-    if (bytes !== null && inodes !== null) return { bytes, inodes };
+    if (kind === "view") return { usage: { bytes: 0, inodes: 0 }, snapshot };
+    if (bytes !== null && inodes !== null) return { usage: { bytes, inodes }, snapshot };
     const isSame = () => {
       const now = store.find(key);
       return now?.layer === layer && now.kind === kind;
@@ -40,7 +51,7 @@ export function usageOf(key: string, store: Store, backend: SnapshotBackend): Us
     }
     if (!isSame()) continue;
     if (kind === "committed") keepUsage(store, layer, usage);
-    return usage;
+    return { usage, snapshot };
   }
 }
 
@@ -59,9 +70,8 @@ export function agedUsageOf(
     readonly atLeast: number;
   },
 ): AgedUsage {
-  const { layer, kind } = store.require(key);
   const begin = performance.now();
-  const usage = usageOf(key, store, backend);
+  const { usage, snapshot: { layer, kind } } = count(key, store, backend);
   const duration = performance.now() - begin;
   const isQuick = kind !== "active" || backend.hasCounters?.(layer);
   return { usage, age: isQuick ? 0 : ageOf(duration, atLeast) };

@@ -42,10 +42,10 @@ import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metada
 import { requireTrustedOwner } from "./trusted_owner.ts";
 
 /** The directory of Veneer's own records in a home; no layer id begins with a dot. */
-const OWN = ".veneer";
+export const OWN = ".veneer";
 
 /** The directories in it that every driver has. */
-const OWN_DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
+export const OWN_DIRECTORIES = ["staging", "incomplete", "parents", "id-maps"] as const;
 
 /**
  * Traversable, not listable, by the group of container root, so that a mapped container reaches its

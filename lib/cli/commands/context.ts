@@ -6,6 +6,7 @@
  */
 import { join } from "@std/path";
 import { VeneerError } from "../../base/errors.ts";
+import type { DockerOptions } from "../../../drivers/docker_stores.ts";
 import { AUTO, DEFAULT_ROOT } from "../../../drivers/names.ts";
 import type { Driver } from "../../../drivers/registry.ts";
 import { dockerOn } from "../../store/dockerd.ts";
@@ -33,12 +34,6 @@ export interface StoreOptions {
   readonly options: readonly string[];
   readonly idMaps: IdMaps;
   readonly warn: Warn;
-}
-
-/** A store of Docker's as the command line names it. */
-export interface DockerOptions {
-  readonly root: string;
-  readonly driver: string | undefined;
 }
 
 /** The drivers, loaded when they are first asked for. */
