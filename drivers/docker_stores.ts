@@ -6,12 +6,12 @@
 import { close, O_DIRECTORY, O_RDONLY, reopen } from "../ffi/files.ts";
 import { tryCloneMount, tryProtectMount } from "../ffi/fsmount.ts";
 import { unwrap } from "../ffi/unwrap.ts";
-import { umount, UMOUNT_NOFOLLOW } from "../ffi/mount.ts";
 import { type DirectoryForm, DirectoryTrees } from "../lib/images/docker/directory_trees.ts";
 import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
 import { DockerStore, type OpenTrees } from "../lib/images/docker/store.ts";
 import { performPlan } from "../lib/mount/plan.ts";
 import { kernelMountPort } from "../lib/mount/port.ts";
+import { unmountUnused } from "../lib/mount/unmount.ts";
 import { openWithoutLinks } from "../lib/tree/confined.ts";
 import { mountFeatures, takesLowersOneByOne } from "./overlay2/kernel.ts";
 import { overlayStep } from "./overlay2/mount_data.ts";
@@ -59,7 +59,7 @@ function overlay(
     () => {},
   );
   performPlan({ path: target, steps: [step] }, kernelMountPort);
-  attached.defer(() => umount(target, UMOUNT_NOFOLLOW));
+  attached.defer(() => unmountUnused(target));
   const fd = attached.adopt(openWithoutLinks(target, O_RDONLY | O_DIRECTORY), close);
   const copy = scope.adopt(unwrap(tryCloneMount(fd), "open_tree", target), close);
   unwrap(tryProtectMount(copy), "mount_setattr", target);

@@ -16,8 +16,8 @@
  */
 import { tryDiscard } from "../../ffi/block.ts";
 import { SECTOR_SIZE } from "../../ffi/devmapper.ts";
-import { umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
+import { unmountUnused } from "../../lib/mount/unmount.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { RunState } from "../../lib/store/run_state.ts";
 import { BaseDevice } from "./base_device.ts";
@@ -262,7 +262,7 @@ export class DeviceSet {
 
   /** Unmounts a device and deactivates it, unless it is to be kept active. */
   unmount(hash: string, target: string, { keepActive = false } = {}): void {
-    umount(target, UMOUNT_NOFOLLOW);
+    unmountUnused(target);
     if (!keepActive) this.deactivate(hash);
   }
 

@@ -20,6 +20,7 @@ import {
 } from "../../lib/tree/confined.ts";
 import { messageOf, VeneerError } from "../../lib/base/errors.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
+import { unmountUnused } from "../../lib/mount/unmount.ts";
 import { writeSystemFile } from "../../lib/base/system_files.ts";
 import { findProgram } from "./system_programs.ts";
 import { type MountChoice, optionList, splitOptions } from "./mount_options.ts";
@@ -125,7 +126,7 @@ function whileMounted(
   try {
     withFd(openDirectory(scratch), use);
   } finally {
-    umount(scratch.text, UMOUNT_NOFOLLOW);
+    unmountUnused(scratch.text);
     unlink(scratch, AT_REMOVEDIR);
   }
 }

@@ -21,6 +21,7 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import type { MountPort, MountStep } from "./plan.ts";
+import { unmountUnused } from "./unmount.ts";
 
 /** Mounts for real. */
 export const kernelMountPort: MountPort = {
@@ -67,7 +68,8 @@ export const kernelMountPort: MountPort = {
     calls.tell?.(`umount ${target}${flags === 0 ? "" : `, flags 0x${flags.toString(16)}`}`);
     // By its path, as a descriptor of it would keep it busy.
     close(openWithoutLinks(dirname(target), O_PATH | O_DIRECTORY));
-    umount(target, flags | UMOUNT_NOFOLLOW);
+    if (flags === 0) unmountUnused(target);
+    else umount(target, flags | UMOUNT_NOFOLLOW);
   },
 };
 

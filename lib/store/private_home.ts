@@ -15,15 +15,15 @@
  * @module
  */
 import { EBUSY } from "../../ffi/errno.ts";
-import { mount, MS_BIND, MS_PRIVATE, tryUmount } from "../../ffi/mount.ts";
+import { mount, MS_BIND, MS_PRIVATE } from "../../ffi/mount.ts";
 import { calls } from "../../ffi/trace.ts";
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { messageOf } from "../base/errors.ts";
-import { sleep } from "../base/sleep.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Home } from "./home.ts";
-import { isMountPoint, readMountInfo } from "../mount/mountinfo.ts";
+import { isMountPoint } from "../mount/mountinfo.ts";
+import { hasMountsBelow, tryUnmountUnused } from "../mount/unmount.ts";
 import type { RunState } from "./run_state.ts";
 
 /** Makes the home a private mount, if that hides nothing, and lets `mountLayer` mount below it. */
@@ -51,16 +51,6 @@ function bindHome(home: Home, state: RunState): boolean {
   return true;
 }
 
-const hasMountsBelow = (path: string) =>
-  readMountInfo().some(({ mountPoint }) => mountPoint.startsWith(`${path}/`));
-
-/**
- * How often a busy home is unmounted again if nothing is mounted below it, and how many
- * milliseconds apart. aufs lets go of its branches, which lie in the home, in work of its own that
- * may end up to 7 ms after the unmount; and commands have files open for moments.
- */
-const BUSY_RETRIES = 10, BUSY_PAUSE = 10;
-
 /**
  * Takes the private mount down again.
  *
@@ -71,21 +61,12 @@ export function releaseHome(home: Home, state: RunState): boolean {
   if (!isHomeMountOurs(home, state)) return false;
   using lock = state.tryLockHome();
   if (lock === undefined || !isHomeMountOurs(home, state)) return false;
-  const result = tryUnmountHome(home.path);
+  calls.tell?.(`umount ${home.path}, the home's mount on itself`);
+  const result = tryUnmountUnused(home.path);
   if (result === -EBUSY) return false;
   unwrap(result, "umount", home.path);
   state.homeMount = undefined;
   return true;
-}
-
-/** `umount(2)` of a home, raw, again for a while if no mount keeps it busy. */
-function tryUnmountHome(path: string): number {
-  calls.tell?.(`umount ${path}, the home's mount on itself`);
-  for (let left = BUSY_RETRIES;; left--) {
-    const result = tryUmount(path);
-    if (result !== -EBUSY || left === 0 || hasMountsBelow(path)) return result;
-    sleep(BUSY_PAUSE);
-  }
 }
 
 /**
