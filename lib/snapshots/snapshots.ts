@@ -443,6 +443,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     })();
   }
 
+  get version(): string {
+    return this.#store.version;
+  }
+
   usage(key: string): Usage {
     checkKey(key);
     return usageOf(key, this.#store, this.#backend);

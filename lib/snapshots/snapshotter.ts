@@ -244,6 +244,12 @@ export interface Snapshotter extends OpenStore {
   walk(filters?: readonly string[]): Iterable<SnapshotInfo>;
 
   /**
+   * Stands for all records as they are: it is another one after any change, by whichever process.
+   * If it is read before a {@linkcode walk} and is the same later, the walk is still right.
+   */
+  readonly version: string;
+
+  /**
    * The space that a snapshot adds: of an active one counted at each call, of a committed one once.
    */
   usage(key: string): Usage;

@@ -35,16 +35,27 @@ import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.t
 /** How many snapshots a walk reads at a time: one by one takes three times as long. */
 const PAGE = 200;
 
+/** How many walkers there were: SQLite's version of the data is one for each connection. */
+let walkers = 0;
+
 /** A connection that reads every snapshot, as all are when it begins. */
 class Walker implements Disposable {
   readonly #begin: Statement;
   readonly #end: Statement;
   readonly #page: Statement<ListedRow>;
+  readonly #version: Statement<readonly [number]>;
+  readonly #serial = ++walkers;
 
   constructor(readonly database: Database) {
     this.#begin = database.prepare("BEGIN");
     this.#end = database.prepare("COMMIT");
     this.#page = database.prepareRows(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
+    this.#version = database.prepareRows("PRAGMA data_version");
+  }
+
+  /** Another one after any transaction of another connection. */
+  get version(): string {
+    return `${this.#serial} ${this.#version.get()![0]}`;
   }
 
   *walk(): Generator<SnapshotInfo> {
@@ -146,10 +157,7 @@ export class Store implements Disposable {
 
   /** Every snapshot, sorted by the bytes of its name, as of the start of the walk. */
   *walk(): Generator<SnapshotInfo> {
-    // On a separate connection: writes during the walk, also by its caller, need the transactions
-    // of this one.
-    const { file, access } = this.#database;
-    const walker = this.#idleWalker ?? new Walker(new Database(file, { readOnly: true, access }));
+    const walker = this.#idleWalker ?? this.#newWalker();
     this.#idleWalker = undefined;
     try {
       yield* walker.walk();
@@ -159,6 +167,24 @@ export class Store implements Disposable {
       if (this.#idleWalker === undefined && !this.#isClosed) this.#idleWalker = walker;
       else walker[Symbol.dispose]();
     }
+  }
+
+  /**
+   * Stands for the records as they are: it is another one after any change, by whichever process;
+   * a walk that begins after it was read shows these records or later ones.
+   */
+  get version(): string {
+    this.#idleWalker ??= this.#newWalker();
+    return this.#idleWalker.version;
+  }
+
+  /**
+   * On a separate connection: writes during a walk, also by its caller, need the transactions of
+   * the store's own.
+   */
+  #newWalker(): Walker {
+    const { file, access } = this.#database;
+    return new Walker(new Database(file, { readOnly: true, access }));
   }
 
   /** The keys of all snapshots that are not committed, sorted by their bytes. */

@@ -5,7 +5,16 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs } from "../support/cases.ts";
 import { framed, type GrpcClient, type Reply, requestFields, u32 } from "./grpc_client.ts";
-import { commit, field, list, make, ofKey, readInfos, readMounts } from "./snapshots_client.ts";
+import {
+  commit,
+  field,
+  list,
+  make,
+  ofKey,
+  readInfos,
+  readMounts,
+  update,
+} from "./snapshots_client.ts";
 import { TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -37,6 +46,28 @@ async function infos(client: GrpcClient, ...filters: string[]) {
   assertEquals(status, OK);
   return messages.flatMap(readInfos);
 }
+
+needs(
+  lacking,
+  "calls: a list is of all that was done before, also if it was told before",
+  async () => {
+    await using service = await TestService.start();
+    using client = await service.connect();
+    const told = async () => (await infos(client)).map(({ name, labels }) => [name, labels.l]);
+    const steps: readonly (readonly [string, readonly number[], readonly unknown[]])[] = [
+      ["Prepare", make("a", "", { l: "1" }), [["a", "1"]]],
+      ["Update", update("a", { l: "2" }), [["a", "2"]]],
+      ["Commit", commit("b", "a", { l: "3" }), [["b", "3"]]],
+      ["View", make("c", "b"), [["b", "3"], ["c", undefined]]],
+      ["Remove", ofKey("c"), [["b", "3"]]],
+      ["Remove", ofKey("b"), []],
+    ];
+    for (const [method, request, expected] of steps) {
+      await must(client, method, request);
+      for (let i = 0; i < 2; i++) assertEquals(await told(), expected, method);
+    }
+  },
+);
 
 needs(lacking, "calls: a snapshot from Prepare to Remove", async () => {
   await using service = await TestService.start();

@@ -20,13 +20,17 @@ needs(
     await using service = await TestService.start();
     using source = tempDir();
     const layers = [layer([dir("a/")]), layer([file("a/b", "c")])], [base, top] = chainsOf(layers);
+    using client = await service.connect();
+    const names = async () =>
+      (await client.call("List", list())).messages.flatMap(readInfos).map(({ name }) => name);
+    assertEquals([await names(), await names()], [[], []]);
     // Read-only for others while the service runs, so it is opened as the service itself does.
     {
       const root = dirname(dirname(service.home));
       using images = await openImages({ root, driver: "overlay2", purpose: "serve" });
       images.import(writeFiles(source.path, oneImage(image(layers))));
     }
-    using client = await service.connect();
+    assertEquals((await names()).toSorted(), [base, top].toSorted(), "told by what is there now");
     const prepare = async (key: string, parent: string, reference: string) =>
       (await client.call("Prepare", make(key, parent, { "containerd.io/snapshot.ref": reference })))
         .status;

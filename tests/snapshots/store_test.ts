@@ -58,6 +58,31 @@ function populate(store: Store): void {
 }
 
 storeCase(
+  "its version is another one after any change, of its own or of another opener's",
+  (store, path) => {
+    populate(store);
+    const seen = new Set([store.version]);
+    const isNew = () => seen.size < seen.add(store.version).size;
+    assert(!isNew());
+    assertEquals([...store.walk()].length, 7);
+    assert(!isNew(), "a walk is no change");
+    store.relabel("active-1", () => new Map([["a", "b"]]));
+    assert(isNew());
+    {
+      using other = Store.open(path);
+      assert(!isNew());
+      create(other, "active", "active-4");
+      assert(isNew());
+    }
+    assert(!isNew());
+    // Two walks at a time take two connections, of which one is kept.
+    for (const _info of store.walk()) for (const _inner of store.walk());
+    store.remove(store.require("active-4"));
+    assert(isNew());
+  },
+);
+
+storeCase(
   "times are exact to the microsecond, and a change is never before what it changes",
   (store) => {
     const times: number[] = [];

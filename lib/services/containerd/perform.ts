@@ -58,8 +58,7 @@ export function perform(
     case "usage":
       return emit(writeAged(snapshotter.agedUsage(call.key)));
     case "list":
-      for (const message of writeList(snapshotter.walk(call.filters))) emit(message);
-      return;
+      return emitList(snapshotter, call.filters, emit);
     case "cleanup":
       cleanUp(snapshotter);
       return emit(writeEmpty());
@@ -68,6 +67,35 @@ export function perform(
       return emit(writeLeftovers(snapshotter.deleteRemoved(() => performance.now() > end)));
     }
   }
+}
+
+/** The most bytes of a list that is kept. */
+const LONGEST_LIST = 1 << 20;
+
+/** The last list of all records of each store, and the version of these. */
+const lists = new WeakMap<Snapshotter, { version: string; messages: readonly Bytes[] }>();
+
+/** Lists snapshots; of a list of all, which engines ask for again and again, a copy is kept. */
+function emitList(
+  snapshotter: Snapshotter,
+  filters: readonly string[],
+  emit: (message: Bytes) => void,
+): void {
+  const { version } = snapshotter, isWhole = filters.length === 0;
+  const known = isWhole ? lists.get(snapshotter) : undefined;
+  if (known?.version === version) {
+    for (const message of known.messages) emit(message.slice());
+    return;
+  }
+  lists.delete(snapshotter);
+  const messages: Bytes[] = [];
+  let room = isWhole ? LONGEST_LIST : -1;
+  for (const message of writeList(snapshotter.walk(filters))) {
+    room -= message.length;
+    if (room >= 0) messages.push(message.slice());
+    emit(message);
+  }
+  if (room >= 0) lists.set(snapshotter, { version, messages });
 }
 
 /** Does all that can be done. @throws {VeneerError} the first thing that could not */
