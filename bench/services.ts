@@ -8,7 +8,7 @@
  */
 import { join } from "@std/path";
 import { GrpcClient } from "../tests/services/grpc_client.ts";
-import { cleanup, commit, list, make, ofKey } from "../tests/services/snapshots_client.ts";
+import { cleanup, commit, list, make, ofKey, update } from "../tests/services/snapshots_client.ts";
 import { Process } from "../tests/services/service_support.ts";
 import { compare, type Contender, report, run } from "./measure.ts";
 import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
@@ -16,8 +16,8 @@ import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
 const THEIRS = "containerd's overlayfs, on a socket";
 const OURS = "veneer serve containerd";
 
-/** Calls of one kind in a turn. */
-const CALLS = 64;
+/** Calls of one kind in a turn: of those that change something, and of those that only ask. */
+const CHANGES = 128, QUESTIONS = 640;
 
 /** A service and its one client. */
 interface Side {
@@ -52,10 +52,14 @@ async function call({ client, name }: Side, method: string, request: number[]): 
 }
 
 /** Makes calls, so many at once. */
-async function inParallel(atOnce: number, one: (n: number) => Promise<void>): Promise<void> {
+async function inParallel(
+  atOnce: number,
+  calls: number,
+  one: (n: number) => Promise<void>,
+): Promise<void> {
   let next = 0;
   const work = async () => {
-    while (next < CALLS) await one(next++);
+    while (next < calls) await one(next++);
   };
   await Promise.all(Array.from({ length: atOnce }, work));
 }
@@ -66,6 +70,7 @@ const keys = (n: number) => ofKey(`key ${n}`);
 const KINDS: readonly {
   readonly name: string;
   readonly aim: string;
+  readonly calls: number;
   readonly before?: (side: Side, n: number) => Promise<void>;
   readonly one: (side: Side, n: number) => Promise<void>;
   readonly after?: (side: Side, n: number) => Promise<void>;
@@ -73,18 +78,21 @@ const KINDS: readonly {
   {
     name: "prepare",
     aim: "0.8",
+    calls: CHANGES,
     one: (side, n) => call(side, "Prepare", make(`key ${n}`, "base")),
     after: (side, n) => call(side, "Remove", keys(n)),
   },
   {
     name: "view",
     aim: "1.0",
+    calls: CHANGES,
     one: (side, n) => call(side, "View", make(`key ${n}`, "base")),
     after: (side, n) => call(side, "Remove", keys(n)),
   },
   {
     name: "commit",
     aim: "0.8",
+    calls: CHANGES,
     before: (side, n) => call(side, "Prepare", make(`key ${n}`, "base")),
     one: (side, n) => call(side, "Commit", commit(`name ${n}`, `key ${n}`)),
     after: (side, n) => call(side, "Remove", ofKey(`name ${n}`)),
@@ -92,12 +100,23 @@ const KINDS: readonly {
   {
     name: "remove",
     aim: "0.8",
+    calls: CHANGES,
     before: (side, n) => call(side, "Prepare", make(`key ${n}`, "base")),
     one: (side, n) => call(side, "Remove", keys(n)),
   },
-  { name: "mounts", aim: "1.0", one: (side) => call(side, "Mounts", ofKey("active")) },
-  { name: "stat", aim: "1.0", one: (side) => call(side, "Stat", ofKey("base")) },
-  { name: "usage", aim: "1.0", one: (side) => call(side, "Usage", ofKey("active")) },
+  {
+    name: "mounts",
+    aim: "1.0",
+    calls: QUESTIONS,
+    one: (side) => call(side, "Mounts", ofKey("active")),
+  },
+  { name: "stat", aim: "1.0", calls: QUESTIONS, one: (side) => call(side, "Stat", ofKey("base")) },
+  {
+    name: "usage",
+    aim: "1.0",
+    calls: QUESTIONS,
+    one: (side) => call(side, "Usage", ofKey("active")),
+  },
 ];
 
 const peer = buildPeer();
@@ -116,21 +135,25 @@ const sides = [
   await start(OURS, addresses[1], words[1]),
 ];
 
-console.log(`== services, overlay2 on ${Deno.env.get("VENEER_TEST_FS")}, ${CALLS} calls a turn`);
+console.log(
+  `== services, overlay2 on ${
+    Deno.env.get("VENEER_TEST_FS")
+  }, ${CHANGES} changes or ${QUESTIONS} questions a turn`,
+);
 try {
   for (const side of sides) {
     await call(side, "Prepare", make("filling"));
     await call(side, "Commit", commit("base", "filling"));
     await call(side, "Prepare", make("active", "base"));
   }
-  for (const { name, aim, before, one, after } of KINDS) {
+  for (const { name, aim, calls, before, one, after } of KINDS) {
     for (const atOnce of [1, 16]) {
       const contenders = sides.map((side): Contender => ({
         name: side.name,
-        before: before && (() => inParallel(16, (n) => before(side, n))),
-        run: () => inParallel(atOnce, (n) => one(side, n)),
+        before: before && (() => inParallel(16, calls, (n) => before(side, n))),
+        run: () => inParallel(atOnce, calls, (n) => one(side, n)),
         after: async () => {
-          if (after) await inParallel(16, (n) => after(side, n));
+          if (after) await inParallel(16, calls, (n) => after(side, n));
           await call(side, "Cleanup", cleanup());
         },
       }));
@@ -141,8 +164,16 @@ try {
   for (const side of sides) {
     for (let n = 0; n < 1000; n++) await call(side, "View", make(`view ${n}`, "base"));
   }
-  const lists = sides.map((side) => ({ name: side.name, run: () => call(side, "List", list()) }));
-  report("list of 1,000", await compare(lists, QUICK ? 3 : 15), THEIRS, "1.0");
+  for (const [title, isChanged] of [["", false], [" after a change", true]] as const) {
+    const lists = sides.map((side): Contender => ({
+      name: side.name,
+      before: async () => {
+        if (isChanged) await call(side, "Update", update("view 0", { at: `${performance.now()}` }));
+      },
+      run: () => call(side, "List", list()),
+    }));
+    report(`list of 1,000${title}`, await compare(lists, QUICK ? 3 : 15), THEIRS, "1.0");
+  }
   console.log("\nresident memory");
   for (const { name, process } of sides) {
     const status = Deno.readTextFileSync(`/proc/${process.pid}/status`);
