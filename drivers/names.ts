@@ -54,6 +54,12 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     summary: "the same for the number of files; overlay2 alone",
   },
   {
+    key: "snapshot.remap",
+    value: "true|false",
+    choices: ["true", "false"],
+    summary: "whether containerd 2 maps ids as it mounts; false by default; overlay2 alone",
+  },
+  {
     key: "usage.age",
     value: "SECONDS",
     summary: "the time that a service repeats a count of a container's space for; default 60",

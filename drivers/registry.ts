@@ -18,6 +18,7 @@ import { kernelMountPort } from "../lib/mount/port.ts";
 import { checkKnown, parseOptions, suggestion } from "../lib/base/options.ts";
 import { parseSync } from "../lib/base/sync_mode.ts";
 import { parseLimits } from "../lib/snapshots/limits.ts";
+import { parseRemap, REMAP_OPTION } from "../lib/snapshots/remap.ts";
 import { parseUsageAge, USAGE_AGE_OPTION } from "../lib/snapshots/usage_age.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
@@ -157,6 +158,7 @@ export function parseStoreOptions(options: readonly string[]) {
     record: parseRecord(given.get("record")),
     limits: parseLimits(given),
     usageAge: parseUsageAge(given.get(USAGE_AGE_OPTION)),
+    isRemapped: parseRemap(given.get(REMAP_OPTION)),
   };
 }
 

@@ -81,7 +81,7 @@ export function openSnapshots(
 ): Snapshots {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { foreignUses, later, purpose } = open;
-  const { given, sync, workers, limits, usageAge } = parseStoreOptions(options);
+  const { given, sync, workers, limits, usageAge, isRemapped } = parseStoreOptions(options);
   const driver = name === AUTO
     ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
     : find(drivers, name);
@@ -98,6 +98,7 @@ export function openSnapshots(
     purpose,
     limits,
     usageAge,
+    isRemapped,
   });
 }
 

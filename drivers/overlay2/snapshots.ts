@@ -12,7 +12,8 @@ import type { Remedy } from "../../lib/base/remedy.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
-import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { formatIdMap, type IdMaps } from "../../lib/base/id_maps.ts";
+import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import { checkStep, type Mount, type MountPlan } from "../../lib/mount/plan.ts";
 import { isLimited, NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
 import { ProjectQuotas } from "./project_quota.ts";
@@ -75,9 +76,18 @@ export class Overlay2Snapshots implements SnapshotBackend {
     this.#quotas.require(what);
   }
 
+  checkRemap(what: string): void {
+    // `ovl_get_layers` of `fs/overlayfs/super.c` refuses idmapped layers before.
+    if (isKernelAtLeast(5, 19)) return;
+    throw new VeneerError(
+      "not supported",
+      `${what}: overlay takes layers with ids mapped since Linux 5.19, and this is ${Deno.osRelease()}`,
+    );
+  }
+
   prepare(
     chain: LayerChain,
-    { limits = NO_LIMITS, isUnpacked = false, isCounted = false }: PrepareOptions = {},
+    { limits = NO_LIMITS, isUnpacked = false, isCounted = false, remap }: PrepareOptions = {},
   ): void {
     const { layer, kind, parents: [parent] } = chain;
     if (parent !== undefined) checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
@@ -90,7 +100,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     };
     this.home.root.hold(() => {
       if (parent !== undefined) this.#layers.endWork(parent);
-      const options = { work, lower, begin };
+      const options = { work, lower, begin, remap };
       this.#layers.make(layer, parent, options);
     });
   }
@@ -175,11 +185,28 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return isOverNothing ? undefined : boundLayer(chain);
   }
 
-  mounts(chain: LayerChain): Mount[] {
+  mounts(chain: LayerChain, remap?: IdMaps): Mount[] {
+    if (remap !== undefined && chain.parents.length > 0) return [this.#remapped(chain, remap)];
     const bind = bindMount(this.#layers, chain, this.#bound(chain));
     if (bind !== undefined) return [bind];
     this.#layers.refuseLinks(chain);
     return [triple(this.#overlay(chain, ""))];
+  }
+
+  /**
+   * The overlay whose lower layers the client maps. One layer alone would be a bind, which containerd
+   * does not map if it is read-only, so the view's own empty directory lies below it. A layer without
+   * a parent has nothing below to be mapped, and host ids itself.
+   */
+  #remapped(chain: LayerChain, { uids, gids }: IdMaps): Mount {
+    this.#layers.refuseLinks(chain);
+    const overlay = this.#overlay(chain, ""), { lowers } = overlay;
+    const isAlone = overlay.upper === undefined && lowers.length === 1;
+    const { options, ...mount } = triple(
+      isAlone ? { ...overlay, lowers: [...lowers, this.#layers.fs(chain.layer)] } : overlay,
+    );
+    const maps = [`uidmap=${formatIdMap(uids)}`, `gidmap=${formatIdMap(gids)}`];
+    return { ...mount, options: [...maps, ...options] };
   }
 
   plan(chain: LayerChain, target: string): MountPlan {

@@ -51,6 +51,7 @@ export interface MakeOptions {
   readonly work: boolean;
   readonly lower?: boolean;
   readonly begin?: (directory: ConfinedPath) => void;
+  readonly remap?: IdMaps;
 }
 
 /** The layers of a home. */
@@ -96,8 +97,10 @@ export class LayerDirectories {
    * @param options.work whether to make that too
    * @param options.lower whether to make an empty directory to lie below it
    * @param options.begin called with the layer's directory while that is still empty
+   * @param options.remap the maps with which the parents are mounted below it
    */
-  make(layer: string, parent: string | undefined, { work, lower, begin }: MakeOptions): void {
+  make(layer: string, parent: string | undefined, options: MakeOptions): void {
+    const { work, lower, begin, remap } = options;
     // Each of these calls would open the home by itself, which takes longer than the call.
     this.home.root.hold(() => {
       if (parent !== undefined) this.require(parent);
@@ -108,7 +111,7 @@ export class LayerDirectories {
       }
       begin?.(staged);
       const parentRoot = parent === undefined ? undefined : this.path(parent);
-      makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps);
+      makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps, remap);
       const { uids, gids } = this.idMaps;
       if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
       if (lower) makeOwned(staged.join("lower"), 0o755, uids.root, gids.root);

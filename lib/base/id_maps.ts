@@ -6,6 +6,7 @@
  * @module
  */
 import { VeneerError } from "./errors.ts";
+import { escapeControls } from "./printable.ts";
 
 /** One range: `size` ids from `container` inside are those from `host` outside. */
 export interface IdRange {
@@ -16,6 +17,12 @@ export interface IdRange {
   /** The number of ids, at least 1. */
   readonly size: number;
 }
+
+/** The most ranges that the kernel takes for a namespace (user_namespaces(7)). */
+export const MAX_RANGES = 340;
+
+/** The characters of an invalid map that a message has. */
+const SHOWN = 30;
 
 /** One more than the largest id: (uid_t)-1 stands for "no id". */
 const ID_LIMIT = 0xffff_ffff;
@@ -156,8 +163,6 @@ const overlap = (a: number, aSize: number, b: number, bSize: number) =>
   a < b + bSize && b < a + aSize;
 
 function invalid(text: string, rule: string): VeneerError {
-  return new VeneerError(
-    "invalid argument",
-    `id map ${JSON.stringify(text)}: ${rule}`,
-  );
+  const shown = JSON.stringify(text.length > SHOWN ? `${text.slice(0, SHOWN)}…` : text);
+  return new VeneerError("invalid argument", `id map ${escapeControls(shown)}: ${rule}`);
 }

@@ -14,6 +14,7 @@
  *
  * @module
  */
+import type { IdMaps } from "../base/id_maps.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Home } from "../store/home.ts";
 import type { Mount, MountPlan } from "../mount/plan.ts";
@@ -58,6 +59,11 @@ export interface PrepareOptions {
    * system keeps them. False by default.
    */
   readonly isCounted?: boolean;
+  /**
+   * The maps with which a client mounts it ({@linkcode SnapshotBackend.mounts}): its root is owned
+   * by a host id. None by default; {@linkcode SnapshotBackend.checkRemap} has allowed them.
+   */
+  readonly remap?: IdMaps;
 }
 
 /** The primitives of a driver for snapshots. */
@@ -98,6 +104,15 @@ export interface SnapshotBackend {
    * @throws {VeneerError} `not supported` with the reason
    */
   checkLimits(limits: SnapshotLimits, what: string): void;
+
+  /**
+   * Refuses to have clients mount layers with ids mapped if this home's cannot be. Left out if the
+   * driver's mounts cannot be at all.
+   *
+   * @param what the option that asks for it, for the message
+   * @throws {VeneerError} `not supported` with the reason
+   */
+  checkRemap?(what: string): void;
 
   /**
    * Ends the writing to a layer that itself becomes the committed one. All written data has then at
@@ -142,8 +157,12 @@ export interface SnapshotBackend {
   /** The ids of all layers on disk, also half-made ones, sorted. */
   list(): string[];
 
-  /** The mounts of an active layer or a view. Devices that they need are activated first. */
-  mounts(chain: LayerChain): Mount[];
+  /**
+   * The mounts of an active layer or a view. Devices that they need are activated first.
+   *
+   * @param remap the maps with which the client is to mount it; those of {@linkcode prepare}
+   */
+  mounts(chain: LayerChain, remap?: IdMaps): Mount[];
 
   /** The same as a plan, at an existing directory. */
   plan(chain: LayerChain, target: string): MountPlan;

@@ -57,12 +57,14 @@ import {
 import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
+import { remapOf, requireRemap } from "./remap.ts";
 import { Removing } from "./removing.ts";
 import { type Purpose, Session } from "./session.ts";
 import type {
   AgedUsage,
   CommitOptions,
   DiffOptions,
+  Labels,
   Leftovers,
   SnapshotInfo,
   SnapshotKind,
@@ -109,6 +111,11 @@ export interface SnapshotsContext {
   readonly limits?: SnapshotLimits;
   /** How long {@linkcode Snapshots.agedUsage} lets a count be told again at least, in seconds. */
   readonly usageAge?: number;
+  /**
+   * Whether clients map the ids of the mounts that they get, as labels ask for (`remap.ts`); false
+   * by default.
+   */
+  readonly isRemapped?: boolean;
 }
 
 /** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
@@ -127,6 +134,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #sync: SyncMode;
   readonly #limits: SnapshotLimits;
   readonly #usageAge: number;
+  readonly #isRemapped: boolean;
   /** The hold against services. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after the release of the home, until it is needed again. */
@@ -155,13 +163,16 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       purpose = "change",
       limits = NO_LIMITS,
       usageAge = USAGE_AGE,
+      isRemapped = false,
     }: SnapshotsContext,
   ) {
-    if (isLimited(limits) && purpose === "change") {
+    if (isLimited(limits) && purpose !== "read") {
       backend.checkLimits(limits, `the options ${LIMIT_OPTIONS.join(" and ")}`);
     }
+    if (isRemapped && purpose !== "read") requireRemap(backend, idMaps);
     this.#limits = limits;
     this.#usageAge = usageAge;
+    this.#isRemapped = isRemapped;
     this.#backend = backend;
     this.#warn = warn;
     this.#later = later;
@@ -250,14 +261,15 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     if (labels.has(SIZE_LABEL) && isLimited(limits)) {
       this.#backend.checkLimits(limits, `label ${SIZE_LABEL} of ${shown(key)}`);
     }
+    const remap = this.#remapOf(labels), isUnpacked = labels.has(REFERENCE);
     const store = this.#store;
     const layer = this.#backend.layerFor(kind, key) ?? this.#store.newLayer();
     using _lock = this.#state.lockLayer(layer);
     using _home = this.#state.holdHome();
     return this.#intents.make(layer, key, parent, () => {
       const chain = store.chainOn(layer, kind, parent);
-      this.#backend.prepare(chain, { limits, isCounted, isUnpacked: labels.has(REFERENCE) });
-      const mounts = this.#backend.mounts(chain);
+      this.#backend.prepare(chain, { limits, isCounted, isUnpacked, remap });
+      const mounts = this.#backend.mounts(chain, remap);
       store.adopt({ layer, name: key, kind, parent, labels });
       return mounts;
     });
@@ -267,7 +279,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     using held = this.#session.hold(key);
     checkMountable(held.snapshot);
     this.#checkWhole(held.snapshot);
-    return this.#backend.mounts(this.#store.chain(held.snapshot));
+    const store = this.#store;
+    const remap = this.#isRemapped ? this.#remapOf(store.info(key).labels) : undefined;
+    return this.#backend.mounts(store.chain(held.snapshot), remap);
+  }
+
+  #remapOf(labels: Labels): IdMaps | undefined {
+    return this.#isRemapped ? remapOf(labels) : undefined;
   }
 
   mount(key: string, directory?: string): string {
@@ -426,7 +444,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     for (const field of fields) checkField(field);
     const info = this.#store.relabel(
       name,
-      (old, layer) => this.#published.takenFrom(relabelled(old, changed, fields), layer),
+      (old, layer) => {
+        const labels = this.#published.takenFrom(relabelled(old, changed, fields), layer);
+        this.#remapOf(labels); // Must be valid.
+        return labels;
+      },
     );
     return this.#published.addedTo(info);
   }

@@ -9,16 +9,13 @@
  */
 import { VeneerError } from "../base/errors.ts";
 import type { Home } from "./home.ts";
-import { formatIdMap, IdMap, type IdMaps } from "../base/id_maps.ts";
+import { formatIdMap, IdMap, type IdMaps, MAX_RANGES } from "../base/id_maps.ts";
 import { readMetadata, removeMetadata, writeMetadata } from "./metadata.ts";
 
 const DIRECTORY = "id-maps";
 
-/**
- * The kernel takes 340 ranges for a namespace (user_namespaces(7)), each at most 32 characters
- * long.
- */
-const MAX_LENGTH = 2 * 340 * 33;
+/** Both maps, each range at most 32 characters long. */
+const MAX_LENGTH = 2 * MAX_RANGES * 33;
 
 /**
  * The maps that a layer was made with, or `undefined` if they are not recorded.

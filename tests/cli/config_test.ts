@@ -57,7 +57,7 @@ Deno.test("veneer config containerd: each release gets what it knows", () => {
   });
 });
 
-Deno.test("veneer config containerd: layers are unpacked at once where the driver is known to allow it", () => {
+Deno.test("veneer config containerd: capabilities are those that the driver is known to have", () => {
   const capabilities = (...options: string[]) => {
     const text = printed(...options, "config", "containerd", "--for", "2.x");
     const { proxy_plugins } = readToml(text) as Record<
@@ -68,6 +68,21 @@ Deno.test("veneer config containerd: layers are unpacked at once where the drive
   };
   assertEquals(capabilities("--driver", "overlay2"), ["rebase"]);
   assertEquals(capabilities("--driver", "btrfs"), undefined);
+  const remap = ["-o", "snapshot.remap=true"];
+  assertEquals(capabilities("--driver", "overlay2", ...remap), ["rebase", "remap-ids"]);
+  assertEquals(capabilities(...remap), ["remap-ids"]);
+  assertEquals(capabilities("-o", "snapshot.remap=false"), undefined);
+});
+
+Deno.test("veneer config containerd: ids are remapped only where containerd and the driver can", () => {
+  const refused = (release: string, ...words: string[]) => {
+    const command = [...words, "config", "containerd", "--for", release];
+    return refusal("usage", veneer("-o", "snapshot.remap=true", ...command));
+  };
+  assertMatch(refused("2.x", "--driver", "btrfs"), /btrfs has no mounts that containerd can map/);
+  for (const release of ["1.6", "1.7"]) {
+    assertMatch(refused(release), new RegExp(`containerd ${release} cannot mount with ids`));
+  }
 });
 
 Deno.test("veneer config containerd: names and paths of any characters stay what they are", () => {

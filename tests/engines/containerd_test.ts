@@ -4,7 +4,12 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { lacksBusybox, makeImage, TestContainerd } from "../services/containerd_support.ts";
+import {
+  type Engine,
+  lacksBusybox,
+  makeImage,
+  TestContainerd,
+} from "../services/containerd_support.ts";
 import { Process, TestService, until } from "../services/service_support.ts";
 import { mountPoints, must, needs, run } from "../support/cases.ts";
 import { CONTAINERDS, fetched, lacksEngines } from "./engines.ts";
@@ -44,6 +49,40 @@ http: {addr: "127.0.0.1:${port}"}
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
+}
+
+/** Containers of two maps run on one image, each as if it had the image's owners, without a copy. */
+function remaps(release: string, engine: Engine): void {
+  needs(lacking, `containerd ${release}: one image serves containers of any id map`, async () => {
+    const options = ["-o", "snapshot.remap=true"];
+    await using service = await TestService.start(...options);
+    const path = (name: string) => join(service.directory.path, name);
+    Deno.mkdirSync(path("image"));
+    const { archive, chain } = await makeImage(path("image"), {
+      name: NAME,
+      command,
+      layers: [...LAYERS],
+    });
+    await using containerd = await TestContainerd.start(
+      path("c"),
+      service.address,
+      engine,
+      ...options,
+    );
+    // A container's root is not this machine's, and passes through these directories.
+    for (const way of [service.directory.path, path("c")]) Deno.chmodSync(way, 0o711);
+    containerd.must("images", "import", ...V, archive);
+    for (const host of [100_000, 3_000_000]) {
+      const maps = ["--uidmap", `0:${host}:1000`, "--gidmap", `0:${host + 5}:1000`];
+      const script =
+        "busybox stat -c '%u:%g' / /etc /etc/motd; echo 1 >/new; busybox stat -c '%u:%g' /new";
+      const words = ["run", "--rm", ...V, "--remap-labels", ...maps, NAME, `c${host}`];
+      assertEquals(containerd.must(...words, "/bin/sh", "-c", script), "0:0\n".repeat(4));
+      // Not one more than the image has: there is no copy of it.
+      assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
+    }
+    assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
+  });
 }
 
 /** The layers on disk. */
@@ -134,6 +173,8 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     assertEquals(mountPoints(service.root), []);
     assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
   });
+
+  if (engine.release === "2.x") remaps(release, engine);
 
   needs(lacking, `containerd ${release}: an image is pulled from a registry`, async () => {
     await using service = await TestService.start();

@@ -42,16 +42,19 @@ export class TestContainerd implements AsyncDisposable {
    * Starts one whose snapshotter `veneer` is at a socket.
    *
    * @param directory where it keeps everything; made if it is missing
+   * @param options with which the service runs
    */
   static async start(
     directory: string,
     socket: string,
     engine: Engine = { release: "1.6" },
+    ...options: string[]
   ): Promise<TestContainerd> {
     Deno.mkdirSync(directory, { recursive: true, mode: 0o700 });
     const path = (name: string) => join(directory, name);
     const config = path("config.toml"), address = path("c.sock");
-    const ours = veneer("config", "containerd", "--for", engine.release, "--address", socket);
+    const command = ["config", "containerd", "--for", engine.release, "--address", socket];
+    const ours = veneer(...options, ...command);
     const [version, ...lines] = ours.stdout.split("\n");
     Deno.writeTextFileSync(
       config,

@@ -19,6 +19,20 @@ export function containerdRelease(version: string): ContainerdRelease | undefine
 /** As Go names this machine's architecture, which platforms are named by. */
 const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
 
+/** What a service is known to be able to. */
+export interface Capabilities {
+  /** Layers get their parents at the commit: 2.x may then unpack the layers of an image at once. */
+  readonly rebases: boolean;
+  /** It answers the labels of id maps with mounts to be mapped, which earlier releases do not do. */
+  readonly remaps: boolean;
+}
+
+/** The line of them, if there are any. */
+function list({ rebases, remaps }: Capabilities): string {
+  const names = [...rebases ? ["rebase"] : [], ...remaps ? ["remap-ids"] : []];
+  return names.length === 0 ? "" : `  capabilities = [${names.map(toml).join(", ")}]\n`;
+}
+
 /**
  * The lines to add to containerd's configuration.
  *
@@ -26,15 +40,12 @@ const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
  *   refuse the key.
  * - `unpack_config` is a list that replaces containerd's own, so that its default is named again
  *   beside ours. Without an entry 2.x pulls an image and unpacks nothing.
- * - `capabilities` has `rebase` if layers get their parents at the commit: 2.x may then unpack the
- *   layers of an image at once.
- *
- * @param rebases whether the driver of the service is known to allow that
+ * - `capabilities` tells 2.x what the service can: {@linkcode Capabilities}.
  */
 export function containerdConfiguration(
   release: ContainerdRelease,
   { address, name, directory }: ServiceAddress,
-  rebases: boolean,
+  capabilities: Capabilities,
 ): string {
   const plugin = `[proxy_plugins.${toml(name)}]
   type = "snapshot"
@@ -55,7 +66,7 @@ export function containerdConfiguration(
     case "2.x":
       return `version = 3
 
-${plugin}${rebases ? '  capabilities = ["rebase"]\n' : ""}${exports}
+${plugin}${list(capabilities)}${exports}
 # For Kubernetes:
 [plugins."io.containerd.cri.v1.images"]
   snapshotter = ${toml(name)}

@@ -288,10 +288,13 @@ snapshotCase("what a power failure brought back makes room for a new layer", (st
 snapshotCase("a layer that is gone, or no subvolume, is named", (store) => {
   const { backend } = store;
   const gone = store.chain("active", "gone");
-  for (
-    const use of [backend.mounts, backend.usage, (c: LayerChain) => backend.freeze(c, gone.layer)]
-  ) {
-    const error = assertFails("corrupt store", () => use.call(backend, gone));
+  const uses: ((chain: LayerChain) => unknown)[] = [
+    (chain) => backend.mounts(chain),
+    (chain) => backend.usage(chain),
+    (chain) => backend.freeze(chain, gone.layer),
+  ];
+  for (const use of uses) {
+    const error = assertFails("corrupt store", () => use(gone));
     assert(error.message.includes(`${store.path(gone)}, a snapshot's layer, is missing`));
   }
   const child = store.chain("active", "child", "gone");

@@ -1,0 +1,89 @@
+/**
+ * Snapshots that a client mounts with ids mapped, for a container in a user namespace: the image's
+ * layers keep the ids of the image, and serve containers of any map without a copy.
+ *
+ * The client names the maps in two labels, and maps the lower layers of an overlay while it mounts
+ * them. The upper one is mounted as it is: it has host ids, from its root on.
+ *
+ * containerd before 2.0 knows the labels, but no such mounts: it has changed the owners in a copy of
+ * the image, and to map that again would be wrong. Nothing in a call tells which of the two is
+ * meant, so an option does, which goes with the capability `remap-ids` in containerd's
+ * configuration.
+ *
+ * @module
+ */
+import { VeneerError } from "../base/errors.ts";
+import { IdMap, type IdMaps, MAX_RANGES } from "../base/id_maps.ts";
+import { parseBoolean } from "../base/options.ts";
+import type { SnapshotBackend } from "./backend.ts";
+import { shown } from "./keys.ts";
+import type { Labels } from "./snapshotter.ts";
+
+/** The key of the `-o` option. */
+export const REMAP_OPTION = "snapshot.remap";
+
+/** The labels, as `core/snapshots` of containerd names them. */
+export const UID_LABEL = "containerd.io/snapshot/uidmapping";
+export const GID_LABEL = "containerd.io/snapshot/gidmapping";
+
+/** Reads the option. @throws {VeneerError} `invalid argument` with its rule */
+export function parseRemap(text = "false"): boolean {
+  return parseBoolean(text, REMAP_OPTION);
+}
+
+/**
+ * Refuses the option if it cannot be kept.
+ *
+ * @param idMaps those that the store is opened with
+ * @throws {VeneerError} `not supported` with the reason, `invalid argument` beside other maps
+ */
+export function requireRemap(backend: SnapshotBackend, { uids, gids }: IdMaps): void {
+  if (!uids.isIdentity || !gids.isIdentity) {
+    throw new VeneerError(
+      "invalid argument",
+      `${REMAP_OPTION} is for layers that have the ids of their images; open the store without id maps of its own`,
+    );
+  }
+  if (backend.checkRemap !== undefined) return backend.checkRemap(REMAP_OPTION);
+  throw new VeneerError(
+    "not supported",
+    `${REMAP_OPTION}: containerd maps the ids of overlay mounts alone, and ${backend.name} makes none; ` +
+      "leave it out, and containerd makes a copy of the image with other owners",
+  );
+}
+
+/**
+ * The maps that a snapshot's labels ask for; `undefined` for none.
+ *
+ * @throws {VeneerError} `invalid argument` with the label and the rule that it breaks
+ */
+export function remapOf(labels: Labels): IdMaps | undefined {
+  const uids = labels.get(UID_LABEL), gids = labels.get(GID_LABEL);
+  if (uids === undefined && gids === undefined) return undefined;
+  return { uids: parse(UID_LABEL, uids), gids: parse(GID_LABEL, gids) };
+}
+
+function parse(label: string, text: string | undefined): IdMap {
+  if (text === undefined) {
+    const other = label === UID_LABEL ? GID_LABEL : UID_LABEL;
+    throw invalid(label, `it is missing, and ${other} is there`);
+  }
+  const ranges = text.split(",");
+  if (ranges.length > MAX_RANGES) {
+    throw invalid(
+      label,
+      `it has ${ranges.length} ranges, and the kernel takes ${MAX_RANGES}`,
+    );
+  }
+  try {
+    const map = IdMap.parse(ranges);
+    map.root; // Must be mapped.
+    return map;
+  } catch (error) {
+    if (!(error instanceof VeneerError)) throw error;
+    throw invalid(label, error.message);
+  }
+}
+
+const invalid = (label: string, rule: string) =>
+  new VeneerError("invalid argument", `label ${shown(label)}: ${rule}`);
