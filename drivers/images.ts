@@ -11,7 +11,9 @@ import { loadForSnapshots, openSnapshots, type SnapshotStoreOptions } from "./sn
 export async function openImages(options: OpenOptions & SnapshotStoreOptions): Promise<Images> {
   const snapshots = openSnapshots(await loadForSnapshots(options), options);
   try {
-    return new Images(snapshots, completed(options).warn);
+    const images = new Images(snapshots, completed(options).warn);
+    if (options.purpose !== "read") images.sweepTemporary();
+    return images;
   } catch (error) {
     snapshots.close();
     throw error;

@@ -27,6 +27,7 @@ import { HOST, type Platform } from "./platform.ts";
 import { type ImageRecord, ImageRecords } from "./records.ts";
 import { TarRecords } from "./tar_records.ts";
 import { familiar, normalise, tryNormalise } from "./reference.ts";
+import { sweepTemporary, type TemporaryKey, temporaryKey, type TemporaryUse } from "./temporary.ts";
 import { tryStat } from "./try_stat.ts";
 import { unpack, type UnpackReport } from "./unpack.ts";
 
@@ -90,6 +91,16 @@ export class Images implements Disposable {
 
   [Symbol.dispose](): void {
     this.snapshots.close();
+  }
+
+  /** Removes what killed commands left mounted; see `temporary.ts`. */
+  sweepTemporary(): void {
+    sweepTemporary(this.#records.temporary(), this.snapshots, this.#state, this.warn);
+  }
+
+  /** A key for a snapshot that lasts as long as this process at most. */
+  temporaryKey(use: TemporaryUse): TemporaryKey {
+    return temporaryKey(this.#state, use);
   }
 
   #lock(): Disposable {
@@ -262,7 +273,7 @@ export class Images implements Disposable {
     using spool = new Spool(openStaged(this.#home));
     return await exportImage(
       image,
-      { tars: storedTars(this.snapshots, this.#tars), spool },
+      { tars: storedTars(this.snapshots, this.#state, this.#tars), spool },
       options,
     );
   }

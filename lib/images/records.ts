@@ -111,6 +111,11 @@ export class ImageRecords {
     return new Set(this.#statements.diffIds.all().map(({ value }) => value));
   }
 
+  /** The keys of snapshots that begin with `image-`. */
+  temporary(): string[] {
+    return this.#statements.temporary.all().map(({ name }) => name);
+  }
+
   /** The names of images' layers that nothing stands on. */
   unused(): string[] {
     return this.#statements.unused.all().map(({ name }) => name);
@@ -147,6 +152,11 @@ function prepareAll(database: Database) {
     remove: database.prepare("DELETE FROM images WHERE id = ?"),
     diffIds: database.prepare<{ value: string }>(
       `SELECT DISTINCT value FROM labels WHERE key = '${DIFF_ID}'`,
+    ),
+    // `.` comes after `-`.
+    temporary: database.prepare<Name>(
+      `SELECT name FROM snapshots
+       WHERE name >= 'image-' AND name < 'image.' AND kind <> 'committed' ORDER BY name`,
     ),
     unused: database.prepare<Name>(
       `SELECT s.name FROM snapshots s JOIN labels l ON l.snapshot = s.id AND l.key = '${DIFF_ID}'

@@ -6,13 +6,19 @@
 import { close, O_DIRECTORY, O_RDONLY } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import type { RunState } from "../store/run_state.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import type { LayerTars } from "./layer_tars.ts";
 import { partsOf, rebuilt } from "./rebuild.ts";
 import type { TarRecords } from "./tar_records.ts";
+import { temporaryKey } from "./temporary.ts";
 
 /** The tars of a store's layers. Each is mounted for as long as it is read. */
-export function storedTars(snapshots: Snapshotter, records: TarRecords): LayerTars {
+export function storedTars(
+  snapshots: Snapshotter,
+  state: RunState,
+  records: TarRecords,
+): LayerTars {
   return {
     open(diffId, chain, scope) {
       const record = records.open(diffId);
@@ -23,14 +29,19 @@ export function storedTars(snapshots: Snapshotter, records: TarRecords): LayerTa
         );
       }
       scope.defer(() => close(record.fd));
-      return rebuilt(partsOf(record), openLayer(snapshots, chain, scope));
+      return rebuilt(partsOf(record), openLayer(snapshots, state, chain, scope));
     },
   };
 }
 
 /** Opens the tree of a committed layer, mounted until `scope` ends. */
-function openLayer(snapshots: Snapshotter, chain: string, scope: DisposableStack): number {
-  const key = `image-export ${crypto.randomUUID()}`;
+function openLayer(
+  snapshots: Snapshotter,
+  state: RunState,
+  chain: string,
+  scope: DisposableStack,
+): number {
+  const { key } = scope.use(temporaryKey(state, "image-export"));
   snapshots.view(key, chain);
   scope.defer(() => snapshots.remove(key));
   const path = snapshots.mount(key);

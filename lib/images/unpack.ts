@@ -13,6 +13,7 @@ import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream } from "./layer_stream.ts";
 import { DIFF_ID } from "./records.ts";
 import type { TarRecords } from "./tar_records.ts";
+import { UNPACKED } from "./temporary.ts";
 import { tryStat } from "./try_stat.ts";
 
 /** Is told of the layers that are unpacked. */
@@ -92,7 +93,7 @@ function hasLayer(snapshotter: Snapshotter, chain: string): boolean {
 }
 
 /** The key of a layer that is being unpacked. */
-const keyOf = (chain: string) => `image-layer ${chain}`;
+const keyOf = (chain: string) => UNPACKED + chain.slice("sha256:".length);
 
 function unpackLayer(
   { layer: { what }, diffId, chain, parent }: Step,

@@ -162,6 +162,23 @@ export class MountedSnapshots {
     return path.text;
   }
 
+  /**
+   * Takes down the mount below the home that a killed process left, if there is one.
+   *
+   * @returns whether that is certain: not if a process is in the mount, which stays then
+   */
+  unmountAbandoned(key: string): boolean {
+    using _lock = this.#lock();
+    const path = this.#path(key);
+    this.#undoUnfinished(path.name);
+    if (!isMountPoint(path.text)) return true;
+    if (usersOf(path.text).length > 0) return false;
+    undoPlan(this.snapshots.plan(key, path.text), this.port, refuseBusy);
+    removeDirectory(path);
+    this.#records.end(path.text);
+    return true;
+  }
+
   /** Unmounts the mount at a directory; returns its path. @throws as {@linkcode unmount} */
   unmountAt(directory: string): string {
     using _lock = this.#lock();

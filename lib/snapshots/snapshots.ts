@@ -306,6 +306,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#mounted.unmount(key);
   }
 
+  /** See `MountedSnapshots`. */
+  unmountAbandoned(key: string): boolean {
+    this.#requireOpen();
+    this.#hasUnmounted = true;
+    return this.#mounted.unmountAbandoned(key);
+  }
+
   unmountAt(directory: string): string {
     this.#requireOpen();
     this.#hasUnmounted = true;

@@ -10,7 +10,8 @@
  * images         locked exclusively while images are imported, made or removed; before all others
  * children       locked exclusively while the index of children is written
  * layers/<id>    locked exclusively by every operation on the layer; holds the layer's record
- *                (`mount_record.ts`): the number of users, and the mount
+ *                (`mount_record.ts`): the number of users, and the mount; also the locks of
+ *                temporary snapshots (`lib/images/temporary.ts`)
  * use/<id>       locked shared while the layer's content is read, exclusively while a tar is
  *                applied to it; an unlocked one is left from a killed transfer
  * home           locked shared while a layer is being mounted, exclusively while the home is unmounted

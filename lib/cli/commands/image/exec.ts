@@ -14,9 +14,16 @@ export async function runInImage(
   command: readonly string[],
 ): Promise<number> {
   const { options, operands: [text] } = context;
-  const asked = askedFor(options, command), key = `image-run ${crypto.randomUUID()}`;
+  const asked = askedFor(options, command);
+  // Should this process be killed, the next command on images removes the snapshot.
+  using scope = new DisposableStack();
+  let key = "";
   const tree = {
-    mount: () => context.changeImages((images) => images.mount(text, key, "active").path),
+    mount: () =>
+      context.changeImages((images) => {
+        key = scope.use(images.temporaryKey("image-run")).key;
+        return images.mount(text, key, "active").path;
+      }),
     unmount: () =>
       context.changeSnapshots((snapshotter) => {
         snapshotter.unmount(key);
