@@ -45,5 +45,7 @@ export type Remedy =
   | { readonly kind: "other address" }
   /** Serve another store, or end the commands that hold this one. */
   | { readonly kind: "other name" }
+  /** Import what expands more than a thousandfold all the same. */
+  | { readonly kind: "allow expansion" }
   /** Have the engine of the service that holds the store make the change, or end the service. */
   | { readonly kind: "ask engine" };

@@ -83,6 +83,10 @@ export const IMAGES: GroupSpec = {
           summary: "the images for this platform (default: the host's)",
         },
         { name: "all", summary: "the images of every platform" },
+        {
+          name: "allow-expansion",
+          summary: "take what expands more than a thousandfold when it is decompressed",
+        },
         DOCKER,
       ],
       details:

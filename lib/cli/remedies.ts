@@ -70,6 +70,8 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return "or choose another --address";
     case "other name":
       return "end that first, or choose another --name";
+    case "allow expansion":
+      return "--allow-expansion imports it";
     case "ask engine":
       return "have its engine make the change, or end the service first";
   }

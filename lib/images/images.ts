@@ -39,6 +39,8 @@ export interface ImportOptions {
   readonly platform?: Platform;
   /** The images of every platform. */
   readonly all?: boolean;
+  /** Takes tars that expand more than a thousandfold when they are decompressed, too. */
+  readonly allowExpansion?: boolean;
   readonly report?: UnpackReport;
 }
 
@@ -114,8 +116,8 @@ export class Images implements Disposable {
    * @throws {VeneerError} `invalid argument` if one is not as it should be; nothing is changed then
    */
   import(path: string, options: ImportOptions = {}): Imported[] {
-    const { platform = HOST, all = false } = options;
-    using source = openSource(path, this.#home);
+    const { platform = HOST, all = false, allowExpansion = false } = options;
+    using source = openSource(path, this.#home, !allowExpansion);
     return this.importFound(findImages(source, { platform, all }), source.name, options);
   }
 
@@ -132,12 +134,17 @@ export class Images implements Disposable {
   importFound(
     found: FoundImage[],
     source: string,
-    { name, report = NO_REPORT }: Pick<ImportOptions, "name" | "report"> = {},
+    { name, report = NO_REPORT, allowExpansion = false }: Pick<
+      ImportOptions,
+      "name" | "report" | "allowExpansion"
+    > = {},
   ): Imported[] {
     const images = named(found, name === undefined ? undefined : normalise(name), source);
     using _lock = this.#lock();
     try {
-      const unpacked = images.map((image) => unpack(image, this.snapshots, this.#tars, report));
+      const unpacked = images.map((image) =>
+        unpack(image, this.snapshots, this.#tars, report, !allowExpansion)
+      );
       this.#records.add(images.map(({ config, manifest, names }) => ({
         id: config.id,
         config: config.bytes,

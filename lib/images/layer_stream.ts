@@ -12,6 +12,7 @@ import { VeneerError } from "../base/errors.ts";
 import { START_TIMEOUT, WorkerMemory } from "../base/worker_memory.ts";
 import { BLOCK } from "../tar/header.ts";
 import { type Compression, compressionOf } from "../tar/read/compression.ts";
+import { EXPANDS } from "../tar/read/expansion.ts";
 import { type Algorithm, parseDigest } from "./digest.ts";
 import type { FoundLayer } from "./found_image.ts";
 import { badImage } from "./json.ts";
@@ -30,6 +31,8 @@ export interface LayerJob {
   readonly output: number;
   /** The file for the record of the tar. */
   readonly record: number;
+  /** Whether a layer that expands more than a thousandfold is refused: see `expansion.ts`. */
+  readonly isBounded: boolean;
   /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -42,8 +45,6 @@ export interface LayerSums {
   readonly plain: string;
   /** The plain tar's bytes. */
   readonly size: number;
-  /** Whether the tar's record does not tell all: see `TarSplitter`. */
-  readonly isAmbiguous: boolean;
   /** Why it cannot be decompressed, if it cannot. */
   readonly failure?: string;
 }
@@ -67,10 +68,11 @@ export class LayerStream implements Disposable {
    * Begins to read a layer.
    *
    * @param record an empty file, which this closes
+   * @param isBounded see {@linkcode LayerJob}
    * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for a compression
    * that is not read
    */
-  constructor(layer: FoundLayer, record: number) {
+  constructor(layer: FoundLayer, record: number, isBounded: boolean) {
     this.record = record;
     this.#layer = layer;
     using scope = new DisposableStack();
@@ -92,6 +94,7 @@ export class LayerStream implements Disposable {
       size,
       output: writable,
       record,
+      isBounded,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);
@@ -129,7 +132,11 @@ export class LayerStream implements Disposable {
       throw badImage(`${what} has the content of ${sums.file}: it is damaged`);
     }
     if (sums.failure === undefined) return sums;
-    throw badImage(`${what} cannot be decompressed: ${sums.failure}`);
+    throw new VeneerError(
+      "invalid argument",
+      `${what} cannot be decompressed: ${sums.failure}`,
+      sums.failure === EXPANDS ? { remedy: { kind: "allow expansion" } } : {},
+    );
   }
 
   #outcome(): LayerSums {

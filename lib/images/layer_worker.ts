@@ -7,11 +7,13 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 import { EPIPE } from "../../ffi/errno.ts";
-import { close, pread, tryWrite } from "../../ffi/files.ts";
+import { close, ftruncate, lseek, pread, SEEK_SET, tryWrite } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { reasonOf, WorkerMemory } from "../base/worker_memory.ts";
 import { CHUNK, decompress } from "../tar/read/decompression.ts";
+import { Expansion } from "../tar/read/expansion.ts";
 import { digestOf, newHash } from "./digest.ts";
+import type { LostPaths } from "./path_conflicts.ts";
 import { RecordWriter } from "./tar_record.ts";
 import { TarSplitter } from "./tar_splitter.ts";
 import type { LayerJob, LayerSums } from "./layer_stream.ts";
@@ -38,7 +40,7 @@ self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
 
 /** Reads the file to its end. */
 async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> {
-  const { compression, algorithm, output } = job;
+  const { compression, algorithm, output, isBounded } = job;
   const file = newHash(algorithm), plain = newHash("sha256");
   const pieces = reader(job, isStopped);
   const read = () => {
@@ -57,7 +59,10 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
   };
   let failure: string | undefined;
   try {
-    if (compression !== undefined) await decompress(compression, read, pass);
+    if (compression !== undefined && isBounded) {
+      const expansion = new Expansion();
+      await decompress(compression, expansion.reading(read), expansion.writing(pass));
+    } else if (compression !== undefined) await decompress(compression, read, pass);
     else for (let bytes = read(); bytes.length > 0; bytes = read()) pass(bytes);
   } catch (error) {
     if (error instanceof Stopped) throw error;
@@ -67,13 +72,31 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
   while (read().length > 0);
   splitter.end();
   record.end();
+  if (failure === undefined && !splitter.lost.isEmpty) {
+    await recordAgain(job, splitter.lost, isStopped);
+  }
   return {
     file: digestOf(algorithm, file),
     plain: digestOf("sha256", plain),
     size,
-    isAmbiguous: splitter.isAmbiguous,
     failure,
   };
+}
+
+/** Reads a file again for its record, which holds the content of files that the layer lost. */
+async function recordAgain(
+  job: LayerJob,
+  lost: LostPaths,
+  isStopped: () => boolean,
+): Promise<void> {
+  ftruncate(job.record, 0n);
+  lseek(job.record, 0n, SEEK_SET);
+  const record = new RecordWriter(job.record), splitter = new TarSplitter(record, lost);
+  const read = reader(job, isStopped), pass = (bytes: Bytes) => splitter.push(bytes);
+  if (job.compression !== undefined) await decompress(job.compression, read, pass);
+  else for (let bytes = read(); bytes.length > 0; bytes = read()) pass(bytes);
+  splitter.end();
+  record.end();
 }
 
 /** The thread that started this one is not interested any more. */

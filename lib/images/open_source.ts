@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import {
   close,
   lseek,
@@ -33,16 +33,19 @@ const PIECE = 64 << 20;
  *
  * @param path of a directory or a tar, plain, gzip or zstd; `-` for standard input
  * @param home of the store, on whose disk a stream or a compressed tar is kept meanwhile
+ * @param isBounded whether a compressed tar that expands more than a thousandfold is refused
  * @throws {VeneerError} `limit exceeded` if that disk is too small; `invalid argument` if it is
  * neither a directory nor a tar
  */
-export function openSource(path: string, home: Home): ImageSource {
-  if (path === "-") return opened(() => spool(STDIN_FILENO, "standard input", home), "the input");
+export function openSource(path: string, home: Home, isBounded: boolean): ImageSource {
+  if (path === "-") {
+    return opened(() => spool(STDIN_FILENO, "standard input", home, isBounded), "the input");
+  }
   const fd = open(path, O_RDONLY);
   const stat = fstat(fd);
   if (stat.isDirectory) return new DirectorySource(path, fd);
   if (stat.isFile && !isCompressed(fd)) return opened(() => fd, path);
-  return opened(() => withFd(fd, () => spool(fd, path, home)), path);
+  return opened(() => withFd(fd, () => spool(fd, path, home, isBounded)), path);
 }
 
 function opened(open: () => number, name: string): ImageSource {
@@ -52,7 +55,7 @@ function opened(open: () => number, name: string): ImageSource {
   } catch (error) {
     close(fd);
     throw codeOf(error) === "invalid argument" && !messageOf(error).startsWith(name)
-      ? new VeneerError("invalid argument", `${name}: ${messageOf(error)}`, { cause: error })
+      ? reworded(error, `${name}: ${messageOf(error)}`)
       : error;
   }
 }
@@ -64,10 +67,10 @@ function isCompressed(fd: number): boolean {
 }
 
 /** Copies a tar, decompressed, to a file without a name; returns its descriptor. */
-function spool(input: number, name: string, home: Home): number {
+function spool(input: number, name: string, home: Home, isBounded: boolean): number {
   const staging = home.own("staging"), fd = openStaged(home);
   try {
-    using tar = openTarInput(input);
+    using tar = openTarInput(input, undefined, isBounded);
     const { text } = staging;
     while (tar.window.copyTo(fd, PIECE, { text }) === PIECE);
     lseek(fd, 0n, SEEK_SET);

@@ -25,7 +25,7 @@ export function storedTars(
       if (record === undefined) {
         throw new VeneerError(
           "failed precondition",
-          "it cannot be written as it came: there is no record of its tar, or a path came twice in it",
+          "it cannot be written as it came: there is no record of its tar",
         );
       }
       scope.defer(() => close(record.fd));

@@ -2,7 +2,8 @@
  * Takes a tar apart as it streams by: into the content of files, which the layer keeps, and all
  * other bytes, which its record keeps (`tar_record.ts`), so that the very tar can be made again.
  *
- * What is not understood is kept as bytes: the record is then larger, and as right.
+ * What is not understood is kept as bytes: the record is then larger, and as right. So is content
+ * that the layer loses to a later entry (`path_conflicts.ts`), for which the tar is read again.
  *
  * @module
  */
@@ -27,11 +28,13 @@ import {
   REGULAR,
   REGULAR_V7,
   SIZE,
+  SYMBOLIC_LINK,
   textLength,
   TYPE,
 } from "../tar/header.ts";
 import { LayerPath } from "../tar/read/layer_path.ts";
 import { Extensions } from "../tar/read/pax.ts";
+import { hashesOf, LostPaths, PathConflicts } from "./path_conflicts.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -71,19 +74,21 @@ export class TarSplitter {
   readonly #path = new LayerPath();
   /** The file whose content goes by. */
   #file: Bytes = new Uint8Array();
+  #hash = 0;
   #size = 0;
   #sum = 0;
-  /** Hashes of the paths of files. */
-  readonly #seen = new Set<number>();
-  #isAmbiguous = false;
+  readonly #conflicts = new PathConflicts();
+  readonly #keptApart: LostPaths;
 
-  constructor(parts: TarParts) {
+  /** @param keptApart files whose content is kept as bytes */
+  constructor(parts: TarParts, keptApart: LostPaths = new LostPaths()) {
     this.#parts = parts;
+    this.#keptApart = keptApart;
   }
 
-  /** Whether a path came again after a file had it, so that the layer lacks the first content. */
-  get isAmbiguous(): boolean {
-    return this.#isAmbiguous;
+  /** The files whose content the layer turned out not to keep; none if these were kept apart. */
+  get lost(): LostPaths {
+    return this.#conflicts.lost;
   }
 
   /** Takes the next bytes of the tar, which are the caller's again when this returns. */
@@ -103,7 +108,7 @@ export class TarSplitter {
   /** The tar is at its end. A header that is cut short is kept as bytes. */
   end(): void {
     if (this.#filled > 0) this.#parts.raw(this.#header.slice(0, this.#filled));
-    if (this.#state === "content") this.#isAmbiguous = true;
+    if (this.#state === "content") this.lost.add(this.#hash);
   }
 
   #take(part: Bytes): void {
@@ -175,13 +180,16 @@ export class TarSplitter {
     const size = this.#extensions?.size ?? ownSize;
     const isSparse = this.#extensions?.sparse !== undefined;
     const isFile = type === REGULAR || type === REGULAR_V7 || type === CONTIGUOUS;
-    const isKept = isFile && !isSparse;
     this.#setPath(header);
-    const path = this.#path.path.slice(0, this.#path.pathLength);
-    if (type !== DIRECTORY && this.#seen.has(hash(path))) this.#isAmbiguous = true;
+    const { path, pathLength, whiteoutStart } = this.#path, hashes = hashesOf(path, pathLength);
+    const isWhiteout = whiteoutStart >= 0;
+    if (isWhiteout) this.#conflicts.addWhiteout(this.#path);
+    else this.#conflicts.addEntry(hashes, type === DIRECTORY, type === SYMBOLIC_LINK);
+    const isKept = isFile && !isSparse && !isWhiteout && !this.#keptApart.covers(hashes);
     if (isKept && size > 0) {
-      this.#seen.add(hash(path));
-      this.#file = path;
+      this.#conflicts.addFile(hashes);
+      this.#hash = hashes.at(-1)!;
+      this.#file = path.slice(0, pathLength);
       this.#size = size;
       this.#sum = 0;
       this.#padding = padding(size);
@@ -242,17 +250,4 @@ function isExtension(type: number): boolean {
 function untilNul(bytes: Uint8Array): Uint8Array {
   const nul = bytes.indexOf(0);
   return nul < 0 ? bytes : bytes.subarray(0, nul);
-}
-
-/**
- * 53 bits of a path, by two multiplications for each byte (FNV-1a with two primes): two paths that
- * are taken for one cost an exact export, no more.
- */
-function hash(path: Bytes): number {
-  let low = 0x811c9dc5, high = 0x9747b28c;
-  for (const byte of path) {
-    low = Math.imul(low ^ byte, 0x01000193);
-    high = Math.imul(high ^ byte, 0x9e3779b1);
-  }
-  return ((high ^ high >>> 11) & 0x1fffff) * 2 ** 32 + (low >>> 0);
 }

@@ -44,6 +44,7 @@ interface Step {
 /**
  * Unpacks the layers of an image that are missing. The caller holds the lock of images.
  *
+ * @param isBounded whether a layer that expands more than a thousandfold is refused
  * @returns the number of layers that were unpacked
  * @throws {VeneerError} `invalid argument` for a layer that is not what it should be
  */
@@ -52,6 +53,7 @@ export function unpack(
   snapshotter: Snapshotter,
   records: TarRecords,
   report: UnpackReport,
+  isBounded: boolean,
 ): number {
   const { chains, diffIds } = config;
   const steps = layers.map((layer, i): Step => ({
@@ -64,10 +66,12 @@ export function unpack(
   let next: LayerStream | undefined;
   try {
     for (const [i, step] of steps.entries()) {
-      using stream = next ?? new LayerStream(step.layer, records.create());
+      using stream = next ?? new LayerStream(step.layer, records.create(), isBounded);
       next = undefined;
       // The next one is decompressed ahead, as far as the pipe takes it.
-      if (i + 1 < steps.length) next = new LayerStream(steps[i + 1].layer, records.create());
+      if (i + 1 < steps.length) {
+        next = new LayerStream(steps[i + 1].layer, records.create(), isBounded);
+      }
       using progress = report.layer(step.chain, step.number, layers.length);
       unpackLayer(step, stream, snapshotter, records, progress);
     }
@@ -114,7 +118,8 @@ function unpackLayer(
       provenWhole: () => (verify(), true),
       beforeComplete: verify,
     });
-    if (!stream.verify(diffId).isAmbiguous) records.keep(stream.record, diffId);
+    verify();
+    records.keep(stream.record, diffId);
     const labels = new Map([[REFERENCE, chain], [DIFF_ID, diffId]]);
     snapshotter.commit(chain, key, { labels });
   } catch (error) {

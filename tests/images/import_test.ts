@@ -2,10 +2,10 @@
  * Importing images: of every form, and of those that are not as they should be, which change nothing.
  */
 // @runs on ext4, btrfs
-import { assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { gzipSync, zstdCompressSync } from "node:zlib";
-import { dir, file, symlink } from "../tar/support/tar_builder.ts";
+import { dir, file, symlink, tar } from "../tar/support/tar_builder.ts";
 import { lacksFileSystem, needs, run, TEST_FS } from "../support/cases.ts";
 import {
   addImage,
@@ -317,3 +317,41 @@ needs(lacking, "images: no file of a directory is reached through a link out of 
   assertEquals(run("mkfifo", join(source, blobOf(BASE))).code, 0);
   assertMatch(refused(() => store.images.import(source)), /is not a file$/);
 });
+
+/** A tar of one file of zeros, which expands ten thousandfold. */
+function bomb(): Uint8Array<ArrayBuffer> {
+  const size = 128 << 20, header = tar(file("zeros", "", { size })).subarray(0, 512);
+  const half = zstd(new Uint8Array(size / 2));
+  return new Uint8Array([...zstd(header), ...half, ...half]);
+}
+
+needs(
+  lacking,
+  "images: what expands more than a thousandfold is refused while it is small",
+  async () => {
+    using store = await imageStore();
+    const { images } = store, packed = bomb(), { plain } = BASE;
+    const built = image([{ plain, file: packed, mediaType: `${OCI_LAYER}+zstd` }]);
+    writeFiles(store.path("in"), oneImage(built));
+    Deno.writeFileSync(store.path("in.tar"), packed);
+    let most = 0;
+    const layer = () => ({
+      update: (bytes: number) => void (most = Math.max(most, bytes)),
+      [Symbol.dispose]: () => {},
+    });
+    assertMatch(
+      refused(() => images.import(store.path("in"), { report: { layer } })),
+      /layer sha256:\w+ cannot be decompressed: it expands more than a thousandfold$/,
+    );
+    assert(most < 64 << 20, `${most} bytes were unpacked`);
+    assertMatch(
+      refused(() => images.import(store.path("in.tar"))),
+      /in\.tar: .*it expands more than a thousandfold$/,
+    );
+    assertMatch(
+      refused(() => images.import(store.path("in"), { allowExpansion: true })),
+      /has the content of sha256:\w+, its config says/,
+    );
+    assertEquals(snapshotNames(store), []);
+  },
+);

@@ -12,6 +12,7 @@ import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../../ffi/files.ts
 import { VeneerError } from "../../base/errors.ts";
 import { START_TIMEOUT, WorkerMemory } from "../../base/worker_memory.ts";
 import type { Compression } from "./compression.ts";
+import { EXPANDS } from "./expansion.ts";
 
 /** The Worker's first message. */
 export interface DecompressJob {
@@ -22,6 +23,8 @@ export interface DecompressJob {
   readonly output: number;
   /** The bytes that were read of a stream already. */
   readonly head: Uint8Array<ArrayBuffer>;
+  /** Whether input that expands more than a thousandfold is refused: see `expansion.ts`. */
+  readonly isBounded: boolean;
   /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -41,8 +44,14 @@ export class Decompressor {
   /**
    * @param input a descriptor open for reading, which stays the caller's
    * @param head  the bytes read of it already
+   * @param isBounded see {@linkcode DecompressJob}
    */
-  constructor(compression: Compression, input: number, head: Uint8Array<ArrayBuffer>) {
+  constructor(
+    compression: Compression,
+    input: number,
+    head: Uint8Array<ArrayBuffer>,
+    isBounded = false,
+  ) {
     this.compression = compression;
     const { readable, writable } = pipe();
     trySetPipeSize(readable, LARGEST_PIPE);
@@ -56,6 +65,7 @@ export class Decompressor {
       input,
       output: writable,
       head,
+      isBounded,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);
@@ -73,6 +83,11 @@ export class Decompressor {
   check(): void {
     if (this.#memory.control.state !== "failed") return;
     this.#reason ??= String(this.#memory.text.take()[0]);
+    if (this.#reason === EXPANDS) {
+      throw new VeneerError("invalid argument", `tar: the ${this.compression} input: ${EXPANDS}`, {
+        remedy: { kind: "allow expansion" },
+      });
+    }
     throw new VeneerError(
       "invalid argument",
       `tar: the ${this.compression} input is damaged or cut short: ${this.#reason}`,

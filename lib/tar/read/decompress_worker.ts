@@ -10,6 +10,7 @@ import { unwrap } from "../../../ffi/unwrap.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
 import type { DecompressJob } from "./decompress.ts";
 import { CHUNK, decompress } from "./decompression.ts";
+import { Expansion } from "./expansion.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -26,7 +27,9 @@ self.onmessage = ({ data }: MessageEvent<DecompressJob>) => {
 };
 
 /** Decompresses until the input ends or something fails. A full pipe blocks this thread. */
-function run({ compression, input, output, head }: DecompressJob): Promise<void> {
+function run(
+  { compression, input, output, head, isBounded }: DecompressJob,
+): Promise<void> {
   let first = head;
   const read = () => {
     if (first.length === 0) return next(input);
@@ -34,7 +37,10 @@ function run({ compression, input, output, head }: DecompressJob): Promise<void>
     first = first.subarray(bytes.length);
     return bytes;
   };
-  return decompress(compression, read, (bytes) => writeAll(output, bytes));
+  const write = (bytes: Bytes) => writeAll(output, bytes);
+  if (!isBounded) return decompress(compression, read, write);
+  const expansion = new Expansion();
+  return decompress(compression, expansion.reading(read), expansion.writing(write));
 }
 
 function next(input: number): Bytes {

@@ -41,10 +41,15 @@ export class TarInput implements Disposable {
  *
  * @param fd any descriptor open for reading, which is read from its current position
  * @param onWaiting see `TransferOptions`
+ * @param isBounded whether one that expands more than a thousandfold is refused
  * @throws {VeneerError} `invalid argument` if it is not a tar, `not supported` for another
  * compression
  */
-export function openTarInput(fd: number, onWaiting?: (bytes: number) => void): TarInput {
+export function openTarInput(
+  fd: number,
+  onWaiting?: (bytes: number) => void,
+  isBounded?: boolean,
+): TarInput {
   const window = Window.over(fd, onWaiting);
   window.fill(BLOCK);
   const compression = detect(fd, window.bytes.subarray(0, window.end));
@@ -52,7 +57,7 @@ export function openTarInput(fd: number, onWaiting?: (bytes: number) => void): T
   if (compression !== undefined) {
     // A file is read again from its position, which the window has left alone.
     const head = window.base === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
-    const decompressor = new Decompressor(compression, fd, head);
+    const decompressor = new Decompressor(compression, fd, head, isBounded);
     const plain = new Window(decompressor.output, undefined, () => decompressor.check(), onWaiting);
     input = new TarInput(plain, decompressor);
   }

@@ -25,6 +25,7 @@ export const run: Run = async (context) => {
     name: options.value("name"),
     platform,
     all,
+    allowExpansion: options.flag("allow-expansion"),
     report: {
       layer: (_chain: string, number: number, count: number) =>
         openProgress(`layer ${number} of ${count}`),
