@@ -115,6 +115,13 @@ export const IMAGES: GroupSpec = {
       examples: [["veneer image inspect alpine --json", "with its whole config"]],
     },
     {
+      name: "image tree",
+      summary: "draw the layers of images, with the images that stand on them",
+      operands: [],
+      options: [NO_TRUNC],
+      examples: [["veneer image tree", ""]],
+    },
+    {
       name: "image tag",
       summary: "give an image another name",
       operands: [NAME, NEW_NAME],
@@ -192,9 +199,13 @@ export const IMAGES: GroupSpec = {
     {
       name: "image export",
       summary: "write an image as others read it",
-      operands: [NAME],
+      operands: [{ name: "NAME|CHAIN", kind: "image" }],
       options: [
         OUTPUT,
+        {
+          name: "allow-changed",
+          summary: "write layers that are not as they came, too, which gives the image another id",
+        },
         {
           name: "format",
           value: "FORMAT",
@@ -212,11 +223,13 @@ export const IMAGES: GroupSpec = {
       details:
         "hybrid is one tar that is an OCI layout and a docker archive; oci-dir is a new directory, which -o names;\n" +
         "docker is an archive alone. The layers are the very tars that came in, so that the id stays: each is\n" +
-        "compared with its digest before anything is written. Times are those of SOURCE_DATE_EPOCH, or 0.",
+        "compared with its digest before anything is written. Times are those of SOURCE_DATE_EPOCH, or 0. CHAIN is the\n" +
+        "name of a layer's snapshot: that layer and those below it are written.",
       examples: [
         ["veneer image export app -o app.tar", "for docker load, ctr, skopeo, podman"],
         ["veneer image export app --format oci-dir -o layout", "for umoci and skopeo"],
         ["veneer image export app | docker load", ""],
+        ["veneer image export app --allow-changed -o app.tar", "although a file was changed"],
         ["veneer image export app --docker /var/lib/docker -o app.tar", "without Docker"],
       ],
     },

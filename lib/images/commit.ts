@@ -8,6 +8,7 @@ import { VeneerError } from "../base/errors.ts";
 import { REFERENCE, shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
 import type { Home } from "../store/home.ts";
+import { diffIdsOf } from "./chain.ts";
 import { changed, type RunConfig } from "./config_changes.ts";
 import { checkCount } from "./config.ts";
 import { chainIds, digest, digestOf, newHash } from "./digest.ts";
@@ -106,24 +107,6 @@ function newConfig(
     rootfs: { type: "layers", diff_ids: diffIds },
     history: [...Array.isArray(previous.history) ? previous.history : [], step],
   };
-}
-
-/** The digests of the layers that a snapshot stands on, the lowest first. */
-function diffIdsOf(snapshots: Snapshots, parent: string): string[] {
-  const diffIds: string[] = [];
-  for (let name = parent; name !== "";) {
-    const { labels, parent: below } = snapshots.stat(name);
-    const diffId = labels.get(DIFF_ID);
-    if (diffId === undefined) {
-      throw new VeneerError(
-        "failed precondition",
-        `snapshot ${shown(name)} is not a layer of an image, so nothing on it can be made one`,
-      );
-    }
-    diffIds.unshift(diffId);
-    name = below;
-  }
-  return diffIds;
 }
 
 /** Writes a snapshot's changes as a tar, and keeps the record of that; returns the tar's digest. */

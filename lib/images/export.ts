@@ -4,12 +4,17 @@
  * @module
  */
 import { createGzip, createZstdCompress } from "node:zlib";
+import { close } from "../../ffi/files.ts";
+import { codeOf, messageOf } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import { pump } from "../tar/read/decompression.ts";
 import { type ImageConfig, parseConfig } from "./config.ts";
-import { type LayerTars, passTar } from "./layer_tars.ts";
+import { digestOf, newHash } from "./digest.ts";
+import { parseJson } from "./json.ts";
+import { hashing, type LayerTars, passTar } from "./layer_tars.ts";
 import { IMAGE_NAME, REF_NAME } from "./layout.ts";
 import { familiar } from "./reference.ts";
-import type { Spool, SpooledBlob } from "./spool.ts";
+import { piecesOf, type Spool, type SpooledBlob } from "./spool.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -29,6 +34,11 @@ export interface ExportOptions {
   readonly time: number;
   /** Called before each layer: its number from 1, and how many there are. */
   readonly onLayer?: (number: number, count: number) => void;
+  /**
+   * If given, a layer that is not as it came is written as it is, with another digest, so that the
+   * image has another id; and this gets a line about it.
+   */
+  readonly onChanged?: Warn;
 }
 
 /** An image that was written. */
@@ -41,6 +51,8 @@ export interface Exported {
 
 /** The files of an image that is to be written. */
 export interface PackedImage {
+  /** Another than it was if a layer has changed. */
+  readonly id: string;
   /** Of `blobs/sha256/`, each once. */
   readonly blobs: readonly SpooledBlob[];
   /** The manifest's digest. */
@@ -56,6 +68,14 @@ export interface PackedImage {
 export interface PackContext {
   readonly tars: LayerTars;
   readonly spool: Spool;
+  /** Opens an empty file without a name, which the caller closes. */
+  readonly openSpool: () => number;
+}
+
+/** A layer that is to be written. */
+interface PackedLayer {
+  readonly diffId: string;
+  readonly blob: SpooledBlob;
 }
 
 const MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json";
@@ -77,17 +97,18 @@ export interface WrittenImage {
 export async function packImage(
   { id, config: bytes, names }: WrittenImage,
   context: PackContext,
-  { packing, onLayer }: ExportOptions,
+  options: ExportOptions,
 ): Promise<PackedImage> {
-  const { spool } = context, parsed = parseConfig(bytes, id);
-  const packed = new Map<string, SpooledBlob>(), layers: SpooledBlob[] = [];
+  const { spool } = context, { packing } = options, parsed = parseConfig(bytes, id);
+  const packed = new Map<string, PackedLayer>(), found: PackedLayer[] = [];
   for (const [i, diffId] of parsed.diffIds.entries()) {
-    onLayer?.(i + 1, parsed.diffIds.length);
-    const layer = packed.get(diffId) ?? await packLayer(parsed, i, context, packing);
-    packed.set(diffId, layer);
-    layers.push(layer);
+    options.onLayer?.(i + 1, parsed.diffIds.length);
+    const layer = packed.get(diffId) ?? await packLayer(parsed, i, context, options);
+    if (layer.diffId === diffId) packed.set(diffId, layer);
+    found.push(layer);
   }
-  const config = spool.add(bytes);
+  const layers = found.map(({ blob }) => blob);
+  const config = spool.add(withDiffIds(bytes, id, found.map(({ diffId }) => diffId)));
   const manifest = spool.add(encode({
     schemaVersion: 2,
     mediaType: MANIFEST_TYPE,
@@ -104,6 +125,7 @@ export async function packImage(
   }));
   const blobs = new Map([config, manifest, ...layers].map((blob) => [blob.digest, blob]));
   return {
+    id: config.digest,
     blobs: [...blobs.values()].sort((a, b) => a.digest < b.digest ? -1 : 1),
     manifest: manifest.digest,
     index: indexOf(manifest, parsed, names),
@@ -149,20 +171,47 @@ function repositoriesOf(names: readonly string[], layers: readonly SpooledBlob[]
   return encode(repositories);
 }
 
+/** A config with other layers; the very bytes if these are its own. */
+function withDiffIds(bytes: Bytes, id: string, diffIds: readonly string[]): Bytes {
+  if (parseConfig(bytes, id).diffIds.every((diffId, i) => diffId === diffIds[i])) return bytes;
+  const config = parseJson(bytes, id) as Record<string, unknown>;
+  return encode({ ...config, rootfs: { type: "layers", diff_ids: diffIds } });
+}
+
 /** Makes a layer's tar again, verifies it, and compresses it into the spool. */
 async function packLayer(
   { diffIds, chains }: ImageConfig,
   i: number,
-  { tars, spool }: PackContext,
-  packing: Packing,
-): Promise<SpooledBlob> {
+  context: PackContext,
+  { packing, onChanged }: ExportOptions,
+): Promise<PackedLayer> {
+  const { tars, spool } = context, diffId = diffIds[i], chain = chains[i];
   const blob = spool.begin();
-  await passTar(
-    tars,
-    { diffId: diffIds[i], chain: chains[i] },
-    (pieces) => pack(pieces, packing, (bytes) => blob.put(bytes)),
-  );
-  return blob.end();
+  try {
+    const put = (bytes: Bytes) => blob.put(bytes);
+    await passTar(tars, { diffId, chain }, (pieces) => pack(pieces, packing, put));
+    return { diffId, blob: blob.end() };
+  } catch (error) {
+    const isChanged = ["corrupt store", "failed precondition"].includes(codeOf(error));
+    if (onChanged === undefined || !isChanged) throw error;
+    onChanged(messageOf(error));
+    return await packNew(chain, context, packing, onChanged);
+  }
+}
+
+/** Compresses a layer as it is now into the spool. */
+async function packNew(
+  chain: string,
+  { tars, spool, openSpool }: PackContext,
+  packing: Packing,
+  warn: Warn,
+): Promise<PackedLayer> {
+  using scope = new DisposableStack();
+  const fd = scope.adopt(openSpool(), close), plain = newHash("sha256");
+  tars.writeNew(chain, fd, warn);
+  const blob = spool.begin();
+  await pack(hashing(piecesOf(fd), plain), packing, (bytes) => blob.put(bytes));
+  return { diffId: digestOf("sha256", plain), blob: blob.end() };
 }
 
 async function pack(

@@ -7,7 +7,7 @@
  *
  * @module
  */
-import { messageOf, VeneerError } from "../base/errors.ts";
+import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
 import { shown } from "../snapshots/keys.ts";
@@ -15,8 +15,9 @@ import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
 import type { RunState } from "../store/run_state.ts";
+import { bareImage, diffIdsOf, isChainId } from "./chain.ts";
 import { commitImage, type CommitImageOptions } from "./commit.ts";
-import type { Exported, ExportOptions } from "./export.ts";
+import type { Exported, ExportOptions, WrittenImage } from "./export.ts";
 import { openStaged, Spool } from "./spool.ts";
 import { storedTars } from "./stored_tars.ts";
 import { exportImage } from "./write_image.ts";
@@ -24,7 +25,7 @@ import { findImages } from "./find.ts";
 import type { FoundImage } from "./found_image.ts";
 import { openSource } from "./open_source.ts";
 import { HOST, type Platform } from "./platform.ts";
-import { type ImageRecord, ImageRecords } from "./records.ts";
+import { DIFF_ID, type ImageRecord, ImageRecords } from "./records.ts";
 import { TarRecords } from "./tar_records.ts";
 import { familiar, normalise, tryNormalise } from "./reference.ts";
 import { sweepTemporary, type TemporaryKey, temporaryKey, type TemporaryUse } from "./temporary.ts";
@@ -269,20 +270,32 @@ export class Images implements Disposable {
   }
 
   /**
-   * Writes an image out. Its layers are the very tars that came in, which is verified before
+   * Writes an image out, or the layers of a chain id. They are the very tars that came in, which is verified before
    * anything is written.
    *
    * @throws {VeneerError} `failed precondition` if a layer has no record of its tar,
    * `corrupt store` with the first file of a layer that is not as it came
    */
   async export(text: string, options: ExportOptions): Promise<Exported> {
-    const image = this.find(text);
-    using spool = new Spool(openStaged(this.#home));
-    return await exportImage(
-      image,
-      { tars: storedTars(this.snapshots, this.#state, this.#tars), spool },
-      options,
-    );
+    const image = this.#written(text, options.time);
+    const openSpool = () => this.openSpool();
+    using spool = new Spool(openSpool());
+    const tars = storedTars(this.snapshots, this.#state, this.#tars);
+    return await exportImage(image, { tars, spool, openSpool }, options);
+  }
+
+  /** An image; for a chain id, that of the layers, which may be no image's. */
+  #written(text: string, time: number): WrittenImage {
+    try {
+      return this.find(text);
+    } catch (error) {
+      const isLayer = isChainId(text) && tryStat(this.snapshots, text)?.labels.has(DIFF_ID);
+      if (codeOf(error) !== "not found" || !isLayer) throw error;
+      const record = this.#records.on(text);
+      return record === undefined
+        ? bareImage(diffIdsOf(this.snapshots, text), time)
+        : this.#info(record);
+    }
   }
 
   /**

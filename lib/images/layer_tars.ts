@@ -4,6 +4,7 @@
  * @module
  */
 import { messageOf, reworded, VeneerError } from "../base/errors.ts";
+import type { Warn } from "../base/warn.ts";
 import { digestOf, newHash } from "./digest.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -21,6 +22,9 @@ export interface LayerTars {
 
   /** The same with each file compared, for stores whose {@linkcode open} does not compare. */
   openChecked?(diffId: string, chain: string, scope: DisposableStack): Iterable<Bytes>;
+
+  /** Writes a layer as it is now as a new tar, for one that cannot be made as it was. */
+  writeNew(chain: string, output: number, warn: Warn): void;
 }
 
 /** A layer of an image. */
@@ -71,7 +75,11 @@ function check(tars: LayerTars, { diffId, chain }: LayerName, found: string): vo
 const ofLayer = ({ diffId }: LayerName, error: unknown) =>
   reworded(error, `layer ${diffId}: ${messageOf(error)}`);
 
-function* hashing(pieces: Iterable<Bytes>, hash: { update(bytes: Bytes): unknown }) {
+/** Feeds a hash with pieces, and passes them on. */
+export function* hashing(
+  pieces: Iterable<Bytes>,
+  hash: { update(bytes: Bytes): unknown },
+): Generator<Bytes> {
   for (const piece of pieces) {
     hash.update(piece);
     yield piece;

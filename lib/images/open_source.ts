@@ -49,12 +49,16 @@ export function openSource(path: string, home: Home, isBounded: boolean): ImageS
 }
 
 function opened(open: () => number, name: string): ImageSource {
-  const fd = open();
   try {
-    return new ArchiveSource(name, fd);
+    const fd = open();
+    try {
+      return new ArchiveSource(name, fd);
+    } catch (error) {
+      close(fd);
+      throw error;
+    }
   } catch (error) {
-    close(fd);
-    throw codeOf(error) === "invalid argument" && !messageOf(error).startsWith(name)
+    throw codeOf(error) === "invalid argument" && !messageOf(error).includes(name)
       ? reworded(error, `${name}: ${messageOf(error)}`)
       : error;
   }

@@ -31,6 +31,16 @@ export function openStaged(home: Home): number {
   );
 }
 
+/** The bytes of a file from its beginning; each piece is the caller's own. */
+export function* piecesOf(fd: number): Generator<Bytes> {
+  for (let at = 0;;) {
+    const piece = new Uint8Array(PIECE), got = pread(fd, piece, PIECE, BigInt(at));
+    if (got === 0) return;
+    at += got;
+    yield piece.subarray(0, got);
+  }
+}
+
 /** Blobs, one behind the other. */
 export class Spool implements Disposable {
   #size = 0;

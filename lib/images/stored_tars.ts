@@ -31,6 +31,7 @@ export function storedTars(
       scope.defer(() => close(record.fd));
       return rebuilt(partsOf(record), openLayer(snapshots, state, chain, scope));
     },
+    writeNew: (chain, output) => void snapshots.diff(chain, output),
   };
 }
 

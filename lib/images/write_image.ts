@@ -30,7 +30,8 @@ const blobPath = ({ digest }: SpooledBlob) => `blobs/sha256/${digest.slice("sha2
 /**
  * Writes an image out, once all its layers have been verified.
  *
- * @throws {VeneerError} `corrupt store` with the first file of a layer that is not as it came
+ * @throws {VeneerError} `corrupt store` with the first file of a layer that is not as it came,
+ * unless the options have a way to tell of it
  */
 export async function exportImage(
   image: WrittenImage,
@@ -39,7 +40,7 @@ export async function exportImage(
 ): Promise<Exported> {
   const files = await packImage(image, context, options);
   writeImage(files, context.spool, options);
-  return { id: image.id, names: image.names.map(familiar), manifest: files.manifest };
+  return { id: files.id, names: image.names.map(familiar), manifest: files.manifest };
 }
 
 /** Writes an image to the place that the options name. */

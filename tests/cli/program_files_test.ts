@@ -101,6 +101,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "ls"],
     ["image", "inspect", "app"],
     ["image", "history", "app"],
+    ["image", "tree"],
     ["image", "export", "app", "-o", file("exported.tar")],
     ["image", "mount", "app"],
     ["image", "umount", "app"],

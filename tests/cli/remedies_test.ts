@@ -35,6 +35,7 @@ const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { 
     "examine": [{ kind: "examine" }],
     "other address": [{ kind: "other address" }],
     "other name": [{ kind: "other name" }],
+    "allow expansion": [{ kind: "allow expansion" }],
     "ask engine": [{ kind: "ask engine" }],
   };
 

@@ -6,7 +6,7 @@ import { join } from "@std/path";
 import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
 import { TestStore } from "../support/commands.ts";
 import { dir, file } from "../tar/support/tar_builder.ts";
-import { image, layer, oneImage, tarOf } from "./builder.ts";
+import { chainsOf, image, layer, oneImage, tarOf, writeFiles } from "./builder.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -96,4 +96,26 @@ needs(lacking, "image: no control character of an image's config reaches a termi
   }
   assertEquals(store.must("image", "history", "app").trimEnd().split("\n").length, 2);
   assertEquals(store.json<{ created: string }>("image", "inspect", "app").created, title);
+});
+
+needs(lacking, "image tree: layers once, with the images on them", () => {
+  using store = new TestStore();
+  const [base, one, two] = ["base", "one", "two"].map((name) => layer([file(name, name)]));
+  for (const [name, layers] of [["app", [base, one]], ["other", [base, two]]] as const) {
+    const built = image(layers), full = `docker.io/library/${name}:1`;
+    store.must("image", "import", writeFiles(store.path(name), oneImage(built, full)));
+  }
+  store.must("image", "tag", "other:1", "second");
+  const lines = store.must("image", "tree").trimEnd().split("\n");
+  const [[bottom]] = [[base, one], [base, two]].map((layers) => chainsOf(layers));
+  assertEquals(lines.length, 3);
+  assertMatch(lines[0], /^sha256:\w+\S* {2}[\d.]+ [kK]i?B$/);
+  assertMatch(lines[1], /^├─ sha256:\w+\S* {2}\S+ \w+ {2}other:1 second:latest$/);
+  assertMatch(lines[2], /^└─ sha256:\w+\S* {2}\S+ \w+ {2}app:1$/);
+  const nodes = store.json<{ id: string; parent: string }[]>("image", "tree");
+  assertEquals(nodes.map(({ id, parent }) => [id === bottom, parent === bottom]), [
+    [true, false],
+    [false, true],
+    [false, true],
+  ]);
 });

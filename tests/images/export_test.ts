@@ -142,6 +142,51 @@ needs(
   },
 );
 
+needs(
+  unchangeable ?? lacking,
+  "images: a changed layer is written on demand, and the image has another id",
+  async () => {
+    using store = await imageStore();
+    const { images } = store, built = image([ODD, TOP]), [base] = chainsOf(built.layers);
+    images.import(writeFiles(store.path("in"), oneImage(built)));
+    const { layer } = images.snapshots.stat(base), root = store.path("root");
+    const [found] = must("find", root, "-path", `*/${layer}/*`, "-name", "large").split("\n");
+    Deno.writeTextFileSync(found, "changed");
+    const said: string[] = [], output = store.path("out");
+    const onChanged = (line: string) => void said.push(line);
+    const { id } = await images.export("app", { ...OPTIONS, output, onChanged });
+    assertEquals(said.length, 1);
+    assertMatch(said[0], /^layer sha256:\S+: \/large has 7 bytes, and had 700000$/);
+    using other = await imageStore();
+    const [imported] = other.images.import(output);
+    assertEquals([imported.id, imported.id === built.id], [id, false]);
+    const { config, snapshot } = other.images.find("app");
+    const { rootfs: { diff_ids }, ...rest } = JSON.parse(new TextDecoder().decode(config));
+    assertEquals([rest.created, diff_ids[1]], ["2020-01-01T00:00:00Z", sha256(TOP.plain)]);
+    withTree(other, snapshot!, (root) => {
+      assertEquals(Deno.readTextFileSync(join(root, "large")), "changed");
+      assertEquals(Deno.readTextFileSync(join(root, "etc/one")), "new");
+      assertEquals([...Deno.readDirSync(join(root, "etc"))].length, 3);
+    });
+  },
+);
+
+needs(lacking, "images: layers are exported by a chain id, too", async () => {
+  using store = await imageStore();
+  const { images } = store, built = image([ODD, TOP]), [base, top] = chainsOf(built.layers);
+  images.import(writeFiles(store.path("in"), oneImage(built)));
+  const output = store.path("out"),
+    export_ = (chain: string) => images.export(chain, { ...OPTIONS, output });
+  assertEquals((await export_(top)).id, built.id);
+  const { id, names } = await export_(base);
+  assertEquals(names, []);
+  assertEquals((await export_(base)).id, id);
+  using other = await imageStore();
+  assertEquals(other.images.import(output).map(({ id, layers }) => [id, layers]), [[id, 1]]);
+  assertEquals(other.images.find(id).snapshot, base);
+  await assertRejects(() => export_(sha256(ODD.plain).replace(/.$/, "x")), VeneerError);
+});
+
 /** Tars in which an entry takes the place of an earlier one's content, and what is there then. */
 const CONFLICTS: readonly [name: string, entries: TarEntry[], shown: string][] = [
   ["a file twice", [file("a", "first"), file("b", "b"), file("./a", "other")], "a=other b=b"],

@@ -51,6 +51,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "image import": () => import("./image/import.ts"),
   "image ls": () => import("./image/ls.ts"),
   "image inspect": () => import("./image/inspect.ts"),
+  "image tree": () => import("./image/tree.ts"),
   "image tag": () => import("./image/tag.ts"),
   "image rm": () => import("./image/rm.ts"),
   "image history": () => import("./image/history.ts"),

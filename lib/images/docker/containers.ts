@@ -11,9 +11,10 @@
 import { VeneerError } from "../../base/errors.ts";
 import { IDENTITY } from "../../base/id_maps.ts";
 import type { Warn } from "../../base/warn.ts";
-import { type Delta, nativeDelta, sizeOf, treeDelta } from "../../tar/export/delta.ts";
+import { type Delta, sizeOf } from "../../tar/export/delta.ts";
 import { exportTree } from "../../tar/export/export.ts";
 import { JsonFields, parseJson } from "../json.ts";
+import { deltaOf } from "./delta.ts";
 import type { FrozenDirectory } from "./frozen.ts";
 import type { DockerLayers } from "./layers.ts";
 import type { DockerTrees } from "./trees.ts";
@@ -121,11 +122,7 @@ export class DockerContainers {
 
   /** Opens what a container changed of its image; `scope` closes it. */
   changes(id: string, scope: DisposableStack): Delta {
-    const trees = this.#trees(), [own, ...below] = this.#chain(id);
-    const root = trees.open(own, scope);
-    if (trees.form === "none") return treeDelta(root, trees.open(below[0], scope));
-    const lowers = below.map((name) => trees.open(name, scope));
-    return nativeDelta({ kind: "upper", upper: root, lowers, form: trees.form });
+    return deltaOf(this.#trees(), this.#chain(id), scope);
   }
 
   /** The bytes of the files that a container changed or added. */

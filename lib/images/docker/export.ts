@@ -28,13 +28,13 @@ export async function exportOfDocker(
   text: string,
   options: ExportOptions,
 ): Promise<Exported> {
-  const image = images.find(text), { output } = options;
+  const image = images.written(text, options.time), { output } = options;
   const directory = output === "-"
     ? Deno.env.get("TMPDIR") || TEMPORARY
     : dirname(output.replace(/\/+$/, ""));
-  using spool = new Spool(openTemporary(directory));
-  const written = { id: image.id, config: image.config.bytes, names: image.names };
-  return await exportImage(written, { tars: images.tars, spool }, options);
+  const openSpool = () => openTemporary(directory);
+  using spool = new Spool(openSpool());
+  return await exportImage(image, { tars: images.tars, spool, openSpool }, options);
 }
 
 function openTemporary(directory: string): number {

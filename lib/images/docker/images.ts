@@ -10,14 +10,18 @@
  * @module
  */
 import { close, writeAll } from "../../../ffi/files.ts";
-import { VeneerError } from "../../base/errors.ts";
+import { codeOf, VeneerError } from "../../base/errors.ts";
+import { IDENTITY } from "../../base/id_maps.ts";
+import { bareImage } from "../chain.ts";
 import { type ImageConfig, parseConfig } from "../config.ts";
+import type { WrittenImage } from "../export.ts";
 import { JsonFields, parseJson } from "../json.ts";
 import type { FoundImage } from "../found_image.ts";
 import { type LayerName, type LayerTars, putTar } from "../layer_tars.ts";
 import { rebuilt } from "../rebuild.ts";
 import { tryNormalise } from "../reference.ts";
 import type { ImageFile } from "../source.ts";
+import { deltaOf } from "./delta.ts";
 import type { DockerLayers } from "./layers.ts";
 import { readTarSplit } from "./tar_split.ts";
 import type { DockerTrees } from "./trees.ts";
@@ -93,6 +97,22 @@ export class DockerImages {
       : new VeneerError("not found", `image ${shown} is not in ${this.#layers.images.path}`);
   }
 
+  /**
+   * The same as it is to be written; also one of a layer by its chain id, with those below it.
+   *
+   * @param time of such an image's making, in seconds since 1970
+   */
+  written(text: string, time: number): WrittenImage {
+    try {
+      const { id, config, names } = this.find(text);
+      return { id, config: config.bytes, names };
+    } catch (error) {
+      if (codeOf(error) !== "not found" || !this.#layers.has(text)) throw error;
+      const diffIds = this.#layers.below(text).map(({ diffId }) => diffId);
+      return bareImage(diffIds.reverse(), time);
+    }
+  }
+
   #image(id: string, names: ReadonlyMap<string, readonly string[]>): DockerImage {
     const { images } = this.#layers;
     const path = `imagedb/content/sha256/${id.slice("sha256:".length)}`;
@@ -151,6 +171,12 @@ export class DockerImages {
     return {
       open: (_diffId, chain, scope) => open(chain, false, scope),
       openChecked: (_diffId, chain, scope) => open(chain, true, scope),
+      writeNew: (chain, output, warn) => {
+        using scope = new DisposableStack();
+        const [own, ...below] = this.#layers.below(chain).map(({ cacheId }) => cacheId);
+        const delta = deltaOf(this.#trees(), [own, ...below], scope);
+        delta.export(output, { idMaps: IDENTITY, warn });
+      },
     };
   }
 

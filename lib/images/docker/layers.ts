@@ -11,6 +11,7 @@
  */
 import { VeneerError } from "../../base/errors.ts";
 import { isId } from "../../base/ids.ts";
+import { isChainId } from "../chain.ts";
 import { MOST_LAYERS } from "../config.ts";
 import { parseDigest } from "../digest.ts";
 import type { FrozenDirectory } from "./frozen.ts";
@@ -80,6 +81,11 @@ export class DockerLayers {
       parent: this.#digest(`${path}/parent`),
       size: Number(size),
     };
+  }
+
+  /** Whether a text is the chain id of a layer. */
+  has(text: string): boolean {
+    return isChainId(text) && this.images.list(this.#directory(text)).includes("cache-id");
   }
 
   /** A layer and those below it, uppermost first. @throws as {@linkcode layer} */

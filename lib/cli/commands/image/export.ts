@@ -19,7 +19,10 @@ export const run: Run = async (context) => {
     throw new VeneerError("usage", "--format oci-dir writes a directory: name it with -o DIR");
   }
   const time = sourceDate() ?? 0;
-  const written = { format, packing, output: file, time };
+  const onChanged = options.flag("allow-changed")
+    ? (line: string) => output.warn(`${line}; it is written as it is, and the image has another id`)
+    : undefined;
+  const written = { format, packing, output: file, time, onChanged };
   const exported = options.value("docker") === undefined
     ? await context.changeImages((images) => images.export(text, written))
     : await context.readDocker((store) => exportOfDocker(store, text, written));
