@@ -16,52 +16,56 @@ import { imageStore, snapshotNames } from "./support.ts";
 const isBtrfs = TEST_FS.startsWith("btrfs");
 const lacking = isBtrfs ? undefined : lacksFileSystem("overlay");
 
-needs(lacking, "image exec: a killed one's snapshot goes when its program has ended", async () => {
-  using store = new TestStore("--driver", isBtrfs ? "btrfs" : "overlay2");
-  const tree = store.path("system"), tar = store.path("system.tar");
-  makeSystem(tree, ["sh"]);
-  must("mkfifo", join(tree, "never"));
-  must("tar", "-C", tree, "-cf", tar, ".");
-  const plain = Deno.readFileSync(tar);
-  const built = image([{ plain, file: plain, mediaType: OCI_LAYER }]);
-  store.must("image", "import", writeFiles(store.path("app"), oneImage(built)));
-  const temporary = () =>
-    store.json<{ name: string }[]>("snapshot", "ls").map(({ name }) => name)
-      .filter((name) => name.startsWith("image-run "));
-  const mounts = () => mountPoints(store.root).filter((point) => /\/mounts\/[^/]+$/.test(point));
-  /** Starts a program; returns its command, and the program's own id. */
-  const exec = async () => {
-    const before = mounts();
-    const script = "echo $$ >pid; read line <never";
-    const command = start(store, "image", "exec", "app", "--", "/bin/sh", "-c", script);
-    const pid = () => {
-      const [point] = mounts().filter((point) => !before.includes(point));
-      try {
-        return Number(Deno.readTextFileSync(join(point, "pid")));
-      } catch {
-        return 0;
-      }
+needs(
+  lacksFileSystem("overlay"),
+  "image exec: a killed one's snapshot goes when its program has ended",
+  async () => {
+    using store = new TestStore("--driver", "overlay2");
+    const tree = store.path("system"), tar = store.path("system.tar");
+    makeSystem(tree, ["sh"]);
+    must("mkfifo", join(tree, "never"));
+    must("tar", "-C", tree, "-cf", tar, ".");
+    const plain = Deno.readFileSync(tar);
+    const built = image([{ plain, file: plain, mediaType: OCI_LAYER }]);
+    store.must("image", "import", writeFiles(store.path("app"), oneImage(built)));
+    const temporary = () =>
+      store.json<{ name: string }[]>("snapshot", "ls").map(({ name }) => name)
+        .filter((name) => name.startsWith("image-run "));
+    const mounts = () => mountPoints(store.root).filter((point) => /\/mounts\/[^/]+$/.test(point));
+    /** Starts a program; returns its command, and the program's own id. */
+    const exec = async () => {
+      const before = mounts();
+      const script = "echo $$ >pid; read line <never";
+      const command = start(store, "image", "exec", "app", "--", "/bin/sh", "-c", script);
+      const pid = () => {
+        const [point] = mounts().filter((point) => !before.includes(point));
+        try {
+          return Number(Deno.readTextFileSync(join(point, "pid")));
+        } catch {
+          return 0;
+        }
+      };
+      await until("the program", () => pid() !== 0);
+      return { command, pid: pid() };
     };
-    await until("the program", () => pid() !== 0);
-    return { command, pid: pid() };
-  };
-  const killed = await exec(), lives = await exec();
-  killed.command.kill("SIGKILL");
-  // Not of its output, which its program has, too.
-  await killed.command.status;
-  store.must("image", "tag", "app", "other");
-  assertEquals([temporary().length, mounts().length], [2, 2]);
-  Deno.kill(killed.pid, "SIGKILL");
-  await until("the removal", () => {
+    const killed = await exec(), lives = await exec();
+    killed.command.kill("SIGKILL");
+    // Not of its output, which its program has, too.
+    await killed.command.status;
     store.must("image", "tag", "app", "other");
-    return temporary().length === 1;
-  });
-  await end(killed.command);
-  assertEquals(mounts().length, 1);
-  Deno.kill(lives.pid, "SIGKILL");
-  await end(lives.command);
-  assertEquals([temporary(), mounts()], [[], []]);
-});
+    assertEquals([temporary().length, mounts().length], [2, 2]);
+    Deno.kill(killed.pid, "SIGKILL");
+    await until("the removal", () => {
+      store.must("image", "tag", "app", "other");
+      return temporary().length === 1;
+    });
+    await end(killed.command);
+    assertEquals(mounts().length, 1);
+    Deno.kill(lives.pid, "SIGKILL");
+    await end(lives.command);
+    assertEquals([temporary(), mounts()], [[], []]);
+  },
+);
 
 needs(
   lacking,
