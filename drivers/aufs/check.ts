@@ -5,12 +5,20 @@
  */
 import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { remake, type Report } from "../../lib/care/finding.ts";
+import { dockersParents } from "../../lib/care/docker_records.ts";
+import type { Report } from "../../lib/care/finding.ts";
+import {
+  DOCKERS_RECORD,
+  makeDirectory,
+  type Mending,
+  remakeLayer,
+  writeRecord,
+} from "../../lib/care/mending.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat } from "../../lib/tree/confined.ts";
-import { checkLayerDirectories } from "../union/check.ts";
+import { checkLayerDirectories, snapshotPaths } from "../union/check.ts";
 import { REMOVING } from "./layout.ts";
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
@@ -30,6 +38,12 @@ export const contentOf = (view: StoreView, id: string) => ({
   isWhole: false,
 });
 
+/** What a layer consists of. */
+export const pathsOf = (_view: StoreView, id: string, of: "layers" | "snapshots"): string[] =>
+  of === "snapshots"
+    ? snapshotPaths(id)
+    : ["layers", "diff", "mnt"].map((directory) => `${directory}/${id}`);
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new ChainsCheck(view, report).check();
@@ -38,7 +52,10 @@ export function checkLayers(view: StoreView, report: Report): Parents {
 class ChainsCheck {
   /** The chain below each layer, the parent first; `undefined` if its record is damaged. */
   readonly #chains = new Map<string, readonly string[] | undefined>();
+  /** Reports that need all records to be read for what mends the damage. */
+  readonly #late: (() => void)[] = [];
   readonly #stat = new Stat();
+  #dockers: ReadonlyMap<string, string> | undefined;
 
   constructor(readonly view: StoreView, readonly report: Report) {}
 
@@ -52,7 +69,7 @@ class ChainsCheck {
     for (const id of view.names(view.join("diff")).filter(isLayer)) {
       if (recorded.has(id)) continue;
       this.#chains.set(id, undefined);
-      this.#tell(id, "layers", "record-missing", "is missing, and the layer's files are there");
+      this.#tellRecord(id, "record-missing", "is missing, and the layer's files are there");
     }
     const parents = new Map<string, string | undefined>();
     for (const [id, chain] of this.#chains) {
@@ -61,65 +78,105 @@ class ChainsCheck {
       if (chain !== undefined) this.#checkChain(id, chain);
       parents.set(id, chain && (chain[0] ?? ""));
     }
+    for (const report of this.#late) report();
     return parents;
   }
 
-  #tell(id: string, directory: string, kind: string, what: string, remedy = remake(id)): void {
-    this.report({ kind, layer: id, file: this.view.join(directory, id).text, what, remedy });
+  #tellRecord(id: string, kind: string, what: string, chain?: readonly string[]): void {
+    const file = this.view.join("layers", id).text;
+    this.#late.push(() =>
+      this.report({ kind, layer: id, file, what, ...this.#recordMending(id, chain) })
+    );
+  }
+
+  /** What mends a record: the chain that it, the layers on it or Docker's records still tell. */
+  #recordMending(id: string, told: readonly string[] = []): Mending {
+    const chain = this.#bySelf(id, told) ?? this.#byChildren(id) ?? this.#byDocker(id);
+    if (chain === undefined) return remakeLayer(id);
+    const text = chain.map((line) => `${line}\n`).join("");
+    return writeRecord(this.view.join("layers", id), text, DOCKERS_RECORD);
+  }
+
+  /** The chain of a child of a layer, if the layer's own is as its parent's. */
+  #onParent(parent: string | undefined): string[] | undefined {
+    const chain = parent === undefined ? undefined : this.#chains.get(parent);
+    if (chain === undefined || chain.includes(parent!)) return undefined;
+    const [above, ...rest] = chain;
+    const isSound = above === undefined || this.#chains.get(above)?.join() === rest.join();
+    return isSound ? [parent!, ...chain] : undefined;
+  }
+
+  /** The parent is the layer of which all others are ancestors; only the last may be cut short. */
+  #bySelf(id: string, told: readonly string[]): string[] | undefined {
+    if (told.slice(0, -1).some((line) => !this.#chains.has(line))) return undefined;
+    const named = told.filter((line) => this.#chains.has(line) && line !== id);
+    const depth = (line: string) => this.#chains.get(line)?.length ?? 0;
+    const [first, ...others] = named;
+    const chain = this.#onParent(
+      others.reduce((deepest, line) => depth(line) > depth(deepest) ? line : deepest, first),
+    );
+    return named.every((line) => chain?.includes(line)) && !chain?.includes(id) ? chain : undefined;
+  }
+
+  #byChildren(id: string): readonly string[] | undefined {
+    for (const [child, chain] of this.#chains) {
+      if (chain?.[0] !== id || child === id) continue;
+      const rest = chain.slice(1);
+      if (rest.includes(id) || rest.includes(child)) continue;
+      if (rest.length === 0 || this.#onParent(rest[0])?.join() === rest.join()) return rest;
+    }
+    return undefined;
+  }
+
+  #byDocker(id: string): string[] | undefined {
+    this.#dockers ??= dockersParents(this.view.root, "aufs");
+    const chain = this.#onParent(this.#dockers.get(id));
+    return chain?.includes(id) ? undefined : chain;
   }
 
   #readChain(id: string): string[] | undefined {
     const record = readRecord(this.view.join("layers", id), { mayBeEmpty: true });
     if (record.fault !== undefined) {
-      this.#tell(id, "layers", `record-${record.fault}`, record.what);
+      this.#tellRecord(id, `record-${record.fault}`, record.what);
       return undefined;
     }
     const chain = record.text.split("\n").filter((line) => line !== "");
     const wrong = chain.find((line) => !isId(line));
     if (wrong === undefined) return chain;
-    this.#tell(id, "layers", "record-invalid", `holds ${quote(wrong)}, which is not a layer id`);
+    this.#tellRecord(id, "record-invalid", `holds ${quote(wrong)}, which is not a layer id`);
     return undefined;
   }
 
   #checkDirectory(id: string, directory: "diff" | "mnt"): void {
-    const stat = tryLstat(this.view.join(directory, id), this.#stat);
+    const path = this.view.join(directory, id), stat = tryLstat(path, this.#stat);
     if (stat?.isDirectory) return;
-    const remedy = directory === "diff" ? undefined : "make the directory";
-    if (stat === undefined) {
-      return this.#tell(id, directory, `${directory}-missing`, "is missing", remedy);
-    }
-    const what = `is ${typeWords(stat)}, not a directory`;
-    this.#tell(id, directory, `${directory}-not-a-directory`, what, remedy);
+    const mending = directory === "diff" ? remakeLayer(id) : makeDirectory(path, 0o700, id);
+    const [fault, what] = stat === undefined
+      ? ["missing", "is missing"]
+      : ["not-a-directory", `is ${typeWords(stat)}, not a directory`];
+    this.report({ kind: `${directory}-${fault}`, layer: id, file: path.text, what, ...mending });
   }
 
   /** Compares a chain with the parent's. */
   #checkChain(id: string, chain: readonly string[]): void {
-    if (chain.includes(id)) {
-      return this.#tell(id, "layers", "record-cycle", `makes layer ${id} its own ancestor`);
-    }
+    const tell = (kind: string, what: string) => this.#tellRecord(id, kind, what, chain);
+    if (chain.includes(id)) return tell("record-cycle", `makes layer ${id} its own ancestor`);
     if (new Set(chain).size < chain.length) {
       const twice = chain.find((ancestor, i) => chain.indexOf(ancestor) < i);
-      return this.#tell(id, "layers", "record-duplicate", `names layer ${twice} twice`);
+      return tell("record-duplicate", `names layer ${twice} twice`);
     }
     const gone = chain.find((ancestor) => !this.#chains.has(ancestor));
     if (gone !== undefined) {
-      const what = `names layer ${gone}, which does not exist`;
-      return this.#tell(id, "layers", "record-dangling", what);
+      return tell("record-dangling", `names layer ${gone}, which does not exist`);
     }
     if (chain.length === 0) return;
     const [parent, ...rest] = chain, below = this.#chains.get(parent);
     if (below === undefined || below.join() === rest.join()) return;
+    if (below.length > 0) {
+      return tell("record-wrong", `names other layers below ${parent} than layers/${parent}`);
+    }
     // A record that lost its content looks like a base layer's.
-    const isParents = below.length === 0;
     const said = `layer ${id} says that ${rest[0] ?? "none"} lies below ${parent}`;
-    this.#tell(
-      isParents ? parent : id,
-      "layers",
-      isParents ? "record-empty" : "record-wrong",
-      isParents
-        ? `is empty, as a base layer's, and ${said}`
-        : `names other layers below ${parent} than layers/${parent}`,
-      isParents ? `write ${rest.join(", ")} into it, one a line` : remake(id),
-    );
+    this.#tellRecord(parent, "record-empty", `is empty, as a base layer's, and ${said}`);
   }
 }

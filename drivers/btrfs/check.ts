@@ -6,7 +6,15 @@
 import { BTRFS_FIRST_FREE_OBJECTID } from "../../ffi/btrfs_subvolume.ts";
 import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { PREPARE_AGAIN, remake, type Report } from "../../lib/care/finding.ts";
+import type { Report } from "../../lib/care/finding.ts";
+import {
+  adoptRecord,
+  type Mending,
+  prepareAgain,
+  rebuildDatabase,
+  remakeLayer,
+  removeEntry,
+} from "../../lib/care/mending.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -21,12 +29,17 @@ export const contentOf = (view: StoreView, id: string) => ({
   isWhole: true,
 });
 
+/** What a layer, or a snapshot's, consists of. */
+export function pathsOf(_view: StoreView, id: string, of: "layers" | "snapshots"): string[] {
+  return of === "layers" ? [`subvolumes/${id}`, `quotas/${id}`] : [id.replace(".", "/")];
+}
+
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const stat = new Stat();
   const layers = view.names(view.join("subvolumes")).filter(isId);
   for (const id of layers) {
-    checkSubvolume(view.join("subvolumes", id), id, "layer", remake(id), stat, report);
+    checkSubvolume(view.join("subvolumes", id), id, "layer", remakeLayer(id), stat, report);
   }
   for (const id of view.names(view.join("quotas"))) {
     const path = view.join("quotas", id), record = readRecord(path, { most: 64 });
@@ -38,7 +51,9 @@ export function checkLayers(view: StoreView, report: Report): Parents {
       layer: layers.includes(id) ? id : undefined,
       file: path.text,
       what: record.what ?? `holds ${quote(record.text!)}, not a number of bytes`,
-      remedy: "write the layer's limit in bytes into it, or remove it",
+      ...fault === "owner"
+        ? adoptRecord(path)
+        : removeEntry(path, "write the layer's limit in bytes into it, or remove it"),
     });
   }
   // The parents are Veneer's own records.
@@ -75,7 +90,7 @@ export function checkSnapshots(
         layer,
         file: view.join("metadata.db").text,
         what: `has ${quote(layer)} as a snapshot's layer, which is not one of btrfs`,
-        remedy: PREPARE_AGAIN,
+        ...rebuildDatabase(),
       });
       continue;
     }
@@ -83,7 +98,7 @@ export function checkSnapshots(
       view.join(directory, hash),
       layer,
       "snapshot-layer",
-      PREPARE_AGAIN,
+      prepareAgain(layer),
       stat,
       report,
     );
@@ -104,7 +119,7 @@ function checkSubvolume(
   path: ConfinedPath,
   layer: string,
   thing: string,
-  remedy: string,
+  mending: Mending,
   stat: Stat,
   report: Report,
 ): void {
@@ -115,5 +130,5 @@ function checkSubvolume(
     : found.isDirectory
     ? ["not-a-subvolume", "is a plain directory, not a subvolume"]
     : ["not-a-directory", `is ${typeWords(found)}, not a subvolume`];
-  report({ kind: `${thing}-${fault}`, layer, file: path.text, what, remedy });
+  report({ kind: `${thing}-${fault}`, layer, file: path.text, what, ...mending });
 }

@@ -7,14 +7,22 @@
 import { O_NONBLOCK, O_RDONLY, pread, withFd } from "../../ffi/files.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { messageOf } from "../../lib/base/errors.ts";
-import { PREPARE_AGAIN, remake, type Report } from "../../lib/care/finding.ts";
+import type { Report } from "../../lib/care/finding.ts";
+import {
+  adoptRecord,
+  type Mending,
+  prepareAgain,
+  remakeLayer,
+  removeEntry,
+  writeRecord,
+} from "../../lib/care/mending.ts";
 import { readRecord } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat, tryOpen } from "../../lib/tree/confined.ts";
 import { reportUnknown } from "../union/check.ts";
 import { isRecordName } from "./names.ts";
-import { parseDeviceRecord, parseObject } from "./records.ts";
+import { formatDeviceRecord, MAX_DEVICE_ID, parseDeviceRecord, parseObject } from "./records.ts";
 
 /** `THIN_SUPERBLOCK_MAGIC` of the kernel's drivers/md/dm-thin-metadata.c, and its offset. */
 const THIN_MAGIC = 27022010n, MAGIC_AT = 32;
@@ -25,6 +33,9 @@ export function checkLayers(view: StoreView, report: Report): Parents {
   checkImages(view, ids.length > 0, report);
   return new Map(ids.map((id) => [id, undefined]));
 }
+
+/** What a layer, or a snapshot's, has: the device stays in the pool, and its number in the record. */
+export const pathsOf = (_view: StoreView, id: string): string[] => [`metadata/${id}`, `mnt/${id}`];
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
 
@@ -45,7 +56,7 @@ export function checkSnapshots(
       layer,
       file: view.join("metadata", layer).text,
       what: "is missing, and a snapshot has this device",
-      remedy: PREPARE_AGAIN,
+      ...prepareAgain(layer),
     });
   }
   for (const id of ids) {
@@ -69,9 +80,9 @@ function checkRecords(view: StoreView, report: Report): string[] {
     const thing = isLayer ? "device" : name === "base" ? "base-device" : name;
     const layer = isLayer ? name : undefined;
     if (isLayer) ids.push(name);
-    const remedy = isLayer ? remake(name) : "restore it from a backup";
     if (record.fault !== undefined) {
-      report({ kind: `${thing}-${record.fault}`, layer, file, what: record.what, remedy });
+      const mending = record.fault === "owner" ? adoptRecord(path) : recordMending(view, name);
+      report({ kind: `${thing}-${record.fault}`, layer, file, what: record.what, ...mending });
       continue;
     }
     try {
@@ -84,10 +95,12 @@ function checkRecords(view: StoreView, report: Report): string[] {
       if (!deleted) owners.set(deviceId, name);
       if (other === undefined) continue;
       const what = `has device number ${deviceId}, as ${other} has`;
-      report({ kind: `${thing}-duplicate`, layer, file, what, remedy });
+      const mending = isLayer ? remakeLayer(name) : { remedy: RESTORE };
+      report({ kind: `${thing}-duplicate`, layer, file, what, ...mending });
     } catch (error) {
       const what = messageOf(error).replace(`${file} `, "").replace(/; .*/, "");
-      report({ kind: `${thing}-invalid`, layer, file, what, remedy });
+      const mending = recordMending(view, name, record.text);
+      report({ kind: `${thing}-invalid`, layer, file, what, ...mending });
     }
   }
   if (ids.length > 0 && tryLstat(view.join("metadata", "base")) === undefined) {
@@ -99,6 +112,64 @@ function checkRecords(view: StoreView, report: Report): string[] {
     });
   }
   return ids;
+}
+
+const RESTORE = "restore it from a backup";
+
+/**
+ * What mends a record.
+ *
+ * @param text its content, if it can be read
+ */
+function recordMending(view: StoreView, name: string, text = ""): Mending {
+  const path = view.join("metadata", name);
+  switch (name) {
+    case "transaction-metadata":
+      // Without a note no change of the pool is under way.
+      return removeEntry(path);
+    case "deviceset-metadata":
+      return writeRecord(path, JSON.stringify({ next_device_id: nextDeviceId(view) }));
+  }
+  const told = deviceRecordOf(text);
+  if (told !== undefined) return writeRecord(path, told);
+  return name === "base" ? { remedy: RESTORE } : remakeLayer(name);
+}
+
+/**
+ * The record of a device that a damaged one still tells of: its number and its size. The pool knows
+ * no newer device of this number.
+ */
+function deviceRecordOf(text: string): string | undefined {
+  const number = (key: string) => {
+    const digits = new RegExp(`"${key}"\\s*:\\s*(\\d{1,15})\\s*[,}]`).exec(text)?.[1];
+    return digits === undefined ? undefined : Number(digits);
+  };
+  const deviceId = number("device_id"), size = number("size");
+  if (deviceId === undefined || size === undefined || deviceId > MAX_DEVICE_ID) return undefined;
+  const record = formatDeviceRecord({
+    deviceId,
+    size,
+    transactionId: number("transaction_id") ?? 0,
+    initialized: !/"initialized"\s*:\s*false/.test(text),
+    deleted: /"deleted"\s*:\s*true/.test(text),
+  });
+  try {
+    parseDeviceRecord(record, "");
+    return record;
+  } catch {
+    return undefined;
+  }
+}
+
+/** A device number behind all that records name. */
+function nextDeviceId(view: StoreView): number {
+  let next = 1;
+  for (const name of view.names(view.join("metadata"))) {
+    const { text = "" } = readRecord(view.join("metadata", name), { most: 1 << 16 });
+    const id = Number(/"device_id"\s*:\s*(\d{1,8})/.exec(text)?.[1] ?? 0);
+    if (id < MAX_DEVICE_ID && id >= next) next = id + 1;
+  }
+  return next;
 }
 
 /** Checks the pool's images, if it is on such and not on devices that were given. */

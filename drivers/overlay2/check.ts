@@ -15,24 +15,31 @@ import { O_DIRECTORY, O_RDONLY, tryOpenat, withFd } from "../../ffi/files.ts";
 import { tryReadlinkat } from "../../ffi/names.ts";
 import { Stat, tryFstat, tryStatat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { type Found, remake, type Report } from "../../lib/care/finding.ts";
+import type { Found, Report } from "../../lib/care/finding.ts";
+import {
+  closeToOthers,
+  makeDirectory,
+  makeLink,
+  remakeLayer,
+  removeEntry,
+  type Step,
+} from "../../lib/care/mending.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import { quote, readRecord, readRecordAt, typeWords } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents } from "../../lib/care/structure.ts";
-import { openDirectory, tryLstat } from "../../lib/tree/confined.ts";
+import {
+  type ConfinedPath,
+  openDirectory,
+  tryLstat,
+  tryReadlink,
+} from "../../lib/tree/confined.ts";
 import { isEntry, isLinkName, LINKS, linkTarget } from "./layout.ts";
+import { type Layer, LayoutMending, namesIn } from "./mending.ts";
+
+import { snapshotPaths } from "../union/check.ts";
 
 export { checkUnionSnapshots as checkSnapshots } from "../union/check.ts";
-
-/** A layer as far as its records can be read. */
-interface Layer {
-  readonly id: string;
-  /** Its short name; `undefined` if the record is damaged. */
-  readonly link: string | undefined;
-  /** The text of `lower`; `""` without one, `undefined` if it is damaged. */
-  readonly lower: string | undefined;
-}
 
 const LINK = entryName("link"), LOWER = entryName("lower");
 
@@ -50,6 +57,26 @@ export const contentOf = (view: StoreView, id: string) => ({
   path: view.join(id, "diff"),
   isWhole: false,
 });
+
+/** What a layer consists of: its directory, and the links to it. */
+export function* pathsOf(
+  view: StoreView,
+  id: string,
+  of: "layers" | "snapshots",
+): Iterable<string> {
+  if (of === "snapshots") return yield* snapshotPaths(id);
+  yield id;
+  for (const name of view.names(view.join(LINKS))) {
+    const path = view.join(LINKS, name);
+    if (tryReadlink(path) === linkTarget(id)) yield path.relative;
+  }
+}
+
+/** What a layer has only as long as there are layers on it. */
+export const stepsWithoutChildren = (view: StoreView, id: string): Step[] =>
+  tryLstat(view.join(id, "committed")) === undefined
+    ? []
+    : [{ do: "aside", path: `${id}/committed` }];
 
 /** Reports the damage of a home. */
 export function checkLayers(view: StoreView, report: Report): Parents {
@@ -89,9 +116,22 @@ class LayoutCheck {
   readonly #links = new Map<string, string | number>();
   /** The names of links by their targets, once they are asked for. */
   #names: Map<string, string[]> | undefined;
+  /** Layers with a sound `lower`, and their parents. */
+  readonly #sound = new Map<string, string>();
+  /** Reports that need all layers to be read for what mends the damage. */
+  readonly #late: (() => void)[] = [];
+  readonly #mending: LayoutMending;
   readonly #stat = new Stat();
 
-  constructor(readonly view: StoreView, readonly report: Report) {}
+  constructor(readonly view: StoreView, readonly report: Report) {
+    this.#mending = new LayoutMending({
+      view,
+      layers: this.#layers,
+      sound: this.#sound,
+      layerOf: (name) => this.#layerOf(name),
+      namesOf: (id) => this.#namesOf(id),
+    });
+  }
 
   check(): Parents {
     const { view } = this;
@@ -107,6 +147,7 @@ class LayoutCheck {
     this.#checkLinks(staged);
     const parents = new Map<string, string | undefined>();
     for (const layer of this.#layers.values()) parents.set(layer.id, this.#checkLower(layer));
+    for (const report of this.#late) report();
     return parents;
   }
 
@@ -120,11 +161,11 @@ class LayoutCheck {
         kind: "short-links-missing",
         file: path.text,
         what: "is missing or not a directory, and every layer with a parent needs a link in it",
-        remedy: "make the directory, and in it a link to ../ID/diff of the name that ID/link holds",
+        ...makeDirectory(path, 0o710),
       });
     }
     withFd(fd, () => {
-      this.#checkOwner(fd, path.text, "short-links-owner", undefined);
+      this.#checkOwner(fd, path, "short-links-owner", undefined);
       for (const { name } of readEntries(fd)) {
         const target = tryReadlinkat(fd, name);
         this.#links.set(nameText(name), typeof target === "number" ? target : decode(target));
@@ -134,7 +175,7 @@ class LayoutCheck {
 
   /** Reads an entry of the home that could be a layer. */
   #readLayer(home: number, id: string, name: EntryName, type: number): void {
-    const { view, report } = this, path = view.join(id).text;
+    const { view, report } = this, path = view.join(id);
     const fd = type === DT_DIR || type === DT_UNKNOWN
       ? tryOpenat(home, name, O_RDONLY | O_DIRECTORY)
       : -1;
@@ -145,9 +186,9 @@ class LayoutCheck {
       return report({
         kind: "layer-not-a-directory",
         layer: id,
-        file: path,
+        file: path.text,
         what: `is ${typeWords(this.#stat)}, not the directory of a layer`,
-        remedy: remake(id),
+        ...remakeLayer(id),
       });
     }
     withFd(fd, () => {
@@ -180,12 +221,6 @@ class LayoutCheck {
     return this.#names.get(linkTarget(id)) ?? [];
   }
 
-  /** What mends a layer's record of its short name. */
-  #nameRemedy(id: string): string {
-    const names = this.#namesOf(id);
-    return names.length === 1 ? `make it a file of root's that holds ${names[0]}` : remake(id);
-  }
-
   #reportEmpty(id: string, entries: number): void {
     if (entries > 0 && this.#namesOf(id).length === 0) return;
     this.#layers.set(id, { id, link: undefined, lower: undefined });
@@ -194,19 +229,19 @@ class LayoutCheck {
       layer: id,
       file: this.view.join(id).text,
       what: "has none of a layer's files",
-      remedy: remake(id),
+      ...remakeLayer(id),
     });
   }
 
-  #checkOwner(fd: number, file: string, kind: string, layer: string | undefined): void {
+  #checkOwner(fd: number, path: ConfinedPath, kind: string, layer: string | undefined): void {
     if (tryFstat(fd, this.#stat) < 0 || (this.#stat.mode & 0o022) === 0) return;
     const mode = (this.#stat.mode & 0o7777).toString(8).padStart(4, "0");
     this.report({
       kind,
       layer,
-      file,
+      file: path.text,
       what: `has mode ${mode}, so others can change its content`,
-      remedy: `chmod go-w ${file}, after a look at its content`,
+      ...closeToOthers(path),
     });
   }
 
@@ -218,12 +253,8 @@ class LayoutCheck {
       ? undefined
       : { kind: "link-invalid", what: `holds ${quote(record.text)}, not the name of a link` };
     if (problem === undefined) return record.text;
-    this.report({
-      ...problem,
-      layer: id,
-      file: this.view.join(id, "link").text,
-      remedy: this.#nameRemedy(id),
-    });
+    const file = this.view.join(id, "link").text;
+    this.#late.push(() => this.report({ ...problem, layer: id, file, ...this.#mending.name(id) }));
     return undefined;
   }
 
@@ -236,12 +267,8 @@ class LayoutCheck {
       ? { kind: "lower-invalid", what: `holds ${quote(wrong)} instead of l/<name>` }
       : undefined;
     if (problem === undefined) return record.text;
-    this.report({
-      ...problem,
-      layer: id,
-      file: this.view.join(id, "lower").text,
-      remedy: "write the parent's link and the parent's lower into it, or " + remake(id),
-    });
+    const file = this.view.join(id, "lower").text;
+    this.#late.push(() => this.report({ ...problem, layer: id, file, ...this.#mending.lower(id) }));
     return undefined;
   }
 
@@ -252,33 +279,35 @@ class LayoutCheck {
     name: "diff" | "work" | "merged",
     isNeeded: boolean,
   ): void {
-    const file = this.view.join(id, name).text;
+    const path = this.view.join(id, name), file = path.text;
     const entry = parts.get(name);
-    const remedy = name === "diff" ? remake(id) : `remove it, and make the directory ${file}`;
+    const mending = name === "diff" ? remakeLayer(id) : makeDirectory(path, 0o700, id);
     if (entry === undefined) {
       // Without a readable `lower` nothing says whether it is a base layer.
       if (!isNeeded || name === "work" && lower === undefined) return;
-      const makeIt = name === "diff" ? remake(id) : `make the directory ${file}, mode 0700`;
-      this.report({ kind: `${name}-missing`, layer: id, file, what: "is missing", remedy: makeIt });
+      this.report({ kind: `${name}-missing`, layer: id, file, what: "is missing", ...mending });
       return;
     }
     if (entry.type === DT_DIR) return;
     if (tryStatat(fd, entry.name, this.#stat) < 0 || this.#stat.isDirectory) return;
     const what = `is ${typeWords(this.#stat)}, not a directory`;
-    this.report({ kind: `${name}-not-a-directory`, layer: id, file, what, remedy });
+    this.report({ kind: `${name}-not-a-directory`, layer: id, file, what, ...mending });
   }
 
   #checkMark(fd: number, id: string, entry: Entry | undefined): void {
     if (entry === undefined || entry.type === DT_REG) return;
     if (tryStatat(fd, entry.name, this.#stat) < 0 || this.#stat.isFile) return;
     const file = this.view.join(id, "committed").text;
-    this.report({
-      kind: "committed-not-a-file",
-      layer: id,
-      file,
-      what: `is ${typeWords(this.#stat)}, and the mark that a layer has children is a file`,
-      remedy: `remove it, and make an empty file ${file} if the layer has children`,
-    });
+    const what = `is ${typeWords(this.#stat)}, and the mark that a layer has children is a file`;
+    this.#late.push(() =>
+      this.report({
+        kind: "committed-not-a-file",
+        layer: id,
+        file,
+        what,
+        ...this.#mending.mark(id),
+      })
+    );
   }
 
   /** Compares a layer's record of its short name with the link of that name. */
@@ -294,7 +323,7 @@ class LayoutCheck {
         layer: id,
         file: this.view.join(id, "link").text,
         what: `holds ${link}, which is the short name of layer ${other}, too`,
-        remedy: remake(id),
+        ...this.#mending.name(id),
       });
     }
     const [own] = this.#namesOf(id).filter((name) => !this.#byLink.has(name));
@@ -305,19 +334,19 @@ class LayoutCheck {
         layer: id,
         file: this.view.join(id, "link").text,
         what: `holds ${link}, and the link to the layer is ${own}`,
-        remedy: this.#nameRemedy(id),
+        ...this.#mending.name(id),
       });
     }
-    const remedy = `make ${file} a symbolic link to ${linkTarget(id)}`;
+    const mending = makeLink(this.view.join(LINKS, link), linkTarget(id));
     if (target === undefined) {
       const what = "is missing, and layers above are mounted through it";
-      return this.report({ kind: "short-link-missing", layer: id, file, what, remedy });
+      return this.report({ kind: "short-link-missing", layer: id, file, what, ...mending });
     }
     const what = typeof target === "number"
       ? target === -EINVAL ? "is not a symbolic link" : "cannot be read"
       : `points to ${quote(target)} instead of ${linkTarget(id)}`;
     const kind = typeof target === "number" ? "short-link-not-a-link" : "short-link-wrong";
-    this.report({ kind, layer: id, file, what, remedy });
+    this.report({ kind, layer: id, file, what, ...mending });
   }
 
   /** The layer that a link's target names. */
@@ -340,13 +369,13 @@ class LayoutCheck {
       }
       works ??= new Set([...staged].map((id) => readRecord(view.own("staging", id, "link")).text!));
       if (works.has(name)) continue;
-      const file = view.join(LINKS, name).text;
+      const path = view.join(LINKS, name), file = path.text;
       const [kind, what] = typeof target === "number"
         ? ["short-link-not-a-link", "is not a symbolic link to a layer"]
         : owner === undefined
         ? ["short-link-dangling", `points to ${quote(target)}, and there is no such layer`]
         : ["short-link-duplicate", `leads to layer ${owner.id}, whose short name is ${owner.link}`];
-      this.report({ kind, layer: owner?.id, file, what, remedy: `remove ${file}` });
+      this.report({ kind, layer: owner?.id, file, what, ...removeEntry(path) });
     }
   }
 
@@ -354,13 +383,20 @@ class LayoutCheck {
   #checkLower(layer: Layer): string | undefined {
     const { id, lower } = layer;
     if (lower === undefined) return undefined;
-    if (lower === "") return layer.link === undefined ? undefined : "";
+    if (lower === "") {
+      if (layer.link === undefined) return undefined;
+      this.#sound.set(id, "");
+      return "";
+    }
     const end = lower.indexOf(":");
     const first = lower.slice(LINKS.length + 1, end < 0 ? undefined : end);
     const parent = this.#layerOf(first);
     if (parent !== undefined && parent.lower !== undefined && parent.id !== id) {
       const rest = end < 0 ? "" : lower.slice(end + 1);
-      if (rest === parent.lower) return parent.id;
+      if (rest === parent.lower) {
+        this.#sound.set(id, parent.id);
+        return parent.id;
+      }
     }
     this.#explainLower(layer, parent);
     return parent?.id === id ? undefined : parent?.id;
@@ -376,31 +412,33 @@ class LayoutCheck {
   /** Finds what is wrong with a `lower` that is not as its parent's records have it. */
   #explainLower({ id, lower }: Layer, parent: Layer | undefined): void {
     const file = this.view.join(id, "lower").text;
-    const report = (kind: string, what: string, remedy: string) =>
-      this.report({ kind, layer: id, file, what, remedy });
+    const report = (kind: string, what: string) => {
+      this.#late.push(() =>
+        this.report({ kind, layer: id, file, what, ...this.#mending.lower(id, lower) })
+      );
+    };
     const seen = new Set<string>();
     for (const entry of lower!.split(":")) {
       const name = entry.slice(LINKS.length + 1);
-      if (seen.has(name)) return report("lower-duplicate", `names ${entry} twice`, remake(id));
+      if (seen.has(name)) return report("lower-duplicate", `names ${entry} twice`);
       seen.add(name);
       const below = this.#layerOf(name);
       if (below === undefined) {
-        return report("lower-dangling", `names ${entry}, which leads to no layer`, remake(id));
+        return report("lower-dangling", `names ${entry}, which leads to no layer`);
       }
       if (below.id === id) {
-        return report("lower-cycle", `makes layer ${id} one of its own ancestors`, remake(id));
+        return report("lower-cycle", `makes layer ${id} one of its own ancestors`);
       }
     }
     // A parent whose own record is damaged was reported for that.
     if (parent === undefined || parent.lower === undefined) return;
-    const below = [parent.link, ...parent.lower.split(":").map((e) => e.slice(2))].filter(Boolean);
+    const below = [parent.link, ...namesIn(parent.lower)].filter(Boolean);
     if (below.some((name) => this.#layerOf(name!)?.id === id)) {
-      return report("lower-cycle", `makes layer ${id} one of its own ancestors`, remake(id));
+      return report("lower-cycle", `makes layer ${id} one of its own ancestors`);
     }
     report(
       "lower-wrong",
       `names other layers below ${parent.id} than that layer's own records`,
-      `write l/${parent.link ?? "<its link>"} and the content of ${parent.id}/lower into it`,
     );
   }
 }

@@ -5,7 +5,8 @@
  */
 import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
-import { PREPARE_AGAIN, type Report } from "../../lib/care/finding.ts";
+import type { Report } from "../../lib/care/finding.ts";
+import { makeDirectory, prepareAgain, rebuildDatabase } from "../../lib/care/mending.ts";
 import { typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -27,6 +28,9 @@ export function* orphanMountPoints(
     yield { kind: "mount-point", layer: id, file, what, deletion: "in place" };
   }
 }
+
+/** What the layer of a snapshot consists of. */
+export const snapshotPaths = (layer: string): string[] => [`${LAYERS}/${layer}`];
 
 /** Reports the layers of overlay2's snapshots that are missing or damaged. */
 export function checkUnionSnapshots(
@@ -56,7 +60,7 @@ export function checkLayerDirectories(
         layer: row.layer,
         file: view.join("metadata.db").text,
         what: `has ${JSON.stringify(row.layer)} as a snapshot's layer, which is not a layer id`,
-        remedy: "remove the snapshot and those on it, and prepare them again",
+        ...rebuildDatabase(),
       });
       continue;
     }
@@ -101,6 +105,6 @@ function checkPart(
   if (found?.isDirectory) return;
   const kind = found === undefined ? "missing" : "not-a-directory";
   const what = found === undefined ? "is missing" : `is ${typeWords(found)}, not a directory`;
-  const remedy = part === "work" ? `make the directory ${file}, mode 0700` : PREPARE_AGAIN;
-  report({ kind: `snapshot-${part}-${kind}`, layer, file, what, remedy });
+  const mending = part === "work" ? makeDirectory(path, 0o700, layer) : prepareAgain(layer);
+  report({ kind: `snapshot-${part}-${kind}`, layer, file, what, ...mending });
 }

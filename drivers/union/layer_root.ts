@@ -5,20 +5,17 @@
  */
 import { withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { fchmod, fchown, Times, tryFutimens } from "../../ffi/names.ts";
+import { Times, tryFutimens } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { fgetxattr, fsetxattr } from "../../ffi/xattr.ts";
-import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
+import { type ConfinedPath, openDirectory } from "../../lib/tree/confined.ts";
+import { makeOwned } from "../../lib/tree/make_owned.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY, type IdMaps } from "../../lib/base/id_maps.ts";
 import { toLayer, UnmappedId } from "../../lib/tar/mapped_xattrs.ts";
-import {
-  ACL_ACCESS,
-  ACL_DEFAULT,
-  isOfLayer,
-  removeAttribute,
-  xattrNames,
-} from "../../lib/tree/xattr_names.ts";
+import { isOfLayer, xattrNames } from "../../lib/tree/xattr_names.ts";
+
+export { makeOwned };
 
 /**
  * Makes the directory that a union mount writes a layer's changes to.
@@ -72,27 +69,4 @@ function remapped(name: string, value: Uint8Array<ArrayBuffer>, remap: IdMaps) {
       `the root of the parent: ${error.message}, which the id map does not have`,
     );
   }
-}
-
-/**
- * Creates a directory with exactly this mode, regardless of the umask and of access lists that the
- * directory around it hands down, which are the host's.
- */
-export function makeOwned(
-  path: ConfinedPath,
-  mode: number,
-  uid: number,
-  gid: number,
-  then: (fd: number) => void = () => {},
-): void {
-  mkdir(path, 0o700);
-  withFd(openDirectory(path), (fd) => {
-    // What is right already is not set again: that would be written like any change.
-    const made = fstat(fd), { names } = xattrNames(fd);
-    const lists = [ACL_ACCESS, ACL_DEFAULT].filter((list) => names.includes(list));
-    if (made.uid !== uid || made.gid !== gid) fchown(fd, uid, gid);
-    for (const list of lists) removeAttribute(fd, list);
-    if ((made.mode & 0o7777) !== mode || lists.length > 0) fchmod(fd, mode);
-    then(fd);
-  });
 }

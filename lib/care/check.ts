@@ -14,7 +14,7 @@ import { dockerOn } from "../store/dockerd.ts";
 import { dirname } from "@std/path";
 import { Affected } from "./affected.ts";
 import { checkContents } from "./content.ts";
-import { type DockerRecords, readDockerRecords } from "./docker_records.ts";
+import { type DockerRecords, dockersMending, readDockerRecords } from "./docker_records.ts";
 import { type Finding, type Found, identityOf, type Report } from "./finding.ts";
 import { checkOwnRecords, withOwnParents } from "./own_records.ts";
 import { readSnapshotRows } from "./snapshot_rows.ts";
@@ -43,6 +43,10 @@ export interface Checked {
   /** Their ids; or keys and names. */
   readonly names: ReadonlySet<string>;
   readonly findings: readonly Finding[];
+  /** Layers on disk or in the database, and their parents. */
+  readonly parents: Parents;
+  /** The key or name of a snapshot's layer; of a layer its id. */
+  shown(layer: string): string;
   /** After a deep check: how many of them have no record of content to compare with. */
   readonly untold: number | undefined;
 }
@@ -87,11 +91,14 @@ export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefi
   }
   const { parents, docker, rows, compared } = look;
   const names = new Map(rows?.snapshots.map(({ layer, name }) => [layer, name]));
-  const affected = new Affected(parents, docker, (layer) => names.get(layer) ?? layer);
+  const shown = (layer: string) => names.get(layer) ?? layer;
+  const affected = new Affected(parents, docker, shown);
   return {
     driver,
     of,
     home: view.path,
+    parents,
+    shown,
     count: of === "layers" ? parents.size : names.size,
     names: new Set(of === "layers" ? parents.keys() : names.values()),
     untold: store.deep ? (of === "layers" ? parents.size : names.size) - compared : undefined,
@@ -105,19 +112,17 @@ function lookAt(view: StoreView, store: CheckedStore): Look {
   const report: Report = (one) => found.push(one);
   if (of === "snapshots") return { ...lookAtSnapshots(view, checks, report), found };
   const structure: Parents = checks?.checkLayers(view, report) ?? new Map();
-  checkOwnRecords(view, structure, report);
   const parents = withOwnParents(view, structure);
+  checkOwnRecords(view, parents, report);
   const docker = readDockerRecords(root, driver, report);
-  for (const { layer, file, container } of docker?.uses ?? []) {
+  for (const { layer, file, container, chain } of docker?.uses ?? []) {
     if (parents.has(layer)) continue;
     found.push({
       kind: container === undefined ? "image-layer-missing" : "container-layer-missing",
       layer,
       file,
       what: `names layer ${layer}, which does not exist`,
-      remedy: container === undefined
-        ? "have Docker remove the images on it and pull them again"
-        : `have Docker remove container ${container} and make it again`,
+      ...dockersMending({ container, chain }),
     });
   }
   const compared = deep ? checkContents(view, parents, checks, report) : 0;

@@ -14,7 +14,8 @@ import { type ConfinedPath, exists, tryOpen } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { readEntries } from "../../ffi/directory.ts";
 import { readContent, type RecordedContent, type RecordedEntry } from "./content_record.ts";
-import { remake, type Report } from "./finding.ts";
+import type { Report } from "./finding.ts";
+import { removeEntry } from "./mending.ts";
 import type { StoreView } from "./store_view.ts";
 import type { DriverChecks, Parents } from "./structure.ts";
 
@@ -44,8 +45,8 @@ export function checkContents(
     if (content === "missing") continue;
     if (typeof content === "string") {
       const what = content === "future" ? "is of a newer form" : "is damaged";
-      const remedy = content === "future" ? "use a newer veneer" : "remove it";
-      report({ kind: `content-record-${content}`, layer: id, file: record.text, what, remedy });
+      const mending = content === "future" ? { remedy: "use a newer veneer" } : removeEntry(record);
+      report({ kind: `content-record-${content}`, layer: id, file: record.text, what, ...mending });
       continue;
     }
     const { path, isWhole } = checks.contentOf(view, id);
@@ -165,6 +166,7 @@ class ContentComparison {
   #tell(path: string, fault: string, what: string): void {
     if (++this.#found > MOST_FINDINGS) return;
     const file = `${this.path.text}/${path}`;
-    this.report({ kind: `content-${fault}`, layer: this.id, file, what, remedy: remake(this.id) });
+    const remedy = `repair layer ${this.id} from its tar, or remove it and make it again`;
+    this.report({ kind: `content-${fault}`, layer: this.id, file, what, remedy });
   }
 }

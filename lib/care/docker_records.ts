@@ -15,6 +15,7 @@ import { isId } from "../base/ids.ts";
 import { chainIds } from "../images/digest.ts";
 import { StoreView } from "./store_view.ts";
 import type { Report } from "./finding.ts";
+import { removeDockers } from "./mending.ts";
 import { quote, readRecord } from "./record_file.ts";
 
 /** A record of Docker's that names a layer. */
@@ -56,15 +57,18 @@ export function readDockerRecords(
     const path = view.join("layerdb", ...parts), file = path.text;
     const record = readRecord(path, { most: 512 });
     if (record.fault === "missing") return;
-    const remedy = owner.container === undefined
-      ? "have Docker pull the image again"
-      : "remove the container and make it again";
+    const mending = dockersMending(owner);
     if (record.fault !== undefined) {
-      report({ kind: `docker-${parts.at(-1)}-${record.fault}`, file, what: record.what, remedy });
+      report({
+        kind: `docker-${parts.at(-1)}-${record.fault}`,
+        file,
+        what: record.what,
+        ...mending,
+      });
     } else if (isId(record.text)) uses.push({ ...owner, layer: record.text, file });
     else {
       const what = `holds ${quote(record.text)}, which is not a layer id`;
-      report({ kind: `docker-${parts.at(-1)}-invalid`, file, what, remedy });
+      report({ kind: `docker-${parts.at(-1)}-invalid`, file, what, ...mending });
     }
   };
   // A directory that is being made or removed has a suffix.
@@ -76,6 +80,49 @@ export function readDockerRecords(
     use({ container }, "mounts", container, "init-id");
   }
   return { uses, images: imagesOf(view) };
+}
+
+/** What ends the harm of a record: without it Docker does not know the layer, and makes it again. */
+export function dockersMending({ container, chain }: Pick<DockerUse, "container" | "chain">) {
+  return container === undefined
+    ? removeDockers(`layerdb/sha256/${chain}`, "have Docker pull the image again")
+    : removeDockers(
+      `layerdb/mounts/${container}`,
+      `have Docker remove container ${container} and make it again`,
+    );
+}
+
+/**
+ * The parents of a driver's layers as Docker's records have them.
+ *
+ * ```text
+ * layerdb/sha256/<chain>/parent       the chain below, `sha256:…`
+ * layerdb/mounts/<container>/parent   likewise of the container's lower layer, `init-id`
+ * ```
+ */
+export function dockersParents(root: string, driver: string): Map<string, string> {
+  const parents = new Map<string, string>();
+  using view = StoreView.open(root, `image/${driver}`);
+  if (view === undefined) return parents;
+  const read = (...parts: string[]) =>
+    readRecord(view.join("layerdb", ...parts), { most: 512 }).text ?? "";
+  const ofChain = (text: string) => {
+    const chain = text.replace(/^sha256:/, "");
+    return isSha256(chain) ? read("sha256", chain, "cache-id") : "";
+  };
+  const add = (layer: string, parent: string) => {
+    if (isId(layer) && isId(parent)) parents.set(layer, parent);
+  };
+  for (const chain of view.names(view.join("layerdb/sha256")).filter(isSha256)) {
+    add(read("sha256", chain, "cache-id"), ofChain(read("sha256", chain, "parent")));
+  }
+  for (const container of view.names(view.join("layerdb/mounts"))) {
+    const [own, init] = ["mount-id", "init-id"].map((name) => read("mounts", container, name));
+    const below = ofChain(read("mounts", container, "parent"));
+    add(own, isId(init) ? init : below);
+    add(init, below);
+  }
+  return parents;
 }
 
 const isSha256 = (name: string) => /^[0-9a-f]{64}$/.test(name);

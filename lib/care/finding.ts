@@ -3,12 +3,13 @@
  *
  * @module
  */
+import type { Mending } from "./mending.ts";
 
 /**
  * A damaged thing, as the code that looked at it reports it. The kind is `<thing>-<fault>`, such as
  * `link-empty`, and stable: scripts rely on it.
  */
-export interface Found {
+export interface Found extends Mending {
   readonly kind: string;
   /** The layer that it belongs to: its id, or that of a snapshot's layer; none if it is no one's. */
   readonly layer?: string;
@@ -16,8 +17,6 @@ export interface Found {
   readonly file: string;
   /** What is wrong with it: a clause whose subject is the file. */
   readonly what: string;
-  /** What mends it. */
-  readonly remedy: string;
   /**
    * It is shown and does not count as damage: a healthy store may have it for a while, such as after a
    * power failure, and loses nothing if it goes.
@@ -43,13 +42,6 @@ export interface Finding extends Found {
   readonly of: "layers" | "snapshots";
   readonly breaks: Broken;
 }
-
-/** The remedy for a layer that cannot be mended from what is there. */
-export const remake = (id: string): string =>
-  `remove layer ${id} and make it again, or bring the file back from a backup`;
-
-/** The remedy for a snapshot whose layer cannot be mended. */
-export const PREPARE_AGAIN = "remove its snapshot and those on it, and prepare them again";
 
 /** A finding as an identity: the same thing seen twice. */
 export const identityOf = ({ kind, file, what }: Found): string => `${kind}\0${file}\0${what}`;

@@ -13,6 +13,7 @@ import { readDockerRecords } from "./docker_records.ts";
 import type { Found } from "./finding.ts";
 import type { MeasuredOrphan, Orphan } from "./orphan.ts";
 import { withOwnParents } from "./own_records.ts";
+import { QUARANTINE } from "./quarantine.ts";
 import { readSnapshotRows } from "./snapshot_rows.ts";
 import { StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
@@ -61,10 +62,21 @@ function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore
       deletion: "in place",
     });
   }
+  orphans.push(...quarantines(view));
   orphans.push(...checks?.orphansOfLayers?.(view, layers, staged, found) ?? []);
   orphans.push(...dockersOrphans(root, driver, view, withOwnParents(view, layers)));
   return orphans;
 }
+
+/** What repairs moved aside: only people know if something in it is needed. */
+const quarantines = (view: StoreView): Orphan[] =>
+  view.names(view.own(QUARANTINE)).map((run) => ({
+    kind: "quarantine",
+    file: view.own(QUARANTINE, run).text,
+    what: "is what a repair replaced",
+    deletion: "none",
+    remedy: "delete it when nothing in it is needed any more",
+  }));
 
 /** What Docker's records and the driver's layers do not know of each other. */
 function dockersOrphans(
@@ -125,7 +137,9 @@ function orphansOfSnapshots(view: StoreView, { checks }: CheckedStore): Orphan[]
   const found: Found[] = [];
   checks.checkSnapshots(view, rows, (one) => found.push(one));
   const names = new Map(rows.snapshots.map(({ layer, name }) => [layer, name]));
-  return found.filter(({ kind }) => /^snapshot-(fs|layer|device)-missing$/.test(kind))
+  const lost: Orphan[] = found.filter(({ kind }) =>
+    /^snapshot-(fs|layer|device)-missing$/.test(kind)
+  )
     .map(({ layer, file }) => ({
       kind: "snapshot",
       layer: names.get(layer!) ?? layer,
@@ -134,6 +148,7 @@ function orphansOfSnapshots(view: StoreView, { checks }: CheckedStore): Orphan[]
       deletion: "none",
       remedy: "remove the snapshot and those on it",
     }));
+  return [...lost, ...quarantines(view)];
 }
 
 function measure(view: StoreView, file: string, count: CountBytes) {

@@ -12,7 +12,15 @@ import { IdMap } from "../base/id_maps.ts";
 import { isId } from "../base/ids.ts";
 import { OWN_DIRECTORIES } from "../store/home.ts";
 import { tryLstat } from "../tree/confined.ts";
-import { remake, type Report } from "./finding.ts";
+import type { Report } from "./finding.ts";
+import {
+  adoptRecord,
+  closeToOthers,
+  makeDirectory,
+  type Mending,
+  removeEntry,
+  writeRecord,
+} from "./mending.ts";
 import { quote, readRecord, typeWords } from "./record_file.ts";
 import type { StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
@@ -22,7 +30,7 @@ export function checkOwnRecords(view: StoreView, layers: Parents, report: Report
   checkDirectories(view, report);
   checkParents(view, layers, report);
   for (const id of view.names(view.own("id-maps"))) {
-    if (layers.has(id)) checkIdMaps(view, id, report);
+    if (layers.has(id)) checkIdMaps(view, id, layers, report);
   }
   for (const id of view.names(view.own("incomplete"))) {
     if (layers.has(id)) checkMark(view, id, report);
@@ -51,14 +59,14 @@ function checkDirectories(view: StoreView, report: Report): void {
         kind: `${kind}-not-a-directory`,
         file,
         what: `is ${typeWords(stat)}, and Veneer keeps records in a directory of that name`,
-        remedy: "move it elsewhere; the next command makes the directory",
+        ...makeDirectory(path, 0o700),
       });
     } else if ((stat.mode & 0o022) !== 0) {
       report({
         kind: `${kind}-owner`,
         file,
         what: `has mode ${(stat.mode & 0o7777).toString(8)}, so others can change what is in it`,
-        remedy: `chmod go-w ${file}, after a look at what they may have changed`,
+        ...closeToOthers(path),
       });
     }
   }
@@ -70,16 +78,17 @@ function checkParents(view: StoreView, layers: Parents, report: Report): void {
     if (!layers.has(id)) continue;
     const path = view.own("parents", id), file = path.text;
     const record = readRecord(path, { most: 256, mayBeEmpty: true });
-    const remedy = `write the id of the parent of layer ${id} into it`;
+    const mending = parentMending(view, id);
     if (record.fault !== undefined) {
       if (record.fault === "missing") continue;
-      report({ kind: `parent-${record.fault}`, layer: id, file, what: record.what, remedy });
+      const faulty = record.fault === "owner" ? adoptRecord(path) : mending;
+      report({ kind: `parent-${record.fault}`, layer: id, file, what: record.what, ...faulty });
     } else if (record.text !== "" && !isId(record.text)) {
       const what = `holds ${quote(record.text)}, which is not a layer id`;
-      report({ kind: "parent-invalid", layer: id, file, what, remedy });
+      report({ kind: "parent-invalid", layer: id, file, what, ...mending });
     } else if (record.text !== "" && !layers.has(record.text)) {
       const what = `names layer ${record.text}, which does not exist`;
-      report({ kind: "parent-dangling", layer: id, file, what, remedy });
+      report({ kind: "parent-dangling", layer: id, file, what, ...mending });
     } else parents.set(id, record.text);
   }
   for (const id of circular(parents)) {
@@ -88,10 +97,17 @@ function checkParents(view: StoreView, layers: Parents, report: Report): void {
       layer: id,
       file: view.own("parents", id).text,
       what: `makes layer ${id} one of its own ancestors`,
-      remedy: `write the id of the parent of layer ${id} into it`,
+      ...parentMending(view, id),
     });
   }
 }
+
+/** Without a record a layer is used as one of Docker's, which have none. */
+const parentMending = (view: StoreView, id: string): Mending =>
+  removeEntry(
+    view.own("parents", id),
+    `write the id of the parent of layer ${id} into it, or remove it`,
+  );
 
 /** The layers that are their own ancestors. Each is looked at once. */
 export function circular(parents: ReadonlyMap<string, string | undefined>): string[] {
@@ -109,18 +125,35 @@ export function circular(parents: ReadonlyMap<string, string | undefined>): stri
   return found;
 }
 
-function checkIdMaps(view: StoreView, id: string, report: Report): void {
+function checkIdMaps(view: StoreView, id: string, layers: Parents, report: Report): void {
   const path = view.own("id-maps", id), file = path.text;
   const record = readRecord(path);
-  const remedy = "write the users' map into its first line and the groups' into its second, such " +
-    `as 0:100000:65536; or ${remake(id)}`;
   if (record.fault === "missing") return;
-  if (record.fault !== undefined) {
-    return report({ kind: `id-maps-${record.fault}`, layer: id, file, what: record.what, remedy });
+  const [kind, what] = record.fault !== undefined
+    ? [`id-maps-${record.fault}`, record.what]
+    : isMaps(record.text)
+    ? [undefined, ""]
+    : [
+      "id-maps-invalid",
+      `holds ${quote(record.text)}, which are not the id maps of users and groups`,
+    ];
+  if (kind === undefined) return;
+  report({ kind, layer: id, file, what, ...idMapsMending(view, id, layers) });
+}
+
+/** A layer has the maps of its parent, and those on it have its own. */
+function idMapsMending(view: StoreView, id: string, layers: Parents): Mending {
+  const path = view.own("id-maps", id);
+  const children = [...layers].filter(([, parent]) => parent === id).map(([child]) => child);
+  for (const other of [layers.get(id), ...children]) {
+    const { text } = other ? readRecord(view.own("id-maps", other)) : {};
+    if (text !== undefined && isMaps(text)) return writeRecord(path, text);
   }
-  if (isMaps(record.text)) return;
-  const what = `holds ${quote(record.text)}, which are not the id maps of users and groups`;
-  report({ kind: "id-maps-invalid", layer: id, file, what, remedy });
+  return removeEntry(
+    path,
+    "write the users' map into its first line and the groups' into its second, such as " +
+      `0:100000:65536; or remove layer ${id} and make it again`,
+  );
 }
 
 function isMaps(text: string): boolean {
@@ -143,6 +176,7 @@ function checkMark(view: StoreView, id: string, report: Report): void {
     layer: id,
     file: path.text,
     what: `${record.what}, and so layer ${id} counts as incomplete`,
+    ...writeRecord(path, ""),
     remedy: `remove it if the layer is whole, or apply to the layer again`,
   });
 }

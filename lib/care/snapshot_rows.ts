@@ -11,6 +11,7 @@ import { versionOf } from "../snapshots/schema.ts";
 import { ConfinedRoot, tryLstat } from "../tree/confined.ts";
 import { O_DIRECTORY, O_PATH, open, withFd } from "../../ffi/files.ts";
 import type { Report } from "./finding.ts";
+import { rebuildDatabase } from "./mending.ts";
 import type { StoreView } from "./store_view.ts";
 import { circular } from "./own_records.ts";
 import type { SnapshotRow, SnapshotRows } from "./structure.ts";
@@ -38,8 +39,10 @@ export function readSnapshotRows(
   report: Report,
 ): SnapshotRows | undefined {
   const file = view.join(DATABASE);
-  const tell = (fault: string, what: string, remedy = "bring it back from a backup") =>
-    report({ kind: `database-${fault}`, file: file.text, what, remedy });
+  const tell = (fault: string, what: string) => {
+    const mending = fault === "future" ? { remedy: "use a newer veneer" } : rebuildDatabase();
+    report({ kind: `database-${fault}`, file: file.text, what, ...mending });
+  };
   const stat = tryLstat(file);
   if (stat === undefined) {
     if (hasLayers()) tell("missing", "is missing, and there are layers of snapshots");
@@ -72,7 +75,7 @@ export function readSnapshotRows(
 
 function rowsOf(
   database: Database,
-  tell: (fault: string, what: string, remedy?: string) => void,
+  tell: (fault: string, what: string) => void,
 ): SnapshotRows | undefined {
   const version = versionOf(database);
   if (version === 0) return undefined;

@@ -9,6 +9,7 @@
  * @module
  */
 import type { Found, Report } from "./finding.ts";
+import type { Step } from "./mending.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
 import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
@@ -45,6 +46,10 @@ export interface DriverChecks {
    * those of the layers below as well.
    */
   contentOf?(view: StoreView, id: string): { path: ConfinedPath; isWhole: boolean };
+  /** The paths below the home of all that a layer, or a snapshot's, consists of. */
+  pathsOf(view: StoreView, id: string, of: "layers" | "snapshots"): Iterable<string>;
+  /** What is taken from a layer when the last one on it is gone. */
+  stepsWithoutChildren?(view: StoreView, id: string): readonly Step[];
   /**
    * What the layout has beside the layers and nothing needs.
    *

@@ -30,6 +30,29 @@ export const CHECK: CommandSpec = {
   ],
 };
 
+/** Mends what a check finds. */
+export const REPAIR: CommandSpec = {
+  name: "repair",
+  summary: "mend the damage that `check` finds, and move aside what cannot be mended",
+  operands: [{ name: "ID", optional: true, repeatable: true, kind: "layer" }],
+  options: [
+    { name: "dry-run", summary: "only show what would be done" },
+    SERVICE,
+  ],
+  details:
+    "Makes records, links and directories again from those that are left, and from Docker's records. A layer that\n" +
+    "cannot be mended is moved into .veneer/quarantine of its store with all layers that stand on it; nothing is\n" +
+    "deleted, and what was replaced is kept there, too, with a list. With IDs, of layers or snapshots, only what\n" +
+    "breaks these is mended. A lost database of snapshots is made again from what can be read of it and from the\n" +
+    "layers on disk. Mounted layers are never moved. Refused while a service or Docker has the store. Ends with\n" +
+    "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.",
+  examples: [
+    ["veneer repair --dry-run", "what it would do"],
+    ["veneer repair app", "only what breaks layer app"],
+    ["veneer --root /var/lib/docker repair", "after a stop of Docker"],
+  ],
+};
+
 /** Lists orphans. */
 export const GC: CommandSpec = {
   name: "gc",

@@ -9,7 +9,7 @@ import {
   INSIDE_OPTIONS,
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
-import { CHECK, GC } from "./care_table.ts";
+import { CHECK, GC, REPAIR } from "./care_table.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { CONTAINERS, IMAGES } from "./image_table.ts";
@@ -289,6 +289,7 @@ export const FIRST_WORDS: readonly Subject[] = [
     examples: [["veneer cleanup", ""]],
   },
   CHECK,
+  REPAIR,
   GC,
   {
     name: "doctor",

@@ -294,6 +294,15 @@ export class Statement<Row = unknown> {
     return this.#try(() => this.statement.all(...values)) as Row[];
   }
 
+  /** The rows, each read when it is asked for. */
+  *iterate(...values: SQLInputValue[]): Generator<Row> {
+    try {
+      yield* this.statement.iterate(...values) as Iterable<Row>;
+    } catch (error) {
+      throw translated(error, this.path);
+    }
+  }
+
   /** Returns the number of changed rows. */
   run(...values: SQLInputValue[]): number {
     return Number(this.#try(() => this.statement.run(...values)).changes);

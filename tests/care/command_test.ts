@@ -24,8 +24,10 @@ needs(lacksFileSystem("overlay"), "cli: check tells damage, what it breaks and a
   assertEquals(stdout.split("\n"), [
     `link-empty: ${link} is empty; breaks layers app, top; make it a file of root's that holds ${name}`,
     "3 layers of overlay2, 1 snapshot of overlay2: 1 finding",
+    stdout.split("\n").at(-2)!,
     "",
   ]);
+  assertMatch(stdout, /^`veneer --root .* repair` mends 1$/m);
   assertEquals(store.run("check", "base").code, 0, "base stands on nothing that is damaged");
   const { findings, stores } = JSON.parse(store.run("check", "--json").stdout);
   assertEquals(stores.map(({ of, count }: { of: string; count: number }) => [of, count]), [
@@ -42,6 +44,7 @@ needs(lacksFileSystem("overlay"), "cli: check tells damage, what it breaks and a
     layer: "app",
     breaks: { layers: ["app", "top"], containers: [], images: [] },
     isNote: false,
+    repair: "mend",
   }]);
   assertMatch(refusal("not found", store.run("check", "gone")), /^layer gone does not exist/);
   Deno.writeTextFileSync(link, name);

@@ -50,6 +50,7 @@ cases("aufs", (home) => {
       damage: (home) => damage(join(home, tree, "app")),
       found: [`${tree}-${name === "removed" ? "missing" : "not-a-directory"} ${tree}/app`],
       breaks: ["app", "top"],
+      lost: tree === "diff" ? ["app", "top"] : [],
     }))
   ),
   {
@@ -73,12 +74,14 @@ cases("aufs", (home) => {
     damage: (home) => set(join(home, "layers/top"), "gone\nbase\n"),
     found: ["record-dangling layers/top"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "record that leads out of the store",
     damage: (home) => set(join(home, "layers/top"), "../../etc\n"),
     found: ["record-invalid layers/top"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "record without its end",
@@ -127,23 +130,33 @@ cases("devicemapper", (home) => {
     damage: (home) => damage(join(home, "metadata/app")),
     found: [`device-${RECORD_FAULTS[name]} metadata/app`],
     breaks: ["app", "top"],
+    // Its number in the pool is nowhere else.
+    lost: RECORD_FAULTS[name] === "owner" ? [] : ["app", "top"],
   })),
   {
     name: "record cut short",
     damage: (home) => set(join(home, "metadata/app"), device(2).slice(0, 30)),
     found: ["device-invalid metadata/app"],
     breaks: ["app", "top"],
+    lost: ["app", "top"],
+  },
+  {
+    name: "record cut short behind its size",
+    damage: (home) => set(join(home, "metadata/app"), device(2).slice(0, 60)),
+    found: ["device-invalid metadata/app"],
   },
   {
     name: "record of a device number that cannot be",
     damage: (home) => set(join(home, "metadata/app"), device(1 << 25)),
     found: ["device-invalid metadata/app"],
+    lost: ["app", "top"],
   },
   {
     name: "two records of one device",
     damage: (home) => set(join(home, "metadata/top"), device(2)),
     found: ["device-duplicate metadata/top"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "record of a parent removed",
@@ -155,11 +168,13 @@ cases("devicemapper", (home) => {
     name: "base device's record removed",
     damage: (home) => remove(join(home, "metadata/base")),
     found: ["base-device-missing metadata/base"],
+    left: ["base-device-missing metadata/base"],
   },
   {
     name: "base device's record emptied",
     damage: (home) => set(join(home, "metadata/base"), ""),
     found: ["base-device-empty metadata/base"],
+    left: ["base-device-empty metadata/base"],
   },
   ...["deviceset-metadata", "transaction-metadata"].map((name): Damage => ({
     name: `${name} garbage`,
@@ -170,21 +185,25 @@ cases("devicemapper", (home) => {
     name: "data image removed",
     damage: (home) => remove(join(home, "devicemapper/data")),
     found: ["data-image-missing devicemapper/data"],
+    left: ["data-image-missing devicemapper/data"],
   },
   {
     name: "data image emptied",
     damage: (home) => set(join(home, "devicemapper/data"), ""),
     found: ["data-image-empty devicemapper/data"],
+    left: ["data-image-empty devicemapper/data"],
   },
   {
     name: "metadata image zeroed",
     damage: (home) => set(join(home, "devicemapper/metadata"), new Uint8Array(4096)),
     found: ["metadata-image-zeroed devicemapper/metadata"],
+    left: ["metadata-image-zeroed devicemapper/metadata"],
   },
   {
     name: "metadata image garbage",
     damage: (home) => set(join(home, "devicemapper/metadata"), new Uint8Array(4096).fill(7)),
     found: ["metadata-image-invalid devicemapper/metadata"],
+    left: ["metadata-image-invalid devicemapper/metadata"],
   },
   {
     name: "metadata image replaced by a directory",
@@ -193,6 +212,7 @@ cases("devicemapper", (home) => {
       Deno.mkdirSync(join(home, "devicemapper/metadata"));
     },
     found: ["metadata-image-not-a-file devicemapper/metadata"],
+    left: ["metadata-image-not-a-file devicemapper/metadata"],
   },
   ...Object.entries(RECORD_DAMAGES)
     .filter(([name]) => name !== "removed" && name !== "emptied")
@@ -210,10 +230,10 @@ cases("devicemapper", (home) => {
   },
 ]);
 
-Deno.test("check: a home of no layers is no damage", async () => {
+Deno.test("check: a home of no layers is no damage", () => {
   using dir = tempDir();
   for (const driver of ["overlay2", "aufs", "devicemapper", "btrfs"]) {
     must("mkdir", "-p", join(dir.path, driver, "l"));
-    assertEquals((await check(dir.path, driver)).findings, []);
+    assertEquals((check(dir.path, driver)).findings, []);
   }
 });

@@ -4,7 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { openDriver } from "../support/drivers.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
-import { read } from "../support/files.ts";
+import type { Repaired } from "../../lib/care/repair.ts";
+import { names, read } from "../support/files.ts";
 import {
   assertFound,
   check,
@@ -41,6 +42,7 @@ const DIRECTORIES: Case[] = ["diff", "work"].flatMap((directory) =>
       `${directory}-${name === "removed" ? "missing" : "not-a-directory"} app/${directory}`,
     ],
     breaks: APP,
+    lost: directory === "diff" ? APP : [],
   }))
 );
 
@@ -169,18 +171,21 @@ const OTHERS: Case[] = [
     damage: (home) => set(join(home, "top/lower"), "l/NOBODY"),
     found: ["lower-dangling top/lower"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "lower that leads out of the store",
     damage: (home) => set(join(home, "top/lower"), "l/../../../etc"),
     found: ["lower-invalid top/lower"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "lower of itself",
     damage: (home, link) => set(join(home, "top/lower"), `l/${link("top")}`),
     found: ["lower-cycle top/lower"],
     breaks: ["top"],
+    lost: ["top"],
   },
   {
     name: "lowers in a circle",
@@ -221,12 +226,14 @@ const OTHERS: Case[] = [
     },
     found: ["layer-emptied app"],
     breaks: APP,
+    lost: APP,
   },
   {
     name: "layer removed",
     damage: (home) => Deno.removeSync(join(home, "app"), { recursive: true }),
     found: ["lower-dangling top/lower", "short-link-dangling l/<app>"],
     breaks: ["top"],
+    lost: ["top"],
   },
   ...["file", "link", "fifo"].map((type): Case => ({
     name: `layer replaced by a ${type}`,
@@ -239,6 +246,7 @@ const OTHERS: Case[] = [
     },
     found: ["layer-not-a-directory app"],
     breaks: APP,
+    lost: APP,
   })),
   {
     name: "layer that others can change",
@@ -289,6 +297,30 @@ const OTHERS: Case[] = [
   },
 ];
 
+/** The files of each layer's tree. */
+const TREES: Readonly<Record<string, readonly string[]>> = {
+  base: ["base"],
+  app: ["app", "base"],
+  top: ["app", "base", "top"],
+  other: ["other"],
+};
+
+/** Each layer that was not lost shows its files and those of the layers that it was made on. */
+function examineTrees(root: string, { lost }: Repaired): void {
+  using layers = openDriver({ root, driver: "overlay2" });
+  const there = layers.layers();
+  const gone = lost.map(({ name }) => name);
+  for (const [id, files] of Object.entries(TREES)) {
+    const layer = there.find((layer) => layer.id === id);
+    if (layer === undefined) assert(gone.includes(id) || id === "app" && gone.includes("top"), id);
+    else if (!layer.incomplete) {
+      assertEquals(names(layers.get(id, { readOnly: true })), files, id);
+      layers.put(id);
+    }
+  }
+  layers.cleanup();
+}
+
 needs(lacking, "check: overlay2: each damage is found, and named right", async (t) => {
   using dir = tempDir();
   const root = join(dir.path, "root");
@@ -298,11 +330,21 @@ needs(lacking, "check: overlay2: each damage is found, and named right", async (
     layers.create("app", { parent: "base" });
     layers.create("top", { parent: "app" });
     layers.create("other");
+    for (const id of Object.keys(TREES)) {
+      Deno.writeTextFileSync(join(root, "overlay2", id, "diff", id), id);
+    }
   }
   const name = (id: string) => read(join(root, "overlay2", id, "link"));
   const cases = [...RECORDS, ...DIRECTORIES, ...OTHERS];
   assert(cases.length >= 60, `${cases.length} cases`);
-  const store = { root, scratch: dir.path, driver: "overlay2", names: name, nameOf: name };
+  const store = {
+    root,
+    scratch: dir.path,
+    driver: "overlay2",
+    names: name,
+    nameOf: name,
+    examine: examineTrees,
+  };
   await findEach(t, store, cases);
 });
 
@@ -327,7 +369,7 @@ needs(lacking, "check: overlay2: the rest of a damaged store works", () => {
   }
 });
 
-needs(lacking, "check: what is at work or left by a killed process is no damage", async () => {
+needs(lacking, "check: what is at work or left by a killed process is no damage", () => {
   using dir = tempDir();
   const root = join(dir.path, "root"), home = join(root, "overlay2");
   {
@@ -345,10 +387,10 @@ needs(lacking, "check: what is at work or left by a killed process is no damage"
   set(join(home, ".veneer/incomplete/app"), "");
   Deno.mkdirSync(join(home, "check-overlayfs-support123456/lower"), { recursive: true });
   set(join(home, "backingFsBlockDev"), "");
-  assertFound(await check(root, "overlay2"), []);
+  assertFound(check(root, "overlay2"), []);
 });
 
-needs(lacking, "check: nothing changes in the store, not even times of access", async () => {
+needs(lacking, "check: nothing changes in the store, not even times of access", () => {
   using dir = tempDir();
   const root = join(dir.path, "root");
   {
@@ -361,6 +403,6 @@ needs(lacking, "check: nothing changes in the store, not even times of access", 
   must("touch", "-h", "-a", "-d", "2001-01-01", ...paths);
   const times = () => must("stat", "-c", "%n %X %Y %Z %i", ...paths);
   const before = times();
-  assertFound(await check(root, "overlay2"), []);
+  assertFound(check(root, "overlay2"), []);
   assertEquals(times(), before);
 });

@@ -1,9 +1,10 @@
 /** `check` on stores of snapshots: the database, and the layers that it names. */
 // @runs on ext4, xfs
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { openSnapshotter } from "../support/drivers.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
+import type { Repaired } from "../../lib/care/repair.ts";
 import { assertFound, check, type Damage, DIRECTORY_DAMAGES, findEach } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -42,6 +43,7 @@ const CASES: Case[] = [
       `snapshot-fs-${name === "removed" ? "missing" : "not-a-directory"} snapshots/<app>/fs`,
     ],
     breaks: ["app", "work"],
+    lost: ["app", "work"],
   })),
   ...Object.entries(DIRECTORY_DAMAGES).map(([name, damage]): Case => ({
     name: `work directory ${name}`,
@@ -56,16 +58,19 @@ const CASES: Case[] = [
     damage: (home, { base }) => Deno.removeSync(join(home, "snapshots", base), { recursive: true }),
     found: ["snapshot-fs-missing snapshots/<base>/fs"],
     breaks: ["app", "base", "work"],
+    lost: ["app", "base", "work"],
   },
   {
     name: "layer of no snapshot",
     damage: (home) => Deno.mkdirSync(join(home, "snapshots/lost/fs"), { recursive: true }),
     found: ["snapshot-layer-unknown snapshots/lost"],
+    left: ["snapshot-layer-unknown snapshots/lost"],
   },
   {
     name: "row removed",
     damage: (home) => sql(home, "DELETE FROM snapshots WHERE name = 'work'"),
     found: ["snapshot-layer-unknown snapshots/<work>"],
+    left: ["snapshot-layer-unknown snapshots/<work>"],
   },
   {
     name: "row of a layer that is no id",
@@ -114,6 +119,7 @@ const CASES: Case[] = [
     name: "database of the future",
     damage: (home) => sql(home, "PRAGMA user_version = 99"),
     found: ["database-future metadata.db"],
+    left: ["database-future metadata.db"],
   },
   {
     name: "database of another program",
@@ -145,6 +151,26 @@ const CASES: Case[] = [
   },
 ];
 
+const PARENTS: Readonly<Record<string, string>> = { base: "", app: "base", work: "app" };
+
+/** A snapshot that has its name still has its parent; the layers of others have new names. */
+function examineRows(root: string, { lost, renamed, left }: Repaired): void {
+  if (left.some(({ kind }) => kind === "database-future")) return;
+  using snapshots = openSnapshotter({ root, driver: "overlay2" });
+  const rows = new Map([...snapshots.walk()].map(({ name, parent }) => [name, parent]));
+  const gone = [...lost.map(({ name }) => name), ...Object.keys(renamed)];
+  for (const [name, parent] of rows) {
+    const isNew = name.startsWith("recovered/");
+    assert(isNew ? Object.values(renamed).includes(name) : PARENTS[name] !== undefined, name);
+    if (!isNew) {
+      assertEquals(parent.startsWith("recovered/") || parent === PARENTS[name], true, name);
+    }
+  }
+  const unknown = left.filter(({ kind }) => kind === "snapshot-layer-unknown").length;
+  const expected = Object.keys(PARENTS).length - lost.length - unknown;
+  assert(rows.size >= expected, `${[...rows.keys()]} of ${gone}`);
+}
+
 needs(lacking, "check: snapshots: each damage is found, and named right", async (t) => {
   using dir = tempDir();
   const root = join(dir.path, "root");
@@ -165,10 +191,11 @@ needs(lacking, "check: snapshots: each damage is found, and named right", async 
     of: "snapshots",
     names: layers as Layers,
     nameOf: (name) => layers[name],
+    examine: examineRows,
   }, CASES);
 });
 
-needs(lacking, "check: snapshots: what is being made or deleted is no damage", async () => {
+needs(lacking, "check: snapshots: what is being made or deleted is no damage", () => {
   using dir = tempDir();
   const root = join(dir.path, "root");
   {
@@ -179,7 +206,7 @@ needs(lacking, "check: snapshots: what is being made or deleted is no damage", a
   sql(home, "INSERT INTO intents VALUES ('doomed', NULL, NULL), ('made', 'soon', NULL)");
   Deno.mkdirSync(join(home, "snapshots/doomed/fs"), { recursive: true });
   Deno.mkdirSync(join(home, ".veneer/staging/half/fs"), { recursive: true });
-  const checked = await check(root, "overlay2", "snapshots");
+  const checked = check(root, "overlay2", "snapshots");
   assertFound(checked, []);
   assertEquals(checked.count, 1);
 });

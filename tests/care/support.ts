@@ -2,6 +2,7 @@
 import { assertEquals } from "@std/assert";
 import { basename, dirname, join } from "@std/path";
 import { type Checked, type CheckedStore, checkStore } from "../../lib/care/check.ts";
+import { type Repaired, repairStore } from "../../lib/care/repair.ts";
 import { DRIVERS } from "../../drivers/names.ts";
 import { must } from "../support/cases.ts";
 
@@ -58,15 +59,25 @@ export const DIRECTORY_DAMAGES: Readonly<Record<string, (path: string) => void>>
   "replaced by a link": linkInPlace,
 };
 
+const CHECKS = new Map(
+  await Promise.all(
+    DRIVERS.map(async ({ name, loadChecks }) => [name, await loadChecks?.()] as const),
+  ),
+);
+
 /** Checks a store as the command does. */
-export async function check(
-  root: string,
-  driver: string,
-  of: CheckedStore["of"] = "layers",
-): Promise<Checked> {
-  const checks = await DRIVERS.find(({ name }) => name === driver)?.loadChecks?.();
+export function check(root: string, driver: string, of: CheckedStore["of"] = "layers"): Checked {
   // Nothing else is at work here.
-  return checkStore({ root, driver, of, checks }, 0)!;
+  return checkStore({ root, driver, of, checks: CHECKS.get(driver) }, 0)!;
+}
+
+/** Repairs a store as the command does; errors fail the case. */
+export function repair(root: string, driver: string, of: CheckedStore["of"] = "layers"): Repaired {
+  const failed = (error: Error) => {
+    throw error;
+  };
+  const store = { root, driver, of, checks: CHECKS.get(driver) };
+  return repairStore(store, { isWanted: () => true, failed })!;
 }
 
 /** The findings as `KIND FILE`, the file below the home. */
@@ -103,6 +114,10 @@ export interface Damage<Names = unknown> {
   readonly found: readonly string[];
   /** The layers that it breaks, if the case is about them. */
   readonly breaks?: readonly string[];
+  /** The layers that a repair gives up; none by default. */
+  readonly lost?: readonly string[];
+  /** What a repair can do nothing about, as `found`. */
+  readonly left?: readonly string[];
 }
 
 /** A healthy store, and how the cases of its damages see it. */
@@ -116,21 +131,31 @@ export interface Healthy<Names> {
   readonly names: Names;
   /** The name on disk of `<ID>`. */
   readonly nameOf?: (id: string) => string;
+  /** Looks at the repaired store. */
+  readonly examine?: (root: string, repaired: Repaired) => void;
 }
 
-/** Checks a healthy store, then a copy of it for each damage, which must be found as it is. */
+/**
+ * Checks a healthy store, then a copy of it for each damage, which must be found as it is, repaired
+ * as far as it can be, and not found again.
+ */
 export async function findEach<Names>(
   t: Deno.TestContext,
-  { root, scratch, driver, of = "layers", names, nameOf = (id) => id }: Healthy<Names>,
+  { root, scratch, driver, of = "layers", names, nameOf = (id) => id, examine }: Healthy<Names>,
   damages: readonly Damage<Names>[],
 ): Promise<void> {
-  assertFound(await check(root, driver, of), []);
-  for (const { name, damage, found, breaks } of damages) {
-    await t.step(name, async () => {
+  assertFound(check(root, driver, of), []);
+  for (const { name, damage, found, breaks, lost = [], left = [] } of damages) {
+    await t.step(name, () => {
       const copy = copyOf(root, scratch);
       damage(join(copy, of === "layers" ? driver : `snapshots/${driver}`), names);
-      const kinds = found.map((line) => line.replace(/<(\w+)>/g, (_, id) => nameOf(id)));
-      assertFound(await check(copy, driver, of), kinds.sort(), breaks);
+      const onDisk = (lines: readonly string[]) =>
+        lines.map((line) => line.replace(/<(\w+)>/g, (_, id) => nameOf(id))).sort();
+      assertFound(check(copy, driver, of), onDisk(found), breaks);
+      const repaired = repair(copy, driver, of);
+      assertEquals(repaired.lost.map(({ name }) => name).sort(), [...lost].sort());
+      assertFound(check(copy, driver, of), onDisk(left));
+      examine?.(copy, repaired);
     });
   }
 }

@@ -3,18 +3,14 @@
  *
  * @module
  */
-import { escapePath } from "../../base/printable.ts";
-import { resolveId } from "../../base/ids.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { type Checked, checkStore } from "../../care/check.ts";
 import type { Finding } from "../../care/finding.ts";
+import { isLoss } from "../../care/mending.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
-import type { Output } from "../output.ts";
+import { aboutOperands, findingLine, findingObject } from "../findings.ts";
 import { requireRoot, type Run } from "./context.ts";
-
-/** How many things of a kind are named in a line; `--json` has more. */
-const MOST_NAMED = 3;
 
 export const run: Run = async (context) => {
   requireRoot();
@@ -25,10 +21,9 @@ export const run: Run = async (context) => {
   const checked = stores.map((store) => checkStore({ ...store, deep })).filter((result) =>
     result !== undefined
   );
-  const ids = operands.length === 0 ? undefined : named(operands, checked, output);
-  const findings = checked.flatMap(({ findings }) => findings).filter(({ breaks, layer }) =>
-    ids === undefined || breaks.layers.some((id) => ids.has(id)) || ids.has(layer ?? "")
-  );
+  const names = checked.flatMap(({ names }) => [...names]);
+  const findings = checked.flatMap(({ findings }) => findings)
+    .filter(aboutOperands(operands, names, output));
   output.result(
     {
       stores: checked.map(({ driver, of, home, count, untold = null }) => ({
@@ -38,48 +33,26 @@ export const run: Run = async (context) => {
         count,
         untold,
       })),
-      findings: findings.map(({ layer = null, isNote = false, ...finding }) => ({
-        ...finding,
-        layer,
-        isNote,
-      })),
+      findings: findings.map(findingObject),
     },
-    () => [...findings.map(lineOf), summary(checked, findings)],
+    () => [
+      ...findings.map(findingLine),
+      summary(checked, findings),
+      ...repairHint(findings, output.command("repair")),
+    ],
   );
   return findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0;
 };
 
-/** The layers and snapshots that words name, whole or by a unique beginning. */
-function named(
-  words: readonly string[],
-  checked: readonly Checked[],
-  output: Output,
-): ReadonlySet<string> {
-  const all = new Set(checked.flatMap(({ names }) => [...names]));
-  return new Set(words.map((word) => {
-    if (all.has(word)) return word;
-    if (!output.json) return resolveId(word, [...all]);
-    throw new VeneerError("not found", `layer ${word} does not exist`, {
-      remedy: { kind: "list", of: "layers" },
-    });
-  }));
-}
-
-/** A finding on one line. */
-function lineOf({ kind, file, what, breaks, remedy, isNote }: Finding): string {
-  const broken = [
-    ["layer", breaks.layers] as const,
-    ["container", breaks.containers] as const,
-    ["image", breaks.images] as const,
-  ].filter(([, names]) => names.length > 0).map(([thing, names]) => list(thing, names));
-  const effect = broken.length === 0 ? "breaks nothing" : `breaks ${broken.join(", ")}`;
-  return escapePath(`${isNote ? "note: " : ""}${kind}: ${file} ${what}; ${effect}; ${remedy}`);
-}
-
-function list(thing: string, names: readonly string[]): string {
-  const shown = names.slice(0, MOST_NAMED).join(", ");
-  const more = names.length - MOST_NAMED;
-  return `${thing}${names.length === 1 ? "" : "s"} ${shown}${more > 0 ? ` and ${more} more` : ""}`;
+/** What a repair would do about findings. */
+function repairHint(findings: readonly Finding[], command: string): string[] {
+  const repairable = findings.filter(({ repair }) => repair !== undefined);
+  const losses = repairable.filter(isLoss).length, mends = repairable.length - losses;
+  const words = [
+    ...mends > 0 ? [`mends ${mends}`] : [],
+    ...losses > 0 ? [`moves the layers of ${losses} aside`] : [],
+  ];
+  return words.length === 0 ? [] : [`${command} ${words.join(" and ")}`];
 }
 
 function summary(checked: readonly Checked[], findings: readonly Finding[]): string {

@@ -74,6 +74,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
   "check": () => import("./check.ts"),
+  "repair": () => import("./repair.ts"),
   "gc": () => import("./gc.ts"),
   "doctor": () => import("./doctor.ts"),
   "version": () => import("./version.ts"),

@@ -1,0 +1,63 @@
+/**
+ * Findings of checks as commands show them, and the layers that words of a command line name.
+ *
+ * @module
+ */
+import { VeneerError } from "../base/errors.ts";
+import { resolveId } from "../base/ids.ts";
+import { escapePath } from "../base/printable.ts";
+import type { Finding } from "../care/finding.ts";
+import { isLoss } from "../care/mending.ts";
+import type { Output } from "./output.ts";
+
+/** How many things of a kind are named in a line; `--json` has more. */
+const MOST_NAMED = 3;
+
+/**
+ * The findings that a command is about: those that break the layers and snapshots that words name,
+ * whole or by a unique beginning; all without words.
+ *
+ * @param names all layers and snapshots
+ * @throws {VeneerError} `not found`
+ */
+export function aboutOperands(
+  words: readonly string[],
+  names: Iterable<string>,
+  output: Output,
+): (finding: Finding) => boolean {
+  if (words.length === 0) return () => true;
+  const all = new Set(names);
+  const ids = new Set(words.map((word) => {
+    if (all.has(word)) return word;
+    if (!output.json) return resolveId(word, [...all]);
+    throw new VeneerError("not found", `layer ${word} does not exist`, {
+      remedy: { kind: "list", of: "layers" },
+    });
+  }));
+  return ({ breaks, layer }) => breaks.layers.some((id) => ids.has(id)) || ids.has(layer ?? "");
+}
+
+/** A finding on one line. */
+export function findingLine({ kind, file, what, breaks, remedy, isNote }: Finding): string {
+  const broken = [
+    ["layer", breaks.layers] as const,
+    ["container", breaks.containers] as const,
+    ["image", breaks.images] as const,
+  ].filter(([, names]) => names.length > 0).map(([thing, names]) => someNames(thing, names));
+  const effect = broken.length === 0 ? "breaks nothing" : `breaks ${broken.join(", ")}`;
+  return escapePath(`${isNote ? "note: " : ""}${kind}: ${file} ${what}; ${effect}; ${remedy}`);
+}
+
+/** A finding in JSON. */
+export function findingObject(found: Finding) {
+  const { layer = null, isNote = false, repair, ...finding } = found;
+  const repairWord = repair === undefined ? null : isLoss(found) ? "quarantine" : "mend";
+  return { ...finding, layer, isNote, repair: repairWord };
+}
+
+/** Names of things in a line: `layers a, b, c and 4 more`. */
+export function someNames(thing: string, names: readonly string[]): string {
+  const shown = names.slice(0, MOST_NAMED).join(", ");
+  const more = names.length - MOST_NAMED;
+  return `${thing}${names.length === 1 ? "" : "s"} ${shown}${more > 0 ? ` and ${more} more` : ""}`;
+}
