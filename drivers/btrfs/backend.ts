@@ -1,11 +1,11 @@
 /**
- * The btrfs backend: a layer is a subvolume, a child begins as a snapshot of its parent, and a
- * layer's root is its place in the home: nothing is mounted, but for reading only.
+ * The btrfs backend: a layer is a subvolume, and a child begins as a snapshot of its parent. A
+ * layer is used at its path in the home; only a read-only use needs a mount.
  *
- * A snapshot is whole as soon as it is there; a layer that takes more steps is made in a staging
- * directory and renamed into place last, and every layer is renamed there before it is deleted. The
- * commit of a snapshot includes all records written before it, so a layer made from a parent costs
- * one commit and no further sync.
+ * A snapshot is complete as soon as it exists. A layer that takes more steps is made in a staging
+ * directory and then renamed into place; before its deletion every layer is renamed into such a
+ * directory. The commit that makes a snapshot includes all records written before it, so a layer
+ * with a parent costs one commit and no further sync.
  *
  * @module
  */
@@ -106,8 +106,8 @@ export class Btrfs implements LayerBackend {
   }
 
   /**
-   * The facts that btrfs has about a layer; none if it is damaged, so that others can still be
-   * removed.
+   * The kernel's facts about a layer; `undefined` if it is damaged, so that other layers can still
+   * be removed.
    */
   #tryInfo(id: string): SubvolumeInfo | undefined {
     try {
@@ -125,7 +125,7 @@ export class Btrfs implements LayerBackend {
       this.home.recordParent(id, spec.parent, { sync: false });
       const isPlain = size === undefined && !spec.mountLabel;
       if (spec.parent !== undefined && isPlain && !this.#isSized(spec.parent)) {
-        // Whole as soon as it is there, and on disk then, with its record: one commit for all.
+        // It is complete as soon as it exists, and one commit writes it and its record to disk.
         withFd(
           openDirectory(layout.layers),
           (layers) => this.#makeSubvolume(layers, entryName(id), id, spec.parent),
@@ -159,8 +159,8 @@ export class Btrfs implements LayerBackend {
   }
 
   /**
-   * Makes a subvolume in an open directory: a snapshot of the parent, or an empty one of container
-   * root's.
+   * Makes a subvolume in an open directory: a snapshot of the parent or, without a parent, an empty
+   * one that container root owns.
    */
   #makeSubvolume(directory: number, name: EntryName, id: string, parent?: string): void {
     if (parent !== undefined) {
@@ -229,7 +229,7 @@ export class Btrfs implements LayerBackend {
     this.#quota.sweep();
   }
 
-  /** Gives the staged layer the label that the one it takes the place of was made with. */
+  /** Gives the staged layer the SELinux label of the layer that it replaces. */
   #relabelAs(before: number, id: string): void {
     const staged = this.home.staging(id).join(LAYER);
     const label = labelOf(before);
@@ -257,17 +257,17 @@ export class Btrfs implements LayerBackend {
     return { mountPoints: [path], tree: treeOf(path) };
   }
 
-  /** Nothing is mounted, but for reading only: then the layer is, on itself. */
+  /** Only a read-only use needs a mount: the layer is bound on itself. */
   plan(id: string, { readOnly }: GetOptions): MountPlan {
     const path = this.#layout.layer(id).text;
-    // A layer that is mounted so has these steps in its plan as long as it is: they are the steps
+    // If the layer is mounted, its plan has these steps for any options, because they are the steps
     // to undo.
     if (readOnly || isMountPoint(path)) return { path, steps: bindReadOnly(path, path) };
     const size = this.#effectiveSize(id);
     return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
   }
 
-  /** The limit to keep a layer to: one that was recorded when less was allowed is ignored. */
+  /** The limit to enforce for a layer. A recorded limit below `btrfs.min_space` is ignored. */
   #effectiveSize(id: string): number | undefined {
     if (this.#options.quota === "off") return undefined;
     const size = this.#layout.recordedSize(id);
@@ -275,8 +275,8 @@ export class Btrfs implements LayerBackend {
   }
 
   /**
-   * If quotas were turned off and on again, or the store was created elsewhere, the kernel's own
-   * record is lost.
+   * Sets the limit again: the kernel has lost it if quotas were turned off and on again, or if the
+   * store was copied from another file system.
    */
   #applyLimit(id: string, size: number): MountStep {
     return {
@@ -330,7 +330,10 @@ function makeWritable(fd: number): void {
   if (isSubvolume(fd) && isReadOnly(fd)) setReadOnly(fd, false);
 }
 
-/** The name of a snapshot's source: `""` for none, `undefined` if it is not known. */
+/**
+ * A UUID as a name of {@linkcode ParentRecords}: `""` if there is none, `undefined` if it is
+ * unknown.
+ */
 function nameOf(uuid: string | undefined): string | undefined {
   return uuid && `uuid:${uuid}`;
 }

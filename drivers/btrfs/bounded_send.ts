@@ -1,16 +1,16 @@
 /**
- * The send stream of two snapshots, in bounded time and memory.
+ * Reads the send stream of two snapshots in bounded time and memory.
  *
  * Every command of the stream has a path, and the kernel remembers the names of some 250 inodes:
- * for deeper paths it looks up every name above, for every command. On one machine, 100 new
- * directories inside each other took 7 ms, 300 took 0.4 s, 1000 took 12 s, and any process in a
+ * for deeper paths it looks up all names of the path again, for every command. On one machine, 100
+ * new directories inside each other took 7 ms, 300 took 0.4 s, 1000 took 12 s, and any process in a
  * container can make them. Comparing these trees takes some milliseconds. So the stream is given up
  * if it takes too long.
  *
- * It goes through a pipe. Most streams fit into one: the call is made on this thread, which reads
- * afterwards. One that does not fit is begun again by a Worker, and read here as it comes. When its
- * time is up the pipe is closed, and the kernel's next write, which is the next command, fails with
- * EPIPE and ends the call.
+ * The stream goes through a pipe. Most streams fit into the pipe: then this thread makes the call
+ * and reads the pipe afterwards. Otherwise a Worker makes the call again, and this thread reads
+ * meanwhile. If the time is up, the pipe is closed: the kernel's next write, at the next command,
+ * fails with EPIPE and ends the call.
  *
  * @module
  */
@@ -22,19 +22,19 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { Control } from "../../lib/base/worker_control.ts";
 import { readSendStream, type SendCommand, SendStreamError } from "./send_stream.ts";
 
-/** How much the kernel may be asked for. */
+/** The limits of one stream. */
 export interface SendLimits {
-  /** For all of it, in milliseconds. */
+  /** The time for the whole stream, in milliseconds. */
   readonly time: number;
-  /** The bytes of a stream that is written before it is read. */
+  /** The size of the pipe, in bytes, for a stream that is written before it is read. */
   readonly pipe: number;
 }
 
 /**
- * By measurements: a changed entry takes the kernel about 40 µs and 120 to 520 bytes of stream;
- * comparing takes 4 to 14 µs for each entry that there is. So two seconds make 50,000 changes, or
- * 20,000 on a busy machine, and after them a comparison of 200,000 entries is as good; 256 KiB hold
- * 500 to 2,000 changes, and take 0.7 s at worst, wherever these lie.
+ * Chosen by measurements. For each changed entry the kernel takes about 40 µs and writes 120 to 520
+ * bytes; a comparison of the trees takes 4 to 14 µs for each entry of the trees. So two seconds are
+ * enough for 50,000 changes, or 20,000 on a busy machine; in the same time 200,000 entries can be
+ * compared. 256 KiB hold 500 to 2,000 changes and take 0.7 s at worst, at any depth of the paths.
  */
 export const SEND_LIMITS: SendLimits = { time: 2000, pipe: 256 << 10 };
 
@@ -42,7 +42,7 @@ export const SEND_LIMITS: SendLimits = { time: 2000, pipe: 256 << 10 };
 export interface SendJob {
   readonly snapshot: number;
   readonly parent: bigint;
-  /** The pipe's end to write to, which the Worker closes. */
+  /** The writable end of the pipe; the Worker closes it. */
   readonly output: number;
   readonly control: SharedArrayBuffer;
 }
@@ -50,11 +50,11 @@ export interface SendJob {
 /**
  * The commands that turn one snapshot into another.
  *
- * @param snapshot an open read-only subvolume, the caller's until the iteration ends
+ * @param snapshot an open read-only subvolume; the caller closes it after the iteration
  * @param parent the id of the read-only subvolume it is compared with
- * @param deadline in milliseconds, as `performance.now()` counts them
- * @throws {SendStreamError} if it takes longer, or cannot be read
- * @throws {SyscallError} if the kernel refuses, such as for paths of 4 KiB
+ * @param deadline in milliseconds, on the clock of `performance.now()`
+ * @throws {SendStreamError} if the stream takes longer, or is invalid
+ * @throws {SyscallError} if the kernel refuses the call, such as for paths of 4 KiB
  */
 export function* boundedSend(
   snapshot: number,
@@ -78,7 +78,9 @@ export function* boundedSend(
   });
 }
 
-/** A pipe that holds a whole stream, which the caller closes; `undefined` if it holds less. */
+/**
+ * A pipe with the whole stream, which the caller closes; `undefined` if the stream does not fit.
+ */
 function trySendWhole(snapshot: number, parent: bigint, size: number): number | undefined {
   const { readable, writable } = pipe(O_NONBLOCK);
   trySetPipeSize(readable, size);
@@ -90,7 +92,7 @@ function trySendWhole(snapshot: number, parent: bigint, size: number): number | 
   return undefined;
 }
 
-/** A Worker in the call, and the pipe to read from meanwhile. */
+/** A Worker that makes the call, and the pipe to read from meanwhile. */
 class SendWorker implements Disposable {
   readonly output: number;
   readonly #input: number;
@@ -107,7 +109,7 @@ class SendWorker implements Disposable {
     this.#worker.postMessage(job);
   }
 
-  /** Ends the call: afterwards the snapshots are free. */
+  /** Ends the call: afterwards the snapshots are no longer in use. */
   [Symbol.dispose](): void {
     close(this.output);
     this.#control.end(this.#worker);

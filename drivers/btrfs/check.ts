@@ -1,5 +1,5 @@
 /**
- * What can be damaged in a btrfs home: a layer that is no subvolume, a size that is no number.
+ * Checks for damage in a btrfs home: layers that are not subvolumes, sizes that are not numbers.
  *
  * @module
  */
@@ -23,7 +23,7 @@ import { type ConfinedPath, tryLstat } from "../../lib/tree/confined.ts";
 import { reportUnknown } from "../union/check.ts";
 import { isHash, LAYER_DIRECTORIES, layerId } from "./snapshots_layout.ts";
 
-/** Where a layer's own files are. */
+/** The directory of a layer's files. */
 export const contentOf = (view: StoreView, id: string) => ({
   path: view.join("subvolumes", id),
   isWhole: true,
@@ -34,7 +34,7 @@ export function pathsOf(_view: StoreView, id: string, of: "layers" | "snapshots"
   return of === "layers" ? [`subvolumes/${id}`, `quotas/${id}`] : [id.replace(".", "/")];
 }
 
-/** Reports the damage of a home. */
+/** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const stat = new Stat();
   const layers = view.names(view.join("subvolumes")).filter(isId);
@@ -56,11 +56,11 @@ export function checkLayers(view: StoreView, report: Report): Parents {
         : removeEntry(path, "write the layer's limit in bytes into it, or remove it"),
     });
   }
-  // The parents are Veneer's own records.
+  // No parents: those are Veneer's own records, which are checked elsewhere.
   return new Map(layers.map((id) => [id, undefined]));
 }
 
-/** Limits of no layer. */
+/** The recorded sizes whose layer does not exist. */
 export function* orphansOfLayers(
   view: StoreView,
   layers: Parents,
@@ -74,7 +74,7 @@ export function* orphansOfLayers(
   }
 }
 
-/** Reports the layers of snapshots that are missing or damaged. */
+/** Reports missing and damaged layers of snapshots; returns the layers on disk. */
 export function checkSnapshots(
   view: StoreView,
   { snapshots, intents }: SnapshotRows,

@@ -1,5 +1,5 @@
 /**
- * The code of the btrfs driver: how its stores are opened.
+ * The code of the btrfs driver: opens its stores.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The findings of btrfs at a place, for `veneer doctor`. Changes nothing.
+ * Finds out whether the driver can run at a path, for `veneer doctor`. Changes nothing.
  *
  * @module
  */
@@ -12,7 +12,7 @@ import { nearestExisting } from "../../lib/store/home.ts";
 
 /**
  * @param root the directory of `btrfs/`, which may not exist yet
- * @throws {VeneerError} `incompatible` if that is not on btrfs
+ * @throws {VeneerError} `incompatible` if the directory is not on btrfs
  */
 export function requireBtrfs(root: string): void {
   const below = nearestExisting(root, "btrfs");

@@ -1,9 +1,9 @@
 /**
- * The names of files that have several.
+ * All names of files with several names.
  *
- * A command of the send stream is about one of a file's names, and the change about all. One file
- * may have 65,000 of them, each in a deep directory, whose path the kernel looks up name by name:
- * so this counts towards the stream's time.
+ * A command of the send stream mentions one name of a file, but the change concerns all of them. A
+ * file may have 65,000 names, each in a deep directory whose path the kernel looks up name by name.
+ * So the lookup counts towards the stream's time.
  *
  * @module
  */
@@ -12,19 +12,19 @@ import { Stat, tryStatBelow } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { SendStreamError } from "./send_stream.ts";
 
-/** Files of an open subvolume, by any of their names. */
+/** The files of an open subvolume, looked up by any of their names. */
 export class FileNames {
   readonly #stat = new Stat();
-  /** The inodes whose names were returned, and whether for a rewritten one. */
+  /** The inodes whose names were returned, each with the `rewritten` of that call. */
   readonly #given = new Map<bigint, boolean>();
   readonly #directories = new Map<bigint, string>();
 
-  /** @param deadline in milliseconds, as `performance.now()` counts them */
+  /** @param deadline in milliseconds, on the clock of `performance.now()` */
   constructor(readonly subvolume: number, readonly deadline: number) {}
 
   /**
-   * All names of a file that has several; none of any other entry, nor if they were given before:
-   * see `NamesOf` of `replayed_tree.ts`.
+   * All names of a file that has several names. Empty for any other entry, and if the names were
+   * returned before: see `NamesOf` of `replayed_tree.ts`.
    *
    * @throws {SendStreamError} if it takes too long
    */

@@ -40,8 +40,8 @@ export class Layout {
   constructor(readonly home: Home) {}
 
   /**
-   * Makes the directories that are missing: root's, as Docker does, and container root gets to its
-   * layers.
+   * Makes the missing directories. As with Docker, root owns them, and container root may enter the
+   * directory of layers.
    */
   make({ gids }: IdMaps): void {
     if (makeDirectory(this.layers, 0o710)) {
@@ -69,9 +69,9 @@ export class Layout {
   }
 
   /**
-   * Opens a layer's root.
+   * Runs `use` on a layer's open root.
    *
-   * @throws {VeneerError} `corrupt store` if a plain directory stands in its place
+   * @throws {VeneerError} `corrupt store` if it is a plain directory
    */
   withLayer<T>(id: string, use: (subvolume: number) => T): T {
     const path = this.layer(id);
@@ -82,7 +82,7 @@ export class Layout {
   }
 
   /**
-   * The size limit recorded for a layer, in bytes; `undefined` without one.
+   * The size limit recorded for a layer, in bytes; `undefined` if there is none.
    *
    * @throws {VeneerError} `corrupt store` if the record is not a number
    */
@@ -119,9 +119,9 @@ export class Layout {
 }
 
 /**
- * An open directory, which must be a subvolume's root.
+ * Returns the open directory, if it is the root of a subvolume.
  *
- * @param path the subvolume's path, with `remedy` for the message
+ * @param path the subvolume's path; it and `remedy` are for the message
  * @throws {VeneerError} `corrupt store` if it is a plain directory
  */
 export function openedSubvolume(fd: number, path: ConfinedPath, remedy: string): number {

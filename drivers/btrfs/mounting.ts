@@ -1,5 +1,5 @@
 /**
- * How others mount a layer.
+ * Other programs' mounts of a layer, and the device of its file system.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { tryLstatMount } from "../../ffi/stat.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
 import { type LayerUse, mountsEverywhere } from "../../lib/mount/uses.ts";
 
-/** The device that the file system of a path was mounted from. */
+/** The device from which a path's file system was mounted; `""` if it is not found. */
 export function deviceOf(path: string): string {
   return mountOf(path)?.source ?? "";
 }
@@ -16,7 +16,7 @@ export function deviceOf(path: string): string {
  * The mounts of a subvolume, or of something in it, in all mount namespaces.
  *
  * @param path any path on its file system
- * @param id the subvolume's
+ * @param id the id of the subvolume
  */
 export function mountsOf(path: string, id: bigint): LayerUse[] {
   // All mounts of a file system have its device, which is not the one that `stat` gives for a
@@ -27,7 +27,9 @@ export function mountsOf(path: string, id: bigint): LayerUse[] {
   );
 }
 
-/** The kernel writes the id before the path, in which anything may stand. */
+/**
+ * The subvolume of a mount. The kernel writes its id before its path, which may contain any text.
+ */
 function mountedSubvolume({ superOptions }: MountInfo): bigint | undefined {
   const id = /(?:^|,)subvolid=(\d+)/.exec(superOptions)?.[1];
   return id === undefined ? undefined : BigInt(id);
@@ -37,7 +39,8 @@ function mountedSubvolume({ superOptions }: MountInfo): bigint | undefined {
 function mountOf(path: string): MountInfo | undefined {
   const mount = tryLstatMount(path)?.mountId;
   const mounts = readMountInfo();
-  // Kernels before 5.8 do not report the mount of a file; there the last one above the path counts.
+  // Kernels before 5.8 do not report a file's mount: then the last btrfs mount above the path is
+  // used.
   return mounts.find(({ id }) => BigInt(id) === mount) ??
     mounts.findLast(({ type, mountPoint }) =>
       type === "btrfs" && `${path}/`.startsWith(mountPoint.replace(/\/?$/, "/"))

@@ -1,18 +1,18 @@
 /**
- * A layer's changes in a time that grows with the changes, not with the layer: from the kernel's
- * send stream.
+ * Lists a layer's changes from the kernel's send stream, in a time that grows with the changes, not
+ * with the layer.
  *
- * Both layers are snapshotted read-only. The kernel compares the snapshots' trees, skipping shared
- * parts unread, and writes the commands that turn one into the other, without the data of files.
- * They are replayed on names (`replayed_tree.ts`), and the entries that they touched are compared
- * in the snapshots (`suspects.ts`). So the stream only gives the places to look at, and the result
- * equals the tree comparison.
+ * A read-only snapshot is made of both layers. The kernel compares the snapshots' trees, skipping
+ * shared parts unread, and writes the commands that turn one into the other, without the data of
+ * files. They are replayed on names (`replayed_tree.ts`), and the entries that they touched are
+ * compared in the snapshots (`suspects.ts`). So the stream only tells which entries to compare, and
+ * the result equals that of comparing the trees.
  *
- * The kernel compares any two subvolumes it is given, and takes inodes of the same number and
- * generation for the same ones. That is right if the child is a snapshot of the parent, which its
- * UUIDs prove, and if no inode was created in the parent since: a new one may have the number and
- * generation of another inode of the child. If either is not so, or if a subvolume lies in one of
- * them (a snapshot has an empty directory there), there is no native diff.
+ * The kernel compares any two subvolumes, and takes inodes with the same number and generation for
+ * the same inode. That is right if the child is a snapshot of the parent, which its UUIDs prove,
+ * and if no inode was created in the parent since: a new one may have the number and generation of
+ * another inode of the child. There is no native diff if either condition is not met, or if there
+ * is a subvolume in one of the layers (a snapshot has an empty directory in its place).
  *
  * @module
  */
@@ -34,8 +34,8 @@ import { compareSuspects, type Suspects } from "./suspects.ts";
 /**
  * The native diff of an open layer and its open parent, if there can be one.
  *
- * @param scratch gives the path of a directory to make for the snapshots
- * @param limits beyond which the trees are compared
+ * @param scratch returns the path of a directory to make for the snapshots
+ * @param limits the trees are compared if the stream exceeds them
  */
 export function nativeDiff(
   child: number,
@@ -52,7 +52,7 @@ export function nativeDiff(
     createSnapshot(fd, entryName("parent"), parent, { readOnly: true });
     createSnapshot(fd, entryName("child"), child, { readOnly: true });
   });
-  // Checked again, for changes meanwhile.
+  // Checked again, because the layers may have changed meanwhile.
   if (!descends(child, parent)) return undefined;
   const changes = () => changesBetween(parentRoot, root, limits);
   return { kind: "listed", root: root.text, parentRoot: parentRoot.text, changes };
@@ -62,8 +62,8 @@ export function nativeDiff(
 function descends(child: number, parent: number): boolean {
   const { uuid, changed } = subvolumeInfo(parent), { parentUuid, created } = subvolumeInfo(child);
   if (parentUuid !== uuid) return false;
-  // Most often nothing has changed. If something has, reading the parent may be all: that sets
-  // times.
+  // Usually the parent has not changed. A change may be only the times that reading it has set, so
+  // the inodes are searched as well.
   return changed <= created || !hasInodeAfter(parent, created);
 }
 
@@ -88,9 +88,9 @@ function* changesBetween(
 }
 
 /**
- * The entries that may differ between two open snapshots; `undefined` if the kernel refuses the
- * stream, such as for paths longer than 4 KiB, or if it takes too long or is not understood. The
- * trees must then be compared.
+ * The entries that may differ between two open snapshots. `undefined` if the trees must be
+ * compared: if the kernel refuses the stream, such as for paths longer than 4 KiB, or if the stream
+ * takes too long or is invalid.
  */
 function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects | undefined {
   const deadline = performance.now() + limits.time;

@@ -4,5 +4,5 @@
  * @module
  */
 
-/** As users write them. */
+/** The keys, as users write them. */
 export const OPTION_KEYS: readonly string[] = ["btrfs.min_space", "btrfs.quota", "btrfs.device"];

@@ -21,16 +21,16 @@ const QUOTA_CHOICES = ["qgroup", "simple", "off"] as const;
 /** The values of `btrfs.quota`. */
 export type QuotaChoice = typeof QUOTA_CHOICES[number];
 
-/** The driver's options, read. */
+/** The driver's parsed options. */
 export interface BtrfsOptions {
-  /** In bytes; 0 if none was given. */
+  /** In bytes; 0 if it was not given. */
   readonly minSpace: number;
   readonly quota: QuotaChoice;
   /** A path; `undefined` for the device that the file system was mounted from. */
   readonly device: string | undefined;
 }
 
-/** @throws {VeneerError} `invalid argument` with the option and its rule */
+/** @throws {VeneerError} `invalid argument`; the message has the option and its rule */
 export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsOptions {
   checkKnown(options, OPTION_KEYS, "btrfs");
   const minSpace = parseSize(options.get("btrfs.min_space") ?? "0", "btrfs.min_space");
@@ -44,7 +44,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): BtrfsO
   return { minSpace, quota, device: parseDevice(options.get("btrfs.device")) };
 }
 
-/** A path for `mount(2)`; it need not exist here, if another program mounts. */
+/** Returns a path for `mount(2)`. It need not exist here, because another program may mount it. */
 function parseDevice(text: string | undefined): string | undefined {
   if (text === undefined || text.startsWith("/")) return text;
   throw new VeneerError(

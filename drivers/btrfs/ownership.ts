@@ -33,9 +33,9 @@ export function labelOf(fd: number): string | undefined {
 }
 
 /**
- * Labels a directory and everything below it: a snapshot begins with the labels of its source,
- * which another container may not read. As `chcon -R` does it; links are labelled, not followed.
- * Nothing else writes to the tree.
+ * Labels a directory and everything below it, like `chcon -R`: a snapshot begins with the labels of
+ * its source, and the new container may not read files with another label. Links are labelled, not
+ * followed. No other program may write to the tree meanwhile.
  */
 export function relabel(root: ConfinedPath, label: string): void {
   const value = cstring(label);

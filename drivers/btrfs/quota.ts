@@ -1,12 +1,13 @@
 /**
  * Size limits by qgroups, and the removal of qgroups of removed subvolumes.
  *
- * Quotas are turned on for the first limit, and that is recorded, since they slow every write of
- * the file system down: after the last limit, `cleanup` turns quotas off if Veneer turned them on.
+ * Quotas slow down every write to the file system. So they are turned on for the first limit, which
+ * is recorded; if no limit is left, `cleanup` turns quotas off, provided that Veneer turned them
+ * on.
  *
  * The kernel keeps a removed subvolume's qgroup busy until its cleaner has freed the subvolume, and
- * some kernels never remove it. So its id is written down before the subvolume goes, and every
- * later operation tries again, until the qgroup is gone.
+ * some kernels never remove it. So the id is recorded before the subvolume is removed, and every
+ * later operation tries to remove the qgroup, until it is gone.
  *
  * @module
  */
@@ -37,12 +38,12 @@ import type { QuotaChoice } from "./options.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 
 /**
- * How long to wait, in milliseconds, for the kernel to count the existing data after quotas are
- * turned on.
+ * The longest wait for the kernel to count existing data after quotas were turned on, in
+ * milliseconds.
  */
 const RESCAN_PATIENCE = 10_000;
 
-/** How long `cleanup` waits for the kernel to free removed subvolumes, in milliseconds. */
+/** The longest wait of `cleanup` for the kernel to free removed subvolumes, in milliseconds. */
 const CLEANER_PATIENCE = 5_000;
 
 /** The drawbacks of simple quotas, as a warning. */
@@ -66,7 +67,8 @@ export class Quota {
    * Turns quotas on if they are off.
    *
    * @param what the option or layer that needs them, for messages
-   * @throws {VeneerError} `not supported` if they cannot be had
+   * @throws {VeneerError} `not supported` if `btrfs.quota=off`, or if the kernel has no simple
+   * quotas
    */
   enable(what: string): void {
     if (this.choice === "off") {
@@ -99,23 +101,23 @@ export class Quota {
     }
     unwrap(result, "ioctl BTRFS_IOC_QUOTA_CTL", this.home.path);
     if (mode === "simple") this.warn(SIMPLE_WARNING);
-    // Recorded afterwards: after a kill between the two, quotas stay on, which is better than
-    // turning off another program's.
+    // Recorded afterwards: after a kill between the two steps quotas stay on. In the other order,
+    // another program's quotas could be turned off.
     writeMetadata(this.#ours, mode);
     if (mode === "qgroup") awaitRescan(volume, this.home.path);
   }
 
-  /** There if Veneer turned quotas on. */
+  /** The record, which exists if Veneer turned quotas on. */
   get #ours(): ConfinedPath {
     return this.home.own("quota");
   }
 
   /**
-   * Refuses a limit below the inherited data of a new subvolume, under which nothing could be
-   * written and no other limit be set. Simple quotas do not count inherited data, and inconsistent
-   * counts are not used.
+   * Refuses a limit below the size of a new subvolume's inherited data: with such a limit nothing
+   * could be written, and no other limit could be set. Simple quotas do not count inherited data,
+   * and inconsistent counts are not used.
    *
-   * @param subvolume an open one that was just made, as a snapshot of the parent
+   * @param subvolume an open subvolume that was just made as a snapshot of the parent
    * @throws {VeneerError} `invalid argument`
    */
   checkInherited(subvolume: number, bytes: number, parent: string): void {
@@ -131,8 +133,8 @@ export class Quota {
   }
 
   /**
-   * Limits what an open subvolume may refer to, unless it is limited so already: the kernel sets no
-   * limit of a subvolume that is beyond one. If its counts are wrong, a rescan is started.
+   * Limits the data that an open subvolume may refer to, unless it has this limit: the kernel sets
+   * no limit on a subvolume that exceeds one. If its counts are inconsistent, a rescan is started.
    *
    * @param path of the subvolume, for messages
    */
@@ -151,8 +153,8 @@ export class Quota {
   }
 
   /**
-   * Limits what a subvolume that was just made may refer to beyond what it inherits. While its
-   * counts are wrong nobody knows how much it inherits: it may then have less room.
+   * Limits the data that a new subvolume may refer to beyond its inherited data. If its counts are
+   * inconsistent, the inherited data may be counted too low, and the subvolume has less room.
    *
    * @param path of the subvolume, for messages
    */
@@ -162,8 +164,8 @@ export class Quota {
   }
 
   /**
-   * Takes the limit away that a new subvolume has from the one it is a snapshot of: the kernel
-   * copies limits as well.
+   * Removes the limit that a new subvolume has from its source: the kernel copies limits to
+   * snapshots.
    *
    * @param path of the subvolume, for messages
    */
@@ -176,8 +178,8 @@ export class Quota {
   }
 
   /**
-   * Returns a function to call right before each subvolume is removed: it records the qgroup. No
-   * sync is needed: the transaction that removes the subvolume includes the record.
+   * Returns a function that records a subvolume's qgroup, to be called right before the subvolume
+   * is removed. No sync is needed: the transaction that removes the subvolume includes the record.
    */
   doomer(): (subvolume: bigint) => void {
     if (this.#withVolume(quotaStatus).mode === "off") return () => {};
@@ -189,8 +191,8 @@ export class Quota {
   }
 
   /**
-   * Removes the qgroups of removed subvolumes, as far as the kernel lets them go; returns how many
-   * stay.
+   * Removes the qgroups of removed subvolumes, except those that the kernel keeps busy; returns the
+   * number of the latter.
    */
   sweep(): number {
     const doomed = list(this.home.own("qgroups"));
@@ -209,10 +211,10 @@ export class Quota {
   }
 
   /**
-   * Removes left-over qgroups, waiting a little for the kernel's cleaner, and turns quotas off if
+   * Removes left-over qgroups, with a bounded wait for the kernel's cleaner. Turns quotas off if
    * Veneer turned them on and no limit is left.
    *
-   * @param wanted whether the store itself still has a use for them
+   * @param wanted whether the store itself still needs quotas
    */
   close(wanted: boolean): void {
     this.#withVolume((volume) => {
@@ -232,7 +234,10 @@ export class Quota {
   }
 }
 
-/** Waits for a rescan to end, within bounds: on a large file system it goes on by itself. */
+/**
+ * Waits for a rescan to end, at most {@linkcode RESCAN_PATIENCE}: on a large file system it goes on
+ * in the kernel.
+ */
 function awaitRescan(volume: number, path: string): void {
   const deadline = performance.now() + RESCAN_PATIENCE;
   for (let pause = 1; isRescanning(volume, path); pause = Math.min(pause * 2, 100)) {

@@ -3,24 +3,24 @@
  *
  * The stream's commands name entries by their paths at that moment: new inodes begin under names
  * such as `o257-8-0`, and entries in the way of a rename are moved aside for a while. Only after
- * the last command the old and the new path of each entry are known. So the tree is replayed: an
- * entry is created here when a command first names it, and holds its place in the parent's tree, if
- * it had one; entries that no command names stay in place.
+ * the last command the old and the new path of each entry are known. So the commands are replayed
+ * on a tree: an entry is created here when a command first names it, and has its path in the
+ * parent's tree, if it existed there. Entries that no command names stay in place.
  *
  * @module
  */
 import { type SendCommand, SendStreamError } from "./send_stream.ts";
 import { Suspects } from "./suspects.ts";
 
-/** An entry that commands have named, or that lies above one. */
+/** An entry that a command has named, or a directory above one. */
 interface Entry {
-  /** Its place in the parent's tree; `undefined` for a new entry. */
+  /** Its path in the parent's tree; `undefined` for a new entry. */
   readonly origin: string | undefined;
-  /** Named entries in it; `undefined` for a name that is gone. */
+  /** The named entries in it; `undefined` for a name that was removed. */
   readonly entries: Map<string, Entry | undefined>;
-  /** A command was about the entry itself. */
+  /** Whether a command has changed the entry itself. */
   touched: boolean;
-  /** A command was about its data. */
+  /** Whether a command has changed its data. */
   rewritten: boolean;
 }
 
@@ -32,21 +32,20 @@ const entry = (origin: string | undefined): Entry => ({
 });
 
 /**
- * Gives every name of an entry of the child that has several: a command is about one of them. Names
- * returned before may be left out, if they were returned for a rewritten entry or this one is not
- * rewritten.
+ * Returns all names of an entry of the child that has several names, because a command mentions
+ * only one of them. Names returned before may be left out, if they were returned for a rewritten
+ * entry or if this entry is not rewritten.
  */
 export type NamesOf = (path: string, rewritten: boolean) => Iterable<string>;
 
 /** The parent's tree, to which commands are applied. Paths begin with a slash; the root is `""`. */
 export class ReplayedTree {
   readonly #root = entry("");
-  /** The former places of entries of the parent that were moved or removed. */
+  /** The former paths of the parent's entries that were moved or removed. */
   readonly #left: string[] = [];
 
   /**
-   * @throws {SendStreamError} for a command that does not fit the tree as the commands before left
-   * it
+   * @throws {SendStreamError} for a command that does not fit the tree after the commands before it
    */
   apply({ name, path, to, link }: SendCommand): void {
     switch (name) {
@@ -112,7 +111,7 @@ export class ReplayedTree {
     directory.entries.set(name, what);
   }
 
-  /** Every path, of either tree, that may not be the same in both. */
+  /** All paths of either tree that may differ between the trees. */
   suspects(namesOf: NamesOf): Suspects {
     const suspects = new Suspects();
     for (const path of this.#left) suspects.add(path);
@@ -130,7 +129,7 @@ export class ReplayedTree {
   }
 }
 
-/** Adds an entry of the child, and all other names that it has. */
+/** Adds an entry of the child by all its names. */
 function suspectEntry(suspects: Suspects, found: Entry, place: string, namesOf: NamesOf): void {
   const { origin, rewritten } = found;
   const suspect = suspects.add(place);
@@ -141,7 +140,7 @@ function suspectEntry(suspects: Suspects, found: Entry, place: string, namesOf: 
 }
 
 /**
- * The entry of a name in a directory: one that commands have named, or one that stands as in the
+ * The entry of a name in a directory: one that a command has named, or an unchanged one of the
  * parent.
  */
 function child(directory: Entry, name: string): Entry {

@@ -8,7 +8,7 @@
  * ```
  *
  * Numbers are little-endian. Names and values are those of `fs/btrfs/send.h` of the kernel. The
- * checksum is for streams that travel; this one comes straight from the kernel and is not verified.
+ * checksum is not verified, because the stream comes directly from the kernel.
  *
  * @module
  */
@@ -72,8 +72,8 @@ const NEWEST_VERSION = 3;
 /**
  * The commands of a stream, up to the END command.
  *
- * @param fd a file or a pipe, read from its position
- * @param ensure called before each read: throws if it is not to be waited for any longer
+ * @param fd a file or a pipe, which is read from its position
+ * @param ensure called before each read; throws if the wait for the stream must end
  * @throws {SendStreamError}
  */
 export function* readSendStream(fd: number, ensure = () => {}): Generator<SendCommand> {
@@ -149,13 +149,13 @@ class StreamWindow {
   }
 }
 
-/** Beyond the kernel's own buffers: 64 KiB in version 1, a little over 144 KiB in version 2. */
+/** More than the kernel's own buffers: 64 KiB in version 1, a little over 144 KiB in version 2. */
 const MAX_COMMAND = 16 << 20;
 
 const u16 = (bytes: Uint8Array, at: number) => bytes[at] | bytes[at + 1] << 8;
 const u32 = (bytes: Uint8Array, at: number) => (u16(bytes, at) | u16(bytes, at + 2) << 16) >>> 0;
 
-/** The stream cannot be had, or not be understood: the trees have to be compared instead. */
+/** The stream is missing or invalid: the trees have to be compared instead. */
 export class SendStreamError extends VeneerError {
   constructor(why: string) {
     super("failed", `the kernel's send stream is unusable: ${why}`);

@@ -15,7 +15,7 @@ self.onmessage = ({ data }: MessageEvent<SendJob>) => {
   const control = new Control(data.control);
   if (!control.begin()) return self.close();
   try {
-    // After a failure the stream has no end, by which the reader notices it.
+    // After a failure the stream has no END command, so the reader notices it.
     trySendChanges(data.snapshot, data.parent, data.output);
     close(data.output);
   } finally {

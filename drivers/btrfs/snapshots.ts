@@ -1,14 +1,14 @@
 /**
- * The btrfs backend of snapshots: an active snapshot is a snapshot of its parent's subvolume, a
- * view a read-only one, and committing makes a read-only snapshot of the active one.
+ * The btrfs backend of snapshots: an active snapshot is a btrfs snapshot of its parent's subvolume,
+ * a view is a read-only one, and a commit makes a read-only one of the active one.
  *
- * Every layer appears by one call that makes a snapshot, so that it is there as a whole, and on
- * disk, or not at all; an empty one is a snapshot of a new subvolume. Nothing is moved: the kernel
- * does not let a read-only subvolume be, and one that is made read-only can still be written to
- * through a file that is open.
+ * Every layer is made by one call that makes a snapshot, so either it exists completely and is on
+ * disk, or it does not exist. An empty layer is a snapshot of a new subvolume. Layers are never
+ * moved: the kernel does not move a read-only subvolume, and one that becomes read-only can still
+ * be written to through files that are open.
  *
- * Removing a subvolume is one call, too, but a power failure may bring it back. If a new layer
- * finds such a subvolume in its place, it belongs to no snapshot and is removed.
+ * Removing a subvolume is one call, too, but a power failure may bring the subvolume back. If a new
+ * layer finds one in its place, that belongs to no snapshot and is removed.
  *
  * @module
  */
@@ -54,7 +54,7 @@ import { removeStaged, removeSubvolume } from "./subvolumes.ts";
 
 /** The settings of the backend. */
 export interface BtrfsSnapshotsOptions {
-  /** The device to mount from; `undefined` for the one that the file system was mounted from. */
+  /** The device to mount; `undefined` for the one from which the file system was mounted. */
   readonly device: string | undefined;
   readonly idMaps: IdMaps;
   readonly warn: Warn;
@@ -93,7 +93,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
 
   prepare({ layer, kind, parents: [parent] }: LayerChain, { limits }: PrepareOptions = {}): void {
     const { bytes } = limits ?? NO_LIMITS;
-    // Again, since a cleanup may have turned them off.
+    // Turned on again, because a cleanup may have turned quotas off.
     if (bytes > 0) this.#quota.enable(`snapshot ${layer}, which has a size,`);
     const readOnly = kind === "view";
     const snapshot = (source: number) => this.#snapshot(source, layer, readOnly);
@@ -104,7 +104,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
     this.#layout.withLayer(layer, (subvolume) => this.#quota.limitOwn(subvolume, bytes, path));
   }
 
-  /** Makes a layer that is a snapshot of an open subvolume. */
+  /** Makes a layer as a snapshot of an open subvolume. */
   #snapshot(source: number, layer: string, readOnly: boolean): void {
     this.#layout.withPlace(layer, (directory, name) => {
       try {
@@ -117,7 +117,10 @@ export class BtrfsSnapshots implements SnapshotBackend {
     });
   }
 
-  /** Runs `use` on a new empty subvolume of container root's, which goes then. */
+  /**
+   * Runs `use` on a new empty subvolume that container root owns; the subvolume is removed
+   * afterwards.
+   */
   #withEmpty(layer: string, use: (empty: number) => void): void {
     this.#removeStaged(layer);
     const path = this.home.staging(layer);
@@ -241,7 +244,10 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 }
 
-/** @throws {VeneerError} `not found` if the device has another path here than at its mount */
+/**
+ * @throws {VeneerError} `not found` if the device does not exist at the path from which it was
+ * mounted
+ */
 function explainDevice(device: string): void {
   if (tryLstat(device) !== undefined) return;
   throw new VeneerError(

@@ -32,14 +32,14 @@ import { openedSubvolume } from "./layout.ts";
 /** The directories of layers. */
 export const LAYER_DIRECTORIES = ["active", "snapshots"] as const;
 
-/** The directory of layers of one kind. */
+/** The name of one of these directories. */
 export type LayerDirectory = typeof LAYER_DIRECTORIES[number];
 
 const LAYER = /^(active|snapshots)\.([0-9a-f]{56})$/;
 
-/** The hash that stands for a key or name on disk. */
+/** The hash of a key or name, which is used in paths. */
 export function hashOf(name: string): string {
-  // Loaded here, so that commands without snapshots start without it.
+  // Loaded here, so that commands without snapshots do not load it.
   const { createHash } = process.getBuiltinModule("node:crypto");
   return createHash("sha224").update(encode(name)).digest("hex");
 }
@@ -62,7 +62,7 @@ export function layerId(directory: LayerDirectory, hash: string): string {
 export class SnapshotLayout {
   constructor(readonly home: Home) {}
 
-  /** Makes the directories that are missing. */
+  /** Makes the missing directories. */
   make(): void {
     for (const name of LAYER_DIRECTORIES) makeDirectory(this.home.join(name), 0o700);
     makeDirectory(this.home.own("qgroups"), 0o700);
@@ -74,8 +74,8 @@ export class SnapshotLayout {
   }
 
   /**
-   * Runs `use` on the open directory that has, or is to have, a layer, and on the layer's name
-   * there.
+   * Runs `use` on the open directory of a layer, which need not exist, and on the layer's name in
+   * it.
    */
   withPlace<T>(layer: string, use: (directory: number, name: string) => T): T {
     const [directory, hash] = parse(layer);
@@ -90,9 +90,9 @@ export class SnapshotLayout {
   }
 
   /**
-   * Runs `use` on the open root of a layer that a snapshot has.
+   * Runs `use` on the open root of a snapshot's layer.
    *
-   * @throws {VeneerError} `corrupt store` if it is gone, or no subvolume
+   * @throws {VeneerError} `corrupt store` if the layer is missing or not a subvolume
    */
   withLayer<T>(layer: string, use: (subvolume: number) => T): T {
     const path = this.path(layer);
@@ -104,7 +104,7 @@ export class SnapshotLayout {
     return withFd(unwrapConfined(fd, "open", path), (fd) => use(openedSubvolume(fd, path, remedy)));
   }
 
-  /** The ids of all layers, also of those that are only staged, sorted. */
+  /** The sorted ids of all layers, including those that are only staged. */
   list(): string[] {
     const layers = LAYER_DIRECTORIES.flatMap((directory) =>
       list(this.home.join(directory)).filter(isHash).map((hash) => layerId(directory, hash))

@@ -1,6 +1,5 @@
 /**
- * The seed's own first form of a store, which has no database: the snapshots according to its
- * records.
+ * Reads the snapshots of a store in the seed's first form, which has records instead of a database.
  *
  * ```text
  * <home>/names/<hash>      the key or name that the hash is of
@@ -8,10 +7,10 @@
  * <home>/index/<hash>      a link to the snapshot's own path; in the later of two forms
  * ```
  *
- * Snapshots are in the same directories as now, and one in `active/` is a view if it is read-only.
- * Records were neither written together nor synced, so any may be missing, empty, or of a removed
- * snapshot. No snapshot is dropped for that: one without a known name is called by its layer's id,
- * and one with a missing parent gets none.
+ * Snapshots are in the same directories as now; a read-only one in `active/` is a view. The records
+ * of a snapshot were not written together and not synced, so any of them may be missing, empty, or
+ * left by a removed snapshot. No snapshot is dropped for that: if its name is unknown, it is named
+ * by its layer's id, and if its parent is missing, it has no parent.
  *
  * @module
  */
@@ -40,7 +39,7 @@ import {
   type SnapshotLayout,
 } from "./snapshots_layout.ts";
 
-/** The directories of records. `names` goes first: without it there is nothing to import. */
+/** The directories of records. `names` is removed first: without it there is nothing to import. */
 const RECORDS = ["names", "parents", "index"] as const;
 
 /**
@@ -48,7 +47,8 @@ const RECORDS = ["names", "parents", "index"] as const;
  * store.
  *
  * @param warn gets a line about each record that does not fit
- * @throws {VeneerError} `corrupt store` if one is its own ancestor, or a plain directory
+ * @throws {VeneerError} `corrupt store` if a snapshot is its own ancestor, or if a layer is a plain
+ * directory
  */
 export function readSeed(
   layout: SnapshotLayout,
@@ -63,7 +63,7 @@ export function removeSeed(home: Home): void {
   for (const name of RECORDS) removeTree(home.join(name));
 }
 
-/** A snapshot whose parent is given by the parent's layer. */
+/** A snapshot that was found, without its parent. */
 interface Found {
   readonly snapshot: Omit<ImportedSnapshot, "parent">;
   readonly directory: LayerDirectory;
@@ -71,13 +71,14 @@ interface Found {
 }
 
 class Seed {
-  /** By layer. */
+  /** The snapshots by their layers. */
   readonly #found = new Map<string, Found>();
 
   constructor(readonly layout: SnapshotLayout, readonly warn: Warn) {}
 
   snapshots(): ImportedSnapshot[] {
-    // If both have one name, it is the committed one's, which others may be built on.
+    // If an active and a committed snapshot have the same name, the committed one keeps it, because
+    // it may have children.
     const taken = new Set<string>();
     for (const directory of LAYER_DIRECTORIES.toReversed()) {
       const hashes = list(this.layout.home.join(directory)).filter(isHash);
@@ -107,10 +108,7 @@ class Seed {
     return name;
   }
 
-  /**
-   * The name that a hash stands for; `undefined` if the record is missing, or has a text with
-   * another hash.
-   */
+  /** The name of a hash; `undefined` if the record is missing, or if its text has another hash. */
   #recordedName(hash: string): string | undefined {
     const path = this.layout.home.join("names", hash);
     const name = tryRead(path);
@@ -142,9 +140,9 @@ class Seed {
   #parentOf({ directory, hash }: Found): string | undefined {
     const link = tryReadlink(this.layout.home.join("parents", hash));
     if (link === -ENOENT) return undefined;
-    // The store may have been made under another path.
+    // Only the last name counts: the store may have been made under another path.
     const parent = typeof link === "number" ? undefined : basename(link);
-    // A committed snapshot's link to itself is that of the active one with the same name.
+    // A link from a committed snapshot to itself belongs to the active one with the same name.
     if (directory === "snapshots" && parent === hash) return undefined;
     const layer = layerId("snapshots", parent ?? "");
     if (this.#found.has(layer)) return layer;
@@ -165,7 +163,7 @@ class Seed {
   }
 }
 
-/** A record's content; `undefined` for one that is damaged, too. */
+/** A record's content; `undefined` if it is missing or damaged. */
 function tryRead(path: ConfinedPath): string | undefined {
   try {
     return readWhole(path);

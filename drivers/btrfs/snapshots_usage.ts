@@ -1,19 +1,21 @@
 /**
- * The space that a snapshot or layer adds to its parent, counted in a time that grows with the change.
+ * The space that a snapshot or layer adds to its parent, counted in a time that grows with the
+ * changes.
  *
- * A committed parent never changes, and its children begin with the same tree. So a layer adds the
- * items that its tree recorded after the transaction that made the parent, and the kernel finds
- * these without reading the rest (`ffi/btrfs_files.ts`); no directory is read. Counted are:
+ * A committed parent never changes, and its children begin with the same tree. So a layer adds
+ * those items of its tree that were written after the transaction that made the parent. The kernel
+ * finds them without reading the rest (`ffi/btrfs_files.ts`); no directory is read. Counted are:
  *
- * - inodes that were made, or that differ in more than the time of the last access; of a layer
- *   without parent all of them, its root included;
- * - bytes of data, as the disk has them, that were written since; once, however many files share
- *   them, and not if the parent had them already, as with a copy that shares its source's data.
+ * - inodes that were made, or that differ in more than the time of the last access; all inodes of a
+ *   layer without a parent, including its root;
+ * - bytes of data that were written since, in their size on disk. Data that several files share is
+ *   counted once. Data that the parent has as well is not counted, such as that of a copy that
+ *   shares its source's data.
  *
- * Metadata does not count, except for data inside it. An active layer's bytes come from its qgroup
- * if full quotas are on: its exclusive bytes, including metadata. A committed layer shares all its
- * data with its children, and for a while with the active one that it was made from, so its qgroup
- * is of no use.
+ * Metadata is not counted, except for data stored in it. An active layer's bytes come from its
+ * qgroup if full quotas are on: its exclusive bytes, including metadata. A committed layer shares
+ * all its data with its children, and for a while with the active one from which it was made, so
+ * its qgroup cannot be used.
  *
  * @module
  */
@@ -24,9 +26,9 @@ import { commit } from "../../ffi/btrfs_volume.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**
- * The usage of an open layer that is not written to.
+ * The usage of an open layer that no program writes to.
  *
- * @param parent `undefined` if it has none
+ * @param parent `undefined` if the layer has no parent
  */
 export function committedUsage(layer: number, parent: SubvolumeInfo | undefined): Usage {
   const since = parent === undefined ? 0n : parent.created + 1n;
@@ -34,7 +36,7 @@ export function committedUsage(layer: number, parent: SubvolumeInfo | undefined)
   let inodes = 0;
   for (const record of fileRecords(layer, since)) {
     if (record.type === "inode") {
-      // Other inodes lie in the same part of the tree.
+      // The kernel returns all inodes of a changed part of the tree.
       if (record.changed < since) continue;
       if (record.made >= since || parent === undefined || differsFrom(layer, parent.id, record)) {
         inodes++;
@@ -46,7 +48,7 @@ export function committedUsage(layer: number, parent: SubvolumeInfo | undefined)
   return { bytes: data.bytes, inodes };
 }
 
-/** Bytes of data that were written in a transaction or later, each once. */
+/** The bytes of data that were written in a transaction or later, each counted once. */
 class Data {
   bytes = 0;
   readonly #addresses = new Set<bigint>();
@@ -61,8 +63,8 @@ class Data {
 }
 
 /**
- * The usage of an open active layer. Its data is synced first, because until then only the kernel's
- * memory knows which files were overwritten.
+ * The usage of an open active layer. Its data is synced first, because until then overwritten files
+ * are known only in the kernel's memory.
  */
 export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): Usage {
   commit(layer);
@@ -75,10 +77,10 @@ export function activeUsage(layer: number, parent: SubvolumeInfo | undefined): U
 
 /**
  * The bytes that a graph layer adds to its parent. The parent was filled before the layer was made
- * as a snapshot of it, which ended a transaction: what was written later is the layer's.
+ * as its snapshot, which ended a transaction: all data written later belongs to the layer.
  *
- * @param isLeaf whether the layer has no children, which would share its data, so that its qgroup
- * tells
+ * @param isLeaf whether the layer has no children. Children would share its data, so only a leaf's
+ * qgroup can be used.
  */
 export function layerUsage(layer: number, isLeaf: boolean): number {
   commit(layer);
@@ -93,8 +95,8 @@ export function layerUsage(layer: number, isLeaf: boolean): number {
 }
 
 /**
- * The exclusive bytes of this subvolume; `undefined` if the kernel does not count them, or not
- * consistently.
+ * The exclusive bytes of this subvolume; `undefined` if the kernel does not count them, or if the
+ * counts are inconsistent.
  */
 function exclusiveBytes(fd: number, id: bigint): number | undefined {
   const { mode, inconsistent } = quotaStatus(fd);

@@ -37,7 +37,7 @@ export function statusLines(volume: number): StatusLine[] {
 /**
  * The kernel's record of a layer.
  *
- * @param limit the size recorded for it
+ * @param limit the size limit recorded for it
  */
 export function layerMetadata(
   subvolume: number,

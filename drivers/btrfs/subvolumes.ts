@@ -1,10 +1,10 @@
 /**
- * Removing subvolumes with those that lie in them.
+ * Removes subvolumes with all subvolumes in them.
  *
- * The kernel's root tree lists the nested subvolumes, and everything is opened by number: no
- * directory is read, and neither long paths nor mounts nor links inside a layer matter. A read-only
- * subvolume with others in it is made writable first, since nothing can be removed from a read-only
- * one. After every step the removal can start again.
+ * The kernel's root tree lists the nested subvolumes, and everything is opened by number. No
+ * directory is read, so long paths, mounts and links inside a layer do not matter. A read-only
+ * subvolume with others in it is made writable first, because nothing can be removed from a
+ * read-only one. A removal that was interrupted after any step can start again.
  *
  * @module
  */
@@ -36,7 +36,7 @@ import { isSubvolume } from "./layout.ts";
  * Removes the entry of a name in an open directory: a subvolume and everything in it, or a plain
  * tree.
  *
- * @param removing gets each subvolume's id right before its removal
+ * @param removing called with each subvolume's id right before its removal
  */
 export function removeSubvolume(
   directory: number,
@@ -77,10 +77,10 @@ export function removeStaged(path: ConfinedPath, doomer: () => (id: bigint) => v
   return true;
 }
 
-/** A subvolume that lies in another one. */
+/** A subvolume in another one. */
 interface Nested {
   readonly id: bigint;
-  /** The subvolume it lies in, and the inode number of the directory there. */
+  /** The subvolume around it, and the inode number of the directory there that contains it. */
   readonly outer: bigint;
   readonly directory: bigint;
   /** Whether its nested subvolumes were looked up. */
@@ -88,9 +88,9 @@ interface Nested {
 }
 
 /**
- * Removes the subvolumes that lie in an open one, innermost first. Containers nest them as deep as
- * they like: on the way down only numbers are kept, by which the subvolumes and directories are
- * opened.
+ * Removes the subvolumes in an open one, innermost first. Containers can nest them to any depth, so
+ * only the numbers of pending subvolumes and directories are kept, and each is opened by its
+ * number.
  */
 function removeNested(root: number, removing: (id: bigint) => void): void {
   const left = nestedIn(root);
@@ -117,17 +117,17 @@ function removeNested(root: number, removing: (id: bigint) => void): void {
   }
 }
 
-/** The subvolumes that lie right in an open one, which is made writable for their removal. */
+/** The subvolumes directly in an open one, which is made writable for their removal. */
 function nestedIn(subvolume: number): Nested[] {
   const nested = nestedSubvolumes(subvolume);
   if (nested.length === 0) return [];
-  // Costs a commit, so only if something is to be removed from it.
+  // This costs a commit, so it is done only if something is to be removed from it.
   if (isReadOnly(subvolume)) setReadOnly(subvolume, false);
   const outer = subvolumeInfo(subvolume).id;
   return nested.map(({ id, directory }) => ({ id, outer, directory, isSearched: false }));
 }
 
-/** Runs `use` on a directory opened by number; does nothing if it is gone. */
+/** Runs `use` on a directory opened by its number; does nothing if it no longer exists. */
 function withOpened(opened: number, what: string, use: (fd: number) => void): void {
   if (opened !== -ESTALE) withFd(unwrap(opened, "open_by_handle_at", what), use);
 }

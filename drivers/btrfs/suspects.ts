@@ -1,9 +1,9 @@
 /**
- * Paths that may differ between two trees, and the comparison of the two there and nowhere else.
+ * The paths that may differ between two trees, and a comparison of the trees at these paths only.
  *
  * Not every suspect has changed: a directory's times change with every name in it, and an edit may
- * be undone. So each is compared in both trees, by the rules of `entry_compare.ts`, and the result
- * is exactly that of comparing the whole trees. Only new or moved directories are walked.
+ * have been undone. So each is compared in both trees, by the rules of `entry_compare.ts`, and the
+ * result is exactly that of comparing the whole trees. Only new or moved directories are walked.
  *
  * @module
  */
@@ -19,16 +19,16 @@ import { DirectoryStack } from "../../lib/tree/directory_stack.ts";
 import { isGone } from "../../lib/tree/gone.ts";
 import { isSameEntry } from "../../lib/tree/entry_compare.ts";
 
-/** A path that may differ, or that lies above one. */
+/** A path that may differ, or a directory above one. */
 export class Suspect {
-  /** May differ itself. */
+  /** Whether the entry itself may differ. */
   suspected = false;
   /**
-   * The child's directory was here in the parent as well: its entries that are not suspects are the
-   * same.
+   * Whether the parent has the same directory at this path: then entries that are not suspects are
+   * the same.
    */
   stayed = true;
-  /** Its data may differ, too. */
+  /** Whether its data may differ, too. */
   rewritten = false;
   readonly below = new Map<string, Suspect>();
 }
@@ -54,7 +54,7 @@ export class Suspects {
  * The changes among the suspects that turn the parent into the child, in the order of
  * `comparePaths`.
  *
- * @param parent an open directory, the caller's until the iteration ends, as `child` is
+ * @param parent an open directory, like `child`; the caller closes both after the iteration
  */
 export function* compareSuspects(
   suspects: Suspects,
@@ -68,10 +68,10 @@ export function* compareSuspects(
 
 /** A directory that both trees have, on the way down to the walk's position. */
 interface Level {
-  /** Never that of a change itself: see `change_list.ts`. */
+  /** A new string, not the one of a change: see `change_list.ts`. */
   readonly path: string;
   readonly suspects: ReadonlyMap<string, Suspect>;
-  /** Theirs, sorted. */
+  /** The sorted names of the suspects. */
   readonly names: readonly string[];
   next: number;
 }
@@ -93,7 +93,7 @@ class SuspectComparison {
     }
   }
 
-  /** Starts on the suspects in the walk's directories. */
+  /** Begins with the suspects in the walk's current directories. */
   #list({ below }: Suspect, path: string): void {
     this.#levels.push({ path, suspects: below, names: [...below.keys()].sort(), next: 0 });
   }
@@ -147,7 +147,7 @@ class SuspectComparison {
     this.#list(suspect, path);
   }
 
-  /** A new or another directory is here: everything in it counts. */
+  /** Compares everything in a directory that is new, or that replaces another one. */
   *#wholeTree(
     name: EntryName,
     path: string,
