@@ -8,12 +8,12 @@
  * <home>/mnt/<id>         the mount point of a layer's device; the layer's root is `rootfs` in it
  * ```
  *
- * A layer is there when its device's record is. Parents are Veneer's own records, since a device
- * has none.
+ * A layer exists if its device has a record. A device has no parent, so parents are in Veneer's own
+ * records.
  *
- * A layer that is read while Docker's daemon runs on the store has its file system mounted
- * writable, and that mount of it read-only: the kernel refuses a writable mount beside one whose
- * file system is read-only.
+ * While Docker's daemon runs on the store, a layer is read through a read-only mount of a file
+ * system that is writable. If the file system were read-only, the kernel would refuse the daemon's
+ * writable mount.
  *
  * @module
  */
@@ -129,8 +129,8 @@ export class DeviceMapper implements LayerBackend {
 
   create(id: string, spec: LayerSpec): void {
     const size = parseLayerSize(spec);
-    this.devices.start(); // A store that cannot be used is left as it is.
-    // This comes first: an entry staged under an id is the sign of an interrupted creation.
+    this.devices.start(); // First, so that a store that cannot be used is not changed.
+    // The entry comes before the device: an entry staged under an id marks an interrupted creation.
     const staged = this.home.staging(id);
     makeDirectory(staged, 0o700);
     this.home.recordParent(id, spec.parent);
@@ -202,7 +202,7 @@ export class DeviceMapper implements LayerBackend {
     const path = this.#mountPoint(id), target = path.text;
     const type = this.#fileSystem();
     const { mountOptions } = this.#context.options;
-    // For all its mounts together, a file system is writable or not.
+    // A file system is writable or read-only for all its mounts together.
     const isShared = readOnly && this.#context.places.isBeside(id);
     const isReadOnly = readOnly && !isShared;
     const list = optionList({
@@ -244,7 +244,10 @@ export class DeviceMapper implements LayerBackend {
     };
   }
 
-  /** Taking a layer down must work, however damaged the store: it needs no type. */
+  /**
+   * The type of the layers' file systems. A damaged store must not keep a layer from being
+   * unmounted, which needs no type, so a damaged record is ignored.
+   */
   #fileSystem(): string {
     try {
       return this.devices.fileSystem();
@@ -261,7 +264,7 @@ export class DeviceMapper implements LayerBackend {
     }
   }
 
-  /** Docker's layout in the device: `rootfs`, and a file `id` that identifies a lone device. */
+  /** Makes Docker's layout in the device: `rootfs`, and a file `id` with the layer's id. */
   #finishMount(
     id: string,
     target: ConfinedPath,
@@ -285,9 +288,9 @@ export class DeviceMapper implements LayerBackend {
   }
 
   /**
-   * The layer is mounted, uncounted, and another program may bind its root: a layer's root is a
-   * directory of its device, which the options of one mount cannot express. Removal and cleanup
-   * take the mount down.
+   * Mounts the layer without counting the mount, and returns a bind mount of its root: the root is
+   * a directory in the device, and a mount of the device cannot show only that. Removal and cleanup
+   * unmount the layer.
    */
   mounts(id: string, options: GetOptions): Mount[] {
     const plan = this.plan(id, options);

@@ -1,5 +1,5 @@
 /**
- * The base device: an empty file system, of which every base layer is a snapshot.
+ * The base device: every base layer is a snapshot of its empty file system.
  *
  * It is made once. Its record has `initialized` only after its file system is complete and its UUID
  * is recorded: a base without it, left by a crash, is removed and created again. On every start its
@@ -26,7 +26,7 @@ export interface BaseContext {
   readonly devices: ThinDevices;
   readonly pool: Pool;
   readonly options: DeviceMapperOptions;
-  /** A directory to mount it on while it is grown; need not be there. */
+  /** A directory to mount it on while it is grown; it need not exist. */
   readonly scratch: ConfinedPath;
   /** Whether its root must be empty, without the directories that mkfs creates. */
   readonly isEmpty: boolean;
@@ -36,7 +36,7 @@ export interface BaseContext {
   readonly remove: (record: DeviceRecord) => void;
 }
 
-/** The base device of one store, under its devices' lock. */
+/** The base device of one store. Callers hold the lock of the store's devices. */
 export class BaseDevice {
   readonly #context: BaseContext;
 
@@ -45,9 +45,10 @@ export class BaseDevice {
   }
 
   /**
-   * Makes it if it is not.
+   * Makes it, unless it is complete.
    *
-   * @throws {VeneerError} `corrupt store` if its record is damaged, or gone and others are there
+   * @throws {VeneerError} `corrupt store` if its record is damaged, or if it is missing and layers
+   * are recorded
    */
   ensure(): void {
     const { records, devices, options, remove, add, isEmpty, scratch } = this.#context;
@@ -71,7 +72,7 @@ export class BaseDevice {
     records.write(BASE, { ...record, initialized: true });
   }
 
-  /** Records the file system that a device has. */
+  /** Records the file system on a device. */
   #record(device: string): void {
     const { records } = this.#context;
     const found = readSuperblock(device);
@@ -86,23 +87,23 @@ export class BaseDevice {
   }
 
   /**
-   * Compares the base with its record, at a start; grows the base if options ask for it.
+   * Compares the base with its record, at a start. Grows the base if an option asks for that.
    *
-   * @throws {VeneerError} `incompatible` if the pool is another store's, `corrupt store` if the
-   * pool has devices and the records of them are missing
+   * @throws {VeneerError} `incompatible` if the pool belongs to another store, `corrupt store` if
+   * the pool has devices and all records are missing
    */
   verify(status: PoolStatus): void {
     const { records } = this.#context;
     this.#putAside();
     if (!records.has(BASE)) return this.#checkUnused(status);
     const record = records.tryRead(BASE);
-    if (record === undefined) return; // Damaged: operations that need the base report it.
+    if (record === undefined) return; // It is damaged, which operations that need the base report.
     if (record.initialized) this.#verify(record);
   }
 
   /**
-   * The base is used under the lock alone: if it is active or mounted, a killed process, or its
-   * mkfs, left it so.
+   * Unmounts and deactivates the base. It is used only under the lock, so if it is active or
+   * mounted, a killed process or its mkfs left it so.
    */
   #putAside(): void {
     const { devices, scratch } = this.#context;
@@ -117,8 +118,8 @@ export class BaseDevice {
   }
 
   /**
-   * A new pool must not hold devices without records. A pool given in options may be given to other
-   * stores as well: the base device marks it as this store's, so it is created at once.
+   * Refuses a pool with devices if the store has no records. A pool named in options may be given
+   * to other stores as well: the base device marks it as this store's, so it is created at once.
    */
   #checkUnused({ transactionId, usedData }: PoolStatus): void {
     const { records, pool, options } = this.#context;
@@ -126,7 +127,7 @@ export class BaseDevice {
     const set = records.readSet();
     if (records.ids().length > 0 || (isGiven ? set?.baseUuid : set)) return;
     if (transactionId === 0 && (usedData === 0 || !isGiven)) {
-      // From now on an empty store is known to be ours: it was made here.
+      // This records that the pool was empty when the store was made.
       records.writeSet({ nextDeviceId: 0, baseUuid: "", baseFileSystem: "" });
       if (isGiven) this.ensure();
       return;
@@ -181,8 +182,8 @@ export class BaseDevice {
   }
 
   /**
-   * Grows the base to `dm.basesize`: first the device, in its record; then, however often, the file
-   * system.
+   * Grows the base to `dm.basesize`: first the record of the device's size, then the device and the
+   * file system. If it is interrupted, the next start with that option continues.
    */
   #grow(record: DeviceRecord): void {
     const { records, devices, options, scratch } = this.#context;

@@ -1,6 +1,6 @@
 /**
- * What can be damaged in a devicemapper home: the records of devices, and the pool's images. No
- * device is activated.
+ * Checks for damage in a devicemapper home: in the records of devices and in the pool's images.
+ * Activates no device.
  *
  * @module
  */
@@ -27,7 +27,7 @@ import { formatDeviceRecord, MAX_DEVICE_ID, parseDeviceRecord, parseObject } fro
 /** `THIN_SUPERBLOCK_MAGIC` of the kernel's drivers/md/dm-thin-metadata.c, and its offset. */
 const THIN_MAGIC = 27022010n, MAGIC_AT = 32;
 
-/** Reports the damage of a home. */
+/** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const ids = checkRecords(view, report);
   checkImages(view, ids.length > 0, report);
@@ -39,7 +39,7 @@ export const pathsOf = (_view: StoreView, id: string): string[] => [`metadata/${
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
 
-/** Reports the layers of snapshots that are missing or damaged. */
+/** Reports missing and damaged layers of snapshots; returns the layers. */
 export function checkSnapshots(
   view: StoreView,
   { snapshots, intents }: SnapshotRows,
@@ -66,7 +66,7 @@ export function checkSnapshots(
   return ids;
 }
 
-/** Checks every record of a device; returns the ids of the layers. */
+/** Checks all records of devices; returns the ids of the layers. */
 function checkRecords(view: StoreView, report: Report): string[] {
   const ids: string[] = [], owners = new Map<number, string>();
   for (const name of view.names(view.join("metadata"))) {
@@ -172,7 +172,7 @@ function nextDeviceId(view: StoreView): number {
   return next;
 }
 
-/** Checks the pool's images, if it is on such and not on devices that were given. */
+/** Checks the pool's images, if the pool consists of images and not of given devices. */
 function checkImages(view: StoreView, hasLayers: boolean, report: Report): void {
   const stat = new Stat();
   const [data, metadata] = ["data", "metadata"].map((name) => view.join("devicemapper", name));

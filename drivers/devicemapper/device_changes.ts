@@ -1,14 +1,14 @@
 /**
  * Creating and deleting devices: the changes of a device set, under its lock.
  *
- * Each change is a transaction (`transactions.ts`). New devices get the lowest free numbers, which
- * are read from the records and remembered as long as the pool's transaction id shows that no other
- * process changed the pool. The pool may have devices without records (after a damaged record was
- * deleted), so it is asked before a transaction takes a number: undoing an interrupted transaction
- * deletes the device of its number.
+ * Each change is a transaction (`transactions.ts`). A new device gets the lowest free number. The
+ * numbers in use are read from the records, and kept while the pool's transaction id shows that no
+ * other process changed the pool. The pool may have devices without records, after a damaged record
+ * was deleted. So the pool is asked before a transaction takes a number, because undoing an
+ * interrupted transaction deletes the device of its number.
  *
- * A device that is busy when it is to be deleted stays, recorded as deleted; the next operation of
- * this process on the set tries again, and so does every process that opens it.
+ * A device that is too busy to be deleted stays and is recorded as deleted. The next operation of
+ * this process on the set tries again, and so does every process that opens the set.
  *
  * @module
  */
@@ -28,23 +28,23 @@ import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 import { DeviceIdTaken, Transactions } from "./transactions.ts";
 
-/** The parts of a set that change. */
+/** The parts of a set that changes use. */
 export interface DeviceChangesContext {
   readonly home: Home;
   readonly pool: Pool;
   readonly records: Records;
   readonly devices: ThinDevices;
   readonly options: DeviceMapperOptions;
-  /** A directory to mount file systems on that are grown; need not be there. */
+  /** A directory to mount file systems on while they are grown; it need not exist. */
   readonly scratch: ConfinedPath;
   readonly warn: Warn;
 }
 
-/** How a device is deleted. */
+/** The options for deleting a device. */
 interface Deletion {
-  /** How long a busy one is waited for, in milliseconds. */
+  /** The longest wait for a busy device, in milliseconds. */
   readonly patience?: number;
-  /** Whether its space was given back before. */
+  /** Whether its space was already given back. */
   readonly isDiscarded?: boolean;
 }
 
@@ -55,9 +55,9 @@ export class DeviceChanges {
   readonly #records: Records;
   readonly #devices: ThinDevices;
   readonly #transactions: Transactions;
-  /** Numbers in use, as of a transaction. */
+  /** The numbers in use after a transaction. */
   #taken: { readonly transactionId: number; readonly ids: Set<number> } | undefined;
-  /** Whether a device was too busy to be deleted when this process tried last. */
+  /** Whether a device was too busy to be deleted at this process's last try. */
   #postponed = false;
 
   constructor(context: DeviceChangesContext) {
@@ -89,11 +89,12 @@ export class DeviceChanges {
   /**
    * Makes a snapshot of a device.
    *
-   * @param size in bytes; if it is more than the origin's, the file system is grown
+   * @param size in bytes; if it exceeds the origin's, the file system is grown
    */
   addSnapshot(hash: string, origin: string, size: number): void {
     const left = this.#records.tryRead(hash);
-    if (left?.deleted) this.delete(hash, left); // one of the same id that was busy until now
+    // a deleted device with the same id that was busy until now
+    if (left?.deleted) this.delete(hash, left);
     const from = this.require(origin);
     this.#withNewId((deviceId) => {
       const make = () => this.#pool.tryCreateSnapshot(deviceId, from.deviceId);
@@ -117,7 +118,7 @@ export class DeviceChanges {
     }
   }
 
-  /** Makes the base device, empty. */
+  /** Makes the base device, without a file system. */
   addBase(): DeviceRecord {
     const { options } = this.#context;
     return this.#withNewId((deviceId) =>
@@ -133,7 +134,7 @@ export class DeviceChanges {
     );
   }
 
-  /** Makes something under the lowest free number. */
+  /** Calls `make` with the lowest free number. */
   #withNewId<T>(make: (deviceId: number) => T): T {
     const { id: transactionId } = this.#transactions;
     if (this.#taken?.transactionId !== transactionId) {
@@ -163,9 +164,9 @@ export class DeviceChanges {
   }
 
   /**
-   * Begins to delete a device that was retired: returns the path under which its space can be given
-   * back, which takes long and needs no lock; `undefined` if it is busy, which
-   * {@linkcode deleteRetired} will report, or if options keep the space.
+   * Begins to delete a device that was retired. Returns its path, so that the caller can give its
+   * space back, which takes long and needs no lock. `undefined` if the device is busy, which
+   * {@linkcode deleteRetired} reports later, or if options keep the space.
    */
   activateToDiscard(hash: string): string | undefined {
     const record = this.#records.tryRead(hash);
@@ -182,7 +183,7 @@ export class DeviceChanges {
   }
 
   /**
-   * Deletes a device that was retired; if it is busy it stays for later, with a warning.
+   * Deletes a device that was retired. A busy one is deleted later, and there is a warning.
    *
    * @param isDiscarded whether its space was given back
    */
@@ -238,7 +239,7 @@ export class DeviceChanges {
     }
   }
 
-  /** If deletion can be deferred, the wait is short. */
+  /** The longest wait for a busy device; short if deletion can be deferred. */
   #deletePatience(): number {
     const { patience } = this.#devices;
     return this.#context.options.deferredDeletion ? Math.min(patience, BRIEF_PATIENCE) : patience;
@@ -252,7 +253,7 @@ export class DeviceChanges {
     }
   }
 
-  /** Deletes the device that {@linkcode DeviceSet.reset} put aside. */
+  /** Deletes the devices that {@linkcode DeviceSet.reset} put aside. */
   deleteDiscarded(): void {
     for (const hash of this.#records.discarded()) {
       const record = this.#records.tryRead(hash);
@@ -260,7 +261,10 @@ export class DeviceChanges {
     }
   }
 
-  /** Drops devices of transactions that the pool never reached: they are not in it. */
+  /**
+   * Drops the records of devices made by transactions that the pool has lost: the pool does not
+   * have these devices.
+   */
   dropLost(transactionId: number): void {
     for (const hash of [BASE, ...this.#records.ids()]) {
       const record = this.#records.tryRead(hash);
@@ -275,8 +279,8 @@ export class DeviceChanges {
   }
 
   /**
-   * Deletes the devices that wait for deletion and are free now. For the others a warning was
-   * given, and `status` counts them.
+   * Deletes the devices that wait for deletion and are no longer busy. For the others there was a
+   * warning, and `status` counts them.
    */
   collect(): void {
     this.#postponed = false;
@@ -290,7 +294,7 @@ export class DeviceChanges {
     }
   }
 
-  /** The same if this process left something; whether it did. */
+  /** The same, if this process has left a busy device; returns whether it had. */
   collectPostponed(): boolean {
     if (!this.#postponed) return false;
     this.collect();

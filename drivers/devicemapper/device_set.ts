@@ -1,16 +1,16 @@
 /**
- * A device set: the thin devices of a store, recorded and in the pool, one for each layer and one
- * that is the base of all.
+ * A device set: the thin devices of a store in the pool, with their records. There is one for each
+ * layer, and the base device.
  *
- * Several processes use one set at once. Every public method takes the lock of the set's devices,
- * the last in the order of locks (`run_state.ts`), and reads the pool and the note of an open
- * transaction again; records are read when they are needed, and not kept. The pool is brought up by
- * the first call that needs it.
+ * Several processes may use one set at the same time. Methods that use the pool or change records
+ * take the lock of the set's devices, which is the last in the order of locks (`run_state.ts`), and
+ * read the pool's status and the note of an open transaction again. Records are read from disk for
+ * each use. The first call that needs the pool brings it up.
  *
- * Docker's daemon takes no such lock, keeps the pool's transaction id and the numbers of devices in
- * its memory, and fails if they change. While it runs on the store, interrupted transactions and
- * deletions are left alone, because they could be the daemon's, and changes of the pool or of
- * records are refused. Devices can be activated and read.
+ * Docker's daemon takes no such lock. It keeps the pool's transaction id and the numbers of devices
+ * in its memory, and fails if they change. While it runs on the store, changes of the pool or of
+ * records are refused, and interrupted transactions and deletions are left alone, because they
+ * could be the daemon's. Devices can be activated and read.
  *
  * @module
  */
@@ -39,18 +39,21 @@ export interface DeviceSetContext {
   readonly home: Home;
   readonly state: RunState;
   readonly options: DeviceMapperOptions;
-  /** Whether the base device shall have an empty root, if it is to be made. */
+  /** Whether a new base device gets an empty root. */
   readonly hasEmptyBase?: boolean;
   readonly warn: Warn;
-  /** How long a busy device is waited for, in milliseconds. */
+  /** The longest wait for a busy device, in milliseconds. */
   readonly patience?: number;
-  /** The daemon of Docker's that runs on the store, as messages name it, if one does. */
+  /**
+   * Returns the name, for messages, of the Docker daemon that runs on the store; `undefined` if
+   * none does.
+   */
   readonly daemon?: () => string | undefined;
 }
 
-/** A device of the set, as {@linkcode DeviceSet.describe} tells. */
+/** A device of the set, as {@linkcode DeviceSet.describe} returns it. */
 export interface Device extends DeviceRecord {
-  /** In device-mapper. */
+  /** Its name in device-mapper. */
   readonly name: string;
 }
 
@@ -65,7 +68,7 @@ export interface DeviceSetStatus {
   readonly metadata: string;
   readonly base: DeviceRecord | undefined;
   readonly baseFileSystem: string;
-  /** Devices that wait for their deletion. */
+  /** The number of devices that wait for their deletion. */
   readonly deleted: number;
 }
 
@@ -79,7 +82,7 @@ export class DeviceSet {
   readonly #changes: DeviceChanges;
   readonly #base: BaseDevice;
   #started = false;
-  /** The daemon that was found on the store when that was last looked for; `null` before. */
+  /** The daemon that the last search found on the store; `null` before the first search. */
   #daemon: string | undefined | null = null;
 
   constructor(context: DeviceSetContext) {
@@ -93,7 +96,7 @@ export class DeviceSet {
       options.deferredRemoval,
       context.patience ?? PATIENCE,
     );
-    // No layer has this name; under the lock one file system is grown at a time.
+    // No layer has this name, and the lock allows only one file system to be grown at a time.
     const scratch = home.join("mnt", ".grow");
     const { records, pool } = this, devices = this.#devices;
     this.#changes = new DeviceChanges({ home, pool, records, devices, options, scratch, warn });
@@ -111,16 +114,16 @@ export class DeviceSet {
   }
 
   /**
-   * Looks whether Docker's daemon runs on the store.
+   * Requires that no Docker daemon runs on the store; searches again for one.
    *
-   * @throws {VeneerError} `in use`, naming it
+   * @throws {VeneerError} `in use` with the daemon's name
    */
   requireSole(): void {
     this.#look();
     this.#requireNoDaemon();
   }
 
-  /** Whether Docker's daemon runs on the store, as far as this set has looked. */
+  /** Whether the last search found Docker's daemon on the store. */
   get isBesideDaemon(): boolean {
     return (this.#daemon === null ? this.#look() : this.#daemon) !== undefined;
   }
@@ -138,7 +141,7 @@ export class DeviceSet {
     );
   }
 
-  /** Brings the pool up and the records in order, if that was not done. */
+  /** Brings the pool up and finishes interrupted changes. */
   start(): void {
     this.#session(() => {});
   }
@@ -146,7 +149,7 @@ export class DeviceSet {
   /**
    * Makes a device: a snapshot of another, or of the base.
    *
-   * @param size in bytes; its origin's if left out. A larger one has its file system grown.
+   * @param size in bytes; by default the origin's. If it is larger, the file system is grown.
    * @throws {VeneerError} `limit exceeded` if the pool has too little room, `invalid argument` for
    * a size below the origin's, `corrupt store` if the origin's record is damaged
    */
@@ -174,7 +177,8 @@ export class DeviceSet {
   }
 
   /**
-   * Deletes a device that was retired; a busy one is deleted later, when the store is opened again.
+   * Deletes a device that was retired. A busy one is deleted by a later operation or when the store
+   * is opened again.
    */
   dispose(hash: string): void {
     this.#finishTransactionOf(hash);
@@ -185,8 +189,8 @@ export class DeviceSet {
   }
 
   /**
-   * Gives the space of a retired device back, without the lock: others need not wait for that. Best
-   * effort.
+   * Gives the space of a retired device back, without the lock, so that other processes need not
+   * wait. Best effort.
    */
   #discard(hash: string, { size }: DeviceRecord): boolean {
     const path = this.#change(() => this.#changes.activateToDiscard(hash));
@@ -206,8 +210,8 @@ export class DeviceSet {
   }
 
   /**
-   * Gives a device the content of another, as {@linkcode add} made it: a second snapshot takes its
-   * place in one rename, and the first is deleted. It does that in a full pool, too.
+   * Gives a device the content of its origin again: a new snapshot takes its place by one rename,
+   * and the old device is deleted. Works in a nearly full pool, too.
    */
   reset(hash: string, origin: string): void {
     const discarded = hash + DISCARDED_SUFFIX;
@@ -228,7 +232,7 @@ export class DeviceSet {
     return this.#devices.path(hash);
   }
 
-  /** Activates a device, to be written to or not; returns its node's path. */
+  /** Activates a device for reading or for writing, too; returns the path of its node. */
   activate(hash: string, access: "read" | "write" = "write"): string {
     return this.#session(() => {
       const record = this.#changes.require(hash);
@@ -241,9 +245,10 @@ export class DeviceSet {
   }
 
   /**
-   * Deactivates a device: at once or, with deferred removal, when its last user closes it.
+   * Deactivates a device at once. With deferred removal, a busy one is deactivated when its last
+   * user closes it.
    *
-   * @param patience how long a busy one is waited for, in milliseconds
+   * @param patience the longest wait for a busy device, in milliseconds
    */
   deactivate(hash: string, patience?: number): void {
     this.#session(() =>
@@ -266,14 +271,17 @@ export class DeviceSet {
     if (!keepActive) this.deactivate(hash);
   }
 
-  /** Whether there is a device, that is not to be deleted. Damaged records are of devices, too. */
+  /**
+   * Whether a device exists and does not wait for its deletion. A damaged record counts as a
+   * device.
+   */
   has(hash: string): boolean {
     this.#finishTransactionOf(hash);
     if (!this.records.has(hash)) return false;
     return this.records.tryRead(hash)?.deleted !== true;
   }
 
-  /** The hashes of every device but the base. */
+  /** The hashes of all devices except the base. */
   list(): string[] {
     const note = this.records.noted();
     if (note !== undefined && this.records.has(note)) this.#finishTransactionOf(note);
@@ -289,7 +297,10 @@ export class DeviceSet {
     return this.#devices.numbers(hash);
   }
 
-  /** Whether it was mounted for writing since it was made, or, the base, has its file system. */
+  /**
+   * Whether a device was activated for writing since it was made; of the base, whether it has its
+   * file system.
+   */
   isInitialized(hash: string): boolean {
     return this.#changes.require(hash).initialized;
   }
@@ -307,14 +318,14 @@ export class DeviceSet {
     return { ...this.#changes.require(hash), name: this.names.device(hash) };
   }
 
-  /** How much space a device has; `undefined` if it is not active. */
+  /** The space of a device; `undefined` if the device is not active. */
   usage(hash: string): ThinStatus | undefined {
     return this.#session(() => this.#devices.status(hash));
   }
 
-  /** The file system that every device has: the base's. */
+  /** The type of every device's file system, which is the base's. */
   fileSystem(): string {
-    // Old stores do not record it; it is read at a start.
+    // Old stores do not record it; then a start reads it from the base.
     if (!this.records.readSet()?.baseFileSystem) this.start();
     return this.#recordedFileSystem();
   }
@@ -341,9 +352,9 @@ export class DeviceSet {
   }
 
   /**
-   * Deactivates every device and takes the pool down, unless options gave it. With deferred
-   * removal, busy devices are removed after their last use, and then the pool and the images' loop
-   * devices.
+   * Deactivates all devices and takes the pool down, unless the pool was given in options. With
+   * deferred removal, the kernel removes busy devices after their last use, and then the pool and
+   * the images' loop devices.
    */
   shutdown(): void {
     this.requireSole();
@@ -366,15 +377,16 @@ export class DeviceSet {
   }
 
   /**
-   * Runs `use` under the lock, with the pool up and no unfinished change: for operations without a
-   * method of their own.
+   * Runs `use` under the lock, with the pool up and no interrupted change: for operations without
+   * their own method.
    */
   exclusively<T>(use: (devices: ThinDevices) => T): T {
     return this.#session(() => use(this.#devices));
   }
 
   /**
-   * Runs `use` while no other process reads the pool's metadata; the set can be changed meanwhile.
+   * Runs `use` while no other process of Veneer reads the pool's metadata. The set can be changed
+   * meanwhile.
    */
   readingMetadata<T>(use: () => T): T {
     using _lock = this.#context.state.lockNamed("metadata", "the pool's metadata");
@@ -385,7 +397,7 @@ export class DeviceSet {
     return this.#context.state.lockNamed("devices", "the device set");
   }
 
-  /** Runs `use` under the lock, with the pool up and nothing half done. */
+  /** Runs `use` under the lock, with the pool up and no interrupted change. */
   #session<T>(use: (status: PoolStatus) => T): T {
     using _lock = this.#lock();
     return use(this.#start());
@@ -403,7 +415,7 @@ export class DeviceSet {
     });
   }
 
-  /** Brings to its end an interrupted transaction that is about this device. */
+  /** Finishes an interrupted transaction of this device. */
   #finishTransactionOf(hash: string): void {
     if (this.records.noted() === hash) this.#session(() => {});
   }
@@ -431,7 +443,9 @@ export class DeviceSet {
     return this.pool.status();
   }
 
-  /** The pool as Docker's daemon has it: nothing is brought up, sized or mended. */
+  /**
+   * The status of the pool that Docker's daemon uses. Nothing is brought up, resized or repaired.
+   */
   #statusBeside(daemon: string): PoolStatus {
     const status = this.pool.tryStatus();
     if (status !== undefined) return status;
@@ -442,7 +456,7 @@ export class DeviceSet {
   }
 }
 
-/** How {@linkcode DeviceSet.mount} mounts. */
+/** The options of {@linkcode DeviceSet.mount}. */
 export interface MountRequest {
   readonly readOnly?: boolean;
   readonly label?: string;

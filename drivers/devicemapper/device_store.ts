@@ -1,10 +1,10 @@
 /**
- * Thin devices without layers: the contract, and its implementation over the device set.
+ * Thin devices without layers: the contract, and its implementation on the device set.
  *
- * A *device* is a block device with a file system, made as a snapshot of another one or of the
- * store's *base*, which has an empty file system. It shares all blocks with its origin until one of
- * them is written to. The store is the one that the driver devicemapper keeps layers in, so that
- * its layers are devices here.
+ * A *device* is a block device with a file system, made as a snapshot of another device or of the
+ * store's *base*, which has an empty file system. It shares a block with its origin until one of
+ * the two writes to it. The driver devicemapper keeps its layers in the same store, so each of its
+ * layers is a device here.
  *
  * @module
  */
@@ -23,13 +23,16 @@ import { statusLines } from "./status.ts";
 export interface DeviceOptions {
   /** The device to copy; the base by default. */
   readonly origin?: string;
-  /** In bytes, at least the origin's, which is the default. A larger file system is grown. */
+  /**
+   * In bytes, at least the origin's, which is the default. If it is larger, the file system is
+   * grown.
+   */
   readonly size?: number;
 }
 
 /** Options of a device's mount. */
 export interface DeviceMountOptions {
-  /** Refuse writes through this mount. */
+  /** Whether writes through this mount are refused. */
   readonly readOnly?: boolean;
   /** An SELinux label: becomes the `context=` mount option. */
   readonly label?: string;
@@ -72,7 +75,7 @@ export interface DeviceStore extends OpenStore {
    */
   remove(id: string): void;
 
-  /** Whether there is a device with this id. */
+  /** Whether a device with this id exists. */
   exists(id: string): boolean;
 
   /** The ids of all devices, sorted. */
@@ -82,8 +85,8 @@ export interface DeviceStore extends OpenStore {
   describe(id: string): DeviceInfo;
 
   /**
-   * Activates a device, if it is not active; returns the path of its node. It stays active until it
-   * is deactivated, also after the end of this process.
+   * Activates a device, unless it is active; returns the path of its node. It stays active until it
+   * is deactivated, even after the end of this process.
    */
   activate(id: string): string;
 
@@ -101,8 +104,8 @@ export interface DeviceStore extends OpenStore {
   unmount(id: string, directory: string): void;
 
   /**
-   * Deactivates every unused device and, if none is left, the pool, which the next operation brings
-   * up again.
+   * Deactivates all unused devices and, if no device is active then, the pool. The next operation
+   * brings the pool up again.
    */
   shutdown(): void;
 }
@@ -115,7 +118,7 @@ export interface DeviceStoreContext {
   readonly options: DeviceMapperOptions;
 }
 
-/** {@linkcode DeviceStore} over a {@linkcode DeviceSet}. */
+/** {@linkcode DeviceStore}, implemented on a {@linkcode DeviceSet}. */
 export class Devices implements DeviceStore {
   readonly name = "devicemapper";
   readonly #context: DeviceStoreContext;
@@ -208,7 +211,6 @@ export class Devices implements DeviceStore {
     this.close();
   }
 
-  /** Locks a device. */
   #lock(id: string): LayerLock {
     this.#require(id);
     return this.#context.state.lockLayer(id);

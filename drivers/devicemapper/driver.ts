@@ -1,5 +1,5 @@
 /**
- * The code of the devicemapper driver: how its stores are opened.
+ * The code of the devicemapper driver: opens its stores.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export function open(context: DriverContext): DeviceMapper {
   return new DeviceMapper({ home, places, idMaps, devices, options, port: kernelMountPort, warn });
 }
 
-/** Opens the devices that {@linkcode open} keeps layers in. */
+/** Opens the devices of the same store as {@linkcode open}. */
 export function openDevices(context: DriverContext): DeviceStore {
   const options = start(context);
   const home = openHome("devicemapper", context);
@@ -50,7 +50,7 @@ export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
   return new DeviceMapperSnapshots({ home, idMaps, devices, options, warn });
 }
 
-/** Reads the options, and sees to it that the driver runs here. */
+/** Reads the options, and requires that the driver can run on this machine. */
 function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
   const requested = parseDriverOptions(given);
   const problem = checkSupport();
@@ -65,7 +65,7 @@ function start({ options: given, warn }: DriverContext): DeviceMapperOptions {
   return decideDeferral(requested);
 }
 
-/** @param store its path below the root */
+/** @param store its path, relative to the root */
 function openHome(store: string, { root, idMaps, warn }: DriverContext): Home {
   const home = Home.open(root, store, idMaps, { warn });
   for (const name of ["devicemapper", "metadata"]) makeDirectory(home.join(name), 0o700);

@@ -1,5 +1,5 @@
 /**
- * The findings of devicemapper at a place, for `veneer doctor`. Changes nothing, and loads no
+ * Finds out whether the driver can run here, for `veneer doctor`. Changes nothing, and loads no
  * module.
  *
  * @module

@@ -1,5 +1,5 @@
 /**
- * Making, mounting and growing the file systems on devices.
+ * Makes, mounts and grows the file systems on devices.
  *
  * @module
  */
@@ -30,7 +30,8 @@ import { readSuperblock } from "./superblock.ts";
 /**
  * Makes a file system on a device.
  *
- * Everything is initialised at once: otherwise every layer would do it again, in its own space.
+ * All its tables are initialised at once: otherwise the kernel would initialise them in each layer,
+ * in that layer's space.
  *
  * @throws {VeneerError} `not supported` if mkfs is not installed, `failed` with its output
  */
@@ -48,7 +49,7 @@ export function makeFileSystem(
   let failure: VeneerError | undefined;
   for (const extended of attempts) {
     failure = run("mkfs.ext4", ["-q", "-F", "-E", extended, ...mkfsArguments, device]);
-    // No check by time or count of mounts, which would delay the start of a container.
+    // No checks after a time or a number of mounts: they would delay the start of a container.
     if (failure === undefined) return must("tune2fs", ["-c", "-1", "-i", "0", device]);
     if (failure.code === "not supported") break;
   }
@@ -74,7 +75,7 @@ function run(program: string, args: string[]): VeneerError | undefined {
   return new VeneerError("failed", `${program} ${args.join(" ")}: exit ${output.code}: ${said}`);
 }
 
-/** Mounts a device; without `discard` if the kernel does not know it for this file system. */
+/** Mounts a device; without the option `discard` if the file system does not support it. */
 export function mountDevice(device: string, target: string, choice: MountChoice): void {
   const options = optionList(choice);
   const request = { source: device, target, type: choice.fileSystem };
@@ -87,9 +88,9 @@ export function mountDevice(device: string, target: string, choice: MountChoice)
 }
 
 /**
- * Grows the file system of an active device to the size of the device, if it is smaller.
+ * Grows the file system of an active device to the device's size, if it is smaller.
  *
- * @param scratch a directory to mount it on, which is made and removed
+ * @param scratch a directory to mount it on, which is made and removed here
  */
 export function growFileSystem(device: string, size: number, scratch: ConfinedPath): void {
   const found = readSuperblock(device);
@@ -114,7 +115,7 @@ export function emptyRoot(type: BaseFileSystem, device: string, scratch: Confine
   whileMounted(device, type, scratch, (fd) => unlinkat(fd, LOST_AND_FOUND, AT_REMOVEDIR));
 }
 
-/** Mounts an active device on a directory that is made for it, and opens its root. */
+/** Runs `use` on the open root of an active device, mounted on a directory that is made for it. */
 function whileMounted(
   device: string,
   fileSystem: BaseFileSystem,
@@ -131,7 +132,7 @@ function whileMounted(
   }
 }
 
-/** The mount points of a device in this process's namespace. */
+/** The mounts of a device in this process's namespace. */
 export function mountsOf(numbers: string): MountInfo[] {
   return readMountInfo().filter(({ device }) => device === numbers);
 }
@@ -144,7 +145,7 @@ export function unmountBelow(directory: string, numbers: string): void {
 }
 
 /**
- * How often xfs retries metadata for which there is no space: kernel,
+ * Sets how often xfs retries writes of metadata that fail for lack of space: kernel,
  * Documentation/admin-guide/xfs.rst.
  */
 export function setNoSpaceRetries(target: string, retries: number): void {

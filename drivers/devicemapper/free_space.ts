@@ -1,6 +1,6 @@
 /**
- * Refusing to make devices in a pool that is nearly full: a pool without space for data stops every
- * writer, one without space for metadata has to be repaired.
+ * Refuses to make devices in a pool that is nearly full. A pool without space for data stops all
+ * writers; a pool without space for metadata has to be repaired.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { formatSize } from "../../lib/base/sizes.ts";
 import { METADATA_BLOCK_SIZE, type Pool, type PoolStatus } from "./pool.ts";
 
 /**
- * @param share of each space that must be free, 0 to 0.99
+ * @param share the share of data space and of metadata space that must be free, 0 to 0.99
  * @throws {VeneerError} `limit exceeded` with the kind of space and the remedy
  */
 export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): void {
@@ -35,7 +35,10 @@ export function checkFreeSpace(pool: Pool, status: PoolStatus, share: number): v
   }
 }
 
-/** For a change that gives back more than it takes. @throws {VeneerError} `failed precondition` */
+/**
+ * The check for a change that frees more space than it takes. @throws {VeneerError} `failed
+ * precondition`
+ */
 export function checkWritable(pool: Pool, { mode, needsCheck }: PoolStatus): void {
   if (mode !== "ro" && !needsCheck) return;
   throw new VeneerError(

@@ -9,12 +9,12 @@ import { fstat, Stat } from "../../ffi/stat.ts";
 import { names, pathsOf, processes } from "../../lib/base/processes.ts";
 import { parseMountInfo } from "../../lib/mount/mountinfo.ts";
 
-/** As many as one line shows. */
+/** The most users that one line shows. */
 const MOST = 3;
 
 /**
- * The users of a block device: devices made of it, mounts in any process's namespace, and processes
- * with files in a detached mount or with the device itself open.
+ * The users of a block device: devices on top of it, mounts in any process's namespace, and
+ * processes that have the device open, or files in a detached mount of it.
  */
 export function holdersOfDevice(major: number, minor: number): string[] {
   const found = names(`/sys/dev/block/${major}:${minor}/holders`).map((name) => `device ${name}`);
@@ -22,7 +22,7 @@ export function holdersOfDevice(major: number, minor: number): string[] {
     if (found.length >= MOST) break;
     const point = mountPointOf(pid, `${major}:${minor}`);
     if (point !== undefined) {
-      // Every process of a namespace sees the same mount: the first one stands for all.
+      // All processes of a namespace see the same mount, so only the first one is named.
       const text = `a mount at ${point}`;
       if (!found.some((other) => other.startsWith(text))) {
         found.push(`${text} (seen by ${show(pid)})`);
@@ -49,7 +49,7 @@ function uses(pid: string, major: number, minor: number): boolean {
       const on = stat.devMajor === major && stat.devMinor === minor;
       return on || (stat.rdevMajor === major && stat.rdevMinor === minor);
     } catch {
-      return false; // It ended, or closed it, meanwhile.
+      return false; // The process ended, or closed the file, meanwhile.
     }
   });
 }

@@ -1,7 +1,7 @@
 /**
- * Stores of old Dockers: all records in one file, `<home>/devicemapper/json`,
- * `{"Devices": {<id>: …}}` with the base device under the empty id. It is read once, its records
- * are written as files of their own, and it is renamed `json.migrated`.
+ * Stores of old versions of Docker have all records in one file, `<home>/devicemapper/json`:
+ * `{"Devices": {<id>: …}}`, with the base device under the empty id. The file is read once, its
+ * records are written to separate files, and it is renamed to `json.migrated`.
  *
  * @module
  */
@@ -35,10 +35,11 @@ export function parseLegacy(text: string, path: string): Map<string, DeviceRecor
 }
 
 /**
- * Converts an old file, if there is one. Killed, it starts over.
+ * Converts an old file, if there is one. After a kill, the next start converts it again.
  *
  * @param directory the directory of the file
- * @param transactionId the pool's: devices of later ones were lost with the crash that cost them
+ * @param transactionId the pool's; records of later transactions are dropped, because a crash has
+ * lost those
  */
 export function importLegacy(
   directory: ConfinedPath,

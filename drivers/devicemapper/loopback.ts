@@ -1,9 +1,9 @@
 /**
  * Sparse files as the pool's devices.
  *
- * A file grows if a larger size is asked for and never shrinks. Its loop device is attached with
- * autoclear: it lives as long as the pool that is made of it, and a process killed between the two
- * leaves none behind.
+ * A file grows if a larger size is asked for, and never shrinks. Its loop device is attached with
+ * autoclear: it exists as long as the pool that uses it, and disappears if the process is killed
+ * before the pool is made.
  *
  * @module
  */
@@ -30,9 +30,9 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { syncDirectory } from "../../lib/store/metadata.ts";
 
-/** A pool's device, open: closed when the pool holds it. */
+/** An open device for a pool, to be closed when the pool uses it. */
 export interface Backing extends Disposable {
-  /** Of the block device. */
+  /** The path of the block device. */
   readonly path: string;
   /** The file behind it, if it is a loop device. */
   readonly image: string | undefined;
@@ -41,7 +41,7 @@ export interface Backing extends Disposable {
 /**
  * Makes an image, or grows one.
  *
- * @param size in bytes; `warn` gets a line about a larger file
+ * @param size in bytes; if the file is larger, `warn` gets a line
  */
 export function ensureImage(
   path: ConfinedPath,
@@ -86,7 +86,7 @@ export function isAttachedTo(number: number, image: ConfinedPath): boolean {
   });
 }
 
-/** Makes a loop device as large as its file has become. */
+/** Gives a loop device the size to which its file has grown. */
 export function refreshCapacity(number: number): void {
   withFd(openNode(`/dev/loop${number}`, O_RDWR), refreshFd);
 }

@@ -1,5 +1,6 @@
 /**
- * How a layer's file system is mounted: options as people write them, as `mount(2)` takes them.
+ * The mount options of a layer's file system, converted from their usual form to that of
+ * `mount(2)`.
  *
  * @module
  */
@@ -19,7 +20,7 @@ import {
 } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 
-/** Options that are flags of the call, and whether they set or clear them (mount(8)). */
+/** The options that set or clear a flag of the call (mount(8)). */
 const FLAGS: ReadonlyMap<string, readonly [flag: number, set: boolean]> = new Map([
   ["ro", [MS_RDONLY, true]],
   ["rw", [MS_RDONLY, false]],
@@ -55,7 +56,7 @@ export interface MountChoice {
   readonly label: string | undefined;
 }
 
-/** Every option of a mount, in the order in which later ones win. */
+/** All options of a mount. Later ones override earlier ones. */
 export function optionList({ fileSystem, readOnly, options, label }: MountChoice): string[] {
   return [
     "discard",
@@ -68,7 +69,7 @@ export function optionList({ fileSystem, readOnly, options, label }: MountChoice
   ];
 }
 
-/** Splits options into the call's flags and the file system's own. */
+/** Splits options into the call's flags and the file system's own options. */
 export function splitOptions(options: readonly string[]): { flags: number; data: string } {
   let flags = 0;
   const data: string[] = [];

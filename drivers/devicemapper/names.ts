@@ -1,8 +1,8 @@
 /**
- * The names of devices, and the ids that a layer of this driver cannot have.
+ * The names of devices, and the ids that layers of this driver cannot have.
  *
- * All names of a store begin with `docker-<major>:<minor>-<inode>` of its home, as Docker's do, so
- * that several stores share one machine. A layer's device is `<prefix>-<id>`, the base device
+ * As with Docker, all names of a store begin with `docker-<major>:<minor>-<inode>` of its home, so
+ * that one machine can have several stores. A layer's device is `<prefix>-<id>`, the base device
  * `<prefix>-base`, the pool `<prefix>-pool`.
  *
  * @module
@@ -11,17 +11,17 @@ import { DM_NAME_LEN } from "../../ffi/devmapper.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
 
-/** The base device's hash, which corresponds to a layer's id. */
+/** The base device's hash. A layer's hash is its id. */
 export const BASE = "";
 
 /**
- * The suffix of the record of a device that is to be deleted, whatever its content: see
+ * The suffix of a record whose device is to be deleted, even if the record does not say so: see
  * `DeviceSet.reset`.
  */
 export const DISCARDED_SUFFIX = ".veneer-old";
 
 /**
- * Files of the metadata directory that do not belong to a device, and names that no layer can have.
+ * Names in the metadata directory that are not records of layers, so that no layer can have them.
  */
 const RESERVED = ["base", "pool", "deviceset-metadata", "transaction-metadata"];
 const RESERVED_SUFFIXES = [".migrated", ".veneer-new", DISCARDED_SUFFIX];
@@ -43,18 +43,19 @@ export class DeviceNames {
    */
   device(hash: string): string {
     if (hash === BASE) return `${this.prefix}-base`;
-    // Short for any id, and no id begins like that; under the lock only one is active at a time.
+    // It is short enough for an id of any length, and no id begins with a dot. The lock allows only
+    // one such device at a time.
     return `${this.prefix}-${hash.endsWith(DISCARDED_SUFFIX) ? ".old" : hash}`;
   }
 
-  /** Whether a device is of this store; the pool is, too. */
+  /** Whether a device, or the pool, belongs to this store. */
   isOwn(name: string): boolean {
     return name.startsWith(`${this.prefix}-`);
   }
 
   /**
-   * @throws {VeneerError} `invalid argument` for an id that the layout has another use for or no
-   * room
+   * @throws {VeneerError} `invalid argument` for an id that the layout uses otherwise, or that is
+   * too long
    */
   checkId(id: string): void {
     if (RESERVED.includes(id) || RESERVED_SUFFIXES.some((suffix) => id.endsWith(suffix))) {
@@ -74,7 +75,7 @@ export class DeviceNames {
   }
 }
 
-/** Whether a file of the metadata directory is the record of a layer's device. */
+/** Whether a name in the metadata directory is that of the record of a layer's device. */
 export function isRecordName(name: string): boolean {
   return !name.startsWith(".") && !RESERVED.includes(name) &&
     !RESERVED_SUFFIXES.some((suffix) => name.endsWith(suffix));

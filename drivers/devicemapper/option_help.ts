@@ -1,5 +1,5 @@
 /**
- * Help on the driver's options. Those that would set up LVM are left out: they are refused.
+ * Help on the driver's options. It leaves out those that set up LVM, because they are refused.
  *
  * @module
  */

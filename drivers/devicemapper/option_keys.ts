@@ -14,7 +14,7 @@ export const DIRECT_LVM_KEYS = [
   "dm.directlvm_device_force",
 ];
 
-/** As users write them. */
+/** The keys, as users write them. */
 export const OPTION_KEYS: readonly string[] = [
   "dm.basesize",
   "dm.fs",

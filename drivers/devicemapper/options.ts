@@ -20,7 +20,8 @@
  * | `dm.libdm_log_level` | how much of libdevmapper's log is passed on: 2 (fatal) to 7 (debug) |
  * | `dm.when_full` | a full pool's writes wait (`queue`) or fail (`error`); Veneer's own option |
  *
- * The rest of Docker's, `dm.directlvm_device` and its companions, is refused with the reason.
+ * Docker's other options, `dm.directlvm_device` and those that belong to it, are refused with the
+ * reason.
  *
  * @module
  */
@@ -31,23 +32,23 @@ import { checkKnown, parseBoolean } from "../../lib/base/options.ts";
 import { formatSize, parseSize } from "../../lib/base/sizes.ts";
 import { DIRECT_LVM_KEYS, OPTION_KEYS } from "./option_keys.ts";
 
-/** File systems that a base device can have. */
+/** The file systems that a base device can have. */
 export type BaseFileSystem = "ext4" | "xfs";
 const BASE_FILE_SYSTEMS: readonly BaseFileSystem[] = ["ext4", "xfs"];
 
-/** The driver's options, read. Sizes are bytes. */
+/** The driver's parsed options. Sizes are in bytes. */
 export interface DeviceMapperOptions {
   readonly baseSize: number;
-  /** Whether the size was asked for, so that a smaller base is to be grown. */
+  /** Whether the size was given, so that a smaller base is grown. */
   readonly growBase: boolean;
   readonly fileSystem: BaseFileSystem;
-  /** Whether it was asked for, so that another one is worth a warning. */
+  /** Whether it was given, so that there is a warning if the base has another one. */
   readonly fileSystemGiven: boolean;
   readonly mkfsArguments: readonly string[];
   readonly mountOptions: string;
   /**
-   * Of the images; none if it was not asked for: 100 GiB and 2 GiB for new ones, no growth of
-   * others.
+   * The size of an image; `undefined` if it was not given. Then a new image gets the default, 100
+   * GiB or 2 GiB, and an existing one does not grow.
    */
   readonly dataSize: number | undefined;
   readonly metadataSize: number | undefined;
@@ -60,7 +61,7 @@ export interface DeviceMapperOptions {
   readonly discard: boolean;
   readonly overrideUdevSyncCheck: boolean;
   readonly deferredRemoval: boolean;
-  /** Never without the former. */
+  /** Never true without `deferredRemoval`. */
   readonly deferredDeletion: boolean;
   /** A share, 0 to 0.99. */
   readonly minFreeSpace: number;
@@ -72,7 +73,7 @@ export interface DeviceMapperOptions {
 type Deferral = "deferredRemoval" | "deferredDeletion";
 
 /**
- * The requested options: `undefined` is decided by the machine's abilities (`decideDeferral` of
+ * The requested options. If one is `undefined`, the machine's features decide (`decideDeferral` of
  * `support.ts`).
  */
 export type RequestedOptions =
@@ -95,7 +96,8 @@ export const DEFAULTS = {
 const MIN_BLOCK_SIZE = 64 << 10, MAX_BLOCK_SIZE = 1 << 30;
 
 /**
- * @throws {VeneerError} `invalid argument` with the option and its rule, `not supported` for LVM's
+ * @throws {VeneerError} `invalid argument` with the option and its rule, `not supported` for the
+ * options of LVM
  */
 export function parseDriverOptions(options: ReadonlyMap<string, string>): RequestedOptions {
   checkKnown(options, OPTION_KEYS, "devicemapper");
@@ -145,7 +147,7 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Reques
 }
 
 /**
- * The size a layer asks for in bytes, `undefined` for its parent's.
+ * The size that a layer's options give it, in bytes; `undefined` for its parent's size.
  *
  * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a size on a layer
  * that is not read-write
@@ -164,7 +166,7 @@ export function parseLayerSize({ storageOptions, readWrite }: LayerSpec): number
   return wholeSectors(positive(size, "size"));
 }
 
-/** @throws if a size is less than that of the device a layer is a snapshot of */
+/** @throws {VeneerError} `invalid argument` if a size is less than that of the device's origin */
 export function checkNotSmaller(size: number, least: number, what: string): void {
   if (size >= least) return;
   throw new VeneerError(
@@ -191,7 +193,7 @@ function positive(text: string, name: string): number {
   throw invalid(name, text, "it must be above 0");
 }
 
-/** Devices are whole sectors. */
+/** Rounds up to whole sectors, of which devices consist. */
 const wholeSectors = (bytes: number): number => Math.ceil(bytes / SECTOR_SIZE) * SECTOR_SIZE;
 
 function absolute(path: string | undefined, name: string): string | undefined {

@@ -1,22 +1,22 @@
 /**
- * Waiting for devices that are in use.
+ * Waits for devices that are in use.
  *
  * @module
  */
 import { EBUSY } from "../../ffi/errno.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 
-/** How long a busy device is waited for, in milliseconds. */
+/** The longest wait for a busy device, in milliseconds. */
 export const PATIENCE = 10_000;
 
-/** The same if nothing fails if it stays busy. */
+/** The same for operations that do not fail if the device stays busy. */
 export const BRIEF_PATIENCE = 1000;
 
-/** Between two tries, in milliseconds. */
+/** The time between two tries, in milliseconds. */
 const PAUSE = 50;
 
 /**
- * Tries until the object is no longer busy or the time is over.
+ * Tries until the device is no longer busy, or until the time is over.
  *
  * @param attempt returns 0 or `-errno`, raw
  */

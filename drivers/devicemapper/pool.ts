@@ -1,8 +1,8 @@
 /**
- * The thin pool, as the kernel has it: one device from which thin devices take their space.
+ * The thin pool in the kernel: one device from which thin devices take their space.
  *
- * A pool has a transaction id, which only its user changes; it is written together with all devices
- * that the user created or deleted before. Kernel,
+ * A pool has a transaction id, which only its user changes. The kernel writes it together with all
+ * devices that the user created or deleted before. Kernel,
  * Documentation/admin-guide/device-mapper/thin-provisioning.rst.
  *
  * @module
@@ -41,7 +41,7 @@ export interface PoolTable {
   readonly whenFull: "queue" | "error";
 }
 
-/** How a pool is. */
+/** The state of a pool. */
 export interface PoolStatus {
   readonly transactionId: number;
   /** In blocks of metadata, which are 4 KiB. */
@@ -73,8 +73,8 @@ export class Pool {
   }
 
   /**
-   * Whether the pool exists and is complete; a pool that a killed process created without a table
-   * is removed.
+   * Whether the pool exists and is complete. A pool that a killed process left without a table is
+   * removed.
    */
   exists(): boolean {
     const info = deviceInfo(this.name);
@@ -89,8 +89,8 @@ export class Pool {
   }
 
   /**
-   * Whether a pool that was there is there still, and is going to be: a shutdown may have scheduled
-   * its end.
+   * Whether the pool still exists and will stay: another process's shutdown may have scheduled its
+   * removal. That is cancelled here, or its end is awaited.
    */
   stays(): boolean {
     const info = deviceInfo(this.name);
@@ -108,7 +108,7 @@ export class Pool {
     createDevice(this.name, target(size, made));
   }
 
-  /** Gives it devices that have grown. */
+  /** Gives the pool the new size of its grown devices. */
   resize(size: number, made: PoolTable): void {
     reloadTable(this.name, target(size, made));
     suspendDevice(this.name);
@@ -116,9 +116,9 @@ export class Pool {
   }
 
   /**
-   * Removes it, raw: 0 or `-errno`.
+   * Removes the pool; returns the raw result, 0 or `-errno`.
    *
-   * @param deferred if it has active devices, remove it after the last of them
+   * @param deferred whether a pool with active devices is removed after the last of them
    */
   tryRemove(deferred = false): number {
     return tryRemoveDevice(this.name, deferred);
@@ -136,7 +136,8 @@ export class Pool {
   }
 
   /**
-   * @throws {SyscallError} ENXIO if it is not there; {@linkcode VeneerError} `failed` if it failed
+   * @throws {SyscallError} ENXIO if the pool does not exist; {@linkcode VeneerError} `failed` if
+   * the pool has failed
    */
   status(): PoolStatus {
     const [first] = status(this.name);
@@ -149,7 +150,7 @@ export class Pool {
     );
   }
 
-  /** The same; `undefined` if it is not there. */
+  /** The same; `undefined` if the pool does not exist. */
   tryStatus(): PoolStatus | undefined {
     try {
       return this.status();
@@ -160,10 +161,10 @@ export class Pool {
   }
 
   /**
-   * Whether it has a device of this number, made by any program. The kernel is asked for a snapshot
-   * of the number from itself: it first checks whether the number is taken, and then for the
-   * origin, which does not exist for a free number. So nothing is ever created; a free number costs
-   * a warning in the kernel's log.
+   * Whether the pool has a device with this number, made by any program. The kernel is asked for a
+   * snapshot of the number from itself. It first checks whether the number is taken, and then looks
+   * for the origin, which does not exist if the number is free. So no device is ever created, but a
+   * free number causes a warning in the kernel's log.
    */
   has(id: number): boolean {
     const result = trySendQuietly(this.name, `create_snap ${id} ${id}`);
@@ -172,19 +173,22 @@ export class Pool {
     return false;
   }
 
-  /** Makes an empty device, raw: 0 or `-errno` (`-EEXIST` if the number is taken). */
+  /**
+   * Makes an empty device; returns the raw result, 0 or `-errno` (`-EEXIST` if the number is
+   * taken).
+   */
   tryCreateThin(id: number): number {
     return trySendMessage(this.name, `create_thin ${id}`);
   }
 
-  /** Makes a snapshot of a device that is suspended or not active, raw. */
+  /** Makes a snapshot of a device that is suspended or inactive; returns the raw result. */
   tryCreateSnapshot(id: number, origin: number): number {
     return trySendMessage(this.name, `create_snap ${id} ${origin}`);
   }
 
   /**
-   * Deletes a device, raw: 0 or `-errno` (`-ENODATA` if it does not exist, `-EBUSY` if it is
-   * active).
+   * Deletes a device; returns the raw result, 0 or `-errno` (`-ENODATA` if it does not exist,
+   * `-EBUSY` if it is active).
    */
   tryDelete(id: number): number {
     return trySendMessage(this.name, `delete ${id}`);
@@ -196,7 +200,7 @@ export class Pool {
   }
 }
 
-/** A pool's table, as device-mapper takes it. */
+/** A pool's table, in the form of device-mapper. */
 export function target(size: number, { metadata, data, blockSize, whenFull }: PoolTable): Target {
   const features = ["skip_block_zeroing", ...(whenFull === "error" ? ["error_if_no_space"] : [])];
   return {
@@ -207,7 +211,7 @@ export function target(size: number, { metadata, data, blockSize, whenFull }: Po
   };
 }
 
-/** `undefined` for another kind of target. */
+/** Parses a pool's table; `undefined` for another type of target. */
 export function parsePoolTable({ type, parameters }: Target): PoolTable | undefined {
   if (type !== "thin-pool") return undefined;
   const [metadata, data, blockSize, , , ...features] = parameters.split(" ");
@@ -219,7 +223,7 @@ export function parsePoolTable({ type, parameters }: Target): PoolTable | undefi
   };
 }
 
-/** `undefined` for `Fail` and `Error`, and for any other text. */
+/** Parses a pool's status; `undefined` for `Fail`, `Error` and any other text. */
 export function parsePoolStatus(parameters: string): PoolStatus | undefined {
   const match = /^(\d+) (\d+)\/(\d+) (\d+)\/(\d+) \S+ (rw|ro|out_of_data_space)\b(.*)$/.exec(
     parameters.trim(),

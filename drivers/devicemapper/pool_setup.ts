@@ -1,5 +1,5 @@
 /**
- * Bringing a store's pool up, or making sure that the one that is up is this store's.
+ * Brings a store's pool up, or checks that the existing pool is this store's.
  *
  * ```text
  * <home>/devicemapper/data       sparse images, if no devices are given
@@ -41,26 +41,26 @@ export interface PoolContext {
   readonly pool: Pool;
   readonly home: Home;
   readonly options: DeviceMapperOptions;
-  /** Whether any device is recorded: then a missing image is a loss. */
+  /** Whether any device is recorded: then a missing image is an error. */
   readonly hasRecords: boolean;
   readonly warn: Warn;
 }
 
-/** The images' paths; they are there only if no devices are given. */
+/** The paths of the images, which exist only if no devices are given. */
 export const dataImage = (home: Home) => home.join("devicemapper", "data");
 export const metadataImage = (home: Home) => home.join("devicemapper", "metadata");
 
 /**
- * Brings the pool up if it is not.
+ * Brings the pool up, unless it exists.
  *
- * @throws {VeneerError} `incompatible` if a pool of this name is made of something else,
- * `not supported` if a pool that was named does not exist, `corrupt store` if an image is gone
+ * @throws {VeneerError} `incompatible` if the pool of this name has other devices, `not supported`
+ * if a pool named in options does not exist, `corrupt store` if an image is missing
  */
 export function setUpPool(context: PoolContext): void {
   const { pool, options } = context;
   if (pool.exists()) {
     if (options.thinPool === undefined) useExisting(context);
-    else pool.table(); // throws if it is not one
+    else pool.table(); // throws if the device is not a pool
   } else if (options.thinPool !== undefined) {
     throw new VeneerError(
       "not supported",
@@ -104,7 +104,7 @@ function bringUp(context: PoolContext): void {
   });
 }
 
-/** A device that was given, or an image. */
+/** Opens a given device, or an image. */
 function backing(
   device: string | undefined,
   image: ConfinedPath,
@@ -131,7 +131,7 @@ function checkBlockDevice(path: string): void {
   }
 }
 
-/** Half of a pool is of no use. */
+/** Refuses to make a new image if devices are recorded: a pool needs both of its images. */
 function checkImages({ home, options, hasRecords }: PoolContext): void {
   const isLost = (device: string | undefined, image: ConfinedPath) =>
     device === undefined && !exists(image);
@@ -151,8 +151,8 @@ function checkImages({ home, options, hasRecords }: PoolContext): void {
 }
 
 /**
- * The block size that a pool's metadata records, in bytes; `undefined` if the file is not a pool's
- * metadata.
+ * The block size recorded in a pool's metadata, in bytes; `undefined` if the device does not have a
+ * pool's metadata.
  */
 function recordedBlockSize(device: string): number | undefined {
   const bytes = new Uint8Array(SECTOR_SIZE);
@@ -161,7 +161,7 @@ function recordedBlockSize(device: string): number | undefined {
   return sectors && sectors * SECTOR_SIZE;
 }
 
-/** A pool that is up: ours? And have its images been asked to grow? */
+/** Checks that the existing pool is this store's, and grows its images if options ask for that. */
 function useExisting({ pool, home, options, warn }: PoolContext): void {
   const table = pool.table();
   const metadata = checkOurs(pool, table.metadata, options.metadataDevice, metadataImage(home));
@@ -187,8 +187,8 @@ function useExisting({ pool, home, options, warn }: PoolContext): void {
 }
 
 /**
- * Throws unless a pool's device is the given one or the image's loop device; returns the loop
- * device's number.
+ * Requires that a pool's device is the given one or the image's loop device. Returns the number of
+ * the loop device.
  *
  * @param numbers `major:minor`
  */
@@ -216,6 +216,6 @@ function isNode(path: string, major: number, minor: number): boolean {
   return stat?.rdevMajor === major && stat.rdevMinor === minor;
 }
 
-/** How much an image can still grow on its file system, in bytes. */
+/** The space by which an image can still grow on its file system, in bytes. */
 export const availableBytes = (image: ConfinedPath): number =>
   withFd(open(image, O_RDONLY | O_NONBLOCK), fstatfs).availableBytes;

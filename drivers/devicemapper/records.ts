@@ -7,8 +7,8 @@
  * transaction-metadata  {"open_transaction_id":N,"device_hash":"…","device_id":N}
  * ```
  *
- * Each is replaced as a whole (`metadata.ts`). A record may be damaged: the error names the file,
- * and only operations that need this file fail.
+ * Each file is replaced as a whole (`metadata.ts`). If a record is damaged, only operations that
+ * need it fail, and the error names the file.
  *
  * @module
  */
@@ -25,31 +25,33 @@ import {
 } from "../../lib/store/metadata.ts";
 import { BASE, DISCARDED_SUFFIX, isRecordName } from "./names.ts";
 
-/** A thin device as it is recorded. */
+/** The record of a thin device. */
 export interface DeviceRecord {
   /** Its number in the pool: 24 bits. */
   readonly deviceId: number;
   /** In bytes. */
   readonly size: number;
-  /** Of the pool, in which the device was made. */
+  /** The transaction of the pool in which the device was made. */
   readonly transactionId: number;
-  /** The base: it has its file system. A layer: it was mounted for writing. */
+  /**
+   * Of the base: whether it has its file system. Of a layer: whether it was activated for writing.
+   */
   readonly initialized: boolean;
-  /** It is to be deleted. */
+  /** Whether the device is to be deleted. */
   readonly deleted: boolean;
 }
 
 /** The properties of the whole store. */
 export interface DeviceSetRecord {
   readonly nextDeviceId: number;
-  /** Of the base device's file system; `""` if nothing was recorded. */
+  /** The UUID of the base device's file system; `""` if it was not recorded. */
   readonly baseUuid: string;
   readonly baseFileSystem: string;
 }
 
-/** A change of the pool that is under way. */
+/** The note of a change of the pool that is not finished. */
 export interface TransactionRecord {
-  /** The pool's transaction id after it is done. */
+  /** The pool's transaction id after the change. */
   readonly openTransactionId: number;
   readonly hash: string;
   readonly deviceId: number;
@@ -61,7 +63,7 @@ export const MAX_DEVICE_ID = 0xffffff;
 const SET_FILE = "deviceset-metadata";
 const TRANSACTION_FILE = "transaction-metadata";
 
-/** The files of one store. Writers hold the devices' lock. */
+/** The files of one store. Writers hold the lock of its devices. */
 export class Records {
   constructor(readonly directory: ConfinedPath) {}
 
@@ -70,24 +72,24 @@ export class Records {
     return this.directory.join(hash === BASE ? "base" : hash);
   }
 
-  /** The ids of every layer that there is a record of, also one that is to be deleted. */
+  /** The ids of all layers with a record, including those that are to be deleted. */
   ids(): string[] {
     return list(this.directory).filter(isRecordName);
   }
 
-  /** The hashes under which devices wait for their deletion after a reset. */
+  /** The hashes of devices that wait for their deletion after a reset. */
   discarded(): string[] {
     return list(this.directory).filter((name) => name.endsWith(DISCARDED_SUFFIX));
   }
 
-  /** @throws {VeneerError} `corrupt store` if the file has other content */
+  /** @throws {VeneerError} `corrupt store` if the record is invalid */
   read(hash: string): DeviceRecord | undefined {
     const path = this.path(hash);
     const text = readMetadata(path);
     return text === undefined ? undefined : parseDeviceRecord(text, path.text);
   }
 
-  /** The same, with damaged files as `undefined`. */
+  /** The same; `undefined` if the record is damaged, too. */
   tryRead(hash: string): DeviceRecord | undefined {
     try {
       return this.read(hash);
@@ -115,7 +117,8 @@ export class Records {
   }
 
   /**
-   * All numbers that are taken according to the records; damaged ones usually still show theirs.
+   * All numbers in use according to the records. The number can usually still be read from a
+   * damaged record.
    */
   deviceIds(): Set<number> {
     const taken = new Set<number>();
@@ -127,7 +130,7 @@ export class Records {
     return taken;
   }
 
-  /** A record's text; `""` if it is not a file. */
+  /** A record's text; `undefined` if it is missing, `""` if it cannot be read. */
   #tryReadText(hash: string): string | undefined {
     try {
       return readMetadata(this.path(hash));
@@ -173,12 +176,14 @@ export class Records {
     };
   }
 
-  /** The device of a transaction's note; `undefined` if the note is missing or damaged. */
+  /**
+   * The hash of the device in a transaction's note; `undefined` if the note is missing or damaged.
+   */
   noted(): string | undefined {
     try {
       return this.readTransaction()?.hash;
     } catch {
-      return undefined; // Operations that change something report it.
+      return undefined; // Operations that make changes report it.
     }
   }
 
@@ -194,8 +199,8 @@ export class Records {
   }
 
   /**
-   * Not synced: one that comes back after a power failure is of a transaction that the pool knows
-   * as done.
+   * Not synced: a note that comes back after a power failure is of a transaction that the pool has
+   * recorded as done.
    */
   removeTransaction(): void {
     removeMetadata(this.directory.join(TRANSACTION_FILE), false);
@@ -209,12 +214,12 @@ export class Records {
   }
 }
 
-/** @throws {VeneerError} `corrupt store`, with the file's path */
+/** @throws {VeneerError} `corrupt store` with the file's path */
 export function parseDeviceRecord(text: string, path: string): DeviceRecord {
   return toDeviceRecord(parseObject(text, path), path);
 }
 
-/** The same of an object that was parsed already. */
+/** The same for an object that was already parsed. */
 export function toDeviceRecord(fields: Fields, path: string): DeviceRecord {
   const deviceId = integer(fields, "device_id", path);
   if (deviceId > MAX_DEVICE_ID) throw corrupt(path, `has the device_id ${deviceId}`);
@@ -229,7 +234,7 @@ export function toDeviceRecord(fields: Fields, path: string): DeviceRecord {
   };
 }
 
-/** As Docker writes it. */
+/** A record's text, as Docker writes it. */
 export function formatDeviceRecord(record: DeviceRecord): string {
   return JSON.stringify({
     device_id: record.deviceId,

@@ -1,6 +1,6 @@
 /**
- * Snapshots on devicemapper: every layer a thin device, an active one or a view a snapshot of its
- * parent's.
+ * Snapshots on devicemapper: every layer is a thin device, and the device of an active snapshot or
+ * a view is a snapshot of the parent's device.
  *
  * ```text
  * <root>/snapshots/devicemapper/       a store of devices of its own, as the graph's is (`device_set.ts`)
@@ -8,14 +8,16 @@
  *   devicemapper/                      the pool's images
  * ```
  *
- * A snapshot's root is its device's, which is empty if it has no parent. The active layer itself
- * becomes the committed one, so it must not be open then: a program that still wrote to it would
- * write below its children. If it is open nevertheless, as an engine's may be, the committed layer
- * is a snapshot of it. A view has its own device as well: a file system that was not unmounted is
- * repaired on it by the mount, even a read-only one, and the parent's device is left alone.
+ * A snapshot's root is that of its device; without a parent it is empty. A commit makes the active
+ * layer itself the committed one. So the layer must not be open then, because a program that still
+ * has it open would write to a layer with children. If it is open nevertheless, as an engine's may
+ * be, the committed layer is a new snapshot of it. A view has its own device as well: even a
+ * read-only mount repairs a file system that was not unmounted cleanly, and that must not change
+ * the parent's device.
  *
- * Devices become active when their mounts are returned to a caller, and stay active until they are
- * committed, removed, or no snapshot needs them, because unmounting is not reported.
+ * A device is activated when its mounts are returned to a caller. It stays active until it is
+ * committed or removed, or until `cleanup` finds no active snapshot, because callers do not report
+ * their unmounts.
  *
  * @module
  */
@@ -53,12 +55,12 @@ import { ensureStored } from "./stored.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 
 /**
- * How long an open device is waited for, without the lock of devices, in milliseconds: udev opens
- * new ones.
+ * The longest wait for an open device without the lock of devices, in milliseconds: udev opens new
+ * devices for a moment.
  */
 const PATIENCE = 1000;
 
-/** The same with the lock, of a device that was closed a moment before. */
+/** The same with the lock, for a device that has just been closed. */
 const BRIEF_PATIENCE = 100;
 
 /** The parts of the backend. */
@@ -111,7 +113,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     if (origin === BASE) this.#ownRoot(layer);
   }
 
-  /** A root without an owner yet is given to container root. */
+  /** Gives the root of a new base layer to container root. */
   #ownRoot(layer: string): void {
     const { uids, gids } = this.#context.idMaps;
     if (uids.root === 0 && gids.root === 0) return;
@@ -143,8 +145,8 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   checkUnused({ layer }: LayerChain, isNoUse = EVERY_MOUNT): void {
     if (isNoUse === NO_MOUNT) return;
     this.#checkNotMounted(layer, isNoUse);
-    // Inactive, it cannot be mounted until its mounts are returned again. With deferred deletion,
-    // this is deferred as well.
+    // An inactive device cannot be mounted until its mounts are returned again. With deferred
+    // deletion, the deactivation is deferred as well.
     if (!this.#context.options.deferredDeletion) this.#deactivate(layer);
   }
 
@@ -155,7 +157,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   }
 
   /**
-   * Regardless of options, the device is closed then.
+   * Deactivates a layer's device at once, regardless of the options for deferral.
    *
    * @throws {VeneerError} `in use` with its users
    */
@@ -189,7 +191,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
   remove(layer: string): void {
     const numbers = this.#numbers(layer);
     if (numbers !== undefined) {
-      unmountBelow(this.home.path, numbers); // of a process killed in `prepare`
+      unmountBelow(this.home.path, numbers); // left by a process that was killed in `prepare`
       this.#waitUntilClosed(layer);
     }
     if (this.#devices.has(layer)) this.#devices.retire(layer);
@@ -222,7 +224,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
           kind: "prepare",
           name: "activate the device",
           perform: () => this.#activate(chain),
-          undo: () => {}, // Other callers may have got its mounts.
+          undo: () => {}, // Other callers may use its mounts.
         },
         {
           kind: "mount",
@@ -241,7 +243,7 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     this.#devices.activate(layer, kind === "view" ? "read" : "write");
   }
 
-  /** The file system of a layer, and every option of its mount. */
+  /** The file system of a layer, and all options of its mount. */
   #howMounted({ kind }: LayerChain): [type: string, options: string[]] {
     const fileSystem = this.#devices.fileSystem();
     const { mountOptions: options } = this.#context.options;

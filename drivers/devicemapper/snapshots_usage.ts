@@ -1,13 +1,13 @@
 /**
  * The space that a snapshot adds to its parent.
  *
- * - Bytes: the blocks of the pool that were given to its device since it was made. They are counted
- *   in the pool's metadata, so a rewritten block counts, an inherited one does not, and data that
- *   is not on its way to the device yet counts later. A block shared since with snapshots of the
- *   device still counts: it came with this one.
- * - Inodes: as many as its file system has more in use than the one below; none if it has less. One
- *   that is mounted in another mount namespace alone has those that its superblock tells, which the
- *   kernel brings up to date when it is unmounted.
+ * - Bytes: the blocks that the pool gave to its device since the device was made. They are counted
+ *   in the pool's metadata: a rewritten block counts, an inherited one does not, and data that the
+ *   kernel has not written to the device yet counts later. A block that the device now shares with
+ *   its own snapshots still counts.
+ * - Inodes: the used inodes of its file system minus those of its parent's, at least 0. If the file
+ *   system is mounted only in another mount namespace, they are read from its superblock, which the
+ *   kernel updates at the unmount.
  *
  * @module
  */
@@ -28,7 +28,7 @@ import { readUsedInodes } from "./superblock.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 import { SUPERBLOCK, ThinMetadata } from "./thin_metadata.ts";
 
-/** The blocks that a device adds to its origin. */
+/** The space that a device adds to its origin. */
 export function usageOf(set: DeviceSet, hash: string, origin: string): Usage {
   const inodes = set.exclusively((devices) =>
     usedInodes(set, devices, hash) - usedInodes(set, devices, origin)
@@ -38,7 +38,7 @@ export function usageOf(set: DeviceSet, hash: string, origin: string): Usage {
   return { bytes, inodes: Math.max(0, inodes) };
 }
 
-/** How many bytes of the pool a device was given since it was made. */
+/** The bytes of the pool that a device was given since it was made. */
 export function ownBytes(pool: Pool, deviceId: number): number {
   return withMetadata(
     pool,
@@ -47,22 +47,22 @@ export function ownBytes(pool: Pool, deviceId: number): number {
 }
 
 /**
- * Reads a pool's metadata as it is now. The kernel holds a copy for readers while others go on
- * writing; there is one at most, which is why one reads at a time: see
+ * Reads a pool's metadata of this moment. The kernel keeps a copy for readers, while writers go on.
+ * There is at most one copy, so only one process reads at a time: see
  * {@linkcode DeviceSet.readingMetadata}.
  */
 function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
   const reserve = () => trySendMessage(pool.name, "reserve_metadata_snap");
   const release = () => sendMessage(pool.name, "release_metadata_snap");
   let result = reserve();
-  if (result === -EBUSY) { // of a process that was killed here
+  if (result === -EBUSY) { // left by a process that was killed here
     release();
     result = reserve();
   }
   unwrap(result, "device-mapper message", "reserve_metadata_snap");
   try {
     return withFd(open(blockDevice(pool.table().metadata), O_RDONLY), (fd) => {
-      dropBuffers(fd); // The pool writes past them.
+      dropBuffers(fd); // The pool's writes bypass them.
       const read = (block: number) => {
         const bytes = new Uint8Array(METADATA_BLOCK_SIZE);
         return bytes.subarray(
@@ -77,7 +77,10 @@ function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
   }
 }
 
-/** The node of a block device. Without udev, device-mapper's have theirs by name alone. */
+/**
+ * The node of a block device. Without udev, the nodes of device-mapper's devices have only their
+ * names.
+ */
 function blockDevice(numbers: string): string {
   const system = `/sys/dev/block/${numbers}`;
   const name = readSystemFile(`${system}/dm/name`)?.trim();

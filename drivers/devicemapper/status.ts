@@ -28,7 +28,7 @@ export function statusLines(
     ? metadataImage(home)
     : undefined;
   const size = (blocks: number, unit: number) => formatSize(blocks * unit);
-  // Space that the images' file system does not have is not available, even if the pool reports it.
+  // An image cannot grow beyond the free space of its file system, even if the pool reports more.
   const available = (blocks: number, unit: number, image: ConfinedPath | undefined) =>
     formatSize(Math.min(blocks * unit, image === undefined ? Infinity : availableBytes(image)));
   return [
@@ -72,8 +72,8 @@ function deviceName(numbers: string): string {
 }
 
 /**
- * How many of the machine's semaphores, which udev's cookies are, are in use: `SEMMNI` of
- * semget(2).
+ * The number of the machine's semaphore sets in use, and their limit, `SEMMNI` of semget(2). The
+ * cookies by which libdevmapper waits for udev are such sets.
  */
 function semaphores(): StatusLine[] {
   const total = readSystemFile("/proc/sys/kernel/sem")?.split(/\s+/)[3];

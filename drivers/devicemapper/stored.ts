@@ -1,9 +1,9 @@
 /**
- * Ensuring that data written to a layer is stored in the pool.
+ * Ensures that data written to a layer is stored in the pool.
  *
- * A thin device promises more space than the pool has. A write without space fails only when the
- * kernel writes its caches back, long after the write call succeeded, and the error is returned
- * only to callers that sync.
+ * A thin device may promise more space than the pool has. If space is missing, the write call still
+ * succeeds; the failure comes later, when the kernel writes its caches back, and is reported only
+ * to callers that sync.
  *
  * @module
  */
@@ -15,22 +15,22 @@ import type { Warn } from "../../lib/base/warn.ts";
 import { writeOut } from "./write_out.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 
-/** The kernel's treatment of writes to a full pool, and its duration. */
+/** The time for which the kernel queues writes to a full pool, in seconds; 0 if it is unlimited. */
 const NO_SPACE_TIMEOUT = "/sys/module/dm_thin_pool/parameters/no_space_timeout";
 /** The default of that parameter, in seconds: `no_space_timeout_secs` of the kernel's dm-thin.c. */
 const DEFAULT_NO_SPACE_TIMEOUT = 60;
-/** The time that writing out may take beyond the kernel's own limit, in seconds. */
+/** The time that the sync may take beyond that limit, in seconds. */
 const GRACE = 30;
 
 /**
- * Writes a layer's file system out and looks at the pool.
+ * Writes a layer's file system out and checks the pool.
  *
- * If the pool queues writes for want of space, this waits as long as the kernel does (60 seconds,
- * or the module's `no_space_timeout`), with a warning.
+ * If the pool queues writes because its space is full, this warns, and waits as long as the kernel
+ * does (60 seconds, or the module's `no_space_timeout`).
  *
  * @param directory the layer's root, opened before anything was written
- * @throws {VeneerError} `limit exceeded`: the pool has no room; `failed precondition`: it needs
- * repair
+ * @throws {VeneerError} `limit exceeded` if the pool has not stored all data: it is full, read-only
+ * or needs repair
  */
 export function ensureStored(
   id: string,
@@ -74,7 +74,7 @@ function notStored(id: string, pool: Pool, why: string): VeneerError {
   );
 }
 
-/** In seconds; Infinity if the kernel waits for ever. */
+/** The time for which the kernel queues writes, in seconds; Infinity if it is unlimited. */
 function noSpaceTimeout(): number {
   const text = readSystemFile(NO_SPACE_TIMEOUT);
   const seconds = text === undefined ? DEFAULT_NO_SPACE_TIMEOUT : Number(text);

@@ -1,5 +1,5 @@
 /**
- * Which file system is on a device, from its first blocks.
+ * Identifies the file system on a device by its first blocks.
  *
  * @module
  */
@@ -21,7 +21,7 @@ export function readSuperblock(device: string): Superblock | undefined {
   return parseSuperblock(readStart(device));
 }
 
-/** How many inodes a file system has in use, as its superblock tells; `undefined` likewise. */
+/** The number of used inodes in a file system's superblock; `undefined` for other file systems. */
 export function readUsedInodes(device: string): number | undefined {
   const bytes = readStart(device);
   const type = parseSuperblock(bytes)?.type;

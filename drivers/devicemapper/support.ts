@@ -18,12 +18,15 @@ import { loadModule } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 import type { DeviceMapperOptions, RequestedOptions } from "./options.ts";
 
-/** Why the driver cannot run here, or `undefined`. Loads the kernel's modules if it may. */
+/**
+ * The reason why the driver cannot run here; `undefined` if it can. Loads the kernel's modules if
+ * they are needed.
+ */
 export function checkSupport(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(loadModule);
 }
 
-/** The same without loading anything: a module that could be loaded is enough. */
+/** The same without loading modules: a module that could be loaded is enough. */
 export function checkSupportQuietly(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(() => {});
 }
@@ -42,7 +45,7 @@ function checkLibrary(): VeneerError | undefined {
   }
 }
 
-/** A part of the kernel that may be built in, a module, or lacking. */
+/** A part of the kernel that may be built in, a module, or missing. */
 interface KernelPart {
   readonly what: string;
   readonly option: string;
@@ -76,20 +79,22 @@ function checkKernel(load: (module: string) => void): VeneerError | undefined {
           "install the kernel's modules, or run a kernel that has it",
       );
     }
-    if (what === "device-mapper" && !isThere()) return undefined; // The next part cannot be asked for.
+    // Without it the kernel cannot be asked for the next part.
+    if (what === "device-mapper" && !isThere()) return undefined;
   }
   return undefined;
 }
 
-/** Whether the running kernel has a module that is not loaded yet. */
+/** Whether a module is installed for the running kernel. */
 function isLoadable(module: string): boolean {
   const listed = readSystemFile(`/lib/modules/${Deno.osRelease()}/modules.dep`) ?? "";
   return new RegExp(`/${module.replaceAll("-", "[-_]")}\\.ko`, "m").test(listed);
 }
 
 /**
- * Throws if udev runs and libdevmapper cannot wait for it: nodes would come and go while they are
- * used. With `DM_DISABLE_UDEV` in the environment the library makes its nodes alone.
+ * Refuses to run if udev runs and libdevmapper cannot wait for it: device nodes would appear and
+ * disappear while they are used. With `DM_DISABLE_UDEV` in the environment the library makes the
+ * nodes itself.
  */
 export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
   if (isUdevSynced() || overrideUdevSyncCheck || Deno.env.has("DM_DISABLE_UDEV")) return;
@@ -102,8 +107,8 @@ export function checkUdev({ overrideUdevSyncCheck }: RequestedOptions): void {
 }
 
 /**
- * Whether kernel and library can remove a device when its last user closes it: interface 4.27
- * (Linux 3.13).
+ * Whether the kernel and the library can remove a device when its last user closes it: since
+ * interface 4.27 (Linux 3.13).
  */
 export function hasDeferredRemoval(version = driverVersion()): boolean {
   const [major, minor] = version.split(".").map(Number);
@@ -111,11 +116,11 @@ export function hasDeferredRemoval(version = driverVersion()): boolean {
 }
 
 /**
- * Decides deferral if options do not: busy devices are removed and deleted later if the machine
- * supports it.
+ * Decides about deferral if the options do not: if the machine supports it, busy devices are
+ * removed and deleted later.
  *
- * @param hasIt whether kernel and library can
- * @throws {VeneerError} `not supported` if they cannot, and it was asked for
+ * @param hasIt whether the kernel and the library support it
+ * @throws {VeneerError} `not supported` if they do not, and an option asks for it
  */
 export function decideDeferral(
   options: RequestedOptions,
@@ -133,7 +138,7 @@ export function decideDeferral(
   return { ...options, deferredRemoval, deferredDeletion };
 }
 
-/** A message for `doctor`. */
+/** The versions of the library and the kernel's interface, for `doctor`. */
 export const describeVersions = (): string => {
   try {
     return `libdevmapper ${libraryVersion()}, kernel interface ${driverVersion()}`;

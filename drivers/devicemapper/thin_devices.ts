@@ -1,9 +1,9 @@
 /**
- * Thin devices as the kernel has them: active or not.
+ * The kernel's thin devices, which are active or inactive.
  *
- * A device is active while a mapping of its name is there. Everything waits: for udev's part of the
- * work by cookie (`devmapper_task.ts`), for users that are about to close a device by trying again,
- * with a bound.
+ * A device is active while a mapping of its name exists. All calls wait for udev's part of the
+ * work, by a cookie (`devmapper_task.ts`). If users are about to close a device, calls are tried
+ * again for a limited time.
  *
  * @module
  */
@@ -38,10 +38,10 @@ export interface Thin {
   readonly size: number;
 }
 
-/** How much of a device is its own or shared space. */
+/** The space that a device has, its own or shared. */
 export interface ThinStatus {
   readonly mappedSectors: number;
-  /** The highest sector with space; 0 if no sector has any. */
+  /** The highest sector that has space; 0 if there is none. */
   readonly highestMappedSector: number;
 }
 
@@ -50,7 +50,7 @@ export class ThinDevices {
   constructor(
     readonly names: DeviceNames,
     readonly pool: Pool,
-    /** Whether a busy device may go later. */
+    /** Whether a busy device may be removed later. */
     readonly deferredRemoval: boolean,
     readonly patience: number = PATIENCE,
   ) {}
@@ -71,10 +71,11 @@ export class ThinDevices {
   }
 
   /**
-   * Activates a device, or leaves one that is active as it is; returns its path.
+   * Activates a device; returns its path. An active one stays, but is resized and resumed if
+   * needed.
    *
-   * @param isShared another program, which takes none of our locks, has devices of this store, too:
-   * then one that is there is not mended
+   * @param isShared whether another program, which takes none of our locks, uses devices of this
+   * store, too: then an existing mapping is not repaired
    */
   activate(hash: string, thin: Thin, { isShared = false } = {}): string {
     const name = this.names.device(hash);
@@ -83,7 +84,7 @@ export class ThinDevices {
     return this.path(hash);
   }
 
-  /** Whether a mapping of this name is there and stays. */
+  /** Whether a mapping of this name exists and will stay. */
   #isKept(name: string): boolean {
     const info = deviceInfo(name);
     if (info === undefined) return false;
@@ -105,7 +106,8 @@ export class ThinDevices {
     const isSame = current !== undefined && current.length === wanted.length &&
       deviceIdOf(current) === thin.deviceId;
     if (isSame) {
-      if (info.suspended) resumeDevice(name); // killed while it made a snapshot
+      // left by a process that was left by a kill while a snapshot was made
+      if (info.suspended) resumeDevice(name);
       ensureNode(name, info);
       return true;
     }
@@ -115,7 +117,8 @@ export class ThinDevices {
       ensureNode(name, info);
       return true;
     }
-    this.#remove(name, false); // killed between creating and loading it, or of a device that is gone
+    // left by a process killed before it loaded a table, or of a removed device
+    this.#remove(name, false);
     return false;
   }
 
@@ -129,17 +132,18 @@ export class ThinDevices {
   }
 
   /**
-   * Deactivates a device; if it is busy and that is an option, when its last user closes it.
+   * Deactivates a device. If it is busy and deferred removal is on, it is removed when its last
+   * user closes it.
    *
-   * @throws {VeneerError} `in use`, after a while, with its users
+   * @throws {VeneerError} `in use` with its users, if it is still busy after the wait
    */
   deactivate(hash: string, patience = this.patience): void {
     this.#remove(this.names.device(hash), this.deferredRemoval, patience);
   }
 
   /**
-   * The same if another program has devices of this store, too: one that is busy is left active
-   * to that.
+   * The same if another program uses devices of this store, too: a busy device stays active for
+   * that program.
    */
   deactivateShared(hash: string, patience = this.patience): void {
     const name = this.names.device(hash);
@@ -148,7 +152,7 @@ export class ThinDevices {
     if (result !== -EBUSY && result !== -ENXIO) unwrap(result, "device-mapper remove", name);
   }
 
-  /** The same, regardless of options: the device must be gone. */
+  /** Deactivates a device at once, regardless of deferred removal. */
   deactivateNow(hash: string, patience = this.patience): void {
     this.#remove(this.names.device(hash), false, patience);
   }
@@ -176,7 +180,8 @@ export class ThinDevices {
   }
 
   /**
-   * Runs `use` while the device has no writes in flight and its file system, if mounted, is whole.
+   * Runs `use` while the device is suspended: no writes are in flight, and a mounted file system is
+   * consistent.
    */
   whileSuspended<T>(hash: string, use: () => T): T {
     const name = this.names.device(hash);
@@ -189,24 +194,24 @@ export class ThinDevices {
     }
   }
 
-  /** Lets devices go on that a killed process left suspended. */
+  /** Resumes devices that a killed process left suspended. */
   resumeAll(): void {
     for (const name of this.active()) {
       if (deviceInfo(name)?.suspended) ifThere(() => resumeDevice(name));
     }
   }
 
-  /** The names of this store's mappings, but for the pool's. */
+  /** The names of this store's mappings, except the pool's. */
   active(): string[] {
     return deviceNames().map(({ name }) => name)
       .filter((name) => this.names.isOwn(name) && name !== this.names.pool);
   }
 
   /**
-   * Deactivates a device that {@linkcode active} listed, by its name; a busy one later, if options
-   * allow that.
+   * Deactivates a device by its name, which {@linkcode active} returned. With deferred removal, a
+   * busy one is removed later.
    *
-   * @throws {VeneerError} `in use`, after a while, in either case
+   * @throws {VeneerError} `in use` if it is still busy after the wait, even if it is removed later
    */
   deactivateNamed(name: string, patience: number): void {
     try {
@@ -230,7 +235,7 @@ export class ThinDevices {
     }
   }
 
-  /** `undefined` if the device is not active. */
+  /** The space of a device; `undefined` if the device is not active. */
   status(hash: string): ThinStatus | undefined {
     const targets = ifThere(() => status(this.names.device(hash)));
     if (targets === undefined) return undefined;
@@ -241,8 +246,8 @@ export class ThinDevices {
 }
 
 /**
- * Runs a task on a device, which may have gone with its last user just now: then it is `undefined`,
- * as for one that was not there.
+ * Runs a task on a device. Returns `undefined` if the device does not exist: its last user may have
+ * just closed it.
  */
 function ifThere<T>(task: () => T): T | undefined {
   try {
@@ -253,7 +258,7 @@ function ifThere<T>(task: () => T): T | undefined {
   }
 }
 
-/** Of a thin device's table, `<pool> <device id>`. */
+/** The device id in a thin device's table, `<pool> <device id>`. */
 function deviceIdOf({ parameters }: Target): number {
   return Number(parameters.split(" ")[1]);
 }

@@ -1,5 +1,5 @@
 /**
- * A pool's metadata as the kernel writes it: which blocks a device has, and since when.
+ * Reads a pool's metadata, as the kernel writes it: the blocks of each device, and their times.
  *
  * The layout is that of `drivers/md/dm-thin-metadata.c` and `persistent-data/dm-btree-internal.h`
  * of the kernel, little-endian, in blocks of 4 KiB:
@@ -10,9 +10,9 @@
  *   details           when each device was made
  * ```
  *
- * Time is a counter, which every snapshot of the pool moves on by one: a device that is a snapshot
- * has its origin's blocks with times before its own, and every block that it was given itself with
- * a later one.
+ * Time is a counter, which every new snapshot in the pool increases by one. A snapshot has its
+ * origin's blocks with times before its own creation time; the blocks that it was given itself have
+ * that time or a later one.
  *
  * @module
  */
@@ -42,28 +42,31 @@ const DETAILS_SIZE = 24, CREATION_TIME_AT = 16;
 const MAPPING_SIZE = 8, TIME_MASK = 0xffffff;
 
 /**
- * The size of a pool's blocks of data, in sectors, as in its superblock; `undefined` if the block
- * is not one.
+ * The size of a pool's data blocks in its superblock, in sectors; `undefined` if the block is not a
+ * superblock.
  */
 export function dataBlockSize(superblock: DataView): number | undefined {
   if (superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
   return superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
 }
 
-/** The superblock's number. */
+/** The block number of the superblock. */
 export const SUPERBLOCK = 0;
 
-/** No tree of 64-bit keys in blocks of this size is as deep: a deeper one goes in circles. */
+/** Valid trees with 64-bit keys in blocks of this size are less deep: a deeper one has a cycle. */
 const MAX_DEPTH = 16;
 
-/** The metadata of one moment. */
+/** The metadata at one moment. */
 export class ThinMetadata {
   readonly #read: BlockReader;
   readonly #superblock: DataView;
   /** The size of a block of data, in sectors. */
   readonly dataBlockSize: number;
 
-  /** @param superblock its block: the copy that a pool holds for readers while it goes on */
+  /**
+   * @param superblock the number of its block: such as that of the copy that a pool keeps for
+   * readers
+   */
   constructor(read: BlockReader, superblock: number) {
     this.#read = read;
     this.#superblock = viewOf(read(superblock));
@@ -72,14 +75,13 @@ export class ThinMetadata {
     this.dataBlockSize = size;
   }
 
-  /** The block of the copy that is held for readers; 0 without one. */
+  /** The block of the copy for readers; 0 if there is none. */
   get heldSuperblock(): number {
     return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
   }
 
   /**
-   * How many blocks a device was given since it was made: those that it does not have from its
-   * origin.
+   * The number of blocks that a device was given since it was made, without those of its origin.
    */
   ownBlocks(deviceId: number): number {
     const details = this.#find(DETAILS_AT, deviceId, DETAILS_SIZE);
@@ -156,7 +158,9 @@ class Node {
     return new DataView(this.#view.buffer, this.#view.byteOffset + at, this.#valueSize);
   }
 
-  /** The last entry whose key is not above the given one; -1 if all keys are above. */
+  /**
+   * The index of the last entry whose key is not above the given one; -1 if all keys are above it.
+   */
   lastUpTo(key: number): number {
     let [low, high] = [0, this.length];
     while (low < high) {

@@ -1,10 +1,10 @@
 /**
- * Transactions: a change of the pool and of its records, whole or not at all.
+ * Transactions: a change of the pool and of its records is made completely or not at all.
  *
- * A transaction creates or deletes one device. A note of it is written before the pool is changed,
- * and an increase of the pool's transaction id ends it. A transaction interrupted by an error or a
- * kill leaves a note with an id that the pool has not reached. Both kinds are finished in the same
- * way: the device and its record are removed. So a creation is undone, and a deletion is finished.
+ * A transaction creates or deletes one device. Before the pool is changed, a note is written; an
+ * increase of the pool's transaction id ends the transaction. If an error or a kill interrupts it,
+ * there is a note with an id that the pool has not reached. Then the device and its record are
+ * removed: that undoes a creation, and completes a deletion.
  *
  * @module
  */
@@ -18,19 +18,19 @@ import type { Warn } from "../../lib/base/warn.ts";
 export interface TransactionContext {
   readonly pool: Pick<Pool, "tryDelete" | "setTransactionId">;
   readonly records: Records;
-  /** Takes a device out of use that is about to be deleted: unmounted and not active. */
+  /** Unmounts and deactivates a device that is about to be deleted. */
   readonly release: (hash: string) => void;
   readonly warn: Warn;
 }
 
-/** The pool has a device of the number that a transaction wanted to make. */
+/** The error if the pool already has a device with a transaction's number. */
 export class DeviceIdTaken extends Error {
   constructor(deviceId: number) {
     super(`device number ${deviceId} is taken`);
   }
 }
 
-/** The transactions of one store, under its devices' lock. */
+/** The transactions of one store. Callers hold the lock of its devices. */
 export class Transactions {
   readonly #context: TransactionContext;
   #id = 0;
@@ -39,7 +39,7 @@ export class Transactions {
     this.#context = context;
   }
 
-  /** The pool's transaction id, as far as it was begun and ended here. */
+  /** The pool's transaction id, as of the last transaction or recovery here. */
   get id(): number {
     return this.#id;
   }
@@ -47,7 +47,7 @@ export class Transactions {
   /**
    * Makes or deletes a device.
    *
-   * @param change makes the change; it gets the id that a record of the device must have
+   * @param change makes the change; it gets the transaction id for the device's record
    */
   run<T>(hash: string, deviceId: number, change: (transactionId: number) => T): T {
     const { pool, records } = this.#context;
@@ -58,7 +58,7 @@ export class Transactions {
       result = change(note.openTransactionId);
       pool.setTransactionId(this.#id, note.openTransactionId);
     } catch (error) {
-      // A device that was there before is not this transaction's to delete.
+      // The device existed before this transaction, so it must not be deleted.
       if (error instanceof DeviceIdTaken) records.removeTransaction();
       else this.#rollBack(note);
       throw error;
@@ -87,7 +87,7 @@ export class Transactions {
   #rollBack({ hash, deviceId }: TransactionRecord): void {
     const { pool, records, release, warn } = this.#context;
     const record = records.tryRead(hash);
-    // A record with another number is of a device that this transaction was not about.
+    // A record with another number belongs to a device that this transaction does not concern.
     const isItsRecord = record?.deviceId === deviceId;
     if (isItsRecord || record === undefined) {
       try {
@@ -98,7 +98,7 @@ export class Transactions {
     }
     const result = pool.tryDelete(deviceId);
     if (result === -EBUSY && isItsRecord) {
-      // It cannot be deleted yet and is recorded for deletion.
+      // It cannot be deleted yet, so it is recorded for deletion.
       if (!record.deleted) records.write(hash, { ...record, deleted: true });
       warn(`device ${deviceId} of ${hash || "the base"} is busy; it is deleted when it is free`);
     } else {

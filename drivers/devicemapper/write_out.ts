@@ -1,6 +1,6 @@
 /**
- * Syncing a file system in a Worker, so that the caller can watch the pool meanwhile: on a device
- * without space, the kernel may block `syncfs(2)` until space is added.
+ * Syncs a file system in a Worker, so that the caller can watch the pool meanwhile: if the pool is
+ * full, the kernel may block `syncfs(2)` until space is added.
  *
  * @module
  */
@@ -11,23 +11,25 @@ import { Control } from "../../lib/base/worker_control.ts";
 export interface WriteOutJob {
   /** A descriptor of a directory of the file system, opened before the data to sync was written. */
   readonly directory: number;
-  /** Whether `syncfs` tells of writes that failed; else every file is asked, which is slow. */
+  /**
+   * Whether `syncfs` reports failed writes; if it does not, every file is synced, which is slow.
+   */
   readonly syncfsTells: boolean;
   /** The memory of a {@linkcode Control}, whose result is 0 or an error number. */
   readonly control: SharedArrayBuffer;
 }
 
-/** How often the caller looks, in milliseconds. */
+/** The time between two calls of `glance`, in milliseconds. */
 const GLANCE = 250;
 
 /**
- * Writes a file system out, and tells of writes to it that failed since `directory` was opened.
+ * Writes a file system out, and reports writes that failed since `directory` was opened.
  *
- * @param directory a descriptor, which stays the caller's
+ * @param directory a descriptor, which the caller closes
  * @param syncfsTells whether this kernel's `syncfs` reports such failures (Linux 5.8)
- * @param glance called repeatedly during the sync, with the milliseconds so far; may throw to end
+ * @param glance called repeatedly during the sync with the milliseconds so far; it may throw to end
  * the wait
- * @throws {SyscallError} `syncfs`, if something could not be written
+ * @throws {SyscallError} of `syncfs`, if data could not be written
  */
 export function writeOut(
   directory: number,

@@ -30,7 +30,9 @@ function writeOut({ directory, syncfsTells }: WriteOutJob): number {
   }
 }
 
-/** `fsync` of every file below a directory: each reports only its own writes. */
+/**
+ * Calls `fsync` for every file below a directory: each call reports only the writes of its file.
+ */
 function syncFiles(root: number): void {
   using stack = new DirectoryStack(root);
   const levels: { readonly listing: Listing; next: number }[] = [
