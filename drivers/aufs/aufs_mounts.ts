@@ -1,6 +1,6 @@
 /**
- * Mounts of aufs, of any directories: as steps of a plan and as triples for other programs, the
- * checks before a mount, and the work before an unmount.
+ * Mounts of aufs, of layers and of snapshots: as steps of a plan and as mounts for other programs,
+ * with the checks before a mount and the work before an unmount.
  *
  * @module
  */
@@ -32,25 +32,26 @@ import { xinoPath } from "./xino.ts";
 
 /** The remedies in messages, which differ between layers of a graph and of snapshots. */
 export interface Remedies {
-  /** How to have fewer layers. */
+  /** The remedy for too many layers. */
   readonly join: Remedy;
   /** The operations that work without mounts. */
   readonly withoutMount: string;
 }
 
-/** The steps of a plan beside mounting. */
+/** The details of a plan beside the branches. */
 export interface PlanDetails {
-  /** Throws if a layer is gone: called if the mount failed. */
+  /** Throws if a layer is missing; called if the mount failed. */
   readonly requireLayers: () => void;
-  /**
-   * A file that is there while a mount of several calls is being made; a killed process leaves it.
-   */
+  /** A file that exists while a mount is made by several calls. A killed process leaves it. */
   readonly mark?: ConfinedPath;
-  /** The layers that the branches are of, in their order. */
+  /** The layers of the branches, in the order of the branches. */
   readonly chain: readonly OwnDirectory[];
 }
 
-/** aufs may finish its own work after the last user has ended, so a busy mount is tried again. */
+/**
+ * The number of retries if a mount is busy: aufs may still work on it after its last user has
+ * ended.
+ */
 const BUSY_RETRIES = 5;
 
 export class AufsMounts {
@@ -65,7 +66,7 @@ export class AufsMounts {
     this.mending = new Mending(home, environment);
   }
 
-  /** Whether mounts are made with `dirperm1`; `undefined` if the home has no room to find out. */
+  /** Whether mounts are made with `dirperm1`; `undefined` if the home has no space for the test. */
   hasDirperm1(): boolean | undefined {
     return this.environment.checkMountable() === undefined && this.#hasDirperm1();
   }
@@ -76,10 +77,10 @@ export class AufsMounts {
   }
 
   /**
-   * Refuses a layer that is to be made on more layers than this kernel mounts. If the kernel has
-   * aufs and does not report how many that is, aufs's default is assumed.
+   * Refuses a new layer on more layers than this kernel mounts. If the kernel has aufs and does not
+   * report its limit, aufs's default is assumed.
    *
-   * @param own how many branches the layer itself is: its directory, or none
+   * @param own the number of the layer's own branches: 1, or 0 if only the layers below are mounted
    */
   checkNewDepth(id: string, lowers: number, own = 1): void {
     this.#checkDepth(id, lowers, own);
@@ -96,7 +97,7 @@ export class AufsMounts {
     );
   }
 
-  /** Refuses a layer on more layers than this kernel mounts, as far as it says. */
+  /** Refuses a layer on more layers than this kernel mounts, if the kernel reports its limit. */
   #checkDepth(id: string, lowers: number, own: number): void {
     const limit = this.environment.branchLimit(lowers + own);
     if (limit === undefined || lowers + own <= limit) return;
@@ -112,8 +113,8 @@ export class AufsMounts {
   }
 
   /**
-   * The mount for another program, and the remounts that add the branches that one call does not
-   * take: to be made in this order, all at one place.
+   * The mount for another program, followed by the remounts that add branches beyond those of one
+   * call. They must be made in this order, at the same path.
    *
    * @param longest see {@linkcode optionLists}
    * @throws {VeneerError} if this kernel cannot mount it
@@ -125,8 +126,8 @@ export class AufsMounts {
   }
 
   /**
-   * The steps of a plan. For an existing mount they only describe how to take it down, and nothing
-   * is checked.
+   * The steps of a plan. For an existing mount they serve only to unmount it, and there are no
+   * checks.
    *
    * @throws {VeneerError} if this kernel cannot mount it
    */
@@ -140,7 +141,7 @@ export class AufsMounts {
     const dirperm1 = !isMounted && this.#hasDirperm1();
     const mount = this.#mount(branches, dirperm1 ?? true);
     const { data, appends } = mountData(mount);
-    // If it is not known whether there is the option, the mount itself finds out.
+    // If it is unknown whether aufs has the option, the mount is tried with it and then without it.
     const plain = dirperm1 === undefined ? { plainData: withoutDirperm1(data) } : {};
     const flags = mount.readOnly ? MS_RDONLY : 0;
     const aufs = { type: "aufs", target };
@@ -171,7 +172,7 @@ export class AufsMounts {
     ];
   }
 
-  /** The first step, and so the last one undone: nothing is mounted before it and after it. */
+  /** The first step, which is undone last: at both times the layer is not mounted. */
   #mendStep(chain: readonly OwnDirectory[], writes: boolean): MountStep {
     return {
       kind: "prepare",
@@ -185,9 +186,10 @@ export class AufsMounts {
 
   /**
    * Explains why a branch was not appended: aufs reports too many branches as missing space
-   * (`test_add` of `fs/aufs/branch.c`). Of no more branches than every aufs takes it is the truth.
+   * (`test_add` of `fs/aufs/branch.c`). If there are no more branches than every aufs takes, space
+   * is really missing.
    *
-   * @param after how many branches were still to come
+   * @param after the number of branches that were not tried yet
    */
   #explainDepth(error: unknown, { id, upper, lowers }: AufsMount, after: number): void {
     const branches = lowers.length + (upper === undefined ? 0 : 1);
@@ -198,7 +200,7 @@ export class AufsMounts {
     );
   }
 
-  /** The last step, and so the first one undone: the mount is whole then, and unmounted next. */
+  /** The last step, which is undone first: the mount is still complete then. */
   #lastStep(branches: Branches, target: string, mark: ConfinedPath | undefined): MountStep {
     return {
       kind: "prepare",
@@ -210,7 +212,7 @@ export class AufsMounts {
     };
   }
 
-  /** Makes hard links last that only the mount at `target` knows of. */
+  /** Makes the hard links permanent that exist only in the mount at `target`. */
   beforeUnmount({ id, upper }: Pick<Branches, "id" | "upper">, target: string): void {
     const { mountAt, plinkMaint, warn } = this.environment;
     const mount = mountAt(target);
@@ -246,8 +248,8 @@ export class AufsMounts {
 }
 
 /**
- * Marks a mount of several calls until they are done, or undone. If the disk has no room for the
- * mark, the mount is made all the same.
+ * Marks a mount by several calls until all of them are made or undone. If the disk has no space for
+ * the mark, the mount is made without it.
  */
 function markStep(mark: ConfinedPath): MountStep {
   return {
@@ -258,7 +260,7 @@ function markStep(mark: ConfinedPath): MountStep {
   };
 }
 
-/** Called after a refusal by the kernel, since aufs reports only EINVAL. */
+/** Explains a refusal by the kernel, because aufs reports only EINVAL. */
 function explain({ id, xino }: AufsMount, requireLayers: () => void): void {
   requireLayers();
   if (xino !== undefined && tryLstat(xino) !== undefined) {

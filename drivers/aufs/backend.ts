@@ -1,10 +1,9 @@
 /**
  * The aufs backend: layers in Docker's layout, mounted by aufs.
  *
- * A layer is made in the home's staging directory and its parts are renamed into place, the record
- * last; it is removed by renaming the record away first. As long as something is staged under its
- * id, a layer without a record is half made or half removed, and {@linkcode Aufs.dispose} deletes
- * its parts.
+ * A layer is made in the home's staging directory. Its parts are then renamed into place, the
+ * record last; a removal renames the record away first. A layer without a record is half made or
+ * half removed if an entry is staged under its id: then {@linkcode Aufs.dispose} deletes its parts.
  *
  * @module
  */
@@ -49,7 +48,10 @@ export class Aufs implements LayerBackend {
   readonly #environment: AufsEnvironment;
   readonly #mounting: Mounting;
 
-  /** Opens a home; layers that other programs left half deleted are staged for the sweep. */
+  /**
+   * Opens a home. Layers that other programs left half deleted are staged, so that they are deleted
+   * like Veneer's own.
+   */
   constructor(readonly home: Home, readonly idMaps: IdMaps, environment: AufsEnvironment) {
     this.#layout = new Layout(home);
     this.#mounting = new Mounting(this.#layout, idMaps, environment);
@@ -144,7 +146,7 @@ export class Aufs implements LayerBackend {
   retire(id: string): void {
     const staged = this.home.staging(id), record = this.#layout.record(id);
     mkdir(staged, 0o700);
-    // Without a record the layer went out of sight with that.
+    // If there is no record, the staged entry alone hides the layer.
     if (this.#layout.isRecorded(id)) rename(record, staged.join("record"));
   }
 
@@ -160,7 +162,7 @@ export class Aufs implements LayerBackend {
 
   reset(id: string): void {
     const layout = this.#layout;
-    // A staged layer without a record counts as the rest of a removed one.
+    // A layer without a record counts as half removed while an entry is staged under its id.
     layout.requireRecord(id);
     const staged = this.home.staging(id), parent = this.parent(id);
     mkdir(staged, 0o700);
@@ -174,7 +176,7 @@ export class Aufs implements LayerBackend {
 
   isPristine(id: string): boolean {
     const names = withFd(openDirectory(this.#layout.diff(id)), readNames);
-    // A mount leaves names of aufs's own.
+    // A mount leaves entries of aufs's own.
     return names.every(isWhiteoutMetadata);
   }
 
@@ -231,7 +233,7 @@ export class Aufs implements LayerBackend {
   release(): void {}
 }
 
-/** The records of layers as those of their parents, which are named first. */
+/** The records of layers, read for their parents: a layer's first line is its parent. */
 function chainRecords(directory: ConfinedPath): ParentRecords {
   return {
     layers: directory,
@@ -239,7 +241,7 @@ function chainRecords(directory: ConfinedPath): ParentRecords {
     path: (id) => id,
     parents(start, isWhole) {
       const line = /[^\n]+/.exec(start)?.[0] ?? "";
-      // Empty lines above it may have pushed it out of the start.
+      // Empty lines may come before it, so it may lie beyond the part that was read.
       return start.endsWith(line) && !isWhole ? undefined : [line].filter(isName);
     },
     names: (id) => [id],

@@ -1,28 +1,28 @@
 /**
- * How many branches a mount of aufs may have. That is decided when aufs is built
+ * The number of branches that a mount of aufs may have. It is decided when aufs is built
  * (`fs/aufs/Kconfig`).
  *
- * Its module reports its configuration in sysfs. Built into a kernel it does not
- * (`fs/aufs/sysfs.c`), and the configuration of the kernel is looked for.
+ * As a module, aufs reports its configuration in sysfs. If it is built into the kernel, it does not
+ * (`fs/aufs/sysfs.c`), and the kernel's configuration is searched.
  *
  * @module
  */
 import { hasFileSystem } from "../../lib/base/kernel.ts";
 import { KERNEL_CONFIGURATIONS, readConfiguration } from "../../lib/base/kernel_config.ts";
 
-/** The least, and the default: `AUFS_BRANCH_MAX_127` of `fs/aufs/Kconfig`. */
+/** The least limit, which is the default: `AUFS_BRANCH_MAX_127` of `fs/aufs/Kconfig`. */
 export const LEAST_LIMIT = 127;
 
-/** The files that may have it, in the order in which they are read. */
+/** The files that may contain the limit, in the order in which they are read. */
 export const CONFIGURATIONS: readonly string[] = [
   "/sys/fs/aufs/config",
   ...KERNEL_CONFIGURATIONS,
 ];
 
 /**
- * How many branches a mount may have, the layer's own among them.
+ * The number of branches that a mount may have, including the layer's own.
  *
- * @returns `undefined` if nothing tells it, as for a module that is not loaded
+ * @returns `undefined` if no file contains it, such as for a module that is not loaded
  */
 export function branchLimit(configurations = CONFIGURATIONS): number | undefined {
   for (const path of configurations) {
@@ -33,8 +33,9 @@ export function branchLimit(configurations = CONFIGURATIONS): number | undefined
 }
 
 /**
- * The same, if it matters for so many branches: then the module is loaded first, if aufs is one. On
- * a kernel without aufs the limit of the kernel that will mount the layer is not known.
+ * The same if so many branches may exceed it, else `undefined`. An aufs module is loaded first. On
+ * a kernel without aufs the result is `undefined`, because the kernel that will mount the layer is
+ * unknown.
  */
 export function branchLimitFor(branches: number): number | undefined {
   return branches > LEAST_LIMIT && hasFileSystem("aufs") ? branchLimit() : undefined;

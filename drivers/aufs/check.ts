@@ -1,5 +1,6 @@
 /**
- * What can be damaged in an aufs home: the record of each layer's chain, its files, its mount point.
+ * Checks for damage in an aufs home: in the record of each layer's chain, its files and its mount
+ * point.
  *
  * @module
  */
@@ -23,7 +24,7 @@ import { REMOVING } from "./layout.ts";
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
 
-/** Reports the layers of snapshots that are missing or damaged. */
+/** Reports missing and damaged layers of snapshots. */
 export function checkSnapshots(
   view: StoreView,
   rows: SnapshotRows,
@@ -32,7 +33,7 @@ export function checkSnapshots(
   return checkLayerDirectories(view, rows, report, false);
 }
 
-/** Where a layer's own files are. */
+/** The directory of a layer's own files. */
 export const contentOf = (view: StoreView, id: string) => ({
   path: view.join("diff", id),
   isWhole: false,
@@ -44,7 +45,7 @@ export const pathsOf = (_view: StoreView, id: string, of: "layers" | "snapshots"
     ? snapshotPaths(id)
     : ["layers", "diff", "mnt"].map((directory) => `${directory}/${id}`);
 
-/** Reports the damage of a home. */
+/** Reports damage in a home of layers; returns the layers with their parents. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new ChainsCheck(view, report).check();
 }
@@ -175,7 +176,7 @@ class ChainsCheck {
     if (below.length > 0) {
       return tell("record-wrong", `names other layers below ${parent} than layers/${parent}`);
     }
-    // A record that lost its content looks like a base layer's.
+    // An empty record is that of a base layer, or one that lost its content.
     const said = `layer ${id} says that ${rest[0] ?? "none"} lies below ${parent}`;
     this.#tellRecord(parent, "record-empty", `is empty, as a base layer's, and ${said}`);
   }

@@ -1,6 +1,6 @@
 /**
- * Whether this kernel's aufs has `dirperm1`, found by mounting with it: aufs refuses an option it
- * does not know.
+ * Finds out whether this kernel's aufs has the option `dirperm1`, by a mount with it: aufs refuses
+ * unknown options.
  *
  * @module
  */
@@ -12,8 +12,8 @@ import { ifRoom, isNoRoom } from "./room.ts";
 import { xinoPath } from "./xino.ts";
 
 /**
- * @param directory for tables of inode numbers: see {@linkcode xinoPath}
- * @returns `undefined` if the home has no room to find out
+ * @param directory the directory for tables of inode numbers: see {@linkcode xinoPath}
+ * @returns `undefined` if the home has no space for the test
  */
 export function hasDirperm1(
   home: Home,

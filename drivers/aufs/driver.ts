@@ -1,5 +1,5 @@
 /**
- * The code of the aufs driver: how its stores are opened.
+ * The code of the aufs driver: opens its stores.
  *
  * @module
  */

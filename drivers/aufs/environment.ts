@@ -1,5 +1,5 @@
 /**
- * The facts that aufs finds when a home is opened, and uses for mounts.
+ * The facts about the machine that the driver collects when it opens a home.
  *
  * @module
  */
@@ -20,17 +20,17 @@ import { PLINK_MAINT } from "./plink.ts";
 import { checkAufs, checkBacking } from "./support.ts";
 import { xinoDirectory } from "./xino.ts";
 
-/** The parts that the driver works with. */
+/** The machine's parts that the driver uses, which tests can replace. */
 export interface AufsEnvironment {
   /** The name of the file system below the home. */
   readonly backing: string;
-  /** The reason why layers cannot be mounted, if there is one. */
+  /** Returns the reason why layers cannot be mounted, if there is one. */
   readonly checkMountable: () => VeneerError | undefined;
-  /** The calls that mount probes. */
+  /** The mount calls of probes. */
   readonly port: MountPort;
-  /** The mount on a path. */
+  /** Returns the mount at a path. */
   readonly mountAt: (path: string) => MountInfo | undefined;
-  /** Every mount of aufs, by any program, in any mount namespace. */
+  /** Returns all mounts of aufs, by any program, in any mount namespace. */
   readonly aufsMounts: () => readonly LayerUse[];
   /** The directory in which aufs lists the branches of its mounts. */
   readonly sysfs: string;
@@ -38,7 +38,10 @@ export interface AufsEnvironment {
   readonly xino: string | undefined;
   /** The file that starts the maintenance of pseudo-links. */
   readonly plinkMaint: string;
-  /** How many branches a mount may have, if that is known and could be fewer than `branches`. */
+  /**
+   * Returns the number of branches that a mount may have, if it is known and may be less than
+   * `branches`.
+   */
   readonly branchLimit: (branches: number) => number | undefined;
   /** Gets warnings of one line each. */
   readonly warn: Warn;
@@ -48,8 +51,8 @@ export interface AufsEnvironment {
  * Opens the home of layers or of snapshots. An existing store opens on every kernel; operations
  * that need a mount then fail with that reason.
  *
- * @param store its path below the root
- * @param mark the name in a home that shows that a store is there
+ * @param store its path, relative to the root
+ * @param mark the name of an entry that every store's home has
  * @throws {VeneerError} `not supported`, `incompatible`
  */
 export function openHome(

@@ -1,5 +1,6 @@
 /**
- * The findings of aufs at a place, for `veneer doctor`. Changes nothing, and loads no module.
+ * Finds out whether the driver can run at a path, for `veneer doctor`. Changes nothing, and loads
+ * no module.
  *
  * @module
  */

@@ -7,13 +7,13 @@
  * mnt/<id>      its mount point; exists also while it is not mounted
  * ```
  *
- * A layer has three names, and `layers/<id>` is the decisive one: it is created last and removed
- * first. While a layer is created or deleted, an entry is staged under its id, so `diff/<id>`
- * without `layers/<id>` is a layer that lost its record only if there is no staged entry. A layer
- * that is being deleted has the name `<id>-removing`.
+ * A layer has three names, and exists if it has `layers/<id>`, which is created last and removed
+ * first. While a layer is created or deleted, an entry is staged under its id. So `diff/<id>`
+ * without `layers/<id>` is a layer that lost its record, if there is no staged entry. Directories
+ * that are being deleted are named `<id>-removing`.
  *
- * Any program that once could write to the store may have written these files, so they are checked,
- * and the file at fault is named.
+ * Any program that could ever write to the store may have written these files, so they are checked,
+ * and errors name the bad file.
  *
  * @module
  */
@@ -36,25 +36,25 @@ import { isId } from "../../lib/base/ids.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { readMetadata, removeMetadata } from "../../lib/store/metadata.ts";
 
-/** The directories of a home; the first also identifies a store. */
+/** The directories of a home. A home with the first one is a store. */
 const DIRECTORIES = ["layers", "diff", "mnt"] as const;
 
-/** Those in which each layer has a directory. */
+/** The ones in which each layer has a directory. */
 const TREES = ["diff", "mnt"] as const;
 
-/** The suffix of names that are being deleted; no id may end so. */
+/** The suffix of directories that are being deleted; no id may end with it. */
 export const REMOVING = "-removing";
 
-/** The prefix of staged names for layers that another program left half deleted. */
+/** The prefix of staged directories that another program left half deleted. */
 const LEFT = ".left-";
 
-/** The paths and the content of the parts of a home's layers. */
+/** The paths of a home's layers, and their records. */
 export class Layout {
   constructor(readonly home: Home) {}
 
   /**
-   * Creates the missing directories of the home; container root's group may pass through, only root
-   * may list it.
+   * Creates the missing directories of the home. Container root's group may enter them; only root
+   * may list them.
    */
   make({ gids }: IdMaps): void {
     for (const name of DIRECTORIES) {
@@ -74,7 +74,7 @@ export class Layout {
     return this.home.join("mnt", id);
   }
 
-  /** A mark that is there while a layer is mounted by several calls; a killed process leaves it. */
+  /** A mark that exists while a layer is mounted by several calls. A killed process leaves it. */
   mounting(id: string): ConfinedPath {
     return this.home.own("mounting", id);
   }
@@ -83,14 +83,14 @@ export class Layout {
     return exists(this.mounting(id));
   }
 
-  /** Every id with a record, and with files that lost theirs. */
+  /** The ids of all layers, including those that lost their record. */
   list(): string[] {
     const recorded = this.#ids("layers");
     const known = new Set(recorded);
     return [...recorded, ...this.#ids("diff").filter((id) => !known.has(id) && this.exists(id))];
   }
 
-  /** How many records there are, as Docker's status counts them. */
+  /** The number of records, which Docker's status shows as well. */
   count(): number {
     return this.#ids("layers").length;
   }
@@ -102,7 +102,7 @@ export class Layout {
   exists(id: string): boolean {
     if (id.endsWith(REMOVING)) return false;
     if (this.isRecorded(id)) return true;
-    // Asked twice: between the two a layer may have been begun.
+    // Checked twice: another process may have begun to make the layer in between.
     return !this.home.isStaged(id) && exists(this.diff(id)) && !this.home.isStaged(id);
   }
 
@@ -111,9 +111,10 @@ export class Layout {
   }
 
   /**
-   * The ids of the layers below a layer, its parent first; `undefined` without a record.
+   * The ids of the layers below a layer, its parent first; `undefined` if it has no record.
    *
-   * @throws {VeneerError} `corrupt store` if the record holds anything but ids, each of them once
+   * @throws {VeneerError} `corrupt store` if the record contains other text than ids, or an id
+   * twice
    */
   chain(id: string): string[] | undefined {
     const text = readMetadata(this.record(id));
@@ -133,9 +134,9 @@ export class Layout {
   }
 
   /**
-   * The same, all of them there.
+   * The same, with a check that their files exist; empty if the layer has no record.
    *
-   * @throws {VeneerError} `corrupt store` if the files of one are gone
+   * @throws {VeneerError} `corrupt store` if the directory of one is missing
    */
   ancestors(id: string): string[] {
     const ancestors = this.chain(id) ?? [];
@@ -144,13 +145,13 @@ export class Layout {
     throw corrupt(this.record(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
-  /** @throws {VeneerError} `corrupt store` if the layer's record is gone */
+  /** @throws {VeneerError} `corrupt store` if the layer's record is missing */
   requireRecord(id: string): void {
     if (this.isRecorded(id)) return;
     throw corrupt(this.record(id), `is missing; remove layer ${id} and create it again`);
   }
 
-  /** @throws {VeneerError} `corrupt store` if the layer's own files are gone */
+  /** @throws {VeneerError} `corrupt store` if the layer's own directory is missing */
   requireDiff(id: string): void {
     const path = this.diff(id);
     if (isDirectory(path)) return;
@@ -158,12 +159,12 @@ export class Layout {
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
-  /** Deletes the parts of a layer without a record, each renamed away first. */
+  /** Deletes the directories of a layer without a record. Each is renamed first. */
   removeTrees(id: string): void {
     removeMetadata(this.mounting(id), false);
     for (const tree of TREES) {
       const path = this.home.join(tree, id), removing = path.withSuffix(REMOVING);
-      // The rest of an earlier, unfinished removal of this id.
+      // It may be left from an interrupted removal of this id.
       removeTree(removing);
       const result = tryRename(path, removing);
       if (result === -ENOENT) continue;
@@ -173,11 +174,11 @@ export class Layout {
   }
 
   /**
-   * Stages layers that another program left half deleted, under names that are not ids, so that the
-   * sweep deletes them. If an entry is staged under the id itself, a process of Veneer's is
-   * deleting it.
+   * Stages directories that another program left half deleted, under names that are not ids, so
+   * that they are deleted like Veneer's own. If an entry is staged under the id itself, a process
+   * of Veneer's is deleting the layer.
    *
-   * @param warn gets a line about each that cannot be moved
+   * @param warn gets a line about each one that cannot be moved
    */
   stageLeftovers(warn: Warn): void {
     for (const tree of TREES) {
@@ -194,8 +195,8 @@ export class Layout {
   }
 
   /**
-   * Checks that the place of a new layer is free. An empty mount point of an earlier layer is
-   * accepted; files in it would be deleted with the layer.
+   * Checks that the mount point of a new layer is missing or empty. Files in it would be deleted
+   * with the layer.
    *
    * @throws {VeneerError} `corrupt store` if it is not empty
    */

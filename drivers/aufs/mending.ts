@@ -1,19 +1,19 @@
 /**
- * What a layer's directory needs before it is mounted again or lies below others: marks and
- * whiteouts that aufs did not make (`opaque.ts`), and no names that only an earlier mount knew
+ * Mends a layer's directory before it is mounted again or gets children: adds marks and whiteouts
+ * that aufs did not make (`opaque.ts`), and deletes names that only an earlier mount could use
  * (`plink.ts`).
  *
- * Both are done while no mount writes to the directory: aufs would not see them, as it keeps what
- * it looked up. From the first mount that can write to the layer until they are done, a mark stands
- * in the home:
+ * Both are done while no mount writes to the directory, because aufs caches its lookups and would
+ * not see the changes. From the first mount that can write to the layer until it is mended, the
+ * home has a mark:
  *
  * ```text
  * .veneer/unmended/<layer>
  * ```
  *
- * So a process can be killed at any point, and the mount can be taken down by another program: the
- * next mount or commit of the layer, and the next mount of one on it, find the mark. A layer
- * without the mark is not walked.
+ * So a process can be killed at any point, and another program may unmount the layer: the next
+ * mount or commit of the layer, or the next mount of a child, finds the mark. A layer without the
+ * mark is not searched.
  *
  * @module
  */
@@ -39,20 +39,20 @@ import { ifRoom } from "./room.ts";
 /** A layer and its own directory. */
 export interface OwnDirectory {
   readonly id: string;
-  /** Absolute. */
+  /** An absolute path. */
   readonly path: string;
 }
 
-/** A layer and those below it, uppermost first. */
+/** A layer and the layers below it, uppermost first. */
 type Chain = readonly OwnDirectory[];
 
 /**
- * How often it is asked whether a mount has ended, and how many milliseconds apart: aufs ends it in
- * work of its own, some milliseconds after the unmount.
+ * The number of checks whether a mount has ended, and the milliseconds between them: aufs ends a
+ * mount in the background, some milliseconds after the unmount.
  */
 const TRIES = 20, PAUSE = 10;
 
-/** Mends the layers of one home. The caller holds the lock of the first layer of a chain. */
+/** Mends the layers of one home. Callers hold the lock of a chain's first layer. */
 export class Mending {
   readonly #marks: ConfinedPath;
 
@@ -64,7 +64,7 @@ export class Mending {
   }
 
   /**
-   * Makes a chain ready to be mounted.
+   * Prepares a chain for a mount.
    *
    * @param writes whether the mount can write to the first layer
    */
@@ -73,7 +73,7 @@ export class Mending {
     if (writes) this.#mark(chain[0]);
   }
 
-  /** Marks a layer, and deletes the names of earlier mounts. */
+  /** Marks a layer, and deletes the pseudo-links of earlier mounts. */
   #mark(layer: OwnDirectory): void {
     const { id, path } = layer;
     ifRoom(() => {
@@ -89,7 +89,8 @@ export class Mending {
     if (this.home.isReadOnly) return;
     const marked = new Set(list(this.#marks));
     if (marked.size === 0) return;
-    // From below: a whiteout in a lower layer spares one in those above it.
+    // The lowest comes first: a whiteout in a lower layer makes one in the layers above it
+    // unnecessary.
     for (let i = chain.length - 1; i >= 0; i--) {
       if (marked.has(chain[i].id) && !this.#isWrittenTo(chain[i])) this.#mend(chain.slice(i));
     }
@@ -105,8 +106,8 @@ export class Mending {
   }
 
   /**
-   * Mends the first layer after a tar was applied to its directory. One that is mounted, too, is
-   * mended after its unmount.
+   * Mends the first layer after a tar was applied to its directory. If it is mounted for writing,
+   * it is mended after its unmount.
    *
    * @throws {SyscallError}
    */
@@ -116,7 +117,7 @@ export class Mending {
     this.forget(chain[0].id);
   }
 
-  /** Mends the first layer, if it has the mark: it is never written to again. */
+  /** Mends the first layer, if it has the mark. After the commit no mount writes to it. */
   beforeCommit(chain: Chain): void {
     if (exists(this.#marks.join(chain[0].id))) this.#mend(chain);
   }
@@ -126,7 +127,10 @@ export class Mending {
     removeMetadata(this.#marks.join(id), false);
   }
 
-  /** Mends the first layer and removes its mark. If that fails, it warns, and the mark stays. */
+  /**
+   * Mends the first layer and removes its mark. If that fails, there is a warning, and the mark
+   * stays.
+   */
   #mend(chain: Chain): void {
     const [{ id }] = chain;
     this.#attempt(`layer ${id} may show files deleted below it when it is mounted again`, () => {
@@ -139,7 +143,10 @@ export class Mending {
     return isWrittenTo(path, this.environment.sysfs);
   }
 
-  /** A directory that is missing is left to the mount, which says so. */
+  /**
+   * Runs `act`; a failure becomes a warning. A missing directory is ignored, because the mount
+   * reports it.
+   */
   #attempt(what: string, act: () => void): void {
     try {
       act();

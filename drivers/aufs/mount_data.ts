@@ -1,10 +1,10 @@
 /**
- * The options of an aufs mount: those of `mount(2)`, those appended afterwards, and the lists for
- * other programs.
+ * The options of an aufs mount: for `mount(2)`, for the remounts that append branches, and as lists
+ * for other programs.
  *
- * Nothing here calls the kernel. The branches are the layer's own directory, if it has one to show,
- * and those of the layers below it, in this order. Branches beyond one call are appended by
- * remounting, a layer each time.
+ * Nothing here calls the kernel. The branches are the layer's own directory, if it is mounted, and
+ * then those of the layers below it. Branches that do not fit into the first call are appended by
+ * remounts, one for each branch.
  *
  * @module
  */
@@ -14,28 +14,29 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { contextOption } from "../union/mount_label.ts";
 
 /**
- * The directories that are joined: absolute paths, below a home that {@linkcode checkHome} does not
- * refuse.
+ * The directories that a mount joins. They are absolute paths below a home that
+ * {@linkcode checkHome} accepts.
  */
 export interface Branches {
   /** The layer's id. */
   readonly id: string;
   /** The layer's own directory; absent if the mount only shows the layers below. */
   readonly upper: string | undefined;
-  /** Those of the layers below, the parent's first. */
+  /** The directories of the layers below, the parent's first. */
   readonly lowers: readonly string[];
-  /** All branches are read-only, so that nothing of aufs's own is written to them. */
+  /** Whether all branches are read-only, so that aufs writes no files of its own to them. */
   readonly readOnly: boolean;
   readonly label?: string;
 }
 
-/** The parts of a mount of a layer. */
+/** The properties of a layer's mount. */
 export interface AufsMount extends Branches {
   /**
-   * Whether the kernel has `dirperm1`: a directory's mode is that of its uppermost branch alone.
+   * Whether the kernel has `dirperm1`: then a directory's mode is only that of its uppermost
+   * branch.
    */
   readonly dirperm1: boolean;
-  /** The file for aufs's tables of inode numbers; if left out, they are in the writable branch. */
+  /** The file for aufs's tables of inode numbers; by default it is in the writable branch. */
   readonly xino?: string;
 }
 
@@ -46,16 +47,17 @@ export interface MountData {
 }
 
 /**
- * The most branches that one call takes, whatever its length. aufs keeps its parsed options, of 48
- * bytes on 64-bit machines, in a page, and one place is for the end: 84 options (`struct au_opt` in
- * `fs/aufs/opts.h`, and the uses of `max_opt`). Three are for `dio`, `xino` and `dirperm1`.
+ * The most branches that one call takes, even if they are short. aufs keeps the parsed options in
+ * one page. An option takes 48 bytes on 64-bit machines, and one entry marks the end, so there may
+ * be 84 options (`struct au_opt` in `fs/aufs/opts.h`, and the uses of `max_opt`). Three are for
+ * `dio`, `xino` and `dirperm1`.
  */
 const MAX_BRANCHES = 81;
 
 /**
- * Packs branches into the first call until a page is full, and leaves the rest for appending.
+ * Puts as many branches into the first call as fit into a page; the rest is appended.
  *
- * @throws {VeneerError} `limit exceeded` for a label that leaves no room
+ * @throws {VeneerError} `limit exceeded` if one branch does not fit beside the label
  */
 export function mountData(mount: AufsMount): MountData {
   const { first, rest } = pack(mount);
@@ -66,12 +68,12 @@ export function mountData(mount: AufsMount): MountData {
 }
 
 /**
- * The same as lists of options for another program: of the mount, and of each remount after it.
- * They have `br=` and `append=`, which aufs takes like `br:` and `append:`: mount(8) of util-linux
- * 2.39 and later splits options at their first `=`.
+ * The same as lists of options for another program: for the mount, and for each remount after it.
+ * They have `br=` and `append=`, which mean the same to aufs as `br:` and `append:`, because
+ * mount(8) of util-linux 2.39 and later splits options at the first `=`.
  *
- * @param longest how long the value of an option with several branches may be, in bytes: that
- * mount(8) uses `fsconfig(2)`, which takes `FSCONFIG_STRING_MAX`
+ * @param longest the greatest length of the value of an option with several branches, in bytes:
+ * that mount(8) uses `fsconfig(2)`, which takes `FSCONFIG_STRING_MAX`
  * @throws as {@linkcode mountData}
  */
 export function optionLists(mount: AufsMount, longest = MOUNT_DATA_MAX): string[][] {
@@ -83,7 +85,7 @@ export function optionLists(mount: AufsMount, longest = MOUNT_DATA_MAX): string[
   ];
 }
 
-/** The branches that the first call takes in a value of at most `longest` bytes, and the rest. */
+/** The branches for the first call, whose value has at most `longest` bytes, and the rest. */
 function pack(
   mount: AufsMount,
   longest = MOUNT_DATA_MAX,
@@ -104,7 +106,8 @@ function pack(
 }
 
 /**
- * Refuses a home whose path would end a branch where aufs parses options: it knows no escapes.
+ * Refuses a home whose path has a character at which aufs ends a branch: aufs has no escapes for
+ * them.
  *
  * @throws {VeneerError} `not supported`
  */
@@ -132,7 +135,9 @@ function options({ dirperm1, xino, label }: AufsMount): string[] {
   ];
 }
 
-/** The data of the same mount without the option: the paths before it contain no comma. */
+/**
+ * The data of the same mount without the option `dirperm1`. The paths before it contain no comma.
+ */
 export const withoutDirperm1 = (data: string): string => data.replace(",dirperm1", "");
 
 const labelOption = ({ label }: Pick<AufsMount, "label">) =>

@@ -1,10 +1,10 @@
 /**
- * Which directories a mount of aufs is made of.
+ * The directories of a mount of aufs.
  *
- * mountinfo shows `si=<id of the mount>` and no branches; these are in sysfs, one a file,
- * `si_<id>/br<N>`, each a path, `=` and its mode (`fs/aufs/sysfs.c`). If aufs was loaded with
- * `brs=0`, and if the kernel has no sysfs, they end the options that mountinfo shows instead,
- * behind `br:` (`fs/aufs/super.c`).
+ * mountinfo shows `si=<id of the mount>` and no branches. These are in sysfs, one in each file
+ * `si_<id>/br<N>`: a path, `=` and its mode (`fs/aufs/sysfs.c`). If aufs was loaded with `brs=0`,
+ * or if the kernel has no sysfs, they are at the end of mountinfo's options instead, after `br:`
+ * (`fs/aufs/super.c`).
  *
  * @module
  */
@@ -19,14 +19,15 @@ import { sleep } from "../../lib/base/sleep.ts";
 /** The directory in which aufs lists the branches of its mounts. */
 export const SYSFS = "/sys/fs/aufs";
 
-/** How often a mount that is being changed is read again, and the time between in milliseconds. */
+/** The number of retries if a mount is being changed, and the milliseconds between them. */
 const TRIES = 20, PAUSE = 100;
 
 /**
  * Whether a directory is a branch of a mount of aufs.
  *
- * @param path of the directory
- * @param tail its last names, which are like no other's; another path that ends so is looked at
+ * @param path the path of the directory
+ * @param tail its last names, which no other directory has: another path with this end is checked
+ * for being the same directory
  * @param sysfs {@linkcode SYSFS}
  * @throws {VeneerError} `failed precondition` if the branches of the mount are not listed
  */
@@ -44,11 +45,11 @@ export function writableBranch(mount: MountInfo, sysfs: string): string | undefi
 }
 
 /**
- * Whether a mount writes to a directory as its first branch, which is the one that this program
- * makes writable. Detached mounts count, too. If aufs does not list branches (`brs=0`), none is
- * found.
+ * Whether a mount writes to a directory as its first branch, which is the only one that this
+ * program makes writable. Detached mounts count, too. If aufs does not list branches in sysfs
+ * (`brs=0`), no mount is found.
  *
- * @param path of the directory
+ * @param path the path of the directory
  * @param sysfs {@linkcode SYSFS}
  */
 export function isWrittenTo(path: string, sysfs: string): boolean {
@@ -56,7 +57,10 @@ export function isWrittenTo(path: string, sysfs: string): boolean {
     .some((name) => isFirstBranch(`${sysfs}/${name}/br0`, path));
 }
 
-/** True as well for a mount that does not answer, because it is being changed. */
+/**
+ * Whether a mount's first branch is a directory that it writes to. True, too, if the mount cannot
+ * be read because it is being changed.
+ */
 function isFirstBranch(file: string, path: string): boolean {
   try {
     const text = readBranch(file);
@@ -71,13 +75,15 @@ function isFirstBranch(file: string, path: string): boolean {
 
 const isWritable = (mode: string) => /^rw\b/.test(mode);
 
-/** Whether a branch is a directory, under its path or another one with the same tail. */
+/**
+ * Whether a branch is the directory of a path, under this path or another one with the same tail.
+ */
 const isPathOf = (branch: string, path: string, tail: string) =>
   branch === path || (branch.endsWith(`/${tail}`) && isSame(branch, path));
 
 /**
- * Whether a mount shows a directory above all others and writes to none: the mount of a view on its
- * layer.
+ * Whether a mount has a directory as its first branch and does not write to it: then it is the
+ * mount of a view on the directory's layer.
  *
  * @throws as {@linkcode hasBranch}
  */
@@ -105,7 +111,7 @@ function branches({ mountPoint, superOptions }: MountInfo, sysfs: string): Branc
   for (let text; (text = readBranch(`${sysfs}/si_${si}/br${found.length}`)) !== undefined;) {
     found.push(parseBranch(unescapeOctal(text)));
   }
-  // None: the mount has gone meanwhile, or nothing is to be read here of any.
+  // If none was found, the mount has ended meanwhile, or branches cannot be read here at all.
   if (found.length > 0 || tryLstat(sysfs) !== undefined) return found;
   throw new VeneerError(
     "failed precondition",
@@ -120,8 +126,8 @@ function parseBranch(text: string): Branch {
 }
 
 /**
- * A branch's line; `undefined` after the last one. aufs reports a mount that is being changed as
- * busy.
+ * A branch's line; `undefined` if there is no such branch. aufs reports a mount that is being
+ * changed as busy.
  */
 function readBranch(path: string): string | undefined {
   for (let left = TRIES;; left--) {
@@ -129,7 +135,7 @@ function readBranch(path: string): string | undefined {
       return readSystemFile(path);
     } catch (error) {
       if (!(error instanceof SyscallError)) throw error;
-      // It went between the opening and the reading of it.
+      // The branch was removed after the file was opened.
       if (error.errno === ENODEV) return undefined;
       if (error.errno !== EBUSY || left === 0) throw error;
     }

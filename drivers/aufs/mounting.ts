@@ -1,8 +1,8 @@
 /**
- * How a graph's layers are mounted.
+ * Mounts a graph's layers.
  *
- * A mount of more layers than one call takes is made by several. A mark is in the home meanwhile,
- * so that an incomplete mount of a killed process is recognised.
+ * A mount of more layers than one call takes is made by several calls. Meanwhile the home has a
+ * mark, so that the incomplete mount of a killed process is recognised.
  *
  * @module
  */
@@ -42,12 +42,12 @@ export class Mounting {
     this.#mounts = new AufsMounts(layout.home, environment, REMEDIES);
   }
 
-  /** Whether mounts are made with `dirperm1`; `undefined` if that is not known. */
+  /** Whether mounts are made with `dirperm1`; `undefined` if it is unknown. */
   mountsWithDirperm1(): boolean | undefined {
     return this.#mounts.hasDirperm1();
   }
 
-  /** Refuses a layer that is to be made on more layers than this kernel mounts. */
+  /** Refuses a new layer on more layers than this kernel mounts. */
   checkNewDepth(id: string, lowers: number): void {
     this.#mounts.checkNewDepth(id, lowers);
   }
@@ -77,8 +77,8 @@ export class Mounting {
   }
 
   /**
-   * The mount point is part of the layout and stays; if it is missing, it is created again. Links
-   * in place of layers are refused, because aufs would follow them.
+   * Creates the mount point if it is missing. It is part of the layout, so it stays after an
+   * unmount. Links in place of layers are refused, because aufs would follow them.
    */
   #haveMountPoint(id: string, path: ConfinedPath, layers: readonly string[] = []): MountStep {
     const make = () => makeMountPoint(path, idMapsOf(this.#layout.home, id, this.idMaps));
@@ -89,14 +89,14 @@ export class Mounting {
         for (const layer of layers) refuseLinks(this.#layout.diff(layer));
         if (!exists(path)) make();
       },
-      // With it go copies of the mount that other namespaces inherited.
+      // Removing the directory also ends copies of the mount in other namespaces.
       undo: () => {
         if (tryUnlink(path, AT_REMOVEDIR) === 0) make();
       },
     };
   }
 
-  /** Makes hard links last that only the mount knows of. */
+  /** Makes the hard links permanent that exist only in the mount. */
   beforeUnmount(id: string): void {
     this.#mounts.beforeUnmount(
       { id, upper: this.#layout.diff(id).text },
@@ -133,7 +133,7 @@ export class Mounting {
     this.#mounts.mending.afterApply(chain);
   }
 
-  /** Removes what is remembered of a layer that is gone. */
+  /** Removes the mark of a deleted layer. */
   forget(id: string): void {
     this.#mounts.mending.forget(id);
   }

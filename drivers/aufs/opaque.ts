@@ -1,19 +1,20 @@
 /**
- * Marks and whiteouts by which aufs shows a layer as it was made.
+ * Adds the marks and whiteouts that aufs needs to show a layer as it was made.
  *
- * Its lookup of a directory (`au_lkup_dentry` of `fs/aufs/dentry.c`) differs in two points from the
- * rules by which layers are made:
+ * aufs's lookup of a directory (`au_lkup_dentry` of `fs/aufs/dentry.c`) differs in two points from
+ * the rules by which layers are made:
  *
- * - A directory with `.wh..wh..opq` hides all that the branches below have in it. But aufs goes on
- *   behind the first branch in which it is opaque, down to the last one: a directory that was made
- *   anew in two layers shows what the lower of them has in it, and so do directories in it.
- * - A file below a directory hides what lies below the file. But aufs passes over entries of
- *   another type: a directory over a file over a directory shows what is in the lowest. When aufs
- *   makes such a directory itself, it makes it opaque; a tar has no reason to say so.
+ * - A directory with `.wh..wh..opq` hides everything that lower branches have in it. But aufs stops
+ *   only at the lowest branch in which the directory is opaque, not at the uppermost one. So a
+ *   directory that was replaced in two layers shows the content of the lower one as well, and so do
+ *   directories in it.
+ * - A file hides the entries of its name in lower branches. But for a directory, aufs skips entries
+ *   of another type: a directory over a file over a directory shows the content of the lowest. A
+ *   directory that aufs itself makes in place of a file is opaque; one from a tar is not.
  *
- * aufs does not show what has a whiteout, nor goes on behind one. So an opaque directory gets one
- * for each name that aufs would show of a lower branch, and a directory that is not opaque and
- * should be, the mark.
+ * aufs does not show an entry that has a whiteout, and stops its lookup there. So an opaque
+ * directory gets a whiteout for each name that aufs would show from a lower branch, and a directory
+ * that should be opaque gets the mark.
  *
  * @module
  */
@@ -31,7 +32,7 @@ import { isGone } from "../../lib/tree/gone.ts";
 import { liftingProtection } from "../../lib/tree/protection.ts";
 import { OPAQUE_MARKER, WHITEOUT_PREFIX } from "../../lib/tree/whiteouts.ts";
 
-/** How many directories of all lowers together are kept open. */
+/** The number of directories that are kept open in all lowers together. */
 const OPEN_LOWERS = 256;
 
 /** `WH_MASK` of `fs/aufs/whout.c`. */
@@ -39,26 +40,28 @@ const MODE = 0o444;
 
 const OPAQUE = entryName(OPAQUE_MARKER);
 
-/** How {@linkcode mendBranch} goes about it. */
+/** The options of {@linkcode mendBranch}. */
 export interface MendOptions {
   /**
-   * Whether a tar was applied to the branch, and directories may be unmarked that should be opaque.
-   * Then every directory is looked up in the lowers; else only opaque ones are, and those in them.
+   * Whether a tar was applied to the branch, so that directories that should be opaque may have no
+   * mark. If so, every directory is looked up in the lowers, otherwise only opaque ones and those
+   * in them.
    */
   readonly applied?: boolean;
 }
 
 /**
- * Makes the missing marks and whiteouts in a branch that no mount writes to. Doing so twice, or at
- * the same time as another process, makes no difference; it is to be repeated if it is interrupted.
- * Directories keep their times, but for the one in which it is killed.
+ * Makes the missing marks and whiteouts in a branch that no mount writes to. It may run twice, or
+ * at the same time in another process, and must be repeated if it is interrupted. Directories keep
+ * their times, except the current one if the process is killed.
  *
- * @param upper  the branch, open for reading; it stays the caller's
- * @param lowers each opens a branch below it likewise, uppermost first; called if they are needed.
- * What it opens is closed here: there may be hundreds, and one descriptor of each stays open.
- * @returns how many marks and whiteouts it made
+ * @param upper the branch, open for reading; the caller closes it
+ * @param lowers functions that open the branches below it for reading, uppermost first. They are
+ * called only if they are needed. The descriptors are closed here: there may be hundreds, and only
+ * one for each branch is kept.
+ * @returns the number of marks and whiteouts that it made
  * @throws {SyscallError}
- * @throws {VeneerError} `in use` if something is mounted in one of them
+ * @throws {VeneerError} `in use` if something is mounted in one of the branches
  */
 export function mendBranch(
   upper: number,
@@ -76,25 +79,27 @@ export function mendBranch(
   return walk.made;
 }
 
-/** The lowers that aufs merges into a directory, and that stand in it. */
+/** The lowers that aufs merges into a directory; each walk is at that directory. */
 interface Merged {
   /** Uppermost first. */
   readonly lowers: readonly DirectoryStack[];
-  /** Whether there is something else of that name above all of them, which hides them. */
+  /** Whether an entry of another type, above all of them, hides them. */
   readonly isHidden: boolean;
 }
 
 /** A directory of the branch on the way down to the walk's position. */
 interface Level {
-  /** In the directory above; the root has none. */
+  /** Its name in the directory above; the root has none. */
   readonly name: EntryName | undefined;
-  /** The directories in it that the walk is still to enter. */
+  /** The directories in it that the walk has not entered yet. */
   readonly left: EntryName[];
-  /** Whether it hides all that the lowers have in it: it is opaque, or lies in one that is. */
+  /**
+   * Whether it hides everything that the lowers have in it: it is opaque, or is in an opaque one.
+   */
   hides: boolean;
-  /** Whether it has the mark; that of the root has no meaning. */
+  /** Whether it has the mark, which has no meaning in the root. */
   marked: boolean;
-  /** Left out until it is asked for. */
+  /** Missing until it is needed. */
   merged?: Merged;
 }
 
@@ -139,7 +144,10 @@ class MendWalk {
     if (level.hides) this.#hide(level);
   }
 
-  /** Makes what is missing in a directory that hides all, and leaves it the times that it has. */
+  /**
+   * Makes the missing entries in a directory that hides the lowers' content, and restores its
+   * times.
+   */
   #hide(level: Level): void {
     if (this.#mergedAt(this.#levels.length - 1).lowers.length === 0) return;
     const { made } = this, { fd } = this.upper;
@@ -155,7 +163,7 @@ class MendWalk {
     if (!level.marked) {
       this.#make(OPAQUE);
       level.marked = true;
-      // With the mark, aufs merges fewer.
+      // With the mark, aufs merges fewer lowers.
       for (const lower of level.merged!.lowers) lower.leave();
       level.merged = this.#merge(this.#levels.at(-2)!.merged!.lowers, level);
     }
@@ -165,20 +173,22 @@ class MendWalk {
       for (const text of names) {
         if (text.startsWith(WHITEOUT_PREFIX) || settled.has(text)) continue;
         const whiteout = aufsWhiteoutOf(entryName(text));
-        // aufs cannot open a name that is too long for one.
+        // If the name is too long for a whiteout, aufs cannot open it anyway.
         if (whiteout !== undefined) this.#make(whiteout);
       }
       for (const text of names) settled.add(hiddenOrNamed(text));
     }
   }
 
-  /** All names in the directory that the walk stands in. */
+  /** All names in the walk's current directory. */
   #names(): readonly string[] {
     const fd = unwrap(tryReopenDirectory(this.upper.fd), "openat");
     return withFd(fd, () => readListing(fd).names);
   }
 
-  /** What aufs merges at a level: found from the first level on of which it is not known. */
+  /**
+   * The lowers that aufs merges at a level. Levels above it for which they are unknown come first.
+   */
   #mergedAt(depth: number): Merged {
     const levels = this.#levels;
     levels[0].merged ??= { lowers: this.openLowers(), isHidden: false };
@@ -191,8 +201,9 @@ class MendWalk {
   }
 
   /**
-   * Goes down in the lowers as aufs's lookup does: past everything that is not a directory, to the
-   * first whiteout. Those behind the last one in which the directory is opaque are not merged.
+   * Enters a directory in the lowers as aufs's lookup does: it skips entries that are not
+   * directories, and stops at the first whiteout. Lowers below the lowest one in which the
+   * directory is opaque are not merged.
    */
   #merge(parents: readonly DirectoryStack[], { name, marked }: Level): Merged {
     const entered: DirectoryStack[] = [];
@@ -227,7 +238,7 @@ class MendWalk {
     return true;
   }
 
-  /** Makes an empty file in the directory that the walk stands in. */
+  /** Makes an empty file in the walk's current directory. */
   #make(name: EntryName): void {
     const { fd: directory } = this.upper;
     const make = () => tryOpenat(directory, name, O_WRONLY | O_CREAT | O_EXCL, MODE);
@@ -238,6 +249,9 @@ class MendWalk {
   }
 }
 
-/** The name that an entry of a branch has or hides: aufs shows neither of a branch below. */
+/**
+ * The name that an entry of a branch has or hides: aufs does not show this name from lower
+ * branches.
+ */
 const hiddenOrNamed = (entry: string) =>
   entry.startsWith(WHITEOUT_PREFIX) ? entry.slice(WHITEOUT_PREFIX.length) : entry;

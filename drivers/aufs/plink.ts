@@ -1,23 +1,23 @@
 /**
- * Making aufs's pseudo-links last.
+ * Makes aufs's pseudo-links permanent.
  *
- * A file of several names in a read-only branch, changed through one of them, is copied up under
- * that name alone; aufs remembers that the other names are the same file, and forgets it with the
- * mount. Then these show the old content. So before a mount is taken down, each such name is
- * touched, at which aufs links it to the copy.
+ * If a file with several names in a read-only branch is changed through one of them, aufs copies it
+ * up under that name only. It remembers that the other names are the same file, but only until the
+ * unmount; afterwards they show the old content. So before an unmount each such name is touched,
+ * which makes aufs link it to the copy.
  *
- * The links that aufs keeps are names in the writable branch:
- * `.wh..wh.plnk/<inode in the mount>.<inode in the branch>`. Maintenance mode keeps others from
- * adding to it meanwhile (`fs/aufs/plink.c`, `fs/aufs/procfs.c`): it begins with
- * `si=<id of the mount>` written to `/proc/fs/aufs/plink_maint` and ends when that descriptor is
- * closed. During it, only the *thread* that wrote and its descendants can access linked files of
- * the mount; all others wait. All here is therefore done synchronously, by the thread that wrote.
- * `clean` written to the same descriptor makes aufs forget, and the names in the branch go after
- * that.
+ * aufs keeps the pseudo-links as names in the writable branch:
+ * `.wh..wh.plnk/<inode in the mount>.<inode in the branch>`. Maintenance mode keeps other processes
+ * from adding more meanwhile (`fs/aufs/plink.c`, `fs/aufs/procfs.c`). It begins when
+ * `si=<id of the mount>` is written to `/proc/fs/aufs/plink_maint`, and ends when that descriptor
+ * is closed. During it, only the *thread* that wrote and its descendants can access linked files of
+ * the mount; all others wait. So everything here is done synchronously, by the thread that wrote.
+ * `clean`, written to the same descriptor, makes aufs forget the links; then the names in the
+ * branch are deleted.
  *
- * Names that a mount leaves behind, as after a crash or umount(8), are wrong in the next one, whose
- * inodes have other numbers: by them, files would be touched that were never linked. So they are
- * deleted before a mount is made ({@linkcode forgetPseudoLinks}), and their links are lost.
+ * Names that a mount leaves behind, such as after a crash or umount(8), are wrong in the next
+ * mount, whose inodes have other numbers: files would be touched that were never linked. So such
+ * names are deleted before a mount ({@linkcode forgetPseudoLinks}), and their links are lost.
  *
  * @module
  */
@@ -54,19 +54,19 @@ const PLINK_DIRECTORY = ".wh..wh.plnk";
 const PLINK_NAME = entryName(PLINK_DIRECTORY);
 
 /**
- * How often a mount in maintenance by someone else is asked for again, and how many milliseconds
- * apart.
+ * The number of retries if another program has the mount in maintenance, and the milliseconds
+ * between them.
  */
 const TRIES = 20, PAUSE = 100;
 
 /**
- * Links every name of a file that was copied up under another one.
+ * Links all names of files that were copied up under another name.
  *
- * @param mount of aufs, still mounted
+ * @param mount a mount of aufs that is still mounted
  * @param branch its writable branch
  * @param control {@linkcode PLINK_MAINT}
- * @throws {SyscallError} if a name was not linked, for instance on a full disk; aufs then still
- * keeps it
+ * @throws {SyscallError} if a name was not linked, such as on a full disk; aufs still remembers it
+ * then
  */
 export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLINK_MAINT): void {
   const options = mount.superOptions.split(",");
@@ -86,15 +86,15 @@ export function flushPseudoLinks(mount: MountInfo, branch: string, control = PLI
 }
 
 /**
- * Deletes the names that an earlier mount left.
+ * Deletes the pseudo-links that an earlier mount left.
  *
- * @param branch which no mount writes to
+ * @param branch a branch that no mount writes to
  */
 export function forgetPseudoLinks(branch: string): void {
   withPlinkDirectory(branch, (links) => forgetAll(links, readListing(links), branch));
 }
 
-/** Runs `use` on the open directory of what aufs remembers of a branch, if it has one. */
+/** Runs `use` on the open directory of a branch's pseudo-links, if it exists. */
 function withPlinkDirectory(branch: string, use: (links: number) => void): void {
   const fd = withFd(
     openWithoutLinks(branch, O_RDONLY | O_DIRECTORY),
@@ -128,9 +128,9 @@ function write(maintenance: number, text: string, control: string): void {
 }
 
 /**
- * The inode numbers in the mount of the remembered files: the first parts of the names. A name is a
- * link to the file whose inode number in the branch is its second part, and whose own name is there
- * as well.
+ * The inode numbers, in the mount, of the files with pseudo-links: the first parts of the names. A
+ * name counts only if it is a link to the file whose inode number in the branch is its second part,
+ * and if that file has another name as well.
  */
 function linkedInodes(directory: number, listing: Listing): Set<bigint> {
   const stat = new Stat();
@@ -150,8 +150,8 @@ interface Level {
 }
 
 /**
- * Touches every entry of a tree that has one of the inodes, except directories and other mounts
- * below it.
+ * Touches all entries of a tree with one of the inode numbers, except directories and entries of
+ * other mounts.
  */
 function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
   const stat = new Stat(), top = new Stat();
@@ -183,9 +183,9 @@ function touchAll(root: string, inodes: ReadonlySet<bigint>): void {
 }
 
 /**
- * Sets an attribute to its present value, so that aufs copies the file up. A mode may be set so, an
- * owner may not: `chown` takes set-user-ID bits and capabilities from a file, also if it changes
- * nothing. Links have neither.
+ * Sets an attribute to its current value, so that aufs links the name to the copy. For files this
+ * is the mode: `chown` removes set-user-ID bits and capabilities even if it changes nothing.
+ * Symbolic links have neither.
  */
 function touch(directory: number, name: EntryName, stat: Stat): void {
   const KEEP = 0xffff_ffff;

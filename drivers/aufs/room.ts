@@ -1,5 +1,5 @@
 /**
- * Writes beside a mount that are left out if the disk has no room for them.
+ * Writes that are skipped if the disk has no space for them.
  *
  * @module
  */

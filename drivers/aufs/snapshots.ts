@@ -1,10 +1,10 @@
 /**
- * Snapshots by aufs: a layer's directory is the writable branch while it is active, and one of
- * those below when it is committed. The active layer itself becomes the committed one; deletions in
- * it are in aufs's own form.
+ * Snapshots by aufs: the directory of an active layer is the writable branch of its mount, and that
+ * of a committed layer is a read-only one. A commit makes the active layer itself the committed
+ * one. Deletions in a layer are in aufs's form.
  *
- * An existing store is useful on a kernel without aufs as well: only a union of layers needs a
- * mount of it.
+ * An existing store can be used on a kernel without aufs, too: only joining layers needs a mount of
+ * aufs.
  *
  * @module
  */
@@ -50,7 +50,7 @@ export class AufsSnapshots implements SnapshotBackend {
   readonly #mounts: AufsMounts;
   readonly #environment: AufsEnvironment;
 
-  /** Opens a home; probes of killed processes go. */
+  /** Opens a home; deletes probes of killed processes. */
   constructor(readonly home: Home, idMaps: IdMaps, environment: AufsEnvironment) {
     this.#layers = new LayerDirectories(home, idMaps);
     this.#mounts = new AufsMounts(home, environment, REMEDIES);
@@ -85,7 +85,7 @@ export class AufsSnapshots implements SnapshotBackend {
     this.#layers.make(layer, parent, { work: false });
   }
 
-  /** Also if it is mounted: the caller of the commit has refused that, or allows it. */
+  /** The layer may be mounted: the caller of the commit has refused that, or allows it. */
   seal(chain: LayerChain): void {
     this.#mounts.mending.beforeCommit(this.#chain(chain));
   }
@@ -110,8 +110,8 @@ export class AufsSnapshots implements SnapshotBackend {
   }
 
   /**
-   * A view consists of its parents' directories alone, so that a mount of it is one of any view on
-   * its parent.
+   * A view consists of its parents' directories only, so a mount of it cannot be told from that of
+   * another view on its parent.
    */
   #checkView(chain: LayerChain, parent: string, isNoUse: IsNoUse): void {
     const { aufsMounts, sysfs } = this.#environment;
@@ -190,7 +190,7 @@ export class AufsSnapshots implements SnapshotBackend {
     };
   }
 
-  /** The layers that a mount's branches are of, in their order. */
+  /** The layers of a mount's branches, in the order of the branches. */
   #chain({ layer, kind, parents }: LayerChain): OwnDirectory[] {
     const ids = kind === "view" ? parents : [layer, ...parents];
     return ids.map((id) => ({ id, path: this.#layers.path(id).text }));

@@ -1,8 +1,8 @@
 /**
- * Whether layers can be mounted: the kernel, and the file system below the store.
+ * Checks the kernel and the file system below the store.
  *
- * Each check returns the fault, or `undefined`. Most operations on a store need no mount, so the
- * kernel is checked only by those that do.
+ * Each check returns the problem, or `undefined`. Most operations on a store need no mount, so only
+ * those that do check the kernel.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
 export const WITHOUT_MOUNT =
   "layers can still be listed, exported, compared, applied to and removed";
 
-/** aufs itself, built in or as a module, if it may be mounted. */
+/** Checks that the kernel has aufs, built in or as a module, and that it may be mounted. */
 export function checkAufs(): VeneerError | undefined {
   if (!hasFileSystem("aufs")) {
     return new VeneerError(
@@ -38,10 +38,10 @@ export const notInUserNamespace = () =>
     "aufs cannot be mounted in a user namespace; run in the initial one",
   );
 
-/** File systems that aufs refuses as a branch, or that Docker found it to fail on. */
+/** The file systems that aufs refuses as a branch, or on which it fails by Docker's experience. */
 const REFUSED: ReadonlySet<number> = new Set([AUFS_MAGIC, BTRFS_MAGIC, ECRYPTFS_MAGIC]);
 
-/** The file system below the store. */
+/** Checks the file system below the store. */
 export function checkBacking(path: string, { type }: FileSystem): VeneerError | undefined {
   if (!REFUSED.has(type)) return undefined;
   return new VeneerError(

@@ -1,11 +1,11 @@
 /**
- * The place of aufs's tables of inode numbers (`xino`).
+ * The files of aufs's tables of inode numbers (`xino`).
  *
- * aufs creates the file, refuses an existing one, and unlinks it at once, so it is visible only
- * during the mount call. In memory the tables are quick, and no branch is written to for them. Each
- * mount has its own name, since two mounts at the same time would collide under one, which aufs
- * reports as an invalid argument. Only root can write to the directory, because the names can be
- * guessed.
+ * aufs creates the file and unlinks it at once, so it is visible only during the mount call; an
+ * existing file is refused. In memory the tables are fast, and aufs does not write them to a
+ * branch. Each mount has its own file: two mounts at the same time with the same name would
+ * collide, which aufs reports as an invalid argument. The names can be guessed, so only root may
+ * write to the directory.
  *
  * @module
  */
@@ -13,25 +13,25 @@ import { statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
 import { type Home, nearestExisting } from "../../lib/store/home.ts";
 import { RUN_ROOT, runDirectory } from "../../lib/store/run_state.ts";
 
-/** Whether `/run` is in memory here. */
+/** Whether `/run` is in memory on this machine. */
 export function isRunInMemory(): boolean {
   return statfs(nearestExisting(RUN_ROOT, ".")).type === TMPFS_MAGIC;
 }
 
 /**
- * The directory for a home's tables: that of its state in `/run` if that is in memory, else its own
- * records'.
+ * The directory for a home's tables: that of its state in `/run`, if `/run` is in memory, or else
+ * that of Veneer's records in the home.
  */
 export function xinoDirectory(home: Home): string {
   return isRunInMemory() ? runDirectory(home) : home.own().text;
 }
 
 /**
- * The file for a mount.
+ * The file for a mount's tables.
  *
- * @param directory as {@linkcode xinoDirectory} found it; without one, aufs puts the file into the
- * writable branch
- * @param name of the mount: letters, digits, `_`, `.` and `-`
+ * @param directory as {@linkcode xinoDirectory} returned it; if it is `undefined`, aufs puts the
+ * file into the writable branch
+ * @param name the mount's name: letters, digits, `_`, `.` and `-`
  */
 export function xinoPath(directory: string | undefined, name: string): string | undefined {
   return directory === undefined ? undefined : `${directory}/aufs-${name}.xino`;
