@@ -1,6 +1,6 @@
 /**
- * A driver from outside: a light definition, and the driver's code, which is loaded when a store is
- * opened with it.
+ * The interface of a driver: a light definition, and the driver's code, which is loaded when a
+ * store is opened with it.
  *
  * @module
  */
@@ -22,9 +22,9 @@ export interface DriverContext {
   readonly warn: Warn;
 }
 
-/** One thing a driver needs, and whether it is there. */
+/** One requirement of a driver, and whether it is met. */
 export interface Finding {
-  /** `missing` keeps the driver from running; `limited` takes something away. */
+  /** `missing`: the driver cannot run; `limited`: it runs with fewer features. */
   readonly state: "ok" | "limited" | "missing";
   /** The requirement and the state that was found. */
   readonly what: string;
@@ -32,39 +32,39 @@ export interface Finding {
   readonly remedy?: string;
 }
 
-/** The finding that something keeps the driver from running, from an error `reason; remedy`. */
+/** The finding that the driver cannot run, made from an error's message, `reason; remedy`. */
 export function missing(problem: VeneerError): Finding {
   const [what, ...rest] = problem.message.split("; ");
   return { state: "missing", what, remedy: rest.join("; ") || undefined };
 }
 
-/** An option as help and completions tell it. */
+/** An option, as help and completions show it. */
 export interface OptionHelp {
   readonly key: string;
-  /** How help writes its value, such as `SIZE`. */
+  /** The placeholder of its value in help, such as `SIZE`. */
   readonly value: string;
-  /** Its value is one of these. */
+  /** The possible values, if there are only a few. */
   readonly choices?: readonly string[];
   readonly summary: string;
 }
 
 /** The options of a driver. */
 export interface DriverHelp {
-  /** Of `-o`. */
+  /** Those of `-o`. */
   readonly options: readonly OptionHelp[];
-  /** Of layers: `--storage-opt`. */
+  /** Those of layers, given with `--storage-opt`. */
   readonly storageOptions: readonly OptionHelp[];
 }
 
-/** The values of an option that is on or off. */
+/** The value and choices of an option that is on or off. */
 export const BOOLEAN: Pick<OptionHelp, "value" | "choices"> = {
   value: "true|false",
   choices: ["true", "false"],
 };
 
 /**
- * A driver, as `names.ts` lists it. A definition imports no code of its driver but by
- * {@linkcode load}: the command line reads all definitions for every command.
+ * A driver, as `names.ts` lists it. A definition imports its driver's code only in its `load…`
+ * functions, because every command reads all definitions.
  */
 export interface DriverDefinition {
   /** The name in options and messages. The driver's home is `<root>/<name>`. */
@@ -72,24 +72,24 @@ export interface DriverDefinition {
   /** One line, for help. */
   readonly summary: string;
   /**
-   * The directory below `<root>` in which the driver's layout, Docker's, lists its layers: marks a
-   * store.
+   * The directory below `<root>` that has an entry for each layer in the driver's layout, which is
+   * Docker's. A root with layers there has a store of this driver.
    */
   readonly layerDirectory: string;
   /** The keys of its `-o` options, such as `overlay2.size`. */
   readonly optionKeys: readonly string[];
-  /** Loads the help on its options; without it help has their keys alone. */
+  /** Loads the help on its options; if it is missing, help shows their keys alone. */
   loadHelp?(): Promise<DriverHelp>;
   /** Loads its code. */
   load(): Promise<DriverCode>;
-  /** Loads its checks of what is damaged on disk, which need no part of its other code. */
+  /** Loads its checks for damage on disk, which need no part of its other code. */
   loadChecks?(): Promise<DriverChecks>;
 }
 
 /** The code of a driver. */
 export interface DriverCode {
   /**
-   * Examines this kernel and the file system at `root` (or its nearest existing parent); changes
+   * Examines this kernel and the file system of `root` (or of its nearest existing parent). Changes
    * nothing.
    */
   examine(root: string): Finding[];
@@ -99,6 +99,6 @@ export interface DriverCode {
    * @throws `not supported`, `incompatible`, `invalid argument`
    */
   open(context: DriverContext): LayerBackend;
-  /** Opens the home of snapshots, `<root>/snapshots/<name>`, likewise. */
+  /** The same for the home of snapshots, `<root>/snapshots/<name>`. */
   openSnapshots(context: DriverContext): SnapshotBackend;
 }

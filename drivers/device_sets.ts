@@ -1,5 +1,5 @@
 /**
- * Opening the thin devices of a store, without the layers above them.
+ * Opens the thin devices of a store, without the layers on them.
  *
  * @module
  */
@@ -14,15 +14,15 @@ import {
   priorStores,
 } from "./registry.ts";
 
-/** The driver that has devices. */
+/** The driver with thin devices. */
 const NAME = "devicemapper";
 
 /**
- * Opens the thin devices of the driver devicemapper: block devices with a file system each, made as
- * snapshots of each other.
+ * Opens the thin devices of the driver devicemapper: block devices with a file system each, which
+ * may be snapshots of each other.
  *
- * The store is created if it is missing. Of the options those that begin with `dm.` apply. This
- * needs root and `--allow-all`.
+ * The store is created if it is missing. Of the options, only those that begin with `dm.` have an
+ * effect. This needs root and `--allow-all`.
  *
  * @example A device and a snapshot of it
  * ```ts no-eval
@@ -37,7 +37,7 @@ const NAME = "devicemapper";
  * console.log(devices.activate("copy")); // a block device
  * ```
  *
- * @throws {VeneerError} `not supported` if the kernel or libdevmapper is missing something,
+ * @throws {VeneerError} `not supported` if a feature of the kernel or of libdevmapper is missing,
  * `incompatible` if the store is another driver's, `invalid argument` for an unknown option
  */
 export async function openDeviceSet(

@@ -1,5 +1,5 @@
 /**
- * The Worker of a lane of Docker's service: a thread with a store of layers opened in it.
+ * The Worker of a lane of Docker's service: a thread that has a store of layers open.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * Stores of Docker's that are read without Docker.
+ * Docker's stores, read without a running Docker.
  *
  * @module
  */
@@ -22,16 +22,18 @@ const FORMS: Readonly<Record<string, DirectoryForm>> = {
   btrfs: { form: "none", path: (id) => `subvolumes/${id}` },
 };
 
-/** Docker's drivers that are read, and how. */
+/**
+ * Docker's drivers whose stores can be read, each with the function that opens its layers' trees.
+ */
 const DRIVERS = new Map<string, OpenTrees>(
   Object.entries(FORMS).map(([name, form]) => [name, (home) => new DirectoryTrees(home, form)]),
 );
 
-/** How a store is opened. */
+/** The options for opening a store of Docker's. */
 export interface DockerOptions {
   /** Docker's `data-root`. */
   readonly root: string;
-  /** The storage driver; `undefined` for the only one that the store has images of. */
+  /** The storage driver; `undefined` for the only one with images in the store. */
   readonly driver: string | undefined;
 }
 
@@ -41,8 +43,9 @@ export function openDockerStore({ root, driver }: DockerOptions): DockerStore {
 }
 
 /**
- * Shows layers by an overlay without an upper directory, until `scope` ends: by a copy of its mount
- * that is attached nowhere, so that a program that is killed leaves none.
+ * Joins layers by an overlay without an upper directory, until `scope` ends; returns an open
+ * directory of it. The overlay is used through a detached copy of its mount, which the kernel takes
+ * down if the program is killed.
  */
 function overlay(
   { path: home }: FrozenDirectory,

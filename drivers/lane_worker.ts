@@ -1,5 +1,5 @@
 /**
- * The Worker of a service's lane: a thread with a store of snapshots opened in it.
+ * The Worker of a lane of containerd's service: a thread that has a store of snapshots open.
  *
  * @module
  */

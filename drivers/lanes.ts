@@ -1,5 +1,5 @@
 /**
- * Starts the threads of a service, which know the drivers; the service does not.
+ * Starts the threads of a service. Only they import the drivers, not the service.
  *
  * @module
  */

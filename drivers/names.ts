@@ -1,8 +1,8 @@
 /**
- * The drivers there are. A further one is added here and nowhere else: the command line's choices
- * and help, the registry, completions and `doctor` go by this list.
+ * The list of all drivers. A new driver is added here only: the command line's choices and help,
+ * the registry, completions and `doctor` use this list.
  *
- * Light: nothing is imported but definitions.
+ * It is light: it imports the drivers' definitions, not their code.
  *
  * @module
  */
@@ -13,13 +13,13 @@ import type { DriverDefinition, OptionHelp } from "./definition.ts";
 import { devicemapper } from "./devicemapper/mod.ts";
 import { overlay2 } from "./overlay2/mod.ts";
 
-/** All drivers, in the order in which `auto` tries them without a store. */
+/** All drivers, in the order in which `auto` tries them if there is no store. */
 export const DRIVERS: readonly DriverDefinition[] = [overlay2, btrfs, aufs, devicemapper];
 
-/** The directory of stores, unless another one is named. */
+/** The default directory of stores. */
 export const DEFAULT_ROOT = "/var/lib/veneer";
 
-/** The driver that stands for whichever fits. */
+/** The name that stands for the store's driver, or else for the first one that can run. */
 export const AUTO = "auto";
 
 /** The options that every driver has. */
@@ -66,5 +66,5 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
   },
 ];
 
-/** Every name that `--driver` takes. */
+/** The names that `--driver` accepts. */
 export const DRIVER_NAMES: readonly string[] = [AUTO, ...DRIVERS.map(({ name }) => name)];

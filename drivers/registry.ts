@@ -1,5 +1,6 @@
 /**
- * Which driver a store of layers is opened with. Only its code is loaded.
+ * Chooses the driver of a store of layers and opens the store. Only that driver's code is loaded,
+ * if the driver is known beforehand.
  *
  * @module
  */
@@ -23,7 +24,7 @@ import { parseUsageAge, USAGE_AGE_OPTION } from "../lib/snapshots/usage_age.ts";
 import type { Warn } from "../lib/base/warn.ts";
 import { AUTO, COMMON_OPTIONS, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "./names.ts";
 
-/** Options of every driver. */
+/** The keys of the options that every driver has. */
 const COMMON_KEYS = COMMON_OPTIONS.map(({ key }) => key);
 
 /** The options for opening a store. */
@@ -32,7 +33,7 @@ export interface OpenOptions {
   readonly root?: string;
   /**
    * A driver's name, such as `"overlay2"`; or `"auto"`, the default, for the driver of the store at
-   * `root` or, if there is none, the first one that runs there.
+   * `root` or, if there is no store, the first driver that can run there.
    */
   readonly driver?: string;
   /** The driver's options, each as `key=value`, such as `"overlay2.size=10G"`. */
@@ -43,7 +44,7 @@ export interface OpenOptions {
   readonly warn?: Warn;
 }
 
-/** Options with those that were left out. */
+/** The options, with the defaults of those that were left out. */
 export function completed(
   {
     root = DEFAULT_ROOT,
@@ -59,9 +60,9 @@ export function completed(
 /** Further options for opening a store of layers. */
 export interface LayerOptions {
   /**
-   * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
-   * refused (`"refuse"`, the default); or they count as Veneer's (`"ignore"`), for a service that
-   * has the store to itself.
+   * The treatment of other programs' mounts of layers: `"refuse"`, the default, refuses operations
+   * that they obstruct; `"ignore"` treats them as Veneer's own, for a service that alone uses the
+   * store.
    */
   readonly foreignUses?: ForeignUses;
 }
@@ -75,8 +76,8 @@ export function loadAll(): Promise<Driver[]> {
 }
 
 /**
- * Loads the driver of a name, or those that stand for `auto`: of the stores that there are, or else
- * all.
+ * Loads the driver of a name. For `auto`, loads the drivers of the existing stores or, if there are
+ * none, all drivers. For an unknown name, loads all drivers, too.
  */
 export function loadFor(name: string, stores: readonly string[]): Promise<Driver[]> {
   const wanted = name === AUTO ? stores : [name];
@@ -118,14 +119,14 @@ export async function openDriver(options: OpenOptions & LayerOptions = {}): Prom
   return openLayers(await loadFor(driver, stores), options, stores);
 }
 
-/** The same for a service that has the store to itself. */
+/** The same for a service that alone uses the store. */
 export async function openForEngine(options: OpenOptions): Promise<EngineStore> {
   const { root, driver } = completed(options);
   const stores = priorStores(root);
   return openLayers(await loadFor(driver, stores), { ...options, foreignUses: "ignore" }, stores);
 }
 
-/** The same with drivers that are loaded. */
+/** The same with drivers that are already loaded. */
 export function openLayers(
   drivers: readonly Driver[],
   open: OpenOptions & LayerOptions,
@@ -147,7 +148,7 @@ export function openLayers(
   });
 }
 
-/** Reads the options that every driver has, and refuses those that none has. */
+/** Reads the options that every driver has, and refuses options that no driver has. */
 export function parseStoreOptions(options: readonly string[]) {
   const given = parseOptions(options);
   checkKnown(given, [...COMMON_KEYS, ...DRIVERS.flatMap((d) => d.optionKeys)], "the store");
@@ -162,7 +163,7 @@ export function parseStoreOptions(options: readonly string[]) {
   };
 }
 
-/** The options for one driver, which must be its own. */
+/** The options of one driver. Options of other drivers are refused. */
 export function ownOptions(
   given: ReadonlyMap<string, string>,
   { name, optionKeys }: DriverDefinition,

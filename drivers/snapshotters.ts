@@ -1,5 +1,5 @@
 /**
- * Which driver a store of snapshots is opened with.
+ * Chooses the driver of a store of snapshots and opens the store.
  *
  * @module
  */
@@ -29,13 +29,14 @@ const SNAPSHOTS = "snapshots";
 /** Further options for opening a store of snapshots. */
 export interface SnapshotStoreOptions {
   /**
-   * Whether mounted snapshots are refused by commits and removals (`"refuse"`, the default) or not
-   * (`"ignore"`), for a service, whose mounts are those of the engine that calls it.
+   * Whether commits and removals refuse mounted snapshots (`"refuse"`, the default) or not
+   * (`"ignore"`). The latter is for a service: there the mounts belong to the engine that calls it.
    */
   readonly foreignUses?: ForeignUses;
   /**
-   * Called when a layer waits for deletion. If given, neither opening the store nor a removal
-   * deletes layers; only {@linkcode Snapshotter.deleteRemoved} does.
+   * Called when a layer waits for deletion. If it is given, only
+   * {@linkcode Snapshotter.deleteRemoved} deletes layers; opening the store and removing snapshots
+   * do not.
    */
   readonly later?: () => void;
   /** The purpose of opening the store; `"change"` by default. */
@@ -60,7 +61,8 @@ export interface SnapshotStoreOptions {
  * snapshots.commit("greeting", "work");
  * ```
  *
- * @throws {VeneerError} as `openDriver`, and `incompatible` if `auto` finds several
+ * @throws {VeneerError} as `openDriver`, and `incompatible` if `auto` finds stores of several
+ * drivers
  */
 export async function openSnapshotter(
   options: OpenOptions & SnapshotStoreOptions = {},
@@ -74,7 +76,7 @@ export function loadForSnapshots(options: OpenOptions): Promise<Driver[]> {
   return loadFor(driver, priorStores(root));
 }
 
-/** The same with drivers that are loaded. */
+/** The same with drivers that are already loaded. */
 export function openSnapshots(
   drivers: readonly Driver[],
   open: OpenOptions & SnapshotStoreOptions,
@@ -102,7 +104,7 @@ export function openSnapshots(
   });
 }
 
-/** The drivers that have snapshots at a root, by their databases. */
+/** The drivers whose database of snapshots exists at a root. */
 function priorStores(root: string): string[] {
   return DRIVERS.map(({ name }) => name)
     .filter((name) => tryLstat(join(root, SNAPSHOTS, name, DATABASE)) !== undefined);

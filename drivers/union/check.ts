@@ -1,5 +1,5 @@
 /**
- * What can be damaged in the directories of snapshots' layers (`layer_directories.ts`).
+ * Checks for damage in the directories of snapshots' layers (`layer_directories.ts`).
  *
  * @module
  */
@@ -15,7 +15,7 @@ import { tryLstat } from "../../lib/tree/confined.ts";
 
 const LAYERS = "snapshots";
 
-/** Mount points in `mnt` of no layer, of homes that have such. */
+/** The mount points in `mnt` whose layer does not exist, for homes with such a directory. */
 export function* orphanMountPoints(
   view: StoreView,
   layers: Parents,
@@ -32,7 +32,7 @@ export function* orphanMountPoints(
 /** What the layer of a snapshot consists of. */
 export const snapshotPaths = (layer: string): string[] => [`${LAYERS}/${layer}`];
 
-/** Reports the layers of overlay2's snapshots that are missing or damaged. */
+/** Reports missing and damaged layers of overlay2's snapshots. */
 export function checkUnionSnapshots(
   view: StoreView,
   rows: SnapshotRows,
@@ -42,9 +42,10 @@ export function checkUnionSnapshots(
 }
 
 /**
- * The same for any driver.
+ * The same for any driver with these directories.
  *
- * @param hasWork whether a writable layer on a parent has a `work`
+ * @param hasWork whether each active snapshot's layer that has a parent must have a `work`
+ * directory
  */
 export function checkLayerDirectories(
   view: StoreView,
@@ -79,8 +80,9 @@ export function checkLayerDirectories(
 }
 
 /**
- * Notes a layer on disk that no snapshot has. A power failure may leave one, and the next cleanup
- * deletes it; a database that lost its records leaves them, too, so that it is shown before that.
+ * Notes a layer on disk that belongs to no snapshot. A power failure may leave one, and the next
+ * cleanup deletes it. A database that lost its records leaves such layers, too, so they are
+ * reported before a cleanup deletes them.
  */
 export function reportUnknown(file: string, layer: string, report: Report): void {
   report({

@@ -11,11 +11,11 @@ import { isGone } from "../../lib/tree/gone.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 
 /**
- * The space that all entries below a directory take, without holes, and the number of their inodes.
- * An inode of several names is counted once; the directory itself, which exists in an empty layer
- * as well, is not counted. Entries created or removed meanwhile may be counted or not.
+ * The disk space of all entries below a directory, without holes, and the number of their inodes.
+ * An inode with several names is counted once. The directory itself is not counted, because an
+ * empty layer has it as well. Entries created or removed during the count may be included or not.
  *
- * @param directory a descriptor of it, the caller's, at its start
+ * @param directory a descriptor of it, at its start; the caller closes it
  * @param leavesOut returns true for names of entries to skip with everything below them
  * @throws {SyscallError}
  */
@@ -30,7 +30,7 @@ class Count {
   blocks = 0;
   inodes = 0;
   readonly #stat = new Stat();
-  /** The inodes seen that have more names. */
+  /** The counted inodes that have several names. */
   readonly #shared = new Set<bigint>();
 
   constructor(
@@ -61,7 +61,7 @@ class Count {
     return subdirectories;
   }
 
-  /** Counts an entry; whether it is a directory to go into. */
+  /** Counts an entry; returns whether it is a directory to enter. */
   #entry(name: EntryName): boolean {
     if (this.leavesOut?.(nameText(name))) return false;
     const stat = this.#stat;

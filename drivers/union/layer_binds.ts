@@ -1,6 +1,7 @@
 /**
- * Snapshots that need no union mount, since there is nothing to be joined: one on no parent is its
- * own directory, and a view of a parent that has none is that parent's.
+ * Snapshots that need no union mount, because they consist of one directory: a snapshot without a
+ * parent shows its own, and a view of a parent that has no parent shows the parent's. They are bind
+ * mounts.
  *
  * @module
  */
@@ -16,9 +17,9 @@ export function boundLayer({ layer, kind, parents }: LayerChain): string | undef
 }
 
 /**
- * How such a snapshot is mounted; `undefined` for others.
+ * The mount of such a snapshot; `undefined` for others.
  *
- * @param bound the layer whose directory is mounted, such as {@linkcode boundLayer} has it
+ * @param bound the layer whose directory is mounted, as {@linkcode boundLayer} returns it
  * @throws {VeneerError} `corrupt store`
  */
 export function bindMount(

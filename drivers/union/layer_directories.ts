@@ -7,13 +7,13 @@
  * snapshots/<layer>/lower  empty: of a layer that is mounted over nothing
  * ```
  *
- * which is containerd's layout. A layer is made in the home's staging directory and renamed into
- * place last; to be deleted it is renamed back first.
+ * This is containerd's layout. A layer is made in the home's staging directory and then renamed
+ * into place; before its deletion it is renamed back.
  *
- * Nothing is synced here but by {@linkcode LayerDirectories.writeOut}. A power failure may delete a
- * directory whose snapshot is recorded, together with its unsynced content: the layer is then
- * reported as missing ({@linkcode LayerDirectories.require}). It may bring back a deleted directory,
- * which has no snapshot and is deleted by the next cleanup.
+ * Only {@linkcode LayerDirectories.writeOut} syncs. A power failure may delete a directory whose
+ * snapshot is recorded, together with its unsynced content: the layer is then reported as missing
+ * ({@linkcode LayerDirectories.require}). It may also bring back a deleted directory, which then
+ * belongs to no snapshot and is deleted by the next cleanup.
  *
  * @module
  */
@@ -46,7 +46,7 @@ import { diskUsage } from "./disk_usage.ts";
 
 const LAYERS = "snapshots";
 
-/** How a layer is made. */
+/** The options for making a layer; see {@linkcode LayerDirectories.make}. */
 export interface MakeOptions {
   readonly work: boolean;
   readonly lower?: boolean;
@@ -65,22 +65,22 @@ export class LayerDirectories {
     return `${LAYERS}/${layer}/fs`;
   }
 
-  /** The paths of several, as text. */
+  /** The paths of several layers' content, as text. */
   paths(layers: readonly string[]): string[] {
     return layers.map((layer) => this.path(layer).text);
   }
 
-  /** The directory beside it, relative to the home. */
+  /** The directory `work` beside the content, relative to the home. */
   work(layer: string): string {
     return `${LAYERS}/${layer}/work`;
   }
 
-  /** An empty directory, which lies below a layer that has no parent yet, relative to the home. */
+  /** The empty directory that is mounted below a layer without a parent, relative to the home. */
   lower(layer: string): string {
     return `${LAYERS}/${layer}/lower`;
   }
 
-  /** Whether a layer has that. */
+  /** Whether a layer has that directory. */
   hasLower(layer: string): boolean {
     return isDirectory(this.home.join(this.lower(layer)));
   }
@@ -91,12 +91,12 @@ export class LayerDirectories {
   }
 
   /**
-   * Creates a layer's directories; its `fs` begins with the owner, mode and attributes of its
+   * Creates a layer's directories. Its `fs` gets the owner, mode, attributes and times of its
    * parent's. Anything already stored under its id is deleted.
    *
-   * @param options.work whether to make that too
-   * @param options.lower whether to make an empty directory to lie below it
-   * @param options.begin called with the layer's directory while that is still empty
+   * @param options.work whether to make the directory `work`, too
+   * @param options.lower whether to make the empty directory `lower`, too
+   * @param options.begin called with the layer's directory while it is still empty
    * @param options.remap the maps with which the parents are mounted below it
    */
   make(layer: string, parent: string | undefined, options: MakeOptions): void {
@@ -120,7 +120,7 @@ export class LayerDirectories {
     });
   }
 
-  /** @throws {VeneerError} `corrupt store` if a layer's content is gone */
+  /** @throws {VeneerError} `corrupt store` if the directory of a layer's content is missing */
   require(layer: string): void {
     const path = this.path(layer);
     if (isDirectory(path)) return;
@@ -148,7 +148,7 @@ export class LayerDirectories {
   /**
    * Deletes a layer in any state.
    *
-   * @param end called with the layer's directory before that is deleted
+   * @param end called with the layer's directory before its deletion
    * @throws {VeneerError} `in use` if something is mounted in it
    */
   remove(layer: string, end: (directory: ConfinedPath) => void = () => {}): void {
@@ -162,7 +162,7 @@ export class LayerDirectories {
     removeTree(staged);
   }
 
-  /** The ids of all layers, also of those being made or deleted, sorted. */
+  /** The sorted ids of all layers, including those that are being made or deleted. */
   list(): string[] {
     const ids = [...list(this.home.join(LAYERS)), ...this.home.staged()].filter(isId);
     return [...new Set(ids)].sort();
@@ -171,14 +171,17 @@ export class LayerDirectories {
   /**
    * The space that a layer adds to its parent.
    *
-   * @param isOwn tells the names of the driver's own entries, which do not count
+   * @param isOwn returns true for names of the driver's own entries, which are not counted
    * @throws {VeneerError} `corrupt store`
    */
   usage(layer: string, isOwn?: (name: string) => boolean): Usage {
     return withFd(this.#opened(layer), (fd) => diskUsage(fd, isOwn));
   }
 
-  /** The space of a layer's own directories, its root among them, without what is in that. */
+  /**
+   * The space of a layer's own directories: its directory with all entries except `fs`, and the
+   * inode of `fs` without its content.
+   */
   usageBeside(layer: string): Usage {
     const stat = new Stat();
     const beside = withFd(
@@ -193,7 +196,7 @@ export class LayerDirectories {
     return { bytes: beside.bytes + stat.blocks * S_BLKSIZE, inodes: beside.inodes + 1 };
   }
 
-  /** Writes a layer's content to disk, with every name that leads to it. */
+  /** Writes a layer's content to disk, with all names on the path to it. */
   writeOut(layer: string): void {
     withFd(
       this.#opened(layer),
@@ -212,8 +215,8 @@ export class LayerDirectories {
   }
 
   /**
-   * Removes the `work` and `lower` of a layer that is not mounted for writing any more. A mount
-   * leaves only two empty directories there; anything else is deleted with the layer.
+   * Removes the `work` and `lower` of a layer that is no longer mounted for writing. In `work`, a
+   * mount leaves only an empty directory `work`; anything else there is deleted with the layer.
    */
   endWork(layer: string): void {
     const work = this.home.join(this.work(layer));
@@ -229,7 +232,7 @@ export class LayerDirectories {
   }
 }
 
-/** Renames a directory, raw; an existing entry of the new name is deleted. */
+/** Renames a directory; returns the raw result. An existing entry of the new name is deleted. */
 function tryMove(from: ConfinedPath, to: ConfinedPath): number {
   const move = () => tryRename(from, to, RENAME_NOREPLACE);
   const result = move();

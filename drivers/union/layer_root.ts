@@ -1,5 +1,5 @@
 /**
- * Making the directories that layers consist of.
+ * Makes the directories of layers.
  *
  * @module
  */
@@ -20,8 +20,8 @@ export { makeOwned };
 /**
  * Makes the directory that a union mount writes a layer's changes to.
  *
- * The root of a mount is its uppermost directory's, so a child's begins as its parent's is: mode,
- * owner, attributes and times. A base layer's is container root's, 0755.
+ * A mount's root has the mode, owner, attributes and times of the uppermost directory, so those of
+ * the parent's root are copied. A base layer's root belongs to container root and has mode 0755.
  *
  * @param remap the maps with which the directories below are mounted, but not this one
  * @throws {VeneerError} `invalid argument` if an access list cannot be mapped

@@ -7,7 +7,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { requireSELinux } from "../../lib/mount/selinux.ts";
 
 /**
- * A label that can stand in mount options.
+ * Checks that a label can be written in mount options.
  *
  * @throws {VeneerError} `invalid argument`
  */
@@ -22,7 +22,7 @@ export function checkLabel(label: string): void {
 }
 
 /**
- * The same, and that mounts can have it here.
+ * The same, and checks that mounts on this machine can have labels.
  *
  * @throws {VeneerError} `invalid argument`, and `not supported` if SELinux is off
  */
@@ -31,5 +31,5 @@ export function checkNewLabel(id: string, label: string): void {
   requireSELinux(id, label);
 }
 
-/** `context="…"`: quoted, as a label may hold commas (mount(8)). */
+/** `context="…"`: in quotes, because a label may contain commas (mount(8)). */
 export const contextOption = (label: string): string => `context="${label}"`;

@@ -1,9 +1,9 @@
 /**
  * Scratch directories for trying a mount.
  *
- * Such a directory is in the home's staging directory under a name no layer can have. Its user
- * holds a lock on it, so that {@linkcode disposeProbe}, which is called for all staged entries,
- * deletes only probes of killed processes.
+ * Such a directory is in the home's staging directory, under a name that no layer can have. The
+ * process that uses it holds a lock on it, so that {@linkcode disposeProbe}, which is called for
+ * every staged probe, deletes only those of killed processes.
  *
  * @module
  */
@@ -40,7 +40,7 @@ export const isProbe = (staged: string): boolean => staged.startsWith(PREFIX);
 /**
  * Calls `use` with a new scratch directory, which is deleted afterwards.
  *
- * @param directories made in it, beside {@linkcode PROBE_MOUNT}; those above another come before it
+ * @param directories made in it, beside {@linkcode PROBE_MOUNT}; parents before children
  * @param use gets a descriptor of it and its absolute path
  */
 export function withProbeDirectory<T>(
@@ -52,7 +52,7 @@ export function withProbeDirectory<T>(
     const name = PREFIX + crypto.randomUUID();
     const path = home.staging(name);
     mkdir(path, 0o700);
-    // Another process may have taken the directory for a leftover before it was locked: then try
+    // Another process may have deleted the directory as a leftover before it was locked: then try
     // again.
     const scratch = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (scratch === -ENOENT) continue;
@@ -67,8 +67,8 @@ export function withProbeDirectory<T>(
 }
 
 /**
- * The same in memory, in a file system that is mounted nowhere: for a home in which nothing can be
- * made.
+ * The same in memory, in a file system that is mounted nowhere: for a home that cannot be written
+ * to.
  *
  * @throws {SyscallError} `ENOSYS` before Linux 5.2
  */
@@ -86,7 +86,7 @@ export function withProbeInMemory<T>(
   });
 }
 
-/** False if the scratch directory was deleted meanwhile. */
+/** Makes all of them; returns false if the scratch directory was deleted meanwhile. */
 function makeAll(scratch: number, directories: readonly string[]): boolean {
   for (const name of directories) {
     const result = makeBelow(scratch, name);
@@ -96,7 +96,10 @@ function makeAll(scratch: number, directories: readonly string[]): boolean {
   return true;
 }
 
-/** Makes the directory at a path of one or two names, the first of which was made before; raw. */
+/**
+ * Makes the directory at a path of one or two names; the first of two must exist. Returns the raw
+ * result.
+ */
 function makeBelow(scratch: number, path: string): number {
   const above = tryOpenat2(scratch, dirname(path), O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
   return above < 0
