@@ -19,7 +19,10 @@ if (!isVersionPrinted()) {
       openDocker: async (options) =>
         (await import("./drivers/docker_stores.ts")).openDockerStore(options),
       all: async () => (await import("./drivers/registry.ts")).loadAll(),
+      layersAt: async (root) => (await import("./drivers/registry.ts")).priorStores(root),
+      snapshotsAt: async (root) => (await import("./drivers/snapshotters.ts")).priorSnapshots(root),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
+      migrationLaneStarter: async () => (await import("./drivers/lanes.ts")).startMigrationLane,
       dockerLaneStarter: async () => (await import("./drivers/lanes.ts")).startDockerLane,
     }),
   );

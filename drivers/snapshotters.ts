@@ -73,7 +73,7 @@ export async function openSnapshotter(
 /** Loads the drivers that a store of snapshots may be opened with. */
 export function loadForSnapshots(options: OpenOptions): Promise<Driver[]> {
   const { root, driver } = completed(options);
-  return loadFor(driver, priorStores(root));
+  return loadFor(driver, priorSnapshots(root));
 }
 
 /** The same with drivers that are already loaded. */
@@ -85,7 +85,7 @@ export function openSnapshots(
   const { foreignUses, later, purpose } = open;
   const { given, sync, workers, limits, usageAge, isRemapped } = parseStoreOptions(options);
   const driver = name === AUTO
-    ? chooseAmong(drivers, priorStores(root), join(root, SNAPSHOTS))
+    ? chooseAmong(drivers, priorSnapshots(root), join(root, SNAPSHOTS))
     : find(drivers, name);
   const own = ownOptions(given, driver);
   return new Snapshots({
@@ -105,7 +105,7 @@ export function openSnapshots(
 }
 
 /** The drivers whose database of snapshots exists at a root. */
-function priorStores(root: string): string[] {
+export function priorSnapshots(root: string): string[] {
   return DRIVERS.map(({ name }) => name)
     .filter((name) => tryLstat(join(root, SNAPSHOTS, name, DATABASE)) !== undefined);
 }

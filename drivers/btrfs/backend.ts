@@ -83,6 +83,11 @@ export class Btrfs implements LayerBackend {
     );
   }
 
+  storageOptions(id: string): ReadonlyMap<string, string> {
+    const size = this.#layout.recordedSize(id);
+    return new Map(size === undefined ? [] : [["size", String(size)]]);
+  }
+
   createdAt(id: string): number | undefined {
     return this.#tryInfo(id)?.birth;
   }

@@ -100,6 +100,14 @@ export class DeviceMapper implements LayerBackend {
     ]);
   }
 
+  /** A device of its base's size was not asked for another. */
+  storageOptions(id: string): ReadonlyMap<string, string> {
+    const { size } = this.devices.describe(id);
+    return new Map(
+      size === this.devices.records.tryRead(BASE)?.size ? [] : [["size", String(size)]],
+    );
+  }
+
   createdAt(id: string): number | undefined {
     return this.home.parentRecordedAt(id);
   }

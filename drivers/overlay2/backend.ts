@@ -130,6 +130,14 @@ export class Overlay2 implements LayerBackend {
     return new Map(entries);
   }
 
+  storageOptions(id: string): ReadonlyMap<string, string> {
+    const usage = this.#quotas.usage(this.#layout.layer(id));
+    return new Map([
+      ...(usage?.bytes ? [["size", String(usage.bytes)] as const] : []),
+      ...(usage?.inodes ? [["inodes", String(usage.inodes)] as const] : []),
+    ]);
+  }
+
   createdAt(id: string): number | undefined {
     return birthOf(this.#layout.layer(id));
   }

@@ -9,6 +9,12 @@ export interface TransferOptions {
   /** Called from time to time with the bytes of tar transferred so far. */
   readonly onProgress?: (bytes: number) => void;
   /**
+   * For reading changes: a hard link to a file that was not changed is written as one, by writing
+   * that file's unchanged names, too. Drivers that keep changes alone have them in any case; with
+   * others the tree is searched, if there is such a link.
+   */
+  readonly allNames?: boolean;
+  /**
    * For an apply from a stream: called each second in which it gives nothing, with the bytes of tar
    * so far.
    */

@@ -10,6 +10,7 @@ import {
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
 import { CHECK, GC, REPAIR } from "./care_table.ts";
+import { MIGRATE } from "./migrate_table.ts";
 import { AUTO, DEFAULT_ROOT, DRIVER_NAMES, DRIVERS } from "../../drivers/names.ts";
 import { CONFIG, SERVICE_OPTIONS } from "./config_table.ts";
 import { CONTAINERS, IMAGES } from "./image_table.ts";
@@ -291,6 +292,7 @@ export const FIRST_WORDS: readonly Subject[] = [
   CHECK,
   REPAIR,
   GC,
+  MIGRATE,
   {
     name: "doctor",
     summary: "check which drivers this machine can run, and how to mend the others",

@@ -139,6 +139,12 @@ export interface LayerBackend {
    */
   diskUsage(id: string, isLeaf: boolean): number;
 
+  /**
+   * The storage options by which another layer would get this one's limits. Left out by drivers
+   * that limit none.
+   */
+  storageOptions?(id: string): ReadonlyMap<string, string>;
+
   /** When it was created, in microseconds since 1970; `undefined` if it is unknown. */
   createdAt(id: string): number | undefined;
 

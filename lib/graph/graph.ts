@@ -436,6 +436,12 @@ export class Graph implements EngineStore {
     return this.#backend.diskUsage(id, !this.#children.look().has(id));
   }
 
+  /** The storage options by which another layer would get this one's limits. */
+  storageOptions(id: string): ReadonlyMap<string, string> {
+    this.#layers.require(id);
+    return this.#backend.storageOptions?.(id) ?? new Map();
+  }
+
   createdAt(id: string): number | undefined {
     this.#layers.require(id);
     return this.#backend.createdAt(id);

@@ -30,7 +30,11 @@ export interface ImageName {
 }
 
 /** A new image. */
-export type NewImage = Omit<ImageRecord, "imported"> & { readonly names: readonly string[] };
+export type NewImage = Omit<ImageRecord, "imported"> & {
+  readonly names: readonly string[];
+  /** Now, if it is left out. */
+  readonly imported?: number;
+};
 
 /** The images of one store. */
 export class ImageRecords {
@@ -81,9 +85,9 @@ export class ImageRecords {
    */
   add(images: readonly NewImage[]): void {
     requireSpare(this.#database);
-    const imported = Date.now() * 1000;
+    const now = Date.now() * 1000;
     this.#database.transaction("on disk", () => {
-      for (const { id, config, manifest, snapshot, names } of images) {
+      for (const { id, config, manifest, snapshot, names, imported = now } of images) {
         this.#statements.insert.run(id, config, manifest, snapshot, imported);
         for (const name of names) this.#statements.setName.run(name, id);
       }

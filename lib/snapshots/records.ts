@@ -148,6 +148,7 @@ export function prepareAll(database: Database) {
     ),
     remove: database.prepare("DELETE FROM snapshots WHERE id = ?"),
     touch: database.prepare("UPDATE snapshots SET updated = ? WHERE id = ?"),
+    setTimes: database.prepare("UPDATE snapshots SET created = ?, updated = ? WHERE id = ?"),
     count: database.prepare(
       "UPDATE snapshots SET bytes = ?, inodes = ? WHERE layer = ? AND kind = 'committed'",
     ),

@@ -476,6 +476,17 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#store.version;
   }
 
+  /** Every snapshot as it is recorded: without the labels that the driver publishes. */
+  *recorded(): Iterable<SnapshotInfo> {
+    for (const info of this.#store.walk()) yield this.#withState(info);
+  }
+
+  /** Gives a snapshot that came from another store the times that it had there. */
+  setTimes(name: string, { created, updated }: Pick<SnapshotInfo, "created" | "updated">): void {
+    checkKey(name);
+    this.#store.setTimes(name, created, updated);
+  }
+
   usage(key: string): Usage {
     checkKey(key);
     return usageOf(key, this.#store, this.#backend);

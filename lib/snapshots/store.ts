@@ -450,6 +450,15 @@ export class Store implements Disposable {
     });
   }
 
+  /** Replaces a snapshot's times, in microseconds since 1970. */
+  setTimes(name: string, created: number, updated: number): void {
+    const { id } = this.require(name);
+    this.#database.transaction(
+      "in order",
+      () => this.#statements.setTimes.run(created, updated, id),
+    );
+  }
+
   #insertLabels(id: number, labels: Labels): void {
     for (const [key, value] of labels) this.#statements.insertLabel.run(id, key, value);
   }

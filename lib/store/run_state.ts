@@ -7,6 +7,7 @@
  *                there; another home with the same inode starts with new counts
  * store          locked exclusively to change which layers there are
  * devices        a driver's own lock, such as of devices while they are changed or activated
+ * migrate        locked exclusively by a migration to this store
  * images         locked exclusively while images are imported, made or removed; before all others
  * children       locked exclusively while the index of children is written
  * layers/<id>    locked exclusively by every operation on the layer; holds the layer's record

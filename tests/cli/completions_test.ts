@@ -25,7 +25,7 @@ function complete(store: TestStore | undefined, ...words: string[]): string[] {
 needs(lacksProgram("bash"), "completions: bash offers commands, options and choices", () => {
   using store = new TestStore();
   assertEquals(complete(store, "veneer", ""), firstWords.toSorted());
-  assertEquals(complete(store, "veneer", "m"), ["mount"]);
+  assertEquals(complete(store, "veneer", "m"), ["migrate", "mount"]);
   assertEquals(complete(store, "veneer", "--root", "/x", "diff"), ["diff", "diffsize"]);
   assertEquals(complete(store, "veneer", "--lo"), ["--log-level"]);
   assertEquals(complete(store, "veneer", "create", "--read"), ["--read-write"]);

@@ -118,6 +118,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["container", "diff", "box", "--docker", file("docker")],
     ["container", "export", "box", "--docker", file("docker"), "-o", file("box.tar")],
     ["image", "rm", "app"],
+    ["migrate", "--to", "overlay2", "--to-root", file("migrated"), "--verify"],
     ["check"],
     ["repair"],
     ["gc", "--delete"],

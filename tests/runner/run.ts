@@ -83,6 +83,7 @@ const LONG_NAMES = [
   "shared/children",
   // Damage of every record and file there is.
   "care/(?!command)\\w+",
+  "migrate/killed",
   "docs/workflows",
   "\\w+_suite",
 ];

@@ -16,6 +16,7 @@ const FLOORS: readonly (readonly string[])[] = [
   ["lib/care"],
   ["drivers"],
   ["lib/services"],
+  ["lib/migrate"],
   ["lib/cli"],
 ];
 
@@ -26,6 +27,7 @@ const ENTRIES = [
   "drivers/lanes.ts",
   "drivers/lane_worker.ts",
   "drivers/docker_lane_worker.ts",
+  "drivers/migrate_lane_worker.ts",
 ];
 
 /** The room of a file; `undefined` if it lies in none. */

@@ -44,8 +44,14 @@ export interface Drivers {
   openDocker(options: DockerOptions): Promise<DockerStore>;
   /** Every driver. */
   all(): Promise<readonly Driver[]>;
+  /** The drivers that have layers at a root. */
+  layersAt(root: string): Promise<string[]>;
+  /** The drivers that have snapshots there. */
+  snapshotsAt(root: string): Promise<string[]>;
   /** Returns a function that starts a thread with an open store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
+  /** The same with an end of a migration. */
+  migrationLaneStarter(): Promise<() => LanePort>;
   /** The same with a store of layers, for Docker. */
   dockerLaneStarter(): Promise<() => LanePort>;
 }
@@ -197,9 +203,14 @@ export class CommandContext {
     return await use(store);
   }
 
+  /** The directory where stores of snapshots are: of a service, if `--service` names one. */
+  get rootOfSnapshots(): string {
+    return rootOfSnapshots(this.root, this.options.value("service"));
+  }
+
   #snapshotOptions(isMade: boolean): StoreOptions {
     const options = this.#storeOptions();
-    const root = rootOfSnapshots(options.root, this.options.value("service"));
+    const root = this.rootOfSnapshots;
     if (!isMade) requireStore(root, "snapshots");
     return { ...options, root };
   }

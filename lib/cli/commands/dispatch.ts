@@ -73,6 +73,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "config show": () => import("./config/show.ts"),
   "status": () => import("./status.ts"),
   "cleanup": () => import("./cleanup.ts"),
+  "migrate": () => import("./migrate.ts"),
   "check": () => import("./check.ts"),
   "repair": () => import("./repair.ts"),
   "gc": () => import("./gc.ts"),

@@ -22,6 +22,7 @@ import { ChangesExport } from "./export_changes.ts";
 import { WorkerRuns } from "./worker_runs.ts";
 import { TreeExport } from "./export_tree.ts";
 import { Links } from "./links.ts";
+import { otherNames } from "./other_names.ts";
 import { TarOutput } from "./output.ts";
 
 export interface ExportOptions {
@@ -38,6 +39,8 @@ export interface ExportOptions {
    * 0 keeps all work on the calling thread; 1 (the default) lets a Worker help with a large tree.
    */
   readonly workers?: number;
+  /** See `TransferOptions`. */
+  readonly allNames?: boolean;
   /** Called now and then, and at the end. */
   readonly onProgress?: (bytesWritten: number) => void;
   /** Gets a line about each entry that is left out or altered. */
@@ -98,15 +101,25 @@ export function exportChanges(
   options: ExportOptions,
 ): number {
   const output = new TarOutput(out, options.onProgress);
-  const writer = new EntryWriter(output, contextOf(options, false));
+  const context = contextOf(options, false), { links } = context;
+  const writer = new EntryWriter(output, context);
   using stack = new DirectoryStack(directory);
   if (options.includeRoot) writer.directory(stack.fd, new Uint8Array(0));
-  const exporter = new ChangesExport(stack, writer);
+  const linked = options.allNames ? new Set<string>() : undefined;
+  const exporter = new ChangesExport(stack, writer, linked);
   for (const change of changes) exporter.write(change);
+  if (linked !== undefined && links.size > 0) {
+    for (const path of otherNames(directory, links)) {
+      if (!linked.has(path)) exporter.write({ kind: "C", path });
+    }
+  }
   return finish(output);
 }
 
-function contextOf({ idMaps, warn = () => {} }: ExportOptions, isUpper: boolean): TarContext {
+function contextOf(
+  { idMaps, warn = () => {} }: ExportOptions,
+  isUpper: boolean,
+): TarContext & { readonly links: Links } {
   return { idMaps, warn, links: new Links(), isUpper };
 }
 

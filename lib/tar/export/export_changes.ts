@@ -20,7 +20,12 @@ export class ChangesExport {
   readonly #names: string[] = [];
   readonly #lengths: number[] = [0];
 
-  constructor(readonly stack: DirectoryStack, readonly writer: EntryWriter) {}
+  /** @param linked gets the paths of entries that have several names, as changes have them */
+  constructor(
+    readonly stack: DirectoryStack,
+    readonly writer: EntryWriter,
+    readonly linked?: Set<string>,
+  ) {}
 
   /** Writes the next change. */
   write({ kind, path }: Change): void {
@@ -39,7 +44,7 @@ export class ChangesExport {
     } else if (kind === "D") {
       this.writer.whiteout(this.#path.view, name);
     } else {
-      this.#entry(name);
+      this.#entry(name, path);
     }
   }
 
@@ -73,13 +78,14 @@ export class ChangesExport {
     return fd;
   }
 
-  #entry(name: EntryName): void {
+  #entry(name: EntryName, text: string): void {
     const { stack, writer } = this, path = this.#path;
     const { fd } = stack;
     const parentLength = path.length;
     path.push(name, false);
     const stat = writer.stat(fd, name, path.view);
     if (!stat) return;
+    if (!stat.isDirectory && stat.links > 1) this.linked?.add(text);
     if (stat.isDirectory) {
       path.length = parentLength;
       const entered = this.#enter(name);

@@ -17,6 +17,18 @@ export class Links {
   /** By device (there is rarely more than one), then by inode. */
   readonly #devices = new Map<string, Map<bigint, Known>>();
 
+  /** How many inodes have names to come. */
+  get size(): number {
+    let size = 0;
+    for (const inodes of this.#devices.values()) size += inodes.size;
+    return size;
+  }
+
+  /** Whether this inode was written before and has names to come. */
+  has(stat: Stat): boolean {
+    return this.#devices.get(device(stat))?.has(stat.inode) ?? false;
+  }
+
   /** The path under which this inode was written before, if it was. */
   find(stat: Stat): Uint8Array<ArrayBuffer> | undefined {
     const inodes = this.#devices.get(device(stat));

@@ -1,0 +1,38 @@
+/**
+ * The Worker of an end of a migration: a thread with its store opened in it.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { IdMap } from "../lib/base/id_maps.ts";
+import type { Call, EndStore } from "../lib/migrate/calls.ts";
+import { type End, LayerSource, SnapshotSource } from "../lib/migrate/source.ts";
+import { LayerTarget, SnapshotTarget } from "../lib/migrate/target.ts";
+import { type LaneVoice, serveLane } from "../lib/services/lanes/lane.ts";
+import { loadFor, openLayers } from "./registry.ts";
+import { loadForSnapshots, openSnapshots } from "./snapshotters.ts";
+
+serveLane<Call, End>(self, {
+  open: (store, voice) => openEnd(store as EndStore, voice),
+  perform: (end, call, emit) => end.perform(call, emit),
+});
+
+async function openEnd(
+  { root, driver, options, uidmap, gidmap, of, role }: EndStore,
+  voice: LaneVoice,
+): Promise<End> {
+  const idMaps = { uids: IdMap.parse(uidmap), gids: IdMap.parse(gidmap) };
+  const warn = (message: string) => voice.warn(message);
+  const open = { root, driver, options, idMaps, warn };
+  if (of === "layers") {
+    // The root may have a store of another driver's, such as the source.
+    const graph = openLayers(await loadFor(driver, []), open, [driver]);
+    return role === "source" ? new LayerSource(graph, warn) : new LayerTarget(graph, idMaps, warn);
+  }
+  const purpose = role === "source" ? "read" : "change";
+  const snapshots = openSnapshots(await loadForSnapshots(open), { ...open, purpose });
+  return role === "source"
+    ? new SnapshotSource(snapshots, warn)
+    : new SnapshotTarget(snapshots, warn);
+}
