@@ -1,13 +1,13 @@
 /**
- * Bytes as services pass them on.
+ * Helpers for the bytes that services receive and send.
  *
  * @module
  */
 
-/** Bytes that may be written and handed over. */
+/** Bytes that can be transferred to another thread. */
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Puts parts together, in a copy. */
+/** Copies parts into one array. */
 export function joined(parts: readonly Bytes[]): Bytes {
   const whole = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
   let at = 0;

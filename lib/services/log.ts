@@ -1,5 +1,5 @@
 /**
- * The log of a service: lines on standard error, each one event with its properties.
+ * The log of a service: lines on standard error, each with an event and its properties.
  *
  * @module
  */
@@ -8,30 +8,36 @@ import { PIPE_BUF, STDERR_FILENO, tryWrite } from "../../ffi/files.ts";
 import { isWritable } from "../../ffi/poll.ts";
 import { escapeControls } from "../base/printable.ts";
 
-/** `text`: `time=… level=info msg=…`, as containerd's own log; `json`: an object a line. */
+/** `text`: `time=… level=info msg=…`, like containerd's own log; `json`: an object on each line. */
 export type LogFormat = "text" | "json";
 
-/** How important an event is; as ranks, the most important first. */
+/** The levels of events with their ranks, the most important first. */
 const RANK = { error: 0, warn: 1, info: 2, debug: 3 } as const;
 export type LogLevel = keyof typeof RANK;
 
 /** An event's properties, in the order in which they are shown. */
 export type Properties = Readonly<Record<string, string | number>>;
 
-/** A pipe takes so much without blocking if it takes anything, and in one piece. */
+/**
+ * The longest line, in bytes. If a pipe can be written to, it takes this much in one piece without
+ * blocking.
+ */
 const MAX_LINE = PIPE_BUF;
 
-/** Of a property's text, in UTF-16 units. */
+/** The longest text of a property, in UTF-16 units. */
 const MAX_TEXT = 500;
 
-/** How long a reader of the log that is behind is waited for, in milliseconds. */
+/** The longest wait for a slow reader of the log, in milliseconds. */
 const PATIENCE = 20;
 
-/** Writes events. A slow reader loses lines, and their number is logged; the service goes on. */
+/**
+ * Writes events. If the reader is slow, lines are lost and their number is logged; the service
+ * continues.
+ */
 export class ServiceLog {
   #lost = 0;
 
-  /** @param level the least important one that is written */
+  /** @param level the least important level that is written */
   constructor(
     private readonly format: LogFormat,
     private readonly level: LogLevel,
@@ -51,7 +57,7 @@ export class ServiceLog {
     const time = new Date().toISOString();
     let line = this.#line({ time, level, msg: shortened(msg), ...properties, ...lost });
     if (line.length > MAX_LINE) line = this.#line({ time, level, msg: "a line was too long" });
-    // Waiting once for a reader is enough: while it stays behind, lines are lost at once.
+    // A slow reader is waited for once. Until it has caught up, further lines are dropped at once.
     const isRead = isWritable(STDERR_FILENO, this.#lost > 0 ? 0 : PATIENCE);
     if (isRead && tryWrite(STDERR_FILENO, line) === line.length) this.#lost = 0;
     else this.#lost++;
@@ -70,13 +76,13 @@ function shortened<T extends string | number>(value: T): T | string {
   return isLong ? `${value.slice(0, MAX_TEXT)}…`.toWellFormed() : value;
 }
 
-/** In quotes if it has spaces, quotes or `=`, as in logfmt. */
+/** A value in the form of logfmt: in quotes if it has spaces, quotes, `=` or backslashes. */
 function quoted(value: string | number): string {
   const text = String(value);
   return /^[^\s"=\\]+$/.test(text) ? text : JSON.stringify(text);
 }
 
-/** JSON without any control character, also those that JSON would allow. */
+/** JSON without control characters, including those that JSON allows. */
 function toJson(value: unknown): string {
   return JSON.stringify(value).replaceAll(
     /[\x7f-\x9f]/g,

@@ -1,6 +1,6 @@
 /**
- * Telling a service manager how a service is doing, by sd_notify(3)'s protocol: a datagram of
- * assignments to the socket that `NOTIFY_SOCKET` names, a path or an abstract name.
+ * Reports the state of a service to its manager, by the protocol of sd_notify(3): a datagram of
+ * assignments to the socket in `NOTIFY_SOCKET`, which is a path or an abstract name.
  *
  * @module
  */
@@ -8,13 +8,13 @@ import { sendDatagram } from "../../ffi/datagram.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 
-/** The messages to a manager: that requests are answered, or that the service is about to end. */
+/** The messages to a manager: the service answers requests, or it is about to end. */
 export type ServiceState = "READY=1" | "STOPPING=1";
 
 /**
- * Tells the service manager, if one started this process and listens.
+ * Reports a state to the service manager, if `NOTIFY_SOCKET` is set.
  *
- * @param warn gets the reason if the manager cannot be notified; the service works nevertheless
+ * @param warn gets the reason if that fails; the service continues
  */
 export function notifyManager(state: ServiceState, warn: Warn): void {
   const address = Deno.env.get("NOTIFY_SOCKET");

@@ -1,9 +1,9 @@
 /**
- * The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), as far as
- * messages of text, integers and other messages need it.
+ * The wire format of protocol buffers (protobuf.dev/programming-guides/encoding), for messages that
+ * contain texts, integers and other messages.
  *
- * A library reads descriptions of messages at each start, which takes longer than this program's
- * whole start.
+ * A library would read descriptions of messages at each start, which takes longer than this
+ * program's whole start.
  *
  * @module
  */
@@ -15,10 +15,13 @@ const VARINT = 0, FIXED64 = 1, LENGTH = 2, FIXED32 = 5;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
-/** Of a string that is written octet by octet, which is faster for a short one, in UTF-16 units. */
+/**
+ * The length in UTF-16 units below which a string is written octet by octet, which is faster for
+ * short strings.
+ */
 const SHORT = 100;
 
-/** Writes a message. A field with its type's default value is left out, as proto3 does. */
+/** Writes a message. Like in proto3, a field with its type's default value is left out. */
 export class MessageWriter {
   #bytes = new Uint8Array(1024);
   #length = 0;
@@ -28,7 +31,7 @@ export class MessageWriter {
     return this.#length;
   }
 
-  /** The bytes written; the writer is empty then. */
+  /** Returns the bytes written, and empties the writer. */
   finish(): Bytes {
     const message = this.#bytes.slice(0, this.#length);
     this.#length = 0;
@@ -39,7 +42,7 @@ export class MessageWriter {
     return value === "" ? this : this.stringAlways(field, value);
   }
 
-  /** An element of a repeated field, which is written if it is empty as well. */
+  /** Writes an element of a repeated field, even if it is empty. */
   stringAlways(field: number, value: string): this {
     const start = this.#length;
     if (value.length < SHORT && this.#ascii(field, value)) return this;
@@ -54,8 +57,8 @@ export class MessageWriter {
   }
 
   /**
-   * Writes a short string whose characters are octets; returns false, having written a part, for
-   * any other.
+   * Writes a short string of ASCII characters. For any other string it returns false, after it has
+   * written a part.
    */
   #ascii(field: number, value: string): boolean {
     this.#varint(field << 3 | LENGTH);
@@ -69,11 +72,11 @@ export class MessageWriter {
     return true;
   }
 
-  /** An embedded message, whose fields `write` writes. */
+  /** Writes an embedded message, whose fields `write` writes. */
   message(field: number, write: () => void): this {
     this.#varint(field << 3 | LENGTH);
     this.#reserve(1);
-    // Most lengths take one byte; for another, what was written makes room.
+    // Most lengths take one byte. For a longer one the written fields are moved.
     const start = ++this.#length;
     write();
     const length = this.#length - start;
@@ -88,7 +91,7 @@ export class MessageWriter {
     return this;
   }
 
-  /** An integer of up to 53 bits, at least 0. */
+  /** Writes an integer from 0 to 2^53 - 1. */
   integer(field: number, value: number): this {
     if (value === 0) return this;
     this.#varint(field << 3 | VARINT);
@@ -96,7 +99,7 @@ export class MessageWriter {
     return this;
   }
 
-  /** A map's entries, each a message of a key (1) and a value (2). */
+  /** Writes a map's entries, each as a message with a key (1) and a value (2). */
   map(field: number, entries: Iterable<readonly [string, string]>): this {
     for (const [key, value] of entries) {
       this.message(field, () => this.string(1, key).string(2, value));
@@ -104,13 +107,13 @@ export class MessageWriter {
     return this;
   }
 
-  /** Of up to 53 bits. */
+  /** Writes an integer of up to 53 bits. */
   #varint(value: number): void {
     this.#reserve(8);
     this.#put(value);
   }
 
-  /** The same where there is room. */
+  /** The same, if the buffer has room. */
   #put(value: number): void {
     let rest = value;
     for (; rest >= 0x80; rest = Math.floor(rest / 0x80)) {
@@ -130,19 +133,19 @@ export class MessageWriter {
 /** A field of a message. */
 export interface WireField {
   readonly number: number;
-  /** Of a field of the length-delimited type; empty for any other. */
+  /** The value of a length-delimited field. */
   readonly bytes: Bytes;
 }
 
-/** The most fields of a message: a list of them takes many times their bytes in memory. */
+/** The most fields of a message. A list of fields takes many times their bytes in memory. */
 const MAX_FIELDS = 10_000;
 
 /**
- * The length-delimited fields of a message, in order; others are skipped. Groups, which no known
- * message has, are refused, so that nothing nests.
+ * The length-delimited fields of a message, in order; others are skipped. Groups are refused, so
+ * that there is no nesting; no known message has them.
  *
- * @throws {VeneerError} `invalid argument` for an invalid message, `limit exceeded` for one of too
- * many fields
+ * @throws {VeneerError} `invalid argument` for an invalid message, `limit exceeded` for a message
+ * with too many fields
  */
 export function* readFields(message: Bytes): Generator<WireField> {
   let at = 0;
@@ -188,7 +191,7 @@ export function* readFields(message: Bytes): Generator<WireField> {
   }
 }
 
-/** Text of a field. @throws {VeneerError} `invalid argument` if it is not UTF-8 */
+/** The text in a field's bytes. @throws {VeneerError} `invalid argument` if it is not UTF-8 */
 export function text(bytes: Bytes): string {
   try {
     return decoder.decode(bytes);

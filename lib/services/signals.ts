@@ -4,7 +4,9 @@
  * @module
  */
 
-/** Resolves with the first signal to end; the next one has its usual effect. */
+/**
+ * Resolves with the first signal that asks the service to end. The next one has its usual effect.
+ */
 export function endSignal(): Promise<string> {
   const { promise, resolve } = Promise.withResolvers<string>();
   const signals = ["SIGTERM", "SIGINT"] as const;

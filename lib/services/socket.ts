@@ -1,14 +1,14 @@
 /**
- * The socket of a service: for root alone, in a directory that only root can write to.
+ * The socket of a service, which only root can use, in a directory that only root can write to.
  *
  * Beside the socket `S` there is an empty file `S.lock`, which the service at `S` holds locked. So
- * two services that start at once do not take each other's socket for a leftover, and a socket
- * without that lock has no service of Veneer's; a service of another program is found by connecting
- * to it.
+ * if two services start at the same time, neither deletes the other's socket as a leftover. If the
+ * file is not locked, no service of Veneer's uses the socket; whether another program does is found
+ * out by connecting to it.
  *
- * The socket is bound as `S.bound` and renamed. So it is there only when it is ready, and the
- * runtime, which removes the name that it bound when it closes a listener, removes nothing that
- * another has put at `S` since.
+ * The socket is bound as `S.bound` and renamed. So `S` exists only when the service is ready. The
+ * runtime removes the name that it has bound when it closes a listener, so it does not remove a
+ * file that another program has put at `S` since.
  *
  * @module
  */
@@ -23,31 +23,36 @@ import { RENAME_NOREPLACE, S_IFSOCK } from "../../ffi/names.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import { makeDirectories } from "../store/home.ts";
 
-/** The name under which a socket is bound before it gets its own. */
+/** The suffix of the name under which a socket is bound first. */
 const BOUND = ".bound";
 
-/** The longest path of a socket in bytes: the limit of unix(7), less room for {@linkcode BOUND}. */
+/**
+ * The longest path of a socket in bytes: the limit of unix(7), minus the length of
+ * {@linkcode BOUND}.
+ */
 const MAX_PATH = 107 - BOUND.length;
 
-/** Of the socket's directory if it is made: anyone may pass, root alone may list and write. */
+/**
+ * The mode of new directories above the socket: any user may enter, only root may list and write.
+ */
 const DIRECTORY_MODE = 0o711;
 
-/** A socket that is being listened on. Disposing of it closes and removes it. */
+/** A socket on which a service listens. Disposing of it closes and removes it. */
 export interface ServiceSocket<Listener> extends Disposable {
-  /** Absolute, and free of symbolic links. */
+  /** An absolute path without symbolic links. */
   readonly path: string;
   readonly listener: Listener;
 }
 
-/** How a service listens on the socket that it is given. */
+/** The functions with which a service listens. */
 export interface Listening<Listener> {
   /** Binds a socket at a path and listens there. */
   bind(path: string): Listener;
-  /** Accepts nobody any more. */
+  /** Stops accepting connections. */
   end(listener: Listener): void;
 }
 
-/** For a service that accepts connections itself. */
+/** The functions for a service that accepts connections itself. */
 export const CONNECTIONS: Listening<Deno.UnixListener> = {
   bind: (path) => Deno.listen({ transport: "unix", path }),
   end: (listener) => listener.close(),
@@ -57,8 +62,8 @@ export const CONNECTIONS: Listening<Deno.UnixListener> = {
  * Listens at an address.
  *
  * @param address an absolute path, with or without `unix://` before it
- * @throws {VeneerError} `in use` if another service listens there; `already exists` for anything
- * but a socket; `failed precondition` for a directory in which others could replace the socket;
+ * @throws {VeneerError} `in use` if another service listens there; `already exists` if there is a
+ * file that is not a socket; `failed precondition` if other users could replace the socket;
  * `invalid argument` for an invalid address
  */
 export async function listenAt<Listener>(
@@ -71,7 +76,7 @@ export async function listenAt<Listener>(
   try {
     await removeStale(path);
     const listener = bindPrivately(path, listening);
-    // While it is open no other file gets the same inode.
+    // While the socket is open, no other file gets the same inode number.
     const { inode } = lstat(path);
     return {
       path,
@@ -105,7 +110,7 @@ function resolvedPath(given: string): string {
   return path;
 }
 
-/** The owner of a link decides where the socket and its directories are created. */
+/** Refuses links of other users, who could decide the directory in which the socket is created. */
 function checkLinks(parent: string): void {
   for (let path = parent; path !== "/"; path = dirname(path)) {
     const found = tryLstat(path);
@@ -123,16 +128,16 @@ function nearestExisting(path: string): string {
 }
 
 /**
- * A user who can write to a directory above the socket can replace it.
+ * Refuses directories that other users can write to, because they could replace the socket.
  *
- * @param lowest of the directories to be looked at; `parent` is the one that the socket is to be in
+ * @param lowest the lowest directory to check; `parent` is that of the socket
  */
 function checkDirectories(lowest: string, parent: string): void {
   for (let directory = lowest;; directory = dirname(directory)) {
     const { uid, gid, mode } = lstat(directory);
     const isWritable = (mode & 0o002) !== 0 || ((mode & 0o020) !== 0 && gid !== 0);
-    // In a sticky directory others cannot rename root's files, but could create the socket before
-    // root does.
+    // In a sticky directory other users cannot rename root's files, but they could create the
+    // socket before root does. So the socket's own directory must not be one.
     const isSafe = uid === 0 && (!isWritable || ((mode & 0o1000) !== 0 && directory !== parent));
     if (!isSafe) {
       const why = uid === 0 ? `mode ${(mode & 0o7777).toString(8)}` : `owner ${uid}`;
@@ -157,8 +162,8 @@ function lockSocket(path: string): number {
       close(fd);
       throw inUse(path);
     }
-    // A service that ended meanwhile may have removed the name: then another can lock a new file of
-    // it.
+    // A service that ended meanwhile may have removed the name. Then another service could lock a
+    // new file of that name.
     if (isNameOf(fd, lock)) return fd;
     close(fd);
   }
@@ -169,7 +174,7 @@ function isNameOf(fd: number, path: string): boolean {
   return named !== undefined && fstat(fd).isSameInode(named);
 }
 
-/** Removes a socket without a listener. */
+/** Removes a socket on which no program listens. */
 async function removeStale(path: string): Promise<void> {
   const stat = tryLstat(path);
   if (stat === undefined) return;
@@ -181,16 +186,16 @@ async function removeStale(path: string): Promise<void> {
     connection.close();
   } catch (error) {
     if (error instanceof Deno.errors.ConnectionRefused) return unlink(path);
-    // Connections wait to be accepted, as many as can.
+    // A program listens, but its queue of connections is full.
     if (!(error instanceof Deno.errors.WouldBlock)) throw failed(path, error);
   }
   throw inUse(path);
 }
 
-/** Binds with the socket's mode being 0600 from its first moment. */
+/** Binds a socket that has mode 0600 from the beginning. */
 function bindPrivately<Listener>(path: string, { bind, end }: Listening<Listener>): Listener {
   const bound = path + BOUND;
-  tryUnlink(bound); // A killed service left it.
+  tryUnlink(bound); // A killed service may have left it.
   const former = umask(0o177);
   let listener: Listener;
   try {

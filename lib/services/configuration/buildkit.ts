@@ -1,13 +1,13 @@
 /**
- * The configuration by which buildkitd keeps its cache in a service of Veneer's.
+ * The configuration with which buildkitd keeps its cache in a service of Veneer's.
  *
  * @module
  */
 import { type ServiceAddress, toml } from "./service.ts";
 
 /**
- * `buildkitd.toml` for its own worker, which runs containers by itself and needs a service of its
- * own.
+ * The file `buildkitd.toml` for buildkitd's OCI worker, which runs containers without containerd
+ * and needs a separate service.
  */
 export function buildkitConfiguration({ address, name }: ServiceAddress): string {
   return `[worker.oci]

@@ -1,5 +1,5 @@
 /**
- * The configuration by which containerd keeps images and containers in a service of Veneer's.
+ * The configuration with which containerd keeps images and containers in a service of Veneer's.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export function containerdRelease(version: string): ContainerdRelease | undefine
   return CONTAINERD_RELEASES.find((release) => release === `${major}.${minor}`);
 }
 
-/** As Go names this machine's architecture, which platforms are named by. */
+/** Go's name of this machine's architecture, which names of platforms contain. */
 const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
 
 /** What a service is known to be able to. */
@@ -36,10 +36,11 @@ function list({ rebases, remaps }: Capabilities): string {
 /**
  * The lines to add to containerd's configuration.
  *
- * - `exports.root` tells Kubernetes which file system holds the images; older releases of 1.6
- *   refuse the key.
- * - `unpack_config` is a list that replaces containerd's own, so that its default is named again
- *   beside ours. Without an entry 2.x pulls an image and unpacks nothing.
+ * - `exports.root` shows Kubernetes the file system of the images; older releases of 1.6 refuse the
+ *   key.
+ * - `unpack_config` is a list that replaces containerd's default, so it contains the default as
+ *   well as our entry. Without an entry for a snapshotter, 2.x pulls an image and does not unpack
+ *   it.
  * - `capabilities` tells 2.x what the service can: {@linkcode Capabilities}.
  */
 export function containerdConfiguration(

@@ -1,27 +1,30 @@
 /**
- * The service that an engine's configuration names.
+ * The service in an engine's configuration.
  *
  * @module
  */
 
-/** A service, as engines and service managers name it. */
+/** The address and names of a service, for engines and service managers. */
 export interface ServiceAddress {
-  /** Its socket, an absolute path. */
+  /** The absolute path of its socket. */
   readonly address: string;
-  /** Its name, which an engine calls the snapshotter. */
+  /** Its name, which an engine uses as the snapshotter's. */
   readonly name: string;
-  /** The directory of its stores, an absolute path. */
+  /** The absolute path of the directory of its stores. */
   readonly directory: string;
 }
 
 /** The default address of a service. */
 export const DEFAULT_ADDRESS = "/run/veneer/containerd.sock";
 
-/** The default address of the service for Docker, which finds it there by its name. */
+/**
+ * The default address of the service for Docker, which finds plugins in this directory by their
+ * names.
+ */
 export const DOCKER_ADDRESS = "/run/docker/plugins/veneer.sock";
 
 /** The default name of a service. */
 export const DEFAULT_NAME = "veneer";
 
-/** A string of TOML: JSON's escapes are among its own. */
+/** A string in TOML, which has all escapes of JSON. */
 export const toml = (text: string): string => JSON.stringify(text);

@@ -1,5 +1,5 @@
 /**
- * The unit by which systemd runs a service of Veneer's.
+ * The unit with which systemd runs a service of Veneer's.
  *
  * @module
  */
@@ -13,7 +13,7 @@ function execWord(word: string): string {
   return /^[\w@%+=:,./$-]+$/.test(plain) ? plain : JSON.stringify(plain);
 }
 
-/** The engines that a service can be for, with the units that start after it. */
+/** The engines that a service can serve, with the units that start after it. */
 const ENGINES = {
   containerd: "containerd.service docker.service buildkit.service",
   docker: "docker.service",
@@ -23,9 +23,10 @@ export type ServedEngine = keyof typeof ENGINES;
 /**
  * A unit for `veneer serve ENGINE`.
  *
- * - It is ready when its socket is there, and ends in its own time, after the calls in progress.
- * - Mounts and their counts outlive it. So it has no `RuntimeDirectory=`, which systemd would
- *   delete at its end, and no separate mount namespace, in which engines would not see its mounts.
+ * - The service is ready when its socket exists, and ends after the calls in progress.
+ * - Mounts and their counts outlive the service. So the unit has no `RuntimeDirectory=`, which
+ *   systemd would delete when the service ends, and no separate mount namespace, because engines
+ *   would not see mounts in it.
  *
  * @param command the service's command line: the program's absolute path first
  */

@@ -1,9 +1,9 @@
 /**
- * Deletes the layers of removed snapshots, one after the other, behind the calls that removed them.
+ * Deletes the layers of removed snapshots one after the other, after the calls that removed them.
  *
  * The layers to delete are recorded in the store. So none is forgotten if the service ends or is
- * killed: the next service goes on. A layer that cannot be deleted yet, such as a device that is
- * still mounted, is tried again from time to time.
+ * killed: the next service continues. If a layer cannot be deleted yet, such as a device that is
+ * still mounted, the deletion is repeated from time to time.
  *
  * @module
  */
@@ -15,15 +15,14 @@ import type { Lanes } from "../lanes/lanes.ts";
 import { type LaneCall, readLeftovers } from "./perform.ts";
 
 /**
- * How long nothing more may be removed before the deletion begins, and how long it is put off at
- * most, in milliseconds: removals come many at a time, and would wait for the disk and the database
- * that a deletion uses.
+ * The time without removals before the deletion begins, and the longest delay of the deletion, in
+ * milliseconds. Removals often come in large numbers, and a deletion would delay them by its use of
+ * the disk and the database.
  */
 const QUIET = 50, LONGEST_WAIT = 1000;
 
 /**
- * After how long layers that could not be deleted are tried again, first and at most, in
- * milliseconds.
+ * The first and the longest pause before the deletion of layers is tried again, in milliseconds.
  */
 const FIRST_PAUSE = 2000, LONGEST_PAUSE = 60_000;
 
@@ -37,7 +36,7 @@ export class Janitor {
   /** @param warn gets the reasons why layers cannot be deleted */
   constructor(private readonly warn: Warn) {}
 
-  /** Begins to delete, by lanes. */
+  /** Begins to delete layers, in lanes. */
   start(lanes: Lanes<LaneCall>): void {
     this.#lanes = lanes;
     if (this.#wanted) this.wake();
@@ -60,7 +59,7 @@ export class Janitor {
     }
   }
 
-  /** Waits for an end of the removals. */
+  /** Waits until there are no more removals. */
   async #quiet(): Promise<void> {
     const end = performance.now() + LONGEST_WAIT;
     do {
@@ -87,7 +86,7 @@ export class Janitor {
     this.#pause = Math.min(this.#pause * 2, LONGEST_PAUSE);
   }
 
-  /** Deletes nothing more; resolves when the layer that is being deleted is gone. */
+  /** Stops deleting. Resolves when the current deletion is finished. */
   async stop(): Promise<void> {
     this.#lanes = undefined;
     clearTimeout(this.#retry);

@@ -1,28 +1,28 @@
 /**
- * The answers that are known, so that they need no lane: those to Stat, and those to Mounts of
- * drivers whose mounts stay the same (`SnapshotBackend.mountsStay`), which Prepare and View give
- * first; and in a collection of its own those to Usage, for a time.
+ * Keeps answers, so that repeated questions need no lane: the answers to Stat and, for drivers
+ * whose mounts stay the same (`SnapshotBackend.mountsStay`), those to Mounts, which Prepare and
+ * View return as well. A second collection keeps the answers to Usage for a time.
  *
- * They are right by construction: the service holds its store, so a record changes by its own calls
- * alone. A call that changes a record takes the answers about it away before it begins, and an
- * answer is kept only if no such call ran at any time between the question and the answer.
+ * The answers are always right: the service has exclusive use of its store, so only its own calls
+ * change records. A call that changes a record removes the answers about it before it begins, and
+ * an answer is kept only if no such call ran between the question and the answer.
  *
  * @module
  */
 import type { Bytes } from "../bytes.ts";
 import type { SnapshotCall } from "./messages.ts";
 
-/** Memory for all answers and keys, and for one, in bytes. */
+/** The memory for all answers and keys, and for one answer with its key, in bytes. */
 const MEMORY = 4 << 20, LARGEST = 16 << 10;
 
 /** The questions whose answers are kept. */
 export type Asked = "stat" | "mounts" | "usage";
 
-/** A call whose answer may be kept. Every one is to be ended. */
+/** A call whose answer may be kept. The caller must end each one. */
 export interface Question {
-  /** @param age for how long it is kept, in milliseconds; without end if it is not given */
+  /** @param age the time for which the answer is kept, in milliseconds; unlimited by default */
   readonly keep: (answer: Bytes, age?: number) => void;
-  /** The call has ended; after it, nothing is kept. */
+  /** Called when the call has ended. Afterwards no answer is kept. */
   readonly ended: () => void;
 }
 
@@ -32,26 +32,26 @@ interface OpenQuestion {
 
 interface Answer {
   readonly bytes: Bytes;
-  /** When it is too old, by the clock. */
+  /** The time from which it is too old, on the collection's clock. */
   readonly end: number;
 }
 
-/** The keys that a call changes an answer about, its own first. */
+/** The keys whose answers a call changes, its own key first. */
 type Changed = readonly string[] | "all";
 
 export class KnownAnswers {
-  /** By question and key, the one that was kept first comes first. */
+  /** The answers by question and key, in the order in which they were kept. */
   readonly #answers = new Map<string, Answer>();
   #memory = 0;
-  /** By keys: how many calls run that change their records. */
+  /** By key: the number of running calls that change its record. */
   readonly #changing = new Map<string, number>();
-  /** Calls that run and may change any record. */
+  /** The number of running calls that may change any record. */
   #changingAll = 0;
-  /** By keys: the questions without an answer. */
+  /** By key: the questions that have no answer yet. */
   readonly #open = new Map<string, Set<OpenQuestion>>();
 
   /**
-   * @param changed tells the keys that a call changes
+   * @param changed returns the keys that a call changes
    * @param now the clock, in milliseconds
    */
   constructor(
@@ -67,12 +67,12 @@ export class KnownAnswers {
     return undefined;
   }
 
-  /** Is called before a key is asked about. */
+  /** To be called before a question about a key is asked. */
   asking(asked: Asked, key: string): Question {
     return this.#ask(asked, key, 0);
   }
 
-  /** @param own how many of the changes that run are the question's own */
+  /** @param own the number of running changes that are the question's own */
   #ask(asked: Asked, key: string, own: number): Question {
     const others = (this.#changing.get(key) ?? 0) - own;
     const question = { isOutdated: others > 0 || this.#changingAll > 0 };
@@ -93,8 +93,8 @@ export class KnownAnswers {
   }
 
   /**
-   * Is called before a call begins that may change records, and that is to be ended. Its answer is
-   * kept as one to `asked`, if that is given.
+   * To be called before a call begins that may change records. The caller must end the result. If
+   * `asked` is given, the call's answer is kept as an answer to that question.
    */
   changing(call: SnapshotCall, asked?: Asked): Question {
     const keys = this.changed(call);
@@ -119,7 +119,7 @@ export class KnownAnswers {
     else this.#changing.set(key, left);
   }
 
-  /** Takes the answers about some keys away, also those that are on the way. */
+  /** Removes the answers about some keys, including those that are not given yet. */
   #forget(keys: Changed): void {
     if (keys === "all") {
       this.#answers.clear();
@@ -166,12 +166,14 @@ function keysOf(call: SnapshotCall): Changed {
       return [call.key];
     case "commit":
       return [call.key, call.name];
-    default: // Of damaged records, a removal changes those of children.
+    default: // If records are damaged, a removal changes those of children.
       return "all";
   }
 }
 
-/** The keys of the snapshots whose space a call changes: a removal is no matter of others. */
+/**
+ * The keys of the snapshots whose space a call changes. A removal does not change that of others.
+ */
 export function keysOfUsage(call: SnapshotCall): readonly string[] {
   switch (call.method) {
     case "prepare":
@@ -187,5 +189,8 @@ export function keysOfUsage(call: SnapshotCall): readonly string[] {
 
 const nameOf = (asked: Asked, key: string) => `${asked} ${key}`;
 
-/** A character takes two bytes at most; the rest is for the objects. */
+/**
+ * The memory of an answer: at most two bytes for each character, the bytes, and room for the
+ * objects.
+ */
 const memoryOf = (name: string, { bytes }: Answer) => 2 * name.length + bytes.length + 256;

@@ -1,9 +1,9 @@
 /**
- * Has the records of changed snapshots written to disk: soon after the calls that changed them,
- * which are answered before, or before the answer of a commit. Many calls share one write.
+ * Has the records of changed snapshots written to disk: for a commit, before its answer; for other
+ * calls, soon after their answers. Many calls share one write.
  *
- * What a power failure undoes of the rest, the engine makes again or has forgotten itself. A commit
- * it takes for done for ever: the layer would be missing, and no pull would bring it again.
+ * If a power failure undoes another change, the engine makes it again or has forgotten it as well.
+ * But an engine relies on a commit for ever: if the layer were lost, no pull would restore it.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { messageOf } from "../../base/errors.ts";
 import type { Warn } from "../../base/warn.ts";
 import { LogFile } from "../../snapshots/log_sync.ts";
 
-/** How long a change may wait before it is written, in milliseconds. */
+/** The longest time before a change is written, in milliseconds. */
 const DELAY = 200;
 
 export class LogSyncer {
@@ -21,14 +21,16 @@ export class LogSyncer {
   #next: Promise<void> | undefined;
 
   /**
-   * @param home of the store
+   * @param home the store's home
    * @param warn gets the reason why records cannot be written
    */
   constructor(home: string, private readonly warn: Warn) {
     this.#log = new LogFile(home);
   }
 
-  /** A call that changes records has ended; its caller does not wait for the disk. */
+  /**
+   * To be called when a call that changes records has ended. Its caller does not wait for the disk.
+   */
   changed(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
@@ -52,7 +54,9 @@ export class LogSyncer {
     await (this.#running = this.#log.sync());
   }
 
-  /** Leaves the rest to the closing of the store. Resolves when nothing is being written. */
+  /**
+   * Stops; closing the store writes the remaining changes. Resolves when no write is in progress.
+   */
   async stop(): Promise<void> {
     clearTimeout(this.#timer);
     await (this.#next ?? this.#running)?.catch(() => {});

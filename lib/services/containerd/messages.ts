@@ -26,7 +26,7 @@ export type SnapshotCall =
     readonly key: string;
     readonly labels: ReadonlyMap<string, string>;
     readonly parent: string;
-    /** Whether the lane waits until it is on disk. */
+    /** Whether the lane waits until the commit is on disk. */
     readonly sync?: boolean;
   }
   | { readonly method: "mounts" | "remove" | "stat" | "usage"; readonly key: string }
@@ -39,13 +39,16 @@ export type SnapshotCall =
   | { readonly method: "list"; readonly filters: readonly string[] }
   | { readonly method: "cleanup" };
 
-/** Infos in one message of a list's answer, as many as containerd's own server sends. */
+/**
+ * The number of infos in one message of a list's answer, the same as in those of containerd's own
+ * server.
+ */
 const BATCH = 100;
 
-/** A message of so many bytes gets no further infos: clients take 16 MiB. */
+/** The size from which a message gets no further infos, in bytes. Clients accept 16 MiB. */
 const BATCH_SIZE = 1 << 20;
 
-/** Reads a request of a service's. @param name of the service */
+/** Reads a request to a service. @param name the service's name */
 export type Read = (message: Bytes, name: string) => SnapshotCall;
 
 /** Reads a PrepareSnapshotRequest or ViewSnapshotRequest: snapshotter, key, parent, labels. */
@@ -106,10 +109,10 @@ class Fields {
   private constructor(private readonly fields: ReadonlyMap<number, readonly Bytes[]>) {}
 
   /**
-   * The fields of a request, of which the first names a snapshotter: the one that containerd's
-   * configuration has.
+   * The fields of a request. The first one is the name of the snapshotter in containerd's
+   * configuration.
    *
-   * @throws {VeneerError} `invalid argument` if it is not the service's
+   * @throws {VeneerError} `invalid argument` if that is not the service's name
    */
   static ofRequest(message: Bytes, name: string): Fields {
     const fields = Fields.of(message), given = fields.text(1);
@@ -132,13 +135,13 @@ class Fields {
     return new Fields(fields);
   }
 
-  /** Of a field that comes twice the last counts. */
+  /** The text of a field; of the last one if there are several. */
   text(number: number): string {
     const last = this.fields.get(number)?.at(-1);
     return last === undefined ? "" : text(last);
   }
 
-  /** An embedded message, which may come in parts; an empty one if it is missing. */
+  /** An embedded message, which may come in parts; empty if it is missing. */
   message(number: number): Fields {
     return Fields.of(joined(this.fields.get(number) ?? []));
   }
@@ -160,7 +163,7 @@ class Fields {
 /** Writes an Empty. */
 export const writeEmpty = (): Bytes => new Uint8Array();
 
-/** Writes a response of mounts: Prepare's, View's and Mounts' are the same. */
+/** Writes the response to Prepare, View or Mounts, which are the same. */
 export function writeMounts(mounts: readonly Mount[]): Bytes {
   const response = new MessageWriter();
   for (const { type, source, options } of mounts) {
@@ -184,7 +187,7 @@ export function writeUsage({ bytes, inodes }: Usage): Bytes {
   return new MessageWriter().integer(1, bytes).integer(2, inodes).finish();
 }
 
-/** Writes the ListSnapshotsResponses of a list, one by one; an empty list has none. */
+/** Writes the ListSnapshotsResponses of a list, one by one; there is none for an empty list. */
 export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
   const response = new MessageWriter();
   let count = 0;
@@ -200,7 +203,7 @@ export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
 /** The enumeration Kind. */
 const KIND: Readonly<Record<SnapshotKind, number>> = { view: 1, active: 2, committed: 3 };
 
-/** Writes an Info as the field `info`, which has the number 1 wherever it is one. */
+/** Writes an Info as the field `info`, which has the number 1 in all responses. */
 function writeInfo(writer: MessageWriter, info: SnapshotInfo): void {
   const { name, parent, kind, created, updated, labels } = info;
   writer.message(1, () => {

@@ -34,10 +34,10 @@ const REQUESTS: Readonly<Record<string, Read>> = {
 };
 
 /**
- * The service, whose calls are done by lanes.
+ * The service. Its calls are done by lanes.
  *
- * @param name that requests must call it by
- * @param syncer has what calls change written to disk
+ * @param name the name that requests must contain
+ * @param syncer has the changes of calls written to disk
  */
 export function snapshotsService(
   lanes: Lanes<LaneCall>,
@@ -83,7 +83,8 @@ export function snapshotsService(
         case "view":
           return run(changing(call, mountsAre()));
         case "commit": {
-          // One by itself is synced by its lane, which is quicker; others share a sync.
+          // If no other commit is in progress, its lane syncs it, which is faster; others share a
+          // sync.
           const sync = commits++ === 0;
           const { keep, ended } = changing(call);
           const running = run(
@@ -108,18 +109,18 @@ export function snapshotsService(
 
 type Emit = (message: Bytes) => void;
 
-/** Sends an answer on, and keeps it. */
+/** Keeps an answer and sends it. */
 const keeping = (question: Question, emit: Emit): Emit => (answer) => {
   question.keep(answer);
   emit(answer);
 };
 
-/** A call that ends when its change is on disk. */
+/** A call that is done when its change is on disk. */
 function synced({ done, ...running }: Running, syncer: LogSyncer): Running {
   return { ...running, done: Promise.resolve(done).then(() => syncer.synced()) };
 }
 
-/** Answers a call, by a lane unless the answer is known. */
+/** Answers a call, in a lane if the answer is unknown. */
 function ask(
   asked: Asked,
   key: string,
@@ -135,7 +136,7 @@ function ask(
   return { subject: { key }, done: undefined, cancel: () => {} };
 }
 
-/** Answers a call for the space of a snapshot, by a lane unless it was counted lately. */
+/** Answers a call for the space of a snapshot, in a lane if there is no recent count. */
 function askUsage(
   key: string,
   { known, emit, run }: {
@@ -158,8 +159,8 @@ function askUsage(
 }
 
 /**
- * How a call may run beside others: those that only use the database wait for no lock of the
- * store's.
+ * The properties that decide when a call may run beside others. Calls that only use the database
+ * wait for no lock of the store.
  */
 function orderOf(call: SnapshotCall): { key?: string; isFree?: boolean; isSlow?: boolean } {
   switch (call.method) {

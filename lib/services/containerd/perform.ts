@@ -1,5 +1,5 @@
 /**
- * Carries out a call of the snapshots service on a store: the part that runs in a lane.
+ * Performs a call of the snapshots service on a store. This part runs in a lane.
  *
  * @module
  */
@@ -16,12 +16,12 @@ import {
   writeUsage,
 } from "./messages.ts";
 
-/** The work of a lane for the service: the calls of clients, and the deletion of removed layers. */
+/** The work of a lane: calls of clients, and the deletion of removed layers. */
 export type LaneCall = SnapshotCall | { readonly method: "delete removed" };
 
 /**
- * How long layers are deleted before the lane looks up, in milliseconds; one large layer may take
- * longer.
+ * The time for which a lane deletes layers before it answers, in milliseconds. One large layer may
+ * take longer.
  */
 const DELETING_TIME = 200;
 
@@ -69,13 +69,13 @@ export function perform(
   }
 }
 
-/** The most bytes of a list that is kept. */
+/** The size of the largest list that is kept, in bytes. */
 const LONGEST_LIST = 1 << 20;
 
-/** The last list of all records of each store, and the version of these. */
+/** Each store's last list of all records, with the version of the records. */
 const lists = new WeakMap<Snapshotter, { version: string; messages: readonly Bytes[] }>();
 
-/** Lists snapshots; of a list of all, which engines ask for again and again, a copy is kept. */
+/** Lists snapshots. A copy of a list of all snapshots is kept, because engines often ask for it. */
 function emitList(
   snapshotter: Snapshotter,
   filters: readonly string[],
@@ -98,14 +98,17 @@ function emitList(
   if (room >= 0) lists.set(snapshotter, { version, messages });
 }
 
-/** Does all that can be done. @throws {VeneerError} the first thing that could not */
+/** Cleans up as much as is possible. @throws {VeneerError} the first failure */
 function cleanUp(snapshotter: Snapshotter): void {
   let first: VeneerError | undefined;
   snapshotter.cleanup((error) => first ??= error);
   if (first !== undefined) throw first;
 }
 
-/** The one message of an answer to `usage`: the client's after the age, which is for the service. */
+/**
+ * The only message of an answer to `usage`: the age of the count, for the service, and then the
+ * client's message.
+ */
 function writeAged({ usage, age }: AgedUsage): Bytes {
   const answer = writeUsage(usage);
   const message = new Uint8Array(AGE_SIZE + answer.length);

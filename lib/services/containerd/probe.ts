@@ -1,5 +1,5 @@
 /**
- * Asks a service for containerd whether it answers.
+ * Finds out whether a service for containerd answers.
  *
  * @module
  */
@@ -19,22 +19,22 @@ import {
 import { encodeFields } from "../http2/hpack.ts";
 import { MessageWriter } from "../protobuf.ts";
 
-/** How long an answer is waited for, in milliseconds. */
+/** The longest wait for an answer, in milliseconds. */
 const PATIENCE = 2000;
 
-/** What was found at a service's address. */
+/** The state of a service's address. */
 export type Probed =
   | "answers"
   /** There is no socket. */
   | "missing"
-  /** Nobody listens: a service that was killed left the socket. */
+  /** No program listens: a killed service left the socket. */
   | "left over"
-  /** This process must not connect to it. */
+  /** This process may not connect to the socket. */
   | "denied"
-  /** It was connected to, and there was no answer in time, or none of this protocol. */
+  /** There was a connection, but no answer in time, or no answer in this protocol. */
   | "silent";
 
-/** A call that changes nothing and needs the store: a look-up of a snapshot that is missing. */
+/** A call that needs the store and changes nothing: a Stat of a snapshot that does not exist. */
 function request(name: string): readonly Uint8Array[] {
   const fields = encodeFields([
     [":method", "POST"],
@@ -53,7 +53,9 @@ function request(name: string): readonly Uint8Array[] {
   ];
 }
 
-/** Makes a call of a service. @param name the service's; a call with another is answered, too */
+/**
+ * Calls a service. @param name the service's name; a service answers a call with another name, too
+ */
 export async function probe(address: string, name: string): Promise<Probed> {
   let conn: Deno.Conn;
   try {
@@ -68,18 +70,18 @@ export async function probe(address: string, name: string): Promise<Probed> {
     for (const part of request(name)) await conn.write(part);
     return await hearsAnswer(conn) ? "answers" : "silent";
   } catch {
-    return "silent"; // It closed the connection, or the time is over.
+    return "silent"; // The service closed the connection, or the time is over.
   } finally {
     clearTimeout(timer);
     try {
       conn.close();
     } catch {
-      // It is closed already.
+      // It is already closed.
     }
   }
 }
 
-/** Whether the fields of an answer come. */
+/** Waits for the header fields of an answer; returns whether they came. */
 async function hearsAnswer(conn: Deno.Conn): Promise<boolean> {
   const buffer: Bytes = new Uint8Array(64 << 10);
   let filled = 0;

@@ -6,7 +6,7 @@
  *              frames, windows      status       └─────▶ Worker: snapshotter
  * ```
  *
- * This thread moves bytes and never waits for a store; lanes do.
+ * This thread only moves bytes. The lanes wait for the store.
  *
  * @module
  */
@@ -26,28 +26,28 @@ import type { LaneCall } from "./perform.ts";
 export interface ServeOptions {
   /** The socket's path. */
   readonly address: string;
-  /** The name of the snapshotter that requests must have. */
+  /** The snapshotter's name, which requests must contain. */
   readonly name: string;
   readonly store: LaneStore;
-  /** Keeps a store, named by its home, for this service. @throws {VeneerError} `in use` */
+  /** Reserves the store with a home for this service. @throws {VeneerError} `in use` */
   readonly hold: (home: string) => Disposable;
   readonly startLane: () => LanePort;
   readonly log: ServiceLog;
 }
 
 /**
- * Threads that have the store opened. More make nothing faster, since SQLite has one writer at a
- * time. Of the quick ones, one does the work, and others go on while it waits for a lock of another
- * process; the slow ones delete, count and clean up.
+ * The most threads that have the store open. More would not be faster, because SQLite has one
+ * writer at a time. One quick lane does the work; the others continue while it waits for a lock of
+ * another process. Slow lanes delete, count and clean up.
  */
 const LANES = { quick: 4, slow: 3 };
 
-/** How long calls that run are waited for at the end, in milliseconds. */
+/** The longest wait for running calls at the end, in milliseconds. */
 const DRAIN_TIME = 30_000;
 
 /**
- * Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that
- * was answered.
+ * Serves until SIGTERM or SIGINT. A second one ends the process at once; no change that was
+ * answered is lost.
  *
  * @throws {VeneerError} as opening the store and {@linkcode listenAt} do
  */
@@ -81,9 +81,9 @@ export async function serveContainerd(options: ServeOptions): Promise<void> {
 }
 
 /**
- * Serves by lanes until the end.
+ * Serves with lanes until the end.
  *
- * @param begin is called once the socket is this service's, and may refuse
+ * @param begin called when this service has the socket; it may throw
  */
 async function serveBy(
   lanes: Lanes<LaneCall>,

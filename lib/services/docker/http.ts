@@ -1,5 +1,5 @@
 /**
- * HTTP as the protocol has it: bodies of limited length and time, and answers.
+ * The HTTP of the protocol: request bodies of limited length and time, and answers.
  *
  * @module
  */
@@ -10,21 +10,21 @@ import { type Bytes, joined } from "../bytes.ts";
 const MAX_BODY = 1 << 20;
 
 /**
- * So many bytes more are read and thrown away. A client that still writes when it is answered, and
- * sent away, may fail to write before it reads the answer.
+ * The bytes beyond it that are read and discarded. If the connection were closed while the client
+ * still writes, its write could fail before it reads the answer.
  */
 const MAX_DISCARDED = 4 << 20;
 
-/** How long a body of JSON may take to arrive, in milliseconds. */
+/** The longest time in which a body of JSON must arrive, in milliseconds. */
 const BODY_TIME = 30_000;
 
-/** The type of answers, which daemons do not look at. */
+/** The content type of answers. Daemons ignore it. */
 const JSON_TYPE = "application/vnd.docker.plugins.v1.1+json";
 
-/** The type of an answer that is a tar. */
+/** The content type of an answer that is a tar. */
 export const TAR_TYPE = "application/x-tar";
 
-/** The statuses of errors. A daemon takes the text of any that is not 200. */
+/** The HTTP statuses of errors. For every status except 200, a daemon shows the answer's text. */
 const STATUS_OF: Readonly<Record<ErrorCode, number>> = {
   "failed": 500,
   "usage": 400,
@@ -39,7 +39,7 @@ const STATUS_OF: Readonly<Record<ErrorCode, number>> = {
   "limit exceeded": 507,
 };
 
-/** An error of a request's form. */
+/** An error in the form of a request. */
 export class HttpError extends Error {
   constructor(
     readonly status: number,
@@ -50,12 +50,12 @@ export class HttpError extends Error {
   }
 }
 
-/** An answer of JSON in parts. */
+/** An answer whose JSON is given in parts. */
 export function answer(parts: readonly Bytes[]): Response {
   return new Response(joined(parts), { headers: { "content-type": JSON_TYPE } });
 }
 
-/** An answer that is a value. */
+/** An answer with a value. */
 export function answerValue(value: unknown): Response {
   return Response.json(value, { headers: { "content-type": JSON_TYPE } });
 }
@@ -72,8 +72,9 @@ export function answerError(error: unknown): Response {
 /**
  * Reads a body of JSON.
  *
- * @throws {HttpError} if it is too long or too slow; what is left of a far longer one is not read
- * @throws {VeneerError} `failed` if the client goes away
+ * @throws {HttpError} if the body is too long or too slow; the rest of a much longer one is not
+ * read
+ * @throws {VeneerError} `failed` if the client closes the connection
  */
 export async function readBody(request: Request): Promise<Uint8Array> {
   const announced = Number(request.headers.get("content-length") ?? 0);
@@ -106,7 +107,9 @@ export async function readBody(request: Request): Promise<Uint8Array> {
   }
 }
 
-/** What comes behind the read part of a body is not a request. */
+/**
+ * The rest of a body that was not read is not a request, so the connection cannot be used again.
+ */
 const CLOSE = { connection: "close" };
 
 const tooLong = () =>

@@ -1,9 +1,9 @@
 /**
- * The arguments of a daemon's Init, kept for as long as the machine runs.
+ * The arguments of a daemon's Init, recorded until the machine's next boot.
  *
- * A daemon sends them once, and does not notice that the plugin is restarted. The store that they
- * name cannot hold them, since without them the plugin does not know it; a daemon that starts after
- * a boot sends them again.
+ * A daemon sends them once, and does not notice a restart of the plugin. They cannot be recorded in
+ * the store, because they contain the store's path. After a boot the daemon starts as well, and
+ * sends them again.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { readWhole, writeMetadata } from "../../store/metadata.ts";
 import { serviceRecords } from "../../store/run_state.ts";
 import { type InitRequest, parseFields, readInit } from "./requests.ts";
 
-/** The record of the service at one address. */
+/** The record of the service at an address. */
 export class InitRecord {
   readonly #name: string;
 
@@ -21,7 +21,7 @@ export class InitRecord {
     this.#name = name;
   }
 
-  /** @param address of the service */
+  /** @param address the service's address */
   static async of(address: string): Promise<InitRecord> {
     const hash = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(address));
     return new InitRecord(`docker-${new Uint8Array(hash).toHex().slice(0, 32)}`);

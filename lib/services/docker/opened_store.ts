@@ -1,5 +1,5 @@
 /**
- * The store that a daemon has named, open in lanes.
+ * The store of a daemon's Init, open in lanes.
  *
  * @module
  */
@@ -16,17 +16,17 @@ import type { InitRequest } from "./requests.ts";
 export interface StoreContext {
   /** A driver's name, or `auto`. */
   readonly driver: string;
-  /** Options of the command line, over which the daemon's go. */
+  /** The options of the command line. The daemon's override them. */
   readonly options: readonly string[];
   readonly startLane: () => LanePort;
-  /** Keeps a store for this service. @throws {VeneerError} `in use` */
+  /** Reserves a store for this service. @throws {VeneerError} `in use` */
   readonly hold: (home: string, init: InitRequest) => Disposable;
   readonly warn: Warn;
 }
 
 /**
- * Threads that have the store opened: for calls that take no longer with a large layer, for others,
- * and for tars in each direction. A waiting thread takes only memory.
+ * The most threads that have the store open: for quick calls, for slow ones, and for tars in each
+ * direction. A waiting thread only takes memory.
  */
 const LANES = { quick: 4, slow: 3, streams: 16 };
 
@@ -40,7 +40,10 @@ export class OpenedStore {
     this.#hold = hold;
   }
 
-  /** @throws {VeneerError} as opening the driver's store does, `in use` if a service has it */
+  /**
+   * @throws {VeneerError} as opening the driver's store does, and `in use` if another service uses
+   * the store
+   */
   static async open(init: InitRequest, context: StoreContext): Promise<OpenedStore> {
     const { home, options, uidmap, gidmap } = init;
     const { driver, startLane, warn } = context;
@@ -81,6 +84,6 @@ export class OpenedStore {
   }
 }
 
-/** The error of a request before the first one. */
+/** The error of a request before Init. */
 export const notInitialised = () =>
   new VeneerError("failed precondition", "no store is open: a daemon's first request is Init");

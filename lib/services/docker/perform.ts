@@ -1,5 +1,5 @@
 /**
- * Carries out a call of the graph driver protocol on a store: the part that runs in a lane.
+ * Performs a call of the graph driver protocol on a store. This part runs in a lane.
  *
  * @module
  */
@@ -11,13 +11,13 @@ import type { ChangeKind } from "../../tree/changes.ts";
 import type { Bytes } from "../bytes.ts";
 import type { CreateRequest } from "./requests.ts";
 
-/** A layer against a parent, `""` for none. */
+/** A layer and the parent to compare it with; `""` for none. */
 interface Comparison {
   readonly id: string;
   readonly parent: string;
 }
 
-/** The work of a lane for the service. */
+/** The calls that a lane performs. */
 export type DockerCall =
   | { readonly method: "recount" | "status" | "cleanup" }
   | { readonly method: "remove" | "put" | "exists" | "metadata"; readonly id: string }
@@ -27,8 +27,8 @@ export type DockerCall =
   /** Writes the tar to a descriptor, which stays open. */
   | Comparison & { readonly method: "diff"; readonly output: number }
   /**
-   * Applies the tar that a descriptor reads. `isWhole[0]` is 1 once the client has ended it
-   * properly.
+   * Applies the tar from a descriptor. `isWhole[0]` becomes 1 when the client has sent the whole
+   * tar.
    */
   | Comparison & {
     readonly method: "applyDiff";
@@ -36,19 +36,19 @@ export type DockerCall =
     readonly isWhole: Int32Array;
   };
 
-/** Kinds of changes, by their numbers in the protocol. */
+/** The protocol's numbers of the kinds of changes. */
 const KIND: Readonly<Record<ChangeKind, number>> = { C: 0, A: 1, D: 2 };
 
-/** About how many characters of changes go into one message. */
+/** The approximate number of characters of changes in one message. */
 const MESSAGE_SIZE = 64 << 10;
 
-/** Gets an answer's JSON, in any number of parts. */
+/** Gets an answer's JSON in any number of parts. */
 type Emit = (message: Bytes) => void;
 
 /**
  * Makes the function that performs calls.
  *
- * @param holders takes the names of processes that keep mounts, since it was called last
+ * @param holders returns the processes that have kept mounts since its last call
  */
 export function performer(holders: () => readonly string[]) {
   return (store: EngineStore, call: DockerCall, emit: Emit): void => {
@@ -89,7 +89,7 @@ export function performer(holders: () => readonly string[]) {
   };
 }
 
-/** Removes a layer with all its uses; one that is missing is removed. */
+/** Removes a layer with all its uses. It is no error if the layer does not exist. */
 function remove(store: EngineStore, id: string): void {
   try {
     store.remove(id, { endUses: true });
@@ -98,7 +98,7 @@ function remove(store: EngineStore, id: string): void {
   }
 }
 
-/** Counts one use less, if there is one. A mount that processes keep is detached. */
+/** Counts one use less, if there is one. A mount that processes still use is detached. */
 function put(store: EngineStore, id: string): void {
   try {
     store.put(id, { lazy: true });
@@ -122,8 +122,8 @@ function changes(store: EngineStore, { id, parent }: Comparison, emit: Emit): vo
 }
 
 /**
- * A tar that broke off leaves its layer incomplete. What comes then may be the rest of it, and look
- * like a whole one.
+ * Applies a tar, but not to an incomplete layer. Such a layer's tar was interrupted: the next one
+ * may be only the rest of it, and yet be a valid tar.
  */
 function apply(
   store: EngineStore,
@@ -141,7 +141,10 @@ function apply(
   });
 }
 
-/** Collects the names in warnings of detached mounts, on their way, for {@linkcode performer}. */
+/**
+ * Passes warnings on, and collects the processes named in those about detached mounts, for
+ * {@linkcode performer}.
+ */
 export function listenForHolders(warn: Warn): { warn: Warn; holders: () => readonly string[] } {
   let heard: string[] = [];
   return {

@@ -18,10 +18,13 @@ import {
 } from "./requests.ts";
 import { LayerTars } from "./tars.ts";
 
-/** How long a mount waits for processes that keep a former one, and between tries, in ms. */
+/**
+ * The longest wait of a mount for processes that use the former one, and the pause between tries,
+ * in milliseconds.
+ */
 const BUSY_TIME = 5000, BUSY_PAUSE = 100;
 
-/** A request that was answered or failed, for the log. */
+/** The method and layer of a request, for the log. */
 export interface Asked {
   readonly method: string;
   readonly id: string;
@@ -32,18 +35,18 @@ type Action = (store: OpenedStore, fields: Fields) => Promise<Response>;
 
 const DONE = { Err: "" };
 
-/** The plugin: one store for one daemon. */
+/** The plugin, which has one store for one daemon. */
 export class DockerPlugin {
   readonly #tars = new LayerTars();
-  /** By layer: the processes that kept its mount when it was put last, as far as they are known. */
+  /** By layer: the processes that used its mount at the last Put, if they are known. */
   readonly #holders = new Map<string, string>();
   #store: Promise<OpenedStore> | undefined;
-  /** Whether a daemon has used the store since this service was started. */
+  /** Whether a daemon has used the store since this service started. */
   #isUsed = false;
 
   constructor(private readonly context: StoreContext, private readonly record: InitRecord) {}
 
-  /** Opens the store of the last Init, if there was one. @throws as opening it does */
+  /** Opens the store of the last Init, if there was one. @throws as opening the store does */
   async reopen(): Promise<OpenedStore | undefined> {
     const init = this.record.read(this.context.warn);
     if (this.#store !== undefined || init === undefined) return await this.#store;
@@ -67,8 +70,8 @@ export class DockerPlugin {
   /**
    * Answers a request.
    *
-   * @param asked gets what it is, as soon as that is known
-   * @throws {HttpError} or as the store does
+   * @param asked gets the method and the layer as soon as they are known
+   * @throws {HttpError} or the errors of the store
    */
   async handle(request: Request, asked: (what: Asked) => void): Promise<Response> {
     const url = new URL(request.url);
@@ -103,7 +106,7 @@ export class DockerPlugin {
     return store;
   }
 
-  /** A daemon starts: its counts begin with what is mounted. */
+  /** Begins to serve a daemon that has started. Its counts begin with the existing mounts. */
   async #init(init: InitRequest): Promise<Response> {
     const before = await this.#store?.catch(() => undefined);
     if (this.#isUsed && before !== undefined && before.init.home !== init.home) {
@@ -174,7 +177,7 @@ export class DockerPlugin {
     return answerValue(DONE);
   }
 
-  /** Mounts a layer; processes that keep its former mount are waited for, for a time. */
+  /** Mounts a layer. Waits for a limited time for processes that still use its former mount. */
   async #get(store: OpenedStore, fields: Fields): Promise<Response> {
     const id = readId(fields), label = text(fields, "MountLabel") || undefined;
     const end = performance.now() + BUSY_TIME;
@@ -191,7 +194,7 @@ export class DockerPlugin {
     }
   }
 
-  /** The error with the processes that kept the mount, if they are known. */
+  /** The error with the processes that use the mount, if they are known. */
   #kept(id: string, error: unknown): VeneerError {
     const holders = this.#holders.get(id);
     const message = messageOf(error) + (holders === undefined ? "" : `: ${holders}`);
@@ -199,7 +202,7 @@ export class DockerPlugin {
   }
 }
 
-/** The calls beside those on an open store. */
+/** The calls that are not actions on an open store. */
 const OTHERS = [
   "Plugin.Activate",
   "GraphDriver.Init",

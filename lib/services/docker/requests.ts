@@ -1,8 +1,8 @@
 /**
- * Requests of the graph driver protocol: JSON texts, checked before anything is done with them.
+ * Requests of the graph driver protocol: JSON texts, which are checked before they are used.
  *
- * The names of fields are Go's, in which the protocol is written. A list or an object that is empty
- * may be `null` or missing.
+ * The names of fields are those of Go's types, by which the protocol is defined. An empty list or
+ * object may be `null` or missing.
  *
  * @module
  */
@@ -12,9 +12,9 @@ import { VeneerError } from "../../base/errors.ts";
 export interface InitRequest {
   /** The directory for the driver's store. */
   readonly home: string;
-  /** `key=value`. */
+  /** Each is `key=value`. */
   readonly options: readonly string[];
-  /** `CONTAINER:HOST:SIZE`. */
+  /** Each is `CONTAINER:HOST:SIZE`. */
   readonly uidmap: readonly string[];
   readonly gidmap: readonly string[];
 }
@@ -32,9 +32,9 @@ export interface CreateRequest {
 export type Fields = Readonly<Record<string, unknown>>;
 
 /**
- * Reads a request's body; an empty one has no fields.
+ * Reads a request's body. An empty body has no fields.
  *
- * @throws {VeneerError} `invalid argument` if it is not an object of JSON
+ * @throws {VeneerError} `invalid argument` if it is not a JSON object
  */
 export function parseFields(body: Uint8Array): Fields {
   if (body.length === 0) return {};
@@ -48,7 +48,7 @@ export function parseFields(body: Uint8Array): Fields {
   throw new VeneerError("invalid argument", "the request's body is not an object of JSON");
 }
 
-/** @throws {VeneerError} `invalid argument`, as all readers of requests */
+/** @throws {VeneerError} `invalid argument`, like all readers of requests */
 export function readInit(fields: Fields): InitRequest {
   const home = text(fields, "Home");
   if (!home.startsWith("/") || home.includes("\0")) {
@@ -71,14 +71,14 @@ export function readCreate(fields: Fields): CreateRequest {
   };
 }
 
-/** The id of a layer; the store checks its form. */
+/** The id of a layer. The store checks its form. */
 export function readId(fields: Fields): string {
   const id = text(fields, "ID");
   if (id === "") throw invalid("ID", "is missing");
   return id;
 }
 
-/** A text; `""` if it is missing. */
+/** A text field; `""` if it is missing. */
 export function text(fields: Fields, name: string): string {
   const value = fields[name] ?? "";
   if (typeof value === "string") return value;
@@ -100,7 +100,7 @@ function textMap(fields: Fields, name: string): Map<string, string> {
   throw invalid(name, "must be an object of strings");
 }
 
-/** An id map as dockerd spells it, not as its documentation does. */
+/** An id map with dockerd's names of fields, which differ from those in its documentation. */
 function idMap(fields: Fields, name: string): string[] {
   return list(fields, name).map((range) => {
     const { container_id, host_id, size } = isObject(range) ? range : {} as Fields;

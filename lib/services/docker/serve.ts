@@ -6,7 +6,7 @@
  *                          tars ─────── pipes ──▶ Worker: store of layers
  * ```
  *
- * This thread moves bytes and never waits for a store; lanes do.
+ * This thread only moves bytes. The lanes wait for the store.
  *
  * @module
  */
@@ -27,12 +27,12 @@ export interface ServeDockerOptions extends Omit<StoreContext, "warn"> {
   readonly log: ServiceLog;
 }
 
-/** How long calls that run are waited for at the end, in milliseconds. */
+/** The longest wait for running calls at the end, in milliseconds. */
 const DRAIN_TIME = 30_000;
 
 /**
- * Serves until SIGTERM or SIGINT; a second one ends the process at once, which loses nothing that
- * was answered.
+ * Serves until SIGTERM or SIGINT. A second one ends the process at once; no change that was
+ * answered is lost.
  *
  * @throws {VeneerError} as {@linkcode listenAt} does
  */
@@ -50,7 +50,7 @@ export async function serveDocker(options: ServeDockerOptions): Promise<void> {
       server = socket.listener;
       plugin = new DockerPlugin({ ...options, warn }, await InitRecord.of(socket.path));
       const store = await plugin.reopen().catch((error) => {
-        // The daemon's next Init may mend that.
+        // The daemon's next Init may open it.
         warn(`the store of the last Init is not open: ${messageOf(error)}`);
         return undefined;
       });
@@ -67,7 +67,7 @@ export async function serveDocker(options: ServeDockerOptions): Promise<void> {
   }
 }
 
-/** Listens by the runtime's own server. What is said to its log goes to the service's. */
+/** Listens with the runtime's own server, without its message about that. */
 function listening(
   handler: (request: Request) => Promise<Response>,
 ): Listening<Deno.HttpServer<Deno.UnixAddr>> {
@@ -77,7 +77,7 @@ function listening(
   };
 }
 
-/** Waits for the calls in progress, for a time; clients that are idle are sent away. */
+/** Waits for the calls in progress for a limited time. Idle clients are disconnected. */
 async function drained(
   server: Deno.HttpServer<Deno.UnixAddr>,
   calls: Calls,
@@ -90,7 +90,7 @@ async function drained(
   await Promise.race([server.finished, moment]);
 }
 
-/** The calls of clients, each with its line in the log. */
+/** Handles the calls of clients, and writes a line to the log for each. */
 class Calls {
   running = 0;
 
@@ -124,7 +124,7 @@ class Calls {
   }
 }
 
-/** The same answer, which calls `end` when its body was sent or could not be. */
+/** The same answer, which calls `end` when its body was sent or has failed. */
 function withEnd(answered: Response, end: (error?: string) => void): Response {
   const reader = answered.body!.getReader();
   let isCancelled = false;

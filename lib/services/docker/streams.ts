@@ -1,7 +1,7 @@
 /**
- * Bodies of requests and answers that are tars: a pipe leads from or to a lane, which works on the
- * descriptor of its end. What a slow reader does not take stays in the pipe, and then with the
- * other end.
+ * Bodies of requests and answers that are tars. A pipe connects each with a lane, which uses the
+ * descriptor of its end. If the reader is slow, data stays in the pipe; if the pipe is full, the
+ * writer waits.
  *
  * @module
  */
@@ -18,13 +18,16 @@ import {
 import { EAGAIN, EPIPE, SyscallError } from "../../../ffi/errno.ts";
 import type { Bytes } from "../bytes.ts";
 
-/** Bytes that are taken from a pipe at once. */
+/** The most bytes that are read from a pipe at once. */
 const READ_SIZE = 256 << 10;
 
-/** So many are written at once if the pipe is full. */
+/** The most bytes that are written at once if the pipe is full. */
 const WRITE_SIZE = 64 << 10;
 
-/** Bytes that are read of a body at once: at most, and at least unless it begins or ends. */
+/**
+ * The most bytes that are read from a body at once, and the fewest, except at its beginning and
+ * end.
+ */
 const BODY_SIZE = 256 << 10, BODY_LEAST = 64 << 10;
 
 const path = (fd: number) => `/proc/self/fd/${fd}`;
@@ -32,9 +35,9 @@ const path = (fd: number) => `/proc/self/fd/${fd}`;
 /**
  * A request's body, read into one buffer.
  *
- * A daemon sends each header of a tar, the data behind it and the padding as pieces of their own:
- * taken one at a time, with a buffer each, those of small files cost more than the files. The first
- * ones are taken as they come, so that the layer is begun with them.
+ * A daemon sends each header of a tar, its data and its padding as separate pieces. If each piece
+ * were read alone into a new buffer, that would cost more than small files themselves. The first
+ * pieces are read as they come, so that the lane can begin with the layer.
  */
 export class TarBody {
   readonly #reader: ReadableStreamBYOBReader | ReadableStreamDefaultReader<Uint8Array> | undefined;
@@ -47,9 +50,9 @@ export class TarBody {
   }
 
   /**
-   * The next bytes, until they are read on; `undefined` at the end.
+   * The next bytes, which are valid until the next call; `undefined` at the end.
    *
-   * @throws if the client goes away, and whenever it is called again then
+   * @throws if the client closes the connection, and at every later call
    */
   async read(): Promise<Uint8Array | undefined> {
     const reader = this.#reader;
@@ -59,20 +62,23 @@ export class TarBody {
     const { done, value } = await reader.read(view, {
       min: this.#taken < BODY_LEAST ? 1 : BODY_LEAST,
     });
-    this.#isEnded = done; // The last bytes come with it.
+    this.#isEnded = done; // The last bytes may come with it.
     if (value === undefined) return undefined;
     this.#taken += value.length;
     this.#buffer = value.buffer;
     return value.length > 0 ? value : undefined;
   }
 
-  /** Reads no more: a read that waits ends. */
+  /** Stops reading; a read in progress ends. */
   cancel(): void {
     void this.#reader?.cancel().catch(() => {});
   }
 }
 
-/** What reads a body: one that was there at once is none of bytes, and comes in one piece. */
+/**
+ * The reader of a body. A body that was complete at once is not a byte stream, and comes in one
+ * piece.
+ */
 function readerOf(body: ReadableStream<Uint8Array>) {
   try {
     return body.getReader({ mode: "byob" });
@@ -82,14 +88,14 @@ function readerOf(body: ReadableStream<Uint8Array>) {
   }
 }
 
-/** A pipe into a lane, which reads from `readable`. */
+/** A pipe to a lane, which reads from `readable`. */
 export class PipeIn implements Disposable {
   readonly readable: number;
   readonly #now: number;
   readonly #file: Deno.FsFile;
   #isEnded = false;
 
-  /** Whether {@linkcode end} was called: then nothing can be written. */
+  /** Whether {@linkcode end} was called, so that nothing can be written. */
   get isEnded(): boolean {
     return this.#isEnded;
   }
@@ -98,13 +104,14 @@ export class PipeIn implements Disposable {
     const { readable, writable } = pipe();
     trySetPipeSize(writable, LARGEST_PIPE);
     this.readable = readable;
-    // Two open files of the pipe: one that never waits, and one on which another thread waits.
+    // Two open files of the pipe: writes to one never wait, and writes to the other wait in another
+    // thread.
     this.#now = open(path(writable), O_WRONLY | O_NONBLOCK);
     this.#file = Deno.openSync(path(writable), { write: true });
     close(writable);
   }
 
-  /** Writes all bytes. @throws if the lane reads no more */
+  /** Writes all bytes. @throws if the lane has stopped reading */
   async write(bytes: Uint8Array): Promise<void> {
     for (let rest = bytes; rest.length > 0;) {
       if (this.#isEnded) throw new SyscallError("write", EPIPE);
@@ -123,13 +130,13 @@ export class PipeIn implements Disposable {
     this.#file.close();
   }
 
-  /** To be called when the lane is done: writing then fails. */
+  /** To be called when the lane is done. Later writes fail. */
   [Symbol.dispose](): void {
     close(this.readable);
   }
 }
 
-/** A pipe out of a lane, which writes to `writable`. */
+/** A pipe from a lane, which writes to `writable`. */
 export class PipeOut {
   readonly writable: number;
   readonly #file: Deno.FsFile;
@@ -143,19 +150,19 @@ export class PipeOut {
     close(readable);
   }
 
-  /** The next bytes; `undefined` at the end. @throws if it is closed */
+  /** The next bytes; `undefined` at the end. @throws if the pipe is closed */
   async read(): Promise<Bytes | undefined> {
     const buffer = new Uint8Array(READ_SIZE);
     const length = await this.#file.read(buffer);
     return length === null ? undefined : buffer.subarray(0, length);
   }
 
-  /** Ends the stream; to be called when the lane is done. */
+  /** Ends the stream. To be called when the lane is done. */
   end(): void {
     close(this.writable);
   }
 
-  /** Reads no more: the lane's next write fails. */
+  /** Stops reading: the lane's next write fails. */
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

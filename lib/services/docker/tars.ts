@@ -1,5 +1,5 @@
 /**
- * The tars that go into layers and out of them, each through a pipe and a lane.
+ * The transfers of tars into layers and out of them, each through a pipe and a lane.
  *
  * @module
  */
@@ -9,46 +9,46 @@ import { answer, TAR_TYPE } from "./http.ts";
 import type { OpenedStore } from "./opened_store.ts";
 import { PipeIn, PipeOut, TarBody } from "./streams.ts";
 
-/** A layer against a parent. */
+/** A layer and the parent to compare it with. */
 interface Comparison {
   readonly id: string;
   readonly parent: string;
 }
 
-/** A transfer, as the removal of its layer sees it. */
+/** A transfer, for the removal of its layer. */
 interface Running {
   readonly abort: () => void;
   readonly ended: Promise<void>;
 }
 
-/** The tars that are on their way. */
+/** The transfers in progress. */
 export class LayerTars {
   readonly #running = new Map<string, Set<Running>>();
   /**
-   * Layers that were created since the start of this process and were not applied to. A layer from
-   * before is none: a tar may have been on its way when the former process was killed, and the
-   * daemon repeats only the rest of it.
+   * The layers that this process has created and to which no tar was applied. Older layers are not
+   * among them: a tar may have been in transfer when the former process was killed, and the daemon
+   * repeats only the rest of it.
    */
   readonly #created = new Set<string>();
 
-  /** The layer is new: one tar may be applied to it. */
+  /** Notes a new layer: one tar may be applied to it. */
   created(id: string): void {
     this.#created.add(id);
   }
 
-  /** The layer is gone. */
+  /** Notes that a layer was removed. */
   removed(id: string): void {
     this.#created.delete(id);
   }
 
-  /** Ends the transfers of a layer, which is to be removed. */
+  /** Ends the transfers of a layer before its removal. */
   async end(id: string): Promise<void> {
     const running = [...this.#running.get(id) ?? []];
     for (const { abort } of running) abort();
     await Promise.all(running.map(({ ended }) => ended));
   }
 
-  /** Lists a transfer until it is ended by calling the result. */
+  /** Registers a transfer until the returned function is called. */
   #begin(id: string, abort: () => void): () => void {
     const { promise: ended, resolve } = Promise.withResolvers<void>();
     const running = { abort, ended };
@@ -62,8 +62,8 @@ export class LayerTars {
   }
 
   /**
-   * Applies a request's body. It is read to its end also if it cannot be applied: a daemon that
-   * cannot send all takes that for a broken connection, and sends the rest as a new request.
+   * Applies a request's body. It is read to its end even if it cannot be applied: a daemon that
+   * cannot send the whole body assumes a broken connection, and sends the rest as a new request.
    */
   async applyDiff(
     store: OpenedStore,
@@ -73,7 +73,7 @@ export class LayerTars {
     const body = new TarBody(stream);
     if (!this.#created.delete(id)) {
       await drain(body);
-      await store.run({ method: "metadata", id }, { isFree: true }); // Throws if it is missing.
+      await store.run({ method: "metadata", id }, { isFree: true }); // Throws if it does not exist.
       throw new VeneerError(
         "failed precondition",
         `layer ${id} was applied to before, or was created before this plugin was started; ` +
@@ -99,7 +99,7 @@ export class LayerTars {
     }
   }
 
-  /** Answers with the tar of a layer's changes, from its first bytes on. */
+  /** Answers with the tar of a layer's changes, as soon as its first bytes are there. */
   async diff(store: OpenedStore, { id, parent }: Comparison): Promise<Response> {
     const pipe = new PipeOut();
     const end = this.#begin(id, () => pipe.close());
@@ -129,7 +129,7 @@ export class LayerTars {
         if (bytes !== undefined) return controller.enqueue(bytes);
         await done;
         pipe.close();
-        // Ends the connection without the body's end.
+        // An error closes the connection before the body's end.
         if (failure !== undefined) controller.error(failure);
         else controller.close();
       },
@@ -142,24 +142,24 @@ export class LayerTars {
   }
 }
 
-/** Copies a body into a pipe, and ends it. @throws if the lane reads no more */
+/** Copies a body into a pipe, and ends the pipe. @throws if the lane reads no more */
 async function feed(body: TarBody, pipe: PipeIn, isWhole: Int32Array): Promise<void> {
   try {
     for (let bytes = await body.read(); bytes !== undefined; bytes = await body.read()) {
       await pipe.write(bytes);
     }
-    // One that is ended already is given up.
+    // If the pipe has already ended, the transfer was aborted.
     if (!pipe.isEnded) Atomics.store(isWhole, 0, 1);
   } finally {
     pipe.end();
   }
 }
 
-/** Reads the rest of a body, if its client is still there. */
+/** Reads the rest of a body, if its client is still connected. */
 async function drain(body: TarBody): Promise<void> {
   try {
     while (await body.read() !== undefined);
   } catch {
-    // The client went away.
+    // The client has closed the connection.
   }
 }

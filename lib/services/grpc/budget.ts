@@ -1,22 +1,22 @@
 /**
- * Memory for requests that are being received.
+ * Limits the memory for requests that are being received.
  *
  * @module
  */
 
-/** An amount of memory that is shared out. */
+/** A limited amount of memory. */
 export class Budget {
   #left: number;
 
   /**
-   * @param bytes in all
-   * @param of a larger one that this is a share of
+   * @param bytes the amount
+   * @param a larger budget, from which each amount is taken as well
    */
   constructor(bytes: number, private readonly of?: Budget) {
     this.#left = bytes;
   }
 
-  /** Takes an amount; false if there is less. */
+  /** Takes an amount; returns false if less is left. */
   take(bytes: number): boolean {
     if (bytes > this.#left || this.of?.take(bytes) === false) return false;
     this.#left -= bytes;

@@ -1,6 +1,6 @@
 /**
- * gRPC over an HTTP/2 connection: finds the method of a request, gathers its message, answers with
- * messages and a status (grpc/doc/PROTOCOL-HTTP2.md).
+ * gRPC over an HTTP/2 connection: finds the method of a request, collects its message, and answers
+ * with messages and a status (grpc/doc/PROTOCOL-HTTP2.md).
  *
  * Every request has one message; an answer has one, or several for a stream.
  *
@@ -21,51 +21,51 @@ import {
   trailersOf,
 } from "./status.ts";
 
-/** A call that was begun. */
+/** A running call. */
 export interface Running {
   /** Its subject, for the log. */
   readonly subject: Readonly<Record<string, string>>;
-  /** Resolves when the answer is complete; `undefined` if it is already. */
+  /** Resolves when the answer is complete; `undefined` if it is already complete. */
   readonly done: Promise<void> | undefined;
-  /** The client does not wait any more. */
+  /** To be called if the client no longer waits for the answer. */
   cancel(): void;
 }
 
 /**
- * Begins a call. An error thrown by it, or by its end, becomes the status.
+ * Begins a call. If it throws, or if `done` rejects, the error becomes the status.
  *
  * @param emit sends a message of the answer
- * @param client stands for the caller: the same object in all calls of a connection
+ * @param client identifies the caller: the same object in all calls of a connection
  */
 export type Method = (request: Bytes, emit: (message: Bytes) => void, client: object) => Running;
 
 /** The methods of each service, by their full names. */
 export type Services = ReadonlyMap<string, ReadonlyMap<string, Method>>;
 
-/** How a call ended. */
+/** The result of a call, for the log. */
 export interface CallRecord {
-  /** The method's name, or the path of a request for none. */
+  /** The method's name, or the request's path if there is no such method. */
   readonly method: string;
   readonly subject: Readonly<Record<string, string>>;
   readonly status: StatusName;
-  /** Of an error; `""` for none. */
+  /** The error's message; `""` if there was no error. */
   readonly message: string;
   readonly milliseconds: number;
 }
 
-/** The parts that answer calls. */
+/** The parts of a server that calls use. */
 export interface GrpcContext {
   readonly services: Services;
   readonly budget: Budget;
-  /** Whether one more message of an answer may wait for this client. */
+  /** Whether another message of an answer may wait for this client. */
   readonly mayAnswer: () => boolean;
-  /** Whether the service is about to end, and begins nothing more. */
+  /** Whether the service is about to end, so that it begins no more calls. */
   readonly isEnding: () => boolean;
-  /** Gets every call that ended. */
+  /** Gets every call that has ended. */
   readonly onEnd: (record: CallRecord) => void;
 }
 
-/** The longest time that a timer can be set to, in milliseconds. */
+/** The longest time of a timer, in milliseconds. */
 const MAX_TIMER = 2 ** 31 - 1;
 
 const ANSWER: readonly Field[] = [
@@ -84,7 +84,7 @@ export class GrpcCall implements StreamHandler {
   #name: string;
   #running: Running | undefined;
   #deadline: ReturnType<typeof setTimeout> | undefined;
-  /** The answer's fields were sent. */
+  /** Whether the answer's header fields were sent. */
   #begun = false;
   #ended = false;
 
@@ -106,7 +106,7 @@ export class GrpcCall implements StreamHandler {
     });
   }
 
-  /** A call that is not answered in time is given up, as if the client had done so. */
+  /** Cancels the call after a time, as if the client had cancelled it. */
   #setDeadline(time: number | undefined): void {
     if (time === undefined || time > MAX_TIMER) return;
     const error = new GrpcError("DEADLINE_EXCEEDED", "the time that the client gave is over");
@@ -141,7 +141,7 @@ export class GrpcCall implements StreamHandler {
       const emit = (message: Bytes) => this.#guard(() => this.#send(message));
       const running = this.#running = this.#method!(this.#request.message(), emit, this.#context);
       this.#request[Symbol.dispose]();
-      // At once, so that the whole answer is one write.
+      // The call finishes at once, so that the whole answer is one write.
       if (running.done === undefined) this.#finish();
       else running.done.then(() => this.#finish(), (error) => this.#fail(error));
     });
@@ -153,7 +153,7 @@ export class GrpcCall implements StreamHandler {
     this.#running?.cancel();
   }
 
-  /** Sends a message of the answer. @throws {GrpcError} if too much waits for the client already */
+  /** Sends a message of the answer. @throws {GrpcError} if too much already waits for the client */
   #send(message: Bytes): void {
     if (this.#ended) return;
     if (!this.#context.mayAnswer()) {

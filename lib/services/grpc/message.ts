@@ -1,5 +1,6 @@
 /**
- * gRPC's messages in the body of a request or an answer: a flag, a length, the message.
+ * gRPC's messages in the body of a request or an answer. Each is a flag, a length and the message's
+ * bytes.
  *
  * @module
  */
@@ -7,36 +8,44 @@ import type { Bytes } from "../bytes.ts";
 import type { Budget } from "./budget.ts";
 import { GrpcError, NOT_COMPRESSED } from "./status.ts";
 
-/** A byte that is 1 if the message is compressed, then its length (big endian). */
+/**
+ * The length of a message's prefix in bytes: one byte that is 1 if the message is compressed, and
+ * four of its length (big endian).
+ */
 const PREFIX = 5;
 
-/** The longest request, in bytes: containerd's limit. Its requests have a few hundred. */
+/**
+ * The longest request in bytes, which is containerd's limit. Its requests have a few hundred bytes.
+ */
 export const MAX_REQUEST = 16 << 20;
 
-/** The bytes that every request may take, so that none is refused because others are large. */
+/**
+ * The bytes that every request may take outside the budget, so that a short request is not refused
+ * because others are large.
+ */
 const FREE = 16 << 10;
 
-/** Room that is made for a message of unknown length, in bytes. */
+/** The size of the first buffer, in bytes, before the message's length is known. */
 const FIRST_ROOM = 512;
 
-/** Gathers the one message of a unary request. */
+/** Collects the only message of a unary request. */
 export class RequestReader implements Disposable {
   #buffer: Bytes = new Uint8Array();
   #received = 0;
   #length: number | undefined;
-  /** Of the budget, in bytes. */
+  /** The bytes taken from the budget. */
   #taken = 0;
 
   constructor(private readonly budget: Budget) {}
 
   /**
-   * Adds a part of the body, of which a copy is kept.
+   * Copies a part of the body.
    *
    * @throws {GrpcError} as soon as it is clear that the request cannot be answered
    */
   push(bytes: Bytes): void {
     for (let rest = bytes; rest.length > 0;) {
-      // Of the first bytes only the prefix, which holds the length of the message.
+      // Until the prefix is complete, only the prefix is read: it contains the message's length.
       const wanted = this.#length ?? 0;
       const part = rest.subarray(0, PREFIX + wanted - this.#received);
       if (part.length === 0) {
@@ -60,7 +69,7 @@ export class RequestReader implements Disposable {
     );
   }
 
-  /** Makes room for the bytes received and as many again, up to the length of the message. */
+  /** Enlarges the buffer to twice the given size, up to the message's length. */
   #reserve(size: number): void {
     if (size <= this.#buffer.length) return;
     const most = PREFIX + (this.#length ?? FIRST_ROOM);
@@ -75,7 +84,7 @@ export class RequestReader implements Disposable {
     this.#buffer = larger;
   }
 
-  /** The message. @throws {GrpcError} if it is cut short */
+  /** The message. @throws {GrpcError} if the message is incomplete */
   message(): Bytes {
     if (this.#length === undefined || this.#received < PREFIX + this.#length) {
       throw new GrpcError("INTERNAL", "the request is cut short");
@@ -83,7 +92,7 @@ export class RequestReader implements Disposable {
     return this.#buffer.subarray(PREFIX, PREFIX + this.#length);
   }
 
-  /** Returns its share of the budget. May be called twice. */
+  /** Returns the bytes taken from the budget. May be called twice. */
   [Symbol.dispose](): void {
     this.budget.give(this.#taken);
     this.#taken = 0;

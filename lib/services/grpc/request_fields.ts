@@ -1,5 +1,5 @@
 /**
- * The fields of a request, as far as gRPC gives them a meaning (grpc/doc/PROTOCOL-HTTP2.md).
+ * The header fields of a request that have a meaning in gRPC (grpc/doc/PROTOCOL-HTTP2.md).
  *
  * @module
  */
@@ -14,13 +14,13 @@ export function refusalOf(fields: Fields): string | undefined {
   return /^application\/grpc(\+proto)?(;|$)/.test(type) ? undefined : "415";
 }
 
-/** @throws {GrpcError} for messages that are compressed */
+/** @throws {GrpcError} if messages are compressed */
 export function checkEncoding(fields: Fields): void {
   const encoding = fields.get("grpc-encoding") ?? "identity";
   if (encoding !== "identity") throw new GrpcError("UNIMPLEMENTED", NOT_COMPRESSED);
 }
 
-/** Milliseconds in each unit of a timeout. */
+/** The milliseconds of each unit of a timeout. */
 const UNITS: Readonly<Record<string, number>> = {
   H: 3_600_000,
   M: 60_000,
@@ -31,7 +31,7 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 
 /**
- * How long the client waits for its answer, in milliseconds; `undefined` for ever.
+ * The time that the client waits for its answer, in milliseconds; `undefined` if it is unlimited.
  *
  * @throws {GrpcError} for an invalid timeout
  */

@@ -1,5 +1,5 @@
 /**
- * Serves gRPC on a socket: accepts clients, and sees them off.
+ * Serves gRPC on a socket: accepts clients, watches them and disconnects them.
  *
  * @module
  */
@@ -10,35 +10,35 @@ import { Budget } from "./budget.ts";
 import { type CallRecord, GrpcCall, type GrpcContext, type Services } from "./call.ts";
 
 /**
- * Connections at a time; more wait to be accepted. containerd has one for each address, `ctr` makes
- * none.
+ * The most connections at a time; further ones wait to be accepted. containerd has one for each
+ * address; `ctr` has none.
  */
 const MAX_CONNECTIONS = 64;
 
-/** Memory for requests that are being received: of all clients, and of one, in bytes. */
+/** The memory for requests that are being received, of all clients and of one, in bytes. */
 const REQUEST_MEMORY = 40 << 20, CLIENT_MEMORY = 20 << 20;
 
 /**
- * Answers that may wait for all clients, and for each in any case, in bytes. A list of 100,000
- * snapshots has 20 MB.
+ * The bytes of answers that may wait for all clients together, and those that may wait for each in
+ * any case. A list of 100,000 snapshots has 20 MB.
  */
 const ANSWERS = 32 << 20, FREE_ANSWERS = 1 << 20;
 
-/** How often clients that have work are checked for being too slow, in milliseconds. */
+/** The time between two checks for clients that are too slow, in milliseconds. */
 const CHECK_INTERVAL = 1000;
 
-/** Clients of one socket. */
+/** The clients of one socket. */
 export class GrpcServer {
   readonly #connections = new Set<Connection>();
   readonly #budget = new Budget(REQUEST_MEMORY);
   #onRoom: () => void = () => {};
   #ending = false;
-  /** Runs while a client could be too slow: without work the process sleeps. */
+  /** Runs only while a client could be too slow, so that an idle process sleeps. */
   #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(private readonly services: Services, private readonly log: ServiceLog) {}
 
-  /** Checks clients for being too slow, from now on until none can be. */
+  /** Checks for clients that are too slow, until no client can be. */
   #watch(): void {
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
@@ -56,9 +56,9 @@ export class GrpcServer {
         conn = await listener.accept();
       } catch (error) {
         if (error instanceof Deno.errors.BadResource || error instanceof Deno.errors.Interrupted) {
-          return; // It was closed.
+          return; // The listener was closed.
         }
-        // Such as too many open files: connected clients go on, and end in time.
+        // There may be too many open files: connected clients continue, and will end.
         this.log.warn("a client could not be accepted", { error: messageOf(error) });
         await new Promise((resolve) => setTimeout(resolve, CHECK_INTERVAL));
         continue;
@@ -68,7 +68,7 @@ export class GrpcServer {
     }
   }
 
-  /** Resolves when there are fewer connections than are allowed, or no more are to be accepted. */
+  /** Resolves when a connection has ended, so that there are fewer than are allowed. */
   async #room(): Promise<void> {
     this.log.warn("too many clients: more have to wait", { connections: MAX_CONNECTIONS });
     await new Promise<void>((resolve) => this.#onRoom = resolve);
@@ -101,7 +101,8 @@ export class GrpcServer {
   }
 
   /**
-   * Whether more may wait for a client. A client that reads is not limited by others that do not.
+   * Whether more bytes may wait for a client. A client that reads its answers is not limited by
+   * others that do not.
    */
   #mayAnswer({ pendingBytes }: Connection): boolean {
     if (pendingBytes <= FREE_ANSWERS) return true;
@@ -123,7 +124,7 @@ export class GrpcServer {
   /**
    * Finishes the calls in progress, accepts no new ones, and closes all connections.
    *
-   * @param patience for calls that run, in milliseconds
+   * @param patience the longest wait for running calls, in milliseconds
    */
   async drain(patience: number): Promise<void> {
     const end = performance.now() + patience;

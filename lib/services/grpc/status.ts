@@ -1,5 +1,5 @@
 /**
- * gRPC's status codes, and which of them each kind of error is.
+ * gRPC's status codes, and the code of each kind of error.
  *
  * @module
  */
@@ -29,8 +29,9 @@ export const STATUS = {
 export type StatusName = keyof typeof STATUS;
 
 /**
- * The codes by their meaning for containerd's clients. `in use` must be FAILED_PRECONDITION: every
- * other error of a removal ends containerd's garbage collection of the whole snapshotter.
+ * The codes, chosen by their meaning for containerd's clients. `in use` must be
+ * FAILED_PRECONDITION: with any other error of a removal, containerd ends the garbage collection of
+ * the whole snapshotter.
  */
 const STATUS_OF: Readonly<Record<ErrorCode, StatusName>> = {
   "failed": "INTERNAL",
@@ -53,22 +54,22 @@ export class GrpcError extends Error {
   }
 }
 
-/** Of a request that is compressed, which goes with {@linkcode ACCEPTED_ENCODINGS}. */
+/** The message for a compressed request, whose answer has {@linkcode ACCEPTED_ENCODINGS}. */
 export const NOT_COMPRESSED = "the request is compressed, which is not supported";
 
 /** The field that lists the encodings that requests may have. */
 export const ACCEPTED_ENCODINGS: readonly [string, string] = ["grpc-accept-encoding", "identity"];
 
-/** The status that an error is answered with. */
+/** The status of the answer for an error. */
 export function statusOf(error: unknown): StatusName {
   return error instanceof GrpcError ? error.status : STATUS_OF[codeOf(error)];
 }
 
-/** Of a message, in UTF-16 units: with its escapes it must fit a frame. */
+/** The longest message, in UTF-16 units: with its escapes it must fit into a frame. */
 const MAX_MESSAGE = 1024;
 
 /**
- * The fields that end a call; the message as a header field can hold it
+ * The fields that end a call, with the message encoded for a header field
  * (grpc/doc/PROTOCOL-HTTP2.md).
  */
 export function trailersOf(status: StatusName, message = ""): [string, string][] {
@@ -79,7 +80,7 @@ export function trailersOf(status: StatusName, message = ""): [string, string][]
 /** The message of an error for clients. */
 export const shownMessage = (error: unknown): string => messageOf(error).slice(0, MAX_MESSAGE);
 
-/** Leaves printable ASCII but `%` as it is. */
+/** Encodes all characters except printable ASCII, and `%`. */
 function percentEncoded(text: string): string {
   return text.toWellFormed().replaceAll(/[^ -$&-~]+/g, (odd) =>
     Array.from(

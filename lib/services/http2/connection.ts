@@ -1,15 +1,15 @@
 /**
- * An HTTP/2 connection (RFC 9113) from the server's side, without TLS and with prior knowledge.
+ * The server's side of an HTTP/2 connection (RFC 9113), without TLS and with prior knowledge.
  *
  * ```text
  * socket ─▶ frames ─▶ Connection ─▶ HeaderBlocks ─▶ Stream ─▶ its handler
  * socket ◀─ Sender ◀─ Outbound ◀──────────────────── Stream ◀─┘
  * ```
  *
- * A client that breaks the protocol loses its connection, with the reason in GOAWAY. One that keeps
- * to it and wastes this server's time (`limits.ts`) loses it as well. Memory is bounded: nothing
- * more is read while answers wait for the socket, and a body that is not read waits in its stream,
- * of which there are a limited number.
+ * If a client breaks the protocol, its connection is closed, with the reason in GOAWAY. So is that
+ * of a client that wastes this server's time (`limits.ts`). Memory is bounded: while too much
+ * output waits for the socket nothing is read, the number of streams is limited, and answers that
+ * wait for a client's windows are limited by the handler.
  *
  * @module
  */
@@ -57,7 +57,7 @@ import { Outbound } from "./outbound.ts";
 import { Sender } from "./sender.ts";
 import { requestHeaders, Stream, type StreamHandler } from "./stream.ts";
 
-/** Streams that this server ended early and whose frames may still arrive. */
+/** The number of remembered streams that this server ended early: their frames may still arrive. */
 const REMEMBERED_RESETS = 512;
 
 /** One client. {@linkcode run} serves it. */
@@ -78,7 +78,7 @@ export class Connection {
   #last = 0;
   #leaving = false;
   #closed = false;
-  /** The bytes that the client sent and that its window was not increased by yet. */
+  /** The bytes that the client has sent since its window was last increased. */
   #uncredited = 0;
 
   /**
@@ -97,13 +97,13 @@ export class Connection {
     this.#outbound = new Outbound(this.#sender, (stream) => this.#onAnswered(stream));
   }
 
-  /** Whether no complete request waits for its answer, or for the answer to be written. */
+  /** Whether no complete request waits for its answer, and no answer waits to be written. */
   get isIdle(): boolean {
     return this.#sender.stalledSince === undefined &&
       ![...this.#streams.values()].some(({ requestEnded }) => requestEnded);
   }
 
-  /** Whether it has ended, by either side. */
+  /** Whether either side has ended the connection. */
   get isClosed(): boolean {
     return this.#closed;
   }
@@ -113,14 +113,14 @@ export class Connection {
     return this.#outbound.pendingBytes;
   }
 
-  /** Serves the client until it leaves or is sent away. Returns why, if it was sent away. */
+  /** Serves the client until the connection ends. Returns the reason if this server ended it. */
   async run(): Promise<string | undefined> {
     try {
       this.#greet();
       await this.#receive();
       return undefined;
     } catch (error) {
-      if (!(error instanceof ConnectionError)) return undefined; // The socket failed: the client is gone.
+      if (!(error instanceof ConnectionError)) return undefined; // The client has left.
       await this.#sendAway(error.code, error.message);
       return `${error.code}: ${error.message}`;
     } finally {
@@ -192,14 +192,14 @@ export class Connection {
         return this.#spend("PRIORITY");
       case GOAWAY:
         check(next.stream === 0, "PROTOCOL_ERROR", "GOAWAY of a stream");
-        return this.#spend("GOAWAY"); // The client may finish the streams that it began.
+        return this.#spend("GOAWAY"); // The client may finish its open streams.
       default:
         check(next.type > CONTINUATION, "PROTOCOL_ERROR", "PUSH_PROMISE of a client");
         return this.#spend("frames of unknown types");
     }
   }
 
-  /** Counts an act that serves nothing. @throws {ConnectionError} for one too many */
+  /** Counts an act that is allowed but useless. @throws {ConnectionError} if there are too many */
   #spend(what: string): void {
     check(this.#patience.spend(), "ENHANCE_YOUR_CALM", `too many: ${what}`);
   }
@@ -226,9 +226,9 @@ export class Connection {
   }
 
   /**
-   * Increases the client's windows by the bytes that it sent: half a window at a time. Bodies are
-   * read as they arrive, so windows delay no client and cannot be overrun; the length of a body is
-   * limited elsewhere.
+   * Increases the client's windows by the bytes that it has sent, half a window at a time. Bodies
+   * are read as they arrive, so windows do not delay a client; the length of a body is limited
+   * elsewhere.
    */
   #credit(length: number): void {
     this.#uncredited += length;
@@ -244,7 +244,10 @@ export class Connection {
     stream.uncredited = 0;
   }
 
-  /** DATA or HEADERS of a stream that is not open: no fault if this server ended it early. */
+  /**
+   * Handles DATA or HEADERS of a stream that is not open. That is an error unless this server ended
+   * the stream early.
+   */
   #onLate(id: number): void {
     check(id % 2 === 1 && id <= this.#last, "PROTOCOL_ERROR", `stream ${id} was not opened`);
     check(this.#resets.has(id), "STREAM_CLOSED", `stream ${id} has ended`);
@@ -361,7 +364,8 @@ export class Connection {
   }
 
   /**
-   * The answer is complete. A client that did not end its request is asked to send no more of it.
+   * Ends a stream whose answer is complete. A client that has not ended its request is asked to
+   * stop sending it.
    */
   #onAnswered(stream: Stream): void {
     this.#patience.reward();
@@ -369,7 +373,7 @@ export class Connection {
     if (!stream.requestEnded) this.#resetStream(stream.id, "NO_ERROR");
   }
 
-  /** Ends a stream for a fault of the client's. */
+  /** Ends a stream because of an error of the client. */
   #abort(stream: Stream, code: ErrorName): void {
     this.#countReset();
     this.#forget(stream);
@@ -391,7 +395,7 @@ export class Connection {
     this.#streams.delete(stream.id);
   }
 
-  /** Asks the client to make no more requests. Those that are on the way are still answered. */
+  /** Asks the client to make no more requests. Requests that it has already sent are answered. */
   leave(): void {
     if (this.#leaving || this.#closed) return;
     this.#leaving = true;
@@ -399,7 +403,8 @@ export class Connection {
   }
 
   /**
-   * Ends the connection after the frames sent so far are written, as long as the client reads them.
+   * Ends the connection after the queued frames are written, or after a time if the client does not
+   * read them.
    */
   async end(): Promise<void> {
     if (!this.#closed) await this.#sendAway("NO_ERROR");
@@ -413,7 +418,7 @@ export class Connection {
     clearTimeout(timer);
   }
 
-  /** Whether something is waited for that only has so much time. */
+  /** Whether the connection waits for an act of the client that has a time limit. */
   get isTimed(): boolean {
     if (this.#closed) return false;
     return !this.#settled || this.#blocks.since !== undefined ||
@@ -422,8 +427,8 @@ export class Connection {
   }
 
   /**
-   * Ends the connection for a client that is too slow, or one of its requests. To be called from
-   * time to time, as long as {@linkcode isTimed}.
+   * Ends the connection, or a request, if the client is too slow. To be called from time to time
+   * while {@linkcode isTimed}.
    */
   checkTime(now: number): void {
     const isLate = (!this.#settled && now - this.#started > LIMITS.handshakeTime) ||
@@ -446,7 +451,7 @@ export class Connection {
     try {
       this.#conn.close();
     } catch {
-      // The client has closed it.
+      // It is already closed.
     }
     const streams = [...this.#streams.values()];
     for (const stream of streams) this.#forget(stream);

@@ -1,19 +1,18 @@
 /**
- * The frames of HTTP/2 (RFC 9113, section 4 and 6), as bytes.
+ * The frames of HTTP/2 (RFC 9113, sections 4 and 6) as bytes.
  *
  * @module
  */
 import type { Bytes } from "../bytes.ts";
 
-/** The first bytes of a client. */
+/** The first bytes that a client sends. */
 export const PREFACE: Bytes = new TextEncoder().encode("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
 
 /** The length of a frame's header in bytes. */
 export const FRAME_HEADER = 9;
 
 /**
- * The longest payload that may be sent to a peer which did not allow more; this server never allows
- * more.
+ * The longest payload of a frame in bytes, unless the receiver allows more. This server does not.
  */
 export const MAX_PAYLOAD = 16384;
 
@@ -21,7 +20,7 @@ export const MAX_PAYLOAD = 16384;
 export const DATA = 0, HEADERS = 1, PRIORITY = 2, RST_STREAM = 3, SETTINGS = 4;
 export const PUSH_PROMISE = 5, PING = 6, GOAWAY = 7, WINDOW_UPDATE = 8, CONTINUATION = 9;
 
-/** Flags; which ones a frame can have depends on its type. */
+/** Flags. The type of a frame decides which of them it can have. */
 export const ACK = 0x1, END_STREAM = 0x1, END_HEADERS = 0x4, PADDED = 0x8, PRIORITIZED = 0x20;
 
 /** Settings. */
@@ -53,7 +52,7 @@ export const ERROR = {
 
 export type ErrorName = keyof typeof ERROR;
 
-/** The connection cannot go on. */
+/** An error after which the connection must be closed. */
 export class ConnectionError extends Error {
   constructor(readonly code: ErrorName, message: string) {
     super(message);
@@ -65,7 +64,7 @@ export function check(condition: boolean, code: ErrorName, message: string): voi
   if (!condition) throw new ConnectionError(code, message);
 }
 
-/** A frame as it was received. The payload is overwritten by the next read. */
+/** A received frame. The next read overwrites the payload. */
 export interface Frame {
   readonly type: number;
   readonly flags: number;
@@ -75,9 +74,9 @@ export interface Frame {
 }
 
 /**
- * The frame that begins at `at`, or `undefined` if not all of it is there.
+ * The frame that begins at `at`; `undefined` if it is incomplete.
  *
- * @throws {ConnectionError} for one that is longer than is allowed
+ * @throws {ConnectionError} if it is longer than is allowed
  */
 export function parseFrame(bytes: Bytes, at: number): Frame | undefined {
   if (bytes.length - at < FRAME_HEADER) return undefined;
@@ -130,7 +129,7 @@ export const resetFrame = (stream: number, code: ErrorName): Bytes =>
 export const windowFrame = (stream: number, increment: number): Bytes =>
   frame(WINDOW_UPDATE, 0, stream, u32(increment));
 
-/** A GOAWAY frame. @param last the last stream that was or may be worked on */
+/** A GOAWAY frame. @param last the last stream that was or will be processed */
 export const goAwayFrame = (last: number, code: ErrorName, reason = ""): Bytes =>
   frame(
     GOAWAY,
@@ -142,7 +141,7 @@ export const goAwayFrame = (last: number, code: ErrorName, reason = ""): Bytes =
 /**
  * The payload without its padding.
  *
- * @throws {ConnectionError} for padding that is longer than the payload
+ * @throws {ConnectionError} if the padding is longer than the payload
  */
 export function unpadded({ flags, payload }: Frame): Bytes {
   if ((flags & PADDED) === 0) return payload;

@@ -1,6 +1,6 @@
 /**
- * The header blocks of a connection: each comes in a HEADERS frame and, if it is long, in
- * CONTINUATION frames right behind it, and is decoded when it is whole.
+ * The header blocks of a connection. Each comes in a HEADERS frame and, if it is long, in
+ * CONTINUATION frames directly after it, and is decoded when it is complete.
  *
  * @module
  */
@@ -18,14 +18,14 @@ import {
 import { type HeaderList, HpackDecoder, HpackError } from "./hpack.ts";
 import { LIMITS } from "./limits.ts";
 
-/** A header block that came in whole. */
+/** A complete header block. */
 export interface HeaderBlock extends HeaderList {
   readonly stream: number;
   /** Whether it ends the stream's request. */
   readonly end: boolean;
 }
 
-/** One that is being received. */
+/** An incomplete header block. */
 interface Begun {
   readonly stream: number;
   readonly end: boolean;
@@ -34,23 +34,26 @@ interface Begun {
   size: number;
 }
 
-/** Puts the blocks of one connection together. */
+/** Joins the blocks of one connection. */
 export class HeaderBlocks {
   readonly #decoder = new HpackDecoder();
   #begun: Begun | undefined;
 
-  /** When the block was begun that is not whole yet, by `performance.now()`. */
+  /**
+   * The time at which the incomplete block began, on the clock of `performance.now()`; `undefined`
+   * if there is none.
+   */
   get since(): number | undefined {
     return this.#begun?.since;
   }
 
-  /** @throws {ConnectionError} for a frame that comes inside a block */
+  /** @throws {ConnectionError} if a block is incomplete and another frame comes */
   checkTurn({ type }: Frame): void {
     if (this.#begun === undefined || type === CONTINUATION) return;
     throw new ConnectionError("PROTOCOL_ERROR", "a frame inside a header block");
   }
 
-  /** Takes a HEADERS frame. Returns its block if that is whole. @throws {ConnectionError} */
+  /** Takes a HEADERS frame. Returns its block if it is complete. @throws {ConnectionError} */
   begin(frame: Frame): HeaderBlock | undefined {
     const { stream, flags } = frame;
     check(stream % 2 === 1, "PROTOCOL_ERROR", `HEADERS of stream ${stream}`);
@@ -64,7 +67,7 @@ export class HeaderBlocks {
     return this.#add(this.#begun, part, flags);
   }
 
-  /** Takes a CONTINUATION frame likewise. */
+  /** The same for a CONTINUATION frame. */
   continue({ stream, flags, payload }: Frame): HeaderBlock | undefined {
     const begun = this.#begun;
     if (begun?.stream !== stream) {
@@ -88,7 +91,10 @@ export class HeaderBlocks {
     return { stream, end, ...this.#decode(whole) };
   }
 
-  /** Every block is decoded, also one of no use: the table that they share must stay in step. */
+  /**
+   * Decodes a block. Even a block that is not used must be decoded, because it may change the table
+   * that all blocks share.
+   */
   #decode(block: Bytes): HeaderList {
     try {
       return this.#decoder.decode(block, LIMITS.headerList);

@@ -1,25 +1,28 @@
 /**
- * HPACK (RFC 7541): header fields as HTTP/2 compresses them.
+ * HPACK (RFC 7541), the compression of header fields in HTTP/2.
  *
- * The decoder keeps the dynamic table that the client fills. The encoder uses the static table
- * alone, so that it keeps no state: a gRPC server's headers are short.
+ * The decoder keeps the dynamic table that the client fills. The encoder only uses the static table
+ * and has no state, because a gRPC server's headers are short.
  *
  * @module
  */
 import { decodeHuffman } from "./huffman.ts";
 
-/** A name and a value, one character for each octet. */
+/** A name and a value, with one character for each octet. */
 export type Field = readonly [name: string, value: string];
 
-/** The block is invalid; the connection cannot go on, since the dynamic table's state is lost. */
+/**
+ * The error for an invalid block. The connection must be closed, because the state of the dynamic
+ * table is lost.
+ */
 export class HpackError extends Error {}
 
 /** The initial size of the dynamic table that a client may use (RFC 9113, 6.5.2), in bytes. */
 export const TABLE_SIZE = 4096;
 
 /**
- * The bytes that an entry counts beyond its octets, in the table and in the size of a list (RFC
- * 7541, 4.1).
+ * The bytes that an entry counts in addition to its octets, in the table and in the size of a list
+ * (RFC 7541, 4.1).
  */
 const ENTRY_OVERHEAD = 32;
 
@@ -94,22 +97,23 @@ const STATIC: readonly Field[] = [
 /** The fields of a block. */
 export interface HeaderList {
   readonly fields: readonly Field[];
-  /** The fields are more than the limit; those beyond it are missing. */
+  /** Whether the fields exceed the limit. Those beyond it are missing. */
   readonly oversized: boolean;
 }
 
-/** Decodes the header blocks of one connection, in their order. */
+/** Decodes the header blocks of one connection, in the order in which they arrive. */
 export class HpackDecoder {
-  /** The newest entry is the last. */
+  /** The entries of the dynamic table, the newest one last. */
   readonly #entries: Field[] = [];
   #size = 0;
   #capacity = TABLE_SIZE;
 
   /**
-   * Decodes a whole block. One that is too long is read to its end all the same, since later blocks
-   * rest on the entries that it adds.
+   * Decodes a complete block. Even a block that is too long is read to its end, because later
+   * blocks may refer to the entries that it adds.
    *
-   * @param limit of the list's size, with {@linkcode ENTRY_OVERHEAD} for each field, in bytes
+   * @param limit the limit of the list's size in bytes, with {@linkcode ENTRY_OVERHEAD} for each
+   * field
    * @throws {HpackError}
    */
   decode(block: Uint8Array, limit: number): HeaderList {
@@ -168,7 +172,7 @@ export class HpackDecoder {
   }
 }
 
-/** Reads integers and strings of a block. */
+/** Reads the integers and strings of a block. */
 class BlockReader {
   #at = 0;
 
@@ -187,7 +191,7 @@ class BlockReader {
     return this.block[this.#at++];
   }
 
-  /** RFC 7541, 5.1. Nothing in a block needs more than 28 bits. */
+  /** RFC 7541, 5.1. No valid integer in a block needs more than 28 bits. */
   integer(prefix: number): number {
     const mask = (1 << prefix) - 1;
     let value = this.#next() & mask;
@@ -214,13 +218,13 @@ class BlockReader {
 }
 
 /**
- * Encodes fields: an index if the static table has name and value, else a literal that no table
- * keeps.
+ * Encodes each field: as an index if the static table has its name and value, otherwise as a
+ * literal that is not added to a table.
  *
- * The block begins with a table size update to 0, as is due if the client allows a smaller table
- * than the default (RFC 7541, 4.2); if it is not due it changes nothing.
+ * The block begins with a table size update to 0. That is required if the client allows a smaller
+ * table than the default (RFC 7541, 4.2); otherwise it changes nothing.
  *
- * @param fields names in lower case; one character of a value is one octet
+ * @param fields with names in lower case, and values of one character for each octet
  */
 export function encodeFields(fields: readonly Field[]): Uint8Array<ArrayBuffer> {
   const octets: number[] = [0x20];

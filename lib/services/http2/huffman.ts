@@ -1,9 +1,10 @@
 /**
- * The Huffman code of HPACK (RFC 7541, appendix B), decoding only: this server writes strings as
- * they are.
+ * Decodes the Huffman code of HPACK (RFC 7541, appendix B). There is no encoder, because this
+ * server writes strings without compression.
  *
  * The code is canonical: codes of one length are consecutive, in the order of their symbols. So the
- * lengths alone define it, and a code is recognised by comparing it with the first of its length.
+ * lengths define the code, and a code is recognised by comparing it with the first code of its
+ * length.
  *
  * @module
  */
@@ -22,17 +23,19 @@ const LENGTHS = [
 ];
 
 /**
- * The longest code of an octet. The code of the end of a string is 30 ones, which no valid string
- * holds.
+ * The length in bits of the longest code. The code of the end of a string is 30 ones, which no
+ * valid string contains.
  */
 const LONGEST = 30;
 
-/** Symbols by length, then by value: the order of their codes. */
+/** The symbols in the order of their codes: by length, then by value. */
 const SYMBOLS = Uint8Array.from(
   LENGTHS.map((_, symbol) => symbol).sort((a, b) => LENGTHS[a] - LENGTHS[b] || a - b),
 );
 
-/** Of each length: its first code, how many there are, and the index of the first one's symbol. */
+/**
+ * For each length: the first code, the number of codes, and the index of the first code's symbol.
+ */
 const FIRST = new Int32Array(LONGEST + 1);
 const COUNT = new Int32Array(LONGEST + 1);
 const INDEX = new Int32Array(LONGEST + 1);
@@ -45,8 +48,8 @@ for (let length = 1; length <= LONGEST; length++) {
 /**
  * Decodes a string, one character for each octet.
  *
- * @returns `undefined` if the input is invalid: a code of the end inside, or padding that is not up
- * to seven ones
+ * @returns `undefined` if the input is invalid: if it contains the end's code, or if its padding is
+ * not zero to seven ones
  */
 export function decodeHuffman(input: Uint8Array): string | undefined {
   let text = "", code = 0, length = 0;

@@ -1,50 +1,51 @@
 /**
- * Limits on clients of the HTTP/2 server. An honest gRPC client comes near none of them.
+ * Limits on clients of the HTTP/2 server. Honest gRPC clients stay far below all of them.
  *
  * @module
  */
 
 /** Sizes in bytes, times in milliseconds. */
 export const LIMITS = {
-  /** Streams that are open at a time, of one connection. */
+  /** The most open streams of a connection. */
   streams: 100,
-  /** Of a decoded header list, with 32 bytes for each field (RFC 9113, 6.5.2). */
+  /** The size of a decoded header list, with 32 bytes for each field (RFC 9113, 6.5.2). */
   headerList: 64 << 10,
-  /** Of an encoded header block; one that is longer ends the connection. */
+  /** The size of an encoded header block. A longer one ends the connection. */
   headerBlock: 64 << 10,
-  /** CONTINUATION frames of one header block. */
+  /** The most CONTINUATION frames of a header block. */
   continuations: 8,
   /** The windows: the bytes that a client may send ahead on a stream, and on the connection. */
   streamWindow: 256 << 10,
   connectionWindow: 1 << 20,
   /**
-   * Output that waits for the socket; beyond it nothing more is read, so that no answers pile up.
+   * The output that may wait for the socket. If more waits, nothing is read, so that answers do not
+   * accumulate.
    */
   output: 256 << 10,
-  /** Streams that a client may end early, or have ended by its faults, in a time. */
+  /** The most streams that end early by a client's will or by its errors, within a time. */
   resets: 1000,
   resetsTime: 10_000,
   /**
-   * How often a client may do something else that is allowed and serves nothing: send a ping,
-   * settings, empty data. Each answer gives some back, and each second too.
+   * The number of other useless acts that a client is allowed: pings, settings, empty data. Each
+   * answer and each second gives some of them back.
    */
   patience: 2000,
   patiencePerAnswer: 20,
   patiencePerSecond: 100,
-  /** For the preface and the first settings, and for a header block that was begun. */
+  /** The time for the preface and the first settings, and for completing a header block. */
   handshakeTime: 10_000,
-  /** For a request that was begun. */
+  /** The time for completing a request. */
   requestTime: 60_000,
-  /** For a client that does not read its answers. */
+  /** The time for which a client may read none of its answers. */
   stallTime: 60_000,
 } as const;
 
-/** The number of acts that serve nothing and are still tolerated. */
+/** Counts the useless acts that are still tolerated. */
 export class Patience {
   #left: number = LIMITS.patience;
   #since = performance.now();
 
-  /** Spends one; false if none is left. */
+  /** Spends one; returns false if none is left. */
   spend(): boolean {
     const now = performance.now();
     this.#restore((now - this.#since) * LIMITS.patiencePerSecond / 1000);
@@ -52,7 +53,7 @@ export class Patience {
     return --this.#left >= 0;
   }
 
-  /** An answer was sent. */
+  /** To be called when an answer was sent. */
   reward(): void {
     this.#restore(LIMITS.patiencePerAnswer);
   }
@@ -62,12 +63,12 @@ export class Patience {
   }
 }
 
-/** Streams that ended early: when the last of them did. */
+/** The times at which the last streams ended early. */
 export class Resets {
   readonly #times = new Float64Array(LIMITS.resets).fill(-Infinity);
   #next = 0;
 
-  /** Counts one; false if there were too many in too short a time. */
+  /** Counts one; returns false if there were too many in too short a time. */
   count(now = performance.now()): boolean {
     const oldest = this.#times[this.#next];
     this.#times[this.#next] = now;

@@ -1,6 +1,6 @@
 /**
- * The output of a connection's streams: the fields of answers at once, their bodies as fast as the
- * client's windows allow.
+ * The output of a connection's streams. The header fields of answers are sent at once, their bodies
+ * as fast as the client's windows allow.
  *
  * @module
  */
@@ -27,9 +27,9 @@ export class Outbound implements StreamPort {
   readonly #onAnswered: (stream: Stream) => void;
   /** The connection's window, in bytes. */
   #window = DEFAULT_WINDOW;
-  /** The window that streams begin with. */
+  /** The window of a new stream, in bytes. */
   #initialWindow = DEFAULT_WINDOW;
-  /** Streams whose body waits for a window, the longest wait first. */
+  /** The streams whose body waits for a window, the longest wait first. */
   readonly #blocked = new Set<Stream>();
   #blockedSince = 0;
   #waiting = 0;
@@ -44,12 +44,15 @@ export class Outbound implements StreamPort {
     return this.#initialWindow;
   }
 
-  /** The bytes of answers that wait, for windows or for the socket. */
+  /** The bytes of answers that wait for windows or for the socket. */
   get pendingBytes(): number {
     return this.#waiting + this.#sender.queued;
   }
 
-  /** Since when nothing was sent although bodies wait for windows, by `performance.now()`. */
+  /**
+   * The time since which no body was sent although bodies wait for windows, on the clock of
+   * `performance.now()`; `undefined` if none waits.
+   */
   get blockedSince(): number | undefined {
     return this.#blocked.size === 0 ? undefined : this.#blockedSince;
   }
@@ -92,14 +95,17 @@ export class Outbound implements StreamPort {
     if (stream.trailers !== undefined) this.sendHeaders(stream, stream.trailers, true);
   }
 
-  /** Sends nothing more on a stream. */
+  /** Discards the output of a stream. */
   forget(stream: Stream): void {
     for (const { length } of stream.pending) this.#waiting -= length;
     stream.pending.length = 0;
     this.#blocked.delete(stream);
   }
 
-  /** The client enlarges the connection's window. @throws {ConnectionError} beyond the largest */
+  /**
+   * Enlarges the connection's window for the client. @throws {ConnectionError} if it becomes too
+   * large
+   */
   enlarge(increment: number): void {
     this.#window += increment;
     check(this.#window <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "WINDOW_UPDATE");
@@ -107,9 +113,10 @@ export class Outbound implements StreamPort {
   }
 
   /**
-   * The client changes the window that streams begin with, and so those of the open ones.
+   * Changes the window of new streams for the client, and the windows of open streams by the same
+   * amount.
    *
-   * @throws {ConnectionError} if one becomes larger than the largest
+   * @throws {ConnectionError} if a window becomes too large
    */
   setInitialWindow(value: number, open: Iterable<Stream>): void {
     check(value <= MAX_WINDOW, "FLOW_CONTROL_ERROR", "INITIAL_WINDOW_SIZE");
@@ -121,7 +128,7 @@ export class Outbound implements StreamPort {
     }
   }
 
-  /** Sends as much as increased windows allow. */
+  /** Sends as much as the increased windows allow. */
   pumpBlocked(): void {
     for (const stream of [...this.#blocked]) this.pump(stream);
   }

@@ -1,13 +1,12 @@
 /**
- * The writer of a connection: in order, joined into few writes, with a count of the bytes that
- * wait.
+ * Writes to a connection: in order, in few writes, with a count of the bytes that wait.
  *
  * @module
  */
 import { setImmediate } from "node:timers";
 import type { Bytes } from "../bytes.ts";
 
-/** How much is written at a time, in bytes. */
+/** The size up to which frames are joined into one write, in bytes. */
 const CHUNK = 64 << 10;
 
 /** Writes to a connection in the background. */
@@ -25,8 +24,8 @@ export class Sender {
   #isHeld = false;
 
   /**
-   * @param onBegin called when something waits to be written after nothing did
-   * @param onError called once when nothing more can be written
+   * @param onBegin called when bytes begin to wait
+   * @param onError called once, if the connection fails
    */
   constructor(conn: Deno.Conn, onBegin: () => void, onError: () => void) {
     this.#conn = conn;
@@ -34,7 +33,10 @@ export class Sender {
     this.#onError = onError;
   }
 
-  /** Since when nothing was written although something waits, by `performance.now()`. */
+  /**
+   * The time of the last write while bytes wait, on the clock of `performance.now()`; `undefined`
+   * if none wait.
+   */
   get stalledSince(): number | undefined {
     return this.#running === undefined ? undefined : this.#progress;
   }
@@ -44,7 +46,7 @@ export class Sender {
     return this.#queued;
   }
 
-  /** Queues bytes, which must not change any more. */
+  /** Queues bytes, which must no longer change. */
   push(bytes: Bytes): void {
     if (this.#failed) return;
     this.#queue.push(bytes);
@@ -52,7 +54,7 @@ export class Sender {
     if (!this.#isHeld) this.#running ??= this.#begin();
   }
 
-  /** Holds back what `act` pushes, so that it is one write, and then writes it at once. */
+  /** Joins the bytes that `act` pushes into one write, which begins at the end of `act`. */
   joining(act: () => void): void {
     this.#isHeld = true;
     try {
@@ -63,18 +65,18 @@ export class Sender {
     }
   }
 
-  /** Resolves when fewer bytes wait. */
+  /** Resolves when fewer bytes than the limit wait. */
   async below(limit: number): Promise<void> {
     if (this.#queued < limit) return;
     await new Promise<void>((resolve) => this.#waiting.push({ below: limit, resolve }));
   }
 
-  /** Resolves when all is written, or nothing can be any more. */
+  /** Resolves when all bytes are written, or if the connection has failed. */
   async drained(): Promise<void> {
     await this.#running;
   }
 
-  /** Runs when this turn of the event loop is over, so that all frames of it are one write. */
+  /** Writes after this turn of the event loop, so that all frames of the turn are one write. */
   async #begin(): Promise<void> {
     this.#onBegin();
     this.#progress = performance.now();
@@ -111,7 +113,7 @@ export class Sender {
     }
   }
 
-  /** The next bytes, of several frames if they are short. */
+  /** The next bytes; short frames are joined. */
   #take(): Bytes {
     let length = 0, end = this.#next;
     do length += this.#queue[end++].length; while (

@@ -1,47 +1,47 @@
 /**
- * One exchange of an HTTP/2 connection, as the server sees it: a request that comes in, an answer
- * that goes out as fast as the client's windows allow.
+ * The server's side of one exchange on an HTTP/2 connection: a request, and an answer that is sent
+ * as fast as the client's windows allow.
  *
  * @module
  */
 import type { Bytes } from "../bytes.ts";
 import type { Field } from "./hpack.ts";
 
-/** Gets the input of a stream, in this order; nothing after `reset`. */
+/** Gets the input of a stream, in this order. After `reset` nothing is called. */
 export interface StreamHandler {
-  /** A part of the request's body. The bytes are overwritten when this returns. */
+  /** Called for each part of the request's body. The bytes are valid only during the call. */
   data(bytes: Bytes): void;
   /** The request is complete. */
   end(): void;
-  /** The client gave the exchange up, or is gone. */
+  /** Called if the client cancels the exchange, or if the connection has ended. */
   reset(): void;
 }
 
-/** The part of a connection that a stream needs. */
+/** The parts of a connection that a stream uses. */
 export interface StreamPort {
   sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void;
   /** Adds to {@linkcode Stream.pending}, and sends as much as the windows allow. */
   send(stream: Stream, bytes: Bytes): void;
-  /** Sends as much as the windows allow, and the trailers behind all of it. */
+  /** Sends as much as the windows allow, and the trailers after the whole body. */
   pump(stream: Stream): void;
 }
 
 /** An open stream. */
 export class Stream {
-  /** The body's parts that wait for a window. */
+  /** The parts of the body that wait for a window. */
   readonly pending: Bytes[] = [];
-  /** The last fields, which wait for the body. */
+  /** The trailers, which wait for the body. */
   trailers: readonly Field[] | undefined;
   handler: StreamHandler | undefined;
-  /** When it was opened, by `performance.now()`. */
+  /** The time at which it was opened, on the clock of `performance.now()`. */
   readonly since = performance.now();
   /** The request is complete. */
   requestEnded = false;
-  /** Nothing more is sent. */
+  /** Whether the stream is closed, so that nothing is sent. */
   closed = false;
-  /** The bytes that the client sent and that its window was not increased by yet. */
+  /** The bytes that the client has sent since its window was last increased. */
   uncredited = 0;
-  /** Of the body, in bytes. */
+  /** The bytes of the body that were received. */
   received = 0;
 
   readonly #port: StreamPort;
@@ -50,14 +50,15 @@ export class Stream {
     port: StreamPort,
     readonly id: number,
     readonly headers: ReadonlyMap<string, string>,
-    /** The bytes that may still be sent; negative if the client made its windows smaller. */
+    /** The bytes that may still be sent; negative if the client has reduced its windows. */
     public sendWindow: number,
   ) {
     this.#port = port;
   }
 
   /**
-   * Begins the answer; with `end` it has no body. Does nothing on a closed stream, like the others.
+   * Begins the answer; with `end` it has no body. Like the other methods, it does nothing if the
+   * stream is closed.
    */
   respond(fields: readonly Field[], end = false): void {
     if (!this.closed) this.#port.sendHeaders(this, fields, end);
@@ -68,7 +69,7 @@ export class Stream {
     if (!this.closed && bytes.length > 0) this.#port.send(this, bytes);
   }
 
-  /** Ends the answer, behind the body. */
+  /** Ends the answer after the body. */
   finish(trailers: readonly Field[]): void {
     if (this.closed) return;
     this.trailers = trailers;
@@ -76,14 +77,14 @@ export class Stream {
   }
 }
 
-/** Fields that belong to a connection, which HTTP/2 does not allow (RFC 9113, 8.2.2). */
+/** Fields that concern a connection. HTTP/2 does not allow them (RFC 9113, 8.2.2). */
 const FORBIDDEN = ["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"];
 
-/** Fields that begin with a colon, which a request has, each once. */
+/** The fields with a colon that a request may have, each at most once. */
 const PSEUDO = [":method", ":scheme", ":path", ":authority"];
 
 /**
- * Checks the fields of a request (RFC 9113, 8.2 and 8.3); of a name that comes twice the values are
+ * Checks the fields of a request (RFC 9113, 8.2 and 8.3). If a name comes twice, its values are
  * joined.
  *
  * @returns `undefined` for a malformed request

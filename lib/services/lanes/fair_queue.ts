@@ -1,18 +1,18 @@
 /**
- * Calls that wait for a lane: each client's in their order, and of the clients one after the other,
- * so that a client with many calls delays another one by one call at most.
+ * The calls that wait for a lane. Clients take turns, and each client's calls keep their order, so
+ * a client with many calls delays another client by at most one call.
  *
  * @module
  */
 
-/** The waiting items, and the client of each. */
+/** An item that waits. */
 export interface Waiting {
-  /** Any object that stands for the client; without one the item has a client of its own. */
+  /** An object that identifies the client; by default each item counts as a separate client. */
   readonly client?: object;
 }
 
 export class FairQueue<T extends Waiting> implements Iterable<T> {
-  /** The items of each waiting client; the client whose turn is next comes first. */
+  /** The items of each client. The client whose turn is next comes first. */
   readonly #clients = new Map<object, Set<T>>();
 
   add(item: T): void {
@@ -22,15 +22,15 @@ export class FairQueue<T extends Waiting> implements Iterable<T> {
     else items.add(item);
   }
 
-  /** The item whose turn it is. */
+  /** The next item; `undefined` if none waits. */
   get first(): T | undefined {
     const items = this.#clients.values().next().value;
     return items?.values().next().value;
   }
 
   /**
-   * Takes one out, in its turn or not; its client's next turn comes after everyone's else. False if
-   * it is not there.
+   * Removes an item, in its turn or not. Its client's next turn comes after those of all others.
+   * Returns false if the item is not in the queue.
    */
   delete(item: T): boolean {
     const client = item.client ?? item;

@@ -1,5 +1,5 @@
 /**
- * A lane from its own side: the loop of a Worker that does calls on a store.
+ * The Worker's side of a lane: a loop that does calls on a store.
  *
  * @module
  */
@@ -8,23 +8,23 @@ import { codeOf, messageOf, remedyOf } from "../../base/errors.ts";
 import type { OpenStore } from "../../base/opened.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
 
-/** The other end, as a Worker sees it. */
+/** The Worker's global scope, which connects it with the service. */
 export interface LaneScope {
   postMessage(message: unknown, transfer: Transferable[]): void;
   onmessage: ((event: MessageEvent) => void) | null;
   close(): void;
 }
 
-/** The messages of a store in a lane beside its answers. */
+/** Sends messages of a store in a lane that are not answers. */
 export interface LaneVoice {
   warn(message: string): void;
-  /** Something waits to be deleted. */
+  /** Reports that a layer waits for deletion. */
   leftover(): void;
 }
 
 /** A store that a lane can open. */
 interface StoreOfLane extends OpenStore {
-  /** Of a store of snapshots: see `SnapshotBackend`. */
+  /** For a store of snapshots: see `SnapshotBackend`. */
   readonly mountsStay?: boolean;
 }
 
@@ -32,7 +32,10 @@ interface StoreOfLane extends OpenStore {
 export interface LaneWork<Call, Store extends StoreOfLane> {
   /** Opens the store. */
   open(store: LaneStore, voice: LaneVoice): Promise<Store>;
-  /** Does a call; the messages of its answer are emitted one by one, and are the service's then. */
+  /**
+   * Does a call. The messages of its answer are emitted one by one, and must not be used
+   * afterwards.
+   */
   perform(
     store: Store,
     call: Call,
@@ -40,7 +43,7 @@ export interface LaneWork<Call, Store extends StoreOfLane> {
   ): void;
 }
 
-/** Serves a lane until the message to close. */
+/** Serves a lane until the message `close`. */
 export function serveLane<Call, Store extends StoreOfLane>(
   scope: LaneScope,
   { open, perform }: LaneWork<Call, Store>,
@@ -85,7 +88,7 @@ export function serveLane<Call, Store extends StoreOfLane>(
     }
   };
 
-  // The next message is sent after the answer to this one.
+  // The service sends the next message after the answer to this one.
   scope.onmessage = async ({ data }) => {
     try {
       await answer(data);

@@ -1,12 +1,12 @@
 /**
- * The lanes of a service: threads that share out its calls, so that a slow call delays no other.
+ * The lanes of a service: threads that share its calls, so that a slow call does not delay others.
  *
- * Quick calls are those that take no longer with a large layer than with a small one; the others
- * are slow. Each kind has its own lanes, so slow calls never occupy the lanes of quick ones. The
- * store ensures that a slow call does not hold for long any lock that quick ones need.
+ * A call is quick if it does not take longer with a large layer than with a small one; otherwise it
+ * is slow. Each kind has its own lanes, so slow calls never occupy the lanes of quick ones. The
+ * store ensures that a slow call does not hold a lock for long that quick ones need.
  *
- * The first quick lane is started at once, so that a store which cannot be opened is reported
- * before anyone is served.
+ * The first quick lane is started at once, so that the service reports a store that cannot be
+ * opened before it serves clients.
  *
  * @module
  */
@@ -17,13 +17,14 @@ import type { Warn } from "../../base/warn.ts";
 
 export type { Running } from "./pool.ts";
 
-/** A call, and how it may run beside others. */
+/** A call, and the properties that decide when it may run beside others. */
 export interface Job<Call> extends PoolJob<Call> {
-  /** Whether it may take long. */
+  /** Whether it may take long with a large layer. */
   readonly isSlow?: boolean;
   /**
-   * Whether it moves a client's stream into a layer or out of one, at that client's speed. A stream
-   * out may be what another stream in waits for, so each direction has lanes of its own.
+   * Set if the call moves a client's stream into a layer or out of one, at the client's speed. A
+   * stream into a layer may wait for another one out of a layer, so each direction has separate
+   * lanes.
    */
   readonly stream?: "in" | "out";
 }
@@ -33,7 +34,7 @@ export interface LanesContext {
   /** Starts a thread. */
   readonly start: () => LanePort;
   readonly store: LaneStore;
-  /** How many there may be of each kind; of streams, in each direction. */
+  /** The most lanes of each kind; of streams, for each direction. */
   readonly most: { readonly quick: number; readonly slow: number; readonly streams?: number };
   readonly warn: Warn;
   /** Called when a layer in the store waits for deletion. */
@@ -41,24 +42,25 @@ export interface LanesContext {
 }
 
 /**
- * How long a quick call has the quick lanes for itself, in milliseconds: longer than most take that
- * wait for the disk. One that is not done by then waits for a lock, which another process or a
- * device may hold for long.
+ * The time for which a quick call has the quick lanes to itself, in milliseconds. Most calls that
+ * wait for the disk take less. A call that takes longer waits for a lock, which another process or
+ * a device may hold for long.
  */
 const QUICK_TURN = 100;
 
 /**
- * The same of slow calls, most of which are short: the count of a small layer, the deletion of one.
+ * The same for slow calls. Most of them are short, such as the count or the deletion of a small
+ * layer.
  */
 const SLOW_TURN = 250;
 
-/** Streams wait for their clients, so they begin side by side. */
+/** The same for streams. They wait for their clients, so they run side by side at once. */
 const STREAM_TURN = 0;
 
-/** How often idle lanes are looked for while there are some to close, in milliseconds. */
+/** The time between two searches for idle lanes while there are lanes to close, in milliseconds. */
 const TRIM_INTERVAL = 10_000;
 
-/** {@linkcode open} makes them. */
+/** The lanes of a service, made by {@linkcode Lanes.open}. */
 export class Lanes<Call> {
   readonly #context: LanesContext;
   readonly #quick: LanePool<Call>;
@@ -68,7 +70,7 @@ export class Lanes<Call> {
   #isClosed = false;
   home = "";
   driver = "";
-  /** Of a store of snapshots: see `SnapshotBackend`. */
+  /** For a store of snapshots: see `SnapshotBackend`. */
   mountsStay = false;
 
   private constructor(context: LanesContext) {
@@ -99,7 +101,7 @@ export class Lanes<Call> {
     const { start, store, warn, leftover = () => {} } = this.#context;
     const lane: Lane<Call> = new Lane(start(), { warn, leftover, lost: () => onLost(lane) });
     try {
-      // Which driver `auto` is was settled by the first.
+      // The first lane has decided which driver `auto` stands for.
       await lane.open({ ...store, driver: this.driver || store.driver });
       this.#watch();
       return lane;
@@ -113,18 +115,18 @@ export class Lanes<Call> {
     return [this.#quick, this.#slow, this.#streams.in, this.#streams.out];
   }
 
-  /** How many lanes there are. */
+  /** The number of lanes. */
   get size(): number {
     return this.#pools.reduce((sum, { size }) => sum + size, 0);
   }
 
-  /** Hands a call over. */
+  /** Gives a call to a lane. */
   run(job: Job<Call>): Running {
     if (job.stream !== undefined) return this.#streams[job.stream].run({ ...job, isFree: true });
     return (job.isSlow ? this.#slow : this.#quick).run(job);
   }
 
-  /** Closes idle lanes from now on, until none is left to close: without work the process sleeps. */
+  /** Closes idle lanes until none is left to close, so that an idle process sleeps. */
   #watch(): void {
     if (this.#isClosed) return;
     this.#trimming ??= setTimeout(() => {
@@ -134,12 +136,12 @@ export class Lanes<Call> {
     }, TRIM_INTERVAL);
   }
 
-  /** Closes lanes that have had no work for long, but for one. */
+  /** Closes lanes that have been idle for long; one quick lane stays open. */
   trim(now: number): void {
     for (const pool of this.#pools) pool.trim(now);
   }
 
-  /** Closes the store in every lane. A call that runs is waited for, for a time. */
+  /** Closes the store in every lane. Waits for running calls for a limited time. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#trimming);

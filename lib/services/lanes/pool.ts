@@ -1,15 +1,14 @@
 /**
- * Lanes for calls of one kind, and the calls that wait for one.
+ * The lanes for calls of one kind, and the calls that wait for a lane.
  *
- * A call may have the pool for itself for a time, its turn: calls that wait for nothing but the
- * disk are done no faster side by side. If it is not done by then, another lane does the next call.
- * Lanes are started when they are needed, up to a number, and closed when they have had no work for
- * long.
+ * A call has the pool to itself for a time, its turn, because calls that only wait for the disk are
+ * not faster side by side. If it takes longer, another lane does the next call. Lanes are started
+ * when they are needed, up to a limit, and closed when they have been idle for long.
  *
- * Calls of one key run one after the other, in the order of their arrival: the store would hold the
- * later ones up anyway, and here they wait without taking a lane. If there can be several lanes,
- * one is kept for calls that wait for no lock, so that these are answered while all others wait for
- * one.
+ * Calls with the same key run one after the other, in the order of their arrival: the store would
+ * delay the later ones anyway, and here they wait without occupying a lane. If there can be several
+ * lanes, one is reserved for calls that wait for no lock, so that these are answered while all
+ * other lanes wait for locks.
  *
  * @module
  */
@@ -23,25 +22,26 @@ import type { Lane } from "./thread.ts";
 /** A call, and the receiver of its answer's messages. */
 export interface Job<Call> {
   readonly call: Call;
-  /** Calls of the same key run one after the other. */
+  /** Calls with the same key run one after the other. */
   readonly key?: string;
-  /** Whether it waits for no lock of the store's. */
+  /** Whether it waits for no lock of the store. */
   readonly isFree?: boolean;
   /** The client of the call: see {@linkcode FairQueue}. */
   readonly client?: object;
   readonly emit: (message: Bytes) => void;
   /**
-   * Called when it has been done or failed, or will not begin any more. A call that is taken back
-   * while it runs goes on: this is its end, not that of {@linkcode Running.done}.
+   * Called when the call is done or has failed, or if it never begins. A call that is cancelled
+   * while it runs continues, and this is called at its real end, after {@linkcode Running.done} is
+   * rejected.
    */
   readonly ended?: () => void;
 }
 
-/** A call that was handed over. */
+/** A call that waits or runs, for the caller. */
 export interface Running {
   /** Resolves when it is done. */
   readonly done: Promise<void>;
-  /** Takes it back if it did not begin; one that runs goes on to its end. */
+  /** Cancels the call if it has not begun; a running call continues to its end. */
   readonly cancel: () => void;
 }
 
@@ -49,7 +49,7 @@ export interface Running {
 interface Task<Call> extends Job<Call> {
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
-  /** Since when it could run, by `performance.now()`. */
+  /** The time since which it could run, on the clock of `performance.now()`. */
   readySince: number;
 }
 
@@ -57,28 +57,28 @@ interface Task<Call> extends Job<Call> {
 export interface PoolContext<Call> {
   /** Starts a lane, which opens the store. */
   readonly start: (onLost: (lane: Lane<Call>) => void) => Promise<Lane<Call>>;
-  /** The number of lanes that stay without work. */
+  /** The number of lanes that stay open when they are idle. */
   readonly least: number;
   readonly most: number;
-  /** How long a call has the pool for itself, in milliseconds. */
+  /** The time for which a call has the pool to itself, in milliseconds. */
   readonly turn: number;
   readonly warn: Warn;
 }
 
-/** How long a lane may be without work, in milliseconds. */
+/** The longest time for which a lane may be idle, in milliseconds. */
 const IDLE_TIME = 60_000;
 
 export class LanePool<Call> {
   readonly #context: PoolContext<Call>;
   readonly #lanes = new Set<Lane<Call>>();
   readonly #idle: Lane<Call>[] = [];
-  /** Calls that could run now, had they a lane. */
+  /** The calls that only wait for a lane. */
   readonly #ready = { free: new FairQueue<Task<Call>>(), other: new FairQueue<Task<Call>>() };
-  /** Lanes that do calls which may wait for a lock. */
+  /** The number of lanes with a call that may wait for a lock. */
   #held = 0;
-  /** Of each key that a call runs or is ready on: the calls behind it. */
+  /** For each key with a running or ready call: the calls that wait for that call. */
   readonly #behind = new Map<string, Set<Task<Call>>>();
-  /** When the lanes that work began their calls, by `performance.now()`. */
+  /** The times at which the busy lanes began their calls, on the clock of `performance.now()`. */
   readonly #begun = new Map<Lane<Call>, number>();
   #timer: ReturnType<typeof setTimeout> | undefined;
   #growing = false;
@@ -88,12 +88,12 @@ export class LanePool<Call> {
     this.#context = context;
   }
 
-  /** How many lanes there are. */
+  /** The number of lanes. */
   get size(): number {
     return this.#lanes.size;
   }
 
-  /** Whether there are lanes that are closed when they have no work. */
+  /** Whether there are lanes that are closed when they are idle. */
   get hasSpare(): boolean {
     return this.#lanes.size > this.#context.least;
   }
@@ -142,7 +142,7 @@ export class LanePool<Call> {
     task.reject(new GrpcError("CANCELLED", "the client gave the call up"));
   }
 
-  /** Gives ready calls to idle lanes, when it is their turn; starts a lane if there is none. */
+  /** Gives ready calls to idle lanes when it is their turn. Starts a lane if none is idle. */
   #dispatch(): void {
     for (let task = this.#next(); task !== undefined; task = this.#next()) {
       const rest = this.#restOfTurn();
@@ -154,7 +154,7 @@ export class LanePool<Call> {
     }
   }
 
-  /** How long the call that began last has the pool for itself yet, in milliseconds. */
+  /** The rest of the turn of the call that began last, in milliseconds. */
   #restOfTurn(): number {
     const last = Math.max(-Infinity, ...this.#begun.values());
     return last + this.#context.turn - performance.now();
@@ -167,7 +167,7 @@ export class LanePool<Call> {
     }, time);
   }
 
-  /** The call that may run and whose turn it is. */
+  /** The next call that may run. */
   #next(): Task<Call> | undefined {
     const { most } = this.#context;
     const free = this.#ready.free.first;
@@ -194,7 +194,7 @@ export class LanePool<Call> {
     this.#dispatch();
   }
 
-  /** Lets the next call on the same key go. */
+  /** Makes the next call with the same key ready. */
   #release({ key }: Task<Call>): void {
     if (key === undefined) return;
     const behind = this.#behind.get(key)!;
@@ -207,16 +207,15 @@ export class LanePool<Call> {
     this.#offer(next);
   }
 
-  /** Puts a lane among the idle ones. */
+  /** Adds a lane to the idle ones. */
   #rest(lane: Lane<Call>): void {
     lane.idleSince = performance.now();
     this.#idle.push(lane);
   }
 
-  /** Closes a lane that has had no work for long. To be called from time to time. */
+  /** Closes a lane that has been idle for long. To be called from time to time. */
   trim(now: number): void {
-    // The one that was used last is taken first, so that the first of the list has been idle for
-    // longest.
+    // Calls take the last lane of the list, so the first one has been idle for the longest time.
     const [longest] = this.#idle;
     if (!this.hasSpare || longest === undefined) return;
     if (now - longest.idleSince < IDLE_TIME) return;
@@ -235,7 +234,7 @@ export class LanePool<Call> {
       this.#dispatch();
     } catch (error) {
       this.#growing = false;
-      // The lanes that there are do the work; without any, the calls that wait can only be refused.
+      // The existing lanes do the work. If there is none, the waiting calls are refused.
       this.#context.warn(`a lane could not be started: ${messageOf(error)}`);
       if (this.#lanes.size === 0) this.#refuseAll();
     }
@@ -252,7 +251,7 @@ export class LanePool<Call> {
     }
   }
 
-  /** Closes the store in every lane. A call that runs is waited for, for a time. */
+  /** Closes the store in every lane. Waits for running calls for a limited time. */
   async close(): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#timer);

@@ -1,5 +1,5 @@
 /**
- * A lane from the service's side: a thread that is asked one thing after the other.
+ * The service's side of a lane: a thread that gets one message after the other.
  *
  * @module
  */
@@ -8,28 +8,28 @@ import type { Bytes } from "../bytes.ts";
 import { GrpcError } from "../grpc/status.ts";
 import type { FromLane, LaneAnswer, LanePort, LaneStore, ToLane } from "./protocol.ts";
 
-/** How long a lane may take to close its store, in milliseconds. */
+/** The longest time in which a lane must close its store, in milliseconds. */
 const CLOSING_TIME = 5000;
 
-/** Gets the events of a lane beside the answers to its calls. */
+/** Gets the events of a lane that are not answers. */
 export interface LaneEvents {
   warn(message: string): void;
-  /** Something in the store waits to be deleted. */
+  /** A layer in the store waits for deletion. */
   leftover(): void;
-  /** The thread has ended by itself. */
+  /** The thread has failed and ended. */
   lost(): void;
 }
 
 /** One lane. */
 export class Lane<Call> {
   readonly #port: LanePort;
-  /** Gets the lane's answer to the last message. */
+  /** Resolves with the lane's answer to the last message. */
   #answered: PromiseWithResolvers<LaneAnswer> | undefined;
   #emit: (message: Bytes) => void = () => {};
   home = "";
   driver = "";
   mountsStay = false;
-  /** By `performance.now()`. */
+  /** The time since which it is idle, on the clock of `performance.now()`. */
   idleSince = 0;
 
   constructor(port: LanePort, events: LaneEvents) {
@@ -82,7 +82,7 @@ export class Lane<Call> {
    * Does a call.
    *
    * @param emit gets each message of the answer
-   * @throws {VeneerError} as the call does; {@linkcode GrpcError} if the thread is lost
+   * @throws {VeneerError} as the call does; {@linkcode GrpcError} if the thread has failed
    */
   async run(call: Call, emit: (message: Bytes) => void): Promise<void> {
     this.#emit = emit;
@@ -90,7 +90,8 @@ export class Lane<Call> {
   }
 
   /**
-   * Closes the store, after a call that runs, if neither takes long; ends the thread in any case.
+   * Waits for a running call and closes the store, both within a limited time. Then ends the thread
+   * in any case.
    */
   async close(): Promise<void> {
     let timer: ReturnType<typeof setTimeout> | undefined;
