@@ -23,6 +23,19 @@ const DOCKER: OptionSpec = {
   summary: "of a store of Docker's, such as /var/lib/docker, which is read without Docker",
 };
 
+/** Of commands that make an image. */
+const COMMIT_OPTIONS: readonly OptionSpec[] = [
+  { name: "name", value: "REF", summary: "the image's name" },
+  { name: "message", short: "m", value: "TEXT", summary: "a comment in its history" },
+  { name: "author", value: "TEXT", summary: "its author" },
+  {
+    name: "change",
+    value: "LINE",
+    repeatable: true,
+    summary: "change its config by a line of a Dockerfile, such as 'CMD [\"sh\"]'",
+  },
+];
+
 /** `veneer container …` */
 export const CONTAINERS: GroupSpec = {
   name: "container",
@@ -55,6 +68,19 @@ export const CONTAINERS: GroupSpec = {
       operands: [BOX],
       options: [OUTPUT],
       examples: [["veneer container export --docker /var/lib/docker web -o web.tar", ""]],
+    },
+    {
+      name: "container commit",
+      summary: "make an image of a container here, and print its name and id",
+      operands: [BOX],
+      options: [...COMMIT_OPTIONS, SERVICE],
+      details:
+        "The image has the layers of the one that the container stands on, and one of what the container changed.\n" +
+        "It goes into the store of images here; `veneer image export` writes it for others.",
+      examples: [[
+        "veneer container commit --docker /var/lib/docker web --name web:saved",
+        "",
+      ]],
     },
   ] satisfies CommandSpec[]).map((command) => ({
     ...command,
@@ -176,17 +202,7 @@ export const IMAGES: GroupSpec = {
       name: "image commit",
       summary: "make an image of a snapshot, whose key is gone then",
       operands: [{ name: "KEY", kind: "snapshot" }],
-      options: [
-        { name: "name", value: "REF", summary: "the image's name" },
-        { name: "message", short: "m", value: "TEXT", summary: "a comment in its history" },
-        { name: "author", value: "TEXT", summary: "its author" },
-        {
-          name: "change",
-          value: "LINE",
-          repeatable: true,
-          summary: "change its config by a line of a Dockerfile, such as 'CMD [\"sh\"]'",
-        },
-      ],
+      options: COMMIT_OPTIONS,
       details:
         "The snapshot's changes become a layer on those of the image below it. LINE begins with\n" +
         "CMD, ENTRYPOINT, ENV, EXPOSE, LABEL, STOPSIGNAL, USER, VOLUME or WORKDIR.",

@@ -83,16 +83,23 @@ export function commitImage(
   return { id: digest(config), config, manifest: null, snapshot: chain };
 }
 
-function newConfig(
+/**
+ * The config of a new image.
+ *
+ * @param previous that of the image below, whose other parts are kept
+ * @param run how it is run
+ * @param diffIds of all its layers, the lowest first
+ */
+export function newConfig(
   previous: BaseConfig,
   run: RunConfig,
   diffIds: readonly string[],
-  { message, author, time }: CommitImageOptions,
+  { message, author, time, madeOf = "a snapshot" }: CommitImageOptions & { madeOf?: string },
 ): unknown {
   const created = new Date(time).toISOString();
   const step = {
     created,
-    created_by: "commit of a snapshot",
+    created_by: `commit of ${madeOf}`,
     ...author !== undefined && { author },
     ...message !== undefined && { comment: message },
   };

@@ -116,6 +116,8 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "export", "app", "--docker", file("docker"), "-o", file("exported.tar")],
     ["container", "ls", "--docker", file("docker"), "--size"],
     ["container", "diff", "box", "--docker", file("docker")],
+    ["container", "commit", "box", "--docker", file("docker"), "--name", "boxed"],
+    ["image", "rm", "boxed"],
     ["container", "export", "box", "--docker", file("docker"), "-o", file("box.tar")],
     ["image", "rm", "app"],
     ["migrate", "--to", "overlay2", "--to-root", file("migrated"), "--verify"],

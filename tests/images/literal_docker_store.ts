@@ -57,7 +57,7 @@ export function writeDockerStore(root: string, driver: Driver): Built {
     Name: "/box",
     Driver: driver,
     Image: built.id,
-    Config: { Image: "app" },
+    Config: { Image: "app", Hostname: "box", Cmd: ["/bin/it"], Env: null },
   };
   put(`containers/${BOX}/config.v2.json`, json(config));
   const files = (id: string, content: Record<string, string>) => {

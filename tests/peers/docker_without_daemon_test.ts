@@ -139,6 +139,9 @@ async function checkStore(driver: "overlay2" | "btrfs"): Promise<void> {
   assertEquals(imported, lines(told.images).find((line) => line.startsWith("built:1")));
   const exec = succeed("image", "exec", ...own, "built:1", "--", "/bin/cat", "/opaque/new");
   assertEquals(exec, "new\n");
+  const saved = join(scratch, "saved.tar"), commit = ["--name", "saved:1", "--change", "ENV A=1"];
+  const committed = succeed("container", "commit", ...own, ...from, "box", ...commit).trim();
+  succeed("image", "export", ...own, "saved:1", "-o", saved);
   assertEquals(manifestOf(docker.root), before);
 
   // A file that is not as Docker made it is named, and nothing is written.
@@ -155,6 +158,21 @@ async function checkStore(driver: "overlay2" | "btrfs"): Promise<void> {
   docker.must("rm", "box");
   docker.must("rmi", "built:1", "base");
   assertMatch(docker.must("load", "-i", image), /Loaded image: built:1/);
+  assertMatch(docker.must("load", "-i", saved), /Loaded image: saved:1/);
+  const shows = docker.must("images", "--no-trunc", "--format", "{{.ID}}", "saved");
+  assertEquals(`saved:1 ${shows}`, committed);
+  const ran = "cat /own /opaque/new; echo $A; cat /etc/issue";
+  const said = docker.must(
+    "run",
+    "--rm",
+    "--network",
+    "none",
+    "saved:1",
+    "/bin/sh",
+    "-c",
+    `${ran} || :`,
+  );
+  assertEquals(said, "own\nchanged\n1");
   const id = docker.must("images", "--no-trunc", "--format", "{{.ID}}", "built");
   assertEquals(`built:1 ${id}`, imported);
   veneer("cleanup", "--root", root);

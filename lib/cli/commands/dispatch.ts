@@ -64,6 +64,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "container ls": () => import("./container/ls.ts"),
   "container diff": () => import("./container/diff.ts"),
   "container export": () => import("./container/export.ts"),
+  "container commit": () => import("./container/commit.ts"),
   "serve containerd": () => import("./serve/containerd.ts"),
   "serve docker": () => import("./serve/docker.ts"),
   "config containerd": () => import("./config/containerd.ts"),

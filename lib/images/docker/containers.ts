@@ -13,10 +13,11 @@ import { IDENTITY } from "../../base/id_maps.ts";
 import type { Warn } from "../../base/warn.ts";
 import { type Delta, sizeOf } from "../../tar/export/delta.ts";
 import { exportTree } from "../../tar/export/export.ts";
+import type { RunConfig } from "../config_changes.ts";
 import { JsonFields, parseJson } from "../json.ts";
 import { deltaOf } from "./delta.ts";
 import type { FrozenDirectory } from "./frozen.ts";
-import type { DockerLayers } from "./layers.ts";
+import type { DockerLayer, DockerLayers } from "./layers.ts";
 import type { DockerTrees } from "./trees.ts";
 
 /** A container of a Docker store. */
@@ -32,6 +33,14 @@ export interface DockerContainer {
 }
 
 const ID = /^[0-9a-f]{64}$/;
+
+const RECORD = "config.v2.json";
+
+/** The parts of a container's config that an image has, too. */
+const RUN_KEYS = new Set([
+  ...["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "ArgsEscaped"],
+  ...["Volumes", "WorkingDir", "Labels", "StopSignal", "Shell", "OnBuild"],
+]);
 
 /** The containers of one store. */
 export class DockerContainers {
@@ -79,10 +88,7 @@ export class DockerContainers {
 
   /** `undefined` for a container of another driver. */
   #read(id: string): DockerContainer | undefined {
-    const directory = this.#directory!, path = `${id}/config.v2.json`;
-    const what = `${directory.path}/${path}`, bytes = directory.read(path);
-    if (bytes === undefined) throw new VeneerError("corrupt store", `${what} is missing`);
-    const fields = new JsonFields(parseJson(bytes, what), what);
+    const fields = new JsonFields(this.#record(id), this.#place(id));
     if (fields.text("Driver") !== this.#driver) return undefined;
     return {
       id,
@@ -91,6 +97,16 @@ export class DockerContainers {
       imageId: fields.text("Image") ?? "",
       created: fields.text("Created") ?? null,
     };
+  }
+
+  #place(id: string): string {
+    return `${this.#directory!.path}/${id}/${RECORD}`;
+  }
+
+  #record(id: string): unknown {
+    const what = this.#place(id), bytes = this.#directory!.read(`${id}/${RECORD}`);
+    if (bytes !== undefined) return parseJson(bytes, what);
+    throw new VeneerError("corrupt store", `${what} is missing`);
   }
 
   /**
@@ -120,6 +136,18 @@ export class DockerContainers {
     return [own, init, ...this.#layers.below(parent).map(({ cacheId }) => cacheId)];
   }
 
+  /** The layers of the image that a container stands on, the lowest first. */
+  layersBelow(id: string): DockerLayer[] {
+    return this.#layers.below(this.#layers.container(id).parent).reverse();
+  }
+
+  /** How a container is run, as far as that is its image's matter. */
+  runConfig(id: string): RunConfig {
+    const { Config: config } = this.#record(id) as { Config?: RunConfig };
+    const given = Object.entries(config ?? {}).filter(([, value]) => value !== null);
+    return Object.fromEntries(given.filter(([key]) => RUN_KEYS.has(key)));
+  }
+
   /** Opens what a container changed of its image; `scope` closes it. */
   changes(id: string, scope: DisposableStack): Delta {
     return deltaOf(this.#trees(), this.#chain(id), scope);
@@ -134,7 +162,9 @@ export class DockerContainers {
   /** Writes all that a container shows as a tar; returns the bytes written. */
   export(id: string, output: number, warn: Warn): number {
     using scope = new DisposableStack();
-    const root = this.#trees().whole(this.#chain(id), scope);
-    return exportTree(root, output, "none", { idMaps: IDENTITY, warn });
+    const trees = this.#trees(), root = trees.whole(this.#chain(id), scope);
+    // The marks of aufs are files, which show; those of overlay are not seen through it.
+    const form = trees.form === "aufs" ? "aufs" : "none";
+    return exportTree(root, output, form, { idMaps: IDENTITY, warn });
   }
 }

@@ -3,7 +3,6 @@
  *
  * @module
  */
-import { VeneerError } from "../../base/errors.ts";
 import type { FrozenDirectory } from "./frozen.ts";
 import { type DockerTrees, openLayer } from "./trees.ts";
 
@@ -15,7 +14,7 @@ export interface DirectoryForm {
   /**
    * Shows layers as one tree, if each has its own changes alone; see {@linkcode DockerTrees.whole}.
    */
-  whole?(
+  whole(
     home: FrozenDirectory,
     paths: readonly string[],
     scope: DisposableStack,
@@ -35,14 +34,8 @@ export class DirectoryTrees implements DockerTrees {
   }
 
   whole(ids: readonly string[], scope: DisposableStack): number {
-    if (this.form === "none") return this.open(ids[0], scope);
     for (const id of ids) this.open(id, scope);
-    const root = this.directory.whole?.(this.home, ids.map(this.directory.path), scope);
-    if (root !== undefined) return root;
-    throw new VeneerError(
-      "not supported",
-      "a container of aufs is not shown whole: only what it changed can be read",
-    );
+    return this.directory.whole(this.home, ids.map(this.directory.path), scope);
   }
 
   [Symbol.dispose](): void {

@@ -12,11 +12,12 @@
 import { close, writeAll } from "../../../ffi/files.ts";
 import { codeOf, VeneerError } from "../../base/errors.ts";
 import { IDENTITY } from "../../base/id_maps.ts";
-import { bareImage } from "../chain.ts";
+import { bareImage, isChainId } from "../chain.ts";
 import { type ImageConfig, parseConfig } from "../config.ts";
+import { digest } from "../digest.ts";
 import type { WrittenImage } from "../export.ts";
 import { JsonFields, parseJson } from "../json.ts";
-import type { FoundImage } from "../found_image.ts";
+import type { FoundImage, FoundLayer } from "../found_image.ts";
 import { type LayerName, type LayerTars, putTar } from "../layer_tars.ts";
 import { rebuilt } from "../rebuild.ts";
 import { tryNormalise } from "../reference.ts";
@@ -186,17 +187,26 @@ export class DockerImages {
    * @param openSpool opens an empty file for a layer's tar, on a disk with room for it
    */
   found({ config, names }: DockerImage, openSpool: () => number): FoundImage {
+    const layers = config.diffIds.map((diffId, i) => ({ diffId, chain: config.chains[i] }));
+    const toImport = this.layersToImport(layers, openSpool);
+    return { config, manifest: undefined, names, layers: toImport };
+  }
+
+  /** Layers to be imported. @param openSpool as for {@linkcode found} */
+  layersToImport(layers: readonly LayerName[], openSpool: () => number): FoundLayer[] {
     const { tars } = this;
-    return {
-      config,
-      manifest: undefined,
-      names,
-      layers: config.diffIds.map((diffId, i) => ({
-        what: `layer ${diffId}`,
-        digest: undefined,
-        open: () => spoolTar(tars, { diffId, chain: config.chains[i] }, openSpool()),
-      })),
-    };
+    return layers.map(({ diffId, chain }) => ({
+      what: `layer ${diffId}`,
+      digest: undefined,
+      open: () => spoolTar(tars, { diffId, chain }, openSpool()),
+    }));
+  }
+
+  /** The config of an image; `undefined` if it is not there, or is damaged. */
+  tryConfig(id: string): Uint8Array<ArrayBuffer> | undefined {
+    if (!isChainId(id)) return undefined;
+    const bytes = this.#layers.images.read(`imagedb/content/sha256/${id.slice("sha256:".length)}`);
+    return bytes !== undefined && digest(bytes) === id ? bytes : undefined;
   }
 }
 

@@ -3,20 +3,27 @@
  *
  * @module
  */
+import type { CommitImageOptions } from "../../../images/commit.ts";
+import type { Options } from "../../parse.ts";
 import type { Run } from "../context.ts";
 import { sourceDate } from "../../source_date.ts";
 
 export const run: Run = async (context) => {
   const { options, operands: [key], output } = context;
-  const seconds = sourceDate();
-  const time = seconds === undefined ? Date.now() : seconds * 1000;
+  const asked = commitOptions(options);
   const made = await context.changeImages((images) =>
-    images.commit(key, options.value("name"), {
-      message: options.value("message"),
-      author: options.value("author"),
-      changes: options.values("change"),
-      time,
-    })
+    images.commit(key, options.value("name"), asked)
   );
   output.result(made, () => [[...made.names, made.id].join(" ")]);
 };
+
+/** What the options tell of a new image. @throws {VeneerError} `usage` */
+export function commitOptions(options: Options): CommitImageOptions {
+  const seconds = sourceDate();
+  return {
+    message: options.value("message"),
+    author: options.value("author"),
+    changes: options.values("change"),
+    time: seconds === undefined ? Date.now() : seconds * 1000,
+  };
+}
