@@ -61,7 +61,8 @@ export function checkContents(
   return compared;
 }
 
-class ContentComparison {
+/** The comparison of one layer's tree with its record. */
+export class ContentComparison {
   readonly #left: RecordedContent;
   readonly #stat = new Stat();
   #found = 0;
@@ -76,6 +77,7 @@ class ContentComparison {
     this.#left = content;
   }
 
+  /** @param root the layer's directory, open for reading */
   run(root: number): void {
     this.#left.delete("");
     using directories = new DirectoryStack(root);

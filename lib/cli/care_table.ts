@@ -36,6 +36,12 @@ export const REPAIR: CommandSpec = {
   summary: "mend the damage that `check` finds, and move aside what cannot be mended",
   operands: [{ name: "ID", optional: true, repeatable: true, kind: "layer" }],
   options: [
+    {
+      name: "from",
+      value: "TAR",
+      kind: "file",
+      summary: "restore the files of the layer ID from its tar (- is standard input)",
+    },
     { name: "dry-run", summary: "only show what would be done" },
     SERVICE,
   ],
@@ -45,10 +51,13 @@ export const REPAIR: CommandSpec = {
     "deleted, and what was replaced is kept there, too, with a list. With IDs, of layers or snapshots, only what\n" +
     "breaks these is mended. A lost database of snapshots is made again from what can be read of it and from the\n" +
     "layers on disk. Mounted layers are never moved. Refused while a service or Docker has the store. Ends with\n" +
-    "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.",
+    "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.\n" +
+    "With --from, the files of one layer are compared with those of its tar, plain, gzip or zstd, and the damaged ones\n" +
+    "are replaced, in place and without a change to the layers on it.",
   examples: [
     ["veneer repair --dry-run", "what it would do"],
     ["veneer repair app", "only what breaks layer app"],
+    ["veneer repair app --from app.tar.gz", "its damaged files"],
     ["veneer --root /var/lib/docker repair", "after a stop of Docker"],
   ],
 };

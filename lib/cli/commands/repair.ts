@@ -4,17 +4,23 @@
  * @module
  */
 import { escapePath } from "../../base/printable.ts";
-import type { VeneerError } from "../../base/errors.ts";
+import { VeneerError } from "../../base/errors.ts";
 import { checkStore } from "../../care/check.ts";
+import type { Finding } from "../../care/finding.ts";
+import { isLoss } from "../../care/mending.ts";
 import { type Repaired, repairStore } from "../../care/repair.ts";
+import { restoreLayer } from "../../care/restore.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
 import { aboutOperands, findingLine, findingObject } from "../findings.ts";
-import { requireRoot, type Run } from "./context.ts";
+import { inputSize, withTarInput } from "../tar_input.ts";
+import { type CommandContext, requireRoot, type Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   requireRoot();
   const { output, operands, options } = context;
+  const from = options.value("from");
+  if (from !== undefined) return await restore(context, from);
   const isDry = options.flag("dry-run");
   const stores = await checkedStores(context);
   const names = operands.length === 0
@@ -52,13 +58,7 @@ export const run: Run = async (context) => {
       dryRun: isDry,
     },
     () => [
-      ...mended.map(({ kind, file, what, remedy }) =>
-        escapePath(
-          isDry
-            ? `would mend ${kind}: ${file} ${what}; ${remedy}`
-            : `${kind}: ${file} ${what}: done`,
-        )
-      ),
+      ...mended.map((finding) => mendedLine(finding, isDry)),
       ...results.flatMap((result) => lines(result, isDry)),
       ...left.map(findingLine),
       summary(results, left.filter(({ isNote }) => !isNote).length, isDry),
@@ -67,6 +67,51 @@ export const run: Run = async (context) => {
   const isDamaged = left.some(({ isNote }) => !isNote) || isDry && mended.length > 0;
   return status || (isDamaged ? DAMAGE_FOUND : 0);
 };
+
+/** Restores the files of one layer from its tar, after its records were mended. */
+async function restore(context: CommandContext, from: string): Promise<number> {
+  const { output, operands, options } = context;
+  if (operands.length !== 1) {
+    throw new VeneerError("usage", "with --from, name the one layer that the tar is of");
+  }
+  const isDry = options.flag("dry-run");
+  const driver = await context.openToChange();
+  const id = context.layerId(driver);
+  const store = (await checkedStores(context)).find((store) =>
+    store.of === "layers" && store.driver === driver.name
+  )!;
+  let status = 0;
+  const failed = (error: VeneerError) => {
+    const failure = output.error(error);
+    status ||= failure;
+  };
+  const isMendable = (finding: Finding) => finding.layer === id && !isLoss(finding);
+  const mended = repairStore(store, { isWanted: isMendable, failed, isDry })?.mended ?? [];
+  const { restored, quarantine = null } = withTarInput(from, (input) => {
+    inputSize(input, from);
+    return restoreLayer({ store, driver, id, input, isDry });
+  });
+  const left = (checkStore(store)?.findings ?? []).filter(({ layer }) => layer === id);
+  output.result(
+    { id, mended: mended.map(findingObject), restored, quarantine, left: left.map(findingObject) },
+    () => [
+      ...mended.map((finding) => mendedLine(finding, isDry)),
+      ...restored.map(({ path, fault }) =>
+        escapePath(`${isDry ? "would restore " : ""}${path} of layer ${id}, which was ${fault}`)
+      ),
+      ...left.map(findingLine),
+      `${restored.length} ${isDry ? "to restore" : "restored"}` +
+      (quarantine === null ? "" : `; what they replace is in ${quarantine}`),
+    ],
+  );
+  const isDamaged = left.some(({ isNote }) => !isNote) || isDry && restored.length > 0;
+  return status || (isDamaged ? DAMAGE_FOUND : 0);
+}
+
+const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean) =>
+  escapePath(
+    isDry ? `would mend ${kind}: ${file} ${what}; ${remedy}` : `${kind}: ${file} ${what}: done`,
+  );
 
 /** What was lost, and what got another name. */
 function lines({ lost, renamed, quarantine }: Repaired, isDry: boolean): string[] {

@@ -1,0 +1,306 @@
+/**
+ * Restoring the files of a layer from its tar, in place: layers on it stay as they are.
+ *
+ * The tar is applied to a layer of its own on the same parent, beside the damaged one, and the two
+ * are compared, contents and all. What differs is moved over, and what it replaces goes to the
+ * quarantine. A kill leaves each entry as it was or as it should be, and the next run goes on.
+ *
+ * If the layer has a record of its content, the tar must be the one that the record is of, and
+ * entries that it does not have are moved aside. Without one they stay, since a container may have
+ * made them.
+ *
+ * @module
+ */
+import { EXDEV } from "../../ffi/errno.ts";
+import { close, syncfs, withFd } from "../../ffi/files.ts";
+import {
+  fchmod,
+  fchown,
+  RENAME_EXCHANGE,
+  RENAME_NOREPLACE,
+  Times,
+  tryFutimens,
+} from "../../ffi/names.ts";
+import { fstat, Stat } from "../../ffi/stat.ts";
+import { VeneerError } from "../base/errors.ts";
+import { IDENTITY } from "../base/id_maps.ts";
+import { CONTENT } from "../graph/content_format.ts";
+import type { GraphDriver } from "../graph/driver.ts";
+import { Home } from "../store/home.ts";
+import { RunState } from "../store/run_state.ts";
+import { holdToChange } from "../store/service_hold.ts";
+import type { Change } from "../tree/changes.ts";
+import { compareTrees } from "../tree/compare.ts";
+import {
+  type ConfinedPath,
+  exists,
+  isDirectory,
+  lstat,
+  openDirectory,
+  rename,
+  tryInParent,
+  tryLstat,
+  tryRename,
+  tryUnlink,
+  unwrapConfined,
+} from "../tree/confined.ts";
+import { copyDirectoryUp, copyEntryUp } from "../tree/copy_up.ts";
+import { type CheckedStore, checkStore } from "./check.ts";
+import { ContentComparison } from "./content.ts";
+import { readContent } from "./content_record.ts";
+import type { Found } from "./finding.ts";
+import { requireUnmounted } from "./layer_uses.ts";
+import { Losses } from "./losses.ts";
+import { Quarantine } from "./quarantine.ts";
+import { StoreView } from "./store_view.ts";
+
+/** How the ids of layers begin that a tar is applied to for a comparison. */
+const SCRATCH = "veneer-repair-";
+
+/** An entry that was restored. */
+export interface Restored {
+  /** From the layer's root, with a leading `/`. */
+  readonly path: string;
+  /** It was missing, it was another, or it was not in the tar. */
+  readonly fault: "missing" | "damaged" | "added";
+}
+
+/** A layer to be restored. */
+export interface RestoreRequest {
+  readonly store: CheckedStore;
+  /** The open store. */
+  readonly driver: GraphDriver;
+  readonly id: string;
+  /** The tar, open for reading: plain, gzip or zstd. */
+  readonly input: number;
+  /** Only tells what would be restored. */
+  readonly isDry?: boolean;
+}
+
+/** What was restored, and where the things are that were replaced. */
+export interface Restoration {
+  readonly restored: readonly Restored[];
+  readonly quarantine: string | undefined;
+}
+
+/**
+ * Restores a layer.
+ *
+ * @throws {VeneerError} `in use` if it, or a layer on it, is mounted or transferred; `invalid argument`
+ * for the tar of another layer; `not supported` for a driver whose layers are devices
+ */
+export function restoreLayer(request: RestoreRequest): Restoration {
+  const { store, driver, id, isDry = false } = request, { contentOf } = store.checks ?? {};
+  if (contentOf === undefined) {
+    throw new VeneerError(
+      "not supported",
+      `the layers of ${store.driver} are devices, whose files cannot be restored one by one`,
+    );
+  }
+  const home = Home.open(store.root, store.driver, IDENTITY);
+  const state = new RunState(home);
+  using _hold = holdToChange(state, home.path);
+  using one = state.tryLockNamed("repair");
+  if (one === undefined) throw new VeneerError("in use", `another repair works on ${home.path}`);
+  removeScratch(driver);
+  const scratch = `${SCRATCH}${crypto.randomUUID().slice(0, 8)}`;
+  const { parent } = driver.layer(id);
+  if (parent === undefined) {
+    throw new VeneerError("failed precondition", `the parent of layer ${id} is not recorded`);
+  }
+  driver.create(scratch, { parent });
+  try {
+    driver.applyDiff(scratch, undefined, request.input);
+    using lock = state.lockLayer(id);
+    void lock;
+    using _use = state.use(id, "exclusive");
+    using view = StoreView.open(store.root, store.driver)!;
+    requireFamilyUnmounted(request, home, view);
+    const [right, damaged] = [scratch, id].map((layer) => {
+      const { path } = contentOf(view, layer);
+      return home.join(path.relative);
+    });
+    const hasRecord = requireItsTar(request, view, scratch);
+    const quarantine = new Quarantine(home);
+    const restoring = new Restoring(right, damaged, quarantine, hasRecord);
+    return restoring.run(id, isDry);
+  } finally {
+    if (driver.exists(scratch)) driver.remove(scratch);
+  }
+}
+
+/** Removes what killed repairs left. */
+function removeScratch(driver: GraphDriver): void {
+  for (const { id } of driver.layers()) if (id.startsWith(SCRATCH)) driver.remove(id);
+}
+
+/** A layer must not change while a mount shows it: its own, or one of a layer that it lies below. */
+function requireFamilyUnmounted({ store, id }: RestoreRequest, home: Home, view: StoreView): void {
+  const { isWhole } = store.checks!.contentOf!(view, id);
+  const family = isWhole ? [id] : new Losses(checkStore(store)!).on(id);
+  const paths = family.flatMap((layer) => [...store.checks!.pathsOf(view, layer, store.of)]);
+  requireUnmounted(`layer ${id}, or one on it,`, home.path, new Set(paths));
+}
+
+/** Holds a tar's content against the layer's record; returns whether there is one. */
+function requireItsTar({ store, id }: RestoreRequest, view: StoreView, scratch: string): boolean {
+  const content = readContent(view.own(CONTENT, id));
+  if (typeof content === "string") return false;
+  const { path, isWhole } = store.checks!.contentOf!(view, scratch);
+  const differences: Found[] = [];
+  const comparison = new ContentComparison(
+    scratch,
+    path,
+    content,
+    isWhole,
+    (found) => differences.push(found),
+  );
+  withFd(openDirectory(path), (directory) => comparison.run(directory));
+  const [first] = differences;
+  if (first === undefined) return true;
+  throw new VeneerError(
+    "invalid argument",
+    `the tar is not the one that layer ${id} was made from: by that ${
+      first.file.slice(path.text.length)
+    } ${first.what}`,
+  );
+}
+
+/** The comparison of a damaged tree with the right one, and what follows from it. */
+class Restoring {
+  readonly #times = new Times();
+  readonly #restored: Restored[] = [];
+  /** A directory that was moved over with all below it. */
+  #done: string | undefined;
+
+  constructor(
+    readonly right: ConfinedPath,
+    readonly damaged: ConfinedPath,
+    readonly quarantine: Quarantine,
+    readonly hasRecord: boolean,
+  ) {}
+
+  run(id: string, isDry: boolean): Restoration {
+    const { right, damaged, quarantine } = this;
+    if (!isDirectory(damaged)) return this.#whole(isDry);
+    const changes = withFd(
+      openDirectory(damaged),
+      (old) => withFd(openDirectory(right), (now) => [...compareTrees(old, now)]),
+    );
+    const wanted = changes.filter((change) => this.#isDamage(change));
+    for (const change of wanted) this.#restored.push({ path: change.path, fault: faultOf(change) });
+    if (isDry || wanted.length === 0) return { restored: this.#restored, quarantine: undefined };
+    for (const { path, fault } of this.#restored) {
+      const file = `${damaged}${path}`, what = `is ${fault}`;
+      quarantine.journal.repairs.push({ kind: "content", layer: id, file, what, steps: [] });
+    }
+    quarantine.write();
+    // Before a name leads to it, a file must be on disk.
+    withFd(openDirectory(right), (fd) => syncfs(fd, right.text));
+    for (const change of wanted) this.#restore(change);
+    withFd(openDirectory(damaged), (fd) => syncfs(fd, damaged.text));
+    quarantine.finish();
+    return { restored: this.#restored, quarantine: quarantine.path.text };
+  }
+
+  /** A directory counts as changed for an entry below it; that alone is no damage. */
+  #isDamage({ kind, path }: Change): boolean {
+    if (kind === "A") return true;
+    if (kind === "D") return this.hasRecord;
+    const [old, now] = [this.damaged, this.right].map((root) =>
+      lstat(below(root, path), new Stat())
+    );
+    // Whiteouts are of the time of their apply.
+    if ([old, now].every((stat) => isWhiteout(stat, path))) return false;
+    return !old.isDirectory || !now.isDirectory || old.mode !== now.mode || old.uid !== now.uid ||
+      old.gid !== now.gid;
+  }
+
+  #whole(isDry: boolean): Restoration {
+    const { damaged, right, quarantine } = this;
+    const restored: Restored[] = [{ path: "/", fault: "missing" }];
+    if (isDry) return { restored, quarantine: undefined };
+    quarantine.write();
+    withFd(openDirectory(right), (fd) => syncfs(fd, right.text));
+    if (exists(damaged)) rename(damaged, quarantine.place(damaged.relative), RENAME_NOREPLACE);
+    // The other is removed as a layer, which has a directory.
+    rename(right, damaged, RENAME_NOREPLACE);
+    withFd(openDirectory(damaged), (fd) => syncfs(fd, damaged.text));
+    quarantine.finish();
+    return { restored, quarantine: quarantine.path.text };
+  }
+
+  #restore({ kind, path }: Change): void {
+    if (this.#done !== undefined && path.startsWith(`${this.#done}/`)) return;
+    const old = below(this.damaged, path), now = below(this.right, path);
+    this.#keepingTimes(old.parent, () => {
+      if (kind === "D") return this.#aside(old);
+      const stat = lstat(now), before = tryLstat(old);
+      if (stat.isDirectory && before?.isDirectory) return setOwner(old, now);
+      const flags = before === undefined ? RENAME_NOREPLACE : RENAME_EXCHANGE;
+      const result = tryRename(now, old, flags);
+      if (result === -EXDEV) return this.#copy(old, now);
+      unwrapConfined(result, "rename", old);
+      if (before !== undefined) rename(now, this.quarantine.place(old.relative), RENAME_NOREPLACE);
+      if (stat.isDirectory) this.#done = path;
+    });
+  }
+
+  #aside(path: ConfinedPath): void {
+    const place = this.quarantine.place(path.relative);
+    const result = tryRename(path, place, RENAME_NOREPLACE);
+    if (result !== -EXDEV) return void unwrapConfined(result, "rename", path);
+    if (lstat(path).isDirectory) {
+      throw new VeneerError("failed precondition", `${path} is in the way; move it elsewhere`);
+    }
+    copyTo(path, place);
+    unwrapConfined(tryUnlink(path), "unlink", path);
+  }
+
+  /** The same between subvolumes. */
+  #copy(old: ConfinedPath, now: ConfinedPath): void {
+    if (exists(old)) this.#aside(old);
+    copyTo(now, old);
+  }
+
+  /** A change of an entry does not change the times of the directory around it. */
+  #keepingTimes(directory: ConfinedPath, act: () => void): void {
+    withFd(openDirectory(directory), (fd) => {
+      const { accessSeconds, accessNanos, seconds, nanos } = fstat(fd);
+      act();
+      tryFutimens(fd, this.#times.set(accessSeconds, accessNanos, seconds, nanos));
+    });
+  }
+}
+
+function isWhiteout(stat: Stat, path: string): boolean {
+  if (stat.isDevice) return stat.rdevMajor === 0 && stat.rdevMinor === 0;
+  return stat.isFile && stat.size === 0 && /\/\.wh\.[^/]+$/.test(path);
+}
+
+const below = (root: ConfinedPath, path: string) => root.join(path.slice(1));
+
+const faultOf = ({ kind }: Change): Restored["fault"] =>
+  kind === "A" ? "missing" : kind === "D" ? "added" : "damaged";
+
+/** Copies an entry, of a directory only itself, under the name of the copy. */
+function copyTo(from: ConfinedPath, to: ConfinedPath): void {
+  if (from.name !== to.name) throw new TypeError(`${from} and ${to} have other names`);
+  const stat = lstat(from);
+  const result = tryInParent(from, (directory, name) =>
+    withFd(openDirectory(to.parent), (into) => {
+      const found = { directory, isLowest: true };
+      if (stat.isDirectory) close(copyDirectoryUp(found, name, stat, into));
+      else copyEntryUp(found, name, stat, into);
+      return 0;
+    }));
+  unwrapConfined(result, "copy", from);
+}
+
+function setOwner(to: ConfinedPath, from: ConfinedPath): void {
+  const { uid, gid, mode } = lstat(from);
+  withFd(openDirectory(to), (fd) => {
+    fchown(fd, uid, gid);
+    fchmod(fd, mode & 0o7777);
+  });
+}
