@@ -1,16 +1,16 @@
 /**
- * The driver's side of snapshots: layers, created and removed as a whole, and their mounts.
+ * The driver's side of snapshots: makes and removes layers as a whole, and mounts them.
  *
- * A backend knows no keys, names, labels or transactions; `snapshots.ts` has those, and calls a
- * backend with the id of a layer whose lock it holds. A process may be killed inside any method:
+ * A backend has no keys, names, labels or transactions. `snapshots.ts` has those, and calls a
+ * backend with the id of a layer whose lock it holds. A process may be killed inside any method, so
  * {@linkcode SnapshotBackend.remove} must be able to remove a layer in any state.
  *
- * Drivers commit in one of two ways. Either the active layer itself becomes the committed one:
- * {@linkcode SnapshotBackend.layerFor} then names no layer for a committed snapshot, and
+ * Drivers commit in one of two ways. Either the active layer itself becomes the committed one: then
+ * {@linkcode SnapshotBackend.layerFor} returns no layer for a committed snapshot, and
  * {@linkcode SnapshotBackend.seal} ends the writing. Or {@linkcode SnapshotBackend.freeze} makes
  * the committed layer as a copy, and the active layer is removed. A driver of the first kind may
- * have {@linkcode SnapshotBackend.freeze} as well, for a layer that is in use and must be committed
- * nevertheless.
+ * implement {@linkcode SnapshotBackend.freeze} as well, for a layer that must be committed although
+ * it is in use.
  *
  * @module
  */
@@ -33,35 +33,35 @@ export interface LayerChain {
 }
 
 /**
- * Returns true for a mount of a layer that is not a use of it. A mount may also show another layer
- * made of the same directories.
+ * Returns true for a mount of a layer that does not count as a use. If `isShared` is true, the
+ * mount may show another layer, made of the same directories.
  */
 export type IsNoUse = (use: LayerUse, isShared?: boolean) => boolean;
 
 /** The default: every mount is a use. */
 export const EVERY_MOUNT: IsNoUse = () => false;
 
-/** For callers that know all mounts, detached ones included: no mount is a use. */
+/** No mount is a use: for callers that know all mounts, including detached ones. */
 export const NO_MOUNT: IsNoUse = () => true;
 
-/** How a layer is made. */
+/** The options for making a layer. */
 export interface PrepareOptions {
-  /** None by default; {@linkcode SnapshotBackend.checkLimits} has taken them. */
+  /** None by default. {@linkcode SnapshotBackend.checkLimits} has accepted them. */
   readonly limits?: SnapshotLimits;
   /**
-   * Whether a layer of an image is unpacked into it, which may get its parent at the commit only: it
-   * must be mounted so that whiteouts written to it are kept. False by default; without a meaning
-   * for a layer that has a parent.
+   * Whether a layer of an image is unpacked into it, which may get its parent only at the commit.
+   * Then its mount must keep whiteouts that are written to it. False by default; ignored for a
+   * layer that has a parent.
    */
   readonly isUnpacked?: boolean;
   /**
-   * Whether its space is asked for often, as a container's is: it is to have counters if this file
-   * system keeps them. False by default.
+   * Whether its space is asked for often, like that of a container. Then it gets counters, if the
+   * file system has them. False by default.
    */
   readonly isCounted?: boolean;
   /**
-   * The maps with which a client mounts it ({@linkcode SnapshotBackend.mounts}): its root is owned
-   * by a host id. None by default; {@linkcode SnapshotBackend.checkRemap} has allowed them.
+   * The id maps with which a client mounts it ({@linkcode SnapshotBackend.mounts}): its root
+   * belongs to a host id. None by default. {@linkcode SnapshotBackend.checkRemap} has allowed them.
    */
   readonly remap?: IdMaps;
 }
@@ -71,43 +71,42 @@ export interface SnapshotBackend {
   readonly name: string;
   readonly home: Home;
   /**
-   * Whether a layer's content is the same on any parent. A commit on another parent requires it.
+   * Whether a layer's content is independent of its parent. Only then a commit can name another
+   * parent.
    */
   readonly rebases: boolean;
   /**
-   * Whether the mounts of a layer are always the same ones, until it is committed or removed, and
-   * need nothing done before they are made. A service may then answer what
-   * {@linkcode mounts} answered before. False by default.
+   * Whether the mounts of a layer stay the same until it is committed or removed, and need no
+   * preparation. Then a service may repeat an answer of {@linkcode mounts}. False by default.
    */
   readonly mountsStay?: boolean;
 
   /**
-   * The id (`ids.ts`) of the layer that the layout prescribes for this key or name, and for no
-   * other. `undefined` if any id is allowed; for `committed`, if the active layer becomes the
-   * committed one.
+   * The id (`ids.ts`) of the layer, if the layout derives it from the key or name. `undefined` if
+   * any id is allowed and, for `committed`, if the active layer becomes the committed one.
    */
   layerFor(kind: SnapshotKind, name: string): string | undefined;
 
   /**
-   * Creates the layer of an active snapshot or a view; it appears as a whole or not at all.
-   * Anything already stored under this id was left by a power failure and is deleted.
+   * Creates the layer of an active snapshot or a view, completely or not at all. Anything already
+   * stored under this id was left by a power failure and is deleted.
    *
-   * @throws {VeneerError} `limit exceeded` if so many layers could not be mounted, or there is no
+   * @throws {VeneerError} `limit exceeded` if so many layers cannot be mounted, or if there is no
    * space
    */
   prepare(chain: LayerChain, options?: PrepareOptions): void;
 
   /**
-   * Refuses limits that layers of this home cannot be held to.
+   * Refuses limits that this home cannot enforce.
    *
-   * @param what the option or label that asks for them, for the message
+   * @param what the option or label that asks for the limits, for the message
    * @throws {VeneerError} `not supported` with the reason
    */
   checkLimits(limits: SnapshotLimits, what: string): void;
 
   /**
-   * Refuses to have clients mount layers with ids mapped if this home's cannot be. Left out if the
-   * driver's mounts cannot be at all.
+   * Refuses mounts with mapped ids by clients, if this home's layers do not support them. Left out
+   * if the driver never supports them.
    *
    * @param what the option that asks for it, for the message
    * @throws {VeneerError} `not supported` with the reason
@@ -115,120 +114,122 @@ export interface SnapshotBackend {
   checkRemap?(what: string): void;
 
   /**
-   * Ends the writing to a layer that itself becomes the committed one. All written data has then at
-   * least reached the file system. The commit can still fail or be killed; {@linkcode mounts} must
-   * then work as before.
+   * Ends the writing to a layer that itself becomes the committed one. Afterwards all written data
+   * has at least reached the file system. The commit can still fail or be killed: then
+   * {@linkcode mounts} must work as before.
    *
-   * @throws {VeneerError} `in use`, with the mount point, if it is mounted and the driver does not
-   * allow that; a store that ignores mounts then calls {@linkcode freeze}
+   * @throws {VeneerError} `in use` with the mount point, if the layer is mounted and the driver
+   * does not allow that. A store that ignores mounts then calls {@linkcode freeze}.
    */
   seal(chain: LayerChain): void;
 
   /**
-   * Makes the committed layer from the active one, even if that is still written to. Like `prepare`
-   * otherwise.
+   * Makes the committed layer from the active one, even if programs still write to that. Otherwise
+   * like {@linkcode prepare}.
    */
   freeze(chain: LayerChain, committed: string): void;
 
   /**
-   * Writes a layer that was sealed or frozen to disk, with every name that leads to it. Left out if
-   * sealing and freezing see to that.
+   * Writes a sealed or frozen layer to disk, with all names on the path to it. Left out if sealing
+   * and freezing do that.
    *
-   * @throws {SyscallError} if something could not be written
+   * @throws {SyscallError} if data could not be written
    */
   writeOut?(layer: string): void;
 
   /**
-   * Refuses a layer that is in use: one that is mounted in any mount namespace, or detached and
-   * still held, as far as the kernel reports that. A layer with a mount inside it is refused in any
-   * case.
+   * Refuses a layer that is mounted in any mount namespace, or whose detached mount is still used,
+   * if the kernel reports that. A layer with a mount inside it is always refused.
    *
-   * @param isNoUse returns true for mounts that are not uses; by default every mount is one
+   * @param isNoUse returns true for mounts that are not uses; by default every mount is a use
    * @throws {VeneerError} `in use` with the mount point, the namespace and a process
    */
   checkUnused(chain: LayerChain, isNoUse?: IsNoUse): void;
 
   /**
-   * Deletes a layer of any kind, also a half-made or half-removed one. A missing layer is not an
-   * error.
+   * Deletes a layer of any kind, even one that is half made or half removed. It is no error if the
+   * layer does not exist.
    */
   remove(layer: string): void;
 
-  /** The ids of all layers on disk, also half-made ones, sorted. */
+  /** The sorted ids of all layers on disk, including those that are half made. */
   list(): string[];
 
   /**
    * The mounts of an active layer or a view. Devices that they need are activated first.
    *
-   * @param remap the maps with which the client is to mount it; those of {@linkcode prepare}
+   * @param remap the id maps with which the client mounts it; those of {@linkcode prepare}
    */
   mounts(chain: LayerChain, remap?: IdMaps): Mount[];
 
-  /** The same as a plan, at an existing directory. */
+  /** The same as a plan for mounting it at an existing directory. */
   plan(chain: LayerChain, target: string): MountPlan;
 
   /**
-   * Called before the mount at a path is taken down other than by its plan: saves data that only
-   * the mount has into the layer. A failure is a warning.
+   * Called before the mount at a path is unmounted without its plan. Saves data to the layer that
+   * only the mount has. A failure becomes a warning.
    */
   beforeUnmount?(target: string): void;
 
   /**
-   * The directory and form in which a tar is applied to an active layer without mounting it. If
-   * this is left out or `undefined`, it is applied to the mounted tree.
+   * The directory and form in which a tar is applied to an active layer without a mount. If this is
+   * left out or `undefined`, the tar is applied to the mounted tree.
    */
   applyTarget?(chain: LayerChain): ApplyTarget | undefined;
 
   /**
-   * Called after a tar was applied and before the layer counts as complete: writes what the layer's
-   * form needs beside what a tar says.
+   * Called after a tar was applied and before the layer counts as complete: writes the data that
+   * the layer's form needs and a tar does not contain.
    */
   finishApply?(chain: LayerChain): void;
 
   /**
-   * Called after that, if the layer's file system could lose its content later without an error.
+   * Called after {@linkcode finishApply}. Left out unless the layer's file system could lose
+   * content later without an error.
    *
    * @param directory the layer's root, opened before the first entry was written
-   * @throws {VeneerError} `limit exceeded` with the full device, if there was no space for it
+   * @throws {VeneerError} `limit exceeded` with the full device, if there was no space for the
+   * content
    */
   ensureStored?(layer: string, directory: number): void;
 
   /**
-   * The changes of a layer of any kind to its parent, if they can be read directly. If this is left
-   * out or `undefined`, mounted trees are compared.
+   * The changes of a layer of any kind against its parent, if they can be read directly. If this is
+   * left out or `undefined`, mounted trees are compared.
    */
   nativeDiff?(chain: LayerChain): NativeDiff | undefined;
 
   /**
-   * The directory that is the whole tree of a layer of any kind, for drivers that need no mount to
+   * The directory with the whole tree of a layer of any kind, for drivers that need no mount to
    * read it.
    */
   tree?(layer: string): string;
 
   /**
    * The disk space in bytes and the inodes that a layer adds to its parent. Unlike the other
-   * methods it is called without the layer's lock; errors about a layer that is being committed or
-   * removed meanwhile are dropped.
+   * methods it is called without the layer's lock. Errors are ignored if the layer is committed or
+   * removed meanwhile.
    */
   usage(chain: LayerChain): Usage;
 
-  /** Whether `usage` reads an active layer's from counters; false if this is left out. */
+  /** Whether {@linkcode usage} of an active layer reads counters; false if this is left out. */
   hasCounters?(layer: string): boolean;
 
   /**
-   * Snapshots of an earlier form of the layout, parents before children, their layers already where
-   * this form expects them; empty if there are none. Called once, when a store's database is made.
+   * The snapshots of an earlier form of the layout, parents before children, with their layers at
+   * the places of this form; empty if there are none. Called once, when a store's database is made.
    */
   importable(): readonly ImportedSnapshot[];
 
   /**
-   * Removes the records that {@linkcode importable} read, after the import. Missing records are not
-   * an error.
+   * Called after the import: removes the records that {@linkcode importable} read. It is no error
+   * if they are missing.
    */
   imported(): void;
 
   /**
-   * Labels by which the driver publishes facts of a layer's snapshot. Callers cannot change them.
+   * Labels with which the driver publishes facts about a layer's snapshot. Callers cannot change
+   * them.
    */
   labels?(layer: string): ReadonlyMap<string, string>;
 

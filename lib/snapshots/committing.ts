@@ -1,5 +1,6 @@
 /**
- * Committing: an active snapshot's layer becomes a committed one, or one is made from it.
+ * Commits: an active snapshot's layer becomes the committed one, or a committed one is made from
+ * it.
  *
  * @module
  */
@@ -14,12 +15,12 @@ import type { Session } from "./session.ts";
 import type { Labels } from "./snapshotter.ts";
 import { naming, type SnapshotUses } from "./uses.ts";
 
-/** The arguments of a commit, checked. */
+/** The checked arguments of a commit. */
 export interface Commitment {
   readonly name: string;
   readonly key: string;
   readonly labels: Labels;
-  /** `""` for the parent that it was prepared on. */
+  /** `""` for the parent on which it was prepared. */
   readonly parent: string;
 }
 
@@ -29,16 +30,18 @@ export class Committing {
     readonly backend: SnapshotBackend,
     readonly state: RunState,
     readonly uses: SnapshotUses,
-    /** What is on disk before a snapshot counts as committed. */
+    /** The data that is on disk before a snapshot counts as committed. */
     readonly sync: SyncMode,
-    /** Refuses a snapshot that must not be committed now. Its layer is locked. */
+    /**
+     * Refuses a snapshot that must not be committed now. The caller holds the lock of its layer.
+     */
     readonly check: (snapshot: Snapshot) => void,
   ) {}
 
   /**
    * Commits a snapshot.
    *
-   * @param finish deletes the snapshot's layer, under its lock, if another one was committed
+   * @param finish deletes the snapshot's layer, under its lock, if another layer was committed
    */
   commit(
     session: Session,
@@ -53,7 +56,7 @@ export class Committing {
       store.checkFree(name);
       this.#checkRebase(snapshot, store.parentName(snapshot), parent);
     }
-    store.checkCommit(snapshot, name, parent); // Before anything is done to the layer.
+    store.checkCommit(snapshot, name, parent); // Before the layer is changed.
     this.check(snapshot);
     const chain = store.chain(snapshot);
     this.uses.checkUnused(snapshot, chain);
@@ -75,7 +78,7 @@ export class Committing {
     finish(snapshot);
   }
 
-  /** Seals a layer; false if it is in use, and a new layer must be made from it. */
+  /** Seals a layer. Returns false if it is in use, so that a new layer must be made from it. */
   #seal(snapshot: Snapshot, chain: LayerChain): boolean {
     try {
       naming(snapshot, () => this.backend.seal(chain));

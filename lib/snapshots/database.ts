@@ -1,5 +1,6 @@
 /**
- * An SQLite database: typed rows, transactions that roll back, and errors in this program's words.
+ * An SQLite database: typed rows, transactions that roll back, and SQLite's errors as this
+ * program's.
  *
  * @module
  */
@@ -20,34 +21,34 @@ import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 import { hasLoggedSomething, LOG, overwriteInPlace, provideLog, RESERVE } from "./log_reserve.ts";
 
-/** How long a transaction waits for another process's, in milliseconds. */
+/** The longest wait of a transaction for that of another process, in milliseconds. */
 const PATIENCE = 120_000;
 
 /** Result codes of sqlite3.h. */
 const SQLITE_BUSY = 5, SQLITE_CORRUPT = 11, SQLITE_FULL = 13, SQLITE_NOTADB = 26;
 
-/** The extended code of `SQLITE_IOERR` for a log's index in a file that cannot grow to its size. */
+/** The extended code of `SQLITE_IOERR` for a log's index whose file cannot grow. */
 const SQLITE_IOERR_SHMSIZE = 10 | 19 << 8;
 
 /**
- * Whether a transaction is on disk when it ends (`on disk`), or a power failure may undo it and all
- * later ones (`in order`).
+ * Whether a transaction is on disk when it ends (`on disk`), or whether a power failure may undo it
+ * and all later ones (`in order`).
  */
 export type Durability = "on disk" | "in order";
 
 /**
  * How processes share a database:
- * - `shared`: any number of them have it open;
- * - `alone`: one process at a time. The index of the log is then in memory, and needs no room on
- *   the disk;
+ * - `shared`: any number of processes may have it open;
+ * - `alone`: one process at a time. Then the index of the log is in memory, and needs no disk
+ *   space;
  * - `immutable`: no process can write to it. Changes that are only in the log are not read.
  */
 export type Access = "shared" | "alone" | "immutable";
 
-/** The suffix of the index that processes share. */
+/** The suffix of the file with the index of a shared log. */
 const INDEX = "-shm";
 
-/** The query of a database's URI for each. */
+/** The query of the database's URI for each access. */
 const QUERIES: Readonly<Record<Access, string>> = {
   shared: "",
   alone: "?vfs=unix-excl",
@@ -55,16 +56,18 @@ const QUERIES: Readonly<Record<Access, string>> = {
 };
 
 /**
- * The number of pages after which the log is written into the database, if the log has little room.
+ * The number of pages in the log after which it is written into the database, if disk space is
+ * scarce.
  */
 const CHECKPOINT_ALONE = 64;
 
-/** How long to wait for exclusive use of a database before trying to share it, in milliseconds. */
+/** The wait for exclusive use of a database before it is shared, in milliseconds. */
 const ALONE_PATIENCE = 500;
 
 /**
- * The free bytes of a disk that is not full. The index of a shared log is written to in memory: if
- * the disk is full then, the process is killed (SIGBUS), so the space is checked first.
+ * The free bytes below which a disk counts as full. The index of a shared log is written through
+ * mapped memory. If that needs space on a full disk, the process is killed (SIGBUS), so the space
+ * is checked first.
  */
 const ROOM = 4 << 20;
 
@@ -75,16 +78,16 @@ export class Database implements Disposable {
   readonly #commit: Statement;
   readonly #rollback: Statement;
   readonly #freePages: Statement<readonly [number]>;
-  /** The log, to be synced; opened for the first transaction that finds it. */
+  /** The log, for syncing it; opened by the first transaction that finds it. */
   #log: number | undefined;
 
   /**
-   * Opens a database so that it can be used on a full disk, too: then by one process at a time,
-   * unless others have it open already. A database on a read-only file system can be read. The
-   * caller excludes other openers meanwhile.
+   * Opens a database. On a full disk it can be used as well: by one process at a time, unless
+   * others already have it open. On a read-only file system it can only be read. The caller
+   * excludes other openers meanwhile.
    *
    * @param warn as for `Store.open`
-   * @throws {VeneerError} `failed precondition` if it is missing and cannot be created
+   * @throws {VeneerError} `failed precondition` if it is missing on a read-only file system
    */
   static open(file: ConfinedPath, warn: Warn): Database {
     const { readOnly, free } = disk(file);
@@ -101,7 +104,7 @@ export class Database implements Disposable {
         return openedFirst(file, "alone", ALONE_PATIENCE);
       } catch (error) {
         if (!(error instanceof VeneerError && error.code === "in use")) throw error;
-        // The shared index has its space already.
+        // The index of a shared log exists, so it has its space.
         if (exists(file.withSuffix(INDEX))) return openedFirst(file, "shared");
         if (performance.now() > deadline) throw error;
       }
@@ -111,8 +114,8 @@ export class Database implements Disposable {
   readonly access: Access;
 
   /**
-   * @param path of the file, which is made if it is missing, unless `readOnly`
-   * @param log whether to give it a log with room in it: see `log_reserve.ts`
+   * @param path the file, which is made if it is missing, unless `readOnly`
+   * @param log whether to give it a log with reserved space: see `log_reserve.ts`
    */
   constructor(
     readonly file: ConfinedPath,
@@ -122,17 +125,17 @@ export class Database implements Disposable {
     this.access = access;
     requireOwnFiles(file);
     if (!readOnly && access !== "immutable") makePrivate(file);
-    // An empty database has no log; SQLite would delete one.
+    // An empty database has no log: SQLite would delete it.
     if (log && lstat(file).size > 0) {
       provideLog(file);
       if (access === "shared") provideIndex(file);
     }
     try {
-      // Loaded here, for a command that opens no database to start without it.
+      // Loaded here, so that commands that open no database do not load it.
       const { DatabaseSync } = process.getBuiltinModule("node:sqlite");
       const name = uriOf(path) + QUERIES[access];
       this.#connection = new DatabaseSync(name, { readOnly, timeout: patience });
-      // Not in files in directories that everybody can write to, /var/tmp and /tmp.
+      // Otherwise SQLite would make files in /var/tmp or /tmp, which all users can write to.
       this.#connection.exec("PRAGMA temp_store = MEMORY");
     } catch (error) {
       throw translated(error, path);
@@ -155,29 +158,29 @@ export class Database implements Disposable {
     }
   }
 
-  /** The same with rows as arrays of their columns, which takes half the time if there are many. */
+  /** The same, with rows as arrays of their columns. For many rows that takes half the time. */
   prepareRows<Row extends readonly unknown[]>(sql: string): Statement<Row> {
     const prepared = this.prepare<Row>(sql);
     (prepared.statement as ArrayStatement).setReturnArrays(true);
     return prepared;
   }
 
-  /** The value of a pragma; after an assignment, such as `"journal_mode = WAL"`, its new value. */
+  /** The value of a pragma. For an assignment, such as `"journal_mode = WAL"`, the new value. */
   pragma(pragma: string): unknown {
     const row = this.prepare<Record<string, unknown>>(`PRAGMA ${pragma}`).get();
     return row && Object.values(row)[0];
   }
 
-  /** The number of pages that are free for the next changes. */
+  /** The number of free pages in the database's file. */
   get freePages(): number {
     return this.#freePages.get()![0];
   }
 
   /**
-   * Runs statements as one transaction, as the only writer of all processes; if `body` throws,
+   * Runs statements as one transaction. No other process writes meanwhile. If `body` throws,
    * nothing is changed.
    *
-   * @throws {VeneerError} `in use` if the transaction of another process does not end
+   * @throws {VeneerError} `in use` if another process's transaction does not end
    */
   transaction<T>(durability: Durability, body: () => T): T {
     if (this.access === "immutable") throw readOnlyError(this.path);
@@ -197,22 +200,24 @@ export class Database implements Disposable {
   }
 
   /**
-   * Leaves the syncing of the log to {@linkcode sync}. SQLite would sync it within the transaction,
-   * while other writers wait, and with its times, for which a file system writes out its journal.
+   * Opens the log, so that only {@linkcode sync} syncs it. SQLite would sync it within the
+   * transaction, while other writers wait, and together with its times, for which a file system has
+   * to write its journal.
    */
   #openLog(): void {
     if (this.#log !== undefined) return;
     const log = this.file.withSuffix(LOG), fd = tryOpen(log, O_RDWR);
-    if (fd === -ENOENT) return; // A new database has none, and SQLite syncs each transaction.
+    if (fd === -ENOENT) return; // A new database has none; SQLite syncs each transaction.
     this.#log = unwrapConfined(fd, "open", log);
     this.#connection.exec("PRAGMA synchronous = NORMAL");
   }
 
   /**
-   * Returns when all transactions are on disk that have ended before, of other connections as well.
+   * Returns when all transactions that have ended are on disk, including those of other
+   * connections.
    *
-   * @throws {VeneerError} `failed`, never `limit exceeded`: the transaction has been made, and must
-   * not be tried again
+   * @throws {VeneerError} `failed`, never `limit exceeded`: the transaction has ended, and must not
+   * be tried again
    */
   sync(): void {
     this.#openLog();
@@ -234,8 +239,8 @@ export class Database implements Disposable {
   }
 
   /**
-   * Writes the log into the database, as far as no reader needs it there. The log is then
-   * overwritten from its beginning, which takes no space.
+   * Writes the log into the database, except parts that readers still need. Afterwards the log is
+   * overwritten from its beginning, which needs no space.
    *
    * @throws {VeneerError} `limit exceeded` if the database has to grow and cannot
    */
@@ -260,12 +265,12 @@ export class Database implements Disposable {
     }
   }
 
-  /** On a full disk SQLite has rolled back itself, and there is nothing to undo. */
+  /** Rolls back. On a full disk SQLite has already done that. */
   #undo(): void {
     try {
       this.#rollback.run();
     } catch {
-      // The error that led here says more.
+      // The caller throws the first error, which is more useful.
     }
   }
 
@@ -276,16 +281,16 @@ export class Database implements Disposable {
   }
 }
 
-/** A method of Node's that Deno has, too, and does not declare. */
+/** A method of Node's that Deno has as well, but does not declare. */
 interface ArrayStatement extends StatementSync {
   setReturnArrays(enabled: boolean): void;
 }
 
-/** A prepared statement; the caller gives the type of its rows. */
+/** A prepared statement. The caller gives the type of its rows. */
 export class Statement<Row = unknown> {
   constructor(readonly statement: StatementSync, readonly path: string) {}
 
-  /** The first row. */
+  /** The first row, if there is one. */
   get(...values: SQLInputValue[]): Row | undefined {
     return this.#try(() => this.statement.get(...values)) as Row | undefined;
   }
@@ -294,7 +299,7 @@ export class Statement<Row = unknown> {
     return this.#try(() => this.statement.all(...values)) as Row[];
   }
 
-  /** The rows, each read when it is asked for. */
+  /** The rows. Each is read when the iteration reaches it. */
   *iterate(...values: SQLInputValue[]): Generator<Row> {
     try {
       yield* this.statement.iterate(...values) as Iterable<Row>;
@@ -318,8 +323,9 @@ export class Statement<Row = unknown> {
 }
 
 /**
- * Makes a database's file if it is missing, for root alone: labels may tell secrets. An existing
- * file is not opened, since closing it would release this process's locks on it.
+ * Makes a database's file if it is missing. Only root may read it, because labels may contain
+ * secrets. An existing file is not opened, because closing it would release this process's locks on
+ * it.
  */
 function makePrivate(path: ConfinedPath): void {
   const fd = tryOpen(path, O_RDWR | O_CREAT | O_EXCL, 0o600);
@@ -327,16 +333,16 @@ function makePrivate(path: ConfinedPath): void {
 }
 
 /**
- * Creates the index of a shared log before SQLite does, for file systems that copy on write: there
- * each write through memory needs space, and on a full disk the process is killed (SIGBUS). An
- * existing index belongs to another opener.
+ * Creates the index of a shared log before SQLite does, without copy-on-write. With copy-on-write,
+ * each write through mapped memory would need space, and on a full disk the process would be killed
+ * (SIGBUS). An existing index belongs to another opener.
  */
 function provideIndex(database: ConfinedPath): void {
   const fd = tryOpen(database.withSuffix(INDEX), O_RDWR | O_CREAT | O_EXCL, 0o600);
   if (fd >= 0) withFd(fd, overwriteInPlace);
 }
 
-/** Opens a database and reads from it, so that SQLite opens its log. */
+/** Opens a database and reads from it, so that SQLite opens the log now. */
 function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): Database {
   const database = new Database(file, { access, patience, log: true });
   try {
@@ -349,7 +355,7 @@ function openedFirst(file: ConfinedPath, access: Access, patience = PATIENCE): D
   }
 }
 
-/** Opens a database of a read-only file system. */
+/** Opens a database on a read-only file system. */
 function openedToRead(file: ConfinedPath, warn: Warn): Database {
   if (!exists(file)) throw readOnlyError(file.text, "is missing and ");
   if (hasLoggedSomething(file)) {
@@ -367,31 +373,31 @@ function readOnlyError(path: string, what = ""): VeneerError {
   );
 }
 
-/** Whether the disk of a file is read-only, and how many bytes of it are free. */
+/** Whether a file's file system is read-only, and its free bytes. */
 function disk(file: ConfinedPath): { readOnly: boolean; free: number } {
   const { type, freeBytes, availableBytes, readOnly } = withFd(
     openDirectory(file.parent),
     fstatfs,
   );
-  // On btrfs only the latter shows that there is no space for metadata.
+  // On btrfs, only the available bytes show that there is no space for metadata.
   return { readOnly, free: type === BTRFS_MAGIC ? availableBytes : freeBytes };
 }
 
-/** A path as SQLite reads it (sqlite.org/uri.html). */
+/** A path as a URI for SQLite (sqlite.org/uri.html). */
 function uriOf(path: string): string {
   const escaped = path.replaceAll(/[%?#]/g, (letter) => `%${letter.charCodeAt(0).toString(16)}`);
   return `file:${escaped}`;
 }
 
 /**
- * The files beside a database: SQLite's log, the log's index, and the journal of an old
- * transaction; and the log's other name.
+ * The suffixes of the files beside a database: SQLite's log, the log's index, the journal of an old
+ * transaction, and the log's second name.
  */
 const COMPANIONS = [LOG, INDEX, "-journal", RESERVE];
 
 /**
- * Refuses files that are not root's alone, because SQLite follows links and opens any file. The
- * files are not opened here: closing one would release this process's locks on it.
+ * Refuses files that do not belong only to root, because SQLite follows links and opens any file.
+ * The files are not opened here: closing one would release this process's locks on it.
  *
  * @throws {VeneerError} `corrupt store` with the file
  */
@@ -416,7 +422,7 @@ function requireOwnFiles(path: ConfinedPath): void {
 const noSpace = (path: string, cause?: unknown) =>
   new VeneerError("limit exceeded", `${path}: no space left; free some`, { cause });
 
-/** An error of SQLite's as one of this program's. */
+/** Converts an error of SQLite's to one of this program's. */
 function translated(error: unknown, path: string): VeneerError {
   const extended = typeof error === "object" && error !== null && "errcode" in error
     ? Number(error.errcode)

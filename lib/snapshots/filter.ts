@@ -1,5 +1,5 @@
 /**
- * The language of filters that `walk` takes, containerd's.
+ * The language of the filters of `walk`, which is containerd's.
  *
  * ```text
  * filter    = selector { "," selector }          all of them fit; an empty filter fits everything
@@ -11,16 +11,16 @@
  * quoted    = UTF-8 between two `"`, on one line, with escapes: \n, \", \\, \101, \x41, \u0041, \U00000041 …
  * ```
  *
- * At least one of several filters has to match. Fields are `kind`, `name`, `parent` and
- * `labels.KEY`, and the parts of a key are joined by dots again: `labels."a.b"` and `labels.a.b`
- * are the same. Any other field is absent. `==` does not match an absent field; `!=` and `~=` treat
- * it as empty.
+ * If there are several filters, one of them has to match. Fields are `kind`, `name`, `parent` and
+ * `labels.KEY`. The parts of a key are joined by dots: `labels."a.b"` and `labels.a.b` are the
+ * same. Any other field is absent. `==` does not match an absent field; `!=` and `~=` treat it as
+ * empty.
  *
- * Regular expressions may stand between two `/` or two `|` as well, so that a comma does not end
- * them. All quotes take the same escapes: a backslash of the expression itself is written twice.
+ * Regular expressions may also be quoted by two `/` or two `|`, so that a comma does not end them.
+ * All quotes have the same escapes, so a backslash of the expression itself is written twice.
  *
- * White space may come before a field, an operator and a value, and nowhere else. A value that is
- * not quoted begins with neither a quote (`"`, `/`, `|`) nor one of `.`, `,`, `=`, `!`, `~`.
+ * White space is allowed only before a field, an operator or a value. An unquoted value does not
+ * begin with a quote (`"`, `/`, `|`) or with one of `,`, `.`, `=`, `!`, `~`.
  *
  * @module
  */
@@ -34,25 +34,26 @@ import { compilePattern } from "./pattern.ts";
 export type Filter = (info: SnapshotInfo) => boolean;
 
 /**
- * A test that passes snapshots that match at least one of the filters; without filters, all
- * snapshots.
+ * A test for snapshots that match at least one of the filters. If there are no filters, all
+ * snapshots match.
  *
- * @throws {VeneerError} `invalid argument` with the place and the expected text
+ * @throws {VeneerError} `invalid argument` with the position and the expected text
  */
 export function compile(filters: readonly string[]): Filter {
   const compiled = filters.map((text) => new Parser(text).filter());
   return (info) => compiled.length === 0 || compiled.some((fits) => fits(info));
 }
 
-/** The fields that snapshots have, and the kinds. */
+/** The fields of snapshots, and their kinds. */
 const FIELDS = ["kind", "name", "parent", "labels"];
 const KINDS = ["active", "view", "committed"];
 
 /**
- * Refuses filters that name a field or a kind that does not exist. containerd's clients may send
- * them, and such fields are absent; of a person they are a slip, and `kindd!=active` would list all.
+ * Refuses filters with a field or a kind that does not exist. From containerd's clients they are
+ * allowed, and such fields are absent. From a person they are a typing error: `kindd!=active` would
+ * list all snapshots.
  *
- * @throws {VeneerError} `invalid argument` with the nearest; also as {@linkcode compile}
+ * @throws {VeneerError} `invalid argument` with the nearest name; also as {@linkcode compile}
  */
 export function checkNames(filters: readonly string[]): void {
   for (const text of filters) {
@@ -85,12 +86,12 @@ function fieldOf(info: SnapshotInfo, [field, ...rest]: readonly string[]): strin
   }
 }
 
-/** White space, as Unicode has it. */
+/** White space, by Unicode's definition. */
 const SPACE = /\p{White_Space}/u;
 const FIELD = /[A-Za-z0-9_]/;
 const OPERATOR = /[=!~]/;
 const QUOTE = /["/|]/;
-/** The characters of an unquoted value: every visible one but the comma. */
+/** The characters of an unquoted value: all visible ones except the comma. */
 const VALUE = /(?!,)[\p{L}\p{M}\p{N}\p{P}\p{S}]/u;
 
 /** The meaning of each escape of one character. */
@@ -105,7 +106,7 @@ const ESCAPES: ReadonlyMap<string, number> = new Map([
   ["\\", 0x5c],
 ]);
 
-/** Escapes by number: the base and the count of digits. */
+/** The escapes with a number: its base and its count of digits. */
 const NUMERIC: ReadonlyMap<string, readonly [base: number, digits: number]> = new Map([
   ["x", [16, 2]],
   ["u", [16, 4]],
@@ -115,7 +116,7 @@ const NUMERIC: ReadonlyMap<string, readonly [base: number, digits: number]> = ne
 /** Reads one filter from its beginning to its end. */
 class Parser {
   readonly #text: string;
-  /** Code points, so that places in messages can be counted. */
+  /** The code points, so that messages can count characters. */
   readonly #characters: readonly string[];
   #at = 0;
 
@@ -234,7 +235,7 @@ class Parser {
     }
   }
 
-  /** Adds the bytes that an escape stands for, after its backslash. */
+  /** Adds the bytes of an escape, whose backslash was read. */
   #escape(quote: string, bytes: number[]): void {
     const start = this.#at - 1;
     const letter = this.#next ?? "";
@@ -270,7 +271,7 @@ class Parser {
     this.#run(SPACE);
   }
 
-  /** The longest run of some kind of character from here on. */
+  /** Reads the longest run of one class of characters. */
   #run(kind: RegExp): string {
     const start = this.#at;
     while (this.#next !== undefined && kind.test(this.#next)) this.#at++;

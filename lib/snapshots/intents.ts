@@ -1,6 +1,6 @@
 /**
- * Layers without a snapshot: creating a layer before its record, deleting one after its record, and
- * finishing either after a process was killed in between. `snapshots.ts` explains the rules.
+ * Layers without a snapshot. A layer is created before its record and deleted after its record; if
+ * a process is killed in between, the work is finished here. `snapshots.ts` explains the rules.
  *
  * @module
  */
@@ -21,8 +21,7 @@ export interface IntentsContext {
 }
 
 /**
- * How long {@linkcode Intents.deleteDoomed} does not retry a layer that could not be deleted, in
- * milliseconds.
+ * The time before {@linkcode Intents.deleteDoomed} tries again to delete a layer, in milliseconds.
  */
 const RETRY_PAUSE = 1000;
 
@@ -31,9 +30,12 @@ type Failed = (error: VeneerError, layer: string) => void;
 
 export class Intents {
   readonly #context: IntentsContext;
-  /** The warnings about layers that could not be deleted: each is given once. */
+  /** The warnings about layers that could not be deleted, so that each is given once. */
   readonly #told = new Set<string>();
-  /** Layers that could not be deleted, and the time of the next try by `performance.now()`. */
+  /**
+   * The layers that could not be deleted, with the time of the next try on the clock of
+   * `performance.now()`.
+   */
   readonly #stuck = new Map<string, number>();
 
   constructor(context: IntentsContext) {
@@ -41,8 +43,8 @@ export class Intents {
   }
 
   /**
-   * Creates a layer for a name; the layer is locked. After a failure neither the layer nor an
-   * intent remains.
+   * Creates a layer for a name. The caller holds the layer's lock. After a failure neither the
+   * layer nor an intent remains.
    *
    * @param parent the committed snapshot to build on; `""` for none
    * @param make creates the layer and then its record
@@ -58,7 +60,10 @@ export class Intents {
     }
   }
 
-  /** Most names and layers are free: only if one is not, it is seen what is in the way. */
+  /**
+   * Reserves a layer and a name, which are usually free. Only if one is not, intents of dead
+   * processes are finished first.
+   */
   #reserve(layer: string, name: string, parent: string): void {
     const { store } = this.#context;
     try {
@@ -72,7 +77,7 @@ export class Intents {
   }
 
   /**
-   * Releases a name that a dead process reserved.
+   * Releases a name that a dead process has reserved.
    *
    * @throws {VeneerError} `already exists` if the process is alive
    */
@@ -87,7 +92,7 @@ export class Intents {
   /**
    * Finishes the intents of dead processes; returns a line for each.
    *
-   * @param failed gets the reason for each layer that stays; without it, one warning is given
+   * @param failed gets the reason for each layer that stays; by default there is a warning
    */
   sweep(failed?: Failed): string[] {
     if (this.#context.backend.home.isReadOnly) return [];
@@ -96,8 +101,8 @@ export class Intents {
   }
 
   /**
-   * The same, and waits for other processes that are deleting a layer. After the call no layer
-   * removed before it is on disk, except those passed to `failed`.
+   * The same, and waits for other processes that are deleting layers. Afterwards no layer removed
+   * before the call is on disk, except those passed to `failed`.
    */
   sweepAll(failed?: Failed): string[] {
     const stuck = new Set<string>(), { store, state } = this.#context;
@@ -115,7 +120,7 @@ export class Intents {
   }
 
   /**
-   * Marks unfinished layers of killed processes for deletion, so that their names are free.
+   * Marks unfinished layers of killed processes for deletion, so that their names become free.
    *
    * @returns whether there are layers to delete
    */
@@ -133,7 +138,7 @@ export class Intents {
   /**
    * Deletes the layers that are marked for deletion, one after the other.
    *
-   * @param isEnough is called before each and returns true to stop
+   * @param isEnough called before each layer; returns true to stop
    */
   deleteDoomed(isEnough: () => boolean): Leftovers {
     const { store } = this.#context;
@@ -155,7 +160,7 @@ export class Intents {
   }
 
   /**
-   * Deletes layers that neither a snapshot nor an intent has.
+   * Deletes layers that belong to neither a snapshot nor an intent.
    *
    * @param found the layers on disk, listed before the records were read
    * @param failed as for {@linkcode sweep}
@@ -173,7 +178,7 @@ export class Intents {
   }
 
   /**
-   * Finishes the intent about a layer, unless a process is working on it. Returns false if nothing
+   * Finishes a layer's intent, unless a process is working on the layer. Returns false if nothing
    * was done.
    *
    * @param isSynced whether the intent is known to be on disk
@@ -186,8 +191,8 @@ export class Intents {
   }
 
   /**
-   * The same for a layer that is locked. If it cannot be deleted, that is a warning, and it is left
-   * to `cleanup`.
+   * The same for a layer whose lock the caller holds. If the layer cannot be deleted, there is a
+   * warning, and `cleanup` tries again.
    */
   tryToFinish(layer: string): boolean {
     return this.#attempt(layer, () => this.#finish(layer));
@@ -195,9 +200,10 @@ export class Intents {
 
   #finish(layer: string, isSynced = false): boolean {
     const { store, backend } = this.#context;
-    // First, so that neither a name nor a parent waits for a layer that cannot be deleted.
+    // This comes first, so that a layer that cannot be deleted does not keep its name and its
+    // parent reserved.
     if (!store.relinquish(layer)) return false;
-    // A power failure must not bring back the record of a snapshot whose layer is gone.
+    // A power failure must not bring back the record of a snapshot whose layer was deleted.
     if (!isSynced) store.sync();
     backend.remove(layer);
     const { home } = backend;

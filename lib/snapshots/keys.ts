@@ -1,6 +1,6 @@
 /**
- * The rules of a snapshot's key or name, and of its labels. They are in the database alone: a
- * driver that needs a file name hashes the key.
+ * The rules of a snapshot's key or name, and of its labels. These are only in the database: a
+ * driver that needs a file name uses a hash of the key.
  *
  * @module
  */
@@ -9,23 +9,25 @@ import { VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Labels } from "./snapshotter.ts";
 
-/** The longest key in bytes of UTF-8; as long as a path. */
+/** The longest key in bytes of UTF-8, the same as the longest path. */
 const MAX_KEY = 4096;
 
 /** The most bytes of UTF-8 of a label's key and value together: containerd's limit. */
 const MAX_LABEL = 4096;
 
 /**
- * The label by which engines say which layer of an image they unpack into a snapshot, and ask for it
- * if it is there already: its chain id.
+ * The label with the chain id of the image layer that an engine unpacks into a snapshot. With it an
+ * engine also asks whether the layer already exists.
  */
 export const REFERENCE = "containerd.io/snapshot.ref";
 
-/** Of all labels of a snapshot together, in bytes of UTF-8: a client takes messages of 16 MiB. */
+/**
+ * The most bytes of UTF-8 of all labels of a snapshot together. Clients accept messages of 16 MiB.
+ */
 const MAX_LABELS = 1 << 20;
 
 /**
- * @param what the kind of text for the message, such as `"parent"`
+ * @param what the kind of the text, for the message, such as `"parent"`
  * @throws {VeneerError} `invalid argument` with the rule that a text breaks
  */
 export function checkKey(text: string, what = "snapshot"): void {
@@ -36,8 +38,8 @@ export function checkKey(text: string, what = "snapshot"): void {
 }
 
 /**
- * The given labels without those of an empty value. An empty value removes a label, so that callers
- * that can only set labels can remove one as well.
+ * Checks labels; returns them without those that have an empty value. An empty value removes a
+ * label, so that callers that can only set labels can remove them as well.
  *
  * @throws {VeneerError} `invalid argument` with the rule that a label breaks
  */
@@ -55,7 +57,7 @@ export function checkLabels(labels: Labels | undefined): Labels {
   return checkTotal(kept);
 }
 
-/** @throws {VeneerError} `invalid argument` for labels that are too long together */
+/** @throws {VeneerError} `invalid argument` if the labels are too long together */
 function checkTotal(labels: Labels): Labels {
   let size = 0;
   for (const [key, value] of labels) size += encode(key).length + encode(value).length;
@@ -66,7 +68,7 @@ function checkTotal(labels: Labels): Labels {
   );
 }
 
-/** A key for messages: quoted, and shortened if it is long. */
+/** A key for messages: in quotes, and shortened if it is long. */
 export function shown(text: string): string {
   return escapeControls(JSON.stringify(text.length > 80 ? `${text.slice(0, 80)}…` : text));
 }
@@ -90,10 +92,12 @@ function sizeProblem(key: string, value: string): string | undefined {
     : `key and value have ${size} bytes, ${MAX_LABEL} are allowed`;
 }
 
-/** The prefix of a field that is one label; the rest is the label's key without quotes. */
+/**
+ * The prefix of a field for one label. The rest of the field is the label's key, without quotes.
+ */
 const LABEL_FIELD = "labels.";
 
-/** @throws {VeneerError} `invalid argument` for a field of a snapshot that cannot be changed */
+/** @throws {VeneerError} `invalid argument` for a field that cannot be changed */
 export function checkField(field: string): void {
   if (field === "labels" || field.startsWith(LABEL_FIELD)) return;
   throw new VeneerError(
@@ -103,7 +107,7 @@ export function checkField(field: string): void {
 }
 
 /**
- * A snapshot's labels after an update of some fields, or of all if no field is named.
+ * A snapshot's labels after an update of some fields; of all labels if no field is given.
  *
  * @throws {VeneerError} `invalid argument` if they become too long together
  */

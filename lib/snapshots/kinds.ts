@@ -1,5 +1,5 @@
 /**
- * The operations that snapshots of each kind allow.
+ * Checks whether an operation is allowed for a snapshot's kind.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export function checkMountable({ name, kind }: Snapshot): void {
   );
 }
 
-/** @throws {VeneerError} `failed precondition` for any but an active snapshot */
+/** @throws {VeneerError} `failed precondition` unless the snapshot is active */
 export function checkActive({ name, kind }: Snapshot): void {
   if (kind === "active") return;
   throw new VeneerError(
@@ -26,7 +26,7 @@ export function checkActive({ name, kind }: Snapshot): void {
   );
 }
 
-/** @throws {VeneerError} `failed precondition` for any but a committed snapshot */
+/** @throws {VeneerError} `failed precondition` unless the snapshot is committed */
 export function checkCommitted({ name, kind }: Snapshot): void {
   if (kind === "committed") return;
   throw new VeneerError(

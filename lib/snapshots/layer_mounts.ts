@@ -1,5 +1,5 @@
 /**
- * The places where a layer of snapshots is mounted, in any mount namespace.
+ * The mounts of a snapshot's layer in any mount namespace.
  *
  * @module
  */
@@ -10,20 +10,20 @@ import { mountNamespace } from "../store/run_state.ts";
 import type { IsNoUse } from "./backend.ts";
 import { describeUse, type LayerUse, mountsEverywhere } from "../mount/uses.ts";
 
-/** A directory that is mounted if its layer is. */
+/** A directory that is mounted if its layer is mounted. */
 export interface LayerDirectory {
   /** Its path. */
   readonly path: string;
   /**
-   * The end of the path that only this layer has, `<layer>/fs`: lines of mountinfo without it are
+   * The end of the path, `<layer>/fs`, which no other layer has. Lines of mountinfo without it are
    * skipped.
    */
   readonly tail: string;
 }
 
 /**
- * The mounts of a directory, bound to another place as a whole or in part, and the mounts that
- * `shows` accepts.
+ * The bind mounts of a directory or of directories in it, and the mounts for which `shows` returns
+ * true.
  */
 export function mountsOfDirectory(
   { path, tail }: LayerDirectory,
@@ -42,8 +42,8 @@ export function mountsOfDirectory(
 /**
  * Refuses a layer that is mounted.
  *
- * @param what the name of the layer for the message, such as `layer x`
- * @throws {VeneerError} `in use` with the first mount's place, its namespace, and a process there
+ * @param what the layer's name for the message, such as `layer x`
+ * @throws {VeneerError} `in use` with the first mount's path, its namespace, and a process in that
  */
 export function refuseUses(what: string, uses: Iterable<LayerUse>, isNoUse: IsNoUse): void {
   const found = Array.from(uses).filter((use) => !isNoUse(use));
@@ -61,8 +61,8 @@ export function refuseUses(what: string, uses: Iterable<LayerUse>, isNoUse: IsNo
 }
 
 /**
- * The device and root of a bind mount of a directory; `undefined` on kernels before 5.8, which do
- * not report the mount of a directory.
+ * The device and root that a bind mount of a directory would have. `undefined` on kernels before
+ * 5.8, which do not report a directory's mount.
  */
 function rootOf(path: string): { device: string; root: string } | undefined {
   const id = tryLstatMount(path)?.mountId ?? 0n;

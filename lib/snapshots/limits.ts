@@ -1,9 +1,9 @@
 /**
- * The limits of active snapshots: how much space and how many inodes one may take of its own.
+ * The limits of active snapshots: the space and the inodes that a snapshot may add to its parent.
  *
- * Clients hardly ever ask for one: Docker's and Kubernetes' ways through containerd have no field
- * for it. So a store has defaults, which are for containers' snapshots and not for those into which
- * image layers are unpacked. The two are told apart by their keys, since nothing else tells them.
+ * Clients hardly ever ask for a limit: Docker and Kubernetes cannot pass one through containerd. So
+ * a store has defaults. They are for containers' snapshots, not for those into which image layers
+ * are unpacked. Only their keys tell the two apart.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { VeneerError } from "../base/errors.ts";
 import { parseCount, parseSize } from "../base/sizes.ts";
 import type { Labels, SnapshotKind } from "./snapshotter.ts";
 
-/** Limits of one snapshot; 0 is no limit. */
+/** The limits of one snapshot; 0 for no limit. */
 export interface SnapshotLimits {
   readonly bytes: number;
   readonly inodes: number;
@@ -22,10 +22,12 @@ export const NO_LIMITS: SnapshotLimits = { bytes: 0, inodes: 0 };
 /** Whether there is any limit. */
 export const isLimited = ({ bytes, inodes }: SnapshotLimits): boolean => bytes > 0 || inodes > 0;
 
-/** The keys of `-o` options that give a store's defaults. */
+/** The keys of the `-o` options with a store's defaults. */
 export const LIMIT_OPTIONS: readonly string[] = ["snapshot.size", "snapshot.inodes"];
 
-/** The label by which a client asks for a size, in bytes: containerd 2.4's `LabelSnapshotMaxSize`. */
+/**
+ * The label with which a client asks for a size in bytes: `LabelSnapshotMaxSize` of containerd 2.4.
+ */
 export const SIZE_LABEL = "containerd.io/snapshot/max-size";
 
 /** @throws {VeneerError} `invalid argument` with the option and its rule */
@@ -36,7 +38,7 @@ export function parseLimits(options: ReadonlyMap<string, string>): SnapshotLimit
   };
 }
 
-/** A snapshot that is about to be made. */
+/** The properties of a new snapshot. */
 export interface Prepared {
   readonly kind: SnapshotKind;
   readonly name: string;
@@ -46,8 +48,8 @@ export interface Prepared {
 }
 
 /**
- * The limits of a new snapshot: the size that its label asks for, else the defaults if it is a
- * container's. A view is not written to and has none.
+ * The limits of a new snapshot: the size in its label, or else the defaults if it is a container's.
+ * A view is never written to, so it has none.
  *
  * @throws {VeneerError} `invalid argument` for a label that is not a number of bytes
  */
@@ -68,18 +70,18 @@ function parseAsked(text: string): number {
 }
 
 /**
- * Keys that are no container's: containerd unpacks a layer into `extract-…`; moby makes a
- * container's files such as `/etc/hosts` in `…-init-key`; a client of containerd copies an image to
- * other owners in `…-remap`.
+ * The keys of snapshots that are not containers'. containerd unpacks a layer into `extract-…`. moby
+ * makes a container's files such as `/etc/hosts` in `…-init-key`. A client of containerd makes a
+ * copy of an image with other owners in `…-remap`.
  */
 const NOT_OF_CONTAINERS = /^extract-|-init-key$|-remap$/s;
 
-/** containerd gives a backend its clients' keys as `<namespace>/<number>/<key>`. */
+/** The prefix that containerd adds to its clients' keys: `<namespace>/<number>/<key>`. */
 const NAMESPACE = /^[^/]+\/\d+\//;
 
 /**
- * Whether a snapshot is a container's. Image layers without a parent are unpacked, too; no container
- * is without one.
+ * Whether a snapshot is a container's. A container always has a parent; a snapshot without one is
+ * for an image layer.
  */
 export function isOfContainer({ kind, name, parent }: Prepared): boolean {
   return kind === "active" && parent !== "" && !NOT_OF_CONTAINERS.test(name.replace(NAMESPACE, ""));

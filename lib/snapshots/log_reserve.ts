@@ -1,20 +1,21 @@
 /**
- * Room for a database's write-ahead log, reserved while the disk has some: a container can fill the
- * disk to its last byte, and removing a snapshot must still work then.
+ * Reserves disk space for a database's write-ahead log: a container can fill the disk to its last
+ * byte, and then removing a snapshot must still work.
  *
  * ```text
  * metadata.db-wal       the log, while a process has the database open
  * metadata.db-reserve   another name of the same file
  * ```
  *
- * SQLite creates the log for the first opener and deletes it after the last. It finds this file
- * instead and overwrites it from the start, and deletes only one of the file's two names. So its
- * space is never freed. The file is written once, not only allocated, since overwriting written
- * data needs no space. On btrfs it would, so the database's files are never copied on write there.
+ * SQLite would create the log for the first opener and delete it after the last one. Instead it
+ * finds this file, overwrites it from the start, and later deletes only one of its two names, so
+ * the space is never freed. The file is not only allocated but written once, because overwriting
+ * written data needs no space. On btrfs it would need space, so copy-on-write is turned off for the
+ * database's files.
  *
- * The content of a file that is not a log any more is in the database already. It must not be
- * replayed over later changes: the log's header is blanked, on disk, before the file becomes a log
- * again.
+ * The content of a file that is no longer a log is already in the database, and must not be
+ * replayed over later changes. So the log's header is blanked, on disk, before the file becomes a
+ * log again.
  *
  * @module
  */
@@ -43,17 +44,17 @@ import {
   unwrapConfined,
 } from "../tree/confined.ts";
 
-/** The suffixes of the log and of its reserve. */
+/** The suffixes of the log and of its second name. */
 export const LOG = "-wal", RESERVE = "-reserve";
 
-/** In bytes: some forty removals by one process. */
+/** The size in bytes: enough for about forty removals by one process. */
 const SIZE = 512 * 1024;
 
 /** `WAL_HDRSIZE` of SQLite's wal.c. */
 const HEADER = 32;
 
 /**
- * Reserves space for a database's log, unless that is done. Does nothing on a full disk.
+ * Reserves space for a database's log, unless it is already reserved. Does nothing on a full disk.
  *
  * The callers of this and of {@linkcode provideLog} exclude other openers of the database
  * meanwhile.
@@ -63,8 +64,8 @@ export function takeRoom(database: ConfinedPath): void {
 }
 
 /**
- * Gives a database a log with reserved space, unless it has one. On a full disk, or on a file
- * system without hard links, SQLite creates its own.
+ * Gives a database a log with reserved space, unless it has a log. On a full disk, or on a file
+ * system without hard links, SQLite creates the log itself.
  */
 export function provideLog(database: ConfinedPath): void {
   const log = database.withSuffix(LOG), reserve = database.withSuffix(RESERVE);
@@ -78,14 +79,14 @@ export function provideLog(database: ConfinedPath): void {
   });
 }
 
-/** Whether there is a log that is not empty. */
+/** Whether there is a log with content. */
 export function hasLoggedSomething(database: ConfinedPath): boolean {
   const fd = tryOpen(database.withSuffix(LOG), O_RDONLY);
   if (fd < 0) return false;
   return withFd(fd, () => fstat(fd).size > HEADER && !hasBlankHeader(fd));
 }
 
-/** A precaution only: it may fail. */
+/** Runs a precaution, which may fail. */
 function tolerating(action: () => void): void {
   try {
     action();
@@ -106,12 +107,12 @@ function openReserve(database: ConfinedPath): number {
   }
 }
 
-/** Turns copy-on-write off for a file that is still empty, on file systems that have it. */
+/** Turns copy-on-write off for a file that is still empty, if the file system has it. */
 export function overwriteInPlace(fd: number): void {
   trySetInodeFlags(fd, inodeFlags(fd) | FS_NOCOW_FL);
 }
 
-/** All of it or nothing: the last free space may be needed for the database itself. */
+/** Writes the whole file or nothing: the last free space may be needed for the database itself. */
 function fill(fd: number, path: string): void {
   overwriteInPlace(fd);
   const result = tryFallocate(fd, 0, 0n, BigInt(SIZE));

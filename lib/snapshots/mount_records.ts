@@ -1,16 +1,16 @@
 /**
- * Which mounts of snapshots are Veneer's own: a file for each, in the run-time state of the home.
+ * Records of Veneer's own mounts of snapshots: a file for each, in the run-time state of the home.
  *
  * ```text
  * /run/veneer/<home>/snapshot-mounts/<random>    layer, target, namespace; then device and root
  * ```
  *
- * A record is written without a device before its mount is made, and again with the device after
- * it. A record without a device was left by a killed command. A record stays after the unmount as
- * long as another mount namespace has a copy of the mount, which it inherited at its creation; such
- * a copy is not a use of the snapshot.
+ * A record is written without a device before the mount is made, and with the device afterwards. So
+ * if a record has no device and no command is mounting, a killed command left it. After the unmount
+ * a record stays as long as another mount namespace has a copy of the mount, inherited when the
+ * namespace was created. Such a copy is not a use of the snapshot.
  *
- * Writers hold the lock of the mounts (`mounted_snapshots.ts`); reading needs no lock.
+ * Writers hold the lock of the mounts (`mounted_snapshots.ts`). Reading needs no lock.
  *
  * @module
  */
@@ -26,21 +26,21 @@ import { mountNamespace, type RunState } from "../store/run_state.ts";
 import type { IsNoUse } from "./backend.ts";
 import { mountsEverywhere } from "../mount/uses.ts";
 
-/** A mount of a layer: its place and its namespace. */
+/** A mount of a layer. */
 export interface MountRecord {
   readonly layer: string;
-  /** The mount point, absolute. */
+  /** The absolute path of the mount point. */
   readonly target: string;
-  /** The inode of the mount namespace in which it was made. */
+  /** The inode number of the mount namespace in which it was made. */
   readonly namespace: string;
-  /** Its ids in mountinfo; absent until it is made. */
+  /** Its device and root in mountinfo; absent until the mount is made. */
   readonly device?: string;
   readonly root?: string;
-  /** Whether Veneer unmounted it, so that only copies can be left. */
+  /** Whether Veneer has unmounted it, so that only copies can remain. */
   readonly ended?: boolean;
 }
 
-/** A record and the file that it is in. */
+/** A record and its file. */
 interface Stored extends MountRecord {
   readonly file: ConfinedPath;
 }
@@ -54,7 +54,7 @@ export class MountRecords {
   }
 
   /**
-   * Records the mount of a layer at a directory of this namespace while `mount` makes it.
+   * Runs `mount`, and records the mount of a layer at a directory of this namespace around it.
    *
    * @param mount mounts the layer and returns the mount
    */
@@ -72,7 +72,7 @@ export class MountRecords {
     }
   }
 
-  /** The records, of one layer or of all. */
+  /** The records of one layer, or of all layers. */
   list(layer?: string): Stored[] {
     return this.#names().flatMap((name) => {
       const file = this.#directory.join(name);
@@ -81,12 +81,15 @@ export class MountRecords {
     });
   }
 
-  /** The names of complete records; other names are of processes killed while writing. */
+  /** The names of complete records. Other files were left by processes killed while writing. */
   #names(): string[] {
     return list(this.#directory).filter((name) => !name.endsWith(TEMPORARY_SUFFIX));
   }
 
-  /** The records of a layer whose mounts a killed command may have made in this namespace. */
+  /**
+   * The records of a layer, or of all, whose mounts a killed command may have made in this
+   * namespace.
+   */
   unfinished(layer?: string): Stored[] {
     return this.list(layer).filter(({ device, namespace }) =>
       device === undefined && namespace === mountNamespace()
@@ -98,7 +101,7 @@ export class MountRecords {
     removeMetadata(file, false);
   }
 
-  /** Removes the records of finished mounts that are in no mount namespace any more. */
+  /** Removes the records of mounts that no longer exist in any mount namespace. */
   prune(layer?: string): void {
     const finished = this.list(layer).filter(({ device }) => device !== undefined);
     if (finished.length === 0) return;
@@ -111,24 +114,23 @@ export class MountRecords {
 
   /**
    * Returns a test for mounts that are not uses of a layer: copies of Veneer's mounts in namespaces
-   * that inherited them, and Veneer's mounts of other layers, which may be made of the same
-   * directories.
+   * that inherited them, and Veneer's mounts of other layers, which may have the same directories.
    */
   othersThan(layer: string): IsNoUse {
     const records = this.list();
     return ({ mount, namespace }, isShared = false) =>
       records.some((record) => {
         if (!isOf(mount, record)) return false;
-        // A record may be older than the mount, whose id may be that of an earlier mount unmounted
-        // by another program.
+        // The record may be of an earlier mount with the same device that another program has
+        // unmounted.
         if (record.layer !== layer) return isShared && mount.mountPoint === record.target;
         return record.ended === true && record.namespace !== namespace;
       });
   }
 
   /**
-   * Marks the records of Veneer's unmounted mounts at a directory of this namespace as finished,
-   * and removes those without copies.
+   * Marks the records of Veneer's unmounted mounts at a directory of this namespace as ended, and
+   * removes those without copies.
    */
   end(target: string): void {
     for (const record of this.list()) {
@@ -141,7 +143,10 @@ export class MountRecords {
   }
 }
 
-/** File systems that give each new mount its own device number, which copies of the mount share. */
+/**
+ * The file systems that give each new mount its own device number. Copies of the mount have the
+ * same number.
+ */
 const UNIONS = ["overlay", "aufs"];
 
 function isOf({ type, device, root, mountPoint }: MountInfo, record: MountRecord): boolean {
@@ -153,7 +158,7 @@ function write(file: ConfinedPath, record: MountRecord): void {
   writeMetadata(file, JSON.stringify(record));
 }
 
-/** `undefined` if it was removed after it was listed. */
+/** Parses a record; `undefined` if it was removed after it was listed. */
 function parse(text: string | undefined): MountRecord | undefined {
   return text === undefined ? undefined : JSON.parse(text);
 }

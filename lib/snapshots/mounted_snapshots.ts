@@ -1,15 +1,15 @@
 /**
- * Mounting snapshots in this process's mount namespace, for people: at a given directory, or at one
- * below the home that is created for the mount and removed with it.
+ * Mounts snapshots in this process's mount namespace, for people: at a given directory, or at a
+ * directory below the home that is created for the mount and removed with it.
  *
  * ```text
  * <home>/mounts/<layer>    the mount point of the snapshot with that layer
  * ```
  *
- * Like a snapshotter, this counts no mounts: a snapshot is mounted below the home at most once, and
- * a writable one is mounted nowhere else meanwhile. Each mount is recorded (`mount_records.ts`). A
- * directory without a mount was left by a killed process or a reboot, and `sweep` removes it. The
- * lock of the mounts is taken before all others.
+ * Mounts are not counted: a snapshot is mounted below the home at most once, and a writable one is
+ * not mounted anywhere else meanwhile. Each mount is recorded (`mount_records.ts`). A directory
+ * without a mount was left by a killed process or a reboot, and `sweep` removes it. The lock of the
+ * mounts is taken before all other locks.
  *
  * @module
  */
@@ -28,27 +28,28 @@ import type { Snapshotter } from "./snapshotter.ts";
 import { shown } from "./keys.ts";
 import { type MountRecord, MountRecords } from "./mount_records.ts";
 
-/** The snapshots to mount, with the operations that mounting needs beside the contract. */
+/** The snapshots to mount, with operations for mounting that are not in the contract. */
 export interface MountableSnapshots extends Pick<Snapshotter, "stat" | "walk"> {
   /** The layer of the snapshot with a name or key; `undefined` if there is none. */
   layerOf(key: string): string | undefined;
 
   /**
-   * The plan by which this process mounts a snapshot at `target`, which must exist: the mounts of
-   * `Snapshotter.mounts`, without the limits of lists of options.
+   * The plan with which this process mounts a snapshot at `target`, which must exist: the mounts of
+   * `Snapshotter.mounts`, but without limits on the length of their options.
    */
   plan(key: string, target: string): MountPlan;
 
   /**
-   * Call this before unmounting a snapshot from a directory, unless its {@linkcode plan} is undone:
-   * on aufs it keeps hard links that would be lost otherwise. On other drivers it does nothing.
+   * To be called before a snapshot is unmounted from a directory, unless its {@linkcode plan} is
+   * undone. On aufs it saves hard links that would otherwise be lost. For other drivers it does
+   * nothing.
    */
   beforeUnmount(target: string): void;
 
   /** See `Snapshotter`. */
   checkUnused(key: string): void;
 
-  /** Whether the mount at a directory, in this process's mount namespace, shows a snapshot. */
+  /** Whether the mount at a directory of this process's mount namespace is one of a snapshot. */
   isMountedAt(key: string, target: string): boolean;
 }
 
@@ -68,8 +69,8 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot below the home; returns the path.
    *
-   * @throws {VeneerError} `in use` if it is mounted there or, if it is writable, anywhere; also the
-   * errors of {@linkcode MountableSnapshots.plan}
+   * @throws {VeneerError} `in use` if it is already mounted there or, if it is writable, anywhere;
+   * also the errors of {@linkcode MountableSnapshots.plan}
    */
   mount(key: string): string {
     using _lock = this.#lock();
@@ -119,7 +120,7 @@ export class MountedSnapshots {
     return layer;
   }
 
-  /** Takes down mounts of commands that were killed before they printed the path. */
+  /** Unmounts mounts of commands that were killed before they printed the path. */
   #undoUnfinished(layer?: string): void {
     for (const record of this.#records.unfinished(layer)) {
       const { target } = record;
@@ -163,9 +164,10 @@ export class MountedSnapshots {
   }
 
   /**
-   * Takes down the mount below the home that a killed process left, if there is one.
+   * Unmounts the mount below the home that a killed process left, if there is one.
    *
-   * @returns whether that is certain: not if a process is in the mount, which stays then
+   * @returns whether the snapshot is no longer mounted there: false if a process uses the mount,
+   * which then stays
    */
   unmountAbandoned(key: string): boolean {
     using _lock = this.#lock();
@@ -200,21 +202,21 @@ export class MountedSnapshots {
   }
 
   /**
-   * Runs `use` while the snapshot is not mounted below the home and cannot be mounted there. For
-   * operations that remove the key, without which it could not be unmounted.
+   * Runs `use` while the snapshot is not mounted below the home and cannot be mounted there. This
+   * is for operations that remove the key, because without it the snapshot could not be unmounted.
    *
    * @throws {VeneerError} `in use`; also the errors of `use`
    */
   whileUnmounted(key: string, use: () => void): void {
     using _lock = this.#lock();
-    // A missing snapshot is an error of `use`.
+    // If the snapshot does not exist, `use` reports that.
     if (this.snapshots.layerOf(key) !== undefined) this.#checkUnmounted(key);
     use();
   }
 
   /**
-   * Removes directories without a mount, and mounts below the home whose snapshot was removed;
-   * returns a line for each.
+   * Removes directories without a mount, and unmounts mounts below the home whose snapshot was
+   * removed. Returns a line for each unmount.
    */
   sweep(): string[] {
     using _lock = this.#lock();
@@ -258,7 +260,7 @@ export class MountedSnapshots {
     return this.home.join("mounts", this.snapshots.stat(key).layer);
   }
 
-  /** The directory below the home that an absolute path names, if there is one. */
+  /** The mount point below the home with an absolute path; `undefined` for other paths. */
   #own(path: string): ConfinedPath | undefined {
     const directory = this.home.join("mounts");
     return path.startsWith(`${directory}/`)
@@ -267,9 +269,7 @@ export class MountedSnapshots {
   }
 }
 
-/**
- * A busy mount stays: a commit that follows must be certain that no process writes to it any more.
- */
+/** Refuses to unmount a busy mount: a commit afterwards relies on no process writing to it. */
 function refuseBusy(path: string): never {
   const users = usersOf(path).filter((user) => !user.endsWith(`(pid ${Deno.pid})`));
   const who = users.length > 0 ? ` by ${users.join(", ")}` : "";
@@ -285,7 +285,7 @@ function realDirectory(path: string): string {
   throw new VeneerError("invalid argument", `${path}: name a directory that exists`);
 }
 
-/** Copies of the mount, in namespaces that inherited it, are removed with the directory. */
+/** Removes a mount point. That also ends copies of the mount in namespaces that inherited it. */
 function removeDirectory(path: ConfinedPath): void {
   tryUnlink(path, AT_REMOVEDIR);
 }

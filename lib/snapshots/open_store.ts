@@ -1,5 +1,5 @@
 /**
- * Opening the database of a store of snapshots, or making it.
+ * Opens the database of a store of snapshots, or makes it.
  *
  * @module
  */
@@ -14,9 +14,9 @@ import { Store } from "./store.ts";
 export const DATABASE = "metadata.db";
 
 /**
- * Opens the database, one process at a time: it may have to be made.
+ * Opens the database. Only one process does so at a time, because it may have to be made.
  *
- * @throws {VeneerError} `corrupt store` if there are layers and no database
+ * @throws {VeneerError} `corrupt store` if there are layers but no database
  */
 export function openStore(
   backend: SnapshotBackend,

@@ -1,22 +1,22 @@
 /**
- * Regular expressions as containerd's filters have them, Go's: without slow features such as
- * backreferences. The time of a match is linear in the text and in the expression, since any client
- * that may list snapshots can send them.
+ * The regular expressions of containerd's filters, which are Go's: they have no slow features such
+ * as backreferences. Any client that may list snapshots can send them, so the time of a match must
+ * be linear in the text and in the expression.
  *
  * @module
  */
 import { RE2JS, RE2JSException } from "re2js";
 
 /**
- * The longest expression, in UTF-16 code units: matching takes the length of the text times this at
- * most.
+ * The longest expression in UTF-16 code units. A match takes at most this times the length of the
+ * text.
  */
 const MAX_LENGTH = 4096;
 
 /**
- * A test whether an expression fits anywhere in a text.
+ * A test whether an expression matches anywhere in a text.
  *
- * @throws {SyntaxError} for an invalid or too long expression
+ * @throws {SyntaxError} if the expression is invalid or too long
  */
 export function compilePattern(text: string): (text: string) => boolean {
   if (text.length > MAX_LENGTH) {

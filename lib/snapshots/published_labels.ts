@@ -1,6 +1,6 @@
 /**
- * Labels that a backend adds to those of callers: facts that it publishes of a layer, such as the
- * directory of its changes. They are not recorded, so that they are always true.
+ * Labels that a backend adds to those of callers. They publish facts about a layer, such as the
+ * directory of its changes. They are not recorded, so they are always right.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import type { SnapshotBackend } from "./backend.ts";
 import type { Labels, SnapshotInfo } from "./snapshotter.ts";
 
 export class PublishedLabels {
-  /** @param backend may publish nothing */
+  /** @param backend need not publish labels */
   constructor(private readonly backend: Pick<SnapshotBackend, "labels">) {}
 
-  /** A snapshot as callers see it. */
+  /** A snapshot with the published labels. */
   addedTo(info: SnapshotInfo): SnapshotInfo {
     const published = this.backend.labels?.(info.layer);
     if (published === undefined || published.size === 0) return info;
     return { ...info, labels: new Map([...info.labels, ...published]) };
   }
 
-  /** The labels to record, if a caller passes labels back that include published ones. */
+  /** The labels to record: those of a caller without published ones, which it may pass back. */
   takenFrom(labels: Labels, layer: string): Labels {
     const published = this.backend.labels?.(layer);
     if (published === undefined) return labels;

@@ -17,7 +17,7 @@ export interface Snapshot {
   /** Microseconds since 1970. */
   readonly created: number;
   readonly updated: number;
-  /** The space that it adds, once counted. */
+  /** The space that it adds to its parent; `null` until it is counted. */
   readonly bytes: number | null;
   readonly inodes: number | null;
 }
@@ -25,9 +25,9 @@ export interface Snapshot {
 /** A layer without a snapshot, and the reason why it is on disk. */
 export interface Intent {
   readonly layer: string;
-  /** The snapshot that it is being made for; `null` if it is to be deleted. */
+  /** The name of the snapshot for which it is made; `null` if the layer is to be deleted. */
   readonly name: string | null;
-  /** The id of the parent that it is being made on. */
+  /** The id of the parent on which it is made; `null` for none. */
   readonly parent: number | null;
 }
 
@@ -45,13 +45,13 @@ export interface NewSnapshot {
 export interface Commit {
   readonly name: string;
   readonly labels: Labels;
-  /** Another parent, for one that has none. */
+  /** The parent, for an active snapshot without one. */
   readonly parent?: string;
-  /** The layer made from the active one, which is then deleted. */
+  /** The layer made from the active one, if there is one. Then the active layer is deleted. */
   readonly layer?: string;
 }
 
-/** A row of a listing, the labels as an object in JSON; `null` for none. */
+/** A row of a listing. The labels are a JSON object, or `null` if there are none. */
 export type ListedRow = readonly [
   name: string,
   kind: SnapshotKind,
@@ -75,14 +75,14 @@ export function infoOf(row: ListedRow): SnapshotInfo {
   return { name, kind, parent, layer, created, updated, labels: new Map(entries) };
 }
 
-/** A snapshot or one of those below it. */
+/** A snapshot or one of its ancestors. */
 export interface Ancestor {
   readonly id: number;
   readonly parent: number | null;
   readonly layer: string;
 }
 
-/** The query for a snapshot, which a column tells, and those below it. */
+/** The query for a snapshot, found by a column, and its ancestors. */
 const lineageFrom = (column: "id" | "name") => `
   WITH RECURSIVE lineage (id, parent, layer) AS (
     SELECT id, parent, layer FROM snapshots WHERE ${column} = ?
@@ -110,10 +110,11 @@ export function prepareAll(database: Database) {
     active: database.prepare<Name>(
       "SELECT name FROM snapshots WHERE kind <> 'committed' ORDER BY name",
     ),
-    // UNION, not UNION ALL: damaged records that form a circle then end at the first repeated row.
+    // UNION instead of UNION ALL: if damaged records form a circle, the query ends at the first
+    // repeated row.
     lineage: database.prepare<Ancestor>(lineageFrom("id")),
     lineageOf: database.prepare<Ancestor>(lineageFrom("name")),
-    // Without its own recorded ancestors, which would form a circle with it.
+    // A child that is also an ancestor is left out: their records form a circle.
     children: database.prepare<Name>(
       `WITH RECURSIVE below (id, parent) AS (
          SELECT id, parent FROM snapshots WHERE id = ?1
@@ -123,7 +124,8 @@ export function prepareAll(database: Database) {
        SELECT name FROM snapshots WHERE parent = ?1 AND id NOT IN (SELECT id FROM below)
        UNION ALL SELECT coalesce(name, layer) FROM intents WHERE parent = ?1 LIMIT 4`,
     ),
-    // Prepared when it is needed: a read-only database may be of a form without images.
+    // Prepared only when it is needed, because a read-only database may have an older form without
+    // images.
     images: () =>
       database.prepare<Name>(
         `SELECT coalesce((SELECT min(name) FROM image_names WHERE image = i.id), i.id) AS name

@@ -1,13 +1,13 @@
 /**
- * Snapshots that a client mounts with ids mapped, for a container in a user namespace: the image's
- * layers keep the ids of the image, and serve containers of any map without a copy.
+ * Snapshots that a client mounts with mapped ids, for a container in a user namespace. The image's
+ * layers keep the ids of the image, so containers with different maps can use them without a copy.
  *
- * The client names the maps in two labels, and maps the lower layers of an overlay while it mounts
- * them. The upper one is mounted as it is: it has host ids, from its root on.
+ * The client gives the maps in two labels, and maps the ids of an overlay's lower layers when it
+ * mounts them. The upper layer is not mapped: it has host ids, including those of its root.
  *
- * containerd before 2.0 knows the labels, but no such mounts: it has changed the owners in a copy of
- * the image, and to map that again would be wrong. Nothing in a call tells which of the two is
- * meant, so an option does, which goes with the capability `remap-ids` in containerd's
+ * containerd before 2.0 sends the labels, too, but cannot make such mounts: it changes the owners
+ * in a copy of the image, whose ids must not be mapped again. A call does not show which of the two
+ * is meant. So there is an option, which must match the capability `remap-ids` in containerd's
  * configuration.
  *
  * @module
@@ -22,7 +22,7 @@ import type { Labels } from "./snapshotter.ts";
 /** The key of the `-o` option. */
 export const REMAP_OPTION = "snapshot.remap";
 
-/** The labels, as `core/snapshots` of containerd names them. */
+/** The labels of containerd's `core/snapshots`. */
 export const UID_LABEL = "containerd.io/snapshot/uidmapping";
 export const GID_LABEL = "containerd.io/snapshot/gidmapping";
 
@@ -32,10 +32,11 @@ export function parseRemap(text = "false"): boolean {
 }
 
 /**
- * Refuses the option if it cannot be kept.
+ * Refuses the option if the store does not support it.
  *
- * @param idMaps those that the store is opened with
- * @throws {VeneerError} `not supported` with the reason, `invalid argument` beside other maps
+ * @param idMaps the maps with which the store is opened
+ * @throws {VeneerError} `not supported` with the reason, `invalid argument` if the store has id
+ * maps
  */
 export function requireRemap(backend: SnapshotBackend, { uids, gids }: IdMaps): void {
   if (!uids.isIdentity || !gids.isIdentity) {
@@ -53,7 +54,7 @@ export function requireRemap(backend: SnapshotBackend, { uids, gids }: IdMaps): 
 }
 
 /**
- * The maps that a snapshot's labels ask for; `undefined` for none.
+ * The maps in a snapshot's labels; `undefined` if there are none.
  *
  * @throws {VeneerError} `invalid argument` with the label and the rule that it breaks
  */
@@ -77,7 +78,7 @@ function parse(label: string, text: string | undefined): IdMap {
   }
   try {
     const map = IdMap.parse(ranges);
-    map.root; // Must be mapped.
+    map.root; // Throws if root is not mapped.
     return map;
   } catch (error) {
     if (!(error instanceof VeneerError)) throw error;

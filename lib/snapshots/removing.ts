@@ -1,5 +1,5 @@
 /**
- * Removing: a snapshot's record goes, and then its layer.
+ * Removes snapshots: first a snapshot's record, then its layer.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Snapshot } from "./records.ts";
 import type { Session } from "./session.ts";
 import type { SnapshotUses } from "./uses.ts";
 
-/** How often, and at which interval in milliseconds, the free space is checked after a deletion. */
+/** The number of tries to remove a record on a full disk, and the milliseconds between them. */
 const ROOM_TRIES = 20, ROOM_PAUSE = 250;
 
 /** Removes the snapshots of one store. */
@@ -21,11 +21,11 @@ export class Removing {
     readonly uses: SnapshotUses,
     /** See `SnapshotsContext`. */
     readonly later: (() => void) | undefined,
-    /** Refuses a snapshot that must not be removed now. Its layer is locked. */
+    /** Refuses a snapshot that must not be removed now. The caller holds the lock of its layer. */
     readonly check: (snapshot: Snapshot) => void,
   ) {}
 
-  /** Removes a snapshot whose layer is locked. */
+  /** Removes a snapshot. The caller holds the lock of its layer. */
   remove(session: Session, snapshot: Snapshot): void {
     const { store, intents } = session;
     this.check(snapshot);
@@ -33,7 +33,7 @@ export class Removing {
     store.checkChildless(snapshot);
     this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
     try {
-      // A service's layers are deleted later, after a sync of all that was removed by then.
+      // A service's layers are deleted later, after a sync of all removals until then.
       store.remove(snapshot, this.later === undefined ? "on disk" : "in order");
     } catch (error) {
       if (codeOf(error) !== "limit exceeded") throw error;
@@ -42,24 +42,26 @@ export class Removing {
     this.finish(session, snapshot);
   }
 
-  /** Deletes the layer that a snapshot had, or marks it for a later deletion. */
+  /**
+   * Deletes the layer of a removed snapshot or, in a service, announces it for a later deletion.
+   */
   finish({ intents }: Session, { layer }: Snapshot): void {
     if (this.later === undefined) intents.tryToFinish(layer);
     else this.later();
   }
 
   /**
-   * If the disk is too full even for a record (btrfs without space for metadata), the layer is
-   * deleted before its record, while no snapshot can be built on it. A process killed in between
-   * leaves a snapshot whose layer is missing; its use is refused with that reason, and it can be
-   * removed.
+   * Deletes the layer before its record, while no snapshot can be built on it. This is for a disk
+   * that is too full even for a record, such as a btrfs without space for metadata. If the process
+   * is killed in between, the snapshot's layer is missing: its use is refused with that reason, and
+   * it can be removed.
    */
   #removeToMakeRoom({ store }: Session, snapshot: Snapshot): void {
     for (let tries = 1;; tries++) {
       try {
         return store.remove(snapshot, "on disk", () => {
           this.backend.remove(snapshot.layer);
-          // Some file systems free space only with their next commit.
+          // Some file systems free space only at their next commit.
           writeOut(this.backend);
         });
       } catch (error) {

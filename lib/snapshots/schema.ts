@@ -10,7 +10,7 @@
  * image_names of an image, and gone with it
  * ```
  *
- * The pragma `user_version` holds the number of a database's form.
+ * The pragma `user_version` has the number of a database's form.
  *
  * @module
  */
@@ -18,12 +18,15 @@ import { VeneerError } from "../base/errors.ts";
 import type { Database } from "./database.ts";
 
 /**
- * `PRAGMA application_id` of these databases, "Vnr1": so that `file` and this program tell them
- * from others.
+ * `PRAGMA application_id` of these databases, "Vnr1", so that `file` and this program can identify
+ * them.
  */
 export const APPLICATION_ID = 0x566e7231;
 
-/** The statements that make each form from the one before, the first from an empty database. */
+/**
+ * The statements that make each form from the form before it; the first form is made from an empty
+ * database.
+ */
 const MIGRATIONS: readonly (readonly string[])[] = [[
   `CREATE TABLE snapshots (
      id INTEGER PRIMARY KEY,
@@ -70,7 +73,7 @@ const MIGRATIONS: readonly (readonly string[])[] = [[
 export const VERSION = MIGRATIONS.length;
 
 /**
- * A database's form; 0 for an empty one.
+ * The number of a database's form; 0 for an empty database.
  *
  * @throws `incompatible` for a database of another program, or of a newer form
  */
@@ -96,13 +99,12 @@ export function versionOf(database: Database): number {
 }
 
 /**
- * Brings a database from its form to this program's, in one transaction with the statements of
- * `fill`.
+ * Converts a database to this program's form, in one transaction with the statements of `fill`.
  *
  * The caller excludes other processes meanwhile.
  */
 export function migrate(database: Database, version: number, fill: () => void): void {
-  // Kept by the file once it is set; it cannot be set within a transaction.
+  // The file keeps this setting. It cannot be made within a transaction.
   database.pragma("journal_mode = WAL");
   database.transaction("on disk", () => {
     for (const statement of MIGRATIONS.slice(version).flat()) database.prepare(statement).run();
@@ -112,12 +114,12 @@ export function migrate(database: Database, version: number, fill: () => void): 
 }
 
 /**
- * The number of free pages that a database keeps in its file, so that it need not grow on a full
- * disk; and the number below which it gets new ones.
+ * The number of free pages that a database gets in its file, so that it need not grow on a full
+ * disk, and the number below which it gets new ones.
  */
 const SPARE = 32, TOO_FEW = 16;
 
-/** Gives a database free pages, if it has too few. On a full disk it does nothing. */
+/** Gives a database free pages, if it has too few. Does nothing on a full disk. */
 export function keepSpare(database: Database): void {
   try {
     requireSpare(database);
@@ -127,15 +129,15 @@ export function keepSpare(database: Database): void {
 }
 
 /**
- * Gives a database free pages, if it has too few: a later removal must find space on a disk that is
- * full by then.
+ * Gives a database free pages, if it has too few, so that a later removal finds space even if the
+ * disk is full by then.
  *
  * @throws {VeneerError} `limit exceeded` if the disk is full
  */
 export function requireSpare(database: Database): void {
   if (database.freePages >= TOO_FEW) return;
   const size = Number(database.pragma("page_size"));
-  // In the log, and in the file.
+  // The pages are written to the log and to the file.
   database.requireRoom(2 * SPARE * size);
   const drop = () => database.prepare("DROP TABLE IF EXISTS spare").run();
   database.transaction("in order", () => {
@@ -143,8 +145,9 @@ export function requireSpare(database: Database): void {
     database.prepare("CREATE TABLE spare (room BLOB)").run();
     database.prepare("INSERT INTO spare VALUES (zeroblob(?))").run(SPARE * size);
   });
-  // Apart: pages that come and go in one transaction are never written.
+  // In a separate transaction: pages that are made and dropped in one transaction are never
+  // written.
   database.transaction("in order", drop);
-  // In the log alone they would take their room of the file only when that is written to.
+  // As long as the pages are only in the log, the file has no space for them.
   database.checkpoint();
 }

@@ -16,10 +16,11 @@ import type { Store } from "./store.ts";
 
 /**
  * The purpose of opening a store:
- * - `change`: refused while a service holds the store, and keeps services from that until it is
- *   closed;
- * - `read`: beside a service as well. The service then finishes the work of interrupted processes;
- * - `serve`: by the service that holds it (`service_hold.ts`).
+ * - `change`: refused while a service holds the store. Until it is closed, no service can hold the
+ *   store;
+ * - `read`: possible beside a service as well, which then finishes the work of interrupted
+ *   processes;
+ * - `serve`: for the service that holds the store (`service_hold.ts`).
  */
 export type Purpose = "change" | "read" | "serve";
 
@@ -34,12 +35,12 @@ export interface SessionContext {
   readonly later?: () => void;
 }
 
-/** A snapshot whose layer is locked. */
+/** A snapshot whose layer is locked until disposal. */
 export interface Held extends Disposable {
   readonly snapshot: Snapshot;
 }
 
-/** A database from its opening to its closing. */
+/** An open database. */
 export class Session implements Disposable {
   readonly store: Store;
   readonly intents: Intents;
@@ -48,13 +49,13 @@ export class Session implements Disposable {
   /**
    * Opens a database, creating it if it is missing, and finishes the work of killed processes.
    *
-   * @throws {VeneerError} `corrupt store` if there are layers but no database, or the database is
-   * damaged; `incompatible` for one of another program or a newer version
+   * @throws {VeneerError} `corrupt store` if there are layers but no database, or if the database
+   * is damaged; `incompatible` if it is another program's or of a newer version
    */
   constructor(context: SessionContext) {
     const { backend, state, warn, sync, later } = this.#context = context;
     const store = this.store = openStore(backend, state, warn);
-    // A service answers at once, and writes the records out behind (`log_sync.ts`).
+    // A service answers at once, and syncs the records afterwards (`log_sync.ts`).
     if (later !== undefined && sync !== "filesystem") store.durability = "in order";
     this.intents = new Intents({ store, state, backend, warn });
     try {
@@ -86,7 +87,7 @@ export class Session implements Disposable {
     for (;;) {
       const { layer } = this.store.require(key);
       const lock = this.#context.state.lockLayer(layer);
-      // It may have been removed and created again during the wait.
+      // During the wait the snapshot may have been removed and created again.
       const snapshot = this.store.find(key);
       if (snapshot?.layer === layer) {
         return { snapshot, [Symbol.dispose]: () => lock[Symbol.dispose]() };
@@ -96,8 +97,8 @@ export class Session implements Disposable {
   }
 
   /**
-   * Locks a snapshot to commit. After a concurrent commit of the same key, the error says that it
-   * is committed.
+   * Locks a snapshot for a commit. After a concurrent commit of the same key under the same name,
+   * the error is that the name exists.
    */
   holdForCommit(name: string, key: string): Held {
     try {

@@ -1,25 +1,25 @@
 /**
- * A snapshotter over a backend: the part that is the same for every driver.
+ * A snapshotter on a backend: the part that is the same for every driver.
  *
- * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), layers are the
- * backend's. A process may be killed between changing one and the other, so every creation and
- * deletion is first recorded as an *intent*.
+ * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), and layers in the
+ * backend. A process may be killed between the changes of the two, so every creation and deletion
+ * is first recorded as an *intent*.
  *
  * Invariants:
- * - Every layer on disk is a snapshot's or an intent's, never both. Only a power failure can leave
- *   a layer without either, because records of intents reach the disk with the next snapshot's
- *   record. `cleanup` deletes such layers.
- * - A snapshot's record comes after its layer, and goes before it.
- * - Every change of a layer holds its lock. So an intent whose layer is not locked is from a dead
- *   process or a failed deletion: it reserves nothing, and the layer is deleted. That happens for
- *   all such layers when a store is opened, and for one whose name is needed.
+ * - Every layer on disk belongs to a snapshot or to an intent, never to both. Only a power failure
+ *   can leave a layer with neither, because records of intents reach the disk with the next
+ *   snapshot's record. `cleanup` deletes such layers.
+ * - A snapshot's record is made after its layer, and removed before it.
+ * - Every change of a layer is made under its lock. So an intent whose layer is not locked was left
+ *   by a dead process or by a failed deletion: it reserves nothing, and the layer is deleted. That
+ *   is done for all such layers when a store is opened, and for a layer whose name is needed.
  * - An intent reserves its name, and keeps its parent from being removed.
  *
- * Locks are `run_state.ts`'s, in this order: an active layer's, then that of the committed one that
- * is made from it, then the home's; other layers' are only tried. A transaction of the database
- * comes last of all, and nothing that may wait is called inside one. A process that creates a
- * snapshot holds the home's lock: `cleanup` releases a backend's resources only if no process holds
- * it.
+ * Locks are those of `run_state.ts`, taken in this order: that of an active layer, then that of the
+ * committed layer made from it, then the home's. Those of other layers are only tried. A
+ * transaction of the database comes last, and nothing that may wait is called inside it. A process
+ * that creates a snapshot holds the home's lock: `cleanup` releases a backend's resources only if
+ * no process holds that lock.
  *
  * @module
  */
@@ -86,39 +86,45 @@ export interface SnapshotsContext {
   /** Gets warnings of one line each. */
   readonly warn: Warn;
   /**
-   * What is on disk before a snapshot counts as committed; `none` by default. With
+   * The data that is on disk before a snapshot counts as committed; `none` by default. With
    * {@linkcode later}, records are on disk when a call returns only if this is `filesystem`.
    */
   readonly sync?: SyncMode;
   /** The maps between ids in tars and on disk; {@linkcode IDENTITY} by default. */
   readonly idMaps?: IdMaps;
-  /** How many Workers help an apply: none or one, which is the default. */
+  /** The number of Workers that help an apply: 0 or 1, which is the default. */
   readonly workers?: number;
   /**
-   * Whether mounted snapshots are refused by commits and removals; refused by default. A service
-   * owns its store, and the mounts are those of the engine that calls it.
+   * Whether commits and removals refuse mounted snapshots, which is the default. A service alone
+   * uses its store, and the mounts are those of the engine that calls it.
    */
   readonly foreignUses?: ForeignUses;
   /**
-   * Called when a layer waits for deletion. If given, neither opening the store nor a removal
-   * deletes layers; only {@linkcode Snapshots.deleteRemoved} does. For a service, whose callers
-   * should not wait for that, nor for records to be on disk.
+   * Called when a layer waits for deletion. If it is given, only
+   * {@linkcode Snapshots.deleteRemoved} deletes layers; opening the store and removing snapshots do
+   * not. This is for a service, whose callers should wait neither for deletions nor for records to
+   * be on disk.
    */
   readonly later?: () => void;
   /** The purpose of opening the store; `change` by default. */
   readonly purpose?: Purpose;
-  /** The limits of containers' snapshots that ask for none; {@linkcode NO_LIMITS} by default. */
+  /**
+   * The limits of containers' snapshots whose labels ask for none; {@linkcode NO_LIMITS} by
+   * default.
+   */
   readonly limits?: SnapshotLimits;
-  /** How long {@linkcode Snapshots.agedUsage} lets a count be told again at least, in seconds. */
+  /**
+   * The least time for which a count of {@linkcode Snapshots.agedUsage} may be used again, in
+   * seconds.
+   */
   readonly usageAge?: number;
   /**
-   * Whether clients map the ids of the mounts that they get, as labels ask for (`remap.ts`); false
-   * by default.
+   * Whether clients map the ids of their mounts as labels ask for (`remap.ts`); false by default.
    */
   readonly isRemapped?: boolean;
 }
 
-/** {@linkcode Snapshotter} over a {@linkcode SnapshotBackend}. */
+/** {@linkcode Snapshotter}, implemented on a {@linkcode SnapshotBackend}. */
 export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #backend: SnapshotBackend;
   readonly #state: RunState;
@@ -135,20 +141,20 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #limits: SnapshotLimits;
   readonly #usageAge: number;
   readonly #isRemapped: boolean;
-  /** The hold against services. */
+  /** Keeps services from holding the store; `undefined` if it is not opened for changes. */
   #claim: Disposable | undefined;
-  /** The open database; `undefined` after the release of the home, until it is needed again. */
+  /** The open database; `undefined` after a release of the home, until it is needed again. */
   #opened: Session | undefined;
   #isClosed = false;
-  /** Whether the home may not need its own mount any more. */
+  /** Whether the home may no longer need its own mount. */
   #hasUnmounted = false;
 
   /**
    * Opens a store, creating it if it is missing, and finishes the work of killed processes.
    *
-   * @throws {VeneerError} `in use` if it is opened for changes and a service holds it;
-   * `corrupt store` if there are layers but no database, or the database is damaged; `incompatible`
-   * for one of another program or a newer version
+   * @throws {VeneerError} `in use` if it is opened for changes and a service holds it; `corrupt
+   * store` if there are layers but no database, or if the database is damaged; `incompatible` if it
+   * is another program's or of a newer version
    */
   constructor(
     {
@@ -319,14 +325,14 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#mounted.unmountAt(directory);
   }
 
-  /** The open database: for records beside those of snapshots (`lib/images/`). */
+  /** The open database, for records that are not snapshots' (`lib/images/`). */
   get database(): Database {
     return this.#store.database;
   }
 
   /**
-   * Runs `act`, which ends a key, while the snapshot is not mounted below the home, where it could
-   * not be unmounted by that key any more. A service's engine knows its mounts.
+   * Runs `act`, which removes a key, while the snapshot is not mounted below the home: without the
+   * key it could not be unmounted there. In a service the engine keeps track of its mounts.
    */
   #whileUnmounted(key: string, act: () => void): void {
     if (this.#uses.foreignUses === "ignore") act();
@@ -349,7 +355,8 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   /**
-   * Whether snapshots here may be transferred. A service's are filled by its engine, through mounts.
+   * Whether there may be transfers of snapshots. A service's snapshots are filled by its engine,
+   * through mounts.
    */
   get #hasTransfers(): boolean {
     return this.#uses.foreignUses === "refuse";
@@ -372,7 +379,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     const session = this.#session;
     this.#hasUnmounted = true;
     return withInput(input, (fd) => {
-      // Reads from the client, so it comes before any lock.
+      // This reads from the client, so it comes before all locks.
       using tar = openTarInput(fd, options.onWaiting);
       using begun = this.#begin(session, key);
       return this.#transfers.apply(begun, tar, options);
@@ -453,7 +460,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       name,
       (old, layer) => {
         const labels = this.#published.takenFrom(relabelled(old, changed, fields), layer);
-        this.#remapOf(labels); // Must be valid.
+        this.#remapOf(labels); // Throws if they are invalid.
         return labels;
       },
     );
@@ -476,12 +483,12 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#store.version;
   }
 
-  /** Every snapshot as it is recorded: without the labels that the driver publishes. */
+  /** All snapshots as they are recorded, without the labels that the driver publishes. */
   *recorded(): Iterable<SnapshotInfo> {
     for (const info of this.#store.walk()) yield this.#withState(info);
   }
 
-  /** Gives a snapshot that came from another store the times that it had there. */
+  /** Sets the times of a snapshot that was copied from another store to those it had there. */
   setTimes(name: string, { created, updated }: Pick<SnapshotInfo, "created" | "updated">): void {
     checkKey(name);
     this.#store.setTimes(name, created, updated);
@@ -501,18 +508,19 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const store = this.#store;
     const tell = failed ?? ((error: VeneerError) => this.#warn(error.message));
-    // The mounts of a service's store are its engine's.
+    // The mounts of a service's store belong to its engine.
     const isOwn = this.#later === undefined;
     const swept = isOwn ? attempt(tell, this.home, () => this.#mounted.sweep()) ?? [] : [];
     if (this.#backend.home.isReadOnly) return [...swept, ...this.#releaseHome(tell)];
-    // Before the records are read: a layer comes after its record.
+    // The layers are listed before the records are read: an intent is recorded before its layer is
+    // made.
     const found = this.#backend.list();
     const done = [
       ...swept,
       ...this.#intents.deleteOrphans(found, tell),
       ...this.#intents.sweepAll(tell),
     ];
-    // Again: a process may have been killed after it recorded an import.
+    // Done again, because a process may have been killed after it recorded an import.
     attempt(tell, this.home, () => this.#backend.imported());
     attempt(tell, "states of removed stores", () => pruneRunStates(this.#warn));
     // A service will soon need these resources again.
@@ -524,11 +532,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return [...done, ...this.#releaseHome(tell)];
   }
 
-  /** Takes the home's own mount down, if it is Veneer's and unused; returns a line if it did. */
+  /** Unmounts the home's own mount, if it is Veneer's and unused. Returns a line if it did. */
   #releaseHome(failed: (error: VeneerError) => void): string[] {
     const { home } = this.#backend;
     if (!isHomeMountOurs(home, this.#state)) return [];
-    // The database is open through that mount.
+    // The database is open through that mount, so it is closed first.
     this.#endSession();
     const released = attempt(failed, this.home, () => releaseHome(home, this.#state));
     return released ? [`released ${this.home}`] : [];
@@ -564,7 +572,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   delete(name: string): void {
-    // A committed snapshot has no mounts.
+    // A committed snapshot has no mounts, so that is not checked.
     const session = this.#session;
     using held = session.hold(name);
     checkCommitted(held.snapshot);

@@ -1,11 +1,11 @@
 /**
- * The contract of a snapshotter: layers as work in progress that is finished under a name.
+ * The contract of a snapshotter: layers that are changed under a key and then committed under a
+ * name.
  *
- * A *snapshot* is the state of a file system. A *committed* snapshot never changes again; it has a
- * name, and others may be built on it. An *active* one is prepared on a committed parent, or on
- * nothing, and has a key: its mount shows the parent's content, and changes to it belong to the
- * snapshot alone. A *view* is an active snapshot that cannot be changed. Names and keys are one
- * namespace.
+ * A *snapshot* is the state of a file system. A *committed* snapshot never changes; it has a name,
+ * and others may be built on it. An *active* one is prepared on a committed parent, or on none, and
+ * has a key: its mount shows the parent's content, and changes belong only to the snapshot. A
+ * *view* is like an active snapshot, but cannot be changed. Names and keys are in one namespace.
  *
  * ```text
  *            prepare(key, parent)              commit(name, key)
@@ -14,18 +14,18 @@
  *     └──── view(key, parent) ──▶ key, view ──── remove(key) ───────────┴──▶ gone
  * ```
  *
- * To import an image, each of its layers is prepared on the one before, mounted, filled from its
- * tar, unmounted and committed under its chain id. To run a container, a snapshot is prepared on
- * the image's last one and mounted; removing it discards the container's changes, and committing it
- * makes an image of them.
+ * To import an image, a snapshot is prepared for each of its layers on that of the layer before,
+ * mounted, filled from the layer's tar, unmounted and committed under the layer's chain id. To run
+ * a container, a snapshot is prepared on the image's last one and mounted. Removing it discards the
+ * container's changes, and committing it makes a new image layer of them.
  *
- * {@linkcode Snapshotter.mounts} returns mounts, which an engine performs in the mount namespace of
- * its choice; so a snapshotter counts no references. {@linkcode Snapshotter.mount} is for programs
- * without an engine: a writable snapshot is mounted at most once.
+ * {@linkcode Snapshotter.mounts} returns mounts, which an engine makes in the mount namespace of
+ * its choice, so a snapshotter counts no references. {@linkcode Snapshotter.mount} is for programs
+ * without an engine: it mounts a writable snapshot at most once.
  *
- * Every operation is atomic for all processes. A process killed inside one leaves only a record of
- * its intent, which the next opening of the store finishes. `lib/snapshots/snapshots.ts` explains
- * how.
+ * Every operation is atomic for all processes. A process killed inside an operation leaves only a
+ * record of its intent, and the next opening of the store finishes the work.
+ * `lib/snapshots/snapshots.ts` explains how.
  *
  * @module
  */
@@ -39,29 +39,32 @@ import type { Mount } from "../mount/plan.ts";
 /** The kinds of snapshots. */
 export type SnapshotKind = "active" | "view" | "committed";
 
-/**
- * Labels: texts that callers set on a snapshot and read again. A label with an empty value does not
- * exist.
- */
+/** Labels: texts that callers store with a snapshot. There are no labels with an empty value. */
 export type Labels = ReadonlyMap<string, string>;
 
 /** A snapshot as callers see it. */
 export interface SnapshotInfo {
   /** Active, a view or committed. */
   readonly kind: SnapshotKind;
-  /** The name of a committed snapshot, the key of any other. */
+  /** The name of a committed snapshot; the key of any other. */
   readonly name: string;
   /** The parent's name; `""` if there is none. */
   readonly parent: string;
   /** The labels, with those that the driver publishes. */
   readonly labels: Labels;
-  /** The time when it was prepared or, for a committed one, committed. Microseconds since 1970. */
+  /**
+   * The time at which it was prepared or, if it is committed, committed; in microseconds since
+   * 1970.
+   */
   readonly created: number;
-  /** The time of the last change of its labels. Microseconds since 1970. */
+  /** The time of the last change of its labels, in microseconds since 1970. */
   readonly updated: number;
   /** The id of its layer: the driver's name for it on disk. */
   readonly layer: string;
-  /** Present if a tar was not applied to its end: it can only be removed or applied to again. */
+  /**
+   * Present if a tar was not applied to its end: then it can only be removed, or a tar applied to
+   * it again.
+   */
   readonly incomplete?: true;
 }
 
@@ -73,11 +76,11 @@ export interface Usage {
   readonly inodes: number;
 }
 
-/** The space of a snapshot, and the time for which it may be told again. */
+/** The space of a snapshot, and the time for which the count may be used again. */
 export interface AgedUsage {
-  /** As counted now. */
+  /** The space, as it was just counted. */
   readonly usage: Usage;
-  /** In milliseconds; 0 if it is to be asked for each time. */
+  /** The time in milliseconds; 0 if the count must not be used again. */
   readonly age: number;
 }
 
@@ -95,8 +98,8 @@ export interface CommitOptions extends SnapshotOptions {
    */
   readonly parent?: string;
   /**
-   * Whether its record is on disk when it returns, also in a store that is opened to write records
-   * out later.
+   * Whether the record is on disk when the commit returns, even in a store that is opened to write
+   * records out later.
    */
   readonly sync?: boolean;
 }
@@ -116,8 +119,8 @@ export interface SnapshotUpdate {
 }
 
 /**
- * The layers of removed snapshots that are still on disk: none; some that were not tried yet; or
- * only some that could not be deleted and are not retried for a while.
+ * The layers of removed snapshots that are still on disk: none (`none`), some that were not tried
+ * yet (`more`), or only some that could not be deleted and are not retried for a while (`stuck`).
  */
 export type Leftovers = "none" | "more" | "stuck";
 
@@ -130,8 +133,8 @@ export type Leftovers = "none" | "more" | "stuck";
  */
 export interface Snapshotter extends OpenStore {
   /**
-   * Whether the mounts of a snapshot are the same, and need nothing done before they are made, as
-   * long as it is neither committed nor removed.
+   * Whether the mounts of a snapshot stay the same until it is committed or removed, and need no
+   * preparation.
    */
   readonly mountsStay: boolean;
 
@@ -143,38 +146,38 @@ export interface Snapshotter extends OpenStore {
    */
   prepare(key: string, parent: string, options?: SnapshotOptions): Mount[];
 
-  /** The same for a snapshot that cannot be changed; without a parent it is empty. */
+  /** The same for a snapshot that cannot be changed. Without a parent it is empty. */
   view(key: string, parent: string, options?: SnapshotOptions): Mount[];
 
   /**
    * The mounts of an active snapshot or a view.
    *
-   * @throws `failed precondition` for a committed one
+   * @throws `failed precondition` for a committed snapshot
    */
   mounts(key: string): Mount[];
 
   /**
-   * Mounts an active snapshot or a view in this process's mount namespace; returns the path of its
-   * root, without symbolic links. The mount stays until it is unmounted, also after the end of this
+   * Mounts an active snapshot or a view in this process's mount namespace. Returns the path of its
+   * root, without symbolic links. The mount stays until it is unmounted, even after the end of this
    * process.
    *
    * @param directory the mount point; by default a directory below the home, which is removed with
    * the mount
-   * @throws `in use` if it is mounted there or, if it is writable, anywhere, or if the directory is
-   * a mount point already; `invalid argument` for a path that is not a directory;
+   * @throws `in use` if it is already mounted there or, if it is writable, anywhere, or if the
+   * directory is already a mount point; `invalid argument` for a path that is not a directory;
    * `failed precondition` for a committed snapshot
    */
   mount(key: string, directory?: string): string;
 
   /**
-   * Unmounts a snapshot that is mounted below the home; returns the path of the mount point.
+   * Unmounts a snapshot that is mounted below the home. Returns the path of the mount point.
    *
    * @throws `failed precondition` if it is not mounted there, `in use` if the mount is busy
    */
   unmount(key: string): string;
 
   /**
-   * Unmounts the snapshot that is mounted at a directory; returns the directory's path, without
+   * Unmounts the snapshot that is mounted at a directory. Returns the directory's path, without
    * symbolic links.
    *
    * @throws as {@linkcode unmount}
@@ -182,8 +185,8 @@ export interface Snapshotter extends OpenStore {
   unmountAt(directory: string): string;
 
   /**
-   * Gives an active snapshot a name, under which it never changes again; the key is gone. Its
-   * labels are those given here; labels of the key are dropped.
+   * Commits an active snapshot under a name. It never changes again, and its key no longer exists.
+   * Its labels are those given here; the labels of the key are dropped.
    *
    * @throws `already exists` if the name is taken, `failed precondition` for a view or a committed
    * snapshot, `in use` if it is mounted, unless the store was opened to ignore mounts and the
@@ -192,36 +195,36 @@ export interface Snapshotter extends OpenStore {
   commit(name: string, key: string, options?: CommitOptions): void;
 
   /**
-   * Applies a tar, plain, gzip or zstd, to an active snapshot, all or nothing: after a failure the
-   * snapshot is incomplete. Returns the bytes of the files applied.
+   * Applies a tar, which may be compressed with gzip or zstd, to an active snapshot. After a
+   * failure the snapshot is empty and incomplete. Returns the bytes of the applied files.
    *
-   * @throws `in use` if it is mounted or transferred, `failed precondition` for a snapshot that is
-   * not active
+   * @throws `in use` if it is mounted or in another transfer, `failed precondition` if it is not
+   * active
    */
   applyDiff(key: string, input: FileArgument, options?: TransferOptions): number;
 
   /**
-   * Writes the changes of a snapshot of any kind to its parent as a tar; returns bytes written. An
-   * active one that is written to meanwhile gives a mixture.
+   * Writes the changes of a snapshot of any kind against its parent as a tar. Returns the bytes
+   * written. If programs write to an active snapshot meanwhile, the tar is a mixture of states.
    *
-   * @throws `failed precondition` for an incomplete one
+   * @throws `failed precondition` for an incomplete snapshot
    */
   diff(key: string, output: FileArgument, options?: DiffOptions): number;
 
   /**
-   * The same changes, sorted by path, each directory before its content. The snapshot is not
-   * removed until the last change was read, the loop over them ended, or the iterator was disposed
-   * of.
+   * The same changes, sorted by path, each directory before its content. The snapshot cannot be
+   * removed until the last change is read, the loop over them ends, or the iterator is disposed of.
    *
    * @param parent as {@linkcode DiffOptions.parent}
    */
   changes(key: string, parent?: string): ChangeIterator;
 
   /**
-   * Removes a snapshot of any kind. If its layer cannot be deleted at once, that is a warning, and
-   * the layer is left to {@linkcode cleanup}.
+   * Removes a snapshot of any kind. If its layer cannot be deleted at once, there is a warning, and
+   * {@linkcode cleanup} deletes it later.
    *
-   * @throws `failed precondition` if it has children, `in use` as {@linkcode commit}
+   * @throws `failed precondition` if it has children or is the uppermost layer of an image, `in
+   * use` as {@linkcode commit}
    */
   remove(key: string): void;
 
@@ -229,73 +232,78 @@ export interface Snapshotter extends OpenStore {
   stat(key: string): SnapshotInfo;
 
   /**
-   * Replaces the labels of a snapshot: all of them, or those that `fields` names, as `labels` or
-   * `labels.<key>`; a field that is not among the given labels is removed.
+   * Replaces the labels of a snapshot: all of them by default and if `fields` has `labels`, or else
+   * the ones in `fields`, each as `labels.<key>`. A label in `fields` that is not among the given
+   * labels is removed.
    *
    * @throws `invalid argument` for any other field
    */
   update(update: SnapshotUpdate, fields?: readonly string[]): SnapshotInfo;
 
   /**
-   * Every snapshot that matches one of the filters, sorted by name; all snapshots if there is no
+   * All snapshots that match one of the filters, sorted by name; all snapshots if there is no
    * filter. `snapshots/filter.ts` describes the language of filters. @throws `invalid argument` for
    * an invalid filter
    */
   walk(filters?: readonly string[]): Iterable<SnapshotInfo>;
 
   /**
-   * Stands for all records as they are: it is another one after any change, by whichever process.
-   * If it is read before a {@linkcode walk} and is the same later, the walk is still right.
+   * Identifies the state of all records: it changes with every change, by any process. If it was
+   * read before a {@linkcode walk} and is still the same, the result of the walk is still right.
    */
   readonly version: string;
 
   /**
-   * The space that a snapshot adds: of an active one counted at each call, of a committed one once.
+   * The space that a snapshot adds to its parent. That of an active one is counted at each call,
+   * that of a committed one only once.
    */
   usage(key: string): Usage;
 
-  /** The same for a service that is asked often, as the option `usage.age` has it. */
+  /**
+   * The same for a service that is asked often, with a time according to the option `usage.age`.
+   */
   agedUsage(key: string): AgedUsage;
 
   /**
-   * Refuses a snapshot that is mounted in any mount namespace, or detached and still held if the
-   * kernel reports that; copies of Veneer's mounts, which a namespace inherited, do not count.
+   * Refuses a snapshot that is mounted in any mount namespace, or whose detached mount is still
+   * used, if the kernel reports that. Copies of Veneer's mounts that a namespace inherited do not
+   * count.
    *
-   * @throws `in use` with the mount point, its namespace, and a process there
+   * @throws `in use` with the mount point, its namespace, and a process in that
    */
   checkUnused(key: string): void;
 
   /**
    * Deletes layers of removed snapshots that are still on disk, and waits for other processes that
-   * do so; unmounts mounts below the home whose snapshot is gone; releases the home. Returns a line
-   * for each act.
+   * do so. Unmounts mounts below the home whose snapshot was removed. Releases the home. Returns a
+   * line for each act.
    *
-   * @param failed gets each failure, after which the others are still processed; without it,
-   * failures are warnings
+   * @param failed gets each failure, after which the work continues; by default failures are
+   * warnings
    */
   cleanup(failed?: (error: VeneerError) => void): string[];
 
   /**
-   * Deletes layers of removed snapshots: in a store opened to delete them later, all of them; in
-   * any other, those that could not be deleted at once.
+   * Deletes layers of removed snapshots: all of them in a store that is opened to delete them
+   * later, and in others those that could not be deleted at once.
    *
-   * @param isEnough is called before each layer and returns true to stop
+   * @param isEnough called before each layer; returns true to stop
    */
   deleteRemoved(isEnough?: () => boolean): Leftovers;
 
-  /** The name of a committed snapshot's parent, `""` for none. */
+  /** The name of a committed snapshot's parent; `""` for none. */
   parent(name: string): string;
 
-  /** Whether there is a committed snapshot of that name. */
+  /** Whether there is a committed snapshot with this name. */
   exists(name: string): boolean;
 
   /**
    * Removes a committed snapshot.
    *
-   * @throws as {@linkcode remove}, and `failed precondition` for an active one
+   * @throws as {@linkcode remove}, and `failed precondition` for a snapshot that is not committed
    */
   delete(name: string): void;
 
-  /** The keys of all snapshots that are not committed, sorted. */
+  /** The sorted keys of all snapshots that are not committed. */
   active(): string[];
 }

@@ -1,11 +1,12 @@
 /**
- * The records of a store of snapshots: the transactions on it, and the rules of names, kinds and
+ * The records of a store of snapshots: the transactions on them, and the rules for names, kinds and
  * parents.
  *
- * Each method that changes something is one transaction, and checks its preconditions inside it:
- * that a name is free, a parent is committed, a removed snapshot has no children. Changes of
- * methods marked so are on disk when they return, unless {@linkcode Store.durability} is `in order`;
- * a power failure may undo the others, the latest first.
+ * Each method that changes records is one transaction, and checks its preconditions inside it: that
+ * a name is free, that a parent is committed, that a removed snapshot has no children. If the
+ * comment of a method says that the change is on disk when it returns, that holds unless
+ * {@linkcode Store.durability} is `in order`. A power failure may undo other changes, the latest
+ * first.
  *
  * @module
  */
@@ -32,13 +33,16 @@ import {
 } from "./records.ts";
 import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.ts";
 
-/** How many snapshots a walk reads at a time: one by one takes three times as long. */
+/**
+ * The number of snapshots that a walk reads at a time. Reading one by one takes three times as
+ * long.
+ */
 const PAGE = 200;
 
-/** How many walkers there were: SQLite's version of the data is one for each connection. */
+/** The number of walkers so far: SQLite's version of the data is different for each connection. */
 let walkers = 0;
 
-/** A connection that reads every snapshot, as all are when it begins. */
+/** A connection that reads all snapshots in the state of one moment. */
 class Walker implements Disposable {
   readonly #begin: Statement;
   readonly #end: Statement;
@@ -53,7 +57,7 @@ class Walker implements Disposable {
     this.#version = database.prepareRows("PRAGMA data_version");
   }
 
-  /** Another one after any transaction of another connection. */
+  /** Changes with every transaction of another connection. */
   get version(): string {
     return `${this.#serial} ${this.#version.get()![0]}`;
   }
@@ -80,7 +84,7 @@ class Walker implements Disposable {
 export class Store implements Disposable {
   readonly #database: Database;
   readonly #statements: Statements;
-  /** Of the changes that are marked to be on disk when they return. */
+  /** The durability of changes that are documented to be on disk when they return. */
   durability: Durability = "on disk";
   #idleWalker: Walker | undefined;
   #isClosed = false;
@@ -91,8 +95,8 @@ export class Store implements Disposable {
   }
 
   /**
-   * Opens the database of a store, creating or migrating it. The caller excludes other openers
-   * meanwhile.
+   * Opens the database of a store; creates or migrates it if needed. The caller excludes other
+   * openers meanwhile.
    *
    * @param initial the snapshots of a new database, parents first
    * @param warn gets a line if changes in the log of a read-only database cannot be read
@@ -120,12 +124,12 @@ export class Store implements Disposable {
       database[Symbol.dispose]();
       throw error;
     }
-    // Only an existing database gets its log and its index prepared.
+    // The log and its index are prepared only for an existing database, so it is opened again.
     database[Symbol.dispose]();
     return Store.open(path, initial, warn);
   }
 
-  /** For records beside those of snapshots, which have statements of their own. */
+  /** The database, for records that are not snapshots', which have separate statements. */
   get database(): Database {
     return this.#database;
   }
@@ -136,7 +140,7 @@ export class Store implements Disposable {
     this.#database[Symbol.dispose]();
   }
 
-  /** The snapshot of a name or key, if there is one. */
+  /** The snapshot with a name or key, if there is one. */
   find(name: string): Snapshot | undefined {
     return this.#statements.find.get(name);
   }
@@ -155,14 +159,14 @@ export class Store implements Disposable {
     return infoOf(row);
   }
 
-  /** Every snapshot, sorted by the bytes of its name, as of the start of the walk. */
+  /** All snapshots, sorted by the bytes of their names, in the state at the start of the walk. */
   *walk(): Generator<SnapshotInfo> {
     const walker = this.#idleWalker ?? this.#newWalker();
     this.#idleWalker = undefined;
     try {
       yield* walker.walk();
     } finally {
-      // The next walk goes on with it, unless another walk's is kept already or the store is
+      // The walker is kept for the next walk, unless another one is already kept or the store is
       // closed.
       if (this.#idleWalker === undefined && !this.#isClosed) this.#idleWalker = walker;
       else walker[Symbol.dispose]();
@@ -170,8 +174,8 @@ export class Store implements Disposable {
   }
 
   /**
-   * Stands for the records as they are: it is another one after any change, by whichever process;
-   * a walk that begins after it was read shows these records or later ones.
+   * Identifies the state of the records: it changes with every change, by any process. A walk that
+   * begins after it was read returns this state or a later one.
    */
   get version(): string {
     this.#idleWalker ??= this.#newWalker();
@@ -179,8 +183,8 @@ export class Store implements Disposable {
   }
 
   /**
-   * On a separate connection: writes during a walk, also by its caller, need the transactions of
-   * the store's own.
+   * A walker has a separate connection: during a walk its caller may write, which needs
+   * transactions on the store's connection.
    */
   #newWalker(): Walker {
     const { file, access } = this.#database;
@@ -192,13 +196,13 @@ export class Store implements Disposable {
     return this.#statements.active.all().map(({ name }) => name);
   }
 
-  /** The name of a snapshot's parent, `""` for none. */
+  /** The name of a snapshot's parent; `""` for none. */
   parentName({ parent }: Snapshot): string {
     return parent === null ? "" : this.#statements.name.get(parent)!.name;
   }
 
   /**
-   * A snapshot's layer and those below.
+   * A snapshot's layer and the layers below it.
    *
    * @throws {VeneerError} `corrupt store` if its parents form a circle
    */
@@ -206,7 +210,7 @@ export class Store implements Disposable {
     return { layer, kind, parents: this.#lineage(parent) };
   }
 
-  /** The same for a removal: without the layers below, if the records of them are damaged. */
+  /** The same for a removal. If the records of the parents are damaged, it has no layers below. */
   chainToRemove(snapshot: Snapshot): LayerChain {
     try {
       return this.chain(snapshot);
@@ -216,7 +220,7 @@ export class Store implements Disposable {
     }
   }
 
-  /** The chain of a layer that is being made on a parent, `""` for none. */
+  /** The chain of a layer that is being made on a parent; `""` for none. */
   chainOn(layer: string, kind: SnapshotKind, parent: string): LayerChain {
     if (parent === "") return { layer, kind, parents: [] };
     const lineage = this.#statements.lineageOf.all(parent);
@@ -224,14 +228,14 @@ export class Store implements Disposable {
     return { layer, kind, parents: this.#layersOf(lineage, parent) };
   }
 
-  /** The layers of a snapshot and of those below it, its own first. */
+  /** The layers of a snapshot and of its ancestors, its own first. */
   #lineage(id: number | null): string[] {
     return id === null ? [] : this.#layersOf(this.#statements.lineage.all(id));
   }
 
-  /** @param name of the first one; asked for if it is not given */
+  /** @param name the first snapshot's name; it is read if it is not given */
   #layersOf(lineage: readonly Ancestor[], name?: string): string[] {
-    // The last one has no parent, unless its parent is one of those before.
+    // The last one has no parent, unless the records form a circle.
     if (lineage.at(-1)?.parent === null) return lineage.map(({ layer }) => layer);
     throw new VeneerError(
       "corrupt store",
@@ -241,17 +245,17 @@ export class Store implements Disposable {
     );
   }
 
-  /** The intent about a layer, if there is one. */
+  /** A layer's intent, if there is one. */
   intent(layer: string): Intent | undefined {
     return this.#statements.intent.get(layer);
   }
 
-  /** The layers that there are intents about. */
+  /** The layers with an intent. */
   intents(): string[] {
     return this.#statements.intents.all().map(({ layer }) => layer);
   }
 
-  /** The layers whose intents are deletions. */
+  /** The layers that are to be deleted. */
   doomed(): string[] {
     return this.#statements.doomed.all().map(({ layer }) => layer);
   }
@@ -266,7 +270,7 @@ export class Store implements Disposable {
     return this.#statements.reservedOn.all(id).map(({ layer }) => layer);
   }
 
-  /** An unused layer id: 40 random bits in the letters of base 32. */
+  /** An unused layer id: 40 random bits in base 32. */
   newLayer(): string {
     for (;;) {
       const random = crypto.getRandomValues(new Uint8Array(8));
@@ -276,17 +280,17 @@ export class Store implements Disposable {
     }
   }
 
-  /** Whether a snapshot or an intent has a layer. */
+  /** Whether a layer belongs to a snapshot or an intent. */
   hasLayer(layer: string): boolean {
     return this.#statements.hasLayer.get(layer) !== undefined;
   }
 
-  /** The layers that snapshots and intents have. */
+  /** The layers of all snapshots and intents. */
   layers(): Set<string> {
     return new Set(this.#statements.layers.all().map(({ layer }) => layer));
   }
 
-  /** Whether a snapshot is active, a view, or being made. */
+  /** Whether there is an active snapshot, a view, or a snapshot that is being made. */
   isInUse(): boolean {
     return this.#statements.isInUse.get() !== undefined;
   }
@@ -295,8 +299,8 @@ export class Store implements Disposable {
    * Records that a layer is being made for a name.
    *
    * @param parent the committed snapshot to build on; `""` for none
-   * @throws {VeneerError} `already exists`, also for the layer, which an imported snapshot may have
-   * under another name; `not found` or `invalid argument` for the parent
+   * @throws {VeneerError} `already exists` for the name, or for the layer, which an imported
+   * snapshot may have under another name; `not found` or `invalid argument` for the parent
    */
   reserve(layer: string, name: string, parent: string): void {
     requireSpare(this.#database);
@@ -313,7 +317,10 @@ export class Store implements Disposable {
     });
   }
 
-  /** Records the snapshot of a reserved layer that was created. On disk when it returns. */
+  /**
+   * Records the snapshot of a reserved layer that was created. The change is on disk when it
+   * returns.
+   */
   adopt(snapshot: NewSnapshot): void {
     this.#database.transaction(this.durability, () => {
       this.#statements.forget.run(snapshot.layer);
@@ -328,7 +335,7 @@ export class Store implements Disposable {
   }
 
   /**
-   * Gives an active snapshot its name. On disk when it returns.
+   * Commits an active snapshot under a name. The change is on disk when it returns.
    *
    * @throws {VeneerError} `already exists`; `failed precondition` if it is not active; `not found`,
    * `failed precondition` or `invalid argument` for the parent
@@ -348,7 +355,7 @@ export class Store implements Disposable {
   }
 
   /**
-   * Checks that a snapshot can be committed, on another parent if one is named.
+   * Checks that a snapshot can be committed, on another parent if one is given.
    *
    * @returns the parent's id
    * @throws {VeneerError} as {@linkcode commit}
@@ -371,28 +378,29 @@ export class Store implements Disposable {
    * Replaces a snapshot by an intent to delete its layer.
    *
    * @param durability `in order` only if {@linkcode sync} comes before the layer's deletion
-   * @param makeRoom is called when the snapshot has no children and can get none until this returns
+   * @param makeRoom called when the snapshot has no children and can get none until this method
+   * returns
    * @throws {VeneerError} `failed precondition` if it has children
    */
   remove(snapshot: Snapshot, durability: Durability = "on disk", makeRoom = () => {}): void {
     this.#database.transaction(durability, () => {
       this.checkChildless(snapshot);
       makeRoom();
-      // A remaining child forms a circle with it and stays damaged.
+      // If a child remains, its records form a circle with this snapshot's; it stays damaged.
       this.#statements.isolate.run(snapshot.id);
       this.#statements.remove.run(snapshot.id);
       this.#statements.reserve.run(snapshot.layer, null, null);
     });
   }
 
-  /** Returns when all changes are on disk that were made before, by other processes as well. */
+  /** Returns when all earlier changes are on disk, including those by other processes. */
   sync(): void {
     this.#database.sync();
   }
 
   /**
    * @throws {VeneerError} `failed precondition` with the names of a snapshot's children, or of the
-   * images that it is the uppermost layer of
+   * images whose uppermost layer it is
    */
   checkChildless({ id, name }: Snapshot): void {
     const some = (found: readonly { name: string }[]) =>
@@ -427,15 +435,15 @@ export class Store implements Disposable {
     return true;
   }
 
-  /** Forgets the intent about a layer that is gone. */
+  /** Removes the intent of a deleted layer. */
   forget(layer: string): void {
     this.#database.transaction("in order", () => this.#statements.forget.run(layer));
   }
 
   /**
-   * Replaces a snapshot's labels. On disk when it returns.
+   * Replaces a snapshot's labels. The change is on disk when it returns.
    *
-   * @param change gets the present labels and the snapshot's layer
+   * @param change gets the current labels and the snapshot's layer; returns the new labels
    * @throws {VeneerError} `not found`; also the errors of `change`
    */
   relabel(name: string, change: (labels: Labels, layer: string) => Labels): SnapshotInfo {
@@ -463,12 +471,14 @@ export class Store implements Disposable {
     for (const [key, value] of labels) this.#statements.insertLabel.run(id, key, value);
   }
 
-  /** Records the space that a committed layer adds; does nothing if the snapshot is gone. */
+  /**
+   * Records the space that a committed layer adds. Does nothing if the snapshot no longer exists.
+   */
   keepUsage(layer: string, { bytes, inodes }: Usage): void {
     this.#database.transaction("in order", () => this.#statements.count.run(bytes, inodes, layer));
   }
 
-  /** @throws {VeneerError} `already exists` for a name that a snapshot has or is being made for */
+  /** @throws {VeneerError} `already exists` if a snapshot has the name, or is being made for it */
   checkFree(name: string): void {
     const [found] = this.#statements.taken.get(name, name) ?? [];
     if (found === undefined) return;
@@ -481,7 +491,7 @@ export class Store implements Disposable {
     throw beingMade(name);
   }
 
-  /** @throws {VeneerError} `not found`, or `code` if it is not committed */
+  /** @throws {VeneerError} `not found`, or `code` if the parent is not committed */
   #parentId(parent: string, code: "invalid argument" | "failed precondition"): number | null {
     if (parent === "") return null;
     const row = this.#statements.parent.get(parent);
@@ -498,7 +508,7 @@ function notFound(name: string, what = "snapshot"): VeneerError {
   });
 }
 
-/** The error for a name that another process is making a snapshot for. */
+/** The error for a name for which another process is making a snapshot. */
 export function beingMade(name: string): VeneerError {
   return new VeneerError(
     "already exists",

@@ -1,5 +1,5 @@
 /**
- * The home and the run-time state of an open store of snapshots, for code beside the snapshotter.
+ * The home and the run-time state of an open store of snapshots, for code outside the snapshotter.
  *
  * @module
  */
@@ -8,7 +8,7 @@ import type { IdMaps } from "../base/id_maps.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";
 
-/** @param path of the store, `<root>/snapshots/<driver>` */
+/** @param path the store's path, `<root>/snapshots/<driver>` */
 export function storeHome(path: string, idMaps: IdMaps): { home: Home; state: RunState } {
   const snapshots = dirname(path);
   const store = join(basename(snapshots), basename(path));

@@ -1,13 +1,13 @@
 /**
- * Transfers: applying a tar to an active snapshot, and reading a snapshot's changes.
+ * Transfers: apply a tar to an active snapshot, and read a snapshot's changes.
  *
- * An apply is all or nothing. The snapshot's layer is marked incomplete, on disk, before the first
- * entry, and the mark is removed after the last. A process killed in between leaves a snapshot that
- * can neither be mounted nor committed, only removed or applied to again, which starts it over.
- * After a failure it is empty again and still marked: the tar is not in it.
+ * The snapshot's layer is marked incomplete, on disk, before the first entry of a tar is applied,
+ * and the mark is removed after the last one. If the process is killed in between, the snapshot can
+ * be neither mounted nor committed. It can be removed, or a tar can be applied to it again, which
+ * empties it first. After a failed apply the snapshot is empty and still marked.
  *
- * A transfer holds a lock for all of its time, so that the snapshot is not removed, committed or
- * mounted meanwhile. A tree that must be mounted for it is mounted below the home:
+ * A transfer holds a lock until its end, so that the snapshot is not removed, committed or mounted
+ * meanwhile. If it needs the mounted tree, that is mounted below the home:
  *
  * ```text
  * <home>/mounts/.<uuid>    the mount of one transfer; a killed one's is taken down by `cleanup`
@@ -47,18 +47,18 @@ export interface TransfersContext {
   readonly port: MountPort;
   readonly idMaps: IdMaps;
   /**
-   * What is on disk before the snapshot counts as complete; a commit writes a `layer` out, and an
-   * apply leaves that to it.
+   * The data that is on disk before the snapshot counts as complete. For `layer` the commit writes
+   * it out, not the apply.
    */
   readonly sync: SyncMode;
-  /** How many Workers help: none or one, which is the default. */
+  /** The number of Workers that help: 0 or 1, which is the default. */
   readonly workers?: number;
-  /** The limits of containers' snapshots that ask for none. */
+  /** The limits of containers' snapshots whose labels ask for none. */
   readonly limits: SnapshotLimits;
   readonly warn: Warn;
 }
 
-/** A layer, and how it is made anew. */
+/** A layer, with the options for making it again. */
 interface Made {
   readonly chain: LayerChain;
   readonly limits: SnapshotLimits;
@@ -66,7 +66,7 @@ interface Made {
   readonly isCounted: boolean;
 }
 
-/** A begun apply: the layer is marked, and held until disposal. */
+/** An apply in progress: the layer is marked, and held until disposal. */
 export interface Begun extends Made, Disposable {
   readonly name: string;
 }
@@ -92,7 +92,10 @@ export class SnapshotTransfers {
     );
   }
 
-  /** Refuses a snapshot that a tar was not applied to. @throws {VeneerError} `failed precondition` */
+  /**
+   * Refuses a snapshot to which a tar was not applied to its end. @throws {VeneerError} `failed
+   * precondition`
+   */
   checkComplete({ name, layer }: Snapshot): void {
     if (!this.isIncomplete(layer)) return;
     throw new VeneerError(
@@ -129,7 +132,10 @@ export class SnapshotTransfers {
     return { ...made, name, [Symbol.dispose]: () => kept[Symbol.dispose]() };
   }
 
-  /** Makes a layer anew. Killed in between, it is missing, and marked: the next apply makes it. */
+  /**
+   * Makes a layer again, empty. After a kill in between it is missing and marked, and the next
+   * apply makes it.
+   */
   #empty({ chain, limits, isUnpacked, isCounted }: Made): void {
     const { backend, state } = this.#context;
     backend.remove(chain.layer);
@@ -137,7 +143,7 @@ export class SnapshotTransfers {
     backend.prepare(chain, { limits, isUnpacked, isCounted });
   }
 
-  /** Applies a tar to a begun snapshot; returns bytes of the files applied. */
+  /** Applies a tar to a snapshot from {@linkcode begin}. Returns the bytes of the applied files. */
   apply(begun: Begun, tar: TarInput, options: TransferOptions): number {
     const { chain, name } = begun;
     try {
@@ -162,7 +168,8 @@ export class SnapshotTransfers {
       target,
       finish: () => backend.finishApply?.(chain),
       ensureStored: (directory) => backend.ensureStored?.(chain.layer, directory),
-      // What was stored elsewhere may be committed: the mark must not come back after that.
+      // The snapshot may then be committed, and a power failure must not bring the mark back. So it
+      // is removed on disk if the content was already stored.
       markComplete: (isStored) =>
         backend.home.markComplete(chain.layer, isStored || backend.ensureStored !== undefined),
     }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
@@ -181,9 +188,10 @@ export class SnapshotTransfers {
   }
 
   /**
-   * Opens the changes of a snapshot of any kind; `scope` releases all that this takes.
+   * Opens the changes of a snapshot of any kind. `scope` releases the locks and mounts that this
+   * needs.
    *
-   * @param parent the committed snapshot to compare with; `""` for none, `undefined` for its own
+   * @param parent the committed snapshot to compare with; `""` for none, `undefined` for its parent
    */
   open(session: Session, key: string, parent: string | undefined, scope: DisposableStack): Delta {
     const { backend } = this.#context, { store } = session;
@@ -199,20 +207,20 @@ export class SnapshotTransfers {
     return treeDelta(treeOf(snapshot), parentRoot);
   }
 
-  /** Writes them as a tar; returns bytes written. */
+  /** Writes changes as a tar. Returns the bytes written. */
   export(delta: Delta, output: FileArgument, options: TransferOptions): number {
     const { idMaps, warn, workers } = this.#context;
     return withOutput(output, (fd) => delta.export(fd, { idMaps, warn, workers, ...options }));
   }
 
-  /** Opens them to be read one by one. @throws as {@linkcode open} */
+  /** Opens the changes, to be read one by one. @throws as {@linkcode open} */
   changes(session: Session, key: string, parent: string | undefined): OpenChanges {
     using scope = new DisposableStack();
     const delta = this.open(session, key, parent, scope);
     return new OpenChanges(delta, scope.move());
   }
 
-  /** Keeps a whole snapshot from being changed or removed. */
+  /** Keeps a complete snapshot from being changed or removed until the end of `scope`. */
   #hold(session: Session, key: string, scope: DisposableStack): Snapshot {
     using held = session.hold(key);
     const { snapshot } = held;
@@ -222,9 +230,9 @@ export class SnapshotTransfers {
   }
 
   /**
-   * The path of a snapshot's tree, which is mounted if need be.
+   * The path of a snapshot's tree, which is mounted if needed.
    *
-   * @throws {VeneerError} `in use` if it can be written to by a mount that is not below the home
+   * @throws {VeneerError} `in use` if it is active and mounted outside the home
    */
   #tree(snapshot: Snapshot, chain: LayerChain, scope: DisposableStack): string {
     const { backend, uses } = this.#context;
@@ -234,7 +242,7 @@ export class SnapshotTransfers {
       if (isMountPoint(own)) return own;
       uses.checkUnused(snapshot, chain);
     }
-    // A layer that holds only changes is shown like its own child's parent.
+    // If a layer has only changes, it is shown as a view of a child on it would be.
     const { layer, parents } = chain;
     const shownChain: LayerChain = backend.rebases
       ? { layer, kind: "view", parents: [layer, ...parents] }
@@ -242,7 +250,7 @@ export class SnapshotTransfers {
     return this.#mount(shownChain, scope);
   }
 
-  /** Mounts a tree for this transfer alone. */
+  /** Mounts a tree for this transfer only. */
   #mount(chain: LayerChain, scope: DisposableStack): string {
     const { backend, state, port } = this.#context, { home } = backend;
     const name = `.${crypto.randomUUID()}`;

@@ -1,9 +1,9 @@
 /**
- * The space that a snapshot adds to its parent: counted at each call if it is active, once if it is
- * committed.
+ * The space that a snapshot adds to its parent. That of an active one is counted at each call, that
+ * of a committed one only once.
  *
- * A count may take long. It is made without the layer's lock, so that nothing waits for it, and is
- * made again if the snapshot was committed, removed or replaced meanwhile.
+ * A count may take long. It is made without the layer's lock, so that other operations do not wait
+ * for it. It is repeated if the snapshot was committed, removed or replaced meanwhile.
  *
  * @module
  */
@@ -14,13 +14,15 @@ import type { Snapshot } from "./records.ts";
 import type { Store } from "./store.ts";
 import { ageOf } from "./usage_age.ts";
 
-/** A snapshot's space, and the snapshot that it was counted of. */
+/** The counted space and its snapshot. */
 interface Counted {
   readonly usage: Usage;
   readonly snapshot: Snapshot;
 }
 
-/** @throws {VeneerError} `not found`, also for a snapshot removed meanwhile; errors of counting */
+/**
+ * @throws {VeneerError} `not found`, also if the snapshot is removed meanwhile; errors of counting
+ */
 export function usageOf(key: string, store: Store, backend: SnapshotBackend): Usage {
   return count(key, store, backend).usage;
 }
@@ -40,7 +42,7 @@ function count(key: string, store: Store, backend: SnapshotBackend): Counted {
       usage = backend.usage({
         layer,
         kind,
-        // Most drivers need none.
+        // Read only if it is needed: most drivers do not use it.
         get parents() {
           return store.chain(snapshot).parents;
         },
@@ -56,10 +58,10 @@ function count(key: string, store: Store, backend: SnapshotBackend): Counted {
 }
 
 /**
- * The same, and how long it may be told again: not at all if the kernel counts, and if the count of
- * a committed one is recorded.
+ * The same, with the time for which the count may be used again: 0 for layers with counters, and
+ * for committed snapshots, whose count is recorded.
  *
- * @param atLeast in seconds; 0 to count at each call
+ * @param atLeast the least time in seconds; 0 to count at each call
  * @throws {VeneerError} as {@linkcode usageOf}
  */
 export function agedUsageOf(
@@ -77,7 +79,9 @@ export function agedUsageOf(
   return { usage, age: isQuick ? 0 : ageOf(duration, atLeast) };
 }
 
-/** On a full or read-only disk it is not recorded, and counted again the next time. */
+/**
+ * Records a count. On a full or read-only disk it is not recorded, and counted again the next time.
+ */
 function keepUsage(store: Store, layer: string, usage: Usage): void {
   try {
     store.keepUsage(layer, usage);

@@ -1,9 +1,9 @@
 /**
- * How long a count of a snapshot's space may be told again.
+ * The time for which a count of a snapshot's space may be used again.
  *
- * containerd asks for the space of each container every ten seconds, and where the kernel keeps no
- * counters, each answer takes a look at every file. So a service gives an answer again for a while,
- * and the longer the count took the longer.
+ * containerd asks for the space of each container every ten seconds. If the kernel has no counters,
+ * each count has to look at every file. So a service repeats an answer for a time, which is longer
+ * if the count took longer.
  *
  * @module
  */
@@ -15,10 +15,13 @@ export const USAGE_AGE_OPTION = "usage.age";
 /** The default of that option, in seconds. */
 export const USAGE_AGE = 60;
 
-/** A count is made again after as many times its duration, so that counting takes 2 % of a thread. */
+/**
+ * A count is repeated at the earliest after this many times its duration, so that counting takes at
+ * most 2 % of a thread.
+ */
 const REST = 50;
 
-/** Reads the option: seconds. @throws {VeneerError} `invalid argument` with its rule */
+/** Reads the option; returns seconds. @throws {VeneerError} `invalid argument` with its rule */
 export function parseUsageAge(text = `${USAGE_AGE}`): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
   throw new VeneerError(
@@ -28,10 +31,10 @@ export function parseUsageAge(text = `${USAGE_AGE}`): number {
 }
 
 /**
- * For how long, in milliseconds, the answer of a count may be told again; 0 if not at all.
+ * The time for which a count may be used again, in milliseconds; 0 if it must not be.
  *
- * @param duration the count's, in milliseconds
- * @param atLeast the option's seconds; 0 to count at each call
+ * @param duration the duration of the count, in milliseconds
+ * @param atLeast the option's value in seconds; 0 to count at each call
  */
 export const ageOf = (duration: number, atLeast: number): number =>
   atLeast === 0 ? 0 : Math.max(atLeast * 1000, REST * duration);

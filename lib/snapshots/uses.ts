@@ -1,5 +1,5 @@
 /**
- * Uses of snapshots: their mounts, in any mount namespace.
+ * Uses of snapshots: their mounts in any mount namespace.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export class SnapshotUses {
     naming(snapshot, () => this.backend.checkUnused(chain, isNoUse));
   }
 
-  /** Whether the mount at a directory, in this process's mount namespace, shows a layer. */
+  /** Whether the mount at a directory of this process's mount namespace is one of a layer. */
   isMountedAt(chain: LayerChain, target: string): boolean {
     let found = false;
     try {
@@ -46,7 +46,7 @@ export class SnapshotUses {
   }
 }
 
-/** Adds the snapshot's name to a backend's refusal of its layer. */
+/** Adds the snapshot's name to a backend's error about its layer. */
 export function naming({ name }: Snapshot, check: () => void): void {
   try {
     check();
