@@ -361,7 +361,7 @@ export class Graph implements EngineStore {
   ): number {
     this.#layers.require(id);
     this.#layers.requireWritable();
-    const base = this.#layers.parent(id, parent);
+    const base = this.#layers.parent(id, parent, this.#layers.recordedAncestry());
     if (base !== "") this.#layers.idMaps(base);
     using scope = new DisposableStack();
     const open = () => scope.use(openTarInput(input, onWaiting));

@@ -11,6 +11,7 @@ import { reconcile, recordedIdMaps } from "../store/id_map_records.ts";
 import type { LayerLock, RunState } from "../store/run_state.ts";
 import { Ancestry } from "./ancestry.ts";
 import type { LayerBackend } from "./backend.ts";
+import { parentsByDocker } from "./docker_parents.ts";
 import type { ParentArgument } from "./driver.ts";
 import type { Staged } from "./staged.ts";
 
@@ -55,14 +56,24 @@ export class Layers {
     this.backend.requireSole?.();
   }
 
-  /** The recorded parents. */
-  ancestry(): Ancestry {
+  /** The parents that Veneer or the driver's layout records. */
+  recordedAncestry(): Ancestry {
     return new Ancestry((id) => this.backend.parent(id));
   }
 
+  /** The same with those that Docker's own records tell, for showing and comparing layers. */
+  ancestry(): Ancestry {
+    let byDocker: ReadonlyMap<string, string> | undefined;
+    return new Ancestry((id) => {
+      const parent = this.backend.parent(id);
+      if (parent !== undefined) return parent;
+      return (byDocker ??= parentsByDocker(this.home.path)).get(id);
+    });
+  }
+
   /** The parent that an argument names, checked; `""` for none. */
-  parent(id: string, parent: ParentArgument): string {
-    const base = parent ?? this.ancestry().parent(id);
+  parent(id: string, parent: ParentArgument, ancestry = this.ancestry()): string {
+    const base = parent ?? ancestry.parent(id);
     if (base === undefined) {
       throw new VeneerError(
         "invalid argument",
