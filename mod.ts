@@ -53,6 +53,7 @@ export type {
   Leftovers,
   SnapshotInfo,
   SnapshotKind,
+  SnapshotMountOptions,
   SnapshotOptions,
   Snapshotter,
   SnapshotUpdate,

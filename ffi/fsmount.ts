@@ -195,6 +195,31 @@ export function tryProtectMount(mount: number): number {
   return result < 0 ? -E[0] : result;
 }
 
+/** Of `mount_setattr(2)`: ids are mapped by the user namespace that `userns_fd` stands for. */
+export const MOUNT_ATTR_IDMAP = 0x100000;
+
+/**
+ * Has a mount that is attached nowhere map ids by a user namespace, raw: 0 or `-errno`; EINVAL if
+ * the file system cannot, ENOSYS before Linux 5.12.
+ *
+ * @param mount a descriptor of {@linkcode tryCloneMount}
+ * @param userNamespace open, and not the first one
+ */
+export function tryMapIds(mount: number, userNamespace: number): number {
+  const attributes = new Struct(MOUNT_ATTR);
+  attributes.set("attr_set", BigInt(MOUNT_ATTR_IDMAP));
+  attributes.set("userns_fd", BigInt(userNamespace));
+  const result = newMounts.mount_setattr()(
+    SYSCALLS.SYS_mount_setattr,
+    mount,
+    EMPTY,
+    AT_EMPTY_PATH,
+    attributes.bytes,
+    BigInt(MOUNT_ATTR.size),
+  );
+  return result < 0 ? -E[0] : result;
+}
+
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;
 
 /** `move_mount(2)` of the mount that a descriptor stands for, raw: 0 or `-errno`. */

@@ -208,6 +208,26 @@ export const process = group({
   fchdir: { parameters: ["i32"], result: "i32" },
 });
 
+/** Namespaces and the ids of a thread; all take effect for the calling thread alone. */
+export const namespaces = group({
+  // int setns(int fd, int nstype);
+  setns: { parameters: ["i32", "i32"], result: "i32" },
+  // int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
+  clone: { parameters: ["pointer", "pointer", "i32", "pointer"], result: "i32" },
+  // void *dlsym(void *handle, const char *symbol);
+  dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
+  // pid_t waitpid(pid_t pid, int *wstatus, int options);
+  waitpid: { parameters: ["i32", "pointer", "i32"], result: "i32" },
+  // int kill(pid_t pid, int sig);
+  kill: { parameters: ["i32", "i32"], result: "i32" },
+  // int setfsuid(uid_t fsuid);
+  setfsuid: { parameters: ["u32"], result: "i32" },
+  // int setfsgid(gid_t fsgid);
+  setfsgid: { parameters: ["u32"], result: "i32" },
+  // int prctl(int op, unsigned long arg2, arg3, arg4, arg5);
+  prctl: { parameters: ["i32", "usize", "usize", "usize", "usize"], result: "i32" },
+});
+
 /** Becoming another program. */
 export const becoming = group({
   // int chroot(const char *path);

@@ -28,6 +28,7 @@ import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
+import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
@@ -185,6 +186,15 @@ export class BtrfsSnapshots implements SnapshotBackend {
       source: this.#device(),
       options: kind === "active" ? [subvolume] : [subvolume, "ro"],
     }];
+  }
+
+  checkMapped(): void {
+    // Before, btrfs had no `FS_ALLOW_IDMAP` (`fs/btrfs/super.c`).
+    if (isKernelAtLeast(5, 15)) return;
+    throw new VeneerError(
+      "not supported",
+      `btrfs maps ids since Linux 5.15, and this is ${Deno.osRelease()}`,
+    );
   }
 
   plan({ layer, kind }: LayerChain, target: string): MountPlan {

@@ -43,7 +43,7 @@ import { makeLayerRoot } from "../union/layer_root.ts";
 import { readMetadata, syncDirectory, writeFile } from "../../lib/store/metadata.ts";
 import { checkLabel, checkNewLabel } from "../union/mount_label.ts";
 import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../lib/mount/plan.ts";
-import { treeOf } from "../../lib/mount/mountinfo.ts";
+import { isMountPoint, treeOf } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import { ProjectQuotas } from "./project_quota.ts";
@@ -66,6 +66,7 @@ import {
   overlayStep,
   triple,
 } from "./mount_data.ts";
+import { checkIdmappedLayers } from "./kernel.ts";
 import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
 import { lowerRecords } from "./lower_records.ts";
 import { parseLayerLimits } from "./options.ts";
@@ -327,12 +328,19 @@ export class Overlay2 implements LayerBackend {
     return isDirectory(diff) && withFd(openDirectory(diff), stateOfUpper) === "in use";
   }
 
+  checkMapped(): void {
+    checkIdmappedLayers("an id map");
+  }
+
   plan(id: string, options: GetOptions): MountPlan {
     const lowers = this.#layout.lowers(id);
     if (lowers.length === 0) {
       this.#layout.requireDiff(id);
-      return options.readOnly
-        ? this.#readOnlyBase(id)
+      // A base layer that is mounted with ids mapped has this plan as long as it is.
+      const isBound = options.readOnly || options.idMaps !== undefined ||
+        isMountPoint(this.mountPoint(id));
+      return isBound
+        ? this.#boundBase(id, options.readOnly ?? false)
         : { path: this.#layout.diff(id).text, steps: [] };
     }
     const mount = this.#mount(id, lowers, options);
@@ -346,15 +354,13 @@ export class Overlay2 implements LayerBackend {
     return { path: path.text, steps };
   }
 
-  /** A base layer, which needs no overlay, bound read-only. */
-  #readOnlyBase(id: string): MountPlan {
+  /** A base layer, which needs no overlay, bound read-only or with ids mapped. */
+  #boundBase(id: string, readOnly: boolean): MountPlan {
     const path = this.#mountPoint(id);
+    const [bind, ...remount] = bindReadOnly(this.#layout.diff(id).text, path.text);
     return {
       path: path.text,
-      steps: [
-        this.#mountDirectory(id, path),
-        ...bindReadOnly(this.#layout.diff(id).text, path.text),
-      ],
+      steps: [this.#mountDirectory(id, path), bind, ...readOnly ? remount : []],
     };
   }
 

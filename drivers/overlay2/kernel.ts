@@ -8,10 +8,26 @@ import { close, O_DIRECTORY, O_PATH, open, withFd } from "../../ffi/files.ts";
 import { FSCONFIG_SET_STRING, tryFsconfig, tryFsopen } from "../../ffi/fsmount.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { descriptorPath } from "../../ffi/xattr.ts";
-import { inUserNamespace } from "../../lib/base/kernel.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { inUserNamespace, isKernelAtLeast } from "../../lib/base/kernel.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 
 const PARAMETERS = "/sys/module/overlay/parameters";
+
+/**
+ * Refuses mounts of which layers' ids are mapped, on kernels before 5.19 (`ovl_get_layers` of
+ * `fs/overlayfs/super.c`).
+ *
+ * @param what the option that asks for them, for the message
+ * @throws {VeneerError} `not supported`
+ */
+export function checkIdmappedLayers(what: string): void {
+  if (isKernelAtLeast(5, 19)) return;
+  throw new VeneerError(
+    "not supported",
+    `${what}: overlay takes layers with ids mapped since Linux 5.19, and this is ${Deno.osRelease()}`,
+  );
+}
 
 /**
  * The default of a parameter of overlay's module, `undefined` if the kernel has none of that name.

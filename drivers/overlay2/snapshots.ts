@@ -13,7 +13,6 @@ import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import { formatIdMap, type IdMaps } from "../../lib/base/id_maps.ts";
-import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import { checkStep, type Mount, type MountPlan } from "../../lib/mount/plan.ts";
 import { isLimited, NO_LIMITS, type SnapshotLimits } from "../../lib/snapshots/limits.ts";
 import { ProjectQuotas } from "./project_quota.ts";
@@ -37,6 +36,7 @@ import {
   refuseUses,
 } from "../../lib/snapshots/layer_mounts.ts";
 import { holdersOfDetached, stateOfUpper } from "../../lib/mount/uses.ts";
+import { checkIdmappedLayers } from "./kernel.ts";
 import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
 import { hasDirectory, isTopOfView } from "./mounted.ts";
@@ -77,12 +77,11 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   checkRemap(what: string): void {
-    // `ovl_get_layers` of `fs/overlayfs/super.c` refuses idmapped layers before.
-    if (isKernelAtLeast(5, 19)) return;
-    throw new VeneerError(
-      "not supported",
-      `${what}: overlay takes layers with ids mapped since Linux 5.19, and this is ${Deno.osRelease()}`,
-    );
+    checkIdmappedLayers(what);
+  }
+
+  checkMapped(): void {
+    checkIdmappedLayers("an id map");
   }
 
   prepare(

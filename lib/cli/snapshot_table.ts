@@ -9,6 +9,7 @@ import {
   INSIDE_OPTIONS,
   PROGRAM_OPERANDS,
 } from "./inside_options.ts";
+import { IDMAP, IDMAP_DETAILS } from "./idmap_option.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec } from "./spec.ts";
 
 const KEY: OperandSpec = { name: "KEY", kind: "snapshot" };
@@ -181,9 +182,10 @@ export const SNAPSHOTS: GroupSpec = {
       name: "snapshot mount",
       summary: "mount a snapshot and print the path of its root",
       operands: [KEY, { name: "DIR", optional: true, kind: "directory" }],
-      options: [],
+      options: [IDMAP],
       details:
-        "Without DIR a directory below the store is made for it, and goes with `veneer snapshot umount`.",
+        "Without DIR a directory below the store is made for it, and goes with `veneer snapshot umount`.\n" +
+        IDMAP_DETAILS,
       examples: [
         ['m=$(veneer snapshot mount work) && cd "$m"', "mount work and go there"],
         ["veneer snapshot mount work /mnt", ""],

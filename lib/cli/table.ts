@@ -24,6 +24,7 @@ import {
   SNAPSHOTS,
   TEMPLATE,
 } from "./snapshot_table.ts";
+import { IDMAP, IDMAP_DETAILS } from "./idmap_option.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
 /** The values of `--log-level`, the most silent first. */
@@ -144,10 +145,15 @@ export const FIRST_WORDS: readonly Subject[] = [
       READ_ONLY,
       MOUNT_LABEL,
       { name: "volatile", summary: "never sync writes (overlay2): fast, but a crash loses them" },
+      IDMAP,
     ],
     details:
-      "Mounts are counted: each `mount` wants one `umount`. A layer that has children is mounted read-only.",
-    examples: [['m=$(veneer mount app) && cd "$m"', "mount app and go there"]],
+      "Mounts are counted: each `mount` wants one `umount`. A layer that has children is mounted read-only.\n" +
+      IDMAP_DETAILS,
+    examples: [
+      ['m=$(veneer mount app) && cd "$m"', "mount app and go there"],
+      ["veneer mount --idmap 0:100000:65536 app", "for a user namespace (overlay2)"],
+    ],
   },
   {
     name: "umount",

@@ -148,6 +148,9 @@ export interface LayerBackend {
   /** When it was created, in microseconds since 1970; `undefined` if it is unknown. */
   createdAt(id: string): number | undefined;
 
+  /** See {@linkcode Mappable}. A plan with `idMaps` then always has a mount. */
+  checkMapped?(): void;
+
   /** The plan of its mount; without steps, and with another path, if no mount is needed. */
   plan(id: string, options: GetOptions): MountPlan;
 

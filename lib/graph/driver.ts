@@ -12,6 +12,7 @@
  */
 import type { VeneerError } from "../base/errors.ts";
 import type { FileArgument } from "../base/descriptors.ts";
+import type { IdMaps } from "../base/id_maps.ts";
 import type { OpenStore } from "../base/opened.ts";
 import type { Mount } from "../mount/plan.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
@@ -44,6 +45,11 @@ export interface GetOptions {
    * `volatile`.
    */
   readonly options?: readonly string[];
+  /**
+   * Map ids: the layer's files are seen, and written, with host ids, and have the container's on
+   * disk. None by default; not of a layer that was made with maps.
+   */
+  readonly idMaps?: IdMaps;
 }
 
 /** Options of an unmount. */
@@ -102,8 +108,8 @@ export interface GraphDriver extends OpenStore {
    * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer
    * that has children is mounted read-only.
    *
-   * @throws `in use` if it is mounted with another mode (read-only or writable), label or
-   * `volatile` than requested, or by another program
+   * @throws `in use` if it is mounted with another mode (read-only or writable), label, `volatile` or
+   * id map than requested, or by another program; `not supported` if ids cannot be mapped
    */
   get(id: string, options?: GetOptions): string;
 

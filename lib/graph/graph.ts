@@ -40,6 +40,7 @@ import { formatIdMap } from "../base/id_maps.ts";
 import { checkId, layerNotFound } from "../base/ids.ts";
 import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
+import { IdmappedPort, refuseMappedTwice } from "../mount/idmapped_port.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
 import { usersOf } from "../base/processes.ts";
 import { openDirectory } from "../tree/confined.ts";
@@ -211,14 +212,17 @@ export class Graph implements EngineStore {
 
   get(id: string, options: GetOptions = {}): string {
     checkId(id);
+    const { idMaps } = options;
+    using mapped = idMaps && new IdmappedPort(this.#backend, idMaps);
     using lock = this.#layers.lock(id);
     this.#layers.require(id);
     this.#layers.requireComplete(id);
-    this.#layers.idMaps(id);
+    const own = this.#layers.idMaps(id);
+    if (mapped !== undefined) refuseMappedTwice(`layer ${id}`, own);
     this.#backend.requireSole?.();
     const hasChildren = !options.readOnly && this.#hasChildren(id);
     if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
-    return this.#mounted.get(id, lock, options, hasChildren);
+    return this.#mounted.get(id, lock, options, hasChildren, mapped);
   }
 
   put(id: string, options?: PutOptions): void {

@@ -21,6 +21,7 @@ import { EBUSY, SyscallError } from "../../ffi/errno.ts";
 import { MNT_DETACH } from "../../ffi/mount.ts";
 import { VeneerError } from "../base/errors.ts";
 import type { ForeignUses } from "../base/opened.ts";
+import { formatIdMap } from "../base/id_maps.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { GetOptions, PutOptions } from "./driver.ts";
 import { isNamespaceAlive, usersOf } from "../base/processes.ts";
@@ -47,7 +48,7 @@ import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
 
 /** The properties of a mount on which all its users must agree. */
-type Terms = Pick<References, "readOnly" | "label" | "volatile">;
+type Terms = Pick<References, "readOnly" | "label" | "volatile" | "idMap">;
 
 /** The mounts of one store. The caller of every method holds the layer's lock. */
 export class MountedLayers {
@@ -69,12 +70,19 @@ export class MountedLayers {
    *
    * @param hasChildren if true, the layer is mounted read-only, and an existing mount is used as it
    * is
+   * @param port by which it is mounted; one that maps ids for the maps of `options`
    * @throws {VeneerError} `in use` if it is mounted with other properties than requested, or by
    * another program
    */
-  get(id: string, lock: LayerLock, options: GetOptions, hasChildren = false): string {
+  get(
+    id: string,
+    lock: LayerLock,
+    options: GetOptions,
+    hasChildren = false,
+    port = this.port,
+  ): string {
     const asked = termsOf(options);
-    checkRecordable(asked.label);
+    checkRecordable(asked);
     const mostly = hasChildren ? { ...asked, readOnly: true, volatile: false } : asked;
     const current = this.#reconciled(id, lock);
     if (current.count > 0 || current.namespace !== "") {
@@ -87,21 +95,22 @@ export class MountedLayers {
       this.#adopt(id, lock, asked);
       return this.#planned(id, lock.references).path;
     }
-    return this.#mount(id, lock, { ...options, readOnly: mostly.readOnly }, {
-      ...mostly,
-      count: 1,
-    });
+    const use = { ...mostly, count: 1 };
+    return this.#mount(id, lock, { ...options, readOnly: mostly.readOnly }, use, port);
   }
 
   /**
    * Mounts the layer for a transfer, or uses an existing mount, read-only or not; returns the path
    * of its root. The caller holds the layer's content, and calls {@linkcode endTransfers} at the
    * end.
+   *
+   * @throws {VeneerError} `in use` if it is mounted with ids mapped, which a transfer must not see
    */
   getForTransfer(id: string, lock: LayerLock, options: GetOptions): string {
     const current = this.#reconciled(id, lock);
     if (current.count > 0 || current.namespace !== "") {
       this.#requireHere(id, current);
+      requireTerms(id, { ...UNUSED, idMap: current.idMap }, UNUSED);
       return this.#planned(id, current).path;
     }
     const mountPoint = this.backend.mountPoint(id);
@@ -137,6 +146,7 @@ export class MountedLayers {
     lock: LayerLock,
     options: GetOptions,
     use: Terms & Pick<References, "count">,
+    port = this.port,
   ): string {
     const plan = this.backend.plan(id, options);
     if (!mountsSomething(plan)) {
@@ -148,7 +158,7 @@ export class MountedLayers {
     if (!use.readOnly) refuseSecondWriter(id, this.backend);
     lock.references = { ...use, ...this.#here(id), device: "" };
     try {
-      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, port));
     } catch (error) {
       lock.references = UNUSED;
       this.#releaseHome();
@@ -413,8 +423,12 @@ export class MountedLayers {
 
 const isMountedReadOnly = (path: string) => mountAt(path)?.options.includes("ro") ?? false;
 
-function termsOf({ readOnly = false, label = "", options = [] }: GetOptions): Terms {
-  return { readOnly, label, volatile: options.includes("volatile") && !readOnly };
+function termsOf({ readOnly = false, label = "", options = [], idMaps }: GetOptions): Terms {
+  const volatile = options.includes("volatile") && !readOnly;
+  const idMap = idMaps === undefined
+    ? ""
+    : `${formatIdMap(idMaps.uids)} ${formatIdMap(idMaps.gids)}`;
+  return { readOnly, label, volatile, idMap };
 }
 
 /** @throws {VeneerError} `in use`, with the difference */
@@ -423,6 +437,7 @@ function requireTerms(id: string, is: Terms, wanted: Terms): void {
     is.readOnly !== wanted.readOnly && [mode(is), mode(wanted)],
     is.label !== wanted.label && [label(is), label(wanted)],
     is.volatile !== wanted.volatile && [sync(is), sync(wanted)],
+    is.idMap !== wanted.idMap && [ids(is), ids(wanted)],
   ];
   const [difference] = differences.filter((pair) => pair !== false);
   if (difference === undefined) return;
@@ -435,6 +450,7 @@ function requireTerms(id: string, is: Terms, wanted: Terms): void {
 
 const mode = ({ readOnly }: Terms) => readOnly ? "read-only" : "writable";
 const label = ({ label }: Terms) => label ? `with the label ${label}` : "without a label";
+const ids = ({ idMap }: Terms) => idMap ? `with the id map ${idMap}` : "without an id map";
 const sync = ({ volatile }: Terms) => volatile ? "volatile" : "not volatile";
 
 function busy(id: string, target: string): VeneerError {

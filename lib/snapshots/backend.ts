@@ -162,6 +162,9 @@ export interface SnapshotBackend {
    */
   mounts(chain: LayerChain, remap?: IdMaps): Mount[];
 
+  /** See {@linkcode Mappable}. */
+  checkMapped?(): void;
+
   /** The same as a plan for mounting it at an existing directory. */
   plan(chain: LayerChain, target: string): MountPlan;
 

@@ -69,10 +69,11 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot below the home; returns the path.
    *
+   * @param port by which it is mounted, such as one that maps ids
    * @throws {VeneerError} `in use` if it is already mounted there or, if it is writable, anywhere;
    * also the errors of {@linkcode MountableSnapshots.plan}
    */
-  mount(key: string): string {
+  mount(key: string, port = this.port): string {
     using _lock = this.#lock();
     const path = this.#checkUnmounted(key);
     const layer = this.#checkMountable(key);
@@ -80,7 +81,7 @@ export class MountedSnapshots {
     makeDirectory(path, 0o700);
     try {
       const plan = this.snapshots.plan(key, path.text);
-      withPrivateHome(this.home, this.state, () => this.#perform(plan, layer, path.text));
+      withPrivateHome(this.home, this.state, () => this.#perform(plan, layer, path.text, port));
     } catch (error) {
       removeDirectory(path);
       throw error;
@@ -91,10 +92,11 @@ export class MountedSnapshots {
   /**
    * Mounts a snapshot at a directory; returns its path without symbolic links.
    *
+   * @param port as {@linkcode mount}
    * @throws {VeneerError} `in use` if something is mounted there, `invalid argument` for a path
    * that is not a directory
    */
-  mountAt(key: string, directory: string): string {
+  mountAt(key: string, directory: string, port = this.port): string {
     using _lock = this.#lock();
     const path = realDirectory(directory);
     this.#undoUnfinished(this.snapshots.stat(key).layer);
@@ -102,13 +104,13 @@ export class MountedSnapshots {
       throw new VeneerError("in use", `${path} is a mount point; unmount that or name another`);
     }
     const layer = this.#checkMountable(key);
-    this.#perform(this.snapshots.plan(key, path), layer, path);
+    this.#perform(this.snapshots.plan(key, path), layer, path, port);
     return path;
   }
 
-  #perform(plan: MountPlan, layer: string, target: string): void {
+  #perform(plan: MountPlan, layer: string, target: string, port: MountPort): void {
     this.#records.around(layer, target, () => {
-      performPlan(plan, this.port);
+      performPlan(plan, port);
       return mountAt(target)!;
     });
   }

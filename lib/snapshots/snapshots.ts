@@ -33,6 +33,7 @@ import { openTarInput } from "../tar/apply/apply.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
+import { IdmappedPort, refuseMappedTwice } from "../mount/idmapped_port.ts";
 import { endWatch } from "../mount/mountinfo.ts";
 import type { Mount, MountPlan, MountPort } from "../mount/plan.ts";
 import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
@@ -68,6 +69,7 @@ import type {
   Leftovers,
   SnapshotInfo,
   SnapshotKind,
+  SnapshotMountOptions,
   SnapshotOptions,
   Snapshotter,
   SnapshotUpdate,
@@ -141,6 +143,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #limits: SnapshotLimits;
   readonly #usageAge: number;
   readonly #isRemapped: boolean;
+  readonly #idMaps: IdMaps;
   /** Keeps services from holding the store; `undefined` if it is not opened for changes. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after a release of the home, until it is needed again. */
@@ -179,6 +182,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#limits = limits;
     this.#usageAge = usageAge;
     this.#isRemapped = isRemapped;
+    this.#idMaps = idMaps;
     this.#backend = backend;
     this.#warn = warn;
     this.#later = later;
@@ -294,12 +298,14 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     return this.#isRemapped ? remapOf(labels) : undefined;
   }
 
-  mount(key: string, directory?: string): string {
+  mount(key: string, directory?: string, { idMaps }: SnapshotMountOptions = {}): string {
     this.#requireOpen();
+    if (idMaps !== undefined) refuseMappedTwice(`snapshot ${shown(key)}`, this.#idMaps);
+    using mapped = idMaps && new IdmappedPort(this.#backend, idMaps);
     try {
       return directory === undefined
-        ? this.#mounted.mount(key)
-        : this.#mounted.mountAt(key, directory);
+        ? this.#mounted.mount(key, mapped)
+        : this.#mounted.mountAt(key, directory, mapped);
     } catch (error) {
       this.#hasUnmounted = true;
       throw error;

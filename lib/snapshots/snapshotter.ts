@@ -31,6 +31,7 @@
  */
 import type { VeneerError } from "../base/errors.ts";
 import type { FileArgument } from "../base/descriptors.ts";
+import type { IdMaps } from "../base/id_maps.ts";
 import type { OpenStore } from "../base/opened.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
@@ -88,6 +89,15 @@ export interface AgedUsage {
 export interface SnapshotOptions {
   /** None by default. */
   readonly labels?: Labels;
+}
+
+/** Options of a mount. */
+export interface SnapshotMountOptions {
+  /**
+   * Map ids: the files are seen, and written, with host ids, and have the container's on disk. None
+   * by default; not in a store that is opened with maps.
+   */
+  readonly idMaps?: IdMaps;
 }
 
 /** Options of a commit. */
@@ -165,9 +175,10 @@ export interface Snapshotter extends OpenStore {
    * the mount
    * @throws `in use` if it is already mounted there or, if it is writable, anywhere, or if the
    * directory is already a mount point; `invalid argument` for a path that is not a directory;
-   * `failed precondition` for a committed snapshot
+   * `failed precondition` for a committed snapshot; `not supported` if ids
+   * cannot be mapped
    */
-  mount(key: string, directory?: string): string;
+  mount(key: string, directory?: string, options?: SnapshotMountOptions): string;
 
   /**
    * Unmounts a snapshot that is mounted below the home. Returns the path of the mount point.

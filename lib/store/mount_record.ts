@@ -17,17 +17,21 @@ import { VeneerError } from "../base/errors.ts";
  */
 export const RECORD_LENGTH = 4096;
 
-/** The longest label, in bytes. */
-const MAX_LABEL_LENGTH = 255;
+/** The longest label, and id map as it is recorded, in bytes. */
+const MAX_LABEL_LENGTH = 255, MAX_ID_MAP_LENGTH = 1000;
 
-/** @throws {VeneerError} `invalid argument` for a label that a record has no room for */
-export function checkRecordable(label: string): void {
-  const { length } = encode(label);
-  if (length <= MAX_LABEL_LENGTH) return;
-  throw new VeneerError(
-    "invalid argument",
-    `the mount label has ${length} bytes, ${MAX_LABEL_LENGTH} are allowed`,
-  );
+/** @throws {VeneerError} `invalid argument` for a label or id map that a record has no room for */
+export function checkRecordable({ label, idMap }: Pick<References, "label" | "idMap">): void {
+  const check = (what: string, text: string, most: number) => {
+    const { length } = encode(text);
+    if (length <= most) return;
+    throw new VeneerError(
+      "invalid argument",
+      `the mount's ${what} has ${length} bytes, ${most} are allowed`,
+    );
+  };
+  check("label", label, MAX_LABEL_LENGTH);
+  check("id map", idMap, MAX_ID_MAP_LENGTH);
 }
 
 /** How often a layer is in use, and by which mount. */
@@ -44,6 +48,8 @@ export interface References {
   readonly label: string;
   /** Whether it was mounted so that nothing is synced. */
   readonly volatile: boolean;
+  /** The maps by which it maps ids, of users and of groups; `""` for none. */
+  readonly idMap: string;
   /**
    * The mount point by the path that the mounting process had; `""` if it is too long to be
    * recorded.
@@ -60,6 +66,7 @@ export const UNUSED: References = {
   readOnly: false,
   label: "",
   volatile: false,
+  idMap: "",
   target: "",
   device: "",
 };
@@ -89,14 +96,15 @@ export function decodeReferences(record: Uint8Array | string): References {
     return UNUSED;
   }
   if (typeof value !== "object" || value === null) return UNUSED;
-  const { count, namespace, readOnly, label, volatile, target, device } = value as Partial<
-    Record<keyof References, unknown>
-  >;
+  const { count, namespace, readOnly, label, volatile, idMap = "", target, device } =
+    value as Partial<
+      Record<keyof References, unknown>
+    >;
   const isText = (text: unknown, form: RegExp): text is string =>
     typeof text === "string" && form.test(text);
   const isWhole = Number.isSafeInteger(count) && (count as number) >= 0 &&
     isText(namespace, /^\d*$/) && isText(device, /^(\d+:\d+)?$/) &&
-    isText(target, /^(\/|$)/) && isText(label, /^/);
+    isText(target, /^(\/|$)/) && isText(label, /^/) && isText(idMap, /^/);
   if (!isWhole) return UNUSED;
   return {
     count: count as number,
@@ -104,6 +112,7 @@ export function decodeReferences(record: Uint8Array | string): References {
     readOnly: readOnly === true,
     label,
     volatile: volatile === true,
+    idMap,
     target,
     device,
   };

@@ -63,6 +63,8 @@ function commandLines(file: (name: string) => string): string[][] {
     ["create", "app", "--parent", "base"],
     ["mount", "app"],
     ["umount", "app"],
+    ["mount", "--idmap", "0:100000:65536", "app"],
+    ["umount", "app"],
     ["exec", "app", "--", "missing"],
     ["shell", "app", "--read-only"],
     ["exists", "app"],

@@ -54,9 +54,11 @@ const WORLDS: Record<string, readonly string[]> = {
     "linux/mount.h",
     "linux/openat2.h",
     "linux/poll.h",
+    "linux/prctl.h",
     "linux/quota.h",
     "linux/resource.h",
     "linux/sched.h",
+    "linux/securebits.h",
     "linux/stat.h",
     "linux/un.h",
     "linux/unistd.h",
@@ -144,6 +146,7 @@ const LITERALS: Record<string, number | bigint> = {
   MISC_MAJOR: 10, // kernel, Documentation/admin-guide/devices.txt
   MOUNT_DATA_MAX: 4096 - 1, // kernel, fs/namespace.c: copy_mount_options, PAGE_SIZE - 1
   FSCONFIG_STRING_MAX: 256 - 1, // kernel, fs/fsopen.c: strndup_user(_value, 256)
+  ID_MAP_MAX: 4096 - 1, // kernel, kernel/user_namespace.c: map_write, less than PAGE_SIZE
   FSOPEN_CLOEXEC: 1, // kernel, include/uapi/linux/mount.h
   FSMOUNT_CLOEXEC: 1, // the same
   UMOUNT_NOFOLLOW: 8, // kernel, include/linux/fs.h
@@ -175,6 +178,7 @@ const OURS = new Set([
   "USUAL_LIST_SIZE",
   "RESOLVE_INSIDE",
   "SLASH",
+  "STACK",
 ]);
 
 Deno.test("every constant of ffi/ has the value of its header", async () => {

@@ -14,7 +14,6 @@ const FOR_TESTS = [
   "ffi/files.ts: SEEK_END",
   "ffi/files.ts: memfd",
   "ffi/fsmount.ts: MOUNT_ATTR_NODEV",
-  "ffi/fsmount.ts: moveMount",
   "ffi/loop.ts: attach",
   "ffi/names.ts: UTIME_OMIT",
   "lib/tree/changes.ts: comparePaths",

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { idmapOf } from "./idmap.ts";
 import type { Run } from "./context.ts";
 
 export const run: Run = async (context) => {
@@ -13,6 +14,7 @@ export const run: Run = async (context) => {
     readOnly: options.flag("read-only"),
     label: options.value("mount-label"),
     options: options.flag("volatile") ? ["volatile"] : [],
+    idMaps: idmapOf(options),
   });
   output.result({ id, path }, () => [path]);
 };
