@@ -1,25 +1,7 @@
 /** Each command line that the documents show is one that the program takes: its command, options and operands. */
 import { assert, assertEquals } from "@std/assert";
-import { join } from "@std/path";
 import { parseCommandLine } from "../../lib/cli/parse.ts";
-
-const TOP = new URL("../..", import.meta.url).pathname.replace(/\/$/, "");
-
-const pages = [TOP, join(TOP, "docs")].flatMap((directory) =>
-  [...Deno.readDirSync(directory)].filter(({ name }) => name.endsWith(".md"))
-    .map(({ name }) => join(directory, name))
-);
-
-/** The lines that are typed in a page's sessions and scripts. */
-function typedLines(path: string): string[] {
-  const blocks = Deno.readTextFileSync(path).matchAll(/^```(console|sh)\n([^]*?)^```$/gm);
-  return Array.from(blocks).flatMap(([, kind, text]) =>
-    text.split("\n").flatMap((line) => {
-      if (kind === "sh") return line.startsWith("#") ? [] : [line];
-      return /^[#$] /.test(line) ? [line.slice(2)] : [];
-    })
-  );
-}
+import { blocks } from "./blocks.ts";
 
 /** The words after each `veneer` of a line, up to a pipe, another command, a redirection or a comment. */
 function commandsOf(line: string): string[][] {
@@ -46,7 +28,7 @@ Deno.test("docs: every command line that is shown is one that the program takes"
   ]);
   const refused: string[] = [];
   let count = 0;
-  for (const line of pages.flatMap(typedLines)) {
+  for (const line of blocks.flatMap(({ typed }) => typed)) {
     for (const words of commandsOf(line)) {
       count++;
       try {

@@ -84,7 +84,7 @@ const LONG_NAMES = [
   // Damage of every record and file there is.
   "care/(?!command)\\w+",
   "migrate/killed",
-  "docs/workflows",
+  "docs/(workflows|sessions)",
   "\\w+_suite",
 ];
 const LONG = new RegExp(`/(${LONG_NAMES.join("|")})_test\\.ts$`);
