@@ -1,9 +1,9 @@
 /**
  * The overlay2 backend: layers in Docker's layout, mounted by overlay.
  *
- * A layer is made in the home's staging directory and renamed into place last. The link in `l/`
- * comes before that rename, and is removed before the layer's files; in both cases the staged
- * directory's `link` file names it.
+ * A layer is made in the home's staging directory and then renamed into place. The link in `l/` is
+ * made before that rename, and removed before the layer's files. In both cases the file `link` in
+ * the staged directory has its name.
  *
  * @module
  */
@@ -74,7 +74,7 @@ import { probe, type Probed } from "./probe.ts";
 import { clearVolatile, prepareVolatile } from "./volatile.ts";
 
 /**
- * The mode of a record in a layer, as Docker makes it; it is on disk before the layer is in place.
+ * The mode of a layer's records, which is Docker's. They are on disk before the layer is in place.
  */
 const RECORD = { mode: 0o644, reach: "disk" } as const;
 
@@ -180,7 +180,7 @@ export class Overlay2 implements LayerBackend {
 
     const staged = this.home.staging(id);
     makeLayerDirectory(staged, this.#idMapsOf(id));
-    // First of all, so that everything in the layer inherits the project.
+    // This comes first, so that everything in the layer inherits the project.
     if (isLimited(limits)) this.#quotas.assign(staged, limits);
     const parentDiff = spec.parent === undefined ? undefined : layout.diff(spec.parent);
     makeLayerRoot(staged.join("diff"), parentDiff, this.#idMapsOf(id));
@@ -190,7 +190,7 @@ export class Overlay2 implements LayerBackend {
     }
     this.#makeLink(id, staged);
     syncDirectory(staged);
-    // Before the child is in place: the parent must not be written to from then on.
+    // Before the child is in place, because from then on the parent must not be written to.
     if (spec.parent !== undefined) this.#commit(spec.parent);
     rename(staged, layout.layer(id), RENAME_NOREPLACE);
     syncDirectory(this.home.join());
@@ -210,7 +210,7 @@ export class Overlay2 implements LayerBackend {
     }
   }
 
-  /** Marks a layer that gets a child, as Docker does. */
+  /** Marks a layer that gets a child, like Docker. */
   #commit(id: string): void {
     const mark = this.#layout.committed(id);
     if (!exists(mark)) writeFile(mark, "", { reach: "disk" });
@@ -241,7 +241,7 @@ export class Overlay2 implements LayerBackend {
     removeTree(staged);
   }
 
-  /** The names of a staged layer's link, which a damaged record does not tell. */
+  /** The names of a staged layer's links. If its own record is damaged, all links are searched. */
   #linksOf(id: string, staged: ConfinedPath): string[] {
     const record = readRecord(staged.join("link"));
     if (record === undefined) return [];
@@ -251,7 +251,7 @@ export class Overlay2 implements LayerBackend {
     return this.#layout.exists(id) ? [] : this.#layout.linksTo(id);
   }
 
-  /** Removes a link, unless it is of the layer that is in place under the same id. */
+  /** Removes a link, unless it belongs to the layer that is in place under the same id. */
   #removeLink(id: string, name: string): void {
     if (readRecord(this.#layout.layer(id).join("link")) === name) return;
     const path = this.#layout.links().join(name);
@@ -264,8 +264,8 @@ export class Overlay2 implements LayerBackend {
       this.#replaceContent(id);
     } catch (error) {
       if (codeOf(error) !== "limit exceeded") throw error;
-      // Nothing new can be created: the layer's files are deleted in place to free space. The layer
-      // is incomplete until then.
+      // Nothing new can be created, so the layer's files are deleted in place to free space. The
+      // layer is marked incomplete until the end of the reset.
       const diff = this.#layout.diff(id);
       for (const name of list(diff)) removeTree(diff.join(name));
       removeTree(this.home.staging(id));
@@ -273,7 +273,7 @@ export class Overlay2 implements LayerBackend {
     }
   }
 
-  /** Replaces the content of a layer by an empty one. */
+  /** Replaces a layer's content by empty directories. */
   #replaceContent(id: string): void {
     const layout = this.#layout;
     const parent = layout.parent(id);
@@ -291,7 +291,7 @@ export class Overlay2 implements LayerBackend {
     }
     for (const part of parts) {
       const path = layout.layer(id).join(part);
-      // Only now: in the layer's project, which may be full, nothing new could be made.
+      // The project comes last: it may be full, and then nothing could be made in it.
       this.#quotas.inherit(staged.join(part), layout.layer(id));
       rename(staged.join(part), path, RENAME_EXCHANGE);
     }
@@ -354,7 +354,9 @@ export class Overlay2 implements LayerBackend {
     return { path: path.text, steps };
   }
 
-  /** A base layer, which needs no overlay, bound read-only or with ids mapped. */
+  /**
+   * The plan for a bind mount of a base layer, read-only or with mapped ids. It needs no overlay.
+   */
   #boundBase(id: string, readOnly: boolean): MountPlan {
     const path = this.#mountPoint(id);
     const [bind, ...remount] = bindReadOnly(this.#layout.diff(id).text, path.text);
@@ -369,7 +371,10 @@ export class Overlay2 implements LayerBackend {
     return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
-  /** Mounts; if the kernel refuses, the error names the damaged layer, if there is one. */
+  /**
+   * The step that mounts the overlay. If the kernel refuses, the error is about the damaged layer,
+   * if there is one.
+   */
   #mountStep(mount: OverlayMount, readOnly: boolean): MountStep {
     const explain = () => {
       this.#layout.requireDiff(mount.id);
@@ -396,7 +401,10 @@ export class Overlay2 implements LayerBackend {
     };
   }
 
-  /** Overlay makes `work/work` as the real root's; container root owns it, as it does its layer. */
+  /**
+   * Gives `work/work` to container root, like the rest of the layer: overlay makes it as the real
+   * root's.
+   */
   #ownWork(id: string): MountStep {
     const path = this.#layout.work(id).join("work");
     const { uids, gids } = this.#idMapsOf(id);
@@ -428,8 +436,8 @@ export class Overlay2 implements LayerBackend {
     checkKnown(new Map(own.map((name) => [name, ""])), ["volatile"], "an overlay2 mount");
     if (label) checkLabel(label);
     const directory = `${id}/diff`;
-    // Read-only, the layer itself takes a place among the lowers; at the limit it stays the upper
-    // one.
+    // If the mount is read-only, the layer itself is the first lower. If there are too many lowers
+    // for that, it stays the upper.
     const asLower = readOnly && lowers.length < MAX_LOWERS;
     return {
       home: this.home.path,
@@ -477,7 +485,7 @@ export class Overlay2 implements LayerBackend {
   release(): void {}
 }
 
-/** A record's content; `""`, which no record has, for one that is damaged. */
+/** A record's content; `""`, which no valid record has, if it is damaged. */
 function readRecord(path: ConfinedPath): string | undefined {
   try {
     return readMetadata(path);

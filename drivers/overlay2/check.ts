@@ -1,9 +1,9 @@
 /**
- * What can be damaged in an overlay2 home: each layer's directory and records, the links in `l/`,
- * and whether all of them agree.
+ * Checks for damage in an overlay2 home: in each layer's directory and records, in the links in
+ * `l/`, and whether all of them agree.
  *
- * A child's `lower` is its parent's link and then its parent's `lower`, so a layer whose parent is
- * sound is compared with one text. Only what differs is taken apart.
+ * A child's `lower` is its parent's link followed by its parent's `lower`. So if the parent is
+ * sound, one comparison of texts is enough. Only a `lower` that differs is parsed.
  *
  * @module
  */
@@ -43,22 +43,22 @@ export { checkUnionSnapshots as checkSnapshots } from "../union/check.ts";
 
 const LINK = entryName("link"), LOWER = entryName("lower");
 
-/** The parts of a layer by which a directory is one. */
+/** The entries that identify a directory as a layer's. */
 const PARTS = ["link", "diff", "lower", "work"];
 
-/** The directories that Docker makes for a moment to try what the kernel can. */
+/** The names of directories that Docker makes for a moment to test the kernel. */
 const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
 
-/** How long such a trial takes at most, in seconds. */
+/** The longest time of such a test, in seconds. */
 const LONGEST_TRIAL = 3600;
 
-/** Where a layer's own files are. */
+/** The directory of a layer's own files. */
 export const contentOf = (view: StoreView, id: string) => ({
   path: view.join(id, "diff"),
   isWhole: false,
 });
 
-/** What a layer consists of: its directory, and the links to it. */
+/** The paths of a layer: its directory, and the links to it. */
 export function* pathsOf(
   view: StoreView,
   id: string,
@@ -72,18 +72,18 @@ export function* pathsOf(
   }
 }
 
-/** What a layer has only as long as there are layers on it. */
+/** The steps that remove the mark of having children from a layer that has none any more. */
 export const stepsWithoutChildren = (view: StoreView, id: string): Step[] =>
   tryLstat(view.join(id, "committed")) === undefined
     ? []
     : [{ do: "aside", path: `${id}/committed` }];
 
-/** Reports the damage of a home. */
+/** Reports damage in a home of layers; returns the layers with their parents. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   return new LayoutCheck(view, report).check();
 }
 
-/** Links of no layer, and what Docker left of a trial. */
+/** The links that belong to no layer, and directories that Docker left after a test. */
 export function* orphansOfLayers(
   view: StoreView,
   _layers: Parents,
@@ -112,13 +112,16 @@ class LayoutCheck {
   readonly #layers = new Map<string, Layer>();
   /** Layers by their short names. */
   readonly #byLink = new Map<string, Layer>();
-  /** What the links in `l/` lead to; a number for what is not a link. */
+  /** The targets of the entries in `l/`; a negative error number for entries that are not links. */
   readonly #links = new Map<string, string | number>();
-  /** The names of links by their targets, once they are asked for. */
+  /** The names of links by their targets; `undefined` until they are needed. */
   #names: Map<string, string[]> | undefined;
-  /** Layers with a sound `lower`, and their parents. */
+  /** The parents of the layers whose `lower` is sound. */
   readonly #sound = new Map<string, string>();
-  /** Reports that need all layers to be read for what mends the damage. */
+  /**
+   * Reports that come last, because all layers must be read before it is known how to mend the
+   * damage.
+   */
   readonly #late: (() => void)[] = [];
   readonly #mending: LayoutMending;
   readonly #stat = new Stat();
@@ -173,14 +176,14 @@ class LayoutCheck {
     });
   }
 
-  /** Reads an entry of the home that could be a layer. */
+  /** Reads an entry of the home that may be a layer. */
   #readLayer(home: number, id: string, name: EntryName, type: number): void {
     const { view, report } = this, path = view.join(id);
     const fd = type === DT_DIR || type === DT_UNKNOWN
       ? tryOpenat(home, name, O_RDONLY | O_DIRECTORY)
       : -1;
     if (fd < 0) {
-      // Other programs may keep files of their own here.
+      // Other programs may keep their own files here.
       if (this.#namesOf(id).length === 0 || tryStatat(home, name, this.#stat) < 0) return;
       this.#layers.set(id, { id, link: undefined, lower: undefined });
       return report({
@@ -283,7 +286,7 @@ class LayoutCheck {
     const entry = parts.get(name);
     const mending = name === "diff" ? remakeLayer(id) : makeDirectory(path, 0o700, id);
     if (entry === undefined) {
-      // Without a readable `lower` nothing says whether it is a base layer.
+      // If `lower` cannot be read, it is unknown whether this is a base layer.
       if (!isNeeded || name === "work" && lower === undefined) return;
       this.report({ kind: `${name}-missing`, layer: id, file, what: "is missing", ...mending });
       return;
@@ -349,19 +352,19 @@ class LayoutCheck {
     this.report({ kind, layer: id, file, what, ...mending });
   }
 
-  /** The layer that a link's target names. */
+  /** The layer of a link's target. */
   #ownerOf(target: string): Layer | undefined {
     const id = /^\.\.\/([^/]+)\/diff$/.exec(target)?.[1];
     return id === undefined ? undefined : this.#layers.get(id);
   }
 
-  /** Reports links that no layer has. */
+  /** Reports links that belong to no layer. */
   #checkLinks(staged: ReadonlySet<string>): void {
     const { view } = this;
     let works: ReadonlySet<string> | undefined;
     for (const [name, target] of this.#links) {
       if (this.#byLink.has(name)) continue;
-      // A layer whose own record is damaged was reported for that.
+      // If the layer's own record is damaged, that was reported.
       const owner = typeof target === "string" ? this.#ownerOf(target) : undefined;
       if (owner !== undefined && owner.link === undefined) {
         this.#byLink.set(name, owner);
@@ -402,14 +405,16 @@ class LayoutCheck {
     return parent?.id === id ? undefined : parent?.id;
   }
 
-  /** The layer of a short name: by the layer's own record, or else by where the link leads. */
+  /**
+   * The layer of a short name: according to the layers' own records, or else to the link's target.
+   */
   #layerOf(name: string): Layer | undefined {
     const target = this.#links.get(name);
     return this.#byLink.get(name) ??
       (typeof target === "string" ? this.#ownerOf(target) : undefined);
   }
 
-  /** Finds what is wrong with a `lower` that is not as its parent's records have it. */
+  /** Finds the error in a `lower` that does not agree with the parent's records. */
   #explainLower({ id, lower }: Layer, parent: Layer | undefined): void {
     const file = this.view.join(id, "lower").text;
     const report = (kind: string, what: string) => {
@@ -430,7 +435,7 @@ class LayoutCheck {
         return report("lower-cycle", `makes layer ${id} one of its own ancestors`);
       }
     }
-    // A parent whose own record is damaged was reported for that.
+    // If the parent's own record is damaged, that was reported.
     if (parent === undefined || parent.lower === undefined) return;
     const below = [parent.link, ...namesIn(parent.lower)].filter(Boolean);
     if (below.some((name) => this.#layerOf(name!)?.id === id)) {

@@ -1,5 +1,5 @@
 /**
- * The code of the overlay2 driver: how its stores are opened.
+ * The code of the overlay2 driver: opens its stores.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * The facts that overlay2 finds when a home is opened, and uses for mounts.
+ * The facts about the machine that the driver collects when it opens a home, and uses for mounts.
  *
  * @module
  */
@@ -12,19 +12,20 @@ import { mountFeatures, takesLowersOneByOne } from "./kernel.ts";
 import { type Overlay2Options, parseDriverOptions } from "./options.ts";
 import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
 
-/** The facts found when the driver was opened. */
+/** The facts of one home. */
 export interface Overlay2Environment {
   readonly options: Overlay2Options;
-  /** The mount calls that layers are mounted by. */
+  /** The mount calls with which layers are mounted. */
   readonly api: "new" | "old";
-  /** Options that every mount gets on this kernel, such as `index=off`. */
+  /** The options of every mount on this kernel, such as `index=off`. */
   readonly features: readonly string[];
   /** The name of the file system below the home. */
   readonly backing: string;
 }
 
 /**
- * Whether opaque marks are `user.` attributes here, which the tar engine neither writes nor reads.
+ * Whether opaque marks are `user.` attributes on this machine. The tar engine neither writes nor
+ * reads those.
  */
 export function hasUserXattrs({ features }: Overlay2Environment): boolean {
   return features.includes("userxattr");
@@ -33,7 +34,7 @@ export function hasUserXattrs({ features }: Overlay2Environment): boolean {
 /**
  * Opens the home of layers or of snapshots.
  *
- * @param store its path below the root
+ * @param store its path, relative to the root
  * @throws {VeneerError} `not supported`, `incompatible`, `invalid argument`
  */
 export function openHome(
@@ -68,7 +69,7 @@ function chooseApi(home: Home, { mountApi }: Overlay2Options): "new" | "old" {
   );
 }
 
-/** The lines of `status`, with those that were `probed` if Docker has them. */
+/** The lines of `status`, with further lines from a probe. */
 export function statusOf(
   { backing, api, features }: Overlay2Environment,
   probed: readonly StatusLine[] = [],

@@ -1,5 +1,5 @@
 /**
- * The findings of overlay2 at a place, for `veneer doctor`. Changes nothing.
+ * Finds out whether the driver can run at a path, for `veneer doctor`.
  *
  * @module
  */
@@ -31,7 +31,7 @@ export function examine(root: string): Finding[] {
   return findings;
 }
 
-/** A requirement. */
+/** The finding about a requirement, from the problem with it, if there is one. */
 function need(what: string, problem: VeneerError | undefined): Finding {
   return problem === undefined ? { state: "ok", what } : missing(problem);
 }
@@ -75,14 +75,14 @@ function quota(below: string): Finding {
   };
 }
 
-/** The settings of a kernel that switches on project quotas (`fs/quota/Kconfig`, `fs/xfs/Kconfig`). */
+/** The settings of a kernel with project quotas (`fs/quota/Kconfig`, `fs/xfs/Kconfig`). */
 const EXT4_QUOTA = ["CONFIG_QUOTA", "CONFIG_QFMT_V2"], XFS_QUOTA = ["CONFIG_XFS_QUOTA"];
 
 /**
- * The remedy for a file system of a type without project quota. A kernel without quotas does not
- * mount an ext4 with these features any more, so they are not advised then.
+ * The remedy for a file system without project quota, by its type. A kernel without quotas cannot
+ * mount an ext4 with these features, so they are not advised then.
  *
- * @param lackingOf `lackingSettings`, or a test's
+ * @param lackingOf `lackingSettings`, which tests replace
  */
 export function quotaRemedy(
   type: number,

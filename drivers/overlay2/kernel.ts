@@ -1,5 +1,5 @@
 /**
- * The abilities of this kernel's overlay, found by asking or by trying.
+ * The features of this kernel's overlay, found by reading its parameters or by a test.
  *
  * @module
  */
@@ -30,19 +30,19 @@ export function checkIdmappedLayers(what: string): void {
 }
 
 /**
- * The default of a parameter of overlay's module, `undefined` if the kernel has none of that name.
+ * The default of a parameter of overlay's module; `undefined` if the kernel has no such parameter.
  */
 export function moduleDefault(name: string): string | undefined {
   return readSystemFile(`${PARAMETERS}/${name}`);
 }
 
 /**
- * Mount options that every overlay mount gets here: those that are asked for, and if these leave it
- * open
+ * The options of every overlay mount on this machine: those that are asked for and, unless these
+ * contain the same option,
  *
- * - `index=off`: with an index, an upper directory could not be mounted again below another path,
- *   and a lower directory that another mount has as its upper would be refused.
- * - `userxattr`: in a user namespace, if `trusted.` attributes cannot be had.
+ * - `index=off`: with an index, an upper directory could not be mounted again with other lower
+ *   directories, and overlay would refuse a lower directory that is another mount's upper.
+ * - `userxattr` in a user namespace, where overlay cannot use `trusted.` attributes.
  */
 export function mountFeatures(asked: readonly string[]): string[] {
   const features = [...asked];
@@ -53,8 +53,8 @@ export function mountFeatures(asked: readonly string[]): string[] {
 }
 
 /**
- * Whether overlay takes its lower directories one by one, as `lowerdir+` (Linux 6.7): tried on a
- * context that is never mounted.
+ * Whether overlay takes its lower directories one by one, as `lowerdir+` (Linux 6.7). This is
+ * tested on a context that is never mounted.
  *
  * @param directory any directory of the home's file system
  */
@@ -65,7 +65,7 @@ export function takesLowersOneByOne(directory: string): boolean {
     return withFd(open(directory, O_PATH | O_DIRECTORY), (fd) => {
       const value = descriptorPath(fd);
       const result = tryFsconfig(context, FSCONFIG_SET_STRING, "lowerdir+", value);
-      // Before 6.5 overlay took any key here, and complained at the mount.
+      // Before 6.5 overlay accepted any key here, and refused it at the mount.
       const unknown = tryFsconfig(context, FSCONFIG_SET_STRING, "no-such-option", value);
       return result === 0 && unknown === -EINVAL;
     });

@@ -11,9 +11,9 @@
  * l/<name>      -> ../<id>/diff
  * ```
  *
- * Short names keep the options of a mount of many layers within a page. Any program that once could
- * write to the store may have written these files, so they are checked, and the file at fault is
- * named.
+ * Short names keep the options of a mount of many layers within a page. Any program that could ever
+ * write to the store may have written these files, so they are checked, and errors name the bad
+ * file.
  *
  * @module
  */
@@ -37,10 +37,10 @@ import { makeOwned } from "../union/layer_root.ts";
 /** The directory of short names; no layer can have this id. */
 export const LINKS = "l";
 
-/** RFC 4648 base32, as Docker's names are. */
+/** RFC 4648 base32, like Docker's names. */
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 const NAME_LENGTH = 26;
-/** Others may make shorter or longer names, of which the kernel takes 255 bytes. */
+/** Other programs may make shorter or longer names; the kernel allows 255 bytes. */
 const NAME = /^[A-Za-z0-9]{1,255}$/;
 const ENTRY = /^l\/[A-Za-z0-9]{1,255}$/;
 
@@ -53,19 +53,22 @@ export function newLinkName(): string {
 /** The target of a layer's link in `l/`. */
 export const linkTarget = (id: string): string => `../${id}/diff`;
 
-/** `<id>`: container root's group may pass through to the mount below, only root may list it. */
+/**
+ * Makes `<id>`. Container root's group may enter it, to reach the mount in it; only root may list
+ * it.
+ */
 export function makeLayerDirectory(path: ConfinedPath, { gids }: IdMaps): void {
   makeOwned(path, 0o710, 0, gids.root);
 }
 
-/** `work`, which is overlay's own. */
+/** Makes `work`, which only overlay uses. */
 export function makeWork(path: ConfinedPath, { uids, gids }: IdMaps): void {
   makeOwned(path, 0o700, uids.root, gids.root);
 }
 
-/** The paths and the content of the parts of a home's layers. */
+/** The paths of a home's layers, and their records. */
 export class Layout {
-  /** The directory of mount points for layers without `merged`, if none can be created. */
+  /** The directory of mount points for layers without `merged`, if the home is read-only. */
   readonly #beside: ConfinedPath | undefined;
 
   constructor(readonly home: Home) {
@@ -96,8 +99,8 @@ export class Layout {
   }
 
   /**
-   * Every id with a layer's directory, complete or left by an interrupted removal of another
-   * program.
+   * The ids of all layers' directories, including those left by another program's interrupted
+   * removal.
    */
   list(): string[] {
     const isLayer = (name: string) =>
@@ -113,7 +116,7 @@ export class Layout {
   /**
    * A layer's short name.
    *
-   * @throws {VeneerError} `corrupt store` if it has none
+   * @throws {VeneerError} `corrupt store` if it is missing or invalid
    */
   link(id: string): string {
     const path = this.#link(id);
@@ -128,9 +131,9 @@ export class Layout {
   }
 
   /**
-   * The entries `l/<name>` of the layers below a layer, uppermost first; none for a base layer.
+   * The entries `l/<name>` of the layers below a layer, uppermost first; empty for a base layer.
    *
-   * @throws {VeneerError} `corrupt store` if the file holds anything else
+   * @throws {VeneerError} `corrupt store` if the file has other content
    */
   lowers(id: string): string[] {
     const path = this.lower(id);
@@ -144,16 +147,19 @@ export class Layout {
     return entries;
   }
 
-  /** The entries of a child's `lower`: the layer itself, then the layers below it. */
+  /**
+   * The entries of a child's `lower`: that of the parent, then those of the layers below the
+   * parent.
+   */
   lowersOfChild(parent: string): string[] {
     return [`${LINKS}/${this.link(parent)}`, ...this.lowers(parent)];
   }
 
   /**
-   * The id of the layer that an entry of a `lower` file stands for.
+   * The id of the layer of an entry in a `lower` file.
    *
-   * @param from the id of the layer whose `lower` contains it, for the message
-   * @throws {VeneerError} `corrupt store` if the link is missing, or leads to no layer
+   * @param from the id of the layer with this `lower`, for the message
+   * @throws {VeneerError} `corrupt store` if the link is missing or does not lead to a layer
    */
   resolve(entry: string, from: string): string {
     const path = this.home.join(entry);
@@ -162,7 +168,7 @@ export class Layout {
       if (text === -ENOENT) {
         throw corrupt(this.lower(from), `names ${entry}, and ${path} does not exist`);
       }
-      // EINVAL: not a link.
+      // Such as EINVAL, if it is not a link.
       throw corrupt(path, "is not a symbolic link to a layer");
     }
     const id = /^\.\.\/([^/]+)\/diff$/.exec(text)?.[1];
@@ -173,10 +179,10 @@ export class Layout {
   }
 
   /**
-   * The ids below a layer, its parent first.
+   * The ids of the layers below a layer, its parent first.
    *
-   * @throws {VeneerError} `corrupt store` if a link does not lead to a layer's files, or these are
-   * gone
+   * @throws {VeneerError} `corrupt store` if a link does not lead to a layer, or if that layer's
+   * files are missing
    */
   ancestors(id: string): string[] {
     const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
@@ -186,7 +192,9 @@ export class Layout {
     throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
   }
 
-  /** The parent's id, `""` for a base layer; `undefined` for the rest of a half-removed layer. */
+  /**
+   * The parent's id; `""` for a base layer, `undefined` for a half-removed layer without records.
+   */
   parent(id: string): string | undefined {
     return this.home.root.hold(() => {
       const [entry] = this.lowers(id);
@@ -203,7 +211,7 @@ export class Layout {
     return this.layer(id).join("link");
   }
 
-  /** @throws {VeneerError} `corrupt store` if the layer's own files are gone */
+  /** @throws {VeneerError} `corrupt store` if the directory of the layer's files is missing */
   requireDiff(id: string): void {
     const path = this.diff(id);
     if (isDirectory(path)) return;
@@ -222,10 +230,10 @@ export class Layout {
   }
 
   /**
-   * The names of the links in `l/` that lead to a layer: more than one only if something went
-   * wrong.
+   * The names of the links in `l/` that lead to a layer. There are several only if the store is
+   * damaged.
    *
-   * Reads all links, so it is only for layers whose own record of the name is damaged.
+   * This reads all links, so it is only for layers whose own record of the name is damaged.
    */
   linksTo(id: string): string[] {
     const target = linkTarget(id);

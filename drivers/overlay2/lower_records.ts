@@ -1,9 +1,9 @@
 /**
- * The `lower` files as records of parents.
+ * Reads the `lower` files as records of parents.
  *
- * The first entry of a layer's `lower` is a link to its parent, which is so named in two ways: by
- * the entry, and by the id that the link led to when the record was read. Whichever still holds
- * makes the layer a candidate.
+ * The first entry of a layer's `lower` is a link to its parent. So the record names the parent in
+ * two ways: by the entry, and by the id that the link leads to. A layer with either name may be the
+ * parent.
  *
  * @module
  */
@@ -28,7 +28,7 @@ export function lowerRecords(layout: Layout): ParentRecords {
   };
 }
 
-/** The content of a record; none if it is damaged. */
+/** The content of a record; `undefined` if it is damaged. */
 function attempted(read: () => string): string | undefined {
   try {
     return read();

@@ -1,9 +1,9 @@
 /**
- * What mends the records of an overlay2 home: from each other, and from Docker's records.
+ * Mends the records of an overlay2 home, from each other and from Docker's records.
  *
- * Every fact is there twice. A layer's short name is in `link`, in the link in `l/`, and in the
- * `lower` of each child. A `lower` is that of the parent behind the parent's name, and the end of
- * that of each child. Only records that agree with those of the layers below are copied.
+ * Every fact is recorded more than once. A layer's short name is in `link`, in `l/`, and in the
+ * `lower` of each child. A `lower` is the parent's name followed by the parent's `lower`, and each
+ * child's `lower` ends with it. Only records that agree with those of the layers below are copied.
  *
  * @module
  */
@@ -19,20 +19,20 @@ import {
 import type { StoreView } from "../../lib/care/store_view.ts";
 import { LINKS, linkTarget, newLinkName } from "./layout.ts";
 
-/** A layer as far as its records can be read. */
+/** The readable records of a layer. */
 export interface Layer {
   readonly id: string;
   /** Its short name; `undefined` if the record is damaged. */
   readonly link: string | undefined;
-  /** The text of `lower`; `""` without one, `undefined` if it is damaged. */
+  /** The text of `lower`; `""` if there is none, `undefined` if it is damaged. */
   readonly lower: string | undefined;
 }
 
-/** A home as a check has read it. */
+/** The records of a home, as a check has read them. */
 export interface ReadLayout {
   readonly view: StoreView;
   readonly layers: ReadonlyMap<string, Layer>;
-  /** The parent of each layer whose `lower` is as the parent's records have it; `""` for none. */
+  /** The parent of each layer whose `lower` agrees with the parent's records; `""` for none. */
   readonly sound: ReadonlyMap<string, string>;
   /** The layer of a short name. */
   layerOf(name: string): Layer | undefined;
@@ -40,11 +40,11 @@ export interface ReadLayout {
   namesOf(id: string): readonly string[];
 }
 
-/** The names that a `lower` holds. */
+/** The names in a `lower`. */
 export const namesIn = (lower: string): string[] =>
   lower === "" ? [] : lower.split(":").map((entry) => entry.slice(LINKS.length + 1));
 
-/** Answers for one home. */
+/** Finds the mending of the records of one home. */
 export class LayoutMending {
   #named: ReadonlySet<string> | undefined;
   #children: ReadonlyMap<string, readonly Layer[]> | undefined;
@@ -52,14 +52,17 @@ export class LayoutMending {
 
   constructor(readonly layout: ReadLayout) {}
 
-  /** The record of a layer's short name: as a link has it by which layers above are mounted. */
+  /**
+   * Mends the record of a layer's short name, with the name of a link through which children are
+   * mounted, if there is one.
+   */
   name(id: string): Mending {
     const { view, layers, namesOf } = this.layout, path = view.join(id, "link");
     const names = namesOf(id);
     this.#named ??= new Set([...layers.values()].flatMap(({ lower }) => namesIn(lower ?? "")));
     const name = names.find((name) => this.#named!.has(name)) ?? names[0];
     if (name !== undefined) return writeRecord(path, name, DOCKERS_RECORD);
-    // No layer is mounted by a name that leads nowhere.
+    // There is no link, so no child is mounted through one: the layer gets a new name.
     const made = newLinkName();
     const link = makeLink(view.join(LINKS, made), linkTarget(id));
     const record = writeRecord(path, made, DOCKERS_RECORD);
@@ -70,9 +73,9 @@ export class LayoutMending {
   }
 
   /**
-   * The record of the layers below a layer.
+   * Mends the record of the layers below a layer.
    *
-   * @param text of the record, if it can be read
+   * @param text the record's text, if it can be read
    */
   lower(id: string, text = ""): Mending {
     const lower = this.#bySelf(id, text) ?? this.#byChildren(id) ?? this.#byDocker(id);
@@ -80,13 +83,13 @@ export class LayoutMending {
     return writeRecord(this.layout.view.join(id, "lower"), lower, DOCKERS_RECORD);
   }
 
-  /** The mark that a layer has children. */
+  /** Mends the mark that a layer has children. */
   mark(id: string): Mending {
     const path = this.layout.view.join(id, "committed");
     return this.#childrenOf(id).length > 0 ? writeRecord(path, "") : removeEntry(path);
   }
 
-  /** The `lower` of a child of a layer, if that one's own is sound. */
+  /** The `lower` of a child of a layer, if the layer's own `lower` is sound. */
   #onParent(parent: Layer | undefined): string | undefined {
     if (parent?.link === undefined || !this.layout.sound.has(parent.id)) return undefined;
     const entry = `${LINKS}/${parent.link}`;
@@ -94,8 +97,8 @@ export class LayoutMending {
   }
 
   /**
-   * By what the record itself still names: its parent is the layer of which all others are
-   * ancestors. Only its last name may be cut short.
+   * The `lower` according to the names that the record still contains: the parent is the layer of
+   * which all others are ancestors. Only the last name may be incomplete.
    */
   #bySelf(id: string, text: string): string | undefined {
     const names = namesIn(text);
@@ -114,7 +117,7 @@ export class LayoutMending {
       : undefined;
   }
 
-  /** By what the layers on it say that lies below it. */
+  /** The `lower` according to the records of children. */
   #byChildren(id: string): string | undefined {
     for (const { lower } of this.#childrenOf(id)) {
       const rest = lower!.slice(lower!.indexOf(":") + 1);

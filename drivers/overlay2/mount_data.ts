@@ -1,12 +1,13 @@
 /**
- * The options of an overlay mount, for the new mount calls, for `mount(2)`, and for someone else.
+ * The options of an overlay mount: for the new mount calls, for `mount(2)`, and for other programs.
  *
  * Nothing here calls the kernel: the input is an {@linkcode OverlayMount}, and the result a step or
- * a triple.
+ * a {@linkcode Mount}.
  *
- * - New calls: one `lowerdir+` a layer, each value at most 255 bytes, 500 layers.
- * - `mount(2)`: one string of at most a page, in which `,` `:` and `\` would need escapes. If
- *   absolute paths do not fit or hold one of those, they are written relative to the home.
+ * - New calls: one `lowerdir+` for each layer, with at most 255 bytes in each value and 500 layers.
+ * - `mount(2)`: one string of at most a page, in which `,`, `:` and `\` would need escapes. If
+ *   absolute paths do not fit or contain one of these characters, paths relative to the home are
+ *   used.
  *
  * @module
  */
@@ -24,26 +25,26 @@ import type { Explain, Mount, MountParameter, MountStep } from "../../lib/mount/
 export const MAX_LOWERS = 500;
 
 /**
- * The most that Docker puts into one `mount(2)`; short names of that many layers leave room for a
- * label.
+ * The most lower layers in one `mount(2)`, which is Docker's limit. With short names they leave
+ * room for a label.
  */
 export const MAX_LOWERS_OLD = 128;
 
 /**
- * Room for `,context="…"` that a chain must leave at `create`, in bytes: SELinux's own are below
- * 80.
+ * The bytes that the options of a new layer must leave free for `,context="…"`. SELinux's own
+ * labels have less than 80.
  */
 const LABEL_ROOM = 128;
 
-/** The parts of a mount of a layer. All paths but `target` are relative to the home. */
+/** The properties of a layer's mount. All paths except `target` are relative to the home. */
 export interface OverlayMount {
   /** The home's absolute path. */
   readonly home: string;
-  /** The layer's, for messages. */
+  /** The layer's id, for messages. */
   readonly id: string;
-  /** The mount point: absolute. */
+  /** The absolute path of the mount point. */
   readonly target: string;
-  /** The directories below, uppermost first; at least one. */
+  /** The lower directories, uppermost first; at least one. */
   readonly lowers: readonly string[];
   /** The upper and the work directory; absent in a read-only mount. */
   readonly upper?: { readonly directory: string; readonly work: string };
@@ -53,7 +54,7 @@ export interface OverlayMount {
   readonly label?: string;
 }
 
-/** The step for the mount calls that a home is mounted by. */
+/** The step for the mount calls that a home uses. */
 export function overlayStep(
   mount: OverlayMount,
   api: "new" | "old",
@@ -127,7 +128,7 @@ export function oldStep(mount: OverlayMount, flags: number): MountStep & { kind:
   return { ...step, data: relative, from: home };
 }
 
-/** The mount as a triple of absolute paths, however long its options are. */
+/** The mount for another program, with absolute paths. Its options may be longer than a page. */
 export function triple(mount: OverlayMount): Mount {
   const { lowers, upper } = mount;
   const path = (relative: string) => escape(`${mount.home}/${relative}`);
@@ -144,7 +145,7 @@ export function triple(mount: OverlayMount): Mount {
 }
 
 /**
- * Refuses a triple that one call of `mount(2)` does not take.
+ * Refuses a mount whose options do not fit into one call of `mount(2)`.
  *
  * @throws {VeneerError} `limit exceeded` if the options are longer than a page
  */
@@ -154,9 +155,9 @@ export function checkLength(id: string, { options }: Mount): void {
 }
 
 /**
- * Refuses a layer that could not be mounted: `lowers` layers lie below it.
+ * Refuses a layer that could not be mounted because it has too many layers below it.
  *
- * @param join the remedy: how to have fewer layers
+ * @param join the remedy for too many layers
  * @throws {VeneerError} `limit exceeded` with the limit and the remedy
  */
 export function checkDepth(mount: OverlayMount, api: "new" | "old", join: Remedy): void {
@@ -201,18 +202,17 @@ function data(mount: OverlayMount, prefix: string): string {
   ].join(",");
 }
 
-/** `index=off` as a parameter; `userxattr` as a flag. */
+/** An option as a parameter: `index=off` with a value, `userxattr` as a flag. */
 function option(text: string): MountParameter {
   const at = text.indexOf("=");
   return at < 0 ? { key: text } : { key: text.slice(0, at), value: text.slice(at + 1) };
 }
 
-/** Whether a path stands for itself wherever overlay parses options. */
+/** Whether a path needs no escapes in overlay's options. */
 const isPlain = (path: string) => !/[,:\\]/.test(path);
 
 /**
- * Overlay takes `\` before characters that would end a path (`ovl_unescape` in
- * `fs/overlayfs/params.c`).
+ * Escapes characters that would end a path by a `\` (`ovl_unescape` in `fs/overlayfs/params.c`).
  */
 const escape = (path: string) => path.replaceAll(/[,:\\]/g, "\\$&");
 

@@ -1,5 +1,5 @@
 /**
- * Which directories an overlay mount is made of, as mountinfo tells it.
+ * The directories of an overlay mount, according to mountinfo.
  *
  * @module
  */
@@ -7,14 +7,15 @@ import { tryLstat } from "../../ffi/stat.ts";
 import type { MountInfo } from "../../lib/mount/mountinfo.ts";
 
 /**
- * Whether a directory is among those that an overlay mount is made of.
+ * Whether a directory is one of an overlay mount's.
  *
- * The kernel shows each as it was named at the mount: from the root or, if names would have been
- * too long, from a working directory or a descriptor. So only the end of a name is compared, and
- * any beginning is accepted, unless it is the path of another directory.
+ * The kernel shows each path as it was given to the mount: an absolute path or, if the options
+ * would have been too long, one relative to a working directory or a descriptor. So only the end of
+ * a path is compared, and any beginning is accepted, unless the whole is the path of another
+ * directory.
  *
- * @param path of the directory
- * @param tail its last names, which are like no other's and have nothing to escape
+ * @param path the directory's path
+ * @param tail its last names, which no other directory has, and which need no escapes
  */
 export function hasDirectory(
   { type, superOptions }: MountInfo,
@@ -32,8 +33,8 @@ export function hasDirectory(
 }
 
 /**
- * Whether an overlay mount without an upper directory has a directory on top: the mount of a view
- * on its layer.
+ * Whether an overlay mount without an upper directory has a directory as its uppermost one: then it
+ * is the mount of a view on the directory's layer.
  */
 export function isTopOfView(mount: MountInfo, path: string, tail: string): boolean {
   if (/(?:^|,)upperdir=/.test(mount.superOptions)) return false;

@@ -4,7 +4,7 @@
  * @module
  */
 
-/** As users write them. */
+/** The keys, as users write them. */
 export const OPTION_KEYS: readonly string[] = [
   "overlay2.override_kernel_check",
   "overlay2.size",

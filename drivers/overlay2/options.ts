@@ -24,22 +24,23 @@ import { OPTION_KEYS } from "./option_keys.ts";
 export type MountApi = "auto" | "new" | "old";
 const MOUNT_APIS: readonly MountApi[] = ["auto", "new", "old"];
 
-/** The driver's options, read. */
+/** The driver's parsed options. */
 export interface Overlay2Options {
   readonly overrideKernelCheck: boolean;
   readonly allowBtrfs: boolean;
   readonly mountApi: MountApi;
-  /** Of overlay itself, for every mount. */
+  /** Options of overlay itself, for every mount. */
   readonly mountOptions: readonly string[];
   /** Whether snapshots have a label with the directory of their changes. */
   readonly upperdirLabel: boolean;
-  /** For read-write layers without limits of their own; 0 is no limit. */
+  /** The limits of read-write layers whose options contain none; 0 for no limit. */
   readonly limits: ProjectLimits;
 }
 
 /**
- * The options that `overlay2.mountopt` may name: those of `Documentation/filesystems/overlayfs.rst`
- * in the kernel that do not change the format of layers. `volatile` is given mount by mount.
+ * The options that `overlay2.mountopt` may contain: those in the kernel's
+ * `Documentation/filesystems/overlayfs.rst` that do not change the format of layers. `volatile` is
+ * given for each mount.
  */
 const MOUNT_OPTIONS = [
   "index",
@@ -69,9 +70,9 @@ export function parseDriverOptions(options: ReadonlyMap<string, string>): Overla
 }
 
 /**
- * The limits a layer is made with.
+ * The limits of a new layer.
  *
- * @param defaults the limits of a read-write layer that names none
+ * @param defaults the limits of a read-write layer whose options contain none
  * @throws {VeneerError} `invalid argument` for an unknown key, a bad value, or a limit on a layer
  * that is not read-write
  */

@@ -1,14 +1,14 @@
 /**
- * The effects of an overlay mount of this kernel on its upper directory, found by trying.
+ * Tests the effects of this kernel's overlay mounts on their upper directory.
  *
- * A layer's upper directory holds all its changes only if overlay writes nothing but whiteouts and
- * opaque marks into it. Kernels before 4.8 copied the opaque mark of a lower directory up with it;
- * with `redirect_dir` a renamed directory is a reference to a lower one, and with `metacopy` a
- * changed file is a reference to a lower file. The kernel's defaults decide, also for layers of
- * other programs in this store, so the mount here uses those defaults.
+ * A layer's upper directory has all its changes only if overlay writes no other marks into it than
+ * whiteouts and opaque marks. Kernels before 4.8 copied up the opaque mark of a lower directory
+ * together with it. With `redirect_dir` a renamed directory is a reference to a lower one, and with
+ * `metacopy` a changed file is a reference to a lower file. The kernel's defaults decide about
+ * these, even for layers that other programs mount in this store, so the test uses those defaults.
  *
- * If the kernel has the new mount calls, the mount is never put into the tree of mounts, and goes
- * with its descriptor.
+ * If the kernel has the new mount calls, the mount is never attached, and ends when its descriptor
+ * is closed.
  *
  * @module
  */
@@ -43,7 +43,7 @@ import { PROBE_MOUNT, withProbeDirectory, withProbeInMemory } from "../union/pro
 /** The result of a probe. */
 export interface Probed {
   /**
-   * The reason why an upper directory alone does not hold all changes of a layer; `undefined` if it
+   * The reason why an upper directory alone does not show all changes of a layer; `undefined` if it
    * does.
    */
   readonly unreadable: string | undefined;
@@ -61,10 +61,10 @@ const DIRECTORIES = [
 ];
 
 /**
- * Mounts, changes and looks.
+ * Makes a mount, changes files in it, and reads the upper directory.
  *
- * @param features options that every overlay mount here gets
- * @param api      `old` to mount by `mount(2)` alone
+ * @param features the options of every overlay mount on this machine
+ * @param api `old` to use only `mount(2)`
  */
 export function probe(home: Home, features: readonly string[], api: "new" | "old"): Probed {
   const find = (scratch: number): Probed => {
@@ -82,8 +82,8 @@ export function probe(home: Home, features: readonly string[], api: "new" | "old
 }
 
 /**
- * Used if nothing can be created in the home. Overlay behaves the same on every file system that
- * can be its upper.
+ * The errors if nothing can be created in the home. Then the test runs in memory: overlay behaves
+ * the same on every file system that can be its upper.
  */
 const NO_ROOM: ReadonlySet<number> = new Set([EDQUOT, ENOSPC, EROFS]);
 
@@ -100,7 +100,8 @@ function probeInMemory(find: (scratch: number) => Probed): Probed {
 const YES = new TextEncoder().encode("y");
 
 /**
- * Makes overlay copy up a directory, a renamed directory and a changed file, and reads the results.
+ * Makes overlay copy up a directory, a renamed directory and a changed file, and reads the results
+ * in the upper directory.
  */
 function inspect(scratch: number, root: number, xattrs: string): Probed {
   touch(root, "dir/new");
@@ -143,8 +144,8 @@ function withOverlay<T>(
 }
 
 /**
- * Mounts `volatile` if the kernel can (Linux 5.10): without it, taking the mount down writes out
- * all that is dirty on the file system below.
+ * Mounts `volatile`, if the kernel supports it (Linux 5.10): otherwise the unmount writes out all
+ * dirty data of the file system below.
  */
 function withoutSync(options: string[], mountWith: (options: readonly string[]) => number): number {
   try {
@@ -161,7 +162,7 @@ function contextsWork(): boolean {
   return context >= 0;
 }
 
-/** A descriptor of a mount that no path leads to, and that goes when the descriptor is closed. */
+/** Returns a descriptor of a detached mount, which ends when the descriptor is closed. */
 function mountDetached(options: readonly string[]): number {
   return withFd(fsopen("overlay"), (context) => {
     fsconfigString(context, "source", "overlay");
@@ -175,9 +176,7 @@ function mountDetached(options: readonly string[]): number {
   });
 }
 
-/**
- * The same by `mount(2)`: at a path for the moment that it takes to open it and detach it again.
- */
+/** The same by `mount(2)`: the mount is attached to a path only until it is opened. */
 function mountAt(options: readonly string[], target: string): number {
   mount({ source: "overlay", target, type: "overlay", data: options.join(",") });
   try {

@@ -1,15 +1,15 @@
 /**
- * Limits of layers by project quota: each limited layer's directory has its own project id, which
- * all files in it inherit, and the file system enforces the project's limits.
+ * Limits of layers by project quota. The directory of each limited layer has its own project id,
+ * which all files in it inherit, and the file system enforces the project's limits.
  *
- * Ids of the graph's layers are given out in ascending order above the home's own and above every
- * layer's, as Docker does it, so that both can use one store; ids of snapshots in ascending order
- * from {@linkcode FIRST_OF_SNAPSHOTS} on. An id that has files of any kind on the file system is
- * passed over, and one lock of the machine is held meanwhile: two layers never get one id, of
- * whatever stores they are. A layer keeps its id until its directory is gone; its limits are lifted
- * when its removal begins, and set anew with an id that is used again.
+ * A layer of the graph gets a higher id than the home and all its layers, like with Docker, so that
+ * both can use one store. A snapshot gets an id from {@linkcode FIRST_OF_SNAPSHOTS} on. An id is
+ * skipped if any files on the file system have it, and a lock of the whole machine is held
+ * meanwhile, so that two layers never get the same id, even in different stores. A layer keeps its
+ * id until its directory is deleted. Its limits are lifted when its removal begins, and set again
+ * when an id is used again.
  *
- * ext4 does not hold processes with CAP_SYS_RESOURCE to limits, such as root's; overlay drops that
+ * ext4 does not apply limits to processes with CAP_SYS_RESOURCE, such as root's. Overlay drops that
  * capability, so limits apply to writes through a mount. xfs applies them to all processes.
  *
  * @module
@@ -38,14 +38,16 @@ import { readMountInfo } from "../../lib/mount/mountinfo.ts";
 
 const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
 
-/** The first project id of snapshots: far above those that Docker gives out, which looks at its own alone. */
+/**
+ * The first project id of snapshots. It is far above Docker's ids, because Docker only checks for
+ * its own.
+ */
 export const FIRST_OF_SNAPSHOTS = 0x4000_0000;
 
 /**
- * The reason why directories below `path` cannot have limits, with the file system or the missing
- * mount option; `undefined` if they can.
+ * The reason why directories below `path` cannot have limits; `undefined` if they can.
  *
- * @param device the file system's, for kernels that take quota commands only by it
+ * @param device the file system's device, for kernels whose quota commands need it
  */
 export function quotaLacking(path: string, device = findDevice(path)): string | undefined {
   return withFd(open(path, DIRECTORY), (fd) => {
@@ -74,7 +76,7 @@ export function quotaLacking(path: string, device = findDevice(path)): string | 
   });
 }
 
-/** The block device that the file system of a directory is on. */
+/** The block device of a directory's file system. */
 function findDevice(path: string): string | undefined {
   const { devMajor, devMinor } = lstat(path);
   const device = `${devMajor}:${devMinor}`;
@@ -87,10 +89,10 @@ function findDevice(path: string): string | undefined {
 /** The project quotas of a home's file system. */
 export class ProjectQuotas {
   #device: string | undefined;
-  /** No id of snapshots below this one was free when the last was given out. */
+  /** The id after that of the last snapshot: all lower ids of snapshots were in use then. */
   #next = FIRST_OF_SNAPSHOTS;
 
-  /** Whether the file system counted what projects use, the last time it was asked. */
+  /** Whether the file system counted the space of projects at the last check. */
   #counts: boolean | undefined;
 
   constructor(readonly home: Home) {}
@@ -102,34 +104,35 @@ export class ProjectQuotas {
   }
 
   /**
-   * Gives a new, empty directory of the graph's its own project with these limits. The caller holds
-   * the store's lock.
+   * Gives a new, empty directory of a graph's layer its own project with these limits. The caller
+   * holds the store's lock.
    */
   assign(directory: ConfinedPath, limits: ProjectLimits): void {
     this.#assignFrom(this.#nextId(), directory, limits);
   }
 
-  /** The same for a directory of a snapshot's. */
+  /** The same for the directory of a snapshot's layer. */
   assignToSnapshot(directory: ConfinedPath, limits: ProjectLimits): void {
     this.#next = this.#assignFrom(this.#next, directory, limits) + 1;
   }
 
   /**
-   * Gives a new, empty directory of a snapshot's its own project without limits, if this file system
-   * counts what projects use.
+   * Gives a new, empty directory of a snapshot's layer its own project without limits, if this file
+   * system counts the space of projects.
    */
   tryCountSnapshot(directory: ConfinedPath): void {
     if (!(this.#counts ??= quotaLacking(this.home.path) === undefined)) return;
     try {
       this.assignToSnapshot(directory, { bytes: 0, inodes: 0 });
     } catch (error) {
-      // Older kernels let quotas of xfs be turned off, and a snapshot needs no project.
+      // A snapshot does not need a project, and on older kernels the quotas of xfs may have been
+      // turned off.
       if (!(error instanceof SyscallError)) throw error;
       this.#counts = false;
     }
   }
 
-  /** Assigns the first free id from `first` on; returns it. */
+  /** Assigns the first free id from `first` on. Returns the id. */
   #assignFrom(first: number, directory: ConfinedPath, limits: ProjectLimits): number {
     using _lock = lockProjects(this.home.device);
     return withFd(openDirectory(directory), (fd) => {
@@ -142,7 +145,7 @@ export class ProjectQuotas {
     });
   }
 
-  /** Gives a new, empty directory the project of another one, if that has its own. */
+  /** Gives a new, empty directory the project of another directory, if that has one. */
   inherit(directory: ConfinedPath, from: ConfinedPath): void {
     const id = projectOf(from);
     if (id !== 0) withFd(openDirectory(directory), (fd) => setProjectId(fd, id, directory.text));
@@ -159,8 +162,8 @@ export class ProjectQuotas {
   }
 
   /**
-   * A directory's limits and their use; `undefined` if it does not have its own project, or quotas
-   * are off.
+   * A directory's limits and the space it uses; `undefined` if it does not have its own project, or
+   * if quotas are off.
    */
   usage(directory: ConfinedPath): ProjectUsage | undefined {
     const id = projectOf(directory);
@@ -171,7 +174,10 @@ export class ProjectQuotas {
     });
   }
 
-  /** One more than the largest id of the home, its layers, and those being made or deleted. */
+  /**
+   * One more than the largest id of the home and its layers, including those that are being made or
+   * deleted.
+   */
   #nextId(): number {
     const { home } = this;
     const directories = [
@@ -187,7 +193,7 @@ export class ProjectQuotas {
   }
 }
 
-/** The project id of a directory; 0 for none, and for other files. */
+/** The project id of a directory; 0 if it has none, and for other files. */
 function projectOf(path: ConfinedPath): number {
   const fd = tryOpen(path, DIRECTORY);
   if (fd < 0) return 0;

@@ -1,6 +1,6 @@
 /**
- * Snapshots by overlay: a layer's directory takes the changes while it is active, and lies below
- * others when it is committed. The layer that was written to becomes the committed one as it is.
+ * Snapshots by overlay: the directory of an active layer is the upper one of its mount, and that of
+ * a committed layer is a lower one. A commit makes the active layer itself the committed one.
  *
  * @module
  */
@@ -43,7 +43,7 @@ import { hasDirectory, isTopOfView } from "./mounted.ts";
 
 const JOIN: Remedy = { kind: "join", of: "snapshots" };
 
-/** The label under which tools of containerd's look for the directory of a snapshot's changes. */
+/** The label in which containerd's tools expect the directory of a snapshot's changes. */
 const UPPERDIR_LABEL = "containerd.io/snapshot/overlay.upperdir";
 
 export class Overlay2Snapshots implements SnapshotBackend {
@@ -92,7 +92,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     if (parent !== undefined) checkDepth(this.#overlay(chain, ""), this.#environment.api, JOIN);
     const lower = kind === "active" && parent === undefined && isUnpacked;
     const work = kind === "active" && (parent !== undefined || lower);
-    // Everything that is made in the directory afterwards inherits the project.
+    // The project comes first, so that everything in the directory inherits it.
     const begin = (directory: ConfinedPath) => {
       if (isLimited(limits)) this.#quotas.assignToSnapshot(directory, limits);
       else if (isCounted) this.#quotas.tryCountSnapshot(directory);
@@ -105,7 +105,8 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   /**
-   * Nothing to do: overlay lets a directory be below others and written to, as containerd expects.
+   * Does nothing: like containerd expects, overlay allows writes to a directory that is also a
+   * lower one.
    */
   seal(): void {}
 
@@ -136,7 +137,10 @@ export class Overlay2Snapshots implements SnapshotBackend {
     if (kind === "view" && parent !== undefined) this.#checkView(chain, parent, isNoUse);
   }
 
-  /** A mount that is attached nowhere is in no list of mounts, but overlay knows of it. */
+  /**
+   * Refuses a layer with a detached mount. It is in no list of mounts, but overlay reports its
+   * upper directory as in use.
+   */
   #checkUpper(layer: string): void {
     const path = this.#layers.path(layer);
     if (!isDirectory(path) || withFd(openDirectory(path), stateOfUpper) !== "in use") return;
@@ -150,8 +154,8 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   /**
-   * A view is made of its parents' directories alone, so that a mount of it is one of any view on
-   * its parent.
+   * A view consists of its parents' directories only, so a mount of it cannot be told from that of
+   * another view on its parent.
    */
   #checkView(chain: LayerChain, parent: string, isNoUse: IsNoUse): void {
     const { path, tail } = this.#directory(parent);
@@ -174,9 +178,10 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   /**
-   * The layer whose directory alone a snapshot shows. An image's layer without a parent yet is an
-   * overlay's upper over nothing: engines that unpack into it convert whiteouts for an overlay
-   * alone, and a layer that gets its parent at the commit needs them.
+   * The layer whose directory alone a snapshot shows, if there is one. An image's layer that has no
+   * parent yet is mounted as the upper of an overlay with an empty lower: engines that unpack into
+   * it convert whiteouts only for an overlay, and the layer needs them if it gets a parent at the
+   * commit.
    */
   #bound(chain: LayerChain): string | undefined {
     const isOverNothing = chain.kind === "active" && chain.parents.length === 0 &&
@@ -193,9 +198,9 @@ export class Overlay2Snapshots implements SnapshotBackend {
   }
 
   /**
-   * The overlay whose lower layers the client maps. One layer alone would be a bind, which containerd
-   * does not map if it is read-only, so the view's own empty directory lies below it. A layer without
-   * a parent has nothing below to be mapped, and host ids itself.
+   * The overlay whose lower layers the client maps. A view of one layer would be a read-only bind
+   * mount, which containerd does not map. So the view's own empty directory is a second lower. A
+   * layer without a parent has no lower layers, and host ids itself.
    */
   #remapped(chain: LayerChain, { uids, gids }: IdMaps): Mount {
     this.#layers.refuseLinks(chain);
@@ -253,7 +258,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
   usage({ layer, kind }: LayerChain): Usage {
     const counted = kind === "active" ? this.#counted(layer) : undefined;
     if (counted === undefined) return this.#layers.usage(layer);
-    // The project also has the layer's other directories.
+    // The project includes the layer's other directories.
     const own = this.#layers.usageBeside(layer);
     return {
       bytes: Math.max(0, counted.usedBytes - own.bytes),
@@ -265,7 +270,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return this.#counted(layer) !== undefined;
   }
 
-  /** What the file system counts of a layer; `undefined` if that has no project. */
+  /** The file system's counts of a layer; `undefined` if it has no project. */
   #counted(layer: string): ProjectUsage | undefined {
     return this.#quotas.usage(this.#layers.directory(layer));
   }

@@ -1,9 +1,9 @@
 /**
- * Whether overlay2 can run: the kernel, its version, the file system below, and its directory
- * entries.
+ * Checks whether overlay2 can run: the kernel and its version, the file system below, and its
+ * directory entries.
  *
- * Each check returns the fault, or `undefined`; opening a store throws the first, `doctor` lists
- * all.
+ * Each check returns the problem, or `undefined`. Opening a store throws the first problem;
+ * `doctor` lists all.
  *
  * @module
  */
@@ -24,7 +24,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem } from "../../lib/base/kernel.ts";
 import type { Overlay2Options } from "./options.ts";
 
-/** Overlay itself, built in or as a module. */
+/** Checks that the kernel has overlay, built in or as a module. */
 export function checkOverlay(): VeneerError | undefined {
   if (hasFileSystem("overlay")) return undefined;
   return new VeneerError(
@@ -34,7 +34,9 @@ export function checkOverlay(): VeneerError | undefined {
   );
 }
 
-/** Several lower directories came with Linux 4.0, and with 3.10.0-514 of Red Hat's. */
+/**
+ * Checks the kernel's version: several lower directories need Linux 4.0, or 3.10.0-514 of Red Hat.
+ */
 export function checkKernelVersion(
   release: string,
   { overrideKernelCheck }: Overlay2Options,
@@ -54,7 +56,10 @@ function isRecentEnough(release: string): boolean {
   return major !== null && Number(major[1]) >= 4;
 }
 
-/** File systems that overlay cannot have as its upper one, or that Docker found it to fail on. */
+/**
+ * The file systems that overlay refuses for its upper directory, or on which it fails by Docker's
+ * experience.
+ */
 const REFUSED: ReadonlyMap<number, string> = new Map([
   [AUFS_MAGIC, "aufs"],
   [ECRYPTFS_MAGIC, "ecryptfs"],
@@ -64,10 +69,10 @@ const REFUSED: ReadonlyMap<number, string> = new Map([
 ]);
 
 /**
- * The file system below the store.
+ * Checks the file system below the store.
  *
- * btrfs is refused unless asked for, as Docker did while kernels could not do it (before 4.7): its
- * own driver serves a btrfs better.
+ * btrfs is refused unless the option allows it, because its own driver is better there. Docker
+ * refused it as well for kernels before 4.7, which did not support it.
  */
 export function checkBacking(
   path: string,
@@ -92,10 +97,10 @@ export function checkBacking(
 }
 
 /**
- * Whether directories store the types of their entries, without which overlay shows whiteouts as
+ * Checks that directories store the types of their entries. Without them overlay shows whiteouts as
  * files.
  *
- * @param path a directory; nothing in it is left changed
+ * @param path a directory; if it is empty, a directory is made in it for a moment
  */
 export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
   if (withFd(open(path, O_RDONLY | O_DIRECTORY), hasEntryTypes)) return undefined;

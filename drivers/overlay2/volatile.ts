@@ -1,11 +1,11 @@
 /**
- * Volatile mounts: overlay then never writes a layer's files out, and leaves a mark in the work
- * directory, `work/incompat/volatile`, which keeps the layer from being mounted again: after a
- * crash its files may be half written.
+ * Volatile mounts. With this option overlay does not sync a layer's files, and leaves a mark in the
+ * work directory, `work/incompat/volatile`. It refuses to mount a layer with the mark again,
+ * because after a crash the files may be half written.
  *
- * The mark is about a crash of the machine, not of a process, so the boot in which a layer is
- * mounted volatile is recorded beside it, in `<id>/volatile`. A mark of this boot is removed, since
- * the page cache is intact. A mark of an earlier boot is left, and its layer refused.
+ * Only a crash of the machine matters, not one of a process. So the boot in which a layer is
+ * mounted volatile is recorded in `<id>/volatile`. A mark of this boot is removed, because the page
+ * cache is intact. A mark of an earlier boot stays, and the layer is refused.
  *
  * @module
  */
@@ -14,17 +14,17 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { readMetadata, removeMetadata, writeFile } from "../../lib/store/metadata.ts";
 import { readSystemFile } from "../../lib/base/system_files.ts";
 
-/** In the directory that overlay makes in the work directory it is given. */
+/** The mark, in the directory that overlay makes in its work directory. */
 const mark = (layer: ConfinedPath) => layer.join("work/work/incompat/volatile");
 const bootFile = (layer: ConfinedPath) => layer.join("volatile");
 
 const bootId = () => readSystemFile("/proc/sys/kernel/random/boot_id") ?? "";
 
 /**
- * Before a mount of a layer.
+ * To be called before a layer is mounted.
  *
- * @param layer its directory
- * @throws {VeneerError} `failed precondition` if the machine went down while it was mounted
+ * @param layer the layer's directory
+ * @throws {VeneerError} `failed precondition` if the machine crashed while the layer was mounted
  * volatile
  */
 export function prepareVolatile(id: string, layer: ConfinedPath, volatile: boolean): void {
@@ -41,7 +41,7 @@ export function prepareVolatile(id: string, layer: ConfinedPath, volatile: boole
   if (volatile) writeFile(bootFile(layer), bootId());
 }
 
-/** After a layer was unmounted: nothing was lost. */
+/** To be called after a layer was unmounted: removes the mark. */
 export function clearVolatile(layer: ConfinedPath): void {
   if (!exists(mark(layer))) return;
   removeTree(mark(layer));
