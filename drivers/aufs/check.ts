@@ -39,7 +39,7 @@ export const contentOf = (view: StoreView, id: string) => ({
   isWhole: false,
 });
 
-/** What a layer consists of. */
+/** The paths of a layer, of the graph or of snapshots. */
 export const pathsOf = (_view: StoreView, id: string, of: "layers" | "snapshots"): string[] =>
   of === "snapshots"
     ? snapshotPaths(id)
@@ -53,7 +53,10 @@ export function checkLayers(view: StoreView, report: Report): Parents {
 class ChainsCheck {
   /** The chain below each layer, the parent first; `undefined` if its record is damaged. */
   readonly #chains = new Map<string, readonly string[] | undefined>();
-  /** Reports that need all records to be read for what mends the damage. */
+  /**
+   * Reports that come last, because all records must be read before it is known how to mend the
+   * damage.
+   */
   readonly #late: (() => void)[] = [];
   readonly #stat = new Stat();
   #dockers: ReadonlyMap<string, string> | undefined;
@@ -90,7 +93,10 @@ class ChainsCheck {
     );
   }
 
-  /** What mends a record: the chain that it, the layers on it or Docker's records still tell. */
+  /**
+   * Finds the mending of a record: the chain according to the record itself, to those of children,
+   * or to Docker's.
+   */
   #recordMending(id: string, told: readonly string[] = []): Mending {
     const chain = this.#bySelf(id, told) ?? this.#byChildren(id) ?? this.#byDocker(id);
     if (chain === undefined) return remakeLayer(id);
@@ -98,7 +104,7 @@ class ChainsCheck {
     return writeRecord(this.view.join("layers", id), text, DOCKERS_RECORD);
   }
 
-  /** The chain of a child of a layer, if the layer's own is as its parent's. */
+  /** The chain of a child of a layer, if the layer's own chain agrees with its parent's. */
   #onParent(parent: string | undefined): string[] | undefined {
     const chain = parent === undefined ? undefined : this.#chains.get(parent);
     if (chain === undefined || chain.includes(parent!)) return undefined;
@@ -107,7 +113,10 @@ class ChainsCheck {
     return isSound ? [parent!, ...chain] : undefined;
   }
 
-  /** The parent is the layer of which all others are ancestors; only the last may be cut short. */
+  /**
+   * The chain according to the names that the record still contains: the parent is the layer of
+   * which all others are ancestors. Only the last name may be incomplete.
+   */
   #bySelf(id: string, told: readonly string[]): string[] | undefined {
     if (told.slice(0, -1).some((line) => !this.#chains.has(line))) return undefined;
     const named = told.filter((line) => this.#chains.has(line) && line !== id);

@@ -29,7 +29,7 @@ export const contentOf = (view: StoreView, id: string) => ({
   isWhole: true,
 });
 
-/** What a layer, or a snapshot's, consists of. */
+/** The paths of a layer, of the graph or of snapshots. */
 export function pathsOf(_view: StoreView, id: string, of: "layers" | "snapshots"): string[] {
   return of === "layers" ? [`subvolumes/${id}`, `quotas/${id}`] : [id.replace(".", "/")];
 }

@@ -189,7 +189,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 
   checkMapped(): void {
-    // Before, btrfs had no `FS_ALLOW_IDMAP` (`fs/btrfs/super.c`).
+    // On older kernels btrfs has no `FS_ALLOW_IDMAP` (`fs/btrfs/super.c`).
     if (isKernelAtLeast(5, 15)) return;
     throw new VeneerError(
       "not supported",

@@ -34,7 +34,10 @@ export function checkLayers(view: StoreView, report: Report): Parents {
   return new Map(ids.map((id) => [id, undefined]));
 }
 
-/** What a layer, or a snapshot's, has: the device stays in the pool, and its number in the record. */
+/**
+ * The paths of a layer, of the graph or of snapshots. Its device is in the pool, under the number
+ * in the record.
+ */
 export const pathsOf = (_view: StoreView, id: string): string[] => [`metadata/${id}`, `mnt/${id}`];
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
@@ -117,15 +120,15 @@ function checkRecords(view: StoreView, report: Report): string[] {
 const RESTORE = "restore it from a backup";
 
 /**
- * What mends a record.
+ * Finds the mending of a record.
  *
- * @param text its content, if it can be read
+ * @param text the record's text, if it can be read
  */
 function recordMending(view: StoreView, name: string, text = ""): Mending {
   const path = view.join("metadata", name);
   switch (name) {
     case "transaction-metadata":
-      // Without a note no change of the pool is under way.
+      // If there is no note, no change of the pool is unfinished.
       return removeEntry(path);
     case "deviceset-metadata":
       return writeRecord(path, JSON.stringify({ next_device_id: nextDeviceId(view) }));
@@ -136,8 +139,8 @@ function recordMending(view: StoreView, name: string, text = ""): Mending {
 }
 
 /**
- * The record of a device that a damaged one still tells of: its number and its size. The pool knows
- * no newer device of this number.
+ * A record made from a damaged one, if that still has the device's number and size; `undefined` if
+ * not.
  */
 function deviceRecordOf(text: string): string | undefined {
   const number = (key: string) => {
@@ -161,7 +164,7 @@ function deviceRecordOf(text: string): string | undefined {
   }
 }
 
-/** A device number behind all that records name. */
+/** A device number above all numbers in records. */
 function nextDeviceId(view: StoreView): number {
   let next = 1;
   for (const name of view.names(view.join("metadata"))) {

@@ -29,7 +29,7 @@ export function* orphanMountPoints(
   }
 }
 
-/** What the layer of a snapshot consists of. */
+/** The paths of a snapshot's layer. */
 export const snapshotPaths = (layer: string): string[] => [`${LAYERS}/${layer}`];
 
 /** Reports missing and damaged layers of overlay2's snapshots. */

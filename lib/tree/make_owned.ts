@@ -1,5 +1,5 @@
 /**
- * Making directories of an exact owner and mode.
+ * Makes directories with an exact owner and mode.
  *
  * @module
  */
@@ -10,8 +10,8 @@ import { type ConfinedPath, mkdir, openDirectory } from "./confined.ts";
 import { ACL_ACCESS, ACL_DEFAULT, removeAttribute, xattrNames } from "./xattr_names.ts";
 
 /**
- * Creates a directory with exactly this mode, regardless of the umask and of access lists that the
- * directory around it hands down, which are the host's.
+ * Creates a directory with exactly this mode, regardless of the umask and of the host's access
+ * lists that it inherits from the directory above it.
  */
 export function makeOwned(
   path: ConfinedPath,
@@ -22,7 +22,8 @@ export function makeOwned(
 ): void {
   mkdir(path, 0o700);
   withFd(openDirectory(path), (fd) => {
-    // What is right already is not set again: that would be written like any change.
+    // Properties that are already right are not set again: the kernel would write them like a
+    // change.
     const made = fstat(fd), { names } = xattrNames(fd);
     const lists = [ACL_ACCESS, ACL_DEFAULT].filter((list) => names.includes(list));
     if (made.uid !== uid || made.gid !== gid) fchown(fd, uid, gid);
