@@ -1,18 +1,19 @@
 /**
- * Where a test file runs: on which file systems, here or in a guest. A file says so itself, in a line of its own before
- * its first import; one that says nothing runs here on ext4.
+ * The environments of a test file: file systems, on this machine or in a guest. A file names them
+ * in a line before its first import; without such a line it runs on this machine on ext4.
  *
  *     // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
  *
- * A guest has what this machine's kernel may lack: device-mapper, project quotas on ext4 and xfs, and the mount calls of
- * an older kernel. It is about four times slower, so a file names it only if a case means something else there.
+ * A guest has features that may be missing in this machine's kernel: device-mapper, project quotas
+ * on ext4 and xfs, and the mount calls of an older kernel. It is about four times slower, so a file
+ * names it only if a case tests something different there.
  *
  * @module
  */
 import type { ImageKind } from "./images.ts";
 import type { Stage } from "./report.ts";
 
-/** A kernel and the file system that cases work on. */
+/** A kernel, and the file system on which cases work. */
 export interface Environment {
   readonly kernel: Stage["kernel"];
   readonly fs: ImageKind;
@@ -27,7 +28,7 @@ const ENVIRONMENTS: Readonly<Record<string, Environment>> = {
 };
 
 /**
- * Reads where a test file runs from its text.
+ * Reads the environments of a test file from its text.
  *
  * @throws {Error} if it names an environment that does not exist
  */

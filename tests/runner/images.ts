@@ -1,5 +1,5 @@
 /**
- * Loopback images: file systems of the kinds that drivers work on, in sparse files.
+ * Loopback images: file systems for drivers, in sparse files.
  *
  * The loop device is autoclear, so that unmounting frees it. As a program, for `make images` and `make clean`:
  * `tests/runner/images.ts make|clean DIRECTORY` makes every kind and mounts it below `DIRECTORY/mnt`, or undoes that.
@@ -12,8 +12,9 @@ import { mount } from "../../ffi/mount.ts";
 import { must, unmountBelow } from "../support/cases.ts";
 
 /**
- * How each kind is made and mounted. Freed blocks are discarded, since the images are in memory: a stage of hundreds of
- * cases would fill a guest's otherwise. btrfs does so by itself.
+ * The commands and options with which each kind is made and mounted. Freed blocks are discarded,
+ * because the images are in memory, and a stage of hundreds of cases would fill that of a guest.
+ * btrfs discards them by itself.
  */
 const KINDS = {
   "ext4": { mkfs: ["mkfs.ext4", "-q", "-F"], type: "ext4", options: "discard" },
@@ -30,19 +31,19 @@ const KINDS = {
 export type ImageKind = keyof typeof KINDS;
 export const IMAGE_KINDS = Object.keys(KINDS) as ImageKind[];
 
-/** A mounted image; disposing of it unmounts all that is there and deletes the file. */
+/** A mounted image. Disposing of it unmounts it with all mounts below it, and deletes the file. */
 export interface Image extends Disposable {
   readonly mountPoint: string;
 }
 
-/** The size of an image in bytes: what is not written takes no room. */
+/** The size of an image in bytes. Unwritten parts take no space. */
 const IMAGE_SIZE = 8 * 2 ** 30;
 
 /**
  * Makes an image `DIRECTORY/<kind>.img` and mounts it at `DIRECTORY/mnt/<kind>`.
  *
- * @param bytes its size; xfs wants 300 MiB at least, btrfs 128 MiB
- * @throws {SyscallError} where the kernel cannot mount the kind
+ * @param bytes its size; xfs needs at least 300 MiB, btrfs 128 MiB
+ * @throws {SyscallError} if the kernel cannot mount the kind
  */
 export function mountImage(kind: ImageKind, directory: string, bytes = IMAGE_SIZE): Image {
   const { mkfs: [program, ...args], type, options } = KINDS[kind];
@@ -88,7 +89,7 @@ function makeAll(directory: string): void {
   }
 }
 
-/** Undoes {@linkcode makeAll}: nothing stays mounted, attached or on disk. */
+/** Undoes {@linkcode makeAll}: unmounts, detaches and deletes all images. */
 export function cleanAll(directory: string): void {
   try {
     unmountBelow(directory);

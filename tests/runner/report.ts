@@ -1,11 +1,11 @@
-/** What the runner makes of results: reading them, adding them up, the summary. */
+/** The runner's results: reads them, adds them up, and makes the summary. */
 import { parseSkipped } from "../support/cases.ts";
 
 export interface Case {
   readonly file: string;
   readonly name: string;
   readonly outcome: "passed" | "failed" | "skipped";
-  /** Why it was skipped. */
+  /** The reason why it was skipped. */
   readonly reason?: string;
   readonly seconds?: number;
 }
@@ -14,19 +14,22 @@ export interface Case {
 export interface Stage {
   readonly kernel: "native" | "uml";
   readonly suite: string;
-  /** `""` where it does not matter. */
+  /** `""` if it does not matter. */
   readonly fs: string;
   /** The exit status. */
   readonly code: number;
   readonly seconds: number;
-  /** CPU time, in seconds: on a machine that does other things, it says more than the clock. */
+  /** The CPU time in seconds. On a busy machine it is more useful than the elapsed time. */
   readonly cpuSeconds?: number;
-  /** All it said. */
+  /** Its whole output. */
   readonly log: string;
   readonly cases: readonly Case[];
 }
 
-/** Reads the JUnit file of `deno test`: each `testcase` holds nothing, a `failure` or a `skipped`. */
+/**
+ * Reads the JUnit file of `deno test`: each `testcase` is empty or contains a `failure` or a
+ * `skipped`.
+ */
 export function parseJunit(xml: string): Case[] {
   const testcase =
     /<testcase name="([^"]*)" classname="([^"]*)" time="([^"]*)"[^>]*>([\s\S]*?)<\/testcase>/g;
@@ -56,7 +59,10 @@ export interface Counts {
   skipped: number;
 }
 
-/** Adds stages up; a case that was skipped in one and ran in another is not skipped. */
+/**
+ * Adds stages up. A case that was skipped in one stage and ran in another does not count as
+ * skipped.
+ */
 export function addUp(stages: readonly Stage[]): Counts {
   const cases = stages.flatMap((stage) => stage.cases);
   const count = (outcome: Case["outcome"]) => cases.filter((it) => it.outcome === outcome).length;
@@ -64,8 +70,8 @@ export function addUp(stages: readonly Stage[]): Counts {
 }
 
 /**
- * The cases that every stage skipped, once each. A case is known by its name, since `deno test` gives the file
- * that registers it, which may be a helper: see {@linkcode sharedNames}.
+ * The cases that every stage skipped, each once. A case is identified by its name, because `deno
+ * test` reports the file that registers it, which may be a helper: see {@linkcode sharedNames}.
  */
 export function ranNowhere(stages: readonly Stage[]): Case[] {
   const cases = stages.flatMap((stage) => stage.cases);
@@ -74,10 +80,15 @@ export function ranNowhere(stages: readonly Stage[]): Case[] {
   return [...new Map(skipped.map((it) => [subject(it), it])).values()];
 }
 
-/** What a case is about: its name without the file system that it is about, where it is one of several. */
+/**
+ * The subject of a case: its name, without the file system if there is a case for each of several.
+ */
 const subject = ({ name }: Case) => name.replace(/ with (ext4|xfs|btrfs)(?=[ :])/, "");
 
-/** The names that more than one case of a place has, so that one could hide that the other was skipped. */
+/**
+ * The names of several cases with the same environment: one of them could hide that another was
+ * skipped.
+ */
 export function sharedNames(stages: readonly Stage[]): string[] {
   const places = Object.groupBy(stages, ({ kernel, fs }) => `${kernel} ${fs}`);
   return Object.values(places).flatMap((here = []) => {
@@ -90,7 +101,7 @@ export function sharedNames(stages: readonly Stage[]): string[] {
   });
 }
 
-/** How many of the slowest cases the summary names, and from how many seconds on. */
+/** The number of slowest cases in the summary, and the seconds that they take at least. */
 const SLOWEST = 8, SLOW_SECONDS = 5;
 
 /** The slowest cases, the slowest first. */
@@ -102,13 +113,18 @@ function slowest(stages: readonly Stage[]): string[] {
     .map(({ kernel, fs, name, seconds }) => `  ${seconds.toFixed(1)} s ${kernel} ${fs}: ${name}`);
 }
 
-/** What a summary is of. */
+/** The kind of run that a summary describes. */
 export interface Run {
-  /** Whether every suite ran: of a part of them, what ran nowhere is only counted. */
+  /**
+   * Whether every suite ran. If only a part ran, cases that ran nowhere are counted but not listed.
+   */
   readonly isWhole: boolean;
 }
 
-/** The table by file system, what ran nowhere, what failed, and last the count. */
+/**
+ * The summary: a table by file system, the cases that ran nowhere, those that failed, and the
+ * count.
+ */
 export function summary(
   stages: readonly Stage[],
   silentDrivers: readonly string[],

@@ -1,4 +1,4 @@
-/** The runner's arithmetic: nothing may pass by not being counted. */
+/** The runner's arithmetic: no case may pass because it is not counted. */
 import { assertEquals } from "@std/assert";
 import {
   addUp,
@@ -10,7 +10,7 @@ import {
   summary,
 } from "./report.ts";
 
-/** As `deno test --junit-path` writes it, cut short. */
+/** A shortened file of `deno test --junit-path`. */
 const JUNIT = `<?xml version="1.0" encoding="UTF-8"?>
 <testsuites name="deno test" tests="5" failures="2" errors="0" time="0.009">
     <testsuite name="./j_test.ts" tests="5" disabled="1" errors="0" failures="2">
@@ -58,7 +58,7 @@ Deno.test("results are read with their reasons", () => {
   ]);
 });
 
-Deno.test("a case that ran somewhere is not skipped, one that ran nowhere is, once", () => {
+Deno.test("a case counts as skipped, once, only if it ran nowhere", () => {
   const stages = [
     stage("ext4", [passed("a"), skipped("b"), skipped("c")]),
     stage("xfs", [passed("a"), passed("b"), skipped("c")]),
@@ -67,7 +67,7 @@ Deno.test("a case that ran somewhere is not skipped, one that ran nowhere is, on
   assertEquals(ranNowhere(stages).map(({ name }) => name), ["c"]);
 });
 
-Deno.test("a case ran also where it is about another file system, and nothing else hides one", () => {
+Deno.test("a case ran if it ran with another file system, and nothing else hides one", () => {
   const stages = [
     stage("ext4", [
       passed("dm with ext4: a"),
@@ -87,7 +87,7 @@ Deno.test("a case ran also where it is about another file system, and nothing el
   assertEquals(ranNowhere(stages).map(({ name }) => name).sort(), names);
 });
 
-Deno.test("cases of one place that share a name are found, in whatever suite they are", () => {
+Deno.test("cases of one environment with the same name are found in any suite", () => {
   const names = [passed("a"), skipped("b"), skipped("a"), passed("a")];
   assertEquals(sharedNames([stage("ext4", names)]), ["a"]);
   const suites = [stage("ext4", [passed("a")]), {
@@ -98,7 +98,7 @@ Deno.test("cases of one place that share a name are found, in whatever suite the
   assertEquals(sharedNames([stage("ext4", [passed("a")]), stage("xfs", [passed("a")])]), []);
 });
 
-Deno.test("the summary ends with the count and names what failed and what ran nowhere", () => {
+Deno.test("the summary ends with the count and names cases that failed or ran nowhere", () => {
   const failed: Case = { file: "f", name: "d", outcome: "failed" };
   const slow: Case = { ...passed("a"), seconds: 5.25 };
   const stages = [stage("ext4", [slow, skipped("c"), failed], 1)];

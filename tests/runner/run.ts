@@ -1,17 +1,19 @@
 /**
- * The test runner: every suite on every file system it is for, here and under user-mode Linux, and one count.
+ * The test runner: runs every suite on each of its file systems, here and under user-mode Linux,
+ * and counts the results.
  *
  *     tests/runner/run.ts [native] [uml]      # both, where none is named
  *     tests/runner/run.ts engines             # newer engines, which `tools/engines.ts` fetched
  *     tests/runner/run.ts quick               # the inner loop: one file system, no guest, no engine, no rounds of kills
  *
- * What cases start is built first, and beside it runs what must not run beside other tests. Then format, lint and types
- * are checked and stages run side by side, as many as there are processors, and one more of those that mostly wait. Each
- * is a process with mounts, processes, an image and a /run/veneer of its own, or a guest: see `tests/runner/stage.ts`.
+ * First the programs that cases start are built; meanwhile cases run that must run alone. Then
+ * format, lint and types are checked and stages run side by side: one for each processor, and one
+ * more of those that mostly wait. Each stage is a process with its own mounts, processes, image and
+ * /run/veneer, or a guest: see `tests/runner/stage.ts`.
  *
- * A file says where it runs: see `tests/runner/environments.ts`.
+ * A file names its environments: see `tests/runner/environments.ts`.
  *
- * A case counts as skipped only where it ran nowhere. The last line is the count.
+ * A case counts as skipped only if it ran nowhere. The last line is the count.
  */
 import { expandGlobSync } from "@std/fs";
 import { dirname, join } from "@std/path";
@@ -29,13 +31,16 @@ import { openWorkspace } from "./workspace.ts";
 import { newerKernel } from "../../tools/guest_kernel.ts";
 
 const TOP = dirname(dirname(import.meta.dirname!));
-/** What starting and ending take beside a stage's own time: an image is made, a guest boots. */
+/**
+ * The time for the start and the end of a stage, in addition to its own time: an image is made, a
+ * guest boots.
+ */
 const MARGIN_SECONDS = 120;
 
-/** Files whose cases change what all of the machine's kernel goes by: parameters of a module. */
+/** Files whose cases change the whole machine's kernel: the parameters of a module. */
 const KERNEL_WIDE = ["tests/drivers/overlay2/references_test.ts"];
 
-/** The drivers there are: each has a folder, beside the one of what some share. */
+/** All drivers: each has a folder. The folder `union` has the parts that some share. */
 const drivers = [...Deno.readDirSync(join(TOP, "drivers"))]
   .filter(({ name, isDirectory }) => isDirectory && name !== "union").map(({ name }) => name)
   .sort();
@@ -48,14 +53,14 @@ function testFiles(): string[] {
   ).sort();
 }
 
-/** Test files that start the program over and over; and those that race or kill it by the dozen. */
+/** Test files that start the program many times, and those that race or kill many processes. */
 const COMMANDS = /^tests\/cli\/(?!parse|progress|layer_tree|program)/;
 const ROUNDS =
   /\/(concurrency|full_disk|interrupted_transfers|killed_processes|mount_namespaces|\w+_(kill|processes|many)|kill)_test\.ts$/;
 
-/** What takes long beside those, a second or more a case. */
+/** Other test files whose cases take long, a second or more each. */
 const LONG_NAMES = [
-  // Traces of the program, and what starts shells, programs of their own.
+  // Traces of the program, and cases that start shells.
   "program_files",
   "completions",
   "by_hand",
@@ -63,13 +68,13 @@ const LONG_NAMES = [
   "exec",
   "terminal",
   "added_driver",
-  // The program over and over, on stores made for it.
+  // Many runs of the program, on stores made for them.
   "snapshot",
   "snapshot_uses",
   "hostile_store",
   "whose_mount",
   "old_mount",
-  // Many layers, many entries, many children; an engine's suite.
+  // Many layers, entries or children; an engine's suite.
   "round_trips",
   "link_budget",
   "hostile_tars",
@@ -81,7 +86,7 @@ const LONG_NAMES = [
   "tree/parents",
   "ffi/cstring",
   "shared/children",
-  // Damage of every record and file there is.
+  // Damage to every record and file.
   "care/(?!command)\\w+",
   "migrate/killed",
   "docs/(workflows|sessions)",
@@ -89,14 +94,20 @@ const LONG_NAMES = [
 ];
 const LONG = new RegExp(`/(${LONG_NAMES.join("|")})_test\\.ts$`);
 
-/** A stage, and about how many seconds of CPU it takes: the longest begins first, what ends the run is short. */
+/**
+ * A stage with its approximate CPU time in seconds. The longest stages begin first, so that short
+ * ones end the run.
+ */
 interface Weighted extends Plan {
   readonly cost: number;
-  /** Whether it mostly waits, for engines to start and to end: it takes no processor of its own. */
+  /**
+   * Whether it mostly waits for engines to start and to end, so that it needs no processor to
+   * itself.
+   */
   readonly waits: boolean;
 }
 
-/** About what stages cost, in seconds of CPU, where it is more than {@linkcode USUAL_COST}. */
+/** The approximate CPU times of stages in seconds, if they exceed {@linkcode USUAL_COST}. */
 const COSTS: Readonly<Record<string, number>> = {
   "native commands ext4": 170,
   "native drivers btrfs": 135,
@@ -109,31 +120,31 @@ const COSTS: Readonly<Record<string, number>> = {
 };
 const USUAL_COST = 70;
 
-/** Folders whose cases start engines, and mostly wait for them. */
+/** The folders whose cases start engines, and mostly wait for them. */
 const ENGINES = ["engines", "peers", "services"];
 
 /**
- * What starts a service in a guest. On newer kernels for guests its threads have been seen to stop: one waits for
- * another, which was not woken.
+ * The files that start a service in a guest. On newer kernels for guests, threads of services
+ * sometimes stopped: one waited for another that was not woken.
  */
 const SERVICES = /\/(containerd_suite|docker_suite|docker_plugin|service)_test\.ts$/;
 
-/** The suite that runs a file: the cases of a folder, or of a few, in one environment. */
+/** The suite that runs a file. It has the cases of one or a few folders in one environment. */
 function suiteOf(file: string, { kernel, fs }: Environment): string {
   const [, folder] = file.split("/");
   if (ENGINES.includes(folder)) return folder;
   if (kernel === "uml" && SERVICES.test(file)) return "peers";
-  // They take as long as all else of a guest's together.
+  // They take as long as all others in a guest together.
   if (kernel === "uml" && /\/docker\w*_test\.ts$/.test(file)) return "beside";
-  // What takes as long as all else of a guest's together.
+  // These take as long as all others in a guest together, too.
   if (kernel === "uml" && /(kill|full_disk)_test\.ts$/.test(file)) return "kills";
-  // A guest's image is in its memory, and grows with what its cases write.
+  // A guest's image is in its memory, and grows with the data that its cases write.
   if (kernel === "uml" && /\/devicemapper/.test(file)) return "devicemapper";
   if (folder === "drivers" || kernel === "uml" || fs !== "ext4") return "drivers";
   return COMMANDS.test(file) ? "commands" : "general";
 }
 
-/** All stages: each file is in one for each environment that it names. */
+/** All stages. Each file is in a stage for each environment that it names. */
 function allStages(): Weighted[] {
   const stages = new Map<string, Weighted & { files: string[] }>();
   for (const file of testFiles()) {
@@ -169,7 +180,10 @@ function stagesOf(parts: readonly string[]): Weighted[] {
   return stages.map((stage) => ({ ...stage, files: stage.files.filter(isQuick) }));
 }
 
-/** Takes the files that must run alone out of stages of this kernel; a guest has its own. */
+/**
+ * Separates the files that must run alone from the stages on this machine. A guest has its own
+ * kernel.
+ */
 function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weighted[] } {
   const alone: Plan[] = [], together: Weighted[] = [];
   for (const plan of plans) {
@@ -181,7 +195,7 @@ function separate(plans: readonly Weighted[]): { alone: Plan[]; together: Weight
   return { alone, together };
 }
 
-/** A program of Deno, as a stage of one case. */
+/** A command of Deno, as a stage with one case. */
 const deno = (name: string, ...args: string[]) => ({ name, args: [Deno.execPath(), ...args] });
 
 /** Format, lint and types. */
@@ -192,7 +206,10 @@ const CHECKS = [
   deno("deno doc", "doc", "--lint", "--quiet", "mod.ts"),
 ];
 
-/** Makes what cases start: the program, bundled, which starts in half the time, and engines' suites. */
+/**
+ * Builds the programs that cases start: the bundled program, which starts in half the time, and the
+ * suites of engines.
+ */
 const builds = ({ bundle, suites }: Built) => [
   deno(
     "bundle",
@@ -208,7 +225,7 @@ const builds = ({ bundle, suites }: Built) => [
   ...suites.map(({ suite, path }) => ({ name: suite.name, args: buildingSuite(suite, path) })),
 ];
 
-/** Runs programs side by side, each as a stage of one case. */
+/** Runs programs side by side, each as a stage with one case. */
 async function runPrograms(programs: { name: string; args: string[] }[]): Promise<Stage[]> {
   return await Promise.all(programs.map(async ({ name, args }) => {
     const { code, seconds, log } = await keep(args);
@@ -218,7 +235,7 @@ async function runPrograms(programs: { name: string; args: string[] }[]): Promis
   }));
 }
 
-/** What is built before the tests. */
+/** The programs that are built before the tests. */
 interface Built {
   /** The directory of the program. */
   readonly bundle: string;
@@ -228,20 +245,23 @@ interface Built {
 
 /** Directories of a run. */
 interface Places {
-  /** Where images are made. */
+  /** The directory for images. */
   readonly images: string;
-  /** Where stages leave their results. */
+  /** The directory for the results of stages. */
   readonly results: string;
 }
 
-/** Both kernels are met: Debian 12's by overlay2 and by services, and by all that runs on xfs, device-mapper too. */
+/**
+ * Whether a stage runs on Debian 12's kernel. Both kernels are used: Debian 12's for overlay2, for
+ * services, and for all cases on xfs, including device-mapper's.
+ */
 const needsOldKernel = ({ suite, fs }: Plan) =>
   !["devicemapper", "kills", "beside"].includes(suite) || fs === "xfs+pquota";
 
-/** How many stages ran natively. */
+/** The number of stages that ran natively. */
 let started = 0;
 
-/** Runs a stage in a process of its own, here or as a guest, and reads what it left. */
+/** Runs a stage in its own process, here or as a guest, and reads its results. */
 async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> {
   const stage = [
     Deno.execPath(),
@@ -258,14 +278,15 @@ async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> 
     const args = [...uml, ...stage, JSON.stringify(plan), "/tmp", results];
     return readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
   }
-  // Tests make Unix sockets below, whose paths end at 107 bytes (unix(7)): a short name.
+  // A short name, because tests make Unix sockets below it, whose paths have at most 107 bytes
+  // (unix(7)).
   const directory = join(images, `${started++}`);
   Deno.mkdirSync(directory);
   const args = ["tools/isolated", ...stage, JSON.stringify(plan), directory, results];
   return readStage(plan, results, await keep(args, seconds));
 }
 
-/** Runs stages, some at a time. */
+/** Runs stages, several at a time. */
 async function runAll(plans: readonly Plan[], places: Places, atOnce: number): Promise<Stage[]> {
   const queue = plans.filter(({ files }) => files.length > 0);
   const stages: Stage[] = [];
@@ -278,7 +299,7 @@ async function runAll(plans: readonly Plan[], places: Places, atOnce: number): P
   return stages;
 }
 
-/** Prints a stage's line, and all it said where it failed. */
+/** Prints a stage's line, and its output if it failed. */
 function announce(stage: Stage): Stage {
   const { passed, failed, skipped } = addUp([stage]);
   const counts = `${passed} passed, ${failed} failed, ${skipped} skipped`;
@@ -288,7 +309,7 @@ function announce(stage: Stage): Stage {
   return stage;
 }
 
-/** Every driver but aufs, which few kernels have, must have run. */
+/** The drivers without a passed case. aufs is left out, because few kernels have it. */
 function unheard(stages: readonly Stage[]): string[] {
   const cases = stages.filter(({ suite }) => !["general", "commands"].includes(suite))
     .flatMap(({ cases }) => cases);
@@ -300,7 +321,7 @@ function unheard(stages: readonly Stage[]): string[] {
   );
 }
 
-/** A stage of what the runner itself found wrong. */
+/** A stage for errors that the runner itself has found. */
 const ownStage = (cases: Case[]): Stage => ({
   kernel: "native",
   suite: "names",
@@ -316,7 +337,8 @@ async function main(parts: string[]): Promise<number> {
     console.error("tests need root, for mounts and loop devices: sudo make test");
     return 1;
   }
-  // A guest has directories for temporary files of its own: what it shares with this machine is here.
+  // A guest has its own directories for temporary files, so files that it shares with this machine
+  // are here.
   const dist = join(TOP, "dist");
   Deno.mkdirSync(dist, { recursive: true });
   using shared = openWorkspace("test.", { base: dist });
@@ -347,7 +369,7 @@ async function main(parts: string[]): Promise<number> {
   ];
   Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
   for (const { suite, path } of built.suites) Deno.env.set(suite.variable, path);
-  // The few stages of the inner loop end together if they begin together.
+  // The inner loop has few stages: all begin at once, so that they end together.
   const atOnce = isQuick ? together.length : navigator.hardwareConcurrency;
   const beside = await Promise.all([
     runPrograms(CHECKS),

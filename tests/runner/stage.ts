@@ -1,20 +1,21 @@
 /**
- * One stage of the tests: some files on one file system, in a process that has mounts of its own.
+ * One stage of the tests: some files on one file system, in a process with its own mounts.
  *
  *     tests/runner/stage.ts STAGE DIRECTORY RESULTS
  *
- * The runner starts this natively or as a guest. It makes the image in `DIRECTORY`, runs the files on it, takes it
- * down, and leaves in `RESULTS` what `deno test` said and counted: where the host reads what a guest found.
+ * The runner starts this natively or as a guest. It makes the image in `DIRECTORY`, runs the files
+ * on it, removes it, and writes the output and results of `deno test` to `RESULTS`, where the
+ * runner reads them.
  */
 import { join } from "@std/path";
 import { type ImageKind, mountImage } from "./images.ts";
 import { type Case, parseJunit, type Stage } from "./report.ts";
 import { mountPoints } from "../support/cases.ts";
 
-/** Longer than any stage takes; what takes longer hangs. */
+/** The most seconds for a stage. A stage that takes longer hangs. */
 export const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 7200 : 1200;
 
-/** What is to run, and where. */
+/** The files of a stage and its environment. */
 export interface Plan {
   readonly kernel: Stage["kernel"];
   readonly suite: string;
@@ -23,7 +24,7 @@ export interface Plan {
   readonly files: readonly string[];
 }
 
-/** How a stage ended, for the runner. */
+/** The end of a stage, for the runner. */
 interface Ending {
   readonly code: number;
   readonly seconds: number;
@@ -33,18 +34,18 @@ interface Ending {
   readonly left: readonly string[];
 }
 
-/** What a stage is called in its line and its files. */
+/** The name of a stage in its line and its files. */
 export const title = ({ kernel, suite, fs }: Pick<Stage, "kernel" | "suite" | "fs">): string =>
   [kernel, suite, fs].filter(Boolean).join(" ");
 
-/** A program that ran, and what it said. */
+/** The result and output of a program. */
 export interface Kept {
   readonly code: number;
   readonly seconds: number;
   readonly log: string;
 }
 
-/** Runs a program with its output kept; kills it after `limit` seconds. */
+/** Runs a program and keeps its output; kills it after `limit` seconds. */
 export async function keep(
   args: string[],
   limit = STAGE_SECONDS,
@@ -65,18 +66,18 @@ export async function keep(
   return { code, seconds, log: stripAnsiCode(text.decode(stdout) + text.decode(stderr)) };
 }
 
-/** Tests of colours meet the environment as it is, so their output may have some. */
+/** Removes colours: tests of colours use the real environment, so their output may have some. */
 // deno-lint-ignore no-control-regex
 const stripAnsiCode = (text: string) => text.replace(/\x1b\[[\d;]*m/g, "");
 
-/** The CPU time that this process's ended children took, in seconds: proc(5), in ticks of 1/100 s. */
+/** The CPU time of this process's ended children in seconds, from ticks of 1/100 s (proc(5)). */
 function childrenCpuSeconds(): number {
   const fields = Deno.readTextFileSync("/proc/self/stat").replace(/^.*\) /, "").split(" ");
   const [cutime, cstime] = fields.slice(13, 15).map(Number);
   return (cutime + cstime) / 100;
 }
 
-/** Makes the file system, runs the files on it, takes it down. */
+/** Makes the file system, runs the files on it, and removes it. */
 async function runStage(plan: Plan, directory: string, results: string): Promise<void> {
   const image = mountImage(plan.fs, directory);
   try {
@@ -96,9 +97,9 @@ async function runStage(plan: Plan, directory: string, results: string): Promise
 }
 
 /**
- * Reads what a stage left in `results`.
+ * Reads the results of a stage from `results`.
  *
- * @param program how the process of the stage ended, which says more where it left nothing
+ * @param program the result of the stage's process, which is used if the stage left no results
  */
 export function readStage(plan: Plan, results: string, program: Kept): Stage {
   const { kernel, suite, fs } = plan;
@@ -126,7 +127,7 @@ export function readStage(plan: Plan, results: string, program: Kept): Stage {
   };
 }
 
-/** What else is wrong with a stage than cases that failed. */
+/** The errors of a stage besides failed cases. */
 function whatIsWrong(
   program: Kept,
   ending: Ending | undefined,

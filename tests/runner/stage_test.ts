@@ -1,4 +1,4 @@
-/** What a stage leaves is read: one that left nothing, or ended otherwise than it should, does not pass. */
+/** Reading the results of a stage: a stage without results, or with a wrong end, does not pass. */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { addUp } from "./report.ts";
@@ -10,7 +10,7 @@ const ENDED: Kept = { code: 0, seconds: 2, log: "" };
 const PASSED = '<testcase name="a" classname="f" time="0.002">\n</testcase>';
 const FAILED = '<testcase name="b" classname="f" time="0.002"><failure>no</failure></testcase>';
 
-/** Reads a stage that left these results; `undefined` stands for a file that is not there. */
+/** Reads a stage with these results; `undefined` for a missing file. */
 function read(xml?: string, ending?: Record<string, unknown>, program: Partial<Kept> = {}) {
   using dir = tempDir();
   const file = join(dir.path, "uml drivers xfs");
@@ -24,14 +24,14 @@ function read(xml?: string, ending?: Record<string, unknown>, program: Partial<K
 const failures = (...of: Parameters<typeof read>) =>
   read(...of).cases.filter(({ outcome }) => outcome === "failed").map(({ name }) => name);
 
-Deno.test("a stage's cases, time and words are read", () => {
+Deno.test("a stage's cases, time and output are read", () => {
   const stage = read(PASSED + FAILED, { code: 1 }, { log: ", and more" });
   assertEquals(addUp([stage]), { passed: 1, failed: 1, skipped: 0 });
   assertEquals([stage.seconds, stage.cpuSeconds, stage.log], [2, 0.5, "said, and more"]);
   assertEquals(failures(PASSED, {}), []);
 });
 
-Deno.test("a stage that left nothing failed, and so did one that took too long", () => {
+Deno.test("a stage without results has failed, and so has one that took too long", () => {
   assertEquals(failures(undefined, undefined, { code: 98 }), ["the stage ended early (exit 98)"]);
   assertEquals(failures(undefined, undefined), ["the stage ended early (exit 0)"]);
   for (const code of [124, 137]) {
@@ -40,7 +40,7 @@ Deno.test("a stage that left nothing failed, and so did one that took too long",
   }
 });
 
-Deno.test("a stage without cases, with mounts left, or that ends badly failed", () => {
+Deno.test("a stage without cases, with left-over mounts, or with a bad end has failed", () => {
   assertEquals(failures("", {}), ["it ran no case"]);
   assertEquals(failures(PASSED, { left: ["/a"] }), ["a case left /a mounted"]);
   assertEquals(failures(PASSED, { code: 1 }), ["it ended early"]);

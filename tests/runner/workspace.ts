@@ -1,6 +1,4 @@
-/**
- * A directory for images, for the time of one run: what a killed run left of its own is removed by the next.
- */
+/** A directory for the images of one run. Those of killed runs are removed by the next run. */
 import { existsSync } from "@std/fs";
 import { join } from "@std/path";
 import { close, O_CREAT, O_RDWR, open } from "../../ffi/files.ts";
@@ -8,30 +6,34 @@ import { tryLock } from "../../ffi/flock.ts";
 import { statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
 import { cleanAll } from "./images.ts";
 
-/** Not the system's place for temporary files, which may be memory, and too little of it. */
+/** It is not the system's directory for temporary files, which may be in memory and too small. */
 const ON_DISK = "/var/tmp";
 const IN_MEMORY = "/dev/shm";
 const BASES = [ON_DISK, IN_MEMORY].filter((base) => existsSync(base));
 
-/** The memory in bytes from which on a workspace may be in memory: images take some GiB, and guests 3 GiB each. */
+/**
+ * The free memory from which a workspace may be in memory, in bytes. Images take some GiB, and
+ * guests 3 GiB each.
+ */
 const ENOUGH_MEMORY = 12 * 2 ** 30;
 
-/** Disposing of it unmounts and removes all that is there. */
+/** A workspace. Disposing of it unmounts and removes everything in it. */
 export interface Workspace extends Disposable {
   readonly directory: string;
 }
 
 export interface WorkspaceOptions {
-  /** Where it is made, which must be there; else it is on disk, in the place for what is large. */
+  /** The existing directory in which it is made; by default one on disk for large files. */
   readonly base?: string;
-  /** In memory, where there is enough: what is synced waits for no disk. */
+  /** Whether it is in memory, if there is enough: then syncs do not wait for a disk. */
   readonly inMemory?: boolean;
 }
 
 /**
- * Makes a workspace, after those of the same prefix whose owners died were removed.
+ * Makes a workspace, after it has removed those with the same prefix whose processes died.
  *
- * @param prefix short, since tests make Unix sockets below, whose paths end at 107 bytes (unix(7))
+ * @param prefix a short text, because tests make Unix sockets below, whose paths have at most 107
+ * bytes (unix(7))
  */
 export function openWorkspace(
   prefix: string,
@@ -56,7 +58,7 @@ export function openWorkspace(
   };
 }
 
-/** Whether there is much memory that nobody uses, and a file system in it that may have it. */
+/** Whether there is enough free memory, and a file system in memory that may use it. */
 function hasEnoughMemory(): boolean {
   if (!BASES.includes(IN_MEMORY)) return false;
   const { type, availableBytes } = statfs(IN_MEMORY);
@@ -64,7 +66,7 @@ function hasEnoughMemory(): boolean {
   return type === TMPFS_MAGIC && bytes >= ENOUGH_MEMORY;
 }
 
-/** A run holds a lock in its directory as long as it lives. */
+/** Removes a workspace, unless its run still holds the lock in it. */
 function removeAbandoned(directory: string): void {
   const lock = openLock(directory);
   if (tryLock(lock, "exclusive")) cleanAll(directory);

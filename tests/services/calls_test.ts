@@ -1,6 +1,4 @@
-/**
- * The calls of the snapshots service, as a client of gRPC sees them.
- */
+/** The calls of the snapshots service, made by a gRPC client. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs } from "../support/cases.ts";
@@ -35,7 +33,7 @@ async function must(client: GrpcClient, method: string, request: readonly number
   return reply.messages[0];
 }
 
-/** How a call ended that must fail: code and message, and no body. */
+/** The code and the message of a call that must fail without a body. */
 function failure({ status, message, messages, headers }: Reply): [number | undefined, string] {
   assertEquals([messages.length, headers.get(":status")], [0, "200"]);
   return [status, message];
@@ -49,7 +47,7 @@ async function infos(client: GrpcClient, ...filters: string[]) {
 
 needs(
   lacking,
-  "calls: a list is of all that was done before, also if it was told before",
+  "calls: a list contains all earlier changes, even if a list was answered before",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
@@ -116,7 +114,7 @@ needs(lacking, "calls: a snapshot from Prepare to Remove", async () => {
 
 needs(
   lacking,
-  "calls: errors have the codes that containerd expects, and name the thing",
+  "calls: errors have the codes that containerd expects, and name their subject",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
@@ -158,7 +156,7 @@ needs(
   },
 );
 
-needs(lacking, "calls: what the service does not have is UNIMPLEMENTED", async () => {
+needs(lacking, "calls: unknown services and methods are UNIMPLEMENTED", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const path = async (path: string) => failure(await client.request(path, framed([])));
@@ -203,12 +201,12 @@ needs(lacking, "calls: a request that is not gRPC, or not one message, is refuse
 
 needs(
   lacking,
-  "calls: a list of many comes in blocks, and as it was at its beginning",
+  "calls: a long list comes in blocks, in the state at its beginning",
   async () => {
     await using service = await TestService.start("--log-level", "warn");
     using client = await service.connect();
     const keys = Array.from({ length: 350 }, (_, i) => `key ${String(i).padStart(3, "0")}`);
-    // No more at a time than there may be streams.
+    // There may be no more streams at a time.
     for (let at = 0; at < keys.length; at += 100) {
       const some = keys.slice(at, at + 100);
       await Promise.all(some.map((key) => must(client, "Prepare", make(key))));
@@ -233,7 +231,7 @@ needs(lacking, "calls: a hundred at once", async () => {
   const same = await each(() => client.call("Prepare", make("same")));
   assertEquals(same.filter(({ status }) => status === OK).length, 1);
   assertEquals(same.filter(({ status }) => status === ALREADY_EXISTS).length, 99);
-  // In the order in which they were sent, since they are about one key.
+  // They are answered in the order in which they were sent, because they have the same key.
   for (const i of numbers.slice(0, 50)) {
     const both = [
       client.call("Commit", commit(`name ${i}`, `key ${i}`)),
@@ -248,7 +246,7 @@ needs(lacking, "calls: a hundred at once", async () => {
   );
 });
 
-needs(lacking, "calls: a call that is given up is dropped, or done as a whole", async () => {
+needs(lacking, "calls: a cancelled call is dropped or done completely", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   for (let i = 0; i < 100; i++) {
@@ -262,7 +260,7 @@ needs(lacking, "calls: a call that is given up is dropped, or done as a whole", 
   assertEquals(await infos(client), []);
 });
 
-needs(lacking, "calls: each is one line of the log", async () => {
+needs(lacking, "calls: each call is one line of the log", async () => {
   await using service = await TestService.start("--json");
   {
     using client = await service.connect();

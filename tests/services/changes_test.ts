@@ -1,6 +1,4 @@
-/**
- * The calls of the service that change labels, count, and delete.
- */
+/** The service's calls that change labels, count space, and delete. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
@@ -78,7 +76,7 @@ needs(
   },
 );
 
-needs(lacking, "calls: Usage counts what a snapshot adds", async () => {
+needs(lacking, "calls: Usage counts the space that a snapshot adds", async () => {
   await using service = await TestService.start("-o", "usage.age=0");
   using client = await service.connect();
   const usage = async (key: string) => readUsage(await succeed(client, "Usage", ofKey(key)));
@@ -99,7 +97,7 @@ needs(lacking, "calls: Usage counts what a snapshot adds", async () => {
   assertEquals((await client.call("Usage", ofKey("missing"))).status, NOT_FOUND);
 });
 
-/** The layers on disk, also those being deleted. */
+/** The layers on disk, including those that are being deleted. */
 function layersOf(service: TestService): string[] {
   return ["snapshots", ".veneer/staging"].flatMap((directory) =>
     Array.from(Deno.readDirSync(join(service.home, directory)), ({ name }) => name)
@@ -111,7 +109,7 @@ function fill(directory: string, count = 20_000): void {
   must("sh", "-c", `cd "$1" && seq ${count} | split -l 1 -a 4 - f`, "sh", directory);
 }
 
-needs(lacking, "calls: Remove returns at once, and what it leaves is deleted behind", async () => {
+needs(lacking, "calls: Remove returns at once, and the layer is deleted afterwards", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   fill(await prepare(client, "large"));
@@ -128,7 +126,7 @@ needs(lacking, "calls: Remove returns at once, and what it leaves is deleted beh
 for (const signal of ["SIGKILL", "SIGTERM"] as const) {
   needs(
     lacking,
-    `calls: what is not deleted at a ${signal} goes with the next service`,
+    `calls: layers that are not deleted at a ${signal} are deleted by the next service`,
     async () => {
       await using service = await TestService.start();
       using client = await service.connect();
@@ -148,26 +146,26 @@ for (const signal of ["SIGKILL", "SIGTERM"] as const) {
   );
 }
 
-needs(lacking, "calls: after Cleanup nothing is left that was removed before", async () => {
+needs(lacking, "calls: after Cleanup no layer removed before is left", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const keys = ["a", "b", "c", "d"];
   for (const key of keys) fill(await prepare(client, key), 3000);
   for (const key of keys) await succeed(client, "Remove", ofKey(key));
-  // A layer that no record has: a power failure can bring one back.
+  // A layer without a record, which a power failure can bring back.
   Deno.mkdirSync(join(service.home, "snapshots/orphan/fs"), { recursive: true });
   assert(layersOf(service).length > 1);
   await succeed(client, "Cleanup", cleanup());
   assertEquals(layersOf(service), []);
 });
 
-needs(lacking, "calls: Cleanup says what it could not delete, and deletes the rest", async () => {
+needs(lacking, "calls: Cleanup reports what it cannot delete, and deletes the rest", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const stuck = await prepare(client, "stuck");
   const other = await prepare(client, "other");
-  // Something of somebody's own is mounted on the layer itself, after its record went: it is left
-  // alone.
+  // Another program has mounted something on the layer itself, after its record was removed: the
+  // layer is not deleted.
   const place = dirname(stuck);
   await succeed(client, "Remove", ofKey("other"));
   await until(() => !isThere(other), "the other to be deleted");
@@ -184,7 +182,7 @@ needs(lacking, "calls: Cleanup says what it could not delete, and deletes the re
 
 needs(
   lacking,
-  "calls: what the engine has mounted is committed and removed all the same",
+  "calls: snapshots that the engine has mounted can be committed and removed",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
@@ -212,7 +210,7 @@ needs(lacking, "calls: the directory of changes is published as a label on deman
   const all = { a: "1", [LABEL]: directory };
   const labels = async (method: string, request: readonly number[]) =>
     readInfos(await succeed(client, method, request)).map(({ labels }) => labels);
-  // A client gives back what it was told, or something else: it is not kept.
+  // A client passes the published label back, or one with another value: it is not recorded.
   assertEquals(await labels("Update", update("key", { a: "1", [LABEL]: "/x" })), [all]);
   assertEquals(await labels("Stat", ofKey("key")), [all]);
   assertEquals(await labels("List", list(`labels."${LABEL}"=="${directory}"`)), [all]);

@@ -1,7 +1,7 @@
 /**
- * containerd's own suite of snapshotters, compiled from Debian's packages of its sources, on the
- * service. A driver's test file registers it by {@linkcode containerdSuite}; every case but the one
- * that the suite itself always skips has to pass.
+ * Runs containerd's own suite for snapshotters, compiled from Debian's packages of its sources, on
+ * the service. A driver's test file registers it by {@linkcode containerdSuite}. Every case has to
+ * pass, except one that the suite itself always skips.
  */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -42,11 +42,11 @@ const EXPECTED = {
   Rename: "SKIP",
 };
 
-/** How the suite is run on a driver. */
+/** The options for running the suite on a driver. */
 export interface SuiteSubject {
-  /** What the driver lacks here. */
+  /** The requirement of the driver that is missing here. */
   readonly lacking: string | undefined;
-  /** Of the store, as `-o` has them. */
+  /** The store's options, as for `-o`. */
   readonly options?: readonly string[];
 }
 
@@ -72,7 +72,7 @@ export function containerdSuite(
   );
 }
 
-/** Removes every snapshot of a store, and what the driver holds for it. */
+/** Removes every snapshot of a store, and releases the driver's resources. */
 function removeAll({ root, driver }: TestService, options: readonly string[]): void {
   const warnings: string[] = [];
   const snapshotter = openSnapshotter({
@@ -105,7 +105,7 @@ function checkSuite(service: TestService, program: string): void {
   Deno.mkdirSync(temporary);
   const words = [program, "-address", service.address, "-test.v", "-test.root"];
   const { stdout, stderr } = run("env", "-C", directory, `TMPDIR=${temporary}`, ...words);
-  unmountBelow(temporary); // What failing cases left.
+  unmountBelow(temporary); // Failed cases may have left mounts.
   const results = stdout.matchAll(/^ +--- (PASS|FAIL|SKIP): TestService\/(\S+)/gm);
   const ended = Object.fromEntries(Array.from(results, ([, result, name]) => [name, result]));
   assertEquals(ended, EXPECTED, stdout + stderr + service.process.log);

@@ -1,6 +1,6 @@
 /**
- * A containerd of a case's own, with the service as its proxy snapshotter: own root, state and
- * socket below a directory, ended by its pid.
+ * A containerd for one case, with the service as its proxy snapshotter. Its root, state and socket
+ * are below a directory, and it is ended by its pid.
  */
 import { join } from "@std/path";
 import {
@@ -14,16 +14,16 @@ import {
 import { veneer } from "../support/commands.ts";
 import { Process, until } from "./service_support.ts";
 
-/** What a case with containerd wants of the machine. */
+/** The missing requirement of a case with containerd, if there is one. */
 export const lacksContainerd = (): string | undefined =>
   lacksFileSystem("overlay") ?? lacksProgram("containerd") ?? lacksProgram("ctr") ??
     lacksProgram("runc");
 
-/** Which containerd: this machine's, or one whose programs lie elsewhere. */
+/** The containerd to use: this machine's, or one with programs in another directory. */
 export interface Engine {
-  /** What goes before `PATH`, for its shim as well; with the colon. */
+  /** The text before `PATH`, with the colon, also for its shim. */
   readonly path?: string;
-  /** The release that its configuration is of. */
+  /** The release of its configuration. */
   readonly release: "1.6" | "1.7" | "2.x";
 }
 
@@ -39,10 +39,10 @@ export class TestContainerd implements AsyncDisposable {
   }
 
   /**
-   * Starts one whose snapshotter `veneer` is at a socket.
+   * Starts a containerd whose snapshotter `veneer` is at a socket.
    *
-   * @param directory where it keeps everything; made if it is missing
-   * @param options with which the service runs
+   * @param directory the directory of all its files, which is made if it is missing
+   * @param options the options with which the service runs
    */
   static async start(
     directory: string,
@@ -89,12 +89,12 @@ ${lines.join("\n")}`,
     return must("env", ...this.#env, "ctr", "--address", this.address, ...args);
   }
 
-  /** The names and kinds of the snapshots that containerd knows in the default namespace. */
+  /** The names and kinds of containerd's snapshots in the default namespace. */
   snapshots(): string[] {
     return this.snapshotsOf("default");
   }
 
-  /** The names and kinds of the snapshots that containerd knows in a namespace. */
+  /** The names and kinds of containerd's snapshots in a namespace. */
   snapshotsOf(namespace: string): string[] {
     const list = ["--namespace", namespace, "snapshots", "--snapshotter", "veneer", "ls"];
     const lines = this.must(...list).trim().split("\n");
@@ -108,11 +108,14 @@ ${lines.join("\n")}`,
   }
 }
 
-/** A layer: paths and their content, or an object of a link's target; `.wh.` names delete. */
+/**
+ * A layer: paths with their content, or with an object for a link's target. Names with `.wh.`
+ * delete.
+ */
 export type LayerTree = Readonly<Record<string, string | { readonly link: string }>>;
 
 /**
- * Makes a Docker archive of an image whose programs are busybox's.
+ * Makes a Docker archive of an image with busybox.
  *
  * @param directory must exist and be empty
  * @returns the archive's path, and the chain ids of its layers
@@ -158,8 +161,8 @@ export async function makeImage(
 }
 
 /**
- * The names under which containerd commits layers: of the first its diff id (OCI image spec, "Layer
- * ChainID").
+ * The names under which containerd commits layers. For the first it is the diff id (OCI image spec,
+ * "Layer ChainID").
  */
 async function chainIds(diffIds: readonly string[]): Promise<string[]> {
   const chain = [diffIds[0]];
@@ -178,7 +181,7 @@ function busybox(): string | undefined {
   return ["/bin/busybox", "/usr/bin/busybox"].find((path) => run("test", "-x", path).success);
 }
 
-/** Why no image can be made here, if none can. */
+/** The reason why no image can be made here, if none can. */
 export function lacksBusybox(): string | undefined {
   const path = busybox();
   if (path === undefined) return "there is no busybox";

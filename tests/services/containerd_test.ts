@@ -1,6 +1,4 @@
-/**
- * The service with a real containerd: an image comes in, a container runs, all of it goes again.
- */
+/** The service with a real containerd: imports an image, runs a container, and removes both. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { mountPoints, needs } from "../support/cases.ts";
@@ -41,7 +39,7 @@ needs(lacking, "service: containerd imports an image, runs it and removes it", a
   assertEquals(layersOf(service).length, chain.length);
 
   const run = ["run", "--snapshotter", "veneer"];
-  // runc adds files of its own to /etc, or none.
+  // runc may add its own files to /etc.
   const output = containerd.must(...run, "--rm", NAME, "first");
   assertEquals(output, "changed\n/etc:\nmotd\n\n/opt:\nc\n");
   assertEquals(containerd.must(...run, "--rm", NAME, "second"), output, "the image is unchanged");
@@ -55,7 +53,7 @@ needs(lacking, "service: containerd imports an image, runs it and removes it", a
   containerd.must("containers", "rm", "third");
   containerd.must("images", "rm", "--sync", NAME);
   assertEquals(containerd.snapshots(), []);
-  // The garbage collector has also told the service.
+  // The garbage collector removes the snapshots in the service as well.
   await until(() => layersOf(service).length === 0, "the collector to remove every layer");
   assertEquals(mountPoints(service.root), []);
   assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
@@ -77,7 +75,7 @@ needs(
       assertMatch(stderr, /unavailable|connect|no such file/);
       const runsAgain = async (container: string, connection: string) => {
         await service.restart();
-        // containerd connects again by itself, after a pause that grows to three seconds.
+        // containerd connects again by itself, after a pause of up to three seconds.
         await until(
           () => containerd.ctr("snapshots", "--snapshotter", "veneer", "info", chain[0]).success,
           connection,

@@ -1,5 +1,6 @@
 /**
- * The calls of Docker's graph driver protocol, as dockerd makes them: each answer, counts, restarts of either side.
+ * The calls of Docker's graph driver protocol, as dockerd makes them: answers, counts, and restarts
+ * of either side.
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
@@ -20,7 +21,7 @@ async function withContainer(): Promise<TestPlugin> {
   return plugin;
 }
 
-/** A process in a directory. */
+/** Starts a process in a directory. */
 async function processIn(directory: string): Promise<Process> {
   const process = new Process([
     "sh",
@@ -54,7 +55,7 @@ needs(lacking, "docker plugin: all calls, as a daemon makes them", async () => {
   Deno.writeTextFileSync(`${Dir}/added`, "added\n");
   Deno.removeSync(`${Dir}/gone`);
 
-  // Of a layer that is mounted and written to, and stays so.
+  // The layer is mounted and written to, and stays mounted.
   const compared = { ID: "box", Parent: "image" };
   assertEquals((await plugin.call("Changes", compared)).Changes, [
     { Path: "/added", Kind: 1 },
@@ -112,13 +113,13 @@ needs(lacking, "docker plugin: errors name no command of Veneer's", async () => 
   assertEquals(await plugin.call("Exists", { ID: "a" }), { Exists: true });
 });
 
-needs(lacking, "docker plugin: --root and id maps are dockerd's to name", () => {
+needs(lacking, "docker plugin: --root and id maps are refused, because dockerd gives them", () => {
   for (const option of ["--root=/x", "--uidmap=0:1:1", "--gidmap=0:1:1"]) {
     assertMatch(refusal("usage", veneer(option, "serve", "docker")), /dockerd names its value/);
   }
 });
 
-needs(lacking, "docker plugin: the last Put unmounts; what is not counted is put", async () => {
+needs(lacking, "docker plugin: the last Put unmounts; a Put without a count succeeds", async () => {
   await using plugin = await withContainer();
   const { Dir } = await plugin.call("Get", { ID: "box" });
   assertEquals((await plugin.call("Get", { ID: "box", MountLabel: "other" })).Dir, Dir);
@@ -130,7 +131,7 @@ needs(lacking, "docker plugin: the last Put unmounts; what is not counted is put
 
 needs(
   lacking,
-  "docker plugin: a mount that a process keeps is detached, and waited for",
+  "docker plugin: a mount that a process uses is detached, and the next Get waits for it",
   async () => {
     await using plugin = await withContainer();
     const { Dir } = await plugin.call("Get", { ID: "box" });
@@ -150,7 +151,7 @@ needs(
   },
 );
 
-needs(lacking, "docker plugin: Remove takes a layer's counts and mounts with it", async () => {
+needs(lacking, "docker plugin: Remove ends a layer's counts and mounts", async () => {
   await using plugin = await withContainer();
   const { Dir } = await plugin.call("Get", { ID: "box" });
   await plugin.call("Get", { ID: "box" });
@@ -166,13 +167,13 @@ needs(lacking, "docker plugin: Remove takes a layer's counts and mounts with it"
   assertEquals(names(plugin.store).filter((name) => !/^(\.veneer|l)$/.test(name)), []);
 });
 
-needs(lacking, "docker plugin: Init counts what is mounted once, whoever mounted it", async () => {
+needs(lacking, "docker plugin: Init counts each mount once, by any program", async () => {
   await using plugin = await withContainer();
   await plugin.call("CreateReadWrite", { ID: "other", Parent: "image" });
   const { Dir } = await plugin.call("Get", { ID: "box" });
   await plugin.call("Get", { ID: "box" });
   const other = await plugin.call("Get", { ID: "other" });
-  // Its count is stale, and somebody else's mount takes its place.
+  // Its count is wrong, and another program mounts at its place.
   const layer = join(plugin.store, "other");
   assert(run("umount", other.Dir).success);
   assert(run("mount", "--bind", `${layer}/diff`, other.Dir).success);
@@ -187,7 +188,7 @@ needs(lacking, "docker plugin: Init counts what is mounted once, whoever mounted
   assertEquals(plugin.mounts(), []);
 });
 
-needs(lacking, "docker plugin: a restart of the plugin is not told to it", async () => {
+needs(lacking, "docker plugin: the plugin continues after a restart without an Init", async () => {
   await using plugin = await withContainer();
   const { Dir } = await plugin.call("Get", { ID: "box" });
   await plugin.call("Get", { ID: "box" });
@@ -201,14 +202,14 @@ needs(lacking, "docker plugin: a restart of the plugin is not told to it", async
   assertEquals(plugin.mounts().includes(Dir), true);
   await plugin.call("Put", { ID: "box" });
   assertEquals(plugin.mounts(), []);
-  // Until a daemon has used it, it may be another's.
+  // Until a daemon has used the plugin, another daemon may use it.
   await plugin.process.end();
   await plugin.restart();
   await plugin.init({ Home: join(plugin.directory.path, "new/veneer") });
   assertEquals(await plugin.call("Exists", { ID: "box" }), { Exists: false });
 });
 
-needs(lacking, "docker plugin: the daemon's options go over the command line's", async () => {
+needs(lacking, "docker plugin: the daemon's options override the command line's", async () => {
   await using plugin = await TestPlugin.bare("overlay2", "-o", "overlay2.mountopt=index=on");
   const { Err } = (await plugin.try("Init", { Home: plugin.home, Opts: ["overlay2.no=1"] })).body;
   assertMatch(Err, /no option overlay2\.no/);
@@ -238,7 +239,7 @@ needs(lacking, "docker plugin: id maps of a daemon in a user namespace", async (
   assertEquals(listed.sort(), ["./", "changed", "gone", "kept"]);
 });
 
-needs(lacking, "docker plugin: a second one on the store is refused", async () => {
+needs(lacking, "docker plugin: a second plugin on the store is refused", async () => {
   await using plugin = await TestPlugin.start();
   await using second = await TestPlugin.bare();
   assertMatch(await second.refused("Init", { Home: plugin.home }), /is in use \(.*pid \d+\)/);

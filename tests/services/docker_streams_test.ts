@@ -1,5 +1,5 @@
 /**
- * Tars through the plugin, and clients that break off, go away, are slow or send what is not the protocol.
+ * Tars through the plugin, and clients that stop, disconnect, are slow, or send invalid requests.
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
@@ -12,7 +12,7 @@ const lacking = lacksFileSystem("overlay");
 const MIB = 1 << 20;
 const encoder = new TextEncoder();
 
-/** A tar with one file of so many MiB, in pieces of 1 MiB. */
+/** A tar with one file of the given size in MiB, in pieces of 1 MiB. */
 function* largeTar(size: number): Generator<Uint8Array<ArrayBuffer>> {
   const small = tarOf({ large: "" });
   const header = small.slice(0, 512);
@@ -32,13 +32,13 @@ function memory({ process: { pid } }: TestPlugin): number {
   return Number(kib) / 1024;
 }
 
-/** How many descriptors it has of pipes, but for that of its log. */
+/** The number of its descriptors of pipes, except that of its log. */
 function pipes({ process: { pid } }: TestPlugin): number {
   const link = (name: string) => {
     try {
       return Deno.readLinkSync(`/proc/${pid}/fd/${name}`);
     } catch {
-      return ""; // It was closed since.
+      return ""; // It was closed meanwhile.
     }
   };
   const log = link("2");
@@ -46,7 +46,7 @@ function pipes({ process: { pid } }: TestPlugin): number {
   return links.filter((link) => link.startsWith("pipe:") && link !== log).length;
 }
 
-/** Sends the head of a request and a part of its body. */
+/** Sends a request's head and a part of its body. */
 async function begin(plugin: TestPlugin, path: string, length: number, body: Uint8Array) {
   const connection = await plugin.connect();
   const head = `POST /${path} HTTP/1.1\r\nHost: p\r\nContent-Length: ${length}\r\n\r\n`;
@@ -59,7 +59,7 @@ async function write(connection: Deno.Conn, bytes: Uint8Array): Promise<void> {
   for (let rest = bytes; rest.length > 0;) rest = rest.subarray(await connection.write(rest));
 }
 
-/** Sends bytes that are no request of the protocol; returns the status line. */
+/** Sends bytes that are not a request of the protocol; returns the status line. */
 async function statusOf(plugin: TestPlugin, text: string): Promise<string> {
   using connection = await plugin.connect();
   await write(connection, encoder.encode(text));
@@ -72,7 +72,7 @@ async function readStatus(connection: Deno.Conn): Promise<string> {
   return new TextDecoder().decode(buffer.subarray(0, length)).split("\r\n")[0];
 }
 
-needs(lacking, "docker plugin: a tar goes in and out as it comes, in little memory", async () => {
+needs(lacking, "docker plugin: tars are streamed in and out with little memory", async () => {
   await using plugin = await TestPlugin.start();
   const SIZE = 200;
   await plugin.call("Create", { ID: "large" });
@@ -82,7 +82,7 @@ needs(lacking, "docker plugin: a tar goes in and out as it comes, in little memo
   const answer = await plugin.fetch("GraphDriver.Diff", JSON.stringify({ ID: "large" }));
   const reader = answer.body!.getReader();
   const first = (await reader.read()).value!.length;
-  // While its client does not read, others are answered, and it is not made further.
+  // While its client does not read, others are answered, and no more of the tar is made.
   for (let i = 0; i < 20; i++) await plugin.call("Exists", { ID: "large" });
   assert(memory(plugin) - before < 150, `${memory(plugin) - before} MiB`);
   let length = first;
@@ -93,12 +93,12 @@ needs(lacking, "docker plugin: a tar goes in and out as it comes, in little memo
   await until(() => pipes(plugin) === pipesBefore, "the pipes to be closed");
 });
 
-needs(lacking, "docker plugin: a client that goes away ends its transfers", async () => {
+needs(lacking, "docker plugin: a client that disconnects ends its transfers", async () => {
   await using plugin = await TestPlugin.start();
   await plugin.layer("whole", ReadableStream.from(largeTar(8)));
   const before = pipes(plugin);
   for (let i = 0; i < 3; i++) {
-    // Out: the head is read, and nothing more.
+    // Out of a layer: only the head is read.
     const asked = encoder.encode(JSON.stringify({ ID: "whole" }));
     using connection = await begin(plugin, "GraphDriver.Diff", asked.length, asked);
     await connection.read(new Uint8Array(100));
@@ -127,7 +127,7 @@ needs(lacking, "docker plugin: Remove ends the transfers of its layer", async ()
   await plugin.call("Remove", { ID: "part" });
   assertEquals(await plugin.call("Exists", { ID: "part" }), { Exists: false });
 
-  // More than goes into the buffers on its way.
+  // More than fits into the buffers on the way.
   await plugin.layer("read", ReadableStream.from(largeTar(64)));
   const answer = await plugin.fetch("GraphDriver.Diff", JSON.stringify({ ID: "read" }));
   await plugin.call("Remove", { ID: "read" });
@@ -141,7 +141,7 @@ needs(lacking, "docker plugin: one ApplyDiff for one Create", async () => {
   const again = await plugin.applyDiff("whole", tar);
   assertMatch(again.body.Err, /was applied to before/);
 
-  // The rest of a tar that broke off begins at a header, and is a tar.
+  // The rest of an interrupted tar may begin at a header, and then is a valid tar.
   await plugin.call("Create", { ID: "part" });
   const second = 512 + 2048;
   (await begin(plugin, "GraphDriver.ApplyDiff?id=part", tar.length, tar.subarray(0, second)))
@@ -153,7 +153,7 @@ needs(lacking, "docker plugin: one ApplyDiff for one Create", async () => {
     assertMatch(body.Err, /was applied to before|is incomplete/);
   };
   await isRefused("part");
-  // The first part of a tar may have been lost with the process, before a lane saw any of it.
+  // The first part of a tar may be lost with the process, before a lane gets any of it.
   await plugin.call("Create", { ID: "lost" });
   await plugin.process.end("SIGKILL");
   await plugin.restart();
@@ -166,7 +166,7 @@ needs(lacking, "docker plugin: one ApplyDiff for one Create", async () => {
 
 needs(
   lacking,
-  "docker plugin: a tar that is cut off at random places is never half used",
+  "docker plugin: a tar that is cut at a random byte is never half used",
   async () => {
     await using plugin = await TestPlugin.start();
     const tar = tarOf({ a: "a".repeat(3000), b: "b".repeat(700), c: "c" });
@@ -174,7 +174,7 @@ needs(
     const random = randomOf(16);
     const rounds = Deno.env.get("VENEER_TEST_LONG") === undefined ? 60 : 300;
     for (let round = 0; round < rounds; round++) {
-      // Also before a header is whole.
+      // Some cuts are inside a header.
       const id = `cut${round}`, at = round < 4 ? round * 100 : random(end);
       let isWhole = false;
       await plugin.call("Create", { ID: id });
@@ -183,7 +183,7 @@ needs(
         (await begin(plugin, path, tar.length, tar.subarray(0, at))).close();
         await plugin.process.said(new RegExp(`ApplyDiff id=${id} status=[45]`));
       } else {
-        // The body ends properly, and the tar does not; behind an entry that is its end.
+        // The body ends properly, but the tar does not, unless it is cut after an entry.
         const { status } = await plugin.applyDiff(id, tar.slice(0, at));
         const ends = [512 + 3072, 512 + 3072 + 512 + 1024];
         isWhole = ends.includes(at);
@@ -200,7 +200,7 @@ needs(
 
 needs(
   lacking,
-  "docker plugin: what is not the protocol is answered, and others are served",
+  "docker plugin: invalid requests are answered, and others are served",
   async () => {
     await using plugin = await TestPlugin.start();
     const cases: [string, string, number, RegExp][] = [
@@ -249,7 +249,7 @@ needs(lacking, "docker plugin: a body of JSON of 1 GiB is refused, and not kept"
       connection,
       encoder.encode(`POST /GraphDriver.Get HTTP/1.1\r\nHost: p\r\n${head}\r\n\r\n`),
     );
-    // It is answered within the first pieces; what is sent behind is not kept.
+    // It is answered within the first pieces. Later pieces are not kept.
     const answered = readStatus(connection);
     try {
       for (let sent = 0; sent < 1024; sent++) {
@@ -259,7 +259,7 @@ needs(lacking, "docker plugin: a body of JSON of 1 GiB is refused, and not kept"
         if (sent === 8) assertMatch(await answered, /^HTTP\/1\.1 413 /);
       }
     } catch (error) {
-      // It may be sent away.
+      // It may be disconnected.
       assert(
         error instanceof Deno.errors.BrokenPipe || error instanceof Deno.errors.ConnectionReset,
       );
@@ -270,7 +270,7 @@ needs(lacking, "docker plugin: a body of JSON of 1 GiB is refused, and not kept"
   assertEquals(await plugin.call("Exists", { ID: "a" }), { Exists: false });
 });
 
-needs(lacking, "docker plugin: slow clients delay no other, nor the end", async () => {
+needs(lacking, "docker plugin: slow clients delay neither others nor the end", async () => {
   await using plugin = await TestPlugin.start();
   const slow = [];
   for (let i = 0; i < 50; i++) {

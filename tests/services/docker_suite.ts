@@ -1,6 +1,7 @@
 /**
- * Docker's own suite of graph drivers, compiled from Debian's packages of its sources, on the plugin. A driver's test
- * file registers it by {@linkcode dockerSuite}; every case has to pass, and none is skipped.
+ * Runs Docker's own suite for graph drivers, compiled from Debian's packages of its sources, on the
+ * plugin. A driver's test file registers it by {@linkcode dockerSuite}. Every case has to pass, and
+ * none is skipped.
  */
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -8,16 +9,16 @@ import { mountPoints, must, needs, run, tempDir } from "../support/cases.ts";
 import { TestPlugin } from "./docker_support.ts";
 import { buildingSuite, builtSuite, DOCKER_SUITE, lacksBuiltSuite } from "./suite_programs.ts";
 
-/** The cases of Docker 20.10's suite, but for that of sizes. */
+/** The cases of Docker 20.10's suite, except that of sizes. */
 const CASES = ["CreateEmpty", "CreateBase", "CreateSnap", "DeepLayerRead", "DiffApply", "Changes"];
 
-/** How the suite is run on a driver. */
+/** The options for running the suite on a driver. */
 export interface DockerSuiteSubject {
-  /** What the driver lacks here. */
+  /** The requirement of the driver that is missing here. */
   readonly lacking: string | undefined;
   /** Whether layers can have a size here. */
   readonly hasSizes: boolean;
-  /** Of the store, as `-o` has them. */
+  /** The store's options, as for `-o`. */
   readonly options?: readonly string[];
 }
 
@@ -42,7 +43,7 @@ export function dockerSuite(
         ...["env", `TMPDIR=${temporary}`, program, "-address", plugin.address] as const,
         ...["-test.v", `-quota=${hasSizes}`],
       );
-      // What the case of sizes leaves.
+      // The case of sizes leaves these.
       for (const id of ["suiteTest", "Base"]) await plugin.try("Remove", { ID: id });
       await plugin.try("Cleanup");
       const results = stdout.matchAll(/^ +--- (PASS|FAIL|SKIP): TestPlugin\/(\S+)/gm);

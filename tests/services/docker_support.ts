@@ -1,6 +1,4 @@
-/**
- * A graph driver plugin of a case's own, and a client of it that speaks HTTP as dockerd does.
- */
+/** A graph driver plugin for one case, and a client that uses it like dockerd. */
 import { assertEquals } from "@std/assert";
 import { basename, join } from "@std/path";
 import { PROGRAM } from "../support/commands.ts";
@@ -19,10 +17,10 @@ export interface Answer {
 export class TestPlugin implements AsyncDisposable {
   readonly directory: TempDir = tempDir("plugin-");
   readonly address: string;
-  /** What `Init` names. */
+  /** The home for `Init`. */
   readonly home = join(this.directory.path, "data/veneer");
   process: Process;
-  /** What the processes before this one have said. */
+  /** The logs of the processes before this one. */
   #saidBefore = "";
   readonly #client: Deno.HttpClient;
 
@@ -36,14 +34,14 @@ export class TestPlugin implements AsyncDisposable {
     this.#client = Deno.createHttpClient({ proxy: { transport: "unix", path: this.address } });
   }
 
-  /** Starts one, without `Init`. @param options go before the command */
+  /** Starts a plugin, without `Init`. @param options the options before the command */
   static async bare(driver = "overlay2", ...options: string[]): Promise<TestPlugin> {
     const plugin = new TestPlugin(driver, options);
     await plugin.#listens();
     return plugin;
   }
 
-  /** Starts one where a daemon finds it by its name, which no other has. */
+  /** Starts a plugin with a unique name, at the address where a daemon finds it by this name. */
   static async named(driver: string, ...options: string[]): Promise<TestPlugin> {
     const name = `veneer-${crypto.randomUUID().slice(0, 8)}`;
     const plugin = new TestPlugin(driver, options, `/run/docker/plugins/${name}.sock`);
@@ -56,7 +54,7 @@ export class TestPlugin implements AsyncDisposable {
     return basename(this.address, ".sock");
   }
 
-  /** Starts one that a daemon has called. */
+  /** Starts a plugin and calls `Init`. */
   static async start(driver = "overlay2", ...options: string[]): Promise<TestPlugin> {
     const plugin = await TestPlugin.bare(driver, ...options);
     await plugin.init();
@@ -81,8 +79,8 @@ export class TestPlugin implements AsyncDisposable {
   }
 
   /**
-   * The layers that are mounted for the daemon by the calls that it made, as they were logged: what it
-   * got and did not put. The counts of one that is started again begin with what is mounted.
+   * The layers that are mounted for the daemon, according to the calls in the log: those with more
+   * Gets than Puts. After a restart the plugin's counts begin with the existing mounts.
    */
   counted(): Set<string> {
     const counts = new Map<string, number>();
@@ -96,12 +94,15 @@ export class TestPlugin implements AsyncDisposable {
     return new Set(counts.keys());
   }
 
-  /** Where the driver's store is. */
+  /** The directory of the driver's store. */
   get store(): string {
     return join(this.home, this.driver);
   }
 
-  /** Where layers are mounted. The store itself is, for as long as it is served. */
+  /**
+   * The mount points of layers, without that of the store itself, which is mounted while it is
+   * served.
+   */
   mounts(): string[] {
     return mountPoints(this.home).filter((point) => point !== this.store);
   }

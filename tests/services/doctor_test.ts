@@ -11,7 +11,7 @@ import { TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
-/** The findings of doctor about the service at an address; containerd listens nowhere. */
+/** The findings of doctor about the service at an address, without a containerd. */
 function findings(address: string, ...options: string[]): [string, string][] {
   const words = ["--json", "doctor", "--address", address, ...options];
   const { stdout } = run("env", `CONTAINERD_ADDRESS=${address}.none`, ...PROGRAM, ...words);
@@ -36,15 +36,16 @@ needs(lacking, "doctor: a service answers, or was killed, or hangs", async () =>
   assertEquals(findings(address), [["limited", `the service at ${address} was killed`], noEngine]);
 });
 
-Deno.test("doctor: a socket of containerd's that cannot be looked at is one finding", () => {
-  // As for a user who may not look into its directory: too long a name fails for root, too.
+Deno.test("doctor: a socket of containerd's that cannot be examined is one finding", () => {
+  // It is like a user's access to a directory without permission: a name that is too long fails for
+  // root, too.
   using dir = tempDir();
   const [, [state, what]] = findings(join(dir.path, "a".repeat(260)));
   assertEquals(state, "limited");
   assertMatch(what, /^containerd cannot be asked: statx .*ENAMETOOLONG/);
 });
 
-Deno.test("doctor: a service does not have to run, and another program is none", () => {
+Deno.test("doctor: a service need not run, and another program is not a service", () => {
   using dir = tempDir();
   const address = join(dir.path, "s.sock");
   assertEquals(findings(address), [["ok", `no service runs at ${address}`]]);

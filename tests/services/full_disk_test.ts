@@ -1,6 +1,6 @@
 /**
- * The service on a disk that is full: a call works, or is RESOURCE_EXHAUSTED and has done nothing;
- * what makes room works in any case.
+ * The service on a full disk: a call works, or is RESOURCE_EXHAUSTED and has changed nothing. Calls
+ * that free space always work.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { mountImage } from "../runner/images.ts";
@@ -27,7 +27,7 @@ async function succeed(client: GrpcClient, method: string, request: readonly num
   return reply.messages[0] ?? new Uint8Array();
 }
 
-/** Makes a call that may find no room; returns whether it found some. */
+/** Makes a call that may fail because the disk is full; returns whether it succeeded. */
 async function fits(client: GrpcClient, method: string, request: readonly number[]) {
   const { status, message, messages } = await client.call(method, request);
   assert(status === OK || status === RESOURCE_EXHAUSTED, `${method}: ${status} ${message}`);
@@ -43,7 +43,7 @@ const kinds = async (client: GrpcClient) => {
   return new Map(messages.flatMap(readInfos).map(({ name, kind }) => [name, kind]));
 };
 
-/** The layers on disk, and what is being made or deleted. */
+/** The layers on disk, including those that are being made or deleted. */
 function layersOf({ home, driver }: TestService): string[] {
   const directories = driver === "btrfs" ? ["active", "snapshots"] : ["snapshots"];
   return [...directories, ".veneer/staging"].flatMap((name) =>
@@ -54,7 +54,7 @@ function layersOf({ home, driver }: TestService): string[] {
 for (const [kind, mebibytes, driver, lacking] of SMALL_DISKS) {
   needs(
     lacking,
-    `service: a full disk of ${kind} is RESOURCE_EXHAUSTED, and nothing half made`,
+    `service: a full disk of ${kind} is RESOURCE_EXHAUSTED, and leaves nothing half made`,
     async () => {
       using dir = tempDir();
       using image = mountImage(kind, dir.path, mebibytes << 20);
@@ -89,7 +89,7 @@ for (const [kind, mebibytes, driver, lacking] of SMALL_DISKS) {
       for (const key of ["base", "b", "full"]) await succeed(client, "Usage", ofKey(key));
       assertEquals(layersOf(service).length, expected.length, "nor is anything half made on disk");
 
-      // A service can be started, and what is there be removed.
+      // A service can be started, and existing snapshots can be removed.
       assertEquals(await service.process.end(), 0);
       await service.restart();
       using again = await service.connect();

@@ -1,7 +1,6 @@
 /**
- * A client of the service that knows no more of it than the protocols: gRPC's calls, and raw HTTP/2
- * for what a client should not do. Windows are as large as they can be unless a case makes them
- * small.
+ * A client of the service that uses only the protocols: gRPC's calls, and raw HTTP/2 for acts that
+ * a client should not do. Windows have the largest size unless a case makes them small.
  */
 import { assert } from "@std/assert";
 import { HpackDecoder } from "../../lib/services/http2/hpack.ts";
@@ -31,7 +30,7 @@ export interface Frame {
   readonly payload: Bytes;
 }
 
-/** How a call was answered. */
+/** The answer to a call. */
 export interface Reply {
   /** The gRPC status; `undefined` if the stream was reset. */
   readonly status: number | undefined;
@@ -94,7 +93,7 @@ export function framed(message: ArrayLike<number>): number[] {
   return [0, ...u32(message.length), ...Array.from(message)];
 }
 
-/** A connection on which a case says what is sent. */
+/** A connection on which a case sends raw frames. */
 export class RawClient implements Disposable {
   readonly #conn: Deno.UnixConn;
   #buffer: Bytes = new Uint8Array();
@@ -142,7 +141,7 @@ export class RawClient implements Disposable {
     }
   }
 
-  /** The next frame of a type; others are passed over. */
+  /** The next frame of a type; others are skipped. */
   async until(type: number): Promise<Frame> {
     for (let next = await this.next(); next !== undefined; next = await this.next()) {
       if (next.type === type) return next;
@@ -169,7 +168,9 @@ export class GrpcClient implements Disposable {
   readonly #decoder = new HpackDecoder();
   #next = 1;
   #body = new Map<number, number[]>();
-  /** Resolves with the code of GOAWAY, or `undefined` if the connection was closed without. */
+  /**
+   * Resolves with the code of GOAWAY, or with `undefined` if the connection was closed without one.
+   */
   readonly gone: Promise<number | undefined>;
 
   private constructor(raw: RawClient) {
@@ -188,7 +189,7 @@ export class GrpcClient implements Disposable {
     return this.request(`/containerd.services.snapshots.v1.Snapshots/${method}`, framed(request));
   }
 
-  /** Sends a request with a body of its own making. */
+  /** Sends a request with any body. */
   request(
     path: string,
     body: readonly number[],
@@ -197,7 +198,7 @@ export class GrpcClient implements Disposable {
     return this.begin(fields, body).reply;
   }
 
-  /** The same; the stream's number, to give it up by. */
+  /** The same; also returns the stream's number, by which the call can be cancelled. */
   begin(
     fields: readonly (readonly [string, string])[],
     body: readonly number[],
@@ -219,7 +220,7 @@ export class GrpcClient implements Disposable {
     return { stream, reply };
   }
 
-  /** Sends bytes behind what was sent before. */
+  /** Sends bytes after all earlier ones. */
   send(...parts: Uint8Array[]): void {
     this.#sent = this.#sent.then(() => this.#raw.send(...parts)).catch(() => {});
   }

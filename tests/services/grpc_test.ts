@@ -1,5 +1,6 @@
 /**
- * gRPC as clients may use it: encodings, timeouts, large messages; and what hostile ones send.
+ * gRPC as clients may use it: encodings, timeouts, large messages, and the messages of hostile
+ * clients.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { Budget } from "../../lib/services/grpc/budget.ts";
@@ -31,7 +32,7 @@ const UNIMPLEMENTED = 12, INTERNAL = 13;
 const SERVICE = "/containerd.services.snapshots.v1.Snapshots";
 const path = (method: string) => `${SERVICE}/${method}`;
 
-/** A request with more fields than it must have. */
+/** Sends a request with additional fields. */
 function request(
   client: GrpcClient,
   method: string,
@@ -44,7 +45,7 @@ function request(
   ]);
 }
 
-needs(lacking, "grpc: a compressed request is told which encoding there is", async () => {
+needs(lacking, "grpc: the answer to a compressed request has the supported encoding", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const body = framed(ofKey("missing"));
@@ -63,7 +64,7 @@ needs(lacking, "grpc: a call ends when the client's time is over", async () => {
   using client = await service.connect();
   const { messages } = await client.call("Prepare", make("a"));
   const layer = readMounts(messages[0])[0].source.split("/").at(-2)!;
-  // What the service knows already it answers without the layer.
+  // The service answers without the layer if it knows the answer.
   assertEquals((await client.call("Update", update("a", {}))).status, OK);
   const timed = async (method: string, message: readonly number[], timeout: string) =>
     (await request(client, method, message, ["grpc-timeout", timeout])).status;
@@ -72,7 +73,7 @@ needs(lacking, "grpc: a call ends when the client's time is over", async () => {
     const began = performance.now();
     const statuses = await Promise.all([
       timed("Mounts", ofKey("a"), "100m"),
-      // It waits behind the other on its key, and is never begun.
+      // It waits for the other call with the same key, and never begins.
       timed("Remove", ofKey("a"), "100000u"),
     ]);
     assertEquals(statuses, [DEADLINE_EXCEEDED, DEADLINE_EXCEEDED]);
@@ -89,7 +90,7 @@ needs(lacking, "grpc: a call ends when the client's time is over", async () => {
   }
 });
 
-/** Sends a body, past every window: this server takes what comes. */
+/** Sends a body without regard to windows: this server accepts everything. */
 async function sendBody(client: RawClient, stream: number, body: Uint8Array): Promise<void> {
   for (let at = 0; at < body.length; at += 16384) {
     const end = at + 16384;
@@ -132,14 +133,14 @@ needs(lacking, "grpc: a message has at most 16 MiB", async () => {
   await begin(3);
   await sendBody(client, 3, large(17 << 20));
   assertEquals((await trailers(client)).get("grpc-status"), `${RESOURCE_EXHAUSTED}`);
-  // Both connections go on.
+  // Both connections continue.
   await begin(5);
   await sendBody(client, 5, large(3));
   assertEquals((await trailers(client)).get("grpc-status"), `${NOT_FOUND}`);
   assertEquals((await other.call("Stat", ofKey("missing"))).status, NOT_FOUND);
 });
 
-needs(lacking, "grpc: keys of any bytes are kept as they are or refused", async () => {
+needs(lacking, "grpc: keys of any bytes are stored unchanged or refused", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const keys = [
@@ -173,7 +174,7 @@ function mostMemory(pid: number): number {
   return Number(kib) / 1024;
 }
 
-needs(lacking, "grpc: what hostile clients send and hold back costs bounded memory", async () => {
+needs(lacking, "grpc: hostile clients cost bounded memory", async () => {
   await using service = await TestService.start("--log-level", "error");
   using honest = await service.connect();
   const prepared = Array.from(
@@ -208,7 +209,7 @@ needs(lacking, "grpc: what hostile clients send and hold back costs bounded memo
     const count = i < 8 ? 100 : 5;
     for (let n = 0; n < count; n++) await act(client, 2 * n + 1);
   });
-  // Those that are not read any more are not sent to the end.
+  // Bodies that the server no longer reads are not sent to their end.
   void Promise.allSettled(sending);
   for (let i = 0; i < 50; i++) {
     assertEquals((await honest.call("Stat", ofKey("key 1"))).status, OK);
@@ -220,13 +221,13 @@ needs(lacking, "grpc: what hostile clients send and hold back costs bounded memo
   assertEquals((await honest.call("Stat", ofKey("key 1"))).status, OK);
 });
 
-Deno.test("grpc: a request's memory is what came and as much again, and is given back", () => {
+Deno.test("grpc: a request takes at most twice its received bytes, and returns them", () => {
   const budget = new Budget(100_000), share = new Budget(50_000, budget);
   const announced = Uint8Array.from([0, ...u32(70_000)]);
   {
     using small = new RequestReader(share);
     small.push(Uint8Array.from([0, ...u32(3)]));
-    // A byte at a time, as a hostile client may send it.
+    // One byte at a time, like a hostile client.
     for (const byte of [1, 2, 3]) small.push(Uint8Array.of(byte));
     assertEquals([...small.message()], [1, 2, 3]);
     using long = new RequestReader(share);
@@ -239,7 +240,7 @@ Deno.test("grpc: a request's memory is what came and as much again, and is given
     using other = new RequestReader(new Budget(60_000, budget));
     other.push(announced);
     other.push(new Uint8Array(20_000));
-    // Requests that are as small as containerd's need none of it.
+    // Requests that are as small as containerd's take nothing from the budget.
     using tiny = new RequestReader(new Budget(0, budget));
     tiny.push(Uint8Array.from([0, ...u32(10_000)]));
     tiny.push(new Uint8Array(10_000));

@@ -1,6 +1,4 @@
-/**
- * HPACK, by the examples of RFC 7541 and by what a hostile client may send.
- */
+/** HPACK, with the examples of RFC 7541 and with blocks of hostile clients. */
 import { assertEquals, assertThrows } from "@std/assert";
 import {
   encodeFields,
@@ -112,7 +110,7 @@ Deno.test("hpack: entries are evicted in the order of their age (RFC 7541, C.6)"
   const cookie = "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1";
   const location: Field = ["location", "https://www.example.com"];
   checkInTurn([
-    // The table's size is set to 256 bytes first, which the RFC's examples suppose.
+    // The table's size is set to 256 bytes first, because the RFC's examples assume that.
     [
       "3fe1 01 4882 6402 5885 aec3 771a 4b61 96d0 7abe 9410 54d4 44a8 2005 9504 0b81 66e0 82a6 2d1b ff6e 919d 29ad " +
       "1718 63c7 8f0b 97c8 e9ae 82ae 43d3",
@@ -196,18 +194,18 @@ Deno.test("hpack: malformed blocks are refused", () => {
   }
 });
 
-Deno.test("hpack: a list beyond the limit is cut, and the table stays in step", () => {
+Deno.test("hpack: a list beyond the limit is cut, and the table stays right", () => {
   const decoder = new HpackDecoder();
   const value = "7f 81 1d" + "61".repeat(3840); // 127 + 0x81 - 0x80 + 0x1d * 128
   const added = decoder.decode(bytes(`40 01 6e ${value}`), 100);
   assertEquals(added, { fields: [], oversized: true });
-  // One byte each, and 3,873 bytes of a list: what is listed costs memory, an index does not.
+  // Each index has one byte, and adds 3,873 bytes to the list: only listed fields take memory.
   const many = decoder.decode(bytes("be".repeat(30_000)), 16 << 10);
   assertEquals([many.fields.length, many.oversized], [4, true]);
   assertEquals(decoder.decode(bytes("be"), LIMIT).fields, [["n", "a".repeat(3840)]]);
 });
 
-Deno.test("hpack: what is encoded can be decoded", () => {
+Deno.test("hpack: encoded fields can be decoded", () => {
   const fields: Field[] = [
     [":status", "200"],
     ["content-type", "application/grpc"],

@@ -1,7 +1,4 @@
-/**
- * HTTP/2 from the other side: what a client that is broken or hostile gets, and that others are
- * served meanwhile.
- */
+/** HTTP/2 with broken and hostile clients: the errors that they get, while others are served. */
 import { assert, assertEquals } from "@std/assert";
 import { Connection } from "../../lib/services/http2/connection.ts";
 import { Resets } from "../../lib/services/http2/limits.ts";
@@ -52,13 +49,13 @@ const headers = (stream: number, flags = END_HEADERS, path = STAT) =>
 const data = (stream: number, flags = END_STREAM) =>
   frame(DATA, flags, stream, framed(ofKey("missing")));
 
-/** Whether another client is served. */
+/** Checks that another client is served. */
 async function checkServed(service: TestService): Promise<void> {
   using client = await service.connect();
   assertEquals((await client.call("Stat", ofKey("missing"))).status, NOT_FOUND);
 }
 
-/** What ends the connection, with the code in GOAWAY. */
+/** Frames that end the connection, with the code in GOAWAY. */
 const FATAL: Readonly<Record<string, readonly [code: number, ...frames: Uint8Array[]]>> = {
   "DATA of the connection": [PROTOCOL_ERROR, frame(DATA, 0, 0, [1])],
   "DATA of a stream that was not opened": [PROTOCOL_ERROR, frame(DATA, 0, 1, [1])],
@@ -118,13 +115,13 @@ const FATAL: Readonly<Record<string, readonly [code: number, ...frames: Uint8Arr
     PROTOCOL_ERROR,
     frame(WINDOW_UPDATE, 0, 5, u32(1)),
   ],
-  // Only the header of a frame of 16,385 bytes: the rest is not waited for.
+  // Only the header of a frame of 16,385 bytes: the server does not wait for the rest.
   "a frame that is too long": [FRAME_SIZE_ERROR, Uint8Array.of(0, 64, 1, 0, 0, 0, 0, 0, 1)],
 };
 
 needs(
   lacking,
-  "http2: a client that breaks the protocol is told why and loses its connection",
+  "http2: a client that breaks the protocol gets the reason and loses its connection",
   async (t) => {
     await using service = await TestService.start();
     for (const [what, [code, ...frames]] of Object.entries(FATAL)) {
@@ -138,7 +135,7 @@ needs(
   },
 );
 
-/** Requests that are refused alone, with the code in RST_STREAM. */
+/** Requests of which only the stream is refused, with the code in RST_STREAM. */
 const REFUSED: Readonly<Record<string, readonly [code: number, ...frames: Uint8Array[]]>> = (() => {
   const request = (...fields: [string, string][]) =>
     frame(HEADERS, END_HEADERS | END_STREAM, 1, block(fields));
@@ -181,7 +178,7 @@ const REFUSED: Readonly<Record<string, readonly [code: number, ...frames: Uint8A
   };
 })();
 
-needs(lacking, "http2: a malformed request is reset alone", async (t) => {
+needs(lacking, "http2: a malformed request resets only its stream", async (t) => {
   await using service = await TestService.start();
   for (const [what, [code, ...frames]] of Object.entries(REFUSED)) {
     await t.step(what, async () => {
@@ -197,7 +194,7 @@ needs(lacking, "http2: a malformed request is reset alone", async (t) => {
   }
 });
 
-needs(lacking, "http2: frames are put together however they arrive", async () => {
+needs(lacking, "http2: frames are joined from any pieces", async () => {
   await using service = await TestService.start();
   using client = await RawClient.connect(service.address);
   const fields = block(requestFields(STAT));
@@ -221,7 +218,7 @@ needs(lacking, "http2: frames are put together however they arrive", async () =>
   assertEquals((await client.until(HEADERS)).stream, 3);
 });
 
-needs(lacking, "http2: what is not HTTP/2 is sent away", async () => {
+needs(lacking, "http2: a client without HTTP/2 is disconnected", async () => {
   await using service = await TestService.start();
   const inputs = ["GET / HTTP/1.1\r\nHost: x\r\n\r\n", "\0", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\x00"];
   for (const input of inputs) {
@@ -235,7 +232,7 @@ needs(lacking, "http2: what is not HTTP/2 is sent away", async () => {
   await checkServed(service);
 });
 
-needs(lacking, "http2: a client that leaves at any byte harms nobody", async () => {
+needs(lacking, "http2: a client that leaves at any byte harms no other", async () => {
   await using service = await TestService.start();
   const whole = join(PREFACE, frame(SETTINGS, 0, 0, []), headers(1), data(1));
   for (let length = 0; length <= whole.length; length += 3) {
@@ -248,7 +245,7 @@ needs(lacking, "http2: a client that leaves at any byte harms nobody", async () 
 
 needs(
   lacking,
-  "http2: random frames end in GOAWAY or are answered, and the service goes on",
+  "http2: random frames end in GOAWAY or are answered, and the service continues",
   async () => {
     await using service = await TestService.start();
     // A linear congruential generator (Numerical Recipes): the same sequence each time.
@@ -268,7 +265,7 @@ needs(
   },
 );
 
-/** Floods: each is allowed as a single act. */
+/** Floods of acts that are allowed a few times. */
 const FLOODS: Readonly<Record<string, (i: number) => Uint8Array>> = {
   "PING": () => frame(PING, 0, 0, new Uint8Array(8)),
   "SETTINGS": () => frame(SETTINGS, 0, 0, []),
@@ -286,7 +283,7 @@ const FLOODS: Readonly<Record<string, (i: number) => Uint8Array>> = {
     join(headers(2 * i + 1), frame(WINDOW_UPDATE, 0, 2 * i + 1, u32(0))),
 };
 
-needs(lacking, "http2: a flood of what is allowed once ends the connection", async (t) => {
+needs(lacking, "http2: a flood of acts that are allowed once ends the connection", async (t) => {
   await using service = await TestService.start("--log-level", "warn");
   for (const [what, act] of Object.entries(FLOODS)) {
     await t.step(what, async () => {
@@ -308,8 +305,8 @@ needs(lacking, "http2: a flood of what is allowed once ends the connection", asy
 needs(lacking, "http2: header blocks have limits", async () => {
   await using service = await TestService.start();
   {
-    // An entry of the dynamic table, named over and over: too long a list, in a short block. The
-    // request is refused.
+    // An entry of the dynamic table is used many times: a short block with a list that is too long.
+    // The request is refused.
     using client = await RawClient.greet(service.address);
     const fields = block([...requestFields(STAT), ["x", "y".repeat(3900)]]);
     // The last field is added to the table (RFC 7541, 6.2.1), and is then entry 62 (6.1).
@@ -317,7 +314,7 @@ needs(lacking, "http2: header blocks have limits", async () => {
     await client.send(frame(HEADERS, END_HEADERS, 1, [...fields, ...Array(20).fill(0x80 | 62)]));
     const { payload } = await client.until(HEADERS);
     assert(new TextDecoder("latin1").decode(payload).includes("431"));
-    // The table is as the client has it.
+    // The table has stayed the same as the client's.
     const request = [...block(requestFields(STAT)), 0x80 | 62];
     await client.send(frame(HEADERS, END_HEADERS, 3, request), data(3));
     assertEquals((await client.until(HEADERS)).stream, 3);
@@ -351,7 +348,7 @@ needs(lacking, "http2: at most 100 streams are open at a time", async () => {
   assertEquals((await client.until(HEADERS)).stream, 1);
 });
 
-needs(lacking, "http2: ten thousand streams end the connection, and no other", async () => {
+needs(lacking, "http2: ten thousand streams end their connection, and no other", async () => {
   await using service = await TestService.start("--log-level", "warn");
   using other = await service.connect();
   using client = await RawClient.greet(service.address);
@@ -371,16 +368,16 @@ Deno.test("http2: a thousand streams may end early in ten seconds", () => {
   const resets = new Resets();
   for (let i = 0; i < 1000; i++) assert(resets.count(i));
   assert(!resets.count(1000));
-  // Each is forgotten after ten seconds; the one that was too many counts as well.
+  // Each is forgotten after ten seconds. The one that exceeded the limit counts as well.
   for (let i = 1; i < 1000; i++) assert(resets.count(10_000 + i), `${i}`);
   assert(!resets.count(10_999));
   assert(resets.count(30_000));
 });
 
-needs(lacking, "http2: what a client sends is allowed again", async () => {
+needs(lacking, "http2: the client's windows grow by the bytes that it sends", async () => {
   await using service = await TestService.start();
   using client = await RawClient.greet(service.address);
-  // A body of 400 KB, and the next: more than a stream's window of 256 KiB, and than the
+  // Bodies of 400 KB: one is more than a stream's window of 256 KiB, and several are more than the
   // connection's of 1 MiB.
   const body = framed(list("name==" + "x".repeat(400_000)));
   let connection = 65_535, sent = 0;
@@ -426,7 +423,7 @@ needs(lacking, "http2: answers wait for the client's windows", async () => {
   await client.send(headers(1, END_HEADERS, path), frame(DATA, END_STREAM, 1, framed(list())));
   await client.until(HEADERS);
   let body: number[] = [], steps = 0;
-  // The stream's window is ten bytes first and then grows; the connection's ends at 65,535.
+  // The stream's window has ten bytes at first and then grows; the connection's has 65,535.
   for (let next = await client.next();; next = await client.next()) {
     assert(next !== undefined);
     if (next.type === HEADERS) break;
@@ -447,7 +444,7 @@ needs(lacking, "http2: answers wait for the client's windows", async () => {
     at += 5 + length;
   }
   assertEquals(names.length, 250);
-  // A window that is made smaller becomes negative, and the next answer waits.
+  // A window that is reduced becomes negative, and the next answer waits.
   await client.send(frame(SETTINGS, 0, 0, [0, 4, ...u32(0)]));
   await client.send(headers(3, END_HEADERS, path), frame(DATA, END_STREAM, 3, framed(list())));
   await client.until(HEADERS);
@@ -459,14 +456,14 @@ needs(lacking, "http2: answers wait for the client's windows", async () => {
 
 needs(
   lacking,
-  "http2: a client that does not read stops being read, and holds up nobody",
+  "http2: a client that does not read is no longer read from, and delays no other",
   async () => {
     await using service = await TestService.start();
     const client = await RawClient.greet(service.address);
     let sent = 0, stuck = false;
     const flood = (async () => {
       for (; sent < 1_000_000 && !stuck; sent++) {
-        // It is answered at once, so that nothing but the answers can pile up.
+        // It is answered at once, so only answers can accumulate.
         await client.send(headers(2 * sent + 1, END_HEADERS | END_STREAM, "/no/Method"));
       }
     })().catch(() => {});
@@ -488,7 +485,7 @@ needs(
   },
 );
 
-needs(lacking, "http2: a client that says nothing is sent away after ten seconds", async () => {
+needs(lacking, "http2: a silent client is disconnected after ten seconds", async () => {
   await using service = await TestService.start();
   using silent = await RawClient.connect(service.address);
   using halfway = await RawClient.greet(service.address);
@@ -501,7 +498,7 @@ needs(lacking, "http2: a client that says nothing is sent away after ten seconds
   await checkServed(service);
 });
 
-/** A connection in this process, and its client, which reads nothing by itself. */
+/** A connection in this process and its client, which reads only if the case does. */
 async function pair(onStream: (stream: Stream) => StreamHandler, settings: readonly number[]) {
   using directory = tempDir("http2-");
   const path = `${directory.path}/s`;
@@ -511,7 +508,7 @@ async function pair(onStream: (stream: Stream) => StreamHandler, settings: reado
   return { client, connection, ended: connection.run() };
 }
 
-/** A handler that answers with a body at once, and says when it is told that the client is gone. */
+/** A handler that answers with a body at once, and reports when the client has left. */
 function answering(bytes: number) {
   const gone = Promise.withResolvers<void>(), asked = Promise.withResolvers<void>();
   const onStream = (stream: Stream): StreamHandler => ({
@@ -527,9 +524,9 @@ function answering(bytes: number) {
   return { onStream, asked: asked.promise, gone: gone.promise };
 }
 
-Deno.test("http2: a client that does not take its answer is sent away after a minute", async () => {
+Deno.test("http2: a client that reads no answer is disconnected after a minute", async () => {
   const window = (size: number) => [0, 4, ...u32(size)];
-  // Once the socket takes no more, once the window.
+  // First the socket is full, then the window.
   for (const [bytes, settings] of [[10 << 20, window(2 ** 31 - 1)], [10, window(0)]] as const) {
     const { onStream, asked, gone } = answering(bytes);
     const { client, connection, ended } = await pair(onStream, settings);
@@ -553,7 +550,7 @@ needs(lacking, "http2: a ping is answered with its own content", async () => {
   await client.send(frame(PING, 0, 0, [1, 2, 3, 4, 5, 6, 7, 8]));
   const { flags, payload } = await client.until(PING);
   assertEquals([flags, [...payload]], [ACK, [1, 2, 3, 4, 5, 6, 7, 8]]);
-  // One that is an answer is not answered.
+  // A ping that is an answer is not answered.
   await client.send(frame(PING, ACK, 0, new Uint8Array(8)), frame(PING, 0, 0, new Uint8Array(8)));
   await client.until(PING);
   await client.send(headers(1), data(1));
@@ -571,7 +568,7 @@ needs(
     assertEquals(answer.flags, END_HEADERS | END_STREAM);
     const reset = await client.until(RST_STREAM);
     assertEquals([reset.stream, reset.payload[3]], [1, NO_ERROR]);
-    // What was under way then is no fault.
+    // Frames that the client has sent before are not an error.
     await client.send(data(1), headers(3), data(3));
     assertEquals((await client.until(HEADERS)).stream, 3);
   },

@@ -1,6 +1,6 @@
 /**
- * A service that is killed while containerd imports images: containerd recovers, and neither side
- * keeps what the other does not know.
+ * A service that is killed while containerd imports images: containerd recovers, and both sides
+ * have the same snapshots.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -21,14 +21,14 @@ const files = (layer: number) =>
     Array.from({ length: 100 }, (_, i) => [`layer${layer}/file${i}`, `${layer} ${i}`]),
   );
 
-/** Layers on disk, and what is being made or deleted. */
+/** The layers on disk, including those that are being made or deleted. */
 function layersOf({ home }: TestService): string[] {
   return ["snapshots", ".veneer/staging"].flatMap((directory) =>
     Array.from(Deno.readDirSync(join(home, directory)), ({ name }) => name)
   );
 }
 
-needs(lacking, `service: killed while images come in, it loses and leaves nothing`, async () => {
+needs(lacking, `service: killed during imports, it loses and leaves nothing`, async () => {
   await using service = await TestService.start("--log-level", "warn");
   const directory = join(service.directory.path, "image");
   Deno.mkdirSync(directory);
@@ -51,12 +51,12 @@ needs(lacking, `service: killed while images come in, it loses and leaves nothin
   let failed = 0;
   for (let round = 0; round < KILLS; round++) {
     const coming = new Process(containerd.command(...importing));
-    // At another moment of the import each time, in the order of a sequence that covers it.
+    // The kill is at another moment of the import each time, by a sequence that covers all of it.
     await new Promise((resolve) => setTimeout(resolve, time * ((round * 0.618) % 1)));
     await service.process.end("SIGKILL");
     await service.restart("--log-level", "warn");
     if (await coming.ended() !== 0) failed++;
-    // containerd connects again by itself, and imports what it could not.
+    // containerd connects again by itself, and imports the image that failed.
     await until(
       () =>
         containerd.ctr("snapshots", "--snapshotter", "veneer", "ls").success &&
@@ -68,7 +68,7 @@ needs(lacking, `service: killed while images come in, it loses and leaves nothin
     if (round % 10 === 0) assertEquals(containerd.must(...run), "5 7");
     remove();
     assertEquals(containerd.snapshots(), []);
-    // The collector has told the service, which deletes what containerd does not know.
+    // The garbage collector removes snapshots in the service that containerd does not know.
     await until(() => layersOf(service).length === 0, `layers to be removed in round ${round}`);
   }
   assert(failed > 0, "no import was interrupted");

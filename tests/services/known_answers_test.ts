@@ -1,6 +1,4 @@
-/**
- * Answers to Stat and Mounts without a lane: never an old one.
- */
+/** Answers to Stat and Mounts without a lane are never outdated. */
 import { assert, assertEquals } from "@std/assert";
 import { KnownAnswers } from "../../lib/services/containerd/known_answers.ts";
 import { lacksFileSystem, needs } from "../support/cases.ts";
@@ -41,7 +39,7 @@ Deno.test("known answers: an answer is kept unless a change of its key ran meanw
   assertEquals(known.get("stat", "d"), undefined, "of a question that has ended");
 });
 
-Deno.test("known answers: a change takes the answers of its keys away before it runs", () => {
+Deno.test("known answers: a change removes the answers of its keys before it runs", () => {
   const known = new KnownAnswers();
   const left = () => ["a", "b", "c"].filter((key) => known.get("mounts", key) !== undefined);
   const keep = () => ["a", "b", "c"].forEach((key) => known.asking("mounts", key).keep(bytes(1)));
@@ -56,7 +54,7 @@ Deno.test("known answers: a change takes the answers of its keys away before it 
   assertEquals(left(), []);
 });
 
-Deno.test("known answers: a change's own answer is kept, unless another one was asked for", () => {
+Deno.test("known answers: a change's own answer is kept, unless another change runs", () => {
   const known = new KnownAnswers();
   const prepare = { method: "prepare", key: "a", parent: "", labels: NONE } as const;
   const first = known.changing(prepare, "mounts");
@@ -83,7 +81,7 @@ Deno.test("known answers: a change's own answer is kept, unless another one was 
   }
 });
 
-Deno.test("known answers: they have a limit, and the oldest go", () => {
+Deno.test("known answers: they have a limit, and the oldest are removed", () => {
   const known = new KnownAnswers();
   for (let n = 0; n < 2000; n++) known.asking("stat", `${n}`).keep(bytes(8000));
   const left = Array.from({ length: 2000 }, (_, n) => n).filter((n) => known.get("stat", `${n}`));

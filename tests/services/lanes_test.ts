@@ -1,6 +1,4 @@
-/**
- * Lanes: calls that are slow, in the way of each other, or lost with their thread.
- */
+/** Lanes: calls that are slow, that wait for each other, or that are lost with their thread. */
 import { assert, assertEquals } from "@std/assert";
 import type { OpenStore } from "../../lib/base/opened.ts";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
@@ -19,9 +17,7 @@ const lacking = lacksFileSystem("overlay");
 /** gRPC's code (grpc/doc/statuscodes.md). */
 const UNAVAILABLE = 14;
 
-/**
- * Prepares snapshots, so that Mounts has to ask their layers; returns the ids of these.
- */
+/** Prepares snapshots, so that Mounts needs their layers; returns the ids of the layers. */
 async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]> {
   const layers: string[] = [];
   for (const key of keys) {
@@ -33,12 +29,12 @@ async function prepare(client: GrpcClient, ...keys: string[]): Promise<string[]>
   return layers;
 }
 
-/** Has the service forget answers that it knows. */
+/** Makes the service forget its known answers. */
 async function forget(client: GrpcClient, ...keys: string[]): Promise<void> {
   for (const key of keys) assertEquals((await client.call("Update", update(key, {}))).status, 0);
 }
 
-/** Whether something is still unanswered a moment later. */
+/** Whether a call is still unanswered a moment later. */
 async function isPending(reply: Promise<unknown>): Promise<boolean> {
   const late = new Promise((resolve) => setTimeout(resolve, 100, "late"));
   return await Promise.race([reply, late]) === "late";
@@ -46,7 +42,7 @@ async function isPending(reply: Promise<unknown>): Promise<boolean> {
 
 needs(
   lacking,
-  "lanes: slow calls hold up no other, and those on one key take one lane",
+  "lanes: slow calls delay no others, and calls with one key take one lane",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
@@ -61,7 +57,7 @@ needs(
       await forget(client, "d");
       const held: Promise<Reply>[] = [];
       {
-        // As many as there are lanes; by then each of them could have been started.
+        // The same number as there are lanes. Meanwhile each lane could have been started.
         using _more = holdLayers(service, c, d);
         held.push(mounts("c"), mounts("d"), mounts("e"));
         await new Promise((resolve) => setTimeout(resolve, 500));
@@ -91,7 +87,7 @@ needs(
       assertEquals([status, message], [0, ""], method);
     };
     const [layer] = await prepare(client, "stuck");
-    // A layer that is a mount point cannot be deleted, so that it is still there to be locked.
+    // A layer that is a mount point cannot be deleted, so it still exists and can be locked.
     const place = join(service.home, "snapshots", layer);
     must("mount", "--bind", place, place);
     await call("Remove", ofKey("stuck"));
@@ -120,7 +116,7 @@ needs(
   },
 );
 
-needs(lacking, "lanes: a call that waits for another on its key can be given up", async () => {
+needs(lacking, "lanes: a call that waits for another with its key can be cancelled", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   const [a] = await prepare(client, "a");
@@ -133,14 +129,14 @@ needs(lacking, "lanes: a call that waits for another on its key can be given up"
       // It is answered after those two have arrived.
       assertEquals((await other.call("Stat", ofKey("a"))).status, 0);
     }
-    // The client is gone: of its calls one runs, and is done; the other is never begun.
+    // The client has left: the call that runs is done, and the other never begins.
     await service.process.said(/method=Prepare key=a status=CANCELLED/);
   }
   assertEquals((await client.call("Mounts", ofKey("a"))).status, 5, "behind the removal");
   assertEquals(service.process.log.match(/status=CANCELLED/g)?.length, 2);
 });
 
-needs(lacking, "lanes: what runs at the end is answered, and nothing new is taken", async () => {
+needs(lacking, "lanes: at the end running calls are answered, and new ones refused", async () => {
   const service = await TestService.start();
   using client = await service.connect();
   const [a] = await prepare(client, "a");
@@ -165,7 +161,7 @@ needs(lacking, "lanes: what runs at the end is answered, and nothing new is take
 
 needs(
   lacking,
-  "lanes: a second signal ends the service at once, and the store is whole",
+  "lanes: a second signal ends the service at once, and the store is intact",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
@@ -184,7 +180,7 @@ needs(
   },
 );
 
-/** In-process, so that threads can be lost. */
+/** Lanes in this process, so that threads can be lost. */
 async function lostLanes(most: number): Promise<{ lanes: Lanes<string>; warnings: string[] }> {
   const warnings: string[] = [];
   const lanes = await Lanes.open<string>({
@@ -218,11 +214,11 @@ Deno.test("lanes: a call whose thread ends is INTERNAL, and the next has another
     warnings.every((warning) => /a lane ended: .*as it was told/.test(warning)),
     `${warnings}`,
   );
-  // Nothing holds these threads up, so that they need not be waited for.
+  // These threads are not blocked, so the case need not wait for them.
   await lanes.close();
 });
 
-Deno.test("lanes: a lane without work is closed after a minute, but for the last", async () => {
+Deno.test("lanes: an idle lane is closed after a minute, except the last", async () => {
   const { lanes } = await lostLanes(3);
   lanes.run({ call: "hang", emit: () => {} }).done.catch(() => {});
   assertEquals(await ask(lanes, "one"), "one", "a second lane is started beside the first");

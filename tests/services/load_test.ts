@@ -1,6 +1,4 @@
-/**
- * The service under h2load, which knows HTTP/2 from another implementation.
- */
+/** The service under h2load, which uses another implementation of HTTP/2. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, lacksProgram, needs } from "../support/cases.ts";
@@ -12,10 +10,12 @@ const lacking = lacksFileSystem("overlay") ?? lacksProgram("h2load");
 
 const isLong = Deno.env.has("VENEER_TEST_LONG");
 const REQUESTS = isLong ? 50_000 : 2000;
-/** Of the mixed load: less does not show what V8 takes if its heaps are not limited. */
+/**
+ * The rounds of the mixed load. Fewer do not show the memory of V8 if its heaps are not limited.
+ */
 const TIMES = isLong ? 20 : 1;
 
-/** What the service may take under load, in MiB. */
+/** The most memory of the service under load, in MiB. */
 const MEMORY = 250;
 
 /** Calls of one method by h2load. */
@@ -26,7 +26,7 @@ interface Load {
   readonly requests?: number;
 }
 
-/** What h2load finds: requests by how they ended, and how many there were in a second. */
+/** The result of h2load: the requests by their status, and the number of requests in a second. */
 async function load(
   service: TestService,
   { method, message, clients, requests = REQUESTS }: Load,
@@ -50,7 +50,7 @@ async function load(
   return Number(rate);
 }
 
-/** The most memory that a process had resident, in MiB. */
+/** The most resident memory of a process, in MiB. */
 function peakOf(pid: number): number {
   const [, kib] = /^VmHWM:\s+(\d+)/m.exec(Deno.readTextFileSync(`/proc/${pid}/status`))!;
   return Number(kib) / 1024;
@@ -74,7 +74,7 @@ needs(lacking, "load: every request of h2load is answered", async () => {
   assertEquals(service.process.log.match(/level=(warn|error)/g), null, service.process.log);
 });
 
-needs(lacking, "load: calls of all kinds at once take a limited memory", async () => {
+needs(lacking, "load: calls of all kinds at once take limited memory", async () => {
   await using service = await TestService.start("--log-level", "warn");
   using client = await service.connect();
   const must = async (method: string, message: readonly number[]) =>

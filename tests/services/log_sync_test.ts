@@ -1,6 +1,6 @@
 /**
- * When a service's records reach the disk: behind the answers, or before them with
- * `sync=filesystem`; and what the service does without work: nothing.
+ * The moment at which a service's records reach the disk: after the answers or, with
+ * `sync=filesystem`, before them. And an idle service does nothing.
  */
 import { assert } from "@std/assert";
 import { join } from "@std/path";
@@ -22,7 +22,7 @@ async function traced(
   await using service = await TestService.start(...options);
   using client = await service.connect();
   assert((await client.call("Prepare", make("key"))).status === 0);
-  // The sync of that is over.
+  // The sync of that call is over.
   await new Promise((resolve) => setTimeout(resolve, 1000));
   const file = join(service.directory.path, "trace");
   const strace = new Process([
@@ -92,17 +92,17 @@ needs(
   },
 );
 
-needs(lacking, "service: without work it sleeps, whoever is connected", async () => {
+needs(lacking, "service: it sleeps without work, even with connected clients", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
   assert((await client.call("Prepare", make("key"))).status === 0);
   const { pid } = service.process;
-  /** How often the first thread has slept and was woken. */
+  /** The number of times that the first thread has slept and was woken. */
   const wakes = () =>
     /^voluntary_ctxt_switches:\s*(\d+)$/m.exec(
       Deno.readTextFileSync(`/proc/${pid}/task/${pid}/status`),
     )![1];
-  // Collections of garbage come behind the work.
+  // Garbage collections come after the work.
   for (let tries = 0; tries < 10; tries++) {
     const before = wakes();
     await new Promise((resolve) => setTimeout(resolve, 3000));

@@ -1,6 +1,6 @@
 /**
- * A lane that can be lost: of the calls that it is sent it answers with their text, but ends with
- * an error at `die` and never answers `hang`.
+ * A lane that can be lost. It answers calls with their text, but ends with an error at `die`, and
+ * never answers `hang`.
  */
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />

@@ -1,6 +1,6 @@
 /**
- * What a service manager is told: by a path and by an abstract name, and that the service works
- * without one.
+ * Notifications to a service manager, at a path and at an abstract name. The service works without
+ * a manager, too.
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
@@ -24,7 +24,7 @@ while True: print(s.recv(4096).decode(), file=sys.stderr, flush=True)
 for (const kind of ["path", "abstract name"]) {
   needs(
     lacking,
-    `service: a manager that listens at a ${kind} is told when it is ready`,
+    `service: a manager at a ${kind} is notified when the service is ready`,
     async () => {
       using dir = tempDir("serve-");
       const address = kind === "path" ? join(dir.path, "n") : `@veneer-test-${crypto.randomUUID()}`;
@@ -57,7 +57,7 @@ for (const kind of ["path", "abstract name"]) {
   );
 }
 
-needs(lacking, "service: a manager that cannot be told is a warning", async () => {
+needs(lacking, "service: a manager that cannot be notified is a warning", async () => {
   using dir = tempDir("serve-");
   for (
     const [address, reason] of [[join(dir.path, "nobody"), "ENOENT"], [

@@ -1,5 +1,5 @@
 /**
- * Layers of imported images, which the service offers to containerd in place of a fetch.
+ * Layers of imported images, which the service offers to containerd so that it need not fetch them.
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { dirname } from "@std/path";
@@ -24,7 +24,8 @@ needs(
     const names = async () =>
       (await client.call("List", list())).messages.flatMap(readInfos).map(({ name }) => name);
     assertEquals([await names(), await names()], [[], []]);
-    // Read-only for others while the service runs, so it is opened as the service itself does.
+    // While the service runs, others can only read the store. So it is opened like the service
+    // does.
     {
       const root = dirname(dirname(service.home));
       using images = await openImages({ root, driver: "overlay2", purpose: "serve" });
@@ -46,7 +47,7 @@ needs(
     assertEquals(status, FAILED_PRECONDITION);
     assertMatch(message!, /uppermost layer of an image/);
 
-    // What an engine has made itself is not offered.
+    // A layer that an engine has made itself is not offered.
     const own = "sha256:own", labels = { "containerd.io/snapshot.ref": own };
     assertEquals(await prepare("four", "", own), OK);
     assertEquals((await client.call("Commit", commit(own, "four", labels))).status, OK);

@@ -1,6 +1,6 @@
 /**
- * Layers of an image that are unpacked at once, each without a parent, and get their parents at
- * their commits: as containerd from 2.2 on does it for snapshotters that rebase.
+ * Layers of an image that are unpacked at the same time, each without a parent, and get their
+ * parents at their commits. containerd 2.2 and later do that for snapshotters that rebase.
  */
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -10,7 +10,7 @@ import { TestService } from "./service_support.ts";
 
 const REFERENCE = "containerd.io/snapshot.ref";
 
-/** A mount of an answer, as an applier reads it. */
+/** The mount of an answer, as an applier reads it. */
 function mountOf(message: Uint8Array<ArrayBuffer>) {
   const text = (value: unknown) => new TextDecoder().decode(value as Uint8Array<ArrayBuffer>);
   const [answer] = fieldsOf(message).get(1)!;
@@ -32,7 +32,9 @@ needs(
       assertEquals(status, 0, method);
       return messages[0];
     };
-    /** What each layer holds, written into the upper directory as containerd's applier does. */
+    /**
+     * The content of each layer, written into the upper directory like containerd's applier does.
+     */
     const layers: ((upper: string) => void)[] = [
       (upper) => {
         must("mkdir", join(upper, "etc"), join(upper, "old"));
@@ -52,7 +54,7 @@ needs(
       const mount = mountOf(await call("Prepare", make(`default/${i}/extract-${i}`, "", labels)));
       assertEquals(mount.type, "overlay");
       const upper = mount.option("upperdir")!;
-      // Anyone can mount it, as it is.
+      // Any program can mount it.
       const at = join(service.directory.path, `mount-${i}`);
       Deno.mkdirSync(at);
       must("mount", "-t", "overlay", "overlay", "-o", mount.options.join(","), at);

@@ -19,7 +19,7 @@ import type { SnapshotInfo } from "../../lib/snapshots/snapshotter.ts";
 
 const bytes = (hex: string) => Uint8Array.fromHex(hex.replaceAll(/\s/g, ""));
 
-/** As `protoc --encode` writes them: strings, a map's entry, an integer, times. */
+/** Strings, a map's entry, an integer and times, as `protoc --encode` writes them. */
 Deno.test("protobuf: a snapshot's info", () => {
   const info: SnapshotInfo = {
     kind: "committed",
@@ -47,7 +47,7 @@ Deno.test("protobuf: mounts", () => {
   assertEquals(writeMounts([]).length, 0);
 });
 
-Deno.test("protobuf: a list comes in messages of a hundred, an empty one in none", () => {
+Deno.test("protobuf: a list comes in messages of a hundred infos, an empty list in none", () => {
   const info = (name: string): SnapshotInfo => ({
     kind: "view",
     name,
@@ -63,7 +63,7 @@ Deno.test("protobuf: a list comes in messages of a hundred, an empty one in none
   assertEquals(counts(infos), [100, 100, 1]);
   assertEquals(counts(infos.slice(0, 100)), [100]);
   assertEquals(counts([]), []);
-  // Nor does a message become longer than clients take.
+  // A message does not become longer than clients accept.
   const labels = new Map([["label", "x".repeat(600_000)]]);
   assertEquals(counts(infos.slice(0, 3).map((info) => ({ ...info, labels }))), [2, 1]);
 });
@@ -76,7 +76,7 @@ Deno.test("protobuf: usage", () => {
 /** The field `snapshotter`, "s". */
 const S = "0a 01 73";
 
-Deno.test("protobuf: requests, with fields that are not known and in any order", () => {
+Deno.test("protobuf: requests with unknown fields and in any order", () => {
   const labels = "22 06 0a 01 6b 12 01 76 22 03 0a 01 6c"; // k: v, l: ""
   assertEquals(
     readMake("prepare")(bytes(`1a 01 70 12 01 6b ${labels} ${S}`), "s"),
@@ -117,7 +117,7 @@ Deno.test("protobuf: a message of too many fields is refused", () => {
   assertEquals(error.code, "limit exceeded");
 });
 
-Deno.test("protobuf: what is not a message is refused", () => {
+Deno.test("protobuf: invalid messages are refused", () => {
   const malformed = {
     "a tag that is cut short": "80",
     "a length beyond the end": "12 05 61",
@@ -159,7 +159,7 @@ Deno.test("protobuf: strings and messages of every length are read as they were 
   }
 });
 
-Deno.test("protobuf: a message is whole wherever the writer's memory ends", () => {
+Deno.test("protobuf: a message is complete at any end of the writer's memory", () => {
   for (let before = 900; before < 1030; before++) {
     for (const length of [0, 3, 99, 130]) {
       const writer = new MessageWriter().stringAlways(1, "x".repeat(before));
@@ -171,7 +171,7 @@ Deno.test("protobuf: a message is whole wherever the writer's memory ends", () =
   }
 });
 
-Deno.test("protobuf: a writer grows with what it is given", () => {
+Deno.test("protobuf: a writer grows with its message", () => {
   const long = "ä".repeat(5000);
   const message = new MessageWriter().string(1, long).integer(2, 2 ** 40 + 5).finish();
   const [field] = readFields(message);

@@ -1,11 +1,11 @@
-/** Options that a store cannot keep: the service does not start with them. */
+/** Options that a store does not support: the service does not start with them. */
 import { assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs, run, tempDir } from "../support/cases.ts";
 import { PROGRAM, refusal } from "../support/commands.ts";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 
-/** The line with which a service ends that is started with options. */
+/** The error of a service that is started with these options. */
 function refused(code: ErrorCode, ...options: string[]): string {
   using directory = tempDir();
   const store = ["--root", directory.path, "--driver", "overlay2", ...options];

@@ -1,4 +1,7 @@
-/** Snapshots for containers in user namespaces: mounts that containerd 2 maps as it makes them. */
+/**
+ * Snapshots for containers in user namespaces: mounts whose ids containerd 2 maps when it makes
+ * them.
+ */
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs } from "../support/cases.ts";
@@ -9,7 +12,7 @@ const UIDS = "containerd.io/snapshot/uidmapping", GIDS = "containerd.io/snapshot
 const MAPS = { [UIDS]: "0:100000:5,5:200000:65536", [GIDS]: "0:300000:65536" };
 const lacking = lacksFileSystem("overlay");
 
-/** A service with an image of two layers, and what it answers. */
+/** A service with an image of two layers, and a function that calls it. */
 async function serving(scope: AsyncDisposableStack, ...options: string[]) {
   const service = scope.use(await TestService.start(...options));
   const client = scope.use(await service.connect());
@@ -33,7 +36,7 @@ const ownerOf = (path: string) => {
   return `${uid}:${gid}`;
 };
 
-needs(lacking, "remap: labels are answered, and the upper root is the mapped root's", async () => {
+needs(lacking, "remap: labels become options, and the mapped root owns the upper", async () => {
   await using scope = new AsyncDisposableStack();
   const { service, call } = await serving(scope, "-o", "snapshot.remap=true");
 
@@ -48,7 +51,7 @@ needs(lacking, "remap: labels are answered, and the upper root is the mapped roo
   const asked = await call("Mounts", ofKey("default/3/c"));
   assertEquals(asked.mounts[0].options, options, "again");
 
-  // Views: an overlay also on one layer, since containerd maps no read-only bind.
+  // A view is an overlay even on one layer, because containerd does not map a read-only bind mount.
   for (const [parent, lowers] of [["one", 2], ["two", 2]] as const) {
     const { mounts: [view] } = await call("View", make(`default/4/${parent}`, parent, MAPS));
     assertEquals(view.type, "overlay");
@@ -57,12 +60,12 @@ needs(lacking, "remap: labels are answered, and the upper root is the mapped roo
     assertEquals(valueOf(view.options, "lowerdir")!.split(":").length, lowers);
   }
 
-  // Nothing lies below it that is to be mapped.
+  // It has no lower layers to map.
   const { mounts: [bare] } = await call("Prepare", make("default/5/bare", "", MAPS));
   assertEquals([bare.type, bare.options], ["bind", ["rw", "rbind"]]);
   assertEquals(ownerOf(bare.source), "100000:300000");
 
-  // Without labels nothing is mapped, and a new label is answered from then on.
+  // Without labels nothing is mapped. After a new label, answers contain the maps.
   const { mounts: [plain] } = await call("Prepare", make("default/6/plain", "two"));
   assertEquals(valueOf(plain.options, "uidmap"), undefined);
   await call("Update", update("default/6/plain", MAPS));
@@ -71,7 +74,7 @@ needs(lacking, "remap: labels are answered, and the upper root is the mapped roo
   assertEquals(/status=(INTERNAL|UNKNOWN)/.test(service.process.log), false, service.process.log);
 });
 
-needs(lacking, "remap: a label that is wrong is refused, and nothing is left of it", async () => {
+needs(lacking, "remap: an invalid label is refused, and leaves nothing", async () => {
   await using scope = new AsyncDisposableStack();
   const { service, call } = await serving(scope, "-o", "snapshot.remap=true");
   const layers = () => Array.from(Deno.readDirSync(join(service.home, "snapshots"))).length;

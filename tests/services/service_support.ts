@@ -1,5 +1,5 @@
 /**
- * A service of a case's own: the program is run as a user would, with a socket and a store in the
+ * A service for one case: the program is run like a user would, with a socket and a store in the
  * case's directory.
  */
 import { join } from "@std/path";
@@ -10,7 +10,7 @@ import { type TempDir, tempDir } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
 import { GrpcClient } from "./grpc_client.ts";
 
-/** How long anything may take before a case fails, in milliseconds. */
+/** The longest wait before a case fails, in milliseconds. */
 const PATIENCE = 30_000;
 
 /** A process whose standard error is kept. */
@@ -18,7 +18,7 @@ export class Process {
   readonly #child: Deno.ChildProcess;
   readonly #reading: Promise<void>;
   #ended = false;
-  /** What it has said on standard error. */
+  /** Its output on standard error. */
   log = "";
 
   constructor(readonly words: readonly string[], env: Record<string, string> = {}) {
@@ -43,7 +43,7 @@ export class Process {
     for await (const chunk of this.#child.stderr) this.log += text.decode(chunk, { stream: true });
   }
 
-  /** Waits until something holds; fails at once if the process ends. */
+  /** Waits until a condition holds; fails at once if the process ends. */
   async until(condition: () => boolean, what: string): Promise<void> {
     this.#child.status.then(() => this.#ended = true);
     await until(() => {
@@ -52,14 +52,12 @@ export class Process {
     }, what);
   }
 
-  /** Waits until it said something. */
+  /** Waits until its output matches. */
   async said(pattern: RegExp): Promise<void> {
     await this.until(() => pattern.test(this.log), `${pattern}`);
   }
 
-  /**
-   * Sends a signal and waits for the end, unless it is SIGSTOP or SIGCONT; returns the exit status.
-   */
+  /** Sends a signal and waits for the end; returns the exit status. */
   async end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
     if (!this.#ended) this.#child.kill(signal);
     const { code } = await this.#child.status;
@@ -81,7 +79,7 @@ export class Process {
   }
 }
 
-/** Waits until something holds. */
+/** Waits until a condition holds. */
 export async function until(condition: () => boolean, what: string): Promise<void> {
   const end = performance.now() + PATIENCE;
   while (!condition()) {
@@ -108,7 +106,10 @@ export class TestService implements AsyncDisposable {
     this.process = this.#spawn(options);
   }
 
-  /** Starts one on overlay2, and waits until it listens. @param options go before the command */
+  /**
+   * Starts a service on overlay2, and waits until it listens. @param options the options before the
+   * command
+   */
   static start(...options: string[]): Promise<TestService> {
     return TestService.on("overlay2", ...options);
   }
@@ -118,7 +119,7 @@ export class TestService implements AsyncDisposable {
     return TestService.at(undefined, driver, ...options);
   }
 
-  /** The same with a root of the case's. */
+  /** The same with the case's own root. */
   static async at(
     root: string | undefined,
     driver: string,
@@ -129,16 +130,16 @@ export class TestService implements AsyncDisposable {
     return service;
   }
 
-  /** Starts it again on the same store, after its end. */
+  /** Starts the service again on the same store, after its end. */
   async restart(...options: string[]): Promise<void> {
     this.process = this.#spawn(options);
     await this.#listens();
   }
 
-  /** Waits for the socket, which is bound under another name and then renamed. */
+  /** Waits until the service listens: the socket is bound under another name and then renamed. */
   async #listens(): Promise<void> {
     const isListening = () => {
-      // The flag is that of a socket that listens (`__SO_ACCEPTCON` of `linux/net.h`).
+      // The flag of a listening socket (`__SO_ACCEPTCON` of `linux/net.h`).
       const sockets = Deno.readTextFileSync(`/proc/${this.process.pid}/net/unix`).split("\n");
       const bound = `${this.address}.bound`;
       return sockets.some((line) => line.includes(" 00010000 ") && line.endsWith(` ${bound}`)) &&
@@ -156,7 +157,7 @@ export class TestService implements AsyncDisposable {
     return [...store, ...options, "serve", "containerd", "--address", this.address];
   }
 
-  /** Where the store is. */
+  /** The home of the store. */
   get home(): string {
     return join(this.root, "services/veneer/snapshots", this.driver);
   }
@@ -174,7 +175,7 @@ export class TestService implements AsyncDisposable {
 /** The run-time state of a service's store. */
 export const stateOf = ({ home }: TestService) => storeHome(home, IDENTITY).state;
 
-/** Locks layers as another process would that works on them for long. */
+/** Locks layers, like another process that works on them for long. */
 export function holdLayers(service: TestService, ...layers: string[]): Disposable {
   const state = stateOf(service);
   const locks = layers.map((layer) => state.lockLayer(layer));

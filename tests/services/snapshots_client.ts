@@ -1,6 +1,6 @@
 /**
- * The requests and answers of containerd's snapshots service, written and read without the
- * service's own code.
+ * Writes requests to containerd's snapshots service and reads its answers, without the service's
+ * own code.
  */
 import type { Bytes } from "./grpc_client.ts";
 
@@ -60,7 +60,7 @@ export function list(...filters: string[]): number[] {
   return [...field(1, "veneer"), ...filters.flatMap((filter) => field(2, filter))];
 }
 
-/** What a message holds, by field numbers: integers, and the bytes of the other fields. */
+/** The content of a message by field numbers: integers, and the bytes of other fields. */
 export function fieldsOf(message: Bytes): Map<number, (number | Bytes)[]> {
   const fields = new Map<number, (number | Bytes)[]>();
   let at = 0;

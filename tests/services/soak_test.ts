@@ -1,6 +1,6 @@
 /**
- * The service under load: many clients at once, for long. Nothing is lost, nothing is left, and its
- * memory is flat.
+ * The service under load from many clients, for long. Nothing is lost, nothing is left over, and
+ * its memory does not grow.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -13,18 +13,21 @@ const lacking = lacksFileSystem("overlay");
 
 const isLong = Deno.env.has("VENEER_TEST_LONG");
 
-/** Clients, each with a connection of its own, and the snapshots that they make together. */
+/**
+ * The number of clients, each with its own connection, and of the snapshots that they make
+ * together.
+ */
 const CLIENTS = 32, SNAPSHOTS = isLong ? 10_000 : 640;
 
 /**
- * How much more memory the second half may take than the first, in MiB: what V8 leaves uncollected
- * varies.
+ * The most memory that the second half may take in addition to the first, in MiB. The garbage that
+ * V8 has not collected yet varies.
  */
 const GROWTH = isLong ? 48 : 96;
 
 const OK = 0;
 
-/** A sequence that is the same each time: a linear congruential generator (Numerical Recipes). */
+/** A repeatable sequence of numbers: a linear congruential generator (Numerical Recipes). */
 function generator(seed: number): (limit: number) => number {
   let state = seed;
   return (limit) => {
@@ -33,7 +36,7 @@ function generator(seed: number): (limit: number) => number {
   };
 }
 
-/** Snapshots that a client has, with what it made them on. */
+/** A client with its snapshots and their parents. */
 class Actor {
   readonly active = new Map<string, string>();
   readonly committed = new Map<string, string>();
@@ -55,8 +58,7 @@ class Actor {
   }
 
   /**
-   * Does one thing at random: mostly makes snapshots while it has few, and removes them while it
-   * has many.
+   * Does one random act: it mostly makes snapshots if it has few, and removes them if it has many.
    */
   async act(): Promise<void> {
     const some = this.active.size + this.committed.size;

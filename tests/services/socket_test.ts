@@ -1,6 +1,6 @@
 /**
- * Where a service listens: whose socket it takes away, in which directories it makes one, what it
- * leaves.
+ * The socket of a service: the sockets that it replaces, the directories that it accepts, and its
+ * end.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -16,7 +16,8 @@ import { Process, TestService } from "./service_support.ts";
 const lacking = lacksFileSystem("overlay");
 
 /**
- * A directory that holds a store's root, and what the service says if it refuses to start there.
+ * A directory with a store's root, and a function that returns the error of a service that refuses
+ * to start there.
  */
 function place() {
   const directory = tempDir("socket-");
@@ -42,7 +43,7 @@ function place() {
 
 needs(
   lacking,
-  "socket: it is root's alone, in a directory that is made, and goes with the service",
+  "socket: only root can use it, its directory is made, and the service removes it",
   async () => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) {
       using at = place();
@@ -66,7 +67,7 @@ needs(lacking, "socket: one that a killed service left is replaced", async () =>
   using _client = await service.connect();
 });
 
-needs(lacking, "socket: where another listens it stays, and the service is refused", async () => {
+needs(lacking, "socket: if another program listens, the service is refused", async () => {
   using at = place();
   const address = join(at.path, "v.sock");
   {
@@ -78,7 +79,7 @@ needs(lacking, "socket: where another listens it stays, and the service is refus
     const service = new Process([...PROGRAM, ...at.words(address)]);
     await service.said(/serving/);
     assertMatch(at.refused("in use", address), /another service listens/);
-    // Stopped, it answers nobody, and is there all the same.
+    // A stopped service does not answer, but still exists.
     service.signal("SIGSTOP");
     assertMatch(at.refused("in use", address), /another service listens/);
     service.signal("SIGCONT");
@@ -86,11 +87,11 @@ needs(lacking, "socket: where another listens it stays, and the service is refus
   }
 });
 
-needs(lacking, "socket: of many that start at once on one that was left, one listens", async () => {
+needs(lacking, "socket: if many services start at once on a leftover, one listens", async () => {
   for (let round = 0; round < 3; round++) {
     using at = place();
     const address = join(at.path, "v.sock");
-    // Bound and closed, a socket stays.
+    // A socket that was bound and closed stays.
     must(
       "python3",
       "-c",
@@ -114,7 +115,7 @@ needs(lacking, "socket: of many that start at once on one that was left, one lis
   }
 });
 
-needs(lacking, "socket: a service that is about to listen is one that listens", () => {
+needs(lacking, "socket: a service that is about to listen counts as listening", () => {
   using at = place();
   const address = join(at.path, "v.sock"), lock = `${address}.lock`;
   const fd = open(lock, O_RDWR | O_CREAT, 0o600);
@@ -124,7 +125,7 @@ needs(lacking, "socket: a service that is about to listen is one that listens", 
   assert(names(at.path).includes("v.sock.lock"), "nor is its lock removed");
 });
 
-needs(lacking, "socket: what is no socket stays, and the service is refused", () => {
+needs(lacking, "socket: a file that is not a socket stays, and the service is refused", () => {
   using at = place();
   const address = join(at.path, "v.sock");
   Deno.writeTextFileSync(address, "mine");
@@ -134,13 +135,13 @@ needs(lacking, "socket: what is no socket stays, and the service is refused", ()
   Deno.symlinkSync(join(at.path, "elsewhere"), link);
   assertMatch(at.refused("already exists", link), /is not a socket/);
   assertEquals(Deno.readLinkSync(link), join(at.path, "elsewhere"));
-  // Nor is a lock followed to another file.
+  // A lock file that is a link is not followed.
   Deno.symlinkSync(join(at.path, "elsewhere"), join(at.path, "w.sock.lock"));
   at.refused("failed", join(at.path, "w.sock"));
   assert(!names(at.path).includes("elsewhere"));
 });
 
-needs(lacking, "socket: not in a directory where others could replace it", () => {
+needs(lacking, "socket: it is refused in a directory where others could replace it", () => {
   using at = place();
   const make = (name: string, mode: number, uid = 0, gid = 0) => {
     const path = join(at.path, name);
@@ -162,14 +163,14 @@ needs(lacking, "socket: not in a directory where others could replace it", () =>
     if (what === "sticky") continue;
     assert(at.refused("failed precondition", join(path, "below/v.sock")).startsWith(path), what);
   }
-  // A link is judged by where it leads.
+  // A link is judged by its target.
   Deno.symlinkSync(unsafe["writable by all"], join(at.path, "link"));
   at.refused("failed precondition", join(at.path, "link/v.sock"));
 });
 
 needs(
   lacking,
-  "socket: below a sticky directory, and in one of root's group, it can be",
+  "socket: it is allowed below a sticky directory, and in one of root's group",
   async () => {
     using at = place();
     const sticky = join(at.path, "sticky");
@@ -182,7 +183,7 @@ needs(
   },
 );
 
-needs(lacking, "socket: at the end, what is another's by then stays", async () => {
+needs(lacking, "socket: at the end, another program's socket in its place stays", async () => {
   using at = place();
   const address = join(at.path, "v.sock");
   const service = new Process([...PROGRAM, ...at.words(address)]);
@@ -227,13 +228,13 @@ needs(
       "serve",
       "containerd",
     );
-    // A checkout that only root can read is no less of a refusal.
+    // If only root can read the checkout, the program cannot start, which is a refusal as well.
     if (code === 8) assertMatch(stderr, /must run as root/);
     else assert(code !== 0);
   },
 );
 
-needs(lacking, "serve: a socket in /run/veneer is in the way of no other command", () => {
+needs(lacking, "serve: a socket in /run/veneer obstructs no other command", () => {
   using at = place();
   const address = `/run/veneer/case-${Deno.pid}.sock`;
   const store = ["--root", join(at.path, "root"), "--driver", "overlay2"];
@@ -274,7 +275,7 @@ needs(
   },
 );
 
-needs(lacking, "serve: each name has a store of its own", async () => {
+needs(lacking, "serve: each name has its own store", async () => {
   await using service = await TestService.start();
   using at = place();
   const other = new Process([
@@ -287,7 +288,7 @@ needs(lacking, "serve: each name has a store of its own", async () => {
   assertEquals(await other.end(), 0);
 });
 
-needs(lacking, "socket: another user's link leads it nowhere, and nothing is made there", () => {
+needs(lacking, "socket: another user's link is refused, and nothing is made behind it", () => {
   using at = place();
   const shared = join(at.path, "shared"), elsewhere = join(at.path, "elsewhere");
   for (const path of [shared, elsewhere]) Deno.mkdirSync(path);

@@ -1,5 +1,6 @@
 /**
- * The store of a service: read by commands while the service runs, changed by it alone.
+ * The store of a service: while the service runs, commands can read it, and only the service
+ * changes it.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
@@ -11,7 +12,7 @@ import { Process, stateOf, TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
-/** The commands that change a store, with operands that would do. */
+/** The commands that change a store, with valid operands. */
 const CHANGING: readonly (readonly string[])[] = [
   ["prepare", "new"],
   ["view", "new"],
@@ -71,14 +72,14 @@ needs(
 
 needs(
   lacking,
-  "service's store: a reading command leaves to the service what is to be deleted",
+  "service's store: a reading command leaves deletions to the service",
   async () => {
     await using service = await TestService.start();
     using client = await service.connect();
     await client.call("Prepare", make("a"));
     const [{ name }] = Deno.readDirSync(join(service.home, "snapshots"));
     const place = join(service.home, "snapshots", name);
-    // A layer that is a mount point cannot be deleted, and whoever tries says so.
+    // A layer that is a mount point cannot be deleted, and every process that tries reports that.
     must("mount", "--bind", place, place);
     await client.call("Remove", ofKey("a"));
     const ls = () => veneer("snapshot", "ls", "-q", "--root", service.root, "--service", "veneer");
@@ -92,7 +93,7 @@ needs(
 
 needs(
   lacking,
-  "service's store: a second service on it is refused, and a command is waited for",
+  "service's store: a second service is refused, and the service waits for a command",
   async () => {
     await using service = await TestService.start();
     const words = ["--root", service.root, "--driver", "overlay2", "serve", "containerd"];

@@ -1,23 +1,21 @@
-/**
- * The programs of engines' own suites, each of which is built once for all stages of a run.
- */
+/** The programs of engines' own suites. Each is built once for all stages of a run. */
 import { lacksProgram, run } from "../support/cases.ts";
 
-/** Where Debian's packages of Go libraries put their sources. */
+/** The directory for sources in Debian's packages of Go libraries. */
 const GOPATH = "/usr/share/gocode";
 
 /** A suite's program. */
 export interface SuiteProgram {
   readonly name: string;
-  /** The variable that names the program that the runner has built. */
+  /** The variable with the path of the program that the runner has built. */
   readonly variable: string;
   /** The files of the cases that run it. */
   readonly files: RegExp;
-  /** The directory of our part of its source. */
+  /** The directory of this project's part of its source. */
   readonly source: string;
-  /** What stands before Debian's sources. */
+  /** A directory of sources that precedes Debian's. */
   readonly before?: string;
-  /** Directories of Debian's packages that it is built from. */
+  /** The directories of Debian's packages from which it is built. */
   readonly packages: readonly string[];
 }
 
@@ -45,7 +43,7 @@ export const DOCKER_SUITE: SuiteProgram = {
 
 export const SUITE_PROGRAMS = [CONTAINERD_SUITE, DOCKER_SUITE];
 
-/** Why a suite cannot be built here, if it cannot. */
+/** The reason why a suite cannot be built here, if it cannot. */
 export function lacksSuite({ name, packages }: SuiteProgram): string | undefined {
   const lacking = lacksProgram("go");
   if (lacking !== undefined) return lacking;
@@ -67,6 +65,6 @@ export function buildingSuite(
 export const builtSuite = ({ variable }: SuiteProgram): string | undefined =>
   Deno.env.get(variable);
 
-/** Why a suite cannot be run here, if it cannot. */
+/** The reason why a suite cannot be run here, if it cannot. */
 export const lacksBuiltSuite = (suite: SuiteProgram): string | undefined =>
   builtSuite(suite) === undefined ? lacksSuite(suite) : undefined;

@@ -1,4 +1,7 @@
-/** Usage of active snapshots: a count is told again for a while, and never for another snapshot of the same name. */
+/**
+ * Usage of active snapshots: a count is used again for a time, and never for another snapshot with
+ * the same name.
+ */
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { VeneerError } from "../../lib/base/errors.ts";
@@ -11,7 +14,7 @@ import { TestService, until } from "./service_support.ts";
 const NONE = new Map<string, string>();
 const ANSWER = new Uint8Array(1);
 
-Deno.test("usage.age: a count rests for as long as it says, or 50 times as long as it took", () => {
+Deno.test("usage.age: a count is used for the option's time, or for 50 times its duration", () => {
   assertEquals([parseUsageAge(), parseUsageAge("5"), parseUsageAge("0")], [60, 5, 0]);
   for (const text of ["", "-1", "1.5", "1m", "9999999999"]) {
     assertThrows(() => parseUsageAge(text), VeneerError, "number of seconds", text);
@@ -56,7 +59,10 @@ Deno.test("usage.age: an answer is kept until it is too old, or its snapshot cha
 
 const lacking = lacksFileSystem("overlay");
 
-/** Starts a service with an active snapshot; gives its Usage, a way to write to it, and the log's lines. */
+/**
+ * Starts a service with an active snapshot; returns functions for its Usage, for writing to it, and
+ * for the log's lines.
+ */
 async function serving(scope: AsyncDisposableStack, ...options: string[]) {
   const service = scope.use(await TestService.start(...options));
   const client = scope.use(await service.connect());
@@ -74,7 +80,7 @@ async function serving(scope: AsyncDisposableStack, ...options: string[]) {
   };
 }
 
-needs(lacking, "usage.age: the service tells a count again, and its log says so", async () => {
+needs(lacking, "usage.age: the service repeats a count, and its log shows that", async () => {
   await using scope = new AsyncDisposableStack();
   const { call, prepare, inodes, lines } = await serving(scope);
   const place = await prepare("run");

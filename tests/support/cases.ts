@@ -1,5 +1,5 @@
 /**
- * What test cases share: directories of their own, and saying what a case needs of the machine.
+ * Helpers for test cases: directories of their own, and requirements of the machine.
  *
  * The runner (`tests/runner/run.ts`) sets `VENEER_TEST_DIR`, a directory on the file system under test, and
  * `VENEER_TEST_FS`, its name: `ext4`, `xfs`, `btrfs`, with an addition such as `xfs+pquota`. Alone, `deno test`
@@ -8,27 +8,31 @@
 import { readMountInfo } from "../../lib/mount/mountinfo.ts";
 import { MNT_DETACH, umount, UMOUNT_NOFOLLOW } from "../../ffi/mount.ts";
 
-/** The file system that cases run on, as the runner names it; `""` where it was not the runner. */
+/** The runner's name of the file system on which cases run; `""` without the runner. */
 export const TEST_FS = Deno.env.get("VENEER_TEST_FS") ?? "";
 
-/** Whether this is the inner loop (`make test-quick`), which leaves out what takes long. */
+/** Whether this is the inner loop (`make test-quick`), which leaves out long cases. */
 export const IS_QUICK: boolean = Deno.env.has("VENEER_TEST_QUICK");
 
-/** The reason of what the inner loop leaves out; `undefined` in a whole run. */
+/** The reason with which the inner loop skips a case; `undefined` in a whole run. */
 export const notQuick: string | undefined = IS_QUICK ? "the whole run has it" : undefined;
 
 /**
- * Whether this is a guest of `tools/uml`, where all takes several times as long: what is the same on
- * any kernel is left to the machine's own.
+ * Whether this is a guest of `tools/uml`, where everything takes several times as long: cases that
+ * are the same on any kernel run only on the machine's own.
  */
 export const IN_GUEST: boolean = /^vendor_id\s*: User Mode Linux$/m.test(
   Deno.readTextFileSync("/proc/cpuinfo"),
 );
 
-/** Marks a skipped case's name; what follows, up to `]`, is the reason. The runner lists it. */
+/**
+ * Marks a skipped case's name. The text after it, up to `]`, is the reason, which the runner lists.
+ */
 const SKIP_MARK = " [skipped: ";
 
-/** A directory of a case's own: `using dir = tempDir()`. Whatever is mounted below it goes with it. */
+/**
+ * A directory of one case: `using dir = tempDir()`. Disposing of it unmounts all mounts below it.
+ */
 export interface TempDir extends Disposable {
   readonly path: string;
 }
@@ -45,29 +49,32 @@ export function tempDir(prefix = "case-"): TempDir {
   };
 }
 
-/** Takes down every mount at or below a directory, the last mounted first. */
+/** Unmounts every mount at or below a directory, the last mounted first. */
 export function unmountBelow(directory: string): void {
   for (const point of mountPoints(directory).reverse()) {
     umount(point, MNT_DETACH | UMOUNT_NOFOLLOW);
   }
 }
 
-/** Where something is mounted at or below a directory, in the order of mounting. */
+/** The mount points at or below a directory, in the order of mounting. */
 export function mountPoints(directory: string): string[] {
   const real = Deno.realPathSync(directory);
   return readMountInfo().map(({ mountPoint }) => mountPoint)
     .filter((point) => point === real || point.startsWith(`${real}/`));
 }
 
-/** Registers a case that cannot run here, with the reason: the runner lists those that ran nowhere. */
+/**
+ * Registers a case that cannot run here, with the reason. The runner lists cases that ran nowhere.
+ */
 export function skip(name: string, reason: string): void {
   Deno.test({ name: `${name}${SKIP_MARK}${reason}]`, ignore: true, fn: () => {} });
 }
 
 /**
- * Registers a case that needs something of the machine.
+ * Registers a case that has a requirement of the machine.
  *
- * @param lacking what lacks here, or `undefined` where all is there: see {@linkcode lacksFileSystem}
+ * @param lacking the missing requirement, or `undefined` if it is met: see
+ * {@linkcode lacksFileSystem}
  */
 export function needs(
   lacking: string | undefined,
@@ -78,14 +85,14 @@ export function needs(
   else skip(name, lacking);
 }
 
-/** Splits the name that {@linkcode skip} registered into the case's own and the reason. */
+/** Splits a name that {@linkcode skip} registered into the case's name and the reason. */
 export function parseSkipped(name: string): { name: string; reason?: string } {
   const at = name.indexOf(SKIP_MARK);
   if (at < 0) return { name };
   return { name: name.slice(0, at), reason: name.slice(at + SKIP_MARK.length, -1) };
 }
 
-/** Why a type of file system cannot be mounted here, if it cannot. Loads its module. */
+/** The reason why a type of file system cannot be mounted here, if it cannot. Loads its module. */
 export function lacksFileSystem(type: string): string | undefined {
   if (Deno.uid() !== 0) return "it needs root";
   const known = () =>
@@ -95,14 +102,14 @@ export function lacksFileSystem(type: string): string | undefined {
   return known() ? undefined : `the kernel has no ${type}`;
 }
 
-/** Why a program cannot be run here, if it cannot. */
+/** The reason why a program cannot be run here, if it cannot. */
 export function lacksProgram(program: string): string | undefined {
   return run("sh", "-c", `command -v ${program}`).success
     ? undefined
     : `${program} is not installed`;
 }
 
-/** What a program said and how it ended. */
+/** The output of a program and its exit status. */
 export interface Ran {
   readonly success: boolean;
   readonly code: number;

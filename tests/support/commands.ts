@@ -1,18 +1,18 @@
-/**
- * Running the program as a user does, on a store of a case's own.
- */
+/** Runs the program as a user does, on a store of one case. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must, type Ran, run, type TempDir, tempDir, TEST_FS } from "./cases.ts";
 
-/** What `tools/veneer` and the compiled program run with: it limits the memory of services. */
+/**
+ * The V8 flags of `tools/veneer` and of the compiled program, which limit the memory of services.
+ */
 export const V8_FLAGS = "--v8-flags=--max-semi-space-size=2";
 
 /**
- * The words that start the program: the compiled one that `VENEER` names; else from source, or those that the
- * runner names, which bundled it, so that it starts in half the time.
+ * The words that start the program: those in `VENEER`, which name a compiled program; or those of
+ * the runner, which has bundled it, so that it starts in half the time; or else the source.
  */
 const words = Deno.env.get("VENEER") ?? Deno.env.get("VENEER_TEST_PROGRAM");
 export const PROGRAM: readonly string[] = words?.split(" ") ?? [
@@ -34,12 +34,12 @@ export function shellWords(words: readonly string[]): string {
   return words.map((word) => `'${word.replaceAll("'", `'\\''`)}'`).join(" ");
 }
 
-/** Running the program on a store. */
+/** Runs the program on a store. */
 export abstract class StoreCommands {
-  /** Options that go before every command. */
+  /** The options before every command. */
   abstract readonly options: readonly string[];
 
-  /** A command as hints name it: with the options that say which store it is about. */
+  /** A command as hints show it: with the options that select the store. */
   hint(...words: string[]): string {
     const flags = this.options.flatMap((word, i, all) =>
       word === "--root" || word === "--driver" ? [word, all[i + 1]] : []
@@ -52,7 +52,7 @@ export abstract class StoreCommands {
     return veneer(...this.options, ...args);
   }
 
-  /** Runs a command that must succeed without a word on standard error; returns its output. */
+  /** Runs a command that must succeed and write nothing to standard error; returns its output. */
   must(...args: string[]): string {
     const { code, stdout, stderr } = this.run(...args);
     assertEquals({ code, stderr }, { code: 0, stderr: "" }, `veneer ${args.join(" ")}`);
@@ -65,7 +65,7 @@ export abstract class StoreCommands {
   }
 }
 
-/** A store in a directory of its own. */
+/** A store in its own directory. */
 export class TestStore extends StoreCommands implements Disposable {
   readonly #directory: TempDir = tempDir("cli-");
   /** The value of `--root`. */
@@ -103,8 +103,8 @@ export class TestStore extends StoreCommands implements Disposable {
   }
 
   /**
-   * Every file of the store, with its type, mode, owner, size, target and content's sum, but for that of the room that
-   * a log may take, which has none.
+   * Every file of the store with its type, mode, owner, size, target and the sum of its content;
+   * without a sum for the space reserved for a log, which has no content.
    */
   snapshot(): string {
     const find = "find . -printf '%P %y %m %U:%G %l\\n' | LC_ALL=C sort";
@@ -113,8 +113,9 @@ export class TestStore extends StoreCommands implements Disposable {
   }
 
   /**
-   * Runs a command that must be refused: one line on standard error, nothing on standard output, the status
-   * of its kind, and the store as it was. Returns the line without the program's name.
+   * Runs a command that must be refused: with one line on standard error, nothing on standard
+   * output, the exit status of its code, and no change of the store. Returns the line without the
+   * program's name.
    */
   refused(code: ErrorCode, ...args: string[]): string {
     const before = this.snapshot();
@@ -129,7 +130,9 @@ export class TestStore extends StoreCommands implements Disposable {
   }
 }
 
-/** Checks how a refused command ended; returns the line without the program's name. */
+/**
+ * Checks the output and status of a refused command; returns the line without the program's name.
+ */
 export function refusal(code: ErrorCode, { code: exit, stdout, stderr }: Ran): string {
   assertEquals({ stdout, exit }, { stdout: "", exit: EXIT_STATUS[code] }, stderr);
   const lines = stderr.split("\n");

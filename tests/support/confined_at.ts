@@ -1,6 +1,4 @@
-/**
- * Directories of tests as what lies below them is reached in a store.
- */
+/** Confined paths, with a test's directory as their root. */
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { type ConfinedPath, ConfinedRoot } from "../../lib/tree/confined.ts";
 

@@ -1,6 +1,4 @@
-/**
- * Failures as cases expect them.
- */
+/** Assertions about failures. */
 import {
   assert,
   assertEquals,
@@ -10,7 +8,7 @@ import {
 } from "@std/assert";
 import { type ErrorCode, VeneerError } from "../../lib/base/errors.ts";
 
-/** Runs what must fail with a code, in one line; returns the error. */
+/** Runs a call that must fail with a code and a message of one line; returns the error. */
 export function assertFails(code: ErrorCode, call: () => unknown): VeneerError {
   const error = assertThrows(call, VeneerError);
   assertEquals(error.code, code, error.message);

@@ -1,15 +1,13 @@
-/**
- * Files and directories as cases look at them.
- */
+/** Functions with which cases read files and directories. */
 
 /** The text of a file. */
 export const read = (path: string): string => Deno.readTextFileSync(path);
 
-/** Names in a directory, sorted. */
+/** The sorted names in a directory. */
 export const names = (path: string): string[] =>
   [...Deno.readDirSync(path)].map(({ name }) => name).sort();
 
-/** Whether anything is at a path, a broken link too. */
+/** Whether a path exists, even as a broken link. */
 export function isThere(path: string): boolean {
   try {
     Deno.lstatSync(path);
@@ -26,17 +24,17 @@ export function ownership(path: string): string {
   return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
 }
 
-/** How many descriptors this process has, the one counted that the list is read from. */
+/** The number of this process's descriptors, including the one from which the list is read. */
 export const openDescriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
 
-/** The files below a directory that this process has open. */
+/** The open files of this process below a directory. */
 export function openFilesBelow(directory: string): string[] {
   return names("/proc/self/fd").flatMap((name) => {
     try {
       const path = Deno.readLinkSync(`/proc/self/fd/${name}`);
       return path.startsWith(directory) ? [path] : [];
     } catch {
-      // The descriptor that the list was read from.
+      // This is the descriptor from which the list was read.
       return [];
     }
   });

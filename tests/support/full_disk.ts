@@ -1,12 +1,10 @@
-/**
- * Disks that are filled to the last byte.
- */
+/** Fills disks to the last byte. */
 import { close, fsync, O_CREAT, O_WRONLY, tryOpen, withFd, writeAll } from "../../ffi/files.ts";
 import { statfs } from "../../ffi/statfs.ts";
 import type { ImageKind } from "../runner/images.ts";
 import { lacksFileSystem } from "./cases.ts";
 
-/** File systems of sizes at which each kind is soon full, and drivers on them. */
+/** Small file systems of each kind, which are soon full, with a driver for each. */
 export const SMALL_DISKS: readonly [
   kind: ImageKind,
   mebibytes: number,
@@ -18,7 +16,7 @@ export const SMALL_DISKS: readonly [
   ["btrfs", 200, "btrfs", lacksFileSystem("btrfs")],
 ];
 
-/** Writes to a file until not one byte more goes in. */
+/** Writes to a file until not one more byte fits. */
 function append(path: string): void {
   const opened = tryOpen(path, O_WRONLY | O_CREAT, 0o600);
   if (opened < 0) return;
@@ -34,14 +32,14 @@ function append(path: string): void {
     try {
       fsync(fd);
     } catch {
-      // What was promised before is not there either.
+      // Space that was promised before is missing as well.
     }
   });
 }
 
 /**
- * Fills a file system through a directory: with data, and with as many empty files as it takes; on btrfs with data
- * alone, since it makes no name without room for metadata.
+ * Fills a file system through a directory: with data, and with as many empty files as fit. On btrfs
+ * only with data, because it makes no files if there is no space for metadata.
  */
 export function fill(directory: string): void {
   const files = statfs(directory).totalInodes === 0 ? 0 : 3000;

@@ -1,6 +1,6 @@
 /**
- * Commands that mount layers for their own reading, interrupted: whatever the signal and the moment, the next
- * command finds no mount, no use and no file of theirs. Cases for any driver.
+ * Interrupts commands that mount layers to read them, by any signal at any moment: the next command
+ * must find no mount, no use and no file left by them. The cases are for any driver.
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
@@ -19,11 +19,11 @@ const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** A driver whose commands are interrupted. */
 export interface Interrupted {
   readonly driver: "overlay2" | "btrfs" | "devicemapper";
-  /** Why it does not run here, if it does not. */
+  /** The reason why it does not run here, if it does not. */
   readonly lacking: string | undefined;
   /** Options of the driver. */
   readonly options?: readonly string[];
-  /** Checks what else must not be left; `root` is the store's. */
+  /** Checks that nothing else is left; `root` is the store's. */
   readonly assertIdle?: (root: string) => void;
 }
 
@@ -33,7 +33,9 @@ interface Layer {
   readonly mountPoint: string | null;
 }
 
-/** A store with `bottom` and, on it, `child` with more than a pipe holds, in files and in names. */
+/**
+ * A store with `bottom` and, on it, `child`, whose files and names each exceed the size of a pipe.
+ */
 class Store implements Disposable {
   readonly #resources = new DisposableStack();
   readonly root: string;
@@ -51,7 +53,7 @@ class Store implements Disposable {
     this.#fill();
   }
 
-  /** Makes the layers in this process: starting one takes a second in a guest. */
+  /** Makes the layers in this process, because starting a process takes a second in a guest. */
   #fill(): void {
     const { driver, options = [] } = this.subject;
     const warn = (message: string) => {
@@ -86,7 +88,7 @@ class Store implements Disposable {
     return JSON.parse(this.must("ls", "--json"));
   }
 
-  /** Starts a command whose output nobody reads yet. */
+  /** Starts a command whose output is not read yet. */
   start(...args: string[]): Deno.ChildProcess {
     const [program, ...first] = PROGRAM;
     const all = [...first, ...this.#arguments(args)];
@@ -98,18 +100,18 @@ class Store implements Disposable {
     return join(this.root, this.subject.driver);
   }
 
-  /** Where the store's run-time state is. */
+  /** The directory of the store's run-time state. */
   get state(): string {
     const { devMajor, devMinor, inode } = lstat(this.home);
     return `/run/veneer/${devMajor}.${devMinor}-${inode}`;
   }
 
-  /** Where layers are mounted: the mount of the home on itself is none of one. */
+  /** The mount points of layers, without the mount of the home on itself. */
   mounts(): string[] {
     return mountPoints(this.root).filter((path) => path !== this.home);
   }
 
-  /** Checks what an interrupted command must not leave; `ls` is the next one. */
+  /** Checks that an interrupted command has left nothing. The next command is `ls`. */
   assertNothingLeft(what: string): void {
     assertEquals(
       this.layers().map(({ id, references, mountPoint }) => [id, references, mountPoint]),
@@ -133,7 +135,9 @@ class Store implements Disposable {
 
 const SIGNALS = ["SIGKILL", "SIGINT", "SIGTERM"] as const;
 
-/** In a guest, each command and each signal once: no driver tells signals apart. */
+/**
+ * The commands and signals. In a guest each occurs once, because no driver depends on the signal.
+ */
 const INTERRUPTIONS = IN_GUEST && !IS_LONG
   ? [["diff", "SIGINT"], ["changes", "SIGTERM"]] as const
   : SIGNALS.flatMap((signal) => ["diff", "changes"].map((command) => [command, signal] as const));
@@ -148,7 +152,7 @@ async function interrupt(child: Deno.ChildProcess, signal: Deno.Signal) {
 export function interruptedTransfers(subject: Interrupted): void {
   const { driver, lacking } = subject;
 
-  needs(lacking, `interrupted: ${driver}: what a transfer mounted goes with it`, async () => {
+  needs(lacking, `interrupted: ${driver}: a transfer's mounts end with it`, async () => {
     using store = new Store(subject);
     for (const [command, signal] of INTERRUPTIONS) {
       const child = store.start(command, "child", "--parent", "");
@@ -158,7 +162,7 @@ export function interruptedTransfers(subject: Interrupted): void {
       assert(store.mounts().length > 0, "nobody was there to unmount");
       store.assertNothingLeft(`${signal} in ${command}`);
     }
-    // Removal takes it down as well, and is not refused.
+    // A removal unmounts it as well, and is not refused.
     const child = store.start("diff", "child", "--parent", "");
     await until("the mount", () => store.mounts().length > 0);
     await interrupt(child, "SIGKILL");
@@ -189,7 +193,7 @@ export function interruptedTransfers(subject: Interrupted): void {
         child.kill(signal);
       } catch { /* It was done. */ }
       if ((await child.output()).signal === signal) interrupted++;
-      // Of a command that was killed at its very end, too, the file is there; it is whole then.
+      // If the command was killed at its very end, the file exists and is complete.
       if (names(store.output).includes("child.tar")) {
         must("tar", "-tf", file);
         Deno.removeSync(file);
@@ -202,7 +206,7 @@ export function interruptedTransfers(subject: Interrupted): void {
     assertEquals(mountPoints(store.root), []);
   });
 
-  needs(lacking, `interrupted: ${driver}: a transfer that goes on keeps its mount`, async () => {
+  needs(lacking, `interrupted: ${driver}: a running transfer keeps its mount`, async () => {
     using store = new Store(subject);
     const first = store.start("diff", "child", "--parent", "");
     await until("the mount", () => store.mounts().length > 0);
@@ -214,7 +218,8 @@ export function interruptedTransfers(subject: Interrupted): void {
     store.must("cleanup");
     assertEquals(store.mounts(), [mount]);
 
-    // A user who comes and goes leaves the mount to the transfer, and one who stays keeps it.
+    // A user that ends first leaves the mount to the transfer; a user that outlives the transfer
+    // keeps the mount.
     store.must("mount", "child", "--read-only");
     store.must("umount", "child");
     assertEquals(store.mounts(), [mount]);

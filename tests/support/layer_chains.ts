@@ -1,4 +1,6 @@
-/** Layers of snapshots as a backend is given them: a layer and those below it, its parent first. */
+/**
+ * The layers of snapshots in the form for a backend: a layer and those below it, its parent first.
+ */
 import type { LayerChain } from "../../lib/snapshots/backend.ts";
 import type { SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 

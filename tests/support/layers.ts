@@ -1,4 +1,4 @@
-/** What cases do with layers: fill, read, apply, diff, and look at how something fails. */
+/** Helpers for layers: fill, read, apply and diff them. */
 import { assertEquals } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { join } from "@std/path";
@@ -71,14 +71,14 @@ export function treeOf(driver: GraphDriver, id: string): Map<string, string> {
   }
 }
 
-/** Applies a tar file; returns what the driver says was applied. */
+/** Applies a tar file; returns the driver's result. */
 export function apply(driver: GraphDriver, id: string, tar: string): number {
   return withFd(open(tar, O_RDONLY), (fd) => driver.applyDiff(id, undefined, fd));
 }
 
 let tars = 0;
 
-/** A layer's diff as a file in `scratch`. */
+/** Writes a layer's diff to a file in `scratch`; returns its path. */
 export function diff(
   driver: GraphDriver,
   id: string,
@@ -96,7 +96,7 @@ export function diff(
   }
 }
 
-/** A tar of two files, the first one large enough to be cut. */
+/** Makes a tar of two files, of which the first is large enough to be cut; returns its path. */
 export function sampleTar(scratch: string): string {
   Deno.mkdirSync(`${scratch}/sample`, { recursive: true });
   Deno.writeTextFileSync(`${scratch}/sample/big`, "big".repeat(10_000));

@@ -1,4 +1,4 @@
-/** Chains of snapshots, mounted by the command lines that are printed for them. */
+/** Mounts chains of snapshots by the command lines that are printed for them. */
 import { assertEquals } from "@std/assert";
 import { openSnapshotter } from "./drivers.ts";
 import { umount } from "../../ffi/mount.ts";
@@ -9,11 +9,12 @@ import { mountPoints, must } from "./cases.ts";
 import { storeDir } from "./store_dir.ts";
 
 /**
- * Mounts chains of overlay2's by what is printed of them, and looks for each layer's file.
+ * Mounts chains of overlay2's snapshots by their printed command lines, and checks that each
+ * layer's file is there.
  *
- * @param lengths how many layers lie below, in rising order
- * @param path what goes before `PATH`, for another mount(8) than the machine's
- * @param check looks at each command line
+ * @param lengths the numbers of layers below, in ascending order
+ * @param path the text before `PATH`, for another mount(8) than the machine's
+ * @param check checks each command line
  */
 export function mountPrinted(
   lengths: readonly number[],
@@ -56,7 +57,7 @@ export function mountPrinted(
   }
 }
 
-/** Commits a snapshot with a file of its own name, on the one before it. */
+/** Commits a snapshot with a file named like it, on the previous snapshot. */
 function commitFile(snapshots: Snapshotter, number: number): void {
   snapshots.prepare("key", number === 0 ? "" : `${number - 1}`);
   const { layer } = snapshots.stat("key");

@@ -1,6 +1,6 @@
 /**
- * What the cases on several processes share: commands that run beside a test, applies that stop halfway, and
- * the proof that a store holds nothing that it should not.
+ * Helpers for cases with several processes: commands that run beside a test, applies that stop
+ * halfway, and a check that a store has no leftovers.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -12,13 +12,16 @@ import { isThere, names } from "./files.ts";
 
 export const home = (store: TestStore) => join(store.root, "overlay2");
 
-/** Where the run-time state of a store is. */
+/** The directory of a store's run-time state. */
 export function stateOf(store: TestStore): string {
   const { devMajor, devMinor, inode } = lstat(home(store));
   return `/run/veneer/${devMajor}.${devMinor}-${inode}`;
 }
 
-/** Checks that a store holds some layers and nothing else: no mounts, locks, marks, staged rests or stray links. */
+/**
+ * Checks that a store has these layers and nothing else: no mounts, locks, marks, staged entries or
+ * stray links.
+ */
 export function assertNothingLeft(store: TestStore, layers: readonly string[]): void {
   const sorted = [...layers].sort();
   assertEquals(store.must("ls", "--quiet").split("\n").filter(Boolean), sorted);
@@ -36,7 +39,7 @@ export function assertNothingLeft(store: TestStore, layers: readonly string[]): 
   assertEquals(mountPoints(store.root), []);
 }
 
-/** A store on a file system of its own, of the kind that a driver wants. */
+/** A store on its own file system, of the kind that a driver needs. */
 export class ImageStore extends StoreCommands implements Disposable {
   readonly #directory: TempDir = tempDir("image-");
   readonly image: Image;
@@ -70,7 +73,7 @@ export class ImageStore extends StoreCommands implements Disposable {
     return join(this.#directory.path, name);
   }
 
-  /** What is mounted below the store. */
+  /** The mount points below the store. */
   mountPoints(): string[] {
     return mountPoints(this.image.mountPoint).slice(1);
   }
@@ -84,9 +87,7 @@ export class ImageStore extends StoreCommands implements Disposable {
     this.must("snapshot", "cleanup");
   }
 
-  /**
-   * Removes all there is as a user would; every layer and snapshot goes, and no mount and nothing staged stays.
-   */
+  /** Removes every layer and snapshot, as a user would. No mount and no staged entry may stay. */
   removeAll(): void {
     for (
       const { id, references } of this.json<{ id: string; references: number }[]>("ls")
@@ -104,7 +105,7 @@ export class ImageStore extends StoreCommands implements Disposable {
     }
   }
 
-  /** Removes what a command lists, children before their parents. */
+  /** Removes everything that a command lists, children before their parents. */
   #removeEach(command: readonly string[], list: () => string): void {
     const listed = () => list().split("\n").filter(Boolean);
     for (let left = listed(); left.length > 0;) {
@@ -135,7 +136,7 @@ export function start(
   }).spawn();
 }
 
-/** How a command ended that {@linkcode start} started; its input is closed. */
+/** Closes the input of a command from {@linkcode start}, and returns its output and exit status. */
 export async function end(child: Deno.ChildProcess) {
   if (!child.stdin.locked) await child.stdin.close().catch(() => {});
   const { code, success, stdout, stderr } = await child.output();
@@ -143,7 +144,7 @@ export async function end(child: Deno.ChildProcess) {
   return { code, success, stdout: text.decode(stdout), stderr: text.decode(stderr) };
 }
 
-/** Waits until something is so. */
+/** Waits until a condition holds. */
 export async function until(what: string, isSo: () => boolean): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (!isSo()) {
@@ -152,7 +153,10 @@ export async function until(what: string, isSo: () => boolean): Promise<void> {
   }
 }
 
-/** Starts an apply and feeds it half of a tar of two megabytes, until the first file of it is in the layer and the second begun. */
+/**
+ * Starts an apply and feeds it half of a tar of two megabytes, until the layer has the first file
+ * and the second one is begun.
+ */
 export async function startApply(store: TestStore, id: string): Promise<Halfway> {
   const tar = store.tar(`${id}.tar`, { first: "first", second: "2".repeat(2 << 20), third: "3" });
   const bytes = Deno.readFileSync(tar);
@@ -170,7 +174,7 @@ export interface Halfway {
   readonly rest: Uint8Array<ArrayBuffer>;
 }
 
-/** Ends the process of an apply as nothing can prevent. */
+/** Kills the process of an apply. */
 export async function kill({ child, writer }: Halfway): Promise<void> {
   child.kill("SIGKILL");
   await child.output();

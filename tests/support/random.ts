@@ -1,6 +1,6 @@
-/** A small generator of even numbers that a seed makes repeatable (mulberry32). */
+/** A small generator of evenly distributed numbers, which a seed makes repeatable (mulberry32). */
 
-/** Gives whole numbers from 0 to below its argument. */
+/** Returns an integer of at least 0 and less than its argument. */
 export type Random = (below: number) => number;
 
 export function randomOf(seed: number): Random {
@@ -12,7 +12,7 @@ export function randomOf(seed: number): Random {
   };
 }
 
-/** One of a list. */
+/** A random element of a list. */
 export function pick<T>(random: Random, list: readonly T[]): T {
   return list[random(list.length)];
 }

@@ -1,6 +1,6 @@
 /**
- * Commands that are killed at random moments, one after another: whatever they left, the next ones
- * find a store that is whole. `VENEER_TEST_SEED` sets what the commands and moments are drawn by.
+ * Kills commands at random moments, one after another. After each, the next commands must find an
+ * intact store. `VENEER_TEST_SEED` is the seed of the random choices.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -14,8 +14,8 @@ const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 const ALLOWED: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
 
 /**
- * Words of commands, in which `L` is some layer, `K` a snapshot's key and `N` a name; the tar is of
- * two megabytes.
+ * The commands, in which `L` is a layer, `K` a snapshot's key and `N` a name. The tar has two
+ * megabytes.
  */
 const KILLED = [
   "create L --parent bottom",
@@ -49,7 +49,7 @@ function tryKill(child: Deno.ChildProcess): void {
   }
 }
 
-/** Mounts that no count and no snapshot accounts for, after a cleanup. */
+/** The mounts after a cleanup that belong to no counted layer and to no snapshot. */
 function orphans(store: ImageStore): string[] {
   store.must("cleanup");
   store.must("snapshot", "cleanup");
@@ -68,13 +68,13 @@ function orphans(store: ImageStore): string[] {
   return store.mountPoints().filter((point) => !known.includes(point) && !keys.includes(point));
 }
 
-/** Commands that say how a store is, together with another's. */
+/** Commands that read a store. */
 const LOOKS = [["ls"], ["tree"], ["snapshot", "ls"], ["doctor"], ["check"]];
 
 /**
- * Kills commands on a store, looks at it after each, and removes all there is at the end.
+ * Kills commands on a store, reads the store after each kill, and removes everything at the end.
  *
- * @param looks commands that must work after each kill, all at once
+ * @param looks commands that must work after each kill, all at the same time
  */
 export async function killAtRandom(store: ImageStore, kills: number, looks = LOOKS): Promise<void> {
   const random = randomOf(SEED);
@@ -86,10 +86,10 @@ export async function killAtRandom(store: ImageStore, kills: number, looks = LOO
   must("tar", "-C", tree, "-cf", tar, ".");
   store.must("create", "bottom");
   store.must("apply", "bottom", tar);
-  // Both kinds of stores are there from the beginning.
+  // Both kinds of stores exist from the beginning.
   store.must("snapshot", "prepare", "first");
   store.must("snapshot", "rm", "first");
-  /** How long each command took last when it was let live, in milliseconds. */
+  /** The duration of each command when it was last not killed, in milliseconds. */
   const lasted = new Map<string, number>();
   let killed = 0, commands = 0;
   for (; killed < kills; commands++) {
@@ -99,7 +99,7 @@ export async function killAtRandom(store: ImageStore, kills: number, looks = LOO
       if (word === "OUT") return store.path("out.tar");
       return /^[LKN]$/.test(word) ? `${word.toLowerCase()}${random(3)}` : word;
     });
-    // The first of its kind lives, so that it is known how long it takes on this machine.
+    // The first command of each kind is not killed, so that its duration on this machine is known.
     const usual = lasted.get(pattern), part = 0.3 + random(1000) / 1000;
     const started = performance.now();
     const child = start(store, ...words);

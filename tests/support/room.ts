@@ -1,15 +1,16 @@
 /**
- * Commands where there may be no room: each works, or says so in one line.
+ * Commands on a disk that may be full: each must work, or fail with one line about the missing
+ * space.
  */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import type { StoreCommands } from "./commands.ts";
 
-/** Runs commands on a store, and remembers those that found no room. */
+/** Runs commands on a store, and remembers those that failed because the disk is full. */
 export class RoomTrial {
   readonly refused: string[] = [];
 
-  /** Reads of the store, which takes no room: a size that cannot be told is a warning. */
+  /** Reads the store, which needs no space. A size that cannot be determined is a warning. */
   constructor(readonly store: StoreCommands) {
     store.must("ls");
     store.must("status");
@@ -18,7 +19,7 @@ export class RoomTrial {
     assertMatch(stderr, /^(veneer: warning: no size of [^\n]+\n)*$/);
   }
 
-  /** Runs a command that may find no room; returns whether it found some. */
+  /** Runs a command that may fail because the disk is full; returns whether it succeeded. */
   fits(...args: string[]): boolean {
     const { code, stderr } = this.store.run(...args);
     const what = `veneer ${args.join(" ")}: ${code}: ${stderr}`;

@@ -1,10 +1,10 @@
-/** Directories for stores, whose run-time state goes with them. */
+/** Directories for stores. Disposing of them removes the stores' run-time state as well. */
 import { statSync } from "node:fs";
 import { join } from "@std/path";
 import { tryLstat } from "../../ffi/stat.ts";
 import { run, type TempDir, tempDir } from "./cases.ts";
 
-/** Where the run-time state of a home is: `/run/veneer/<device>-<inode>`. */
+/** The directory of a home's run-time state: `/run/veneer/<device>-<inode>`. */
 export function runState(home: string): string {
   const { dev, ino } = statSync(home, { bigint: true });
   // `gnu_dev_major` and `gnu_dev_minor` of sys/sysmacros.h.
@@ -13,7 +13,7 @@ export function runState(home: string): string {
   return `/run/veneer/${major}.${minor}-${ino}`;
 }
 
-/** A directory of a case's own that may hold stores at `root`. */
+/** A directory of one case, which may have stores at `root`. */
 export function storeDir(): TempDir {
   const dir = tempDir();
   const root = join(dir.path, "root");
@@ -28,7 +28,7 @@ export function storeDir(): TempDir {
           if (!(error instanceof Deno.errors.NotFound)) throw error;
         }
       }
-      // Committed snapshots, and views.
+      // Committed snapshots and views are read-only.
       const kinds = ["snapshots", "active"].map((kind) => join(root, "snapshots/btrfs", kind));
       for (const path of kinds.flatMap(below)) {
         run("btrfs", "property", "set", "-f", "-t", "subvol", path, "ro", "false");
@@ -53,12 +53,12 @@ function below(directory: string): string[] {
   }
 }
 
-/** How the names of a home's device-mapper devices begin, if it has any. */
+/** The prefix of the names of a home's device-mapper devices. */
 function devicePrefix(home: string): string {
   return `docker-${runState(home).replace("/run/veneer/", "").replace(".", ":")}-`;
 }
 
-/** Removes what a failed case left active; the pool goes last. */
+/** Removes devices that a failed case left active, the pool last. */
 function removeDevices(prefix: string): void {
   if (tryLstat("/dev/mapper/control") === undefined) return;
   const left = run("dmsetup", "ls").stdout.split("\n").map((line) => line.split("\t")[0])

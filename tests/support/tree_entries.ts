@@ -1,6 +1,4 @@
-/**
- * What the cases on trees share: making entries, and reading a tree back as plain data.
- */
+/** Helpers for cases with trees: make entries, and read a tree as plain data. */
 import { entryAt } from "./entry_at.ts";
 import { createHash } from "node:crypto";
 import { encode } from "../../ffi/cstring.ts";
@@ -26,7 +24,7 @@ export function withDirectories<T>(paths: readonly string[], use: (...fds: numbe
   }
 }
 
-/** The comparison of two directories as lines; `""` for no parent. */
+/** The comparison of two directories as lines; the parent is `""` for none. */
 export function compared(parent: string, child: string): string[] {
   if (parent === "") {
     return withDirectories([child], (fd) => lines(compareTrees(undefined, fd)));
@@ -34,11 +32,11 @@ export function compared(parent: string, child: string): string[] {
   return withDirectories([parent, child], (a, b) => lines(compareTrees(a, b)));
 }
 
-/** A time that no clock of this run shows: 2001-09-09, with a fraction. */
+/** A time long before this run: 2001-09-09, with a fraction. */
 export const OLD = 1_000_000_000;
 export const OLD_NANOS = 123_456_789;
 
-/** Sets an entry's modification time; of the entry itself. */
+/** Sets an entry's modification time; that of the link itself, if it is one. */
 export function setTime(path: string, seconds = OLD, nanos = OLD_NANOS): void {
   unwrap(
     entryAt(
@@ -63,13 +61,13 @@ export function makeNode(path: string, mode: number, major = 0, minor = 0): void
 
 export const chown = (path: string, uid: number, gid: number) => lchown(path, uid, gid);
 
-/** An exact copy of a tree, as GNU cp makes it. */
+/** Makes an exact copy of a tree with GNU cp. */
 export function copyTree(from: string, to: string): void {
   const { success, stderr } = new Deno.Command("cp", { args: ["-a", from, to] }).outputSync();
   if (!success) throw new Error(new TextDecoder().decode(stderr));
 }
 
-/** Everything about every entry below a directory, path by path: one line each. */
+/** All properties of every entry below a directory, one line for each path. */
 export function describe(root: string): string[] {
   const found: string[] = [];
   const inodes = new Map<bigint, string>();
@@ -106,7 +104,7 @@ export function describe(root: string): string[] {
   }
 }
 
-/** SHA-256 of an open file, which is closed. */
+/** The beginning of an open file's SHA-256; closes the file. */
 function digest(fd: number): string {
   const hash = createHash("sha256");
   const piece = new Uint8Array(1 << 16);
@@ -118,7 +116,10 @@ function digest(fd: number): string {
   });
 }
 
-/** One random operation in a tree, by system calls a program would make; what cannot be done is not. */
+/**
+ * Does one random operation in a tree, by system calls that a program would make. If it is
+ * impossible, nothing happens.
+ */
 export function operate(root: string, random: Random): void {
   const pick = () =>
     `${root}/` + Array.from({ length: 1 + random(3) }, () => "abc"[random(3)]).join("/");
@@ -147,6 +148,6 @@ export function operate(root: string, random: Random): void {
   try {
     operations[random(operations.length)]();
   } catch {
-    // There is no such entry, or it is of another type: as good an operation as any.
+    // There is no such entry, or it is of another type: that is a valid case as well.
   }
 }

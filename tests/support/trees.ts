@@ -1,6 +1,4 @@
-/**
- * Trees of files as tests see them: read by other means than the code under test, and compared as text.
- */
+/** Reads trees of files without the code under test, and compares them as text. */
 import { createHash } from "node:crypto";
 import { lchownSync, lstatSync, readlinkSync } from "node:fs";
 import { comparePaths, formatChange } from "../../lib/tree/changes.ts";
@@ -8,7 +6,10 @@ import type { Change } from "../../lib/tree/changes.ts";
 import { must } from "./cases.ts";
 import type { Random } from "./random.ts";
 
-/** Every entry below a root but the root itself: path to what it is. Times of directories are left out. */
+/**
+ * The entries below a root, without the root itself: a map of paths to descriptions. The times of
+ * directories are left out.
+ */
 export function describeTree(root: string): Map<string, string> {
   const entries = new Map<string, string>();
   const visit = (path: string) => {
@@ -37,7 +38,7 @@ function describe(path: string): string {
 
 const isDirectory = (text: string | undefined) => text !== undefined && text.startsWith("d");
 
-/** What a child changes of its parent: the model that `changes` is held to. */
+/** The changes of a child against its parent: the model for `changes`. */
 export function modelChanges(
   parent: ReadonlyMap<string, string>,
   child: ReadonlyMap<string, string>,
@@ -57,7 +58,7 @@ export function modelChanges(
   }
   for (const path of parent.keys()) {
     if (child.has(path)) continue;
-    // What was below a directory that is gone, or no directory any more, goes without saying.
+    // Entries below a directory that was removed or replaced are not listed.
     const above = path.slice(0, path.lastIndexOf("/"));
     if (above === "" || isDirectory(child.get(above))) mark(path, "D");
   }
@@ -68,7 +69,10 @@ export function modelChanges(
 /** Changes as lines. */
 export const lines = (changes: Iterable<Change>): string[] => [...changes].map(formatChange);
 
-/** A tar of a directory's content, made by GNU tar, root entry left out; returns the file's path. */
+/**
+ * Makes a tar of a directory's content with GNU tar, without an entry for the root; returns the
+ * file's path.
+ */
 export function tarOf(directory: string, file: string): string {
   const names = [...Deno.readDirSync(directory)].map(({ name }) => name).sort();
   if (names.length === 0) Deno.writeFileSync(file, new Uint8Array(10240));
@@ -79,8 +83,8 @@ export function tarOf(directory: string, file: string): string {
 }
 
 /**
- * Makes a few random changes to a tree: files made, rewritten, appended to, moved, removed; directories made,
- * moved, removed with all in them, replaced; modes, owners, links.
+ * Makes a few random changes in a tree. They make, rewrite, append to, move and remove files; make,
+ * move, remove and replace directories; and change modes, owners and links.
  */
 export function changeAtRandom(root: string, pick: Random, count: number): void {
   for (let i = 0; i < count; i++) {
@@ -94,7 +98,7 @@ export function changeAtRandom(root: string, pick: Random, count: number): void 
     try {
       changeOnce(pick(11), { pick, any, fresh });
     } catch (error) {
-      // The operation that came up does not go here, as a rename of a directory into itself.
+      // The operation is impossible here, such as a rename of a directory into itself.
       if (!(error instanceof Error && "code" in error)) throw error;
     }
   }

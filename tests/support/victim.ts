@@ -1,10 +1,10 @@
 /**
- * Something of root's that planted links lead to: whatever a store does, it stays as it is.
+ * A directory of root's that is the target of planted links. No operation on a store may change it.
  */
 import { assertEquals } from "@std/assert";
 import { must } from "./cases.ts";
 
-/** A directory with a file and directories, of which some are empty; to be looked at when the case is over. */
+/** A directory with a file and directories, some of them empty. Cases check it at their end. */
 export class Victim {
   readonly #before: string;
 
@@ -17,7 +17,7 @@ export class Victim {
     this.#before = this.#manifest();
   }
 
-  /** Every entry with its type, mode, owner and times of change, and every file's content. */
+  /** Every entry with its type, mode, owner, times of change, size and link target. */
   #manifest(): string {
     return must("find", this.path, "-printf", "%P %y %m %U:%G %C@ %T@ %s %l\n");
   }

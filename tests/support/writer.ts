@@ -1,6 +1,6 @@
 /**
- * Makes directories in a directory, as fast as it can, until that is gone or 20 seconds are over.
- * It says that it is ready, and begins when its input ends.
+ * Makes directories in a directory as fast as it can, until that is removed or 20 seconds are over.
+ * It prints `ready`, and begins when its input ends.
  *
  *     writer.ts DIRECTORY
  */

@@ -1,8 +1,10 @@
-/** Processes that make entries in a directory as fast as another one deletes them. */
+/** Starts processes that make entries in a directory while the test deletes it. */
 
 const SCRIPT = new URL("writer.ts", import.meta.url).pathname;
 
-/** Runs `use` while three processes make directories in one; they may not have begun yet. */
+/**
+ * Runs `use` while three processes make directories in a directory. They may begin a little later.
+ */
 export async function whileWritten(directory: string, use: () => void): Promise<void> {
   const writers = [1, 2, 3].map(() =>
     new Deno.Command(Deno.execPath(), {
