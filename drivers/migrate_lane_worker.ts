@@ -7,10 +7,14 @@
 /// <reference lib="deno.worker" />
 import { IdMap } from "../lib/base/id_maps.ts";
 import type { Call, EndStore } from "../lib/migrate/calls.ts";
+import { DockerSource } from "../lib/migrate/docker_source.ts";
+import { DockerRoot, DockerTarget } from "../lib/migrate/docker_target.ts";
 import { type End, LayerSource, SnapshotSource } from "../lib/migrate/source.ts";
 import { LayerTarget, SnapshotTarget } from "../lib/migrate/target.ts";
 import { type LaneVoice, serveLane } from "../lib/services/lanes/lane.ts";
-import { loadFor, openLayers } from "./registry.ts";
+import { openDockerStore } from "./docker_stores.ts";
+import { AUTO } from "./names.ts";
+import { loadFor, openLayers, priorStores } from "./registry.ts";
 import { loadForSnapshots, openSnapshots } from "./snapshotters.ts";
 
 serveLane<Call, End>(self, {
@@ -19,15 +23,22 @@ serveLane<Call, End>(self, {
 });
 
 async function openEnd(
-  { root, driver, options, uidmap, gidmap, of, role }: EndStore,
+  { root, driver, options, uidmap, gidmap, of, role, docker }: EndStore,
   voice: LaneVoice,
 ): Promise<End> {
   const idMaps = { uids: IdMap.parse(uidmap), gids: IdMap.parse(gidmap) };
   const warn = (message: string) => voice.warn(message);
   const open = { root, driver, options, idMaps, warn };
+  if (docker !== undefined && role === "source") {
+    return new DockerSource(openDockerStore({ root: docker.root, driver }), warn);
+  }
   if (of === "layers") {
     // The root may have a store of another driver's, such as the source.
-    const graph = openLayers(await loadFor(driver, []), open, [driver]);
+    const stores = driver === AUTO ? priorStores(root) : [driver];
+    const graph = openLayers(await loadFor(driver, stores), open, stores);
+    if (docker !== undefined) {
+      return new DockerTarget(graph, new DockerRoot(docker.root, docker.driver), warn);
+    }
     return role === "source" ? new LayerSource(graph, warn) : new LayerTarget(graph, idMaps, warn);
   }
   const purpose = role === "source" ? "read" : "change";

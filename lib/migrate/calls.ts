@@ -18,6 +18,8 @@ export type StoreKind = "layers" | "snapshots";
 export interface EndStore extends LaneStore {
   readonly of: StoreKind;
   readonly role: "source" | "target";
+  /** The Docker root that it is of, if it is, and its name for Docker. */
+  readonly docker?: { readonly root: string; readonly driver: string };
 }
 
 /** An image, its config and manifest in base64. */
@@ -54,7 +56,27 @@ export type Call =
   /** Of a target of snapshots: keeps that record; an empty one is dropped. */
   | { readonly kind: "keep tar record"; readonly diffId: string; readonly input: number }
   /** Of a target of snapshots: records images whose layers are there. */
-  | { readonly kind: "add images"; readonly images: readonly MovedImage[] };
+  | { readonly kind: "add images"; readonly images: readonly MovedImage[] }
+  /** Of a target in a Docker root: a {@linkcode DockerState}. */
+  | { readonly kind: "docker state" }
+  /** Of a Docker root: writes its driver's records of images as a tar. */
+  | { readonly kind: "read records"; readonly output: number }
+  /** Of a target in one: makes records of them, without those of layers that are left out. */
+  | {
+    readonly kind: "keep records";
+    readonly input: number;
+    readonly from: string;
+    readonly leftOut: readonly string[];
+  }
+  /** Of a target in one: makes containers of a driver its own; returns their ids. */
+  | { readonly kind: "take containers"; readonly from: string };
+
+/** What a Docker root has of the driver that it is migrated to. */
+export type DockerState =
+  | { readonly records: "none" }
+  /** Of images that Docker had with it. */
+  | { readonly records: "another's" }
+  | { readonly records: "migrated"; readonly from: string };
 
 /** The result of making a member, if no error says that it was not. */
 export interface Made {

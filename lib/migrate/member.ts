@@ -20,6 +20,8 @@ export interface Member {
   readonly bytes?: number;
   /** The options that give a layer its limits. */
   readonly storageOptions?: Readonly<Record<string, string>>;
+  /** The path of Docker's record of it. */
+  readonly record?: string;
   readonly labels?: Readonly<Record<string, string>>;
   /** Of a snapshot, in microseconds since 1970. */
   readonly created?: number;

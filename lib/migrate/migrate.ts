@@ -223,7 +223,7 @@ class Migration {
 }
 
 /** Runs two calls with a pipe between them; returns the reader's result, or throws the failure that caused the other. */
-async function throughPipe<T>(
+export async function throughPipe<T>(
   write: (output: number) => Promise<unknown>,
   read: (input: number) => Promise<T>,
 ): Promise<T> {

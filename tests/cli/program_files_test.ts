@@ -123,6 +123,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["container", "export", "box", "--docker", file("docker"), "-o", file("box.tar")],
     ["image", "rm", "app"],
     ["migrate", "--to", "overlay2", "--to-root", file("migrated"), "--verify"],
+    ["migrate", "--docker", file("docker"), "--to", "veneer"],
     ["check"],
     ["repair"],
     ["gc", "--delete"],

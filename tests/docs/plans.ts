@@ -39,6 +39,7 @@ const NOT_HERE: readonly (readonly [line: RegExp, reason: string])[] = [
   [/^systemctl /, "systemd"],
   [/^rsync /, "rsync; tests/cli/by_hand_test.ts copies a store"],
   [/^veneer migrate --to /, "btrfs: tests/migrate"],
+  [/^veneer migrate --docker /, "a Docker: tests/migrate, tests/peers"],
   [/--driver btrfs/, "btrfs: tests/services"],
   [/--storage-opt size/, "a file system that limits directories: tests/drivers"],
   [/\| dot /, "Graphviz"],

@@ -4,7 +4,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { AUTO, COMMON_OPTIONS, DRIVERS } from "../../../drivers/names.ts";
+import { AUTO } from "../../../drivers/names.ts";
 import { resolveId } from "../../base/ids.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { escapePath } from "../../base/printable.ts";
@@ -19,6 +19,8 @@ import {
 import { type Member, planOf } from "../../migrate/member.ts";
 import { type EndLane, migrate, type Outcome } from "../../migrate/migrate.ts";
 import { Lane } from "../../services/lanes/thread.ts";
+import { counted, optionsFor } from "../migrate_words.ts";
+import { PLUGIN } from "../migrate_table.ts";
 import { requireStore } from "../existing_store.ts";
 import { EXIT_STATUS } from "../exit_status.ts";
 import { openProgress } from "../progress.ts";
@@ -43,6 +45,14 @@ interface Listed extends Move {
 export const run: Run = async (context) => {
   requireRoot();
   const { options } = context;
+  if (options.value("docker") !== undefined) {
+    return await (await import("./migrate_docker.ts")).run(context);
+  }
+  for (const name of ["partial", "finish", "plugin"]) {
+    if (options.flag(name) || options.value(name) !== undefined) {
+      throw new VeneerError("usage", `--${name} is for --docker`);
+    }
+  }
   const isDry = options.flag("dry-run");
   if (isDry && options.flag("verify")) {
     throw new VeneerError(
@@ -82,6 +92,9 @@ export const run: Run = async (context) => {
 async function movesOf(context: CommandContext): Promise<Move[]> {
   const { options, drivers } = context, to = options.value("to");
   if (to === undefined) throw new VeneerError("usage", "name the new driver: --to DRIVER");
+  if (to === PLUGIN) {
+    throw new VeneerError("usage", `--to ${PLUGIN} is for --docker: name a driver of Veneer's`);
+  }
   const service = options.value("service");
   const root = service === undefined ? context.root : context.rootOfSnapshots;
   const newRoot = newRootOf(context, service);
@@ -130,19 +143,6 @@ function newRootOf(context: CommandContext, service: string | undefined): string
   if (root === "") throw new VeneerError("usage", 'option --to-root "": name a directory');
   checkRoot(root);
   return service === undefined ? root : join(root, SERVICES, serviceName(service, "service"));
-}
-
-/** The `-o` options that a driver takes: its own, and those of every driver. */
-function optionsFor(driver: string, options: readonly string[]): string[] {
-  const common = COMMON_OPTIONS.map(({ key }) => key);
-  const others = DRIVERS.filter(({ name }) => name !== driver).flatMap(({ optionKeys }) =>
-    optionKeys
-  );
-  return options.filter((option) => {
-    const key = option.split("=", 1)[0].toLowerCase();
-    const own = DRIVERS.find(({ name }) => name === driver)?.optionKeys ?? [];
-    return own.includes(key) || common.includes(key) || !others.includes(key);
-  });
 }
 
 /** The ids that the operands name; `undefined` for all. @throws {VeneerError} `not found` */
@@ -245,6 +245,3 @@ function summary(
     ...(isVerified ? [`${verified.length} compared and the same`] : []),
   ].join(", ");
 }
-
-const counted = (count: number, things: string) =>
-  `${count} ${count === 1 ? things.slice(0, -1) : things}`;

@@ -22,6 +22,10 @@ export type OpenTrees = (home: FrozenDirectory) => DockerTrees;
 export class DockerStore implements Disposable {
   readonly images: DockerImages;
   readonly containers: DockerContainers;
+  /** The records of its layers. */
+  readonly layers: DockerLayers;
+  /** Opens the layers' files, once; this object closes them. */
+  readonly trees: () => DockerTrees;
   readonly #scope = new DisposableStack();
 
   private constructor(
@@ -36,7 +40,7 @@ export class DockerStore implements Disposable {
       if (opened !== undefined) return scope.use(opened);
       throw new VeneerError("not found", `there is no store of Docker's at ${root}: no ${path}`);
     };
-    const layers = new DockerLayers(required(`image/${driver}`));
+    const layers = this.layers = new DockerLayers(required(`image/${driver}`));
     const homeOf = () => {
       const home = FrozenDirectory.open(`${root}/${driver}`);
       if (home !== undefined) return home;
@@ -47,7 +51,7 @@ export class DockerStore implements Disposable {
     };
     let trees: DockerTrees | undefined;
     // Opened by the first one that wants files: for devicemapper, devices are made for that.
-    const lazily = () => trees ??= scope.use(openTrees(homeOf()));
+    const lazily = this.trees = () => trees ??= scope.use(openTrees(homeOf()));
     const containers = FrozenDirectory.open(`${root}/containers`);
     if (containers !== undefined) scope.use(containers);
     this.images = new DockerImages(layers, lazily);
