@@ -33,8 +33,8 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
   },
   {
     key: "record",
-    value: "none|sizes",
-    choices: ["none", "sizes"],
+    value: "none|sizes|hash",
+    choices: ["none", "sizes", "hash"],
     summary: "the facts about its files that an apply records for a deep check; none by default",
   },
   {

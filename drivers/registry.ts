@@ -241,10 +241,10 @@ function firstThatRuns(drivers: readonly Driver[], root: string): Driver {
 
 function parseRecord(value: string | undefined): RecordKind {
   if (value === undefined || value === "none") return "none";
-  if (value === "sizes") return value;
+  if (value === "sizes" || value === "hash") return value;
   throw new VeneerError(
     "invalid argument",
-    `record ${JSON.stringify(value)}: it must be none or sizes`,
+    `record ${JSON.stringify(value)}: it must be none, sizes or hash`,
   );
 }
 

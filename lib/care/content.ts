@@ -13,6 +13,8 @@ import { CONTENT } from "../graph/content_format.ts";
 import { type ConfinedPath, exists, tryOpen } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { readEntries } from "../../ffi/directory.ts";
+import { tryOpenToRead } from "../../ffi/quiet_open.ts";
+import { FileHash } from "../graph/file_hash.ts";
 import { readContent, type RecordedContent, type RecordedEntry } from "./content_record.ts";
 import type { Report } from "./finding.ts";
 import { removeEntry } from "./mending.ts";
@@ -53,17 +55,19 @@ export function checkContents(
     const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) continue; // That was reported by the check of the structure.
     compared++;
-    withFd(
-      fd,
-      (directory) => new ContentComparison(id, path, content, isWhole, report).run(directory),
-    );
+    withFd(fd, () => {
+      using comparison = new ContentComparison(id, path, content, isWhole, report);
+      comparison.run(fd);
+    });
   }
   return compared;
 }
 
 /** The comparison of one layer's tree with its record. */
-export class ContentComparison {
-  readonly #left: RecordedContent;
+export class ContentComparison implements Disposable {
+  readonly #left: Map<string, RecordedEntry>;
+  /** `undefined` if the record has no hashes, or of a kind that this host cannot make. */
+  readonly #hash: FileHash | undefined;
   readonly #stat = new Stat();
   #found = 0;
 
@@ -74,7 +78,12 @@ export class ContentComparison {
     readonly isWhole: boolean,
     readonly report: Report,
   ) {
-    this.#left = content;
+    this.#left = content.entries;
+    this.#hash = content.hash && FileHash.open(content.hash);
+  }
+
+  [Symbol.dispose](): void {
+    this.#hash?.[Symbol.dispose]();
   }
 
   /** @param root the layer's directory, open for reading */
@@ -106,7 +115,7 @@ export class ContentComparison {
       if (recorded === undefined) this.#added(path, text);
       else {
         this.#left.delete(path);
-        this.#compare(path, recorded);
+        this.#compare(path, recorded, directory, name);
       }
       if (this.#stat.isDirectory) subdirectories.push({ name, path });
     }
@@ -121,7 +130,7 @@ export class ContentComparison {
     this.#tell(path, "added", "is in no record of the layer");
   }
 
-  #compare(path: string, recorded: RecordedEntry): void {
+  #compare(path: string, recorded: RecordedEntry, directory: number, name: EntryName): void {
     const stat = this.#stat, { type } = recorded;
     if (type === "any") return;
     const found = stat.isFile
@@ -143,6 +152,13 @@ export class ContentComparison {
         : ["grown", `has ${size} bytes`];
       return this.#tell(path, fault, `${word}, and had ${recorded.size}`);
     }
+    const sum = this.#hash && recorded.hash && this.#sumOf(directory, name);
+    if (sum !== undefined && !sum.every((byte, i) => byte === recorded.hash![i])) {
+      // Whoever writes to a file changes its time; a disk does not.
+      return this.#isTouched(recorded)
+        ? this.#tell(path, "changed", "was given another content after the layer was applied")
+        : this.#tell(path, "flipped", "has other bytes than it had, and the size and the time");
+    }
     if (!recorded.hasAttributes) return;
     if (stat.uid !== recorded.uid || stat.gid !== recorded.gid) {
       const now = `${stat.uid}:${stat.gid}`, before = `${recorded.uid}:${recorded.gid}`;
@@ -156,6 +172,12 @@ export class ContentComparison {
     if (type !== "directory" && this.#isTouched(recorded)) {
       this.#tell(path, "touched", "was changed after the layer was applied");
     }
+  }
+
+  /** The hash of a file; `undefined` if it cannot be read any more. */
+  #sumOf(directory: number, name: EntryName): Uint8Array | undefined {
+    const fd = tryOpenToRead(directory, name);
+    return fd < 0 ? undefined : withFd(fd, () => this.#hash!.ofFile(fd));
   }
 
   #isTouched({ seconds, nanos }: RecordedEntry): boolean {

@@ -8,6 +8,7 @@ import { decode } from "../../ffi/cstring.ts";
 import { O_NONBLOCK, O_RDONLY, tryRead, withFd } from "../../ffi/files.ts";
 import { Stat, tryFstat } from "../../ffi/stat.ts";
 import { ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "../graph/content_format.ts";
+import { HASH_LENGTHS, HASHES, type HashName } from "../graph/file_hash.ts";
 import { type ConfinedPath, tryOpen } from "../tree/confined.ts";
 
 /** What an entry is: a second name tells only that a file is there, `any` not even that. */
@@ -25,10 +26,19 @@ export interface RecordedEntry {
   readonly nanos: number;
   /** Whether mode and owner are known. */
   readonly hasAttributes: boolean;
+  /** Of a file's content, if it is known. */
+  readonly hash?: Uint8Array;
 }
 
-/** The content that a layer had after its apply, by paths from its root. */
-export type RecordedContent = Map<string, RecordedEntry>;
+/** The content that a layer had after its apply. */
+export interface RecordedContent {
+  /** By paths from its root. */
+  readonly entries: Map<string, RecordedEntry>;
+  /** The kind of the hashes of files, if there are any. */
+  readonly hash: HashName | undefined;
+  /** The digest of the plain tar, if it is known. */
+  readonly diffId: string | undefined;
+}
 
 /** Why there is no content to compare with. */
 export type NoContent = "missing" | "invalid" | "future" | "not-a-file";
@@ -43,6 +53,9 @@ const TYPES = new Map<number, RecordedType>([
   [LINE.node, "node"],
   [LINE.hardLink, "hard link"],
 ]);
+
+/** The kinds of hashes by their numbers. */
+const NAMES = new Map(Object.entries(HASHES).map(([name, n]) => [n as number, name as HashName]));
 
 /** Bytes of the end: its letter, the tar's length, the sum. */
 const END = 1 + 8 + 4;
@@ -103,6 +116,9 @@ class ContentParser {
   #at = MAGIC.length;
   #line = 0;
   #directory = "";
+  #hash: HashName | undefined;
+  readonly #hashes = new Map<string, Uint8Array>();
+  #diffId: string | undefined;
 
   constructor(readonly bytes: Uint8Array<ArrayBuffer>, readonly view: DataView) {}
 
@@ -131,6 +147,22 @@ class ContentParser {
         if (!this.#entries.has(path)) this.#set(path, ANY);
         return;
       }
+      case LINE.hashes:
+        if (this.#hash !== undefined) throw new RangeError("hashes of two kinds");
+        this.#hash = NAMES.get(this.bytes[this.#at++]);
+        if (this.#hash === undefined) throw new RangeError("hashes of an unknown kind");
+        return;
+      case LINE.hash: {
+        if (this.#hash === undefined) throw new RangeError("a hash without a kind");
+        const path = this.#child(this.#text()), start = this.#at;
+        this.#at += HASH_LENGTHS[this.#hash];
+        if (this.#at > this.bytes.length - END) throw new RangeError("a hash behind the end");
+        this.#hashes.set(path, this.bytes.subarray(start, this.#at));
+        return;
+      }
+      case LINE.diffId:
+        this.#diffId = this.#text();
+        return;
       default:
         throw new RangeError("not a line of a record");
     }
@@ -167,14 +199,16 @@ class ContentParser {
 
   /** The entries that no later one replaced. */
   #content(): RecordedContent {
-    const content: RecordedContent = new Map();
+    const content = new Map<string, RecordedEntry>();
     const hiding = new Map<string, number>([["", this.#emptied.get("") ?? -1]]);
     for (const [path, { entry, line }] of this.#entries) {
       if (path !== "" && this.#hidingLine(parentOf(path), hiding) > line) continue;
       const isTold = !this.#hasWhiteouts || entry.type !== "directory";
-      content.set(path, isTold ? entry : { ...entry, hasAttributes: false });
+      const told = isTold ? entry : { ...entry, hasAttributes: false };
+      const hash = entry.type === "file" ? this.#hashes.get(path) : undefined;
+      content.set(path, hash === undefined ? told : { ...told, hash });
     }
-    return content;
+    return { entries: content, hash: this.#hash, diffId: this.#diffId };
   }
 
   /** The last line that replaced a directory, or below one above it. */

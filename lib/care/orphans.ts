@@ -6,6 +6,7 @@
  */
 import { O_RDONLY, withFd } from "../../ffi/files.ts";
 import { S_BLKSIZE, Stat } from "../../ffi/stat.ts";
+import { CONTENT } from "../graph/content_format.ts";
 import { OWN_DIRECTORIES } from "../store/home.ts";
 import { ConfinedPath, tryLstat, tryOpen } from "../tree/confined.ts";
 import type { CheckedStore } from "./check.ts";
@@ -25,7 +26,7 @@ export type CountBytes = (directory: number) => number;
 const DOCKERS = /^[0-9a-f]{64}(-init)?$/;
 
 /** Directories of Veneer's own records, of which each name is a layer's id. */
-const OWN_RECORDS = OWN_DIRECTORIES.filter((name) => name !== "staging");
+const OWN_RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CONTENT];
 
 /** The orphans of a store; none if there is no store. */
 export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrphan[] {

@@ -148,7 +148,7 @@ function requireItsTar({ store, id }: RestoreRequest, view: StoreView, scratch: 
   if (typeof content === "string") return false;
   const { path, isWhole } = store.checks!.contentOf!(view, scratch);
   const differences: Found[] = [];
-  const comparison = new ContentComparison(
+  using comparison = new ContentComparison(
     scratch,
     path,
     content,

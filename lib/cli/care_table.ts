@@ -14,6 +14,7 @@ export const CHECK: CommandSpec = {
   options: [
     { name: "quick", summary: "records and structure (the default): seconds for 10,000 layers" },
     { name: "deep", summary: "also compare files with the record of their layer's apply" },
+    { name: "record", summary: "with --deep: record, with hashes, the layers without a record" },
     SERVICE,
   ],
   details:
@@ -21,7 +22,7 @@ export const CHECK: CommandSpec = {
     "nothing, waits for no lock and works while the store is in use. With IDs, of layers or snapshots, it shows\n" +
     "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
     "it breaks, and a remedy. A deep check finds files that are missing, added, emptied, shortened or changed in\n" +
-    "layers that were applied with -o record=sizes and not mounted for writing since. Ends with status 12 if there\n" +
+    "layers that were applied with -o record=sizes or hash and not mounted for writing since; by hashes also flipped bits. Ends with status 12 if there\n" +
     "is damage; a note, of a leftover that a cleanup deletes, is none. `doctor` examines the machine, `gc` lists orphans.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],

@@ -14,17 +14,17 @@ import type { Output } from "./output.ts";
 const MOST_NAMED = 3;
 
 /**
- * The findings that a command is about: those that break the layers and snapshots that words name,
- * whole or by a unique beginning; all without words.
+ * Whether a layer or snapshot is one that words name, whole or by a unique beginning; any without
+ * words.
  *
  * @param names all layers and snapshots
  * @throws {VeneerError} `not found`
  */
-export function aboutOperands(
+export function namedIds(
   words: readonly string[],
   names: Iterable<string>,
   output: Output,
-): (finding: Finding) => boolean {
+): (id: string) => boolean {
   if (words.length === 0) return () => true;
   const all = new Set(names);
   const ids = new Set(words.map((word) => {
@@ -34,7 +34,21 @@ export function aboutOperands(
       remedy: { kind: "list", of: "layers" },
     });
   }));
-  return ({ breaks, layer }) => breaks.layers.some((id) => ids.has(id)) || ids.has(layer ?? "");
+  return (id) => ids.has(id);
+}
+
+/**
+ * The findings that a command is about: those that break the layers and snapshots that words name.
+ * The parameters and errors are {@linkcode namedIds}'s.
+ */
+export function aboutOperands(
+  words: readonly string[],
+  names: Iterable<string>,
+  output: Output,
+): (finding: Finding) => boolean {
+  const isNamed = namedIds(words, names, output);
+  return ({ breaks, layer }) =>
+    words.length === 0 || breaks.layers.some(isNamed) || isNamed(layer ?? "");
 }
 
 /** A finding on one line. */

@@ -8,6 +8,9 @@
  *                                             n another node, h a further name of a file
  * W                                           directories may have other attributes than their entries
  * K u16 name                                  a file of the layers below may have been copied to this name
+ * A u8 kind                                   the kind of the hashes that follow, of `file_hash.ts`
+ * H u16 name hash                             the hash of a file
+ * I u16 text                                  the digest of the plain tar, `sha256:…`
  * E f64 length u32 sum                        the end: the tar's length, and the CRC-32 of all before
  * ```
  *
@@ -22,7 +25,7 @@ import { tryUnlink } from "../tree/confined.ts";
 import type { Home } from "../store/home.ts";
 
 /** The facts that an apply records of a layer's content. */
-export type RecordKind = "none" | "sizes";
+export type RecordKind = "none" | "sizes" | "hash";
 
 /** The directory in Veneer's own records. */
 export const CONTENT = "content";
@@ -40,6 +43,9 @@ export const LINE = {
   hardLink: 0x68, // h
   hidden: 0x57, // W
   copied: 0x4b, // K
+  hashes: 0x41, // A
+  hash: 0x48, // H
+  diffId: 0x49, // I
   end: 0x45, // E
 } as const;
 

@@ -6,7 +6,18 @@
  */
 import { encode } from "../../ffi/cstring.ts";
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { close, fsync, O_CREAT, O_EXCL, O_NOFOLLOW, O_WRONLY, writeAll } from "../../ffi/files.ts";
+import {
+  close,
+  fsync,
+  O_CREAT,
+  O_EXCL,
+  O_NOFOLLOW,
+  O_RDONLY,
+  O_WRONLY,
+  withFd,
+  writeAll,
+} from "../../ffi/files.ts";
+import type { Stat } from "../../ffi/stat.ts";
 import type { Home } from "../store/home.ts";
 import { TEMPORARY_SUFFIX } from "../store/metadata.ts";
 import { DIRECTORY, HARD_LINK, REGULAR, SYMBOLIC_LINK } from "../tar/header.ts";
@@ -14,6 +25,8 @@ import type { EntryLog } from "../tar/apply/entry_log.ts";
 import type { Entry } from "../tar/read/entry.ts";
 import { type ConfinedPath, makeDirectory, open, rename, tryUnlink } from "../tree/confined.ts";
 import { ACL_ACCESS } from "../tree/xattr_names.ts";
+import { FileHash, HASHES } from "./file_hash.ts";
+import { filesIn, TreeFiles } from "./hashed_files.ts";
 import { CONTENT, contentRecord, ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "./content_format.ts";
 
 /** How much is gathered before it is written, in bytes. */
@@ -34,6 +47,8 @@ export class ContentLog implements EntryLog, Disposable {
   #sum = 0;
   #directory: string | undefined;
   #fd: number | undefined;
+  #length = 0;
+  #written = 0;
 
   constructor(home: Home, id: string) {
     this.#path = contentRecord(home, id);
@@ -50,19 +65,32 @@ export class ContentLog implements EntryLog, Disposable {
 
   made(directory: string, entry: Entry, uid: number, gid: number): void {
     this.#enter(directory);
-    const view = this.#view, at = this.#at;
     const isListed = entry.xattrs.length > 0 && entry.xattrs.some(([key]) => key === ACL_ACCESS);
-    this.#bytes[at] = lineOf(entry.type);
-    view.setUint16(at + 1, isListed ? NO_MODE : entry.mode, true);
-    view.setUint32(at + 3, uid, true);
-    view.setUint32(at + 7, gid, true);
-    view.setFloat64(at + 11, entry.fileSize, true);
-    view.setFloat64(at + 19, entry.seconds, true);
-    view.setUint32(at + 27, entry.nanos, true);
-    this.#at = at + ENTRY_LENGTH;
+    const { fileSize: size, seconds, nanos } = entry, mode = isListed ? NO_MODE : entry.mode;
+    this.#entry(lineOf(entry.type), { mode, uid, gid, size, seconds, nanos });
     // The layer's root has no name of its own.
     if (entry.pathLength === 0) this.#text(new Uint8Array());
     else this.#name(entry.name);
+  }
+
+  /** An entry as it is in the layer. */
+  found(directory: string, name: EntryName, stat: Stat): void {
+    this.#enter(directory);
+    const { uid, gid, size, seconds, nanos } = stat;
+    this.#entry(lineOfFound(stat), { mode: stat.mode & 0o7777, uid, gid, size, seconds, nanos });
+    this.#name(name);
+  }
+
+  #entry(line: number, { mode, uid, gid, size, seconds, nanos }: Recorded): void {
+    const view = this.#view, at = this.#at;
+    this.#bytes[at] = line;
+    view.setUint16(at + 1, mode, true);
+    view.setUint32(at + 3, uid, true);
+    view.setUint32(at + 7, gid, true);
+    view.setFloat64(at + 11, size, true);
+    view.setFloat64(at + 19, seconds, true);
+    view.setUint32(at + 27, nanos, true);
+    this.#at = at + ENTRY_LENGTH;
   }
 
   hidden(): void {
@@ -101,13 +129,62 @@ export class ContentLog implements EntryLog, Disposable {
     const part = this.#bytes.subarray(0, this.#at);
     this.#sum = this.#crc32(part, this.#sum);
     writeAll(this.#fd!, part);
+    this.#written += this.#at;
     this.#at = 0;
   }
 
   ended(length: number): void {
+    this.#length = length;
+  }
+
+  /**
+   * Adds the hashes of the files, and the digest of the plain tar if it is known.
+   *
+   * @param root the layer's directory, open for reading
+   */
+  addSums(root: number, diffId: string | undefined): void {
+    using hash = FileHash.open();
+    this.addHashes(root, hash);
+    if (diffId !== undefined) this.#addDiffId(diffId);
+  }
+
+  /**
+   * Adds the hashes of the files as they are in the layer now.
+   *
+   * @param root the layer's directory, open for reading
+   * @param hash makes them
+   */
+  addHashes(root: number, hash: FileHash): void {
+    this.#flush();
+    const length = this.#written;
+    this.#bytes[this.#at++] = LINE.hashes;
+    this.#bytes[this.#at++] = HASHES[hash.name];
+    this.#directory = undefined;
+    using tree = new TreeFiles(root);
+    withFd(open(this.#temporary, O_RDONLY), (record) => {
+      for (const file of filesIn(record, length)) {
+        tree.with(file, (fd) => {
+          const sum = hash.ofFile(fd);
+          this.#enter(file.directory);
+          this.#bytes[this.#at++] = LINE.hash;
+          this.#name(file.name);
+          this.#bytes.set(sum, this.#at);
+          this.#at += sum.length;
+        });
+      }
+    });
+  }
+
+  #addDiffId(digest: string): void {
+    if (this.#at + ROOM > CAPACITY) this.#flush();
+    this.#bytes[this.#at++] = LINE.diffId;
+    this.#text(encode(digest));
+  }
+
+  #end(): void {
     if (this.#at + ROOM > CAPACITY) this.#flush();
     this.#bytes[this.#at] = LINE.end;
-    this.#view.setFloat64(this.#at + 1, length, true);
+    this.#view.setFloat64(this.#at + 1, this.#length, true);
     this.#at += 9;
     const sum = this.#crc32(this.#bytes.subarray(0, this.#at), this.#sum);
     this.#view.setUint32(this.#at, sum, true);
@@ -117,6 +194,7 @@ export class ContentLog implements EntryLog, Disposable {
 
   /** Puts the record, which has its end, in place; it is on disk when this returns. */
   finish(): void {
+    this.#end();
     fsync(this.#fd!, this.#temporary.text);
     rename(this.#temporary, this.#path);
     this.#close();
@@ -133,6 +211,12 @@ export class ContentLog implements EntryLog, Disposable {
     tryUnlink(this.#temporary);
   }
 }
+
+/** The facts about an entry in its line. */
+type Recorded = Pick<Stat, "mode" | "uid" | "gid" | "size" | "seconds" | "nanos">;
+
+const lineOfFound = ({ isFile, isDirectory, isSymlink }: Stat) =>
+  isFile ? LINE.file : isDirectory ? LINE.subdirectory : isSymlink ? LINE.link : LINE.node;
 
 function lineOf(type: number): number {
   switch (type) {

@@ -61,7 +61,10 @@ export interface GraphContext {
   readonly sync: SyncMode;
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
-  /** The facts that an apply records of its files: nothing, or types, sizes and attributes. */
+  /**
+   * The facts that an apply records of its files: nothing; types, sizes and attributes; or hashes as
+   * well, and the digest of the tar.
+   */
   readonly record?: RecordKind;
   /**
    * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
@@ -380,13 +383,16 @@ export class Graph implements EngineStore {
       const idMaps = this.#layers.idMaps(id);
       const native = base === backend.parent(id) ? backend.applyTarget(id) : undefined;
       // A record of content that something else was in before would not be whole.
-      const isRecorded = native !== undefined && pristine && this.#context.record === "sizes";
+      const { record = "none" } = this.#context;
+      const isRecorded = native !== undefined && pristine && record !== "none";
+      const diffId = isRecorded && record === "hash" ? tar.beginDigest() : undefined;
       const log = isRecorded ? mounted.use(new ContentLog(this.#home, id)) : undefined;
       return applyMarked(tar, {
         target: native ??
           { directory: this.#mountUnchecked(id, transfer, mounted), whiteouts: "none" },
-        finish: () => {
+        finish: (directory) => {
           backend.finishApply?.(id);
+          if (record === "hash") log?.addSums(directory, diffId?.());
           log?.finish();
         },
         ensureStored: (directory) => backend.ensureStored?.(id, directory),

@@ -6,10 +6,11 @@
 import { VeneerError } from "../../base/errors.ts";
 import { type Checked, checkStore } from "../../care/check.ts";
 import type { Finding } from "../../care/finding.ts";
+import { recordContents } from "../../care/content_recording.ts";
 import { isLoss } from "../../care/mending.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
-import { aboutOperands, findingLine, findingObject } from "../findings.ts";
+import { aboutOperands, findingLine, findingObject, namedIds } from "../findings.ts";
 import { requireRoot, type Run } from "./context.ts";
 
 export const run: Run = async (context) => {
@@ -17,13 +18,26 @@ export const run: Run = async (context) => {
   const { output, operands, options } = context;
   const deep = options.flag("deep");
   if (deep && options.flag("quick")) throw new VeneerError("usage", "give --quick or --deep");
+  const isRecorded = options.flag("record");
+  if (isRecorded && !deep) throw new VeneerError("usage", "--record needs --deep");
   const stores = await checkedStores(context);
-  const checked = stores.map((store) => checkStore({ ...store, deep })).filter((result) =>
-    result !== undefined
-  );
+  const pairs = stores.flatMap((store) => {
+    const checked = checkStore({ ...store, deep });
+    return checked === undefined ? [] : [{ store, checked }];
+  });
+  const checked = pairs.map(({ checked }) => checked);
   const names = checked.flatMap(({ names }) => [...names]);
   const findings = checked.flatMap(({ findings }) => findings)
     .filter(aboutOperands(operands, names, output));
+  let status = 0;
+  const failed = (error: VeneerError) => {
+    const failure = output.error(error);
+    status ||= failure;
+  };
+  const wanted = namedIds(operands, names, output);
+  const recorded = !isRecorded
+    ? []
+    : pairs.flatMap(({ store, checked }) => recordContents(store, checked, wanted, failed));
   output.result(
     {
       stores: checked.map(({ driver, of, home, count, untold = null }) => ({
@@ -34,14 +48,16 @@ export const run: Run = async (context) => {
         untold,
       })),
       findings: findings.map(findingObject),
+      ...isRecorded && { recorded },
     },
     () => [
       ...findings.map(findingLine),
       summary(checked, findings),
+      ...isRecorded ? [`${recorded.length} recorded`] : [],
       ...repairHint(findings, output.command("repair")),
     ],
   );
-  return findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0;
+  return status || (findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0);
 };
 
 /** What a repair would do about findings. */

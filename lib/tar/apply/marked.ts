@@ -14,8 +14,12 @@ import type { ApplyOptions, ApplyTarget } from "./apply_options.ts";
 /** A layer under the mark of an apply. */
 export interface MarkedLayer {
   readonly target: ApplyTarget;
-  /** Completes the applied files in the driver's form. */
-  finish(): void;
+  /**
+   * Completes the applied files in the driver's form.
+   *
+   * @param directory the target's directory, open for reading
+   */
+  finish(directory: number): void;
   /**
    * Fails if not all of it could be stored.
    *
@@ -57,7 +61,7 @@ export function applyMarked(
     const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole, log };
     const { size } = applyTar(input, directory, options);
     beforeComplete?.();
-    layer.finish();
+    layer.finish(directory);
     layer.ensureStored(directory);
     if (sync === "filesystem") syncfs(directory, path);
     if (sync === "layer") layer.writeOut?.(directory);

@@ -26,6 +26,18 @@ export class TarInput implements Disposable {
     this.#decompressor = decompressor;
   }
 
+  /**
+   * Begins to hash the plain tar.
+   *
+   * @returns gives the digest, `sha256:…`, after the tar was applied; `undefined` if it was not read
+   * to its end
+   */
+  beginDigest(): () => string | undefined {
+    const { createHash } = process.getBuiltinModule("node:crypto");
+    const hash = createHash("sha256"), end = this.window.hashing((bytes) => hash.update(bytes));
+    return () => end() ? `sha256:${hash.digest("hex")}` : undefined;
+  }
+
   /** Ends the decompression, whether it is done or not. May be called twice. */
   close(): void {
     this.#decompressor?.close();

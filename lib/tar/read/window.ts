@@ -60,6 +60,8 @@ export class Window {
   readonly #onWaiting: ((position: number) => void) | undefined;
   #nextRead = CAPACITY;
   #canMove = true;
+  #hash: ((bytes: Uint8Array<ArrayBuffer>) => void) | undefined;
+  #hasEnded = false;
 
   /**
    * @param fd the input, which stays the caller's
@@ -123,8 +125,35 @@ export class Window {
           : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have)),
     );
     this.end += got;
-    if (got === 0) this.#onEnd();
+    if (this.#base === undefined) this.#hash?.(room.subarray(0, got));
+    if (got === 0) {
+      this.#hasEnded = true;
+      this.#onEnd();
+    }
     return got > 0;
+  }
+
+  /**
+   * Gives all bytes of the tar to a hash. A stream's are hashed as they are read, so that none is
+   * moved inside the kernel; a file's at the end, when the most of them are in memory.
+   *
+   * @returns to be called when the tar was applied; false if the input has more than was read
+   */
+  hashing(update: (bytes: Uint8Array<ArrayBuffer>) => void): () => boolean {
+    const base = this.#base;
+    if (base === undefined) {
+      this.#hash = update;
+      this.#canMove = false;
+      update(this.bytes.subarray(this.at, this.end));
+      return () => this.#hasEnded;
+    }
+    return () => {
+      for (let at = base, got; (got = pread(this.#fd, this.bytes, CAPACITY, BigInt(at))) > 0;) {
+        update(this.bytes.subarray(0, got));
+        at += got;
+      }
+      return true;
+    };
   }
 
   /** Waits for a stream, if the caller wants reports of the wait. */

@@ -1,0 +1,101 @@
+/**
+ * Recording the content of layers that have no record, as it is now: a later check tells whether it
+ * changed since.
+ *
+ * A layer is recorded if nothing may change it meanwhile: it is not mounted, and in a store of
+ * Docker's it is not a container's, which Docker mounts without a word to anyone.
+ *
+ * @module
+ */
+import { type EntryName, nameText } from "../../ffi/entry_name.ts";
+import { readEntries } from "../../ffi/directory.ts";
+import { withFd } from "../../ffi/files.ts";
+import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
+import { IDENTITY } from "../base/id_maps.ts";
+import { contentRecord } from "../graph/content_format.ts";
+import { ContentLog } from "../graph/content_log.ts";
+import { Home } from "../store/home.ts";
+import { RunState } from "../store/run_state.ts";
+import { holdToChange } from "../store/service_hold.ts";
+import { exists, openDirectory } from "../tree/confined.ts";
+import { DirectoryStack } from "../tree/directory_stack.ts";
+import type { Checked, CheckedStore } from "./check.ts";
+import { readDockerRecords } from "./docker_records.ts";
+import { requireUnmounted } from "./layer_uses.ts";
+import { StoreView } from "./store_view.ts";
+
+/**
+ * Records the layers of a store that have no record.
+ *
+ * @param isWanted whether a layer is to be recorded
+ * @param failed gets the reason for each that could not be; layers in use are left out silently
+ * @returns the ids of those that have a record now
+ * @throws {VeneerError} `in use` if a service holds the store
+ */
+export function recordContents(
+  store: CheckedStore,
+  checked: Checked,
+  isWanted: (id: string) => boolean,
+  failed: (error: VeneerError) => void,
+): string[] {
+  const { root, driver, of, checks } = store, contentOf = checks?.contentOf;
+  if (of !== "layers" || contentOf === undefined) return [];
+  const home = Home.open(root, driver, IDENTITY);
+  home.requireWritable();
+  const state = new RunState(home);
+  using _hold = holdToChange(state, home.path);
+  const uses = readDockerRecords(root, driver, () => {})?.uses ?? [];
+  const ofContainers = new Set(
+    uses.filter(({ chain }) => chain === undefined).map((use) => use.layer),
+  );
+  const damaged = new Set(checked.findings.map(({ layer }) => layer));
+  using view = StoreView.open(root, driver)!;
+  const record = (id: string): boolean => {
+    if (exists(contentRecord(home, id)) || home.isIncomplete(id)) return false;
+    using lock = state.tryLockLayer(id);
+    if (lock === undefined || lock.references.count > 0) return false;
+    try {
+      requireUnmounted(`layer ${id}`, home.path, new Set(checks!.pathsOf(view, id, of)));
+    } catch (error) {
+      if (codeOf(error) === "in use") return false;
+      throw error;
+    }
+    using log = new ContentLog(home, id);
+    withFd(openDirectory(home.join(contentOf(view, id).path.relative)), (directory) => {
+      recordTree(directory, log);
+      log.addSums(directory, undefined);
+    });
+    log.finish();
+    return true;
+  };
+  return [...checked.parents.keys()].filter((id) =>
+    isWanted(id) && !ofContainers.has(id) && !damaged.has(id) &&
+    attempt(failed, `layer ${id}`, () => record(id)) === true
+  );
+}
+
+/** Records every entry of a tree. */
+function recordTree(root: number, log: ContentLog): void {
+  const stat = new Stat();
+  using directories = new DirectoryStack(root);
+  const list = (path: string) => {
+    const subdirectories: { name: EntryName; path: string }[] = [];
+    for (const { name } of readEntries(directories.fd)) {
+      if (tryStatat(directories.fd, name, stat) < 0) continue;
+      log.found(path, name, stat);
+      if (!stat.isDirectory) continue;
+      const text = nameText(name);
+      subdirectories.push({ name, path: path === "" ? text : `${path}/${text}` });
+    }
+    return subdirectories;
+  };
+  const levels = [list("")];
+  for (let level; (level = levels.at(-1));) {
+    const next = level.pop();
+    if (next === undefined) {
+      levels.pop();
+      if (levels.length > 0) directories.leave();
+    } else if (directories.tryEnter(next.name) >= 0) levels.push(list(next.path));
+  }
+}
