@@ -19,7 +19,7 @@ import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat } from "../../lib/tree/confined.ts";
-import { checkLayerDirectories, snapshotPaths } from "../union/check.ts";
+import { checkLayerDirectories, snapshotFiles, snapshotPaths } from "../union/check.ts";
 import { REMOVING } from "./layout.ts";
 
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
@@ -34,8 +34,8 @@ export function checkSnapshots(
 }
 
 /** The directory of a layer's own files. */
-export const contentOf = (view: StoreView, id: string) => ({
-  path: view.join("diff", id),
+export const contentOf = (view: StoreView, id: string, of = "layers") => ({
+  path: of === "layers" ? view.join("diff", id) : snapshotFiles(view, id),
   isWhole: false,
 });
 

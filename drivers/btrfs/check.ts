@@ -24,8 +24,8 @@ import { reportUnknown } from "../union/check.ts";
 import { isHash, LAYER_DIRECTORIES, layerId } from "./snapshots_layout.ts";
 
 /** The directory of a layer's files. */
-export const contentOf = (view: StoreView, id: string) => ({
-  path: view.join("subvolumes", id),
+export const contentOf = (view: StoreView, id: string, of = "layers") => ({
+  path: of === "layers" ? view.join("subvolumes", id) : view.join(...id.split(".", 2)),
   isWhole: true,
 });
 

@@ -37,7 +37,7 @@ import {
 import { isEntry, isLinkName, LINKS, linkTarget } from "./layout.ts";
 import { type Layer, LayoutMending, namesIn } from "./mending.ts";
 
-import { snapshotPaths } from "../union/check.ts";
+import { snapshotFiles, snapshotPaths } from "../union/check.ts";
 
 export { checkUnionSnapshots as checkSnapshots } from "../union/check.ts";
 
@@ -53,8 +53,8 @@ const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
 const LONGEST_TRIAL = 3600;
 
 /** The directory of a layer's own files. */
-export const contentOf = (view: StoreView, id: string) => ({
-  path: view.join(id, "diff"),
+export const contentOf = (view: StoreView, id: string, of = "layers") => ({
+  path: of === "layers" ? view.join(id, "diff") : snapshotFiles(view, id),
   isWhole: false,
 });
 

@@ -29,6 +29,9 @@ export function* orphanMountPoints(
   }
 }
 
+/** The directory of the files of a snapshot's layer. */
+export const snapshotFiles = (view: StoreView, layer: string) => view.join(LAYERS, layer, "fs");
+
 /** The paths of a snapshot's layer. */
 export const snapshotPaths = (layer: string): string[] => [`${LAYERS}/${layer}`];
 

@@ -13,7 +13,7 @@ import { sleep } from "../base/sleep.ts";
 import { dockerOn } from "../store/dockerd.ts";
 import { dirname } from "@std/path";
 import { Affected } from "./affected.ts";
-import { checkContents } from "./content.ts";
+import { checkContents, type ComparedLayers } from "./content.ts";
 import { type DockerRecords, dockersMending, readDockerRecords } from "./docker_records.ts";
 import { type Finding, type Found, identityOf, type Report } from "./finding.ts";
 import { checkOwnRecords, withOwnParents } from "./own_records.ts";
@@ -43,6 +43,8 @@ export interface Checked {
   /** Their ids; or keys and names. */
   readonly names: ReadonlySet<string>;
   readonly findings: readonly Finding[];
+  /** What the database says, if it is a store of snapshots. */
+  readonly rows: SnapshotRows | undefined;
   /** Layers on disk or in the database, and their parents. */
   readonly parents: Parents;
   /** The key or name of a snapshot's layer; of a layer its id. */
@@ -97,6 +99,7 @@ export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefi
     driver,
     of,
     home: view.path,
+    rows,
     parents,
     shown,
     count: of === "layers" ? parents.size : names.size,
@@ -110,7 +113,7 @@ function lookAt(view: StoreView, store: CheckedStore): Look {
   const { root, driver, of, checks, deep } = store;
   const found: Found[] = [];
   const report: Report = (one) => found.push(one);
-  if (of === "snapshots") return { ...lookAtSnapshots(view, checks, report), found };
+  if (of === "snapshots") return { ...lookAtSnapshots(view, checks, deep ?? false, report), found };
   const structure: Parents = checks?.checkLayers(view, report) ?? new Map();
   const parents = withOwnParents(view, structure);
   checkOwnRecords(view, parents, report);
@@ -125,13 +128,15 @@ function lookAt(view: StoreView, store: CheckedStore): Look {
       ...dockersMending({ container, chain }),
     });
   }
-  const compared = deep ? checkContents(view, parents, checks, report) : 0;
+  const layers = { of, ids: parents.keys() };
+  const compared = deep ? checkContents(view, layers, checks, report) : 0;
   return { found, parents, docker, rows: undefined, compared };
 }
 
 function lookAtSnapshots(
   view: StoreView,
   checks: DriverChecks | undefined,
+  deep: boolean,
   report: Report,
 ): Omit<Look, "found"> {
   const none: SnapshotRows = { snapshots: [], intents: new Set() };
@@ -142,7 +147,15 @@ function lookAtSnapshots(
   if (rows !== undefined) checks?.checkSnapshots(view, rows, report);
   checkOwnRecords(view, new Map(), report);
   const parents = new Map(rows?.snapshots.map(({ layer, parent }) => [layer, parent ?? ""]));
-  return { parents, docker: undefined, rows, compared: 0 };
+  const compared = deep ? checkContents(view, committedLayers(rows), checks, report) : 0;
+  return { parents, docker: undefined, rows, compared };
+}
+
+/** The layers of committed snapshots, which never change. */
+export function committedLayers(rows: SnapshotRows | undefined): Required<ComparedLayers> {
+  const committed = (rows?.snapshots ?? []).filter(({ kind }) => kind === "committed");
+  const created = new Map(committed.map(({ layer, created }) => [layer, created]));
+  return { of: "snapshots", ids: created.keys(), createdAt: (id) => created.get(id) ?? 0 };
 }
 
 /** Whether a file, or the directory that it is missing in, changed a moment ago. */

@@ -10,7 +10,7 @@ import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { CONTENT } from "../graph/content_format.ts";
-import { type ConfinedPath, exists, tryOpen } from "../tree/confined.ts";
+import { type ConfinedPath, exists, tryLstat, tryOpen } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { readEntries } from "../../ffi/directory.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
@@ -19,7 +19,7 @@ import { readContent, type RecordedContent, type RecordedEntry } from "./content
 import type { Report } from "./finding.ts";
 import { removeEntry } from "./mending.ts";
 import type { StoreView } from "./store_view.ts";
-import type { DriverChecks, Parents } from "./structure.ts";
+import type { DriverChecks } from "./structure.ts";
 
 /** How many findings a layer has at most: one that lost all its files is one fault. */
 const MOST_FINDINGS = 20;
@@ -30,19 +30,34 @@ const OLDEST = -(2 ** 31), NEWEST = 2 ** 31;
 /** The parts of a second that file systems hold, in nanoseconds. */
 const GRANULES = [1, 100, 1000, 1_000_000, 1_000_000_000];
 
+/** The layers of a store whose contents are compared. */
+export interface ComparedLayers {
+  readonly of: "layers" | "snapshots";
+  readonly ids: Iterable<string>;
+  /** Of a snapshot: when it was committed, in microseconds since 1970. An older record is another's. */
+  createdAt?(id: string): number;
+}
+
+/** Whether a record is of the layer that has the id now. */
+export function isRecordOf(record: ConfinedPath, createdAt = 0): boolean {
+  const stat = tryLstat(record);
+  return stat !== undefined && stat.seconds * 1e6 + stat.nanos / 1e3 >= createdAt;
+}
+
 /** Reports what differs in the layers that have a record; returns how many have. */
 export function checkContents(
   view: StoreView,
-  layers: Parents,
+  { of, ids, createdAt }: ComparedLayers,
   checks: DriverChecks | undefined,
   report: Report,
 ): number {
   if (checks?.contentOf === undefined) return 0;
   let compared = 0;
-  for (const id of layers.keys()) {
+  for (const id of ids) {
     // Its apply failed, or is at work.
     if (exists(view.own("incomplete", id))) continue;
     const record = view.own(CONTENT, id);
+    if (!isRecordOf(record, createdAt?.(id))) continue;
     const content = readContent(record);
     if (content === "missing") continue;
     if (typeof content === "string") {
@@ -51,7 +66,7 @@ export function checkContents(
       report({ kind: `content-record-${content}`, layer: id, file: record.text, what, ...mending });
       continue;
     }
-    const { path, isWhole } = checks.contentOf(view, id);
+    const { path, isWhole } = checks.contentOf(view, id, of);
     const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
     if (fd < 0) continue; // That was reported by the check of the structure.
     compared++;

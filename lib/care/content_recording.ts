@@ -3,7 +3,8 @@
  * changed since.
  *
  * A layer is recorded if nothing may change it meanwhile: it is not mounted, and in a store of
- * Docker's it is not a container's, which Docker mounts without a word to anyone.
+ * Docker's it is not a container's, which Docker mounts without a word to anyone. Of snapshots the
+ * committed ones are recorded, which never change.
  *
  * @module
  */
@@ -18,9 +19,10 @@ import { ContentLog } from "../graph/content_log.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";
 import { holdToChange } from "../store/service_hold.ts";
-import { exists, openDirectory } from "../tree/confined.ts";
+import { openDirectory } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
-import type { Checked, CheckedStore } from "./check.ts";
+import { type Checked, type CheckedStore, committedLayers } from "./check.ts";
+import { type ComparedLayers, isRecordOf } from "./content.ts";
 import { readDockerRecords } from "./docker_records.ts";
 import { requireUnmounted } from "./layer_uses.ts";
 import { StoreView } from "./store_view.ts";
@@ -40,39 +42,53 @@ export function recordContents(
   failed: (error: VeneerError) => void,
 ): string[] {
   const { root, driver, of, checks } = store, contentOf = checks?.contentOf;
-  if (of !== "layers" || contentOf === undefined) return [];
-  const home = Home.open(root, driver, IDENTITY);
+  if (contentOf === undefined) return [];
+  const name = of === "layers" ? driver : `snapshots/${driver}`;
+  const home = Home.open(root, name, IDENTITY);
   home.requireWritable();
   const state = new RunState(home);
   using _hold = holdToChange(state, home.path);
-  const uses = readDockerRecords(root, driver, () => {})?.uses ?? [];
-  const ofContainers = new Set(
-    uses.filter(({ chain }) => chain === undefined).map((use) => use.layer),
-  );
-  const damaged = new Set(checked.findings.map(({ layer }) => layer));
-  using view = StoreView.open(root, driver)!;
+  using view = StoreView.open(root, name)!;
+  const { ids, createdAt = () => 0 } = of === "layers"
+    ? imageLayers(store, checked)
+    : committedLayers(checked.rows);
   const record = (id: string): boolean => {
-    if (exists(contentRecord(home, id)) || home.isIncomplete(id)) return false;
+    if (isRecordOf(contentRecord(home, id), createdAt(id)) || home.isIncomplete(id)) return false;
     using lock = state.tryLockLayer(id);
     if (lock === undefined || lock.references.count > 0) return false;
-    try {
-      requireUnmounted(`layer ${id}`, home.path, new Set(checks!.pathsOf(view, id, of)));
-    } catch (error) {
-      if (codeOf(error) === "in use") return false;
-      throw error;
-    }
+    if (of === "layers" && isMounted(id, home, checks!.pathsOf(view, id, of))) return false;
     using log = new ContentLog(home, id);
-    withFd(openDirectory(home.join(contentOf(view, id).path.relative)), (directory) => {
+    withFd(openDirectory(home.join(contentOf(view, id, of).path.relative)), (directory) => {
       recordTree(directory, log);
       log.addSums(directory, undefined);
     });
     log.finish();
     return true;
   };
-  return [...checked.parents.keys()].filter((id) =>
-    isWanted(id) && !ofContainers.has(id) && !damaged.has(id) &&
+  const damaged = new Set(checked.findings.map(({ layer }) => layer));
+  return [...ids].filter((id) =>
+    isWanted(checked.shown(id)) && !damaged.has(id) &&
     attempt(failed, `layer ${id}`, () => record(id)) === true
+  ).map(checked.shown);
+}
+
+/** The layers of a store that are no container's of Docker's. */
+function imageLayers({ root, driver }: CheckedStore, { parents }: Checked): ComparedLayers {
+  const uses = readDockerRecords(root, driver, () => {})?.uses ?? [];
+  const ofContainers = new Set(
+    uses.filter(({ chain }) => chain === undefined).map(({ layer }) => layer),
   );
+  return { of: "layers", ids: [...parents.keys()].filter((id) => !ofContainers.has(id)) };
+}
+
+function isMounted(id: string, home: Home, paths: Iterable<string>): boolean {
+  try {
+    requireUnmounted(`layer ${id}`, home.path, new Set(paths));
+    return false;
+  } catch (error) {
+    if (codeOf(error) === "in use") return true;
+    throw error;
+  }
 }
 
 /** Records every entry of a tree. */

@@ -25,6 +25,7 @@ interface Row {
   readonly kind: SnapshotRow["kind"];
   readonly layer: string;
   readonly parent: string | null;
+  readonly created: number;
 }
 
 /**
@@ -92,7 +93,7 @@ function rowsOf(
     );
   }
   const rows = database.prepare<Row>(
-    `SELECT s.name, s.kind, s.layer, p.layer AS parent
+    `SELECT s.name, s.kind, s.layer, s.created, p.layer AS parent
      FROM snapshots s LEFT JOIN snapshots p ON p.id = s.parent`,
   ).all();
   const snapshots = rows.map((row) => ({ ...row, parent: row.parent ?? undefined }));

@@ -17,6 +17,13 @@ import type { StoreView } from "./store_view.ts";
 /** Layers, and the parent of each: `""` for none, `undefined` if nothing readable says. */
 export type Parents = ReadonlyMap<string, string | undefined>;
 
+/** Where the files of a layer are. */
+export interface Content {
+  readonly path: ConfinedPath;
+  /** Those of the layers below are there as well. */
+  readonly isWhole: boolean;
+}
+
 /** A snapshot, as the database has it. */
 export interface SnapshotRow {
   readonly name: string;
@@ -24,6 +31,8 @@ export interface SnapshotRow {
   readonly layer: string;
   /** The parent's layer, if it has one. */
   readonly parent: string | undefined;
+  /** In microseconds since 1970. */
+  readonly created: number;
 }
 
 /** What the database of a store of snapshots says. */
@@ -45,7 +54,7 @@ export interface DriverChecks {
    * The directory of a layer's own files, if it can be read without a device; and whether it shows
    * those of the layers below as well.
    */
-  contentOf?(view: StoreView, id: string): { path: ConfinedPath; isWhole: boolean };
+  contentOf?(view: StoreView, id: string, of?: "layers" | "snapshots"): Content;
   /** The paths below the home of all that a layer, or a snapshot's, consists of. */
   pathsOf(view: StoreView, id: string, of: "layers" | "snapshots"): Iterable<string>;
   /** What is taken from a layer when the last one on it is gone. */

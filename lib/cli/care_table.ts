@@ -22,12 +22,15 @@ export const CHECK: CommandSpec = {
     "nothing, waits for no lock and works while the store is in use. With IDs, of layers or snapshots, it shows\n" +
     "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
     "it breaks, and a remedy. A deep check finds files that are missing, added, emptied, shortened or changed in\n" +
-    "layers that were applied with -o record=sizes or hash and not mounted for writing since; by hashes also flipped bits. Ends with status 12 if there\n" +
-    "is damage; a note, of a leftover that a cleanup deletes, is none. `doctor` examines the machine, `gc` lists orphans.",
+    "layers that were applied with -o record=sizes or hash and not mounted for writing since; with hashes, also\n" +
+    "flipped bits. --record makes such records of layers and committed snapshots that have none. Ends with status\n" +
+    "12 if there is damage; a note, of a leftover that a cleanup deletes, is none. `repair` mends what is found,\n" +
+    "`doctor` examines the machine, `gc` lists orphans.",
   examples: [
     ["veneer check", "everything at /var/lib/veneer"],
     ["veneer --root /var/lib/docker check --json", "a store of Docker's, also while that runs"],
     ["veneer check --service veneer", "the snapshots of containerd"],
+    ["veneer check --deep --record", "contents, now and from now on"],
   ],
 };
 
