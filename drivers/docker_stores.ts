@@ -6,6 +6,8 @@
 import { type DirectoryForm, DirectoryTrees } from "../lib/images/docker/directory_trees.ts";
 import { DockerStore, type OpenTrees } from "../lib/images/docker/store.ts";
 import { openLayer } from "../lib/images/docker/trees.ts";
+import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
+import { DeviceMapperTrees } from "./docker_devicemapper.ts";
 import { aufsByOverlay, overlay } from "./docker_wholes.ts";
 
 const FORMS: Readonly<Record<string, DirectoryForm>> = {
@@ -21,9 +23,13 @@ const FORMS: Readonly<Record<string, DirectoryForm>> = {
 /**
  * Docker's drivers whose stores can be read, each with the function that opens its layers' trees.
  */
-const DRIVERS = new Map<string, OpenTrees>(
-  Object.entries(FORMS).map(([name, form]) => [name, (home) => new DirectoryTrees(home, form)]),
-);
+const DRIVERS: ReadonlyMap<string, OpenTrees> = new Map([
+  ...Object.entries(FORMS).map(([name, form]): [string, OpenTrees] => [
+    name,
+    (home) => new DirectoryTrees(home, form),
+  ]),
+  ["devicemapper", (home: FrozenDirectory) => new DeviceMapperTrees(home)],
+]);
 
 /** The options for opening a store of Docker's. */
 export interface DockerOptions {

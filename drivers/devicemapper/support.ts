@@ -31,6 +31,11 @@ export function checkSupportQuietly(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(() => {});
 }
 
+/** The same with snapshots of any device, by which a pool is read that must not change. */
+export function checkSnapshotSupport(): VeneerError | undefined {
+  return checkLibrary() ?? checkKernel(loadModule, [...PARTS, SNAPSHOTS]);
+}
+
 function checkLibrary(): VeneerError | undefined {
   try {
     libraryVersion();
@@ -68,8 +73,18 @@ const PARTS: readonly KernelPart[] = [
   },
 ];
 
-function checkKernel(load: (module: string) => void): VeneerError | undefined {
-  for (const { what, option, module, isThere } of PARTS) {
+const SNAPSHOTS: KernelPart = {
+  what: "snapshots of devices",
+  option: "CONFIG_DM_SNAPSHOT",
+  module: "dm-snapshot",
+  isThere: () => targetTypes().includes("snapshot"),
+};
+
+function checkKernel(
+  load: (module: string) => void,
+  parts: readonly KernelPart[] = PARTS,
+): VeneerError | undefined {
+  for (const { what, option, module, isThere } of parts) {
     if (isThere()) continue;
     load(module);
     if (!isThere() && !isLoadable(module)) {

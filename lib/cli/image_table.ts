@@ -42,7 +42,8 @@ export const CONTAINERS: GroupSpec = {
   summary: "read the containers of a Docker that does not run",
   details:
     "--docker DIR names Docker's directory. Nothing below it is changed, not even a time of access. BOX is a\n" +
-    "container's name, or the beginning of its id. The drivers overlay2, aufs and btrfs are read.",
+    "container's name, or the beginning of its id. The drivers overlay2, btrfs, devicemapper (in loopback files) and aufs\n" +
+    "are read.",
   commands: ([
     {
       name: "container ls",

@@ -4,16 +4,7 @@
  * @module
  */
 import { dirname } from "@std/path";
-import {
-  O_DIRECTORY,
-  O_RDONLY,
-  O_RDWR,
-  O_TMPFILE,
-  open,
-  tryReopen,
-  withFd,
-} from "../../../ffi/files.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
+import { openTemporaryFile } from "../../base/temporary_file.ts";
 import type { Exported, ExportOptions } from "../export.ts";
 import { Spool } from "../spool.ts";
 import { exportImage } from "../write_image.ts";
@@ -32,14 +23,7 @@ export async function exportOfDocker(
   const directory = output === "-"
     ? Deno.env.get("TMPDIR") || TEMPORARY
     : dirname(output.replace(/\/+$/, ""));
-  const openSpool = () => openTemporary(directory);
+  const openSpool = () => openTemporaryFile(directory);
   using spool = new Spool(openSpool());
   return await exportImage(image, { tars: images.tars, spool, openSpool }, options);
-}
-
-function openTemporary(directory: string): number {
-  return withFd(
-    open(directory, O_RDONLY | O_DIRECTORY),
-    (fd) => unwrap(tryReopen(fd, O_TMPFILE | O_RDWR, 0o600), "open", directory),
-  );
 }

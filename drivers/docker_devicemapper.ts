@@ -1,0 +1,87 @@
+/**
+ * The layers of a Docker store on devicemapper: each is the file system of a thin device.
+ *
+ * ```text
+ * <home>/devicemapper/{data,metadata}     the pool's files
+ * <home>/metadata/<id>                    the record of a layer's device
+ * ```
+ *
+ * @module
+ */
+import { close } from "../ffi/files.ts";
+import { deviceInfo } from "../ffi/devmapper.ts";
+import { fstat, tryLstat } from "../ffi/stat.ts";
+import { VeneerError } from "../lib/base/errors.ts";
+import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
+import type { DockerTrees } from "../lib/images/docker/trees.ts";
+import { FrozenPool, type PoolFile } from "./devicemapper/frozen_pool.ts";
+import { isRecordName } from "./devicemapper/names.ts";
+import { parseDeviceRecord } from "./devicemapper/records.ts";
+import { checkSnapshotSupport } from "./devicemapper/support.ts";
+
+/** Where what the kernel writes is kept. */
+const TEMPORARY = "/var/tmp";
+
+/** The trees of a home, which this closes. */
+export class DeviceMapperTrees implements DockerTrees {
+  readonly form = "none";
+  readonly #pool: FrozenPool;
+
+  /**
+   * @throws {VeneerError} `not supported` without device-mapper or the pool's files, `in use` if
+   * the pool is active
+   */
+  constructor(readonly home: FrozenDirectory) {
+    using scope = new DisposableStack();
+    scope.use(home);
+    const lacks = checkSnapshotSupport();
+    if (lacks !== undefined) throw lacks;
+    requireIdle(home.path);
+    using files = new DisposableStack();
+    const [metadata, data] = ["metadata", "data"].map((name) => openFile(home, name, files));
+    this.#pool = new FrozenPool(metadata, data, Deno.env.get("TMPDIR") || TEMPORARY);
+    scope.move();
+  }
+
+  open(id: string, scope: DisposableStack): number {
+    const path = `metadata/${id}`, what = `${this.home.path}/${path}`;
+    const text = isRecordName(id) ? this.home.text(path) : undefined;
+    if (text === undefined) {
+      throw new VeneerError("corrupt store", `${what} is missing: its layer is damaged`);
+    }
+    const record = parseDeviceRecord(text, what);
+    if (!record.deleted) return this.#pool.mount(record, `layer ${id}`, scope);
+    throw new VeneerError("corrupt store", `${what}: the layer was being deleted`);
+  }
+
+  whole([id]: readonly string[], scope: DisposableStack): number {
+    return this.open(id, scope);
+  }
+
+  [Symbol.dispose](): void {
+    this.#pool[Symbol.dispose]();
+    this.home[Symbol.dispose]();
+  }
+}
+
+/** @throws {VeneerError} `in use` if the pool of a home is active */
+function requireIdle(home: string): void {
+  const stat = tryLstat(home);
+  if (stat === undefined) return;
+  const pool = `docker-${stat.devMajor}:${stat.devMinor}-${stat.inode}-pool`;
+  if (deviceInfo(pool) === undefined) return;
+  throw new VeneerError("in use", `the pool ${pool} of ${home} is active: end what uses it first`);
+}
+
+function openFile(home: FrozenDirectory, name: string, scope: DisposableStack): PoolFile {
+  const path = `devicemapper/${name}`, fd = home.open(path);
+  if (fd === undefined) {
+    throw new VeneerError(
+      "not supported",
+      `${home.path}/${path} is missing: a pool on devices of its own is not read`,
+    );
+  }
+  scope.adopt(fd, close);
+  if (fstat(fd).isFile) return { fd, path: `${home.path}/${path}` };
+  throw new VeneerError("corrupt store", `${home.path}/${path} is not a file`);
+}
