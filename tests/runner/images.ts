@@ -16,7 +16,7 @@ import { must, unmountBelow } from "../support/cases.ts";
  * because the images are in memory, and a stage of hundreds of cases would fill that of a guest.
  * btrfs discards them by itself.
  */
-const KINDS = {
+export const KINDS = {
   "ext4": { mkfs: ["mkfs.ext4", "-q", "-F"], type: "ext4", options: "discard" },
   "ext4+prjquota": {
     mkfs: ["mkfs.ext4", "-q", "-F", "-O", "quota,project", "-E", "quotatype=prjquota"],

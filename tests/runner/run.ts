@@ -137,7 +137,7 @@ function suiteOf(file: string, { kernel, fs }: Environment): string {
   // They take as long as all others in a guest together.
   if (kernel === "uml" && /\/docker\w*_test\.ts$/.test(file)) return "beside";
   // These take as long as all others in a guest together, too.
-  if (kernel === "uml" && /(kill|full_disk)_test\.ts$/.test(file)) return "kills";
+  if (kernel === "uml" && /(kill|full_disk|power_cuts)_test\.ts$/.test(file)) return "kills";
   // A guest's image is in its memory, and grows with the data that its cases write.
   if (kernel === "uml" && /\/devicemapper/.test(file)) return "devicemapper";
   if (folder === "drivers" || kernel === "uml" || fs !== "ext4") return "drivers";

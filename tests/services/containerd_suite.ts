@@ -55,11 +55,11 @@ export function containerdSuite(
   driver: string,
   { lacking, options = [] }: SuiteSubject,
 ): void {
+  const words = options.flatMap((option) => ["-o", option]);
   needs(
     lacking ?? lacksBuiltSuite(CONTAINERD_SUITE),
-    `service: containerd's own suite of snapshotters, on ${driver}`,
+    `service: containerd's own suite of snapshotters, on ${[driver, ...words].join(" ")}`,
     async () => {
-      const words = options.flatMap((option) => ["-o", option]);
       await using service = await TestService.on(driver, ...words);
       using build = BUILT === undefined ? tempDir("suite-") : undefined;
       try {

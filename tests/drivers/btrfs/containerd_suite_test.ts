@@ -4,3 +4,4 @@ import { containerdSuite } from "../../services/containerd_suite.ts";
 import { lacking } from "./support.ts";
 
 containerdSuite("btrfs", { lacking });
+containerdSuite("btrfs", { lacking, options: ["sync=layer"] });

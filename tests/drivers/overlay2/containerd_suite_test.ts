@@ -8,3 +8,4 @@ import { lacking } from "./support.ts";
 const elsewhere = /btrfs|quota/.test(TEST_FS) ? "it is run on ext4 and xfs" : undefined;
 
 containerdSuite("overlay2", { lacking: lacking ?? elsewhere });
+containerdSuite("overlay2", { lacking: lacking ?? elsewhere, options: ["sync=layer"] });
