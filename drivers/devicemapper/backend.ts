@@ -40,7 +40,13 @@ import { ownParentRecords, type ParentRecords } from "../../lib/graph/parent_rec
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { writeFile } from "../../lib/store/metadata.ts";
-import { type Mount, type MountPlan, type MountPort, performPlan } from "../../lib/mount/plan.ts";
+import {
+  type Mount,
+  type MountPlan,
+  type MountPort,
+  type MountStep,
+  performPlan,
+} from "../../lib/mount/plan.ts";
 import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
@@ -205,7 +211,11 @@ export class DeviceMapper implements LayerBackend {
     return { mountPoints: [this.mountPoint(id)], device: this.devices.deviceNumber(id) };
   }
 
-  plan(id: string, { label, readOnly = false, options = [] }: GetOptions): MountPlan {
+  checkMapped(): void {
+    // ext4 and xfs map ids since mounts do.
+  }
+
+  plan(id: string, { label, readOnly = false, options = [], idMaps }: GetOptions): MountPlan {
     checkKnown(new Map(options.map((name) => [name, ""])), [], "a devicemapper mount");
     const path = this.#mountPoint(id), target = path.text;
     const type = this.#fileSystem();
@@ -221,6 +231,23 @@ export class DeviceMapper implements LayerBackend {
     });
     const plain = list.filter((option) => option !== "discard");
     const { uids, gids } = idMapsOf(this.home, id, this.idMaps);
+    const mount: MountStep & { kind: "mount" } = {
+      kind: "mount",
+      source: this.devices.path(id),
+      target,
+      type,
+      ...splitOptions(list),
+      plainData: splitOptions(plain).data,
+    };
+    const finish: MountStep = {
+      kind: "prepare",
+      name: "make the root",
+      perform: () => {
+        this.#finishMount(id, path, type, readOnly, isReadOnly);
+        if (isShared) remount(target, MS_BIND | MS_RDONLY);
+      },
+      undo: () => {},
+    };
     return {
       path: `${target}/rootfs`,
       steps: [
@@ -231,25 +258,22 @@ export class DeviceMapper implements LayerBackend {
           undo: () => this.#deactivate(id),
         },
         { kind: "directory", path, mode: 0o755, uid: uids.root, gid: gids.root },
-        {
-          kind: "mount",
-          source: this.devices.path(id),
-          target,
-          type,
-          ...splitOptions(list),
-          plainData: splitOptions(plain).data,
-        },
-        {
-          kind: "prepare",
-          name: "make the root",
-          perform: () => {
-            this.#finishMount(id, path, type, readOnly, isReadOnly);
-            if (isShared) remount(target, MS_BIND | MS_RDONLY);
-          },
-          undo: () => {},
-        },
+        ...idMaps === undefined ? [] : [this.#finishPlain(mount, finish)],
+        mount,
+        finish,
       ],
     };
+  }
+
+  /** Through a mount that maps ids, this process could not make what a first mount makes. */
+  #finishPlain(mount: MountStep & { kind: "mount" }, finish: MountStep): MountStep {
+    const { port } = this.#context;
+    const steps = [mount, finish];
+    const perform = () => {
+      performPlan({ path: mount.target, steps }, port);
+      port.unmount(mount.target, 0);
+    };
+    return { kind: "prepare", name: "make the root before ids are mapped", perform, undo() {} };
   }
 
   /**

@@ -214,6 +214,10 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
     return [{ type, source: this.#devices.path(chain.layer), options }];
   }
 
+  checkMapped(): void {
+    // ext4 and xfs map ids since mounts do.
+  }
+
   plan(chain: LayerChain, target: string): MountPlan {
     const [type, options] = this.#howMounted(chain);
     const plain = options.filter((option) => option !== "discard");

@@ -152,7 +152,7 @@ export const FIRST_WORDS: readonly Subject[] = [
       IDMAP_DETAILS,
     examples: [
       ['m=$(veneer mount app) && cd "$m"', "mount app and go there"],
-      ["veneer mount --idmap 0:100000:65536 app", "for a user namespace (overlay2)"],
+      ["veneer mount --idmap 0:100000:65536 app", "for a user namespace"],
     ],
   },
   {

@@ -9,7 +9,7 @@
  *
  * @module
  */
-import { ENOSYS, SyscallError } from "../../ffi/errno.ts";
+import { SyscallError } from "../../ffi/errno.ts";
 import { close, O_DIRECTORY, O_PATH, withFd } from "../../ffi/files.ts";
 import { moveMount, tryCloneMount, tryMapIds, tryMoveMount } from "../../ffi/fsmount.ts";
 import { mount, MS_BIND, MS_PRIVATE, MS_REC } from "../../ffi/mount.ts";
@@ -23,6 +23,7 @@ import { unwrap } from "../../ffi/unwrap.ts";
 import { fileSystemName, fstatfs } from "../../ffi/statfs.ts";
 import { VeneerError } from "../base/errors.ts";
 import { type IdMap, type IdMaps, MAX_RANGES } from "../base/id_maps.ts";
+import { isKernelAtLeast } from "../base/kernel.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import type { MountPort, MountStep } from "./plan.ts";
 import { kernelMountPort } from "./port.ts";
@@ -54,6 +55,15 @@ export function refuseMappedTwice(what: string, { uids, gids }: IdMaps): void {
   );
 }
 
+/** Refuses kernels without such mounts. @throws {VeneerError} `not supported` */
+function requireIdMapping(): void {
+  if (isKernelAtLeast(5, 12)) return;
+  throw new VeneerError(
+    "not supported",
+    `mounts map ids since Linux 5.12, and this is ${Deno.osRelease()}`,
+  );
+}
+
 export class IdmappedPort implements MountPort, Disposable {
   readonly #home: string;
   readonly #maps: IdMaps;
@@ -70,6 +80,7 @@ export class IdmappedPort implements MountPort, Disposable {
     if (driver.checkMapped === undefined) {
       throw new VeneerError("not supported", `${driver.name} has no mounts that can map ids`);
     }
+    requireIdMapping();
     driver.checkMapped();
     this.#home = driver.home.path;
     this.#maps = maps;
@@ -126,11 +137,9 @@ export class IdmappedPort implements MountPort, Disposable {
     close(fd);
     throw new VeneerError(
       "not supported",
-      result === -ENOSYS
-        ? `mounts map ids since Linux 5.12, and this is ${Deno.osRelease()}`
-        : `${path} is on ${type}, whose mounts cannot map ids here: ${
-          new SyscallError("mount_setattr", -result, path).code
-        }`,
+      `${path} is on ${type}, whose mounts cannot map ids here: ${
+        new SyscallError("mount_setattr", -result, path).code
+      }`,
     );
   }
 
