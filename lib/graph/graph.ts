@@ -296,6 +296,7 @@ export class Graph implements EngineStore {
     if (foreign.length > 0) {
       this.#context.warn(leftAlone(foreign), { kind: "umount foreign", ids: foreign });
     }
+    attempt(tell, "locks of killed processes", () => this.#state.forgetLocks());
     attempt(tell, "states of removed stores", () => pruneRunStates(this.#context.warn));
     attempt(tell, "records of lost mounts of the home", () => this.#state.forgetLostHomeMounts());
     if (mounted === 0) {

@@ -528,6 +528,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     ];
     // Done again, because a process may have been killed after it recorded an import.
     attempt(tell, this.home, () => this.#backend.imported());
+    attempt(tell, "locks of killed processes", () => this.#state.forgetLocks());
     attempt(tell, "states of removed stores", () => pruneRunStates(this.#warn));
     // A service will soon need these resources again.
     if (!isOwn) return done;

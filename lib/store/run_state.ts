@@ -252,6 +252,13 @@ export class RunState {
     return undefined;
   }
 
+  /** Removes the layers' lock files that killed processes left and that hold nothing to remember. */
+  forgetLocks(): void {
+    for (const id of list(this.#directory.join("layers"))) {
+      this.tryLockLayer(id)?.[Symbol.dispose]();
+    }
+  }
+
   /**
    * Marks that a layer's content is being read (shared) or replaced, until disposed of.
    *

@@ -3,6 +3,8 @@
  */
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { O_RDWR, open, withFd } from "../../ffi/files.ts";
+import { tryLock } from "../../ffi/flock.ts";
 import { lstat } from "../../ffi/stat.ts";
 import { statfs } from "../../ffi/statfs.ts";
 import type { ErrorCode } from "../../lib/base/errors.ts";
@@ -21,7 +23,7 @@ import {
 } from "../support/processes.ts";
 import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { killAtRandom } from "../support/random_kills.ts";
-import { isThere } from "../support/files.ts";
+import { isThere, names } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -119,7 +121,25 @@ needs(lacking, "killed: commands killed at any moment keep no other from working
     while (store.json<{ references: number }>("umount", id).references > 0);
     store.must("rm", id);
   }
+  // A process that is killed once it has the lock of a layer, before it makes that, leaves the file.
+  store.must("cleanup");
   assertNothingLeft(store, ["base"]);
+});
+
+needs(lacking, "killed: cleanup removes locks that no process has and that hold nothing", () => {
+  using store = new TestStore();
+  store.must("create", "base");
+  store.must("mount", "base");
+  const directory = join(stateOf(store), "layers");
+  for (const id of ["dead", "held"]) Deno.writeTextFileSync(join(directory, id), "");
+  withFd(open(join(directory, "held"), O_RDWR), (fd) => {
+    assert(tryLock(fd, "exclusive"));
+    store.must("cleanup");
+    assertEquals(names(directory).sort(), ["base", "held"]);
+  });
+  store.must("umount", "base");
+  store.must("cleanup");
+  assertEquals(names(directory), []);
 });
 
 for (const driver of ["overlay2", "btrfs"] as const) {
