@@ -65,7 +65,7 @@ test("a label that is too long is said", (dir) => {
   const driver = store(dir);
   const top = deep(driver, 129);
   const error = assertFails("invalid argument", () => driver.get(top, { label: "x".repeat(400) }));
-  assert(error.message.includes("mount label has 400 bytes"), error.message);
+  assert(error.message.includes("mount's label has 400 bytes"), error.message);
   assertEquals(driver.layer(top).references, 0);
 });
 
