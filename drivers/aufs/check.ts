@@ -15,6 +15,7 @@ import {
   remakeLayer,
   writeRecord,
 } from "../../lib/care/mending.ts";
+import { checkPlaces } from "../../lib/care/own_records.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
@@ -75,6 +76,12 @@ class ChainsCheck {
       this.#chains.set(id, undefined);
       this.#tellRecord(id, "record-missing", "is missing, and the layer's files are there");
     }
+    checkPlaces(
+      view,
+      { layers: 0o710, diff: 0o710, mnt: 0o710 },
+      this.report,
+      this.#chains.size > 0,
+    );
     const parents = new Map<string, string | undefined>();
     for (const [id, chain] of this.#chains) {
       this.#checkDirectory(id, "diff");

@@ -15,6 +15,7 @@ import {
   remakeLayer,
   removeEntry,
 } from "../../lib/care/mending.ts";
+import { checkPlaces } from "../../lib/care/own_records.ts";
 import { quote, readRecord, typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -37,6 +38,7 @@ export function pathsOf(_view: StoreView, id: string, of: "layers" | "snapshots"
 /** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const stat = new Stat();
+  checkPlaces(view, { subvolumes: 0o710, quotas: 0o700 }, report);
   const layers = view.names(view.join("subvolumes")).filter(isId);
   for (const id of layers) {
     checkSubvolume(view.join("subvolumes", id), id, "layer", remakeLayer(id), stat, report);
@@ -81,6 +83,7 @@ export function checkSnapshots(
   report: Report,
 ): Iterable<string> {
   const stat = new Stat(), known = new Set<string>();
+  checkPlaces(view, { active: 0o700, snapshots: 0o700 }, report);
   for (const { layer } of snapshots) {
     known.add(layer);
     const [directory, hash] = layer.split(/\.(.*)/s);

@@ -16,6 +16,7 @@ import {
   removeEntry,
   writeRecord,
 } from "../../lib/care/mending.ts";
+import { checkPlaces } from "../../lib/care/own_records.ts";
 import { readRecord } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
@@ -71,6 +72,7 @@ export function checkSnapshots(
 
 /** Checks all records of devices; returns the ids of the layers. */
 function checkRecords(view: StoreView, report: Report): string[] {
+  checkPlaces(view, { metadata: 0o700, mnt: 0o711, devicemapper: 0o700 }, report);
   const ids: string[] = [], owners = new Map<number, string>();
   for (const name of view.names(view.join("metadata"))) {
     const isLayer = isRecordName(name);

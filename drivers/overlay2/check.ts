@@ -217,7 +217,8 @@ class LayoutCheck {
     if (this.#names === undefined) {
       this.#names = new Map();
       for (const [name, target] of this.#links) {
-        if (typeof target !== "string") continue;
+        // No layer has another file's name, such as an editor's copy.
+        if (typeof target !== "string" || !isLinkName(name)) continue;
         this.#names.set(target, [...this.#names.get(target) ?? [], name]);
       }
     }

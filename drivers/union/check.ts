@@ -7,6 +7,7 @@ import { Stat } from "../../ffi/stat.ts";
 import { isId } from "../../lib/base/ids.ts";
 import type { Report } from "../../lib/care/finding.ts";
 import { makeDirectory, prepareAgain, rebuildDatabase } from "../../lib/care/mending.ts";
+import { checkPlaces } from "../../lib/care/own_records.ts";
 import { typeWords } from "../../lib/care/record_file.ts";
 import type { Orphan } from "../../lib/care/orphan.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
@@ -57,6 +58,7 @@ export function checkLayerDirectories(
   hasWork: boolean,
 ): Iterable<string> {
   const stat = new Stat();
+  checkPlaces(view, { [LAYERS]: 0o700 }, report);
   for (const row of snapshots) {
     if (!isId(row.layer)) {
       report({
@@ -68,9 +70,9 @@ export function checkLayerDirectories(
       });
       continue;
     }
-    checkPart(view, row, "fs", stat, report);
+    const hasFiles = checkPart(view, row, "fs", stat, report);
     const isWritten = row.kind === "active" && row.parent !== undefined;
-    if (hasWork && isWritten) checkPart(view, row, "work", stat, report);
+    if (hasFiles && hasWork && isWritten) checkPart(view, row, "work", stat, report);
   }
   const staged = view.staged();
   const known = new Set(snapshots.map(({ layer }) => layer));
@@ -104,12 +106,13 @@ function checkPart(
   part: "fs" | "work",
   stat: Stat,
   report: Report,
-): void {
+): boolean {
   const path = view.join(LAYERS, layer, part), file = path.text;
   const found = tryLstat(path, stat);
-  if (found?.isDirectory) return;
+  if (found?.isDirectory) return true;
   const kind = found === undefined ? "missing" : "not-a-directory";
   const what = found === undefined ? "is missing" : `is ${typeWords(found)}, not a directory`;
   const mending = part === "work" ? makeDirectory(path, 0o700, layer) : prepareAgain(layer);
   report({ kind: `snapshot-${part}-${kind}`, layer, file, what, ...mending });
+  return false;
 }

@@ -37,6 +37,31 @@ export function checkOwnRecords(view: StoreView, layers: Parents, report: Report
   }
 }
 
+/**
+ * Reports what stands in place of directories of a driver's layout.
+ *
+ * @param modes of the directories below the home
+ * @param isNeeded whether one that is missing is damage: otherwise the next command makes it
+ */
+export function checkPlaces(
+  view: StoreView,
+  modes: Readonly<Record<string, number>>,
+  report: Report,
+  isNeeded = false,
+): void {
+  const stat = new Stat();
+  for (const [name, mode] of Object.entries(modes)) {
+    const path = view.join(name);
+    const found = tryLstat(path, stat), mending = makeDirectory(path, mode), file = path.text;
+    if (found === undefined && isNeeded) {
+      report({ kind: `${name}-missing`, file, what: "is missing", ...mending });
+    } else if (found !== undefined && !stat.isDirectory) {
+      const what = `is ${typeWords(stat)}, and layers have their parts in a directory of that name`;
+      report({ kind: `${name}-not-a-directory`, file, what, ...mending });
+    }
+  }
+}
+
 /** Puts recorded parents to layers whose layout has none; returns all of them. */
 export function withOwnParents(view: StoreView, layers: Parents): Map<string, string | undefined> {
   const all = new Map(layers);

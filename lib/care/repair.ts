@@ -40,6 +40,8 @@ export interface RepairOptions {
   readonly failed: (error: VeneerError) => void;
   /** Changes nothing, and tells what the first round would do. */
   readonly isDry?: boolean;
+  /** Between two looks of a check, in milliseconds. */
+  readonly pause?: number;
 }
 
 /** The result of a repair. */
@@ -69,7 +71,7 @@ const PAUSE = 20;
  * its file system is read-only
  */
 export function repairStore(store: CheckedStore, options: RepairOptions): Repaired | undefined {
-  const checked = checkStore(store, PAUSE);
+  const checked = checkStore(store, options.pause ?? PAUSE);
   if (checked === undefined) return undefined;
   if (options.isDry) return planned(store, checked, options);
   const name = store.of === "layers" ? store.driver : `snapshots/${store.driver}`;
@@ -170,7 +172,7 @@ class Repair {
   /** @param before the check before the home was opened, which mends some things by itself */
   run(before: Checked): Repaired {
     this.#finishInterrupted();
-    let checked = checkStore(this.store, PAUSE)!;
+    let checked = checkStore(this.store, this.options.pause ?? PAUSE)!;
     const still = new Set(checked.findings.map(identityOf));
     this.#mended.push(
       ...before.findings.filter((one) => one.repair && !still.has(identityOf(one))),
@@ -184,7 +186,7 @@ class Repair {
       const next = mends.length > 0 ? mends : wanted;
       if (next.length === 0) break;
       this.#mendAll(next, checked);
-      checked = checkStore(this.store, PAUSE)!;
+      checked = checkStore(this.store, this.options.pause ?? PAUSE)!;
     }
     this.#quarantine.finish();
     const { journal, isUsed, path } = this.#quarantine;

@@ -53,6 +53,9 @@ export function readSnapshotRows(
     if (hasLayers()) tell("empty", "is empty, and there are layers of snapshots");
     return undefined;
   }
+  if (stat.isFile && stat.uid === 0 && (stat.mode & 0o022) !== 0) {
+    tell("owner", `has mode ${(stat.mode & 0o7777).toString(8)}, so others can change it`);
+  }
   try {
     // SQLite opens the file by its path.
     const real = withFd(

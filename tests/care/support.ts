@@ -77,7 +77,8 @@ export function repair(root: string, driver: string, of: CheckedStore["of"] = "l
     throw error;
   };
   const store = { root, driver, of, checks: CHECKS.get(driver) };
-  return repairStore(store, { isWanted: () => true, failed })!;
+  // Nothing else is at work here.
+  return repairStore(store, { isWanted: () => true, failed, pause: 0 })!;
 }
 
 /** The findings as `KIND FILE`, the file below the home. */
@@ -131,6 +132,8 @@ export interface Healthy<Names> {
   readonly names: Names;
   /** The name on disk of `<ID>`. */
   readonly nameOf?: (id: string) => string;
+  /** Makes another healthy store, of what cannot be copied file by file. */
+  readonly make?: (root: string) => void;
   /** Looks at the repaired store. */
   readonly examine?: (root: string, repaired: Repaired) => void;
 }
@@ -158,4 +161,85 @@ export async function findEach<Names>(
       examine?.(copy, repaired);
     });
   }
+}
+
+/** A record, link or directory of a store, and what may be found of it. */
+export interface Thing {
+  /** Below the home. */
+  readonly path: string;
+  readonly is: "record" | "directory";
+  /** How kinds of findings about it begin, its own and those of what hangs on it. */
+  readonly kinds: readonly string[];
+  /** A store without it is healthy, too. */
+  readonly isOptional?: boolean;
+  /** Empty it means something. */
+  readonly mayBeEmpty?: boolean;
+  /** It means the same whatever it holds. */
+  readonly isMark?: boolean;
+  /** Nothing can mend it. */
+  readonly isUnmendable?: boolean;
+  /** Another one of its sort, whose content it gets. */
+  readonly twin?: string;
+}
+
+/** Cuts a record in the middle. */
+function cut(path: string): void {
+  const bytes = Deno.readFileSync(path);
+  Deno.writeFileSync(path, bytes.subarray(0, bytes.length >> 1));
+}
+
+/** The damages of a thing, by their names. */
+function damagesOf({ is, twin, isOptional, mayBeEmpty, isMark }: Thing, home: string) {
+  const damages: Record<string, (path: string) => void> = is === "directory"
+    ? { ...DIRECTORY_DAMAGES }
+    : { ...RECORD_DAMAGES, "cut in the middle": cut };
+  if (twin !== undefined) {
+    damages["as another's"] = (path) => Deno.copyFileSync(join(home, twin), path);
+  }
+  if (isOptional) delete damages["removed"];
+  if (mayBeEmpty || isMark) delete damages["emptied"];
+  if (isMark) delete damages["garbage"];
+  return Object.entries(damages);
+}
+
+/** The damages that leave a record that could be right. */
+const MAYBE_RIGHT = ["cut in the middle", "as another's"];
+
+/**
+ * Damages each thing of a healthy store in every way, each on a copy: it is found, and named as what
+ * it is; what is left after a repair is only what nothing can mend; a second repair does nothing.
+ *
+ * @returns how many damages were found
+ */
+export function damageAll(
+  { root, scratch, driver, of = "layers", make, examine }: Omit<Healthy<unknown>, "names">,
+  things: readonly Thing[],
+): number {
+  assertFound(check(root, driver, of), []);
+  let count = 0;
+  for (const thing of things) {
+    const home = join(of === "layers" ? driver : `snapshots/${driver}`);
+    const twins = join(root, home);
+    for (const [name, damage] of damagesOf(thing, twins)) {
+      const what = `${thing.path} ${name}`;
+      const copy = make === undefined ? copyOf(root, scratch) : join(scratch, crypto.randomUUID());
+      make?.(copy);
+      damage(join(copy, home, thing.path));
+      const kinds = check(copy, driver, of).findings.map(({ kind }) => kind);
+      if (!MAYBE_RIGHT.includes(name) && kinds.length === 0) throw new Error(`${what}: not found`);
+      if (kinds.length > 0) count++;
+      const other = kinds.find((kind) => !thing.kinds.some((begin) => kind.startsWith(begin)));
+      if (other !== undefined) throw new Error(`${what}: found as ${kinds.join(", ")}`);
+      const repaired = repair(copy, driver, of);
+      const left = check(copy, driver, of).findings.filter(({ isNote }) => !isNote);
+      if (left.length > 0 && !thing.isUnmendable) {
+        throw new Error(`${what}: left ${left.map(({ kind, file }) => `${kind} ${file}`).join()}`);
+      }
+      const again = repair(copy, driver, of);
+      assertEquals([again.mended, again.lost, again.quarantine], [[], [], undefined], what);
+      if (kinds.length > 0) examine?.(copy, repaired);
+      Deno.removeSync(copy, { recursive: true });
+    }
+  }
+  return count;
 }
