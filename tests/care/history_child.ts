@@ -1,11 +1,13 @@
 /**
- * Works on a store at random until it is killed.
+ * Works on a store at random until it is killed, and prints a byte for each act.
  *
  *     history_child.ts ROOT DRIVER SEED TAR…
  */
 import { join } from "@std/path";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
 import { randomOf } from "../support/random.ts";
+
+const DONE = new TextEncoder().encode(".");
 
 if (import.meta.main) {
   const [root, driver, seed, ...tars] = Deno.args;
@@ -37,12 +39,12 @@ if (import.meta.main) {
     () => snapshots.remove(name("n")),
     () => snapshots.cleanup(),
   ];
-  Deno.stdout.writeSync(new TextEncoder().encode("ready\n"));
   for (;;) {
     try {
       pick(acts)();
     } catch {
       // Most names are not there, or in use.
     }
+    Deno.stdout.writeSync(DONE);
   }
 }
