@@ -9,11 +9,12 @@ import { assert, assertEquals } from "@std/assert";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { Snapshots } from "../../../lib/snapshots/snapshots.ts";
 import type { ImageKind } from "../../runner/images.ts";
-import { lacksFileSystem, needs, run, tempDir } from "../../support/cases.ts";
+import { lacksFileSystem, must, needs, run, tempDir } from "../../support/cases.ts";
 import { PROGRAM } from "../../support/commands.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
 import { type Random, randomOf } from "../../support/random.ts";
 import { describeTree, tarOf } from "../../support/trees.ts";
+import { lacking as lacksDevices, SMALL } from "../devicemapper/support.ts";
 import { type CutDisk, lacksWriteLog, LoggedDisk } from "../../support/write_log.ts";
 
 const isLong = Deno.env.has("VENEER_TEST_LONG");
@@ -25,12 +26,13 @@ const DISKS: readonly [kind: ImageKind, mebibytes: number, driver: string][] = [
   ["ext4", 128, "overlay2"],
   ["xfs", 320, "overlay2"],
   ["btrfs", 256, "btrfs"],
+  ["ext4", 512, "devicemapper"],
 ];
 
 const storeOn = (directory: string, driver: string) => ({
   root: `${directory}/root`,
   driver,
-  options: ["sync=layer"],
+  options: ["sync=layer", ...driver === "devicemapper" ? SMALL : []],
   idMaps: IDENTITY,
   warn: () => {},
 });
@@ -66,23 +68,49 @@ function treeOf(snapshots: Snapshots, name: string): string {
   }
 }
 
+/** Makes a layer as a service does whose engine mounts it, and marks that its commit was answered. */
+function serve(
+  store: Store,
+  at: string,
+  { name, parent }: { name: string; parent: string },
+  { fill, mark }: { fill: (root: string) => void; mark: () => void },
+): void {
+  using snapshots = openSnapshotter({
+    ...store,
+    purpose: "serve",
+    foreignUses: "ignore",
+    later: () => {},
+  });
+  const [{ type, source, options }] = snapshots.prepare("work", parent);
+  const words = type === "bind" ? ["--bind"] : ["-t", type, "-o", options.join(",")];
+  must("mount", ...words, source, at);
+  fill(at);
+  must("umount", at);
+  snapshots.commit(name, "work", { sync: true });
+  mark();
+}
+
 /** Imports layers, every second one from a tar; marks each when its commit has returned. */
 function importLayers(store: Store, scratch: string, mark: (text: string) => void) {
   const random = randomOf(SEED), trees = new Map<string, string>();
-  using snapshots = openSnapshotter(store);
+  const at = `${scratch}/at`;
+  Deno.mkdirSync(at);
   for (let i = 0; i < LAYERS; i++) {
     const name = `layer-${i}`, isSide = i % 4 === 3;
     const parent = i === 0 || random(5) === 0 ? "" : `layer-${i - (i % 4 === 0 ? 2 : 1)}`;
-    snapshots.prepare("work", parent);
     if (i % 2 === 0) {
-      fill(snapshots.mount("work"), random, `m${i}`);
-      snapshots.unmount("work");
-    } else {
-      const tree = `${scratch}/${i}`;
-      Deno.mkdirSync(tree);
-      fill(tree, random, `t${i}`);
-      snapshots.applyDiff("work", tarOf(tree, `${tree}.tar`));
+      serve(store, at, { name, parent }, {
+        fill: (root) => fill(root, random, `m${i}`),
+        mark: () => mark(`+${name}`),
+      });
+      continue;
     }
+    const tree = `${scratch}/${i}`;
+    Deno.mkdirSync(tree);
+    fill(tree, random, `t${i}`);
+    using snapshots = openSnapshotter(store);
+    snapshots.prepare("work", parent);
+    snapshots.applyDiff("work", tarOf(tree, `${tree}.tar`));
     snapshots.commit(name, "work");
     mark(`+${name}`);
     if (!isSide) continue;
@@ -91,9 +119,11 @@ function importLayers(store: Store, scratch: string, mark: (text: string) => voi
     mark(`-${name}`);
     snapshots.remove(name);
   }
+  using snapshots = openSnapshotter(store);
   for (const { name, kind } of snapshots.walk()) {
     if (kind === "committed") trees.set(name, treeOf(snapshots, name));
   }
+  snapshots.cleanup(); // devicemapper's pool.
   return trees;
 }
 
@@ -137,11 +167,13 @@ function look(store: Store, trees: ReadonlyMap<string, string>, { marks }: CutDi
   Deno.writeTextFileSync(`${snapshots.mount("new")}/new`, "");
   snapshots.unmount("new");
   snapshots.commit("new layer", "new");
+  snapshots.cleanup();
 }
 
 for (const [kind, mebibytes, driver] of DISKS) {
   const lacking = lacksWriteLog(kind) ??
-    (driver === "overlay2" ? lacksFileSystem("overlay") : undefined);
+    (driver === "overlay2" ? lacksFileSystem("overlay") : undefined) ??
+    (driver === "devicemapper" ? lacksDevices : undefined);
   needs(lacking, `${driver} on ${kind}, sync=layer: power cuts lose no committed layer`, () => {
     using directory = tempDir();
     using disk = new LoggedDisk(kind, directory.path, mebibytes << 20);
