@@ -51,10 +51,14 @@ function freePort(): number {
   return listener.addr.port;
 }
 
-/** Containers of two maps run on one image, each as if it had the image's owners, without a copy. */
+/**
+ * Containers of two maps run on one image, each as if it had the image's owners: without a copy if
+ * containerd can map ids as it mounts, and else, with the same labels, in a copy for each map.
+ */
 function remaps(release: string, engine: Engine): void {
   needs(lacking, `containerd ${release}: one image serves containers of any id map`, async () => {
-    const options = ["-o", "snapshot.remap=true"];
+    const canMap = engine.release === "2.x";
+    const options = canMap ? ["-o", "snapshot.remap=true"] : [];
     await using service = await TestService.start(...options);
     const path = (name: string) => join(service.directory.path, name);
     Deno.mkdirSync(path("image"));
@@ -72,14 +76,14 @@ function remaps(release: string, engine: Engine): void {
     // A container's root is not this machine's, and passes through these directories.
     for (const way of [service.directory.path, path("c")]) Deno.chmodSync(way, 0o711);
     containerd.must("images", "import", ...V, archive);
-    for (const host of [100_000, 3_000_000]) {
+    for (const [i, host] of [100_000, 3_000_000].entries()) {
       const maps = ["--uidmap", `0:${host}:1000`, "--gidmap", `0:${host + 5}:1000`];
       const script =
         "busybox stat -c '%u:%g' / /etc /etc/motd; echo 1 >/new; busybox stat -c '%u:%g' /new";
       const words = ["run", "--rm", ...V, "--remap-labels", ...maps, NAME, `c${host}`];
       assertEquals(containerd.must(...words, "/bin/sh", "-c", script), "0:0\n".repeat(4));
-      // Not one more than the image has: there is no copy of it.
-      assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
+      const copies = canMap ? 0 : i + 1;
+      assertEquals(containerd.snapshots().length, chain.length + copies);
     }
     assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
   });
@@ -174,7 +178,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
   });
 
-  if (engine.release === "2.x") remaps(release, engine);
+  if (engine.release !== "1.6") remaps(release, engine);
 
   needs(lacking, `containerd ${release}: an image is pulled from a registry`, async () => {
     await using service = await TestService.start();
