@@ -76,14 +76,14 @@ function remaps(release: string, engine: Engine): void {
     // A container's root is not this machine's, and passes through these directories.
     for (const way of [service.directory.path, path("c")]) Deno.chmodSync(way, 0o711);
     containerd.must("images", "import", ...V, archive);
-    for (const [i, host] of [100_000, 3_000_000].entries()) {
+    for (const host of [100_000, 3_000_000]) {
       const maps = ["--uidmap", `0:${host}:1000`, "--gidmap", `0:${host + 5}:1000`];
       const script =
         "busybox stat -c '%u:%g' / /etc /etc/motd; echo 1 >/new; busybox stat -c '%u:%g' /new";
       const words = ["run", "--rm", ...V, "--remap-labels", ...maps, NAME, `c${host}`];
       assertEquals(containerd.must(...words, "/bin/sh", "-c", script), "0:0\n".repeat(4));
-      const copies = canMap ? 0 : i + 1;
-      assertEquals(containerd.snapshots().length, chain.length + copies);
+      // A copy is collected at any time after its container.
+      if (canMap) assertEquals(containerd.snapshots().length, chain.length);
     }
     assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
   });
