@@ -1,7 +1,7 @@
 /**
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
  *
- *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|import|docker]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -18,6 +18,7 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   services: ["ext4"],
   import: ["ext4"],
   docker: ["btrfs", "ext4"],
+  migrate: ["ext4"],
 };
 
 /** The sizes of images in bytes, where the usual one is too small: btrfs frees removed layers late. */

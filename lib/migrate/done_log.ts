@@ -5,6 +5,7 @@
  * <home>/.veneer/migrated      lines of JSON, only ever appended to
  * {"run": boot, "from": home}  a command begins, in a boot of the machine, with that source
  * {"begin": id}                a member is about to be made
+ * {"begin": id, "as": mark}    it is made, and not whole
  * {"done": id, "as": mark}     it is whole; the mark tells it from a later one of the same id
  * {"synced": true}             all members that are done are on disk
  * ```
@@ -41,7 +42,7 @@ const NAME = "migrated";
 /** A line, once it is parsed. */
 type Line =
   | { readonly run: string; readonly from: string }
-  | { readonly begin: string }
+  | { readonly begin: string; readonly as?: string }
   | { readonly done: string; readonly as: string }
   | { readonly synced: true };
 
@@ -55,7 +56,11 @@ export type Known =
     /** Whether a power failure may have taken content away since. */
     readonly isDoubtful: boolean;
   }
-  | { readonly state: "begun" };
+  | {
+    readonly state: "begun";
+    /** `undefined` if it may not even be there. */
+    readonly mark: string | undefined;
+  };
 
 /** The record of one target, which the caller has locked. */
 export class DoneLog implements Disposable {
@@ -92,7 +97,7 @@ export class DoneLog implements Disposable {
       else if ("run" in line) {
         isOfThisBoot = line.run === boot;
         from = line.from;
-      } else if ("begin" in line) this.#known.set(line.begin, { state: "begun" });
+      } else if ("begin" in line) this.#known.set(line.begin, { state: "begun", mark: line.as });
       else if ("done" in line) {
         const isDoubtful = !isOfThisBoot;
         this.#known.set(line.done, { state: "done", from, mark: line.as, isDoubtful });
@@ -126,9 +131,14 @@ export class DoneLog implements Disposable {
   /** A member is about to be made. On disk when it returns. */
   begin(id: string): void {
     this.#known.delete(id);
-    this.#known.set(id, { state: "begun" });
+    this.#known.set(id, { state: "begun", mark: undefined });
     this.#append({ begin: id });
     fdatasync(this.#fd, this.#path.text);
+  }
+
+  /** It is made, and its content comes next: from now on it is known by a mark. */
+  made(id: string, mark: string): void {
+    this.#append({ begin: id, as: mark });
   }
 
   /** A member is whole. */
@@ -167,7 +177,7 @@ function parsed(text: string): Line | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { run, from, begin, done, as, synced } = value as Record<string, unknown>;
   if (typeof run === "string" && typeof from === "string") return { run, from };
-  if (typeof begin === "string") return { begin };
+  if (typeof begin === "string") return typeof as === "string" ? { begin, as } : { begin };
   if (typeof done === "string" && typeof as === "string") return { done, as };
   return synced === true ? { synced } : undefined;
 }

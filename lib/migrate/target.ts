@@ -49,6 +49,12 @@ abstract class Target extends End {
   /** What tells a member from a later one of the same id; `undefined` if it is missing. */
   protected abstract markOf(id: string): string | undefined;
   protected abstract remove(id: string): void;
+  /**
+   * Removes what a killed migration made of a member, and nothing that has its id since.
+   *
+   * @param mark of what it made; `undefined` if it was killed before that was recorded
+   */
+  protected abstract removeHalfMade(id: string, mark: string | undefined): void;
   /** Whether a member may reach a limit of its own before the store is full. */
   protected abstract hasLimit(member: Member): boolean;
   /** Makes an empty one. */
@@ -81,6 +87,10 @@ abstract class Target extends End {
     }
   }
 
+  protected get log(): DoneLog {
+    return this.#begun.log;
+  }
+
   get #begun(): Work {
     if (this.#work !== undefined) return this.#work;
     throw new VeneerError("failed", "a migration that has not begun");
@@ -107,20 +117,20 @@ abstract class Target extends End {
     const done: string[] = [];
     // Children come after their parents.
     for (const [id, known] of [...log.known].reverse()) {
-      const mark = this.markOf(id);
-      if (mark === undefined) continue;
-      if (known.state === "done" && known.mark !== mark) continue; // Another one, made since.
-      if (known.state === "done" && !known.isDoubtful) {
-        if (known.from === from) done.push(id);
-      } else this.#tryRemove(id);
+      if (known.state === "begun") {
+        this.#trying(id, () => this.removeHalfMade(id, known.mark));
+      } else if (this.markOf(id) === known.mark) { // Else it is another one, made since.
+        if (known.isDoubtful) this.#trying(id, () => this.remove(id));
+        else if (known.from === from) done.push(id);
+      }
     }
     log.run(from);
     return done;
   }
 
-  #tryRemove(id: string): void {
+  #trying(id: string, remove: () => void): void {
     try {
-      this.remove(id);
+      remove();
     } catch (error) {
       this.warn(`the half-made ${id} was not removed: ${messageOf(error)}`);
     }
@@ -144,10 +154,11 @@ abstract class Target extends End {
     let isFilled = false;
     try {
       this.create(member);
+      log.made(id, this.markOf(id) ?? "");
       isFilled = true;
       this.fill(member, input, onProgress);
     } catch (error) {
-      if (this.markOf(id) !== undefined) this.#tryRemove(id);
+      if (this.markOf(id) !== undefined) this.#trying(id, () => this.remove(id));
       // Before that it may be too deep, which others need not be.
       const isFull = hasNoSpace(error) || isFilled && codeOf(error) === "limit exceeded";
       if (isFull && !this.hasLimit(member)) return { outOfRoom: messageOf(error) };
@@ -200,6 +211,18 @@ export class LayerTarget extends Target {
     this.graph.remove(id);
   }
 
+  protected removeHalfMade(id: string, mark: string | undefined): void {
+    const found = this.markOf(id);
+    if (found === undefined) return;
+    if (mark === undefined ? this.#isEmpty(id) : mark === found) this.remove(id);
+  }
+
+  #isEmpty(id: string): boolean {
+    if (this.graph.layer(id).incomplete) return true;
+    using changes = this.graph.changes(id, undefined);
+    return changes.next().done === true;
+  }
+
   protected fill(
     { id }: Member,
     input: number | undefined,
@@ -235,6 +258,9 @@ export class LayerTarget extends Target {
     this.graph.close();
   }
 }
+
+/** The mark of a snapshot that is being committed. */
+const COMMITTING = "being committed";
 
 /** Snapshots, and the images that are made of them. */
 export class SnapshotTarget extends Target {
@@ -287,6 +313,22 @@ export class SnapshotTarget extends Target {
     }
   }
 
+  protected removeHalfMade(id: string, mark: string | undefined): void {
+    const key = keyFor(id), found = this.#info(id);
+    // Of a key that was not committed, the name is another one's.
+    if (this.#info(key) !== undefined) return this.snapshots.remove(key);
+    if (found === undefined) return;
+    const isOurs = mark === undefined ? this.#isEmpty(found) : mark === found.layer ||
+      mark === COMMITTING && found.kind === "committed";
+    if (isOurs) this.snapshots.remove(id);
+  }
+
+  #isEmpty({ name, incomplete }: SnapshotInfo): boolean {
+    if (incomplete) return true;
+    using changes = this.snapshots.changes(name);
+    return changes.next().done === true;
+  }
+
   protected hasLimit({ kind }: Member): boolean {
     return kind === "active";
   }
@@ -305,7 +347,11 @@ export class SnapshotTarget extends Target {
   ): void {
     const { snapshots } = this, key = kind === "committed" ? keyFor(id) : id;
     if (input !== undefined) snapshots.applyDiff(key, input, { onProgress });
-    if (kind === "committed") snapshots.commit(id, key, { labels: labelsOf(labels) });
+    if (kind === "committed") {
+      // It may get another layer.
+      this.log.made(id, COMMITTING);
+      snapshots.commit(id, key, { labels: labelsOf(labels) });
+    }
     snapshots.setTimes(id, { created, updated });
   }
 

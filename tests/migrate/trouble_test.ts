@@ -8,6 +8,7 @@ import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { lacksFileSystem, must, needs } from "../support/cases.ts";
 import { veneer } from "../support/commands.ts";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
+import { isThere, read } from "../support/files.ts";
 import { fill } from "../support/layers.ts";
 import { mountImage } from "../runner/images.ts";
 import { storeDir } from "../support/store_dir.ts";
@@ -112,6 +113,31 @@ needs(lacking, "migrate: two at once are refused, as is a layer of another origi
   assertEquals(code, EXIT_STATUS["already exists"]);
   assertEquals(migrated, ["base"]);
   assertStringIncludes(failed[0].reason, `from ${other.root}/overlay2`);
+});
+
+needs(lacking, "migrate: only what a killed migration made is removed", () => {
+  using stores = new Stores();
+  stores.make(["mine"], ["made"], ["half"]);
+  migrate(stores.from, stores.to);
+  {
+    using store = openDriver(stores.to);
+    // Killed before `mine` was made and within `half`; `made` was removed and made by a user since.
+    for (const id of ["mine", "made"]) {
+      store.remove(id);
+      fill(store, id, (root) => Deno.writeTextFileSync(join(root, "of a user"), ""));
+    }
+    store.cleanup();
+  }
+  const log = stores.newHome(".veneer/migrated"), half = /"done":"half","as":"(\d+)"/;
+  const [, mark] = half.exec(read(log))!;
+  const lines = ["mine", "made", "half"].map((begin) =>
+    JSON.stringify({ begin, as: begin === "half" ? mark : begin === "made" ? "1" : undefined })
+  );
+  Deno.writeTextFileSync(log, `${lines.join("\n")}\n`, { append: true });
+  const { code, stores: [{ migrated, failed }] } = outcomeOf(stores.from, stores.to);
+  assertEquals([code, migrated], [EXIT_STATUS["already exists"], ["half"]]);
+  assertEquals(failed.map(({ id }) => id), ["made", "mine"]);
+  for (const id of ["mine", "made"]) assert(isThere(stores.newHome(id, "diff/of a user")));
 });
 
 needs(lacking, "migrate: without room it says so, and goes on when there is some", () => {

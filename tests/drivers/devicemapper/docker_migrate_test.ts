@@ -1,0 +1,30 @@
+/** A Docker root goes from devicemapper to overlay2: with VENEER_TEST_LONG=1, since it takes minutes in a guest. */
+// @runs on guest ext4
+import { assertEquals } from "@std/assert";
+import { mountControlGroups } from "../../peers/docker.ts";
+import { checkMigration } from "../../peers/docker_migrate.ts";
+import { lacksProgram, needs } from "../../support/cases.ts";
+import { deviceNames, lacking, loopFiles } from "./support.ts";
+
+const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ?? lacksProgram("runc");
+
+const options = [
+  "dm.basesize=96M",
+  "dm.fs=ext4",
+  "dm.loopdatasize=512M",
+  "dm.loopmetadatasize=8M",
+  "dm.override_udev_sync_check=true",
+];
+
+needs(
+  lacks ?? (Deno.env.has("VENEER_TEST_LONG") ? undefined : "it is in the long run"),
+  "Docker's root goes from devicemapper to overlay2, and its containers start there",
+  async () => {
+    mountControlGroups();
+    await checkMigration({ disk: "ext4", from: "devicemapper", to: "overlay2", options });
+    assertEquals([deviceNames(), loopFiles("/").filter((file) => /devicemapper/.test(file))], [
+      [],
+      [],
+    ]);
+  },
+);
