@@ -1,5 +1,5 @@
 /**
- * What stands on damaged layers: the layers above, and Docker's images and containers.
+ * Finds the users of damaged layers: the layers above, and Docker's images and containers.
  *
  * @module
  */
@@ -7,16 +7,16 @@ import type { DockerRecords } from "./docker_records.ts";
 import type { Broken } from "./finding.ts";
 import type { Parents } from "./structure.ts";
 
-/** How many of each kind are named; a base layer may have thousands above. */
+/** The most names of each kind; a base layer may have thousands of layers above. */
 export const MOST_NAMED = 100;
 
 const NOTHING: Broken = { layers: [], containers: [], images: [] };
 
-/** Answers for the layers of one store. */
+/** The users of the layers of one store. */
 export class Affected {
   readonly #children = new Map<string, string[]>();
 
-  /** @param shown the name of a layer for users: of a snapshot its key or name */
+  /** @param shown returns a layer's name for users: for a snapshot's layer its key or name */
   constructor(
     readonly parents: Parents,
     readonly docker: DockerRecords | undefined,
@@ -30,11 +30,11 @@ export class Affected {
     }
   }
 
-  /** What a layer's damage breaks; nothing for damage that is of no layer. */
+  /** What a layer's damage breaks. Damage outside of layers breaks nothing. */
   by(layer: string | undefined): Broken {
     if (layer === undefined) return NOTHING;
     const layers = new Set([layer]);
-    // A set grows while it is walked, and a circle ends where it began.
+    // The loop also visits what is added meanwhile; a set holds each layer once, so a cycle ends.
     for (const id of layers) this.#children.get(id)?.forEach((child) => layers.add(child));
     const containers = new Set<string>(), images = new Set<string>();
     for (const { layer, container, chain } of this.docker?.uses ?? []) {
@@ -44,7 +44,7 @@ export class Affected {
     }
     const some = (names: Iterable<string>) => [...names].slice(0, MOST_NAMED);
     return {
-      // What no record knows breaks nothing by itself.
+      // Names that are no layer in any record are left out.
       layers: some(layers).filter((id) => this.parents.has(id)).map(this.shown),
       containers: some(containers),
       images: some(images),

@@ -1,9 +1,9 @@
 /**
- * Puts the rows that were read of a damaged database together with the layers on disk.
+ * Matches the rows that could be read from a damaged database with the layers on disk.
  *
- * A row is kept if everything below it is. One whose parent's row is lost would be a snapshot with
- * half of its files under a name that others trust: its layer is kept under a new name instead, as
- * each layer is that no row names.
+ * A row is kept if all rows below it are. If its parent's row is lost, it would be a snapshot with
+ * only a part of its files, under a name that clients trust. So its layer is kept under a new name
+ * instead. The same is done with each layer that no row names.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import type { Salvage, SalvagedImage, SalvagedSnapshot } from "./salvage.ts";
 
 /** The rows of a new database. */
 export interface Arranged {
-  /** Parents first. */
+  /** Parents come first. */
   readonly snapshots: readonly SalvagedSnapshot[];
   readonly images: readonly SalvagedImage[];
   /** Layers to be deleted. */
@@ -24,10 +24,10 @@ export interface Arranged {
   readonly lost: readonly string[];
 }
 
-/** How the snapshot is named of a layer without a row. */
+/** The name of the new snapshot for a layer without a row. */
 export const recoveredName = (layer: string): string => `recovered/${layer}`;
 
-/** @param onDisk the layers that are there */
+/** @param onDisk the layers on disk */
 export function arrange(salvage: Salvage, onDisk: ReadonlySet<string>): Arranged {
   const rows = new Map<number, SalvagedSnapshot>();
   const layers = new Set<string>();
@@ -76,14 +76,14 @@ const EMPTY: Omit<SalvagedSnapshot, "id" | "name" | "layer" | "kind"> = {
   labels: [],
 };
 
-/** What a committed snapshot's layer is cannot be told from its files, but by btrfs's directories. */
+/** The kind of a recovered snapshot. Only the layer names of btrfs show that one was active. */
 const kindOf = (layer: string) => layer.startsWith("active.") ? "active" : "committed";
 
 /**
- * If one row alone is lost and one layer alone has no row, they belong together: the row of a
- * layer that is not on disk, or the one that others have as their parent.
+ * If exactly one layer has no row, and exactly one row is lost, they belong together. That row is
+ * one whose layer is not on disk, or one that is missing and that other rows have as their parent.
  *
- * @returns the layer, if its row is a new one
+ * @returns the layer, if a new row was made for it
  */
 function pair(
   rows: Map<number, SalvagedSnapshot>,
@@ -107,7 +107,7 @@ function pair(
   return layer;
 }
 
-/** The rows of which all rows below are there, parents first; without those in a circle. */
+/** The rows whose ancestors all have rows, parents first. Rows in a cycle are left out. */
 function wholeRows(rows: ReadonlyMap<number, SalvagedSnapshot>): Map<number, SalvagedSnapshot> {
   const children = new Map<number | null, SalvagedSnapshot[]>();
   for (const row of rows.values()) {
@@ -117,7 +117,7 @@ function wholeRows(rows: ReadonlyMap<number, SalvagedSnapshot>): Map<number, Sal
   }
   const whole = new Map<number, SalvagedSnapshot>();
   const next = [...children.get(null) ?? []];
-  // The list grows while it is walked; a circle is never reached.
+  // The loop also visits what is added meanwhile; it never reaches a cycle.
   for (const row of next) {
     whole.set(row.id, row);
     next.push(...children.get(row.id) ?? []);

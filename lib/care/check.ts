@@ -1,10 +1,11 @@
 /**
- * Checking a store that may be in use: several looks, and only what all of them see.
+ * Checks a store that may be in use, in several passes. Only damage that all of them see is
+ * reported.
  *
- * No lock is taken, so a look can meet a layer that is just being made or removed. Whatever the first
- * look finds is therefore looked for again after a pause; healthy work is over by then, or shows
- * another state. While Docker's daemon runs on the store, which removes layers file by file in
- * place, what changed a moment ago is given more time.
+ * No lock is taken, so a pass can meet a layer that is being made or removed. Therefore another
+ * pass looks for the same findings after a pause: by then healthy work has ended, or shows another
+ * state. Docker's daemon removes layers file by file in place. So while it runs on the store,
+ * recent changes get more time.
  *
  * @module
  */
@@ -23,13 +24,13 @@ import type { DriverChecks, Parents, SnapshotRows } from "./structure.ts";
 
 /** A store to check. */
 export interface CheckedStore {
-  /** The directory that stores lie in. */
+  /** The directory of all stores. */
   readonly root: string;
   readonly driver: string;
   readonly of: "layers" | "snapshots";
-  /** Left out by drivers that have none: Veneer's own records are checked. */
+  /** Missing for drivers without checks: then only Veneer's own records are checked. */
   readonly checks?: DriverChecks;
-  /** Compare the content of layers with what their applies recorded. */
+  /** Compare the content of layers with the records of their applies. */
   readonly deep?: boolean;
 }
 
@@ -38,41 +39,43 @@ export interface Checked {
   readonly driver: string;
   readonly of: "layers" | "snapshots";
   readonly home: string;
-  /** How many layers or snapshots there are. */
+  /** The number of layers or snapshots. */
   readonly count: number;
-  /** Their ids; or keys and names. */
+  /** Ids of layers; keys and names of snapshots. */
   readonly names: ReadonlySet<string>;
   readonly findings: readonly Finding[];
-  /** What the database says, if it is a store of snapshots. */
+  /** The rows of the database, if it is a store of snapshots. */
   readonly rows: SnapshotRows | undefined;
   /** Layers on disk or in the database, and their parents. */
   readonly parents: Parents;
-  /** The key or name of a snapshot's layer; of a layer its id. */
+  /** For a snapshot's layer the key or name of the snapshot; otherwise the layer's id. */
   shown(layer: string): string;
-  /** After a deep check: how many of them have no record of content to compare with. */
+  /** After a deep check: the number of them that have no record of content. */
   readonly untold: number | undefined;
 }
 
-/** How many looks damage is seen by, and the pause between two in milliseconds. */
+/** The number of passes that must see damage, and the pause between two in milliseconds. */
 const LOOKS = 3, PAUSE = 100;
 
-/** How long what changed a moment ago is given beside Docker's daemon, and what a moment is, in ms. */
+/**
+ * The longest wait for recent changes beside Docker's daemon, and the age of recent ones, in ms.
+ */
 const PATIENCE = 10_000, MOMENT = 30_000;
 
-/** What one look sees. */
+/** The result of one pass. */
 interface Look {
   readonly found: readonly Found[];
   readonly parents: Parents;
   readonly docker: DockerRecords | undefined;
   readonly rows: SnapshotRows | undefined;
-  /** How many layers have content that was compared. */
+  /** The number of layers whose content was compared. */
   readonly compared: number;
 }
 
 /**
  * Checks a store's records and structure; `undefined` if there is none.
  *
- * @param pause between two looks at what the first one found, in milliseconds
+ * @param pause between two passes, in milliseconds
  */
 export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefined {
   const { root, driver, of } = store;
@@ -142,7 +145,7 @@ function lookAtSnapshots(
   const none: SnapshotRows = { snapshots: [], intents: new Set() };
   const silent = () => {};
   const hasLayers = () => [...checks?.checkSnapshots(view, none, silent) ?? []].length > 0;
-  // The database is read first: a layer that is new on disk has a row of intents before.
+  // The database is read before the layers: a new layer has a row of intents before it is on disk.
   const rows = readSnapshotRows(view, hasLayers, report);
   if (rows !== undefined) checks?.checkSnapshots(view, rows, report);
   checkOwnRecords(view, new Map(), report);
@@ -158,7 +161,7 @@ export function committedLayers(rows: SnapshotRows | undefined): Required<Compar
   return { of: "snapshots", ids: created.keys(), createdAt: (id) => created.get(id) ?? 0 };
 }
 
-/** Whether a file, or the directory that it is missing in, changed a moment ago. */
+/** Whether a file, or the nearest directory above if it is missing, changed recently. */
 function isYoung({ file }: Found): boolean {
   const stat = new Stat();
   for (let path = file; path.length > 1; path = dirname(path)) {

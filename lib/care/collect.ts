@@ -1,6 +1,6 @@
 /**
- * Deleting orphans: each is looked for once more with the store's lock held, under which layers are
- * made and removed, and only what is still an orphan goes.
+ * Deletes orphans. With the store's lock held, under which layers are made and removed, orphans are
+ * searched once more, and only these are deleted.
  *
  * @module
  */
@@ -15,10 +15,10 @@ import type { MeasuredOrphan, Orphan } from "./orphan.ts";
 import { findOrphans } from "./orphans.ts";
 
 /**
- * Deletes the orphans of a store of layers that lie in the home and are nobody's layer.
+ * Deletes the orphans of a store of layers that lie in the home and are not layers themselves.
  *
- * @param failed gets the reason for each that stays
- * @returns those that are gone
+ * @param failed gets the error for each orphan that could not be deleted
+ * @returns the deleted orphans
  */
 export function deleteInPlace(
   store: CheckedStore,
@@ -38,7 +38,7 @@ export function deleteInPlace(
 
 function deleteOne(home: Home, { kind, file }: Orphan): void {
   const path = new ConfinedPath(home.root, file.slice(home.path.length + 1));
-  // Something may be mounted there.
+  // A file system may be mounted there.
   if (kind === "mount-point") unlink(path, AT_REMOVEDIR);
   else removeTree(path);
 }

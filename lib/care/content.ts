@@ -1,8 +1,9 @@
 /**
- * Compares the files of layers with what their applies recorded.
+ * Compares the files of layers with their records.
  *
- * A layer is compared that has a record: it was applied to while it was empty, and no mount could
- * write to it since. So whatever differs was changed below it. Times of directories do not count.
+ * Only layers with a record are compared. It was made by an apply to the empty layer or by
+ * `content_recording.ts`, and since then no mount could write to the layer. So a difference is a
+ * change without Veneer. Times of directories are not compared.
  *
  * @module
  */
@@ -21,7 +22,7 @@ import { removeEntry } from "./mending.ts";
 import type { StoreView } from "./store_view.ts";
 import type { DriverChecks } from "./structure.ts";
 
-/** How many findings a layer has at most: one that lost all its files is one fault. */
+/** The most findings of one layer: the loss of all its files is one fault. */
 const MOST_FINDINGS = 20;
 
 /** The times that file systems hold, in seconds since 1970: ext4's with 32 bits at least. */
@@ -34,17 +35,22 @@ const GRANULES = [1, 100, 1000, 1_000_000, 1_000_000_000];
 export interface ComparedLayers {
   readonly of: "layers" | "snapshots";
   readonly ids: Iterable<string>;
-  /** Of a snapshot: when it was committed, in microseconds since 1970. An older record is another's. */
+  /**
+   * For a snapshot its commit time, in microseconds since 1970. An older record belongs to another
+   * layer.
+   */
   createdAt?(id: string): number;
 }
 
-/** Whether a record is of the layer that has the id now. */
+/** Whether a record belongs to the layer that has the id now. */
 export function isRecordOf(record: ConfinedPath, createdAt = 0): boolean {
   const stat = tryLstat(record);
   return stat !== undefined && stat.seconds * 1e6 + stat.nanos / 1e3 >= createdAt;
 }
 
-/** Reports what differs in the layers that have a record; returns how many have. */
+/**
+ * Reports the differences in the layers that have a record, and returns the number of these layers.
+ */
 export function checkContents(
   view: StoreView,
   { of, ids, createdAt }: ComparedLayers,
@@ -54,7 +60,7 @@ export function checkContents(
   if (checks?.contentOf === undefined) return 0;
   let compared = 0;
   for (const id of ids) {
-    // Its apply failed, or is at work.
+    // Its apply failed, or is running.
     if (exists(view.own("incomplete", id))) continue;
     const record = view.own(CONTENT, id);
     if (!isRecordOf(record, createdAt?.(id))) continue;
@@ -68,7 +74,7 @@ export function checkContents(
     }
     const { path, isWhole } = checks.contentOf(view, id, of);
     const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) continue; // That was reported by the check of the structure.
+    if (fd < 0) continue; // The check of the structure reports it.
     compared++;
     withFd(fd, () => {
       using comparison = new ContentComparison(id, path, content, isWhole, report);
@@ -81,7 +87,7 @@ export function checkContents(
 /** The comparison of one layer's tree with its record. */
 export class ContentComparison implements Disposable {
   readonly #left: Map<string, RecordedEntry>;
-  /** `undefined` if the record has no hashes, or of a kind that this host cannot make. */
+  /** `undefined` if the record has no hashes, or hashes of a kind that this host cannot compute. */
   readonly #hash: FileHash | undefined;
   readonly #stat = new Stat();
   #found = 0;
@@ -140,7 +146,7 @@ export class ContentComparison implements Disposable {
   #added(path: string, name: string): void {
     const { isDevice, rdevMajor, rdevMinor, isDirectory } = this.#stat;
     const isWhiteout = isDevice && rdevMajor === 0 && rdevMinor === 0 || name.startsWith(".wh.");
-    // The tar may only have passed through a directory.
+    // The tar may contain files below a directory without an entry for it.
     if (this.isWhole || isWhiteout || isDirectory) return;
     this.#tell(path, "added", "is in no record of the layer");
   }
@@ -169,7 +175,7 @@ export class ContentComparison implements Disposable {
     }
     const sum = this.#hash && recorded.hash && this.#sumOf(directory, name);
     if (sum !== undefined && !sum.every((byte, i) => byte === recorded.hash![i])) {
-      // Whoever writes to a file changes its time; a disk does not.
+      // A write to a file changes its time; a fault of a disk does not.
       return this.#isTouched(recorded)
         ? this.#tell(path, "changed", "was given another content after the layer was applied")
         : this.#tell(path, "flipped", "has other bytes than it had, and the size and the time");

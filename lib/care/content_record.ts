@@ -1,6 +1,6 @@
 /**
- * Reads the record of a layer's content (`graph/content_format.ts`), which any program that once
- * could write to the store may have written: every length is checked before it is used.
+ * Reads the record of a layer's content (`graph/content_format.ts`). Any program that once could
+ * write to the store may have written it, so every length is checked before it is used.
  *
  * @module
  */
@@ -11,13 +11,16 @@ import { ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "../graph/content_format.ts";
 import { HASH_LENGTHS, HASHES, type HashName } from "../graph/file_hash.ts";
 import { type ConfinedPath, tryOpen } from "../tree/confined.ts";
 
-/** What an entry is: a second name tells only that a file is there, `any` not even that. */
+/**
+ * The type of an entry. For a hard link only the existence of a file is recorded; `any` stands for
+ * an entry of unknown type.
+ */
 export type RecordedType = "file" | "directory" | "link" | "node" | "hard link" | "any";
 
 /** An entry as the apply made it. */
 export interface RecordedEntry {
   readonly type: RecordedType;
-  /** Permission bits; `undefined` if the record does not tell. */
+  /** Permission bits; `undefined` if they are not recorded. */
   readonly mode: number | undefined;
   readonly uid: number;
   readonly gid: number;
@@ -26,24 +29,24 @@ export interface RecordedEntry {
   readonly nanos: number;
   /** Whether mode and owner are known. */
   readonly hasAttributes: boolean;
-  /** Of a file's content, if it is known. */
+  /** The hash of a file's content, if known. */
   readonly hash?: Uint8Array;
 }
 
 /** The content that a layer had after its apply. */
 export interface RecordedContent {
-  /** By paths from its root. */
+  /** The entries by their paths from the root. */
   readonly entries: Map<string, RecordedEntry>;
   /** The kind of the hashes of files, if there are any. */
   readonly hash: HashName | undefined;
-  /** The digest of the plain tar, if it is known. */
+  /** The digest of the plain tar, if known. */
   readonly diffId: string | undefined;
 }
 
-/** Why there is no content to compare with. */
+/** The reason why there is no content to compare with. */
 export type NoContent = "missing" | "invalid" | "future" | "not-a-file";
 
-/** The largest record that is read, in bytes: of ten million files. */
+/** The size of the largest record that is read, in bytes: about ten million files. */
 const MOST = 1 << 30;
 
 const TYPES = new Map<number, RecordedType>([
@@ -57,7 +60,7 @@ const TYPES = new Map<number, RecordedType>([
 /** The kinds of hashes by their numbers. */
 const NAMES = new Map(Object.entries(HASHES).map(([name, n]) => [n as number, name as HashName]));
 
-/** Bytes of the end: its letter, the tar's length, the sum. */
+/** The length of the end in bytes: its letter, the tar's length, the checksum. */
 const END = 1 + 8 + 4;
 
 const ANY: RecordedEntry = {
@@ -110,7 +113,7 @@ export function parseContent(
 
 class ContentParser {
   readonly #entries = new Map<string, { entry: RecordedEntry; line: number }>();
-  /** Directories, and the last line that replaced one, with all below. */
+  /** Paths, and the last line that replaced a directory there with all below it. */
   readonly #emptied = new Map<string, number>();
   #hasWhiteouts = false;
   #at = MAGIC.length;
@@ -122,7 +125,7 @@ class ContentParser {
 
   constructor(readonly bytes: Uint8Array<ArrayBuffer>, readonly view: DataView) {}
 
-  /** @throws {RangeError} for a line that is none, or that ends behind the record */
+  /** @throws {RangeError} if a line is invalid, or ends behind the record */
   parse(): RecordedContent {
     for (;; this.#line++) {
       const line = this.bytes[this.#at];
@@ -183,7 +186,7 @@ class ContentParser {
     };
     this.#at = at + ENTRY_LENGTH;
     const path = this.#child(this.#text());
-    // In place of a directory it hides what was below.
+    // If it replaces a directory, the entries below that are gone.
     if (type !== "directory") this.#emptied.set(path, this.#line);
     this.#set(path, entry);
   }
@@ -197,7 +200,7 @@ class ContentParser {
     return `${this.#directory}/${name}`;
   }
 
-  /** The entries that no later one replaced. */
+  /** The entries that no later line replaced. */
   #content(): RecordedContent {
     const content = new Map<string, RecordedEntry>();
     const hiding = new Map<string, number>([["", this.#emptied.get("") ?? -1]]);
@@ -211,7 +214,7 @@ class ContentParser {
     return { entries: content, hash: this.#hash, diffId: this.#diffId };
   }
 
-  /** The last line that replaced a directory, or below one above it. */
+  /** The last line that replaced a directory or one above it. */
   #hidingLine(directory: string, known: Map<string, number>): number {
     const way: string[] = [];
     let at = directory;
@@ -232,5 +235,5 @@ class ContentParser {
   }
 }
 
-/** The path of the directory above. */
+/** The path of the parent directory. */
 const parentOf = (path: string): string => path.slice(0, Math.max(0, path.lastIndexOf("/")));

@@ -1,10 +1,9 @@
 /**
- * Recording the content of layers that have no record, as it is now: a later check tells whether it
- * changed since.
+ * Records the present content of layers without a record, so that a later check can find changes.
  *
- * A layer is recorded if nothing may change it meanwhile: it is not mounted, and in a store of
- * Docker's it is not a container's, which Docker mounts without a word to anyone. Of snapshots the
- * committed ones are recorded, which never change.
+ * A layer is recorded only if nothing can change it meanwhile. So it must not be mounted, and in a
+ * Docker store it must not belong to a container, because Docker mounts these without Veneer's
+ * locks. Of snapshots only the committed ones are recorded, since they never change.
  *
  * @module
  */
@@ -31,8 +30,8 @@ import { StoreView } from "./store_view.ts";
  * Records the layers of a store that have no record.
  *
  * @param isWanted whether a layer is to be recorded
- * @param failed gets the reason for each that could not be; layers in use are left out silently
- * @returns the ids of those that have a record now
+ * @param failed gets the error for each layer that could not be recorded; layers in use are skipped
+ * @returns the ids, or the keys and names, of the layers that were recorded
  * @throws {VeneerError} `in use` if a service holds the store
  */
 export function recordContents(
@@ -72,7 +71,7 @@ export function recordContents(
   ).map(checked.shown);
 }
 
-/** The layers of a store that are no container's of Docker's. */
+/** The layers of a store that do not belong to a Docker container. */
 function imageLayers({ root, driver }: CheckedStore, { parents }: Checked): ComparedLayers {
   const uses = readDockerRecords(root, driver, () => {})?.uses ?? [];
   const ofContainers = new Set(

@@ -1,6 +1,6 @@
 /**
- * What Docker's own records say of a store's layers: which images and containers stand on them, and
- * which layers they name. Only read.
+ * Reads Docker's own records of a store's layers: the layers that they name, and the images and
+ * containers that use these. Nothing is changed.
  *
  * ```text
  * image/<driver>/layerdb/sha256/<chain>/cache-id       the driver's layer of an image's layer
@@ -18,15 +18,15 @@ import type { Report } from "./finding.ts";
 import { removeDockers } from "./mending.ts";
 import { quote, readRecord } from "./record_file.ts";
 
-/** A record of Docker's that names a layer. */
+/** One of Docker's records that names a layer. */
 export interface DockerUse {
-  /** The layer of the driver. */
+  /** The driver's layer. */
   readonly layer: string;
   /** The file that names it. */
   readonly file: string;
-  /** The container, for its layers. */
+  /** For a container's layer: the container. */
   readonly container?: string;
-  /** The chain id, in hexadecimal, for an image's. */
+  /** For an image's layer: the chain id, in hexadecimal. */
   readonly chain?: string;
 }
 
@@ -37,13 +37,13 @@ export interface DockerRecords {
   readonly images: ReadonlyMap<string, readonly string[]>;
 }
 
-/** A configuration of an image is far smaller. */
+/** The configurations of images are far smaller. */
 const MOST_CONFIG = 4 << 20;
 
 /**
  * Reads the records of a driver below a root; `undefined` if Docker has none there.
  *
- * @param report gets those that are damaged
+ * @param report gets the damaged ones
  */
 export function readDockerRecords(
   root: string,
@@ -71,7 +71,7 @@ export function readDockerRecords(
       report({ kind: `docker-${parts.at(-1)}-invalid`, file, what, ...mending });
     }
   };
-  // A directory that is being made or removed has a suffix.
+  // A directory that is being made or removed has a suffix, and is left out.
   for (const chain of view.names(view.join("layerdb/sha256")).filter(isSha256)) {
     use({ chain }, "sha256", chain, "cache-id");
   }
@@ -82,7 +82,9 @@ export function readDockerRecords(
   return { uses, images: imagesOf(view) };
 }
 
-/** What ends the harm of a record: without it Docker does not know the layer, and makes it again. */
+/**
+ * Makes a harmful record harmless: without it Docker does not know the layer, and makes it again.
+ */
 export function dockersMending({ container, chain }: Pick<DockerUse, "container" | "chain">) {
   return container === undefined
     ? removeDockers(`layerdb/sha256/${chain}`, "have Docker pull the image again")
@@ -97,7 +99,7 @@ export function dockersMending({ container, chain }: Pick<DockerUse, "container"
  *
  * ```text
  * layerdb/sha256/<chain>/parent       the chain below, `sha256:…`
- * layerdb/mounts/<container>/parent   likewise of the container's lower layer, `init-id`
+ * layerdb/mounts/<container>/parent   the chain below the container's lower layer, `init-id`
  * ```
  */
 export function dockersParents(root: string, driver: string): Map<string, string> {
@@ -147,6 +149,6 @@ function chainsOf(config: string): string[] {
     if (!Array.isArray(ids)) return [];
     return chainIds(ids.map(String)).map((chain) => chain.replace(/^sha256:/, ""));
   } catch {
-    return []; // Docker itself reports it.
+    return []; // Docker itself reports a damaged one.
   }
 }

@@ -1,47 +1,47 @@
 /**
- * What a check finds: damage, one finding for each damaged thing.
+ * The results of a check: damage, one finding for each damaged thing.
  *
  * @module
  */
 import type { Mending } from "./mending.ts";
 
 /**
- * A damaged thing, as the code that looked at it reports it. The kind is `<thing>-<fault>`, such as
- * `link-empty`, and stable: scripts rely on it.
+ * A damaged thing, as the code that checks it reports it. The kind is `<thing>-<fault>`, such as
+ * `link-empty`, and is stable, because scripts rely on it.
  */
 export interface Found extends Mending {
   readonly kind: string;
-  /** The layer that it belongs to: its id, or that of a snapshot's layer; none if it is no one's. */
+  /** The id of the layer, or of a snapshot's layer, that it belongs to, if any. */
   readonly layer?: string;
-  /** The file, or directory, at fault. */
+  /** The damaged file or directory. */
   readonly file: string;
-  /** What is wrong with it: a clause whose subject is the file. */
+  /** The fault: a clause whose subject is the file. */
   readonly what: string;
   /**
-   * It is shown and does not count as damage: a healthy store may have it for a while, such as after a
-   * power failure, and loses nothing if it goes.
+   * It is shown, but does not count as damage: a healthy store may have it for a while, such as
+   * after a power failure, and its removal loses nothing.
    */
   readonly isNote?: boolean;
 }
 
-/** Takes what is found. */
+/** Receives the findings. */
 export type Report = (found: Found) => void;
 
-/** What stands on a damaged thing. */
+/** The users of a damaged thing. */
 export interface Broken {
-  /** Ids of layers, the damaged one first; or keys and names of snapshots. */
+  /** Ids of layers, or keys and names of snapshots; the damaged one comes first. */
   readonly layers: readonly string[];
-  /** Docker's ids of containers, and ids of images. */
+  /** Docker's ids of containers. */
   readonly containers: readonly string[];
   readonly images: readonly string[];
 }
 
-/** Damage, and what it breaks. */
+/** Damage, and its users. */
 export interface Finding extends Found {
   readonly driver: string;
   readonly of: "layers" | "snapshots";
   readonly breaks: Broken;
 }
 
-/** A finding as an identity: the same thing seen twice. */
+/** A string that is equal for the same finding of two passes. */
 export const identityOf = ({ kind, file, what }: Found): string => `${kind}\0${file}\0${what}`;

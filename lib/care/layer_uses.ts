@@ -1,5 +1,5 @@
 /**
- * Who uses layers that a repair is about to move, by the mounts of all mount namespaces.
+ * Finds mounts, in all mount namespaces, that use layers which a repair is about to move.
  *
  * @module
  */
@@ -8,10 +8,10 @@ import { treeOf } from "../mount/mountinfo.ts";
 import { describeUse, type LayerUse, mountsEverywhere } from "../mount/uses.ts";
 
 /**
- * Refuses if a mount is at one of some paths, is made of one, or shows one.
+ * Throws if a mount uses one of some paths: as its mount point, as its root, or in its options.
  *
- * @param home absolute
- * @param paths below it; overlay's options may name them from there
+ * @param home an absolute path
+ * @param paths relative to `home`; overlay's options may name them in this form too
  * @throws {VeneerError} `in use`
  */
 export function requireUnmounted(what: string, home: string, paths: ReadonlySet<string>): void {
@@ -41,7 +41,7 @@ function uses(
 const below = (path: string, directory: string): string | undefined =>
   path.startsWith(`${directory}/`) ? path.slice(directory.length + 1) : undefined;
 
-/** Whether a path is one of some, or below one. */
+/** Whether a path is one of some paths, or below one. */
 function isAmong(path: string | undefined, paths: ReadonlySet<string>): boolean {
   if (path === undefined) return false;
   for (let at = path.length; at > 0; at = path.lastIndexOf("/", at - 1)) {

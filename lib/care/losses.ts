@@ -1,5 +1,6 @@
 /**
- * Giving layers up: one that cannot be mended goes into the quarantine, with all that stand on it.
+ * Gives up layers: a layer that cannot be mended is moved into the quarantine, with all layers on
+ * it.
  *
  * @module
  */
@@ -15,10 +16,10 @@ import { requireUnmounted } from "./layer_uses.ts";
 import type { Mender } from "./mender.ts";
 import { StoreView } from "./store_view.ts";
 
-/** The directories of Veneer's records in which a layer may have one. */
+/** The directories of Veneer's records in which a layer may have a record. */
 const RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CONTENT];
 
-/** The layers of one store as a check found them, and which of them were given up since. */
+/** The layers of one store as a check found them, and those that were given up since. */
 export class Losses {
   readonly #children = new Map<string, string[]>();
   readonly #lost = new Set<string>();
@@ -36,23 +37,23 @@ export class Losses {
     return this.#lost.has(layer);
   }
 
-  /** A layer and all on it, itself first. */
+  /** A layer and all layers on it; the layer itself comes first. */
   on(layer: string): string[] {
     const layers = new Set([layer]);
-    // A set grows while it is walked, and a circle ends where it began.
+    // The loop also visits what is added meanwhile; a set holds each layer once, so a cycle ends.
     for (const id of layers) this.#children.get(id)?.forEach((child) => layers.add(child));
     return [...layers];
   }
 
   /**
-   * Moves a layer and all on it into the quarantine.
+   * Moves a layer and all layers on it into the quarantine.
    *
-   * @throws {VeneerError} `in use` if any of them is; then nothing was moved
+   * @throws {VeneerError} `in use` if any of them is in use; then nothing was moved
    */
   lose(layer: string, store: CheckedStore, state: RunState, mender: Mender): void {
     const { driver, root, of, checks } = store;
     const { quarantine } = mender;
-    // Those on others first, so that a kill leaves none without what it stands on.
+    // Children come first, so that after a kill no layer is without its parent.
     const ids = this.on(layer).filter((id) => !this.#lost.has(id)).reverse();
     using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`)!;
     using locks = new DisposableStack();
@@ -101,7 +102,7 @@ function lock(id: string, state: RunState, locks: DisposableStack): void {
   }
   locks.use(lock);
   const { count, target } = lock.references;
-  // Without a mount, it is the count of a base layer, which needs none.
+  // A count without a mount is a base layer's, which needs no mount.
   if (count > 0 && target === "") {
     throw new VeneerError("in use", `layer ${id} is in use`, {
       remedy: { kind: "umount", id },

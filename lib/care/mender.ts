@@ -1,6 +1,6 @@
 /**
- * Carries out the steps that mend one home. Whatever is replaced goes to the quarantine, by the same
- * rename that puts the new thing in its place.
+ * Performs the steps that mend one home. A replaced thing is moved to the quarantine by the rename
+ * that puts the new one in its place.
  *
  * @module
  */
@@ -30,10 +30,10 @@ import { makeOwned } from "../tree/make_owned.ts";
 import type { Step } from "./mending.ts";
 import type { Quarantine } from "./quarantine.ts";
 
-/** The steps that concern files alone. */
+/** The steps that change only files. */
 export type FileStep = Exclude<Step, { do: "lose" | "rebuild" }>;
 
-/** Permissions that a record keeps. */
+/** The permission bits that an adopted record keeps. */
 const RECORD_BITS = 0o644;
 
 /** Mends one home. The caller holds the locks of what it changes. */
@@ -80,13 +80,13 @@ export class Mender {
     this.#replace(at, (place) => writeFile(place, text, { mode, reach: "disk" }));
   }
 
-  /** Puts something that is made in the quarantine in the place of what is at a path. */
+  /** Has something made in the quarantine, and exchanges it with the present entry of a path. */
   #replace(at: string, make: (path: ConfinedPath) => void): void {
     const path = this.home.join(at), place = this.quarantine.place(at);
     make(place);
     let result = tryRename(place, path, RENAME_NOREPLACE);
     if (result === -EEXIST) result = tryRename(place, path, RENAME_EXCHANGE);
-    // A file system that cannot exchange two names.
+    // The file system cannot exchange two names.
     if (result === -EINVAL) {
       this.moveAside(at);
       rename(place, path);
@@ -95,7 +95,7 @@ export class Mender {
     syncDirectory(place.parent);
   }
 
-  /** Moves what is at a path into the quarantine; false if nothing is. */
+  /** Moves the entry of a path into the quarantine; `false` if it does not exist. */
   moveAside(at: string): boolean {
     const path = this.home.join(at);
     if (!isThere(path)) return false;
@@ -112,7 +112,7 @@ export class Mender {
     return true;
   }
 
-  /** Docker's records may be on another mount than the home, which is one of its own. */
+  /** Docker's records may be on another mount than the home, which may be a mount itself. */
   #moveDockersAside(at: string): void {
     const flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;
     const root = withFd(openTrusted(this.docker, flags), (fd) => ConfinedRoot.of(this.docker, fd));
@@ -126,21 +126,21 @@ export class Mender {
   }
 }
 
-/** Makes a read-only subvolume one that can be moved. */
+/** Makes a read-only subvolume writable: a read-only one cannot be moved. */
 function makeWritable(path: ConfinedPath): void {
   withFd(openDirectory(path), (fd) => {
     if (isReadOnly(fd)) setReadOnly(fd, false);
   });
 }
 
-/** Takes the writing to a directory from group and others. */
+/** Takes the write permission for a directory from group and others. */
 function close(path: ConfinedPath): void {
   withFd(openDirectory(path), (fd) => {
     fchmod(fd, fstat(fd).mode & 0o7777 & ~(S_IWGRP | S_IWOTH));
   });
 }
 
-/** Whether there is anything at a path; not behind what is no directory. */
+/** Whether a path exists. If something above it is not a directory, it does not. */
 function isThere(path: ConfinedPath): boolean {
   try {
     return exists(path);

@@ -1,19 +1,19 @@
 /**
- * What mends damage: in words for users, and as the steps that `repair` takes. Each function here
- * makes both, so that they cannot differ.
+ * The mending of damage: in words for users, and as the steps that `repair` takes. Each function
+ * here makes both, so that they agree.
  *
  * @module
  */
 import type { ConfinedPath } from "../tree/confined.ts";
 
 /**
- * A change of a store's files, of which a killed process leaves the old or the new state. Paths are
- * below the home. Whatever stood there before is kept in the quarantine.
+ * A change of a store's files. A killed process leaves either the old or the new state. Paths are
+ * relative to the home. Replaced things are kept in the quarantine.
  */
 export type Step =
-  /** A file of root's with this text. */
+  /** A file with this text that belongs to root. */
   | { readonly do: "record"; readonly path: string; readonly text: string; readonly mode: number }
-  /** An empty directory; with `layer`, of the root of that layer's id maps. */
+  /** An empty directory; with `layer`, it belongs to the root of that layer's id maps. */
   | {
     readonly do: "directory";
     readonly path: string;
@@ -22,31 +22,33 @@ export type Step =
   }
   /** A symbolic link. */
   | { readonly do: "link"; readonly path: string; readonly target: string }
-  /** A copy of the file that is root's alone. */
+  /** A copy of the file that belongs to root and that no process has open. */
   | { readonly do: "adopt"; readonly path: string }
-  /** Writing is taken from group and others. */
+  /** Group and others lose the write permission. */
   | { readonly do: "close"; readonly path: string }
-  /** Moved into the quarantine. */
+  /** The entry is moved into the quarantine. */
   | { readonly do: "aside"; readonly path: string }
-  /** An entry of Docker's records, below `image/<driver>`, moved into a quarantine there. */
+  /** An entry of Docker's records, below `image/<driver>`, is moved into a quarantine there. */
   | { readonly do: "docker aside"; readonly path: string }
-  /** The layer and all on it moved into the quarantine. */
+  /** The layer and all layers on it are moved into the quarantine. */
   | { readonly do: "lose"; readonly layer: string }
-  /** A new database of snapshots with what can be read of the old one and of the layers on disk. */
+  /**
+   * A new database of snapshots, made from the readable rows of the old one and the layers on disk.
+   */
   | { readonly do: "rebuild" };
 
-/** What mends a damaged thing. */
+/** The mending of a damaged thing. */
 export interface Mending {
   /** For users. */
   readonly remedy: string;
-  /** For `repair`, in this order; none if nothing here can mend it. */
+  /** The steps of `repair`, in this order; none if it cannot mend the thing. */
   readonly repair?: readonly Step[];
 }
 
 /** The mode of records in Docker's layouts. */
 export const DOCKERS_RECORD = 0o644;
 
-/** A record gets another content. */
+/** Gives a record another content. */
 export function writeRecord(path: ConfinedPath, text: string, mode = 0o600): Mending {
   const lines = text.split("\n").join(", ");
   return {
@@ -55,7 +57,7 @@ export function writeRecord(path: ConfinedPath, text: string, mode = 0o600): Men
   };
 }
 
-/** A directory takes the place of what is there. */
+/** Puts a directory in the place of the present entry. */
 export function makeDirectory(path: ConfinedPath, mode: number, layer?: string): Mending {
   return {
     remedy: `remove what is there, and make the directory ${path}, mode ${octal(mode)}`,
@@ -63,7 +65,7 @@ export function makeDirectory(path: ConfinedPath, mode: number, layer?: string):
   };
 }
 
-/** A symbolic link takes the place of what is there. */
+/** Puts a symbolic link in the place of the present entry. */
 export function makeLink(path: ConfinedPath, target: string): Mending {
   return {
     remedy: `make ${path} a symbolic link to ${target}`,
@@ -71,7 +73,7 @@ export function makeLink(path: ConfinedPath, target: string): Mending {
   };
 }
 
-/** A record's content stays, in a file that nobody else can have open. */
+/** Keeps a record's content, in a new file that no other process can have open. */
 export function adoptRecord(path: ConfinedPath): Mending {
   return {
     remedy: `have it belong to root with mode 0600, after a look at its content`,
@@ -79,7 +81,7 @@ export function adoptRecord(path: ConfinedPath): Mending {
   };
 }
 
-/** A directory is closed to others. */
+/** Takes the write permission for a directory from group and others. */
 export function closeToOthers(path: ConfinedPath): Mending {
   return {
     remedy: `chmod go-w ${path}, after a look at what others may have changed`,
@@ -87,36 +89,36 @@ export function closeToOthers(path: ConfinedPath): Mending {
   };
 }
 
-/** What is there is not needed. */
+/** Removes an entry that is not needed. */
 export function removeEntry(path: ConfinedPath, remedy = `remove ${path}`): Mending {
   return { remedy, repair: [{ do: "aside", path: path.relative }] };
 }
 
-/** An entry of Docker's is not needed, or harms. */
+/** Removes an entry of Docker's records that is not needed, or harmful. */
 export const removeDockers = (path: string, remedy: string): Mending => ({
   remedy,
   repair: [{ do: "docker aside", path }],
 });
 
-/** A layer cannot be mended from what is there. */
+/** Gives up a layer, which cannot be mended from the present files. */
 export const remakeLayer = (id: string): Mending => ({
   remedy: `remove layer ${id} and make it again, or bring the file back from a backup`,
   repair: [{ do: "lose", layer: id }],
 });
 
-/** A snapshot's layer cannot be mended. */
+/** Gives up a snapshot's layer, which cannot be mended. */
 export const prepareAgain = (layer: string): Mending => ({
   remedy: "remove its snapshot and those on it, and prepare them again",
   repair: [{ do: "lose", layer }],
 });
 
-/** The records of snapshots are made again. */
+/** Makes the database of snapshots again. */
 export const rebuildDatabase = (): Mending => ({
   remedy: "bring it back from a backup",
   repair: [{ do: "rebuild" }],
 });
 
-/** Whether a mending costs a layer. */
+/** Whether a mending gives up a layer. */
 export const isLoss = ({ repair = [] }: Mending): boolean =>
   repair.some((step) => step.do === "lose");
 

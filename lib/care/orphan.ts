@@ -1,5 +1,5 @@
 /**
- * Orphans: things on disk that no record knows, and records of things that are not there.
+ * Orphans: files without a record, and records of things that do not exist.
  *
  * @module
  */
@@ -8,14 +8,14 @@
 export interface Orphan {
   /** Stable, for scripts: `short-link`, `own-record`, `docker-layer` … */
   readonly kind: string;
-  /** The layer or snapshot that it would be of, if something says. */
+  /** The layer or snapshot that it would belong to, if known. */
   readonly layer?: string;
   readonly file: string;
-  /** Why nothing needs it: a clause whose subject is the file. */
+  /** The reason why it is not needed: a clause whose subject is the file. */
   readonly what: string;
-  /** How it is deleted: in place, by removing the layer, or not at all. */
+  /** The way to delete it: in place, by removing the layer, or not at all. */
   readonly deletion: "in place" | "layer" | "none";
-  /** What to do about one that is not deleted. */
+  /** Advice about an orphan that is not deleted. */
   readonly remedy?: string;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Finding the orphans of a store. What the next command or a cleanup finishes by itself is none:
- * staged layers, deletions that were interrupted, layers that lost their snapshot.
+ * Finds the orphans of a store. Work that the next command or a cleanup finishes by itself is not
+ * an orphan: staged layers, interrupted deletions, layers that lost their snapshot.
  *
  * @module
  */
@@ -19,16 +19,18 @@ import { readSnapshotRows } from "./snapshot_rows.ts";
 import { StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
 
-/** Counts the bytes of disk space below an open directory. */
+/** Returns the bytes of disk space below an open directory. */
 export type CountBytes = (directory: number) => number;
 
-/** The names that Docker gives to layers; others in its stores may be anybody's. */
+/**
+ * The names that Docker gives to layers. Other layers in its stores may belong to other programs.
+ */
 const DOCKERS = /^[0-9a-f]{64}(-init)?$/;
 
 /** Directories of Veneer's own records, of which each name is a layer's id. */
 const OWN_RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CONTENT];
 
-/** The orphans of a store; none if there is no store. */
+/** Returns the orphans of a store; none if the store does not exist. */
 export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrphan[] {
   const { root, driver, of } = store;
   using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`);
@@ -69,7 +71,7 @@ function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore
   return orphans;
 }
 
-/** What repairs moved aside: only people know if something in it is needed. */
+/** The quarantines of repairs. Only people can decide if their content is needed. */
 const quarantines = (view: StoreView): Orphan[] =>
   view.names(view.own(QUARANTINE)).map((run) => ({
     kind: "quarantine",
@@ -79,7 +81,7 @@ const quarantines = (view: StoreView): Orphan[] =>
     remedy: "delete it when nothing in it is needed any more",
   }));
 
-/** What Docker's records and the driver's layers do not know of each other. */
+/** Docker's records without a layer, and layers without a record of Docker's. */
 function dockersOrphans(
   root: string,
   driver: string,
@@ -109,9 +111,9 @@ function dockersOrphans(
       needed.add(id);
     }
   }
-  // A damaged record may be the one of any layer.
+  // A damaged record may belong to any layer.
   if (damaged > 0) return orphans;
-  // What stands below a layer of another name is needed as well.
+  // The ancestors of layers of other programs are needed as well.
   for (const id of layers.keys()) {
     if (DOCKERS.test(id)) continue;
     for (let at: string | undefined = id; at && !needed.has(at); at = layers.get(at)) {
@@ -131,7 +133,7 @@ function dockersOrphans(
   return orphans;
 }
 
-/** Snapshots whose layers are gone. Layers without a snapshot are a cleanup's. */
+/** Snapshots whose layers are missing. A cleanup removes layers without a snapshot. */
 function orphansOfSnapshots(view: StoreView, { checks }: CheckedStore): Orphan[] {
   const rows = readSnapshotRows(view, () => false, () => {});
   if (rows === undefined || checks === undefined) return [];

@@ -2,7 +2,7 @@
  * Veneer's own records in a home, which are the same for every driver: parents, id maps, marks of
  * incomplete layers.
  *
- * Records of layers that are not there are no damage: a killed process leaves such, and the next
+ * Records of layers that do not exist are not damage: a killed process leaves them, and the next
  * creation of that id replaces them. `gc` lists them.
  *
  * @module
@@ -38,10 +38,10 @@ export function checkOwnRecords(view: StoreView, layers: Parents, report: Report
 }
 
 /**
- * Reports what stands in place of directories of a driver's layout.
+ * Reports other entries in the places of directories of a driver's layout.
  *
- * @param modes of the directories below the home
- * @param isNeeded whether one that is missing is damage: otherwise the next command makes it
+ * @param modes the modes of the directories, by their paths relative to the home
+ * @param isNeeded whether a missing directory is damage; otherwise the next command makes it
  */
 export function checkPlaces(
   view: StoreView,
@@ -62,7 +62,10 @@ export function checkPlaces(
   }
 }
 
-/** Puts recorded parents to layers whose layout has none; returns all of them. */
+/**
+ * Returns the parents of all layers. If the layout has no parent, it is taken from Veneer's
+ * records.
+ */
 export function withOwnParents(view: StoreView, layers: Parents): Map<string, string | undefined> {
   const all = new Map(layers);
   for (const id of view.names(view.own("parents"))) {
@@ -127,14 +130,14 @@ function checkParents(view: StoreView, layers: Parents, report: Report): void {
   }
 }
 
-/** Without a record a layer is used as one of Docker's, which have none. */
+/** A layer without a record is used like one of Docker's, which have no records. */
 const parentMending = (view: StoreView, id: string): Mending =>
   removeEntry(
     view.own("parents", id),
     `write the id of the parent of layer ${id} into it, or remove it`,
   );
 
-/** The layers that are their own ancestors. Each is looked at once. */
+/** The layers that are their own ancestors. Each layer is visited once. */
 export function circular(parents: ReadonlyMap<string, string | undefined>): string[] {
   const done = new Set<string>(), found: string[] = [];
   for (const start of parents.keys()) {
@@ -166,7 +169,7 @@ function checkIdMaps(view: StoreView, id: string, layers: Parents, report: Repor
   report({ kind, layer: id, file, what, ...idMapsMending(view, id, layers) });
 }
 
-/** A layer has the maps of its parent, and those on it have its own. */
+/** A layer and its parent have equal maps, and so have its children. */
 function idMapsMending(view: StoreView, id: string, layers: Parents): Mending {
   const path = view.own("id-maps", id);
   const children = [...layers].filter(([, parent]) => parent === id).map(([child]) => child);

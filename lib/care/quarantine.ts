@@ -1,5 +1,5 @@
 /**
- * The place of what a repair replaces: nothing is deleted.
+ * The quarantine keeps the things that a repair replaces; a repair deletes nothing.
  *
  * ```text
  * <home>/.veneer/quarantine/<run>/journal      what the run does, written before it is done
@@ -7,9 +7,9 @@
  * <home>/.veneer/quarantine/<run>/home/<path>  what stood at this path in the home
  * ```
  *
- * A journal is for people: after a kill the next repair looks at the store afresh, since somebody
- * may have changed it meanwhile. Each step is one rename, so that a kill leaves damage that is found
- * again, or none.
+ * A journal is for people. After a kill the next repair does not read it, but checks the store
+ * again, since it may have changed meanwhile. Each step is one rename, so a kill leaves either
+ * damage that is found again or no damage.
  *
  * @module
  */
@@ -30,31 +30,31 @@ import type { Step } from "./mending.ts";
 /** The directory among Veneer's own records. */
 export const QUARANTINE = "quarantine";
 
-/** The journal of a run at work; after that it has another name. */
+/** The journal's name during the run, and its names afterwards. */
 const JOURNAL = "journal", DONE = "repaired", INTERRUPTED = "interrupted";
 
-/** A layer that was lost, with all that it was moved aside with. */
+/** A layer that was given up, and its files. */
 export interface Lost {
-  /** Its id; of a snapshot its key or name. */
+  /** The layer's id; for a snapshot's layer the snapshot's key or name. */
   readonly name: string;
-  /** The layer whose damage it was lost for. */
+  /** The damaged layer that was the reason. */
   readonly because: string;
-  /** Paths below the home. */
+  /** Paths relative to the home. */
   readonly moved: readonly string[];
 }
 
-/** What a run has done or is about to do. */
+/** The repairs that a run has done or is about to do. */
 export interface Journal {
   readonly started: string;
   readonly repairs: (Pick<Found, "kind" | "layer" | "file" | "what"> & {
     readonly steps: readonly Step[];
   })[];
   readonly lost: Lost[];
-  /** New names of snapshots, by their old ones or, if these are lost, their layers. */
+  /** New names of snapshots, by their old names or, if these are lost, by their layers. */
   readonly renamed: Record<string, string>;
 }
 
-/** The quarantine of one run. It is made for the first step. */
+/** The quarantine of one run. Its directory is made for the first step. */
 export class Quarantine {
   readonly journal: Journal;
   readonly #run: string;
@@ -71,17 +71,17 @@ export class Quarantine {
     return this.home.own(QUARANTINE, this.#run);
   }
 
-  /** Its name, by which a quarantine of Docker's records is found. */
+  /** Its name, which is also the name of its quarantine of Docker's records. */
   get name(): string {
     return this.#run;
   }
 
-  /** Whether anything was begun. */
+  /** Whether a repair was begun. */
   get isUsed(): boolean {
     return this.#isMade;
   }
 
-  /** Writes the journal down; it is on disk when this returns. */
+  /** Writes the journal to disk. */
   write(): void {
     this.#make();
     writeMetadata(this.path.join(JOURNAL), `${JSON.stringify(this.journal, null, 1)}\n`);
@@ -97,7 +97,9 @@ export class Quarantine {
     this.#isMade = true;
   }
 
-  /** A free place for what is at a path of the home, the directories above made. */
+  /**
+   * Returns a free place for the entry of a path in the home, and makes the directories above it.
+   */
   place(path: string): ConfinedPath {
     this.#make();
     let at = this.path.join("home");
@@ -125,13 +127,13 @@ export function interruptedRuns(home: Pick<Home, "own">): ConfinedPath[] {
     .filter((run) => exists(run.join(JOURNAL)));
 }
 
-/** Marks a run that was killed as ended. */
+/** Marks a killed run as ended. */
 export function endInterrupted(run: ConfinedPath): void {
   rename(run.join(JOURNAL), run.join(INTERRUPTED));
   syncDirectory(run);
 }
 
-/** A name that nothing has: things of one name may be moved more than once. */
+/** Returns a path that is free: several things of the same name may be moved. */
 function free(directory: ConfinedPath, name: string): ConfinedPath {
   let path = directory.join(name);
   for (let again = 2; exists(path); again++) path = directory.join(`${name}.${again}`);

@@ -1,13 +1,14 @@
 /**
- * A new database of snapshots: with the rows that can still be read of the old one, and with one for
- * each layer on disk that has none, so that no cleanup takes it for a leftover.
+ * Makes a new database of snapshots: with the rows of the old one that can still be read, and with
+ * one for each layer on disk without a row, so that no cleanup removes it.
  *
  * ```text
  * <run>/old.db         a copy of the old one, which is read instead of it
  * <run>/rebuilt.db     the new one, complete
  * ```
  *
- * The new one takes its place last. A killed run that had it ready is finished by the next.
+ * The new one is put in place last. If a run was killed after it was complete, the next run puts it
+ * in place.
  *
  * @module
  */
@@ -34,19 +35,22 @@ import { type ConfinedPath, exists, open, rename, tryOpen, tryUnlink } from "../
 import { arrange, type Arranged } from "./arranged_rows.ts";
 import { type Salvage, salvage } from "./salvage.ts";
 
-/** What SQLite keeps beside a database, and the log's second name. */
+/** The files beside a database: SQLite's, and the second name of its log. */
 const COMPANIONS = ["-wal", "-shm", "-reserve"];
 
-/** Of a run: the copy of the old database, and the new one, which has its second name when it is whole. */
+/**
+ * The databases of a run: the copy of the old one, and the new one while it is made and when it is
+ * complete.
+ */
 const OLD = "old.db", MAKING = "making.db", REBUILT = "rebuilt.db";
 
-/** How large a database is read at most: of some ten million snapshots. */
+/** The size of the largest database that is read: about ten million snapshots. */
 const MOST = 2 ** 32;
 
 /**
  * Makes a database in a run's directory.
  *
- * @param onDisk the layers that are there
+ * @param onDisk the layers on disk
  */
 export function makeDatabase(home: Home, run: ConfinedPath, onDisk: ReadonlySet<string>): Arranged {
   const arranged = arrange(salvageOf(home, run), onDisk);
@@ -63,9 +67,12 @@ export function makeDatabase(home: Home, run: ConfinedPath, onDisk: ReadonlySet<
   return arranged;
 }
 
-/** Puts a run's database in place, and the old one with its companions in the run. */
+/**
+ * Puts a run's database in place, and moves the old one with its companions into the run's
+ * directory.
+ */
 export function placeDatabase(home: Home, run: ConfinedPath): void {
-  // The log of another database would be replayed over the new one.
+  // SQLite would replay the old database's log over the new one.
   for (const suffix of [...COMPANIONS, ""]) {
     const path = home.join(`${DATABASE}${suffix}`);
     if (exists(path)) rename(path, run.join("home", `${DATABASE}${suffix}`));
@@ -77,7 +84,7 @@ export function placeDatabase(home: Home, run: ConfinedPath): void {
   syncDirectory(run);
 }
 
-/** Whether a run has a database that is whole and not in place. */
+/** Whether a run has a complete database that is not in place. */
 export const hasDatabase = (run: ConfinedPath): boolean => exists(run.join(REBUILT));
 
 function salvageOf(home: Home, run: ConfinedPath): Salvage {
@@ -91,7 +98,7 @@ function salvageOf(home: Home, run: ConfinedPath): Salvage {
   }
 }
 
-/** Copies a regular file, whoever it belongs to; false if it is not one. */
+/** Copies a regular file of any owner; `false` if it is not a regular file. */
 function copy(from: ConfinedPath, to: ConfinedPath): boolean {
   const source = tryOpen(from, O_RDONLY | O_NONBLOCK);
   if (source < 0) return false;
@@ -104,7 +111,7 @@ function copy(from: ConfinedPath, to: ConfinedPath): boolean {
     return withFd(copied, () => {
       for (let left = size; left > 0;) {
         const got = tryRead(source, buffer.subarray(0, Math.min(left, buffer.length)));
-        // The rest of a disk that cannot be read is lost.
+        // After a read error the rest of the file is lost.
         if (got <= 0) break;
         writeAll(copied, buffer.subarray(0, got));
         left -= got;

@@ -1,6 +1,6 @@
 /**
- * Small records, read for a check: their text, or what keeps them from being one. Each kind of
- * damage has its own word, since power cuts, editors and attackers leave different ones.
+ * Reads small records for a check: their text, or their fault. Each kind of damage has its own
+ * word, since power failures, editors and attackers leave different kinds.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { O_NONBLOCK, O_RDONLY, tryOpenat, tryRead, withFd } from "../../ffi/file
 import { Stat, tryFstat, tryStatat } from "../../ffi/stat.ts";
 import { type ConfinedPath, tryInParent } from "../tree/confined.ts";
 
-/** What can be wrong with a record before its content is looked at. */
+/** The faults of a record that show before its content is parsed. */
 export type RecordFault =
   | "missing"
   | "empty"
@@ -44,13 +44,13 @@ export type RecordText =
 
 /** How a record is read. */
 export interface RecordOptions {
-  /** The most bytes that it can have. */
+  /** The most bytes that it may have. */
   readonly most?: number;
-  /** Whether an empty one means something. */
+  /** Whether an empty one is valid. */
   readonly mayBeEmpty?: boolean;
 }
 
-/** No record has more: far more than the ids of the longest chain. */
+/** The most bytes of a record by default: far more than the ids of the longest chain. */
 const MOST = 1 << 20;
 
 const stat = new Stat();
@@ -62,13 +62,13 @@ export function readRecord(path: ConfinedPath, options?: RecordOptions): RecordT
   return typeof result === "number" ? openFault(result) : result;
 }
 
-/** Reads a record of an open directory. */
+/** Reads a record in an open directory. */
 export function readRecordAt(
   directory: number,
   name: EntryName,
   { most = MOST, mayBeEmpty = false }: RecordOptions = {},
 ): RecordText {
-  // A fifo, a socket or a device is not opened: that could wait, or do something.
+  // A fifo, a socket or a device is not opened: the call could block, or have an effect.
   const found = tryStatat(directory, name, stat);
   if (found < 0) return openFault(found);
   if (!stat.isFile) return { fault: "not-a-file", what: `is ${typeWords(stat)}` };
@@ -98,7 +98,7 @@ function ownerFault(uid: number, mode: number): Fault | undefined {
   return { fault: "owner", what: `has mode ${bits}, so others can change it` };
 }
 
-/** The text of a file of a size. A file that shrinks meanwhile gives what is left of it. */
+/** The text of a file of a size. If the file shrinks meanwhile, the text is shorter. */
 function textOf(fd: number, size: number): RecordText {
   const bytes = size <= buffer.length ? buffer.subarray(0, size) : new Uint8Array(size);
   let length = 0;
@@ -134,7 +134,7 @@ function openFault(result: number): Fault {
   }
 }
 
-/** What a thing is that is found where something else should be. */
+/** Words for the type of an entry that should have another type. */
 export function typeWords({ isDirectory, isSymlink, isDevice, isFile, mode }: Stat): string {
   if (isDirectory) return "a directory";
   if (isSymlink) return "a symbolic link";
@@ -143,6 +143,6 @@ export function typeWords({ isDirectory, isSymlink, isDevice, isFile, mode }: St
   return (mode & 0o170000) === 0o010000 ? "a fifo" : "a socket";
 }
 
-/** Text of a damaged record, for a message. */
+/** The text of a damaged record, for a message. */
 export const quote = (text: string): string =>
   JSON.stringify(text.length > 60 ? `${text.slice(0, 60)}…` : text);

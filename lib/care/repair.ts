@@ -1,13 +1,13 @@
 /**
- * Repairing a store: from the findings of its check to one that finds nothing.
+ * Repairs a store until a check finds no damage that can be mended.
  *
- * A run goes in rounds. Each checks the store and mends what it finds; what was mended may show more,
- * or may be what other things can be mended from. Only when nothing is left to mend are layers given
- * up: moved into the quarantine with all that stand on them.
+ * A run consists of rounds. Each checks the store and mends the damage that it finds. A mended
+ * thing may show more damage, or other things may be mended from it. Only if there is nothing else
+ * to mend, layers are given up: they are moved into the quarantine with all layers on them.
  *
- * The store's lock is held throughout, so that no layer is made or removed meanwhile, and each
- * layer's while it is mended. Mounts and transfers of other layers go on. A store of snapshots is
- * held as a service holds it, for its commands are quick.
+ * The store's lock is held for the whole run, so that no layer is made or removed meanwhile. Each
+ * layer's lock is held while that layer is mended. Mounts and transfers of other layers go on. A
+ * store of snapshots is held like a service holds it.
  *
  * @module
  */
@@ -32,42 +32,44 @@ import { endInterrupted, interruptedRuns, type Lost, Quarantine } from "./quaran
 import { hasDatabase, makeDatabase, placeDatabase } from "./rebuild.ts";
 import { StoreView } from "./store_view.ts";
 
-/** How a store is repaired. */
+/** The options of a repair. */
 export interface RepairOptions {
   /** Whether a finding is to be mended. */
   readonly isWanted: (finding: Finding) => boolean;
-  /** Gets the reason for each finding that could not be mended; the others still are. */
+  /**
+   * Gets the error for each finding that could not be mended; the others are mended nevertheless.
+   */
   readonly failed: (error: VeneerError) => void;
-  /** Changes nothing, and tells what the first round would do. */
+  /** Change nothing, and return what the first round would do. */
   readonly isDry?: boolean;
-  /** Between two looks of a check, in milliseconds. */
+  /** The pause between two passes of a check, in milliseconds. */
   readonly pause?: number;
 }
 
 /** The result of a repair. */
 export interface Repaired {
-  /** What was mended, or would be. */
+  /** The findings that were mended, or would be. */
   readonly mended: readonly Finding[];
   /** The layers and snapshots that were given up, or would be. */
   readonly lost: readonly Lost[];
   /** The new names of snapshots that lost theirs. */
   readonly renamed: Readonly<Record<string, string>>;
-  /** What is still there. */
+  /** The findings that are left. */
   readonly left: readonly Finding[];
-  /** The directory of what was replaced, if anything was. */
+  /** The directory of the replaced things, if there are any. */
   readonly quarantine: string | undefined;
 }
 
-/** More rounds than damage can hide behind damage: a chain of layers is mended in one order. */
+/** The most rounds. Far fewer reveal all damage that other damage hides. */
 const MOST_ROUNDS = 300;
 
-/** The pause between two looks of a check, in milliseconds. */
+/** The pause between two passes of a check, in milliseconds. */
 const PAUSE = 20;
 
 /**
  * Repairs a store; `undefined` if there is none.
  *
- * @throws {VeneerError} `in use` if a service or Docker's daemon has it, `failed precondition` if
+ * @throws {VeneerError} `in use` if a service or Docker's daemon uses it, `failed precondition` if
  * its file system is read-only
  */
 export function repairStore(store: CheckedStore, options: RepairOptions): Repaired | undefined {
@@ -95,7 +97,7 @@ const nothingToDo = ({ findings }: Checked): Repaired => ({
   quarantine: undefined,
 });
 
-/** What a repair would do, as far as it shows now. */
+/** Returns what a repair would do, as far as one check shows it. */
 function planned(store: CheckedStore, checked: Checked, { isWanted }: RepairOptions): Repaired {
   using view = StoreView.open(
     store.root,
@@ -115,7 +117,9 @@ function planned(store: CheckedStore, checked: Checked, { isWanted }: RepairOpti
   return { mended: wanted, lost: [...known.values()], renamed: {}, left, quarantine: undefined };
 }
 
-/** Docker's daemon knows layers and containers that are in no record yet. */
+/**
+ * Throws if Docker's daemon runs on the store: it knows layers and containers without a record yet.
+ */
 function requireNoDocker(root: string, home: string): void {
   const dockerd = dockerOn({ root, home, isRecorded: () => true });
   if (dockerd === undefined) return;
@@ -130,18 +134,21 @@ function hasInterrupted(path: string): boolean {
     try {
       return interruptedRuns({ own: (...parts) => root.join(OWN, ...parts) }).length > 0;
     } catch {
-      return false; // The directory of Veneer's records is not one.
+      return false; // The entry of Veneer's records is not a directory.
     }
   });
 }
 
-/** Puts aside what stands in place of the directory of Veneer's records, or closes it to others. */
+/**
+ * Makes Veneer's records accessible: moves aside an entry that is not a directory, and takes the
+ * write permission for the directory from group and others.
+ */
 function openOwnRecords(path: string): void {
   const fd = tryOpen(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
   if (fd < 0) return;
   withFd(fd, () => {
     const own = ConfinedRoot.of(path, fd).join(OWN);
-    // One process at a time: another one may have made the directory meanwhile.
+    // Only one process may do this: another one may make the directory meanwhile.
     if (!tryLock(fd, "exclusive", path)) return;
     const stat = tryLstat(own);
     if (stat === undefined) return;
@@ -154,7 +161,7 @@ function openOwnRecords(path: string): void {
 class Repair {
   readonly #mended: Finding[] = [];
   readonly #failed = new Set<string>();
-  /** Layers that were given up; what Docker's records say of them is mended as well. */
+  /** The layers that were given up. Docker's records of them are mended as well. */
   readonly #lost = new Set<string>();
   readonly #quarantine: Quarantine;
   readonly #mender: Mender;
@@ -169,7 +176,7 @@ class Repair {
     this.#mender = new Mender(home, this.#quarantine, join(store.root, "image", store.driver));
   }
 
-  /** @param before the check before the home was opened, which mends some things by itself */
+  /** @param before the check before the home was opened; the opening mends some things by itself */
   run(before: Checked): Repaired {
     this.#finishInterrupted();
     let checked = checkStore(this.store, this.options.pause ?? PAUSE)!;
@@ -214,7 +221,7 @@ class Repair {
     const losses = new Losses(checked);
     let isRebuilt = false;
     for (const finding of findings) {
-      // Two findings may ask for the same.
+      // Two findings may have the same step.
       const isDone = finding.repair!.every((step) =>
         step.do === "lose" ? losses.isLost(step.layer) : step.do === "rebuild" && isRebuilt
       );

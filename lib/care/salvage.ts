@@ -1,6 +1,6 @@
 /**
- * Reads what is left of a damaged database of snapshots. Every table is read from both ends up to
- * the damage, and each row is checked by itself.
+ * Reads the readable rest of a damaged database of snapshots. Every table is read from both ends up
+ * to the damage, and each row is checked by itself.
  *
  * @module
  */
@@ -15,7 +15,7 @@ export interface SalvagedSnapshot {
   readonly kind: SnapshotKind;
   readonly parent: number | null;
   readonly layer: string;
-  /** Microseconds since 1970; `undefined` for now. */
+  /** Microseconds since 1970; `undefined` stands for the present time. */
   readonly created: number | undefined;
   readonly updated: number | undefined;
   readonly bytes: number | null;
@@ -33,7 +33,7 @@ export interface SalvagedImage {
   readonly names: readonly string[];
 }
 
-/** What could be read. */
+/** The rows that could be read. */
 export interface Salvage {
   readonly snapshots: readonly SalvagedSnapshot[];
   readonly images: readonly SalvagedImage[];
@@ -41,12 +41,12 @@ export interface Salvage {
   readonly intents: readonly string[];
 }
 
-/** The longest name, in UTF-16 units: containerd's are shorter. */
+/** The most UTF-16 units of a name: containerd's names are shorter. */
 const MOST_NAME = 4096;
 
 type Row = Readonly<Record<string, unknown>>;
 
-/** Reads a database that nobody else has open. */
+/** Reads a database that no other process has open. */
 export function salvage(file: ConfinedPath): Salvage {
   const nothing = { snapshots: [], images: [], intents: [] };
   try {
@@ -57,11 +57,11 @@ export function salvage(file: ConfinedPath): Salvage {
       intents: read(database, "intents", "layer").map(({ layer }) => layer).filter(isName),
     };
   } catch {
-    return nothing; // Not even its first page is a database's.
+    return nothing; // Even its first page is damaged.
   }
 }
 
-/** The rows of a table, from its beginning and from its end up to what cannot be read. */
+/** The rows of a table, from its beginning and from its end up to the damage. */
 function read(database: Database, table: string, key: string): Row[] {
   const rows = new Map<unknown, Row>();
   for (const order of ["ASC", "DESC"]) {
@@ -73,7 +73,7 @@ function read(database: Database, table: string, key: string): Row[] {
         rows.set(identity, row);
       }
     } catch {
-      // The other end may be readable.
+      // The rows from the other end may be readable.
     }
   }
   return [...rows.values()];

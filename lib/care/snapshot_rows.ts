@@ -1,6 +1,6 @@
 /**
- * What the database of a store of snapshots says, and what is wrong with it. Nothing is migrated,
- * and no transaction is begun.
+ * Reads the database of a store of snapshots, and reports its faults. Nothing is migrated, and no
+ * transaction is begun.
  *
  * @module
  */
@@ -16,7 +16,7 @@ import type { StoreView } from "./store_view.ts";
 import { circular } from "./own_records.ts";
 import type { SnapshotRow, SnapshotRows } from "./structure.ts";
 
-/** How long a transaction of another process is waited for, in milliseconds. */
+/** The longest wait for a transaction of another process, in milliseconds. */
 const PATIENCE = 10_000;
 
 /** A snapshot's row with its parent's layer. */
@@ -31,8 +31,8 @@ interface Row {
 /**
  * Reads the rows of a store.
  *
- * @param hasLayers whether there are layers on disk, which a missing database had records of
- * @returns `undefined` if the database cannot be read, which was reported
+ * @param hasLayers whether there are layers on disk: then a missing database is damage
+ * @returns `undefined` if there is no readable database
  */
 export function readSnapshotRows(
   view: StoreView,
@@ -57,7 +57,7 @@ export function readSnapshotRows(
     tell("owner", `has mode ${(stat.mode & 0o7777).toString(8)}, so others can change it`);
   }
   try {
-    // SQLite opens the file by its path.
+    // The path, not only the descriptor, must be right: SQLite opens the file by its path.
     const real = withFd(
       open(view.path, O_PATH | O_DIRECTORY),
       (fd) => ConfinedRoot.of(view.path, fd),

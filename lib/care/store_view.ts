@@ -1,9 +1,9 @@
 /**
- * A store that is only looked at: nothing is made, mended or locked, and no time of access changes.
+ * Opens a store only for reading: nothing is made, mended or locked, and no access time changes.
  *
- * The home is read through a copy of its mount that is attached nowhere, read-only and without times
- * of access (Linux 5.12; before that the times of directories and links may change). So nothing is
- * mounted over anything, mounts below the home are out of sight, and the copy is gone with its
+ * The home is read through a detached copy of its mount, read-only and without access times (Linux
+ * 5.12; with older kernels the times of directories and links may change). So nothing visible is
+ * mounted, mounts below the home do not show in the copy, and the copy goes away with its
  * descriptor.
  *
  * @module
@@ -20,7 +20,7 @@ import { tryCloneMount, tryProtectMount } from "../../ffi/fsmount.ts";
 import { OWN } from "../store/home.ts";
 import { type ConfinedPath, ConfinedRoot, list } from "../tree/confined.ts";
 
-/** A home that is looked at. The caller disposes of it. */
+/** A home that is open for reading. The caller disposes of it. */
 export class StoreView implements Disposable {
   private constructor(
     /** The store's root, `--root`. */
@@ -32,7 +32,8 @@ export class StoreView implements Disposable {
   /**
    * Opens a home; `undefined` if it does not exist, or is not a directory.
    *
-   * @param store its path below `root`: a driver's name, of snapshots behind `snapshots/`
+   * @param store its path relative to `root`: a driver's name; for snapshots with `snapshots/`
+   * before it
    */
   static open(root: string, store: string): StoreView | undefined {
     const path = join(root, store);
@@ -61,12 +62,12 @@ export class StoreView implements Disposable {
     return this.home.join(OWN, ...parts);
   }
 
-  /** The names that a layer being made or removed has in staging; each may be at work. */
+  /** The names in the staging directory, of layers that may be in the making or in removal. */
   staged(): ReadonlySet<string> {
     return new Set(this.names(this.own("staging")));
   }
 
-  /** The names in a directory; none if it is not one. */
+  /** The names in a directory; none if it is not a directory. */
   names(path: ConfinedPath): string[] {
     try {
       return list(path);

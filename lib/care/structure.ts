@@ -1,10 +1,10 @@
 /**
  * The contract of a driver's checks: `drivers/<name>/check.ts`. A check reads the layout and
- * reports what is damaged in it; it knows nothing of locks, of other passes or of output.
+ * reports damage in it. Locks, repeated passes and output are not its concern.
  *
- * A pass may see a layer that is just being made or removed. What it reports then is looked at again
- * and dropped, but a check leaves out what it can know to be at work:
- * names in staging.
+ * A pass may see a layer that is being made or removed. A later pass does not find such a report
+ * again, and it is dropped. But a check leaves out the names in staging, because it can see that
+ * they are in work.
  *
  * @module
  */
@@ -14,31 +14,31 @@ import type { ConfinedPath } from "../tree/confined.ts";
 import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
 
-/** Layers, and the parent of each: `""` for none, `undefined` if nothing readable says. */
+/** Layers, and the parent of each: `""` for none, `undefined` if it is not known. */
 export type Parents = ReadonlyMap<string, string | undefined>;
 
-/** Where the files of a layer are. */
+/** The place of a layer's files. */
 export interface Content {
   readonly path: ConfinedPath;
-  /** Those of the layers below are there as well. */
+  /** Whether the directory also shows the files of the layers below. */
   readonly isWhole: boolean;
 }
 
-/** A snapshot, as the database has it. */
+/** A snapshot in the database. */
 export interface SnapshotRow {
   readonly name: string;
   readonly kind: "active" | "view" | "committed";
   readonly layer: string;
   /** The parent's layer, if it has one. */
   readonly parent: string | undefined;
-  /** In microseconds since 1970. */
+  /** The creation time, in microseconds since 1970. */
   readonly created: number;
 }
 
-/** What the database of a store of snapshots says. */
+/** The rows of the database of a store of snapshots. */
 export interface SnapshotRows {
   readonly snapshots: readonly SnapshotRow[];
-  /** Layers that are, or may be, on disk, and are being made or deleted. */
+  /** Layers that are being made or deleted, and so may be on disk. */
   readonly intents: ReadonlySet<string>;
 }
 
@@ -47,23 +47,23 @@ export interface DriverChecks {
   /**
    * Reports the damage of a store of layers.
    *
-   * @returns its layers, also the damaged ones
+   * @returns its layers, including the damaged ones
    */
   checkLayers(view: StoreView, report: Report): Parents;
   /**
-   * The directory of a layer's own files, if it can be read without a device; and whether it shows
-   * those of the layers below as well.
+   * The directory of a layer's own files, if it can be read without a device; and whether it also
+   * shows the files of the layers below.
    */
   contentOf?(view: StoreView, id: string, of?: "layers" | "snapshots"): Content;
-  /** The paths below the home of all that a layer, or a snapshot's, consists of. */
+  /** The paths, relative to the home, of all parts of a layer or of a snapshot's layer. */
   pathsOf(view: StoreView, id: string, of: "layers" | "snapshots"): Iterable<string>;
-  /** What is taken from a layer when the last one on it is gone. */
+  /** The steps for a layer after its last child was given up. */
   stepsWithoutChildren?(view: StoreView, id: string): readonly Step[];
   /**
-   * What the layout has beside the layers and nothing needs.
+   * The parts of the layout that belong to no layer and are not needed.
    *
-   * @param staged names at work in staging
-   * @param found the reports of {@linkcode checkLayers} in the same pass
+   * @param staged the names in staging
+   * @param found the findings of {@linkcode checkLayers} in the same pass
    */
   orphansOfLayers?(
     view: StoreView,
