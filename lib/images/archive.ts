@@ -1,5 +1,5 @@
 /**
- * The files of an image in a tar: found once, and then read where they lie.
+ * The files of an image in a tar. The tar is listed once, and then its files are read in place.
  *
  * @module
  */
@@ -12,13 +12,13 @@ import { Window } from "../tar/read/window.ts";
 import { badImage } from "./json.ts";
 import type { ImageFile, ImageSource } from "./source.ts";
 
-/** The most entries that are taken in: an image has some hundreds at most. */
+/** The most entries of a tar: an image has some hundreds at most. */
 const MOST_ENTRIES = 100_000;
 
-/** The most links on the way to a file. */
+/** The most links that are followed to a file. */
 const MOST_LINKS = 8;
 
-/** A file, or the path that a link leads to. */
+/** A file, or the path that a link points to. */
 type Found = { readonly offset: number; readonly size: number } | { readonly target: string };
 
 /** An image in an uncompressed tar. */
@@ -29,13 +29,14 @@ export class ArchiveSource implements ImageSource {
   /**
    * Finds the files.
    *
-   * @param fd of a regular file, which this closes
-   * @throws {VeneerError} `invalid argument` if it is not a whole tar
+   * @param fd a regular file; this object closes it
+   * @throws {VeneerError} `invalid argument` if it is not a complete tar
    */
   constructor(readonly name: string, readonly fd: number) {
     this.#size = fstat(fd).size;
     lseek(fd, 0n, SEEK_SET);
-    // Which files must be there, the image itself says: the end-of-archive marker proves nothing.
+    // The image names the files that it needs, so the end-of-archive marker is not needed as a
+    // proof.
     const reader = new TarReader(Window.over(fd), () => {});
     for (let entries = 0; reader.next(); entries++) {
       if (entries === MOST_ENTRIES) {
@@ -76,7 +77,7 @@ export class ArchiveSource implements ImageSource {
   }
 }
 
-/** The path that a symbolic link leads to; `undefined` if that is not in the archive. */
+/** The path that a symbolic link points to; `undefined` if it leads out of the archive. */
 function resolveLink(path: string, target: string): string | undefined {
   if (target.startsWith("/")) return undefined;
   const parts = path.split("/").slice(0, -1);

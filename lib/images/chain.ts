@@ -1,5 +1,5 @@
 /**
- * Layers by the chain id of the uppermost one, without an image of theirs.
+ * Layers without an image, named by the chain id of the uppermost one.
  *
  * @module
  */
@@ -13,14 +13,14 @@ import { DIFF_ID } from "./records.ts";
 
 const CHAIN = /^sha256:[0-9a-f]{64}$/;
 
-/** Whether a text is a whole chain id, or an image's id. */
+/** Whether a text has the form of a complete chain id, which is also the form of an image's id. */
 export const isChainId = (text: string) => CHAIN.test(text);
 
 /**
- * The digests of a snapshot's layer and of those below it, the lowest first.
+ * The diff ids of a snapshot's layer and of those below it, the lowest first.
  *
- * @param name of a committed snapshot, or `""` for none
- * @throws {VeneerError} `failed precondition` if one is not a layer of an image
+ * @param name the name of a committed snapshot, or `""` for none
+ * @throws {VeneerError} `failed precondition` if one of them is not a layer of an image
  */
 export function diffIdsOf(snapshots: Snapshotter, name: string): string[] {
   const diffIds: string[] = [];
@@ -40,10 +40,10 @@ export function diffIdsOf(snapshots: Snapshotter, name: string): string[] {
 }
 
 /**
- * An image of layers that are no image's, for this host's platform.
+ * Makes an image, for this host's platform, of layers that belong to no image.
  *
- * @param diffIds the lowest first
- * @param time of its making, in seconds since 1970
+ * @param diffIds the layers' digests, the lowest first
+ * @param time the creation time, in seconds since 1970
  */
 export function bareImage(diffIds: readonly string[], time: number): WrittenImage {
   const { architecture, os } = HOST;

@@ -1,5 +1,5 @@
 /**
- * Making an image of a snapshot: a new layer of what was changed in it, and a new config.
+ * Makes an image of a snapshot: a new layer of its changes, and a new config.
  *
  * @module
  */
@@ -21,7 +21,7 @@ import type { TarRecords } from "./tar_records.ts";
 import { TarSplitter } from "./tar_splitter.ts";
 import { tryStat } from "./try_stat.ts";
 
-/** What is told of a new image. */
+/** The details of a new image. */
 export interface CommitImageOptions {
   readonly message?: string;
   readonly author?: string;
@@ -31,28 +31,28 @@ export interface CommitImageOptions {
   readonly time: number;
 }
 
-/** What committing works with. */
+/** The parts of the store that a commit uses. */
 export interface CommitContext {
   readonly snapshots: Snapshots;
   readonly records: TarRecords;
   readonly home: Home;
 }
 
-/** The parts of a config that a new one takes over. */
+/** The parts of a config that a new config uses. */
 interface BaseConfig extends Record<string, unknown> {
   readonly config?: RunConfig;
   readonly history?: readonly unknown[];
 }
 
-/** How much of a layer is read at a time, in bytes. */
+/** The bytes of a layer that are read at a time. */
 const PIECE = 256 << 10;
 
 /**
- * Commits an active snapshot under the chain id of its new layer; its key is gone then.
+ * Commits an active snapshot under the chain id of its new layer. This removes its key.
  *
- * @param base the image that it stands on; `undefined` if it stands on none
- * @throws {VeneerError} `failed precondition` if what it stands on is not an image's layer;
- * `in use` if it is mounted
+ * @param base the image below it; `undefined` if there is none
+ * @throws {VeneerError} `failed precondition` if its parent is not an image's layer; `in use` if it
+ * is mounted
  */
 export function commitImage(
   key: string,
@@ -86,9 +86,9 @@ export function commitImage(
 /**
  * The config of a new image.
  *
- * @param previous that of the image below, whose other parts are kept
- * @param run how it is run
- * @param diffIds of all its layers, the lowest first
+ * @param previous the config of the image below, whose other parts are kept
+ * @param run the part about running it
+ * @param diffIds the digests of all its layers, the lowest first
  */
 export function newConfig(
   previous: BaseConfig,
@@ -116,7 +116,7 @@ export function newConfig(
   };
 }
 
-/** Writes a snapshot's changes as a tar, and keeps the record of that; returns the tar's digest. */
+/** Writes a snapshot's changes as a tar, and keeps the tar's record; returns the tar's digest. */
 function recordLayer(key: string, { snapshots, records, home }: CommitContext): string {
   const spool = openStaged(home);
   try {

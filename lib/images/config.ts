@@ -1,5 +1,5 @@
 /**
- * An image's config: the platform that it is for, and the digests of its layers.
+ * An image's config: its platform, and the digests of its layers.
  *
  * @module
  */
@@ -10,7 +10,7 @@ import { type Platform, platformOf } from "./platform.ts";
 /** The most layers of an image. */
 export const MOST_LAYERS = 512;
 
-/** What is read of a config. */
+/** The parts of a config that are used. */
 export interface ImageConfig {
   /** Its digest, which is the image's id. */
   readonly id: string;
@@ -25,7 +25,7 @@ export interface ImageConfig {
 /**
  * Reads a config.
  *
- * @param what its place, for messages
+ * @param what its name in messages
  * @throws {VeneerError} `invalid argument`
  */
 export function parseConfig(bytes: Uint8Array<ArrayBuffer>, what: string): ImageConfig {
@@ -50,13 +50,15 @@ export function parseConfig(bytes: Uint8Array<ArrayBuffer>, what: string): Image
   };
 }
 
-/** @throws {VeneerError} `invalid argument` for more layers than {@linkcode MOST_LAYERS} */
+/**
+ * @throws {VeneerError} `invalid argument` if there are more layers than {@linkcode MOST_LAYERS}
+ */
 export function checkCount(layers: number, what: string): void {
   if (layers <= MOST_LAYERS) return;
   throw badImage(`${what} has ${layers} layers: at most ${MOST_LAYERS} are read`);
 }
 
-/** @throws {VeneerError} `invalid argument` unless there are as many layers as the config says */
+/** @throws {VeneerError} `invalid argument` if the number of layers differs from the config's */
 export function checkAgreement(layers: number, { diffIds }: ImageConfig, what: string): void {
   if (layers === diffIds.length) return;
   throw badImage(`${what} has ${layers} layers, its config has ${diffIds.length} diff ids`);

@@ -5,10 +5,10 @@
  */
 import { VeneerError } from "../base/errors.ts";
 
-/** The part of a config that tells how the image is run; kept as it is but for changes. */
+/** The part of a config about running the image. Everything that is not changed is kept. */
 export type RunConfig = Record<string, unknown>;
 
-/** How one kind of line changes a config. */
+/** The change that one kind of line makes. */
 type Change = (config: RunConfig, value: string) => RunConfig;
 
 const text = (key: string): Change => (config, value) => ({ ...config, [key]: value });
@@ -48,9 +48,9 @@ const CHANGES: Readonly<Record<string, Change>> = {
 };
 
 /**
- * A config after some changes.
+ * Returns a config with some changes.
  *
- * @throws {VeneerError} `invalid argument` for a line that is not understood
+ * @throws {VeneerError} `invalid argument` if a line is not known
  */
 export function changed(config: RunConfig, lines: readonly string[]): RunConfig {
   return lines.reduce((before, line) => {

@@ -1,5 +1,5 @@
 /**
- * What there is to tell of an image.
+ * The description of an image, for people and programs.
  *
  * @module
  */
@@ -28,27 +28,27 @@ export interface HistoryStep {
   readonly comment: string;
   /** Whether it made no layer. */
   readonly isEmpty: boolean;
-  /** Of its layer. */
+  /** The disk space of its layer, in bytes. */
   readonly size: number;
 }
 
-/** An image, for people and programs. */
+/** The description of an image. */
 export interface DescribedImage {
   readonly id: string;
-  /** As people write them. */
+  /** The names as people write them. */
   readonly names: readonly string[];
   readonly platform: string;
-  /** As the config has it. */
+  /** The time in the config. */
   readonly created: string | null;
   /** The time of its import, RFC 3339. */
   readonly imported: string;
-  /** Of the manifest that it came with. */
+  /** The digest of the manifest that was imported with it. */
   readonly manifestDigest: string | null;
   /** The disk space of its layers, in bytes. */
   readonly size: number;
-  /** The words that it runs by itself. */
+  /** The words of the command that it runs by default. */
   readonly command: readonly string[];
-  /** The lowest first. */
+  /** The layers, the lowest first. */
   readonly layers: readonly DescribedLayer[];
   /** The steps that made it, the first one first. */
   readonly history: readonly HistoryStep[];
@@ -56,7 +56,7 @@ export interface DescribedImage {
   readonly manifest: unknown;
 }
 
-/** Describes an image. The sizes of its layers are counted once. */
+/** Describes an image. */
 export function describeImage(image: ImageInfo, snapshotter: Snapshotter): DescribedImage {
   const { id, config: bytes, manifest, names, imported } = image;
   const config = parseConfig(bytes, id), value = parseJson(bytes, id);
@@ -82,7 +82,7 @@ export function describeImage(image: ImageInfo, snapshotter: Snapshotter): Descr
   };
 }
 
-/** The steps that a config tells of, with the sizes of their layers as far as these agree. */
+/** The steps of a config's history, with the sizes of their layers as far as the numbers agree. */
 function historyOf(config: JsonFields, layers: readonly DescribedLayer[]): HistoryStep[] {
   let layer = 0;
   return config.objects("history").map((step) => {

@@ -18,9 +18,9 @@ export interface Digest {
 }
 
 /**
- * Checks a digest and takes it apart.
+ * Parses a digest.
  *
- * @param what its place, for messages
+ * @param what its name in messages
  * @throws {VeneerError} `invalid argument`
  */
 export function parseDigest(text: string, what: string): Digest {
@@ -31,12 +31,12 @@ export function parseDigest(text: string, what: string): Digest {
   return { algorithm: (match[1] ?? match[3]) as Algorithm, hex: match[2] ?? match[4] };
 }
 
-/** A hash to be fed. */
+/** Returns a new hash. */
 export function newHash(algorithm: Algorithm): Hash {
   return createHash(algorithm);
 }
 
-/** The digest of what a hash was fed. */
+/** The digest of the bytes that a hash was given. */
 export function digestOf(algorithm: Algorithm, hash: Hash): string {
   return `${algorithm}:${hash.digest("hex")}`;
 }
@@ -47,8 +47,9 @@ export function digest(bytes: Uint8Array, algorithm: Algorithm = "sha256"): stri
 }
 
 /**
- * The names of an image's layers by all that lies below them, the lowest first: the first one's
- * digest, then the digest of `<chain id below> <digest>` (image-spec, config.md, "Layer ChainID").
+ * The chain ids of an image's layers, the lowest first. Each names a layer with all layers below
+ * it: for the first layer its digest, then the digest of `<chain id below> <digest>` (image-spec,
+ * config.md, "Layer ChainID").
  */
 export function chainIds(diffIds: readonly string[]): string[] {
   const chains: string[] = [];

@@ -1,6 +1,6 @@
 /**
- * The archive that `docker save` writes, old and new: `manifest.json` names a config and layers,
- * whose digests are those of the config alone.
+ * The archive that `docker save` writes, in its old and new form: `manifest.json` names a config
+ * and layers. The layers' digests are only in the config.
  *
  * @module
  */
@@ -16,7 +16,7 @@ export const MANIFEST = "manifest.json";
 /** The most images that an archive may hold. */
 const MOST_IMAGES = 1000;
 
-/** A config's digest in its name. */
+/** The name of a config, with its digest. */
 const OF_DIGEST = /^(?:blobs\/sha256\/([0-9a-f]{64})|([0-9a-f]{64})\.json)$/;
 
 /** The images of an archive. @throws as `findImages` */

@@ -1,5 +1,6 @@
 /**
- * Packing an image: its layers made again and compressed, and the documents that name them.
+ * Packs an image: makes its layers' tars again, compresses them, and makes the documents that name
+ * them.
  *
  * @module
  */
@@ -18,25 +19,25 @@ import { piecesOf, type Spool, type SpooledBlob } from "./spool.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** How layers are compressed. */
+/** The compression of layers. */
 export type Packing = "gzip" | "zstd" | "none";
 
 /** The forms of an image that are written. */
 export type ImageFormat = "hybrid" | "oci-dir" | "docker";
 
-/** How an image is written. */
+/** The options of an export. */
 export interface ExportOptions {
   readonly format: ImageFormat;
   readonly packing: Packing;
-  /** A path: of a new directory for `oci-dir`, else of a file; `-` for standard output. */
+  /** A path: for `oci-dir` of a new directory, otherwise of a file; `-` for standard output. */
   readonly output: string;
   /** The time of all files, in seconds since 1970. */
   readonly time: number;
-  /** Called before each layer: its number from 1, and how many there are. */
+  /** Called before each layer with its number, from 1, and the number of layers. */
   readonly onLayer?: (number: number, count: number) => void;
   /**
-   * If given, a layer that is not as it came is written as it is, with another digest, so that the
-   * image has another id; and this gets a line about it.
+   * If given, a layer that has changed since its import is written with its present content. Then
+   * it has another digest, and the image another id. This gets a warning about it.
    */
   readonly onChanged?: Warn;
 }
@@ -51,24 +52,24 @@ export interface Exported {
 
 /** The files of an image that is to be written. */
 export interface PackedImage {
-  /** Another than it was if a layer has changed. */
+  /** It differs from the image's id if a layer has changed. */
   readonly id: string;
-  /** Of `blobs/sha256/`, each once. */
+  /** The blobs below `blobs/sha256/`, each once. */
   readonly blobs: readonly SpooledBlob[];
   /** The manifest's digest. */
   readonly manifest: string;
   readonly index: Bytes;
-  /** `manifest.json`, of docker archives. */
+  /** `manifest.json` of docker archives. */
   readonly dockerManifest: Bytes;
-  /** `repositories`, of docker archives. */
+  /** `repositories` of docker archives. */
   readonly repositories: Bytes;
 }
 
-/** What packing works with. */
+/** The parts that packing uses. */
 export interface PackContext {
   readonly tars: LayerTars;
   readonly spool: Spool;
-  /** Opens an empty file without a name, which the caller closes. */
+  /** Opens an empty file without a name; the caller closes it. */
   readonly openSpool: () => number;
 }
 
@@ -89,7 +90,7 @@ const hexOf = (digest: string) => digest.slice("sha256:".length);
 export interface WrittenImage {
   readonly id: string;
   readonly config: Bytes;
-  /** Whole names. */
+  /** Complete names. */
   readonly names: readonly string[];
 }
 
@@ -161,7 +162,7 @@ function indexOf(
   });
 }
 
-/** Tags and uppermost layers by repositories, which only old readers want. */
+/** The tags and uppermost layers of repositories, for old readers. */
 function repositoriesOf(names: readonly string[], layers: readonly SpooledBlob[]): Bytes {
   const top = layers.at(-1), repositories: Record<string, Record<string, string>> = {};
   for (const name of top === undefined ? [] : names.map(familiar)) {
@@ -171,7 +172,7 @@ function repositoriesOf(names: readonly string[], layers: readonly SpooledBlob[]
   return encode(repositories);
 }
 
-/** A config with other layers; the very bytes if these are its own. */
+/** A config with other layers; the same bytes if the layers are the same. */
 function withDiffIds(bytes: Bytes, id: string, diffIds: readonly string[]): Bytes {
   if (parseConfig(bytes, id).diffIds.every((diffId, i) => diffId === diffIds[i])) return bytes;
   const config = parseJson(bytes, id) as Record<string, unknown>;
@@ -199,7 +200,7 @@ async function packLayer(
   }
 }
 
-/** Compresses a layer as it is now into the spool. */
+/** Compresses a layer with its present content into the spool. */
 async function packNew(
   chain: string,
   { tars, spool, openSpool }: PackContext,

@@ -1,5 +1,5 @@
 /**
- * The images that a directory or a tar holds.
+ * Finds the images in a directory or a tar.
  *
  * @module
  */
@@ -10,10 +10,10 @@ import type { FoundImage, Wanted } from "./found_image.ts";
 import type { ImageSource } from "./source.ts";
 
 /**
- * Finds the wanted images, and checks what is known of them before their layers are read.
+ * Finds the wanted images, and checks all but the content of their layers.
  *
- * @throws {VeneerError} `invalid argument` if it is not an image, one is damaged, or none is for
- * the wanted platform
+ * @throws {VeneerError} `invalid argument` if the source is not an image, an image is damaged, or
+ * none is for the wanted platform
  */
 export function findImages(source: ImageSource, wanted: Wanted): FoundImage[] {
   const has = (path: string) => {

@@ -1,5 +1,5 @@
 /**
- * An image that was found and is to be read.
+ * An image that was found in a source and is to be read.
  *
  * @module
  */
@@ -10,32 +10,34 @@ import type { ImageFile, ImageSource } from "./source.ts";
 
 /** A layer of an image that is to be read. */
 export interface FoundLayer {
-  /** As messages name it. */
+  /** Its name in messages. */
   readonly what: string;
-  /** The digest of its file as it lies there; `undefined` if none is told. */
+  /** The digest of its file in the source; `undefined` if the source has none. */
   readonly digest: string | undefined;
-  /** @throws {VeneerError} `invalid argument` if it is missing, or of another size than is told */
+  /**
+   * @throws {VeneerError} `invalid argument` if it is missing, or has another size than recorded
+   */
   open(): ImageFile;
 }
 
-/** An image that is to be read, with as many layers as its config tells of. */
+/** An image that is to be read. The number of its layers agrees with its config. */
 export interface FoundImage {
   readonly config: ImageConfig;
-  /** The manifest as it lies there, of an OCI layout. */
+  /** The bytes of the manifest in an OCI layout. */
   readonly manifest: Uint8Array<ArrayBuffer> | undefined;
-  /** Whole names. */
+  /** Complete names. */
   readonly names: readonly string[];
   readonly layers: readonly FoundLayer[];
 }
 
-/** Which images are wanted. */
+/** The choice of images. */
 export interface Wanted {
   readonly platform: Platform;
-  /** Those of every platform. */
+  /** Whether the images of all platforms are wanted. */
   readonly all: boolean;
 }
 
-/** The error of a source without an image for the wanted platform. */
+/** The error for a source without an image for the wanted platform. */
 export function nothingFor(
   source: ImageSource,
   wanted: Platform,

@@ -1,9 +1,9 @@
 /**
- * The images of a store of snapshots: their layers are committed snapshots, and the rest is in the
- * database.
+ * The images of a store of snapshots. Their layers are committed snapshots; the other parts are in
+ * the database.
  *
- * Images are imported, made and removed under one lock. A layer that is left without an image or a
- * child, as by a failed or killed import, is removed by the next of these acts.
+ * Images are imported, made and removed under one lock. A failed or killed import may leave a layer
+ * without an image or a child; the next of these operations removes it.
  *
  * @module
  */
@@ -32,15 +32,15 @@ import { sweepTemporary, type TemporaryKey, temporaryKey, type TemporaryUse } fr
 import { tryStat } from "./try_stat.ts";
 import { unpack, type UnpackReport } from "./unpack.ts";
 
-/** How images are imported. */
+/** The options of an import. */
 export interface ImportOptions {
-  /** The name of the image, in place of those that it has: for a source of one image. */
+  /** The image's name, instead of the names in the source; for a source with one image. */
   readonly name?: string;
   /** The host's by default. */
   readonly platform?: Platform;
-  /** The images of every platform. */
+  /** Whether the images of all platforms are imported. */
   readonly all?: boolean;
-  /** Takes tars that expand more than a thousandfold when they are decompressed, too. */
+  /** Whether tars are allowed that expand more than a thousandfold when they are decompressed. */
   readonly allowExpansion?: boolean;
   readonly report?: UnpackReport;
 }
@@ -57,17 +57,17 @@ export interface Imported {
   /** All its names, as people write them. */
   readonly names: readonly string[];
   readonly layers: number;
-  /** The number of layers that were not there before. */
+  /** The number of layers that were new. */
   readonly unpacked: number;
 }
 
 /** An image of the store. */
 export interface ImageInfo extends ImageRecord {
-  /** Whole names, sorted. */
+  /** Complete names, sorted. */
   readonly names: readonly string[];
 }
 
-/** An image that is mounted by a snapshot. */
+/** A mounted snapshot of an image. */
 export interface MountedImage {
   readonly id: string;
   readonly key: string;
@@ -83,7 +83,7 @@ export class Images implements Disposable {
   readonly #records: ImageRecords;
   readonly #tars: TarRecords;
 
-  /** @param snapshots the open store, which this closes */
+  /** @param snapshots the open store; this object closes it */
   constructor(readonly snapshots: Snapshots, readonly warn: Warn) {
     const { home, state } = storeHome(snapshots.home, IDENTITY);
     this.#home = home;
@@ -96,12 +96,12 @@ export class Images implements Disposable {
     this.snapshots.close();
   }
 
-  /** Removes what killed commands left mounted; see `temporary.ts`. */
+  /** Removes the temporary snapshots of killed commands; see `temporary.ts`. */
   sweepTemporary(): void {
     sweepTemporary(this.#records.temporary(), this.snapshots, this.#state, this.warn);
   }
 
-  /** A key for a snapshot that lasts as long as this process at most. */
+  /** Returns a key for a snapshot that exists no longer than this process. */
   temporaryKey(use: TemporaryUse): TemporaryKey {
     return temporaryKey(this.#state, use);
   }
@@ -111,10 +111,10 @@ export class Images implements Disposable {
   }
 
   /**
-   * Imports the images of a directory or tar, all of them or none.
+   * Imports the images of a directory or tar: all of them or none.
    *
-   * @param path of an OCI layout or a docker archive; `-` for standard input
-   * @throws {VeneerError} `invalid argument` if one is not as it should be; nothing is changed then
+   * @param path the path of an OCI layout or a docker archive; `-` for standard input
+   * @throws {VeneerError} `invalid argument` if one is invalid; then nothing is changed
    */
   import(path: string, options: ImportOptions = {}): Imported[] {
     const { platform = HOST, all = false, allowExpansion = false } = options;
@@ -128,9 +128,9 @@ export class Images implements Disposable {
   }
 
   /**
-   * The same of images that were found.
+   * Imports images that were found in a source.
    *
-   * @param source where, for messages
+   * @param source the source's name in messages
    */
   importFound(
     found: FoundImage[],
@@ -164,10 +164,7 @@ export class Images implements Disposable {
     }
   }
 
-  /**
-   * Removes layers that nothing stands on; returns their names. One that cannot be removed is a
-   * warning.
-   */
+  /** Removes layers without an image or a child; returns their names. A failure is a warning. */
   #sweep(): string[] {
     const removed: string[] = [], failed = new Set<string>();
     for (;;) {
@@ -185,7 +182,7 @@ export class Images implements Disposable {
     return removed;
   }
 
-  /** Every image, the newest first. */
+  /** All images, the newest first. */
   list(): ImageInfo[] {
     return this.#records.all().map((record) => this.#info(record));
   }
@@ -195,7 +192,7 @@ export class Images implements Disposable {
   }
 
   /**
-   * The image of a name, an id, or the beginning of an id that no other has.
+   * The image with a name, an id, or an unambiguous beginning of an id.
    *
    * @throws {VeneerError} `not found`
    */
@@ -227,11 +224,11 @@ export class Images implements Disposable {
   }
 
   /**
-   * Mounts a snapshot on an image, which is made if it is missing.
+   * Mounts a snapshot of an image. If the snapshot is missing, it is made.
    *
-   * @param key of the snapshot; by default the image's name, or its id
-   * @param kind `view` for one that cannot be changed
-   * @throws {VeneerError} `already exists` for a key that has another snapshot
+   * @param key the snapshot's key; by default the image's name, or its id
+   * @param kind `view` for a read-only snapshot
+   * @throws {VeneerError} `already exists` if another snapshot has the key
    */
   mount(text: string, key: string | undefined, kind: "active" | "view"): MountedImage {
     const image = this.find(text), parent = image.snapshot ?? "";
@@ -250,7 +247,7 @@ export class Images implements Disposable {
     return { id: image.id, key: own, path: snapshots.mount(own) };
   }
 
-  /** Unmounts the snapshot of a key, or the one that an image was mounted by without a key. */
+  /** Unmounts the snapshot with a key, or the one that was made for an image by default. */
   unmount(text: string): { key: string; path: string } {
     const isKey = tryStat(this.snapshots, text) !== undefined;
     const key = isKey ? text : this.#keyOf(text, this.find(text));
@@ -261,7 +258,7 @@ export class Images implements Disposable {
     return this.#tryName(text) === undefined ? id : familiar(normalise(text));
   }
 
-  /** Gives an image another name, which another image may have had. */
+  /** Gives an image a name. If another image has it, that image loses it. */
   tag(text: string, name: string): { id: string; name: string } {
     using _lock = this.#lock();
     const { id } = this.find(text), whole = normalise(name);
@@ -270,11 +267,11 @@ export class Images implements Disposable {
   }
 
   /**
-   * Writes an image out, or the layers of a chain id. They are the very tars that came in, which is verified before
-   * anything is written.
+   * Exports an image, or the layers of a chain id. The layers' tars are those that were imported,
+   * byte for byte. This is verified before anything is written.
    *
-   * @throws {VeneerError} `failed precondition` if a layer has no record of its tar,
-   * `corrupt store` with the first file of a layer that is not as it came
+   * @throws {VeneerError} `failed precondition` if a layer has no record of its tar, `corrupt
+   * store` with the first file of a layer that has changed since its import
    */
   async export(text: string, options: ExportOptions): Promise<Exported> {
     const image = this.#written(text, options.time);
@@ -284,7 +281,7 @@ export class Images implements Disposable {
     return await exportImage(image, { tars, spool, openSpool }, options);
   }
 
-  /** An image; for a chain id, that of the layers, which may be no image's. */
+  /** The image to export. For a chain id without an image, one is made of the layers. */
   #written(text: string, time: number): WrittenImage {
     try {
       return this.find(text);
@@ -299,7 +296,7 @@ export class Images implements Disposable {
   }
 
   /**
-   * Makes an image of an active snapshot, whose key is gone then.
+   * Makes an image of an active snapshot. This removes the snapshot's key.
    *
    * @throws {VeneerError} as `commitImage`
    */
@@ -318,11 +315,13 @@ export class Images implements Disposable {
   }
 
   /**
-   * Takes a name away; with the last one the image goes, and its layers that nothing stands on.
+   * Removes a name of an image. With the last name, the image is removed, and its layers without
+   * other users.
    *
-   * @param text a name; or an id, whose image goes with its only name, or with all if `force`
-   * @returns the names and the image that went, and the layers
-   * @throws {VeneerError} `not found`; `failed precondition` for an id with several names
+   * @param text a name; or the id of an image that has at most one name, or any number if `force`
+   * @returns the removed names, image and layers
+   * @throws {VeneerError} `not found`; `failed precondition` for the id of an image with several
+   * names
    */
   remove(
     text: string,
@@ -349,7 +348,7 @@ export class Images implements Disposable {
   }
 }
 
-/** Gives the only image a name, if one is given. */
+/** Gives a name to the only image, if a name is given. */
 function named(images: FoundImage[], name: string | undefined, source: string): FoundImage[] {
   if (name === undefined) return images;
   if (images.length === 1) return [{ ...images[0], names: [name] }];

@@ -1,12 +1,12 @@
 /**
- * Fields of JSON that others wrote: nothing is taken for granted about them.
+ * Checked access to the fields of JSON from untrusted sources.
  *
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 
-/** The error of an image that is not as it should be. */
+/** The error for an invalid image. */
 export function badImage(message: string, cause?: unknown): VeneerError {
   return new VeneerError("invalid argument", escapeControls(message), { cause });
 }
@@ -14,7 +14,7 @@ export function badImage(message: string, cause?: unknown): VeneerError {
 /**
  * Parses a text in UTF-8.
  *
- * @param what its place, for messages
+ * @param what its name in messages
  * @throws {VeneerError} `invalid argument`
  */
 export function parseJson(bytes: Uint8Array, what: string): unknown {
@@ -30,7 +30,7 @@ export class JsonFields {
   readonly #values: Readonly<Record<string, unknown>>;
 
   /**
-   * @param what its place, for messages
+   * @param what its name in messages
    * @throws {VeneerError} `invalid argument` if the value is not an object
    */
   constructor(value: unknown, readonly what: string) {

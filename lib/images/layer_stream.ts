@@ -1,9 +1,9 @@
 /**
- * A layer on its way into a snapshot: a Worker reads its file, decompresses it into a pipe, and
- * hashes both on the way. The thread that reads the pipe gets the digests at its end.
+ * Reads a layer for a snapshot: a Worker reads its file, decompresses it into a pipe, and hashes
+ * both streams. At the end the thread that reads the pipe gets the digests.
  *
- * The Worker goes on to the end of the file if the reader leaves the pipe: a tar may end before its
- * file does, and the digests are of all of it.
+ * If the reader closes the pipe, the Worker still reads to the end of the file: a tar may end
+ * before its file, and the digests are those of the whole file.
  *
  * @module
  */
@@ -21,13 +21,13 @@ import type { ImageFile } from "./source.ts";
 /** The Worker's first message. */
 export interface LayerJob {
   readonly compression: Compression | undefined;
-  /** Of the file as it lies there. */
+  /** The algorithm of the digest of the file in the source. */
   readonly algorithm: Algorithm;
   readonly fd: number;
-  /** In bytes. */
+  /** In bytes, like `size`. */
   readonly offset: number;
   readonly size: number;
-  /** The pipe's end to write to, which the Worker closes. */
+  /** The pipe's end for writing; the Worker closes it. */
   readonly output: number;
   /** The file for the record of the tar. */
   readonly record: number;
@@ -37,15 +37,15 @@ export interface LayerJob {
   readonly memory: SharedArrayBuffer;
 }
 
-/** What the Worker found out. */
+/** The results of the Worker. */
 export interface LayerSums {
-  /** The digest of the file as it lies there. */
+  /** The digest of the file in the source. */
   readonly file: string;
-  /** The digest of the plain tar, with what follows its end. */
+  /** The digest of the plain tar, including the bytes behind its end. */
   readonly plain: string;
-  /** The plain tar's bytes. */
+  /** The size of the plain tar, in bytes. */
   readonly size: number;
-  /** Why it cannot be decompressed, if it cannot. */
+  /** The reason why it cannot be decompressed, if there is one. */
   readonly failure?: string;
 }
 
@@ -65,12 +65,12 @@ export class LayerStream implements Disposable {
   #isClosed = false;
 
   /**
-   * Begins to read a layer.
+   * Starts to read a layer.
    *
-   * @param record an empty file, which this closes
+   * @param record an empty file; this object closes it
    * @param isBounded see {@linkcode LayerJob}
-   * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for a compression
-   * that is not read
+   * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for an unknown
+   * compression
    */
   constructor(layer: FoundLayer, record: number, isBounded: boolean) {
     this.record = record;
@@ -101,7 +101,10 @@ export class LayerStream implements Disposable {
     scope.move();
   }
 
-  /** Whether the Worker failed or found damage, which explains a failure to read the pipe. */
+  /**
+   * Returns the Worker's error, which explains a failure to read the pipe; `undefined` if it has
+   * none.
+   */
   failure(): unknown {
     try {
       this.#check();
@@ -112,10 +115,10 @@ export class LayerStream implements Disposable {
   }
 
   /**
-   * Waits for the Worker's end; returns what it found.
+   * Waits for the end of the Worker, and returns its results.
    *
-   * @param diffId the plain tar's digest as the config says it
-   * @throws {VeneerError} `invalid argument` if the layer is not what it should be
+   * @param diffId the plain tar's digest in the config
+   * @throws {VeneerError} `invalid argument` if the layer has another digest, or is damaged
    */
   verify(diffId: string): LayerSums {
     const sums = this.#check();
@@ -152,13 +155,13 @@ export class LayerStream implements Disposable {
     throw new VeneerError("failed", `${what} cannot be read: ${found}`);
   }
 
-  /** Nothing is read from the pipe any more: a Worker that is blocked in a write to it goes on. */
+  /** Closes the pipe's end for reading, so that a Worker that is blocked in a write continues. */
   #leave(): void {
     if (!this.#isLeft) close(this.output);
     this.#isLeft = true;
   }
 
-  /** Ends the reading, whether it is done or not. */
+  /** Ends the reading, even if it is not complete. */
   [Symbol.dispose](): void {
     if (this.#isClosed) return;
     this.#isClosed = true;

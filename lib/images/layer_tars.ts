@@ -1,5 +1,5 @@
 /**
- * The tars of layers, made again byte for byte.
+ * Makes the tars of layers again, byte for byte.
  *
  * @module
  */
@@ -14,16 +14,18 @@ export interface LayerTars {
   /**
    * Opens a layer's tar; `scope` closes it.
    *
-   * @returns its bytes, each piece its own, which throw `corrupt store` with the first file that is
-   * seen not to be as it came
-   * @throws {VeneerError} `failed precondition` if there is no record of it
+   * @returns its bytes, each piece in its own buffer; the iteration throws `corrupt store` with the
+   * first file that has visibly changed since its import
+   * @throws {VeneerError} `failed precondition` if its record is missing
    */
   open(diffId: string, chain: string, scope: DisposableStack): Iterable<Bytes>;
 
-  /** The same with each file compared, for stores whose {@linkcode open} does not compare. */
+  /** Like {@linkcode open}, but compares each file; for stores whose `open` does not compare. */
   openChecked?(diffId: string, chain: string, scope: DisposableStack): Iterable<Bytes>;
 
-  /** Writes a layer as it is now as a new tar, for one that cannot be made as it was. */
+  /**
+   * Writes the present content of a layer as a new tar, if the original tar cannot be made again.
+   */
   writeNew(chain: string, output: number, warn: Warn): void;
 }
 
@@ -34,9 +36,10 @@ export interface LayerName {
 }
 
 /**
- * Makes a layer's tar again; its bytes count once this returns.
+ * Makes a layer's tar again. Its bytes are verified when this returns.
  *
- * @throws {VeneerError} `corrupt store` with the first file of a layer that is not as it came
+ * @throws {VeneerError} `corrupt store` with the first file of a layer that has changed since its
+ * import
  */
 export async function passTar(
   tars: LayerTars,
@@ -53,7 +56,7 @@ export async function passTar(
   }
 }
 
-/** The same without waiting, piece by piece. */
+/** Like {@linkcode passTar}, but synchronous and piece by piece. */
 export function putTar(tars: LayerTars, layer: LayerName, put: (bytes: Bytes) => void): void {
   const plain = newHash("sha256");
   try {
@@ -75,7 +78,7 @@ function check(tars: LayerTars, { diffId, chain }: LayerName, found: string): vo
 const ofLayer = ({ diffId }: LayerName, error: unknown) =>
   reworded(error, `layer ${diffId}: ${messageOf(error)}`);
 
-/** Feeds a hash with pieces, and passes them on. */
+/** Yields some pieces, and gives them to a hash. */
 export function* hashing(
   pieces: Iterable<Bytes>,
   hash: { update(bytes: Bytes): unknown },

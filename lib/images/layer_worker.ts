@@ -1,6 +1,6 @@
 /**
- * The Worker of `layer_stream.ts`: a file → digest → decompressor → digest → pipe,
- * and on the way into the record of its tar.
+ * The Worker of `layer_stream.ts`: file → digest → decompressor → digest → pipe. From the plain tar
+ * it also makes the tar's record.
  *
  * @module
  */
@@ -31,7 +31,7 @@ self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
     text.append(reasonOf(error));
     return "failed" as const;
   }).then((state) => {
-    // Before the reader knows: it may close its own end at once.
+    // This comes before the message to the reader, which may close its own end at once.
     close(data.output);
     control.finish(state);
     self.close();
@@ -68,7 +68,7 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
     if (error instanceof Stopped) throw error;
     failure = reasonOf(error);
   }
-  // What a decompressor leaves at the end, or after a fault, counts as well.
+  // The bytes that the decompressor did not read are part of the digest as well.
   while (read().length > 0);
   splitter.end();
   record.end();
@@ -83,7 +83,7 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
   };
 }
 
-/** Reads a file again for its record, which holds the content of files that the layer lost. */
+/** Reads a file again for its record: the record needs the content of files that the layer lost. */
 async function recordAgain(
   job: LayerJob,
   lost: LostPaths,
@@ -99,10 +99,12 @@ async function recordAgain(
   record.end();
 }
 
-/** The thread that started this one is not interested any more. */
+/** The thread that started this Worker does not need its results any more. */
 class Stopped extends Error {}
 
-/** Reads the next piece of the job's file at each call; none at its end. */
+/**
+ * Returns a function that reads the next piece of the job's file; the piece is empty at the end.
+ */
 function reader({ fd, offset, size }: LayerJob, isStopped: () => boolean): () => Bytes {
   let at = 0;
   return () => {
@@ -116,7 +118,7 @@ function reader({ fd, offset, size }: LayerJob, isStopped: () => boolean): () =>
   };
 }
 
-/** Writes to a pipe for as long as it has a reader. */
+/** Returns a function that writes to a pipe as long as the pipe has a reader. */
 function writer(output: number, isStopped: () => boolean): (bytes: Bytes) => void {
   let hasReader = true;
   return (bytes) => {

@@ -14,7 +14,10 @@ import { type Descriptor, type ImageSource, openBlob, readBlob, readDocument } f
 export const LAYOUT = "oci-layout";
 export const INDEX = "index.json";
 
-/** Annotations that name an image: the whole name, as containerd and Docker write it; a tag. */
+/**
+ * Annotations that name an image: by its complete name, as containerd and Docker write it, and by a
+ * tag.
+ */
 export const IMAGE_NAME = "io.containerd.image.name";
 export const REF_NAME = "org.opencontainers.image.ref.name";
 
@@ -31,12 +34,12 @@ const CONFIGS = [
   "application/vnd.docker.container.image.v1+json",
 ];
 
-/** The most manifests that an index and those below it may list. */
+/** The most manifests that an index and the indexes below it may list. */
 const MOST_MANIFESTS = 1000;
-/** The most indexes below one another. */
+/** The deepest nesting of indexes. */
 const MOST_DEPTH = 8;
 
-/** A manifest that an index lists, and the name that it, or the index above it, has. */
+/** A manifest in an index, and the name of it or of the index above it. */
 interface Listed {
   readonly descriptor: JsonFields;
   readonly name: string | undefined;
@@ -81,7 +84,7 @@ function checkVersion(source: ImageSource): void {
   }
 }
 
-/** The manifests that the index lists, and the indexes below it, in their order. */
+/** The manifests of the index and of the indexes below it, in their order. */
 function* manifests(source: ImageSource): Generator<Listed> {
   const what = `${source.name}: ${INDEX}`;
   const top = new JsonFields(parseJson(readDocument(source, INDEX), what), what);
@@ -119,7 +122,10 @@ function listed(
   }));
 }
 
-/** The whole name that annotations tell; a tag alone is one of the source's name. */
+/**
+ * The complete name in the annotations. If they have only a tag, the name is made of the source's
+ * name.
+ */
 function nameOf(descriptor: JsonFields, source: ImageSource): string | undefined {
   const annotations = descriptor.object("annotations");
   const whole = annotations?.text(IMAGE_NAME);
@@ -137,7 +143,7 @@ function baseName(path: string): string {
   return last.replace(/(?:\.(?:oci|docker|tar|tgz|gz|zst))+$/, "").toLowerCase();
 }
 
-/** Whether it is about an image, and not an image itself. */
+/** Whether the manifest describes an image and is not an image itself. */
 function isAttestation(descriptor: JsonFields): boolean {
   const platform = descriptor.object("platform");
   return platform?.text("os") === "unknown" && platform.text("architecture") === "unknown" ||
@@ -151,7 +157,7 @@ function descriptorOf(fields: JsonFields, source: ImageSource, kind: string): De
   return { digest, size: fields.requireSize("size"), what };
 }
 
-/** Reads an image's manifest and config; `undefined` if it is of something else. */
+/** Reads an image's manifest and config; `undefined` if it is not an image's manifest. */
 function readManifest(
   source: ImageSource,
   listed: JsonFields,

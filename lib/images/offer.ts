@@ -1,7 +1,7 @@
 /**
- * Offering the layers of images to containerd, which asks before it fetches and unpacks one: it
- * prepares a snapshot with the layer's chain id in a label, and if the answer is that this exists,
- * it lists the snapshots with that label and takes the committed one (containerd
+ * Offers the layers of images to containerd, which asks before it fetches and unpacks a layer. It
+ * prepares a snapshot with the layer's chain id in a label. If the answer is `already exists`, it
+ * lists the snapshots with that label and uses the committed one (containerd
  * docs/remote-snapshotter.md).
  *
  * @module
@@ -13,7 +13,7 @@ import { DIFF_ID } from "./records.ts";
 import { tryStat } from "./try_stat.ts";
 
 /**
- * Refuses to prepare a snapshot for a layer that an image has brought.
+ * Throws if a snapshot is to be prepared for a layer that an image has.
  *
  * @throws {VeneerError} `already exists`
  */

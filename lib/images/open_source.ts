@@ -1,6 +1,6 @@
 /**
- * Opening an image: a directory, a tar, or a stream, which is kept in a file without a name for as
- * long as it is read.
+ * Opens an image: a directory, a tar, or a stream. A stream is kept in a file without a name while
+ * it is read.
  *
  * @module
  */
@@ -31,8 +31,8 @@ const PIECE = 64 << 20;
 /**
  * Opens an image.
  *
- * @param path of a directory or a tar, plain, gzip or zstd; `-` for standard input
- * @param home of the store, on whose disk a stream or a compressed tar is kept meanwhile
+ * @param path the path of a directory or a tar, plain, gzip or zstd; `-` for standard input
+ * @param home the store's home; a stream or a compressed tar is kept on its disk meanwhile
  * @param isBounded whether a compressed tar that expands more than a thousandfold is refused
  * @throws {VeneerError} `limit exceeded` if that disk is too small; `invalid argument` if it is
  * neither a directory nor a tar

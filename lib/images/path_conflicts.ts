@@ -1,8 +1,9 @@
 /**
- * The files of a layer's tar whose content the layer does not keep, since a later entry of the same
- * tar took their place: as with `tar`, the last one counts.
+ * Finds the files of a layer's tar whose content the layer does not keep, because a later entry of
+ * the same tar replaces them: like with `tar`, the last entry counts.
  *
- * Paths are known by hashes. Two that are taken for one make the record of a tar larger, no more.
+ * Paths are compared by hashes. A collision makes the record of a tar larger, and has no other
+ * effect.
  *
  * @module
  */
@@ -17,7 +18,7 @@ const LOW = 0x811c9dc5, HIGH = 0x9747b28c;
 const WHITEOUT = 4;
 const OPAQUE = new TextEncoder().encode(".wh..wh..opq");
 
-/** Paths below which content is to be kept apart from the layer. */
+/** Paths whose content, with that of all paths below, is to be kept in the record. */
 export class LostPaths {
   readonly #hashes = new Set<number>();
 
@@ -25,18 +26,18 @@ export class LostPaths {
     return this.#hashes.size === 0;
   }
 
-  /** A file or directory with all below it. */
+  /** Adds a file, or a directory with all below it. */
   add(hash: number): void {
     this.#hashes.add(hash);
   }
 
-  /** @param hashes of a path and of all that it is below */
+  /** @param hashes the hashes of a path and of all directories above it */
   covers(hashes: readonly number[]): boolean {
     return !this.isEmpty && hashes.some((hash) => this.#hashes.has(hash));
   }
 }
 
-/** Takes the entries of one tar in their order. */
+/** Gets the entries of one tar in their order. */
 export class PathConflicts {
   readonly lost = new LostPaths();
   /** Files whose content the layer keeps, and the directories that they are in. */
@@ -46,7 +47,7 @@ export class PathConflicts {
   #parent = 0;
 
   /**
-   * A file with content, which the layer keeps.
+   * Adds a file with content, which the layer keeps.
    *
    * @param hashes as {@linkcode hashesOf} returns them
    */
@@ -58,18 +59,18 @@ export class PathConflicts {
     for (const hash of hashes.slice(0, -1)) this.#directories.add(hash);
   }
 
-  /** Any entry, before it counts as a file itself. */
+  /** Adds an entry of any type. To be called before {@linkcode addFile}. */
   addEntry(hashes: readonly number[], isDirectory: boolean, isLink: boolean): void {
     const own = hashes.at(-1)!;
     this.#lose(own, !isDirectory);
-    // Where a link leads, and so which files have two paths, is not known here.
+    // The target of a link is not followed here, so any file may have a second path.
     if (this.#links.size > 0 && hashes.slice(0, -1).some((hash) => this.#links.has(hash))) {
       this.lost.add(hashes[0]);
     }
     if (isLink) this.#links.add(own);
   }
 
-  /** A deletion: of an entry, or of all that a directory had. */
+  /** Adds a deletion: of an entry, or of all entries of a directory. */
   addWhiteout(path: LayerPath): void {
     const { path: bytes, pathLength: length, nameStart: start } = path;
     const isOpaque = length - start === OPAQUE.length &&
@@ -87,7 +88,7 @@ export class PathConflicts {
 }
 
 /**
- * Hashes of a path and of all directories that it is in, from the root on: 53 bits of each, by two
+ * The hashes of a path and of all directories above it, from the root on. They have 53 bits, by two
  * multiplications for each byte (FNV-1a with two primes).
  */
 export function hashesOf(path: Bytes, length: number): number[] {

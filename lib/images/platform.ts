@@ -1,5 +1,5 @@
 /**
- * The machine that an image is for.
+ * The platforms of images.
  *
  * @module
  */
@@ -7,13 +7,13 @@ import type { JsonFields } from "./json.ts";
 
 /** A platform in the terms of Go, which images use. */
 export interface Platform {
-  /** `""` if it is not known. */
+  /** `""` if it is not known; so are the others. */
   readonly os: string;
   readonly architecture: string;
   readonly variant: string;
 }
 
-/** The platform that an object tells of. */
+/** The platform in the fields of an object. */
 export function platformOf(fields: JsonFields): Platform {
   return {
     os: fields.text("os") ?? "",
@@ -22,14 +22,14 @@ export function platformOf(fields: JsonFields): Platform {
   };
 }
 
-/** This machine's. */
+/** The platform of this host. */
 export const HOST: Platform = {
   os: "linux",
   architecture: Deno.build.arch === "aarch64" ? "arm64" : "amd64",
   variant: "",
 };
 
-/** `os/architecture` or `os/architecture/variant`; `undefined` for any other text. */
+/** Parses `os/architecture` or `os/architecture/variant`; `undefined` for any other text. */
 export function parsePlatform(text: string): Platform | undefined {
   const [, os, architecture, variant = ""] = /^([a-z0-9]+)\/([a-z0-9_]+)(?:\/([a-z0-9.]+))?$/
     .exec(text) ?? [];

@@ -1,5 +1,5 @@
 /**
- * Making a layer's very tar again, of its record and of the files in its tree.
+ * Makes a layer's tar again, byte for byte, from its record and the files in its tree.
  *
  * @module
  */
@@ -22,10 +22,10 @@ import { readRecord } from "./tar_record.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** How much of a file is read at a time, in bytes. */
+/** The bytes of a file that are read at a time. */
 const PIECE = 256 << 10;
 
-/** Compares the content of a file with what is known of it. */
+/** Compares the content of a file with its recorded checksum. */
 export interface ContentCheck {
   update(bytes: Bytes): void;
   agrees(): boolean;
@@ -33,17 +33,17 @@ export interface ContentCheck {
 
 /** A file whose content the layer keeps. */
 interface KeptFile {
-  /** From the layer's root. */
+  /** The path from the layer's root. */
   readonly path: Bytes;
   readonly size: number;
   /** `undefined` if nothing is compared. */
   readonly newCheck: (() => ContentCheck) | undefined;
 }
 
-/** A part of a layer's tar, as a record tells it. */
+/** A part of a layer's tar in its record. */
 export type RebuildPart = { readonly raw: Bytes } | KeptFile;
 
-/** The parts of a record of Veneer's own. */
+/** The parts of one of Veneer's own records. */
 export function* partsOf(
   record: { readonly fd: number; readonly path: string },
 ): Generator<RebuildPart> {
@@ -68,10 +68,10 @@ class Crc32Check implements ContentCheck {
 }
 
 /**
- * The bytes of a tar, piece by piece; each is the caller's own.
+ * The bytes of a tar in pieces. The caller may keep each piece.
  *
- * @param root the tree that has the layer's files, open
- * @throws {VeneerError} `corrupt store` with the first file that is not as it came
+ * @param root the open root of the tree with the layer's files
+ * @throws {VeneerError} `corrupt store` with the first file that has changed since its import
  */
 export function* rebuilt(parts: Iterable<RebuildPart>, root: number): Generator<Bytes> {
   for (const part of parts) {

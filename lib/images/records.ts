@@ -9,13 +9,13 @@ import { requireSpare } from "../snapshots/schema.ts";
 /** The label of an image's layers: the digest of the plain tar. */
 export const DIFF_ID = "veneer/diff-id";
 
-/** An image as it is recorded. */
+/** The record of an image. */
 export interface ImageRecord {
   /** The config's digest. */
   readonly id: string;
-  /** The config as it came. */
+  /** The bytes of the config. */
   readonly config: Uint8Array<ArrayBuffer>;
-  /** The manifest as it came; `null` if there was none. */
+  /** The bytes of the manifest; `null` if there was none. */
   readonly manifest: Uint8Array<ArrayBuffer> | null;
   /** The name of the uppermost layer's snapshot; `null` for an image without layers. */
   readonly snapshot: string | null;
@@ -32,7 +32,7 @@ export interface ImageName {
 /** A new image. */
 export type NewImage = Omit<ImageRecord, "imported"> & {
   readonly names: readonly string[];
-  /** Now, if it is left out. */
+  /** Microseconds since 1970; the present time by default. */
   readonly imported?: number;
 };
 
@@ -50,12 +50,12 @@ export class ImageRecords {
     return this.#statements.find.get(id);
   }
 
-  /** Every image, the newest first. */
+  /** All images, the newest first. */
   all(): ImageRecord[] {
     return this.#statements.all.all();
   }
 
-  /** Every name, sorted. */
+  /** All names, sorted. */
   names(): ImageName[] {
     return this.#statements.names.all();
   }
@@ -69,7 +69,7 @@ export class ImageRecords {
     return this.#statements.on.get(snapshot);
   }
 
-  /** The id of the image of a name. */
+  /** The id of the image with a name. */
   named(name: string): string | undefined {
     return this.#statements.named.get(name)?.image;
   }
@@ -80,8 +80,8 @@ export class ImageRecords {
   }
 
   /**
-   * Records images and gives them their names, which others may have had; all or none. On disk when
-   * it returns.
+   * Records images and gives them their names, which other images lose. All or none of this is on
+   * disk when it returns.
    */
   add(images: readonly NewImage[]): void {
     requireSpare(this.#database);
@@ -94,13 +94,13 @@ export class ImageRecords {
     });
   }
 
-  /** Gives an image a name, which another may have had. */
+  /** Gives an image a name, which another image loses if it has it. */
   setName(name: string, id: string): void {
     requireSpare(this.#database);
     this.#database.transaction("on disk", () => this.#statements.setName.run(name, id));
   }
 
-  /** Takes a name away. */
+  /** Removes a name. */
   removeName(name: string): void {
     this.#database.transaction("on disk", () => this.#statements.removeName.run(name));
   }
@@ -120,7 +120,7 @@ export class ImageRecords {
     return this.#statements.temporary.all().map(({ name }) => name);
   }
 
-  /** The names of images' layers that nothing stands on. */
+  /** The names of layers of images that have neither an image nor a child. */
   unused(): string[] {
     return this.#statements.unused.all().map(({ name }) => name);
   }

@@ -1,5 +1,6 @@
 /**
- * Names of images: `alpine` is short for `docker.io/library/alpine:latest`, which is kept.
+ * Names of images: `alpine` is short for `docker.io/library/alpine:latest`. The complete name is
+ * stored.
  *
  * @module
  */
@@ -14,10 +15,10 @@ const PATH =
 const DOMAIN = /^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?$/;
 const TAG = /^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$/;
 
-/** The longest path of a name, in characters, as registries have it. */
+/** The most characters of a name's path, as in registries. */
 const LONGEST = 255;
 
-/** The whole name that a text stands for; `undefined` if it is not a name. */
+/** The complete name for a text; `undefined` if the text is not a name. */
 export function tryNormalise(text: string): string | undefined {
   if (text.length > LONGEST + 129) return undefined;
   const slash = text.indexOf("/");
@@ -46,7 +47,7 @@ export function normalise(text: string): string {
   );
 }
 
-/** A whole name as people write it. */
+/** The short form of a complete name, as people write it. */
 export function familiar(name: string): string {
   const owned = `${DEFAULT_DOMAIN}/${DEFAULT_OWNER}/`, ours = `${DEFAULT_DOMAIN}/`;
   if (name.startsWith(owned)) return name.slice(owned.length);

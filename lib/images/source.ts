@@ -1,5 +1,5 @@
 /**
- * The files of an image that is to be read: those of a directory, or of a tar.
+ * The files of an image that is to be read, in a directory or in a tar.
  *
  * @module
  */
@@ -24,26 +24,26 @@ export const LARGEST_DOCUMENT = 8 << 20;
 /** A file of an image, open until it is disposed of. */
 export interface ImageFile extends Disposable {
   readonly fd: number;
-  /** Of its first byte. */
+  /** The offset of its first byte. */
   readonly offset: number;
   readonly size: number;
 }
 
 /** The files of an image. */
 export interface ImageSource extends Disposable {
-  /** As messages name it. */
+  /** Its name in messages. */
   readonly name: string;
   /**
-   * Opens a file; `undefined` if there is none.
+   * Opens a file; `undefined` if it does not exist.
    *
    * @param path as {@linkcode cleanPath} returns it
    */
   open(path: string): ImageFile | undefined;
 }
 
-/** An image in a directory: no link leads out of it. */
+/** An image in a directory. Links cannot lead out of it. */
 export class DirectorySource implements ImageSource {
-  /** @param fd of the directory, which this closes */
+  /** @param fd the open directory; this object closes it */
   constructor(readonly name: string, readonly fd: number) {}
 
   open(path: string): ImageFile | undefined {
@@ -63,9 +63,9 @@ export class DirectorySource implements ImageSource {
 }
 
 /**
- * A path inside an image as another file of it names it.
+ * Returns the clean form of a path in an image that another file of the image names.
  *
- * @param what the place that names it, for messages
+ * @param what the name of that file in messages
  * @throws {VeneerError} `invalid argument` if it leads out of the image
  */
 export function cleanPath(path: string, what: string): string {
@@ -109,11 +109,11 @@ function readAll({ fd, offset, size }: ImageFile, what: string): Uint8Array<Arra
   return bytes;
 }
 
-/** What a manifest or an index tells of a blob. */
+/** The description of a blob in a manifest or an index. */
 export interface Descriptor {
   readonly digest: string;
   readonly size: number;
-  /** As messages name the blob. */
+  /** The blob's name in messages. */
   readonly what: string;
 }
 

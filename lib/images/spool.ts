@@ -1,5 +1,5 @@
 /**
- * Blobs that are made before they are written: in one file without a name, on the store's disk.
+ * Keeps blobs before they are written out: in one file without a name, on the store's disk.
  *
  * @module
  */
@@ -15,14 +15,17 @@ type Bytes = Uint8Array<ArrayBuffer>;
 export interface SpooledBlob {
   readonly digest: string;
   readonly size: number;
-  /** In the spool. */
+  /** The offset in the spool. */
   readonly offset: number;
 }
 
-/** How much is copied at a time, in bytes. */
+/** The bytes that are copied at a time. */
 const PIECE = 256 << 10;
 
-/** The file of a home's staging directory for a stream or for blobs; the caller closes it. */
+/**
+ * Opens a file without a name in a home's staging directory, for a stream or for blobs. The caller
+ * closes it.
+ */
 export function openStaged(home: Home): number {
   const staging = home.own("staging");
   return withFd(
@@ -31,7 +34,7 @@ export function openStaged(home: Home): number {
   );
 }
 
-/** The bytes of a file from its beginning; each piece is the caller's own. */
+/** The bytes of a file from its beginning. The caller may keep each piece. */
 export function* piecesOf(fd: number): Generator<Bytes> {
   for (let at = 0;;) {
     const piece = new Uint8Array(PIECE), got = pread(fd, piece, PIECE, BigInt(at));
@@ -41,11 +44,11 @@ export function* piecesOf(fd: number): Generator<Bytes> {
   }
 }
 
-/** Blobs, one behind the other. */
+/** The file of the blobs, one behind the other. */
 export class Spool implements Disposable {
   #size = 0;
 
-  /** @param fd of an empty file, which this closes */
+  /** @param fd an empty file; this object closes it */
   constructor(readonly fd: number) {}
 
   /** Begins a blob: `put` adds to it, `end` returns it. */

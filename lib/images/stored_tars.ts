@@ -1,5 +1,5 @@
 /**
- * The tars of the layers of a store's own images, by the records that were made as they came in.
+ * The tars of the layers of a store's own images, by the records that their imports made.
  *
  * @module
  */
@@ -13,7 +13,7 @@ import { partsOf, rebuilt } from "./rebuild.ts";
 import type { TarRecords } from "./tar_records.ts";
 import { temporaryKey } from "./temporary.ts";
 
-/** The tars of a store's layers. Each is mounted for as long as it is read. */
+/** The tars of a store's layers. Each layer is mounted while its tar is read. */
 export function storedTars(
   snapshots: Snapshotter,
   state: RunState,
@@ -35,7 +35,7 @@ export function storedTars(
   };
 }
 
-/** Opens the tree of a committed layer, mounted until `scope` ends. */
+/** Opens the tree of a committed layer, which stays mounted until the end of `scope`. */
 function openLayer(
   snapshots: Snapshotter,
   state: RunState,

@@ -1,5 +1,5 @@
 /**
- * The record of a layer's tar: all of its bytes but the content of files.
+ * The record of a layer's tar: all of its bytes except the content of files.
  *
  * ```text
  * <home>/.veneer/tars/<diff id>
@@ -23,7 +23,7 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const MAGIC = new TextEncoder().encode("veneer tar 1\n");
 const RAW = 0, FILE = 1;
 
-/** How much is deflated at a time, and the most that a chunk holds, in bytes. */
+/** The most bytes of a chunk, which is deflated at a time. */
 const CHUNK = 256 << 10;
 
 /** Writes a record to a descriptor. */
@@ -58,7 +58,7 @@ export class RecordWriter implements TarParts {
     this.#length += 12;
   }
 
-  /** Writes what is left. */
+  /** Writes the bytes that are left. */
   end(): void {
     this.#flush();
   }
@@ -88,7 +88,7 @@ export class RecordWriter implements TarParts {
   }
 }
 
-/** A part of a tar, as its record tells. */
+/** A part of a tar in its record. */
 export type TarPart =
   | { readonly raw: Bytes }
   | { readonly path: Bytes; readonly size: number; readonly sum: number };
@@ -96,8 +96,8 @@ export type TarPart =
 /**
  * The parts of a recorded tar, in their order.
  *
- * @param fd of the record
- * @param what its path, for messages
+ * @param fd the open record
+ * @param what its path in messages
  * @throws {VeneerError} `corrupt store`
  */
 export function* readRecord(fd: number, what: string): Generator<TarPart> {
@@ -121,7 +121,7 @@ export function* readRecord(fd: number, what: string): Generator<TarPart> {
 const damaged = (what: string) =>
   new VeneerError("corrupt store", `${what} is damaged: it is not the record of a layer's tar`);
 
-/** Reads the stream that is cut into chunks. */
+/** Reads the stream from its chunks. */
 class ChunkReader {
   #at = 0n;
   #chunk: Bytes = new Uint8Array();
@@ -132,7 +132,7 @@ class ChunkReader {
     return this.#chunk.length === 0 && !this.#next();
   }
 
-  /** Takes so many bytes, a copy. */
+  /** Returns a copy of the next `count` bytes. */
   take(count: number): Bytes {
     const taken = new Uint8Array(count);
     for (let done = 0; done < count;) {

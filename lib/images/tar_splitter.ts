@@ -1,9 +1,10 @@
 /**
- * Takes a tar apart as it streams by: into the content of files, which the layer keeps, and all
- * other bytes, which its record keeps (`tar_record.ts`), so that the very tar can be made again.
+ * Splits the stream of a tar into the content of files, which the layer keeps, and all other bytes,
+ * which its record keeps (`tar_record.ts`). So the tar can be made again byte for byte.
  *
- * What is not understood is kept as bytes: the record is then larger, and as right. So is content
- * that the layer loses to a later entry (`path_conflicts.ts`), for which the tar is read again.
+ * Unknown parts are kept as bytes: this makes the record larger, but not wrong. Content that the
+ * layer loses to a later entry (`path_conflicts.ts`) is kept as bytes too; for that the tar is read
+ * again.
  *
  * @module
  */
@@ -38,12 +39,12 @@ import { hashesOf, LostPaths, PathConflicts } from "./path_conflicts.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Gets the parts of a tar in their order. */
+/** Receives the parts of a tar in their order. */
 export interface TarParts {
   /** Bytes that are not the content of a file. */
   raw(bytes: Bytes): void;
   /**
-   * The content of a file went by.
+   * The content of a file has passed.
    *
    * @param path relative to the layer's root, without a NUL
    * @param sum CRC-32 of the content
@@ -51,13 +52,13 @@ export interface TarParts {
   file(path: Bytes, size: number, sum: number): void;
 }
 
-/** The longest extension header that is understood, in bytes. */
+/** The size of the largest extension header that is parsed, in bytes. */
 const LONGEST_EXTENSION = 1 << 20;
 
 /** The part of the tar that the next bytes belong to. */
 type State = "header" | "extension" | "content" | "data" | "rest";
 
-/** Takes one tar apart. */
+/** Splits one tar. */
 export class TarSplitter {
   readonly #parts: TarParts;
   readonly #header = new Uint8Array(BLOCK);
@@ -66,13 +67,13 @@ export class TarSplitter {
   /** Bytes of the present state that are still to come. */
   #left = 0;
   #padding = 0;
-  /** The type and the body of the extension header that is read. */
+  /** The type and the body of the present extension header. */
   #type = 0;
   #body = new Uint8Array();
   #extensions: Extensions | undefined;
   #longName: Uint8Array | undefined;
   readonly #path = new LayerPath();
-  /** The file whose content goes by. */
+  /** The file whose content passes. */
   #file: Bytes = new Uint8Array();
   #hash = 0;
   #size = 0;
@@ -80,18 +81,20 @@ export class TarSplitter {
   readonly #conflicts = new PathConflicts();
   readonly #keptApart: LostPaths;
 
-  /** @param keptApart files whose content is kept as bytes */
+  /** @param keptApart the files whose content is kept as bytes */
   constructor(parts: TarParts, keptApart: LostPaths = new LostPaths()) {
     this.#parts = parts;
     this.#keptApart = keptApart;
   }
 
-  /** The files whose content the layer turned out not to keep; none if these were kept apart. */
+  /** The files whose content the layer does not keep. Those that were kept apart are left out. */
   get lost(): LostPaths {
     return this.#conflicts.lost;
   }
 
-  /** Takes the next bytes of the tar, which are the caller's again when this returns. */
+  /**
+   * Receives the next bytes of the tar. The caller may use their buffer again when this returns.
+   */
   push(bytes: Bytes): void {
     for (let rest = bytes; rest.length > 0;) {
       const part = rest.subarray(0, this.#wanted(rest.length));
@@ -105,7 +108,7 @@ export class TarSplitter {
     return this.#state === "rest" ? available : this.#left;
   }
 
-  /** The tar is at its end. A header that is cut short is kept as bytes. */
+  /** Ends the tar. A header that is cut short is kept as bytes. */
   end(): void {
     if (this.#filled > 0) this.#parts.raw(this.#header.slice(0, this.#filled));
     if (this.#state === "content") this.lost.add(this.#hash);
@@ -139,7 +142,7 @@ export class TarSplitter {
     }
   }
 
-  /** How much of the extension's body is there. */
+  /** The bytes of the extension's body that were received. */
   get #at(): number {
     return this.#body.length + this.#padding - this.#left;
   }
@@ -196,7 +199,7 @@ export class TarSplitter {
       this.#expect("content", size);
       return;
     }
-    // Links, devices and directories have no data, whatever their size field holds.
+    // Links, devices and directories have no data, even if their size field is not 0.
     const hasData = type < 0x31 || type > 0x36 || type === 0;
     this.#expect("data", hasData ? size + padding(size) : 0);
   }

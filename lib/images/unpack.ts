@@ -1,8 +1,8 @@
 /**
- * Unpacking an image's layers, each into a committed snapshot that is named by its chain id.
+ * Unpacks an image's layers, each into a committed snapshot that is named by its chain id.
  *
- * A layer is verified before it counts: its snapshot is committed after the digests of its file and
- * of its content were found to be right. One that is there already is not read again.
+ * A layer's snapshot is committed only after the digests of its file and of its content were
+ * verified. An existing layer is not read again.
  *
  * @module
  */
@@ -16,18 +16,18 @@ import type { TarRecords } from "./tar_records.ts";
 import { UNPACKED } from "./temporary.ts";
 import { tryStat } from "./try_stat.ts";
 
-/** Is told of the layers that are unpacked. */
+/** Reports the layers that are unpacked. */
 export interface UnpackReport {
   /**
-   * A layer that is to be unpacked now.
+   * The unpacking of a layer starts.
    *
-   * @param number of the layer in its image, from 1
-   * @returns gets the bytes of plain tar that are unpacked, and is disposed of at the end
+   * @param number the number of the layer in its image, from 1
+   * @returns the report of this layer, which is disposed of at the end
    */
   layer(chain: string, number: number, count: number): LayerReport | undefined;
 }
 
-/** Is told how far a layer is. */
+/** Reports the progress of a layer: the bytes of the plain tar that were unpacked. */
 export interface LayerReport extends Disposable {
   update(bytes: number): void;
 }
@@ -46,7 +46,7 @@ interface Step {
  *
  * @param isBounded whether a layer that expands more than a thousandfold is refused
  * @returns the number of layers that were unpacked
- * @throws {VeneerError} `invalid argument` for a layer that is not what it should be
+ * @throws {VeneerError} `invalid argument` if a layer is damaged or has another digest
  */
 export function unpack(
   { config, layers }: FoundImage,
@@ -68,7 +68,7 @@ export function unpack(
     for (const [i, step] of steps.entries()) {
       using stream = next ?? new LayerStream(step.layer, records.create(), isBounded);
       next = undefined;
-      // The next one is decompressed ahead, as far as the pipe takes it.
+      // The next layer is decompressed ahead until the pipe is full.
       if (i + 1 < steps.length) {
         next = new LayerStream(steps[i + 1].layer, records.create(), isBounded);
       }
@@ -82,9 +82,9 @@ export function unpack(
 }
 
 /**
- * Whether a layer is there.
+ * Whether a layer exists.
  *
- * @throws {VeneerError} `already exists` for another snapshot of that name
+ * @throws {VeneerError} `already exists` if the name belongs to a snapshot that is not a layer
  */
 function hasLayer(snapshotter: Snapshotter, chain: string): boolean {
   const info = tryStat(snapshotter, chain);
@@ -107,14 +107,14 @@ function unpackLayer(
   progress: LayerReport | undefined,
 ): void {
   const key = keyOf(chain);
-  // Left by a process that was killed.
+  // A killed process left it.
   if (tryStat(snapshotter, key) !== undefined) snapshotter.remove(key);
   snapshotter.prepare(key, parent);
   try {
     const verify = () => void stream.verify(diffId);
     snapshotter.applyDiff(key, stream.output, {
       onProgress: (bytes) => progress?.update(bytes),
-      // Asked at the end of the pipe.
+      // Called at the end of the pipe.
       provenWhole: () => (verify(), true),
       beforeComplete: verify,
     });
@@ -132,10 +132,10 @@ function unpackLayer(
 /** The cause of a failure to unpack a layer. */
 function failureOf(error: unknown, stream: LayerStream, what: string): unknown {
   const code = codeOf(error);
-  // What the tar is blamed for may be the damage of its file.
+  // The reason for an invalid tar may be a damaged file.
   const damage = code === "invalid argument" ? stream.failure() : undefined;
   if (damage !== undefined) return damage;
-  // The message tells of a snapshot that is removed.
+  // The message names a snapshot that is removed.
   const cause = error instanceof VeneerError && error.cause !== undefined ? error.cause : error;
   const text = messageOf(cause);
   return text.startsWith(what) ? cause : reworded(cause, `${what}: ${text}`);

@@ -1,5 +1,5 @@
 /**
- * Writing a packed image: as a tar, or as a directory that appears when it is whole.
+ * Writes a packed image: as a tar, or as a directory that appears when it is complete.
  *
  * @module
  */
@@ -21,17 +21,17 @@ import type { Spool, SpooledBlob } from "./spool.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** The largest blob that a header without extensions tells of: 8 GiB. */
+/** The size of the largest blob for a header without extensions: 8 GiB. */
 const LARGEST_BLOB = 8 ** 11 - 1;
 
 const LAYOUT = new TextEncoder().encode('{"imageLayoutVersion":"1.0.0"}');
 const blobPath = ({ digest }: SpooledBlob) => `blobs/sha256/${digest.slice("sha256:".length)}`;
 
 /**
- * Writes an image out, once all its layers have been verified.
+ * Exports an image after all its layers were verified.
  *
- * @throws {VeneerError} `corrupt store` with the first file of a layer that is not as it came,
- * unless the options have a way to tell of it
+ * @throws {VeneerError} `corrupt store` with the first file of a layer that has changed since its
+ * import, unless the options have `onChanged`
  */
 export async function exportImage(
   image: WrittenImage,
@@ -43,14 +43,16 @@ export async function exportImage(
   return { id: files.id, names: image.names.map(familiar), manifest: files.manifest };
 }
 
-/** Writes an image to the place that the options name. */
+/** Writes an image to the output of the options. */
 function writeImage(image: PackedImage, spool: Spool, options: ExportOptions): void {
   const { format, output } = options;
   if (format === "oci-dir") return writeDirectory(image, spool, output);
   withOutput(output === "-" ? STDOUT_FILENO : output, (fd) => writeTar(image, spool, options, fd));
 }
 
-/** The documents come first: readers of streams look for them before the blobs. */
+/**
+ * Writes a tar. The documents come first, because readers of streams need them before the blobs.
+ */
 function writeTar(
   { blobs, index, dockerManifest, repositories }: PackedImage,
   spool: Spool,
@@ -74,7 +76,7 @@ function writeTar(
   writeAll(output, new Uint8Array(2 * BLOCK));
 }
 
-/** A tar of few files. */
+/** A tar that is being written. */
 class TarFile {
   constructor(readonly output: number, readonly time: number) {}
 
@@ -115,7 +117,7 @@ class TarFile {
   }
 }
 
-/** Writes an OCI layout under another name, and gives it its own at the end. */
+/** Writes an OCI layout under a temporary name, and renames it at the end. */
 function writeDirectory({ blobs, index }: PackedImage, spool: Spool, output: string): void {
   const path = output.replace(/\/+$/, ""), made = `${path}.veneer-${crypto.randomUUID()}`;
   Deno.mkdirSync(made, { mode: 0o755 });
@@ -125,7 +127,7 @@ function writeDirectory({ blobs, index }: PackedImage, spool: Spool, output: str
     write("oci-layout", (fd) => writeAll(fd, LAYOUT));
     write("index.json", (fd) => writeAll(fd, index));
     for (const blob of blobs) write(blobPath(blob), (fd) => spool.copy(blob, fd));
-    // Over an empty directory, and over nothing else.
+    // This replaces an empty directory, and nothing else.
     Deno.renameSync(made, path);
   } catch (error) {
     Deno.removeSync(made, { recursive: true });

@@ -1,6 +1,6 @@
 /**
- * Making an image of a container of a Docker store: the image that it stands on, with a layer of
- * what the container changed.
+ * Makes an image of a container of a Docker store: its image with a layer of the container's
+ * changes.
  *
  * @module
  */
@@ -16,20 +16,20 @@ import { parseJson } from "../json.ts";
 import { piecesOf } from "../spool.ts";
 import type { DockerStore } from "./store.ts";
 
-/** What committing works with. */
+/** The parts that a commit uses. */
 export interface ContainerCommitContext {
   /** Opens an empty file for a layer's tar, on a disk with room for it. */
   readonly openSpool: () => number;
   /** Gets a line about each entry that a tar cannot hold. */
   readonly warn: Warn;
-  /** Closes what the result is read from. */
+  /** Closes the sources of the result. */
   readonly scope: DisposableStack;
 }
 
 /**
  * The image to import.
  *
- * @param text names the container, as `DockerContainers.find` has it
+ * @param text the container's name or id, as for `DockerContainers.find`
  */
 export function imageOfContainer(
   { images, containers }: DockerStore,

@@ -23,9 +23,9 @@ import type { DockerTrees } from "./trees.ts";
 /** A container of a Docker store. */
 export interface DockerContainer {
   readonly id: string;
-  /** Without Docker's slash before it; `""` if it has none. */
+  /** The name without Docker's leading slash; `""` if it has none. */
   readonly name: string;
-  /** The image as it was asked for. */
+  /** The image's name or id in the request that made the container. */
   readonly image: string;
   /** The image's id. */
   readonly imageId: string;
@@ -36,7 +36,7 @@ const ID = /^[0-9a-f]{64}$/;
 
 const RECORD = "config.v2.json";
 
-/** The parts of a container's config that an image has, too. */
+/** The parts of a container's config that an image also has. */
 const RUN_KEYS = new Set([
   ...["User", "ExposedPorts", "Env", "Entrypoint", "Cmd", "Healthcheck", "ArgsEscaped"],
   ...["Volumes", "WorkingDir", "Labels", "StopSignal", "Shell", "OnBuild"],
@@ -49,7 +49,7 @@ export class DockerContainers {
   readonly #layers: DockerLayers;
   readonly #trees: () => DockerTrees;
 
-  /** @param directory `containers`, if there is one */
+  /** @param directory the directory `containers`, if it exists */
   constructor(
     directory: FrozenDirectory | undefined,
     driver: string,
@@ -65,7 +65,7 @@ export class DockerContainers {
   /**
    * The containers of the store's driver, the newest first.
    *
-   * @param warn gets a line about each that cannot be read
+   * @param warn gets a line about each container that cannot be read
    */
   list(warn: Warn): DockerContainer[] {
     const found: DockerContainer[] = [];
@@ -110,7 +110,7 @@ export class DockerContainers {
   }
 
   /**
-   * The container of a name, an id, or the beginning of an id that no other has.
+   * The container with a name, an id, or an unambiguous beginning of an id.
    *
    * @throws {VeneerError} `not found`
    */
@@ -136,19 +136,19 @@ export class DockerContainers {
     return [own, init, ...this.#layers.below(parent).map(({ cacheId }) => cacheId)];
   }
 
-  /** The layers of the image that a container stands on, the lowest first. */
+  /** The layers of a container's image, the lowest first. */
   layersBelow(id: string): DockerLayer[] {
     return this.#layers.below(this.#layers.container(id).parent).reverse();
   }
 
-  /** How a container is run, as far as that is its image's matter. */
+  /** The part of a container's config that an image can have. */
   runConfig(id: string): RunConfig {
     const { Config: config } = this.#record(id) as { Config?: RunConfig };
     const given = Object.entries(config ?? {}).filter(([, value]) => value !== null);
     return Object.fromEntries(given.filter(([key]) => RUN_KEYS.has(key)));
   }
 
-  /** Opens what a container changed of its image; `scope` closes it. */
+  /** Opens a container's changes of its image; `scope` closes them. */
   changes(id: string, scope: DisposableStack): Delta {
     return deltaOf(this.#trees(), this.#chain(id), scope);
   }
@@ -159,11 +159,12 @@ export class DockerContainers {
     return sizeOf(this.changes(id, scope));
   }
 
-  /** Writes all that a container shows as a tar; returns the bytes written. */
+  /** Writes a container's whole file system as a tar; returns the number of bytes written. */
   export(id: string, output: number, warn: Warn): number {
     using scope = new DisposableStack();
     const trees = this.#trees(), root = trees.whole(this.#chain(id), scope);
-    // The marks of aufs are files, which show; those of overlay are not seen through it.
+    // A union tree shows the deletion marks of aufs, which are files; it does not show those of
+    // overlay.
     const form = trees.form === "aufs" ? "aufs" : "none";
     return exportTree(root, output, form, { idMaps: IDENTITY, warn });
   }

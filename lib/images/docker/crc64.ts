@@ -1,5 +1,5 @@
 /**
- * CRC-64 of ISO 3309, which Docker keeps of each file of a layer: reflected, of the polynomial
+ * CRC-64 of ISO 3309, which Docker records for each file of a layer: reflected, with the polynomial
  * x⁶⁴ + x⁴ + x³ + x + 1, in two halves of 32 bits.
  *
  * @module
@@ -20,7 +20,7 @@ for (let i = 0; i < 256; i++) {
   LOW[i] = low;
 }
 
-/** A sum that is fed piece by piece. */
+/** A checksum over pieces of content. */
 export class Crc64 {
   #high = 0xffffffff;
   #low = 0xffffffff;
@@ -36,7 +36,7 @@ export class Crc64 {
     this.#low = low >>> 0;
   }
 
-  /** In 16 hexadecimal digits. */
+  /** The checksum in 16 hexadecimal digits. */
   get hex(): string {
     const digits = (half: number) => (~half >>> 0).toString(16).padStart(8, "0");
     return digits(this.#high) + digits(this.#low);

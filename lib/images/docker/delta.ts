@@ -1,5 +1,5 @@
 /**
- * What a layer of a Docker store changes of those below it.
+ * The changes of a layer of a Docker store.
  *
  * @module
  */
@@ -9,7 +9,7 @@ import type { DockerTrees } from "./trees.ts";
 /**
  * Opens the changes of a layer; `scope` closes them.
  *
- * @param names of the layer and those below it in the driver's home, uppermost first
+ * @param names the names of the layer and of those below it in the driver's home, uppermost first
  */
 export function deltaOf(
   trees: DockerTrees,

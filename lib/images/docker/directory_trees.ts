@@ -6,13 +6,13 @@
 import type { FrozenDirectory } from "./frozen.ts";
 import { type DockerTrees, openLayer } from "./trees.ts";
 
-/** How one driver keeps layers. */
+/** The form in which one driver keeps layers. */
 export interface DirectoryForm {
   readonly form: DockerTrees["form"];
   /** The path of a layer's directory in the home. */
   path(id: string): string;
   /**
-   * Shows layers as one tree, if each has its own changes alone; see {@linkcode DockerTrees.whole}.
+   * Shows layers as one tree, if each has only its own changes; see {@linkcode DockerTrees.whole}.
    */
   whole(
     home: FrozenDirectory,
@@ -21,7 +21,7 @@ export interface DirectoryForm {
   ): number;
 }
 
-/** The trees of a home, which this closes. */
+/** The trees of a home. This object closes the home. */
 export class DirectoryTrees implements DockerTrees {
   readonly form: DockerTrees["form"];
 

@@ -1,5 +1,5 @@
 /**
- * Writing images out of a store of Docker's.
+ * Exports images of Docker stores.
  *
  * @module
  */
@@ -10,10 +10,12 @@ import { Spool } from "../spool.ts";
 import { exportImage } from "../write_image.ts";
 import type { DockerStore } from "./store.ts";
 
-/** Where layers are kept until all are verified, if the image goes to standard output. */
+/**
+ * The directory that keeps the layers until all are verified, if the image goes to standard output.
+ */
 const TEMPORARY = "/var/tmp";
 
-/** Writes an image of a store out. @throws as `exportImage` */
+/** Exports an image of a store. @throws as `exportImage` */
 export async function exportOfDocker(
   { images }: DockerStore,
   text: string,

@@ -1,6 +1,6 @@
 /**
- * A directory that is read without a trace: by a copy of its mount that is read-only and keeps
- * times of access. The copy is attached nowhere, and goes with its descriptor.
+ * Reads a directory without changing it or its access times, through a read-only copy of its mount.
+ * The copy is detached, and goes away with its descriptor.
  *
  * @module
  */
@@ -36,10 +36,10 @@ export class FrozenDirectory implements Disposable {
   }
 
   /**
-   * Opens a directory; `undefined` if there is none.
+   * Opens a directory; `undefined` if it does not exist.
    *
-   * @param path absolute; its last component is not a link
-   * @throws {VeneerError} `not supported` by a kernel before Linux 5.12
+   * @param path an absolute path, whose last component is not a link
+   * @throws {VeneerError} `not supported` if the kernel is older than Linux 5.12
    */
   static open(path: string): FrozenDirectory | undefined {
     const fd = tryOpen(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
@@ -56,9 +56,9 @@ export class FrozenDirectory implements Disposable {
   }
 
   /**
-   * Opens what lies below, through no link; `undefined` if it is missing. The caller closes it.
+   * Opens a path below it; `undefined` if it is missing. No link is followed. The caller closes it.
    *
-   * @throws {VeneerError} `corrupt store` for a link
+   * @throws {VeneerError} `corrupt store` if the path has a link
    */
   open(path: string, flags: number = O_RDONLY): number | undefined {
     const fd = tryOpenat2(this.#copy, path, flags | O_NONBLOCK, RESOLVE_INSIDE);
@@ -73,7 +73,10 @@ export class FrozenDirectory implements Disposable {
     return fd === undefined ? [] : withFd(fd, (fd) => readNames(fd).sort());
   }
 
-  /** A record; `undefined` if it is missing. @throws {VeneerError} `corrupt store` if it is huge */
+  /**
+   * Reads a record; `undefined` if it is missing. @throws {VeneerError} `corrupt store` if it is
+   * huge
+   */
   read(path: string): Uint8Array<ArrayBuffer> | undefined {
     const fd = this.open(path);
     return fd === undefined ? undefined : withFd(fd, (fd) => this.#readAll(fd, path));
@@ -93,7 +96,7 @@ export class FrozenDirectory implements Disposable {
     return bytes.subarray(0, at);
   }
 
-  /** A short text without the white space around it; `undefined` if it is missing. */
+  /** Reads a short text, without the white space around it; `undefined` if it is missing. */
   text(path: string): string | undefined {
     const bytes = this.read(path);
     return bytes && new TextDecoder().decode(bytes).trim();

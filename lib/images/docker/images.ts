@@ -32,11 +32,11 @@ export interface DockerImage {
   /** The config's digest. */
   readonly id: string;
   readonly config: ImageConfig;
-  /** Whole names, sorted. */
+  /** Complete names, sorted. */
   readonly names: readonly string[];
-  /** Names with the digests that registries know it by, sorted. */
+  /** Names with the digests that it has in registries, sorted. */
   readonly digests: readonly string[];
-  /** As the config has it. */
+  /** The time in the config. */
   readonly created: string | null;
   /** The bytes of its files. */
   readonly size: number;
@@ -55,7 +55,7 @@ export class DockerImages {
   }
 
   /**
-   * Every image with a name, and every other one that none was built on, the newest first.
+   * All images that have a name or that no image was built on, the newest first.
    *
    * @param warn gets a line about each image that cannot be read
    */
@@ -80,9 +80,9 @@ export class DockerImages {
   }
 
   /**
-   * The image of a name, an id, or the beginning of an id that no other has.
+   * The image with a name, an id, or an unambiguous beginning of an id.
    *
-   * @throws {VeneerError} `not found`; `corrupt store` for a damaged one
+   * @throws {VeneerError} `not found`; `corrupt store` if it is damaged
    */
   find(text: string): DockerImage {
     const names = this.#names(), whole = tryNormalise(text);
@@ -99,9 +99,9 @@ export class DockerImages {
   }
 
   /**
-   * The same as it is to be written; also one of a layer by its chain id, with those below it.
+   * The image to export. For the chain id of a layer, an image of it and the layers below is made.
    *
-   * @param time of such an image's making, in seconds since 1970
+   * @param time the creation time of such an image, in seconds since 1970
    */
   written(text: string, time: number): WrittenImage {
     try {
@@ -144,7 +144,7 @@ export class DockerImages {
     }
   }
 
-  /** The names of `repositories.json` by the ids of their images. */
+  /** The names in `repositories.json`, by the ids of their images. */
   #names(): Map<string, string[]> {
     const { images } = this.#layers, path = "repositories.json", bytes = images.read(path);
     const found = new Map<string, string[]>();
@@ -161,7 +161,7 @@ export class DockerImages {
     return found;
   }
 
-  /** The very tars of images' layers, by Docker's records. */
+  /** The tars of images' layers, byte for byte, by Docker's records. */
   get tars(): LayerTars {
     const open = (chain: string, isChecked: boolean, scope: DisposableStack) => {
       const layers = this.#layers, { fd, path } = layers.openTarSplit(chain);
@@ -182,7 +182,7 @@ export class DockerImages {
   }
 
   /**
-   * An image to be imported.
+   * An image in the form for an import.
    *
    * @param openSpool opens an empty file for a layer's tar, on a disk with room for it
    */
@@ -192,7 +192,7 @@ export class DockerImages {
     return { config, manifest: undefined, names, layers: toImport };
   }
 
-  /** Layers to be imported. @param openSpool as for {@linkcode found} */
+  /** Layers in the form for an import. @param openSpool as for {@linkcode found} */
   layersToImport(layers: readonly LayerName[], openSpool: () => number): FoundLayer[] {
     const { tars } = this;
     return layers.map(({ diffId, chain }) => ({
@@ -202,7 +202,7 @@ export class DockerImages {
     }));
   }
 
-  /** The config of an image; `undefined` if it is not there, or is damaged. */
+  /** The config of an image; `undefined` if it is missing or damaged. */
   tryConfig(id: string): Uint8Array<ArrayBuffer> | undefined {
     if (!isChainId(id)) return undefined;
     const bytes = this.#layers.images.read(`imagedb/content/sha256/${id.slice("sha256:".length)}`);
@@ -210,7 +210,7 @@ export class DockerImages {
   }
 }
 
-/** Writes a layer's tar to an empty file, which the result closes. */
+/** Writes a layer's tar to an empty file. The result closes the file. */
 function spoolTar(tars: LayerTars, layer: LayerName, fd: number): ImageFile {
   try {
     let size = 0;

@@ -1,6 +1,6 @@
 /**
- * Docker's records of layers, `image/<driver>/layerdb`: which directory of the driver's has a
- * layer's files, and what lies below it.
+ * Docker's records of layers, `image/<driver>/layerdb`: the driver's directory of each layer, and
+ * the layer below it.
  *
  * ```text
  * sha256/<chain id>/{cache-id,diff,parent,size,tar-split.json.gz}    an image's layer
@@ -24,7 +24,7 @@ export interface DockerLayer {
   readonly cacheId: string;
   /** The digest of its tar. */
   readonly diffId: string;
-  /** The chain id below; `undefined` for a lowest layer. */
+  /** The chain id of the layer below; `undefined` for a lowest layer. */
   readonly parent: string | undefined;
   /** The bytes of its files. */
   readonly size: number;
@@ -32,11 +32,11 @@ export interface DockerLayer {
 
 /** The layers of a container. */
 export interface ContainerLayers {
-  /** The name of what the container wrote. */
+  /** The name of the layer with the container's changes. */
   readonly own: string;
-  /** The name of what Docker put below that. */
+  /** The name of the layer that Docker puts below it. */
   readonly init: string;
-  /** The chain id of its image; `undefined` for an image without layers. */
+  /** The chain id of its image's uppermost layer; `undefined` for an image without layers. */
   readonly parent: string | undefined;
 }
 
@@ -44,7 +44,7 @@ const DIGEST = /^sha256:[0-9a-f]{64}$/;
 
 /** The records of one driver's layers. */
 export class DockerLayers {
-  /** @param images `image/<driver>` */
+  /** @param images the directory `image/<driver>` */
   constructor(readonly images: FrozenDirectory) {}
 
   #corrupt(path: string, what: string): VeneerError {
@@ -68,7 +68,7 @@ export class DockerLayers {
     throw this.#corrupt(path, `holds ${JSON.stringify(text.slice(0, 80))}, not a digest`);
   }
 
-  /** A layer of an image. @throws {VeneerError} `corrupt store` if its record is not whole */
+  /** A layer of an image. @throws {VeneerError} `corrupt store` if its record is incomplete */
   layer(chain: string): DockerLayer {
     const path = this.#directory(chain), diffId = this.#digest(`${path}/diff`);
     if (diffId === undefined) throw this.#corrupt(`${path}/diff`, "is missing");
@@ -83,7 +83,7 @@ export class DockerLayers {
     };
   }
 
-  /** Whether a text is the chain id of a layer. */
+  /** Whether a text is the chain id of an existing layer. */
   has(text: string): boolean {
     return isChainId(text) && this.images.list(this.#directory(text)).includes("cache-id");
   }

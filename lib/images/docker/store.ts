@@ -1,9 +1,9 @@
 /**
- * A store of Docker's that is read without Docker: its images, its containers and their layers.
- * Nothing below its root is changed, not even a time of access.
+ * Reads a Docker store without Docker: its images, its containers and their layers. Nothing below
+ * its root is changed, not even an access time.
  *
- * All that is read may have been written by a container that broke out, so names are checked and
- * sizes bounded.
+ * A container that broke out may have written any of it, so names are checked and sizes are
+ * bounded.
  *
  * @module
  */
@@ -15,16 +15,16 @@ import { DockerImages } from "./images.ts";
 import { DockerLayers } from "./layers.ts";
 import type { DockerTrees } from "./trees.ts";
 
-/** Opens the trees of a driver's home, which the result closes. */
+/** Opens the trees of a driver's home. The result closes the home. */
 export type OpenTrees = (home: FrozenDirectory) => DockerTrees;
 
 /** An open store. */
 export class DockerStore implements Disposable {
   readonly images: DockerImages;
   readonly containers: DockerContainers;
-  /** The records of its layers. */
+  /** The records of the layers. */
   readonly layers: DockerLayers;
-  /** Opens the layers' files, once; this object closes them. */
+  /** Opens the layers' files at the first call. This object closes them. */
   readonly trees: () => DockerTrees;
   readonly #scope = new DisposableStack();
 
@@ -50,7 +50,7 @@ export class DockerStore implements Disposable {
       );
     };
     let trees: DockerTrees | undefined;
-    // Opened by the first one that wants files: for devicemapper, devices are made for that.
+    // The trees are opened only when files are needed: for devicemapper this makes devices.
     const lazily = this.trees = () => trees ??= scope.use(openTrees(homeOf()));
     const containers = FrozenDirectory.open(`${root}/containers`);
     if (containers !== undefined) scope.use(containers);
@@ -62,9 +62,10 @@ export class DockerStore implements Disposable {
    * Opens a store.
    *
    * @param root Docker's `data-root`, absolute
-   * @param driver one of `drivers`, or `undefined` for the only one that the store has images of
-   * @param drivers how each driver's trees are opened
-   * @throws {VeneerError} `not found`, `not supported` for another driver, `in use` beside a dockerd
+   * @param driver one of `drivers`, or `undefined` for the only driver with images in the store
+   * @param drivers the functions that open the drivers' trees
+   * @throws {VeneerError} `not found`, `not supported` for another driver, `in use` if a dockerd
+   * runs on it
    */
   static open(
     root: string,
@@ -90,7 +91,7 @@ export class DockerStore implements Disposable {
   }
 }
 
-/** The driver that a store has images of. */
+/** The only driver with images in a store. */
 function onlyDriver(root: string): string {
   using images = FrozenDirectory.open(`${root}/image`);
   const names = images?.list(".") ?? [];

@@ -1,6 +1,6 @@
 /**
- * Docker's record of a layer's tar, `tar-split.json.gz`: a line of JSON for each part of the tar,
- * bytes as they are or a file whose content the layer keeps.
+ * Docker's record of a layer's tar, `tar-split.json.gz`. It has a line of JSON for each part of the
+ * tar: either bytes, or a file whose content the layer keeps.
  *
  * @module
  */
@@ -16,7 +16,9 @@ type Bytes = Uint8Array<ArrayBuffer>;
 /** `Type` of an entry. */
 const FILE = 1, SEGMENT = 2;
 
-/** The longest line: Docker cuts bytes into pieces of 1 MiB and writes them in base64. */
+/**
+ * The longest line that is read: Docker cuts bytes into pieces of 1 MiB and writes them in base64.
+ */
 const LONGEST_LINE = 64 << 20;
 
 const LINE_END = 0x0a;
@@ -24,9 +26,9 @@ const LINE_END = 0x0a;
 /**
  * The parts of a layer's tar, in their order.
  *
- * @param fd of the record, at its beginning; it stays the caller's
- * @param what its path, for messages
- * @param isChecked whether each file is compared with the sum that is kept of it, which is slow
+ * @param fd the open record, at its beginning; the caller closes it
+ * @param what its path in messages
+ * @param isChecked whether each file is compared with its recorded checksum, which is slow
  * @throws {VeneerError} `corrupt store`
  */
 export function* readTarSplit(
@@ -100,7 +102,7 @@ function partOf(line: string, what: string, isChecked: boolean): RebuildPart | u
   }
 }
 
-/** Compares a file with its sum. */
+/** Compares a file with its checksum. */
 class SumCheck implements ContentCheck {
   readonly #crc = new Crc64();
 

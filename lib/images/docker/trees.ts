@@ -1,5 +1,5 @@
 /**
- * The trees of a Docker store's layers, which each storage driver keeps in a form of its own.
+ * The trees of a Docker store's layers. Each storage driver has its own form of them.
  *
  * @module
  */
@@ -7,27 +7,27 @@ import { close, O_DIRECTORY, O_RDONLY } from "../../../ffi/files.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { FrozenDirectory } from "./frozen.ts";
 
-/** The layers of one store, read without a trace. */
+/** The layers of one store, which are read without changing anything. */
 export interface DockerTrees extends Disposable {
   /**
-   * How deletions stand in a layer's tree, which then has its own changes alone; `none` if it has
-   * all that the layer shows.
+   * The form of deletion marks in a layer's tree, which then has only its own changes; `none` if
+   * the tree has all files of the layer.
    */
   readonly form: "overlay" | "aufs" | "none";
 
   /**
    * Opens the tree of a layer; `scope` closes it.
    *
-   * @param id a checked name
+   * @param id a name that was checked
    * @returns an open directory
    * @throws {VeneerError} `corrupt store` if it is missing
    */
   open(id: string, scope: DisposableStack): number;
 
   /**
-   * Opens all that a layer shows, likewise.
+   * Opens the tree with all files of a layer; `scope` closes it.
    *
-   * @param ids the layer and those below it, uppermost first
+   * @param ids the names of the layer and of those below it, uppermost first
    * @throws {VeneerError} `not supported` if this kernel cannot show it
    */
   whole(ids: readonly string[], scope: DisposableStack): number;
