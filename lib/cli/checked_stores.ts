@@ -1,5 +1,6 @@
 /**
- * The stores that commands of care are about: of every driver at a root, or of a service.
+ * The stores that `check`, `repair` and `gc` work on: those of all drivers at a root, or those of a
+ * service.
  *
  * @module
  */
@@ -13,9 +14,9 @@ import { hasStore, requireStore } from "./existing_store.ts";
 import { serviceName, SERVICES } from "./service_name.ts";
 
 /**
- * Finds them, with their drivers' checks loaded.
+ * Finds the stores, and loads their drivers' checks.
  *
- * @throws {VeneerError} `not found` if there is none
+ * @throws {VeneerError} `not found` if no store exists
  */
 export async function checkedStores(
   { root, options }: CommandContext,

@@ -6,13 +6,13 @@
 
 import { escapeControls } from "../base/printable.ts";
 
-/** Lines of cells; a line may have fewer than another one. */
+/** Lines of cells. Lines may have different numbers of cells. */
 export type Rows = readonly (readonly string[])[];
 
 /**
- * Lines of a table, two spaces between columns, none at the ends of lines. Widths are those that a
- * terminal shows. Cells may hold the words of an image or a store: control characters are escaped,
- * so that none reaches a terminal and a row is one line.
+ * Returns the lines of a table, with two spaces between columns and none at the ends of lines.
+ * Widths are those on a terminal. Cells may contain text of an image or a store, so control
+ * characters are escaped: none reaches a terminal, and a row is one line.
  */
 export async function formatColumns(cells: Rows): Promise<string[]> {
   const rows = cells.map((row) => row.map(escapeControls));
@@ -26,8 +26,9 @@ export async function formatColumns(cells: Rows): Promise<string[]> {
 }
 
 /**
- * The measure of these cells. Most tables are ASCII: string-width, which makes the tables of
- * Unicode's properties when it is loaded, takes a quarter of the CPU of `veneer ls`.
+ * Returns a function that measures these cells. Most tables are ASCII and need no string-width. It
+ * makes tables of Unicode's properties when it is loaded, which takes a quarter of the CPU time of
+ * `veneer ls`.
  */
 async function widthFor(rows: Rows): Promise<(cell: string) => number> {
   if (rows.every((row) => row.every(isPrintableAscii))) return (cell) => cell.length;

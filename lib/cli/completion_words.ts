@@ -1,5 +1,5 @@
 /**
- * The words that completions offer beside commands, options, layers and files.
+ * The words that completions offer in addition to commands, options, layers and files.
  *
  * @module
  */
@@ -8,17 +8,17 @@ import type { OptionHelp } from "../../drivers/definition.ts";
 import { knownOptions } from "./options_topic.ts";
 import type { ValueKind } from "./spec.ts";
 
-/** A word that ends in `=` or `.` is the start of one. */
+/** A word to offer. If it ends in `=` or `.`, it is the beginning of a longer word. */
 export interface Candidate {
   readonly word: string;
   readonly summary: string;
 }
 
-/** The kinds of values whose words are known beforehand. */
+/** The kinds of values with a fixed list of words. */
 export const LISTED_KINDS = ["driver option", "storage option", "filter"] as const;
 export type ListedKind = typeof LISTED_KINDS[number];
 
-/** The words of each such kind. */
+/** The words of each of these kinds. */
 export type CompletionWords = Readonly<Record<ListedKind, readonly Candidate[]>>;
 
 /** Conditions of `snapshot ls`. */
@@ -33,7 +33,7 @@ const FILTERS: readonly Candidate[] = [
   { word: "labels.", summary: "those with a label: labels.KEY==VALUE" },
 ];
 
-/** Gathers the words of all drivers. */
+/** Collects the words of all drivers. */
 export async function completionWords(): Promise<CompletionWords> {
   const known = await knownOptions();
   const storage = new Map(
@@ -51,10 +51,10 @@ export function isListed(kind: ValueKind | undefined): kind is ListedKind {
   return LISTED_KINDS.some((listed) => listed === kind);
 }
 
-/** A kind in the name of a shell's function. */
+/** A kind in the form for the name of a shell function. */
 export const functionName = (kind: ListedKind) => `${kind.replace(" ", "_")}s`;
 
-/** The meaning of a choice: drivers have one of their own. */
+/** The summary of a choice, if it is a driver. */
 export function choiceSummary(choice: string): string {
   return DRIVERS.find(({ name }) => name === choice)?.summary ?? "";
 }

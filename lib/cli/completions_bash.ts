@@ -8,7 +8,7 @@ import type { OperandSpec, OptionSpec, ValueKind } from "./spec.ts";
 import { OPTIONS_TOPIC } from "./options_topic.ts";
 import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
-/** The script: source it, or put it where bash-completion looks. */
+/** Returns the script, for `source` or for a directory of bash-completion. */
 export function bashCompletions(known: CompletionWords): string {
   const everyOption = [...GLOBAL_OPTIONS, ...COMMANDS.flatMap(({ options }) => options)];
   const withValue = everyOption.filter(({ value }) => value !== undefined);
@@ -177,7 +177,9 @@ ${
 complete -o bashdefault -F _veneer veneer`;
 }
 
-/** A case pattern of options' words, each behind the command's name if one is given. */
+/**
+ * A case pattern of the words of options, each with the command's name before it if one is given.
+ */
 function words(options: readonly OptionSpec[], command = ""): string {
   return options.flatMap(({ name, short }) => [`--${name}`, ...short ? [`-${short}`] : []])
     .map((word) => pattern(command) + word)
@@ -196,7 +198,7 @@ function valueReply({ choices, kind = "other" }: OptionSpec): string {
   return choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);
 }
 
-/** The kind of each operand, by position. */
+/** The reply for each operand, by position. */
 function operandsReply(operands: readonly OperandSpec[]): string {
   const cases = operands.map(({ choices, kind, repeatable }, i) => {
     const all = choices ? `_veneer_reply -W ${quote(choices)}` : reply(kind);

@@ -14,7 +14,7 @@ import { OPTIONS_TOPIC } from "./options_topic.ts";
 import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
 import { COMMANDS, FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, ownWord } from "./table.ts";
 
-/** The script: `veneer.fish` in a directory of `$fish_complete_path`. */
+/** Returns the script, for the file `veneer.fish` in a directory of `$fish_complete_path`. */
 export function fishCompletions(known: CompletionWords): string {
   return [
     "# fish completion for veneer",
@@ -89,19 +89,19 @@ export function fishCompletions(known: CompletionWords): string {
   ].join("\n");
 }
 
-/** A completion that is there behind a command's words, and nowhere else. */
+/** A completion that is offered only after a command's words. */
 const behind = (words: string) => `complete -c veneer -n ${quote(`__veneer_is ${words}`.trim())}`;
 
 const names = (subjects: readonly Subject[]) => subjects.map(ownWord).join(" ");
 
-/** The words that may stand behind a group's word, or first. */
+/** The completions of the words after a group's word, or of the first word. */
 function commandLines(group: string, subjects: readonly Subject[]): string[] {
   return subjects.map((subject) =>
     `${behind(group)} -a ${ownWord(subject)} -d ${quote(subject.summary)}`
   );
 }
 
-/** The words that the next one belongs to. */
+/** The words of options with a value, which is the next word. */
 function optionsWithValue(): string[] {
   const options = [...GLOBAL_OPTIONS, ...COMMANDS.flatMap(({ options }) => options)]
     .filter(({ value }) => value !== undefined);
@@ -125,7 +125,7 @@ function operandWords(operand: OperandSpec): string {
   return candidates(operand);
 }
 
-/** Each with a text of its own, since fish repeats that of the option behind it otherwise. */
+/** Each candidate has its own text, since fish otherwise repeats the option's text after it. */
 function candidates({ choices, kind }: { choices?: readonly string[]; kind?: ValueKind }): string {
   if (choices) {
     const described = choices.map((choice) => `${choice}\\t${quote(choiceSummary(choice))}`);

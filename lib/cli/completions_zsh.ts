@@ -8,7 +8,7 @@ import { OPTIONS_TOPIC } from "./options_topic.ts";
 import type { OperandSpec, OptionSpec, Subject, ValueKind } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, GROUPS, isGroup, ownWord } from "./table.ts";
 
-/** The script: a file named `_veneer` in a directory of `$fpath`. */
+/** Returns the script, for a file named `_veneer` in a directory of `$fpath`. */
 export function zshCompletions(known: CompletionWords): string {
   return `#compdef veneer
 # zsh completion for veneer
@@ -106,7 +106,7 @@ function commandList(name: string, subjects: readonly Subject[]): string {
   }\n  )\n  _describe command commands\n}`;
 }
 
-/** Completes a command's word, and the words behind it. */
+/** Completes a command's word, and the words after it. */
 function commandCases(list: string, subjects: readonly Subject[]): string {
   return `  _arguments -C -s -A '-*' $global '1:command:${list}' '*::argument:->command'
   [[ $state == command ]] || return
@@ -170,7 +170,7 @@ function action({ choices, kind }: { choices?: readonly string[]; kind?: ValueKi
   }
 }
 
-/** Characters that `_arguments` reads as its own. */
+/** Escapes the characters that have a meaning for `_arguments`. */
 const escape = (text: string) => text.replaceAll(/[\\:[\]]/g, "\\$&");
 
 const quote = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,5 +1,5 @@
 /**
- * The configuration file: which stores there are, and how they are opened.
+ * The configuration file: the stores, and their settings.
  *
  * ```toml
  * root = "/srv/layers"
@@ -24,19 +24,19 @@ import { suggestion } from "../base/options.ts";
 import { requireTrustedOwner } from "../store/trusted_owner.ts";
 import { DRIVER_NAMES } from "../../drivers/names.ts";
 
-/** The file that is read if no other one is named. */
+/** The file that is read if no other file is named. */
 export const CONFIG_FILE = "/etc/veneer/config.toml";
 
-/** More than any file that a person writes, in bytes. */
+/** The most bytes of the file: more than any that a person writes. */
 const MOST_BYTES = 1 << 20;
 
-/** Keys with one value, and those with a list. */
+/** The keys with one value, and the keys with a list. */
 const TEXTS = ["root", "driver"] as const, LISTS = ["options", "uidmap", "gidmap"] as const;
 
-/** Values by their keys; a key with one value has a list of that. */
+/** Values by their keys. The list of a key with one value has one element. */
 export type Table = Readonly<Partial<Record<string, readonly string[]>>>;
 
-/** A file that was read. */
+/** The content of a file. */
 export interface ConfigFile {
   readonly path: string;
   /** The values outside tables. */
@@ -47,14 +47,14 @@ export interface ConfigFile {
 /**
  * Reads a configuration file; `undefined` if it is missing.
  *
- * @throws {VeneerError} `incompatible` if others than root can write to it, `invalid argument` for
- * one that is not valid, with the line
+ * @throws {VeneerError} `incompatible` if others than root can write to it, `invalid argument`,
+ * with the line, if it is invalid
  */
 export async function readConfigFile(path: string): Promise<ConfigFile | undefined> {
   const fd = tryOpen(path, O_RDONLY);
   if (fd === -ENOENT || fd === -ENOTDIR) return undefined;
   const text = withFd(unwrap(fd, "open", path), (fd) => readTrusted(fd, path));
-  // Loaded only if there is a file: it costs a command's start.
+  // It is loaded only if there is a file, since it delays the start of a command.
   const { parse, TomlError } = await import("smol-toml");
   let parsed: Record<string, unknown>;
   try {
@@ -97,7 +97,7 @@ function readTrusted(fd: number, path: string): string {
 const isTable = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value) && !(value instanceof Date);
 
-/** Reads the values of one file, and finds the lines of those that are wrong. */
+/** Reads the values of one file, and finds the lines of invalid ones. */
 class Reader {
   readonly #lines: readonly string[];
 
@@ -105,7 +105,7 @@ class Reader {
     this.#lines = text.split("\n");
   }
 
-  /** @param store the name of a store's table, if it is one */
+  /** @param store the name of the store if this is a store's table */
   table(values: Readonly<Record<string, unknown>>, store: string | undefined): Table {
     return Object.fromEntries(
       Object.entries(values).map(([key, value]) => [key, this.#values(key, value, store)]),
@@ -130,7 +130,9 @@ class Reader {
     throw fail(`${key} must be a list of texts, such as ["${EXAMPLES[key]}"]`);
   }
 
-  /** The line of a key, or of a store's table, from 1; `undefined` if it is written in another way. */
+  /**
+   * The line of a key, or of a store's table, from 1; `undefined` if it is not found in this form.
+   */
   lineOf(key: string | undefined, store?: string): number | undefined {
     let table = "";
     for (const [i, line] of this.#lines.entries()) {

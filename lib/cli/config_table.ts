@@ -1,11 +1,11 @@
 /**
- * The commands that print configuration of others, as data.
+ * The commands that print settings and configurations, as data.
  *
  * @module
  */
 import type { CommandSpec, GroupSpec, OptionSpec } from "./spec.ts";
 
-/** Options that name a service: as `veneer serve containerd` takes them. */
+/** The options that name a service, which are those of `veneer serve containerd`. */
 export const SERVICE_OPTIONS: readonly OptionSpec[] = [
   {
     name: "address",

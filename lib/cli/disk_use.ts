@@ -1,5 +1,5 @@
 /**
- * Which layers or snapshots of a store take its space, and which of them could go.
+ * The disk use of the layers or snapshots of a store, and the space that could be reclaimed.
  *
  * @module
  */
@@ -17,27 +17,27 @@ export interface Member {
   readonly parent: string | undefined;
   /** The bytes that it adds to its parent. */
   readonly count: () => number;
-  /** The reason why it cannot be removed now, though it has no children. */
+  /** The reason why it cannot be removed now although it has no children; `undefined` if it can. */
   readonly heldBy: () => string | undefined;
 }
 
-/** How its space is used: bytes, `undefined` if they could not be counted. */
+/** The disk use of a layer or snapshot in bytes, `undefined` if they could not be counted. */
 export interface Use {
   readonly id: string;
   readonly parent: string | undefined;
-  /** That it adds to its parent. */
+  /** The bytes that it adds to its parent. */
   readonly own: number | undefined;
-  /** That it has in common with those below it: all that they add to each other. */
+  /** The bytes of all layers or snapshots below it. */
   readonly shared: number | undefined;
-  /** That its removal would give back now. */
+  /** The bytes that its removal would free now. */
   readonly reclaimable: number;
   readonly heldBy: string | undefined;
 }
 
-/** How many of what could go are named in the command that removes them. */
+/** The most names in the suggested command that removes them. */
 const MOST_NAMED = 8;
 
-/** The uses, the largest first. What cannot be counted is a warning. */
+/** Returns the uses, the largest first. A failure to count is a warning. */
 export function usesOf(members: readonly Member[], output: Output): Use[] {
   const own = new Map(members.map((member) => [member.id, tryCount(member, output)]));
   const parents = new Map(members.map(({ id, parent }) => [id, parent]));
@@ -67,8 +67,8 @@ function tryCount({ id, count }: Member, output: Output): number | undefined {
 }
 
 /**
- * The bytes below each member: those of its parent and of what lies below that. Chains may be long,
- * and damaged records may form a circle, so each member is looked at once.
+ * The bytes below each member: those of its parent and of all members below that. Chains may be
+ * long, and damaged records may form a cycle, so each member is visited once.
  */
 function sharedBytes(
   own: ReadonlyMap<string, number | undefined>,
@@ -99,14 +99,17 @@ function sharedBytes(
 const plus = (a: number | undefined, b: number | undefined) =>
   a === undefined || b === undefined ? undefined : a + b;
 
-/** What a report is about, and the words of it. */
+/** The data of a report. */
 export interface Report {
-  /** What the members are: the key of the list in JSON. */
+  /** The kind of the members, which is also the key of the list in JSON. */
   readonly of: "layers" | "snapshots";
   readonly driver: string;
   readonly home: string;
   readonly uses: readonly Use[];
-  /** The words of the command that removes some, without their names; none if an engine does. */
+  /**
+   * The words of the command that removes members, without their names; `undefined` if an engine
+   * removes them.
+   */
   readonly removal: readonly string[] | undefined;
   /** Whether sizes are printed in bytes. */
   readonly inBytes: boolean;
@@ -146,7 +149,7 @@ export async function printUses(output: Output, report: Report): Promise<void> {
   output.line("");
   output.line(`${shown(own)} in ${counted(uses.length, of)}; ${shown(reclaimable)} could go`);
   output.line(`${shown(free)} of ${shown(size)} are free at ${home}`);
-  // A terminal could not be given a name with control characters back.
+  // A name with control characters cannot be copied from a terminal.
   const named = uses.filter(({ id, reclaimable }) => reclaimable > 0 && !/\p{Cc}/u.test(id))
     .slice(0, MOST_NAMED);
   if (removal === undefined || named.length === 0) return;

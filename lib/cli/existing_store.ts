@@ -1,6 +1,6 @@
 /**
- * Whether there is a store at a root. A command that reads or changes one makes none: a mistyped
- * root would look like an empty store.
+ * Checks that there is a store at a root. Commands that read or change a store do not make one: a
+ * mistyped root would look like an empty store.
  *
  * @module
  */
@@ -9,16 +9,16 @@ import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
 import { DRIVERS } from "../../drivers/names.ts";
 
-/** The kinds of stores, by what is in them. */
+/** The kinds of stores, by their content. */
 export type StoreKind = "layers" | "snapshots";
 
-/** Whether a driver has, or had, a store of that kind at a root. */
+/** Whether a store of that kind, of any driver, is or was at a root. */
 export function hasStore(root: string, kind: StoreKind): boolean {
   const directory = kind === "layers" ? root : join(root, "snapshots");
   return DRIVERS.some(({ name }) => tryLstat(join(directory, name))?.isDirectory);
 }
 
-/** @throws {VeneerError} `not found` if there is none, with the nearest one that there is */
+/** @throws {VeneerError} `not found` if it does not exist; the message names the nearest store */
 export function requireStore(root: string, kind: StoreKind): void {
   if (hasStore(root, kind)) return;
   if (tryLstat(`${root}/.`) === undefined && tryLstat(root) !== undefined) {

@@ -5,9 +5,7 @@
  */
 import type { ErrorCode } from "../base/errors.ts";
 
-/**
- * The exit status of a command that ends with an error of each kind. Scripts rely on these numbers.
- */
+/** The exit status of a command for each kind of error. Scripts rely on these numbers. */
 export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
   "failed": 1,
   "usage": 2,
@@ -22,5 +20,7 @@ export const EXIT_STATUS: Readonly<Record<ErrorCode, number>> = {
   "limit exceeded": 11,
 };
 
-/** The exit status of a check that found damage. No error has it: the check itself went well. */
+/**
+ * The exit status of a check that found damage. It is not an error's: the check itself succeeded.
+ */
 export const DAMAGE_FOUND = 12;

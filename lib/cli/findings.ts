@@ -1,5 +1,5 @@
 /**
- * Findings of checks as commands show them, and the layers that words of a command line name.
+ * The form in which commands show the findings of checks, and the choice of findings by operands.
  *
  * @module
  */
@@ -10,12 +10,12 @@ import type { Finding } from "../care/finding.ts";
 import { isLoss } from "../care/mending.ts";
 import type { Output } from "./output.ts";
 
-/** How many things of a kind are named in a line; `--json` has more. */
+/** The most names of a kind in a line; `--json` has more. */
 const MOST_NAMED = 3;
 
 /**
- * Whether a layer or snapshot is one that words name, whole or by a unique beginning; any without
- * words.
+ * Returns a filter for the layers and snapshots that words name, in full or by a unique prefix.
+ * Without words it accepts all.
  *
  * @param names all layers and snapshots
  * @throws {VeneerError} `not found`
@@ -38,8 +38,8 @@ export function namedIds(
 }
 
 /**
- * The findings that a command is about: those that break the layers and snapshots that words name.
- * The parameters and errors are {@linkcode namedIds}'s.
+ * Returns a filter for the findings that a command works on: those that break the layers and
+ * snapshots that words name. The parameters and errors are those of {@linkcode namedIds}.
  */
 export function aboutOperands(
   words: readonly string[],

@@ -1,20 +1,20 @@
 /**
- * The graph of layers in the languages of programs that draw: dot (Graphviz) and Mermaid.
+ * The graph of layers in the languages of drawing programs: dot (Graphviz) and Mermaid.
  *
  * @module
  */
 import { escapePath } from "../base/printable.ts";
 import type { TreeLayer } from "./layer_tree.ts";
 
-/** As the table of commands has them. */
+/** The formats of the command table. */
 export type GraphFormat = "dot" | "mermaid";
 
-/** A layer with what stands below its id in the drawing. */
+/** A layer with the lines below its id in the drawing. */
 export interface GraphNode extends TreeLayer {
   readonly notes: readonly string[];
 }
 
-/** How a language is written. */
+/** The syntax of a language. */
 interface Language {
   readonly first: string;
   readonly last: readonly string[];
@@ -47,8 +47,8 @@ const LANGUAGES: Readonly<Record<GraphFormat, Language>> = {
 };
 
 /**
- * The lines of a graph, an arrow from each parent to its child. Nodes are named by number, so that
- * ids may be any text. A parent that is missing has no node.
+ * The lines of a graph, with an arrow from each parent to its child. Nodes are named by numbers,
+ * since ids may be any text. A missing parent has no node.
  */
 export function* graphLines(format: GraphFormat, nodes: readonly GraphNode[]): Generator<string> {
   const { first, last, node, edge } = LANGUAGES[format];

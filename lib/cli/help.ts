@@ -84,7 +84,7 @@ function commandHelp(command: CommandSpec, width: number): string {
   ].join("\n");
 }
 
-/** In place of options that are the same for every command. */
+/** The line that stands for the options of every command. */
 const GLOBALS = `Options of every command: ${
   GLOBAL_OPTIONS.map(({ name }) => `--${name}`).join(", ")
 }; \`veneer --help\` explains them.`;
@@ -113,8 +113,8 @@ function optionLines(options: readonly OptionSpec[], width: number): string[] {
 }
 
 /**
- * Two columns, indented; a first one that is too wide for its column has a line to itself. On a
- * narrow terminal all have, and the second column is below.
+ * Two columns, indented. If a first cell is too wide for its column, it has its own line. On a
+ * narrow terminal all first cells do, with the second cell below.
  */
 export function columns(rows: readonly (readonly [string, string])[], width: number): string[] {
   const WIDEST = 34, LEAST = 30;

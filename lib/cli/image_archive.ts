@@ -1,6 +1,6 @@
 /**
- * Archives of whole images, which are tars too: applied, they would fill a layer with the files of
- * an image's storage, without a word.
+ * Recognises archives of complete images. They are tars too, and applying one would silently fill a
+ * layer with the files of the archive.
  *
  * @module
  */
@@ -8,19 +8,20 @@ import { pread } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
 import { BLOCK, checksumAgrees, NAME, number, padding, SIZE, textLength } from "../tar/header.ts";
 
-/** The most entries that are looked at: an image has at most some hundreds. */
+/** The most entries that are read: an image has some hundreds at most. */
 const MOST_ENTRIES = 1024;
 
-/** All names that entries of a docker archive or of an OCI layout have. */
+/** The names of all entries of docker archives and OCI layouts. */
 const OF_IMAGES =
   /^(?:\.?|blobs(?:\/.*)?|[0-9a-f]{64}(?:\.json|\.tar|\/.*)?|manifest\.json|repositories|oci-layout|index\.json)$/;
 
 /**
- * Refuses a docker archive and the tar of an OCI layout. The first entry that neither has ends the
- * search, so most tars are read by one header. Pipes and compressed files are not examined.
+ * Throws for a docker archive and for the tar of an OCI layout. The search ends at the first entry
+ * that neither has, so for most tars one header is read. Pipes and compressed files are not
+ * examined.
  *
- * @param input open for reading at its start; its position stays
- * @param file its name, for the message
+ * @param input open for reading at its start; its position is not changed
+ * @param file its name in messages
  * @throws {VeneerError} `invalid argument`
  */
 export function refuseImageArchive(input: number, file: string): void {
@@ -47,7 +48,7 @@ export function refuseImageArchive(input: number, file: string): void {
   );
 }
 
-/** The name of an entry, without `./` before it and `/` behind. */
+/** The name of an entry, without `./` before it and `/` after it. */
 function nameOf(header: Uint8Array): string {
   const length = textLength(header, NAME, 0);
   const text = new TextDecoder().decode(header.subarray(NAME[0], NAME[0] + length));

@@ -1,9 +1,9 @@
 /**
  * The drawing of a layer graph.
  *
- * Layers mostly stand on each other in long lines, which would run off the page if each were
- * indented below its parent. So an only child stands under its parent in the same column, after
- * `↳`, and only if a layer has several children does each begin a branch:
+ * Layers often form long chains. If each layer were indented below its parent, they would not fit
+ * the page. So an only child is drawn in its parent's column, after `↳`. Only if a layer has
+ * several children, each of them starts a branch:
  *
  * ```text
  * debian
@@ -25,14 +25,14 @@ export interface TreeLayer {
 
 /** A layer in the drawing. */
 export interface TreeLine<T> {
-  /** The branches drawn to the left of it. */
+  /** The branches to the left of it. */
   readonly prefix: string;
   readonly layer: T;
-  /** The reason why it stands at the left margin although it is not a base layer. */
+  /** The reason why it is at the left margin although it is not a base layer. */
   readonly oddity?: string;
 }
 
-/** A layer yet to be drawn: the branches left of it, and left of its children. */
+/** A layer that is not drawn yet, with the branches to the left of it and of its children. */
 interface Pending<T> {
   readonly layer: T;
   readonly prefix: string;
@@ -41,8 +41,9 @@ interface Pending<T> {
 }
 
 /**
- * Draws layers, children in the order in which they are given. Keeps its own stack: chains may be
- * as long as a store allows. Every layer is drawn once, even if the records of parents are damaged.
+ * Draws layers; children have the order of `layers`. It has its own stack instead of recursion,
+ * since chains may be as long as a store allows. Every layer is drawn once, even if the records of
+ * parents are damaged.
  */
 export function* drawTree<T extends TreeLayer>(layers: readonly T[]): Generator<TreeLine<T>> {
   const ids = new Set(layers.map(({ id }) => id));

@@ -1,5 +1,5 @@
 /**
- * The command that takes stores from one driver to another, as data.
+ * The command that moves stores from one driver to another, as data.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { DRIVERS } from "../../drivers/names.ts";
 import { SERVICE } from "./snapshot_table.ts";
 import type { CommandSpec } from "./spec.ts";
 
-/** The name of Docker's plugin as a driver of Docker's. */
+/** The value of `--to` for Veneer's plugin of Docker. */
 export const PLUGIN = "veneer";
 
 export const MIGRATE: CommandSpec = {

@@ -1,11 +1,11 @@
 /**
- * The words that go into a migration and come out of it.
+ * Options and messages of migrations.
  *
  * @module
  */
 import { COMMON_OPTIONS, DRIVERS } from "../../drivers/names.ts";
 
-/** The `-o` options that a driver takes: its own, and those of every driver. */
+/** The `-o` options for a driver: its own, and those of all drivers. */
 export function optionsFor(driver: string, options: readonly string[]): string[] {
   const common = COMMON_OPTIONS.map(({ key }) => key);
   const others = DRIVERS.filter(({ name }) => name !== driver).flatMap(({ optionKeys }) =>

@@ -1,12 +1,12 @@
 /**
  * A mount as a command line for mount(8) of any version.
  *
- * Up to util-linux 2.38 that program calls `mount(2)`, which takes all options as one string of a
- * page. Later ones call `fsconfig(2)` for each option, which takes any number of them and 255 bytes
- * of each value, unless `LIBMOUNT_FORCE_MOUNT2=always` (mount(8)) makes them use `mount(2)`; older
- * ones do not know that variable and need not. A chain of overlay's layers is longer than either
- * takes, but not with names from a working directory, which is how containerd's mounter shortens
- * it, too.
+ * Up to util-linux 2.38 mount(8) calls `mount(2)`, which takes all options in one string of a page.
+ * Later versions call `fsconfig(2)` for each option. It takes any number of options, but only 255
+ * bytes of each value. `LIBMOUNT_FORCE_MOUNT2=always` (mount(8)) makes these versions use
+ * `mount(2)`; older versions ignore it. A chain of overlay's layers can be too long for both calls.
+ * But it is short enough if its names are relative to a working directory; containerd's mounter
+ * does the same.
  *
  * @module
  */
@@ -34,8 +34,8 @@ export function mountCommand(mount: Mount, target: string): string {
     const command = commandLine({ ...mount, options: short }, resolve(target));
     return `(cd ${quote(unescape(directory))} && ${command})`;
   }
-  // More than `mount(2)` takes. Linux 6.5 has this option, and mount(8) since 2.39 passes each by
-  // itself.
+  // This is too long for `mount(2)`. Linux has this option since 6.5, and mount(8) since 2.39
+  // passes each option in its own call.
   const each = replaced(names.map((name) => `lowerdir+=${directory}${name}`));
   return commandLine({ ...mount, options: each }, target);
 }
@@ -48,14 +48,14 @@ function commandLine({ type, source, options }: Mount, target: string): string {
   return isForced ? `LIBMOUNT_FORCE_MOUNT2=always ${line}` : line;
 }
 
-/** Whether `mount(2)` takes options in one string. */
+/** Whether options fit in the string of `mount(2)`. */
 const fitsPage = (options: readonly string[]) => byteLength(options.join(",")) <= MOUNT_DATA_MAX;
 
-/** Whether `fsconfig(2)` takes an option's value. */
+/** Whether an option's value fits in a call of `fsconfig(2)`. */
 const fitsCall = (option: string) =>
   byteLength(option.slice(option.indexOf("=") + 1)) <= FSCONFIG_STRING_MAX;
 
-/** The directory, with a slash, that all paths of a list lie below, and their names from there. */
+/** The common directory of all paths of a list, with a slash at its end, and their names in it. */
 function fromDirectory(list: string): [directory: string, names: string[]] {
   const paths = list.match(/(?:\\.|[^\\:])+/g) ?? [];
   let directory = paths.at(0) ?? "";
@@ -65,12 +65,15 @@ function fromDirectory(list: string): [directory: string, names: string[]] {
   return [directory, paths.map((path) => path.slice(directory.length))];
 }
 
-/** Overlay takes `\` before characters that would end a path, and a shell does not. */
+/**
+ * Removes the `\` that overlay needs before characters that would end a path: a shell does not need
+ * it.
+ */
 const unescape = (path: string) => path.replaceAll(/\\(.)/g, "$1");
 
 const byteLength = (text: string) => encode(text).length;
 
-/** A word as a POSIX shell takes it. */
+/** Quotes a word for a POSIX shell. */
 export function quote(word: string): string {
   if (word === "") return '""';
   return /^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

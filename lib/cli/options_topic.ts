@@ -8,12 +8,12 @@ import { COMMON_OPTIONS, DRIVERS } from "../../drivers/names.ts";
 import { columns } from "./help.ts";
 import { WIDTH_OF_TEXT, wrapText } from "./wrap.ts";
 
-/** The word behind `veneer help`. */
+/** The word after `veneer help`. */
 export const OPTIONS_TOPIC = "options";
 
-/** The options of one driver, or of what all have. */
+/** The options of one driver, or those of all drivers. */
 export interface KnownOptions extends DriverHelp {
-  /** `undefined` for what all drivers have. */
+  /** `undefined` for the options of all drivers. */
   readonly driver: string | undefined;
 }
 

@@ -1,10 +1,10 @@
 /**
- * Words that people bring along from other tools, and the commands here that do the same.
+ * Words that people know from other tools, and the commands of this program that do the same.
  *
  * @module
  */
 
-/** Commands by such words, also behind a group's word if the group has that command. */
+/** Commands by such words. They also apply after a group's word if the group has that command. */
 const SAME: Readonly<Record<string, readonly string[]>> = {
   list: ["ls"],
   ps: ["ls"],
@@ -35,7 +35,7 @@ const SAME: Readonly<Record<string, readonly string[]>> = {
   completion: ["completions"],
 };
 
-/** Words for things that Veneer does not have, and the way to go. */
+/** Words for things that Veneer does not have, and the alternatives. */
 const MISSING: Readonly<Record<string, string>> = {
   containers: "Veneer keeps layers, not containers; `veneer ls` lists them",
   pull: "Veneer fetches nothing; `veneer apply` fills a layer from a tar",
@@ -46,11 +46,11 @@ const MISSING: Readonly<Record<string, string>> = {
 };
 
 /**
- * The rest of a message about a command that does not exist, behind its last `; `: `undefined` if
- * the word is no other tool's.
+ * The last part, after `; `, of a message about a command that does not exist; `undefined` if the
+ * word is not known from another tool.
  *
- * @param known the words that may stand there
- * @param isFirst whether the word stands behind no group's
+ * @param known the words that are valid there
+ * @param isFirst whether it is the first word, not one after a group's word
  */
 export function hintFor(
   word: string,

@@ -20,16 +20,15 @@ import { EXIT_STATUS } from "./exit_status.ts";
 import { type Style, styleFor } from "./style.ts";
 import { LOG_LEVELS, type LogLevel } from "./table.ts";
 
-/** How much standard output is gathered before it is written, in UTF-16 units. */
+/** The size of the buffer of standard output, in UTF-16 units. */
 const BUFFER = 32 * 1024;
 
-/** The reader of standard output has gone; the program ends without a word. */
+/** The reader of standard output is gone; the program ends without a message. */
 export class ReaderGone extends Error {}
 
-/** The output of one command. */
 /**
- * A value as JSON without any control character. JSON has escapes of its own for those below 32; DEL
- * and the C1 controls, which terminals obey too, it would leave.
+ * A value as JSON without any control character. `JSON.stringify` escapes those below 32, but not
+ * DEL and the C1 controls, which terminals obey as well.
  */
 function jsonText(value: unknown): string {
   return JSON.stringify(value).replace(
@@ -38,35 +37,36 @@ function jsonText(value: unknown): string {
   );
 }
 
+/** The output of one command. */
 export class Output {
   readonly style: Style = styleFor(Deno.stdout);
   #pending = "";
 
-  /** @param store the options in use, which hints repeat */
+  /** @param store the options of the store in use, which hints repeat */
   constructor(
     readonly json: boolean,
     private readonly level: LogLevel,
     private readonly store: StoreFlags = {},
   ) {}
 
-  /** A result: as JSON, or as lines of text, which are made only if they are wanted. */
+  /** Prints a result: as JSON, or as lines of text, which are only made if they are needed. */
   result(value: unknown, lines: () => Iterable<string>): void {
     if (this.json) this.line(jsonText(value));
     else for (const line of lines()) this.line(line);
   }
 
-  /** A result: as JSON, or as a table, which is made only if it is wanted. */
+  /** Prints a result: as JSON, or as a table, which is only made if it is needed. */
   async resultTable(value: unknown, rows: () => Rows): Promise<void> {
     if (this.json) this.line(jsonText(value));
     else await this.table(rows());
   }
 
-  /** A table, in columns as wide as their widest cell. */
+  /** Prints a table, with columns as wide as their widest cell. */
   async table(rows: Rows): Promise<void> {
     for (const line of await formatColumns(rows)) this.line(line);
   }
 
-  /** A table of many rows: on a terminal it is made to fit that, unless all of it is wanted. */
+  /** Prints a table of many rows. On a terminal it is shortened to fit, unless `isWhole`. */
   async listTable(rows: Rows, isWhole: boolean): Promise<void> {
     if (isWhole || !Deno.stdout.isTerminal()) return await this.table(rows);
     const [{ cutLine, shortenIds }, { outputColumns }] = await Promise.all([
@@ -78,7 +78,8 @@ export class Output {
   }
 
   /**
-   * A list of results, which may be long: none of it is kept. As JSON an array, one element a line.
+   * Prints a list of results, which may be long: it is not kept in memory. In JSON it is an array
+   * with one element per line.
    */
   list<T>(items: Iterable<T>, toJson: (item: T) => unknown, toText: (item: T) => string): void {
     if (!this.json) {
@@ -93,25 +94,25 @@ export class Output {
     this.line(separator === "[" ? "[]" : "\n]");
   }
 
-  /** One line of a result. */
+  /** Prints one line of a result. */
   line(text: string): void {
     this.text(`${text}\n`);
   }
 
-  /** A part of a result that ends otherwise than in a line. */
+  /** Prints a part of a result without a newline at its end. */
   text(text: string): void {
     this.#pending += text;
     if (this.#pending.length > BUFFER) this.flush();
   }
 
-  /** Writes out the buffered text. @throws {ReaderGone} */
+  /** Writes the buffered text. @throws {ReaderGone} */
   flush(): void {
     const text = this.#pending;
     this.#pending = "";
     if (text) write(STDOUT_FILENO, text);
   }
 
-  /** An error: one line, or one JSON object. Returns the exit status it stands for. */
+  /** Prints an error as one line or one JSON object; returns its exit status. */
   error(error: unknown): number {
     const code = codeOf(error);
     const exit = EXIT_STATUS[code];
@@ -122,27 +123,27 @@ export class Output {
     return exit;
   }
 
-  /** Something works less well than it could. */
+  /** Prints a warning. */
   warn(message: string, remedy?: Remedy): void {
     this.#log("warn", "warning", this.#withRemedy(message, remedy));
   }
 
-  /** A message about progress. */
+  /** Prints a message about progress. */
   info(message: string): void {
     this.#log("info", "info", message);
   }
 
-  /** A call that was made, for who looks for a fault. */
+  /** Prints a message for debugging. */
   debug(message: string): void {
     this.#log("debug", "debug", message);
   }
 
-  /** A command on the store in use, in backquotes. */
+  /** Returns a command on the store in use, in backquotes. */
   command(...words: string[]): string {
     return commandOn(this.store, words);
   }
 
-  /** A message and the remedy behind it, in this program's commands. */
+  /** A message followed by its remedy in this program's commands. */
   #withRemedy(message: string, remedy: Remedy | undefined): string {
     if (remedy === undefined) return message;
     return `${message}; ${inWords(remedy, this.store)}`;
@@ -156,18 +157,21 @@ export class Output {
     );
   }
 
-  /** Keeps the order of the two streams, for readers that merge them. */
+  /**
+   * Writes a line to standard error. Standard output is flushed first, to keep the order of the two
+   * streams for readers that merge them.
+   */
   #say(line: string): void {
     this.flush();
     try {
       write(STDERR_FILENO, `${line}\n`);
     } catch {
-      // No reader is left.
+      // Nothing reads standard error any more.
     }
   }
 }
 
-/** One line; an unforeseen error is marked as internal. */
+/** The message of an error; an unexpected error is marked as internal. */
 function describe(error: unknown): string {
   const message = messageOf(error);
   if (error instanceof SyscallError && error.errno === EMFILE) {
@@ -179,14 +183,17 @@ function describe(error: unknown): string {
 }
 
 /**
- * Errors of our own finding, of system calls, and of the runtime's own calls, which carry a code.
+ * Whether an error is expected: one of Veneer's own, of a system call, or of a call of the runtime,
+ * which has a code.
  */
 function isForeseen(error: unknown): boolean {
   return error instanceof VeneerError ||
     (error instanceof Error && "code" in error && typeof error.code === "string");
 }
 
-/** Writes all of a text, waiting if a program that shares the descriptor made it non-blocking. */
+/**
+ * Writes a text completely. It waits if a program that shares the descriptor made it non-blocking.
+ */
 function write(fd: number, text: string): void {
   let rest = encode(text);
   while (rest.byteLength > 0) {

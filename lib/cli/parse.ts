@@ -1,10 +1,10 @@
 /**
- * From arguments to a command, its options and its operands.
+ * Parses arguments into a command, its options and its operands.
  *
- * `parseArgs` cannot tell an option's empty value from a missing one, takes `--json true` for one
- * argument and `--no-trunc` for the negation of another flag. So the arguments are first written in
- * the one form that has a single reading, `--given-name=value … -- operand …`; that pass knows which
- * options are in scope and refuses errors, and `parseArgs` gathers the values.
+ * `parseArgs` cannot distinguish an option's empty value from a missing one, reads `--json true` as
+ * one option and `--no-trunc` as the negation of another flag. So the arguments are first converted
+ * to an unambiguous form, `--given-name=value … -- operand …`. This pass knows the options in scope
+ * and reports errors; `parseArgs` only collects the values.
  *
  * @module
  */
@@ -15,15 +15,15 @@ import { hintFor } from "./other_words.ts";
 import type { CommandSpec, OptionSpec, Subject } from "./spec.ts";
 import { FIRST_WORDS, GLOBAL_OPTIONS, isGroup, ownWord } from "./table.ts";
 
-/** A command line that was understood. */
+/** A parsed command line. */
 export interface Invocation {
-  /** Missing, or a group, only if help or the version was asked for. */
+  /** It is missing or a group only for requests for help or the version. */
   readonly command: Subject | undefined;
   readonly options: Options;
   readonly operands: readonly string[];
 }
 
-/** The options given; each method takes the name of an option of its kind. */
+/** The given options. Each method takes the name of an option of its kind. */
 export class Options {
   constructor(private readonly given: Readonly<Record<string, readonly string[]>>) {}
 
@@ -32,26 +32,26 @@ export class Options {
     return this.given[name]?.at(-1) === "true";
   }
 
-  /** The value of an option, the last one if there are several; `""` is a value. */
+  /** The value of an option, the last one if there are several. `""` is a valid value. */
   value(name: string): string | undefined {
     return this.given[name]?.at(-1);
   }
 
-  /** These options with others in place of some. */
+  /** Returns these options with some of them replaced. */
   with(others: Readonly<Record<string, readonly string[]>>): Options {
     return new Options({ ...this.given, ...others });
   }
 
-  /** Every value of a repeatable option. */
+  /** All values of a repeatable option. */
   values(name: string): readonly string[] {
     return this.given[name] ?? [];
   }
 }
 
 /**
- * Reads a command line.
+ * Parses a command line.
  *
- * @param args without the program's name
+ * @param args the arguments without the program's name
  * @throws {VeneerError} `usage`
  */
 export function parseCommandLine(args: readonly string[]): Invocation {
@@ -80,13 +80,13 @@ export function parseCommandLine(args: readonly string[]): Invocation {
   return { command, options, operands };
 }
 
-/** Begins an option's name in the one form, so that none begins with `no-`. */
+/** The prefix of options' names in the unambiguous form, so that no name begins with `no-`. */
 const GIVEN = "given-";
 
-/** An option on the command line, by its whole name. */
+/** An option on the command line, by its long name. */
 type Given = readonly [name: string, value: string];
 
-/** Writes arguments in the one form, and finds the command. */
+/** Converts arguments to the unambiguous form, and finds the command. */
 function normalize(args: readonly string[]): {
   command: Subject | undefined;
   canonical: string[];
@@ -113,9 +113,9 @@ function normalize(args: readonly string[]): {
 }
 
 /**
- * The command or group that a word names, as the first word or behind a group's.
+ * The command or group that a word names, as the first word or after a group's word.
  *
- * @throws {VeneerError} `usage` with the nearest
+ * @throws {VeneerError} `usage`; the message names the nearest word
  */
 export function subjectNamed(word: string, before?: Subject): Subject {
   if (before !== undefined && !isGroup(before)) {
@@ -131,7 +131,7 @@ export function subjectNamed(word: string, before?: Subject): Subject {
   throw usage(`there is no command ${name}; ${hint}`);
 }
 
-/** The options a command understands; its own come first, so that its letters win. */
+/** The options of a command. Its own options come first, so that their letters have precedence. */
 function scopeOf(command: Subject | undefined): readonly OptionSpec[] {
   return command && !isGroup(command) ? [...command.options, ...GLOBAL_OPTIONS] : GLOBAL_OPTIONS;
 }

@@ -1,8 +1,8 @@
 /**
  * A progress bar for transfers, on standard error if that is a terminal.
  *
- * A frame ends with a newline, and the next one goes back up over it: so the cursor rests at the
- * start of an empty line, and a program that is killed midway leaves the terminal clean.
+ * A frame ends with a newline, and the next frame moves back up over it. So the cursor is at the
+ * start of an empty line, and a killed program leaves the terminal clean.
  *
  * @module
  */
@@ -12,35 +12,36 @@ import { hasControlSequences, plain, type Style, styleFor } from "./style.ts";
 /** The least time between two frames, in milliseconds. */
 const FRAME_INTERVAL = 100;
 
-/** `CSI A`: up a line. `CSI K`: erase to the end of the line (ECMA-48). */
+/** `CSI A` moves up a line, `CSI K` erases to the end of the line (ECMA-48). */
 const UP = "\x1b[1A", ERASE = "\r\x1b[K";
 
 /** The content of a frame. */
 export interface Progress {
   readonly label: string;
-  /** Bytes so far. */
+  /** The transferred bytes. */
   readonly bytes: number;
-  /** Bytes in all, if that is known. */
+  /** The bytes of the whole transfer, if known. */
   readonly total?: number;
-  /** Since the start. */
+  /** The time since the start, in seconds. */
   readonly seconds: number;
-  /** Since the last byte came, if that is so long that nothing seems to come. */
+  /** The time since the last byte, in seconds, if the transfer is stalled. */
   readonly stalled?: number;
 }
 
-/** After so many seconds without a byte a transfer is said to be stalled. */
+/** The seconds without a byte after which a transfer counts as stalled. */
 const STALLED_AFTER = 2;
 
-/** Turns while nothing tells how much there is to come. */
+/** The spinner, for transfers of unknown size. */
 const SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏";
 
-/** The least of a label that is kept for as long as something else can go. */
+/** The characters of a label that are kept as long as other parts can be left out. */
 const LEAST_LABEL = 16;
 
 /**
- * A frame: at most `columns` wide. If that is narrow, the label is cut first, then time and rate go.
+ * Returns a frame of at most `columns` columns. On a narrow terminal the label is cut first; then
+ * time and rate are left out.
  *
- * @param turn of the spinner
+ * @param turn the position of the spinner
  */
 export function formatProgress(
   { label, bytes, total, seconds, stalled }: Progress,
@@ -81,7 +82,7 @@ export function formatProgress(
   return `${shown} ${bar} ${words}`;
 }
 
-/** The label, cut if it must be, and the first of some texts that leaves it room. */
+/** The label, cut if necessary, and the first of some texts that leaves room for it. */
 function besideLabel(
   label: string,
   choices: readonly string[],
@@ -94,7 +95,7 @@ function besideLabel(
   return [room < 2 ? "" : `${label.slice(0, room - 1)}…`, text.slice(0, Math.max(0, columns - 1))];
 }
 
-/** A size in eight columns or a few more, so that what follows it does not jump. */
+/** A size in at least eight columns, so that the text after it keeps its place. */
 function steadySize(bytes: number): string {
   const [number, unit] = formatSize(bytes).split(" ");
   const value = Number(number);
@@ -115,7 +116,7 @@ export function formatTime(seconds: number): string {
 /** The terminal that a bar draws on. */
 export interface Screen {
   write(text: string): void;
-  /** How wide it is now. */
+  /** The present width. */
   columns(): number;
   readonly style: Style;
 }
@@ -125,7 +126,7 @@ export class ProgressBar implements Disposable {
   readonly #started: number;
   #frames = 0;
   #bytes = 0;
-  /** When the last byte came. */
+  /** The time of the last byte. */
   #moved: number;
   #drawn = -Infinity;
 
@@ -138,7 +139,7 @@ export class ProgressBar implements Disposable {
     this.#started = this.#moved = now();
   }
 
-  /** Sets the number of bytes so far; call it also if there are none for a while. */
+  /** Sets the number of transferred bytes. To be called also while no bytes arrive. */
   update(bytes: number): void {
     const now = this.now();
     if (bytes !== this.#bytes) {
@@ -158,7 +159,7 @@ export class ProgressBar implements Disposable {
     this.#drawn = now;
   }
 
-  /** Takes the bar off the screen. */
+  /** Removes the bar from the screen. */
   [Symbol.dispose](): void {
     this.screen.write(this.#goBack());
     this.#drawn = -Infinity;
@@ -169,7 +170,7 @@ export class ProgressBar implements Disposable {
   }
 }
 
-/** A bar on standard error; `undefined` unless that is a terminal that can draw it. */
+/** Opens a bar on standard error; `undefined` if that is not a terminal that can draw it. */
 export function openProgress(label: string, total?: number): ProgressBar | undefined {
   if (!hasControlSequences(Deno.stderr)) return undefined;
   const utf8 = new TextEncoder();

@@ -1,23 +1,23 @@
 /**
- * Remedies in words: the only place that tells users which `veneer` command mends a fault.
+ * Remedies in words. Only this module names `veneer` commands that mend a fault.
  *
  * @module
  */
 import type { Remedy } from "../base/remedy.ts";
 import { quote } from "./mount_command.ts";
 
-/** The options that name the store in use, if they were given. Every hint repeats them. */
+/** The given options that name the store in use. Every hint repeats them. */
 export interface StoreFlags {
   readonly root?: string;
   readonly driver?: string;
-  /** Of commands on snapshots and images alone. */
+  /** Only for commands on snapshots and images. */
   readonly service?: string;
 }
 
 /** The commands that list things. */
 const LISTS = { layers: ["ls"], snapshots: ["snapshot", "ls"], images: ["image", "ls"] } as const;
 
-/** A remedy as the part of a message behind its last `; `. */
+/** A remedy as the part of a message after its last `; `. */
 export function inWords(remedy: Remedy, store: StoreFlags): string {
   const command = (...words: string[]) => commandOn(store, words);
   switch (remedy.kind) {
@@ -77,7 +77,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
   }
 }
 
-/** A command on the store in use, as a POSIX shell takes it, in backquotes. */
+/** A command on the store in use, quoted for a POSIX shell, in backquotes. */
 export function commandOn({ root, driver, service }: StoreFlags, words: readonly string[]): string {
   const flags = [
     ...(root === undefined ? [] : ["--root", root]),

@@ -1,5 +1,5 @@
 /**
- * Running a program inside a mounted layer or snapshot, and waiting for its end.
+ * Runs a program inside a mounted layer or snapshot, and waits for its end.
  *
  * @module
  */
@@ -9,13 +9,13 @@ import { INSIDE } from "./inside_options.ts";
 import type { Options } from "./parse.ts";
 import { formerOpenFiles } from "./surroundings.ts";
 
-/** Signals that end this process unless they are for the program alone. */
+/** Signals that are passed on to the program and do not end this process. */
 const PASSED_ON = ["SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2"] as const;
-/** Signals of a terminal's keys, which its whole foreground process group gets. */
+/** Signals of a terminal's keys. The terminal sends them to its whole foreground process group. */
 const OF_KEYS = ["SIGINT", "SIGQUIT"] as const;
 
 /**
- * The words that start this program again: the compiled one, or the runtime with the program's main
+ * The words that start this program again: the compiled program, or the runtime with its main
  * module.
  */
 function ownWords(): readonly string[] {
@@ -24,10 +24,10 @@ function ownWords(): readonly string[] {
   return [Deno.execPath(), ...flags, Deno.mainModule];
 }
 
-/** A program as the options and operands of `exec` and `shell` give it, without a root. */
+/** The program in the options and operands of `exec` and `shell`, without a root. */
 export type Asked = Omit<InsideProgram, "root">;
 
-/** @throws {VeneerError} `usage` for an option's invalid value */
+/** @throws {VeneerError} `usage` if an option's value is invalid */
 export function askedFor(options: Options, command: readonly string[]): Asked {
   const user = readUser(options.value("user") ?? "0");
   const workdir = options.value("workdir") ?? "/";
@@ -47,7 +47,7 @@ export function askedFor(options: Options, command: readonly string[]): Asked {
 function readUser(text: string): User {
   const [, uid, gid] = /^(\d{1,10})(?::(\d{1,10}))?$/.exec(text) ?? [];
   const user = { uid: Number(uid), gid: Number(gid ?? uid) };
-  // The highest id stands for none: `(uid_t) -1` of chown(2).
+  // The highest id is not valid: it is the `(uid_t) -1` of chown(2).
   if (user.uid < 0xffff_ffff && user.gid < 0xffff_ffff) return user;
   throw new VeneerError(
     "usage",
@@ -58,7 +58,7 @@ function readUser(text: string): User {
   );
 }
 
-/** PATH, HOME and TERM, and what the options set or take over from here. */
+/** PATH, HOME and TERM, and the variables that the options set or take from this environment. */
 function environmentOf(given: readonly string[], { uid }: User): string[] {
   const variables = new Map([["PATH", DEFAULT_PATH], ["HOME", uid === 0 ? "/root" : "/"]]);
   const term = Deno.env.get("TERM");
@@ -77,7 +77,7 @@ function environmentOf(given: readonly string[], { uid }: User): string[] {
   return Array.from(variables, ([name, value]) => `${name}=${value}`);
 }
 
-/** A tree that is mounted for as long as a program runs in it. */
+/** A tree that is mounted while a program runs in it. */
 export interface Tree {
   /** Mounts it; returns the path of its root. */
   mount(): string | Promise<string>;
@@ -85,10 +85,10 @@ export interface Tree {
 }
 
 /**
- * Runs a program in a tree; returns its exit status, 128 and more for a signal that ended it.
+ * Runs a program in a tree; returns its exit status, which is 128 or more if a signal ended it.
  *
- * From before the mount until after the unmount no signal but SIGKILL ends this process: signals
- * are passed on to the program. Those of a terminal's keys reach both, and are left to the program.
+ * From before the mount until after the unmount, the signals above do not end this process. They
+ * are passed on to the program, except those of a terminal's keys, which it gets from the terminal.
  */
 export async function runInside(tree: Tree, asked: Asked): Promise<number> {
   using signals = new PassedOnSignals();
@@ -110,10 +110,10 @@ function start(root: string, { command, ...asked }: Asked): Deno.ChildProcess {
   }).spawn();
 }
 
-/** Signals to this process, which a program gets that is started later. */
+/** Catches signals to this process for a program that is started later. */
 class PassedOnSignals implements Disposable {
   readonly #handlers = new DisposableStack();
-  /** Those that came before the program was started. */
+  /** The signals before the start of the program. */
   readonly #early: Deno.Signal[] = [];
   #child: Deno.ChildProcess | undefined;
 
@@ -135,7 +135,7 @@ class PassedOnSignals implements Disposable {
     else tryKill(this.#child, signal);
   }
 
-  /** Passes signals on to a program from now on; returns it. */
+  /** Passes the signals on to a program from now on; returns the program. */
   to(child: Deno.ChildProcess): Deno.ChildProcess {
     this.#child = child;
     for (const signal of this.#early.splice(0)) tryKill(child, signal);
@@ -151,12 +151,12 @@ function tryKill(child: Deno.ChildProcess, signal: Deno.Signal): void {
   try {
     child.kill(signal);
   } catch (error) {
-    // It has ended.
+    // The program has ended.
     if (!(error instanceof TypeError || error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
-/** The program of `shell`: the first that the tree has. */
+/** The program of `shell`: bash if the tree has it, otherwise sh. */
 export const SHELL_COMMAND = [
   "/bin/sh",
   "-c",

@@ -9,10 +9,10 @@ import { VeneerError } from "../base/errors.ts";
 export const SERVICES = "services";
 
 /**
- * A service's name is a directory's.
+ * Checks a service's name, which is also the name of a directory.
  *
- * @param option that gave it
- * @throws {VeneerError} `usage` if it cannot be one
+ * @param option the option that has the name as its value
+ * @throws {VeneerError} `usage` if it is not valid
  */
 export function serviceName(name: string, option = "name"): string {
   if (/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/.test(name)) return name;

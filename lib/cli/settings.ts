@@ -1,6 +1,6 @@
 /**
- * The settings of a command's store, and where each comes from: an option on the command line wins
- * over the environment, that over the configuration file, and that over the default.
+ * The settings of a command's store, and the origin of each. An option on the command line has
+ * precedence over the environment, that over the configuration file, and that over the default.
  *
  * @module
  */
@@ -14,11 +14,11 @@ import type { Options } from "./parse.ts";
 export interface Setting {
   readonly name: string;
   readonly values: readonly string[];
-  /** Its source, as a person would name it. */
+  /** Its origin, in words for users. */
   readonly from: string;
 }
 
-/** Settings with a variable of the environment. */
+/** The settings with an environment variable. */
 const VARIABLES: Readonly<Record<string, string>> = {
   root: "VENEER_ROOT",
   driver: "VENEER_DRIVER",
@@ -34,17 +34,19 @@ const KEYS: Readonly<Record<string, string>> = {
   gidmap: "gidmap",
 };
 
-/** Settings of which all sources together count, the later over the earlier. */
+/**
+ * The setting whose values of all sources are used together; later values override earlier ones.
+ */
 const GATHERED = "option";
 
 const DEFAULTS: Readonly<Record<string, string>> = { root: DEFAULT_ROOT, driver: AUTO };
 
 /**
- * The settings of a command.
+ * Returns the settings of a command.
  *
- * @param without names of settings that are the command's own matter
- * @throws {VeneerError} `not found` for a file or a store that was named and is missing; also the
- * errors of the file
+ * @param without the names of settings that are left to the command
+ * @throws {VeneerError} `not found` if a file or a store that was named is missing; also the errors
+ * of {@linkcode readConfigFile}
  */
 export async function readSettings(
   options: Options,
@@ -70,7 +72,7 @@ export async function readSettings(
   });
 }
 
-/** The sources that have a setting, those that win first. */
+/** The sources of a setting; those with precedence come first. */
 function* sourcesOf(
   name: string,
   key: string,
@@ -90,13 +92,13 @@ function* sourcesOf(
   if (own !== undefined) yield { name, values: own, from: file!.path };
 }
 
-/** An empty variable is none. */
+/** The value of a setting's variable. An empty variable counts as not set. */
 function variableOf(name: string): string | undefined {
   const variable = VARIABLES[name];
   return variable === undefined ? undefined : Deno.env.get(variable) || undefined;
 }
 
-/** The name of the store's table, if one was asked for. */
+/** The name of the store's table, if a store was named. */
 function storeOf(options: Options, file: ConfigFile | undefined): string | undefined {
   const store = options.value("store") ?? variableOf("store");
   if (store === undefined || file?.stores[store] !== undefined) return store;
@@ -112,7 +114,7 @@ function storeOf(options: Options, file: ConfigFile | undefined): string | undef
   throw new VeneerError("not found", `${file.path} has no store ${shown}; ${hint}`);
 }
 
-/** Options with the values that the settings give them. */
+/** Returns options with the values of the settings. */
 export function completedOptions(options: Options, settings: readonly Setting[]): Options {
   return options.with(
     Object.fromEntries(settings.map(({ name, values }) => [name, values])),

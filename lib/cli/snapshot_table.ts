@@ -42,14 +42,14 @@ const TARGET: OptionSpec = {
   summary: "print the commands that mount it at DIR",
 };
 
-/** Of commands on snapshots and images. */
+/** The option of commands on snapshots and images. */
 export const SERVICE: OptionSpec = {
   name: "service",
   value: "NAME",
   summary: "the store of a service, DIR/services/NAME below --root",
 };
 
-/** Of commands that write a tar. */
+/** The option of commands that write a tar. */
 export const OUTPUT: OptionSpec = {
   name: "output",
   short: "o",
@@ -71,7 +71,7 @@ export const TEMPLATE: OptionSpec = {
   summary: "print a line of this form for each, such as '{parent}\\t{created}'",
 };
 
-/** Of drawings. */
+/** The option of commands that draw a tree. */
 export const GRAPH_FORMAT: OptionSpec = {
   name: "format",
   value: "FORMAT",
@@ -79,14 +79,14 @@ export const GRAPH_FORMAT: OptionSpec = {
   summary: "write the graph for Graphviz (dot) or Mermaid instead",
 };
 
-/** Of commands that print sizes. */
+/** The option of commands that print sizes. */
 export const BYTES: OptionSpec = {
   name: "bytes",
   short: "b",
   summary: "print sizes in bytes",
 };
 
-/** Of `df`, for layers and snapshots. */
+/** The help of `df`, for layers and snapshots. */
 export const DF_DETAILS =
   "OWN is the space of its own files, SHARED that of all below it, and RECLAIMABLE the space that its removal\n" +
   "would give back now: none if it has children or is in use, as HELD BY shows.";

@@ -1,5 +1,5 @@
 /**
- * The time that reproducible builds write in place of the present one
+ * The time that reproducible builds write instead of the present time
  * (reproducible-builds.org/specs/source-date-epoch).
  *
  * @module

@@ -1,6 +1,6 @@
 /**
- * How a command is described: enough to parse its arguments, print its help and complete it in a
- * shell. Descriptions are data and import nothing, so that help and completions load no command.
+ * The descriptions of commands: enough to parse arguments, print help and complete them in a shell.
+ * Descriptions are data and import nothing, so that help and completions load no command.
  *
  * @module
  */
@@ -20,26 +20,29 @@ export type ValueKind =
 
 /** An option. One without `value` is a flag. */
 export interface OptionSpec {
-  /** Without its dashes. */
+  /** Its name without dashes. */
   readonly name: string;
   /** One letter. */
   readonly short?: string;
-  /** How help writes its value, such as `DIR`. */
+  /** The word for its value in the help, such as `DIR`. */
   readonly value?: string;
-  /** Its value is one of these. */
+  /** The valid values. */
   readonly choices?: readonly string[];
   readonly kind?: ValueKind;
-  /** It may be given more than once, and every value counts; of other options the last one does. */
+  /**
+   * Whether it may be given more than once, and all values count. Of other options the last value
+   * counts.
+   */
   readonly repeatable?: boolean;
   readonly summary: string;
 }
 
 /** An argument that is not an option. */
 export interface OperandSpec {
-  /** How help writes it, such as `ID`. */
+  /** The word for it in the help, such as `ID`. */
   readonly name: string;
   readonly optional?: boolean;
-  /** One or more; only the last operand may be. */
+  /** Whether it may be given more than once. Only the last operand may have this. */
   readonly repeatable?: boolean;
   readonly choices?: readonly string[];
   readonly kind: ValueKind;
@@ -47,7 +50,7 @@ export interface OperandSpec {
 
 /** A command. */
 export interface CommandSpec {
-  /** One word; of a command in a group the group's and its own: `snapshot ls`. */
+  /** One word; for a command in a group the group's word and its own: `snapshot ls`. */
   readonly name: string;
   /** One line, for the list of commands. */
   readonly summary: string;
@@ -64,7 +67,7 @@ export interface GroupSpec {
   readonly name: string;
   /** One line, for the list of commands. */
   readonly summary: string;
-  /** The help on the group's things: sentences, wrapped by hand. */
+  /** The help about the group: sentences, wrapped by hand. */
   readonly details: string;
   readonly commands: readonly CommandSpec[];
 }

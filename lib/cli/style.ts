@@ -16,7 +16,7 @@ const STYLES = {
 
 export type Style = (name: keyof typeof STYLES, text: string) => string;
 
-/** Leaves text as it is. */
+/** Returns the text without a style. */
 export const plain: Style = (_name, text) => text;
 
 const coloured: Style = (name, text) => {
@@ -24,12 +24,12 @@ const coloured: Style = (name, text) => {
   return `\x1b[${start}m${text}\x1b[${end}m`;
 };
 
-/** Whether a terminal understands control sequences at all. */
+/** Whether a stream is a terminal that understands control sequences. */
 export function hasControlSequences(stream: { isTerminal(): boolean }): boolean {
   return stream.isTerminal() && Deno.env.get("TERM") !== "dumb";
 }
 
-/** The style for a stream: `NO_COLOR` (no-color.org), set to anything but nothing, means plain. */
+/** The style for a stream. If `NO_COLOR` (no-color.org) is set and not empty, it is plain. */
 export function styleFor(stream: { isTerminal(): boolean }): Style {
   return hasControlSequences(stream) && !Deno.env.get("NO_COLOR") ? coloured : plain;
 }

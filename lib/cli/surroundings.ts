@@ -11,20 +11,20 @@ import { nearestExisting } from "../store/home.ts";
 import { escapeControls } from "../base/printable.ts";
 
 /**
- * As many descriptors as commands need. The most are taken by an apply that a Worker helps: 256
- * directories with a file for the Worker each, 64 that are kept open, and the runtime's, which are
- * about 25. Only changes against more than 200 layers below take more, two for each of those.
+ * The descriptors that commands need. An apply with the help of a Worker needs the most: 256
+ * directories with one file each for the Worker, 64 that are kept open, and about 25 of the
+ * runtime. Only changes against more than 200 layers need more: two for each of these layers.
  */
 const DESCRIPTORS = 512n;
 
-/** The character that the runtime puts in place of bytes that are not UTF-8. */
+/** The character that the runtime puts in the place of bytes that are not UTF-8. */
 const REPLACEMENT = "\ufffd";
 
 /**
- * Refuses arguments that the runtime could not read as they are: another file than the one that was
- * named would be used.
+ * Throws if the runtime could not decode an argument: otherwise another file than the named one
+ * would be used.
  *
- * @param args as the runtime has them
+ * @param args the arguments from the runtime
  * @throws {VeneerError} `usage`
  */
 export function checkArguments(args: readonly string[]): void {
@@ -41,14 +41,13 @@ export function checkArguments(args: readonly string[]): void {
 }
 
 /**
- * Refuses a root that is, or will be, at a path that is not UTF-8: the runtime and SQLite take no
- * such path.
+ * Throws if the real path of the root is not UTF-8: the runtime and SQLite cannot use such a path.
  *
  * @throws {VeneerError} `not supported`
  */
 export function checkRoot(root: string): void {
   const above = tryOpen(nearestExisting(root, ""), O_PATH);
-  // The driver will report why it cannot be opened.
+  // The driver will report the error.
   if (above < 0) return;
   const path = withFd(above, () => readlink(`/proc/self/fd/${above}`));
   if (path.isWellFormed()) return;
@@ -62,17 +61,17 @@ export function checkRoot(root: string): void {
 let former: number | undefined;
 
 /**
- * The soft limit of open files before {@linkcode raiseDescriptorLimit}: that of programs which are
- * started from here.
+ * The soft limit of open files before {@linkcode raiseDescriptorLimit}, for programs that this
+ * process starts.
  */
 export function formerOpenFiles(): number {
   return former ?? Number(resourceLimit(RLIMIT_NOFILE).soft);
 }
 
 /**
- * Raises the limit of open files as far as this process may.
+ * Raises the soft limit of open files to the hard limit.
  *
- * @throws {VeneerError} `limit exceeded` if that is too few
+ * @throws {VeneerError} `limit exceeded` if the hard limit is too low
  */
 export function raiseDescriptorLimit(): void {
   const { soft, hard } = resourceLimit(RLIMIT_NOFILE);

@@ -1,5 +1,5 @@
 /**
- * Every command and option, as data: the one place that parsing, help and completions read.
+ * All commands and options, as data for parsing, help and completions.
  *
  * @module
  */
@@ -27,11 +27,11 @@ import {
 import { IDMAP, IDMAP_DETAILS } from "./idmap_option.ts";
 import type { CommandSpec, GroupSpec, OperandSpec, OptionSpec, Subject } from "./spec.ts";
 
-/** The values of `--log-level`, the most silent first. */
+/** The values of `--log-level`, from the least to the most output. */
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = typeof LOG_LEVELS[number];
 
-/** Options that every command takes, before or after its name. */
+/** The options of every command. They may be given before or after its name. */
 export const GLOBAL_OPTIONS: readonly OptionSpec[] = [
   {
     name: "root",
@@ -345,7 +345,7 @@ export const FIRST_WORDS: readonly Subject[] = [
 
 export const GROUPS: readonly GroupSpec[] = FIRST_WORDS.filter(isGroup);
 
-/** Every command, those of groups too. */
+/** All commands, including those of groups. */
 export const COMMANDS: readonly CommandSpec[] = FIRST_WORDS.flatMap((entry) =>
   isGroup(entry) ? entry.commands : [entry]
 );

@@ -15,7 +15,7 @@ import { namingInput } from "../tar/read/window.ts";
  * Runs `use` on the open tar.
  *
  * @param file a path, or `-` for standard input
- * @throws {VeneerError} `usage` if that is a terminal
+ * @throws {VeneerError} `usage` if standard input is a terminal
  */
 export function withTarInput<T>(file: string, use: (input: number) => T): T {
   if (file !== "-") return withFd(open(file, O_RDONLY), use);
@@ -26,9 +26,9 @@ export function withTarInput<T>(file: string, use: (input: number) => T): T {
 }
 
 /**
- * The bytes of tar there are to read, if that is known: of a regular file that is not compressed.
+ * The bytes of the tar, if known: for a regular file that is not compressed.
  *
- * @throws {VeneerError} `invalid argument` for a directory, or for the archive of an image
+ * @throws {VeneerError} `invalid argument` for a directory or the archive of an image
  */
 export function inputSize(input: number, file: string): number | undefined {
   const stat = fstat(input);

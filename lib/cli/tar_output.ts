@@ -1,5 +1,5 @@
 /**
- * The place that a command writes a tar to: a file, or standard output.
+ * The output of a command that writes a tar: a file, or standard output.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { VeneerError } from "../base/errors.ts";
 import type { Options } from "./parse.ts";
 
 /**
- * The path that `--output` names; `-`, the default, for standard output.
+ * The path of `--output`; `-`, the default, is standard output.
  *
- * @throws {VeneerError} `usage` if that is a terminal
+ * @throws {VeneerError} `usage` if standard output is a terminal
  */
 export function tarOutput(options: Options): string {
   const file = options.value("output") ?? "-";

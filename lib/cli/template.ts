@@ -1,29 +1,31 @@
 /**
- * Lines of lists by a template, such as `{id}\t{state}`.
+ * Formats the lines of lists by a template, such as `{id}\t{state}`.
  *
- * A field stands in braces; `\t`, `\n`, `\0` and `\\` are a tab, a newline, a NUL and a backslash,
- * and all else stands for itself.
+ * A field is in braces; `\t`, `\n`, `\0` and `\\` are a tab, a newline, a NUL and a backslash. All
+ * other text is printed unchanged.
  *
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
 import { suggestion } from "../base/options.ts";
 
-/** The values of one line's fields, made if they are wanted. */
+/**
+ * Functions that return the fields of one line. They are called only for fields of the template.
+ */
 export type Fields = Readonly<Record<string, () => string>>;
 
 /** Writes a line; `label` returns a label by its key. */
 export type Template = (fields: Fields, label?: (key: string) => string) => string;
 
-/** Begins the fields that are a label's. */
+/** The prefix of the fields for labels. */
 const LABEL = "labels.";
 
 const ESCAPES: Readonly<Record<string, string>> = { t: "\t", n: "\n", 0: "\0", "\\": "\\" };
 
 /**
- * Reads a template.
+ * Parses a template.
  *
- * @param known the names of fields; with `labels`, `labels.KEY` is one as well
+ * @param known the names of fields; with `labels`, `labels.KEY` is valid as well
  * @throws {VeneerError} `usage` for an unknown field or escape
  */
 export function parseTemplate(template: string, known: readonly string[]): Template {

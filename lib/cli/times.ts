@@ -1,5 +1,5 @@
 /**
- * Points of time as they are printed: RFC 3339, in UTC.
+ * Formats points in time: RFC 3339, in UTC.
  *
  * @module
  */
@@ -10,7 +10,8 @@ export function secondTime(microseconds: number): string {
 }
 
 /**
- * The second of a time that somebody else wrote, such as an image's; as it is if it is no RFC 3339.
+ * Formats a time from another program, such as an image's, in seconds. Text that is not a time is
+ * returned unchanged.
  */
 export function secondOf(text: string): string {
   const at = Date.parse(text);

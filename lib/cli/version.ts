@@ -1,5 +1,5 @@
 /**
- * This program's version; a test holds it against `deno.json`.
+ * This program's version; a test compares it with `deno.json`.
  *
  * @module
  */

@@ -1,13 +1,13 @@
 /**
- * Text in lines that a terminal need not break.
+ * Wraps text to the width of a terminal.
  *
  * @module
  */
 
-/** The columns of text that is not for a terminal. */
+/** The columns of text if there is no terminal. */
 export const WIDTH_OF_TEXT = 110;
 
-/** Words in lines of at most `columns`; a longer word has a line to itself. */
+/** Fills lines of at most `columns` columns with words; a longer word has its own line. */
 export function wrapWords(text: string, columns: number): string[] {
   const lines: string[] = [];
   let line = "";
@@ -20,14 +20,17 @@ export function wrapWords(text: string, columns: number): string[] {
   return [...lines, line];
 }
 
-/** Text with its line breaks, each of its lines wrapped anew if one of them is too wide. */
+/** Returns the lines of a text. If one of them is too wide, all lines are joined and wrapped. */
 export function wrapText(text: string, columns: number): string[] {
   const lines = text.split("\n");
   if (lines.every((line) => line.length <= columns)) return lines;
   return wrapWords(lines.join(" "), columns);
 }
 
-/** How wide the terminal behind standard output is now, or the width of text without one. */
+/**
+ * The present width of the terminal on standard output; without a terminal
+ * {@linkcode WIDTH_OF_TEXT}.
+ */
 export function outputColumns(): number {
   if (!Deno.stdout.isTerminal()) return WIDTH_OF_TEXT;
   try {

@@ -60,7 +60,7 @@ export const run: Run = async (context) => {
   return status || (findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0);
 };
 
-/** What a repair would do about findings. */
+/** A line about the changes that a repair would make. */
 function repairHint(findings: readonly Finding[], command: string): string[] {
   const repairable = findings.filter(({ repair }) => repair !== undefined);
   const losses = repairable.filter(isLoss).length, mends = repairable.length - losses;

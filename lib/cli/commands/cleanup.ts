@@ -1,6 +1,6 @@
 /**
- * `veneer cleanup`: ends unused mounts and unfinished removals, prints each act, and goes on after
- * a failure.
+ * `veneer cleanup`: ends unused mounts and unfinished removals, prints each action, and continues
+ * after a failure.
  *
  * @module
  */

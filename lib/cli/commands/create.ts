@@ -7,7 +7,7 @@ import { VeneerError } from "../../base/errors.ts";
 import { parseOptions } from "../../base/options.ts";
 import type { Run } from "./context.ts";
 
-/** An empty variable in a script would else make a base layer without a word. */
+/** Without this error, an empty variable in a script would silently make a base layer. */
 const EMPTY_PARENT = 'option --parent "": name a layer, or leave --parent out for a base layer';
 
 export const run: Run = async (context) => {

@@ -1,5 +1,5 @@
 /**
- * `veneer df`: tells which layers take the store's space, and which could go.
+ * `veneer df`: shows the disk use of the layers, and the space that could be reclaimed.
  *
  * @module
  */
@@ -26,7 +26,7 @@ export const run: Run = async (context) => {
   });
 };
 
-/** The use of a layer that keeps it from being removed. */
+/** The use of a layer that prevents its removal. */
 function holder({ references, mountPoint }: LayerInfo): string | undefined {
   if (references > 0) return references === 1 ? "1 use" : `${references} uses`;
   return mountPoint === undefined ? undefined : "a mount";

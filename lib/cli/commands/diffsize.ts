@@ -1,5 +1,5 @@
 /**
- * `veneer diffsize`: the bytes of the files that a layer changes.
+ * `veneer diffsize`: prints the bytes of the files that a layer changes.
  *
  * @module
  */

@@ -1,6 +1,6 @@
 /**
- * From arguments to a command's end: parses, loads the one requested command, runs it, and turns
- * any error into one line and an exit status.
+ * Runs a command line: parses it, loads the requested command, runs it, and turns any error into
+ * one line and an exit status.
  *
  * @module
  */
@@ -12,7 +12,9 @@ import { checkArguments, raiseDescriptorLimit } from "../surroundings.ts";
 import type { LogLevel } from "../table.ts";
 import { CommandContext, type Drivers, type Run } from "./context.ts";
 
-/** Each command's module, by literal names, so that a compiled program holds them. */
+/**
+ * The modules of all commands. Their names are literals, so that a compiled program contains them.
+ */
 export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run }>>> = {
   "create": () => import("./create.ts"),
   "rm": () => import("./rm.ts"),
@@ -84,7 +86,7 @@ export const LOADERS: Readonly<Record<string, () => Promise<{ readonly run: Run 
   "help": () => import("./help.ts"),
 };
 
-/** Commands that work in any surroundings. */
+/** Commands that need neither settings nor a higher limit of open files. */
 const NEEDS_NOTHING: ReadonlySet<string> = new Set([
   "version",
   "completions",
@@ -96,9 +98,7 @@ const NEEDS_NOTHING: ReadonlySet<string> = new Set([
   "config show",
 ]);
 
-/**
- * The status by which a shell reports a program that SIGPIPE ended, as it ends other programs here.
- */
+/** The status that a shell reports for a program that SIGPIPE ended, as it ends other programs. */
 const READER_GONE = 128 + 13;
 
 /** Runs a command line; returns its exit status. */
@@ -152,11 +152,11 @@ async function run(
   return await run(new CommandContext(output, completed, operands, drivers)) ?? 0;
 }
 
-/** The options with what the environment and the configuration file add to them. */
+/** The options with the settings of the environment and of the configuration file. */
 async function withSettings(name: string, options: Options): Promise<Options> {
   if (NEEDS_NOTHING.has(name)) return options;
   const { completedOptions, readSettings } = await import("../settings.ts");
-  // The root of Docker's plugin is what dockerd says.
+  // dockerd names the root of Docker's plugin.
   const without = name === "serve docker" ? ["root"] : [];
   return completedOptions(options, await readSettings(options, without));
 }

@@ -1,5 +1,5 @@
 /**
- * `veneer doctor`: lists the drivers that this machine can run, and remedies for missing parts.
+ * `veneer doctor`: lists the drivers that can run on this host, and remedies for missing parts.
  *
  * @module
  */
@@ -20,7 +20,7 @@ import { serviceName } from "../service_name.ts";
 import type { Run } from "./context.ts";
 import { examineServices } from "./doctor_services.ts";
 
-/** The findings about the machine, or about one driver. */
+/** The findings about the host, or about one driver. */
 interface Section {
   readonly name: string;
   readonly findings: readonly Finding[];
@@ -33,7 +33,7 @@ export const run: Run = async (context) => {
   const general = { name: "this machine", findings: [...examineHost(), ...examineRoot(root)] };
   const drivers = (await context.drivers.all()).map((driver) => examineDriver(driver, root));
   const containerd = { name: "containerd", findings: await examineServices(address, service) };
-  // Parts missing on the machine are missing for every driver.
+  // Parts that are missing on the host are missing for every driver.
   const columns = Deno.stdout.isTerminal() ? outputColumns() : Infinity;
   const runs = (section: Section) => canRun(general) && canRun(section);
   const runnable = drivers.filter(runs).map(({ name }) => name);
@@ -82,7 +82,7 @@ function examineHost(): Finding[] {
   ];
 }
 
-/** Locks and counts of mounts live there. */
+/** Examines `/run`, which has the locks and the counts of mounts. */
 function examineRun(): Finding {
   const remedy = "mount a tmpfs there";
   if (!tryLstat("/run/.")?.isDirectory) {
@@ -95,7 +95,7 @@ function examineRun(): Finding {
     : { state: "limited", what: "/run is writable for root" };
 }
 
-/** The findings about the root, which concern every driver. */
+/** The findings about the root, which apply to every driver. */
 function examineRoot(root: string): Finding[] {
   const place = nearestExisting(root, ".");
   if (!statfs(place).readOnly) return [];
@@ -123,7 +123,9 @@ const INDENT = 4;
 
 const canRun = ({ findings }: Section) => findings.every(({ state }) => state !== "missing");
 
-/** Lines that fit the terminal, if there is one: what a finding goes on with is indented. */
+/**
+ * The lines of a section, wrapped to the terminal's width; further lines of a finding are indented.
+ */
 function sectionLines({ name, findings }: Section, style: Style, columns: number): string[] {
   const signs = {
     ok: style("green", "✓"),

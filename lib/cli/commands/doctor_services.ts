@@ -1,6 +1,6 @@
 /**
- * The part of `veneer doctor` about services: whether the one for containerd answers, and whether
- * containerd has it as a snapshotter.
+ * The part of `veneer doctor` about services: whether the service for containerd answers, and
+ * whether containerd has it as a snapshotter.
  *
  * @module
  */
@@ -10,13 +10,13 @@ import type { Finding } from "../../../drivers/definition.ts";
 import { messageOf } from "../../base/errors.ts";
 import { probe, type Probed } from "../../services/containerd/probe.ts";
 
-/** Where containerd listens, unless the environment of its tools names another socket. */
+/** The socket of containerd, unless the environment of its tools names another one. */
 const CONTAINERD = "/run/containerd/containerd.sock";
 
-/** How long containerd's own tool waits for it. */
+/** The options for the timeouts of containerd's own tool. */
 const PATIENCE = ["--connect-timeout", "2s", "--timeout", "5s"];
 
-/** Examines the service at an address. None of the findings keeps a driver from running. */
+/** Examines the service at an address. None of the findings prevents a driver from running. */
 export async function examineServices(address: string, name: string): Promise<Finding[]> {
   const found = await probe(address, name), plugin = askContainerd(name);
   return [serviceFinding(address, found, plugin === "ok"), ...pluginFinding(name, found, plugin)];
@@ -49,9 +49,9 @@ function serviceFinding(address: string, found: Probed, isWanted: boolean): Find
 }
 
 /**
- * What containerd thinks of a snapshotter: the status of a plugin, such as `ok` or `error`; `absent`
- * for none of that name; `no answer`; `undefined` if containerd does not run; the error if its
- * socket cannot be looked at, as by a user who is not root.
+ * The status of a snapshotter in containerd: that of its plugin, such as `ok` or `error`; `absent`
+ * if there is no such plugin; `no answer`; `undefined` if containerd does not run. The error if its
+ * socket cannot be accessed, such as by a user who is not root.
  */
 function askContainerd(name: string): string | SyscallError | undefined {
   try {
@@ -67,7 +67,7 @@ function askContainerd(name: string): string | SyscallError | undefined {
     }).outputSync();
     return success ? pluginStatus(new TextDecoder().decode(stdout), name) : "no answer";
   } catch {
-    return "no answer"; // Its tool is not installed, or must not be run.
+    return "no answer"; // Its tool is not installed, or may not be run.
   }
 }
 
@@ -89,7 +89,7 @@ function pluginFinding(
     return [{ state: "limited", what: `containerd cannot be asked: ${messageOf(plugin)}` }];
   }
   if (plugin === "ok") return [{ state: "ok", what: `containerd has the snapshotter ${name}` }];
-  // Nobody wants it there.
+  // It is not used there.
   if (found === "missing" && (plugin === undefined || plugin === "absent")) return [];
   switch (plugin) {
     case undefined:

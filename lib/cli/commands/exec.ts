@@ -8,7 +8,7 @@ import type { CommandContext, Run } from "./context.ts";
 
 export const run: Run = (context) => runInLayer(context, context.operands.slice(1));
 
-/** Mounts the layer that the first operand names for as long as a program runs in it. */
+/** Mounts the layer of the first operand while a program runs in it. */
 export async function runInLayer(
   context: CommandContext,
   command: readonly string[],

@@ -1,5 +1,5 @@
 /**
- * `veneer exists`: answers by its exit status.
+ * `veneer exists`: its exit status shows whether a layer exists.
  *
  * @module
  */

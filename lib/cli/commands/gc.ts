@@ -70,7 +70,7 @@ export const run: Run = async (context) => {
 const deletedOr = (file: string, deleted: ReadonlySet<string>, remedy: string | undefined) =>
   deleted.has(file) ? ": deleted" : remedy === undefined ? "" : `; ${remedy}`;
 
-/** A store's orphans, of which files are deleted first: layers need an open store. */
+/** Deletes a store's orphans. Files come first, since layers need an open store. */
 async function deleteOrphans(
   context: CommandContext,
   store: CheckedStore,
@@ -101,7 +101,7 @@ async function deleteOrphans(
   return status;
 }
 
-/** Removes layers, those on others first: as long as one more can be removed. */
+/** Removes layers, children first, as long as one can be removed. */
 function removeLayers(
   driver: GraphDriver,
   layers: readonly MeasuredOrphan[],

@@ -1,5 +1,5 @@
 /**
- * `veneer help`: the same as `--help`, and help on the options of drivers.
+ * `veneer help`: prints the same as `--help`, or the help about the options of drivers.
  *
  * @module
  */

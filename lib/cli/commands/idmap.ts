@@ -1,5 +1,5 @@
 /**
- * The maps that `--idmap` asks a mount for.
+ * The id maps of the option `--idmap`.
  *
  * @module
  */
@@ -7,9 +7,9 @@ import { IdMap, type IdMaps } from "../../base/id_maps.ts";
 import type { Options } from "../parse.ts";
 
 /**
- * The maps of the option; `undefined` if it is not given.
+ * Parses the option; `undefined` if it is not given.
  *
- * @throws {VeneerError} `invalid argument` for a range that is invalid
+ * @throws {VeneerError} `invalid argument` if a range is invalid
  */
 export function idmapOf(options: Options): IdMaps | undefined {
   const texts = options.values("idmap").flatMap((text) => text.split(","));

@@ -1,5 +1,5 @@
 /**
- * The program as it starts itself to become another one inside a tree: not a command of a user's.
+ * The internal command by which this program becomes another program inside a tree.
  *
  *     veneer --inside {"root":…} PROGRAM [ARG...]
  *
@@ -9,7 +9,7 @@ import { codeOf } from "../../base/errors.ts";
 import { becomeInside, CANNOT_RUN, type InsideProgram, NOT_FOUND } from "../../mount/inside.ts";
 import { Output } from "../output.ts";
 
-/** Becomes the program; returns the exit status if it cannot. */
+/** Becomes the program. It returns only after a failure, with the exit status. */
 export function inside([, program, ...command]: readonly string[]): number {
   try {
     becomeInside({ ...JSON.parse(program) as Omit<InsideProgram, "command">, command });

@@ -14,11 +14,11 @@ export const run: Run = async (context) => {
   const children = driver.layers().filter(({ parent }) => parent === id).map(({ id }) => id);
   const created = createdIn(driver, layer);
   const metadata = driver.getMetadata(id);
-  // A base layer, and all of btrfs, is not mounted: its own directory is its root.
+  // Base layers, and all layers of btrfs, are not mounted: their own directory is the root.
   const directory = metadata.get("Subvolume") ??
     (layer.parent === "" ? metadata.get("UpperDir") : undefined);
   const root = layer.mountPoint ?? (layer.references > 0 ? directory : undefined);
-  // The word of `tree` for a layer in use without a mount here.
+  // `elsewhere` is also the word of `tree` for a layer in use without a mount here.
   const unmounted = layer.references > 0 ? "elsewhere" : "nowhere";
   await output.resultTable(
     {

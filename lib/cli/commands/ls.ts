@@ -8,7 +8,7 @@ import type { GraphDriver, LayerInfo } from "../../graph/driver.ts";
 import { microsecondTime, secondTime } from "../times.ts";
 import type { Run } from "./context.ts";
 
-/** What `--format` may name. */
+/** The fields of `--format`. */
 const FIELDS = ["id", "parent", "state", "uses", "created", "mounted", "size", "bytes"];
 
 export const run: Run = async (context) => {
@@ -36,7 +36,7 @@ export const run: Run = async (context) => {
   }
 };
 
-/** A layer's fields, all of them, as text. */
+/** All fields of a layer, as text. */
 function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
   const { id, parent, references, mountPoint } = layer;
   return {
@@ -54,13 +54,13 @@ function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
   };
 }
 
-/** When a layer was created, in JSON's terms. */
+/** The creation time of a layer, for JSON. */
 export function createdIn(driver: GraphDriver, { id }: LayerInfo): string | null {
   const created = tryCreatedAt(driver, id);
   return created === undefined ? null : microsecondTime(created);
 }
 
-/** It may be removed meanwhile, or damaged. */
+/** The creation time of a layer; `undefined` if it was removed meanwhile or is damaged. */
 function tryCreatedAt(driver: GraphDriver, id: string): number | undefined {
   try {
     return driver.createdAt(id);
@@ -69,9 +69,7 @@ function tryCreatedAt(driver: GraphDriver, id: string): number | undefined {
   }
 }
 
-/**
- * A layer's fields, all of them, in JSON's terms: an unknown parent and a missing mount are null.
- */
+/** All fields of a layer, for JSON: an unknown parent and a missing mount are null. */
 export function layerToJson({ id, parent, incomplete, references, mountPoint }: LayerInfo) {
   return { id, parent: parent ?? null, incomplete, references, mountPoint: mountPoint ?? null };
 }

@@ -29,14 +29,14 @@ import { hasControlSequences } from "../style.ts";
 import { checkRoot } from "../surroundings.ts";
 import { type CommandContext, requireRoot, type Run } from "./context.ts";
 
-/** One store's way. */
+/** The source and the target of one store. */
 interface Move {
   readonly of: StoreKind;
   readonly source: EndStore;
   readonly target: EndStore;
 }
 
-/** A move whose source is open, and what it has. */
+/** A move whose source is open, and the members of the source. */
 interface Listed extends Move {
   readonly lane: EndLane;
   readonly members: readonly Member[];
@@ -88,7 +88,7 @@ export const run: Run = async (context) => {
   }
 };
 
-/** The stores that are migrated, and where to. @throws {VeneerError} if there are none */
+/** The stores to migrate, and their targets. @throws {VeneerError} if there are none */
 async function movesOf(context: CommandContext): Promise<Move[]> {
   const { options, drivers } = context, to = options.value("to");
   if (to === undefined) throw new VeneerError("usage", "name the new driver: --to DRIVER");

@@ -1,5 +1,5 @@
 /**
- * `veneer migrate --docker`: takes a Docker root from one storage driver to another.
+ * `veneer migrate --docker`: moves a Docker root from one storage driver to another.
  *
  * @module
  */
@@ -22,7 +22,7 @@ import { PLUGIN } from "../migrate_table.ts";
 import { openProgress } from "../progress.ts";
 import { type CommandContext, requireRoot, type Run } from "./context.ts";
 
-/** Drivers whose layers are more than directories. */
+/** Drivers whose layers consist of more than directories. */
 const WITH_MORE_THAN_DIRECTORIES = ["btrfs", "devicemapper"];
 
 export const run: Run = async (context) => {
@@ -46,7 +46,7 @@ export const run: Run = async (context) => {
     : await migrateRoot(context, records, to);
 };
 
-/** The new driver's name for Docker: a plugin has that of its socket. */
+/** The new driver's name for Docker. A plugin has the name of its socket. */
 function newDriver({ options }: CommandContext): string {
   const to = options.value("to"), plugin = options.value("plugin");
   if (to === undefined) throw new VeneerError("usage", "name the new driver: --to DRIVER");
@@ -90,7 +90,7 @@ async function migrateRoot(
   try {
     const source = await openLane("source", root, from);
     const members = await ask<Member[]>(source, { kind: "list", isMeasured: true });
-    // A plugin's layers are where Docker says: in the directory of its name.
+    // A plugin's layers are in the directory that Docker names after it.
     const target = options.value("to") === PLUGIN
       ? await openLane("target", join(root, to), AUTO)
       : await openLane("target", root, to);
@@ -128,7 +128,7 @@ async function takeAll(
   });
 }
 
-/** The driver that Docker's images are of, but for the one to migrate to. */
+/** The only driver with images in the Docker root, apart from the target. */
 async function onlyDriver(
   { drivers }: CommandContext,
   root: string,
@@ -142,7 +142,7 @@ async function onlyDriver(
       remedy: { kind: "driver", among: found },
     });
   }
-  // Says why there is none.
+  // Throws an error with the reason.
   (await drivers.openDocker({ root, driver: undefined }))[Symbol.dispose]();
   throw new VeneerError("usage", `${root} is of ${to} already`);
 }
@@ -187,7 +187,7 @@ function show(
   return first === undefined ? 0 : EXIT_STATUS[first.code];
 }
 
-/** Removes what the old driver had. */
+/** Removes the layers and records of the old driver. */
 async function finish(context: CommandContext, records: DockerRoot): Promise<number> {
   const { output, options } = context, state = records.state();
   if (state.records !== "migrated") {
@@ -225,7 +225,9 @@ async function finish(context: CommandContext, records: DockerRoot): Promise<num
   return 0;
 }
 
-/** Removes all layers of a store, whose parents need not be recorded: those without children first. */
+/**
+ * Removes all layers of a store, those without children first. Their parents need not be recorded.
+ */
 function removeAll(layers: GraphDriver): void {
   let left = layers.layers().map(({ id }) => id);
   while (left.length > 0) {

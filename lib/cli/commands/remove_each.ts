@@ -1,11 +1,11 @@
 /**
- * Removing each layer or snapshot that the operands name, and going on after a failure.
+ * Removes each layer or snapshot that the operands name, and continues after a failure.
  *
  * @module
  */
 import type { CommandContext } from "./context.ts";
 
-/** Returns the exit status: that of the first failure. */
+/** Returns the exit status, which is that of the first failure. */
 export function removeEach(
   { operands, output }: CommandContext,
   remove: (name: string) => void,

@@ -1,5 +1,5 @@
 /**
- * `veneer rm`: removes layers, going on past those that cannot be.
+ * `veneer rm`: removes layers, and continues after a failure.
  *
  * @module
  */

@@ -19,7 +19,7 @@ export const run: Run = async (context) => {
   );
 };
 
-/** A value in JSON's terms. Drivers give texts, since Docker's protocol knows no others. */
+/** A value for JSON. Drivers return texts, since Docker's protocol has no other type. */
 function typedValue(text: string): string | number | boolean {
   if (text === "true" || text === "false") return text === "true";
   return /^(0|[1-9]\d{0,14})$/.test(text) ? Number(text) : text;

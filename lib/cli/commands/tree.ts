@@ -65,7 +65,7 @@ function describe(
   return [first, ...parts.map(([name, text]) => style(name, text))].join("  ");
 }
 
-/** What is written below a layer's id in a graph. */
+/** The lines below a layer's id in a graph. */
 function notesOf({ incomplete, mountPoint }: LayerInfo, size: number | undefined): string[] {
   return [
     ...size === undefined ? [] : [formatSize(size)],
@@ -75,7 +75,7 @@ function notesOf({ incomplete, mountPoint }: LayerInfo, size: number | undefined
 }
 
 /**
- * The bytes that a layer changes; `undefined` if that cannot be said, such as of an incomplete one.
+ * The bytes that a layer changes; `undefined` if they are unknown, such as for an incomplete layer.
  */
 function layerSize(
   { output }: CommandContext,

@@ -1,5 +1,5 @@
 /**
- * `veneer version`: the versions of the program and of its runtime.
+ * `veneer version`: prints the versions of the program and of its runtime.
  *
  * @module
  */

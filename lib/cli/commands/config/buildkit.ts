@@ -8,7 +8,10 @@ import type { Run } from "../context.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
-/** A service beside containerd's: each engine removes unknown snapshots from its store. */
+/**
+ * The defaults name another service than containerd's, since each engine removes unknown snapshots
+ * from its store.
+ */
 const DEFAULTS = { address: "/run/veneer/buildkit.sock", name: "buildkit" };
 
 export const run: Run = (context) => {

@@ -29,8 +29,8 @@ export const run: Run = (context) => {
 };
 
 /**
- * The driver whose layers get their parents at the commit, and are written as containerd does; and
- * whose mounts containerd can map.
+ * The driver whose layers get their parents at the commit, whose layers containerd writes itself,
+ * and whose mounts containerd can map.
  */
 const OVERLAY = "overlay2";
 
@@ -50,7 +50,7 @@ function checkRemap(release: ContainerdRelease, driver: string): void {
   );
 }
 
-/** It prints `containerd PACKAGE VERSION REVISION`. */
+/** containerd prints `containerd PACKAGE VERSION REVISION`. */
 const VERSION = {
   program: "containerd",
   version: /^\S+\s+\S+\s+(\S+)/,

@@ -15,7 +15,7 @@ import { installedRelease } from "./installed.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
-/** It prints `Docker version VERSION, build REVISION`. */
+/** dockerd prints `Docker version VERSION, build REVISION`. */
 const VERSION = {
   program: "dockerd",
   version: /^Docker version ([^\s,]+)/,

@@ -5,18 +5,18 @@
  */
 import { VeneerError } from "../../../base/errors.ts";
 
-/** How an engine tells its version. */
+/** The way to get an engine's version. */
 export interface EngineVersion<Release extends string> {
-  /** The program; it prints the version by `--version`. */
+  /** The program, which prints its version with `--version`. */
   readonly program: string;
-  /** Finds the version in what it prints. */
+  /** Matches the version in its output. */
   readonly version: RegExp;
   readonly releases: readonly Release[];
   readonly releaseOf: (version: string) => Release | undefined;
 }
 
 /**
- * The release of the engine that is installed.
+ * Returns the release of an installed engine.
  *
  * @throws {VeneerError} `not found` if it is not installed, `not supported` for an unknown release
  */

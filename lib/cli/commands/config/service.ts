@@ -33,7 +33,7 @@ export function serviceOf(
   };
 }
 
-/** A relative path means nothing to a program that is started elsewhere. */
+/** A relative path has another meaning for a program that is started in another directory. */
 function requireAbsolute(option: string, path: string): void {
   if (path.startsWith("/")) return;
   throw new VeneerError(

@@ -1,5 +1,5 @@
 /**
- * `veneer config show`: prints the settings of the store, and where each comes from.
+ * `veneer config show`: prints the settings of the store and the origin of each.
  *
  * @module
  */

@@ -8,9 +8,7 @@ import type { CommandContext, Run } from "../context.ts";
 import { printConfiguration } from "./print.ts";
 import { serviceOf } from "./service.ts";
 
-/**
- * Where `make install` puts the program, for a unit that is printed by one that runs from source.
- */
+/** The path of the program after `make install`, for a unit that is printed from source. */
 const INSTALLED = "/usr/local/bin/veneer";
 
 export const run: Run = (context) => {
@@ -20,7 +18,7 @@ export const run: Run = (context) => {
   printConfiguration(context, unit);
 };
 
-/** This program, if it is the compiled one. */
+/** The path of this program, if it is compiled. */
 function program(): string {
   const path = Deno.execPath();
   return path.endsWith("/deno") ? INSTALLED : path;
@@ -28,7 +26,7 @@ function program(): string {
 
 const STORE_OPTIONS = ["root", "driver", "option", "uidmap", "gidmap"];
 
-/** The words after the program: the options that were given, then the command with its own. */
+/** The words after the program: the given options, then the command with its own options. */
 function serviceWords({ options }: CommandContext, engine: ServedEngine): string[] {
   const given = (names: readonly string[]) =>
     names.flatMap((name) => options.values(name).map((value) => `--${name}=${value}`));

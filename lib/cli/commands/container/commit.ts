@@ -1,5 +1,5 @@
 /**
- * `veneer container commit`: makes an image of a container of Docker's.
+ * `veneer container commit`: makes an image of a Docker container.
  *
  * @module
  */

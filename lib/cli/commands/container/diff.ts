@@ -1,5 +1,5 @@
 /**
- * `veneer container diff`: lists what a container of Docker's changed.
+ * `veneer container diff`: lists the changes of a Docker container.
  *
  * @module
  */

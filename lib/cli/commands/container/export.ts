@@ -1,5 +1,5 @@
 /**
- * `veneer container export`: writes all that a container of Docker's shows as a tar.
+ * `veneer container export`: writes the whole file system of a Docker container as a tar.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer container ls`: lists the containers of a store of Docker's.
+ * `veneer container ls`: lists the containers of a Docker store.
  *
  * @module
  */

@@ -17,7 +17,7 @@ export const run: Run = async (context) => {
   output.result(made, () => [[...made.names, made.id].join(" ")]);
 };
 
-/** What the options tell of a new image. @throws {VeneerError} `usage` */
+/** The details of a new image from the options. @throws {VeneerError} `usage` */
 export function commitOptions(options: Options): CommitImageOptions {
   const seconds = sourceDate();
   return {

@@ -8,14 +8,14 @@ import type { CommandContext, Run } from "../context.ts";
 
 export const run: Run = (context) => runInImage(context, context.operands.slice(1));
 
-/** Mounts a snapshot on the image for as long as a program runs in it, and removes it then. */
+/** Mounts a new snapshot of the image while a program runs in it, and then removes it. */
 export async function runInImage(
   context: CommandContext,
   command: readonly string[],
 ): Promise<number> {
   const { options, operands: [text] } = context;
   const asked = askedFor(options, command);
-  // Should this process be killed, the next command on images removes the snapshot.
+  // If this process is killed, the next command on images removes the snapshot.
   using scope = new DisposableStack();
   let key = "";
   const tree = {

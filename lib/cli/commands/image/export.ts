@@ -1,5 +1,5 @@
 /**
- * `veneer image export`: writes an image as others read it.
+ * `veneer image export`: writes an image in the formats of other tools.
  *
  * @module
  */

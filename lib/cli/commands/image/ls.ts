@@ -37,7 +37,7 @@ export const run: Run = async (context) => {
   await output.listTable(rows, options.flag("no-trunc"));
 };
 
-/** Lists the images of a store of Docker's. */
+/** Lists the images of a Docker store. */
 async function listDocker(context: CommandContext): Promise<void> {
   const { options, output } = context;
   const images = await context.readDocker((store) =>

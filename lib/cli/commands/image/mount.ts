@@ -1,5 +1,5 @@
 /**
- * `veneer image mount`: mounts a snapshot on an image and prints the path of its root.
+ * `veneer image mount`: mounts a snapshot of an image and prints the path of its root.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer image rm`: takes names of images away, and images without names.
+ * `veneer image rm`: removes names of images, and images without names.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer image tag`: gives an image another name.
+ * `veneer image tag`: gives an image a further name.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer image tree`: draws the layers of images, with the images that stand on them.
+ * `veneer image tree`: draws the layers of images, with the images that use them.
  *
  * @module
  */
@@ -11,7 +11,7 @@ import { type Screen, screenFor } from "../../shorten.ts";
 import type { Style } from "../../style.ts";
 import type { Run } from "../context.ts";
 
-/** A layer in the drawing, by its chain id; an image without layers, by its id. */
+/** A layer in the drawing, named by its chain id, or an image without layers, named by its id. */
 interface Node {
   readonly id: string;
   readonly parent: string;
@@ -34,7 +34,7 @@ export const run: Run = async (context) => {
   );
 };
 
-/** Every layer once, those of the newest image first. */
+/** All layers, each once; those of the newest image come first. */
 function nodesOf(images: readonly DescribedImage[]): Node[] {
   const nodes = new Map<string, Node>();
   for (const { id, names, layers } of images) {

@@ -15,7 +15,7 @@ import { RunState } from "../../../store/run_state.ts";
 import { holdForService } from "../../../store/service_hold.ts";
 import { requireRoot, type Run } from "../context.ts";
 
-/** Options whose values the daemon names. */
+/** The options whose values the daemon sends. */
 const DAEMONS = ["root", "uidmap", "gidmap"];
 
 export const run: Run = async ({ options, output, drivers }) => {

@@ -1,12 +1,12 @@
 /**
- * `veneer snapshot cleanup`: ends what nobody needs any more, says what that was, and goes on past what cannot be
- * ended.
+ * `veneer snapshot cleanup`: removes unused mounts and leftovers, prints each action, and continues
+ * after a failure.
  *
  * @module
  */
 import type { Run } from "../context.ts";
 
-/** The status is that of the first failure. */
+/** The exit status is that of the first failure. */
 export const run: Run = async (context) => {
   let status = 0;
   const actions = await context.changeSnapshots((snapshotter) =>

@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot df`: tells which snapshots take the store's space, and which could go.
+ * `veneer snapshot df`: shows the disk use of the snapshots, and the space that could be reclaimed.
  *
  * @module
  */

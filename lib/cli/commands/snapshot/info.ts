@@ -1,5 +1,5 @@
 /**
- * A snapshot's fields, as they are printed.
+ * Formats the fields of a snapshot.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { escapePath } from "../../../base/printable.ts";
 import { microsecondTime, secondTime } from "../../times.ts";
 import type { SnapshotInfo } from "../../../snapshots/snapshotter.ts";
 
-/** All of them, in JSON's terms: times are RFC 3339, to the microsecond. */
+/** All fields, for JSON: times are RFC 3339, with microseconds. */
 export function snapshotToJson(
   { name, parent, kind, labels, created, updated, layer, incomplete }: SnapshotInfo,
 ) {
@@ -29,7 +29,7 @@ export function snapshotRow(info: SnapshotInfo): string[] {
   return [escapePath(name), escapePath(parent), kindOf(info), secondTime(created)];
 }
 
-/** The kind, and whether a tar was not applied to its end. */
+/** The kind, and a note if a tar was not applied completely. */
 export function kindOf({ kind, incomplete }: SnapshotInfo): string {
   return incomplete ? `${kind}, incomplete` : kind;
 }

@@ -1,5 +1,5 @@
 /**
- * Keys as the command line names them.
+ * Finds the keys that the command line names.
  *
  * @module
  */
@@ -9,8 +9,9 @@ import type { Snapshotter } from "../../../snapshots/snapshotter.ts";
 import type { CommandContext } from "../context.ts";
 
 /**
- * The key or name that an operand stands for: itself, or the only one that begins with it. Scripts,
- * with `--json`, must write it whole: a prefix that is unique today may not be tomorrow.
+ * The key or name of an operand: the operand itself, or the only one that begins with it. With
+ * `--json`, for scripts, it must be complete: a prefix that is unique today may not be unique
+ * tomorrow.
  */
 export function findKey(
   { output }: CommandContext,
@@ -28,7 +29,7 @@ export function findKey(
   );
 }
 
-/** Whether there is a snapshot of that key or name. */
+/** Whether there is a snapshot with that key or name. */
 export function isTaken(text: string, snapshotter: Snapshotter): boolean {
   try {
     snapshotter.stat(text);

@@ -1,14 +1,15 @@
 /**
- * Labels as the command line writes them.
+ * Parses labels of the command line.
  *
  * @module
  */
 import { VeneerError } from "../../../base/errors.ts";
 
 /**
- * Reads `KEY=VALUE` words; a later one wins. A label without a value is the same as none.
+ * Parses `KEY=VALUE` words. Of several with the same key the last one counts. An empty value stands
+ * for no label.
  *
- * @throws {VeneerError} `invalid argument` for a word without `=` or key
+ * @throws {VeneerError} `invalid argument` if a word has no `=` or no key
  */
 export function parseLabels(words: readonly string[]): Map<string, string> {
   return new Map(words.map((word) => {

@@ -12,7 +12,7 @@ import type { Run } from "../context.ts";
 import { secondTime } from "../../times.ts";
 import { kindOf, snapshotRow, snapshotToJson } from "./info.ts";
 
-/** What `--format` may name. */
+/** The fields of `--format`. */
 const FIELDS = ["name", "parent", "kind", "created", "updated", "layer", "size", "bytes", "labels"];
 
 export const run: Run = async (context) => {

@@ -1,5 +1,5 @@
 /**
- * The common part of `prepare` and `view`: all but the snapshotter's method.
+ * The common part of `prepare` and `view`: everything except the snapshotter's method.
  *
  * @module
  */
@@ -7,7 +7,7 @@ import { mountCommand } from "../../mount_command.ts";
 import type { Run } from "../context.ts";
 import { parseLabels } from "./labels.ts";
 
-/** The command of a method. */
+/** Returns the command of a method. */
 export function makeSnapshot(method: "prepare" | "view"): Run {
   return async (context) => {
     const { options, operands: [key], output } = context;

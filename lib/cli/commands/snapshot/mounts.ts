@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot mounts`: how a snapshot is mounted, for someone else to do it.
+ * `veneer snapshot mounts`: prints the mounts of a snapshot, for another program to perform.
  *
  * @module
  */

@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot prepare`: makes a snapshot to be changed.
+ * `veneer snapshot prepare`: makes a snapshot that can be changed.
  *
  * @module
  */

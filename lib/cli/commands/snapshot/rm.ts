@@ -1,5 +1,5 @@
 /**
- * `veneer snapshot rm`: removes snapshots, going on past those that cannot be.
+ * `veneer snapshot rm`: removes snapshots, and continues after a failure.
  *
  * @module
  */

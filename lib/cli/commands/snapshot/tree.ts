@@ -61,7 +61,7 @@ function describe(
   ].join("  ");
 }
 
-/** What is written below a snapshot's name in a graph. */
+/** The lines below a snapshot's name in a graph. */
 function notesOf(info: SnapshotInfo, usage: Usage | undefined): string[] {
   return [
     ...usage ? [formatSize(usage.bytes)] : [],
@@ -69,7 +69,10 @@ function notesOf(info: SnapshotInfo, usage: Usage | undefined): string[] {
   ];
 }
 
-/** The space that a snapshot adds; `undefined` if it cannot be counted, such as after a removal. */
+/**
+ * The space that a snapshot adds; `undefined` if it cannot be counted, for example after its
+ * removal.
+ */
 function tryUsage(
   { output }: CommandContext,
   snapshotter: Snapshotter,

@@ -19,8 +19,8 @@ export const run: Run = async (context) => {
 };
 
 /**
- * Adds how a directory is written, if the word is not a mounted snapshot but the name of a mount
- * point here.
+ * Adds a hint to an error: if the word is not a mounted snapshot, but the name of a mount point
+ * here, it explains the form for directories.
  */
 function hinting<T>(text: string, unmount: () => T): T {
   try {
