@@ -19,17 +19,17 @@ import { isRecordName } from "./devicemapper/names.ts";
 import { parseDeviceRecord } from "./devicemapper/records.ts";
 import { checkSnapshotSupport } from "./devicemapper/support.ts";
 
-/** Where what the kernel writes is kept. */
+/** The directory for the kernel's writes. */
 const TEMPORARY = "/var/tmp";
 
-/** The trees of a home, which this closes. */
+/** The trees of a home. This object closes the home. */
 export class DeviceMapperTrees implements DockerTrees {
   readonly form = "none";
   readonly #pool: FrozenPool;
 
   /**
-   * @throws {VeneerError} `not supported` without device-mapper or the pool's files, `in use` if
-   * the pool is active
+   * @throws {VeneerError} `not supported` if device-mapper or the pool's files are missing, `in
+   * use` if the pool is active
    */
   constructor(readonly home: FrozenDirectory) {
     using scope = new DisposableStack();

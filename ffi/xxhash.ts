@@ -28,7 +28,7 @@ type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
 
 let opened: Library | undefined;
 
-/** One hash after another. The caller disposes of it. */
+/** Computes one hash after another. The caller disposes of it. */
 export class Xxh3 implements Disposable {
   readonly #library: Library;
   readonly #state: Deno.PointerValue;
@@ -40,7 +40,7 @@ export class Xxh3 implements Disposable {
     this.reset();
   }
 
-  /** `undefined` if the library is not installed, or is older than XXH3. */
+  /** Loads the library; `undefined` if it is not installed or has no XXH3. */
   static open(): Xxh3 | undefined {
     try {
       opened ??= Deno.dlopen(LIBRARY, SYMBOLS).symbols;
@@ -50,7 +50,7 @@ export class Xxh3 implements Disposable {
     return new Xxh3(opened);
   }
 
-  /** The hash of all of some bytes; does not touch the one that is begun. */
+  /** The hash of some bytes. A hash that was begun is not affected. */
   of(bytes: Uint8Array<ArrayBuffer>): bigint {
     return this.#library.XXH3_64bits(bytes, BigInt(bytes.length));
   }

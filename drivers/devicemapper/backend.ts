@@ -212,7 +212,7 @@ export class DeviceMapper implements LayerBackend {
   }
 
   checkMapped(): void {
-    // ext4 and xfs map ids since mounts do.
+    // ext4 and xfs support mounts with mapped ids since Linux has them (5.12).
   }
 
   plan(id: string, { label, readOnly = false, options = [], idMaps }: GetOptions): MountPlan {
@@ -265,7 +265,10 @@ export class DeviceMapper implements LayerBackend {
     };
   }
 
-  /** Through a mount that maps ids, this process could not make what a first mount makes. */
+  /**
+   * The step that makes the contents of the root through a plain mount: this process could not make
+   * them through a mount that maps ids.
+   */
   #finishPlain(mount: MountStep & { kind: "mount" }, finish: MountStep): MountStep {
     const { port } = this.#context;
     const steps = [mount, finish];

@@ -1,8 +1,8 @@
 /**
- * A pool over files that are only read. The kernel opens a pool's devices for writing, so each file
- * is attached to a read-only loop device, and a `snapshot` target (the kernel's
- * admin-guide/device-mapper/snapshot.rst) over it keeps all that is written in a temporary file
- * without a name.
+ * A pool whose files are only read. The kernel opens a pool's devices for writing. So each file is
+ * attached to a read-only loop device, with a `snapshot` target over it (the kernel's
+ * admin-guide/device-mapper/snapshot.rst), which keeps all writes in a temporary file without a
+ * name.
  *
  * ```text
  * file -> loop, read-only \
@@ -10,8 +10,8 @@
  * file without a name -> loop /
  * ```
  *
- * Every device is removed by the kernel when its last user closes it, from soon after it is made.
- * So they all go with this process, if it is killed, too.
+ * Soon after its creation, each device is marked for removal by the kernel when its last user
+ * closes it. So all devices are removed with this process, even if it is killed.
  *
  * @module
  */
@@ -54,20 +54,20 @@ import { readSuperblock } from "./superblock.ts";
 import type { Thin } from "./thin_devices.ts";
 import { dataBlockSize } from "./thin_metadata.ts";
 
-/** Room for what is written, such as the replay of journals; sparse. In bytes: 1 GiB. */
+/** The size of the sparse file for writes, such as the replay of journals, in bytes: 1 GiB. */
 const EXCEPTIONS = 1 << 30;
 
-/** The size of the pieces that are copied when they are written to, in sectors: 8 KiB. */
+/** The size of the chunks that are copied at a write, in sectors: 8 KiB. */
 const CHUNK = 16;
 
-/** A file of a pool, open for reading; it stays the caller's. */
+/** A file of a pool, open for reading; the caller closes it. */
 export interface PoolFile {
   readonly fd: number;
-  /** For messages. */
+  /** Its path in messages. */
   readonly path: string;
 }
 
-/** A pool, until it is disposed of. */
+/** A pool that exists until it is disposed of. */
 export class FrozenPool implements Disposable {
   readonly #prefix = `veneer-docker-${crypto.randomUUID()}`;
   readonly #names: string[] = [];
@@ -79,8 +79,8 @@ export class FrozenPool implements Disposable {
   /**
    * Makes the pool.
    *
-   * @param temporary the directory for the file of what is written
-   * @throws {VeneerError} `corrupt store` if the metadata is not a pool's
+   * @param temporary the directory for the file of the writes
+   * @throws {VeneerError} `corrupt store` if the metadata is not that of a pool
    */
   constructor(metadata: PoolFile, data: PoolFile, temporary: string) {
     this.#directory = temporary;
@@ -97,7 +97,7 @@ export class FrozenPool implements Disposable {
     scope.move();
   }
 
-  /** Makes a device whose changes go elsewhere; returns its number. */
+  /** Makes a device whose writes go to a temporary file; returns its number. */
   #snapshot(name: string, { fd, path }: PoolFile): string {
     using attached = new DisposableStack();
     const loop = (file: number, readOnly: boolean) => {
@@ -124,7 +124,7 @@ export class FrozenPool implements Disposable {
   /**
    * Makes a device that exists until `scope` and its other users close it.
    *
-   * @param use gets the path of its node, which may be gone after this
+   * @param use gets the path of its node, which may be removed afterwards
    */
   #make(name: string, target: Target, scope: DisposableStack, use = (_node: string) => {}): string {
     const whole = `${this.#prefix}-${name}`, node = `${deviceDirectory()}/${whole}`;
@@ -142,12 +142,12 @@ export class FrozenPool implements Disposable {
   }
 
   /**
-   * Mounts a device's file system, read-only; `scope` unmounts it. A journal that was not written
-   * back is replayed, into the temporary file.
+   * Mounts a device's file system read-only; `scope` unmounts it. If its journal was not written
+   * back, it is replayed; these writes go to the temporary file.
    *
-   * @param what the layer, for messages
+   * @param what the layer's name in messages
    * @returns its `rootfs`, open for reading
-   * @throws {VeneerError} `corrupt store` without one
+   * @throws {VeneerError} `corrupt store` if it is missing
    */
   mount({ deviceId, size }: Thin, what: string, scope: DisposableStack): number {
     using opened = new DisposableStack();
@@ -171,7 +171,7 @@ export class FrozenPool implements Disposable {
   }
 }
 
-/** Mounts a file system that is attached nowhere; returns a descriptor of its root. */
+/** Mounts a file system without attaching it; returns a descriptor of its root. */
 function mountDetached(node: string, what: string): number {
   const type = readSuperblock(node)?.type;
   if (type === undefined) {

@@ -31,7 +31,9 @@ export function checkSupportQuietly(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(() => {});
 }
 
-/** The same with snapshots of any device, by which a pool is read that must not change. */
+/**
+ * Also checks for snapshots of block devices, which are needed to read a pool without changing it.
+ */
 export function checkSnapshotSupport(): VeneerError | undefined {
   return checkLibrary() ?? checkKernel(loadModule, [...PARTS, SNAPSHOTS]);
 }

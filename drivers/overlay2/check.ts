@@ -217,7 +217,7 @@ class LayoutCheck {
     if (this.#names === undefined) {
       this.#names = new Map();
       for (const [name, target] of this.#links) {
-        // No layer has another file's name, such as an editor's copy.
+        // Other files, such as an editor's copy, are not the name of a layer.
         if (typeof target !== "string" || !isLinkName(name)) continue;
         this.#names.set(target, [...this.#names.get(target) ?? [], name]);
       }

@@ -1,5 +1,5 @@
 /**
- * A file without a name, for as long as it is open.
+ * Opens a file without a name, which exists while it is open.
  *
  * @module
  */
@@ -23,15 +23,15 @@ import { unlinkat } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 
 /**
- * Opens one for reading and writing; the caller closes it.
+ * Opens a file without a name for reading and writing; the caller closes it.
  *
- * @param directory on the disk that has room for it; an administrator's path
+ * @param directory a trusted path on the disk for the file
  * @throws {SyscallError}
  */
 export function openTemporaryFile(directory: string): number {
   return withFd(open(directory, O_RDONLY | O_DIRECTORY), (fd) => {
     const file = tryReopen(fd, O_TMPFILE | O_RDWR, 0o600);
-    // Not every file system has files without a name from the beginning.
+    // Some file systems cannot open a file without a name; there its name is removed at once.
     if (file !== -EOPNOTSUPP && file !== -EISDIR) return unwrap(file, "open", directory);
     const name = entryName(encode(`.veneer-${crypto.randomUUID()}`));
     const flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW;

@@ -73,7 +73,7 @@ export class ContentLog implements EntryLog, Disposable {
     else this.#name(entry.name);
   }
 
-  /** An entry as it is in the layer. */
+  /** Adds an entry of the layer in its present state. */
   found(directory: string, name: EntryName, stat: Stat): void {
     this.#enter(directory);
     const { uid, gid, size, seconds, nanos } = stat;
@@ -138,7 +138,7 @@ export class ContentLog implements EntryLog, Disposable {
   }
 
   /**
-   * Adds the hashes of the files, and the digest of the plain tar if it is known.
+   * Adds the hashes of the files, and the digest of the plain tar if known.
    *
    * @param root the layer's directory, open for reading
    */
@@ -149,10 +149,10 @@ export class ContentLog implements EntryLog, Disposable {
   }
 
   /**
-   * Adds the hashes of the files as they are in the layer now.
+   * Adds the hashes of the present files in the layer.
    *
    * @param root the layer's directory, open for reading
-   * @param hash makes them
+   * @param hash computes the hashes
    */
   addHashes(root: number, hash: FileHash): void {
     this.#flush();

@@ -7,9 +7,9 @@
  * <root>/image/<driver>/layerdb/mounts/<container>/{mount-id,init-id,parent}  a container's
  * ```
  *
- * They are for showing and comparing layers alone: what is removed or written to is decided by
- * Veneer's own records. The content of these files is not trusted: at most {@linkcode MOST_LAYERS}
- * are read, and {@linkcode LONGEST} bytes of each.
+ * They are only used to show and compare layers. Removals and writes rely only on Veneer's own
+ * records. The content of these files is not trusted: at most {@linkcode MOST_LAYERS} are read, and
+ * {@linkcode LONGEST} bytes of each.
  *
  * @module
  */

@@ -1,7 +1,7 @@
 /**
- * Hashes of files' contents: XXH3 if the host has its library, else SHA-256.
+ * Hashes of files' contents: XXH3 if the host has its library, otherwise SHA-256.
  *
- * XXH3 finds what disks and memory do to data, and is no protection from people who change it.
+ * XXH3 finds errors of disks and memory. It does not protect against intentional changes.
  *
  * @module
  */
@@ -13,10 +13,10 @@ import { Xxh3 } from "../../ffi/xxhash.ts";
 export const HASHES = { xxh3: 1, sha256: 2 } as const;
 export type HashName = keyof typeof HASHES;
 
-/** Bytes of each. */
+/** The length of each kind, in bytes. */
 export const HASH_LENGTHS: Readonly<Record<HashName, number>> = { xxh3: 8, sha256: 32 };
 
-/** How much is read at a time, in bytes: most files are smaller. */
+/** The bytes that are read at a time: most files are smaller. */
 const PIECE = 256 << 10;
 
 /** Hashes one file after another. The caller disposes of it. */
@@ -26,9 +26,9 @@ export abstract class FileHash implements Disposable {
   protected constructor(readonly name: HashName) {}
 
   /**
-   * The fastest that this host has, or the one of a name.
+   * Opens the fastest kind of this host, or the one with a name.
    *
-   * @returns `undefined` if that is XXH3 and the host does not have it
+   * @returns `undefined` if the name is XXH3 and the host does not have its library
    */
   static open(): FileHash;
   static open(name: HashName): FileHash | undefined;
@@ -49,7 +49,7 @@ export abstract class FileHash implements Disposable {
     return this.ofBytes(buffer.subarray(0, length));
   }
 
-  /** Of a file with more than the buffer, which is full of its first bytes. */
+  /** The hash of a file that is larger than the buffer, which holds its first bytes. */
   #rest(fd: number): Uint8Array<ArrayBuffer> {
     const buffer = this.#buffer;
     this.begin(buffer);
@@ -120,7 +120,7 @@ class Sha256Hash extends FileHash {
   }
 }
 
-/** The bytes of a number as records have it. */
+/** The bytes of a number in records. */
 function bytesOf(hash: bigint): Uint8Array<ArrayBuffer> {
   const bytes = new Uint8Array(HASH_LENGTHS.xxh3);
   new DataView(bytes.buffer).setBigUint64(0, hash, true);

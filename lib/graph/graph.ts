@@ -62,8 +62,8 @@ export interface GraphContext {
   /** How many Workers help an apply: none or one, which is the default. */
   readonly workers?: number;
   /**
-   * The facts that an apply records of its files: nothing; types, sizes and attributes; or hashes as
-   * well, and the digest of the tar.
+   * The facts about files that an apply records: none; types, sizes and attributes; or also hashes,
+   * and the digest of the tar.
    */
   readonly record?: RecordKind;
   /**

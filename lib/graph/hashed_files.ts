@@ -1,6 +1,6 @@
 /**
- * The files that a record of content names, for their hashes to be added to it. The record is read
- * from its file, so that memory does not grow with it.
+ * The files in a record of content, to add their hashes to it. The record is read from its file, so
+ * that the memory use does not depend on its size.
  *
  * @module
  */
@@ -20,22 +20,22 @@ import { tryOpenToRead } from "../../ffi/quiet_open.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { ENTRY_LENGTH, LINE, MAGIC } from "./content_format.ts";
 
-/** More than a line of any kind, in bytes. */
+/** The room for a line of any kind, in bytes. */
 const LINE_ROOM = (64 << 10) + ENTRY_LENGTH + 2;
 
 const CAPACITY = 4 * LINE_ROOM;
 
-/** A file of the record, and its directory from the layer's root. */
+/** A file of the record, and its directory's path from the layer's root. */
 export interface NamedFile {
   readonly directory: string;
   readonly name: EntryName;
 }
 
 /**
- * The lines about files of a record that this process wrote.
+ * Yields the files in a record that this process wrote, which is therefore trusted.
  *
- * @param record open for reading
- * @param length of the part to read, in bytes
+ * @param record the record, open for reading
+ * @param length the length of the part to read, in bytes
  */
 export function* filesIn(record: number, length: number): Generator<NamedFile> {
   const bytes = new Uint8Array(CAPACITY), view = new DataView(bytes.buffer);
@@ -66,15 +66,15 @@ export function* filesIn(record: number, length: number): Generator<NamedFile> {
   }
 }
 
-/** Opens files of one tree; those of one directory after another. */
+/** Opens files of one tree. It is fast if files of the same directory follow one another. */
 export class TreeFiles implements Disposable {
   #path: string | undefined;
   #directory = -1;
 
-  /** @param root the tree's, open */
+  /** @param root the open root of the tree */
   constructor(readonly root: number) {}
 
-  /** Runs `use` on the open file, if it is there and a regular one. */
+  /** Runs `use` on the open file, if it exists and is a regular file. */
   with({ directory, name }: NamedFile, use: (fd: number) => void): void {
     if (directory !== this.#path) {
       this[Symbol.dispose]();

@@ -252,7 +252,7 @@ export class RunState {
     return undefined;
   }
 
-  /** Removes the layers' lock files that killed processes left and that hold nothing to remember. */
+  /** Removes lock files of layers that killed processes left, unless they contain a mount count. */
   forgetLocks(): void {
     for (const id of list(this.#directory.join("layers"))) {
       this.tryLockLayer(id)?.[Symbol.dispose]();

@@ -27,10 +27,10 @@ export class TarInput implements Disposable {
   }
 
   /**
-   * Begins to hash the plain tar.
+   * Starts to hash the plain tar.
    *
-   * @returns gives the digest, `sha256:…`, after the tar was applied; `undefined` if it was not read
-   * to its end
+   * @returns a function that returns the digest, `sha256:…`, after the tar was applied, or
+   * `undefined` if the tar was not read to its end
    */
   beginDigest(): () => string | undefined {
     const { createHash } = process.getBuiltinModule("node:crypto");

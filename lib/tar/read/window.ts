@@ -134,10 +134,12 @@ export class Window {
   }
 
   /**
-   * Gives all bytes of the tar to a hash. A stream's are hashed as they are read, so that none is
-   * moved inside the kernel; a file's at the end, when the most of them are in memory.
+   * Gives all bytes of the tar to a hash. The bytes of a stream are hashed when they are read, so
+   * none of them are moved inside the kernel. A file is hashed at the end, when most of it is in
+   * memory.
    *
-   * @returns to be called when the tar was applied; false if the input has more than was read
+   * @returns a function to be called after the tar was applied; it returns `false` if the input has
+   * bytes that were not read
    */
   hashing(update: (bytes: Uint8Array<ArrayBuffer>) => void): () => boolean {
     const base = this.#base;
