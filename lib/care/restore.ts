@@ -1,11 +1,13 @@
 /**
- * Restoring the files of a layer from its tar, in place: layers on it stay as they are.
+ * Restoring the files of a layer from its tar, or from a copy of its directory, in place: layers on
+ * it stay as they are.
  *
- * The tar is applied to a layer of its own on the same parent, beside the damaged one, and the two
- * are compared, contents and all. What differs is moved over, and what it replaces goes to the
- * quarantine. A kill leaves each entry as it was or as it should be, and the next run goes on.
+ * A tar is applied to a layer of its own on the same parent, beside the damaged one, and the two are
+ * compared, contents and all. What differs is moved over, or copied from the directory, and what it
+ * replaces goes to the quarantine. A kill leaves each entry as it was, as it should be, or missing,
+ * and the next run goes on.
  *
- * If the layer has a record of its content, the tar must be the one that the record is of, and
+ * If the layer has a record of its content, the source must be what the record is of, and
  * entries that it does not have are moved aside. Without one they stay, since a container may have
  * made them.
  *
@@ -33,6 +35,7 @@ import type { Change } from "../tree/changes.ts";
 import { compareTrees } from "../tree/compare.ts";
 import {
   type ConfinedPath,
+  type ConfinedRoot,
   exists,
   isDirectory,
   lstat,
@@ -45,6 +48,7 @@ import {
   unwrapConfined,
 } from "../tree/confined.ts";
 import { copyDirectoryUp, copyEntryUp } from "../tree/copy_up.ts";
+import { makeOwned } from "../tree/make_owned.ts";
 import { type CheckedStore, checkStore } from "./check.ts";
 import { ContentComparison } from "./content.ts";
 import { readContent } from "./content_record.ts";
@@ -71,8 +75,11 @@ export interface RestoreRequest {
   /** The open store. */
   readonly driver: GraphDriver;
   readonly id: string;
-  /** The tar, open for reading: plain, gzip or zstd. */
-  readonly input: number;
+  /**
+   * A tar, open for reading, plain, gzip or zstd; or a directory with the layer's own files in the
+   * form of its driver, such as that of the layer in another store.
+   */
+  readonly source: number | ConfinedRoot;
   /** Only tells what would be restored. */
   readonly isDry?: boolean;
 }
@@ -87,10 +94,10 @@ export interface Restoration {
  * Restores a layer.
  *
  * @throws {VeneerError} `in use` if it, or a layer on it, is mounted or transferred; `invalid argument`
- * for the tar of another layer; `not supported` for a driver whose layers are devices
+ * for the files of another layer; `not supported` for a driver whose layers are devices
  */
 export function restoreLayer(request: RestoreRequest): Restoration {
-  const { store, driver, id, isDry = false } = request, { contentOf } = store.checks ?? {};
+  const { store, driver, id, source } = request, { contentOf } = store.checks ?? {};
   if (contentOf === undefined) {
     throw new VeneerError(
       "not supported",
@@ -103,6 +110,7 @@ export function restoreLayer(request: RestoreRequest): Restoration {
   using one = state.tryLockNamed("repair");
   if (one === undefined) throw new VeneerError("in use", `another repair works on ${home.path}`);
   removeScratch(driver);
+  if (typeof source !== "number") return restoreFrom(source.join(), request, home, state);
   const scratch = `${SCRATCH}${crypto.randomUUID().slice(0, 8)}`;
   const { parent } = driver.layer(id);
   if (parent === undefined) {
@@ -110,23 +118,30 @@ export function restoreLayer(request: RestoreRequest): Restoration {
   }
   driver.create(scratch, { parent });
   try {
-    driver.applyDiff(scratch, undefined, request.input);
-    using lock = state.lockLayer(id);
-    void lock;
-    using _use = state.use(id, "exclusive");
+    driver.applyDiff(scratch, undefined, source);
     using view = StoreView.open(store.root, store.driver)!;
-    requireFamilyUnmounted(request, home, view);
-    const [right, damaged] = [scratch, id].map((layer) => {
-      const { path } = contentOf(view, layer);
-      return home.join(path.relative);
-    });
-    const hasRecord = requireItsTar(request, view, scratch);
-    const quarantine = new Quarantine(home);
-    const restoring = new Restoring(right, damaged, quarantine, hasRecord);
-    return restoring.run(id, isDry);
+    const { path } = contentOf(view, scratch);
+    return restoreFrom(home.join(path.relative), request, home, state);
   } finally {
     if (driver.exists(scratch)) driver.remove(scratch);
   }
+}
+
+/** Restores a layer from a directory with its right files. */
+function restoreFrom(
+  right: ConfinedPath,
+  request: RestoreRequest,
+  home: Home,
+  state: RunState,
+): Restoration {
+  const { store, id, isDry = false } = request;
+  using _lock = state.lockLayer(id);
+  using _use = state.use(id, "exclusive");
+  using view = StoreView.open(store.root, store.driver)!;
+  requireFamilyUnmounted(request, home, view);
+  const damaged = home.join(store.checks!.contentOf!(view, id).path.relative);
+  const hasRecord = requireItsFiles(request, view, right);
+  return new Restoring(right, damaged, new Quarantine(home), hasRecord).run(id, isDry);
 }
 
 /** Removes what killed repairs left. */
@@ -142,14 +157,14 @@ function requireFamilyUnmounted({ store, id }: RestoreRequest, home: Home, view:
   requireUnmounted(`layer ${id}, or one on it,`, home.path, new Set(paths));
 }
 
-/** Holds a tar's content against the layer's record; returns whether there is one. */
-function requireItsTar({ store, id }: RestoreRequest, view: StoreView, scratch: string): boolean {
+/** Holds files against the layer's record; returns whether there is one. */
+function requireItsFiles({ store, id }: RestoreRequest, view: StoreView, path: ConfinedPath) {
   const content = readContent(view.own(CONTENT, id));
   if (typeof content === "string") return false;
-  const { path, isWhole } = store.checks!.contentOf!(view, scratch);
+  const { isWhole } = store.checks!.contentOf!(view, id);
   const differences: Found[] = [];
   using comparison = new ContentComparison(
-    scratch,
+    id,
     path,
     content,
     isWhole,
@@ -160,7 +175,7 @@ function requireItsTar({ store, id }: RestoreRequest, view: StoreView, scratch: 
   if (first === undefined) return true;
   throw new VeneerError(
     "invalid argument",
-    `the tar is not the one that layer ${id} was made from: by that ${
+    `the source is not what layer ${id} was made from: in that ${
       first.file.slice(path.text.length)
     } ${first.what}`,
   );
@@ -172,6 +187,8 @@ class Restoring {
   readonly #restored: Restored[] = [];
   /** A directory that was moved over with all below it. */
   #done: string | undefined;
+  /** Directories that were copied, with their originals: their times change until all is there. */
+  readonly #copied: [copy: ConfinedPath, original: ConfinedPath][] = [];
 
   constructor(
     readonly right: ConfinedPath,
@@ -182,7 +199,7 @@ class Restoring {
 
   run(id: string, isDry: boolean): Restoration {
     const { right, damaged, quarantine } = this;
-    if (!isDirectory(damaged)) return this.#whole(isDry);
+    if (!isDirectory(damaged)) return this.#whole(id, isDry);
     const changes = withFd(
       openDirectory(damaged),
       (old) => withFd(openDirectory(right), (now) => [...compareTrees(old, now)]),
@@ -198,6 +215,10 @@ class Restoring {
     // Before a name leads to it, a file must be on disk.
     withFd(openDirectory(right), (fd) => syncfs(fd, right.text));
     for (const change of wanted) this.#restore(change);
+    for (const [copy, original] of this.#copied.reverse()) {
+      const stat = lstat(original);
+      withFd(openDirectory(copy), (fd) => this.#setTimes(fd, stat));
+    }
     withFd(openDirectory(damaged), (fd) => syncfs(fd, damaged.text));
     quarantine.finish();
     return { restored: this.#restored, quarantine: quarantine.path.text };
@@ -216,13 +237,18 @@ class Restoring {
       old.gid !== now.gid;
   }
 
-  #whole(isDry: boolean): Restoration {
+  #whole(id: string, isDry: boolean): Restoration {
     const { damaged, right, quarantine } = this;
     const restored: Restored[] = [{ path: "/", fault: "missing" }];
     if (isDry) return { restored, quarantine: undefined };
     quarantine.write();
     withFd(openDirectory(right), (fd) => syncfs(fd, right.text));
     if (exists(damaged)) rename(damaged, quarantine.place(damaged.relative), RENAME_NOREPLACE);
+    if (right.root !== damaged.root) {
+      const { mode, uid, gid } = lstat(right);
+      makeOwned(damaged, mode & 0o7777, uid, gid);
+      return this.run(id, false);
+    }
     // The other is removed as a layer, which has a directory.
     rename(right, damaged, RENAME_NOREPLACE);
     withFd(openDirectory(damaged), (fd) => syncfs(fd, damaged.text));
@@ -238,7 +264,7 @@ class Restoring {
       const stat = lstat(now), before = tryLstat(old);
       if (stat.isDirectory && before?.isDirectory) return setOwner(old, now);
       const flags = before === undefined ? RENAME_NOREPLACE : RENAME_EXCHANGE;
-      const result = tryRename(now, old, flags);
+      const result = now.root === old.root ? tryRename(now, old, flags) : -EXDEV;
       if (result === -EXDEV) return this.#copy(old, now);
       unwrapConfined(result, "rename", old);
       if (before !== undefined) rename(now, this.quarantine.place(old.relative), RENAME_NOREPLACE);
@@ -257,19 +283,24 @@ class Restoring {
     unwrapConfined(tryUnlink(path), "unlink", path);
   }
 
-  /** The same between subvolumes. */
+  /** The same between subvolumes, and from another place. */
   #copy(old: ConfinedPath, now: ConfinedPath): void {
     if (exists(old)) this.#aside(old);
     copyTo(now, old);
+    if (isDirectory(old)) this.#copied.push([old, now]);
   }
 
   /** A change of an entry does not change the times of the directory around it. */
   #keepingTimes(directory: ConfinedPath, act: () => void): void {
     withFd(openDirectory(directory), (fd) => {
-      const { accessSeconds, accessNanos, seconds, nanos } = fstat(fd);
+      const before = fstat(fd, new Stat());
       act();
-      tryFutimens(fd, this.#times.set(accessSeconds, accessNanos, seconds, nanos));
+      this.#setTimes(fd, before);
     });
+  }
+
+  #setTimes(fd: number, { accessSeconds, accessNanos, seconds, nanos }: Stat): void {
+    tryFutimens(fd, this.#times.set(accessSeconds, accessNanos, seconds, nanos));
   }
 }
 

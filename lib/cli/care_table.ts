@@ -42,9 +42,9 @@ export const REPAIR: CommandSpec = {
   options: [
     {
       name: "from",
-      value: "TAR",
+      value: "TAR|DIR",
       kind: "file",
-      summary: "restore the files of the layer ID from its tar (- is standard input)",
+      summary: "restore the files of the layer ID from its tar (- for standard input), or a copy",
     },
     { name: "dry-run", summary: "only show what would be done" },
     SERVICE,
@@ -56,8 +56,9 @@ export const REPAIR: CommandSpec = {
     "breaks these is mended. A lost database of snapshots is made again from what can be read of it and from the\n" +
     "layers on disk. Mounted layers are never moved. Refused while a service or Docker has the store. Ends with\n" +
     "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.\n" +
-    "With --from, the files of one layer are compared with those of its tar, plain, gzip or zstd, and the damaged ones\n" +
-    "are replaced, in place and without a change to the layers on it.",
+    "With --from, the files of one layer are compared with those of its tar, plain, gzip or zstd, or of a copy of\n" +
+    "its directory, such as the layer's in another store; damaged ones are replaced, in place and without a change\n" +
+    "to the layers on it.",
   examples: [
     ["veneer repair --dry-run", "what it would do"],
     ["veneer repair app", "only what breaks layer app"],

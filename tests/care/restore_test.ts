@@ -74,6 +74,8 @@ const DAMAGED = [
   ...[5, 6].map((i) => `/lib/${i} damaged`),
 ];
 
+const LISTED = "%P %y %m %U:%G %s %T@ %l\\n";
+
 const lines = ({ restored }: Restored) =>
   restored.map(({ path, fault }) => `${path} ${fault}`).sort();
 
@@ -127,7 +129,7 @@ needs(
     const other = store.tar("other.tar", { "etc/app": "app" });
     assertMatch(
       refusal("invalid argument", store.run("repair", "app", "--from", other)),
-      /the tar is not the one that layer app was made from/,
+      /the source is not what layer app was made from/,
     );
     store.must("mount", "top");
     const used = store.run("repair", "app", "--from", tar);
@@ -150,5 +152,28 @@ needs(
     assertEquals(restored, [{ path: "/", fault: "missing" }]);
     assertEquals(store.run("check", "--deep").code, 0);
     assertEquals(store.json("changes", "app", "--parent", "right"), []);
+  },
+);
+
+needs(
+  driver === "btrfs" ? undefined : lacksFileSystem("overlay"),
+  "cli: repair --from takes a copy of the layer's directory",
+  () => {
+    using store = new DriverStore();
+    const { own } = makeStore(store, "sizes");
+    const copy = store.path("copy");
+    must("cp", "-a", own, copy);
+    damage(own);
+    must("rm", "-r", join(own, "lib"));
+    const { restored, left } = store.json<Restored>("repair", "app", "--from", copy);
+    assertEquals(restored.filter(({ path }) => path === "/lib").length, 1);
+    assertEquals(left, []);
+    // Directories that were there had other times before.
+    const list = (path: string) =>
+      must("find", path, "(", "!", "-type", "d", "-o", "-name", "lib", ")", "-printf", LISTED)
+        .split("\n").sort();
+    assertEquals(list(own), list(copy));
+    assertEquals(store.json<Restored>("repair", "app", "--from", copy).restored, []);
+    assertEquals(store.run("check", "--deep").code, 0);
   },
 );

@@ -3,6 +3,8 @@
  *
  * @module
  */
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
+import { tryLstat } from "../../../ffi/stat.ts";
 import { escapePath } from "../../base/printable.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { checkStore } from "../../care/check.ts";
@@ -10,6 +12,7 @@ import type { Finding } from "../../care/finding.ts";
 import { isLoss } from "../../care/mending.ts";
 import { type Repaired, repairStore } from "../../care/repair.ts";
 import { restoreLayer } from "../../care/restore.ts";
+import { ConfinedRoot } from "../../tree/confined.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
 import { aboutOperands, findingLine, findingObject } from "../findings.ts";
@@ -68,11 +71,11 @@ export const run: Run = async (context) => {
   return status || (isDamaged ? DAMAGE_FOUND : 0);
 };
 
-/** Restores the files of one layer from its tar, after its records were mended. */
+/** Restores the files of one layer from its tar or a copy, after its records were mended. */
 async function restore(context: CommandContext, from: string): Promise<number> {
   const { output, operands, options } = context;
   if (operands.length !== 1) {
-    throw new VeneerError("usage", "with --from, name the one layer that the tar is of");
+    throw new VeneerError("usage", "with --from, name the one layer whose files these are");
   }
   const isDry = options.flag("dry-run");
   const driver = await context.openToChange();
@@ -87,10 +90,10 @@ async function restore(context: CommandContext, from: string): Promise<number> {
   };
   const isMendable = (finding: Finding) => finding.layer === id && !isLoss(finding);
   const mended = repairStore(store, { isWanted: isMendable, failed, isDry })?.mended ?? [];
-  const { restored, quarantine = null } = withTarInput(from, (input) => {
-    inputSize(input, from);
-    return restoreLayer({ store, driver, id, input, isDry });
-  });
+  const { restored, quarantine = null } = withSource(
+    from,
+    (source) => restoreLayer({ store, driver, id, source, isDry }),
+  );
   const left = (checkStore(store)?.findings ?? []).filter(({ layer }) => layer === id);
   output.result(
     { id, mended: mended.map(findingObject), restored, quarantine, left: left.map(findingObject) },
@@ -106,6 +109,19 @@ async function restore(context: CommandContext, from: string): Promise<number> {
   );
   const isDamaged = left.some(({ isNote }) => !isNote) || isDry && restored.length > 0;
   return status || (isDamaged ? DAMAGE_FOUND : 0);
+}
+
+/** Runs `use` on an open tar, or on a directory of files. */
+function withSource<T>(from: string, use: (source: number | ConfinedRoot) => T): T {
+  if (tryLstat(`${from}/.`)?.isDirectory) {
+    const path = Deno.realPathSync(from);
+    const root = withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => ConfinedRoot.of(path, fd));
+    return use(root);
+  }
+  return withTarInput(from, (input) => {
+    inputSize(input, from);
+    return use(input);
+  });
 }
 
 const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean) =>
