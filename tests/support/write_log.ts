@@ -1,12 +1,12 @@
 /**
- * A disk that records all that is written to it, in the order in which a power cut could lose it: a
- * file system on device-mapper's target `log-writes`.
+ * A file system on a disk that logs all writes in the order in which they become durable, by
+ * device-mapper's target `log-writes`.
  *
- * The target holds a write back from its log until the disk was told to flush what came before, or
- * the write itself is one through the cache. So any beginning of the log is what a disk has that
- * lost its power at that moment, and of a commit that has returned, all must be in what the log had
- * then: a mark, which goes into the log as it stands, tells the moment. What a disk keeps of writes
- * that nothing has flushed is left out of each beginning, or a part of it is in: both happen.
+ * The target logs a write only after a flush of the disk, or at once if the write bypasses the
+ * disk's cache. So the first N entries of the log, for any N, are the state of the disk after a
+ * power cut at that point. When a commit returns, all its writes must be in the log. A mark, which
+ * is logged at once, records this point. Each of these states contains none or a part of the writes
+ * that were not flushed; with real disks both happen.
  *
  * Formats: `Documentation/admin-guide/device-mapper/log-writes.rst` of the kernel, and the structures
  * of `drivers/md/dm-log-writes.c`.
@@ -29,10 +29,10 @@ const DISCARD = 1n << 2n, MARK = 1n << 3n;
 /** `struct log_write_entry`: sector, number of sectors, flags, length of a mark, each of 64 bits. */
 const HEADER = 32;
 
-/** What a log of a case may grow to; only what is written takes room. */
+/** The largest log of a case, as a sparse file. */
 const LOG_SIZE = 3 * 2 ** 30;
 
-/** Why there is no such disk here, if there is none. */
+/** The reason why this host cannot have such a disk; `undefined` if it can. */
 export function lacksWriteLog(kind: ImageKind): string | undefined {
   const lacking = lacksFileSystem(KINDS[kind].type);
   if (lacking !== undefined) return lacking;
@@ -51,7 +51,7 @@ export class LoggedDisk implements Disposable {
   readonly #stack = new DisposableStack();
 
   /**
-   * @param directory an empty one, which the caller deletes
+   * @param directory an empty directory; the caller deletes it
    * @param bytes the disk's size
    */
   constructor(kind: ImageKind, directory: string, bytes: number) {
@@ -79,12 +79,15 @@ export class LoggedDisk implements Disposable {
     this.#stack.defer(() => unmountBelow(this.mountPoint));
   }
 
-  /** Writes a mark, a word, into the log: what was promised until now must be in it. */
+  /**
+   * Writes a mark, which is one word, into the log. All writes that were promised before must be in
+   * the log before it.
+   */
   mark(text: string): void {
     must("dmsetup", "message", "--", this.#name, "0", "mark", text);
   }
 
-  /** Takes the disk away; returns the log. What is written by that is in it, too. */
+  /** Removes the disk, and returns the log, which also has the writes of the removal. */
   end(): WriteLog {
     this.#stack.dispose();
     return new WriteLog(this.#kind, this.#path);
@@ -95,21 +98,21 @@ export class LoggedDisk implements Disposable {
   }
 }
 
-/** A place in a log. */
+/** An entry of a log. */
 interface Entry {
   readonly sector: bigint;
   readonly sectors: bigint;
   readonly flags: bigint;
-  /** Where its data begins in the log, in bytes. */
+  /** The offset of its data in the log, in bytes. */
   readonly at: number;
-  /** Of a mark. */
+  /** The text of a mark. */
   readonly mark?: string;
 }
 
-/** A disk as it was at some moment. */
+/** The state of the disk after a power cut. */
 export interface CutDisk {
   readonly mountPoint: string;
-  /** The marks that were made until then. */
+  /** The marks before the power cut. */
   readonly marks: readonly string[];
 }
 
@@ -149,16 +152,16 @@ export class WriteLog {
     return this.#entries.length;
   }
 
-  /** How many entries come before the first mark, while nothing was promised. */
+  /** The number of entries before the first mark, when nothing was promised yet. */
   get begin(): number {
     return this.#entries.findIndex(({ mark }) => mark !== undefined);
   }
 
   /**
-   * Mounts the disk as it was before each of some entries, one after another, as a system does that
-   * starts again after the power cut. What `look` writes to it is gone at the next.
+   * Mounts the state of the disk before each of some entries, one after another, like a system that
+   * starts again after a power cut. The writes of `look` do not show in the next state.
    *
-   * @param cuts numbers of entries, ascending
+   * @param cuts the numbers of the entries, ascending
    */
   replay(cuts: readonly number[], look: (disk: CutDisk) => void): void {
     const mountPoint = this.path("disk"), image = this.path("cut"), marks: string[] = [];
@@ -188,7 +191,7 @@ export class WriteLog {
     const size = this.#sectorSize, length = Number(sectors) * size;
     if (length === 0) return; // A flush.
     disk.seekSync(Number(sector) * size, Deno.SeekMode.Start);
-    // What was discarded is zeros on a loop device.
+    // A loop device returns zeros for discarded blocks.
     const data = flags & DISCARD ? new Uint8Array(length) : read(log, at, length);
     for (let written = 0; written < length;) written += disk.writeSync(data.subarray(written));
   }
