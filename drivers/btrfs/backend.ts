@@ -26,8 +26,15 @@ import type { LayerBackend, LayerSpec, Scratch } from "../../lib/graph/backend.t
 import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
 import type { NativeDiff } from "../../lib/tar/export/delta.ts";
 import type { GetOptions } from "../../lib/graph/driver.ts";
-import { makeDirectory, openDirectory, rename, unlink } from "../../lib/tree/confined.ts";
+import {
+  type ConfinedPath,
+  makeDirectory,
+  openDirectory,
+  rename,
+  unlink,
+} from "../../lib/tree/confined.ts";
 import type { Home } from "../../lib/store/home.ts";
+import type { MountPlaces } from "../../lib/store/mount_places.ts";
 import { ownParentRecords, type ParentRecords } from "../../lib/graph/parent_records.ts";
 import { idMapsOf } from "../../lib/store/id_map_records.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
@@ -36,7 +43,7 @@ import { bindReadOnly, type Mount, type MountPlan, type MountStep } from "../../
 import { isMountPoint, treeOf } from "../../lib/mount/mountinfo.ts";
 import type { LayerMarks } from "../../lib/mount/uses.ts";
 import { isSubvolume, LAYER, LAYER_NAME, type Layout } from "./layout.ts";
-import { deviceOf } from "./mounting.ts";
+import { checkMappedVolume, deviceOf } from "./mounting.ts";
 import { nativeDiff } from "./native_diff.ts";
 import { type BtrfsOptions, parseLayerSize } from "./options.ts";
 import { labelOf, ownRoot, relabel } from "./ownership.ts";
@@ -53,7 +60,14 @@ export class Btrfs implements LayerBackend {
   readonly #quota: Quota;
   readonly #options: BtrfsOptions;
 
-  constructor(layout: Layout, quota: Quota, options: BtrfsOptions, readonly idMaps: IdMaps) {
+  /** @param places where layers are mounted with ids mapped: beside the home, or else they are not */
+  constructor(
+    layout: Layout,
+    quota: Quota,
+    options: BtrfsOptions,
+    readonly idMaps: IdMaps,
+    readonly places: MountPlaces,
+  ) {
     this.#layout = layout;
     this.#quota = quota;
     this.#options = options;
@@ -250,7 +264,11 @@ export class Btrfs implements LayerBackend {
   }
 
   mountPoint(id: string): string {
-    return this.#layout.layer(id).text;
+    return this.#mountPoint(id).text;
+  }
+
+  #mountPoint(id: string): ConfinedPath {
+    return this.places.of(id, this.#layout.layer(id));
   }
 
   trees(id: string): string[] {
@@ -258,18 +276,41 @@ export class Btrfs implements LayerBackend {
   }
 
   marks(id: string): LayerMarks {
-    const path = this.mountPoint(id);
-    return { mountPoints: [path], tree: treeOf(path) };
+    return { mountPoints: [this.mountPoint(id)], tree: treeOf(this.#layout.layer(id).text) };
   }
 
-  /** Only a read-only use needs a mount: the layer is bound on itself. */
-  plan(id: string, { readOnly }: GetOptions): MountPlan {
+  checkMapped(): void {
+    checkMappedVolume();
+  }
+
+  /**
+   * Only a read-only use needs a mount: the layer is bound on itself. One with ids mapped is beside
+   * the home, where it does not lie over the layer, whose ids are read and written by its own path.
+   */
+  plan(id: string, { readOnly, idMaps }: GetOptions): MountPlan {
     const path = this.#layout.layer(id).text;
+    if (idMaps !== undefined) this.places.chooseBeside(id);
+    const place = this.#mountPoint(id);
+    if (this.places.isBeside(id)) return this.#planBeside(id, place, readOnly ?? false);
     // If the layer is mounted, its plan has these steps for any options, because they are the steps
     // to undo.
     if (readOnly || isMountPoint(path)) return { path, steps: bindReadOnly(path, path) };
     const size = this.#effectiveSize(id);
     return { path, steps: size === undefined ? [] : [this.#applyLimit(id, size)] };
+  }
+
+  #planBeside(id: string, path: ConfinedPath, readOnly: boolean): MountPlan {
+    const size = this.#effectiveSize(id);
+    const [bind, ...remount] = bindReadOnly(this.#layout.layer(id).text, path.text);
+    return {
+      path: path.text,
+      steps: [
+        { kind: "directory", path, mode: 0o700, uid: 0, gid: 0 },
+        ...readOnly || size === undefined ? [] : [this.#applyLimit(id, size)],
+        bind,
+        ...readOnly ? remount : [],
+      ],
+    };
   }
 
   /** The limit to enforce for a layer. A recorded limit below `btrfs.min_space` is ignored. */

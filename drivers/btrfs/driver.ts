@@ -6,6 +6,8 @@
 import { join } from "@std/path";
 import type { DriverContext } from "../definition.ts";
 import { Home } from "../../lib/store/home.ts";
+import { MountPlaces } from "../../lib/store/mount_places.ts";
+import { RunState } from "../../lib/store/run_state.ts";
 import { Btrfs } from "./backend.ts";
 import { requireBtrfs } from "./examine.ts";
 import { Layout } from "./layout.ts";
@@ -24,7 +26,9 @@ export function open({ root, options: texts, idMaps, warn }: DriverContext): Btr
   layout.make(idMaps);
   const quota = new Quota(home, options.quota, warn);
   if (options.minSpace > 0) quota.enable("btrfs.min_space");
-  return new Btrfs(layout, quota, options, idMaps);
+  // A layer that is mounted at all but with ids mapped is mounted on itself.
+  const places = new MountPlaces(home, new RunState(home), () => false);
+  return new Btrfs(layout, quota, options, idMaps, places);
 }
 
 export function openSnapshots({ root, options, idMaps, warn }: DriverContext): BtrfsSnapshots {

@@ -4,8 +4,24 @@
  * @module
  */
 import { tryLstatMount } from "../../ffi/stat.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
 import { type LayerUse, mountsEverywhere } from "../../lib/mount/uses.ts";
+
+/**
+ * Refuses to map ids on kernels before 5.15, whose btrfs had no `FS_ALLOW_IDMAP`
+ * (`fs/btrfs/super.c`).
+ *
+ * @throws {VeneerError} `not supported`
+ */
+export function checkMappedVolume(): void {
+  if (isKernelAtLeast(5, 15)) return;
+  throw new VeneerError(
+    "not supported",
+    `btrfs maps ids since Linux 5.15, and this is ${Deno.osRelease()}`,
+  );
+}
 
 /** The device from which a path's file system was mounted; `""` if it is not found. */
 export function deviceOf(path: string): string {

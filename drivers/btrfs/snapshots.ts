@@ -28,7 +28,6 @@ import { makeDirectory, openDirectory } from "../../lib/tree/confined.ts";
 import type { StatusLine } from "../../lib/base/status.ts";
 import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
-import { isKernelAtLeast } from "../../lib/base/kernel.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { requireNothingMountedIn } from "../../lib/mount/inner_mounts.ts";
 import type { Mount, MountPlan } from "../../lib/mount/plan.ts";
@@ -44,7 +43,7 @@ import type { SnapshotKind, Usage } from "../../lib/snapshots/snapshotter.ts";
 import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
 import { LAYER_NAME } from "./layout.ts";
 import type { ApplyTarget } from "../../lib/tar/apply/apply_options.ts";
-import { deviceOf, mountsOf } from "./mounting.ts";
+import { checkMappedVolume, deviceOf, mountsOf } from "./mounting.ts";
 import { ownRoot } from "./ownership.ts";
 import type { Quota } from "./quota.ts";
 import { layerOf, type SnapshotLayout } from "./snapshots_layout.ts";
@@ -189,12 +188,7 @@ export class BtrfsSnapshots implements SnapshotBackend {
   }
 
   checkMapped(): void {
-    // On older kernels btrfs has no `FS_ALLOW_IDMAP` (`fs/btrfs/super.c`).
-    if (isKernelAtLeast(5, 15)) return;
-    throw new VeneerError(
-      "not supported",
-      `btrfs maps ids since Linux 5.15, and this is ${Deno.osRelease()}`,
-    );
+    checkMappedVolume();
   }
 
   plan({ layer, kind }: LayerChain, target: string): MountPlan {

@@ -41,11 +41,20 @@ export class MountPlaces {
       this.#isBeside ??= this.isDaemonThere();
       if (!this.#isBeside || isMountPoint(usual.text)) return usual;
     }
-    this.#directory ??= mountsBeside(this.home);
-    const beside = this.#directory.join(id);
+    const beside = this.#beside(id);
     if (target !== "" && target !== beside.text) return usual;
     this.#chosen.set(id, beside);
     return beside;
+  }
+
+  #beside(id: string): ConfinedPath {
+    this.#directory ??= mountsBeside(this.home);
+    return this.#directory.join(id);
+  }
+
+  /** Chooses the place beside the home for a layer that is about to be mounted. */
+  chooseBeside(id: string): void {
+    this.#chosen.set(id, this.#beside(id));
   }
 
   /** Whether a layer's place was chosen beside the home. */

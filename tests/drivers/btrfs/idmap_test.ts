@@ -1,11 +1,12 @@
-/** Snapshots that are mounted with ids mapped, and layers, which have no mounts to be. */
+/** Snapshots and layers that are mounted with ids mapped. */
 // @runs on btrfs
 import { assertEquals, assertMatch } from "@std/assert";
 import { isKernelAtLeast } from "../../../lib/base/kernel.ts";
-import { mountPoints, needs } from "../../support/cases.ts";
-import { refusal, StoreCommands } from "../../support/commands.ts";
+import { lacksProgram, mountPoints, needs, run } from "../../support/cases.ts";
+import { PROGRAM, refusal, StoreCommands } from "../../support/commands.ts";
+import { isThere } from "../../support/files.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { listed, MAPS, ownedTar, useAs, USED } from "../shared/idmap.ts";
+import { listed, MAPS, ownedTar, owners, useAs, USED } from "../shared/idmap.ts";
 import { lacking } from "./support.ts";
 
 const old = isKernelAtLeast(5, 15) ? undefined : "btrfs maps ids since Linux 5.15";
@@ -42,9 +43,52 @@ needs(lacking ?? old, "btrfs: a snapshot is mounted with ids of any map", () => 
   assertEquals(mountPoints(store.root), []);
 });
 
-needs(lacking ?? old, "btrfs: a layer is a directory without a mount, which maps no ids", () => {
+needs(lacking ?? old, "btrfs: a layer is mounted with ids of any map beside the store", () => {
   using store = new BtrfsStore();
   store.must("create", "base");
-  const ran = store.run("mount", "--idmap", "0:100000:10", "base");
-  assertMatch(refusal("not supported", ran), /btrfs has no mounts that can map ids/);
+  store.must("apply", "base", ownedTar(store));
+  for (const [map, root] of MAPS) {
+    const id = `c${root}`, tar = store.path(`${id}.tar`);
+    store.must("create", "--parent", "base", id);
+    const path = store.must("mount", "--idmap", map, id).trimEnd();
+    useAs(root, path);
+    assertEquals(store.must("mount", "--idmap", map, id).trimEnd(), path, "counted");
+    const plain = refusal("in use", store.run("mount", id));
+    assertMatch(plain, /with the id map .* was requested without an id map/);
+    // The layer's own path is not that of the mount.
+    store.must("diff", "-o", tar, id);
+    assertEquals(listed(tar), USED);
+    assertMatch(refusal("in use", store.run("rm", id)), /is mounted at .* \(2 uses\)/);
+    store.must("umount", id);
+    store.must("umount", id);
+    assertEquals(isThere(path), false);
+    const own = store.must("mount", id).trimEnd();
+    assertEquals(owners(own, "new/file"), ["0:0"]);
+    store.must("umount", id);
+    store.must("rm", id);
+  }
+  store.must("mount", "--read-only", "--idmap", MAPS[0][0], "base");
+  store.must("umount", "base");
+  assertEquals(mountPoints(store.root), []);
 });
+
+needs(
+  lacking ?? old ?? lacksProgram("strace"),
+  "btrfs: nothing is left of a mount that is killed",
+  () => {
+    using store = new BtrfsStore();
+    store.must("create", "app");
+    for (const point of ["mount_setattr:when=1", "setns:when=1", "move_mount:when=2"]) {
+      const [call, when] = point.split(":");
+      const inject = ["strace", "-o", "/dev/null", "-e", `inject=${call}:signal=KILL:${when}`];
+      const words = [...PROGRAM, ...store.options, "mount", "--idmap", MAPS[1][0], "app"];
+      if (run("timeout", "60", ...inject, ...words).success) store.must("umount", "app");
+      const path = store.must("mount", "--idmap", MAPS[0][0], "app").trimEnd();
+      assertEquals(owners(path, "."), ["100000:100000"], point);
+      store.must("umount", "app");
+      assertEquals(isThere(path), false, point);
+      assertEquals(mountPoints(store.root), [], point);
+    }
+    store.must("rm", "app");
+  },
+);
