@@ -36,6 +36,14 @@ const COMMIT_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
+/** Of commands whose `--driver` is that of the store here. */
+const DOCKER_DRIVER: OptionSpec = {
+  name: "docker-driver",
+  value: "NAME",
+  choices: ["overlay2", "btrfs", "devicemapper", "aufs"],
+  summary: "Docker's storage driver, if DIR has images of several",
+};
+
 /** `veneer container …` */
 export const CONTAINERS: GroupSpec = {
   name: "container",
@@ -74,7 +82,7 @@ export const CONTAINERS: GroupSpec = {
       name: "container commit",
       summary: "make an image of a container here, and print its name and id",
       operands: [BOX],
-      options: [...COMMIT_OPTIONS, SERVICE],
+      options: [...COMMIT_OPTIONS, DOCKER_DRIVER, SERVICE],
       details:
         "The image has the layers of the one that the container stands on, and one of what the container changed.\n" +
         "It goes into the store of images here; `veneer image export` writes it for others.",
@@ -115,6 +123,7 @@ export const IMAGES: GroupSpec = {
           summary: "take what expands more than a thousandfold when it is decompressed",
         },
         DOCKER,
+        DOCKER_DRIVER,
       ],
       details:
         "Takes an OCI layout, as a directory or a tar, and the archives of `docker save`, old and new. The tar and the\n" +

@@ -4,8 +4,8 @@
  * @module
  */
 import { entryName } from "../../ffi/entry_name.ts";
-import { EEXIST, ENOENT } from "../../ffi/errno.ts";
-import { O_RDONLY, O_RDWR, O_TMPFILE, tryReopen } from "../../ffi/files.ts";
+import { EEXIST, ENOENT, EXDEV } from "../../ffi/errno.ts";
+import { O_RDONLY, O_RDWR, O_TMPFILE, tryReopen, withFd, writeAll } from "../../ffi/files.ts";
 import { tryLinkFile } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Home } from "../store/home.ts";
@@ -20,6 +20,7 @@ import {
   unwrapConfined,
 } from "../tree/confined.ts";
 import { parseDigest } from "./digest.ts";
+import { piecesOf } from "./spool.ts";
 
 /** The records of one store. */
 export class TarRecords {
@@ -45,11 +46,21 @@ export class TarRecords {
 
   /** Gives a whole record its name. */
   keep(fd: number, diffId: string): void {
-    const path = this.#path(diffId);
-    inParent(path, (directory) => {
-      const linked = tryLinkFile(fd, directory, entryName(path.name));
-      if (linked !== -EEXIST) unwrap(linked, "linkat", path.text);
+    const linked = this.#tryLink(fd, diffId);
+    if (linked === 0 || linked === -EEXIST) return;
+    const path = this.#path(diffId).text;
+    if (linked !== -EXDEV) unwrap(linked, "linkat", path);
+    // The home has been mounted on itself since the file was made, and no link crosses mounts.
+    withFd(this.create(), (copy) => {
+      for (const bytes of piecesOf(fd)) writeAll(copy, bytes);
+      const linked = this.#tryLink(copy, diffId);
+      if (linked !== -EEXIST) unwrap(linked, "linkat", path);
     });
+  }
+
+  #tryLink(fd: number, diffId: string): number {
+    const path = this.#path(diffId);
+    return inParent(path, (directory) => tryLinkFile(fd, directory, entryName(path.name)));
   }
 
   /** Opens a record, which the caller closes; `undefined` if there is none. */

@@ -4,9 +4,10 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
-import { TestStore } from "../support/commands.ts";
+import { refusal, TestStore } from "../support/commands.ts";
 import { dir, file } from "../tar/support/tar_builder.ts";
 import { chainsOf, image, layer, oneImage, tarOf, writeFiles } from "./builder.ts";
+import { writeDockerStore } from "./literal_docker_store.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -118,4 +119,24 @@ needs(lacking, "image tree: layers once, with the images on them", () => {
     [false, true],
     [false, true],
   ]);
+});
+
+needs(lacking, "image import --docker: a store of several drivers wants one named", () => {
+  using store = new TestStore();
+  const docker = store.path("docker"), from = ["image", "import", "app", "--docker", docker];
+  const { id } = writeDockerStore(docker, "overlay2");
+  writeDockerStore(docker, "aufs");
+  assertMatch(
+    refusal("invalid argument", store.run(...from)),
+    /docker has images of several drivers: aufs, overlay2; name the driver to read$/,
+  );
+  assertEquals(store.must(...from, "--docker-driver", "aufs"), `app:latest ${id}\n`);
+  const digits = ["image", "export", "app", "--docker", docker, "--driver", "aufs"];
+  assertMatch(store.must(...digits, "-o", store.path("out.tar")), /^$/);
+  const commit = ["container", "commit", "box", "--docker", docker, "--docker-driver", "aufs"];
+  assertMatch(store.must(...commit), /^sha256:\w+\n$/);
+  assertMatch(
+    store.refused("usage", "image", "import", "a.tar", "--docker-driver", "aufs"),
+    /^--docker-driver is for --docker DIR/,
+  );
 });

@@ -1,7 +1,7 @@
 /**
  * Making images of snapshots.
  */
-// @runs on ext4, btrfs
+// @runs on ext4, xfs, btrfs
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs, TEST_FS } from "../support/cases.ts";

@@ -57,6 +57,8 @@ needs(lacksFileSystem("overlay"), "images: commands that are killed at any momen
     writeFiles(store.path(`${name}.dir`), oneImage(built, full));
     return built.id;
   });
+  // The store is there from the beginning.
+  store.must("image", "import", store.path("a.dir"));
   const lasted = new Map<string, number>();
   let killed = 0, commands = 0;
   for (; killed < KILLS; commands++) {

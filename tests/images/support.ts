@@ -15,13 +15,21 @@ export interface ImageStore extends Disposable {
   path(name: string): string;
 }
 
-export async function imageStore(): Promise<ImageStore> {
+/**
+ * Opens one.
+ *
+ * @param driver the one that all cases run with on this file system, if it is not given
+ */
+export async function imageStore(
+  driver = TEST_FS.startsWith("btrfs") ? "btrfs" : "overlay2",
+  driverOptions: readonly string[] = [],
+): Promise<ImageStore> {
   const scope = new DisposableStack();
   const dir = scope.use(storeDir());
-  const isBtrfs = TEST_FS.startsWith("btrfs");
   const options = {
     root: join(dir.path, "root"),
-    driver: isBtrfs ? "btrfs" : "overlay2",
+    driver,
+    options: driverOptions,
     warn: (message: string) => {
       throw new Error(`a warning: ${message}`);
     },

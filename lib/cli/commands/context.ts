@@ -180,7 +180,8 @@ export class CommandContext {
   /**
    * Opens the store that `--docker` names for as long as `use` takes, to read it.
    *
-   * @param isDriverOurs whether `--driver` names the driver of Veneer's own store instead
+   * @param isDriverOurs whether `--driver` names the driver of Veneer's own store instead, and
+   * `--docker-driver` Docker's
    * @throws {VeneerError} `usage` without `--docker`; also the errors of opening and of `use`
    */
   async readDocker<T>(
@@ -195,7 +196,7 @@ export class CommandContext {
     if (tryLstat(directory) === undefined) {
       throw new VeneerError("not found", `there is no store of Docker's at ${directory}`);
     }
-    const driver = isDriverOurs ? undefined : this.options.value("driver");
+    const driver = this.options.value(isDriverOurs ? "docker-driver" : "driver");
     using store = await this.drivers.openDocker({
       root: Deno.realPathSync(directory),
       driver: driver === AUTO ? undefined : driver,
