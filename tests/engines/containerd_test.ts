@@ -10,9 +10,10 @@ import {
   makeImage,
   TestContainerd,
 } from "../services/containerd_support.ts";
-import { Process, TestService, until } from "../services/service_support.ts";
-import { mountPoints, must, needs, run } from "../support/cases.ts";
-import { CONTAINERDS, fetched, lacksEngines } from "./engines.ts";
+import { TestService, until } from "../services/service_support.ts";
+import { mountPoints, must, needs } from "../support/cases.ts";
+import { CONTAINERDS, lacksEngines } from "./engines.ts";
+import { freePort, startRegistry } from "./registry.ts";
 
 const lacking = lacksEngines() ?? lacksBusybox();
 const NAME = "localhost/case:1";
@@ -26,30 +27,6 @@ const LAYERS = [
 ] as const;
 
 const command = ["/bin/sh", "-c", "busybox cat /srv/link; busybox ls -A /opt"];
-
-/** A registry on loopback that keeps what it is given below a directory. */
-async function startRegistry(directory: string, port: number): Promise<Process> {
-  const config = join(directory, "registry.yml");
-  Deno.writeTextFileSync(
-    config,
-    `version: 0.1
-storage: {filesystem: {rootdirectory: ${join(directory, "registry")}}}
-http: {addr: "127.0.0.1:${port}"}
-`,
-  );
-  const registry = new Process([fetched("bookworm", "usr/bin/docker-registry"), "serve", config]);
-  await until(
-    () => run("bash", "-c", `exec 3<>/dev/tcp/127.0.0.1/${port}`).success,
-    "the registry to listen",
-  );
-  return registry;
-}
-
-/** A port that nobody listens on just now. */
-function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr.port;
-}
 
 /**
  * Containers of two maps run on one image, each as if it had the image's owners: without a copy if

@@ -25,7 +25,12 @@ export interface Engine {
   readonly path?: string;
   /** The release of its configuration. */
   readonly release: "1.6" | "1.7" | "2.x";
+  /** Whether it serves Kubernetes, too. */
+  readonly servesKubernetes?: boolean;
 }
+
+const KUBERNETES =
+  '"io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"';
 
 export class TestContainerd implements AsyncDisposable {
   readonly #process: Process;
@@ -61,7 +66,7 @@ export class TestContainerd implements AsyncDisposable {
       `${version}
 root = "${path("root")}"
 state = "${path("state")}"
-disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.cri.v1.images", "io.containerd.cri.v1.runtime"]
+disabled_plugins = [${engine.servesKubernetes ? "" : KUBERNETES}]
 [grpc]
   address = "${address}"
 [ttrpc]

@@ -10,6 +10,7 @@ import type { DockerOptions } from "../../../drivers/docker_stores.ts";
 import { AUTO, DEFAULT_ROOT } from "../../../drivers/names.ts";
 import type { Driver } from "../../../drivers/registry.ts";
 import { dockerOn } from "../../store/dockerd.ts";
+import { openStoresDirectory } from "../../store/home.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
 import { IdMap, type IdMaps } from "../../base/id_maps.ts";
 import { layerNotFound, resolveId } from "../../base/ids.ts";
@@ -170,7 +171,7 @@ export class CommandContext {
     use: (images: Images) => T | Promise<T>,
     { isMade = false } = {},
   ): Promise<T> {
-    const options = this.#snapshotOptions(isMade);
+    const options = isMade ? this.#optionsToPreload() : this.#snapshotOptions(false);
     using images = await this.drivers.openImages({ ...options, purpose });
     const { home, name } = images.snapshots;
     this.output.info(`opened ${home} with ${name}`);
@@ -207,6 +208,14 @@ export class CommandContext {
   /** The directory where stores of snapshots are: of a service, if `--service` names one. */
   get rootOfSnapshots(): string {
     return rootOfSnapshots(this.root, this.options.value("service"));
+  }
+
+  /** The options of a store that may be missing, also of a service that never ran. */
+  #optionsToPreload(): StoreOptions {
+    const options = this.#storeOptions(), service = this.options.value("service");
+    if (service === undefined) return options;
+    const name = serviceName(service, "service");
+    return { ...options, root: openStoresDirectory(this.root, [SERVICES, name], this.idMaps) };
   }
 
   #snapshotOptions(isMade: boolean): StoreOptions {
