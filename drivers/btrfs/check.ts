@@ -97,6 +97,9 @@ export function checkSnapshots(
       });
       continue;
     }
+    if (view.isIncomplete(layer) && tryLstat(view.join(directory, hash), stat) === undefined) {
+      continue;
+    }
     checkSubvolume(
       view.join(directory, hash),
       layer,

@@ -54,7 +54,7 @@ export function checkSnapshots(
   const recorded = new Set(ids), known = new Set<string>(), staged = view.staged();
   for (const { layer } of snapshots) {
     known.add(layer);
-    if (recorded.has(layer)) continue;
+    if (recorded.has(layer) || view.isIncomplete(layer)) continue;
     report({
       kind: "snapshot-device-missing",
       layer,

@@ -66,10 +66,11 @@ export function* pathsOf(
 ): Iterable<string> {
   if (of === "snapshots") return yield* snapshotPaths(id);
   yield id;
-  for (const name of view.names(view.join(LINKS))) {
-    const path = view.join(LINKS, name);
-    if (tryReadlink(path) === linkTarget(id)) yield path.relative;
-  }
+  const isLink = (name: string) => tryReadlink(view.join(LINKS, name)) === linkTarget(id);
+  const { text: own = "" } = readRecord(view.join(id, "link"), { most: 256 });
+  // Without a sound record any link may be the layer's.
+  const names = isLinkName(own) && isLink(own) ? [own] : view.names(view.join(LINKS));
+  for (const name of names) if (isLink(name)) yield `${LINKS}/${name}`;
 }
 
 /** The steps that remove the mark of having children from a layer that has none any more. */

@@ -70,6 +70,9 @@ export function checkLayerDirectories(
       });
       continue;
     }
+    // Looked at first: the mark goes after the layer is made.
+    const isIncomplete = view.isIncomplete(row.layer);
+    if (isIncomplete && tryLstat(view.join(LAYERS, row.layer), stat) === undefined) continue;
     const hasFiles = checkPart(view, row, "fs", stat, report);
     const isWritten = row.kind === "active" && row.parent !== undefined;
     if (hasFiles && hasWork && isWritten) checkPart(view, row, "work", stat, report);

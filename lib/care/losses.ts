@@ -23,6 +23,7 @@ const RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CONTEN
 export class Losses {
   readonly #children = new Map<string, string[]>();
   readonly #lost = new Set<string>();
+  readonly #planned = new Set<string>();
 
   constructor(readonly checked: Checked) {
     for (const [id, parent] of checked.parents) {
@@ -46,51 +47,106 @@ export class Losses {
   }
 
   /**
-   * Moves a layer and all layers on it into the quarantine.
+   * Moves layers and all layers on them into the quarantine. What is moved is written down once for
+   * all of them.
    *
-   * @throws {VeneerError} `in use` if any of them is in use; then nothing was moved
+   * @param failed gets the reason for each that is in use; then neither it nor a layer on it is moved
    */
-  lose(layer: string, store: CheckedStore, state: RunState, mender: Mender): void {
-    const { driver, root, of, checks } = store;
-    const { quarantine } = mender;
-    // Children come first, so that after a kill no layer is without its parent.
-    const ids = this.on(layer).filter((id) => !this.#lost.has(id)).reverse();
+  lose(
+    layers: readonly string[],
+    store: CheckedStore,
+    state: RunState,
+    mender: Mender,
+    failed: (layer: string, error: VeneerError) => void,
+  ): void {
+    const { driver, root, of } = store;
     using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`)!;
     using locks = new DisposableStack();
-    const moved = new Map<string, string[]>();
+    const plans = layers.flatMap((layer) => {
+      if (this.#lost.has(layer)) return [];
+      try {
+        return [this.#plan(layer, view, store, state, locks)];
+      } catch (error) {
+        failed(layer, error as VeneerError);
+        return [];
+      }
+    });
+    const free = unmounted(plans, mender.home.path, failed);
+    const { shown } = this.checked, { lost } = mender.quarantine.journal;
+    for (const { layer, parts } of free) {
+      for (const [id, moved] of parts) lost.push({ name: shown(id), because: shown(layer), moved });
+    }
+    mender.quarantine.write();
+    for (const { parts } of free) {
+      for (const [id, paths] of parts) {
+        for (const path of paths) mender.moveAside(path);
+        this.#lost.add(id);
+      }
+      if (of === "snapshots") deleteRows(mender, [...parts.keys()]);
+    }
+    for (const { layer } of free) this.#uncommitParent(layer, view, store, mender);
+  }
+
+  /** @throws {VeneerError} `in use` */
+  #plan(
+    layer: string,
+    view: StoreView,
+    { of, checks }: CheckedStore,
+    state: RunState,
+    locks: DisposableStack,
+  ): Plan {
+    // Children come first, so that after a kill no layer is without its parent.
+    const ids = this.on(layer).filter((id) => !this.#lost.has(id) && !this.#planned.has(id))
+      .reverse();
+    const parts = new Map<string, string[]>();
     for (const id of ids) {
       lock(id, state, locks);
       const own = RECORDS.map((directory) => `${OWN}/${directory}/${id}`);
-      moved.set(
-        id,
-        [...checks?.pathsOf(view, id, of) ?? [], ...own].filter((path) => exists(view.join(path))),
-      );
+      const paths = [...checks?.pathsOf(view, id, of) ?? [], ...own];
+      parts.set(id, paths.filter((path) => exists(view.join(path))));
     }
-    requireUnmounted(
-      `layer ${layer}, or one on it,`,
-      mender.home.path,
-      new Set([...moved.values()].flat()),
-    );
-    for (const id of ids) {
-      const { shown } = this.checked;
-      quarantine.journal.lost.push({
-        name: shown(id),
-        because: shown(layer),
-        moved: moved.get(id)!,
-      });
-    }
-    quarantine.write();
-    for (const id of ids) {
-      for (const path of moved.get(id)!) mender.moveAside(path);
-      this.#lost.add(id);
-    }
-    if (of === "snapshots") deleteRows(mender, ids);
+    for (const id of ids) this.#planned.add(id);
+    return { layer, parts };
+  }
+
+  #uncommitParent(layer: string, view: StoreView, { checks }: CheckedStore, mender: Mender): void {
     const parent = this.checked.parents.get(layer);
     if (!parent || this.#lost.has(parent)) return;
     if (this.#children.get(parent)?.some((id) => !this.#lost.has(id))) return;
     for (const step of checks?.stepsWithoutChildren?.(view, parent) ?? []) {
       if (step.do !== "lose" && step.do !== "rebuild") mender.perform(step);
     }
+  }
+}
+
+/** A layer to be given up. */
+interface Plan {
+  readonly layer: string;
+  /** It and the layers on it, children first, with their paths. */
+  readonly parts: ReadonlyMap<string, readonly string[]>;
+}
+
+/** The plans whose layers are not mounted. Mounts are looked at once, unless something is. */
+function unmounted(
+  plans: readonly Plan[],
+  home: string,
+  failed: (layer: string, error: VeneerError) => void,
+): readonly Plan[] {
+  const check = (plans: readonly Plan[], what: string) =>
+    requireUnmounted(what, home, new Set(plans.flatMap(({ parts }) => [...parts.values()].flat())));
+  try {
+    check(plans, "a layer");
+    return plans;
+  } catch {
+    return plans.filter((plan) => {
+      try {
+        check([plan], `layer ${plan.layer}, or one on it,`);
+        return true;
+      } catch (error) {
+        failed(plan.layer, error as VeneerError);
+        return false;
+      }
+    });
   }
 }
 

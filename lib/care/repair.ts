@@ -63,6 +63,9 @@ export interface Repaired {
 /** The most rounds. Far fewer reveal all damage that other damage hides. */
 const MOST_ROUNDS = 300;
 
+/** How many layers are given up at a time: so many are locked at once. */
+const BATCH = 256;
+
 /** The pause between two passes of a check, in milliseconds. */
 const PAUSE = 20;
 
@@ -217,29 +220,46 @@ class Repair {
     for (const { kind, layer, file, what, repair } of findings) {
       this.#quarantine.journal.repairs.push({ kind, layer, file, what, steps: repair! });
     }
+    if (findings.every(isLoss)) return this.#loseAll(findings, checked);
     this.#quarantine.write();
-    const losses = new Losses(checked);
     let isRebuilt = false;
     for (const finding of findings) {
-      // Two findings may have the same step.
-      const isDone = finding.repair!.every((step) =>
-        step.do === "lose" ? losses.isLost(step.layer) : step.do === "rebuild" && isRebuilt
-      );
-      const done = isDone || attempt(this.options.failed, finding.file, () => {
-        for (const step of finding.repair!) this.#perform(step, finding, losses);
+      const rebuilds = finding.repair!.some((step) => step.do === "rebuild");
+      // Two findings may have this step.
+      const done = rebuilds && isRebuilt || attempt(this.options.failed, finding.file, () => {
+        for (const step of finding.repair!) this.#perform(step, finding);
         return true;
       });
       if (done === undefined) this.#failed.add(identityOf(finding));
       else this.#mended.push(finding);
-      isRebuilt ||= finding.repair!.some((step) => step.do === "rebuild");
+      isRebuilt ||= rebuilds;
     }
   }
 
-  #perform(step: Step, { layer }: Finding, losses: Losses): void {
+  #loseAll(findings: readonly Finding[], checked: Checked): void {
+    const losses = new Losses(checked);
+    const reasons = new Map<string, VeneerError>();
+    const layers = [...new Set(findings.map(({ layer }) => layer!))];
+    for (let at = 0; at < layers.length; at += BATCH) {
+      const batch = layers.slice(at, at + BATCH);
+      losses.lose(batch, this.store, this.state, this.#mender, (layer, error) => {
+        reasons.set(layer, error);
+        this.options.failed(error);
+      });
+    }
+    for (const finding of findings) {
+      if (reasons.has(finding.layer!)) this.#failed.add(identityOf(finding));
+      else this.#mended.push(finding);
+    }
+    for (const id of layers) {
+      if (!reasons.has(id)) losses.on(id).forEach((lost) => this.#lost.add(lost));
+    }
+  }
+
+  #perform(step: Step, { layer }: Finding): void {
     switch (step.do) {
       case "lose":
-        losses.on(step.layer).forEach((id) => this.#lost.add(id));
-        return losses.lose(step.layer, this.store, this.state, this.#mender);
+        throw new TypeError("layers are given up together");
       case "rebuild":
         return this.#rebuild();
       default: {

@@ -18,7 +18,7 @@ import {
 } from "../../ffi/files.ts";
 import { tryCloneMount, tryProtectMount } from "../../ffi/fsmount.ts";
 import { OWN } from "../store/home.ts";
-import { type ConfinedPath, ConfinedRoot, list } from "../tree/confined.ts";
+import { type ConfinedPath, ConfinedRoot, list, tryLstat } from "../tree/confined.ts";
 
 /** A home that is open for reading. The caller disposes of it. */
 export class StoreView implements Disposable {
@@ -65,6 +65,14 @@ export class StoreView implements Disposable {
   /** The names in the staging directory, of layers that may be in the making or in removal. */
   staged(): ReadonlySet<string> {
     return new Set(this.names(this.own("staging")));
+  }
+
+  /**
+   * Whether an apply to a layer was begun and not finished. After a failure a snapshot's layer is
+   * made again; a process killed meanwhile leaves none, and the next apply makes it.
+   */
+  isIncomplete(layer: string): boolean {
+    return !layer.includes("/") && tryLstat(this.own("incomplete", layer)) !== undefined;
   }
 
   /** The names in a directory; none if it is not a directory. */
