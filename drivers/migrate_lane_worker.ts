@@ -37,7 +37,7 @@ async function openEnd(
     const stores = driver === AUTO ? priorStores(root) : [driver];
     const graph = openLayers(await loadFor(driver, stores), open, stores);
     if (docker !== undefined) {
-      return new DockerTarget(graph, new DockerRoot(docker.root, docker.driver), warn);
+      return new DockerTarget(graph, idMaps, new DockerRoot(docker.root, docker.driver), warn);
     }
     return role === "source" ? new LayerSource(graph, warn) : new LayerTarget(graph, idMaps, warn);
   }

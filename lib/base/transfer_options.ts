@@ -14,6 +14,8 @@ export interface TransferOptions {
    * others the tree is searched, if there is such a link.
    */
   readonly allNames?: boolean;
+  /** The tar has ids of this machine, which no id map of the store's changes. */
+  readonly hostIds?: boolean;
   /**
    * For an apply from a stream: called each second in which it gives nothing, with the bytes of tar
    * so far.

@@ -36,7 +36,7 @@ import type { ChangeIterator } from "../tree/changes.ts";
 import type { Home } from "../store/home.ts";
 import { recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import { type FileArgument, withInput, withOutput } from "../base/descriptors.ts";
-import { formatIdMap } from "../base/id_maps.ts";
+import { formatIdMap, IDENTITY } from "../base/id_maps.ts";
 import { checkId, layerNotFound } from "../base/ids.ts";
 import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
 import type { Mount, MountPort } from "../mount/plan.ts";
@@ -338,7 +338,7 @@ export class Graph implements EngineStore {
     using scope = new DisposableStack();
     const { warn, workers } = this.#context;
     const delta = this.#reading.open(id, parent, scope);
-    const idMaps = this.#layers.idMaps(id);
+    const idMaps = options.hostIds ? IDENTITY : this.#layers.idMaps(id);
     return withOutput(output, (fd) => delta.export(fd, { idMaps, warn, workers, ...options }));
   }
 
@@ -365,7 +365,7 @@ export class Graph implements EngineStore {
     id: string,
     parent: ParentArgument,
     input: number,
-    { onProgress, onWaiting, provenWhole, beforeComplete, marksFirst }: EngineApplyOptions,
+    { onProgress, onWaiting, provenWhole, beforeComplete, marksFirst, hostIds }: EngineApplyOptions,
   ): number {
     this.#layers.require(id);
     this.#layers.requireWritable();
@@ -381,7 +381,7 @@ export class Graph implements EngineStore {
       const tar = opened ?? open();
       using mounted = new DisposableStack();
       const backend = this.#backend, { sync, workers, warn } = this.#context;
-      const idMaps = this.#layers.idMaps(id);
+      const idMaps = hostIds ? IDENTITY : this.#layers.idMaps(id);
       const native = base === backend.parent(id) ? backend.applyTarget(id) : undefined;
       // A record of content that something else was in before would not be whole.
       const { record = "none" } = this.#context;

@@ -45,11 +45,15 @@ function differenceOf(a: Entry, b: Entry): string | undefined {
     return `${nameOf(a)} stands where the target has ${nameOf(b)}`;
   }
   const mine = factsOf(a), others = factsOf(b);
-  const at = mine.findIndex((fact, i) => fact !== others[i]);
+  // A layer has a time of its root only if it changes the root otherwise.
+  const isRoot = a.pathLength === 0;
+  const at = mine.findIndex((fact, i) => fact !== others[i] && !(isRoot && FACTS[i] === TIME));
   return at < 0
     ? undefined
     : `${nameOf(a)} has another ${FACTS[at]}: ${others[at]}, not ${mine[at]}`;
 }
+
+const TIME = "time of change";
 
 /** The names of {@linkcode factsOf}. */
 const FACTS = [
@@ -57,7 +61,7 @@ const FACTS = [
   "mode",
   "owner",
   "length",
-  "time of change",
+  TIME,
   "device number",
   "target",
   "further name",

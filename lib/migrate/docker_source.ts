@@ -15,6 +15,7 @@ import { FrozenDirectory } from "../images/docker/frozen.ts";
 import type { DockerStore } from "../images/docker/store.ts";
 import { JsonFields, parseJson } from "../images/json.ts";
 import type { Bytes } from "../services/bytes.ts";
+import { treeDelta } from "../tar/export/delta.ts";
 import { exportTree } from "../tar/export/export.ts";
 import { type Call, sendResult } from "./calls.ts";
 import type { Member } from "./member.ts";
@@ -139,7 +140,8 @@ export class DockerSource extends End {
       // An overlay has two layers at least.
       const root = chain.length === 1 ? trees.open(id, scope) : trees.whole(chain, scope);
       // The marks of aufs are files, which show; those of overlay are not seen through it.
-      exportTree(root, output, trees.form === "aufs" ? "aufs" : "none", options);
+      if (trees.form === "aufs") exportTree(root, output, "aufs", options);
+      else treeDelta(root, undefined).export(output, options);
     } else deltaOf(trees, chain, scope).export(output, options);
   }
 

@@ -18,7 +18,7 @@ import { basename } from "@std/path";
 import { fsync, O_DIRECTORY, O_RDONLY, reopen, syncfs, withFd } from "../../ffi/files.ts";
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
-import { IDENTITY } from "../base/id_maps.ts";
+import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Graph } from "../graph/graph.ts";
 import { JsonFields, parseJson } from "../images/json.ts";
@@ -177,8 +177,11 @@ export class DockerRoot {
 
 /** Layers of a new driver below a Docker root, and the root's records. */
 export class DockerTarget extends LayerTarget {
-  constructor(graph: Graph, readonly records: DockerRoot, warn: Warn) {
-    super(graph, IDENTITY, warn);
+  /** Docker's own files in a container's first layer may be of a user that its maps do not have. */
+  protected override readonly hostIds = true;
+
+  constructor(graph: Graph, idMaps: IdMaps, readonly records: DockerRoot, warn: Warn) {
+    super(graph, idMaps, warn);
   }
 
   override perform(call: Call, emit: (bytes: Bytes) => void): void {

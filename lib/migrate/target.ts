@@ -180,6 +180,8 @@ const LOCK = "migrate";
 /** Layers. */
 export class LayerTarget extends Target {
   protected readonly locks = [LOCK];
+  /** Whether tars have ids of this machine. */
+  protected readonly hostIds: boolean = false;
 
   constructor(readonly graph: Graph, readonly idMaps: IdMaps, warn: Warn) {
     super(warn);
@@ -228,7 +230,9 @@ export class LayerTarget extends Target {
     input: number | undefined,
     onProgress: (bytes: number) => void,
   ): void {
-    if (input !== undefined) this.graph.applyDiff(id, undefined, input, { onProgress });
+    if (input !== undefined) {
+      this.graph.applyDiff(id, undefined, input, { onProgress, hostIds: this.hostIds });
+    }
   }
 
   protected hasLimit({ storageOptions = {} }: Member): boolean {
@@ -250,7 +254,7 @@ export class LayerTarget extends Target {
   }
 
   protected writeDiff(id: string, isWhole: boolean, output: number): void {
-    this.graph.diff(id, isWhole ? "" : undefined, output);
+    this.graph.diff(id, isWhole ? "" : undefined, output, { hostIds: this.hostIds });
   }
 
   override close(): void {

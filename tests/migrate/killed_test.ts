@@ -23,7 +23,13 @@ async function migrateFor(from: Place, to: Place, milliseconds: number): Promise
     stdout: "piped",
     stderr: "piped",
   }).spawn();
-  const timer = setTimeout(() => child.kill("SIGKILL"), milliseconds);
+  const timer = setTimeout(() => {
+    try {
+      child.kill("SIGKILL");
+    } catch (error) {
+      if (!(error instanceof TypeError)) throw error; // It has just ended.
+    }
+  }, milliseconds);
   const { signal, code, stderr } = await child.output();
   clearTimeout(timer);
   assert(signal === "SIGKILL" || code === 0, new TextDecoder().decode(stderr));

@@ -76,29 +76,37 @@ export interface Way {
   readonly options?: readonly string[];
   /** Of Veneer. */
   readonly ours?: readonly string[];
+  /** Words of both daemons. */
+  readonly args?: readonly string[];
+  /** The id that root is mapped to, which `args` must say. */
+  readonly rootId?: number;
 }
 
 /** Migrates what a daemon made, and looks at it with a daemon on the other driver. */
 export async function checkMigration(
-  { disk: kind, from, to, options = [], ours = [] }: Way,
+  { disk: kind, from, to, options = [], ours = [], args = [], rootId }: Way,
 ): Promise<void> {
   using dir = tempDir("d-");
   using disk = mountImage(kind, dir.path, 4 * 2 ** 30);
   const scratch = join(dir.path, "scratch"), place = join(disk.mountPoint, "docker");
   Deno.mkdirSync(scratch);
+  // The root of a user namespace has to pass.
+  Deno.chmodSync(dir.path, 0o711);
   const started = (driver: Driver) => {
-    const docker = new Docker(place, driver, driver === from ? options : []);
+    const docker = new Docker(place, driver, driver === from ? options : [], { args });
     docker.start();
     return docker;
   };
   let before: Record<string, unknown>, root: string;
+  const range = `0:${rootId}:65536`;
+  const maps = rootId === undefined ? [] : ["--uidmap", range, "--gidmap", range];
   const migrate = (...more: string[]) => {
     const given = ours.flatMap((option) => ["-o", option]);
-    return veneer("migrate", "--docker", root, "--to", to, ...given, ...more);
+    return veneer("migrate", "--docker", root, "--to", to, ...given, ...maps, ...more);
   };
   {
     await using docker = started(from);
-    root = docker.root;
+    root = join(docker.root, rootId === undefined ? "." : `${rootId}.${rootId}`);
     make(docker, scratch);
     before = told(docker, scratch);
     const refused = migrate();

@@ -11,7 +11,7 @@ import { type DaemonSettings, Docker, type Driver, makeSystem, parentsByDocker }
 
 const PROGRAMS = ["sh", "cat", "ls", "rm", "mkdir", "chmod", "stat", "sleep", "dd"];
 /** The host's id of root in a user namespace. */
-const REMAPPED = 100000;
+export const REMAPPED = 100000;
 
 const NO_NETWORK = ["--network", "none"];
 

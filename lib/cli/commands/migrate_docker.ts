@@ -3,7 +3,7 @@
  *
  * @module
  */
-import { join } from "@std/path";
+import { basename, join } from "@std/path";
 import { AUTO } from "../../../drivers/names.ts";
 import { tryLstat } from "../../../ffi/stat.ts";
 import { codeOf, VeneerError } from "../../base/errors.ts";
@@ -41,6 +41,16 @@ export const run: Run = async (context) => {
     throw new VeneerError("not found", `there is no store of Docker's at ${directory || '""'}`);
   }
   const root = Deno.realPathSync(directory), records = new DockerRoot(root, to);
+  // As dockerd names its directory of a user that it maps root to.
+  const mapped = /^(\d+)\.(\d+)$/.exec(basename(root));
+  if (mapped !== null && options.values("uidmap").length === 0) {
+    const [, uid, gid] = mapped;
+    throw new VeneerError(
+      "usage",
+      `${root} is of a Docker that maps root to ${uid}: name its maps, such as ` +
+        `--uidmap 0:${uid}:65536 --gidmap 0:${gid}:65536`,
+    );
+  }
   return options.flag("finish")
     ? await finish(context, records)
     : await migrateRoot(context, records, to);
@@ -80,8 +90,8 @@ async function migrateRoot(
       root: place,
       driver,
       options: driver === AUTO ? given : optionsFor(driver, given),
-      uidmap: [],
-      gidmap: [],
+      uidmap: options.values("uidmap"),
+      gidmap: options.values("gidmap"),
       docker: { root, driver: to },
     };
     await lane.open(store);
