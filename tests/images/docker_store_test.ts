@@ -11,7 +11,7 @@ import { withOutput } from "../../lib/base/descriptors.ts";
 import { imageOfContainer } from "../../lib/images/docker/commit.ts";
 import { exportOfDocker } from "../../lib/images/docker/export.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
-import { sha256 } from "./builder.ts";
+import { chainsOf, sha256 } from "./builder.ts";
 import { BASE, BOX, OWN, writeDockerStore } from "./literal_docker_store.ts";
 import { imageStore, withTree } from "./support.ts";
 
@@ -40,6 +40,19 @@ needs(undefined, "Docker's store of aufs: images, and what a container changed",
   const again = () => exportOfDocker(store, "app", { ...OPTIONS, output: join(dir.path, "no") });
   const error = await assertRejects(again, VeneerError);
   assertMatch(error.message, /^layer sha256:\w+: \/etc\/digits has other content than it had$/);
+
+  // On demand it is written as it is now, by the layer's chain id, too.
+  for (const name of ["app", chainsOf(built.layers)[0]]) {
+    const said: string[] = [], output = join(dir.path, "changed");
+    const onChanged = (line: string) => void said.push(line);
+    const changed = await exportOfDocker(store, name, { ...OPTIONS, output, onChanged });
+    assertEquals([said, changed.id === built.id], [[error.message], false]);
+    const [{ Layers: [layer] }] = JSON.parse(must("tar", "-xOf", output, "manifest.json"));
+    const inner = join(dir.path, "layer.tar");
+    Deno.writeTextFileSync(inner, "");
+    must("sh", "-c", 'tar -xOf "$0" "$1" >"$2"', output, layer, inner);
+    assertEquals(must("tar", "-xOf", inner, "etc/digits"), "123456780");
+  }
 });
 
 /** Adds to the store of aufs what its marks are for, on three layers. */
