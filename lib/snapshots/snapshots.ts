@@ -44,31 +44,22 @@ import { Committing } from "./committing.ts";
 import type { Database } from "./database.ts";
 import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
-import { checkField, checkKey, checkLabels, REFERENCE, relabelled, shown } from "./keys.ts";
+import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
 import { checkCommitted, checkMountable } from "./kinds.ts";
-import {
-  isLimited,
-  isOfContainer,
-  LIMIT_OPTIONS,
-  limitsOf,
-  NO_LIMITS,
-  SIZE_LABEL,
-  type SnapshotLimits,
-} from "./limits.ts";
+import { isLimited, LIMIT_OPTIONS, NO_LIMITS, type SnapshotLimits } from "./limits.ts";
+import { Making } from "./making.ts";
 import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
 import type { Snapshot } from "./records.ts";
-import { remapOf, requireRemap } from "./remap.ts";
+import { requireRemap } from "./remap.ts";
 import { Removing } from "./removing.ts";
 import { type Purpose, Session } from "./session.ts";
 import type {
   AgedUsage,
   CommitOptions,
   DiffOptions,
-  Labels,
   Leftovers,
   SnapshotInfo,
-  SnapshotKind,
   SnapshotMountOptions,
   SnapshotOptions,
   Snapshotter,
@@ -140,9 +131,8 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #later: (() => void) | undefined;
   readonly #purpose: Purpose;
   readonly #sync: SyncMode;
-  readonly #limits: SnapshotLimits;
+  readonly #making: Making;
   readonly #usageAge: number;
-  readonly #isRemapped: boolean;
   readonly #idMaps: IdMaps;
   /** Keeps services from holding the store; `undefined` if it is not opened for changes. */
   #claim: Disposable | undefined;
@@ -179,9 +169,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       backend.checkLimits(limits, `the options ${LIMIT_OPTIONS.join(" and ")}`);
     }
     if (isRemapped && purpose !== "read") requireRemap(backend, idMaps);
-    this.#limits = limits;
     this.#usageAge = usageAge;
-    this.#isRemapped = isRemapped;
     this.#idMaps = idMaps;
     this.#backend = backend;
     this.#warn = warn;
@@ -192,8 +180,9 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#state = new RunState(backend.home);
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
     const state = this.#state, uses = this.#uses;
+    const making = this.#making = new Making(backend, state, limits, isRemapped);
     this.#transfers = new SnapshotTransfers(
-      { backend, state, uses, port, idMaps, sync, workers, limits, warn },
+      { backend, state, uses, port, idMaps, sync, workers, making, warn },
     );
     const check = (snapshot: Snapshot) => this.#checkWhole(snapshot);
     this.#committing = new Committing(backend, state, uses, sync, check);
@@ -255,34 +244,15 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   prepare(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
-    return this.#state.hold(() => this.#make("active", key, parent, options));
+    return this.#state.hold(() =>
+      this.#making.make(this.#session, "active", key, { ...options, parent })
+    );
   }
 
   view(key: string, parent: string, options: SnapshotOptions = {}): Mount[] {
-    return this.#state.hold(() => this.#make("view", key, parent, options));
-  }
-
-  #make(kind: SnapshotKind, key: string, parent: string, options: SnapshotOptions): Mount[] {
-    checkKey(key);
-    if (parent !== "") checkKey(parent, "parent");
-    const labels = checkLabels(options.labels);
-    const made = { kind, name: key, parent, labels };
-    const limits = limitsOf(made, this.#limits), isCounted = isOfContainer(made);
-    if (labels.has(SIZE_LABEL) && isLimited(limits)) {
-      this.#backend.checkLimits(limits, `label ${SIZE_LABEL} of ${shown(key)}`);
-    }
-    const remap = this.#remapOf(labels), isUnpacked = labels.has(REFERENCE);
-    const store = this.#store;
-    const layer = this.#backend.layerFor(kind, key) ?? this.#store.newLayer();
-    using _lock = this.#state.lockLayer(layer);
-    using _home = this.#state.holdHome();
-    return this.#intents.make(layer, key, parent, () => {
-      const chain = store.chainOn(layer, kind, parent);
-      this.#backend.prepare(chain, { limits, isCounted, isUnpacked, remap });
-      const mounts = this.#backend.mounts(chain, remap);
-      store.adopt({ layer, name: key, kind, parent, labels });
-      return mounts;
-    });
+    return this.#state.hold(() =>
+      this.#making.make(this.#session, "view", key, { ...options, parent })
+    );
   }
 
   mounts(key: string): Mount[] {
@@ -290,12 +260,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     checkMountable(held.snapshot);
     this.#checkWhole(held.snapshot);
     const store = this.#store;
-    const remap = this.#isRemapped ? this.#remapOf(store.info(key).labels) : undefined;
+    const remap = this.#making.isRemapped
+      ? this.#making.remapOf(store.info(key).labels)
+      : undefined;
     return this.#backend.mounts(store.chain(held.snapshot), remap);
-  }
-
-  #remapOf(labels: Labels): IdMaps | undefined {
-    return this.#isRemapped ? remapOf(labels) : undefined;
   }
 
   mount(key: string, directory?: string, { idMaps }: SnapshotMountOptions = {}): string {
@@ -466,7 +434,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       name,
       (old, layer) => {
         const labels = this.#published.takenFrom(relabelled(old, changed, fields), layer);
-        this.#remapOf(labels); // Throws if they are invalid.
+        this.#making.remapOf(labels); // Throws if they are invalid.
         return labels;
       },
     );

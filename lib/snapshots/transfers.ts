@@ -31,10 +31,10 @@ import { incompleteError } from "../tar/apply/incomplete.ts";
 import { applyMarked } from "../tar/apply/marked.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import { makeDirectory, tryUnlink } from "../tree/confined.ts";
-import type { LayerChain, SnapshotBackend } from "./backend.ts";
-import { REFERENCE, shown } from "./keys.ts";
+import type { LayerChain, PrepareOptions, SnapshotBackend } from "./backend.ts";
+import { shown } from "./keys.ts";
 import { checkActive } from "./kinds.ts";
-import { isOfContainer, limitsOf, type SnapshotLimits } from "./limits.ts";
+import type { Making } from "./making.ts";
 import type { Snapshot } from "./records.ts";
 import type { Session } from "./session.ts";
 import type { SnapshotUses } from "./uses.ts";
@@ -53,17 +53,14 @@ export interface TransfersContext {
   readonly sync: SyncMode;
   /** The number of Workers that help: 0 or 1, which is the default. */
   readonly workers?: number;
-  /** The limits of containers' snapshots whose labels ask for none. */
-  readonly limits: SnapshotLimits;
+  readonly making: Making;
   readonly warn: Warn;
 }
 
 /** A layer, with the options for making it again. */
 interface Made {
   readonly chain: LayerChain;
-  readonly limits: SnapshotLimits;
-  readonly isUnpacked: boolean;
-  readonly isCounted: boolean;
+  readonly options: PrepareOptions;
 }
 
 /** An apply in progress: the layer is marked, and held until disposal. */
@@ -120,9 +117,7 @@ export class SnapshotTransfers {
     checkActive(snapshot);
     const chain = session.store.chain(snapshot);
     const info = session.store.info(key);
-    const limits = limitsOf(info, this.#context.limits);
-    const isUnpacked = info.labels.has(REFERENCE), isCounted = isOfContainer(info);
-    const made = { chain, limits, isUnpacked, isCounted };
+    const made = { chain, options: this.#context.making.optionsOf(info) };
     uses.checkUnused(snapshot, chain);
     using scope = new DisposableStack();
     scope.use(state.use(layer, "exclusive"));
@@ -136,11 +131,11 @@ export class SnapshotTransfers {
    * Makes a layer again, empty. After a kill in between it is missing and marked, and the next
    * apply makes it.
    */
-  #empty({ chain, limits, isUnpacked, isCounted }: Made): void {
+  #empty({ chain, options }: Made): void {
     const { backend, state } = this.#context;
     backend.remove(chain.layer);
     using _home = state.holdHome();
-    backend.prepare(chain, { limits, isUnpacked, isCounted });
+    backend.prepare(chain, options);
   }
 
   /** Applies a tar to a snapshot from {@linkcode begin}. Returns the bytes of the applied files. */

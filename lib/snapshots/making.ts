@@ -1,0 +1,84 @@
+/**
+ * Makes active snapshots and views, and their layers anew: their labels and keys, and the store's
+ * defaults, say how.
+ *
+ * @module
+ */
+import type { IdMaps } from "../base/id_maps.ts";
+import type { Mount } from "../mount/plan.ts";
+import type { RunState } from "../store/run_state.ts";
+import type { PrepareOptions, SnapshotBackend } from "./backend.ts";
+import { checkKey, checkLabels, REFERENCE, shown } from "./keys.ts";
+import {
+  isLimited,
+  isOfContainer,
+  limitsOf,
+  type Prepared,
+  SIZE_LABEL,
+  type SnapshotLimits,
+} from "./limits.ts";
+import { remapOf } from "./remap.ts";
+import type { Session } from "./session.ts";
+import type { Labels, SnapshotKind, SnapshotOptions } from "./snapshotter.ts";
+
+/** Makes the snapshots of one store. */
+export class Making {
+  constructor(
+    readonly backend: SnapshotBackend,
+    readonly state: RunState,
+    /** Those of containers' snapshots whose labels ask for none. */
+    readonly limits: SnapshotLimits,
+    /** Whether the labels of id maps are answered. */
+    readonly isRemapped: boolean,
+  ) {}
+
+  /**
+   * Makes a snapshot; returns its mounts.
+   *
+   * @throws {VeneerError} as `Snapshotter.prepare`
+   */
+  make(
+    session: Session,
+    kind: SnapshotKind,
+    key: string,
+    { parent, ...options }: SnapshotOptions & { readonly parent: string },
+  ): Mount[] {
+    checkKey(key);
+    if (parent !== "") checkKey(parent, "parent");
+    const labels = checkLabels(options.labels);
+    const made = this.optionsOf({ kind, name: key, parent, labels });
+    if (labels.has(SIZE_LABEL) && isLimited(made.limits)) {
+      this.backend.checkLimits(made.limits, `label ${SIZE_LABEL} of ${shown(key)}`);
+    }
+    const { store, intents } = session;
+    const layer = this.backend.layerFor(kind, key) ?? store.newLayer();
+    using _lock = this.state.lockLayer(layer);
+    using _home = this.state.holdHome();
+    return intents.make(layer, key, parent, () => {
+      const chain = store.chainOn(layer, kind, parent);
+      this.backend.prepare(chain, made);
+      const mounts = this.backend.mounts(chain, made.remap);
+      store.adopt({ layer, name: key, kind, parent, labels });
+      return mounts;
+    });
+  }
+
+  /**
+   * How the layer of a snapshot is made.
+   *
+   * @throws {VeneerError} `invalid argument` for a label that is invalid
+   */
+  optionsOf(snapshot: Prepared): PrepareOptions & { readonly limits: SnapshotLimits } {
+    return {
+      limits: limitsOf(snapshot, this.limits),
+      isCounted: isOfContainer(snapshot),
+      isUnpacked: snapshot.labels.has(REFERENCE),
+      remap: this.remapOf(snapshot.labels),
+    };
+  }
+
+  /** The maps that labels ask for, if they are answered. @throws as {@linkcode optionsOf} */
+  remapOf(labels: Labels): IdMaps | undefined {
+    return this.isRemapped ? remapOf(labels) : undefined;
+  }
+}
