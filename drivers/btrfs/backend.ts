@@ -60,7 +60,7 @@ export class Btrfs implements LayerBackend {
   readonly #quota: Quota;
   readonly #options: BtrfsOptions;
 
-  /** @param places where layers are mounted with ids mapped: beside the home, or else they are not */
+  /** @param places the places beside the home, for mounts with mapped ids */
   constructor(
     layout: Layout,
     quota: Quota,
@@ -284,8 +284,9 @@ export class Btrfs implements LayerBackend {
   }
 
   /**
-   * Only a read-only use needs a mount: the layer is bound on itself. One with ids mapped is beside
-   * the home, where it does not lie over the layer, whose ids are read and written by its own path.
+   * Without mapped ids only a read-only use needs a mount, which binds the layer on itself. A mount
+   * with mapped ids is beside the home: over the layer it would hide the unmapped ids from Veneer,
+   * which uses the layer's path.
    */
   plan(id: string, { readOnly, idMaps }: GetOptions): MountPlan {
     const path = this.#layout.layer(id).text;

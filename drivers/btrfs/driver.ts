@@ -26,7 +26,7 @@ export function open({ root, options: texts, idMaps, warn }: DriverContext): Btr
   layout.make(idMaps);
   const quota = new Quota(home, options.quota, warn);
   if (options.minSpace > 0) quota.enable("btrfs.min_space");
-  // A layer that is mounted at all but with ids mapped is mounted on itself.
+  // Only layers with mapped ids are mounted beside the home; all others are mounted on themselves.
   const places = new MountPlaces(home, new RunState(home), () => false);
   return new Btrfs(layout, quota, options, idMaps, places);
 }

@@ -10,8 +10,8 @@ import { type MountInfo, readMountInfo } from "../../lib/mount/mountinfo.ts";
 import { type LayerUse, mountsEverywhere } from "../../lib/mount/uses.ts";
 
 /**
- * Refuses to map ids on kernels before 5.15, whose btrfs had no `FS_ALLOW_IDMAP`
- * (`fs/btrfs/super.c`).
+ * Throws if the kernel is older than 5.15: its btrfs has no `FS_ALLOW_IDMAP` (`fs/btrfs/super.c`),
+ * so it cannot map ids.
  *
  * @throws {VeneerError} `not supported`
  */

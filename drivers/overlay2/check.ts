@@ -68,7 +68,7 @@ export function* pathsOf(
   yield id;
   const isLink = (name: string) => tryReadlink(view.join(LINKS, name)) === linkTarget(id);
   const { text: own = "" } = readRecord(view.join(id, "link"), { most: 256 });
-  // Without a sound record any link may be the layer's.
+  // If the record is damaged, any link may be the layer's.
   const names = isLinkName(own) && isLink(own) ? [own] : view.names(view.join(LINKS));
   for (const name of names) if (isLink(name)) yield `${LINKS}/${name}`;
 }

@@ -70,7 +70,7 @@ export function checkLayerDirectories(
       });
       continue;
     }
-    // Looked at first: the mark goes after the layer is made.
+    // The mark is read first, because it is removed after the layer is made.
     const isIncomplete = view.isIncomplete(row.layer);
     if (isIncomplete && tryLstat(view.join(LAYERS, row.layer), stat) === undefined) continue;
     const hasFiles = checkPart(view, row, "fs", stat, report);

@@ -14,7 +14,7 @@ export interface TransferOptions {
    * others the tree is searched, if there is such a link.
    */
   readonly allNames?: boolean;
-  /** The tar has ids of this machine, which no id map of the store's changes. */
+  /** Whether the tar has ids of this host, which the store's id maps do not change. */
   readonly hostIds?: boolean;
   /**
    * For an apply from a stream: called each second in which it gives nothing, with the bytes of tar

@@ -47,10 +47,11 @@ export class Losses {
   }
 
   /**
-   * Moves layers and all layers on them into the quarantine. What is moved is written down once for
-   * all of them.
+   * Moves layers and all layers on them into the quarantine. The journal is written once for all of
+   * them.
    *
-   * @param failed gets the reason for each that is in use; then neither it nor a layer on it is moved
+   * @param failed gets the error for each layer that is in use; then neither it nor a layer on it
+   * is moved
    */
   lose(
     layers: readonly string[],
@@ -122,11 +123,14 @@ export class Losses {
 /** A layer to be given up. */
 interface Plan {
   readonly layer: string;
-  /** It and the layers on it, children first, with their paths. */
+  /** The paths of the layer and of the layers on it, children first. */
   readonly parts: ReadonlyMap<string, readonly string[]>;
 }
 
-/** The plans whose layers are not mounted. Mounts are looked at once, unless something is. */
+/**
+ * Returns the plans whose layers are not mounted. All mounts are examined once for all plans. Only
+ * if a layer is mounted, each plan is examined.
+ */
 function unmounted(
   plans: readonly Plan[],
   home: string,

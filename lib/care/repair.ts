@@ -63,7 +63,7 @@ export interface Repaired {
 /** The most rounds. Far fewer reveal all damage that other damage hides. */
 const MOST_ROUNDS = 300;
 
-/** How many layers are given up at a time: so many are locked at once. */
+/** The number of damaged layers that are given up, and locked, at a time. */
 const BATCH = 256;
 
 /** The pause between two passes of a check, in milliseconds. */

@@ -1,14 +1,14 @@
 /**
- * Restoring the files of a layer from its tar, or from a copy of its directory, in place: layers on
- * it stay as they are.
+ * Restores the files of a layer from its tar, or from a copy of its directory, in place. Layers on
+ * it are not changed.
  *
- * A tar is applied to a layer of its own on the same parent, beside the damaged one, and the two are
- * compared, contents and all. What differs is moved over, or copied from the directory, and what it
- * replaces goes to the quarantine. A kill leaves each entry as it was, as it should be, or missing,
- * and the next run goes on.
+ * A tar is applied to a new layer on the same parent. This layer, or the copy, is compared with the
+ * damaged layer, including the contents of files. Entries that differ are moved over, or copied
+ * from the directory, and those that they replace go to the quarantine. After a kill each entry is
+ * as it was, as it should be, or missing, and the next run continues.
  *
- * If the layer has a record of its content, the source must be what the record is of, and
- * entries that it does not have are moved aside. Without one they stay, since a container may have
+ * If the layer has a record of its content, the source must agree with the record, and entries that
+ * are not in the source are moved aside. Without a record they stay, since a container may have
  * made them.
  *
  * @module
@@ -58,14 +58,14 @@ import { Losses } from "./losses.ts";
 import { Quarantine } from "./quarantine.ts";
 import { StoreView } from "./store_view.ts";
 
-/** How the ids of layers begin that a tar is applied to for a comparison. */
+/** The prefix of the ids of the new layers. */
 const SCRATCH = "veneer-repair-";
 
 /** An entry that was restored. */
 export interface Restored {
   /** From the layer's root, with a leading `/`. */
   readonly path: string;
-  /** It was missing, it was another, or it was not in the tar. */
+  /** Whether it was missing, differed, or was not in the source. */
   readonly fault: "missing" | "damaged" | "added";
 }
 
@@ -77,14 +77,14 @@ export interface RestoreRequest {
   readonly id: string;
   /**
    * A tar, open for reading, plain, gzip or zstd; or a directory with the layer's own files in the
-   * form of its driver, such as that of the layer in another store.
+   * form of its driver, such as the layer's directory in another store.
    */
   readonly source: number | ConfinedRoot;
-  /** Only tells what would be restored. */
+  /** Only return what would be restored. */
   readonly isDry?: boolean;
 }
 
-/** What was restored, and where the things are that were replaced. */
+/** The restored entries, and the directory of the replaced ones. */
 export interface Restoration {
   readonly restored: readonly Restored[];
   readonly quarantine: string | undefined;
@@ -127,7 +127,7 @@ export function restoreLayer(request: RestoreRequest): Restoration {
   }
 }
 
-/** Restores a layer from a directory with its right files. */
+/** Restores a layer from a directory with the right files. */
 function restoreFrom(
   right: ConfinedPath,
   request: RestoreRequest,
@@ -144,12 +144,12 @@ function restoreFrom(
   return new Restoring(right, damaged, new Quarantine(home), hasRecord).run(id, isDry);
 }
 
-/** Removes what killed repairs left. */
+/** Removes the layers that killed repairs left. */
 function removeScratch(driver: GraphDriver): void {
   for (const { id } of driver.layers()) if (id.startsWith(SCRATCH)) driver.remove(id);
 }
 
-/** A layer must not change while a mount shows it: its own, or one of a layer that it lies below. */
+/** Throws if a mount shows the layer: its own mount, or one of a layer on it. */
 function requireFamilyUnmounted({ store, id }: RestoreRequest, home: Home, view: StoreView): void {
   const { isWhole } = store.checks!.contentOf!(view, id);
   const family = isWhole ? [id] : new Losses(checkStore(store)!).on(id);
@@ -157,7 +157,7 @@ function requireFamilyUnmounted({ store, id }: RestoreRequest, home: Home, view:
   requireUnmounted(`layer ${id}, or one on it,`, home.path, new Set(paths));
 }
 
-/** Holds files against the layer's record; returns whether there is one. */
+/** Compares files with the layer's record; returns whether there is a record. */
 function requireItsFiles({ store, id }: RestoreRequest, view: StoreView, path: ConfinedPath) {
   const content = readContent(view.own(CONTENT, id));
   if (typeof content === "string") return false;
@@ -181,13 +181,16 @@ function requireItsFiles({ store, id }: RestoreRequest, view: StoreView, path: C
   );
 }
 
-/** The comparison of a damaged tree with the right one, and what follows from it. */
+/** Compares a damaged tree with the right one, and restores it. */
 class Restoring {
   readonly #times = new Times();
   readonly #restored: Restored[] = [];
-  /** A directory that was moved over with all below it. */
+  /** The last directory that was moved over with all below it. */
   #done: string | undefined;
-  /** Directories that were copied, with their originals: their times change until all is there. */
+  /**
+   * The copied directories, with their originals. Their times are set last, since they change while
+   * entries are added.
+   */
   readonly #copied: [copy: ConfinedPath, original: ConfinedPath][] = [];
 
   constructor(
@@ -212,7 +215,7 @@ class Restoring {
       quarantine.journal.repairs.push({ kind: "content", layer: id, file, what, steps: [] });
     }
     quarantine.write();
-    // Before a name leads to it, a file must be on disk.
+    // A file must be on disk before its name is.
     withFd(openDirectory(right), (fd) => syncfs(fd, right.text));
     for (const change of wanted) this.#restore(change);
     for (const [copy, original] of this.#copied.reverse()) {
@@ -224,14 +227,16 @@ class Restoring {
     return { restored: this.#restored, quarantine: quarantine.path.text };
   }
 
-  /** A directory counts as changed for an entry below it; that alone is no damage. */
+  /**
+   * A directory is also reported as changed if only an entry below it is; then it is not damaged.
+   */
   #isDamage({ kind, path }: Change): boolean {
     if (kind === "A") return true;
     if (kind === "D") return this.hasRecord;
     const [old, now] = [this.damaged, this.right].map((root) =>
       lstat(below(root, path), new Stat())
     );
-    // Whiteouts are of the time of their apply.
+    // The times of whiteouts are those of their apply.
     if ([old, now].every((stat) => isWhiteout(stat, path))) return false;
     return !old.isDirectory || !now.isDirectory || old.mode !== now.mode || old.uid !== now.uid ||
       old.gid !== now.gid;
@@ -249,7 +254,7 @@ class Restoring {
       makeOwned(damaged, mode & 0o7777, uid, gid);
       return this.run(id, false);
     }
-    // The other is removed as a layer, which has a directory.
+    // The new layer's own entry is left for the removal of that layer.
     rename(right, damaged, RENAME_NOREPLACE);
     withFd(openDirectory(damaged), (fd) => syncfs(fd, damaged.text));
     quarantine.finish();
@@ -283,14 +288,17 @@ class Restoring {
     unwrapConfined(tryUnlink(path), "unlink", path);
   }
 
-  /** The same between subvolumes, and from another place. */
+  /**
+   * Replaces an entry by a copy, if there is no rename: between subvolumes, and from another
+   * directory.
+   */
   #copy(old: ConfinedPath, now: ConfinedPath): void {
     if (exists(old)) this.#aside(old);
     copyTo(now, old);
     if (isDirectory(old)) this.#copied.push([old, now]);
   }
 
-  /** A change of an entry does not change the times of the directory around it. */
+  /** Keeps the times of a directory while an entry in it is changed. */
   #keepingTimes(directory: ConfinedPath, act: () => void): void {
     withFd(openDirectory(directory), (fd) => {
       const before = fstat(fd, new Stat());
@@ -314,7 +322,7 @@ const below = (root: ConfinedPath, path: string) => root.join(path.slice(1));
 const faultOf = ({ kind }: Change): Restored["fault"] =>
   kind === "A" ? "missing" : kind === "D" ? "added" : "damaged";
 
-/** Copies an entry, of a directory only itself, under the name of the copy. */
+/** Copies an entry under the same name; a directory is copied without its entries. */
 function copyTo(from: ConfinedPath, to: ConfinedPath): void {
   if (from.name !== to.name) throw new TypeError(`${from} and ${to} have other names`);
   const stat = lstat(from);

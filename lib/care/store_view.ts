@@ -68,8 +68,9 @@ export class StoreView implements Disposable {
   }
 
   /**
-   * Whether an apply to a layer was begun and not finished. After a failure a snapshot's layer is
-   * made again; a process killed meanwhile leaves none, and the next apply makes it.
+   * Whether an apply to a layer was begun and not finished. After a failed apply the layer of a
+   * snapshot is made again. If the process is killed before that, the layer is missing, and the
+   * next apply makes it.
    */
   isIncomplete(layer: string): boolean {
     return !layer.includes("/") && tryLstat(this.own("incomplete", layer)) !== undefined;

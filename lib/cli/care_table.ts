@@ -1,12 +1,12 @@
 /**
- * The commands that look after stores, as data.
+ * The commands that check and repair stores, as data.
  *
  * @module
  */
 import { SERVICE } from "./snapshot_table.ts";
 import type { CommandSpec } from "./spec.ts";
 
-/** Checks what is on disk. */
+/** `veneer check` */
 export const CHECK: CommandSpec = {
   name: "check",
   summary: "look for damage in the stores at --root, and name the layers that it breaks",
@@ -34,7 +34,7 @@ export const CHECK: CommandSpec = {
   ],
 };
 
-/** Mends what a check finds. */
+/** `veneer repair` */
 export const REPAIR: CommandSpec = {
   name: "repair",
   summary: "mend the damage that `check` finds, and move aside what cannot be mended",
@@ -67,7 +67,7 @@ export const REPAIR: CommandSpec = {
   ],
 };
 
-/** Lists orphans. */
+/** `veneer gc` */
 export const GC: CommandSpec = {
   name: "gc",
   summary: "list files that no record names, and records of files that are missing",

@@ -23,7 +23,7 @@ const DOCKER: OptionSpec = {
   summary: "of a store of Docker's, such as /var/lib/docker, which is read without Docker",
 };
 
-/** Of commands that make an image. */
+/** The options of commands that make an image. */
 const COMMIT_OPTIONS: readonly OptionSpec[] = [
   { name: "name", value: "REF", summary: "the image's name" },
   { name: "message", short: "m", value: "TEXT", summary: "a comment in its history" },
@@ -36,7 +36,7 @@ const COMMIT_OPTIONS: readonly OptionSpec[] = [
   },
 ];
 
-/** Of commands whose `--driver` is that of the store here. */
+/** The option of commands whose `--driver` is the driver of Veneer's own store. */
 const DOCKER_DRIVER: OptionSpec = {
   name: "docker-driver",
   value: "NAME",

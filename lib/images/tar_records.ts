@@ -34,7 +34,7 @@ export class TarRecords {
     return this.#directory.join(parseDigest(diffId, "layer").hex);
   }
 
-  /** A new file without a name, for a record; the caller closes it. */
+  /** Opens a new file without a name for a record; the caller closes it. */
   create(): number {
     makeDirectory(this.#directory, 0o700);
     return inParent(
@@ -44,13 +44,13 @@ export class TarRecords {
     );
   }
 
-  /** Gives a whole record its name. */
+  /** Gives a complete record its name. */
   keep(fd: number, diffId: string): void {
     const linked = this.#tryLink(fd, diffId);
     if (linked === 0 || linked === -EEXIST) return;
     const path = this.#path(diffId).text;
     if (linked !== -EXDEV) unwrap(linked, "linkat", path);
-    // The home has been mounted on itself since the file was made, and no link crosses mounts.
+    // The home was mounted on itself after the file was made, and a link cannot cross mounts.
     withFd(this.create(), (copy) => {
       for (const bytes of piecesOf(fd)) writeAll(copy, bytes);
       const linked = this.#tryLink(copy, diffId);
@@ -63,13 +63,13 @@ export class TarRecords {
     return inParent(path, (directory) => tryLinkFile(fd, directory, entryName(path.name)));
   }
 
-  /** Opens a record, which the caller closes; `undefined` if there is none. */
+  /** Opens a record; `undefined` if it is missing. The caller closes it. */
   open(diffId: string): { readonly fd: number; readonly path: string } | undefined {
     const path = this.#path(diffId), fd = tryOpen(path, O_RDONLY);
     return fd === -ENOENT ? undefined : { fd: unwrapConfined(fd, "open", path), path: path.text };
   }
 
-  /** Removes records of layers that are gone. */
+  /** Removes the records of layers that do not exist any more. */
   sweep(diffIds: ReadonlySet<string>): void {
     if (!exists(this.#directory)) return;
     for (const name of list(this.#directory)) {

@@ -52,7 +52,7 @@ export class MountPlaces {
     return this.#directory.join(id);
   }
 
-  /** Chooses the place beside the home for a layer that is about to be mounted. */
+  /** Chooses the place beside the home for the next mount of a layer. */
   chooseBeside(id: string): void {
     this.#chosen.set(id, this.#beside(id));
   }

@@ -25,7 +25,7 @@ export interface Engine {
   readonly path?: string;
   /** The release of its configuration. */
   readonly release: "1.6" | "1.7" | "2.x";
-  /** Whether it serves Kubernetes, too. */
+  /** Whether it also serves Kubernetes. */
   readonly servesKubernetes?: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The context of a command. Commands know no driver: their caller provides the functions that open
- * a store.
+ * The context of a command. Commands import no driver: their caller provides the functions that
+ * open stores.
  *
  * @module
  */
@@ -28,7 +28,7 @@ import type { DockerStore } from "../../images/docker/store.ts";
 import type { Images } from "../../images/images.ts";
 import type { Snapshotter } from "../../snapshots/snapshotter.ts";
 
-/** A store as the command line names it. */
+/** The description of a store from the command line. */
 export interface StoreOptions {
   readonly root: string;
   readonly driver: string;
@@ -37,23 +37,23 @@ export interface StoreOptions {
   readonly warn: Warn;
 }
 
-/** The drivers, loaded when they are first asked for. */
+/** The drivers. Each is loaded when it is first needed. */
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
   openImages(options: StoreOptions & { purpose: "change" | "read" }): Promise<Images>;
   openDocker(options: DockerOptions): Promise<DockerStore>;
-  /** Every driver. */
+  /** All drivers. */
   all(): Promise<readonly Driver[]>;
-  /** The drivers that have layers at a root. */
+  /** The names of drivers with layers at a root. */
   layersAt(root: string): Promise<string[]>;
-  /** The drivers that have snapshots there. */
+  /** The names of drivers with snapshots at a root. */
   snapshotsAt(root: string): Promise<string[]>;
-  /** Returns a function that starts a thread with an open store of snapshots, for a service. */
+  /** Returns a function that starts a thread with a store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
-  /** The same with an end of a migration. */
+  /** Returns a function that starts a thread with the source or target of a migration. */
   migrationLaneStarter(): Promise<() => LanePort>;
-  /** The same with a store of layers, for Docker. */
+  /** Returns a function that starts a thread with a store of layers, for Docker. */
   dockerLaneStarter(): Promise<() => LanePort>;
 }
 
@@ -66,7 +66,7 @@ export class CommandContext {
     readonly drivers: Drivers,
   ) {}
 
-  /** The directory where stores are. */
+  /** The directory of the stores. */
   get root(): string {
     const root = this.options.value("root") ?? DEFAULT_ROOT;
     if (root === "") throw new VeneerError("usage", 'option --root "": name a directory');
@@ -77,7 +77,7 @@ export class CommandContext {
   /**
    * Opens the store that the options name.
    *
-   * @throws {VeneerError} `failed precondition` unless the user is root, `not found` if there is no
+   * @throws {VeneerError} `failed precondition` if the user is not root, `not found` if there is no
    * store; also the errors of opening
    */
   open(): Promise<GraphDriver> {
@@ -97,15 +97,15 @@ export class CommandContext {
   }
 
   /**
-   * The same for a command that changes layers, which is not for a store that Docker's own daemon
-   * works on.
+   * Opens the store for a command that changes layers. If Docker's daemon works on it, there is a
+   * warning.
    */
   openToChange(): Promise<GraphDriver> {
     this.#requireLayers();
     return this.openToCreate();
   }
 
-  /** The same for a command that makes the store if it is missing. */
+  /** Opens the store for a command that makes it if it is missing. */
   async openToCreate(): Promise<GraphDriver> {
     const driver = await this.#open();
     const { root } = this, { home } = driver;
@@ -118,7 +118,7 @@ export class CommandContext {
   }
 
   /**
-   * Opens the store's snapshots for as long as `use` takes, to change them.
+   * Opens the store's snapshots, to change them, while `use` runs.
    *
    * @throws as {@linkcode open}, `in use` if a service holds the store; also the errors of `use`
    */
@@ -126,12 +126,12 @@ export class CommandContext {
     return this.#withSnapshots("change", use);
   }
 
-  /** The same for a command that makes the store if it is missing. */
+  /** Like {@linkcode changeSnapshots}, but makes the store if it is missing. */
   createSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
     return this.#withSnapshots("change", use, { isMade: true });
   }
 
-  /** The same to read them, also while a service holds the store. */
+  /** Opens the store's snapshots only for reading, even while a service holds the store. */
   readSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
     return this.#withSnapshots("read", use);
   }
@@ -148,7 +148,7 @@ export class CommandContext {
   }
 
   /**
-   * Opens the store's images for as long as `use` takes, to change them.
+   * Opens the store's images, to change them, while `use` runs.
    *
    * @throws as {@linkcode changeSnapshots}
    */
@@ -156,12 +156,12 @@ export class CommandContext {
     return this.#withImages("change", use);
   }
 
-  /** The same for a command that makes the store if it is missing. */
+  /** Like {@linkcode changeImages}, but makes the store if it is missing. */
   createImages<T>(use: (images: Images) => T): Promise<T> {
     return this.#withImages("change", use, { isMade: true });
   }
 
-  /** The same to read them, also while a service holds the store. */
+  /** Opens the store's images only for reading, even while a service holds the store. */
   readImages<T>(use: (images: Images) => T): Promise<T> {
     return this.#withImages("read", use);
   }
@@ -179,11 +179,11 @@ export class CommandContext {
   }
 
   /**
-   * Opens the store that `--docker` names for as long as `use` takes, to read it.
+   * Opens the store of `--docker`, to read it, while `use` runs.
    *
-   * @param isDriverOurs whether `--driver` names the driver of Veneer's own store instead, and
+   * @param isDriverOurs whether `--driver` is the driver of Veneer's own store instead, and
    * `--docker-driver` Docker's
-   * @throws {VeneerError} `usage` without `--docker`; also the errors of opening and of `use`
+   * @throws {VeneerError} `usage` if `--docker` is missing; also the errors of opening and of `use`
    */
   async readDocker<T>(
     use: (store: DockerStore) => T | Promise<T>,
@@ -205,12 +205,12 @@ export class CommandContext {
     return await use(store);
   }
 
-  /** The directory where stores of snapshots are: of a service, if `--service` names one. */
+  /** The directory of the stores of snapshots: a service's directory if `--service` names one. */
   get rootOfSnapshots(): string {
     return rootOfSnapshots(this.root, this.options.value("service"));
   }
 
-  /** The options of a store that may be missing, also of a service that never ran. */
+  /** The options for a store that may be missing, even that of a service that never ran. */
   #optionsToPreload(): StoreOptions {
     const options = this.#storeOptions(), service = this.options.value("service");
     if (service === undefined) return options;
@@ -226,9 +226,9 @@ export class CommandContext {
   }
 
   /**
-   * What `--format` asks to be printed of each line of a list, if it is given.
+   * The template of `--format` for the lines of a list, if it is given.
    *
-   * @param fields what it may name
+   * @param fields the names of its fields
    * @throws {VeneerError} `usage`
    */
   async template(fields: readonly string[]): Promise<Template | undefined> {
@@ -238,7 +238,7 @@ export class CommandContext {
     return (await import("../template.ts")).parseTemplate(template, fields);
   }
 
-  /** The host ids that the options give. */
+  /** The id maps of the options. */
   get idMaps(): IdMaps {
     return {
       uids: IdMap.parse(this.options.values("uidmap")),
@@ -259,16 +259,17 @@ export class CommandContext {
   }
 
   /**
-   * The layer that the first operand names, whole or by a prefix that no other id begins with.
-   * Scripts, with `--json`, must write it whole: a prefix that is unique today may not be tomorrow.
+   * The layer that the first operand names, by its complete id or by a unique prefix. With
+   * `--json`, for scripts, the id must be complete: a prefix that is unique today may not be unique
+   * tomorrow.
    */
   layerId(driver: GraphDriver): string {
     return this.#resolve(driver, this.operands[0]);
   }
 
   /**
-   * The layer that the first operand names whole: for commands after which the layer can be written
-   * to.
+   * The layer that the first operand names by its complete id: for commands after which the layer
+   * can be written to.
    */
   wholeId(driver: GraphDriver): string {
     const [id] = this.operands;
@@ -276,7 +277,10 @@ export class CommandContext {
     return id;
   }
 
-  /** The layer that `--parent` names likewise; `""` for none, `undefined` for the recorded one. */
+  /**
+   * The layer that `--parent` names, by id or prefix; `""` for none, `undefined` for the recorded
+   * parent.
+   */
   parentId(driver: GraphDriver): string | undefined {
     const parent = this.options.value("parent");
     return parent ? this.#resolve(driver, parent) : parent;
@@ -289,10 +293,10 @@ export class CommandContext {
   }
 }
 
-/** A command. Returns its exit status if that is not 0 and no error says why. */
+/** A command. It returns its exit status if that is not 0 and there is no error for it. */
 export type Run = (context: CommandContext) => void | number | Promise<void | number>;
 
-/** @throws {VeneerError} `failed precondition` if this process is not root's */
+/** @throws {VeneerError} `failed precondition` if this process does not run as root */
 export function requireRoot(): void {
   const uid = Deno.uid();
   if (uid === 0) return;
@@ -303,7 +307,7 @@ export function requireRoot(): void {
 }
 
 /**
- * The directory that a store of snapshots lies in: `root`, or a service's below.
+ * The directory of a store of snapshots: `root`, or a service's directory below it.
  *
  * @throws {VeneerError} `not found` if the service does not exist
  */

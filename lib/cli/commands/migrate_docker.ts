@@ -41,7 +41,7 @@ export const run: Run = async (context) => {
     throw new VeneerError("not found", `there is no store of Docker's at ${directory || '""'}`);
   }
   const root = Deno.realPathSync(directory), records = new DockerRoot(root, to);
-  // As dockerd names its directory of a user that it maps root to.
+  // This is dockerd's name for the directory of a user to which it maps root.
   const mapped = /^(\d+)\.(\d+)$/.exec(basename(root));
   if (mapped !== null && options.values("uidmap").length === 0) {
     const [, uid, gid] = mapped;

@@ -71,7 +71,7 @@ export const run: Run = async (context) => {
   return status || (isDamaged ? DAMAGE_FOUND : 0);
 };
 
-/** Restores the files of one layer from its tar or a copy, after its records were mended. */
+/** Restores the files of one layer from its tar or a copy, after the mending of its records. */
 async function restore(context: CommandContext, from: string): Promise<number> {
   const { output, operands, options } = context;
   if (operands.length !== 1) {
@@ -129,7 +129,7 @@ const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean) =>
     isDry ? `would mend ${kind}: ${file} ${what}; ${remedy}` : `${kind}: ${file} ${what}: done`,
   );
 
-/** What was lost, and what got another name. */
+/** The lines about lost and renamed layers and snapshots. */
 function lines({ lost, renamed, quarantine }: Repaired, isDry: boolean): string[] {
   return [
     ...lost.map(({ name, because }) => {

@@ -1,5 +1,5 @@
 /**
- * `veneer image import`: takes in whole images.
+ * `veneer image import`: imports complete images.
  *
  * @module
  */
