@@ -102,7 +102,9 @@ function overlayOf(
   return scope.adopt(reopen(copy, O_RDONLY | O_DIRECTORY), close);
 }
 
-/** Makes a directory with a whiteout for each entry that a layer deletes; false if there is none. */
+/**
+ * Makes a directory with a whiteout for each entry that a layer deletes; `false` if there are none.
+ */
 function markDeletions(
   room: number,
   name: string,

@@ -58,7 +58,7 @@ const ownerIn = ({ uids, gids }: IdMaps, uid: number, gid: number): [uid: number
   gids.toHost(gid) ?? gids.root,
 ];
 
-/** @throws {VeneerError} `invalid argument` if an access list names an id that a map does not have */
+/** @throws {VeneerError} `invalid argument` if an access list has an id that is not in the map */
 function remapped(name: string, value: Uint8Array<ArrayBuffer>, remap: IdMaps) {
   try {
     return toLayer(name, value, remap);

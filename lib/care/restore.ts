@@ -93,8 +93,9 @@ export interface Restoration {
 /**
  * Restores a layer.
  *
- * @throws {VeneerError} `in use` if it, or a layer on it, is mounted or transferred; `invalid argument`
- * for the files of another layer; `not supported` for a driver whose layers are devices
+ * @throws {VeneerError} `in use` if it, or a layer on it, is mounted or transferred; `invalid
+ * argument` if the files are those of another layer; `not supported` for a driver whose layers are
+ * devices
  */
 export function restoreLayer(request: RestoreRequest): Restoration {
   const { store, driver, id, source } = request, { contentOf } = store.checks ?? {};

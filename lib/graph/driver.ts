@@ -108,8 +108,8 @@ export interface GraphDriver extends OpenStore {
    * Mounts a layer, or counts one more user of its mount; returns the path of its root. A layer
    * that has children is mounted read-only.
    *
-   * @throws `in use` if it is mounted with another mode (read-only or writable), label, `volatile` or
-   * id map than requested, or by another program; `not supported` if ids cannot be mapped
+   * @throws `in use` if another program mounted it, or if it is mounted with another mode
+   * (read-only or writable), label, `volatile` or id map; `not supported` if ids cannot be mapped
    */
   get(id: string, options?: GetOptions): string;
 

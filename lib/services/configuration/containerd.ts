@@ -16,14 +16,16 @@ export function containerdRelease(version: string): ContainerdRelease | undefine
   return CONTAINERD_RELEASES.find((release) => release === `${major}.${minor}`);
 }
 
-/** Go's name of this machine's architecture, which names of platforms contain. */
+/** Go's name of this host's architecture, which is part of platforms' names. */
 const ARCHITECTURE = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
 
-/** What a service is known to be able to. */
+/** The known capabilities of a service. */
 export interface Capabilities {
-  /** Layers get their parents at the commit: 2.x may then unpack the layers of an image at once. */
+  /**
+   * Layers get their parents at the commit, so 2.x may unpack the layers of an image in parallel.
+   */
   readonly rebases: boolean;
-  /** It answers the labels of id maps with mounts to be mapped, which earlier releases do not do. */
+  /** For labels with id maps the service returns mounts to be mapped; only 2.x performs them. */
   readonly remaps: boolean;
 }
 
