@@ -1,6 +1,6 @@
 /**
- * Makes active snapshots and views, and their layers anew: their labels and keys, and the store's
- * defaults, say how.
+ * Makes active snapshots and views, with options from their labels, their keys and the store's
+ * defaults. A layer that is made again has the same options.
  *
  * @module
  */
@@ -26,9 +26,9 @@ export class Making {
   constructor(
     readonly backend: SnapshotBackend,
     readonly state: RunState,
-    /** Those of containers' snapshots whose labels ask for none. */
+    /** The limits of containers' snapshots without a label for limits. */
     readonly limits: SnapshotLimits,
-    /** Whether the labels of id maps are answered. */
+    /** Whether the labels with id maps have an effect. */
     readonly isRemapped: boolean,
   ) {}
 
@@ -64,9 +64,9 @@ export class Making {
   }
 
   /**
-   * How the layer of a snapshot is made.
+   * The options with which a snapshot's layer is made.
    *
-   * @throws {VeneerError} `invalid argument` for a label that is invalid
+   * @throws {VeneerError} `invalid argument` if a label is invalid
    */
   optionsOf(snapshot: Prepared): PrepareOptions & { readonly limits: SnapshotLimits } {
     return {
@@ -77,7 +77,7 @@ export class Making {
     };
   }
 
-  /** The maps that labels ask for, if they are answered. @throws as {@linkcode optionsOf} */
+  /** The id maps in labels, if these have an effect. @throws as {@linkcode optionsOf} */
   remapOf(labels: Labels): IdMaps | undefined {
     return this.isRemapped ? remapOf(labels) : undefined;
   }
