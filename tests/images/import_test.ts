@@ -318,6 +318,28 @@ needs(lacking, "images: no file of a directory is reached through a link out of 
   assertMatch(refused(() => store.images.import(source)), /is not a file$/);
 });
 
+/** Types of layers that others write; the content tells how a layer is compressed. */
+const LAYER_TYPES = [
+  "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+  "application/vnd.oci.image.layer.nondistributable.v1.tar",
+  "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+  "application/vnd.docker.image.rootfs.diff.tar",
+];
+
+needs(lacking, "images: layers of every type are read as what they contain", async () => {
+  for (const mediaType of LAYER_TYPES) {
+    using store = await imageStore();
+    const built = image([
+      { ...BASE, mediaType },
+      { ...TOP, mediaType },
+      layer([], gzip, mediaType),
+    ]);
+    const [{ id }] = store.images.import(writeFiles(store.path("in"), oneImage(built)));
+    assertEquals(id, built.id, mediaType);
+    checkTree(store, built);
+  }
+});
+
 /** A tar of one file of zeros, which expands ten thousandfold. */
 function bomb(): Uint8Array<ArrayBuffer> {
   const size = 128 << 20, header = tar(file("zeros", "", { size })).subarray(0, 512);
