@@ -5,8 +5,14 @@ import { join } from "@std/path";
 import { DAMAGE_FOUND, EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { lacksFileSystem, must, needs, TEST_FS } from "../support/cases.ts";
 import { refusal, TestStore } from "../support/commands.ts";
+import { killBeforeEveryCall } from "../drivers/kill/killing.ts";
+import { lacksKilling } from "../drivers/kill/graph.ts";
+import { restorer } from "./restore_child.ts";
 import { openDriver } from "../support/drivers.ts";
 import { isThere, names, read } from "../support/files.ts";
+
+/** Restores layer `app` of a store on overlay2. */
+const restore = await restorer();
 
 interface Restored {
   readonly restored: { path: string; fault: string }[];
@@ -176,4 +182,40 @@ needs(
     assertEquals(store.json<Restored>("repair", "app", "--from", copy).restored, []);
     assertEquals(store.run("check", "--deep").code, 0);
   },
+);
+
+needs(
+  driver === "btrfs" ? "it is the same there" : lacksFileSystem("overlay") ?? lacksKilling,
+  "repair --from: killed before every system call, the next one ends it",
+  () =>
+    killBeforeEveryCall({
+      name: "repair --from",
+      script: "../../care/restore_child.ts",
+      arguments: ({ path }) => [join(path, "root"), join(path, "app.tar")],
+      prepare: ({ path }) => {
+        const root = join(path, "root"), tree = join(path, "tree"), tar = join(path, "app.tar");
+        Deno.mkdirSync(join(tree, "deep/er"), { recursive: true });
+        for (const name of ["a", "b", "deep/c", "deep/er/d"]) {
+          Deno.writeTextFileSync(join(tree, name), `content of ${name}`);
+        }
+        must("tar", "-C", tree, "-cf", tar, ".");
+        using layers = openDriver({ root, driver, options: ["record=sizes"] });
+        for (const id of ["app", "right"]) {
+          layers.create(id);
+          layers.applyDiff(id, undefined, tar);
+        }
+        const own = join(root, "overlay2/app/diff");
+        Deno.writeTextFileSync(join(own, "a"), "");
+        Deno.writeTextFileSync(join(own, "added"), "");
+        Deno.removeSync(join(own, "b"));
+        Deno.removeSync(join(own, "deep/er"), { recursive: true });
+      },
+      verify: ({ path }) => {
+        const root = join(path, "root");
+        restore(root, join(path, "app.tar"));
+        using layers = openDriver({ root, driver });
+        assertEquals([...layers.changes("app", "right")], []);
+        assertEquals(layers.layers().map(({ id }) => id), ["app", "right"], "no scratch stays");
+      },
+    }),
 );
