@@ -35,6 +35,9 @@ export function pathsOf(_view: StoreView, id: string, of: "layers" | "snapshots"
   return of === "layers" ? [`subvolumes/${id}`, `quotas/${id}`] : [id.replace(".", "/")];
 }
 
+/** Whether the driver takes a text for a size. */
+const isSize = (text: string) => /^\d+$/.test(text) && Number.isSafeInteger(Number(text));
+
 /** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
   const stat = new Stat();
@@ -46,7 +49,7 @@ export function checkLayers(view: StoreView, report: Report): Parents {
   for (const id of view.names(view.join("quotas"))) {
     const path = view.join("quotas", id), record = readRecord(path, { most: 64 });
     if (record.fault === "missing") continue;
-    const fault = record.fault ?? (/^\d{1,19}$/.test(record.text) ? undefined : "invalid");
+    const fault = record.fault ?? (isSize(record.text) ? undefined : "invalid");
     if (fault === undefined) continue;
     report({
       kind: `quota-${fault}`,

@@ -37,6 +37,9 @@ import { sleep } from "../../lib/base/sleep.ts";
 import type { QuotaChoice } from "./options.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 
+/** The name of a removed subvolume's qgroup's record: the subvolume's id. Others are strays. */
+const QGROUP_RECORD = /^\d{1,19}$/;
+
 /**
  * The longest wait for the kernel to count existing data after quotas were turned on, in
  * milliseconds.
@@ -195,7 +198,7 @@ export class Quota {
    * number of the latter.
    */
   sweep(): number {
-    const doomed = list(this.home.own("qgroups"));
+    const doomed = list(this.home.own("qgroups")).filter((name) => QGROUP_RECORD.test(name));
     if (doomed.length === 0) return 0;
     return this.#withVolume((volume) =>
       doomed.filter((name) => {

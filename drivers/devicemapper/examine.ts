@@ -8,6 +8,7 @@ import { isUdevSynced } from "../../ffi/devmapper.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { type Finding, missing } from "../definition.ts";
 import { checkSupportQuietly, describeVersions } from "./support.ts";
+import { findProgram } from "./system_programs.ts";
 
 export function examine(_root: string): Finding[] {
   const problem = checkSupportQuietly();
@@ -33,9 +34,6 @@ function udev(): Finding {
 }
 
 function program(name: string, from: string, lacking: "missing" | "limited"): Finding {
-  const path = (Deno.env.get("PATH") ?? "/usr/sbin:/sbin").split(":");
-  if (path.some((directory) => tryLstat(`${directory}/${name}`) !== undefined)) {
-    return { state: "ok", what: `there is ${name}` };
-  }
+  if (findProgram(name) !== undefined) return { state: "ok", what: `there is ${name}` };
   return { state: lacking, what: `there is no ${name}`, remedy: `install ${from}` };
 }

@@ -90,16 +90,19 @@ export class ThinMetadata {
       throw damaged(SUPERBLOCK, `has no device ${deviceId}`);
     }
     const made = details.getUint32(CREATION_TIME_AT, true) & TIME_MASK;
-    return this.#countSince(made, Number(root.getBigUint64(0, true)), 0);
+    return this.#countSince(made, Number(root.getBigUint64(0, true)), 0, new Set());
   }
 
-  #countSince(time: number, block: number, depth: number): number {
+  /** @param seen the tree's nodes so far: a damaged one could have a node many times */
+  #countSince(time: number, block: number, depth: number, seen: Set<number>): number {
+    if (seen.has(block)) throw damaged(block, "is twice in a tree");
+    seen.add(block);
     const node = this.#node(block, depth, MAPPING_SIZE);
     let count = 0;
     for (let i = 0; i < node.length; i++) {
       const value = node.value(i);
       if (node.isInternal) {
-        count += this.#countSince(time, Number(value.getBigUint64(0, true)), depth + 1);
+        count += this.#countSince(time, Number(value.getBigUint64(0, true)), depth + 1, seen);
       } else if ((value.getUint32(0, true) & TIME_MASK) >= time) count++;
     }
     return count;

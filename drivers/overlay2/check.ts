@@ -46,8 +46,16 @@ const LINK = entryName("link"), LOWER = entryName("lower");
 /** The entries that identify a directory as a layer's. */
 const PARTS = ["link", "diff", "lower", "work"];
 
-/** The names of directories that Docker makes for a moment to test the kernel. */
-const TRIAL = /^[a-z-]*(check|support)[a-z-]*\d+$/;
+/**
+ * The names of directories that Docker makes for a moment to test the kernel (moby,
+ * daemon/graphdriver/overlay2/check.go and overlayutils): a word and a number.
+ */
+const TRIAL = /^(check-overlayfs-support|metacopy-check|opaque-bug-check)\d+$/;
+
+/** Whether a directory was made for such a test. A layer may have a name of this kind, too. */
+const isTrial = (view: StoreView, name: string) =>
+  TRIAL.test(name) &&
+  ["link", "diff"].every((part) => tryLstat(view.join(name, part)) === undefined);
 
 /** The longest time of such a test, in seconds. */
 const LONGEST_TRIAL = 3600;
@@ -98,7 +106,7 @@ export function* orphansOfLayers(
   const stat = new Stat();
   for (const name of view.names(view.join())) {
     const path = view.join(name);
-    if (!TRIAL.test(name) || !tryLstat(path, stat)?.isDirectory) continue;
+    if (!isTrial(view, name) || !tryLstat(path, stat)?.isDirectory) continue;
     if (Date.now() / 1000 - stat.changeSeconds < LONGEST_TRIAL) continue;
     yield {
       kind: "trial-directory",
@@ -144,7 +152,7 @@ class LayoutCheck {
     withFd(openDirectory(view.join()), (home) => {
       for (const { name, type } of readEntries(home)) {
         const id = nameText(name);
-        if (id !== LINKS && isId(id) && !TRIAL.test(id)) this.#readLayer(home, id, name, type);
+        if (id !== LINKS && isId(id) && !isTrial(view, id)) this.#readLayer(home, id, name, type);
       }
     });
     for (const layer of this.#layers.values()) this.#checkLink(layer);

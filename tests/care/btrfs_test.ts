@@ -42,6 +42,10 @@ needs(lacking, "check: btrfs: damaged layers and sizes are found, and named righ
     Deno.writeTextFileSync(size, text);
     Deno.chmodSync(size, 0o644);
   }
+  // 2^53 and more are no sizes for the driver either.
+  Deno.writeTextFileSync(size, "9007199254740992");
+  assertFound(check(root, "btrfs"), ["quota-invalid quotas/alone"], ["alone"]);
+  Deno.writeTextFileSync(size, text);
   const parent = join(home, ".veneer/parents/top");
   Deno.writeTextFileSync(parent, "gone");
   assertFound(check(root, "btrfs"), ["parent-dangling .veneer/parents/top"], ["top"]);

@@ -390,6 +390,19 @@ needs(lacking, "check: what is at work or left by a killed process is no damage"
   assertFound(check(root, "overlay2"), []);
 });
 
+needs(lacking, "check: a layer that is named as Docker names its tests is a layer", () => {
+  using dir = tempDir();
+  const root = join(dir.path, "root");
+  {
+    using layers = openDriver({ root, driver: "overlay2" });
+    for (const id of ["healthcheck1", "opaque-bug-check1"]) {
+      layers.create(id);
+      layers.create(`on-${id}`, { parent: id });
+    }
+  }
+  assertFound(check(root, "overlay2"), []);
+});
+
 needs(lacking, "check: nothing changes in the store, not even times of access", () => {
   using dir = tempDir();
   const root = join(dir.path, "root");

@@ -72,6 +72,17 @@ function writeUntilFull(root: string, most = 100): number {
 
 const records = (driver: GraphDriver) => names(`${driver.home}/.veneer/qgroups`);
 
+storeCase("a stray file among the records of qgroups is in nobody's way", (store) => {
+  using driver = store.driver();
+  driver.create("a");
+  Deno.writeTextFileSync(`${driver.home}/.veneer/qgroups/stray`, "");
+  driver.createReadWrite("b", { parent: "a", storageOptions: size("10M") });
+  driver.remove("b");
+  driver.remove("a");
+  driver.cleanup();
+  assertEquals(names(`${driver.home}/.veneer/qgroups`), ["stray"]);
+});
+
 storeCase("a size is met with EDQUOT, and counts what is inherited", (store) => {
   const driver = store.driver();
   assertEquals(mode(), "off");

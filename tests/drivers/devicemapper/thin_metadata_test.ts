@@ -82,7 +82,9 @@ Deno.test("metadata that is damaged is not believed", () => {
     ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(16, 11, true)],
     ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(20, 1000, true)],
     ["is not a node of a tree", (blocks) => blocks.get(5)!.setUint32(24, 24, true)],
-    ["is below itself", (blocks) => blocks.set(4, node(4, true, [[0, 4n]]))],
+    ["is twice in a tree", (blocks) => blocks.set(4, node(4, true, [[0, 4n]]))],
+    ["is twice in a tree", (blocks) => blocks.set(4, node(4, true, [[0, 5n], [100, 5n]]))],
+    ["is below itself", (blocks) => blocks.set(2, node(2, true, [[0, 2n]]))],
     ["is shorter than its superblock states", (blocks) => blocks.delete(6)],
   ];
   for (const [message, damage] of cases) {
