@@ -7,6 +7,8 @@ import { randomOf } from "../support/random.ts";
 import { mountImage } from "../runner/images.ts";
 import { storeDir } from "../support/store_dir.ts";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
+import { BOX, OWN, writeDockerStore } from "../images/literal_docker_store.ts";
+import { isThere, names, read } from "../support/files.ts";
 import { assertSame } from "../drivers/same_tree/suite.ts";
 import { factsOf, makeStores, outcomeOf, type Place, words } from "./support.ts";
 
@@ -15,10 +17,14 @@ const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 const lacking = lacksFileSystem("overlay") ?? lacksFileSystem("btrfs");
 
 /** Migrates; killed after some milliseconds unless it has ended. Returns whether it was. */
-async function migrateFor(from: Place, to: Place, milliseconds: number): Promise<boolean> {
+const migrateFor = (from: Place, to: Place, milliseconds: number) =>
+  runFor(words(from, to), milliseconds);
+
+/** Runs a command that must succeed, unless it is killed. */
+async function runFor(args: readonly string[], milliseconds: number): Promise<boolean> {
   const [program, ...first] = PROGRAM;
   const child = new Deno.Command(program, {
-    args: [...first, ...words(from, to)],
+    args: [...first, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
@@ -77,4 +83,37 @@ needs(lacking, `migrate: killed ${KILLS} times, it goes on where it was`, async 
   const kept = stores.map(({ kept }) => kept.length), made = stores.map((s) => s.migrated.length);
   console.log(`${killed} kills, ${whole} whole between; at last ${kept} were there, ${made} made`);
   assertEquals(run("btrfs", "subvolume", "list", to.root).stdout.match(/staging/), null);
+});
+
+needs(lacking, `migrate --docker: killed ${KILLS} times, Docker finds all or nothing`, async () => {
+  using dir = storeDir();
+  const root = join(dir.path, "root"), records = join(root, "image/overlay2");
+  const config = join(root, "containers", BOX, "config.v2.json");
+  const begin = () => {
+    Deno.removeSync(root, { recursive: true });
+    writeDockerStore(root, "aufs");
+  };
+  Deno.mkdirSync(root);
+  begin();
+  const args = ["migrate", "--docker", root, "--to", "overlay2"], random = randomOf(SEED);
+  const started = performance.now();
+  assertEquals(await runFor(args, 600_000), false);
+  const usual = performance.now() - started, whole = names(records);
+  begin();
+  let killed = 0;
+  for (let tries = 0; killed < KILLS; tries++) {
+    assert(tries < 10 * KILLS, `${tries} tries of seed ${SEED}, and only ${killed} were killed`);
+    const wasKilled = await runFor(args, usual * (0.3 + random(700) / 1000));
+    const { Driver: driver } = JSON.parse(read(config)), hasRecords = isThere(records);
+    if (hasRecords) assertEquals(names(records), whole);
+    assert(driver === "aufs" || hasRecords, `after ${killed} kills of seed ${SEED}`);
+    if (wasKilled) killed++;
+    else {
+      assertEquals([driver, hasRecords], ["overlay2", true]);
+      begin();
+    }
+  }
+  assertEquals(await runFor([...args, "--verify"], 600_000), false);
+  assertEquals(JSON.parse(read(config)).Driver, "overlay2");
+  assertEquals(read(join(root, "overlay2", OWN, "diff/new")), "new");
 });

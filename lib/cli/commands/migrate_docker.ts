@@ -83,13 +83,12 @@ async function migrateRoot(
     const warn = (message: string) => output.warn(escapePath(message));
     const lane = new Lane<Call>(start(), { warn, leftover() {}, lost() {} });
     open.push(lane);
-    const given = options.values("option");
     const store: EndStore = {
       of: "layers",
       role,
       root: place,
       driver,
-      options: driver === AUTO ? given : optionsFor(driver, given),
+      options: optionsFor(driver, options.values("option")),
       uidmap: options.values("uidmap"),
       gidmap: options.values("gidmap"),
       docker: { root, driver: to },
