@@ -72,7 +72,7 @@ export class Losses {
         return [];
       }
     });
-    const free = unmounted(plans, mender.home.path, failed);
+    const free = this.#whole(plans, unmounted(plans, mender.home.path, failed), failed);
     const { shown } = this.checked, { lost } = mender.quarantine.journal;
     for (const { layer, parts } of free) {
       for (const [id, moved] of parts) lost.push({ name: shown(id), because: shown(layer), moved });
@@ -86,6 +86,26 @@ export class Losses {
       if (of === "snapshots") deleteRows(mender, [...parts.keys()]);
     }
     for (const { layer } of free) this.#uncommitParent(layer, view, store, mender);
+  }
+
+  /**
+   * Of the plans that are free, those without a layer below one that has to stay: a layer may have
+   * been planned by itself before the one below it.
+   */
+  #whole(
+    plans: readonly Plan[],
+    free: readonly Plan[],
+    failed: (layer: string, error: VeneerError) => void,
+  ): readonly Plan[] {
+    const staying = plans.filter((plan) => !free.includes(plan));
+    if (staying.length === 0) return free;
+    const kept = new Set(staying.flatMap(({ parts }) => [...parts.keys()]));
+    return free.filter(({ layer }) => {
+      const above = this.on(layer).find((id) => kept.has(id));
+      if (above === undefined) return true;
+      failed(layer, new VeneerError("in use", `layer ${above} on ${layer} is in use`));
+      return false;
+    });
   }
 
   /** @throws {VeneerError} `in use` */

@@ -15,14 +15,7 @@
  */
 import { EXDEV } from "../../ffi/errno.ts";
 import { close, syncfs, withFd } from "../../ffi/files.ts";
-import {
-  fchmod,
-  fchown,
-  RENAME_EXCHANGE,
-  RENAME_NOREPLACE,
-  Times,
-  tryFutimens,
-} from "../../ffi/names.ts";
+import { fchmod, fchown, RENAME_NOREPLACE, Times, tryFutimens } from "../../ffi/names.ts";
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
@@ -58,8 +51,9 @@ import { Losses } from "./losses.ts";
 import { Quarantine } from "./quarantine.ts";
 import { StoreView } from "./store_view.ts";
 
-/** The prefix of the ids of the new layers. */
+/** The ids of the new layers: this, and a UUID, so that no other layer has such an id. */
 const SCRATCH = "veneer-repair-";
+const SCRATCH_ID = new RegExp(`^${SCRATCH}[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`);
 
 /** An entry that was restored. */
 export interface Restored {
@@ -112,7 +106,7 @@ export function restoreLayer(request: RestoreRequest): Restoration {
   if (one === undefined) throw new VeneerError("in use", `another repair works on ${home.path}`);
   removeScratch(driver);
   if (typeof source !== "number") return restoreFrom(source.join(), request, home, state);
-  const scratch = `${SCRATCH}${crypto.randomUUID().slice(0, 8)}`;
+  const scratch = `${SCRATCH}${crypto.randomUUID()}`;
   const { parent } = driver.layer(id);
   if (parent === undefined) {
     throw new VeneerError("failed precondition", `the parent of layer ${id} is not recorded`);
@@ -147,7 +141,7 @@ function restoreFrom(
 
 /** Removes the layers that killed repairs left. */
 function removeScratch(driver: GraphDriver): void {
-  for (const { id } of driver.layers()) if (id.startsWith(SCRATCH)) driver.remove(id);
+  for (const { id } of driver.layers()) if (SCRATCH_ID.test(id)) driver.remove(id);
 }
 
 /** Throws if a mount shows the layer: its own mount, or one of a layer on it. */
@@ -269,11 +263,11 @@ class Restoring {
       if (kind === "D") return this.#aside(old);
       const stat = lstat(now), before = tryLstat(old);
       if (stat.isDirectory && before?.isDirectory) return setOwner(old, now);
-      const flags = before === undefined ? RENAME_NOREPLACE : RENAME_EXCHANGE;
-      const result = now.root === old.root ? tryRename(now, old, flags) : -EXDEV;
+      // The old entry is in the quarantine before anything stands in its place.
+      if (before !== undefined) this.#aside(old);
+      const result = now.root === old.root ? tryRename(now, old, RENAME_NOREPLACE) : -EXDEV;
       if (result === -EXDEV) return this.#copy(old, now);
       unwrapConfined(result, "rename", old);
-      if (before !== undefined) rename(now, this.quarantine.place(old.relative), RENAME_NOREPLACE);
       if (stat.isDirectory) this.#done = path;
     });
   }
@@ -294,7 +288,6 @@ class Restoring {
    * directory.
    */
   #copy(old: ConfinedPath, now: ConfinedPath): void {
-    if (exists(old)) this.#aside(old);
     copyTo(now, old);
     if (isDirectory(old)) this.#copied.push([old, now]);
   }

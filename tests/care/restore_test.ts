@@ -204,6 +204,7 @@ needs(
           layers.create(id);
           layers.applyDiff(id, undefined, tar);
         }
+        layers.create("veneer-repair-of-mine");
         const own = join(root, "overlay2/app/diff");
         Deno.writeTextFileSync(join(own, "a"), "");
         Deno.writeTextFileSync(join(own, "added"), "");
@@ -215,7 +216,14 @@ needs(
         restore(root, join(path, "app.tar"));
         using layers = openDriver({ root, driver });
         assertEquals([...layers.changes("app", "right")], []);
-        assertEquals(layers.layers().map(({ id }) => id), ["app", "right"], "no scratch stays");
+        const ids = layers.layers().map(({ id }) => id);
+        assertEquals(ids, ["app", "right", "veneer-repair-of-mine"], "no scratch stays");
+        // Whenever it was killed, what was replaced is kept.
+        for (const name of ["a", "added"]) {
+          const quarantine = join(root, "overlay2/.veneer/quarantine");
+          const kept = must("find", quarantine, "-name", name, "-size", "0");
+          assertMatch(kept, new RegExp(`/home/app/diff/${name}\n$`));
+        }
       },
     }),
 );
