@@ -49,6 +49,8 @@ const TESTS: Needed = {
   "dockerd": "docker.io",
   "buildah": "buildah",
   "umoci": "umoci",
+  "skopeo": "skopeo",
+  "podman": "podman",
   "python3": "python3",
   "busybox": "busybox",
   "man": "man-db",
