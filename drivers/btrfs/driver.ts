@@ -27,7 +27,7 @@ export function open({ root, options: texts, idMaps, warn }: DriverContext): Btr
   const quota = new Quota(home, options.quota, warn);
   if (options.minSpace > 0) quota.enable("btrfs.min_space");
   // Only layers with mapped ids are mounted beside the home; all others are mounted on themselves.
-  const places = new MountPlaces(home, new RunState(home), () => false);
+  const places = new MountPlaces(home, RunState.of(home), () => false);
   return new Btrfs(layout, quota, options, idMaps, places);
 }
 

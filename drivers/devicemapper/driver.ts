@@ -24,7 +24,7 @@ export function open(context: DriverContext): DeviceMapper {
   const { idMaps, warn } = context;
   const options = start(context);
   const home = openHome("devicemapper", context);
-  const state = new RunState(home);
+  const state = RunState.of(home);
   const daemon = () => dockerOnHome(context.root, home, state);
   const devices = new DeviceSet({ home, state, options, warn, daemon });
   const places = new MountPlaces(home, state, () => devices.isBesideDaemon);
@@ -35,7 +35,7 @@ export function open(context: DriverContext): DeviceMapper {
 export function openDevices(context: DriverContext): DeviceStore {
   const options = start(context);
   const home = openHome("devicemapper", context);
-  const state = new RunState(home);
+  const state = RunState.of(home);
   const daemon = () => dockerOnHome(context.root, home, state);
   const devices = new DeviceSet({ home, state, options, warn: context.warn, daemon });
   return new Devices({ home, state, devices, options });
@@ -45,7 +45,7 @@ export function openSnapshots(context: DriverContext): DeviceMapperSnapshots {
   const { idMaps, warn } = context;
   const options = start(context);
   const home = openHome("snapshots/devicemapper", context);
-  const state = new RunState(home);
+  const state = RunState.of(home);
   const devices = new DeviceSet({ home, state, options, hasEmptyBase: true, warn });
   return new DeviceMapperSnapshots({ home, idMaps, devices, options, warn });
 }

@@ -18,7 +18,7 @@ export { examine } from "./examine.ts";
 export function open(context: DriverContext): Overlay2 {
   const { home, environment } = openHome(context, "overlay2");
   makeDirectory(home.join(LINKS), 0o700);
-  const state = new RunState(home);
+  const state = RunState.of(home);
   const isDaemonThere = () => dockerOnHome(context.root, home, state) !== undefined;
   const places = new MountPlaces(home, state, isDaemonThere);
   return new Overlay2(home, context.idMaps, environment, places);

@@ -87,7 +87,7 @@ export class Graph implements EngineStore {
   /** Opens a store and finishes the work of killed processes. */
   constructor(context: GraphContext) {
     this.#context = context;
-    this.#state = new RunState(context.backend.home);
+    this.#state = RunState.of(context.backend.home);
     const { backend, port, warn, foreignUses } = context;
     this.#mounted = new MountedLayers(backend, this.#state, port, warn, foreignUses);
     this.#children = new Children(backend, this.#state, warn);

@@ -177,7 +177,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#purpose = purpose;
     this.#sync = sync;
     this.#published = new PublishedLabels(backend);
-    this.#state = new RunState(backend.home);
+    this.#state = RunState.of(backend.home);
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
     const state = this.#state, uses = this.#uses;
     const making = this.#making = new Making(backend, state, limits, isRemapped);

@@ -86,11 +86,13 @@ export class Home {
     way.enter(name, mode, idMaps.gids.root);
     const home = new Home(ConfinedRoot.of(way.path, way.directory));
     way.enter(OWN, 0o700);
-    for (const path of OWN_DIRECTORIES.map((name) => home.own(name))) {
-      if (isDirectory(path)) continue;
-      if (exists(path)) home.#putAside(path, way.directory, warn);
-      makeDirectory(path, 0o700);
-    }
+    home.root.hold(() => {
+      for (const path of OWN_DIRECTORIES.map((name) => home.own(name))) {
+        if (isDirectory(path)) continue;
+        if (exists(path)) home.#putAside(path, way.directory, warn);
+        makeDirectory(path, 0o700);
+      }
+    });
     return home;
   }
 

@@ -142,9 +142,19 @@ export function lockProjects(device: string): Disposable {
   return { [Symbol.dispose]: () => close(fd) };
 }
 
+/** The states of open homes: a driver and what is built on it share one. */
+const states = new WeakMap<Home, RunState>();
+
 /** The run-time state of one home. */
 export class RunState {
   readonly #directory: ConfinedPath;
+
+  /** The state of a home, opened once. @throws as the constructor does */
+  static of(home: Home): RunState {
+    let state = states.get(home);
+    if (state === undefined) states.set(home, state = new RunState(home));
+    return state;
+  }
 
   /** @throws {VeneerError} `incompatible` if others could write to `/run/veneer` */
   constructor(home: Home) {
@@ -153,9 +163,11 @@ export class RunState {
     // Until the recorded birth is this home's, a process that removes states of old homes may take
     // it for an earlier home's.
     waitForLock(run.fd, "shared", RUN_ROOT);
-    makeDirectory(this.#directory, 0o700);
-    for (const name of ["layers", "use"]) makeDirectory(this.#directory.join(name), 0o700);
-    this.#checkBirth(home);
+    this.hold(() => {
+      makeDirectory(this.#directory, 0o700);
+      for (const name of ["layers", "use"]) makeDirectory(this.#directory.join(name), 0o700);
+      this.#checkBirth(home);
+    });
   }
 
   /** Removes counts of an earlier home with the same inode. */
