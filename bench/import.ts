@@ -8,39 +8,16 @@
 import { join } from "@std/path";
 import { TestContainerd } from "../tests/services/containerd_support.ts";
 import { Process } from "../tests/services/service_support.ts";
-import { type Corpus, makeBase, makeDelta } from "./corpus.ts";
-import { compare, report, run } from "./measure.ts";
+import { archive } from "./archive.ts";
+import { makeBase, makeDelta } from "./corpus.ts";
+import { compare, report } from "./measure.ts";
 import { DIRECTORY, QUICK, VENEER } from "./subject.ts";
 
 const NAME = "docker.io/library/bench:1";
 const THEIRS = "containerd's overlayfs", OURS = "veneer serve containerd";
 
-/** Makes a Docker archive of an image with these layers; returns its path. */
-function archive(layers: readonly Corpus[]): string {
-  const directory = join(DIRECTORY, "image"),
-    write = (name: string, value: unknown) =>
-      Deno.writeTextFileSync(join(directory, name), JSON.stringify(value));
-  Deno.mkdirSync(directory);
-  const files = layers.map(({ tar }, i) => {
-    Deno.renameSync(tar, join(directory, `${i}.tar`));
-    return `${i}.tar`;
-  });
-  const diffIds = files.map((file) => {
-    const { stdout } = new Deno.Command("sha256sum", { args: [join(directory, file)] })
-      .outputSync();
-    return `sha256:${new TextDecoder().decode(stdout).split(" ")[0]}`;
-  });
-  const architecture = Deno.build.arch === "x86_64" ? "amd64" : "arm64";
-  const rootfs = { type: "layers", diff_ids: diffIds };
-  write("config.json", { architecture, os: "linux", config: {}, rootfs });
-  write("manifest.json", [{ Config: "config.json", RepoTags: [NAME], Layers: files }]);
-  const path = join(DIRECTORY, "image.tar");
-  run("tar", "-C", directory, "-cf", path, "manifest.json", "config.json", ...files);
-  return path;
-}
-
 const base = makeBase(DIRECTORY), delta = makeDelta(DIRECTORY);
-const image = archive([base, delta]);
+const image = archive([base.tar, delta.tar], NAME);
 for (const { directory } of [base, delta]) Deno.removeSync(directory, { recursive: true });
 
 const address = join(DIRECTORY, "v");

@@ -17,12 +17,17 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   snapshots: ["btrfs", "ext4"],
   services: ["ext4"],
   import: ["ext4"],
+  images: ["ext4"],
   docker: ["btrfs", "ext4"],
   migrate: ["ext4"],
 };
 
 /** The sizes of images in bytes, where the usual one is too small: btrfs frees removed layers late. */
-const SIZES: Readonly<Record<string, number>> = { docker: 32 * 2 ** 30, import: 16 * 2 ** 30 };
+const SIZES: Readonly<Record<string, number>> = {
+  docker: 32 * 2 ** 30,
+  import: 16 * 2 ** 30,
+  images: 16 * 2 ** 30,
+};
 
 const chosen = (name: string, among: readonly string[]) =>
   Deno.args.includes(name) || !among.some((other) => Deno.args.includes(other));
