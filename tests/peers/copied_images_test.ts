@@ -20,7 +20,7 @@ import {
   writeFiles,
 } from "../images/builder.ts";
 import { type ImageStore, imageStore, withTree } from "../images/support.ts";
-import { lacksFileSystem, lacksProgram, must, needs } from "../support/cases.ts";
+import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { describe } from "../support/tree_entries.ts";
 import { dir, file, hardlink, symlink } from "../tar/support/tar_builder.ts";
 import { inSeconds, withoutHiddenNames } from "./trees.ts";
@@ -147,7 +147,9 @@ needs(
     const tar = path("out.tar");
     const options = { format: "hybrid", packing: "gzip", time: 0, output: tar } as const;
     await store.images.export(built.id, options);
-    const place = ["--root", path("root"), "--runroot", path("run"), "--storage-driver", "vfs"];
+    // Podman takes at most 50 characters.
+    using run = tempDir("podman-", "/run");
+    const place = ["--root", path("root"), "--runroot", run.path, "--storage-driver", "vfs"];
     const quiet = ["--cgroup-manager", "cgroupfs", "--events-backend", "none"];
     const policy = path("policy.json");
     Deno.writeTextFileSync(policy, '{"default": [{"type": "insecureAcceptAnything"}]}');

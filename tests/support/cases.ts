@@ -37,9 +37,9 @@ export interface TempDir extends Disposable {
   readonly path: string;
 }
 
-/** Makes an empty directory on the file system under test. */
-export function tempDir(prefix = "case-"): TempDir {
-  const path = Deno.makeTempDirSync({ dir: Deno.env.get("VENEER_TEST_DIR"), prefix });
+/** Makes an empty directory, on the file system under test unless another place is given. */
+export function tempDir(prefix = "case-", dir = Deno.env.get("VENEER_TEST_DIR")): TempDir {
+  const path = Deno.makeTempDirSync({ dir, prefix });
   return {
     path,
     [Symbol.dispose]() {
