@@ -31,7 +31,7 @@ import { StoreView } from "./store_view.ts";
  *
  * @param isWanted whether a layer is to be recorded
  * @param failed gets the error for each layer that could not be recorded; layers in use are skipped
- * @returns the ids, or the keys and names, of the layers that were recorded
+ * @returns the ids, or the keys and names, of the layers that were recorded, sorted
  * @throws {VeneerError} `in use` if a service holds the store
  */
 export function recordContents(
@@ -68,7 +68,7 @@ export function recordContents(
   return [...ids].filter((id) =>
     isWanted(checked.shown(id)) && !damaged.has(id) &&
     attempt(failed, `layer ${id}`, () => record(id)) === true
-  ).map(checked.shown);
+  ).map(checked.shown).sort();
 }
 
 /** The layers of a store that do not belong to a Docker container. */
