@@ -13,8 +13,12 @@ export interface Corpus {
   readonly tar: string;
 }
 
-/** About 15,000 files and 500 MB: sizes and directories spread as in an operating system's image. */
-export function makeBase(at: string): Corpus {
+/**
+ * About 15,000 files and 500 MB: sizes and directories spread as in an operating system's image.
+ *
+ * @param values how many values bytes have: 6 of them pack to a third
+ */
+export function makeBase(at: string, values = 256): Corpus {
   const random = generator(1);
   return make(at, "15k files, 500 MB", function* () {
     for (let i = 0; i < 15_000; i++) {
@@ -22,7 +26,7 @@ export function makeBase(at: string): Corpus {
       const size = Math.floor(10 ** (1 + 4.2 * random() ** 1.2)) + (i % 160 === 0 ? 4_000_000 : 0);
       yield [`usr/lib/d${i % 97}/e${i % 13}/file${i}`, size];
     }
-  });
+  }, values);
 }
 
 /** 100,000 files of one kilobyte. */
@@ -43,11 +47,12 @@ function make(
   at: string,
   name: string,
   files: () => Generator<[path: string, size: number]>,
+  values = 256,
 ): Corpus {
   const directory = join(at, name.replaceAll(/[^a-z0-9]+/gi, "-"));
   const tar = `${directory}.tar`;
   const random = generator(2);
-  const noise = Uint8Array.from({ length: 1 << 20 }, () => random() * 256);
+  const noise = Uint8Array.from({ length: 1 << 20 }, () => random() * values);
   const made = new Set<string>();
   for (const [path, size] of files()) {
     const parent = join(directory, path, "..");

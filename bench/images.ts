@@ -20,7 +20,7 @@ const OURS = "veneer";
 const TURNS = QUICK ? 3 : 5;
 const at = (name: string) => join(DIRECTORY, name);
 
-const base = makeBase(DIRECTORY);
+const base = makeBase(DIRECTORY, 6);
 const parts = Array.from({ length: LAYERS }, (_, i) => {
   const path = at(`part${i}.tar.gz`);
   const own = Array.from(Deno.readDirSync(join(base.directory, "usr/lib")), ({ name }) => name)
@@ -69,7 +69,11 @@ const imports: Contender[] = [
   {
     name: "skopeo copy to containers-storage",
     run: () => skopeo(`docker-archive:${image}`, storage),
-    after: () => remove("storage", "storage-run"),
+    after: () => {
+      // It is mounted on itself.
+      run("umount", "--recursive", at("storage/overlay"));
+      remove("storage", "storage-run");
+    },
   },
   {
     name: "umoci unpack",
