@@ -25,7 +25,10 @@ const warn = (message: string) => {
 function change(root: string): void {
   Deno.writeTextFileSync(join(root, "new"), "new");
   Deno.mkdirSync(join(root, "directory"), { recursive: true });
-  for (const { name } of [...Deno.readDirSync(root)].slice(0, 3)) {
+  // Deno cannot name a file whose name is not UTF-8.
+  const names = Array.from(Deno.readDirSync(root), ({ name }) => name)
+    .filter((name) => !name.includes("\ufffd")).sort();
+  for (const name of names.slice(0, 3)) {
     Deno.removeSync(join(root, name), { recursive: true });
     Deno.mkdirSync(join(root, name));
     Deno.writeTextFileSync(join(root, name, "x"), name);
