@@ -176,14 +176,15 @@ export const MOUNT_ATTR = layout("struct mount_attr", 32, {
   userns_fd: ["u64", 24],
 });
 
-/**
- * Makes a mount, of which its root is open, read-only and leave times of access as they are, raw: 0
- * or `-errno`; ENOSYS before Linux 5.12.
- */
-export function tryProtectMount(mount: number): number {
+/** `mount_setattr(2)` of a mount of which the root is open, raw; fields left out are 0. */
+function trySetAttributes(
+  mount: number,
+  fields: Readonly<Partial<Record<"attr_set" | "attr_clr" | "userns_fd", number>>>,
+): number {
   const attributes = new Struct(MOUNT_ATTR);
-  attributes.set("attr_set", BigInt(MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME));
-  attributes.set("attr_clr", BigInt(MOUNT_ATTR__ATIME));
+  for (const [name, value] of Object.entries(fields)) {
+    attributes.set(name as keyof typeof fields, BigInt(value));
+  }
   const result = newMounts.mount_setattr()(
     SYSCALLS.SYS_mount_setattr,
     mount,
@@ -193,6 +194,17 @@ export function tryProtectMount(mount: number): number {
     BigInt(MOUNT_ATTR.size),
   );
   return result < 0 ? -E[0] : result;
+}
+
+/**
+ * Makes a mount, of which its root is open, read-only and leave times of access as they are, raw: 0
+ * or `-errno`; ENOSYS before Linux 5.12.
+ */
+export function tryProtectMount(mount: number): number {
+  return trySetAttributes(mount, {
+    attr_set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+    attr_clr: MOUNT_ATTR__ATIME,
+  });
 }
 
 /** Of `mount_setattr(2)`: ids are mapped by the user namespace that `userns_fd` stands for. */
@@ -206,18 +218,7 @@ export const MOUNT_ATTR_IDMAP = 0x100000;
  * @param userNamespace open, and not the first one
  */
 export function tryMapIds(mount: number, userNamespace: number): number {
-  const attributes = new Struct(MOUNT_ATTR);
-  attributes.set("attr_set", BigInt(MOUNT_ATTR_IDMAP));
-  attributes.set("userns_fd", BigInt(userNamespace));
-  const result = newMounts.mount_setattr()(
-    SYSCALLS.SYS_mount_setattr,
-    mount,
-    EMPTY,
-    AT_EMPTY_PATH,
-    attributes.bytes,
-    BigInt(MOUNT_ATTR.size),
-  );
-  return result < 0 ? -E[0] : result;
+  return trySetAttributes(mount, { attr_set: MOUNT_ATTR_IDMAP, userns_fd: userNamespace });
 }
 
 const MOVE_MOUNT_F_EMPTY_PATH = 0x4;

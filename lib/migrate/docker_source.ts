@@ -8,7 +8,6 @@ import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
 import { isId } from "../base/ids.ts";
-import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
 import { deltaOf } from "../images/docker/delta.ts";
 import { FrozenDirectory } from "../images/docker/frozen.ts";
@@ -32,20 +31,13 @@ export class DockerSource extends End {
   /** The names of layers, and the name of each one's parent. */
   readonly #parents = new Map<string, string>();
 
-  constructor(readonly store: DockerStore, readonly warn: Warn) {
-    super();
-  }
-
-  get name(): string {
-    return this.store.driver;
-  }
-
-  get home(): string {
-    return `${this.store.root}/${this.store.driver}`;
-  }
-
-  status(): readonly StatusLine[] {
-    return [];
+  constructor(readonly docker: DockerStore, readonly warn: Warn) {
+    super({
+      name: docker.driver,
+      home: `${docker.root}/${docker.driver}`,
+      status: () => [],
+      close: () => docker[Symbol.dispose](),
+    });
   }
 
   perform(call: Call, emit: (bytes: Bytes) => void): void {
@@ -64,7 +56,7 @@ export class DockerSource extends End {
   }
 
   #list(): Member[] {
-    const { images } = this.store.layers;
+    const { images } = this.docker.layers;
     const members = new Map<string, Member>();
     const add = (member: Omit<Member, "kind">) => {
       if (members.has(member.id)) {
@@ -76,7 +68,7 @@ export class DockerSource extends End {
     for (const name of images.list(CHAINS)) {
       const record = `${CHAINS}/${name}`;
       this.#trying(record, () => {
-        const { cacheId, parent, size } = this.store.layers.layer(`sha256:${name}`);
+        const { cacheId, parent, size } = this.docker.layers.layer(`sha256:${name}`);
         add({ id: cacheId, parent: this.#cacheIdOf(parent), record, bytes: size });
       });
     }
@@ -101,24 +93,24 @@ export class DockerSource extends End {
     try {
       use();
     } catch (error) {
-      this.warn(`${this.store.layers.images.path}/${record} is left out: ${messageOf(error)}`);
+      this.warn(`${this.docker.layers.images.path}/${record} is left out: ${messageOf(error)}`);
     }
   }
 
   #nameIn(path: string): string {
-    const text = this.store.layers.images.text(path);
+    const text = this.docker.layers.images.text(path);
     if (text !== undefined && isId(text)) return text;
     throw new VeneerError("corrupt store", `${path} holds no layer's name`);
   }
 
   #cacheIdOf(chain: string | undefined): string {
-    return chain === undefined ? "" : this.store.layers.layer(chain).cacheId;
+    return chain === undefined ? "" : this.docker.layers.layer(chain).cacheId;
   }
 
   /** The limits that a container was made with. */
   #limitsOf(container: string): Record<string, string> {
     try {
-      using directory = FrozenDirectory.open(`${this.store.root}/containers`);
+      using directory = FrozenDirectory.open(`${this.docker.root}/containers`);
       const path = `${container}/hostconfig.json`, bytes = directory?.read(path);
       if (bytes === undefined) return {};
       const options = new JsonFields(parseJson(bytes, path), path).object("StorageOpt");
@@ -134,7 +126,7 @@ export class DockerSource extends End {
 
   #diff(id: string, isWhole: boolean, output: number): void {
     using scope = new DisposableStack();
-    const trees = this.store.trees(), chain = this.#chain(id);
+    const trees = this.docker.trees(), chain = this.#chain(id);
     const options = { idMaps: IDENTITY, warn: this.warn, allNames: true };
     if (isWhole) {
       // An overlay has two layers at least.
@@ -154,14 +146,10 @@ export class DockerSource extends End {
 
   /** Writes `image/<driver>` as a tar. */
   #writeRecords(output: number): void {
-    const { images } = this.store.layers;
+    const { images } = this.docker.layers;
     withFd(
       images.open(".", O_RDONLY | O_DIRECTORY)!,
       (fd) => exportTree(fd, output, "none", { idMaps: IDENTITY, warn: this.warn }),
     );
-  }
-
-  close(): void {
-    this.store[Symbol.dispose]();
   }
 }

@@ -6,6 +6,7 @@
 import { EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
+import type { OpenStore } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Graph } from "../graph/graph.ts";
@@ -17,11 +18,26 @@ import type { Member } from "./member.ts";
 
 /** An end of a migration, in its lane. */
 export abstract class End implements Disposable {
-  abstract readonly name: string;
-  abstract readonly home: string;
+  /** @param store is closed with it */
+  constructor(private readonly store: Omit<OpenStore, keyof Disposable>) {}
+
   abstract perform(call: Call, emit: (bytes: Bytes) => void): void;
-  abstract status(): readonly StatusLine[];
-  abstract close(): void;
+
+  get name(): string {
+    return this.store.name;
+  }
+
+  get home(): string {
+    return this.store.home;
+  }
+
+  status(): readonly StatusLine[] {
+    return this.store.status();
+  }
+
+  close(): void {
+    this.store.close();
+  }
 
   [Symbol.dispose](): void {
     this.close();
@@ -56,19 +72,7 @@ const DIFF = { allNames: true };
 /** Layers. */
 export class LayerSource extends End {
   constructor(readonly graph: Graph, readonly warn: Warn) {
-    super();
-  }
-
-  get name(): string {
-    return this.graph.name;
-  }
-
-  get home(): string {
-    return this.graph.home;
-  }
-
-  status(): readonly StatusLine[] {
-    return this.graph.status();
+    super(graph);
   }
 
   perform(call: Call, emit: (bytes: Bytes) => void): void {
@@ -108,10 +112,6 @@ export class LayerSource extends End {
       };
     });
   }
-
-  close(): void {
-    this.graph.close();
-  }
 }
 
 /** Snapshots, and the images that are made of them. */
@@ -119,19 +119,7 @@ export class SnapshotSource extends End {
   #opened: MovedImages | undefined;
 
   constructor(readonly snapshots: Snapshots, readonly warn: Warn) {
-    super();
-  }
-
-  get name(): string {
-    return this.snapshots.name;
-  }
-
-  get home(): string {
-    return this.snapshots.home;
-  }
-
-  status(): readonly StatusLine[] {
-    return this.snapshots.status();
+    super(snapshots);
   }
 
   perform(call: Call, emit: (bytes: Bytes) => void): void {
@@ -187,9 +175,5 @@ export class SnapshotSource extends End {
   /** The images, opened when they are first asked for: an old read-only store has none. */
   get #images(): MovedImages {
     return this.#opened ??= new MovedImages(this.snapshots);
-  }
-
-  close(): void {
-    this.snapshots.close();
   }
 }

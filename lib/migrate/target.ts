@@ -12,7 +12,6 @@ import { EDQUOT, ENOSPC, SyscallError } from "../../ffi/errno.ts";
 import { withFd } from "../../ffi/files.ts";
 import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
-import type { StatusLine } from "../base/status.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Graph } from "../graph/graph.ts";
 import type { Bytes } from "../services/bytes.ts";
@@ -38,8 +37,8 @@ abstract class Target extends End {
   #work: Work | undefined;
   readonly #scope = new DisposableStack();
 
-  constructor(readonly warn: Warn) {
-    super();
+  constructor(store: Graph | Snapshots, readonly warn: Warn) {
+    super(store);
   }
 
   /** Its home, and the state of this boot. */
@@ -168,9 +167,10 @@ abstract class Target extends End {
     return {};
   }
 
-  close(): void {
+  override close(): void {
     this.#work = undefined;
     this.#scope.dispose();
+    super.close();
   }
 }
 
@@ -184,19 +184,7 @@ export class LayerTarget extends Target {
   protected readonly hostIds: boolean = false;
 
   constructor(readonly graph: Graph, readonly idMaps: IdMaps, warn: Warn) {
-    super(warn);
-  }
-
-  get name(): string {
-    return this.graph.name;
-  }
-
-  get home(): string {
-    return this.graph.home;
-  }
-
-  status(): readonly StatusLine[] {
-    return this.graph.status();
+    super(graph, warn);
   }
 
   protected get place() {
@@ -256,11 +244,6 @@ export class LayerTarget extends Target {
   protected writeDiff(id: string, isWhole: boolean, output: number): void {
     this.graph.diff(id, isWhole ? "" : undefined, output, { hostIds: this.hostIds });
   }
-
-  override close(): void {
-    super.close();
-    this.graph.close();
-  }
 }
 
 /** The mark of a snapshot that is being committed. */
@@ -272,19 +255,7 @@ export class SnapshotTarget extends Target {
   protected readonly locks = ["images", LOCK];
 
   constructor(readonly snapshots: Snapshots, warn: Warn) {
-    super(warn);
-  }
-
-  get name(): string {
-    return this.snapshots.name;
-  }
-
-  get home(): string {
-    return this.snapshots.home;
-  }
-
-  status(): readonly StatusLine[] {
-    return this.snapshots.status();
+    super(snapshots, warn);
   }
 
   protected get place() {
@@ -361,11 +332,6 @@ export class SnapshotTarget extends Target {
 
   protected writeDiff(id: string, isWhole: boolean, output: number): void {
     this.snapshots.diff(id, output, isWhole ? { parent: "" } : {});
-  }
-
-  override close(): void {
-    super.close();
-    this.snapshots.close();
   }
 }
 
