@@ -7,11 +7,17 @@ import { Images } from "../lib/images/images.ts";
 import { completed, type OpenOptions } from "./registry.ts";
 import { loadForSnapshots, openSnapshots, type SnapshotStoreOptions } from "./snapshotters.ts";
 
+/** Further options for opening the images of a store. */
+export interface ImageStoreOptions extends SnapshotStoreOptions {
+  /** Whether the store is a service's, which offers layers to containerd; false by default. */
+  readonly isServed?: boolean;
+}
+
 /** Opens the images of a store of snapshots, as `openSnapshotter` opens the store. */
-export async function openImages(options: OpenOptions & SnapshotStoreOptions): Promise<Images> {
+export async function openImages(options: OpenOptions & ImageStoreOptions): Promise<Images> {
   const snapshots = openSnapshots(await loadForSnapshots(options), options);
   try {
-    const images = new Images(snapshots, completed(options).warn);
+    const images = new Images(snapshots, completed(options).warn, options.isServed);
     if (options.purpose !== "read") images.sweepTemporary();
     return images;
   } catch (error) {

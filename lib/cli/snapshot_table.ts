@@ -259,7 +259,8 @@ export const SNAPSHOTS: GroupSpec = {
         "Filters are containerd's: FIELD, FIELD==VALUE, FIELD!=VALUE or FIELD~=REGEXP, joined by commas, where a field\n" +
         'is name, parent, kind (active, view, committed) or labels."KEY". In keys and names, control characters and\n' +
         "backslashes are written as octal escapes, such as \\012. A TEMPLATE is text with fields in braces: {name},\n" +
-        "{parent}, {kind}, {created}, {updated}, {layer}, {labels}, {labels.KEY}, {size}, {bytes}.",
+        "{parent}, {kind}, {created}, {updated}, {layer}, {labels}, {labels.KEY}, {size}, {bytes}. A kind with\n" +
+        "`offered` is a layer that a service offers to containerd, which has not taken it.",
       examples: [
         ["veneer snapshot ls kind==active", ""],
         ["veneer snapshot ls --format '{name}\\t{size}\\t{labels.team}'", ""],

@@ -5,7 +5,7 @@
  */
 import { close, pread } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
-import { REFERENCE, shown } from "../snapshots/keys.ts";
+import { shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
 import type { Home } from "../store/home.ts";
 import { diffIdsOf } from "./chain.ts";
@@ -14,7 +14,7 @@ import { checkCount } from "./config.ts";
 import { chainIds, digest, digestOf, newHash } from "./digest.ts";
 import { parseJson } from "./json.ts";
 import { HOST } from "./platform.ts";
-import { DIFF_ID, type ImageRecord, type NewImage } from "./records.ts";
+import { DIFF_ID, type ImageRecord, layerLabels, type NewImage } from "./records.ts";
 import { openStaged } from "./spool.ts";
 import { RecordWriter } from "./tar_record.ts";
 import type { TarRecords } from "./tar_records.ts";
@@ -36,6 +36,8 @@ export interface CommitContext {
   readonly snapshots: Snapshots;
   readonly records: TarRecords;
   readonly home: Home;
+  /** Whether the new layer is offered to containerd. */
+  readonly isOffered: boolean;
 }
 
 /** The parts of a config that a new config uses. */
@@ -60,7 +62,7 @@ export function commitImage(
   context: CommitContext,
   options: CommitImageOptions,
 ): Omit<NewImage, "names"> {
-  const { snapshots } = context;
+  const { snapshots, isOffered } = context;
   const info = snapshots.stat(key);
   if (info.kind !== "active") {
     throw new VeneerError(
@@ -76,7 +78,7 @@ export function commitImage(
   const diffId = recordLayer(key, context);
   const diffIds = [...below, diffId], chain = chainIds(diffIds).at(-1)!;
   if (tryStat(snapshots, chain)?.labels.has(DIFF_ID)) snapshots.remove(key);
-  else snapshots.commit(chain, key, { labels: new Map([[REFERENCE, chain], [DIFF_ID, diffId]]) });
+  else snapshots.commit(chain, key, { labels: layerLabels(chain, diffId, isOffered) });
   const config = new TextEncoder().encode(
     JSON.stringify(newConfig(previous, run, diffIds, options)),
   );

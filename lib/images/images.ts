@@ -83,8 +83,15 @@ export class Images implements Disposable {
   readonly #records: ImageRecords;
   readonly #tars: TarRecords;
 
-  /** @param snapshots the open store; this object closes it */
-  constructor(readonly snapshots: Snapshots, readonly warn: Warn) {
+  /**
+   * @param snapshots the open store; this object closes it
+   * @param isServed whether a service offers the layers to containerd: see `offer.ts`
+   */
+  constructor(
+    readonly snapshots: Snapshots,
+    readonly warn: Warn,
+    readonly isServed: boolean = false,
+  ) {
     const { home, state } = storeHome(snapshots.home, IDENTITY);
     this.#home = home;
     this.#state = state;
@@ -141,11 +148,16 @@ export class Images implements Disposable {
     > = {},
   ): Imported[] {
     const images = named(found, name === undefined ? undefined : normalise(name), source);
+    const context = {
+      snapshotter: this.snapshots,
+      records: this.#tars,
+      report,
+      isBounded: !allowExpansion,
+      isOffered: this.isServed,
+    };
     using _lock = this.#lock();
     try {
-      const unpacked = images.map((image) =>
-        unpack(image, this.snapshots, this.#tars, report, !allowExpansion)
-      );
+      const unpacked = images.map((image) => unpack(image, context));
       this.#records.add(images.map(({ config, manifest, names }) => ({
         id: config.id,
         config: config.bytes,
@@ -164,11 +176,14 @@ export class Images implements Disposable {
     }
   }
 
-  /** Removes layers without an image or a child; returns their names. A failure is a warning. */
+  /**
+   * Removes layers without an image or a child; returns their names. A failure is a warning. Layers
+   * that containerd has adopted stay: its collector removes them.
+   */
   #sweep(): string[] {
     const removed: string[] = [], failed = new Set<string>();
     for (;;) {
-      const [chain] = this.#records.unused().filter((name) => !failed.has(name));
+      const [chain] = this.#records.unused(this.isServed).filter((name) => !failed.has(name));
       if (chain === undefined) break;
       try {
         this.snapshots.remove(chain);
@@ -304,7 +319,13 @@ export class Images implements Disposable {
     const whole = name === undefined ? [] : [normalise(name)];
     using _lock = this.#lock();
     try {
-      const { snapshots } = this, context = { snapshots, records: this.#tars, home: this.#home };
+      const { snapshots } = this;
+      const context = {
+        snapshots,
+        records: this.#tars,
+        home: this.#home,
+        isOffered: this.isServed,
+      };
       const base = this.#records.on(snapshots.stat(key).parent);
       const image = commitImage(key, base, context, options);
       this.#records.add([{ ...image, names: whole }]);

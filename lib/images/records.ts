@@ -4,10 +4,25 @@
  * @module
  */
 import type { Database } from "../snapshots/database.ts";
+import { REFERENCE } from "../snapshots/keys.ts";
 import { requireSpare } from "../snapshots/schema.ts";
+import type { Labels } from "../snapshots/snapshotter.ts";
 
 /** The label of an image's layers: the digest of the plain tar. */
 export const DIFF_ID = "veneer/diff-id";
+
+/** The label of layers that a service offers to containerd, which has not adopted them: `offer.ts`. */
+export const OFFERED = "veneer/offered";
+
+/**
+ * The labels of a new layer.
+ *
+ * @param isOffered whether the store is a service's
+ */
+export function layerLabels(chain: string, diffId: string, isOffered: boolean): Labels {
+  const labels = new Map([[REFERENCE, chain], [DIFF_ID, diffId]]);
+  return isOffered ? labels.set(OFFERED, "containerd") : labels;
+}
 
 /** The record of an image. */
 export interface ImageRecord {
@@ -120,9 +135,14 @@ export class ImageRecords {
     return this.#statements.temporary.all().map(({ name }) => name);
   }
 
-  /** The names of layers of images that have neither an image nor a child. */
-  unused(): string[] {
-    return this.#statements.unused.all().map(({ name }) => name);
+  /**
+   * The names of layers of images that have neither an image nor a child.
+   *
+   * @param isOffered whether only those are meant that are offered to containerd, but not adopted
+   */
+  unused(isOffered: boolean): string[] {
+    const { unused, unusedOffers } = this.#statements;
+    return (isOffered ? unusedOffers : unused).all().map(({ name }) => name);
   }
 }
 
@@ -130,6 +150,15 @@ function prepareAll(database: Database) {
   type Name = { name: string };
   const record = `SELECT i.id, i.config, i.manifest, s.name AS snapshot, i.imported
     FROM images i LEFT JOIN snapshots s ON s.id = i.snapshot`;
+  const unused = (label: string) =>
+    database.prepare<Name>(
+      `SELECT s.name FROM snapshots s JOIN labels l ON l.snapshot = s.id AND l.key = '${label}'
+       WHERE s.kind = 'committed'
+         AND NOT EXISTS (SELECT 1 FROM snapshots c WHERE c.parent = s.id)
+         AND NOT EXISTS (SELECT 1 FROM images i WHERE i.snapshot = s.id)
+         AND NOT EXISTS (SELECT 1 FROM intents n WHERE n.parent = s.id)
+       ORDER BY s.name`,
+    );
   return {
     find: database.prepare<ImageRecord>(`${record} WHERE i.id = ?`),
     on: database.prepare<ImageRecord>(
@@ -162,13 +191,7 @@ function prepareAll(database: Database) {
       `SELECT name FROM snapshots
        WHERE name >= 'image-' AND name < 'image.' AND kind <> 'committed' ORDER BY name`,
     ),
-    unused: database.prepare<Name>(
-      `SELECT s.name FROM snapshots s JOIN labels l ON l.snapshot = s.id AND l.key = '${DIFF_ID}'
-       WHERE s.kind = 'committed'
-         AND NOT EXISTS (SELECT 1 FROM snapshots c WHERE c.parent = s.id)
-         AND NOT EXISTS (SELECT 1 FROM images i WHERE i.snapshot = s.id)
-         AND NOT EXISTS (SELECT 1 FROM intents n WHERE n.parent = s.id)
-       ORDER BY s.name`,
-    ),
+    unused: unused(DIFF_ID),
+    unusedOffers: unused(OFFERED),
   };
 }

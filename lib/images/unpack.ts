@@ -7,11 +7,11 @@
  * @module
  */
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
-import { REFERENCE, shown } from "../snapshots/keys.ts";
+import { shown } from "../snapshots/keys.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream } from "./layer_stream.ts";
-import { DIFF_ID } from "./records.ts";
+import { DIFF_ID, layerLabels } from "./records.ts";
 import type { TarRecords } from "./tar_records.ts";
 import { UNPACKED } from "./temporary.ts";
 import { tryStat } from "./try_stat.ts";
@@ -41,21 +41,25 @@ interface Step {
   readonly number: number;
 }
 
+/** The parts of a store and the options for unpacking images. */
+export interface UnpackContext {
+  readonly snapshotter: Snapshotter;
+  readonly records: TarRecords;
+  readonly report: UnpackReport;
+  /** Whether a layer that expands more than a thousandfold is refused. */
+  readonly isBounded: boolean;
+  /** Whether new layers are offered to containerd. */
+  readonly isOffered: boolean;
+}
+
 /**
  * Unpacks the layers of an image that are missing. The caller holds the lock of images.
  *
- * @param isBounded whether a layer that expands more than a thousandfold is refused
  * @returns the number of layers that were unpacked
  * @throws {VeneerError} `invalid argument` if a layer is damaged or has another digest
  */
-export function unpack(
-  { config, layers }: FoundImage,
-  snapshotter: Snapshotter,
-  records: TarRecords,
-  report: UnpackReport,
-  isBounded: boolean,
-): number {
-  const { chains, diffIds } = config;
+export function unpack({ config, layers }: FoundImage, context: UnpackContext): number {
+  const { chains, diffIds } = config, { snapshotter, records, report, isBounded } = context;
   const steps = layers.map((layer, i): Step => ({
     layer,
     diffId: diffIds[i],
@@ -73,7 +77,7 @@ export function unpack(
         next = new LayerStream(steps[i + 1].layer, records.create(), isBounded);
       }
       using progress = report.layer(step.chain, step.number, layers.length);
-      unpackLayer(step, stream, snapshotter, records, progress);
+      unpackLayer(step, stream, context, progress);
     }
   } finally {
     next?.[Symbol.dispose]();
@@ -102,8 +106,7 @@ const keyOf = (chain: string) => UNPACKED + chain.slice("sha256:".length);
 function unpackLayer(
   { layer: { what }, diffId, chain, parent }: Step,
   stream: LayerStream,
-  snapshotter: Snapshotter,
-  records: TarRecords,
+  { snapshotter, records, isOffered }: UnpackContext,
   progress: LayerReport | undefined,
 ): void {
   const key = keyOf(chain);
@@ -120,8 +123,7 @@ function unpackLayer(
     });
     verify();
     records.keep(stream.record, diffId);
-    const labels = new Map([[REFERENCE, chain], [DIFF_ID, diffId]]);
-    snapshotter.commit(chain, key, { labels });
+    snapshotter.commit(chain, key, { labels: layerLabels(chain, diffId, isOffered) });
   } catch (error) {
     const failure = failureOf(error, stream, what);
     snapshotter.remove(key);

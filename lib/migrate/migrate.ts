@@ -12,7 +12,7 @@
 import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../ffi/files.ts";
 import { codeOf, type ErrorCode, messageOf, VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
-import { DIFF_ID } from "../images/records.ts";
+import { DIFF_ID, OFFERED } from "../images/records.ts";
 import type { Lane } from "../services/lanes/thread.ts";
 import { ask, type Call, type Made, type MovedImage } from "./calls.ts";
 import { compareTars } from "./compare_tars.ts";
@@ -242,6 +242,6 @@ export async function throughPipe<T>(
  */
 function withoutDiffId(member: Member, ofImages: ReadonlySet<string>): Member {
   if (member.labels?.[DIFF_ID] === undefined || ofImages.has(member.id)) return member;
-  const { [DIFF_ID]: _, ...labels } = member.labels;
+  const { [DIFF_ID]: _diffId, [OFFERED]: _offered, ...labels } = member.labels;
   return { ...member, labels };
 }

@@ -1,6 +1,7 @@
 /**
  * An image that Veneer imported before its service began: containerd pulls it for Kubernetes
- * without fetching or unpacking a layer, and runs it.
+ * without fetching or unpacking a layer, and runs it. After containerd has removed it, its layers
+ * are still there for the next pull.
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
@@ -11,7 +12,7 @@ import {
   TestContainerd,
 } from "../services/containerd_support.ts";
 import { framed, GrpcClient } from "../services/grpc_client.ts";
-import { TestService } from "../services/service_support.ts";
+import { TestService, until } from "../services/service_support.ts";
 import { field } from "../services/snapshots_client.ts";
 import { must, needs, tempDir } from "../support/cases.ts";
 import { veneer } from "../support/commands.ts";
@@ -49,15 +50,13 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     };
     const [, id] = ours("image", "import", "--service", "veneer", archive).split(" ");
     ours("image", "export", "--service", "veneer", name, "-o", path("out.tar"));
-    /** All layers there are. One that containerd unpacks has a name of containerd's. */
-    const committed = () => {
-      const listed = ours("snapshot", "ls", "--service", "veneer", "--json");
-      const snapshots: { name: string; kind: string; created: string }[] = JSON.parse(listed);
-      return snapshots.filter(({ kind }) => kind === "committed")
-        .map(({ name, created }) => `${name} ${created}`);
-    };
-    const preloaded = committed();
-    assertEquals(preloaded.length, chain.length);
+    /** All layers there are, with a mark. One that containerd unpacks has a name of containerd's. */
+    const layers = (mark: "kind" | "created") =>
+      ours("snapshot", "ls", "--service", "veneer", "--format", `{name} {${mark}}`)
+        .split("\n").filter((line) => line.startsWith("sha256:") || line.includes("/sha256:"));
+    const preloaded = layers("created"), offered = layers("kind");
+    assertEquals(offered, chain.map((name) => `${name} committed, offered`).sort());
+    const adopted = chain.map((name) => `${name} committed`).sort();
 
     await using service = await TestService.at(root, "overlay2");
     const kubernetes = { ...engine, servesKubernetes: true };
@@ -68,20 +67,45 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       containerd.must("images", "import", "--no-unpack", path("out.tar"));
       containerd.must("images", "push", "--plain-http", name);
       containerd.must("images", "rm", "--sync", name);
+      const inKubernetes = (...args: string[]) => containerd.must("--namespace", "k8s.io", ...args);
+      const runs = (container: string) =>
+        assertEquals(inKubernetes("run", "--rm", ...V, name, container), "hello\nmotd\n");
+      const removeImage = () =>
+        inKubernetes(
+          "images",
+          "rm",
+          "--sync",
+          ...inKubernetes("images", "ls", "-q").trim().split("\n"),
+        );
+      const manifest = JSON.parse(
+        must("tar", "-xOf", path("out.tar"), "manifest.json"),
+      )[0] as { Config: string; Layers: string[] };
+      const digest = (blob: string) => blob.replace("blobs/sha256/", "sha256:");
+      assertEquals(digest(manifest.Config), id);
+      for (const turn of ["first", "second"]) {
+        await pull(containerd.address, name);
+        assertEquals(layers("kind"), adopted, turn);
+        runs(turn);
+        const content = inKubernetes("content", "ls", "-q").split("\n");
+        assert(content.includes(id));
+        for (const layer of manifest.Layers) assert(!content.includes(digest(layer)), layer);
+        removeImage();
+        await until(() => layers("kind").join() === offered.join(), "the layers to be given back");
+        assertEquals(layers("created"), preloaded, turn);
+      }
+
+      // Without Veneer's image, its adopted layers are containerd's.
       await pull(containerd.address, name);
+      await service.process.end();
+      ours("image", "rm", "--service", "veneer", name);
+      await service.restart();
+      runs("third");
+      assertEquals([layers("kind"), layers("created")], [adopted, preloaded]);
+      removeImage();
+      await until(() => layers("kind").length === 0, "the layers to be removed");
     } finally {
       await registry.end();
     }
-    const inKubernetes = (...args: string[]) => containerd.must("--namespace", "k8s.io", ...args);
-    assertEquals(inKubernetes("run", "--rm", ...V, name, "one"), "hello\nmotd\n");
-    assertEquals(committed(), preloaded);
-    const manifest = JSON.parse(
-      must("tar", "-xOf", path("out.tar"), "manifest.json"),
-    )[0] as { Config: string; Layers: string[] };
-    const digest = (blob: string) => blob.replace("blobs/sha256/", "sha256:");
-    assertEquals(digest(manifest.Config), id);
-    const content = inKubernetes("content", "ls", "-q").split("\n");
-    assert(content.includes(id));
-    for (const layer of manifest.Layers) assert(!content.includes(digest(layer)), layer);
+    assert(!/status=(INTERNAL|UNKNOWN|DATA_LOSS)/.test(service.process.log), service.process.log);
   });
 }

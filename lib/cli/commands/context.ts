@@ -41,7 +41,9 @@ export interface StoreOptions {
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
   openSnapshots(options: StoreOptions & { purpose: "change" | "read" }): Promise<Snapshotter>;
-  openImages(options: StoreOptions & { purpose: "change" | "read" }): Promise<Images>;
+  openImages(
+    options: StoreOptions & { purpose: "change" | "read"; isServed: boolean },
+  ): Promise<Images>;
   openDocker(options: DockerOptions): Promise<DockerStore>;
   /** All drivers. */
   all(): Promise<readonly Driver[]>;
@@ -172,7 +174,8 @@ export class CommandContext {
     { isMade = false } = {},
   ): Promise<T> {
     const options = isMade ? this.#optionsToPreload() : this.#snapshotOptions(false);
-    using images = await this.drivers.openImages({ ...options, purpose });
+    const isServed = this.options.value("service") !== undefined;
+    using images = await this.drivers.openImages({ ...options, purpose, isServed });
     const { home, name } = images.snapshots;
     this.output.info(`opened ${home} with ${name}`);
     return await use(images);

@@ -4,8 +4,9 @@
  * @module
  */
 import type { VeneerError } from "../../base/errors.ts";
-import { refuseOffered } from "../../images/offer.ts";
-import type { AgedUsage, Leftovers, Snapshotter } from "../../snapshots/snapshotter.ts";
+import { isOffered, offersOf, publicOf, withoutPrivate } from "../../images/offer.ts";
+import type { Snapshots } from "../../snapshots/snapshots.ts";
+import type { AgedUsage, Leftovers, SnapshotInfo } from "../../snapshots/snapshotter.ts";
 import type { Bytes } from "../bytes.ts";
 import {
   type SnapshotCall,
@@ -30,31 +31,31 @@ const DELETING_TIME = 200;
  * @throws {VeneerError} as the snapshotter does
  */
 export function perform(
-  snapshotter: Snapshotter,
+  snapshotter: Snapshots,
   call: LaneCall,
   emit: (message: Bytes) => void,
 ): void {
   switch (call.method) {
     case "prepare":
     case "view": {
-      const { key, parent, labels } = call;
-      if (call.method === "prepare") refuseOffered(snapshotter, parent, labels);
+      const { key, parent } = call, labels = publicOf(call.labels);
+      if (call.method === "prepare") offersOf(snapshotter).refuseOffered(parent, labels);
+      if (parent !== "") offersOf(snapshotter).adopt(parent);
       return emit(writeMounts(snapshotter[call.method](key, parent, { labels })));
     }
     case "mounts":
       return emit(writeMounts(snapshotter.mounts(call.key)));
     case "commit":
-      snapshotter.commit(call.name, call.key, call);
+      if (call.parent) offersOf(snapshotter).adopt(call.parent);
+      snapshotter.commit(call.name, call.key, { ...call, labels: publicOf(call.labels) });
       return emit(writeEmpty());
     case "remove":
-      snapshotter.remove(call.key);
+      if (!offersOf(snapshotter).takeBack(call.key)) snapshotter.remove(call.key);
       return emit(writeEmpty());
     case "stat":
-      return emit(writeSnapshot(snapshotter.stat(call.key)));
+      return emit(writeSnapshot(withoutPrivate(snapshotter.stat(call.key))));
     case "update":
-      return emit(
-        writeSnapshot(snapshotter.update({ name: call.key, labels: call.labels }, call.fields)),
-      );
+      return emit(writeSnapshot(withoutPrivate(update(snapshotter, call))));
     case "usage":
       return emit(writeAged(snapshotter.agedUsage(call.key)));
     case "list":
@@ -73,11 +74,11 @@ export function perform(
 const LONGEST_LIST = 1 << 20;
 
 /** Each store's last list of all records, with the version of the records. */
-const lists = new WeakMap<Snapshotter, { version: string; messages: readonly Bytes[] }>();
+const lists = new WeakMap<Snapshots, { version: string; messages: readonly Bytes[] }>();
 
 /** Lists snapshots. A copy of a list of all snapshots is kept, because engines often ask for it. */
 function emitList(
-  snapshotter: Snapshotter,
+  snapshotter: Snapshots,
   filters: readonly string[],
   emit: (message: Bytes) => void,
 ): void {
@@ -90,7 +91,7 @@ function emitList(
   lists.delete(snapshotter);
   const messages: Bytes[] = [];
   let room = isWhole ? LONGEST_LIST : -1;
-  for (const message of writeList(snapshotter.walk(filters))) {
+  for (const message of writeList(listed(snapshotter, filters))) {
     room -= message.length;
     if (room >= 0) messages.push(message.slice());
     emit(message);
@@ -98,8 +99,24 @@ function emitList(
   if (room >= 0) lists.set(snapshotter, { version, messages });
 }
 
+/** The snapshots of a list, without the layers that are only offered. */
+function* listed(snapshotter: Snapshots, filters: readonly string[]): Generator<SnapshotInfo> {
+  for (const info of snapshotter.walk(filters)) {
+    if (!isOffered(info)) yield withoutPrivate(info);
+  }
+}
+
+/** Changes labels, but not the private ones of layers. */
+function update(
+  snapshotter: Snapshots,
+  { key: name, labels: given, fields }: Extract<SnapshotCall, { method: "update" }>,
+): SnapshotInfo {
+  const labels = offersOf(snapshotter).withPrivate(name, publicOf(given));
+  return snapshotter.update({ name, labels }, fields);
+}
+
 /** Cleans up as much as is possible. @throws {VeneerError} the first failure */
-function cleanUp(snapshotter: Snapshotter): void {
+function cleanUp(snapshotter: Snapshots): void {
   let first: VeneerError | undefined;
   snapshotter.cleanup((error) => first ??= error);
   if (first !== undefined) throw first;

@@ -5,6 +5,7 @@
  */
 import { escapePath } from "../../../base/printable.ts";
 import { microsecondTime, secondTime } from "../../times.ts";
+import { OFFERED } from "../../../images/records.ts";
 import type { SnapshotInfo } from "../../../snapshots/snapshotter.ts";
 
 /** All fields, for JSON: times are RFC 3339, with microseconds. */
@@ -29,7 +30,11 @@ export function snapshotRow(info: SnapshotInfo): string[] {
   return [escapePath(name), escapePath(parent), kindOf(info), secondTime(created)];
 }
 
-/** The kind, and a note if a tar was not applied completely. */
-export function kindOf({ kind, incomplete }: SnapshotInfo): string {
-  return incomplete ? `${kind}, incomplete` : kind;
+/**
+ * The kind, and a note if a tar was not applied completely, or if a service offers the layer to
+ * containerd, which has not taken it.
+ */
+export function kindOf({ kind, incomplete, labels }: SnapshotInfo): string {
+  if (incomplete) return `${kind}, incomplete`;
+  return labels.has(OFFERED) ? `${kind}, offered` : kind;
 }

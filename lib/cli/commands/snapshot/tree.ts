@@ -10,6 +10,7 @@ import type { Style } from "../../style.ts";
 import { messageOf, remedyOf } from "../../../base/errors.ts";
 import { escapePath } from "../../../base/printable.ts";
 import { formatSize } from "../../../base/sizes.ts";
+import { OFFERED } from "../../../images/records.ts";
 import type { SnapshotInfo, Snapshotter, Usage } from "../../../snapshots/snapshotter.ts";
 import type { CommandContext, Run } from "../context.ts";
 import { kindOf, snapshotToJson } from "./info.ts";
@@ -50,13 +51,14 @@ export const run: Run = (context) =>
 function describe(
   style: Style,
   shorten: Screen["shorten"],
-  { prefix, layer: { name, kind }, oddity }: TreeLine<Drawn>,
+  { prefix, layer: { name, kind, labels }, oddity }: TreeLine<Drawn>,
   usage: Usage | undefined,
 ): string {
   return [
     `${style("dim", prefix)}${style("bold", shorten(escapePath(name)))}`,
     ...usage ? [style("dim", formatSize(usage.bytes))] : [],
     ...kind === "committed" ? [] : [style("green", kind)],
+    ...labels.has(OFFERED) ? [style("dim", "offered")] : [],
     ...oddity ? [style("yellow", shorten(escapePath(oddity)))] : [],
   ].join("  ");
 }
@@ -65,7 +67,7 @@ function describe(
 function notesOf(info: SnapshotInfo, usage: Usage | undefined): string[] {
   return [
     ...usage ? [formatSize(usage.bytes)] : [],
-    ...info.kind === "committed" ? [] : [kindOf(info)],
+    ...info.kind === "committed" && !info.labels.has(OFFERED) ? [] : [kindOf(info)],
   ];
 }
 
