@@ -265,9 +265,9 @@ export const IMAGES: GroupSpec = {
       operands: [{ ...NAME, repeatable: true }],
       options: [{ name: "force", summary: "remove an image of several names by its id" }],
       details:
-        "Layers that no image or snapshot stands on go with it; with --service, those that containerd has taken stay,\n" +
-        "and go when it removes them. Goes on past one that cannot be removed; the exit status is that of the first\n" +
-        "failure.",
+        "Layers that no image or snapshot stands on go with it; the others are named. With --service, those that\n" +
+        "containerd has taken stay, and go when it removes them. Goes on past one that cannot be removed; the exit\n" +
+        "status is that of the first failure.",
       examples: [["veneer image rm alpine", ""]],
     },
   ] satisfies CommandSpec[]).map((command) => ({

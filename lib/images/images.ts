@@ -67,6 +67,18 @@ export interface ImageInfo extends ImageRecord {
   readonly names: readonly string[];
 }
 
+/** What was removed with an image or a name of it. */
+export interface RemovedImage {
+  readonly names: readonly string[];
+  /** `undefined` if it has other names. */
+  readonly id: string | undefined;
+  readonly layers: readonly string[];
+  /** The image's layers that stay, the uppermost first. */
+  readonly kept: readonly string[];
+  /** The user of the uppermost layer that stays. */
+  readonly user: string | undefined;
+}
+
 /** A mounted snapshot of an image. */
 export interface MountedImage {
   readonly id: string;
@@ -340,21 +352,17 @@ export class Images implements Disposable {
    * other users.
    *
    * @param text a name; or the id of an image that has at most one name, or any number if `force`
-   * @returns the removed names, image and layers
    * @throws {VeneerError} `not found`; `failed precondition` for the id of an image with several
    * names
    */
-  remove(
-    text: string,
-    force = false,
-  ): { names: string[]; id: string | undefined; layers: string[] } {
+  remove(text: string, force = false): RemovedImage {
     using _lock = this.#lock();
-    const { id, names } = this.find(text);
+    const { id, names, snapshot } = this.find(text);
     const isName = this.#tryName(text) !== undefined;
     if (isName && names.length > 1) {
       const name = normalise(text);
       this.#records.removeName(name);
-      return { names: [familiar(name)], id: undefined, layers: [] };
+      return { names: [familiar(name)], id: undefined, layers: [], kept: [], user: undefined };
     }
     if (!isName && names.length > 1 && !force) {
       throw new VeneerError(
@@ -364,8 +372,23 @@ export class Images implements Disposable {
         }; remove those, or force it`,
       );
     }
+    const chain = snapshot === null ? [] : this.#records.chain(snapshot);
     this.#records.remove(id);
-    return { names: names.map(familiar), id, layers: this.#sweep() };
+    const layers = this.#sweep(), kept = chain.filter((name) => !layers.includes(name));
+    const user = kept.length === 0 ? undefined : this.#userOf(kept[0]);
+    return { names: names.map(familiar), id, layers, kept, user };
+  }
+
+  /** The image, snapshot or engine that keeps a layer from being removed. */
+  #userOf(layer: string): string | undefined {
+    const image = this.#records.on(layer)?.id;
+    if (image !== undefined) {
+      const [name = image] = this.#records.namesOf(image).map(familiar);
+      return `image ${name}`;
+    }
+    const child = this.#records.childOf(layer);
+    if (child !== undefined) return `snapshot ${shown(child)}`;
+    return this.isServed ? "containerd" : undefined;
   }
 }
 

@@ -17,11 +17,12 @@ import {
 } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import type { Home } from "../store/home.ts";
-import { BLOCK } from "../tar/header.ts";
+import { BLOCK, isZeroBlock } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
 import { openTarInput } from "../tar/read/input.ts";
 import { namingInput } from "../tar/read/window.ts";
 import { ArchiveSource } from "./archive.ts";
+import { badImage } from "./json.ts";
 import { openStaged } from "./spool.ts";
 import { DirectorySource, type ImageSource } from "./source.ts";
 
@@ -39,7 +40,7 @@ const PIECE = 64 << 20;
  */
 export function openSource(path: string, home: Home, isBounded: boolean): ImageSource {
   if (path === "-") {
-    return opened(() => spool(STDIN_FILENO, "standard input", home, isBounded), "the input");
+    return opened(() => spool(STDIN_FILENO, "the input", home, isBounded), "the input");
   }
   const fd = open(path, O_RDONLY);
   const stat = fstat(fd);
@@ -75,7 +76,9 @@ function spool(input: number, name: string, home: Home, isBounded: boolean): num
   const staging = home.own("staging"), fd = openStaged(home);
   try {
     using tar = openTarInput(input, undefined, isBounded);
-    const { text } = staging;
+    const { text } = staging, { bytes, at } = tar.window;
+    // An endless stream of zeros begins like an empty tar.
+    if (isZeroBlock(bytes, at)) throw badImage(`${name} is a tar without entries`);
     while (tar.window.copyTo(fd, PIECE, { text }) === PIECE);
     lseek(fd, 0n, SEEK_SET);
     return fd;

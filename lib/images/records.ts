@@ -125,6 +125,16 @@ export class ImageRecords {
     this.#database.transaction("on disk", () => this.#statements.remove.run(id));
   }
 
+  /** The names of a snapshot and of those below it, the uppermost first. */
+  chain(snapshot: string): string[] {
+    return this.#statements.chain.all(snapshot).map(({ name }) => name);
+  }
+
+  /** The name or key of a snapshot on another one, if there is one. */
+  childOf(snapshot: string): string | undefined {
+    return this.#statements.childOf.get(snapshot)?.name;
+  }
+
   /** The diff ids of all layers of images. */
   diffIds(): Set<string> {
     return new Set(this.#statements.diffIds.all().map(({ value }) => value));
@@ -183,6 +193,17 @@ function prepareAll(database: Database) {
     ),
     removeName: database.prepare("DELETE FROM image_names WHERE name = ?"),
     remove: database.prepare("DELETE FROM images WHERE id = ?"),
+    chain: database.prepare<Name>(
+      `WITH RECURSIVE chain (id, name, parent) AS (
+         SELECT id, name, parent FROM snapshots WHERE name = ?
+         UNION
+         SELECT s.id, s.name, s.parent FROM snapshots s JOIN chain c ON s.id = c.parent
+       ) SELECT name FROM chain`,
+    ),
+    childOf: database.prepare<Name>(
+      `SELECT c.name FROM snapshots c JOIN snapshots s ON c.parent = s.id
+       WHERE s.name = ? ORDER BY c.name LIMIT 1`,
+    ),
     diffIds: database.prepare<{ value: string }>(
       `SELECT DISTINCT value FROM labels WHERE key = '${DIFF_ID}'`,
     ),

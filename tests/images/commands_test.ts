@@ -66,6 +66,10 @@ needs(lacking, "image: what cannot be done is one line", () => {
     /^image "nosuch" does not exist; `veneer .*image ls` lists those that do$/,
   );
   assertMatch(
+    refusal("invalid argument", store.shell("head -c 1M /dev/zero | veneer image import -")),
+    /^the input is a tar without entries$/,
+  );
+  assertMatch(
     store.refused("usage", "image", "import", store.path("app.tar"), "--platform", "linux"),
     /^option --platform "linux": write it as OS\/ARCH\[\/VARIANT\], such as linux\/arm64$/,
   );
@@ -74,6 +78,36 @@ needs(lacking, "image: what cannot be done is one line", () => {
     store.refused("invalid argument", "image", "tag", "app", "Big"),
     /^image name "Big": write it as/,
   );
+});
+
+needs(lacking, "image rm: the layers that stay are named, with their user", () => {
+  using store = new TestStore();
+  const [base, one, two] = ["base", "one", "two"].map((name) => layer([file(name, name)]));
+  for (const [name, layers] of [["app", [base, one]], ["other", [base, two]]] as const) {
+    const built = image(layers), full = `docker.io/library/${name}:1`;
+    store.must("image", "import", writeFiles(store.path(name), oneImage(built, full)));
+  }
+  const [bottom, top] = chainsOf([base, one]), [, second] = chainsOf([base, two]);
+  store.must("snapshot", "prepare", "work", "--parent", top);
+  assertEquals(
+    store.must("image", "rm", "app:1"),
+    `layer ${top} and 1 below it stay for snapshot "work"\n`,
+  );
+  store.must("snapshot", "rm", "work");
+  store.must("image", "tag", "other:1", "second");
+  assertEquals(store.json("image", "rm", "second"), { removed: ["second"], kept: [] });
+  store.must("image", "import", store.path("app"));
+  store.must("image", "tag", "app:1", "third");
+  store.must("image", "rm", "app:1");
+  assertEquals(
+    store.must("image", "rm", "third"),
+    `layer ${bottom} stays for snapshot "${second}"\n`,
+  );
+  assertEquals(store.must("image", "rm", "other:1"), "");
+  store.must("image", "import", store.path("app"));
+  store.must("image", "import", store.path("other"));
+  assertEquals(store.must("image", "rm", "app:1", "other:1"), "", "none stays in the end");
+  assertEquals(store.json("snapshot", "ls"), []);
 });
 
 needs(lacking, "image: no control character of an image's config reaches a terminal", () => {

@@ -5,10 +5,21 @@
  */
 import type { CommandContext } from "./context.ts";
 
-/** Returns the exit status, which is that of the first failure. */
+/** More of a result than the removed names: values of its JSON object, and lines of text. */
+export interface MoreResult {
+  readonly values: Readonly<Record<string, unknown>>;
+  readonly lines: readonly string[];
+}
+
+/**
+ * Returns the exit status, which is that of the first failure.
+ *
+ * @param more called at the end
+ */
 export function removeEach(
   { operands, output }: CommandContext,
   remove: (name: string) => void,
+  more: () => MoreResult = () => ({ values: {}, lines: [] }),
 ): number {
   const removed: string[] = [];
   let status = 0;
@@ -21,6 +32,7 @@ export function removeEach(
       status ||= failure;
     }
   }
-  output.result({ removed }, () => []);
+  const { values, lines } = more();
+  output.result({ removed, ...values }, () => lines);
   return status;
 }
