@@ -13,12 +13,11 @@ export interface Corpus {
   readonly tar: string;
 }
 
-/**
- * About 15,000 files and 500 MB: sizes and directories spread as in an operating system's image.
- *
- * @param values how many values bytes have: 6 of them pack to a third
- */
-export function makeBase(at: string, values = 256): Corpus {
+/** What files hold: `noise` does not pack; `words` pack to a third, as programs do. */
+type Content = "noise" | "words";
+
+/** About 15,000 files and 500 MB: sizes and directories spread as in an operating system's image. */
+export function makeBase(at: string, content: Content = "noise"): Corpus {
   const random = generator(1);
   return make(at, "15k files, 500 MB", function* () {
     for (let i = 0; i < 15_000; i++) {
@@ -26,7 +25,7 @@ export function makeBase(at: string, values = 256): Corpus {
       const size = Math.floor(10 ** (1 + 4.2 * random() ** 1.2)) + (i % 160 === 0 ? 4_000_000 : 0);
       yield [`usr/lib/d${i % 97}/e${i % 13}/file${i}`, size];
     }
-  }, values);
+  }, content);
 }
 
 /** 100,000 files of one kilobyte. */
@@ -47,24 +46,46 @@ function make(
   at: string,
   name: string,
   files: () => Generator<[path: string, size: number]>,
-  values = 256,
+  content: Content = "noise",
 ): Corpus {
   const directory = join(at, name.replaceAll(/[^a-z0-9]+/gi, "-"));
   const tar = `${directory}.tar`;
   const random = generator(2);
-  const noise = Uint8Array.from({ length: 1 << 20 }, () => random() * values);
+  const bytes = content === "noise"
+    ? Uint8Array.from({ length: 1 << 20 }, () => random() * 256)
+    : wordsOf(64 << 20, random);
   const made = new Set<string>();
   for (const [path, size] of files()) {
     const parent = join(directory, path, "..");
     if (!made.has(parent)) Deno.mkdirSync(parent, { recursive: true });
     made.add(parent);
     using file = Deno.openSync(join(directory, path), { write: true, create: true });
-    for (let left = size; left > 0; left -= noise.length) {
-      file.writeSync(noise.subarray(0, Math.min(left, noise.length)));
+    // Words begin elsewhere in each file, so that no compressor finds one file in another.
+    const first = content === "noise" ? 0 : Math.floor(random() * bytes.length);
+    for (let left = size, at = first; left > 0;) {
+      const piece = bytes.subarray(at, at + Math.min(left, 1 << 20));
+      file.writeSync(piece);
+      left -= piece.length;
+      at = (at + piece.length) % bytes.length;
     }
   }
   run("tar", "-C", directory, "-cf", tar, ".");
   return { name, directory, tar };
+}
+
+/** Words of 32 letters, some of them far more common than others. */
+function wordsOf(size: number, random: () => number): Uint8Array<ArrayBuffer> {
+  const words = Array.from(
+    { length: 4096 },
+    () => Uint8Array.from({ length: 2 + Math.floor(random() * 10) }, () => random() * 32),
+  );
+  const bytes = new Uint8Array(size);
+  for (let at = 0; at < size;) {
+    const word = words[Math.floor(words.length * random() ** 5)];
+    bytes.set(word.subarray(0, size - at), at);
+    at += word.length;
+  }
+  return bytes;
 }
 
 /** Numbers in [0, 1) that are the same every time (mulberry32). */

@@ -20,7 +20,7 @@ const OURS = "veneer";
 const TURNS = QUICK ? 3 : 5;
 const at = (name: string) => join(DIRECTORY, name);
 
-const base = makeBase(DIRECTORY, 6);
+const base = makeBase(DIRECTORY, "words");
 const parts = Array.from({ length: LAYERS }, (_, i) => {
   const path = at(`part${i}.tar.gz`);
   const own = Array.from(Deno.readDirSync(join(base.directory, "usr/lib")), ({ name }) => name)
@@ -42,8 +42,8 @@ const veneerArgs = (...args: string[]): [string, ...string[]] => {
 };
 const veneer = (...args: string[]) => run(...veneerArgs(...args));
 const storage = `containers-storage:[overlay@${at("storage")}+${at("storage-run")}]${NAME}`;
-const skopeo = (from: string, to: string) =>
-  run("skopeo", "copy", "--insecure-policy", "-q", from, to);
+const skopeo = (from: string, to: string, ...more: string[]) =>
+  run("skopeo", "copy", "--insecure-policy", "-q", ...more, from, to);
 const remove = (...names: string[]) => names.forEach((name) => run("rm", "-rf", at(name)));
 
 console.log(
@@ -94,52 +94,61 @@ report("import", results, fastest.name, "half of the fastest other one");
 docker.must("load", "--input", image);
 skopeo(`docker-archive:${image}`, storage);
 veneer("import", image, "--name", "bench");
-const out = at("out.tar");
-const exports: Contender[] = [
-  {
-    name: "docker save | gzip",
-    run: () => {
-      docker.must("save", "--output", at("saved.tar"), "bench:1");
-      run("bash", "-c", 'gzip <"$0" >"$1"', at("saved.tar"), out);
-    },
-    after: () => remove("saved.tar", "out.tar"),
+const out = at("out.tar"), sizes = new Map<string, number>();
+const exporter = (name: string, run: () => void): Contender => ({
+  name,
+  run,
+  after: () => {
+    sizes.set(name, Deno.statSync(out).size);
+    remove("out.tar");
   },
-  {
-    name: "skopeo copy to an archive",
-    run: () => skopeo(storage, `oci-archive:${out}`),
-    after: () => remove("out.tar"),
-  },
-  {
-    name: OURS,
-    run: () => veneer("export", "bench", "--compress", "gzip", "--output", out),
-    after: () => remove("out.tar"),
-  },
+});
+const ours = (how: string) =>
+  exporter(
+    `${OURS}, ${how}`,
+    () => veneer("export", "bench", "--compress", how, "--output", out),
+  );
+/** The client's command, quoted for a shell. */
+const save = docker.words("save", "bench:1").map((word) => `'${word}'`).join(" ");
+const kinds: readonly [string, string, string, Contender[]][] = [
+  ["gzip", "skopeo copy, gzip", "half of docker save, 1.0 of skopeo copy", [
+    exporter("docker save | gzip", () => run("bash", "-c", `${save} | gzip >"$0"`, out)),
+    exporter("skopeo copy, gzip", () => skopeo(storage, `oci-archive:${out}`)),
+    ours("gzip"),
+  ]],
+  ["zstd", "skopeo copy, zstd", "1.0 of skopeo copy", [
+    exporter(
+      "skopeo copy, zstd",
+      () => skopeo(storage, `oci-archive:${out}`, "--dest-compress-format", "zstd"),
+    ),
+    ours("zstd"),
+  ]],
+  ["plain", "docker save", "1.0 of docker save", [
+    exporter("docker save", () => docker.must("save", "--output", out, "bench:1")),
+    exporter("skopeo copy, plain", () => skopeo(storage, `docker-archive:${out}:${NAME}`)),
+    ours("none"),
+  ]],
 ];
-const sizes = await sizesOf(exports);
-report("export, packed", await compare(exports, TURNS), "skopeo copy to an archive", "1.0");
+for (const [what, reference, aim, contenders] of kinds) {
+  report(`export, ${what}`, await compare(contenders, TURNS), reference, aim);
+}
+console.log("\nsizes of exports");
 for (const [name, bytes] of sizes) {
-  console.log(`  ${name.padEnd(44)} ${(bytes / 1e6).toFixed(1)} MB`);
+  console.log(`  ${name.padEnd(44)} ${(bytes / 1e6).toFixed(1).padStart(6)} MB`);
 }
 
-console.log("\nlargest resident memory");
+console.log("\nlargest resident memory   (aim: 200 MiB)");
 remove("our");
 for (
   const [what, ...args] of [
     ["import", "import", image, "--name", "bench"],
-    ["export", "export", "bench", "--compress", "gzip", "--output", out],
+    ...["gzip", "zstd", "none"].map((how) => [
+      `export, ${how}`,
+      ...["export", "bench", "--compress", how, "--output", out],
+    ]),
   ]
 ) {
   const peak = await peakMemory(...veneerArgs(...args));
-  console.log(`  ${what.padEnd(44)} ${peak.toFixed(0)} MiB   (aim: 200)`);
-}
-
-/** The size of what each writes. */
-async function sizesOf(contenders: readonly Contender[]): Promise<[string, number][]> {
-  const sizes: [string, number][] = [];
-  for (const { name, run, after } of contenders) {
-    await run();
-    sizes.push([name, Deno.statSync(out).size]);
-    await after?.();
-  }
-  return sizes;
+  console.log(`  ${what.padEnd(44)} ${peak.toFixed(0).padStart(6)} MiB`);
+  run("rm", "-f", out);
 }
