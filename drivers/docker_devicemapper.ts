@@ -2,19 +2,24 @@
  * The layers of a Docker store on devicemapper: each is the file system of a thin device.
  *
  * ```text
- * <home>/devicemapper/{data,metadata}     the pool's files
+ * <home>/devicemapper/{data,metadata}     the pool's files, if it is not on devices
  * <home>/metadata/<id>                    the record of a layer's device
  * ```
  *
  * @module
  */
 import { close } from "../ffi/files.ts";
-import { deviceInfo } from "../ffi/devmapper.ts";
+import { deviceInfo, DM_NAME_LEN } from "../ffi/devmapper.ts";
 import { fstat, tryLstat } from "../ffi/stat.ts";
 import { VeneerError } from "../lib/base/errors.ts";
 import type { FrozenDirectory } from "../lib/images/docker/frozen.ts";
 import type { DockerTrees } from "../lib/images/docker/trees.ts";
-import { FrozenPool, type PoolFile } from "./devicemapper/frozen_pool.ts";
+import {
+  ActivePool,
+  type FrozenPool,
+  type PoolFile,
+  PoolOfFiles,
+} from "./devicemapper/frozen_pool.ts";
 import { isRecordName } from "./devicemapper/names.ts";
 import { parseDeviceRecord } from "./devicemapper/records.ts";
 import { checkSnapshotSupport } from "./devicemapper/support.ts";
@@ -28,18 +33,24 @@ export class DeviceMapperTrees implements DockerTrees {
   readonly #pool: FrozenPool;
 
   /**
-   * @throws {VeneerError} `not supported` if device-mapper or the pool's files are missing, `in
-   * use` if the pool is active
+   * @param pool the name of the pool's device, or its path, if it is on devices
+   * @throws {VeneerError} `not supported` if device-mapper is missing; `not found` if the pool is;
+   * `in use` if the pool of files, or a device of the other, is active
    */
-  constructor(readonly home: FrozenDirectory) {
+  constructor(readonly home: FrozenDirectory, pool?: string) {
     using scope = new DisposableStack();
     scope.use(home);
     const lacks = checkSnapshotSupport();
     if (lacks !== undefined) throw lacks;
-    requireIdle(home.path);
-    using files = new DisposableStack();
-    const [metadata, data] = ["metadata", "data"].map((name) => openFile(home, name, files));
-    this.#pool = new FrozenPool(metadata, data, Deno.env.get("TMPDIR") || TEMPORARY);
+    const temporary = Deno.env.get("TMPDIR") || TEMPORARY;
+    if (pool === undefined) {
+      requireIdle(home.path);
+      using files = new DisposableStack();
+      const [metadata, data] = ["metadata", "data"].map((name) => openFile(home, name, files));
+      this.#pool = new PoolOfFiles(metadata, data, temporary);
+    } else {
+      this.#pool = new ActivePool(deviceName(pool), temporary);
+    }
     scope.move();
   }
 
@@ -64,6 +75,16 @@ export class DeviceMapperTrees implements DockerTrees {
   }
 }
 
+/** @throws {VeneerError} `invalid argument` if it cannot be the name of a device */
+function deviceName(pool: string): string {
+  const name = pool.replace(/^\/dev\/mapper\//, "");
+  if (name !== "" && name.length < DM_NAME_LEN && !/[/\0]/.test(name)) return name;
+  throw new VeneerError(
+    "invalid argument",
+    `pool ${JSON.stringify(pool.slice(0, 200))}: write its name, as \`dmsetup ls\` shows it`,
+  );
+}
+
 /** @throws {VeneerError} `in use` if the pool of a home is active */
 function requireIdle(home: string): void {
   const stat = tryLstat(home);
@@ -77,8 +98,9 @@ function openFile(home: FrozenDirectory, name: string, scope: DisposableStack): 
   const path = `devicemapper/${name}`, fd = home.open(path);
   if (fd === undefined) {
     throw new VeneerError(
-      "not supported",
-      `${home.path}/${path} is missing: a pool on devices of its own is not read`,
+      "not found",
+      `${home.path}/${path} is missing: the pool is on devices`,
+      { remedy: { kind: "docker pool" } },
     );
   }
   scope.adopt(fd, close);

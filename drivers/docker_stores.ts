@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { VeneerError } from "../lib/base/errors.ts";
 import { type DirectoryForm, DirectoryTrees } from "../lib/images/docker/directory_trees.ts";
 import { DockerStore, type OpenTrees } from "../lib/images/docker/store.ts";
 import { openLayer } from "../lib/images/docker/trees.ts";
@@ -20,16 +21,9 @@ const FORMS: Readonly<Record<string, DirectoryForm>> = {
   },
 };
 
-/**
- * Docker's drivers whose stores can be read, each with the function that opens its layers' trees.
- */
-const DRIVERS: ReadonlyMap<string, OpenTrees> = new Map([
-  ...Object.entries(FORMS).map(([name, form]): [string, OpenTrees] => [
-    name,
-    (home) => new DirectoryTrees(home, form),
-  ]),
-  ["devicemapper", (home: FrozenDirectory) => new DeviceMapperTrees(home)],
-]);
+/** The drivers whose layers are directories, each with the function that opens their trees. */
+const DIRECTORIES: readonly [name: string, open: OpenTrees][] = Object.entries(FORMS)
+  .map(([name, form]) => [name, (home) => new DirectoryTrees(home, form)]);
 
 /** The options for opening a store of Docker's. */
 export interface DockerOptions {
@@ -37,9 +31,16 @@ export interface DockerOptions {
   readonly root: string;
   /** The storage driver; `undefined` for the only one with images in the store. */
   readonly driver: string | undefined;
+  /** For devicemapper: the name or path of a pool on devices; by default the pool is in files. */
+  readonly pool?: string;
 }
 
 /** Opens a store of Docker's. @throws as `DockerStore.open` */
-export function openDockerStore({ root, driver }: DockerOptions): DockerStore {
-  return DockerStore.open(root, driver, DRIVERS);
+export function openDockerStore({ root, driver, pool }: DockerOptions): DockerStore {
+  const devicemapper = (home: FrozenDirectory) => new DeviceMapperTrees(home, pool);
+  const drivers = new Map([...DIRECTORIES, ["devicemapper", devicemapper]]);
+  const store = DockerStore.open(root, driver, drivers);
+  if (pool === undefined || store.driver === "devicemapper") return store;
+  store[Symbol.dispose]();
+  throw new VeneerError("invalid argument", `${root} is of ${store.driver}, which has no pool`);
 }

@@ -1,64 +1,27 @@
 /**
- * A pool whose files are only read. The kernel opens a pool's devices for writing. So each file is
- * attached to a read-only loop device, with a `snapshot` target over it (the kernel's
- * admin-guide/device-mapper/snapshot.rst), which keeps all writes in a temporary file without a
- * name.
+ * A pool that is only read. The kernel opens a pool's devices for writing, and a file system is
+ * written to when its journal is replayed. So there is a `snapshot` target in between
+ * (`temporary_devices.ts`), which keeps all writes in a temporary file.
  *
  * ```text
- * file -> loop, read-only \
- *                          snapshot -> pool -> thin device -> mount, attached nowhere
- * file without a name -> loop /
+ * of files:       file -> loop, read-only -> snapshot -> pool -> thin device -> mount
+ * of devices, which is active already:                   pool -> thin device -> snapshot -> mount
  * ```
  *
- * Soon after its creation, each device is marked for removal by the kernel when its last user
- * closes it. So all devices are removed with this process, even if it is killed.
+ * The mounts are attached nowhere.
  *
  * @module
  */
-import {
-  createDevice,
-  deviceDirectory,
-  SECTOR_SIZE,
-  type Target,
-  tryRemoveDevice,
-} from "../../ffi/devmapper.ts";
-import { EBUSY, ENXIO } from "../../ffi/errno.ts";
-import {
-  close,
-  ftruncate,
-  O_DIRECTORY,
-  O_RDONLY,
-  open,
-  pread,
-  RESOLVE_INSIDE,
-  tryOpenat2,
-  withFd,
-} from "../../ffi/files.ts";
-import {
-  fsconfigCreate,
-  fsconfigFlag,
-  fsconfigString,
-  fsmount,
-  fsopen,
-  MOUNT_ATTR_NOATIME,
-  MOUNT_ATTR_RDONLY,
-} from "../../ffi/fsmount.ts";
+import { deviceInfo, SECTOR_SIZE, table } from "../../ffi/devmapper.ts";
+import { close, pread } from "../../ffi/files.ts";
 import { attachOpen } from "../../ffi/loop.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { openTemporaryFile } from "../../lib/base/temporary_file.ts";
-import { PATIENCE, retryBusy } from "./patience.ts";
+import { openRootfs } from "./mounted_thin.ts";
 import { METADATA_BLOCK_SIZE, target as poolTarget } from "./pool.ts";
-import { readSuperblock } from "./superblock.ts";
+import { numberOf, TemporaryDevices } from "./temporary_devices.ts";
 import type { Thin } from "./thin_devices.ts";
 import { dataBlockSize } from "./thin_metadata.ts";
-
-/** The size of the sparse file for writes, such as the replay of journals, in bytes: 1 GiB. */
-const EXCEPTIONS = 1 << 30;
-
-/** The size of the chunks that are copied at a write, in sectors: 8 KiB. */
-const CHUNK = 16;
 
 /** A file of a pool, open for reading; the caller closes it. */
 export interface PoolFile {
@@ -67,124 +30,141 @@ export interface PoolFile {
   readonly path: string;
 }
 
-/** A pool that exists until it is disposed of. */
-export class FrozenPool implements Disposable {
-  readonly #prefix = `veneer-docker-${crypto.randomUUID()}`;
-  readonly #names: string[] = [];
+/** A pool that can be read until it is disposed of. */
+export abstract class FrozenPool implements Disposable {
   readonly #scope = new DisposableStack();
-  readonly #directory: string;
-  readonly #pool: string;
+  protected readonly devices: TemporaryDevices;
   #made = 0;
 
+  /** @param temporary the directory for the file of the writes */
+  constructor(temporary: string) {
+    this.devices = this.#scope.use(new TemporaryDevices(temporary));
+  }
+
+  /** The number of the pool's device. */
+  protected abstract readonly pool: string;
+
+  /** Keeps something until the pool is disposed of. */
+  protected get scope(): DisposableStack {
+    return this.#scope;
+  }
+
   /**
-   * Makes the pool.
+   * Makes a thin device.
    *
-   * @param temporary the directory for the file of the writes
-   * @throws {VeneerError} `corrupt store` if the metadata is not that of a pool
+   * @param use gets the path of a node that may be written to, without a change of the pool's disks
    */
-  constructor(metadata: PoolFile, data: PoolFile, temporary: string) {
-    this.#directory = temporary;
-    using scope = new DisposableStack();
-    scope.use(this);
-    const blockSize = blockSizeOf(metadata);
-    const target = poolTarget(fstat(data.fd).size, {
-      metadata: this.#snapshot("metadata", metadata),
-      data: this.#snapshot("data", data),
-      blockSize,
-      whenFull: "error",
-    });
-    this.#pool = this.#make("pool", target, this.#scope);
-    scope.move();
-  }
+  protected abstract open(
+    name: string,
+    thin: Thin,
+    scope: DisposableStack,
+    use: (node: string) => void,
+  ): void;
 
-  /** Makes a device whose writes go to a temporary file; returns its number. */
-  #snapshot(name: string, { fd, path }: PoolFile): string {
-    using attached = new DisposableStack();
-    const loop = (file: number, readOnly: boolean) => {
-      const device = attachOpen(file, path, { readOnly, autoclear: true });
-      return attached.adopt(device.fd, close);
-    };
-    const origin = loop(fd, true),
-      exceptions = withFd(this.#openExceptions(), (file) => loop(file, false));
-    const target = {
-      start: 0,
-      length: Math.floor(fstat(fd).size / SECTOR_SIZE),
-      type: "snapshot",
-      parameters: `${numberOf(origin)} ${numberOf(exceptions)} N ${CHUNK}`,
-    };
-    return this.#make(name, target, this.#scope);
-  }
-
-  #openExceptions(): number {
-    const fd = openTemporaryFile(this.#directory);
-    ftruncate(fd, BigInt(EXCEPTIONS));
-    return fd;
+  /** Makes a thin device of the pool; returns its number. */
+  protected thin(
+    name: string,
+    { deviceId, size }: Thin,
+    scope: DisposableStack,
+    use?: (node: string) => void,
+  ): string {
+    const parameters = `${this.pool} ${deviceId}`, length = size / SECTOR_SIZE;
+    return this.devices.make(name, { start: 0, length, type: "thin", parameters }, scope, use);
   }
 
   /**
-   * Makes a device that exists until `scope` and its other users close it.
-   *
-   * @param use gets the path of its node, which may be removed afterwards
-   */
-  #make(name: string, target: Target, scope: DisposableStack, use = (_node: string) => {}): string {
-    const whole = `${this.#prefix}-${name}`, node = `${deviceDirectory()}/${whole}`;
-    createDevice(whole, target);
-    this.#names.push(whole);
-    try {
-      const fd = scope.adopt(open(node, O_RDONLY), close);
-      use(node);
-      return numberOf(fd);
-    } finally {
-      // If the kernel cannot remove it later, `dispose` does.
-      const removed = tryRemoveDevice(whole, true);
-      if (removed !== -EBUSY) unwrap(removed, "DM_DEV_REMOVE", whole);
-    }
-  }
-
-  /**
-   * Mounts a device's file system read-only; `scope` unmounts it. If its journal was not written
-   * back, it is replayed; these writes go to the temporary file.
+   * Mounts a device's file system read-only; `scope` unmounts it.
    *
    * @param what the layer's name in messages
    * @returns its `rootfs`, open for reading
    * @throws {VeneerError} `corrupt store` if it is missing
    */
-  mount({ deviceId, size }: Thin, what: string, scope: DisposableStack): number {
+  mount(thin: Thin, what: string, scope: DisposableStack): number {
     using opened = new DisposableStack();
-    const parameters = `${this.#pool} ${deviceId}`;
-    const target = { start: 0, length: size / SECTOR_SIZE, type: "thin", parameters };
-    let mount = -1;
-    this.#make(`${this.#made++}`, target, opened, (node) => {
-      mount = scope.adopt(mountDetached(node, what), close);
-    });
-    const root = tryOpenat2(mount, "rootfs", O_RDONLY | O_DIRECTORY, RESOLVE_INSIDE);
-    if (root < 0) throw new VeneerError("corrupt store", `${what} has no directory rootfs`);
-    return scope.adopt(root, close);
+    let root = -1;
+    this.open(`${this.#made++}`, thin, opened, (node) => root = openRootfs(node, what, scope));
+    return root;
   }
 
   [Symbol.dispose](): void {
     this.#scope.dispose();
-    for (const name of this.#names.toReversed()) {
-      const removed = retryBusy(PATIENCE, () => tryRemoveDevice(name));
-      if (removed !== -ENXIO) unwrap(removed, "DM_DEV_REMOVE", name);
-    }
   }
 }
 
-/** Mounts a file system without attaching it; returns a descriptor of its root. */
-function mountDetached(node: string, what: string): number {
-  const type = readSuperblock(node)?.type;
-  if (type === undefined) {
-    throw new VeneerError("corrupt store", `${what} has a file system that is not ext4 or xfs`);
+/** A pool in two files, of which this makes the device. */
+export class PoolOfFiles extends FrozenPool {
+  protected readonly pool: string;
+
+  /** @throws {VeneerError} `corrupt store` if the metadata is not that of a pool */
+  constructor(metadata: PoolFile, data: PoolFile, temporary: string) {
+    super(temporary);
+    using scope = new DisposableStack();
+    scope.use(this);
+    const target = poolTarget(fstat(data.fd).size, {
+      metadata: this.#snapshot("metadata", metadata),
+      data: this.#snapshot("data", data),
+      blockSize: blockSizeOf(metadata),
+      whenFull: "error",
+    });
+    this.pool = this.devices.make("pool", target, this.scope);
+    scope.move();
   }
-  return withFd(fsopen(type), (context) => {
-    fsconfigString(context, "source", node);
-    fsconfigFlag(context, "ro");
-    // Layers have the same UUID.
-    if (type === "xfs") fsconfigFlag(context, "nouuid");
-    fsconfigCreate(context);
-    return fsmount(context, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME);
-  });
+
+  #snapshot(name: string, { fd, path }: PoolFile): string {
+    using attached = new DisposableStack();
+    const loop = attachOpen(fd, path, { readOnly: true, autoclear: true });
+    const origin = numberOf(attached.adopt(loop.fd, close));
+    const sectors = Math.floor(fstat(fd).size / SECTOR_SIZE);
+    return this.devices.snapshot(name, { origin, sectors }, this.scope);
+  }
+
+  protected override open(
+    name: string,
+    thin: Thin,
+    scope: DisposableStack,
+    use: (node: string) => void,
+  ): void {
+    this.thin(name, thin, scope, use);
+  }
+}
+
+/** A pool on devices, which is active, such as one of LVM's. No device of it may be in use. */
+export class ActivePool extends FrozenPool {
+  protected readonly pool: string;
+
+  /**
+   * @param name the name of the pool's device
+   * @throws {VeneerError} `not found`; `invalid argument` if it is not a pool; `in use` if it has
+   * active devices
+   */
+  constructor(name: string, temporary: string) {
+    const info = deviceInfo(name);
+    if (info === undefined) {
+      throw new VeneerError(
+        "not found",
+        `there is no device ${name}: activate the pool, as its volume group does`,
+      );
+    }
+    if (table(name).at(0)?.type !== "thin-pool") {
+      throw new VeneerError("invalid argument", `device ${name} is not a thin pool`);
+    }
+    if (info.openCount > 0) {
+      throw new VeneerError("in use", `devices of pool ${name} are active: end what uses them`);
+    }
+    super(temporary);
+    this.pool = `${info.major}:${info.minor}`;
+  }
+
+  protected override open(
+    name: string,
+    thin: Thin,
+    scope: DisposableStack,
+    use: (node: string) => void,
+  ): void {
+    using below = new DisposableStack();
+    const origin = this.thin(`${name}-thin`, thin, below), sectors = thin.size / SECTOR_SIZE;
+    this.devices.snapshot(name, { origin, sectors }, scope, use);
+  }
 }
 
 /** The size of a pool's data blocks, in sectors. */
@@ -193,10 +173,4 @@ function blockSizeOf({ fd, path }: PoolFile): number {
   const size = length < block.length ? undefined : dataBlockSize(new DataView(block.buffer));
   if (size !== undefined) return size;
   throw new VeneerError("corrupt store", `${path} is not the metadata of a pool`);
-}
-
-/** `major:minor` of an open device. */
-function numberOf(fd: number): string {
-  const { rdevMajor, rdevMinor } = fstat(fd);
-  return `${rdevMajor}:${rdevMinor}`;
 }

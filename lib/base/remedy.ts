@@ -45,6 +45,8 @@ export type Remedy =
   | { readonly kind: "other address" }
   /** Serve another store, or end the commands that hold this one. */
   | { readonly kind: "other name" }
+  /** Name the pool of the Docker store, which is on devices. */
+  | { readonly kind: "docker pool" }
   /** Import what expands more than a thousandfold all the same. */
   | { readonly kind: "allow expansion" }
   /** Have the engine of the service that holds the store make the change, or end the service. */

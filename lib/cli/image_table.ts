@@ -44,14 +44,21 @@ const DOCKER_DRIVER: OptionSpec = {
   summary: "Docker's storage driver, if DIR has images of several",
 };
 
+/** The options of commands that read the files of a store of Docker's. */
+const DOCKER_FILES: readonly OptionSpec[] = [DOCKER, {
+  name: "docker-pool",
+  value: "NAME",
+  summary: "its devicemapper's pool on devices: dm.thinpooldev of Docker's configuration",
+}];
+
 /** `veneer container …` */
 export const CONTAINERS: GroupSpec = {
   name: "container",
   summary: "read the containers of a Docker that does not run",
   details:
     "--docker DIR names Docker's directory. Nothing below it is changed, not even a time of access. BOX is a\n" +
-    "container's name, or the beginning of its id. The drivers overlay2, btrfs, devicemapper (in loopback files) and aufs\n" +
-    "are read.",
+    "container's name, or the beginning of its id. The drivers overlay2, btrfs, devicemapper and aufs are read;\n" +
+    "--docker-pool NAME is the pool of devicemapper, if that is not in loopback files.",
   commands: ([
     {
       name: "container ls",
@@ -93,7 +100,7 @@ export const CONTAINERS: GroupSpec = {
     },
   ] satisfies CommandSpec[]).map((command) => ({
     ...command,
-    options: [...command.options, DOCKER],
+    options: [...command.options, ...DOCKER_FILES],
   })),
 };
 
@@ -122,7 +129,7 @@ export const IMAGES: GroupSpec = {
           name: "allow-expansion",
           summary: "take what expands more than a thousandfold when it is decompressed",
         },
-        DOCKER,
+        ...DOCKER_FILES,
         DOCKER_DRIVER,
       ],
       details:
@@ -244,7 +251,7 @@ export const IMAGES: GroupSpec = {
           choices: ["gzip", "zstd", "none"],
           summary: "how layers are compressed: gzip (the default), zstd or none",
         },
-        DOCKER,
+        ...DOCKER_FILES,
       ],
       details:
         "hybrid is one tar that is an OCI layout and a docker archive; oci-dir is a new directory, which -o names;\n" +

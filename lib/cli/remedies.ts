@@ -70,6 +70,8 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return "or choose another --address";
     case "other name":
       return "end that first, or choose another --name";
+    case "docker pool":
+      return "commands on images and containers read it with --docker-pool NAME";
     case "allow expansion":
       return "--allow-expansion imports it";
     case "ask engine":

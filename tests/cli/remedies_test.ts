@@ -35,6 +35,7 @@ const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { 
     "examine": [{ kind: "examine" }],
     "other address": [{ kind: "other address" }],
     "other name": [{ kind: "other name" }],
+    "docker pool": [{ kind: "docker pool" }],
     "allow expansion": [{ kind: "allow expansion" }],
     "ask engine": [{ kind: "ask engine" }],
   };

@@ -173,4 +173,13 @@ needs(lacking, "image import --docker: a store of several drivers wants one name
     store.refused("usage", "image", "import", "a.tar", "--docker-driver", "aufs"),
     /^--docker-driver is for --docker DIR/,
   );
+  assertMatch(
+    store.refused("usage", "image", "export", "app", "--docker-pool", "p"),
+    /^--docker-pool is for --docker DIR/,
+  );
+  const pool = ["image", "export", "app", "--docker", docker, "--docker-pool", "p"];
+  assertMatch(
+    store.refused("invalid argument", ...pool, "--driver", "aufs", "-o", store.path("out")),
+    /docker is of aufs, which has no pool$/,
+  );
 });

@@ -105,9 +105,20 @@ function refusesChanged(
   Deno.writeTextFileSync(gone, "gone\n");
 }
 
-/** A killed command leaves no device, and a pool that is active is not read. */
-async function leavesNothing(root: string): Promise<void> {
-  const [program, ...first] = PROGRAM, from = ["--docker", root];
+/** The devices of commands that read a store. */
+const ownDevices = () => deviceNames().filter((name) => name.startsWith("veneer-docker-"));
+
+/**
+ * A killed command leaves no device, and a pool that is in use is not read.
+ *
+ * @param pool the name of the pool on devices, if it is on such
+ */
+async function leavesNothing(
+  root: string,
+  from: readonly string[],
+  pool?: string,
+): Promise<void> {
+  const [program, ...first] = PROGRAM;
   const { stdout, ...child } = new Deno.Command(program, {
     args: [...first, "container", "export", ...from, "box"],
     stdin: "null",
@@ -115,26 +126,46 @@ async function leavesNothing(root: string): Promise<void> {
   }).spawn();
   const output = stdout.getReader();
   await output.read();
-  assert(deviceNames().length > 0);
+  assert(ownDevices().length > 0);
   run("kill", "-9", `${child.pid}`);
   await output.cancel();
-  await until("the removal of all devices", () => deviceNames().length === 0);
+  await until("the removal of all devices", () => ownDevices().length === 0);
   await until("that of loop devices", () => !run("losetup", "--all").stdout.includes(root));
-  const own = ["--root", root, "--driver", "devicemapper"];
+  const own = [
+    ...["--root", root, "--driver", "devicemapper"],
+    ...pool === undefined ? [] : ["-o", `dm.thinpooldev=${pool}`],
+  ];
   const ids = succeed("ls", "--quiet", ...own).split("\n");
   succeed("mount", ids[0], ...own);
   const refused = veneer("container", "diff", ...from, "box");
-  assertMatch(refused.stderr, /^veneer: the pool docker-\S+-pool of \S+ is active: .*\n$/);
+  assertMatch(
+    refused.stderr,
+    pool === undefined
+      ? /^veneer: the pool docker-\S+-pool of \S+ is active: .*\n$/
+      : /^veneer: devices of pool \S+ are active: end what uses them\n$/,
+  );
   succeed("umount", ids[0], ...own);
   succeed("cleanup", ...own);
+}
+
+/** A thin pool on devices. */
+export interface DevicePool {
+  readonly name: string;
+  /** The content of its devices, for a comparison. */
+  content(): string;
 }
 
 /**
  * Makes a store with a daemon, stops that, and checks all that is read.
  *
  * @param options of the storage driver
+ * @param pool the pool of devicemapper, if it is on devices
  */
-export async function checkStore(driver: Driver, options: readonly string[] = []): Promise<void> {
+export async function checkStore(
+  driver: Driver,
+  options: readonly string[] = [],
+  pool?: DevicePool,
+): Promise<void> {
   using dir = tempDir("d-");
   const scratch = join(dir.path, "scratch");
   Deno.mkdirSync(scratch);
@@ -144,24 +175,25 @@ export async function checkStore(driver: Driver, options: readonly string[] = []
   await using docker = new Docker(join(disk.mountPoint, "docker"), driver, options);
   docker.start();
   const told = make(docker, scratch);
-  const from = ["--docker", docker.root];
+  const onDevices = pool === undefined ? [] : ["--docker-pool", pool.name];
+  const from = ["--docker", docker.root], withFiles = [...from, ...onDevices];
   const beside = veneer("image", "ls", ...from);
   assertMatch(beside.stderr, /^veneer: dockerd \(pid \d+\) runs on \S+: stop it first\n$/);
   await docker.stop();
-  const before = manifestOf(docker.root);
+  const before = manifestOf(docker.root), content = pool?.content();
 
   const images: { id: string; names: string[]; created: string }[] = JSON.parse(
     succeed("image", "ls", ...from, "--json"),
   );
   const listed = images.flatMap(({ id, names }) => names.map((name) => `${name} ${id}`));
   assertEquals(listed.sort(), lines(told.images));
-  const [box] = JSON.parse(succeed("container", "ls", ...from, "--size", "--json"));
+  const [box] = JSON.parse(succeed("container", "ls", ...withFiles, "--size", "--json"));
   assertEquals(`${box.id} /${box.name}`, told.box);
   assertEquals(box.size, "own\nchanged\n".length);
-  assertEquals(lines(succeed("container", "diff", ...from, "box")), lines(told.diff));
+  assertEquals(lines(succeed("container", "diff", ...withFiles, "box")), lines(told.diff));
 
   const shown = join(scratch, "shown"), tar = `${shown}.tar`, image = join(scratch, "image.tar");
-  succeed("container", "export", ...from, "box", "-o", tar);
+  succeed("container", "export", ...withFiles, "box", "-o", tar);
   Deno.mkdirSync(shown);
   must("tar", "-C", shown, "-xf", tar);
   const hidden = /"\/(dev|etc|proc|sys|\.dockerenv)(\/[^"]*)?"/;
@@ -174,11 +206,23 @@ export async function checkStore(driver: Driver, options: readonly string[] = []
     '"$@" | { head -c 512 >/dev/null; cat /proc/self/mountinfo; cat >/dev/null; }',
     "sh",
     ...PROGRAM,
-    ...["container", "export", ...from, "box"],
+    ...["container", "export", ...withFiles, "box"],
   );
   assertStringIncludes(meanwhile, disk.mountPoint);
   assert(!meanwhile.includes("/veneer-docker-"), meanwhile);
-  succeed("image", "export", ...from, "built:1", "-o", image);
+  succeed("image", "export", ...withFiles, "built:1", "-o", image);
+  if (pool !== undefined) {
+    assertEquals(manifestOf(docker.root), before);
+    assertEquals(pool.content(), content);
+    const { code, stderr } = veneer("container", "diff", ...from, "box");
+    assertEquals(code, 3);
+    assertMatch(
+      stderr,
+      /^veneer: \S+ is missing: the pool is on devices; .* --docker-pool NAME\n$/,
+    );
+    // The rest is as with a pool in files.
+    return await leavesNothing(docker.root, withFiles, pool.name);
+  }
   const root = join(dir.path, "veneer");
   const own = ["--root", root, "--driver", "overlay2"];
   const imported = succeed("image", "import", ...own, ...from, "built:1").trim();
@@ -191,7 +235,7 @@ export async function checkStore(driver: Driver, options: readonly string[] = []
   assertEquals(manifestOf(docker.root), before);
 
   if (driver === "devicemapper") {
-    await leavesNothing(docker.root);
+    await leavesNothing(docker.root, from);
     // What follows would take long in a guest.
     return void veneer("cleanup", "--root", root);
   }

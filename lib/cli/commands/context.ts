@@ -204,8 +204,19 @@ export class CommandContext {
     using store = await this.drivers.openDocker({
       root: Deno.realPathSync(directory),
       driver: driver === AUTO ? undefined : driver,
+      pool: this.options.value("docker-pool"),
     });
     return await use(store);
+  }
+
+  /** @throws {VeneerError} `usage` for an option that belongs to `--docker`, without that */
+  checkDockerOptions(): void {
+    if (this.options.value("docker") !== undefined) return;
+    const given = ["docker-driver", "docker-pool"].find((name) =>
+      this.options.value(name) !== undefined
+    );
+    if (given === undefined) return;
+    throw new VeneerError("usage", `--${given} is for --docker DIR: give that, too`);
   }
 
   /** The directory of the stores of snapshots: a service's directory if `--service` names one. */

@@ -12,6 +12,7 @@ import { tarOutput } from "../../tar_output.ts";
 
 export const run: Run = async (context) => {
   const { options, operands: [text], output } = context;
+  context.checkDockerOptions();
   const format = (options.value("format") ?? "hybrid") as ImageFormat;
   const packing = (options.value("compress") ?? "gzip") as Packing;
   const file = format === "oci-dir" ? options.value("output") ?? "-" : tarOutput(options);

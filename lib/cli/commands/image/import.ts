@@ -17,9 +17,7 @@ export const run: Run = async (context) => {
   if (options.value("docker") !== undefined && (wanted !== undefined || all)) {
     throw new VeneerError("usage", "--docker imports one image, by its name: leave out platforms");
   }
-  if (options.value("docker") === undefined && options.value("docker-driver") !== undefined) {
-    throw new VeneerError("usage", "--docker-driver is for --docker DIR: give that, too");
-  }
+  context.checkDockerOptions();
   if (file === "-" && Deno.stdin.isTerminal()) {
     throw new VeneerError("usage", "standard input is a terminal; name an image or use a pipe");
   }
