@@ -33,6 +33,8 @@ export interface LayerJob {
   readonly record: number;
   /** Whether a layer that expands more than a thousandfold is refused: see `expansion.ts`. */
   readonly isBounded: boolean;
+  /** Whether the record keeps the content of all files. */
+  readonly keepsAll: boolean;
   /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -45,6 +47,8 @@ export interface LayerSums {
   readonly plain: string;
   /** The size of the plain tar, in bytes. */
   readonly size: number;
+  /** See `PathConflicts.others`. */
+  readonly others?: readonly string[];
   /** The reason why it cannot be decompressed, if there is one. */
   readonly failure?: string;
 }
@@ -68,11 +72,11 @@ export class LayerStream implements Disposable {
    * Starts to read a layer.
    *
    * @param record an empty file; this object closes it
-   * @param isBounded see {@linkcode LayerJob}
+   * @param isBounded see {@linkcode LayerJob}, like `keepsAll`
    * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for an unknown
    * compression
    */
-  constructor(layer: FoundLayer, record: number, isBounded: boolean) {
+  constructor(layer: FoundLayer, record: number, isBounded: boolean, keepsAll = false) {
     this.record = record;
     this.#layer = layer;
     using scope = new DisposableStack();
@@ -95,6 +99,7 @@ export class LayerStream implements Disposable {
       output: writable,
       record,
       isBounded,
+      keepsAll,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);

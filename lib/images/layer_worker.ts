@@ -13,7 +13,7 @@ import { reasonOf, WorkerMemory } from "../base/worker_memory.ts";
 import { CHUNK, decompress } from "../tar/read/decompression.ts";
 import { Expansion } from "../tar/read/expansion.ts";
 import { digestOf, newHash } from "./digest.ts";
-import type { LostPaths } from "./path_conflicts.ts";
+import { LostPaths } from "./path_conflicts.ts";
 import { RecordWriter } from "./tar_record.ts";
 import { TarSplitter } from "./tar_splitter.ts";
 import type { LayerJob, LayerSums } from "./layer_stream.ts";
@@ -49,7 +49,8 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
     return bytes;
   };
   const write = writer(output, isStopped);
-  const record = new RecordWriter(job.record), splitter = new TarSplitter(record);
+  const record = new RecordWriter(job.record);
+  const splitter = new TarSplitter(record, job.keepsAll ? LostPaths.all() : undefined);
   let size = 0;
   const pass = (bytes: Bytes) => {
     plain.update(bytes);
@@ -72,13 +73,14 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
   while (read().length > 0);
   splitter.end();
   record.end();
-  if (failure === undefined && !splitter.lost.isEmpty) {
+  if (failure === undefined && !splitter.lost.isEmpty && !job.keepsAll) {
     await recordAgain(job, splitter.lost, isStopped);
   }
   return {
     file: digestOf(algorithm, file),
     plain: digestOf("sha256", plain),
     size,
+    others: splitter.others,
     failure,
   };
 }

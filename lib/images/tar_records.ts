@@ -15,6 +15,7 @@ import {
   inParent,
   list,
   makeDirectory,
+  rename,
   tryOpen,
   tryUnlink,
   unwrapConfined,
@@ -44,22 +45,33 @@ export class TarRecords {
     );
   }
 
-  /** Gives a complete record its name. */
+  /** Gives a complete record its name, unless there is one. */
   keep(fd: number, diffId: string): void {
-    const linked = this.#tryLink(fd, diffId);
+    this.#link(fd, this.#path(diffId));
+  }
+
+  /** Gives a complete record its name, in place of one that there is. */
+  replace(fd: number, diffId: string): void {
+    const path = this.#path(diffId), next = path.withSuffix(".new");
+    // A killed process left it.
+    tryUnlink(next);
+    this.#link(fd, next);
+    rename(next, path);
+  }
+
+  #link(fd: number, path: ConfinedPath): void {
+    const linked = this.#tryLink(fd, path);
     if (linked === 0 || linked === -EEXIST) return;
-    const path = this.#path(diffId).text;
-    if (linked !== -EXDEV) unwrap(linked, "linkat", path);
+    if (linked !== -EXDEV) unwrap(linked, "linkat", path.text);
     // The home was mounted on itself after the file was made, and a link cannot cross mounts.
     withFd(this.create(), (copy) => {
       for (const bytes of piecesOf(fd)) writeAll(copy, bytes);
-      const linked = this.#tryLink(copy, diffId);
-      if (linked !== -EEXIST) unwrap(linked, "linkat", path);
+      const linked = this.#tryLink(copy, path);
+      if (linked !== -EEXIST) unwrap(linked, "linkat", path.text);
     });
   }
 
-  #tryLink(fd: number, diffId: string): number {
-    const path = this.#path(diffId);
+  #tryLink(fd: number, path: ConfinedPath): number {
     return inParent(path, (directory) => tryLinkFile(fd, directory, entryName(path.name)));
   }
 

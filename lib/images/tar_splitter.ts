@@ -92,6 +92,11 @@ export class TarSplitter {
     return this.#conflicts.lost;
   }
 
+  /** See {@linkcode PathConflicts.others}. */
+  get others(): readonly string[] | undefined {
+    return this.#conflicts.others;
+  }
+
   /**
    * Receives the next bytes of the tar. The caller may use their buffer again when this returns.
    */
@@ -187,7 +192,7 @@ export class TarSplitter {
     const { path, pathLength, whiteoutStart } = this.#path, hashes = hashesOf(path, pathLength);
     const isWhiteout = whiteoutStart >= 0;
     if (isWhiteout) this.#conflicts.addWhiteout(this.#path);
-    else this.#conflicts.addEntry(hashes, type === DIRECTORY, type === SYMBOLIC_LINK);
+    else this.#conflicts.addEntry(path, hashes, type === DIRECTORY, type === SYMBOLIC_LINK);
     const isKept = isFile && !isSparse && !isWhiteout && !this.#keptApart.covers(hashes);
     if (isKept && size > 0) {
       this.#conflicts.addFile(hashes);

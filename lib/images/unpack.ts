@@ -6,11 +6,22 @@
  *
  * @module
  */
+import {
+  close,
+  O_DIRECTORY,
+  O_PATH,
+  O_RDONLY,
+  RESOLVE_INSIDE,
+  tryOpenat2,
+  withFd,
+} from "../../ffi/files.ts";
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import { shown } from "../snapshots/keys.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import { openWithoutLinks } from "../tree/confined.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
-import { LayerStream } from "./layer_stream.ts";
+import { LayerStream, type LayerSums } from "./layer_stream.ts";
+import { partsOf, rebuilt } from "./rebuild.ts";
 import { DIFF_ID, layerLabels } from "./records.ts";
 import type { TarRecords } from "./tar_records.ts";
 import { UNPACKED } from "./temporary.ts";
@@ -104,11 +115,13 @@ function hasLayer(snapshotter: Snapshotter, chain: string): boolean {
 const keyOf = (chain: string) => UNPACKED + chain.slice("sha256:".length);
 
 function unpackLayer(
-  { layer: { what }, diffId, chain, parent }: Step,
+  step: Step,
   stream: LayerStream,
-  { snapshotter, records, isOffered }: UnpackContext,
+  context: UnpackContext,
   progress: LayerReport | undefined,
 ): void {
+  const { layer: { what }, diffId, chain, parent } = step;
+  const { snapshotter, isOffered } = context;
   const key = keyOf(chain);
   // A killed process left it.
   if (tryStat(snapshotter, key) !== undefined) snapshotter.remove(key);
@@ -121,13 +134,63 @@ function unpackLayer(
       provenWhole: () => (verify(), true),
       beforeComplete: verify,
     });
-    verify();
-    records.keep(stream.record, diffId);
+    keepRecord(step, stream.verify(diffId), stream.record, context);
     snapshotter.commit(chain, key, { labels: layerLabels(chain, diffId, isOffered) });
   } catch (error) {
     const failure = failureOf(error, stream, what);
     snapshotter.remove(key);
     throw failure;
+  }
+}
+
+/**
+ * Keeps the record of a layer's tar. If the tar has paths through directories of the layers below
+ * and one is a link, two of its paths may be one file. Then the content of the first is lost. So the
+ * record is tried, and made again with all content if need be.
+ */
+function keepRecord(
+  { layer, diffId, chain, parent }: Step,
+  { others }: LayerSums,
+  record: number,
+  { snapshotter, records, isBounded }: UnpackContext,
+): void {
+  const isSure = parent === "" || others?.length === 0 ||
+    withTree(
+      snapshotter,
+      keyOf(chain),
+      (root) => others?.every((path) => isDirectory(root, path)) || isRebuilt(record, root),
+    );
+  if (isSure) return records.keep(record, diffId);
+  using whole = new LayerStream(layer, records.create(), isBounded, true);
+  whole.verify(diffId);
+  records.replace(whole.record, diffId);
+}
+
+/** Runs `use` on the open root of a snapshot. */
+function withTree<T>(snapshotter: Snapshotter, key: string, use: (root: number) => T): T {
+  const path = snapshotter.mount(key);
+  try {
+    return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), use);
+  } finally {
+    snapshotter.unmount(key);
+  }
+}
+
+/** Whether a path is a directory without a link on the way. */
+function isDirectory(root: number, path: string): boolean {
+  const fd = tryOpenat2(root, path, O_PATH | O_DIRECTORY, RESOLVE_INSIDE);
+  if (fd >= 0) close(fd);
+  return fd >= 0;
+}
+
+/** Whether a tree has the content of all files that a record does not keep. */
+function isRebuilt(record: number, root: number): boolean {
+  try {
+    for (const _ of rebuilt(partsOf({ fd: record, path: "the record of a tar" }), root));
+    return true;
+  } catch (error) {
+    if (codeOf(error) === "corrupt store") return false;
+    throw error;
   }
 }
 

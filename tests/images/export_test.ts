@@ -228,6 +228,51 @@ needs(
   },
 );
 
+/** Tars on a base with `d/b` and the link `l` to `d`, and what is there then. */
+const BELOW = layer([dir("d/"), file("d/b", "b"), symlink("d", "l")]);
+const THROUGH: readonly [name: string, entries: TarEntry[], shown: string][] = [
+  ["a file twice", [file("d/x", "one"), file("l/x", "other")], "d/x=other d/b=b"],
+  ["an empty one", [file("d/x", "one"), file("l/x", "")], "d/x= l/b=b"],
+  ["a deletion", [file("d/x", "one"), file("l/.wh.x", ""), file("d/y", "y")], "d/y=y"],
+  ["by the link alone", [file("l/x", "one"), file("l/y", "y")], "d/x=one l/y=y"],
+  ["a directory in its place", [file("d/x", "one"), dir("l/"), file("l/x", "x")], "d/x=one l/x=x"],
+  [
+    "a directory in its place, afterwards",
+    [file("d/x", "one"), file("l/x", "other"), dir("l/")],
+    "d/x=other",
+  ],
+  ["below", [file("d/x/y", "one"), dir("l/x/"), file("l/x/y", "other")], "d/x/y=other"],
+];
+
+needs(lacking, "images: a path through a link of a layer below is exported, too", async () => {
+  for (const [name, entries, shown] of THROUGH) {
+    using store = await imageStore();
+    const built = image([BELOW, layer(entries)]), output = store.path("out");
+    store.images.import(writeFiles(store.path("in"), oneImage(built)));
+    withTree(store, chainsOf(built.layers)[1], (root) => {
+      for (const [path, content] of shown.split(" ").map((pair) => pair.split("="))) {
+        assertEquals(Deno.readTextFileSync(join(root, path)), content, `${name}: ${path}`);
+      }
+    });
+    const { id } = await store.images.export("app", { ...OPTIONS, output });
+    assertEquals(id, built.id, name);
+    using other = await imageStore();
+    assertEquals(other.images.import(output)[0].id, built.id, name);
+  }
+});
+
+needs(lacking, "images: a layer on two parents is exported on each", async () => {
+  using store = await imageStore();
+  const top = layer([file("d/x", "one"), file("l/x", "other")]);
+  const apart = image([layer([dir("d/"), dir("l/")]), top]), one = image([BELOW, top]);
+  for (const [i, built] of [apart, one, apart].entries()) {
+    store.images.import(writeFiles(store.path(`in${i}`), oneImage(built)));
+    for (const { id } of [apart, one].slice(0, i + 1)) {
+      await store.images.export(id, { ...OPTIONS, output: store.path("out") });
+    }
+  }
+});
+
 needs(lacking, "images: records of tars go with their layers", async () => {
   using store = await imageStore();
   const records = () =>
