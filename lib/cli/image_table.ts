@@ -256,8 +256,9 @@ export const IMAGES: GroupSpec = {
       details:
         "hybrid is one tar that is an OCI layout and a docker archive; oci-dir is a new directory, which -o names;\n" +
         "docker is an archive alone. The layers are the very tars that came in, so that the id stays: each is\n" +
-        "compared with its digest before anything is written. Times are those of SOURCE_DATE_EPOCH, or 0. CHAIN is the\n" +
-        "name of a layer's snapshot: that layer and those below it are written.",
+        "compared with its digest before anything is written. The image has the name that is given, or all its names if\n" +
+        "that is an id. Times are those of SOURCE_DATE_EPOCH, or 0. CHAIN is the name of a layer's snapshot: that\n" +
+        "layer and those below it are written.",
       examples: [
         ["veneer image export app -o app.tar", "for docker load, ctr, skopeo, podman"],
         ["veneer image export app --format oci-dir -o layout", "for umoci and skopeo"],

@@ -308,10 +308,14 @@ export class Images implements Disposable {
     return await exportImage(image, { tars, spool, openSpool }, options);
   }
 
-  /** The image to export. For a chain id without an image, one is made of the layers. */
+  /**
+   * The image to export: with the name that is given, or with all for an id. For a chain id without
+   * an image, one is made of the layers.
+   */
   #written(text: string, time: number): WrittenImage {
     try {
-      return this.find(text);
+      const image = this.find(text);
+      return this.#tryName(text) === undefined ? image : { ...image, names: [normalise(text)] };
     } catch (error) {
       const isLayer = isChainId(text) && tryStat(this.snapshots, text)?.labels.has(DIFF_ID);
       if (codeOf(error) !== "not found" || !isLayer) throw error;

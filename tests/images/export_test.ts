@@ -171,6 +171,19 @@ needs(
   },
 );
 
+needs(lacking, "images: an export has the name it is asked by, or all for an id", async () => {
+  using store = await imageStore();
+  const { images } = store, output = store.path("out");
+  const [{ id }] = images.import(writeFiles(store.path("in"), oneImage(image([TOP]))));
+  images.tag("app", "other:2");
+  const names = async (text: string) => (await images.export(text, { ...OPTIONS, output })).names;
+  assertEquals(await names("other:2"), ["other:2"]);
+  using other = await imageStore();
+  assertEquals(other.images.import(output)[0].names, ["other:2"]);
+  assertEquals(await names("app"), ["app:latest"]);
+  assertEquals(await names(id), ["app:latest", "other:2"]);
+});
+
 needs(lacking, "images: layers are exported by a chain id, too", async () => {
   using store = await imageStore();
   const { images } = store, built = image([ODD, TOP]), [base, top] = chainsOf(built.layers);

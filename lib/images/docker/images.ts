@@ -99,14 +99,16 @@ export class DockerImages {
   }
 
   /**
-   * The image to export. For the chain id of a layer, an image of it and the layers below is made.
+   * The image to export: with the name that is given, or with all for an id. For the chain id of a
+   * layer, an image of it and the layers below is made.
    *
    * @param time the creation time of such an image, in seconds since 1970
    */
   written(text: string, time: number): WrittenImage {
     try {
-      const { id, config, names } = this.find(text);
-      return { id, config: config.bytes, names };
+      const { id, config, names } = this.find(text), name = tryNormalise(text);
+      const isNamed = name !== undefined && names.includes(name);
+      return { id, config: config.bytes, names: isNamed ? [name] : names };
     } catch (error) {
       if (codeOf(error) !== "not found" || !this.#layers.has(text)) throw error;
       const diffIds = this.#layers.below(text).map(({ diffId }) => diffId);
