@@ -244,3 +244,31 @@ needs(lacking, "offered layers: containerd neither sees nor changes their own la
   assertEquals(await node.listed(), [BASE, "sha256:x"].toSorted());
   assertEquals(await node.ask("three", "", "sha256:x"), OK);
 });
+
+needs(
+  lacking,
+  "offered layers: many ask at once, and one is unpacked by containerd meanwhile",
+  async () => {
+    await using node = await Node.start();
+    // containerd began to unpack the layer before the image was imported.
+    assertEquals(await node.ask("unpacking", "", BASE), OK);
+    await node.import(LAYERS);
+    const own = "default/1/base", labels = { [REF]: BASE };
+    const [committed, ...asked] = await Promise.all([
+      node.status("Commit", commit(own, "unpacking", labels)),
+      ...Array.from({ length: 20 }, (_, i) => node.ask(`key${i}`, "", BASE)),
+    ]);
+    assertEquals(committed, OK);
+    assertEquals([...new Set(asked)], [ALREADY_EXISTS]);
+    const found = `labels."${REF}"==${BASE},parent==""`;
+    assertEquals(await node.listed(found), [BASE, own].toSorted(), "it may take either");
+    assertEquals(await node.ask("top", own, MIDDLE), OK, "on its own one it unpacks the next");
+    assertEquals(await node.status("Remove", ofKey("top")), OK);
+    const middle = await Promise.all(
+      Array.from({ length: 20 }, (_, i) => node.ask(`upper${i}`, BASE, MIDDLE)),
+    );
+    assertEquals([...new Set(middle)], [ALREADY_EXISTS]);
+    await collect(node, [own]);
+    assertEquals(await node.listed(), [own]);
+  },
+);
