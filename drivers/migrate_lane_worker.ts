@@ -6,6 +6,7 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 import { IdMap } from "../lib/base/id_maps.ts";
+import { parseOptions } from "../lib/base/options.ts";
 import type { Call, EndStore } from "../lib/migrate/calls.ts";
 import { DockerSource } from "../lib/migrate/docker_source.ts";
 import { DockerRoot, DockerTarget } from "../lib/migrate/docker_target.ts";
@@ -30,7 +31,8 @@ async function openEnd(
   const warn = (message: string) => voice.warn(message);
   const open = { root, driver, options, idMaps, warn };
   if (docker !== undefined && role === "source") {
-    return new DockerSource(openDockerStore({ root: docker.root, driver }), warn);
+    const pool = parseOptions(options).get("dm.thinpooldev");
+    return new DockerSource(openDockerStore({ root: docker.root, driver, pool }), warn);
   }
   if (of === "layers") {
     // The root may have a store of another driver's, such as the source.

@@ -55,7 +55,8 @@ export const MIGRATE: CommandSpec = {
     "--docker makes Docker's layers with another driver of Docker's, below the same directory, then its records of\n" +
     "images, and has its containers use them: it starts with the same images and containers. Nothing is switched if\n" +
     "a layer cannot be migrated, unless --partial leaves out what stands on it. What the old driver had stays, and\n" +
-    "containers/*/config.v2.json.OLD, until --finish.",
+    "containers/*/config.v2.json.OLD, until --finish. A pool of devicemapper that is not in loopback files is named\n" +
+    "by -o dm.thinpooldev=NAME, with --finish as well.",
   examples: [
     ["veneer migrate --to btrfs --to-root /mnt/btrfs", "everything at /var/lib/veneer"],
     ["veneer migrate --to overlay2 --verify app", "one layer and those below it"],

@@ -71,7 +71,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
     case "other name":
       return "end that first, or choose another --name";
     case "docker pool":
-      return "commands on images and containers read it with --docker-pool NAME";
+      return "name it with --docker-pool NAME, or for migrate with -o dm.thinpooldev=NAME";
     case "allow expansion":
       return "--allow-expansion imports it";
     case "ask engine":

@@ -218,7 +218,7 @@ export async function checkStore(
     assertEquals(code, 3);
     assertMatch(
       stderr,
-      /^veneer: \S+ is missing: the pool is on devices; .* --docker-pool NAME\n$/,
+      /^veneer: \S+ is missing: the pool is on devices; name it with --docker-pool NAME, or .*\n$/,
     );
     // The rest is as with a pool in files.
     return await leavesNothing(docker.root, withFiles, pool.name);
