@@ -43,6 +43,11 @@ export class ServiceLog {
     private readonly level: LogLevel,
   ) {}
 
+  /** Whether events of a level are written. */
+  writes(level: LogLevel): boolean {
+    return RANK[level] <= RANK[this.level];
+  }
+
   warn(message: string, properties: Properties = {}): void {
     this.#log("warn", message, properties);
   }
@@ -52,7 +57,7 @@ export class ServiceLog {
   }
 
   #log(level: LogLevel, msg: string, properties: Properties): void {
-    if (RANK[level] > RANK[this.level]) return;
+    if (!this.writes(level)) return;
     const lost: Properties = this.#lost > 0 ? { lost: this.#lost } : {};
     const time = new Date().toISOString();
     let line = this.#line({ time, level, msg: shortened(msg), ...properties, ...lost });

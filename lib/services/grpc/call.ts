@@ -74,6 +74,9 @@ const ANSWER: readonly Field[] = [
   ACCEPTED_ENCODINGS,
 ];
 
+/** The trailers of an answer without an error. */
+const SUCCESS: readonly Field[] = trailersOf("OK");
+
 /** Answers one request. */
 export class GrpcCall implements StreamHandler {
   readonly #stream: Stream;
@@ -173,7 +176,7 @@ export class GrpcCall implements StreamHandler {
     if (this.#ended) return;
     this.#record("OK", "");
     this.#begin();
-    this.#stream.finish(trailersOf("OK"));
+    this.#stream.finish(SUCCESS);
   }
 
   #fail(error: unknown): void {
@@ -196,7 +199,7 @@ export class GrpcCall implements StreamHandler {
 
   #record(status: StatusName, message: string): void {
     this.#ended = true;
-    clearTimeout(this.#deadline);
+    if (this.#deadline !== undefined) clearTimeout(this.#deadline);
     this.#request[Symbol.dispose]();
     this.#context.onEnd({
       method: this.#name,

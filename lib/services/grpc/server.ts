@@ -112,11 +112,12 @@ export class GrpcServer {
   }
 
   #logCall({ method, subject, status, message, milliseconds }: CallRecord): void {
+    if (!this.log.writes("info")) return;
     this.log.info("call", {
       method,
       ...subject,
       status,
-      ms: Number(milliseconds.toFixed(1)),
+      ms: Math.round(milliseconds * 10) / 10,
       ...message === "" ? {} : { error: message },
     });
   }

@@ -60,6 +60,12 @@ import { requestHeaders, Stream, type StreamHandler } from "./stream.ts";
 /** The number of remembered streams that this server ended early: their frames may still arrive. */
 const REMEMBERED_RESETS = 512;
 
+/**
+ * The number of frames whose answers are joined into one write. A request has two frames or more.
+ * While a client reads the answers to some requests, the next ones are handled.
+ */
+const GROUP = 8;
+
 /** One client. {@linkcode run} serves it. */
 export class Connection {
   readonly #conn: Deno.Conn;
@@ -153,17 +159,29 @@ export class Connection {
         greeted = true;
         at = PREFACE.length;
       }
-      this.#sender.joining(() => {
-        for (let next = parseFrame(bytes, at); next !== undefined; next = parseFrame(bytes, at)) {
-          this.#handle(next);
-          at += FRAME_HEADER + next.payload.length;
-        }
-      });
+      for (let start = -1; start < at;) {
+        start = at;
+        at = this.#handleSome(bytes, start);
+        await this.#sender.below(LIMITS.output);
+        if (this.#closed) return;
+      }
       buffer.copyWithin(0, at, filled);
       filled -= at;
-      await this.#sender.below(LIMITS.output);
-      if (this.#closed) return;
     }
+  }
+
+  /** Handles the next frames, and begins to write their answers. Returns the end of the frames. */
+  #handleSome(bytes: Bytes, start: number): number {
+    let at = start;
+    this.#sender.joining(() => {
+      for (let count = 0; count < GROUP; count++) {
+        const next = parseFrame(bytes, at);
+        if (next === undefined) return;
+        this.#handle(next);
+        at += FRAME_HEADER + next.payload.length;
+      }
+    });
+    return at;
   }
 
   #handle(next: Frame): void {

@@ -94,19 +94,18 @@ export function parseFrame(bytes: Bytes, at: number): Frame | undefined {
   };
 }
 
-/** A frame's header. */
-export function frameHeader(type: number, flags: number, stream: number, length: number): Bytes {
-  // deno-fmt-ignore
-  return Uint8Array.of(
-    length >> 16, length >> 8, length, type, flags,
-    stream >> 24, stream >> 16, stream >> 8, stream,
-  );
-}
-
 /** A whole frame. */
 export function frame(type: number, flags: number, stream: number, payload: Uint8Array): Bytes {
-  const bytes = new Uint8Array(FRAME_HEADER + payload.length);
-  bytes.set(frameHeader(type, flags, stream, payload.length));
+  const { length } = payload, bytes = new Uint8Array(FRAME_HEADER + length);
+  bytes[0] = length >> 16;
+  bytes[1] = length >> 8;
+  bytes[2] = length;
+  bytes[3] = type;
+  bytes[4] = flags;
+  bytes[5] = stream >> 24;
+  bytes[6] = stream >> 16;
+  bytes[7] = stream >> 8;
+  bytes[8] = stream;
   bytes.set(payload, FRAME_HEADER);
   return bytes;
 }

@@ -12,7 +12,6 @@ import {
   END_HEADERS,
   END_STREAM,
   frame,
-  frameHeader,
   HEADERS,
   MAX_PAYLOAD,
   MAX_WINDOW,
@@ -20,6 +19,16 @@ import {
 import { encodeFields, type Field } from "./hpack.ts";
 import type { Sender } from "./sender.ts";
 import type { Stream, StreamPort } from "./stream.ts";
+
+/** The encoded blocks of lists of fields: most answers have the same lists. */
+const blocks = new WeakMap<readonly Field[], Bytes>();
+
+/** Encodes a list, which must no longer change. */
+function blockOf(fields: readonly Field[]): Bytes {
+  let block = blocks.get(fields);
+  if (block === undefined) blocks.set(fields, block = encodeFields(fields));
+  return block;
+}
 
 /** The sending side of one connection. */
 export class Outbound implements StreamPort {
@@ -59,7 +68,7 @@ export class Outbound implements StreamPort {
 
   sendHeaders(stream: Stream, fields: readonly Field[], end: boolean): void {
     const flags = END_HEADERS | (end ? END_STREAM : 0);
-    this.#sender.push(frame(HEADERS, flags, stream.id, encodeFields(fields)));
+    this.#sender.push(frame(HEADERS, flags, stream.id, blockOf(fields)));
     if (end) this.#onAnswered(stream);
   }
 
@@ -80,8 +89,7 @@ export class Outbound implements StreamPort {
         this.#blocked.add(stream);
         break;
       }
-      this.#sender.push(frameHeader(DATA, 0, stream.id, length));
-      this.#sender.push(first.subarray(0, length));
+      this.#sender.push(frame(DATA, 0, stream.id, first.subarray(0, length)));
       if (length === first.length) next++;
       else pending[next] = first.subarray(length);
       this.#waiting -= length;
