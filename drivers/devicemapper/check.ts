@@ -1,6 +1,8 @@
 /**
- * Checks for damage in a devicemapper home: in the records of devices and in the pool's images.
- * Activates no device.
+ * Checks for damage in a devicemapper home: in the pool's images, in the records of devices, and
+ * between the records and the devices that the pool's metadata has. Activates no device.
+ *
+ * The pool is only compared if it consists of images in the home.
  *
  * @module
  */
@@ -16,24 +18,39 @@ import {
   removeEntry,
   writeRecord,
 } from "../../lib/care/mending.ts";
-import { checkPlaces } from "../../lib/care/own_records.ts";
-import { readRecord } from "../../lib/care/record_file.ts";
+import { checkPlaces, withOwnParents } from "../../lib/care/own_records.ts";
+import { readRecord, type RecordText } from "../../lib/care/record_file.ts";
 import type { StoreView } from "../../lib/care/store_view.ts";
 import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat, tryOpen } from "../../lib/tree/confined.ts";
 import { reportUnknown } from "../union/check.ts";
 import { isRecordName } from "./names.ts";
-import { formatDeviceRecord, MAX_DEVICE_ID, parseDeviceRecord, parseObject } from "./records.ts";
+import { comparePool, type FoundRecord, NOTE } from "./check_pool.ts";
+import {
+  type DeviceRecord,
+  formatDeviceRecord,
+  MAX_DEVICE_ID,
+  parseDeviceRecord,
+  parseObject,
+} from "./records.ts";
 
 /** `THIN_SUPERBLOCK_MAGIC` of the kernel's drivers/md/dm-thin-metadata.c, and its offset. */
 const THIN_MAGIC = 27022010n, MAGIC_AT = 32;
 
 /** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
-  const ids = checkRecords(view, report);
-  checkImages(view, ids.length > 0, report);
-  return new Map(ids.map((id) => [id, undefined]));
+  const layers = new Set(view.names(view.join("metadata")).filter(isRecordName));
+  // A layer with children is not removed, so these were lost.
+  const lost = new Set<string>();
+  for (const parent of withOwnParents(view, unknownParents(layers)).values()) {
+    if (parent && isRecordName(parent) && !layers.has(parent)) lost.add(parent);
+  }
+  const ids = checkRecords(view, { layers: [...lost], of: "layers" }, report);
+  return unknownParents(ids);
 }
+
+const unknownParents = (ids: Iterable<string>): Parents =>
+  new Map([...ids].map((id) => [id, undefined]));
 
 /**
  * The paths of a layer, of the graph or of snapshots. Its device is in the pool, under the number
@@ -49,20 +66,11 @@ export function checkSnapshots(
   { snapshots, intents }: SnapshotRows,
   report: Report,
 ): Iterable<string> {
-  const ids = checkRecords(view, report);
-  checkImages(view, ids.length > 0, report);
-  const recorded = new Set(ids), known = new Set<string>(), staged = view.staged();
-  for (const { layer } of snapshots) {
-    known.add(layer);
-    if (recorded.has(layer) || view.isIncomplete(layer)) continue;
-    report({
-      kind: "snapshot-device-missing",
-      layer,
-      file: view.join("metadata", layer).text,
-      what: "is missing, and a snapshot has this device",
-      ...prepareAgain(layer),
-    });
-  }
+  const staged = view.staged(), known = new Set(snapshots.map(({ layer }) => layer));
+  const isLost = (layer: string) =>
+    isRecordName(layer) && !view.isIncomplete(layer) &&
+    tryLstat(view.join("metadata", layer)) === undefined;
+  const ids = checkRecords(view, { layers: [...known].filter(isLost), of: "snapshots" }, report);
   for (const id of ids) {
     if (known.has(id) || intents.has(id) || staged.has(id)) continue;
     reportUnknown(view.join("metadata", id).text, id, report);
@@ -70,53 +78,105 @@ export function checkSnapshots(
   return ids;
 }
 
-/** Checks all records of devices; returns the ids of the layers. */
-function checkRecords(view: StoreView, report: Report): string[] {
+/** Layers without a record that something names. */
+interface Lost {
+  readonly layers: readonly string[];
+  readonly of: "layers" | "snapshots";
+}
+
+/**
+ * Checks the images and all records of devices; returns the ids of the layers.
+ *
+ * @param lost layers whose records are missing
+ */
+function checkRecords(view: StoreView, lost: Lost, report: Report): string[] {
   checkPlaces(view, { metadata: 0o700, mnt: 0o711, devicemapper: 0o700 }, report);
-  const ids: string[] = [], owners = new Map<number, string>();
-  for (const name of view.names(view.join("metadata"))) {
-    const isLayer = isRecordName(name);
-    if (!isLayer && !["base", "deviceset-metadata", "transaction-metadata"].includes(name)) {
-      continue;
-    }
-    const path = view.join("metadata", name), file = path.text;
-    const record = readRecord(path, { most: 1 << 16 });
-    if (record.fault === "missing") continue;
+  const records = readRecords(view);
+  const ids = [...records.keys()].filter(isRecordName);
+  checkImages(view, ids.length > 0, report);
+  const pool = comparePool(view, records, lost.layers, report);
+  const owners = new Map<number, string>();
+  for (const [name, { path, record, device }] of records) {
+    const file = path.text, isLayer = isRecordName(name);
     const thing = isLayer ? "device" : name === "base" ? "base-device" : name;
-    const layer = isLayer ? name : undefined;
-    if (isLayer) ids.push(name);
+    const tell = (fault: string, what: string, mending: Mending) =>
+      report({
+        kind: `${thing}-${fault}`,
+        layer: isLayer ? name : undefined,
+        file,
+        what,
+        ...mending,
+      });
     if (record.fault !== undefined) {
-      const mending = record.fault === "owner" ? adoptRecord(path) : recordMending(view, name);
-      report({ kind: `${thing}-${record.fault}`, layer, file, what: record.what, ...mending });
-      continue;
-    }
-    try {
-      if (!isLayer && name !== "base") {
-        parseObject(record.text, file);
-        continue;
-      }
-      const { deviceId, deleted } = parseDeviceRecord(record.text, file);
+      const mending = record.fault === "owner"
+        ? adoptRecord(path)
+        : recordMending(view, name, pool.heirOf(name));
+      tell(record.fault, record.what, mending);
+    } else if (typeof device === "string") {
+      tell("invalid", device, recordMending(view, name, pool.heirOf(name), record.text));
+    } else if (device !== undefined) {
+      const { deviceId, deleted } = device;
       const other = deleted ? undefined : owners.get(deviceId);
       if (!deleted) owners.set(deviceId, name);
-      if (other === undefined) continue;
       const what = `has device number ${deviceId}, as ${other} has`;
       const mending = isLayer ? remakeLayer(name) : { remedy: RESTORE };
-      report({ kind: `${thing}-duplicate`, layer, file, what, ...mending });
-    } catch (error) {
-      const what = messageOf(error).replace(`${file} `, "").replace(/; .*/, "");
-      const mending = recordMending(view, name, record.text);
-      report({ kind: `${thing}-invalid`, layer, file, what, ...mending });
+      if (other !== undefined) tell("duplicate", what, mending);
+      else pool.check(name, device, tell);
     }
   }
-  if (ids.length > 0 && tryLstat(view.join("metadata", "base")) === undefined) {
+  for (const layer of lost.layers) {
+    const path = view.join("metadata", layer), heir = pool.heirOf(layer);
+    // Without it, the layers that name this one as their parent are reported.
+    if (lost.of === "layers" && heir === undefined) continue;
+    const [kind, user] = lost.of === "layers"
+      ? ["device-missing", "layers stand on this one"]
+      : ["snapshot-device-missing", "a snapshot has this device"];
+    const mending = heir === undefined ? prepareAgain(layer) : writeRecord(path, heir);
+    report({ kind, layer, file: path.text, what: `is missing, and ${user}`, ...mending });
+    if (lost.of === "layers") ids.push(layer);
+  }
+  if (ids.length > 0 && !records.has("base")) {
+    const path = view.join("metadata", "base"), heir = pool.heirOf("base");
     report({
       kind: "base-device-missing",
-      file: view.join("metadata", "base").text,
+      file: path.text,
       what: "is missing, and layers are copies of the base device",
-      remedy: "restore it from a backup; existing layers stay usable",
+      ...heir === undefined
+        ? { remedy: "restore it from a backup; existing layers stay usable" }
+        : writeRecord(path, heir),
     });
   }
   return ids;
+}
+
+/** The records of the base, of all layers, and of the whole store, by their names. */
+function readRecords(view: StoreView): Map<string, FoundRecord> {
+  const records = new Map<string, FoundRecord>();
+  for (const name of view.names(view.join("metadata"))) {
+    const isDevice = isRecordName(name) || name === "base";
+    if (!isDevice && name !== "deviceset-metadata" && name !== NOTE) continue;
+    const path = view.join("metadata", name);
+    const record = readRecord(path, { most: 1 << 16 });
+    if (record.fault === "missing") continue;
+    records.set(name, { path, record, device: parse(record, path.text, isDevice) });
+  }
+  return records;
+}
+
+/** The record of a device; words for its fault if it is invalid. */
+function parse(
+  { text }: RecordText,
+  file: string,
+  isDevice: boolean,
+): DeviceRecord | string | undefined {
+  if (text === undefined) return undefined;
+  try {
+    if (isDevice) return parseDeviceRecord(text, file);
+    parseObject(text, file);
+    return undefined;
+  } catch (error) {
+    return messageOf(error).replace(`${file} `, "").replace(/; .*/, "");
+  }
 }
 
 const RESTORE = "restore it from a backup";
@@ -124,18 +184,19 @@ const RESTORE = "restore it from a backup";
 /**
  * Finds the mending of a record.
  *
+ * @param heir a record of the only device that it can be of
  * @param text the record's text, if it can be read
  */
-function recordMending(view: StoreView, name: string, text = ""): Mending {
+function recordMending(view: StoreView, name: string, heir?: string, text = ""): Mending {
   const path = view.join("metadata", name);
   switch (name) {
-    case "transaction-metadata":
+    case NOTE:
       // If there is no note, no change of the pool is unfinished.
       return removeEntry(path);
     case "deviceset-metadata":
       return writeRecord(path, JSON.stringify({ next_device_id: nextDeviceId(view) }));
   }
-  const told = deviceRecordOf(text);
+  const told = deviceRecordOf(text) ?? heir;
   if (told !== undefined) return writeRecord(path, told);
   return name === "base" ? { remedy: RESTORE } : remakeLayer(name);
 }

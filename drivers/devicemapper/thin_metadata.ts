@@ -23,8 +23,8 @@ import { METADATA_BLOCK_SIZE } from "./pool.ts";
 export type BlockReader = (block: number) => Uint8Array<ArrayBuffer>;
 
 /** `struct thin_disk_superblock`. */
-const MAGIC = 27022010n, MAGIC_AT = 32, HELD_ROOT_AT = 56, MAPPING_AT = 320, DETAILS_AT = 328;
-const DATA_BLOCK_SIZE_AT = 336;
+const MAGIC = 27022010n, MAGIC_AT = 32, TRANSACTION_ID_AT = 48, HELD_ROOT_AT = 56;
+const MAPPING_AT = 320, DETAILS_AT = 328, DATA_BLOCK_SIZE_AT = 336;
 
 /** `struct node_header`, `INTERNAL_NODE`; keys follow it. */
 const FLAGS_AT = 4,
@@ -35,11 +35,11 @@ const FLAGS_AT = 4,
   KEYS_AT = 32;
 const INTERNAL = 1;
 
-/** `struct disk_device_details`: its size, and the offset of `creation_time`. */
-const DETAILS_SIZE = 24, CREATION_TIME_AT = 16;
+/** `struct disk_device_details`: its size, and the offsets of `transaction_id`, `creation_time`. */
+const DETAILS_SIZE = 24, MADE_IN_AT = 8, CREATION_TIME_AT = 16;
 
 /** A mapping is `data block << 24 | time`. */
-const MAPPING_SIZE = 8, TIME_MASK = 0xffffff;
+const MAPPING_SIZE = 8, TIME_MASK = 0xffffff, TIME_BITS = 24n;
 
 /**
  * The size of a pool's data blocks in its superblock, in sectors; `undefined` if the block is not a
@@ -80,6 +80,42 @@ export class ThinMetadata {
     return Number(this.#superblock.getBigUint64(HELD_ROOT_AT, true));
   }
 
+  get transactionId(): number {
+    return Number(this.#superblock.getBigUint64(TRANSACTION_ID_AT, true));
+  }
+
+  /** The numbers of all devices, and for each the pool's transaction id when it was made. */
+  devices(): Map<number, number> {
+    const found = new Map<number, number>(), seen = new Set<number>();
+    const levels = [[Number(this.#superblock.getBigUint64(DETAILS_AT, true))]];
+    for (let level; (level = levels.at(-1)) !== undefined;) {
+      const block = level.pop();
+      if (block === undefined) {
+        levels.pop();
+        continue;
+      }
+      if (seen.has(block)) throw damaged(block, "is twice in a tree");
+      seen.add(block);
+      const node = this.#node(block, levels.length - 1, DETAILS_SIZE);
+      const children: number[] = [];
+      for (let i = 0; i < node.length; i++) {
+        const value = node.value(i);
+        if (node.isInternal) children.push(Number(value.getBigUint64(0, true)));
+        else found.set(node.key(i), Number(value.getBigUint64(MADE_IN_AT, true)));
+      }
+      levels.push(children);
+    }
+    return found;
+  }
+
+  /** The block of data with the beginning of a device; `undefined` if none was written. */
+  firstBlock(deviceId: number): bigint | undefined {
+    const root = this.#find(MAPPING_AT, deviceId, MAPPING_SIZE);
+    if (root === undefined) return undefined;
+    const first = this.#findBelow(Number(root.getBigUint64(0, true)), 0, MAPPING_SIZE);
+    return first && first.getBigUint64(0, true) >> TIME_BITS;
+  }
+
   /**
    * The number of blocks that a device was given since it was made, without those of its origin.
    */
@@ -110,7 +146,12 @@ export class ThinMetadata {
 
   /** The value of a key in one of the superblock's trees. */
   #find(rootAt: number, key: number, valueSize: number): DataView | undefined {
-    let block = Number(this.#superblock.getBigUint64(rootAt, true));
+    return this.#findBelow(Number(this.#superblock.getBigUint64(rootAt, true)), key, valueSize);
+  }
+
+  /** The value of a key in the tree with this root. */
+  #findBelow(root: number, key: number, valueSize: number): DataView | undefined {
+    let block = root;
     for (let depth = 0;; depth++) {
       const node = this.#node(block, depth, valueSize);
       const at = node.lastUpTo(key);

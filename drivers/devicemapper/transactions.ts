@@ -74,8 +74,8 @@ export class Transactions {
     const { records, warn } = this.#context;
     const note = records.readTransaction();
     if (note === undefined) return;
-    if (note.openTransactionId > transactionId) this.#rollBack(note);
-    else if (note.openTransactionId < transactionId) {
+    if (note.openTransactionId === transactionId + 1) this.#rollBack(note);
+    else if (note.openTransactionId !== transactionId) {
       warn(
         `a transaction ${note.openTransactionId} is recorded, and the pool is at ${transactionId}: ` +
           "another program used the pool; nothing was rolled back",
@@ -89,6 +89,10 @@ export class Transactions {
     const record = records.tryRead(hash);
     // A record with another number belongs to a device that this transaction does not concern.
     const isItsRecord = record?.deviceId === deviceId;
+    if (!isItsRecord && records.deviceIds().has(deviceId)) {
+      warn(`a transaction names device ${deviceId} for ${hash || "the base"}, and it is another's`);
+      return records.removeTransaction();
+    }
     if (isItsRecord || record === undefined) {
       try {
         release(hash);

@@ -7,7 +7,7 @@ import { lacksFileSystem, must, needs, TEST_FS } from "../support/cases.ts";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
 import { names, read } from "../support/files.ts";
 import { storeDir } from "../support/store_dir.ts";
-import { damageAll, type Thing } from "./support.ts";
+import { damageAll, poolMetadata, type Thing } from "./support.ts";
 
 const set = (path: string, content: string | Uint8Array) => {
   Deno.mkdirSync(join(path, ".."), { recursive: true });
@@ -211,8 +211,6 @@ needs(same, "care: devicemapper: every damage of every record", () => {
       initialized: false,
       deleted: false,
     });
-  const superblock = new Uint8Array(4096);
-  new DataView(superblock.buffer).setBigUint64(32, 27022010n, true);
   for (const [id, number] of Object.entries({ base: 1, app: 2, top: 3, other: 4 })) {
     set(join(home, "metadata", id), device(number));
   }
@@ -220,7 +218,7 @@ needs(same, "care: devicemapper: every damage of every record", () => {
   set(join(home, "metadata/deviceset-metadata"), '{"next_device_id":5}');
   set(join(home, "metadata/transaction-metadata"), '{"open_transaction_id":4}');
   set(join(home, "devicemapper/data"), "data");
-  set(join(home, "devicemapper/metadata"), superblock);
+  set(join(home, "devicemapper/metadata"), poolMetadata(4, [[1, 0], [2, 1], [3, 2], [4, 3]]));
   for (const { path } of OWN.filter(({ is }) => is === "directory")) {
     Deno.mkdirSync(join(home, path), { recursive: true });
   }

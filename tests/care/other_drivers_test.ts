@@ -7,6 +7,7 @@ import {
   type Damage,
   DIRECTORY_DAMAGES,
   findEach,
+  poolMetadata,
   RECORD_DAMAGES,
   RECORD_FAULTS,
 } from "./support.ts";
@@ -101,12 +102,12 @@ const device = (number: number, deleted = false) =>
     deleted,
   });
 
-/** The first block of a pool's metadata: the magic of its superblock. */
-function superblock(): Uint8Array {
-  const block = new Uint8Array(4096);
-  new DataView(block.buffer).setBigUint64(32, 27022010n, true);
-  return block;
-}
+/** The note of a transaction. */
+const note = (transactionId: number, hash: string, deviceId: number) =>
+  JSON.stringify({ open_transaction_id: transactionId, device_hash: hash, device_id: deviceId });
+
+const setPool = (home: string, ...pool: Parameters<typeof poolMetadata>) =>
+  set(join(home, "devicemapper/metadata"), poolMetadata(...pool));
 
 cases("devicemapper", (home) => {
   for (const name of ["metadata", "devicemapper", "mnt", ".veneer/parents"]) {
@@ -115,11 +116,11 @@ cases("devicemapper", (home) => {
   set(join(home, "metadata/base"), device(1));
   set(join(home, "metadata/app"), device(2));
   set(join(home, "metadata/top"), device(3));
-  set(join(home, "metadata/gone"), device(2, true));
+  set(join(home, "metadata/gone"), device(3, true));
   set(join(home, "metadata/deviceset-metadata"), '{"next_device_id":4}');
   set(join(home, "metadata/transaction-metadata"), '{"open_transaction_id":3}');
   set(join(home, "devicemapper/data"), "data");
-  set(join(home, "devicemapper/metadata"), superblock());
+  set(join(home, "devicemapper/metadata"), poolMetadata(3, [[1, 0], [2, 1], [3, 2]]));
   set(join(home, ".veneer/parents/app"), "");
   set(join(home, ".veneer/parents/top"), "app");
 }, [
@@ -129,16 +130,33 @@ cases("devicemapper", (home) => {
     name: `record ${name}`,
     damage: (home) => damage(join(home, "metadata/app")),
     found: [`device-${RECORD_FAULTS[name]} metadata/app`],
+    // Only one device in the pool has no record: it is of this layer.
     breaks: ["app", "top"],
-    // Its number in the pool is nowhere else.
-    lost: RECORD_FAULTS[name] === "owner" ? [] : ["app", "top"],
   })),
   {
     name: "record cut short",
     damage: (home) => set(join(home, "metadata/app"), device(2).slice(0, 30)),
     found: ["device-invalid metadata/app"],
     breaks: ["app", "top"],
+  },
+  {
+    name: "two records emptied",
+    damage: (home) => {
+      for (const id of ["app", "base"]) set(join(home, "metadata", id), "");
+    },
+    found: [
+      "base-device-empty metadata/base",
+      "device-empty metadata/app",
+      "device-without-record devicemapper/metadata",
+      "device-without-record devicemapper/metadata",
+    ],
+    // Each device could be of either, and nothing tells its size.
     lost: ["app", "top"],
+    left: [
+      "base-device-empty metadata/base",
+      "device-without-record devicemapper/metadata",
+      "device-without-record devicemapper/metadata",
+    ],
   },
   {
     name: "record cut short behind its size",
@@ -149,7 +167,82 @@ cases("devicemapper", (home) => {
     name: "record of a device number that cannot be",
     damage: (home) => set(join(home, "metadata/app"), device(1 << 25)),
     found: ["device-invalid metadata/app"],
+  },
+  {
+    name: "device without a record",
+    damage: (home) => setPool(home, 9, [[1, 0], [2, 1], [3, 2], [7, 8], [9, 8]]),
+    found: [
+      "device-without-record devicemapper/metadata",
+      "device-without-record devicemapper/metadata",
+    ],
+    breaks: [],
+  },
+  {
+    name: "record without a device",
+    damage: (home) => setPool(home, 3, [[1, 0], [3, 2]]),
+    found: ["device-not-in-pool metadata/app"],
+    breaks: ["app", "top"],
     lost: ["app", "top"],
+  },
+  {
+    name: "pool of an older time",
+    damage: (home) => setPool(home, 2, [[1, 0], [2, 1]]),
+    found: ["device-not-in-pool metadata/top"],
+    breaks: ["top"],
+    lost: ["top"],
+  },
+  {
+    name: "pool that did not count its last device",
+    damage: (home) => setPool(home, 2, [[1, 0], [2, 1], [3, 2]]),
+    found: ["device-ahead metadata/top"],
+    breaks: ["top"],
+  },
+  {
+    name: "record of a later transaction than the pool's",
+    damage: (home) =>
+      set(join(home, "metadata/top"), device(3).replace('id":3,"ini', 'id":8,"ini')),
+    found: ["device-ahead metadata/top"],
+    lost: ["top"],
+  },
+  {
+    name: "unfinished creation",
+    damage: (home) => {
+      setPool(home, 3, [[1, 0], [2, 1], [3, 2], [4, 3]]);
+      set(join(home, "metadata/new"), device(4));
+      set(join(home, "metadata/transaction-metadata"), note(4, "new", 4));
+    },
+    found: [],
+  },
+  {
+    name: "note of a transaction that the pool is far from",
+    damage: (home) => set(join(home, "metadata/transaction-metadata"), note(9, "app", 2)),
+    found: ["transaction-metadata-ahead metadata/transaction-metadata"],
+  },
+  {
+    name: "note that would delete another layer's device",
+    damage: (home) => set(join(home, "metadata/transaction-metadata"), note(4, "new", 2)),
+    found: ["transaction-metadata-wrong metadata/transaction-metadata"],
+  },
+  {
+    name: "metadata image with a damaged tree",
+    damage: (home) => {
+      const bytes = poolMetadata(3, [[1, 0], [2, 1], [3, 2]]);
+      set(join(home, "devicemapper/metadata"), bytes.fill(0xff, 4096, 8192));
+    },
+    found: ["metadata-image-damaged devicemapper/metadata"],
+    left: ["metadata-image-damaged devicemapper/metadata"],
+  },
+  {
+    name: "metadata image with a tree in a circle",
+    damage: (home) => {
+      const bytes = poolMetadata(3, [[1, 0]]), view = new DataView(bytes.buffer);
+      view.setUint32(4096 + 4, 1, true); // INTERNAL_NODE
+      view.setUint32(4096 + 24, 8, true);
+      view.setBigUint64(4096 + 32 + 800, 1n, true);
+      set(join(home, "devicemapper/metadata"), bytes);
+    },
+    found: ["metadata-image-damaged devicemapper/metadata"],
+    left: ["metadata-image-damaged devicemapper/metadata"],
   },
   {
     name: "two records of one device",
@@ -161,6 +254,15 @@ cases("devicemapper", (home) => {
   {
     name: "record of a parent removed",
     damage: (home) => remove(join(home, "metadata/app")),
+    found: ["device-missing metadata/app"],
+    breaks: ["app", "top"],
+  },
+  {
+    name: "record of a parent and its device removed",
+    damage: (home) => {
+      remove(join(home, "metadata/app"));
+      setPool(home, 3, [[1, 0], [3, 2]]);
+    },
     found: ["parent-dangling .veneer/parents/top"],
     breaks: ["top"],
   },

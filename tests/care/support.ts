@@ -243,3 +243,34 @@ export function damageAll(
   }
   return count;
 }
+
+/**
+ * The metadata of a pool in the kernel's form: a superblock, and the tree of its devices.
+ *
+ * @param devices the number of each device, and the pool's transaction id when it was made
+ */
+export function poolMetadata(
+  transactionId: number,
+  devices: readonly (readonly [number, number])[],
+): Uint8Array {
+  const bytes = new Uint8Array(3 * 4096), view = new DataView(bytes.buffer);
+  const MAGIC = 27022010n, DETAILS = 1, MAPPING = 2;
+  view.setBigUint64(32, MAGIC, true);
+  view.setBigUint64(48, BigInt(transactionId), true);
+  view.setBigUint64(320, BigInt(MAPPING), true);
+  view.setBigUint64(328, BigInt(DETAILS), true);
+  view.setUint32(336, 128, true);
+  for (const [block, valueSize, entries] of [[DETAILS, 24, devices], [MAPPING, 8, []]] as const) {
+    const at = block * 4096, most = 100;
+    view.setUint32(at + 4, 2, true); // LEAF_NODE
+    view.setBigUint64(at + 8, BigInt(block), true);
+    view.setUint32(at + 16, entries.length, true);
+    view.setUint32(at + 20, most, true);
+    view.setUint32(at + 24, valueSize, true);
+    for (const [i, [id, madeIn]] of entries.entries()) {
+      view.setBigUint64(at + 32 + 8 * i, BigInt(id), true);
+      view.setBigUint64(at + 32 + 8 * most + 24 * i + 8, BigInt(madeIn), true);
+    }
+  }
+  return bytes;
+}
