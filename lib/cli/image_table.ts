@@ -154,8 +154,13 @@ export const IMAGES: GroupSpec = {
       name: "image inspect",
       summary: "show the details of an image",
       operands: [NAME],
-      options: [],
-      examples: [["veneer image inspect alpine --json", "with its whole config"]],
+      options: [DOCKER],
+      details:
+        "Of an image in a store of Docker's, the digests that it has in registries are shown, too.",
+      examples: [
+        ["veneer image inspect alpine --json", "with its whole config"],
+        ["veneer image inspect app --docker /var/lib/docker", ""],
+      ],
     },
     {
       name: "image tree",
@@ -176,7 +181,7 @@ export const IMAGES: GroupSpec = {
       name: "image history",
       summary: "list the steps that made an image, the newest first",
       operands: [NAME],
-      options: [NO_TRUNC],
+      options: [NO_TRUNC, DOCKER],
       examples: [["veneer image history alpine", ""]],
     },
     {

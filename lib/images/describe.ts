@@ -4,7 +4,7 @@
  * @module
  */
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
-import { parseConfig } from "./config.ts";
+import { type ImageConfig, parseConfig } from "./config.ts";
 import { digest } from "./digest.ts";
 import type { ImageInfo } from "./images.ts";
 import { JsonFields, parseJson } from "./json.ts";
@@ -32,18 +32,11 @@ export interface HistoryStep {
   readonly size: number;
 }
 
-/** The description of an image. */
-export interface DescribedImage {
-  readonly id: string;
-  /** The names as people write them. */
-  readonly names: readonly string[];
+/** The description of an image by its config and the sizes of its layers. */
+export interface DescribedConfig {
   readonly platform: string;
   /** The time in the config. */
   readonly created: string | null;
-  /** The time of its import, RFC 3339. */
-  readonly imported: string;
-  /** The digest of the manifest that was imported with it. */
-  readonly manifestDigest: string | null;
   /** The disk space of its layers, in bytes. */
   readonly size: number;
   /** The words of the command that it runs by default. */
@@ -53,32 +46,60 @@ export interface DescribedImage {
   /** The steps that made it, the first one first. */
   readonly history: readonly HistoryStep[];
   readonly config: unknown;
+}
+
+/** The description of an image. */
+export interface DescribedImage extends DescribedConfig {
+  readonly id: string;
+  /** The names as people write them. */
+  readonly names: readonly string[];
+  /** The time of its import, RFC 3339. */
+  readonly imported: string;
+  /** The digest of the manifest that was imported with it. */
+  readonly manifestDigest: string | null;
   readonly manifest: unknown;
 }
 
 /** Describes an image. */
 export function describeImage(image: ImageInfo, snapshotter: Snapshotter): DescribedImage {
   const { id, config: bytes, manifest, names, imported } = image;
-  const config = parseConfig(bytes, id), value = parseJson(bytes, id);
-  const fields = new JsonFields(value, id), run = fields.object("config");
-  const layers = config.chains.map((chain, i) => ({
-    diffId: config.diffIds[i],
-    chain,
-    size: snapshotter.usage(chain).bytes,
-  }));
+  const { layers, history, config, ...described } = describeConfig(
+    parseConfig(bytes, id),
+    (chain) => snapshotter.usage(chain).bytes,
+  );
   return {
     id,
     names: names.map(familiar),
-    platform: formatPlatform(config.platform),
-    created: fields.text("created") ?? null,
+    ...described,
     imported: new Date(Math.floor(imported / 1000)).toISOString(),
     manifestDigest: manifest === null ? null : digest(manifest),
+    layers,
+    history,
+    config,
+    manifest: manifest === null ? null : parseJson(manifest, id),
+  };
+}
+
+/**
+ * Describes an image by its config.
+ *
+ * @param sizeOf returns the size of a layer, in bytes
+ */
+export function describeConfig(
+  { id, bytes, chains, diffIds, platform }: ImageConfig,
+  sizeOf: (chain: string) => number,
+): DescribedConfig {
+  const config = parseJson(bytes, id), fields = new JsonFields(config, id);
+  const run = fields.object("config");
+  const layers = chains.map((chain, i) => ({ diffId: diffIds[i], chain, size: sizeOf(chain) }));
+  return {
+    platform: formatPlatform(platform),
+    created: fields.text("created") ?? null,
     size: layers.reduce((sum, { size }) => sum + size, 0),
     command: [...run?.texts("Entrypoint") ?? [], ...run?.texts("Cmd") ?? []],
     layers,
     history: historyOf(fields, layers),
-    config: value,
-    manifest: manifest === null ? null : parseJson(manifest, id),
+    config,
   };
 }
 

@@ -114,6 +114,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["image", "tag", "app", "other"],
     ["image", "rm", "app", "other"],
     ["image", "ls", "--docker", file("docker")],
+    ["image", "inspect", "app", "--docker", file("docker")],
     ["image", "import", "app", "--docker", file("docker")],
     ["image", "export", "app", "--docker", file("docker"), "-o", file("exported.tar")],
     ["container", "ls", "--docker", file("docker"), "--size"],

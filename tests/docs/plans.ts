@@ -132,6 +132,7 @@ const plans: readonly (readonly [first: RegExp, plan: Plan])[] = [
   [/^veneer image umount/, { world: "images", before: "veneer image mount alpine" }],
   [/^veneer image mount alpine work +# to be changed/, { world: "images", isSequence: true }],
   [/^veneer image (umount|commit)/, { world: "images", before: "veneer image mount alpine work" }],
+  [/^veneer image inspect app --docker/, { world: "everything" }],
   [/^veneer image import/, { world: "everything", before: "veneer image rm alpine" }],
   [/^veneer image export app/, {
     world: "everything",

@@ -6,7 +6,7 @@ import { join } from "@std/path";
 import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
 import { refusal, TestStore } from "../support/commands.ts";
 import { dir, file } from "../tar/support/tar_builder.ts";
-import { chainsOf, image, layer, oneImage, tarOf, writeFiles } from "./builder.ts";
+import { chainsOf, image, json, layer, oneImage, tarOf, writeFiles } from "./builder.ts";
 import { writeDockerStore } from "./literal_docker_store.ts";
 
 const lacking = lacksFileSystem("overlay");
@@ -153,6 +153,32 @@ needs(lacking, "image tree: layers once, with the images on them", () => {
     [false, true],
     [false, true],
   ]);
+});
+
+needs(lacking, "image inspect --docker: the digests that Docker remembers are shown", () => {
+  using store = new TestStore();
+  const docker = store.path("docker"), { id, config } = writeDockerStore(docker, "overlay2");
+  const digest = `app@sha256:${"5".repeat(64)}`, evil = "app@\x1b]0;owned\x07";
+  const names = { "app:latest": id, [digest]: id, [evil]: id };
+  Deno.writeFileSync(
+    join(docker, "image/overlay2/repositories.json"),
+    json({ Repositories: { app: names } }),
+  );
+  const from = ["--docker", docker];
+  const shown = store.must("image", "inspect", "app", ...from);
+  assertMatch(shown, new RegExp(`^Id: +${id}\nNames: +app:latest\n`));
+  assertMatch(shown, new RegExp(`\nDigest: +${digest}\n`));
+  // deno-lint-ignore no-control-regex
+  assertEquals(/[\x00-\x09\x0b-\x1f]/.exec(shown), null);
+  assertMatch(shown, /\nCommand: +\/bin\/sh\nLayer 1: +sha256:\w+ 13 B, chain id sha256:\w+\n$/);
+  const described = store.json<Record<string, unknown>>("image", "inspect", id, ...from);
+  assertEquals(described.digests, [evil, digest].sort());
+  assertEquals(described.config, JSON.parse(new TextDecoder().decode(config)));
+  assertMatch(store.must("image", "history", "app", ...from), /^CREATED +SIZE +CREATED BY\n/);
+  assertMatch(
+    refusal("not found", store.run("image", "inspect", "nosuch", ...from)),
+    /^image "nosuch" is not in \S+$/,
+  );
 });
 
 needs(lacking, "image import --docker: a store of several drivers wants one named", () => {

@@ -5,15 +5,12 @@
  */
 import { escapePath } from "../../../base/printable.ts";
 import { formatSize } from "../../../base/sizes.ts";
-import { describeImage } from "../../../images/describe.ts";
 import { secondOf } from "../../times.ts";
 import type { Run } from "../context.ts";
+import { described } from "./described.ts";
 
 export const run: Run = async (context) => {
-  const { options, operands: [text], output } = context;
-  const { history } = await context.readImages((images) =>
-    describeImage(images.find(text), images.snapshots)
-  );
+  const { options, output } = context, { history } = await described(context);
   const steps = history.toReversed();
   if (output.json) return output.list(steps, (step) => step, String);
   await output.listTable([

@@ -5,25 +5,23 @@
  */
 import { formatSize } from "../../../base/sizes.ts";
 import { escapePath } from "../../../base/printable.ts";
-import { describeImage } from "../../../images/describe.ts";
 import type { Run } from "../context.ts";
+import { described } from "./described.ts";
 
 export const run: Run = async (context) => {
-  const { operands: [text], output } = context;
-  const image = await context.readImages((images) =>
-    describeImage(images.find(text), images.snapshots)
-  );
-  const { id, names, platform, created, size, layers, command } = image;
-  await output.resultTable(image, () => [
+  const image = await described(context);
+  const { id, names, digests, platform, created, size, layers, command } = image;
+  await context.output.resultTable(image, () => [
     ["Id:", id],
     ["Names:", names.join(" ") || "none"],
+    ...digests?.map((digest) => ["Digest:", escapePath(digest)]) ?? [],
     ["Platform:", platform],
     ["Created:", created ?? "unknown"],
     ["Size:", formatSize(size)],
     ["Command:", escapePath(command.join(" ")) || "none"],
     ...layers.map(({ chain, diffId, size }, i) => [
       `Layer ${i + 1}:`,
-      `${diffId} ${formatSize(size)}, snapshot ${chain}`,
+      `${diffId} ${formatSize(size)}, ${digests === undefined ? "snapshot" : "chain id"} ${chain}`,
     ]),
   ]);
 };
