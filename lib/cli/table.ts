@@ -249,11 +249,17 @@ export const FIRST_WORDS: readonly Subject[] = [
     name: "diff",
     summary: "write the changes of a layer as a tar",
     operands: [ID],
-    options: [PARENT, OUTPUT],
-    details: "After `diff`, -o is --output; a driver's option is written --option there.",
+    options: [PARENT, OUTPUT, {
+      name: "compress",
+      value: "HOW",
+      choices: ["gzip", "zstd", "none"],
+      summary: "how the tar is compressed: gzip, zstd or none (the default)",
+    }],
+    details:
+      "After `diff`, -o is --output; a driver's option is written --option there. All processors compress.",
     examples: [
       ["veneer diff app -o app.tar", ""],
-      ["veneer diff app | zstd > app.tar.zst", ""],
+      ["veneer diff app --compress zstd -o app.tar.zst", ""],
     ],
   },
   {

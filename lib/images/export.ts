@@ -4,11 +4,10 @@
  *
  * @module
  */
-import { createGzip, createZstdCompress } from "node:zlib";
-import { close } from "../../ffi/files.ts";
+import { close, writeAll } from "../../ffi/files.ts";
 import { codeOf, messageOf } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
-import { pump } from "../tar/read/decompression.ts";
+import { compressPieces } from "../tar/compress/pieces.ts";
 import { type ImageConfig, parseConfig } from "./config.ts";
 import { digestOf, newHash } from "./digest.ts";
 import { parseJson } from "./json.ts";
@@ -95,16 +94,16 @@ export interface WrittenImage {
 }
 
 /** Packs an image into a spool. @throws as `Images.export` */
-export async function packImage(
+export function packImage(
   { id, config: bytes, names }: WrittenImage,
   context: PackContext,
   options: ExportOptions,
-): Promise<PackedImage> {
+): PackedImage {
   const { spool } = context, { packing } = options, parsed = parseConfig(bytes, id);
   const packed = new Map<string, PackedLayer>(), found: PackedLayer[] = [];
   for (const [i, diffId] of parsed.diffIds.entries()) {
     options.onLayer?.(i + 1, parsed.diffIds.length);
-    const layer = packed.get(diffId) ?? await packLayer(parsed, i, context, options);
+    const layer = packed.get(diffId) ?? packLayer(parsed, i, context, options);
     if (layer.diffId === diffId) packed.set(diffId, layer);
     found.push(layer);
   }
@@ -180,49 +179,44 @@ function withDiffIds(bytes: Bytes, id: string, diffIds: readonly string[]): Byte
 }
 
 /** Makes a layer's tar again, verifies it, and compresses it into the spool. */
-async function packLayer(
+function packLayer(
   { diffIds, chains }: ImageConfig,
   i: number,
   context: PackContext,
   { packing, onChanged }: ExportOptions,
-): Promise<PackedLayer> {
+): PackedLayer {
   const { tars, spool } = context, diffId = diffIds[i], chain = chains[i];
-  const blob = spool.begin();
   try {
-    const put = (bytes: Bytes) => blob.put(bytes);
-    await passTar(tars, { diffId, chain }, (pieces) => pack(pieces, packing, put));
-    return { diffId, blob: blob.end() };
+    const blob = spool.write((fd) => {
+      passTar(tars, { diffId, chain }, (pieces) => pack(pieces, packing, fd));
+    });
+    return { diffId, blob };
   } catch (error) {
     const isChanged = ["corrupt store", "failed precondition"].includes(codeOf(error));
     if (onChanged === undefined || !isChanged) throw error;
     onChanged(messageOf(error));
-    return await packNew(chain, context, packing, onChanged);
+    return packNew(chain, context, packing, onChanged);
   }
 }
 
 /** Compresses a layer with its present content into the spool. */
-async function packNew(
+function packNew(
   chain: string,
   { tars, spool, openSpool }: PackContext,
   packing: Packing,
   warn: Warn,
-): Promise<PackedLayer> {
+): PackedLayer {
   using scope = new DisposableStack();
   const fd = scope.adopt(openSpool(), close), plain = newHash("sha256");
   tars.writeNew(chain, fd, warn);
-  const blob = spool.begin();
-  await pack(hashing(piecesOf(fd), plain), packing, (bytes) => blob.put(bytes));
-  return { diffId: digestOf("sha256", plain), blob: blob.end() };
+  const blob = spool.write((blob) => pack(hashing(piecesOf(fd), plain), packing, blob));
+  return { diffId: digestOf("sha256", plain), blob };
 }
 
-async function pack(
-  pieces: Generator<Bytes>,
-  packing: Packing,
-  put: (bytes: Bytes) => void,
-): Promise<void> {
+function pack(pieces: Generator<Bytes>, packing: Packing, output: number): void {
   try {
-    if (packing === "none") { for (const piece of pieces) put(piece); }
-    else await pump(packing === "gzip" ? createGzip() : createZstdCompress(), pieces, put);
+    if (packing !== "none") compressPieces(packing, pieces, output);
+    else for (const piece of pieces) writeAll(output, piece);
   } finally {
     pieces.return(undefined);
   }

@@ -41,31 +41,24 @@ export interface LayerName {
  * @throws {VeneerError} `corrupt store` with the first file of a layer that has changed since its
  * import
  */
-export async function passTar(
+export function passTar(
   tars: LayerTars,
   layer: LayerName,
-  pass: (pieces: Generator<Bytes>) => Promise<void>,
-): Promise<void> {
+  pass: (pieces: Generator<Bytes>) => void,
+): void {
   const plain = newHash("sha256");
   try {
     using scope = new DisposableStack();
-    await pass(hashing(tars.open(layer.diffId, layer.chain, scope), plain));
+    pass(hashing(tars.open(layer.diffId, layer.chain, scope), plain));
     check(tars, layer, digestOf("sha256", plain));
   } catch (error) {
     throw ofLayer(layer, error);
   }
 }
 
-/** Like {@linkcode passTar}, but synchronous and piece by piece. */
+/** Like {@linkcode passTar}, but piece by piece. */
 export function putTar(tars: LayerTars, layer: LayerName, put: (bytes: Bytes) => void): void {
-  const plain = newHash("sha256");
-  try {
-    using scope = new DisposableStack();
-    for (const bytes of hashing(tars.open(layer.diffId, layer.chain, scope), plain)) put(bytes);
-    check(tars, layer, digestOf("sha256", plain));
-  } catch (error) {
-    throw ofLayer(layer, error);
-  }
+  passTar(tars, layer, (pieces) => pieces.forEach((bytes) => put(bytes)));
 }
 
 function check(tars: LayerTars, { diffId, chain }: LayerName, found: string): void {

@@ -3,7 +3,17 @@
  *
  * @module
  */
-import { close, O_RDWR, O_TMPFILE, pread, tryReopen, withFd, writeAll } from "../../ffi/files.ts";
+import {
+  close,
+  lseek,
+  O_RDWR,
+  O_TMPFILE,
+  pread,
+  SEEK_CUR,
+  tryReopen,
+  withFd,
+  writeAll,
+} from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Home } from "../store/home.ts";
 import { openDirectory } from "../tree/confined.ts";
@@ -51,32 +61,35 @@ export class Spool implements Disposable {
   /** @param fd an empty file; this object closes it */
   constructor(readonly fd: number) {}
 
-  /** Begins a blob: `put` adds to it, `end` returns it. */
-  begin(): { put(bytes: Bytes): void; end(): SpooledBlob } {
-    const hash = newHash("sha256"), offset = this.#size;
-    return {
-      put: (bytes) => {
-        hash.update(bytes);
-        writeAll(this.fd, bytes);
-        this.#size += bytes.length;
-      },
-      end: () => ({ digest: digestOf("sha256", hash), size: this.#size - offset, offset }),
-    };
+  /** Adds a blob: what `write` writes to the descriptor that it gets. */
+  write(write: (fd: number) => void): SpooledBlob {
+    const offset = this.#size;
+    try {
+      write(this.fd);
+    } finally {
+      // A blob that failed stays, unused.
+      this.#size = Number(lseek(this.fd, 0n, SEEK_CUR));
+    }
+    const hash = newHash("sha256"), size = this.#size - offset;
+    this.#read(offset, size, (bytes) => hash.update(bytes));
+    return { digest: digestOf("sha256", hash), size, offset };
   }
 
   add(bytes: Bytes): SpooledBlob {
-    const blob = this.begin();
-    blob.put(bytes);
-    return blob.end();
+    return this.write((fd) => writeAll(fd, bytes));
   }
 
   /** Writes a blob to a descriptor. */
   copy({ offset, size }: SpooledBlob, output: number): void {
+    this.#read(offset, size, (bytes) => writeAll(output, bytes));
+  }
+
+  #read(offset: number, size: number, take: (bytes: Bytes) => void): void {
     const piece = new Uint8Array(PIECE);
     for (let at = 0; at < size;) {
       const got = pread(this.fd, piece, Math.min(PIECE, size - at), BigInt(offset + at));
       if (got === 0) throw new Error("the file of blobs was cut short");
-      writeAll(output, piece.subarray(0, got));
+      take(piece.subarray(0, got));
       at += got;
     }
   }

@@ -33,12 +33,12 @@ const blobPath = ({ digest }: SpooledBlob) => `blobs/sha256/${digest.slice("sha2
  * @throws {VeneerError} `corrupt store` with the first file of a layer that has changed since its
  * import, unless the options have `onChanged`
  */
-export async function exportImage(
+export function exportImage(
   image: WrittenImage,
   context: PackContext,
   options: ExportOptions,
-): Promise<Exported> {
-  const files = await packImage(image, context, options);
+): Exported {
+  const files = packImage(image, context, options);
   writeImage(files, context.spool, options);
   return { id: files.id, names: image.names.map(familiar), manifest: files.manifest };
 }

@@ -220,6 +220,18 @@ needs(lacking, "cli: diff -o leaves no half file, and keeps what it cannot repla
   const { code, stdout } = store.shell("veneer diff app -o - | wc -c");
   assertEquals([code, Number(stdout)], [0, bytes]);
 
+  for (const [how, read] of [["gzip", "gzip -dc"], ["zstd", "zstd -dc"], ["none", "cat"]]) {
+    const packed = store.path(`packed.${how}`);
+    store.must("diff", "app", "--compress", how, "-o", packed);
+    must("bash", "-c", `${read} "$0" | cmp - "$1"`, packed, tar);
+    assertEquals(store.run("diff", "gone", "--compress", how, "-o", packed).code, 3);
+    assertEquals(store.json("diff", "app", "--compress", how, "-o", packed), {
+      id: "app",
+      file: packed,
+      bytes,
+    });
+  }
+
   const files = must("ls", store.path(".")).trim().split("\n");
   assertEquals(files.filter((name) => name.includes(".tmp")), []);
 });

@@ -59,6 +59,7 @@ function commandLines(file: (name: string) => string): string[][] {
     ["create", "large"],
     ["apply", "large", file("large.tar")],
     ["diff", "large", "-o", file("copy.tar")],
+    ["diff", "large", "--compress", "gzip", "-o", file("copy.tar.gz")],
     ["rm", "large"],
     ["create", "app", "--parent", "base"],
     ["mount", "app"],

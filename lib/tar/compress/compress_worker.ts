@@ -1,0 +1,65 @@
+/**
+ * A Worker of `compress.ts`: pipe → compressor → output, one block after another.
+ *
+ * @module
+ */
+/// <reference no-default-lib="true" />
+/// <reference lib="deno.worker" />
+import { crc32 } from "node:zlib";
+import { EAGAIN, SyscallError } from "../../../ffi/errno.ts";
+import { tryWrite } from "../../../ffi/files.ts";
+import { waitWritable } from "../../../ffi/poll.ts";
+import { unwrap } from "../../../ffi/unwrap.ts";
+import { openFileName } from "../../base/open_files.ts";
+import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
+import { compressBlock, streamHead, streamTail } from "./block.ts";
+import type { CompressJob, Failure } from "./compress.ts";
+import { BLOCK_BYTES } from "./sizes.ts";
+import { Turns } from "./turns.ts";
+
+type Bytes = Uint8Array<ArrayBuffer>;
+
+self.onmessage = ({ data }: MessageEvent<CompressJob>) => {
+  const { control, text } = new WorkerMemory(data.memory);
+  if (!control.begin()) return self.close();
+  const turns = new Turns(data.input, data.turns);
+  try {
+    work(turns, data);
+    control.finish("done");
+  } catch (error) {
+    text.append(failureOf(error));
+    turns.fail();
+    turns.closeInput();
+    control.finish("failed");
+  }
+  self.close();
+};
+
+/** Compresses blocks as long as there are any. */
+function work(turns: Turns, { compression, output }: CompressJob): void {
+  const room = new Uint8Array(BLOCK_BYTES[compression]);
+  for (let block; (block = turns.read(room)) !== undefined;) {
+    const { number, bytes, isLast } = block, isFirst = number === 0;
+    const packed = compressBlock(compression, { ...block, isFirst });
+    if (!turns.waitFor(number)) return;
+    const { crc, size } = turns.count(bytes.length, (before) => crc32(bytes, before));
+    if (isFirst) write(output, streamHead(compression));
+    write(output, packed);
+    if (isLast) write(output, streamTail(compression, crc, size));
+    turns.pass(number);
+  }
+}
+
+function write(output: number, bytes: Bytes): void {
+  for (let rest = bytes; rest.length > 0;) {
+    const put = tryWrite(output, rest);
+    if (put === -EAGAIN) waitWritable(output);
+    else rest = rest.subarray(unwrap(put, "write", openFileName(output) ?? "to the output"));
+  }
+}
+
+function failureOf(error: unknown): Failure {
+  if (!(error instanceof SyscallError)) return { reason: reasonOf(error) };
+  const { syscall, errno, path } = error;
+  return { reason: reasonOf(error), call: { syscall, errno, path } };
+}
