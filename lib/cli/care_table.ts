@@ -42,9 +42,10 @@ export const REPAIR: CommandSpec = {
   options: [
     {
       name: "from",
-      value: "TAR|DIR",
+      value: "TAR|DIR|IMAGE",
       kind: "file",
-      summary: "restore the files of the layer ID from its tar (- for standard input), or a copy",
+      summary:
+        "restore the files of the layer ID from its tar (- for standard input), a copy, or an image",
     },
     { name: "dry-run", summary: "only show what would be done" },
     SERVICE,
@@ -57,8 +58,8 @@ export const REPAIR: CommandSpec = {
     "layers on disk. Mounted layers are never moved. Refused while a service or Docker has the store. Ends with\n" +
     "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.\n" +
     "With --from, the files of one layer are compared with those of its tar, plain, gzip or zstd, or of a copy of\n" +
-    "its directory, such as the layer's in another store; damaged ones are replaced, in place and without a change\n" +
-    "to the layers on it.",
+    "its directory, such as the layer's in another store, or of an image: an archive or OCI layout, or one in the\n" +
+    "store. Damaged ones are replaced, in place and without a change to the layers on it.",
   examples: [
     ["veneer repair --dry-run", "what it would do"],
     ["veneer repair app", "only what breaks layer app"],

@@ -16,36 +16,45 @@ const OF_IMAGES =
   /^(?:\.?|blobs(?:\/.*)?|[0-9a-f]{64}(?:\.json|\.tar|\/.*)?|manifest\.json|repositories|oci-layout|index\.json)$/;
 
 /**
- * Throws for a docker archive and for the tar of an OCI layout. The search ends at the first entry
- * that neither has, so for most tars one header is read. Pipes and compressed files are not
- * examined.
+ * Throws for the archive of an image: see {@linkcode imageArchiveKind}.
  *
- * @param input open for reading at its start; its position is not changed
  * @param file its name in messages
  * @throws {VeneerError} `invalid argument`
  */
 export function refuseImageArchive(input: number, file: string): void {
+  const kind = imageArchiveKind(input);
+  if (kind === undefined) return;
+  throw new VeneerError(
+    "invalid argument",
+    `${file} is ${kind}, a whole image: \`veneer image import\` takes it in`,
+  );
+}
+
+/**
+ * Words for the kind of an image's archive: a docker archive or the tar of an OCI layout;
+ * `undefined` for other files. The search ends at the first entry that neither has, so for most tars
+ * one header is read. Pipes and compressed files are not examined.
+ *
+ * @param input open for reading at its start; its position is not changed
+ */
+export function imageArchiveKind(input: number): string | undefined {
   const seen = new Set<string>();
   const header = new Uint8Array(BLOCK);
   let at = 0;
   for (let entries = 0; entries < MOST_ENTRIES; entries++) {
     if (pread(input, header, BLOCK, BigInt(at)) < BLOCK || !checksumAgrees(header, 0)) break;
     const name = nameOf(header);
-    if (!OF_IMAGES.test(name)) return;
+    if (!OF_IMAGES.test(name)) return undefined;
     seen.add(name.startsWith("blobs") ? "blobs" : /^[0-9a-f]{64}/.test(name) ? "layer" : name);
     const size = number(header, ...SIZE);
-    if (!Number.isSafeInteger(size) || size < 0) return;
+    if (!Number.isSafeInteger(size) || size < 0) return undefined;
     at += BLOCK + size + padding(size);
-    if (!Number.isSafeInteger(at)) return;
+    if (!Number.isSafeInteger(at)) return undefined;
   }
   const isLayout = seen.has("oci-layout") && seen.has("index.json");
   const isDocker = seen.has("manifest.json") && (seen.has("layer") || seen.has("blobs"));
-  if (!isLayout && !isDocker) return;
-  const kind = isDocker ? "a docker archive" : "an OCI layout";
-  throw new VeneerError(
-    "invalid argument",
-    `${file} is ${kind}, a whole image: \`veneer image import\` takes it in`,
-  );
+  if (!isLayout && !isDocker) return undefined;
+  return isDocker ? "a docker archive" : "an OCI layout";
 }
 
 /** The name of an entry, without `./` before it and `/` after it. */

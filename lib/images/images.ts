@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { writeAll } from "../../ffi/files.ts";
 import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
 import type { Warn } from "../base/warn.ts";
@@ -21,8 +22,11 @@ import type { Exported, ExportOptions, WrittenImage } from "./export.ts";
 import { openStaged, Spool } from "./spool.ts";
 import { storedTars } from "./stored_tars.ts";
 import { exportImage } from "./write_image.ts";
+import { parseConfig } from "./config.ts";
 import { findImages } from "./find.ts";
 import type { FoundImage } from "./found_image.ts";
+import { putTar } from "./layer_tars.ts";
+import { type ChooseLayer, chosen, spooled } from "./layer_tar.ts";
 import { openSource } from "./open_source.ts";
 import { HOST, type Platform } from "./platform.ts";
 import { DIFF_ID, type ImageRecord, ImageRecords } from "./records.ts";
@@ -306,6 +310,21 @@ export class Images implements Disposable {
     using spool = new Spool(openSpool());
     const tars = storedTars(this.snapshots, this.#state, this.#tars);
     return await exportImage(image, { tars, spool, openSpool }, options);
+  }
+
+  /**
+   * Writes the tar of a layer of an image to a file without a name, and verifies it.
+   *
+   * @returns the file, open at its start; the caller closes it
+   * @throws {VeneerError} `not found` if the image does not have the layer; also as
+   * {@linkcode export}
+   */
+  layerTar(text: string, choose: ChooseLayer): number {
+    const { id, config } = this.find(text), { chains, diffIds } = parseConfig(config, id);
+    const index = chosen(choose, { chains, diffIds }, `image ${text}`);
+    const layer = { chain: chains[index], diffId: diffIds[index] };
+    const tars = storedTars(this.snapshots, this.#state, this.#tars);
+    return spooled(this.#home, (fd) => putTar(tars, layer, (bytes) => writeAll(fd, bytes)));
   }
 
   /**

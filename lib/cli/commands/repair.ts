@@ -3,20 +3,18 @@
  *
  * @module
  */
-import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
-import { tryLstat } from "../../../ffi/stat.ts";
 import { escapePath } from "../../base/printable.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { checkStore } from "../../care/check.ts";
 import type { Finding } from "../../care/finding.ts";
+import { placeOf } from "../../care/layer_place.ts";
 import { isLoss } from "../../care/mending.ts";
 import { type Repaired, repairStore } from "../../care/repair.ts";
 import { restoreLayer } from "../../care/restore.ts";
-import { ConfinedRoot } from "../../tree/confined.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
 import { aboutOperands, findingLine, findingObject } from "../findings.ts";
-import { inputSize, withTarInput } from "../tar_input.ts";
+import { withRepairSource } from "../repair_source.ts";
 import { type CommandContext, requireRoot, type Run } from "./context.ts";
 
 export const run: Run = async (context) => {
@@ -71,7 +69,7 @@ export const run: Run = async (context) => {
   return status || (isDamaged ? DAMAGE_FOUND : 0);
 };
 
-/** Restores the files of one layer from its tar or a copy, after the mending of its records. */
+/** Restores the files of one layer from its tar, a copy or an image, after the mending of its records. */
 async function restore(context: CommandContext, from: string): Promise<number> {
   const { output, operands, options } = context;
   if (operands.length !== 1) {
@@ -90,8 +88,11 @@ async function restore(context: CommandContext, from: string): Promise<number> {
   };
   const isMendable = (finding: Finding) => finding.layer === id && !isLoss(finding);
   const mended = repairStore(store, { isWanted: isMendable, failed, isDry })?.mended ?? [];
-  const { restored, quarantine = null } = withSource(
+  const choose = placeOf(store, driver, id);
+  const { restored, quarantine = null } = await withRepairSource(
+    context,
     from,
+    { root: store.root, driver: driver.name, choose },
     (source) => restoreLayer({ store, driver, id, source, isDry }),
   );
   const left = (checkStore(store)?.findings ?? []).filter(({ layer }) => layer === id);
@@ -109,19 +110,6 @@ async function restore(context: CommandContext, from: string): Promise<number> {
   );
   const isDamaged = left.some(({ isNote }) => !isNote) || isDry && restored.length > 0;
   return status || (isDamaged ? DAMAGE_FOUND : 0);
-}
-
-/** Runs `use` on an open tar, or on a directory of files. */
-function withSource<T>(from: string, use: (source: number | ConfinedRoot) => T): T {
-  if (tryLstat(`${from}/.`)?.isDirectory) {
-    const path = Deno.realPathSync(from);
-    const root = withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => ConfinedRoot.of(path, fd));
-    return use(root);
-  }
-  return withTarInput(from, (input) => {
-    inputSize(input, from);
-    return use(input);
-  });
 }
 
 const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean) =>
