@@ -1,6 +1,6 @@
 /**
- * Decompression of zstd streams by libzstd: one context for all frames of a stream, and a bound on
- * its memory.
+ * zstd streams by libzstd: decompression with one context for all frames of a stream and a bound on
+ * its memory, and compression by several threads.
  *
  * The library keeps all its state; it is loaded at the first use. Source of prototypes and
  * constants: `zstd.h` 1.5.4, whose functions below have been stable since 1.4.0.
@@ -25,9 +25,35 @@ const SYMBOLS = {
   ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
+const PACKING = {
+  // ZSTD_CCtx *ZSTD_createCCtx(void);
+  ZSTD_createCCtx: { parameters: [], result: "pointer" },
+  // size_t ZSTD_freeCCtx(ZSTD_CCtx *cctx);
+  ZSTD_freeCCtx: { parameters: ["pointer"], result: "usize" },
+  // size_t ZSTD_CCtx_setParameter(ZSTD_CCtx *cctx, ZSTD_cParameter param, int value);
+  ZSTD_CCtx_setParameter: { parameters: ["pointer", "i32", "i32"], result: "usize" },
+  // size_t ZSTD_compressStream2(ZSTD_CCtx *cctx, ZSTD_outBuffer *output, ZSTD_inBuffer *input,
+  //                             ZSTD_EndDirective endOp);
+  ZSTD_compressStream2: { parameters: ["pointer", "buffer", "buffer", "i32"], result: "usize" },
+  ZSTD_isError: SYMBOLS.ZSTD_isError,
+  ZSTD_getErrorName: SYMBOLS.ZSTD_getErrorName,
+} as const satisfies Deno.ForeignLibraryInterface;
+
 type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
+type PackingLibrary = Deno.DynamicLibrary<typeof PACKING>["symbols"];
 
 let opened: Library | undefined;
+let openedToPack: PackingLibrary | undefined;
+
+/** Throws the library's reason if a result is an error. */
+function checked(
+  library: Pick<Library, "ZSTD_isError" | "ZSTD_getErrorName">,
+  result: bigint,
+): bigint {
+  if (library.ZSTD_isError(result) === 0) return result;
+  const name = library.ZSTD_getErrorName(result);
+  throw new Error(name === null ? `${result}` : Deno.UnsafePointerView.getCString(name));
+}
 
 /** The library, loaded at the first call; `undefined` if it is not installed. */
 function library(): Library | undefined {
@@ -141,12 +167,95 @@ export class ZstdStream implements Disposable {
   }
 
   #check(result: bigint): bigint {
-    if (this.#library.ZSTD_isError(result) === 0) return result;
-    const name = this.#library.ZSTD_getErrorName(result);
-    throw new Error(name === null ? `${result}` : Deno.UnsafePointerView.getCString(name));
+    return checked(this.#library, result);
   }
 
   [Symbol.dispose](): void {
     this.#library.ZSTD_freeDStream(this.#context);
+  }
+}
+
+/** `ZSTD_c_checksumFlag`: a frame ends with a checksum of its content. */
+const CHECKSUM_FLAG = 201;
+/** `ZSTD_c_nbWorkers`: threads of the library's own. */
+const NB_WORKERS = 400;
+/** Of `ZSTD_EndDirective`. */
+const END_CONTINUE = 0, END_END = 2;
+
+/**
+ * One frame being compressed at the default level. Its bytes depend on the content, and not on the
+ * number of threads.
+ */
+export class ZstdPacker implements Disposable {
+  readonly #library: PackingLibrary;
+  readonly #context: Deno.PointerValue;
+  readonly #input: StreamBuffer;
+  readonly #output: StreamBuffer;
+  #size = 0;
+  #directive = END_CONTINUE;
+  #isDone = false;
+
+  /** Whether the library is installed. */
+  static isAvailable(): boolean {
+    try {
+      openedToPack ??= Deno.dlopen(LIBRARY, PACKING).symbols;
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /**
+   * @param input memory for the plain data; the caller fills it before each {@linkcode feed}
+   * @param output memory for the compressed data
+   * @param threads how many compress, at least 1; a library without threads has none
+   * @throws {Error} if the library is not installed, or has no memory
+   */
+  constructor(input: Uint8Array<ArrayBuffer>, output: Uint8Array<ArrayBuffer>, threads: number) {
+    if (!ZstdPacker.isAvailable()) throw new Error(`${LIBRARY} is missing`);
+    const library = this.#library = openedToPack!;
+    this.#input = new StreamBuffer(input);
+    this.#output = new StreamBuffer(output);
+    this.#context = library.ZSTD_createCCtx();
+    if (this.#context === null) throw new Error("there is no memory for a compressor");
+    library.ZSTD_CCtx_setParameter(this.#context, CHECKSUM_FLAG, 1);
+    library.ZSTD_CCtx_setParameter(this.#context, NB_WORKERS, threads);
+  }
+
+  /** Makes the first `size` bytes of the input memory those to go on with. */
+  feed(size: number, isLast: boolean): void {
+    this.#size = size;
+    this.#input.reset(size);
+    this.#directive = isLast ? END_END : END_CONTINUE;
+  }
+
+  /**
+   * Compresses until the input is used up, or the output memory is full.
+   *
+   * @returns how many bytes of the output memory are filled; 0 if more input is needed, or the
+   * frame is at its end
+   * @throws {Error} with the library's reason
+   */
+  next(): number {
+    const { capacity } = this.#output, isLast = this.#directive === END_END;
+    this.#output.reset(capacity);
+    while (this.#output.position < capacity && !this.#isDone) {
+      if (!isLast && this.#input.position === this.#size) break;
+      const rest = checked(
+        this.#library,
+        this.#library.ZSTD_compressStream2(
+          this.#context,
+          this.#output.bytes,
+          this.#input.bytes,
+          this.#directive,
+        ),
+      );
+      this.#isDone = isLast && rest === 0n;
+    }
+    return this.#output.position;
+  }
+
+  [Symbol.dispose](): void {
+    this.#library.ZSTD_freeCCtx(this.#context);
   }
 }

@@ -136,3 +136,15 @@ for (const compression of ["gzip", "zstd"] as const) {
     }
   });
 }
+
+Deno.test("compress: zstd without libzstd is frames that are read as one stream", async () => {
+  for (const size of [0, 2 * BLOCK_BYTES.zstd, 2 * BLOCK_BYTES.zstd + 12345]) {
+    const plain = sample(size);
+    const [packed, other] = [1, 3].map((workers) =>
+      made((fd) => compressing("zstd", fd, writing(plain), workers, false))
+    );
+    assert(isSame(packed, other));
+    const { success, bytes } = await through("zstd", packed);
+    assert(success && isSame(bytes, plain), `${size}`);
+  }
+});

@@ -2,8 +2,8 @@
  * Compressing a stream block by block, so that several threads can do it at once.
  *
  * A gzip stream is one member: each block is deflated with the bytes before it as its dictionary,
- * and ends at a byte's boundary (RFC 1951, an empty stored block), as `pigz` has it. A zstd stream
- * has one frame for each block (RFC 8878 joins frames). Blocks have one size for all machines, so
+ * and ends at a byte's boundary (RFC 1951, an empty stored block), as `pigz` has it. Without libzstd, a
+ * zstd stream has one frame for each block (RFC 8878 joins frames). Blocks have one size for all machines, so
  * that the same bytes in make the same bytes out, however many threads there are.
  *
  * @module

@@ -1,11 +1,13 @@
 /**
  * Compression beside the writing of a tar: the tar is written into a pipe, and Workers, one for
- * each processor, read it block by block, compress, and write to the output in order.
+ * each processor, read it block by block, compress, and write to the output in order. For zstd one
+ * Worker feeds libzstd, if it is installed, which has threads of its own.
  *
  * @module
  */
 import { SyscallError } from "../../../ffi/errno.ts";
 import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../../ffi/files.ts";
+import { ZstdPacker } from "../../../ffi/zstd.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { START_TIMEOUT, WorkerMemory } from "../../base/worker_memory.ts";
 import type { Compression } from "../read/compression.ts";
@@ -17,6 +19,8 @@ export interface CompressJob {
   /** The pipe's end for reading: see {@linkcode Turns}. */
   readonly input: number;
   readonly output: number;
+  /** How many threads libzstd compresses by; 0 without it. */
+  readonly threads: number;
   /** The memory of {@linkcode Turns}. */
   readonly turns: SharedArrayBuffer;
   /** See {@linkcode WorkerMemory}. */
@@ -39,6 +43,7 @@ const MOST_WORKERS = 8;
  * @param output stays the caller's; nothing is written to it any more after the return
  * @param write gets the end of a pipe, which it does not close
  * @param workers how many threads; the output is the same for each number
+ * @param hasLibrary whether libzstd is used
  * @returns the result of `write`
  * @throws {SyscallError} if the output cannot be written to, and what `write` throws
  */
@@ -47,8 +52,9 @@ export function compressing<T>(
   output: number,
   write: (fd: number) => T,
   workers = Math.min(navigator.hardwareConcurrency, MOST_WORKERS),
+  hasLibrary = compression === "zstd" && ZstdPacker.isAvailable(),
 ): T {
-  using compressor = new Compressor(compression, output, workers);
+  using compressor = new Compressor(compression, output, workers, hasLibrary);
   let result: T;
   try {
     result = write(compressor.input);
@@ -68,18 +74,33 @@ class Compressor implements Disposable {
   readonly #workers: { readonly worker: Worker; readonly memory: WorkerMemory }[] = [];
   #isOpen = true;
 
-  constructor(compression: Compression, output: number, workers: number) {
+  constructor(
+    compression: Compression,
+    output: number,
+    workers: number,
+    hasLibrary: boolean,
+  ) {
     const { readable, writable } = pipe();
     trySetPipeSize(readable, LARGEST_PIPE);
     this.input = writable;
     this.#turns = new Turns(readable);
     const url = new URL("./compress_worker.ts", import.meta.url), { buffer: turns } = this.#turns;
-    for (let i = 0; i < workers; i++) {
+    // libzstd has threads of its own.
+    const threads = hasLibrary ? workers : 0;
+    for (let i = 0; i < (threads > 0 ? 1 : workers); i++) {
       const worker = new Worker(url, { type: "module" }), memory = new WorkerMemory();
       this.#workers.push({ worker, memory });
       const { buffer } = memory;
-      const job: CompressJob = { compression, input: readable, output, turns, memory: buffer };
-      worker.postMessage(job);
+      worker.postMessage(
+        {
+          compression,
+          input: readable,
+          output,
+          threads,
+          turns,
+          memory: buffer,
+        } satisfies CompressJob,
+      );
     }
     // One is enough: nobody reads the pipe if none of them starts.
     if (!this.#workers[0].memory.control.waitForBegin(START_TIMEOUT)) {

@@ -9,6 +9,7 @@ import { crc32 } from "node:zlib";
 import { EAGAIN, SyscallError } from "../../../ffi/errno.ts";
 import { tryWrite } from "../../../ffi/files.ts";
 import { waitWritable } from "../../../ffi/poll.ts";
+import { ZstdPacker } from "../../../ffi/zstd.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
@@ -19,12 +20,16 @@ import { Turns } from "./turns.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** Room for the output of libzstd, in bytes. */
+const PACKED = 256 << 10;
+
 self.onmessage = ({ data }: MessageEvent<CompressJob>) => {
   const { control, text } = new WorkerMemory(data.memory);
   if (!control.begin()) return self.close();
   const turns = new Turns(data.input, data.turns);
   try {
-    work(turns, data);
+    if (data.threads > 0) stream(turns, data);
+    else work(turns, data);
     control.finish("done");
   } catch (error) {
     text.append(failureOf(error));
@@ -47,6 +52,21 @@ function work(turns: Turns, { compression, output }: CompressJob): void {
     write(output, packed);
     if (isLast) write(output, streamTail(compression, crc, size));
     turns.pass(number);
+  }
+}
+
+/** Compresses all blocks in one frame, by threads of libzstd. */
+function stream(turns: Turns, { compression, output, threads }: CompressJob): void {
+  const room = new Uint8Array(BLOCK_BYTES[compression]), packed = new Uint8Array(PACKED);
+  using packer = new ZstdPacker(room, packed, threads);
+  for (let block; (block = turns.read(room)) !== undefined;) {
+    const { number, bytes, isLast } = block;
+    if (number === 0 && isLast) {
+      // As without Workers.
+      return write(output, compressBlock(compression, { ...block, isFirst: true }));
+    }
+    packer.feed(bytes.length, isLast);
+    for (let size; (size = packer.next()) > 0;) write(output, packed.subarray(0, size));
   }
 }
 
