@@ -24,7 +24,7 @@ const DISABLED = [
 ];
 
 /** What keeps a snapshot that nothing refers to; `ctr` sets it, too. */
-const ROOT_LABEL: readonly [string, string] = ["containerd.io/gc.root", "bench"];
+export const ROOT_LABEL: readonly [string, string] = ["containerd.io/gc.root", "bench"];
 
 /** A running containerd; disposing of it ends it. */
 export class Containerd implements AsyncDisposable {
@@ -39,8 +39,12 @@ export class Containerd implements AsyncDisposable {
     this.#session = http2.connect("http://containerd", { createConnection: connect });
   }
 
-  /** Starts it with root and state below a directory. */
-  static async start(directory: string, snapshotter: string): Promise<Containerd> {
+  /**
+   * Starts it with root and state below a directory.
+   *
+   * @param proxy the socket of its snapshotter `veneer`, if it has one
+   */
+  static async start(directory: string, snapshotter: string, proxy?: string): Promise<Containerd> {
     Deno.mkdirSync(directory, { recursive: true });
     const socket = join(directory, "socket"), configuration = join(directory, "config.toml");
     Deno.writeTextFileSync(
@@ -58,7 +62,7 @@ disabled_plugins = ${JSON.stringify(DISABLED)}
   startup_delay = "24h"
   mutation_threshold = 1000000
   deletion_threshold = 0
-`,
+${proxy === undefined ? "" : proxyPlugin(proxy)}`,
     );
     // It dies with this process, however that ends.
     const process = new Deno.Command("setpriv", {
@@ -170,6 +174,12 @@ disabled_plugins = ${JSON.stringify(DISABLED)}
     await this.process.status;
   }
 }
+
+const proxyPlugin = (address: string) =>
+  `[proxy_plugins.veneer]
+  type = "snapshot"
+  address = "${address}"
+`;
 
 const utf8 = new TextEncoder();
 

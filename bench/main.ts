@@ -1,7 +1,7 @@
 /**
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
  *
- *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|services_containerd|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -16,6 +16,7 @@ const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   devicemapper: ["ext4"],
   snapshots: ["btrfs", "ext4"],
   services: ["ext4"],
+  services_containerd: ["ext4"],
   import: ["ext4"],
   images: ["ext4"],
   docker: ["btrfs", "ext4"],
