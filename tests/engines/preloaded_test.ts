@@ -41,7 +41,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     const path = (name: string) => join(dir.path, name), root = path("root");
     Deno.mkdirSync(path("image"));
     const port = freePort(), name = `127.0.0.1:${port}/case:1`;
-    const command = ["/bin/sh", "-c", "busybox cat /etc/motd; busybox ls /etc"];
+    const command = ["/bin/sh", "-c", "{ busybox cat /etc/motd; busybox ls /etc; } >/out/told"];
     const { archive, chain } = await makeImage(path("image"), { name, command, layers: LAYERS });
     const ours = (...args: string[]) => {
       const { code, stdout, stderr } = veneer("--root", root, "--driver", "overlay2", ...args);
@@ -69,7 +69,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       containerd.must("images", "rm", "--sync", name);
       const inKubernetes = (...args: string[]) => containerd.must("--namespace", "k8s.io", ...args);
       const runs = (container: string) =>
-        assertEquals(inKubernetes("run", "--rm", ...V, name, container), "hello\nmotd\n");
+        assertEquals(containerd.told("k8s.io", ...V, name, container), "hello\nmotd\n");
       const removeImage = () =>
         inKubernetes(
           "images",
@@ -99,6 +99,8 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       await service.process.end();
       ours("image", "rm", "--service", "veneer", name);
       await service.restart();
+      const list = ["--namespace", "k8s.io", "snapshots", ...V, "ls"];
+      await until(() => containerd.ctr(...list).success, "containerd to reach the service again");
       runs("third");
       assertEquals([layers("kind"), layers("created")], [adopted, preloaded]);
       removeImage();

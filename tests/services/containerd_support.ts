@@ -78,20 +78,33 @@ ${lines.join("\n")}`,
     return containerd;
   }
 
-  /** The command that runs \`ctr\`. */
+  /** The command that runs `ctr`. */
   command(...args: string[]): string[] {
     return ["env", ...this.#env, "ctr", "--address", this.address, ...args];
   }
 
-  /** Runs \`ctr\`. */
+  /** Runs `ctr`. */
   ctr(...args: string[]): Ran {
     const [program, ...rest] = this.command(...args);
     return run(program, ...rest);
   }
 
-  /** Runs \`ctr\`, which must succeed; returns its output. */
+  /** Runs `ctr`, which must succeed; returns its output. */
   must(...args: string[]): string {
     return must("env", ...this.#env, "ctr", "--address", this.address, ...args);
+  }
+
+  /**
+   * Runs an image's own command in a container; returns what that writes to `/out/told`. `ctr`
+   * may lose the output of a program that ends soon.
+   *
+   * @param words the options of `ctr run`, the image and the container's id
+   */
+  told(namespace: string, ...words: string[]): string {
+    const out = Deno.makeTempDirSync({ dir: this.directory, prefix: "out-" });
+    const mount = `type=bind,src=${out},dst=/out,options=rbind:rw`;
+    this.must("--namespace", namespace, "run", "--rm", "--mount", mount, ...words);
+    return Deno.readTextFileSync(join(out, "told"));
   }
 
   /** The names and kinds of containerd's snapshots in the default namespace. */
