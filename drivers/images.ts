@@ -4,7 +4,7 @@
  * @module
  */
 import { Images } from "../lib/images/images.ts";
-import { completed, type OpenOptions } from "./registry.ts";
+import { completed, type OpenOptions, parseStoreOptions } from "./registry.ts";
 import { loadForSnapshots, openSnapshots, type SnapshotStoreOptions } from "./snapshotters.ts";
 
 /** Further options for opening the images of a store. */
@@ -17,7 +17,8 @@ export interface ImageStoreOptions extends SnapshotStoreOptions {
 export async function openImages(options: OpenOptions & ImageStoreOptions): Promise<Images> {
   const snapshots = openSnapshots(await loadForSnapshots(options), options);
   try {
-    const images = new Images(snapshots, completed(options).warn, options.isServed);
+    const { warn, options: own } = completed(options), { record } = parseStoreOptions(own);
+    const images = new Images(snapshots, warn, options.isServed, record);
     if (options.purpose !== "read") images.sweepTemporary();
     return images;
   } catch (error) {

@@ -10,7 +10,7 @@
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
-import { CONTENT } from "../graph/content_format.ts";
+import { CONTENT } from "../store/content_records.ts";
 import { type ConfinedPath, exists, tryLstat, tryOpen } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { readEntries } from "../../ffi/directory.ts";

@@ -13,7 +13,7 @@ import { withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
-import { contentRecord } from "../graph/content_format.ts";
+import { contentRecord } from "../store/content_records.ts";
 import { ContentLog } from "../graph/content_log.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";

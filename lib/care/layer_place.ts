@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { CONTENT } from "../graph/content_format.ts";
+import { CONTENT } from "../store/content_records.ts";
 import type { GraphDriver } from "../graph/driver.ts";
 import type { ChooseLayer } from "../images/layer_tar.ts";
 import type { CheckedStore } from "./check.ts";

@@ -5,7 +5,7 @@
  * @module
  */
 import { VeneerError } from "../base/errors.ts";
-import { CONTENT } from "../graph/content_format.ts";
+import { CONTENT } from "../store/content_records.ts";
 import { Database } from "../snapshots/database.ts";
 import { DATABASE } from "../snapshots/open_store.ts";
 import { OWN, OWN_DIRECTORIES } from "../store/home.ts";

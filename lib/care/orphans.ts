@@ -6,7 +6,7 @@
  */
 import { O_RDONLY, withFd } from "../../ffi/files.ts";
 import { S_BLKSIZE, Stat } from "../../ffi/stat.ts";
-import { CONTENT } from "../graph/content_format.ts";
+import { CONTENT } from "../store/content_records.ts";
 import { OWN_DIRECTORIES } from "../store/home.ts";
 import { ConfinedPath, tryLstat, tryOpen } from "../tree/confined.ts";
 import type { CheckedStore } from "./check.ts";

@@ -19,7 +19,7 @@ import { fchmod, fchown, RENAME_NOREPLACE, Times, tryFutimens } from "../../ffi/
 import { fstat, Stat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
-import { CONTENT } from "../graph/content_format.ts";
+import { CONTENT } from "../store/content_records.ts";
 import type { GraphDriver } from "../graph/driver.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";

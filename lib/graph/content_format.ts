@@ -20,15 +20,9 @@
  *
  * @module
  */
-import type { ConfinedPath } from "../tree/confined.ts";
-import { tryUnlink } from "../tree/confined.ts";
-import type { Home } from "../store/home.ts";
 
 /** The facts that an apply records of a layer's content. */
 export type RecordKind = "none" | "sizes" | "hash";
-
-/** The directory in Veneer's own records. */
-export const CONTENT = "content";
 
 /** How a record begins; the last byte is its form. */
 export const MAGIC = "VnrCont1";
@@ -54,14 +48,3 @@ export const ENTRY_LENGTH = 1 + 2 + 4 + 4 + 8 + 8 + 4;
 
 /** A mode that the record does not tell: an access list decided on it. */
 export const NO_MODE = 0xffff;
-
-/** The record of a layer's content. */
-export const contentRecord = (home: Home, id: string): ConfinedPath => home.own(CONTENT, id);
-
-/**
- * Removes a layer's record: from now on the layer may be changed otherwise. On a read-only file
- * system it stays, and is right.
- */
-export function forgetContent(home: Home, id: string): void {
-  tryUnlink(contentRecord(home, id));
-}

@@ -17,7 +17,9 @@ import {
   withFd,
   writeAll,
 } from "../../ffi/files.ts";
+import { Times, tryFutimens } from "../../ffi/names.ts";
 import type { Stat } from "../../ffi/stat.ts";
+import { CONTENT, contentRecord } from "../store/content_records.ts";
 import type { Home } from "../store/home.ts";
 import { TEMPORARY_SUFFIX } from "../store/metadata.ts";
 import { DIRECTORY, HARD_LINK, REGULAR, SYMBOLIC_LINK } from "../tar/header.ts";
@@ -27,7 +29,7 @@ import { type ConfinedPath, makeDirectory, open, rename, tryUnlink } from "../tr
 import { ACL_ACCESS } from "../tree/xattr_names.ts";
 import { FileHash, HASHES } from "./file_hash.ts";
 import { filesIn, TreeFiles } from "./hashed_files.ts";
-import { CONTENT, contentRecord, ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "./content_format.ts";
+import { ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "./content_format.ts";
 
 /** How much is gathered before it is written, in bytes. */
 const CAPACITY = 256 << 10;
@@ -48,6 +50,7 @@ export class ContentLog implements EntryLog, Disposable {
   #directory: string | undefined;
   #fd: number | undefined;
   #length = 0;
+  #isEnded = false;
   #written = 0;
 
   constructor(home: Home, id: string) {
@@ -135,6 +138,12 @@ export class ContentLog implements EntryLog, Disposable {
 
   ended(length: number): void {
     this.#length = length;
+    this.#isEnded = true;
+  }
+
+  /** Whether an apply was recorded to its end. */
+  get isEnded(): boolean {
+    return this.#isEnded;
   }
 
   /**
@@ -145,7 +154,7 @@ export class ContentLog implements EntryLog, Disposable {
   addSums(root: number, diffId: string | undefined): void {
     using hash = FileHash.open();
     this.addHashes(root, hash);
-    if (diffId !== undefined) this.#addDiffId(diffId);
+    if (diffId !== undefined) this.addDiffId(diffId);
   }
 
   /**
@@ -175,7 +184,8 @@ export class ContentLog implements EntryLog, Disposable {
     });
   }
 
-  #addDiffId(digest: string): void {
+  /** Adds the digest of the plain tar. */
+  addDiffId(digest: string): void {
     if (this.#at + ROOM > CAPACITY) this.#flush();
     this.#bytes[this.#at++] = LINE.diffId;
     this.#text(encode(digest));
@@ -192,11 +202,16 @@ export class ContentLog implements EntryLog, Disposable {
     this.#flush();
   }
 
-  /** Puts the record, which has its end, in place; it is on disk when this returns. */
-  finish(): void {
+  /**
+   * Puts the record in place; it is on disk when this returns.
+   *
+   * @param path another place than that of the layer that the record was begun for
+   */
+  finish(path: ConfinedPath = this.#path): void {
     this.#end();
+    setPresent(this.#fd!);
     fsync(this.#fd!, this.#temporary.text);
-    rename(this.#temporary, this.#path);
+    rename(this.#temporary, path);
     this.#close();
   }
 
@@ -210,6 +225,15 @@ export class ContentLog implements EntryLog, Disposable {
     this.#close();
     tryUnlink(this.#temporary);
   }
+}
+
+/**
+ * Sets a file's time to the present. The kernel's own time of a write may be some milliseconds old,
+ * and a record must not be older than its layer.
+ */
+function setPresent(fd: number): void {
+  const now = Date.now() + 1, seconds = Math.floor(now / 1000), nanos = (now % 1000) * 1e6;
+  tryFutimens(fd, new Times().set(seconds, nanos, seconds, nanos));
 }
 
 /** The facts about an entry in its line. */

@@ -17,7 +17,7 @@ import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { beginApply } from "./applying.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
 import { Children } from "./children.ts";
-import { forgetContent, type RecordKind } from "./content_format.ts";
+import type { RecordKind } from "./content_format.ts";
 import { ContentLog } from "./content_log.ts";
 import { sizeOf } from "../tar/export/delta.ts";
 import { Layers } from "./layers.ts";
@@ -33,6 +33,7 @@ import type { CreateOptions, GetOptions, LayerInfo, ParentArgument, PutOptions }
 import type { SyncMode } from "../base/sync_mode.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
+import { forgetContent } from "../store/content_records.ts";
 import type { Home } from "../store/home.ts";
 import { recordedIdMaps, recordIdMaps } from "../store/id_map_records.ts";
 import { type FileArgument, withInput, withOutput } from "../base/descriptors.ts";

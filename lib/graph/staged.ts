@@ -8,11 +8,11 @@
  *
  * @module
  */
+import { forgetContent } from "../store/content_records.ts";
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { tryRename } from "../tree/confined.ts";
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
-import { forgetContent } from "./content_format.ts";
 import { forgetIdMaps } from "../store/id_map_records.ts";
 import { isId } from "../base/ids.ts";
 import type { Warn } from "../base/warn.ts";

@@ -10,6 +10,7 @@
 import { writeAll } from "../../ffi/files.ts";
 import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
+import type { RecordKind } from "../graph/content_format.ts";
 import type { Warn } from "../base/warn.ts";
 import { shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
@@ -102,11 +103,13 @@ export class Images implements Disposable {
   /**
    * @param snapshots the open store; this object closes it
    * @param isServed whether a service offers the layers to containerd: see `offer.ts`
+   * @param content the facts about their files that an import of layers records
    */
   constructor(
     readonly snapshots: Snapshots,
     readonly warn: Warn,
     readonly isServed: boolean = false,
+    readonly content: RecordKind = "none",
   ) {
     const { home, state } = storeHome(snapshots.home, IDENTITY);
     this.#home = home;
@@ -166,6 +169,8 @@ export class Images implements Disposable {
     const images = named(found, name === undefined ? undefined : normalise(name), source);
     const context = {
       snapshotter: this.snapshots,
+      home: this.#home,
+      content: this.content,
       records: this.#tars,
       report,
       isBounded: !allowExpansion,

@@ -15,9 +15,14 @@ import {
   tryOpenat2,
   withFd,
 } from "../../ffi/files.ts";
+import type { RecordKind } from "../graph/content_format.ts";
+import { ContentLog } from "../graph/content_log.ts";
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
 import { shown } from "../snapshots/keys.ts";
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import type { Snapshots } from "../snapshots/snapshots.ts";
+import { contentRecord } from "../store/content_records.ts";
+import type { Home } from "../store/home.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream, type LayerSums } from "./layer_stream.ts";
@@ -54,7 +59,10 @@ interface Step {
 
 /** The parts of a store and the options for unpacking images. */
 export interface UnpackContext {
-  readonly snapshotter: Snapshotter;
+  readonly snapshotter: Snapshots;
+  readonly home: Home;
+  /** The facts about their files that are recorded for a deep check. */
+  readonly content: RecordKind;
   readonly records: TarRecords;
   readonly report: UnpackReport;
   /** Whether a layer that expands more than a thousandfold is refused. */
@@ -126,6 +134,7 @@ function unpackLayer(
   // A killed process left it.
   if (tryStat(snapshotter, key) !== undefined) snapshotter.remove(key);
   snapshotter.prepare(key, parent);
+  using log = newLog(snapshotter.stat(key).layer, context);
   try {
     const verify = () => void stream.verify(diffId);
     snapshotter.applyDiff(key, stream.output, {
@@ -133,14 +142,40 @@ function unpackLayer(
       // Called at the end of the pipe.
       provenWhole: () => (verify(), true),
       beforeComplete: verify,
+      log,
     });
     keepRecord(step, stream.verify(diffId), stream.record, context);
+    addSums(step, log, context);
     snapshotter.commit(chain, key, { labels: layerLabels(chain, diffId, isOffered) });
+    keepContent(chain, log, context);
   } catch (error) {
     const failure = failureOf(error, stream, what);
     snapshotter.remove(key);
     throw failure;
   }
+}
+
+const newLog = (layer: string, { home, content }: UnpackContext): ContentLog | undefined =>
+  content === "none" ? undefined : new ContentLog(home, layer);
+
+/** Adds the digest of the layer's tar to the record of its content, and the hashes of its files. */
+function addSums(
+  { diffId, chain }: Step,
+  log: ContentLog | undefined,
+  { snapshotter, content }: UnpackContext,
+): void {
+  if (!log?.isEnded) return;
+  if (content === "sizes") return log.addDiffId(diffId);
+  withTree(snapshotter, keyOf(chain), (root) => log.addSums(root, diffId));
+}
+
+/** Puts the record of a layer's content in place. It must be younger than the commit. */
+function keepContent(
+  chain: string,
+  log: ContentLog | undefined,
+  { snapshotter, home }: UnpackContext,
+): void {
+  if (log?.isEnded) log.finish(contentRecord(home, snapshotter.stat(chain).layer));
 }
 
 /**

@@ -4,6 +4,7 @@
  *
  * @module
  */
+import { forgetContent } from "../store/content_records.ts";
 import { codeOf, messageOf, reworded, type VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
@@ -173,7 +174,7 @@ export class Intents {
       using lock = state.tryLockLayer(layer);
       if (lock === undefined || store.hasLayer(layer)) return false;
       if (!backend.list().includes(layer)) return false; // Another process was faster.
-      return this.#attempt(layer, () => backend.remove(layer), failed);
+      return this.#attempt(layer, () => this.#remove(layer), failed);
     }).map((layer) => `deleted layer ${layer}, which belonged to no snapshot`);
   }
 
@@ -198,6 +199,12 @@ export class Intents {
     return this.#attempt(layer, () => this.#finish(layer));
   }
 
+  #remove(layer: string): void {
+    const { backend } = this.#context;
+    backend.remove(layer);
+    forgetContent(backend.home, layer);
+  }
+
   #finish(layer: string, isSynced = false): boolean {
     const { store, backend } = this.#context;
     // This comes first, so that a layer that cannot be deleted does not keep its name and its
@@ -205,7 +212,7 @@ export class Intents {
     if (!store.relinquish(layer)) return false;
     // A power failure must not bring back the record of a snapshot whose layer was deleted.
     if (!isSynced) store.sync();
-    backend.remove(layer);
+    this.#remove(layer);
     const { home } = backend;
     if (home.isIncomplete(layer)) home.markComplete(layer, false);
     store.forget(layer);

@@ -28,7 +28,6 @@ import { type ForeignUses, storeClosed } from "../base/opened.ts";
 import { type FileArgument, withInput } from "../base/descriptors.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
 import type { SyncMode } from "../base/sync_mode.ts";
-import type { TransferOptions } from "../base/transfer_options.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import type { StatusLine } from "../base/status.ts";
@@ -67,7 +66,7 @@ import type {
   Usage,
 } from "./snapshotter.ts";
 import type { Store } from "./store.ts";
-import { type Begun, SnapshotTransfers } from "./transfers.ts";
+import { type Begun, type LoggedOptions, SnapshotTransfers } from "./transfers.ts";
 import { agedUsageOf, usageOf } from "./usage.ts";
 import { USAGE_AGE } from "./usage_age.ts";
 import { SnapshotUses } from "./uses.ts";
@@ -349,7 +348,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#checkComplete(snapshot);
   }
 
-  applyDiff(key: string, input: FileArgument, options: TransferOptions = {}): number {
+  applyDiff(key: string, input: FileArgument, options: LoggedOptions = {}): number {
     const session = this.#session;
     this.#hasUnmounted = true;
     return withInput(input, (fd) => {

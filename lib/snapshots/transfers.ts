@@ -29,6 +29,7 @@ import type { RunState } from "../store/run_state.ts";
 import type { TarInput } from "../tar/apply/apply.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
 import { applyMarked } from "../tar/apply/marked.ts";
+import type { EntryLog } from "../tar/apply/entry_log.ts";
 import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
 import { makeDirectory, tryUnlink } from "../tree/confined.ts";
 import type { LayerChain, PrepareOptions, SnapshotBackend } from "./backend.ts";
@@ -66,6 +67,11 @@ interface Made {
 /** An apply in progress: the layer is marked, and held until disposal. */
 export interface Begun extends Made, Disposable {
   readonly name: string;
+}
+
+/** Options of an apply, and the log of its entries for drivers that apply to a directory. */
+export interface LoggedOptions extends TransferOptions {
+  readonly log?: EntryLog;
 }
 
 /** The transfers of one store. */
@@ -139,7 +145,7 @@ export class SnapshotTransfers {
   }
 
   /** Applies a tar to a snapshot from {@linkcode begin}. Returns the bytes of the applied files. */
-  apply(begun: Begun, tar: TarInput, options: TransferOptions): number {
+  apply(begun: Begun, tar: TarInput, options: LoggedOptions): number {
     const { chain, name } = begun;
     try {
       using scope = new DisposableStack();
@@ -153,11 +159,12 @@ export class SnapshotTransfers {
   #applyMarked(
     chain: LayerChain,
     tar: TarInput,
-    { onProgress, provenWhole, beforeComplete }: TransferOptions,
+    { onProgress, provenWhole, beforeComplete, log }: LoggedOptions,
     scope: DisposableStack,
   ): number {
     const { backend, idMaps, sync, workers, warn } = this.#context;
-    const target = backend.applyTarget?.(chain) ??
+    const native = backend.applyTarget?.(chain);
+    const target = native ??
       { directory: this.#mount(chain, scope), whiteouts: "none" as const };
     return applyMarked(tar, {
       target,
@@ -167,7 +174,16 @@ export class SnapshotTransfers {
       // is removed on disk if the content was already stored.
       markComplete: (isStored) =>
         backend.home.markComplete(chain.layer, isStored || backend.ensureStored !== undefined),
-    }, { sync, idMaps, workers, warn, onProgress, provenWhole, beforeComplete });
+    }, {
+      sync,
+      idMaps,
+      workers,
+      warn,
+      onProgress,
+      provenWhole,
+      beforeComplete,
+      log: native && log,
+    });
   }
 
   /** Frees the space that a failed apply took. */

@@ -64,6 +64,8 @@ needs(lacking, "cli: repair --from takes a layer's files from an image", () => {
     }
     assertEquals(store.run("check", "--deep").code, 0);
     assertEquals(names(join(store.root, driver, ".veneer/staging")), []);
+    // A committed subvolume can only be deleted as one.
+    store.must("image", "rm", "app:latest");
   }
 });
 
