@@ -250,31 +250,42 @@ export class Graph implements EngineStore {
   }
 
   layers(): LayerInfo[] {
+    return this.#home.root.hold(() => this.#state.hold(() => this.#list()));
+  }
+
+  #list(): LayerInfo[] {
     const ancestry = this.#layers.ancestry();
+    const { warn } = this.#context;
+    const incomplete = attempt(
+      ({ message, remedy }) => warn(message, remedy),
+      "marks of layers that are incomplete",
+      () => this.#home.incomplete(),
+    ) ?? new Set();
     return this.#backend.list().sort().flatMap((id) => {
       try {
-        return this.#describe(id, ancestry.parent(id));
+        return this.#describe(id, ancestry.parent(id), incomplete.has(id));
       } catch (error) {
         // The layer was removed after it was listed, and its parent after it; or it is damaged, and
         // the others are still listed.
         if (!this.#backend.exists(id)) return [];
-        this.#context.warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
-        return this.#describe(id, undefined);
+        warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
+        return this.#describe(id, undefined, incomplete.has(id));
       }
     });
   }
 
   layer(id: string): LayerInfo {
     this.#layers.require(id);
-    return this.#describe(id, this.#layers.ancestry().parent(id));
+    const parent = this.#layers.ancestry().parent(id);
+    return this.#describe(id, parent, this.#home.isIncomplete(id));
   }
 
-  #describe(id: string, parent: string | undefined): LayerInfo {
+  #describe(id: string, parent: string | undefined, incomplete: boolean): LayerInfo {
     const mountPoint = this.#backend.mountPoint(id);
     return {
       id,
       parent,
-      incomplete: this.#home.isIncomplete(id),
+      incomplete,
       references: this.#mounted.confirmed(id, this.#state.references(id)).count,
       mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,
     };
@@ -455,8 +466,10 @@ export class Graph implements EngineStore {
   }
 
   createdAt(id: string): number | undefined {
-    this.#layers.require(id);
-    return this.#backend.createdAt(id);
+    return this.#home.root.hold(() => {
+      this.#layers.require(id);
+      return this.#backend.createdAt(id);
+    });
   }
 
   mounts(id: string, options: GetOptions = {}): Mount[] {

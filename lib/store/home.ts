@@ -168,6 +168,11 @@ export class Home {
     return exists(this.#incomplete(id));
   }
 
+  /** The layers with an apply that was begun and not finished. */
+  incomplete(): ReadonlySet<string> {
+    return new Set(list(this.own("incomplete")));
+  }
+
   /** Sets the mark of an apply that begins; it is on disk when this returns. */
   markIncomplete(id: string): void {
     writeMetadata(this.#incomplete(id), "");

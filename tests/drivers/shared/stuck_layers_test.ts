@@ -265,3 +265,17 @@ cases("an apply starts a layer over that processes write to", async (subject) =>
   assertEquals(subject.staged(), []);
   assertEquals([...driver.changes("child", undefined)], []);
 });
+
+cases("layers are listed although the marks of incomplete ones cannot be read", (subject) => {
+  const driver = subject.open();
+  driver.create("a");
+  driver.create("b", { parent: "a" });
+  const marks = `${subject.home}/.veneer/incomplete`;
+  Deno.removeSync(marks, { recursive: true });
+  assertEquals(ids(driver), ["a", "b"]);
+  Deno.writeTextFileSync(marks, "");
+  assertEquals(ids(driver), ["a", "b"]);
+  const [warning, ...more] = subject.warnings;
+  assertStringIncludes(warning, `${marks} is not a directory`);
+  assertEquals(more, []);
+});
