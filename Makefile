@@ -64,6 +64,9 @@ smoke: root setup ## run the tests that are about the binary on dist/veneer
 bench: root setup ## measure against GNU tar and other tools, as ratios
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts
 
+bench-quick: root setup ## the same in under three minutes, once each, for a look
+	@VENEER_BENCH_QUICK=1 tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts overlay2 growth btrfs ext4 btrfs
+
 build: dist/veneer ## make the binary dist/veneer
 
 # DENO may be another one than the project's own, which bundles. New objects get 2 MiB at most before V8 looks which are
@@ -107,4 +110,4 @@ clean: ## unmount and remove the images, remove dist
 root:
 	@[ "$$(id -u)" = 0 ] || { echo "this needs root, for mounts and loop devices: run it with sudo" >&2; exit 1; }
 
-.PHONY: help setup demo images test test-quick test-long test-engines smoke bench build docs captures install deb uninstall clean root
+.PHONY: help setup demo images test test-quick test-long test-engines smoke bench bench-quick build docs captures install deb uninstall clean root

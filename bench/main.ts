@@ -1,16 +1,22 @@
 /**
- * Runs the benches: each on loopback images of the file systems it is for, in a process of its own.
+ * Runs the benches: each on loopback images of the file systems it is for, in a process of its own. What they measured
+ * goes into `results.md`; a quick run, which is for a look while one works, leaves that alone.
  *
- *     bench/main.ts [overlay2|btrfs|devicemapper|snapshots|services|services_containerd|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|growth|btrfs|devicemapper|snapshots|services|services_containerd|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
+import $ from "dax";
+import { cpus } from "node:os";
+import { dirname, join } from "@std/path";
 import { type ImageKind, mountImage } from "../tests/runner/images.ts";
 import { openWorkspace } from "../tests/runner/workspace.ts";
+import { formatResults, merged, parseResults, RESULTS, type Row, type Section } from "./results.ts";
 
 /** Each bench and its file systems. */
 const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   overlay2: ["ext4", "xfs"],
+  growth: ["ext4"],
   btrfs: ["btrfs"],
   // In the memory of a guest, where this machine's kernel has no device-mapper.
   devicemapper: ["ext4"],
@@ -33,17 +39,61 @@ const SIZES: Readonly<Record<string, number>> = {
 const chosen = (name: string, among: readonly string[]) =>
   Deno.args.includes(name) || !among.some((other) => Deno.args.includes(other));
 
-using workspace = openWorkspace("veneer-bench.");
-for (const [name, kinds] of Object.entries(BENCHES)) {
-  if (!chosen(name, Object.keys(BENCHES))) continue;
-  for (const kind of kinds) {
-    if (!chosen(kind, Object.values(BENCHES).flat())) continue;
-    using image = mountImage(kind, workspace.directory, SIZES[name]);
-    new Deno.Command(Deno.execPath(), {
-      args: ["run", "--allow-all", "--quiet", new URL(`./${name}.ts`, import.meta.url).pathname],
-      env: { VENEER_TEST_DIR: image.mountPoint, VENEER_TEST_FS: kind },
-      stdout: "inherit",
-      stderr: "inherit",
-    }).outputSync();
+/** The machine's load of the last minute: what else runs makes every figure doubtful. */
+const load = () => Deno.loadavg()[0].toFixed(2);
+
+const workspace = openWorkspace("veneer-bench.");
+const sections: Section[] = [];
+try {
+  for (const [name, kinds] of Object.entries(BENCHES)) {
+    if (!chosen(name, Object.keys(BENCHES))) continue;
+    for (const kind of kinds) {
+      if (chosen(kind, Object.values(BENCHES).flat())) sections.push(measured(name, kind));
+    }
   }
+} finally {
+  workspace[Symbol.dispose]();
+}
+if (!Deno.env.has("VENEER_BENCH_QUICK")) {
+  await write(sections.filter(({ rows }) => rows.length > 0));
+}
+
+/** Runs a bench on an image of a file system. */
+function measured(name: string, kind: ImageKind): Section {
+  using image = mountImage(kind, workspace.directory, SIZES[name]);
+  const rows = join(workspace.directory, "rows");
+  Deno.writeTextFileSync(rows, "");
+  const before = load();
+  console.log(`\nload ${before}`);
+  new Deno.Command(Deno.execPath(), {
+    args: ["run", "--allow-all", "--quiet", new URL(`./${name}.ts`, import.meta.url).pathname],
+    env: {
+      VENEER_TEST_DIR: image.mountPoint,
+      VENEER_TEST_FS: kind,
+      VENEER_BENCH_ROWS: rows,
+    },
+    stdout: "inherit",
+    stderr: "inherit",
+  }).outputSync();
+  const facts = [
+    `${new Date().toISOString().slice(0, 10)}, Linux ${Deno.osRelease()}`,
+    `${cpus().length} of ${cpus()[0].model}`,
+    `load ${before} before`,
+    `program ${Deno.env.get("VENEER") ?? `main.ts by Deno ${Deno.version.deno}`}`,
+  ].join("; ");
+  return {
+    title: `${name} on ${kind}`,
+    facts,
+    rows: Deno.readTextFileSync(rows).split("\n").filter((line) => line !== "")
+      .map((line): Row => JSON.parse(line)),
+  };
+}
+
+/** Puts sections into the file of results. */
+async function write(sections: readonly Section[]): Promise<void> {
+  const top = dirname(import.meta.dirname!), path = join(top, RESULTS);
+  const earlier = parseResults(await Deno.readTextFile(path).catch(() => ""));
+  const text = formatResults(merged(earlier, sections));
+  await Deno.writeTextFile(path, text);
+  await $`${Deno.execPath()} fmt --quiet ${path}`.cwd(top);
 }

@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { isFigure, median, type Row, spreadOf } from "./results.ts";
 
 /** One way of doing it. */
 export interface Contender {
@@ -41,26 +42,47 @@ export async function compare(contenders: readonly Contender[], turns: number): 
   return contenders.map(({ name }, i) => ({ name, median: median(times[i]), all: times[i] }));
 }
 
-/** Prints each contender's median and its ratio to the reference, with the aim where there is one. */
+/**
+ * Prints each contender's median and its ratio to the reference, with the aim where there is one, and hands the ratios
+ * to `main.ts`. A ratio of turns that differ too much is marked.
+ */
 export function report(
   title: string,
   results: readonly Result[],
   reference: string,
-  aim?: string,
+  aim = "",
 ): void {
   const base = results.find(({ name }) => name === reference)!;
-  console.log(`\n${title}${aim ? `   (aim: ${aim})` : ""}`);
+  console.log(`\n${title}${aim && `   (aim: ${aim})`}`);
   for (const { name, median, all } of results) {
-    const spread = `${format(Math.min(...all))} to ${format(Math.max(...all))}`;
-    const ratio = (median / base.median).toFixed(2).padStart(6);
-    console.log(`  ${name.padEnd(44)} ${ratio}   ${format(median).padStart(9)}  (${spread})`);
+    const times = `${format(Math.min(...all))} to ${format(Math.max(...all))}`;
+    const row: Row = {
+      what: title,
+      name,
+      against: reference,
+      ratio: median / base.median,
+      spread: Math.max(spreadOf(all), spreadOf(base.all)),
+      aim,
+    };
+    const doubt = isFigure(row)
+      ? ""
+      : all.length < 2
+      ? "   one turn"
+      : "   no figure: turns differ";
+    const ratio = row.ratio.toFixed(2).padStart(6);
+    console.log(
+      `  ${name.padEnd(44)} ${ratio}   ${format(median).padStart(9)}  (${times})${doubt}`,
+    );
+    if (name !== reference) keep(row);
   }
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
+/** Adds a row to the file that `main.ts` names, if it does. */
+function keep(row: Row): void {
+  const path = Deno.env.get("VENEER_BENCH_ROWS");
+  if (path !== undefined) {
+    Deno.writeTextFileSync(path, `${JSON.stringify(row)}\n`, { append: true });
+  }
 }
 
 function format(milliseconds: number): string {
