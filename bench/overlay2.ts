@@ -34,6 +34,7 @@ const store = openDriver({ root, driver: "overlay2", options: [], idMaps: IDENTI
 
 for (const corpus of corpora) await benchApply(corpus);
 for (const corpus of corpora) await benchDiff(corpus);
+await benchPackedDiff(makeBase(join(DIRECTORY, "packing"), "words"));
 await benchMount(store, 2);
 await benchMount(store, 40);
 await benchStart();
@@ -104,6 +105,32 @@ async function benchDiff({ name, tar, directory: tree }: Corpus): Promise<void> 
     "tar -c | cat",
     "0.75",
   );
+  store.remove("bench");
+}
+
+/** A diff that is compressed, by all processors on both sides. */
+async function benchPackedDiff({ name, tar, directory: tree }: Corpus): Promise<void> {
+  store.create("bench");
+  veneer("apply", "bench", tar);
+  const shell = (line: string) => run("bash", "-c", `set -o pipefail; ${line}`);
+  const command = [...VENEER, "--root", root, "--driver", "overlay2", "diff", "bench"].join(" ");
+  for (const [how, program] of [["gzip", "pigz"], ["zstd", "zstd -q -T0"]]) {
+    report(
+      `diff, ${name}, ${how}`,
+      await compare([
+        {
+          name: `tar -c | ${program}`,
+          run: () => shell(`tar -C ${tree} -c . | ${program} >/dev/null`),
+        },
+        {
+          name: `veneer diff --compress ${how}`,
+          run: () => shell(`${command} --compress ${how} >/dev/null`),
+        },
+      ], QUICK ? 1 : 5),
+      `tar -c | ${program}`,
+      "1.0",
+    );
+  }
   store.remove("bench");
 }
 

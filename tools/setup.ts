@@ -44,6 +44,7 @@ const TESTS: Needed = {
   "strace": "strace",
   "zstd": "zstd",
   "gzip": "gzip",
+  "pigz": "pigz",
   "git": "git",
   "containers-storage": "containers-storage",
   "dockerd": "docker.io",

@@ -20,6 +20,9 @@ import { Turns } from "./turns.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
+/** The blocks that a Worker keeps at most until it is their turn, each of its plain size at most. */
+const MOST_WAITING = 3;
+
 /** Room for the output of libzstd, in bytes. */
 const PACKED = 256 << 10;
 
@@ -40,26 +43,44 @@ self.onmessage = ({ data }: MessageEvent<CompressJob>) => {
   self.close();
 };
 
-/** Compresses blocks as long as there are any. */
+/** A block that is to be written. */
+interface Packed {
+  readonly number: number;
+  readonly parts: readonly Bytes[];
+}
+
+/**
+ * Compresses blocks as long as there are any. What is not to be written yet waits, so that a thread
+ * that gets no processor for a while does not hold up the others.
+ */
 function work(turns: Turns, { compression, output }: CompressJob): void {
-  const room = new Uint8Array(BLOCK_BYTES[compression]);
-  for (let block; (block = turns.read(room)) !== undefined;) {
-    const { number, bytes, isLast } = block, isFirst = number === 0;
-    const packed = compressBlock(compression, { ...block, isFirst });
-    if (!turns.waitFor(number)) return;
-    const { crc, size } = turns.count(bytes.length, (before) => crc32(bytes, before));
-    if (isFirst) write(output, streamHead(compression));
-    write(output, packed);
-    if (isLast) write(output, streamTail(compression, crc, size));
-    turns.pass(number);
+  const room = new Uint8Array(BLOCK_BYTES[compression]), waiting: Packed[] = [];
+  for (let block; (block = turns.read(room, crc32)) !== undefined;) {
+    const { number, isLast, crc, end } = block, isFirst = number === 0;
+    const parts = [compressBlock(compression, { ...block, isFirst })];
+    if (isFirst) parts.unshift(streamHead(compression));
+    if (isLast) parts.push(streamTail(compression, crc, end));
+    waiting.push({ number, parts });
+    while (waiting.length > MOST_WAITING || waiting.length > 0 && turns.isAt(waiting[0].number)) {
+      if (!put(turns, waiting.shift()!, output)) return;
+    }
   }
+  for (const packed of waiting) if (!put(turns, packed, output)) return;
+}
+
+/** Writes a block when it is its turn; false if it never is. */
+function put(turns: Turns, { number, parts }: Packed, output: number): boolean {
+  if (!turns.waitFor(number)) return false;
+  for (const part of parts) write(output, part);
+  turns.pass(number);
+  return true;
 }
 
 /** Compresses all blocks in one frame, by threads of libzstd. */
 function stream(turns: Turns, { compression, output, threads }: CompressJob): void {
   const room = new Uint8Array(BLOCK_BYTES[compression]), packed = new Uint8Array(PACKED);
   using packer = new ZstdPacker(room, packed, threads);
-  for (let block; (block = turns.read(room)) !== undefined;) {
+  for (let block; (block = turns.read(room, () => 0)) !== undefined;) {
     const { number, bytes, isLast } = block;
     if (number === 0 && isLast) {
       // As without Workers.

@@ -2,7 +2,7 @@
  * How the Workers of a compression take turns: one at a time reads the next block from the pipe,
  * all compress, and each writes when the blocks before its own are written.
  *
- * So at most one block a Worker is in memory, and a slow output makes the writer of the pipe wait.
+ * So a few blocks a Worker are in memory, and a slow output makes the writer of the pipe wait.
  *
  * @module
  */
@@ -21,7 +21,7 @@ const NEXT = 1;
 const TURN = 2;
 /** 1 when the end of the pipe for reading was closed. */
 const CLOSED = 3;
-/** The CRC-32 of the plain bytes that were written. */
+/** The CRC-32 of the plain bytes that were read. */
 const CRC = 4;
 /** How many these are, modulo 2³². */
 const SIZE = 5;
@@ -36,6 +36,10 @@ export interface ReadBlock {
   /** The bytes before it, at most {@linkcode DICTIONARY}. */
   readonly before: Bytes;
   readonly isLast: boolean;
+  /** The CRC-32 of the plain bytes up to its end. */
+  readonly crc: number;
+  /** How many these are, modulo 2³². */
+  readonly end: number;
 }
 
 /** Each thread has an object of its own over the same memory. */
@@ -59,11 +63,13 @@ export class Turns {
    * Reads the next block.
    *
    * @param room memory of a block's size; only the last block is shorter
+   * @param crcOf continues a CRC-32
    * @returns the block in `room`; `undefined` if there are no more
    */
-  read(room: Bytes): ReadBlock | undefined {
+  read(room: Bytes, crcOf: (bytes: Bytes, before: number) => number): ReadBlock | undefined {
+    const words = this.#words;
     return this.#locked(() => {
-      if (this.#words[CLOSED] === 1) return undefined;
+      if (words[CLOSED] === 1) return undefined;
       let size = 0;
       while (size < room.length) {
         const got = unwrap(tryRead(this.input, room.subarray(size)), "read");
@@ -71,11 +77,13 @@ export class Turns {
         size += got;
       }
       if (this.isFailed) return undefined;
-      const number = this.#words[NEXT]++, isLast = size < room.length;
+      const number = words[NEXT]++, isLast = size < room.length, bytes = room.subarray(0, size);
       const before = number === 0 ? new Uint8Array() : new Uint8Array(this.#before);
       if (isLast) this.#close();
       else this.#before.set(room.subarray(-DICTIONARY));
-      return { number, bytes: room.subarray(0, size), before, isLast };
+      words[CRC] = crcOf(bytes, words[CRC] >>> 0);
+      words[SIZE] += size;
+      return { number, bytes, before, isLast, crc: words[CRC] >>> 0, end: words[SIZE] >>> 0 };
     });
   }
 
@@ -89,12 +97,9 @@ export class Turns {
     }
   }
 
-  /** For the one whose turn it is: counts the block's plain bytes. */
-  count(size: number, crcOf: (before: number) => number): { crc: number; size: number } {
-    const words = this.#words;
-    words[CRC] = crcOf(words[CRC] >>> 0);
-    words[SIZE] += size;
-    return { crc: words[CRC] >>> 0, size: words[SIZE] >>> 0 };
+  /** Whether a block is to be written now. */
+  isAt(number: number): boolean {
+    return Atomics.load(this.#words, TURN) === number;
   }
 
   /** Ends the turn of a block that was written. */
