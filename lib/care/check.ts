@@ -108,7 +108,12 @@ export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefi
     count: of === "layers" ? parents.size : names.size,
     names: new Set(of === "layers" ? parents.keys() : names.values()),
     untold: store.deep ? (of === "layers" ? parents.size : names.size) - compared : undefined,
-    findings: seen.map((found) => ({ ...found, driver, of, breaks: affected.by(found.layer) })),
+    findings: seen.toSorted(byFile).map((found) => ({
+      ...found,
+      driver,
+      of,
+      breaks: affected.by(found.layer),
+    })),
   };
 }
 
@@ -159,6 +164,13 @@ export function committedLayers(rows: SnapshotRows | undefined): Required<Compar
   const committed = (rows?.snapshots ?? []).filter(({ kind }) => kind === "committed");
   const created = new Map(committed.map(({ layer, created }) => [layer, created]));
   return { of: "snapshots", ids: created.keys(), createdAt: (id) => created.get(id) ?? 0 };
+}
+
+/** The order of findings, which does not hang on that of a directory. */
+function byFile(one: Found, other: Found): number {
+  if (one.file !== other.file) return one.file < other.file ? -1 : 1;
+  const [a, b] = [one, other].map(identityOf);
+  return a < b ? -1 : a > b ? 1 : 0;
 }
 
 /** Whether a file, or the nearest directory above if it is missing, changed recently. */

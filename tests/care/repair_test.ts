@@ -103,6 +103,52 @@ needs(lacking, "cli: repair leaves mounted layers alone, and stores that a servi
   assertEquals(store.json<Repairs>("repair").mended.map(({ kind }) => kind), ["link-empty"]);
 });
 
+needs(
+  lacking,
+  "repair: a layer stays with one on it that is mounted, whichever is found first",
+  () => {
+    using store = new TestStore("--driver", "overlay2");
+    const home = join(store.root, "overlay2");
+    {
+      using layers = openDriver({ root: store.root, driver: "overlay2" });
+      // The upper layer's name comes first, and so does what is found about it.
+      for (const [id, parent] of [["low", ""], ["middle", "low"], ["above", "middle"]]) {
+        layers.create(id, { parent });
+      }
+    }
+    // This mount shows nothing of the layer below.
+    const at = store.path("at");
+    Deno.mkdirSync(at);
+    must("mount", "--bind", join(home, "above"), at);
+    for (const id of ["above", "middle"]) {
+      Deno.removeSync(join(home, id, "diff"));
+    }
+    const layers = () => check(store.root, "overlay2").findings.map(({ layer }) => layer);
+    assertEquals(layers(), ["above", "middle"]);
+    const { code, stderr } = store.run("repair");
+    assertEquals(code, EXIT_STATUS["in use"]);
+    assertStringIncludes(stderr, "layer above on middle is in use");
+    assertEquals(["above", "middle"].map((id) => isThere(join(home, id, "link"))), [true, true]);
+    must("umount", at);
+    const { lost } = store.json<Repairs>("repair");
+    assertEquals(lost.map(({ name }) => name).sort(), ["above", "middle"]);
+    assertEquals(layers(), []);
+  },
+);
+
+needs(lacking, "check: findings are in the order of their files", () => {
+  using store = new TestStore("--driver", "overlay2");
+  const home = join(store.root, "overlay2"), ids = [..."qwertyuiop"];
+  {
+    using layers = openDriver({ root: store.root, driver: "overlay2" });
+    for (const id of ids) layers.create(id);
+  }
+  for (const id of ids) Deno.writeTextFileSync(join(home, id, "link"), "");
+  const files = check(store.root, "overlay2").findings.map(({ file }) => file);
+  assertEquals(files.length, ids.length, files.join());
+  assertEquals(files, files.toSorted());
+});
+
 needs(lacking, "repair: Docker's records mend a layer, and lose what is not there", () => {
   using store = new TestStore();
   const { root } = store, home = join(root, "overlay2");
