@@ -8,6 +8,7 @@ import {
   type Engine,
   lacksBusybox,
   makeImage,
+  telling,
   TestContainerd,
 } from "../services/containerd_support.ts";
 import { TestService, until } from "../services/service_support.ts";
@@ -26,7 +27,7 @@ const LAYERS = [
   { "srv/link": { link: "../etc/motd" } },
 ] as const;
 
-const command = ["/bin/sh", "-c", "busybox cat /srv/link; busybox ls -A /opt"];
+const command = telling("busybox cat /srv/link; busybox ls -A /opt");
 
 /**
  * Containers of two maps run on one image, each as if it had the image's owners: without a copy if
@@ -57,8 +58,8 @@ function remaps(release: string, engine: Engine): void {
       const maps = ["--uidmap", `0:${host}:1000`, "--gidmap", `0:${host + 5}:1000`];
       const script =
         "busybox stat -c '%u:%g' / /etc /etc/motd; echo 1 >/new; busybox stat -c '%u:%g' /new";
-      const words = ["run", "--rm", ...V, "--remap-labels", ...maps, NAME, `c${host}`];
-      assertEquals(containerd.must(...words, "/bin/sh", "-c", script), "0:0\n".repeat(4));
+      const words = [...V, "--remap-labels", ...maps, NAME, `c${host}`, ...telling(script)];
+      assertEquals(containerd.told(...words), "0:0\n".repeat(4));
       // A copy is collected at any time after its container.
       if (canMap) assertEquals(containerd.snapshots().length, chain.length);
     }
@@ -85,10 +86,9 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       assertMatch(containerd.must("version"), new RegExp(`Version: +v?${release}\\.`));
       containerd.must("images", "import", ...V, archive);
       assertEquals(containerd.snapshots(), chain.map((name) => `${name} Committed`).sort());
-      assertEquals(containerd.must("run", "--rm", ...V, NAME, "one"), "changed\nc\n");
+      assertEquals(containerd.told(...V, NAME, "one"), "changed\nc\n");
 
-      const shell = (id: string, text: string) =>
-        containerd.must("run", "--rm", ...V, NAME, id, "/bin/sh", "-c", text);
+      const shell = (id: string, text: string) => containerd.told(...V, NAME, id, ...telling(text));
       assertEquals(
         shell("two", "busybox rm /etc/motd; busybox ls -A /etc /opt"),
         "/etc:\n\n/opt:\nc\n",
@@ -145,7 +145,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     await service.process.end("SIGKILL");
     await service.restart();
     await using containerd = await TestContainerd.start(path("c"), service.address, engine);
-    assertEquals(containerd.must("run", "--rm", ...V, NAME, "after"), "changed\nc\n");
+    assertEquals(containerd.told(...V, NAME, "after"), "changed\nc\n");
     containerd.must("containers", "rm", "stays");
     containerd.must("images", "rm", "--sync", NAME);
     containerd.ctr("snapshots", ...V, "rm", "image-of-stays");
@@ -171,7 +171,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       containerd.must("images", "push", "--plain-http", name);
       containerd.must("images", "rm", "--sync", name);
       containerd.must("images", "pull", "--plain-http", ...V, name);
-      assertEquals(containerd.must("run", "--rm", ...V, name, "pulled"), "changed\nc\n");
+      assertEquals(containerd.told(...V, name, "pulled"), "changed\nc\n");
       containerd.must("images", "rm", "--sync", name);
       await until(() => layersOf(service).length === 0, "the collector to remove every layer");
       assertEquals(mountPoints(service.root), []);

@@ -3,7 +3,12 @@
  * and Veneer imports what it exports, with the id that the image had first.
  */
 import { assertEquals } from "@std/assert";
-import { lacksBusybox, makeImage, TestContainerd } from "../services/containerd_support.ts";
+import {
+  lacksBusybox,
+  makeImage,
+  telling,
+  TestContainerd,
+} from "../services/containerd_support.ts";
 import { needs } from "../support/cases.ts";
 import { TestStore } from "../support/commands.ts";
 import { CONTAINERDS, lacksEngines } from "./engines.ts";
@@ -19,7 +24,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
   needs(lacking, `containerd ${release}: an exported image runs, and comes back`, async () => {
     using store = new TestStore();
     using back = new TestStore();
-    const command = ["/bin/sh", "-c", "{ busybox cat /etc/motd; busybox ls /etc; } >/out/told"];
+    const command = telling("busybox cat /etc/motd; busybox ls /etc");
     Deno.mkdirSync(store.path("image"));
     const { archive } = await makeImage(store.path("image"), {
       name: NAME,
@@ -33,7 +38,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       const way = ["--compress", packing, "--format", format], out = store.path(`${packing}.tar`);
       store.must("image", "export", name, ...way, "--output", out);
       containerd.must("images", "import", ...OVERLAY, out);
-      assertEquals(containerd.told("default", ...OVERLAY, NAME, packing), "hello\nmotd\n");
+      assertEquals(containerd.told(...OVERLAY, NAME, packing), "hello\nmotd\n");
       containerd.must("images", "export", `${out}.2`, NAME);
       containerd.must("images", "rm", "--sync", NAME);
       assertEquals(back.must("image", "import", `${out}.2`), `${name} ${id}\n`, packing);

@@ -9,6 +9,7 @@ import {
   lacksBusybox,
   type LayerTree,
   makeImage,
+  telling,
   TestContainerd,
 } from "../services/containerd_support.ts";
 import { framed, GrpcClient } from "../services/grpc_client.ts";
@@ -41,7 +42,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
     const path = (name: string) => join(dir.path, name), root = path("root");
     Deno.mkdirSync(path("image"));
     const port = freePort(), name = `127.0.0.1:${port}/case:1`;
-    const command = ["/bin/sh", "-c", "{ busybox cat /etc/motd; busybox ls /etc; } >/out/told"];
+    const command = telling("busybox cat /etc/motd; busybox ls /etc");
     const { archive, chain } = await makeImage(path("image"), { name, command, layers: LAYERS });
     const ours = (...args: string[]) => {
       const { code, stdout, stderr } = veneer("--root", root, "--driver", "overlay2", ...args);
@@ -69,7 +70,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       containerd.must("images", "rm", "--sync", name);
       const inKubernetes = (...args: string[]) => containerd.must("--namespace", "k8s.io", ...args);
       const runs = (container: string) =>
-        assertEquals(containerd.told("k8s.io", ...V, name, container), "hello\nmotd\n");
+        assertEquals(containerd.toldIn("k8s.io", ...V, name, container), "hello\nmotd\n");
       const removeImage = () =>
         inKubernetes(
           "images",

@@ -95,14 +95,21 @@ ${lines.join("\n")}`,
   }
 
   /**
-   * Runs an image's own command in a container; returns what that writes to `/out/told`. `ctr`
-   * may lose the output of a program that ends soon.
+   * Runs a container whose command is that of {@linkcode telling}; returns what it tells.
    *
-   * @param words the options of `ctr run`, the image and the container's id
+   * @param words the options of `ctr run`, the image, the container's id, and its command if that
+   * is not the image's
    */
-  told(namespace: string, ...words: string[]): string {
+  told(...words: string[]): string {
+    return this.toldIn("default", ...words);
+  }
+
+  /** The same in a namespace. */
+  toldIn(namespace: string, ...words: string[]): string {
     const out = Deno.makeTempDirSync({ dir: this.directory, prefix: "out-" });
-    const mount = `type=bind,src=${out},dst=/out,options=rbind:rw`;
+    // For a root that is mapped.
+    Deno.chmodSync(out, 0o777);
+    const mount = `type=bind,src=${out},dst=${OUT},options=rbind:rw`;
     this.must("--namespace", namespace, "run", "--rm", "--mount", mount, ...words);
     return Deno.readTextFileSync(join(out, "told"));
   }
@@ -124,6 +131,17 @@ ${lines.join("\n")}`,
     await this.#process.end();
     unmountBelow(this.directory);
   }
+}
+
+/** Where a container has the directory for what it tells. */
+const OUT = "/out";
+
+/**
+ * A container's command that runs a script, whose output goes to a file if there is a directory for
+ * it. `ctr` closes its pipes when a container ends, and loses what it has not read by then.
+ */
+export function telling(script: string): string[] {
+  return ["/bin/sh", "-c", `[ ! -d ${OUT} ] || exec >${OUT}/told; ${script}`];
 }
 
 /**

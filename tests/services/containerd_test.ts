@@ -2,7 +2,13 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { mountPoints, needs } from "../support/cases.ts";
-import { lacksBusybox, lacksContainerd, makeImage, TestContainerd } from "./containerd_support.ts";
+import {
+  lacksBusybox,
+  lacksContainerd,
+  makeImage,
+  telling,
+  TestContainerd,
+} from "./containerd_support.ts";
 import { TestService, until } from "./service_support.ts";
 
 const lacking = lacksContainerd() ?? lacksBusybox();
@@ -20,7 +26,7 @@ async function imageFor(service: TestService, command: string) {
   const directory = join(service.directory.path, "image");
   Deno.mkdirSync(directory);
   const layers = [...LAYERS];
-  return await makeImage(directory, { name: NAME, command: ["/bin/sh", "-c", command], layers });
+  return await makeImage(directory, { name: NAME, command: telling(command), layers });
 }
 
 needs(lacking, "service: containerd imports an image, runs it and removes it", async () => {
@@ -38,13 +44,13 @@ needs(lacking, "service: containerd imports an image, runs it and removes it", a
 
   assertEquals(layersOf(service).length, chain.length);
 
-  const run = ["run", "--snapshotter", "veneer"];
+  const snapshotter = ["--snapshotter", "veneer"];
   // runc may add its own files to /etc.
-  const output = containerd.must(...run, "--rm", NAME, "first");
+  const output = containerd.told(...snapshotter, NAME, "first");
   assertEquals(output, "changed\n/etc:\nmotd\n\n/opt:\nc\n");
-  assertEquals(containerd.must(...run, "--rm", NAME, "second"), output, "the image is unchanged");
+  assertEquals(containerd.told(...snapshotter, NAME, "second"), output, "the image is unchanged");
 
-  containerd.must(...run, NAME, "third");
+  containerd.must("run", ...snapshotter, NAME, "third");
   assertEquals(containerd.snapshots().length, chain.length + 1);
   const info = containerd.must("snapshots", "--snapshotter", "veneer", "info", "third");
   assertEquals(JSON.parse(info).Parent, chain.at(-1));
@@ -81,7 +87,7 @@ needs(
           connection,
         );
         assertEquals(
-          containerd.must("run", "--rm", "--snapshotter", "veneer", NAME, container),
+          containerd.told("--snapshotter", "veneer", NAME, container),
           "changed\n",
         );
       };
