@@ -98,7 +98,8 @@ export function reportUnknown(file: string, layer: string, report: Report): void
     layer,
     file,
     what: "is the layer of no snapshot",
-    remedy: "a cleanup of the snapshots deletes it",
+    remedy:
+      "a cleanup of the snapshots deletes it; if the database is an older copy, bring back the newer",
     isNote: true,
   });
 }

@@ -61,7 +61,7 @@ needs(
     Deno.mkdirSync(join(lost, "fs"), { recursive: true });
     assertEquals(store.must("check").split("\n"), [
       `note: snapshot-layer-unknown: ${lost} is the layer of no snapshot; breaks nothing; ` +
-      "a cleanup of the snapshots deletes it",
+      "a cleanup of the snapshots deletes it; if the database is an older copy, bring back the newer",
       "1 snapshot of overlay2: no damage, 1 note",
       "",
     ]);

@@ -73,6 +73,13 @@ const CASES: Case[] = [
     left: ["snapshot-layer-unknown snapshots/<work>"],
   },
   {
+    name: "database of an older time",
+    damage: (home) =>
+      ["work", "app"].forEach((name) => sql(home, `DELETE FROM snapshots WHERE name = '${name}'`)),
+    found: ["snapshot-layer-unknown snapshots/<app>", "snapshot-layer-unknown snapshots/<work>"],
+    left: ["snapshot-layer-unknown snapshots/<app>", "snapshot-layer-unknown snapshots/<work>"],
+  },
+  {
     name: "row of a layer that is no id",
     damage: (home) => sql(home, "UPDATE snapshots SET layer = '../../etc' WHERE name = 'work'"),
     found: ["snapshot-layer-invalid metadata.db", "snapshot-layer-unknown snapshots/<work>"],
