@@ -333,6 +333,10 @@ export class Overlay2 implements LayerBackend {
   }
 
   plan(id: string, options: GetOptions): MountPlan {
+    return this.home.root.hold(() => this.#plan(id, options));
+  }
+
+  #plan(id: string, options: GetOptions): MountPlan {
     const lowers = this.#layout.lowers(id);
     if (lowers.length === 0) {
       this.#layout.requireDiff(id);

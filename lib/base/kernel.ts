@@ -57,8 +57,14 @@ export function inUserNamespace(): boolean {
   return map !== undefined && !/^\s*0\s+0\s+4294967295\s*$/.test(map);
 }
 
+let running: string | undefined;
+
 /** Whether this kernel's version is at least `major.minor`. */
-export function isKernelAtLeast(major: number, minor: number, release = Deno.osRelease()): boolean {
+export function isKernelAtLeast(
+  major: number,
+  minor: number,
+  release = running ??= Deno.osRelease(),
+): boolean {
   const [ourMajor, ourMinor] = release.split(".").map((part) => parseInt(part, 10));
   return ourMajor > major || ourMajor === major && ourMinor >= minor;
 }

@@ -219,13 +219,16 @@ export class Graph implements EngineStore {
     const { idMaps } = options;
     using mapped = idMaps && new IdmappedPort(this.#backend, idMaps);
     using lock = this.#layers.lock(id);
-    this.#layers.require(id);
-    this.#layers.requireComplete(id);
-    const own = this.#layers.idMaps(id);
-    if (mapped !== undefined) refuseMappedTwice(`layer ${id}`, own);
-    this.#backend.requireSole?.();
-    const hasChildren = !options.readOnly && this.#hasChildren(id);
-    if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
+    const hasChildren = this.#home.root.hold(() => {
+      this.#layers.require(id);
+      this.#layers.requireComplete(id);
+      const own = this.#layers.idMaps(id);
+      if (mapped !== undefined) refuseMappedTwice(`layer ${id}`, own);
+      this.#backend.requireSole?.();
+      const hasChildren = !options.readOnly && this.#hasChildren(id);
+      if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
+      return hasChildren;
+    });
     return this.#mounted.get(id, lock, options, hasChildren, mapped);
   }
 
