@@ -10,7 +10,7 @@
  */
 import { constants, deflateRawSync, zstdCompressSync } from "node:zlib";
 import type { Compression } from "../read/compression.ts";
-import { DICTIONARY } from "./sizes.ts";
+import { BLOCK_BYTES, DICTIONARY } from "./sizes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -21,6 +21,12 @@ type Bytes = Uint8Array<ArrayBuffer>;
 const DEFLATE_LEVEL = 3;
 /** The most memory that a deflator takes, 256 KiB: `memLevel` of `zlib.h`. */
 const MEMORY_LEVEL = 9;
+
+/**
+ * Room for the output, in bytes: for any block, of which each 16 KiB can grow by 5 bytes. The output
+ * then has one buffer of its own, which {@linkcode release} can free.
+ */
+const CHUNK = BLOCK_BYTES.gzip + (16 << 10);
 
 /** Magic, method, no flags, no time, no hint; made on Unix (RFC 1952, 2.3). */
 const GZIP_HEADER = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
@@ -44,9 +50,19 @@ export function compressBlock(compression: Compression, block: Block): Bytes {
   return own(deflateRawSync(bytes, {
     level: DEFLATE_LEVEL,
     memLevel: MEMORY_LEVEL,
+    chunkSize: CHUNK,
     dictionary: before.length === 0 ? undefined : before.subarray(-DICTIONARY),
     finishFlush: isLast ? constants.Z_FINISH : constants.Z_SYNC_FLUSH,
   }));
+}
+
+/**
+ * Frees a compressed block at once, which is then empty: a thread's collector would let tens of
+ * megabytes of them lie.
+ */
+export function release({ buffer }: Bytes): void {
+  // Smaller buffers may be shared.
+  if (buffer.byteLength === CHUNK) buffer.transfer(0);
 }
 
 /** The bytes before the first block. */

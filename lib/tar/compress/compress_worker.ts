@@ -13,7 +13,7 @@ import { ZstdPacker } from "../../../ffi/zstd.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
-import { compressBlock, streamHead, streamTail } from "./block.ts";
+import { compressBlock, release, streamHead, streamTail } from "./block.ts";
 import type { CompressJob, Failure } from "./compress.ts";
 import { BLOCK_BYTES } from "./sizes.ts";
 import { Turns } from "./turns.ts";
@@ -71,7 +71,10 @@ function work(turns: Turns, { compression, output }: CompressJob): void {
 /** Writes a block when it is its turn; false if it never is. */
 function put(turns: Turns, { number, parts }: Packed, output: number): boolean {
   if (!turns.waitFor(number)) return false;
-  for (const part of parts) write(output, part);
+  for (const part of parts) {
+    write(output, part);
+    release(part);
+  }
   turns.pass(number);
   return true;
 }
