@@ -161,8 +161,10 @@ const LITERALS: Record<string, number | bigint> = {
   FILEID_BTRFS_WITHOUT_PARENT: 0x4d, // kernel, include/linux/exportfs.h
   MAXSYMLINKS: 40, // kernel, include/linux/namei.h; glibc's own, of sys/param.h, is another
   WINDOW_LOG_MAX: 100, // zstd.h, ZSTD_d_windowLogMax
+  WINDOW_LOG: 101, // zstd.h, ZSTD_c_windowLog
   CHECKSUM_FLAG: 201, // zstd.h, ZSTD_c_checksumFlag
   NB_WORKERS: 400, // zstd.h, ZSTD_c_nbWorkers
+  JOB_SIZE: 401, // zstd.h, ZSTD_c_jobSize
   END_CONTINUE: 0, // zstd.h, ZSTD_e_continue
   END_END: 2, // zstd.h, ZSTD_e_end
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
@@ -177,6 +179,8 @@ const OURS = new Set([
   "DOT",
   "LARGEST_PIPE",
   "LARGEST_WINDOW_LOG",
+  "WINDOW",
+  "JOB_BYTES",
   "LONGEST",
   "MOST_RESOLUTIONS",
   "USUAL_LIST_SIZE",
