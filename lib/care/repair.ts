@@ -223,7 +223,7 @@ class Repair {
     if (findings.every(isLoss)) return this.#loseAll(findings, checked);
     this.#quarantine.write();
     let isRebuilt = false;
-    for (const finding of findings) {
+    for (const finding of findings.toSorted(directoriesFirst)) {
       const rebuilds = finding.repair!.some((step) => step.do === "rebuild");
       // Two findings may have this step.
       const done = rebuilds && isRebuilt || attempt(this.options.failed, finding.file, () => {
@@ -287,4 +287,12 @@ class Repair {
     quarantine.write();
     placeDatabase(this.home, path);
   }
+}
+
+/** An order of mends: what a missing directory is to hold can be made once the directory is there. */
+function directoriesFirst(one: Finding, other: Finding): number {
+  const [first, second] = [one, other].map(({ repair }) =>
+    repair!.some((step) => step.do === "directory") ? 0 : 1
+  );
+  return first - second;
 }
