@@ -232,32 +232,35 @@ Deno.test("lanes: an idle lane is closed after a minute, except the last", async
   await lanes.close();
 });
 
-Deno.test("lanes: the last message of an answer comes with its end", async () => {
+Deno.test("lanes: the messages of an answer come with its end, those of a long one before", async () => {
   const { port1: lane, port2: service } = new MessageChannel();
   const heard: string[] = [];
-  const ends = Array.from({ length: 4 }, () => Promise.withResolvers<void>());
+  const ends = Array.from({ length: 5 }, () => Promise.withResolvers<void>());
   let ended = 0;
   const close = () => {};
   const store = { home: "/h", name: "n", status: () => [], close, [Symbol.dispose]: close };
   service.onmessage = ({ data }: MessageEvent<FromLane>) => {
-    const bytes = "bytes" in data && data.bytes !== undefined ? ` ${data.bytes}` : "";
-    heard.push(`${data.type}${bytes}`);
-    if (data.type !== "message") ends[ended++].resolve();
+    const messages = "messages" in data ? data.messages ?? [] : [];
+    heard.push([data.type, ...messages.map(([first]) => first)].join(" "));
+    if (data.type !== "messages") ends[ended++].resolve();
   };
   serveLane<number, OpenStore>(lane, {
     open: () => Promise.resolve(store),
     perform: (_store, call, emit) => {
-      for (let n = 1; n <= Math.abs(call); n++) emit(Uint8Array.of(n));
+      // The second of three messages completes what is sent at once.
+      const size = call === 3 ? 40 << 10 : 1;
+      for (let n = 1; n <= Math.abs(call); n++) emit(new Uint8Array(size).fill(n));
       if (call < 0) throw new Error("the call fails");
     },
   });
   service.postMessage({ type: "open", store: {} });
-  for (const [at, call] of [2, 0, -1].entries()) {
+  for (const [at, call] of [2, 0, 3, -1].entries()) {
     await ends[at].promise;
     service.postMessage({ type: "call", call });
   }
-  await ends[3].promise;
-  assertEquals(heard, ["opened", "message 1", "done 2", "done", "message 1", "error"]);
+  await ends[4].promise;
+  const long = ["messages 1 2", "done 3"], failed = ["messages 1", "error"];
+  assertEquals(heard, ["opened", "done 1 2", "done", ...long, ...failed]);
   service.close();
   lane.close();
 });

@@ -9,7 +9,7 @@ self.onmessage = ({ data }) => {
   else if (data.call === "die") throw new Error("as it was told");
   else if (data.call !== "hang") {
     const text = new TextEncoder().encode(data.call);
-    self.postMessage({ type: "message", bytes: text });
+    self.postMessage({ type: "messages", messages: [text] });
     self.postMessage({ type: "done" });
   }
 };

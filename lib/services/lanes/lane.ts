@@ -8,6 +8,12 @@ import { codeOf, messageOf, remedyOf } from "../../base/errors.ts";
 import type { OpenStore } from "../../base/opened.ts";
 import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
 
+/**
+ * The bytes of an answer's messages that are posted at once. To wake the service's thread takes as
+ * long as to write them.
+ */
+const POSTED = 64 << 10;
+
 /** The Worker's global scope, which connects it with the service. */
 export interface LaneScope {
   postMessage(message: unknown, transfer: Transferable[]): void;
@@ -51,20 +57,18 @@ export function serveLane<Call, Store extends StoreOfLane>(
   let store: Store | undefined;
   const post = (message: FromLane, transfer: Transferable[] = []) =>
     scope.postMessage(message, transfer);
-  /** The answer's last message so far, which is posted with the end of the call. */
-  let last: Bytes | undefined;
-  const flush = () => {
-    if (last !== undefined) post({ type: "message", bytes: last }, [last.buffer]);
-    last = undefined;
+  /** The answer's messages that are not posted yet, and their bytes. */
+  let waiting: Bytes[] = [], size = 0;
+  const postAll = (type: "messages" | "done") => {
+    const messages = waiting;
+    waiting = [];
+    size = 0;
+    post({ type, messages }, messages.map(({ buffer }) => buffer));
   };
   const emit = (bytes: Bytes) => {
-    flush();
-    last = bytes;
-  };
-  const done = () => {
-    const bytes = last;
-    last = undefined;
-    post({ type: "done", bytes }, bytes === undefined ? [] : [bytes.buffer]);
+    waiting.push(bytes);
+    size += bytes.length;
+    if (size >= POSTED) postAll("messages");
   };
   const voice: LaneVoice = {
     warn: (message) => post({ type: "warning", message }),
@@ -80,7 +84,7 @@ export function serveLane<Call, Store extends StoreOfLane>(
       }
       case "call":
         perform(store!, message.call, emit);
-        return done();
+        return postAll("done");
       case "close":
         store?.close();
         post({ type: "closed" });
@@ -93,7 +97,7 @@ export function serveLane<Call, Store extends StoreOfLane>(
     try {
       await answer(data);
     } catch (error) {
-      flush();
+      if (waiting.length > 0) postAll("messages");
       const remedy = remedyOf(error);
       post({ type: "error", error: { code: codeOf(error), message: messageOf(error), remedy } });
     }

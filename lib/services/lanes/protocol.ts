@@ -40,18 +40,18 @@ export type LaneAnswer =
     readonly mountsStay?: boolean;
   }
   /**
-   * It contains the last message of the call's answer, so that both are written to the client at
+   * It contains the last messages of the call's answer, so that both are written to the client at
    * once.
    */
-  | { readonly type: "done"; readonly bytes?: Bytes }
+  | { readonly type: "done"; readonly messages?: readonly Bytes[] }
   | { readonly type: "error"; readonly error: LaneError }
   | { readonly type: "closed" };
 
 /** The messages from a lane: any number of others, and then the answer. */
 export type FromLane =
   | LaneAnswer
-  /** A message of a call's answer. */
-  | { readonly type: "message"; readonly bytes: Bytes }
+  /** Messages of a call's answer. */
+  | { readonly type: "messages"; readonly messages: readonly Bytes[] }
   | { readonly type: "warning"; readonly message: string }
   /** A layer waits for deletion. */
   | { readonly type: "leftover" };

@@ -36,14 +36,14 @@ export class Lane<Call> {
     this.#port = port;
     port.onmessage = ({ data }: MessageEvent<FromLane>) => {
       switch (data.type) {
-        case "message":
-          return this.#emit(data.bytes);
+        case "messages":
+          return data.messages.forEach((message) => this.#emit(message));
         case "warning":
           return events.warn(data.message);
         case "leftover":
           return events.leftover();
         case "done":
-          if (data.bytes !== undefined) this.#emit(data.bytes);
+          data.messages?.forEach((message) => this.#emit(message));
           return this.#answered?.resolve(data);
         default:
           this.#answered?.resolve(data);
