@@ -79,7 +79,10 @@ function measured(name: string, kind: ImageKind): Section {
     `${new Date().toISOString().slice(0, 10)}, Linux ${Deno.osRelease()}`,
     `${cpus().length} of ${cpus()[0].model}`,
     `load ${before} before`,
-    `program ${Deno.env.get("VENEER") ?? `main.ts by Deno ${Deno.version.deno}`}`,
+    `program ${
+      Deno.env.get("VENEER")?.replace(`${Deno.cwd()}/`, "") ??
+        `main.ts by Deno ${Deno.version.deno}`
+    }`,
   ].join("; ");
   return {
     title: `${name} on ${kind}`,

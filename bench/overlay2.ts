@@ -171,8 +171,10 @@ async function benchMount(store: GraphDriver, depth: number): Promise<void> {
 }
 
 async function benchStart(): Promise<void> {
+  const made = tryMakeHello();
+  if (made === undefined) return;
+  const [hello, ...args] = made;
   store.create("one");
-  const [hello, ...args] = makeHello();
   const results = await compare([
     { name: HELLO, run: () => run(hello, ...args) },
     { name: "veneer --version", run: () => veneer("--version") },
@@ -182,14 +184,23 @@ async function benchStart(): Promise<void> {
   store.remove("one");
 }
 
-/** A program that does nothing but greet, made as the one that is measured; returns its command. */
-function makeHello(): string[] {
+/**
+ * A program that does nothing but greet, made as the one that is measured: by `DENO`, as `make build` makes that.
+ * Returns its command; `undefined`, with a word of it, if it cannot be compiled.
+ */
+function tryMakeHello(): string[] | undefined {
   const source = join(DIRECTORY, "hello.js");
   Deno.writeTextFileSync(source, 'console.log("hello");\n');
   if (!Deno.env.has("VENEER")) return [Deno.execPath(), "run", source];
   const compiled = join(DIRECTORY, "hello");
   const options = ["--no-check", "--no-config", "--no-code-cache", "--allow-all"];
-  run(Deno.execPath(), "compile", "--quiet", ...options, "--output", compiled, source);
+  const deno = Deno.env.get("DENO") ?? Deno.execPath();
+  try {
+    run(deno, "compile", "--quiet", ...options, "--output", compiled, source);
+  } catch {
+    console.log(`\nstart: not measured: ${deno} compiles nothing; set DENO as for make build`);
+    return undefined;
+  }
   return [compiled];
 }
 

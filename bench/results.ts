@@ -92,9 +92,11 @@ function percent(share: number): string {
 /** Reads what {@linkcode formatResults} wrote, also after a formatter has aligned its tables. */
 export function parseResults(text: string): Section[] {
   return text.split(/^## /m).slice(1).map((section) => {
-    const [title, , facts, ...rest] = section.split("\n");
-    const rows = rest.filter((line) => line.startsWith("|")).slice(2).map(parseRow);
-    return { title, facts, rows };
+    const [title, ...rest] = section.split("\n");
+    const [cells, text] = [true, false].map((isCell) =>
+      rest.filter((line) => line !== "" && line.startsWith("|") === isCell)
+    );
+    return { title, facts: text.join(" "), rows: cells.slice(2).map(parseRow) };
   });
 }
 

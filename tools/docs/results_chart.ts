@@ -8,7 +8,7 @@ import { DOMParser } from "linkedom";
 import { isFigure, parseResults } from "../../bench/results.ts";
 
 /** Pixels of the chart, of a bar with its gap, and of the words on the left. */
-const WIDTH = 960, BAR = 22, WORDS = 380;
+const WIDTH = 1000, BAR = 22, WORDS = 420;
 
 /** A longer bar ends here: it says "more", and the number beside it how much. */
 const LONGEST = 2;
