@@ -130,7 +130,10 @@ export class ZstdStream implements Disposable {
     this.#output = new StreamBuffer(output);
     this.#context = zstd.ZSTD_createDStream();
     if (this.#context === null) throw new Error("there is no memory for a decompressor");
-    this.#check(zstd.ZSTD_DCtx_setParameter(this.#context, WINDOW_LOG_MAX, LARGEST_WINDOW_LOG));
+    checked(
+      this.#library,
+      zstd.ZSTD_DCtx_setParameter(this.#context, WINDOW_LOG_MAX, LARGEST_WINDOW_LOG),
+    );
   }
 
   /** Whether the input so far ends inside a frame. */
@@ -157,17 +160,14 @@ export class ZstdStream implements Disposable {
       const used = this.#input.position, filled = this.#output.position;
       // A frame whose end was seen stays at its end: another call would begin a new one.
       if (used === this.#size && !this.#isInFrame) break;
-      const result = this.#check(
+      const result = checked(
+        this.#library,
         this.#library.ZSTD_decompressStream(this.#context, this.#output.bytes, this.#input.bytes),
       );
       if (this.#input.position === used && this.#output.position === filled) break;
       this.#isInFrame = result !== 0n;
     }
     return this.#output.position;
-  }
-
-  #check(result: bigint): bigint {
-    return checked(this.#library, result);
   }
 
   [Symbol.dispose](): void {

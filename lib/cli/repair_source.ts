@@ -4,18 +4,16 @@
  *
  * @module
  */
-import { close, O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { fstat, tryLstat } from "../../ffi/stat.ts";
 import { IDENTITY } from "../base/id_maps.ts";
 import { type ChooseLayer, layerTarOf } from "../images/layer_tar.ts";
+import { LAYOUT } from "../images/layout.ts";
 import { Home } from "../store/home.ts";
 import { ConfinedRoot } from "../tree/confined.ts";
 import type { CommandContext } from "./commands/context.ts";
 import { imageArchiveKind } from "./image_archive.ts";
 import { inputSize, withTarInput } from "./tar_input.ts";
-
-/** The name of the file that each OCI layout has. */
-const LAYOUT = "oci-layout";
 
 /** A store of layers, and the way to find the wanted one in an image. */
 interface Wanted {
@@ -38,14 +36,12 @@ export async function withRepairSource<T>(
 ): Promise<T> {
   if (from === "-") return withTarInput(from, use);
   const stat = tryLstat(`${from}/.`) ?? tryLstat(from);
-  const ofImage = (fd: number) => {
-    using scope = new DisposableStack();
-    return use(scope.adopt(fd, close));
-  };
   if (stat === undefined) {
-    return ofImage(await context.readImages((images) => images.layerTar(from, choose)));
+    return withFd(await context.readImages((images) => images.layerTar(from, choose)), use);
   }
-  if (isImage(from)) return ofImage(layerTarOf(from, Home.open(root, driver, IDENTITY), choose));
+  if (isImage(from)) {
+    return withFd(layerTarOf(from, Home.open(root, driver, IDENTITY), choose), use);
+  }
   if (!stat.isDirectory) {
     return withTarInput(from, (input) => {
       inputSize(input, from);

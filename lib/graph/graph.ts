@@ -21,6 +21,7 @@ import type { RecordKind } from "./content_format.ts";
 import { ContentLog } from "./content_log.ts";
 import { sizeOf } from "../tar/export/delta.ts";
 import { Layers } from "./layers.ts";
+import { LayerListing } from "./listing.ts";
 import { MountedLayers } from "./mounted_layers.ts";
 import { Reading } from "./reading.ts";
 import { Staged } from "./staged.ts";
@@ -253,45 +254,15 @@ export class Graph implements EngineStore {
   }
 
   layers(): LayerInfo[] {
-    return this.#home.root.hold(() => this.#state.hold(() => this.#list()));
-  }
-
-  #list(): LayerInfo[] {
-    const ancestry = this.#layers.ancestry();
-    const { warn } = this.#context;
-    const incomplete = attempt(
-      ({ message, remedy }) => warn(message, remedy),
-      "marks of layers that are incomplete",
-      () => this.#home.incomplete(),
-    ) ?? new Set();
-    return this.#backend.list().sort().flatMap((id) => {
-      try {
-        return this.#describe(id, ancestry.parent(id), incomplete.has(id));
-      } catch (error) {
-        // The layer was removed after it was listed, and its parent after it; or it is damaged, and
-        // the others are still listed.
-        if (!this.#backend.exists(id)) return [];
-        warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
-        return this.#describe(id, undefined, incomplete.has(id));
-      }
-    });
+    return this.#listing.all();
   }
 
   layer(id: string): LayerInfo {
-    this.#layers.require(id);
-    const parent = this.#layers.ancestry().parent(id);
-    return this.#describe(id, parent, this.#home.isIncomplete(id));
+    return this.#listing.one(id);
   }
 
-  #describe(id: string, parent: string | undefined, incomplete: boolean): LayerInfo {
-    const mountPoint = this.#backend.mountPoint(id);
-    return {
-      id,
-      parent,
-      incomplete,
-      references: this.#mounted.confirmed(id, this.#state.references(id)).count,
-      mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,
-    };
+  get #listing(): LayerListing {
+    return new LayerListing(this.#layers, this.#mounted, this.#context.warn);
   }
 
   cleanup(failed?: (error: VeneerError) => void): string[] {

@@ -6,12 +6,9 @@
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
 import { crc32 } from "node:zlib";
-import { EAGAIN, SyscallError } from "../../../ffi/errno.ts";
-import { tryWrite } from "../../../ffi/files.ts";
-import { waitWritable } from "../../../ffi/poll.ts";
+import { SyscallError } from "../../../ffi/errno.ts";
 import { ZstdPacker } from "../../../ffi/zstd.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
-import { openFileName } from "../../base/open_files.ts";
+import { putAll } from "../../base/put_all.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
 import { compressBlock, release, streamHead, streamTail } from "./block.ts";
 import type { CompressJob, Failure } from "./compress.ts";
@@ -72,7 +69,7 @@ function work(turns: Turns, { compression, output }: CompressJob): void {
 function put(turns: Turns, { number, parts }: Packed, output: number): boolean {
   if (!turns.waitFor(number)) return false;
   for (const part of parts) {
-    write(output, part);
+    putAll(output, part);
     release(part);
   }
   turns.pass(number);
@@ -87,18 +84,10 @@ function stream(turns: Turns, { compression, output, threads }: CompressJob): vo
     const { number, bytes, isLast } = block;
     if (number === 0 && isLast) {
       // As without Workers.
-      return write(output, compressBlock(compression, { ...block, isFirst: true }));
+      return putAll(output, compressBlock(compression, { ...block, isFirst: true }));
     }
     packer.feed(bytes.length, isLast);
-    for (let size; (size = packer.next()) > 0;) write(output, packed.subarray(0, size));
-  }
-}
-
-function write(output: number, bytes: Bytes): void {
-  for (let rest = bytes; rest.length > 0;) {
-    const put = tryWrite(output, rest);
-    if (put === -EAGAIN) waitWritable(output);
-    else rest = rest.subarray(unwrap(put, "write", openFileName(output) ?? "to the output"));
+    for (let size; (size = packer.next()) > 0;) putAll(output, packed.subarray(0, size));
   }
 }
 

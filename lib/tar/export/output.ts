@@ -8,11 +8,12 @@
  * @module
  */
 import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../../ffi/errno.ts";
-import { LARGEST_PIPE, trySetPipeSize, tryWrite } from "../../../ffi/files.ts";
+import { LARGEST_PIPE, trySetPipeSize } from "../../../ffi/files.ts";
 import { waitWritable } from "../../../ffi/poll.ts";
 import { trySendfile } from "../../../ffi/sendfile.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
+import { putAll } from "../../base/put_all.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 
 const CAPACITY = 512 << 10;
@@ -122,12 +123,7 @@ export class TarOutput extends EntryBuffer {
 
   /** For a piece that is being finished: writes bytes of it. */
   put(bytes: Uint8Array): void {
-    for (let at = 0; at < bytes.length;) {
-      const put = tryWrite(this.fd, at === 0 ? bytes : bytes.subarray(at));
-      if (put === -EAGAIN) waitWritable(this.fd);
-      else if (put < 0) unwrap(put, "write", this.#name());
-      else at += put;
-    }
+    putAll(this.fd, bytes);
     if (bytes.length > 0) this.#count(bytes.length);
   }
 

@@ -67,8 +67,8 @@ function* chunks(read: () => Bytes): Generator<Bytes> {
   for (let chunk = read(); chunk.length > 0; chunk = read()) yield chunk;
 }
 
-/** Feeds a compressor or decompressor, and passes its output on. */
-export function pump(inflate: Transform, input: Iterator<Bytes>, write: Write): Promise<void> {
+/** Feeds a decompressor, and passes its output on. */
+function pump(inflate: Transform, input: Iterator<Bytes>, write: Write): Promise<void> {
   return new Promise((resolve, reject) => {
     /** No caller would catch an exception of these steps. */
     const guarded = <A>(step: (argument: A) => void) => (argument: A) => {
