@@ -30,6 +30,8 @@ export interface TransferOptions {
   /**
    * For an apply: called when all of the tar was applied, before the layer counts as complete. An
    * error of it fails the apply.
+   *
+   * @param directory the layer's own directory or its mounted tree, open for reading
    */
-  readonly beforeComplete?: () => void;
+  readonly beforeComplete?: (directory: number) => void;
 }

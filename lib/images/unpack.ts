@@ -136,15 +136,17 @@ function unpackLayer(
   snapshotter.prepare(key, parent);
   using log = newLog(snapshotter.stat(key).layer, context);
   try {
-    const verify = () => void stream.verify(diffId);
+    const verify = () => stream.verify(diffId);
+    let isOwn = false;
     snapshotter.applyDiff(key, stream.output, {
       onProgress: (bytes) => progress?.update(bytes),
       // Called at the end of the pipe.
       provenWhole: () => (verify(), true),
-      beforeComplete: verify,
+      beforeComplete: (directory) => isOwn = areDirectories(directory, verify()),
       log,
     });
-    keepRecord(step, stream.verify(diffId), stream.record, context);
+    if (isOwn) context.records.keep(stream.record, diffId);
+    else keepRecord(step, verify(), stream.record, context);
     addSums(step, log, context);
     snapshotter.commit(chain, key, { labels: layerLabels(chain, diffId, isOffered) });
     keepContent(chain, log, context);
@@ -179,21 +181,31 @@ function keepContent(
 }
 
 /**
+ * Whether a layer has all directories that its tar leads through and does not make. Then none of
+ * them is a link of the layers below.
+ *
+ * @param layer the layer's own directory, or its tree
+ */
+function areDirectories(layer: number, { others }: LayerSums): boolean {
+  return others?.every((path) => isDirectory(layer, path)) ?? false;
+}
+
+/**
  * Keeps the record of a layer's tar. If the tar has paths through directories of the layers below
  * and one is a link, two of its paths may be one file. Then the content of the first is lost. So the
  * record is tried, and made again with all content if need be.
  */
 function keepRecord(
   { layer, diffId, chain, parent }: Step,
-  { others }: LayerSums,
+  sums: LayerSums,
   record: number,
   { snapshotter, records, isBounded }: UnpackContext,
 ): void {
-  const isSure = parent === "" || others?.length === 0 ||
+  const isSure = parent === "" ||
     withTree(
       snapshotter,
       keyOf(chain),
-      (root) => others?.every((path) => isDirectory(root, path)) || isRebuilt(record, root),
+      (root) => areDirectories(root, sums) || isRebuilt(record, root),
     );
   if (isSure) return records.keep(record, diffId);
   using whole = new LayerStream(layer, records.create(), isBounded, true);

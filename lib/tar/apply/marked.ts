@@ -60,7 +60,7 @@ export function applyMarked(
   return withFd(openWithoutLinks(path, O_RDONLY | O_DIRECTORY), (directory) => {
     const options = { whiteouts, lowers, idMaps, workers, warn, onProgress, provenWhole, log };
     const { size } = applyTar(input, directory, options);
-    beforeComplete?.();
+    beforeComplete?.(directory);
     layer.finish(directory);
     layer.ensureStored(directory);
     if (sync === "filesystem") syncfs(directory, path);
