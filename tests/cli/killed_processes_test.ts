@@ -96,12 +96,19 @@ needs(lacking, "killed: commands killed at any moment keep no other from working
   store.must("create", "base");
   const program = shellWords([...PROGRAM, ...store.options]);
   const rounds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 5;
+  const killed = 128 + 9;
   const { stdout, stderr } = store.shell(`
     job() {
+      local longest=800 after delay status
       for ((round = 0; round < ${rounds}; round++)); do
         for command in "create $1 --parent base" "mount $1" "umount $1" "rm $1"; do
-          timeout --signal=KILL 0.$((RANDOM % 8))$((RANDOM % 9 + 1)) ${program} $command >/dev/null 2>&1
-          echo $?
+          after=$((RANDOM % longest + 1))
+          printf -v delay %d.%03d $((after / 1000)) $((after % 1000))
+          timeout --signal=KILL $delay ${program} $command >/dev/null 2>&1
+          status=$?
+          echo $status
+          # So about half of the commands are killed, on a fast machine and on a slow one.
+          ((longest = status == ${killed} ? longest * 3 / 2 : longest * 2 / 3 + 1))
         done
       done
     }
@@ -109,7 +116,6 @@ needs(lacking, "killed: commands killed at any moment keep no other from working
     wait
   `);
   assertEquals(stderr, "");
-  const killed = 128 + 9;
   const codes: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
   const expected = [0, killed, ...codes.map((code) => EXIT_STATUS[code])];
   const ended = stdout.trim().split("\n").map(Number);
