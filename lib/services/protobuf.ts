@@ -16,8 +16,8 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * The length in UTF-16 units below which a string is written octet by octet, which is faster for
- * short strings.
+ * The length in UTF-16 units, or in octets, below which a string is written and read octet by octet,
+ * which is faster for short strings.
  */
 const SHORT = 100;
 
@@ -88,6 +88,14 @@ export class MessageWriter {
     this.#length = start - 1;
     this.#put(length);
     this.#length += length;
+    return this;
+  }
+
+  /** Writes fields that another writer has written. */
+  copy(fields: Uint8Array): this {
+    this.#reserve(fields.length);
+    this.#bytes.set(fields, this.#length);
+    this.#length += fields.length;
     return this;
   }
 
@@ -193,11 +201,23 @@ export function* readFields(message: Bytes): Generator<WireField> {
 
 /** The text in a field's bytes. @throws {VeneerError} `invalid argument` if it is not UTF-8 */
 export function text(bytes: Bytes): string {
+  const short = bytes.length < SHORT ? ascii(bytes) : undefined;
+  if (short !== undefined) return short;
   try {
     return decoder.decode(bytes);
   } catch {
     throw new VeneerError("invalid argument", "the request has a text that is not UTF-8");
   }
+}
+
+/** The text of ASCII characters; `undefined` if there are others. */
+function ascii(bytes: Bytes): string | undefined {
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] >= 0x80) return undefined;
+    text += String.fromCharCode(bytes[i]);
+  }
+  return text;
 }
 
 function malformed(): VeneerError {

@@ -205,6 +205,32 @@ Deno.test("hpack: a list beyond the limit is cut, and the table stays right", ()
   assertEquals(decoder.decode(bytes("be"), LIMIT).fields, [["n", "a".repeat(3840)]]);
 });
 
+Deno.test("hpack: a block that comes again is decoded by the table of that moment", () => {
+  const decoder = new HpackDecoder();
+  const add = (value: string) => `4001 61 01 ${value}`; // "a" with a value of one letter.
+  assertEquals(decode(add("78"), decoder).fields, [["a", "x"]]);
+  const first = decode("82be", decoder);
+  assertEquals(first.fields, [[":method", "GET"], ["a", "x"]]);
+  assertEquals(decode("82be", decoder), first);
+  assertEquals(decode(add("79"), decoder).fields, [["a", "y"]]);
+  assertEquals(decode("82be", decoder).fields, [[":method", "GET"], ["a", "y"]]);
+  assertEquals(decode("82bf", decoder).fields, [[":method", "GET"], ["a", "x"]]);
+  // A block that adds an entry adds one each time.
+  for (let i = 0; i < 2; i++) decode(add("7a"), decoder);
+  for (const index of ["be", "bf"]) assertEquals(decode(index, decoder).fields, [["a", "z"]]);
+  assertEquals(decode("c0", decoder).fields, [["a", "y"]]);
+  decode("20", decoder); // The table gets a size of 0.
+  assertThrows(() => decode("be", decoder), HpackError);
+  assertThrows(() => decode("82be", decoder), HpackError);
+  // More blocks than are kept, twice: a literal that is not added.
+  for (let i = 0; i < 60; i++) {
+    const value = String.fromCharCode(0x61 + i % 20);
+    const block = `0001 62 01 ${value.charCodeAt(0).toString(16)}`;
+    assertEquals(decode(block, decoder).fields, [["b", value]]);
+  }
+  assertEquals(decoder.decode(bytes("0001 62 01 61"), 8), { fields: [], oversized: true });
+});
+
 Deno.test("hpack: encoded fields can be decoded", () => {
   const fields: Field[] = [
     [":status", "200"],

@@ -189,15 +189,45 @@ export function writeUsage({ bytes, inodes }: Usage): Bytes {
 
 /** Writes the ListSnapshotsResponses of a list, one by one; there is none for an empty list. */
 export function* writeList(infos: Iterable<SnapshotInfo>): Generator<Bytes> {
-  const response = new MessageWriter();
-  let count = 0;
+  const list = new ListWriter();
   for (const info of infos) {
-    writeInfo(response, info);
-    if (++count < BATCH && response.length < BATCH_SIZE) continue;
-    yield response.finish();
-    count = 0;
+    list.add(info);
+    if (list.isFull) yield list.finish();
   }
-  if (count > 0) yield response.finish();
+  if (list.length > 0) yield list.finish();
+}
+
+/** Writes the messages of a list. */
+export class ListWriter {
+  readonly #response = new MessageWriter();
+  #count = 0;
+
+  /** The number of bytes written of this message. */
+  get length(): number {
+    return this.#response.length;
+  }
+
+  /** Whether this message gets no further infos. */
+  get isFull(): boolean {
+    return this.#count >= BATCH || this.#response.length >= BATCH_SIZE;
+  }
+
+  add(info: SnapshotInfo): void {
+    this.#count++;
+    writeInfo(this.#response, info);
+  }
+
+  /** Adds an info that was written before, into another message. */
+  copy(info: Bytes): void {
+    this.#count++;
+    this.#response.copy(info);
+  }
+
+  /** Returns this message, and begins the next one. */
+  finish(): Bytes {
+    this.#count = 0;
+    return this.#response.finish();
+  }
 }
 
 /** The enumeration Kind. */

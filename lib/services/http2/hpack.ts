@@ -101,22 +101,54 @@ export interface HeaderList {
   readonly oversized: boolean;
 }
 
+/** A decoded block that is likely to come again: most calls of a client have the same fields. */
+interface KnownBlock {
+  readonly bytes: Uint8Array;
+  readonly list: HeaderList;
+}
+
+/** The number of known blocks, and the length of the longest one in bytes. */
+const KNOWN_BLOCKS = 8, LONGEST_KNOWN = 512;
+
 /** Decodes the header blocks of one connection, in the order in which they arrive. */
 export class HpackDecoder {
   /** The entries of the dynamic table, the newest one last. */
   readonly #entries: Field[] = [];
   #size = 0;
   #capacity = TABLE_SIZE;
+  /** Blocks that do not change the table, decoded since its last change; the oldest one first. */
+  #known: KnownBlock[] = [];
+  /** Whether the current block changes the table. */
+  #isChanged = false;
 
   /**
    * Decodes a complete block. Even a block that is too long is read to its end, because later
-   * blocks may refer to the entries that it adds.
+   * blocks may refer to the entries that it adds. Equal blocks may have the same list.
    *
    * @param limit the limit of the list's size in bytes, with {@linkcode ENTRY_OVERHEAD} for each
    * field
    * @throws {HpackError}
    */
   decode(block: Uint8Array, limit: number): HeaderList {
+    const known = this.#known.find(({ bytes }) => isSame(bytes, block));
+    if (known !== undefined) return known.list;
+    this.#isChanged = false;
+    const list = this.#decode(block, limit);
+    const isKept = !this.#isChanged && !list.oversized && block.length <= LONGEST_KNOWN;
+    if (isKept) {
+      if (this.#known.length === KNOWN_BLOCKS) this.#known.shift();
+      this.#known.push({ bytes: block.slice(), list });
+    }
+    return list;
+  }
+
+  /** To be called when the table changes: a known block may now have other fields. */
+  #change(): void {
+    this.#isChanged = true;
+    this.#known = [];
+  }
+
+  #decode(block: Uint8Array, limit: number): HeaderList {
     const reader = new BlockReader(block);
     const fields: Field[] = [];
     let size = 0;
@@ -156,12 +188,14 @@ export class HpackDecoder {
   }
 
   #add(field: Field): void {
+    this.#change();
     this.#entries.push(field);
     this.#size += sizeOf(field);
     this.#evict();
   }
 
   #resize(capacity: number): void {
+    this.#change();
     if (capacity > TABLE_SIZE) throw new HpackError(`a table of ${capacity} bytes`);
     this.#capacity = capacity;
     this.#evict();
@@ -170,6 +204,12 @@ export class HpackDecoder {
   #evict(): void {
     while (this.#size > this.#capacity) this.#size -= sizeOf(this.#entries.shift()!);
   }
+}
+
+function isSame(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Reads the integers and strings of a block. */

@@ -84,14 +84,26 @@ const FORBIDDEN = ["connection", "proxy-connection", "keep-alive", "transfer-enc
 const PSEUDO = [":method", ":scheme", ":path", ":authority"];
 
 /**
- * Checks the fields of a request (RFC 9113, 8.2 and 8.3). If a name comes twice, its values are
- * joined.
+ * Checks the fields of a request (RFC 9113, 8.2 and 8.3), which must no longer change. If a name
+ * comes twice, its values are joined.
  *
  * @returns `undefined` for a malformed request
  */
 export function requestHeaders(
   fields: readonly Field[],
 ): ReadonlyMap<string, string> | undefined {
+  let headers = checked.get(fields);
+  if (headers === undefined) {
+    headers = checkedHeaders(fields);
+    if (headers !== undefined) checked.set(fields, headers);
+  }
+  return headers;
+}
+
+/** The fields of requests that were checked. `HpackDecoder` gives many requests the same list. */
+const checked = new WeakMap<readonly Field[], ReadonlyMap<string, string>>();
+
+function checkedHeaders(fields: readonly Field[]): ReadonlyMap<string, string> | undefined {
   const headers = new Map<string, string>();
   let isRegular = false;
   for (const [name, value] of fields) {
