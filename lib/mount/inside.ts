@@ -24,6 +24,7 @@ import { resourceLimit, RLIMIT_NOFILE, setResourceLimit } from "../../ffi/limits
 import { mount, MS_BIND, MS_PRIVATE, MS_REC } from "../../ffi/mount.ts";
 import { fchdir, unshareMountNamespace } from "../../ffi/process.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
+import { interpreterOf } from "./interpreter.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
 
 /** The user that a program runs as, by ids of this host. */
@@ -121,15 +122,24 @@ function execute({ command, environment }: InsideProgram): VeneerError {
   const places = name.includes("/")
     ? [name]
     : path.split(":").map((directory) => `${directory || "."}/${name}`);
-  let failed: SyscallError | undefined;
+  let failed: SyscallError | undefined, interpreter: string | undefined;
   for (const place of places) {
     const errno = -tryExecve(place, command, environment);
+    if (errno === ENOENT) interpreter ??= interpreterOf(place);
     if (errno === ENOENT || errno === ENOTDIR) continue;
     failed ??= new SyscallError("execve", errno, place);
     if (errno !== EACCES) break;
   }
   const shown = JSON.stringify(name);
-  return failed === undefined
-    ? new VeneerError("not found", `program ${shown} is not in the tree`)
-    : new VeneerError("failed", `program ${shown} cannot be run: ${failed.message}`);
+  if (failed !== undefined) {
+    return new VeneerError("failed", `program ${shown} cannot be run: ${failed.message}`);
+  }
+  if (interpreter !== undefined) {
+    const needed = JSON.stringify(interpreter.slice(0, 200));
+    return new VeneerError(
+      "not found",
+      `program ${shown} needs the interpreter ${needed}, which is not in the tree`,
+    );
+  }
+  return new VeneerError("not found", `program ${shown} is not in the tree`);
 }
