@@ -1,8 +1,7 @@
 /**
  * Reads a pool's metadata, as the kernel writes it: the blocks of each device, and their times.
  *
- * The layout is that of `drivers/md/dm-thin-metadata.c` and `persistent-data/dm-btree-internal.h`
- * of the kernel, little-endian, in blocks of 4 KiB:
+ * The layout (`thin_format.ts`), in blocks of 4 KiB:
  *
  * ```text
  * superblock          roots of two B-trees, by device number
@@ -18,22 +17,25 @@
  */
 import { VeneerError } from "../../lib/base/errors.ts";
 import { METADATA_BLOCK_SIZE } from "./pool.ts";
+import {
+  BLOCK_AT,
+  DATA_BLOCK_SIZE_AT,
+  DETAILS_AT,
+  ENTRIES_AT,
+  FLAGS_AT,
+  HELD_ROOT_AT,
+  INTERNAL,
+  KEYS_AT,
+  MAGIC,
+  MAGIC_AT,
+  MAPPING_AT,
+  MAX_ENTRIES_AT,
+  TRANSACTION_ID_AT,
+  VALUE_SIZE_AT,
+} from "./thin_format.ts";
 
 /** Reads a block of metadata by its number. */
 export type BlockReader = (block: number) => Uint8Array<ArrayBuffer>;
-
-/** `struct thin_disk_superblock`. */
-const MAGIC = 27022010n, MAGIC_AT = 32, TRANSACTION_ID_AT = 48, HELD_ROOT_AT = 56;
-const MAPPING_AT = 320, DETAILS_AT = 328, DATA_BLOCK_SIZE_AT = 336;
-
-/** `struct node_header`, `INTERNAL_NODE`; keys follow it. */
-const FLAGS_AT = 4,
-  BLOCK_AT = 8,
-  ENTRIES_AT = 16,
-  MAX_ENTRIES_AT = 20,
-  VALUE_SIZE_AT = 24,
-  KEYS_AT = 32;
-const INTERNAL = 1;
 
 /** `struct disk_device_details`: its size, and the offsets of `transaction_id`, `creation_time`. */
 const DETAILS_SIZE = 24, MADE_IN_AT = 8, CREATION_TIME_AT = 16;
@@ -46,7 +48,7 @@ const MAPPING_SIZE = 8, TIME_MASK = 0xffffff, TIME_BITS = 24n;
  * superblock.
  */
 export function dataBlockSize(superblock: DataView): number | undefined {
-  if (superblock.getBigUint64(MAGIC_AT, true) !== MAGIC) return undefined;
+  if (superblock.getBigUint64(MAGIC_AT, true) !== BigInt(MAGIC)) return undefined;
   return superblock.getUint32(DATA_BLOCK_SIZE_AT, true);
 }
 
