@@ -6,67 +6,11 @@
  *
  * @module
  */
-import { join } from "@std/path";
-import { GrpcClient } from "../tests/services/grpc_client.ts";
-import { cleanup } from "../tests/services/snapshots_client.ts";
-import { Process } from "../tests/services/service_support.ts";
-import { run } from "./measure.ts";
-import { CHANGES, measureCalls, QUESTIONS, type Side } from "./snapshot_calls.ts";
-import { DIRECTORY, VENEER } from "./subject.ts";
+import { endSides, startSides, THEIRS } from "./service_sides.ts";
+import { CHANGES, measureCalls, QUESTIONS } from "./snapshot_calls.ts";
+import { printSystemCalls } from "./system_calls.ts";
 
-const THEIRS = "containerd's overlayfs, on a socket";
-const OURS = "veneer serve containerd";
-
-/** A service and its one client. */
-interface Service extends Side {
-  readonly process: Process;
-  readonly client: GrpcClient;
-}
-
-/** Builds the peer, which Debian's packages have the sources of. */
-function buildPeer(): string {
-  const program = join(DIRECTORY, "snapshotservice");
-  const source = new URL("../tests/peers/snapshotservice", import.meta.url).pathname;
-  const environment = ["GO111MODULE=off", "GOPATH=/usr/share/gocode", "CGO_ENABLED=0"];
-  run("env", "-C", source, ...environment, "go", "build", "-o", program);
-  return program;
-}
-
-async function start(
-  name: string,
-  address: string,
-  words: readonly string[],
-): Promise<Service> {
-  const process = new Process(words);
-  let found: GrpcClient | undefined;
-  const connect = async () => {
-    while (found === undefined) found = await GrpcClient.connect(address).catch(() => undefined);
-  };
-  await Promise.race([connect(), process.ended().then(() => Promise.reject(process.log))]);
-  const client = found!;
-  const call = async (method: string, request: readonly number[]) => {
-    const { status, message } = await client.call(method, request);
-    if (status !== 0) throw new Error(`${name}: ${method}: ${message}`);
-  };
-  return { name, process, client, labels: {}, call, settle: () => call("Cleanup", cleanup()) };
-}
-
-const peer = buildPeer();
-const path = (name: string) => join(DIRECTORY, name);
-const addresses = [path("t"), path("v")];
-const words = [
-  [peer, path("their"), addresses[0]],
-  [
-    ...VENEER,
-    ...["--root", path("our"), "--driver", "overlay2", "--log-level", "warn"],
-    ...["serve", "containerd", "--address", addresses[1]],
-  ],
-];
-const sides = [
-  await start(THEIRS, addresses[0], words[0]),
-  await start(OURS, addresses[1], words[1]),
-];
-
+const sides = await startSides();
 console.log(
   `== services, overlay2 on ${
     Deno.env.get("VENEER_TEST_FS")
@@ -82,9 +26,7 @@ try {
     );
     console.log(`  ${name.padEnd(44)} ${rss.toFixed(0)} MiB, ${peak.toFixed(0)} at most`);
   }
+  await printSystemCalls(sides);
 } finally {
-  for (const { client, process } of sides) {
-    client[Symbol.dispose]();
-    await process.end("SIGTERM");
-  }
+  await endSides(sides);
 }
