@@ -12,8 +12,8 @@ import { type ImageKind, mountImage } from "./images.ts";
 import { type Case, parseJunit, type Stage } from "./report.ts";
 import { mountPoints } from "../support/cases.ts";
 
-/** The most seconds for a stage. A stage that takes longer hangs. */
-export const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 7200 : 1200;
+/** The most seconds for a stage. A stage that takes longer hangs: a slow machine takes 1200 for the largest. */
+export const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 7200 : 1800;
 
 /** The files of a stage and its environment. */
 export interface Plan {
