@@ -58,8 +58,8 @@ test-engines: root setup ## run the services with newer engines, which are fetch
 	@$(DENO) run --quiet --allow-all --no-check --frozen tools/engines.ts $(ENGINES)
 	@VENEER_ENGINES=$(ENGINES) tools/isolated $(OWN_DENO) run --quiet --allow-all --no-check tests/runner/run.ts engines
 
-smoke: root setup ## run the tests that are about the binary on dist/veneer
-	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/cli/program_test.ts tests/cli/program_files_test.ts
+smoke: root setup ## run the tests that are about the binary, and of its services, on dist/veneer
+	@VENEER=$(CURDIR)/dist/veneer tools/isolated $(OWN_DENO) test --quiet --allow-all --no-check --frozen tests/cli/program_test.ts tests/cli/program_files_test.ts tests/services/calls_test.ts tests/services/docker_calls_test.ts
 
 bench: root setup ## measure against GNU tar and other tools, as ratios
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts

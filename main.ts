@@ -22,7 +22,10 @@ if (!isVersionPrinted()) {
       layersAt: async (root) => (await import("./drivers/registry.ts")).priorStores(root),
       snapshotsAt: async (root) => (await import("./drivers/snapshotters.ts")).priorSnapshots(root),
       laneStarter: async () => (await import("./drivers/lanes.ts")).startLane,
-      migrationLaneStarter: async () => (await import("./drivers/lanes.ts")).startMigrationLane,
+      migrationLanes: async () => {
+        const { startMigrationLane, migrationLaneHere } = await import("./drivers/lanes.ts");
+        return { start: startMigrationLane, here: migrationLaneHere };
+      },
       dockerLaneStarter: async () => (await import("./drivers/lanes.ts")).startDockerLane,
     }),
   );

@@ -17,7 +17,7 @@ import {
   reopen,
   RESOLVE_INSIDE,
 } from "../ffi/files.ts";
-import { tryCloneMount, tryProtectMount } from "../ffi/fsmount.ts";
+import { tryCloneProtected } from "../ffi/fsmount.ts";
 import { mount } from "../ffi/mount.ts";
 import { mknodat, S_IFCHR, tryMkdirat } from "../ffi/names.ts";
 import { unwrap } from "../ffi/unwrap.ts";
@@ -97,8 +97,7 @@ function overlayOf(
   using attached = new DisposableStack();
   attached.defer(() => unmountUnused(target));
   const fd = attached.adopt(openWithoutLinks(target, O_RDONLY | O_DIRECTORY), close);
-  const copy = scope.adopt(unwrap(tryCloneMount(fd), "open_tree", target), close);
-  unwrap(tryProtectMount(copy), "mount_setattr", target);
+  const copy = scope.adopt(unwrap(tryCloneProtected(fd), "open_tree", target), close);
   return scope.adopt(reopen(copy, O_RDONLY | O_DIRECTORY), close);
 }
 
@@ -113,7 +112,13 @@ function markDeletions(
 ): boolean {
   if (lowers.length === 0) return false;
   let isMade = false;
-  for (const { kind, path } of upperChanges(layer, lowers, "aufs")) {
+  for (
+    const { kind, path } of upperChanges(
+      layer,
+      lowers.map((lower) => () => reopen(lower, O_RDONLY | O_DIRECTORY)),
+      "aufs",
+    )
+  ) {
     if (kind !== "D") continue;
     isMade = true;
     mark(room, [name, ...path.slice(1).split("/")].map((part) => entryName(encode(part))));

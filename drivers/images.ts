@@ -17,8 +17,9 @@ export interface ImageStoreOptions extends SnapshotStoreOptions {
 export async function openImages(options: OpenOptions & ImageStoreOptions): Promise<Images> {
   const snapshots = openSnapshots(await loadForSnapshots(options), options);
   try {
-    const { warn, options: own } = completed(options), { record } = parseStoreOptions(own);
-    const images = new Images(snapshots, warn, options.isServed, record);
+    const { warn, options: own } = completed(options);
+    const { record, inflater } = parseStoreOptions(own);
+    const images = new Images(snapshots, warn, options.isServed, record, inflater);
     if (options.purpose !== "read") images.sweepTemporary();
     return images;
   } catch (error) {

@@ -6,6 +6,7 @@
  *
  * @module
  */
+import { INFLATERS } from "../lib/base/inflater.ts";
 import { SYNC_MODES } from "../lib/base/sync_mode.ts";
 import { aufs } from "./aufs/mod.ts";
 import { btrfs } from "./btrfs/mod.ts";
@@ -35,13 +36,19 @@ export const COMMON_OPTIONS: readonly OptionHelp[] = [
     key: "record",
     value: "none|sizes|hash",
     choices: ["none", "sizes", "hash"],
-    summary: "the facts about its files that an apply records for a deep check; none by default",
+    summary: "the facts about its files that an apply records for a deep check; sizes by default",
   },
   {
     key: "workers",
     value: "0|1",
     choices: ["0", "1"],
     summary: "the threads that help an apply or diff; 1 (the default) helps large ones",
+  },
+  {
+    key: "inflate",
+    value: INFLATERS.join("|"),
+    choices: INFLATERS,
+    summary: "decompress tars by ISA-L and libzstd if they are installed (auto), or without them",
   },
   {
     key: "snapshot.size",

@@ -8,7 +8,8 @@ import { join } from "@std/path";
 import { names } from "../lib/base/processes.ts";
 import type { DriverCode, DriverDefinition } from "./definition.ts";
 import { VeneerError } from "../lib/base/errors.ts";
-import type { RecordKind } from "../lib/graph/content_format.ts";
+import { parseInflater } from "../lib/base/inflater.ts";
+import { DEFAULT_RECORD, type RecordKind } from "../lib/graph/content_format.ts";
 import { Graph } from "../lib/graph/graph.ts";
 import type { ForeignUses } from "../lib/base/opened.ts";
 import type { GraphDriver } from "../lib/graph/driver.ts";
@@ -133,7 +134,7 @@ export function openLayers(
   stores?: readonly string[],
 ): Graph {
   const { root, driver: name, options, idMaps, warn } = completed(open);
-  const { given, sync, workers, record } = parseStoreOptions(options);
+  const { given, sync, workers, inflater, record } = parseStoreOptions(options);
   const driver = choose(drivers, name, stores ?? priorStores(root), root);
   const own = ownOptions(given, driver);
   const backend = driver.open({ root, options: own, idMaps, warn });
@@ -143,6 +144,7 @@ export function openLayers(
     warn,
     sync,
     workers,
+    inflater,
     record,
     foreignUses: open.foreignUses,
   });
@@ -156,6 +158,7 @@ export function parseStoreOptions(options: readonly string[]) {
     given,
     sync: parseSync(given.get("sync")),
     workers: parseWorkers(given.get("workers")),
+    inflater: parseInflater(given.get("inflate")),
     record: parseRecord(given.get("record")),
     limits: parseLimits(given),
     usageAge: parseUsageAge(given.get(USAGE_AGE_OPTION)),
@@ -240,8 +243,8 @@ function firstThatRuns(drivers: readonly Driver[], root: string): Driver {
 }
 
 function parseRecord(value: string | undefined): RecordKind {
-  if (value === undefined || value === "none") return "none";
-  if (value === "sizes" || value === "hash") return value;
+  if (value === undefined) return DEFAULT_RECORD;
+  if (value === "none" || value === "sizes" || value === "hash") return value;
   throw new VeneerError(
     "invalid argument",
     `record ${JSON.stringify(value)}: it must be none, sizes or hash`,

@@ -83,7 +83,8 @@ export function openSnapshots(
 ): Snapshots {
   const { root, driver: name, options, idMaps, warn } = completed(open);
   const { foreignUses, later, purpose } = open;
-  const { given, sync, workers, limits, usageAge, isRemapped } = parseStoreOptions(options);
+  const settings = parseStoreOptions(options);
+  const { given, sync, workers, inflater, limits, usageAge, isRemapped } = settings;
   const driver = name === AUTO
     ? chooseAmong(drivers, priorSnapshots(root), join(root, SNAPSHOTS))
     : find(drivers, name);
@@ -95,6 +96,7 @@ export function openSnapshots(
     sync,
     idMaps,
     workers,
+    inflater,
     foreignUses,
     later,
     purpose,

@@ -11,7 +11,7 @@
  */
 import { cstring, type Path, pathText } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
-import { AT_FDCWD, tryRead } from "./files.ts";
+import { AT_FDCWD, close, tryRead } from "./files.ts";
 import { E, newMounts } from "./libc.ts";
 import { AT_EMPTY_PATH } from "./names.ts";
 import { layout, Struct } from "./struct.ts";
@@ -168,6 +168,22 @@ export function tryCloneMount(directory: number): number {
   return fd < 0 ? -E[0] : fd;
 }
 
+/**
+ * A copy like that of {@linkcode tryCloneMount} that is read-only and leaves times of access as they
+ * are, raw: a descriptor, or `-errno`; ENOSYS before Linux 5.12.
+ */
+export function tryCloneProtected(directory: number): number {
+  const copy = tryCloneMount(directory);
+  if (copy < 0) return copy;
+  const result = trySetAttributes(copy, {
+    attr_set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
+    attr_clr: MOUNT_ATTR__ATIME,
+  });
+  if (result === 0) return copy;
+  close(copy);
+  return result;
+}
+
 /** `struct mount_attr` of `linux/mount.h`. */
 export const MOUNT_ATTR = layout("struct mount_attr", 32, {
   attr_set: ["u64", 0],
@@ -194,17 +210,6 @@ function trySetAttributes(
     BigInt(MOUNT_ATTR.size),
   );
   return result < 0 ? -E[0] : result;
-}
-
-/**
- * Makes a mount, of which its root is open, read-only and leave times of access as they are, raw: 0
- * or `-errno`; ENOSYS before Linux 5.12.
- */
-export function tryProtectMount(mount: number): number {
-  return trySetAttributes(mount, {
-    attr_set: MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOATIME,
-    attr_clr: MOUNT_ATTR__ATIME,
-  });
 }
 
 /** Of `mount_setattr(2)`: ids are mapped by the user namespace that `userns_fd` stands for. */

@@ -6,7 +6,7 @@
 import { cstring, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
 import { ENOENT, ENOTDIR } from "./errno.ts";
-import { AT_FDCWD, O_NOFOLLOW, O_PATH, RESOLVE_INSIDE, tryOpenat2, withFd } from "./files.ts";
+import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { layout } from "./struct.ts";
 import {
@@ -109,6 +109,13 @@ export class Stat {
   get inode(): bigint {
     return this.#u64[32 / 8];
   }
+  /** Its halves, which are compared faster. */
+  get inodeLow(): number {
+    return this.#u32[32 / 4];
+  }
+  get inodeHigh(): number {
+    return this.#u32[36 / 4];
+  }
   /** In bytes. */
   get size(): number {
     return this.#u32[40 / 4] + this.#u32[44 / 4] * 0x1_0000_0000;
@@ -160,7 +167,7 @@ export class Stat {
   }
   /** Whether both are of the very same inode of the same file system. */
   isSameInode(other: Stat): boolean {
-    return this.#u32[32 / 4] === other.#u32[32 / 4] && this.#u32[36 / 4] === other.#u32[36 / 4] &&
+    return this.inodeLow === other.inodeLow && this.inodeHigh === other.inodeHigh &&
       this.devMajor === other.devMajor && this.devMinor === other.devMinor;
   }
   /** The file system's device. */
@@ -203,12 +210,6 @@ export function tryStatBirthAt(dirfd: number, name: EntryName, stat: Stat): numb
  */
 export function tryStatRelative(directory: number, path: Path, stat: Stat): number {
   return tryStatx(directory, cstring(path), AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT, stat);
-}
-
-/** The entry at a path below a directory, reached through no link; raw: 0 or `-errno`. */
-export function tryStatBelow(directory: number, path: Path, stat: Stat): number {
-  const fd = tryOpenat2(directory, path, O_PATH | O_NOFOLLOW, RESOLVE_INSIDE);
-  return fd < 0 ? fd : withFd(fd, () => tryFstat(fd, stat));
 }
 
 /** `statx(2)` of an open file, raw: 0 or `-errno`. */

@@ -7,10 +7,19 @@
  *
  * @module
  */
+import { assertRange } from "./unwrap.ts";
 
 const LIBRARY = "libzstd.so.1";
 
-const SYMBOLS = {
+/** What both directions use. */
+const ERRORS = {
+  // unsigned ZSTD_isError(size_t code);
+  ZSTD_isError: { parameters: ["usize"], result: "u32" },
+  // const char *ZSTD_getErrorName(size_t code);
+  ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+const UNPACKING = {
   // ZSTD_DStream *ZSTD_createDStream(void);
   ZSTD_createDStream: { parameters: [], result: "pointer" },
   // size_t ZSTD_freeDStream(ZSTD_DStream *zds);
@@ -19,10 +28,7 @@ const SYMBOLS = {
   ZSTD_DCtx_setParameter: { parameters: ["pointer", "i32", "i32"], result: "usize" },
   // size_t ZSTD_decompressStream(ZSTD_DStream *zds, ZSTD_outBuffer *output, ZSTD_inBuffer *input);
   ZSTD_decompressStream: { parameters: ["pointer", "buffer", "buffer"], result: "usize" },
-  // unsigned ZSTD_isError(size_t code);
-  ZSTD_isError: { parameters: ["usize"], result: "u32" },
-  // const char *ZSTD_getErrorName(size_t code);
-  ZSTD_getErrorName: { parameters: ["usize"], result: "pointer" },
+  ...ERRORS,
 } as const satisfies Deno.ForeignLibraryInterface;
 
 const PACKING = {
@@ -35,33 +41,35 @@ const PACKING = {
   // size_t ZSTD_compressStream2(ZSTD_CCtx *cctx, ZSTD_outBuffer *output, ZSTD_inBuffer *input,
   //                             ZSTD_EndDirective endOp);
   ZSTD_compressStream2: { parameters: ["pointer", "buffer", "buffer", "i32"], result: "usize" },
-  ZSTD_isError: SYMBOLS.ZSTD_isError,
-  ZSTD_getErrorName: SYMBOLS.ZSTD_getErrorName,
+  ...ERRORS,
 } as const satisfies Deno.ForeignLibraryInterface;
 
-type Library = Deno.DynamicLibrary<typeof SYMBOLS>["symbols"];
-type PackingLibrary = Deno.DynamicLibrary<typeof PACKING>["symbols"];
+type Library<S extends Deno.ForeignLibraryInterface> = Deno.DynamicLibrary<S>["symbols"];
 
-let opened: Library | undefined;
-let openedToPack: PackingLibrary | undefined;
+/**
+ * A function that returns symbols of the library, loaded at its first call; `undefined` if the
+ * library is not installed.
+ */
+function loading<const S extends Deno.ForeignLibraryInterface>(
+  symbols: S,
+): () => Library<S> | undefined {
+  let loaded: Library<S> | undefined;
+  return () => {
+    try {
+      return loaded ??= Deno.dlopen(LIBRARY, symbols).symbols;
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+const unpacking = loading(UNPACKING), packing = loading(PACKING);
 
 /** Throws the library's reason if a result is an error. */
-function checked(
-  library: Pick<Library, "ZSTD_isError" | "ZSTD_getErrorName">,
-  result: bigint,
-): bigint {
+function checked(library: Library<typeof ERRORS>, result: bigint): bigint {
   if (library.ZSTD_isError(result) === 0) return result;
   const name = library.ZSTD_getErrorName(result);
   throw new Error(name === null ? `${result}` : Deno.UnsafePointerView.getCString(name));
-}
-
-/** The library, loaded at the first call; `undefined` if it is not installed. */
-function library(): Library | undefined {
-  try {
-    return opened ??= Deno.dlopen(LIBRARY, SYMBOLS).symbols;
-  } catch {
-    return undefined;
-  }
 }
 
 /** `ZSTD_d_windowLogMax`. */
@@ -74,22 +82,24 @@ class StreamBuffer {
   readonly words = new BigUint64Array(3);
   readonly bytes = new Uint8Array(this.words.buffer);
   readonly #content: Uint8Array<ArrayBuffer>;
+  readonly #address: bigint;
 
   constructor(content: Uint8Array<ArrayBuffer>) {
     // C keeps the address from call to call, so the memory must live as long as this does.
     this.#content = content;
-    this.words[0] = Deno.UnsafePointer.value(Deno.UnsafePointer.of(content));
+    this.#address = Deno.UnsafePointer.value(Deno.UnsafePointer.of(content));
   }
 
   get capacity(): number {
     return this.#content.byteLength;
   }
 
-  /** Makes the first `size` bytes those that C sees, none of them used yet. */
-  reset(size: number): void {
-    if (!(size >= 0 && size <= this.#content.byteLength)) throw new RangeError(`${size} bytes`);
-    this.words[1] = BigInt(size);
-    this.words[2] = 0n;
+  /** Makes the bytes up to `end` those that C sees, those from `start` on not used yet. */
+  reset(end: number, start = 0): void {
+    assertRange(this.#content, start, end - start);
+    this.words[0] = this.#address;
+    this.words[1] = BigInt(end);
+    this.words[2] = BigInt(start);
   }
 
   get position(): number {
@@ -99,7 +109,7 @@ class StreamBuffer {
 
 /** One stream being decompressed: frames one after another, empty and skippable ones among them. */
 export class ZstdStream implements Disposable {
-  readonly #library: Library;
+  readonly #library: Library<typeof UNPACKING>;
   readonly #context: Deno.PointerValue;
   readonly #input: StreamBuffer;
   readonly #output: StreamBuffer;
@@ -116,12 +126,12 @@ export class ZstdStream implements Disposable {
     input: Uint8Array<ArrayBuffer>,
     output: Uint8Array<ArrayBuffer>,
   ): ZstdStream | undefined {
-    const zstd = library();
+    const zstd = unpacking();
     return zstd && new ZstdStream(zstd, input, output);
   }
 
   private constructor(
-    zstd: Library,
+    zstd: Library<typeof UNPACKING>,
     input: Uint8Array<ArrayBuffer>,
     output: Uint8Array<ArrayBuffer>,
   ) {
@@ -148,15 +158,16 @@ export class ZstdStream implements Disposable {
   }
 
   /**
-   * Decompresses until the input is used up or the output memory is full.
+   * Decompresses until the input is used up or the room for output is filled.
    *
-   * @returns how many bytes of the output memory are filled; 0 if more input is needed
+   * @param start the start of the room in the output memory
+   * @param limit its end
+   * @returns the end of what is filled; `start` if more input is needed
    * @throws {Error} with the library's reason if the input is damaged, or needs too much memory
    */
-  next(): number {
-    const { capacity } = this.#output;
-    this.#output.reset(capacity);
-    while (this.#output.position < capacity) {
+  next(start: number, limit: number): number {
+    this.#output.reset(limit, start);
+    while (this.#output.position < limit) {
       const used = this.#input.position, filled = this.#output.position;
       // A frame whose end was seen stays at its end: another call would begin a new one.
       if (used === this.#size && !this.#isInFrame) break;
@@ -198,7 +209,7 @@ const END_CONTINUE = 0, END_END = 2;
  * number of threads.
  */
 export class ZstdPacker implements Disposable {
-  readonly #library: PackingLibrary;
+  readonly #library: Library<typeof PACKING>;
   readonly #context: Deno.PointerValue;
   readonly #input: StreamBuffer;
   readonly #output: StreamBuffer;
@@ -208,23 +219,33 @@ export class ZstdPacker implements Disposable {
 
   /** Whether the library is installed. */
   static isAvailable(): boolean {
-    try {
-      openedToPack ??= Deno.dlopen(LIBRARY, PACKING).symbols;
-      return true;
-    } catch {
-      return false;
-    }
+    return packing() !== undefined;
   }
 
   /**
+   * A frame, if the library is installed.
+   *
    * @param input memory for the plain data; the caller fills it before each {@linkcode feed}
    * @param output memory for the compressed data
    * @param threads how many compress, at least 1; a library without threads has none
-   * @throws {Error} if the library is not installed, or has no memory
+   * @throws {Error} if there is no memory for it
    */
-  constructor(input: Uint8Array<ArrayBuffer>, output: Uint8Array<ArrayBuffer>, threads: number) {
-    if (!ZstdPacker.isAvailable()) throw new Error(`${LIBRARY} is missing`);
-    const library = this.#library = openedToPack!;
+  static open(
+    input: Uint8Array<ArrayBuffer>,
+    output: Uint8Array<ArrayBuffer>,
+    threads: number,
+  ): ZstdPacker | undefined {
+    const zstd = packing();
+    return zstd && new ZstdPacker(zstd, input, output, threads);
+  }
+
+  private constructor(
+    library: Library<typeof PACKING>,
+    input: Uint8Array<ArrayBuffer>,
+    output: Uint8Array<ArrayBuffer>,
+    threads: number,
+  ) {
+    this.#library = library;
     this.#input = new StreamBuffer(input);
     this.#output = new StreamBuffer(output);
     this.#context = library.ZSTD_createCCtx();

@@ -34,7 +34,7 @@ Architecture: ${architecture}
 Maintainer: ${MAINTAINER}
 Installed-Size: ${kilobytes}
 Depends: libc6 (>= 2.27), libgcc-s1
-Recommends: libdevmapper1.02.1, e2fsprogs | xfsprogs
+Recommends: libdevmapper1.02.1, libisal2, e2fsprogs | xfsprogs
 Suggests: containerd | docker.io
 Description: storage drivers for layers of containers
  Veneer keeps layers of file systems as container engines use them, by overlay2,

@@ -27,6 +27,14 @@ const CONTAINERD = "/usr/share/gocode/src/github.com/containerd/containerd";
 const DOCKER = "/usr/share/gocode/src/github.com/docker/docker/daemon/graphdriver";
 const TAR_SPLIT = "/usr/share/gocode/src/github.com/vbatts/tar-split";
 
+/** A busybox that runs in a tree without libraries. Debian's package busybox has another. */
+const STATIC_BUSYBOX = "busybox without a loader";
+
+/** The library that inflates gzip, where Debian has it. */
+const ISAL = Deno.build.arch === "x86_64"
+  ? "/usr/lib/x86_64-linux-gnu/libisal.so.2"
+  : "/usr/lib/aarch64-linux-gnu/libisal.so.2";
+
 const TESTS: Needed = {
   "gcc": "gcc",
   "/usr/include/stdio.h": "libc6-dev",
@@ -36,6 +44,7 @@ const TESTS: Needed = {
   "linux.uml": "user-mode-linux",
   "patchelf": "patchelf",
   "dmsetup": "dmsetup",
+  "thin_check": "thin-provisioning-tools",
   "udevadm": "udev",
   "/usr/include/libdevmapper.h": "libdevmapper-dev",
   "getfattr": "attr",
@@ -44,6 +53,7 @@ const TESTS: Needed = {
   "strace": "strace",
   "zstd": "zstd",
   "gzip": "gzip",
+  [ISAL]: "libisal2",
   "pigz": "pigz",
   "git": "git",
   "containers-storage": "containers-storage",
@@ -53,7 +63,7 @@ const TESTS: Needed = {
   "skopeo": "skopeo",
   "podman": "podman",
   "python3": "python3",
-  "busybox": "busybox",
+  [STATIC_BUSYBOX]: "busybox-static",
   "man": "man-db",
   "zsh": "zsh",
   "fish": "fish",
@@ -76,10 +86,18 @@ const PARTS: Readonly<Record<string, readonly Needed[]>> = {
 
 /** The packages of what is missing. */
 function missing(needed: readonly Needed[]): string[] {
-  const isThere = (thing: string) =>
-    thing.startsWith("/") ? existsSync(thing) : $.commandExistsSync(thing);
+  const isThere = (thing: string) => {
+    if (thing === STATIC_BUSYBOX) return hasStaticBusybox();
+    return thing.startsWith("/") ? existsSync(thing) : $.commandExistsSync(thing);
+  };
   const pairs = needed.flatMap((part) => Object.entries(part));
   return [...new Set(pairs.filter(([thing]) => !isThere(thing)).map(([, name]) => name))];
+}
+
+function hasStaticBusybox(): boolean {
+  const path = $.whichSync("busybox");
+  // ldd fails for a program that names no loader.
+  return path !== undefined && !new Deno.Command("ldd", { args: [path] }).outputSync().success;
 }
 
 /** Installs packages; returns why it could not. */

@@ -193,7 +193,7 @@ class ChainsCheck {
       return tell("record-wrong", `names other layers below ${parent} than layers/${parent}`);
     }
     // An empty record is that of a base layer, or one that lost its content.
-    const said = `layer ${id} says that ${rest[0] ?? "none"} lies below ${parent}`;
-    this.#tellRecord(parent, "record-empty", `is empty, as a base layer's, and ${said}`);
+    const what = `is empty, so ${parent} has no parent, but in layers/${id} that is ${rest[0]}`;
+    this.#tellRecord(parent, "record-empty", what);
   }
 }

@@ -11,7 +11,7 @@
  */
 import { statfs, TMPFS_MAGIC } from "../../ffi/statfs.ts";
 import { type Home, nearestExisting } from "../../lib/store/home.ts";
-import { RUN_ROOT, runDirectory } from "../../lib/store/run_state.ts";
+import { RUN_ROOT, runDirectory } from "../../lib/store/run_root.ts";
 
 /** Whether `/run` is in memory on this machine. */
 export function isRunInMemory(): boolean {

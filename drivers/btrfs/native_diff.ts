@@ -98,7 +98,8 @@ function suspectsOf(parent: number, child: number, limits: SendLimits): Suspects
     const tree = new ReplayedTree();
     const commands = boundedSend(child, subvolumeInfo(parent).id, deadline, limits);
     for (const command of commands) tree.apply(command);
-    return tree.suspects(new FileNames(child, deadline).of);
+    using names = new FileNames(child, deadline);
+    return tree.suspects(names.of);
   } catch (error) {
     if (error instanceof SendStreamError || error instanceof SyscallError) return undefined;
     throw error;

@@ -49,7 +49,7 @@ import {
 } from "../../lib/mount/plan.ts";
 import { isMountPoint } from "../../lib/mount/mountinfo.ts";
 import { checkKnown } from "../../lib/base/options.ts";
-import type { LayerMarks } from "../../lib/mount/uses.ts";
+import { type LayerMarks, usesOf } from "../../lib/mount/uses.ts";
 import type { MountPlaces } from "../../lib/store/mount_places.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries } from "./file_systems.ts";
@@ -61,6 +61,9 @@ import { BRIEF_PATIENCE } from "./patience.ts";
 import { ownBytes } from "./snapshots_usage.ts";
 import { statusLines } from "./status.ts";
 import { ensureStored } from "./stored.ts";
+import { openRootfs } from "./mounted_thin.ts";
+import { refuseUses } from "../../lib/snapshots/layer_mounts.ts";
+import { EVERY_MOUNT } from "../../lib/snapshots/backend.ts";
 
 /** The parts of the backend. */
 export interface BackendContext {
@@ -75,6 +78,7 @@ export interface BackendContext {
 
 export class DeviceMapper implements LayerBackend {
   readonly name = "devicemapper";
+  readonly isTreeOwn = true;
   readonly home: Home;
   readonly idMaps: IdMaps;
   readonly devices: DeviceSet;
@@ -332,6 +336,15 @@ export class DeviceMapper implements LayerBackend {
     if (!isMountPoint(this.mountPoint(id))) performPlan(plan, this.#context.port);
     const access = options.readOnly ? "ro" : "rw";
     return [{ type: "bind", source: plan.path, options: ["rbind", access] }];
+  }
+
+  openFiles(id: string, scope: DisposableStack, isRead: boolean): number {
+    const { devices } = this;
+    const device = devices.deviceNumber(id), what = `layer ${id}`;
+    if (device !== undefined) refuseUses(what, usesOf({ mountPoints: [], device }), EVERY_MOUNT);
+    const node = devices.activate(id, isRead ? "read" : "write");
+    scope.defer(() => this.#deactivate(id));
+    return openRootfs(node, what, scope, isRead);
   }
 
   applyTarget(): undefined {

@@ -2,7 +2,7 @@
  * Checks for damage in a devicemapper home: in the pool's images, in the records of devices, and
  * between the records and the devices that the pool's metadata has. Activates no device.
  *
- * The pool is only compared if it consists of images in the home.
+ * A pool on devices is compared if options name these or the pool, or if the pool is active.
  *
  * @module
  */
@@ -25,6 +25,7 @@ import type { Parents, SnapshotRows } from "../../lib/care/structure.ts";
 import { tryLstat, tryOpen } from "../../lib/tree/confined.ts";
 import { reportUnknown } from "../union/check.ts";
 import { isRecordName } from "./names.ts";
+import { DeviceTrees } from "./layer_trees.ts";
 import { comparePool, type FoundRecord, NOTE } from "./check_pool.ts";
 import {
   type DeviceRecord,
@@ -36,6 +37,10 @@ import {
 
 /** `THIN_SUPERBLOCK_MAGIC` of the kernel's drivers/md/dm-thin-metadata.c, and its offset. */
 const THIN_MAGIC = 27022010n, MAGIC_AT = 32;
+
+/** The trees of layers, for a comparison of their contents. */
+export const openTrees = (view: StoreView, of: "layers" | "snapshots"): DeviceTrees =>
+  new DeviceTrees(view, of);
 
 /** Reports damage in a home of layers; returns the layers. */
 export function checkLayers(view: StoreView, report: Report): Parents {
@@ -58,6 +63,8 @@ const unknownParents = (ids: Iterable<string>): Parents =>
  */
 export const pathsOf = (_view: StoreView, id: string): string[] => [`metadata/${id}`, `mnt/${id}`];
 
+export { restorePool } from "./restore_pool.ts";
+export { fitOfDump, readPoolDump } from "./dump_fit.ts";
 export { orphanMountPoints as orphansOfLayers } from "../union/check.ts";
 
 /** Reports missing and damaged layers of snapshots; returns the layers. */
@@ -244,9 +251,10 @@ function checkImages(view: StoreView, hasLayers: boolean, report: Report): void 
   const [data, metadata] = ["data", "metadata"].map((name) => view.join("devicemapper", name));
   const found = [data, metadata].filter((path) => tryLstat(path, stat) !== undefined);
   if (!hasLayers || found.length === 0) return;
-  const remedy = "restore it from a backup: without it every layer is lost";
   for (const path of [data, metadata]) {
     const name = path === data ? "data-image" : "metadata-image", file = path.text;
+    const dump = path === data ? "" : ", or have a repair make it again from a dump of thin_dump";
+    const remedy = `restore it from a backup${dump}: without it every layer is lost`;
     const fd = tryOpen(path, O_RDONLY | O_NONBLOCK);
     const tell = (fault: string, what: string) =>
       report({ kind: `${name}-${fault}`, file, what, remedy });

@@ -13,6 +13,7 @@ import type { StoreView } from "../../lib/care/store_view.ts";
 import { type ConfinedPath, exists } from "../../lib/tree/confined.ts";
 import { DISCARDED_SUFFIX, isRecordName } from "./names.ts";
 import { type PoolDevices, readPoolDevices, recordOfDevice } from "./pool_devices.ts";
+import { type PoolSource, poolSource } from "./pool_source.ts";
 import { type DeviceRecord, formatDeviceRecord, MAX_DEVICE_ID } from "./records.ts";
 
 /** The name of the note of an unfinished transaction. */
@@ -56,16 +57,22 @@ export function comparePool(
 ): PoolComparison {
   // A store in Docker's oldest form has its records in another file, until it is first used.
   if (exists(view.join("devicemapper", "json"))) return NONE;
-  const pool = readPoolDevices(view);
-  if (pool === undefined) return NONE;
+  const source = poolSource(view), pool = source && readPoolDevices(source);
+  if (source === undefined || pool === undefined) return NONE;
   if (typeof pool === "string") {
-    if (records.size > 0) reportDamaged(view, pool, report);
+    if (records.size > 0) reportDamaged(source, pool, report);
+    return NONE;
+  }
+  const numbers = numbersIn(view);
+  if (source.isOnDevices && ![...numbers].some((id) => pool.devices.has(id))) {
+    // Nothing is to be made or given up after a mistake in an option.
+    if (numbers.size > 0) reportOther(source, report);
     return NONE;
   }
   const note = noteOf(records.get(NOTE)), { transactionId, devices } = pool;
   const isOpen = note !== undefined && note.openTransactionId === transactionId + 1;
   checkNote(note, pool, records, report);
-  const numbers = numbersIn(view), blank = [...withoutNumber(records), ...lost];
+  const blank = [...withoutNumber(records), ...lost];
   if (!records.has("base") && [...records.keys()].some(isRecordName)) blank.push("base");
   const strays = [...devices.keys()].filter((id) =>
     !numbers.has(id) && !(isOpen && note.deviceId === id)
@@ -109,12 +116,21 @@ function checkDevice(
   tell("ahead", what, isSame ? writeRecord(view.join("metadata", name), text) : loss);
 }
 
-function reportDamaged(view: StoreView, what: string, report: Report): void {
+function reportDamaged(source: PoolSource, what: string, report: Report): void {
   report({
-    kind: "metadata-image-damaged",
-    file: view.join("devicemapper", "metadata").text,
+    kind: `metadata-${source.isOnDevices ? "device" : "image"}-damaged`,
+    file: source.path("metadata"),
     what: `is damaged: ${what}`,
-    remedy: "repair it from a dump of thin_dump, or have thin_repair make it again",
+    remedy: "have a repair make it again from a dump of thin_dump, or use thin_repair",
+  });
+}
+
+function reportOther(source: PoolSource, report: Report): void {
+  report({
+    kind: "metadata-device-other",
+    file: source.path("metadata"),
+    what: "has none of the devices that the records name",
+    remedy: "name the pool that this store was made with: dm.thinpooldev or dm.metadatadev",
   });
 }
 
@@ -125,7 +141,7 @@ function reportStray(view: StoreView, id: number, pool: PoolDevices, report: Rep
   for (let again = 2; exists(path); again++) path = view.join("metadata", `found-${id}-${again}`);
   report({
     kind: "device-without-record",
-    file: view.join("devicemapper", "metadata").text,
+    file: pool.source.path("metadata"),
     what: `has device ${id}, which no record names`,
     ...text === undefined
       ? { remedy: "restore its record, or delete it in the pool" }
@@ -183,7 +199,7 @@ const withoutNumber = (records: ReadonlyMap<string, FoundRecord>): string[] =>
   ).map(([name]) => name);
 
 /** All device numbers in records, also in damaged ones. */
-function numbersIn(view: StoreView): Set<number> {
+export function numbersIn(view: StoreView): Set<number> {
   const numbers = new Set<number>();
   for (const name of view.names(view.join("metadata"))) {
     if (name !== "base" && !isRecordName(name) && !name.endsWith(DISCARDED_SUFFIX)) continue;

@@ -12,6 +12,7 @@
  *
  * @module
  */
+import { blockDeviceSize } from "../../ffi/block.ts";
 import { deviceInfo, SECTOR_SIZE, table } from "../../ffi/devmapper.ts";
 import { close, pread } from "../../ffi/files.ts";
 import { attachOpen } from "../../ffi/loop.ts";
@@ -23,7 +24,7 @@ import { numberOf, TemporaryDevices } from "./temporary_devices.ts";
 import type { Thin } from "./thin_devices.ts";
 import { dataBlockSize } from "./thin_metadata.ts";
 
-/** A file of a pool, open for reading; the caller closes it. */
+/** A file or device of a pool, open for reading; the caller closes it. */
 export interface PoolFile {
   readonly fd: number;
   /** Its path in messages. */
@@ -76,13 +77,14 @@ export abstract class FrozenPool implements Disposable {
    * Mounts a device's file system read-only; `scope` unmounts it.
    *
    * @param what the layer's name in messages
-   * @returns its `rootfs`, open for reading
+   * @param openRoot mounts it, and opens the layer's root
+   * @returns its `rootfs`, or the other root, open for reading
    * @throws {VeneerError} `corrupt store` if it is missing
    */
-  mount(thin: Thin, what: string, scope: DisposableStack): number {
+  mount(thin: Thin, what: string, scope: DisposableStack, openRoot = openRootfs): number {
     using opened = new DisposableStack();
     let root = -1;
-    this.open(`${this.#made++}`, thin, opened, (node) => root = openRootfs(node, what, scope));
+    this.open(`${this.#made++}`, thin, opened, (node) => root = openRoot(node, what, scope));
     return root;
   }
 
@@ -91,7 +93,7 @@ export abstract class FrozenPool implements Disposable {
   }
 }
 
-/** A pool in two files, of which this makes the device. */
+/** A pool in two files or on two devices, of which this makes the device. */
 export class PoolOfFiles extends FrozenPool {
   protected readonly pool: string;
 
@@ -100,7 +102,7 @@ export class PoolOfFiles extends FrozenPool {
     super(temporary);
     using scope = new DisposableStack();
     scope.use(this);
-    const target = poolTarget(fstat(data.fd).size, {
+    const target = poolTarget(sizeOf(data), {
       metadata: this.#snapshot("metadata", metadata),
       data: this.#snapshot("data", data),
       blockSize: blockSizeOf(metadata),
@@ -110,11 +112,15 @@ export class PoolOfFiles extends FrozenPool {
     scope.move();
   }
 
-  #snapshot(name: string, { fd, path }: PoolFile): string {
+  #snapshot(name: string, file: PoolFile): string {
+    const { fd, path } = file;
     using attached = new DisposableStack();
-    const loop = attachOpen(fd, path, { readOnly: true, autoclear: true });
-    const origin = numberOf(attached.adopt(loop.fd, close));
-    const sectors = Math.floor(fstat(fd).size / SECTOR_SIZE);
+    const origin = numberOf(
+      fstat(fd).isDevice
+        ? fd
+        : attached.adopt(attachOpen(fd, path, { readOnly: true, autoclear: true }).fd, close),
+    );
+    const sectors = Math.floor(sizeOf(file) / SECTOR_SIZE);
     return this.devices.snapshot(name, { origin, sectors }, this.scope);
   }
 
@@ -128,16 +134,19 @@ export class PoolOfFiles extends FrozenPool {
   }
 }
 
-/** A pool on devices, which is active, such as one of LVM's. No device of it may be in use. */
+/**
+ * A pool on devices, which is active, such as one of LVM's. No device of it may be in use, unless
+ * it is shared: then the devices that are opened must not change meanwhile.
+ */
 export class ActivePool extends FrozenPool {
   protected readonly pool: string;
 
   /**
    * @param name the name of the pool's device
    * @throws {VeneerError} `not found`; `invalid argument` if it is not a pool; `in use` if it has
-   * active devices
+   * active devices and is not shared
    */
-  constructor(name: string, temporary: string) {
+  constructor(name: string, temporary: string, { isShared = false } = {}) {
     const info = deviceInfo(name);
     if (info === undefined) {
       throw new VeneerError(
@@ -148,7 +157,7 @@ export class ActivePool extends FrozenPool {
     if (table(name).at(0)?.type !== "thin-pool") {
       throw new VeneerError("invalid argument", `device ${name} is not a thin pool`);
     }
-    if (info.openCount > 0) {
+    if (info.openCount > 0 && !isShared) {
       throw new VeneerError("in use", `devices of pool ${name} are active: end what uses them`);
     }
     super(temporary);
@@ -166,6 +175,10 @@ export class ActivePool extends FrozenPool {
     this.devices.snapshot(name, { origin, sectors }, scope, use);
   }
 }
+
+/** The size of a file or device, in bytes. */
+const sizeOf = ({ fd, path }: PoolFile): number =>
+  fstat(fd).isDevice ? blockDeviceSize(fd, path) : fstat(fd).size;
 
 /** The size of a pool's data blocks, in sectors. */
 function blockSizeOf({ fd, path }: PoolFile): number {

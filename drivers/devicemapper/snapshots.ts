@@ -45,6 +45,7 @@ import { usesOf } from "../../lib/mount/uses.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { setNoSpaceRetries, unmountBelow } from "./file_systems.ts";
 import { holdersOfDevice } from "./holders.ts";
+import { openDevice } from "./mounted_thin.ts";
 import { optionList, splitOptions } from "./mount_options.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
@@ -74,6 +75,7 @@ export interface SnapshotsContext {
 }
 
 export class DeviceMapperSnapshots implements SnapshotBackend {
+  readonly isTreeOwn = true;
   readonly name = "devicemapper";
   readonly home: Home;
   /** A device has its parent's content. */
@@ -264,6 +266,13 @@ export class DeviceMapperSnapshots implements SnapshotBackend {
 
   ensureStored(layer: string, directory: number): void {
     ensureStored(layer, directory, this.#devices.pool, this.#context.warn);
+  }
+
+  openFiles(layer: string, scope: DisposableStack, isRead: boolean): number {
+    this.#checkNotMounted(layer);
+    const node = this.#devices.activate(layer, isRead ? "read" : "write");
+    scope.defer(() => this.#deactivate(layer));
+    return openDevice(node, `layer ${layer}`, scope, isRead);
   }
 
   hasCounters(): boolean {

@@ -12,18 +12,18 @@
  * @module
  */
 import { dropBuffers } from "../../ffi/block.ts";
-import { deviceDirectory, SECTOR_SIZE, sendMessage, trySendMessage } from "../../ffi/devmapper.ts";
+import { SECTOR_SIZE, sendMessage, trySendMessage } from "../../ffi/devmapper.ts";
 import { EBUSY } from "../../ffi/errno.ts";
 import { O_RDONLY, open, pread, withFd } from "../../ffi/files.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { statfs } from "../../ffi/statfs.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { readSystemFile } from "../../lib/base/system_files.ts";
 import type { Usage } from "../../lib/snapshots/snapshotter.ts";
 import type { DeviceSet } from "./device_set.ts";
 import { mountsOf } from "./file_systems.ts";
 import { METADATA_BLOCK_SIZE, type Pool } from "./pool.ts";
+import { blockDevice } from "./pool_source.ts";
 import { readUsedInodes } from "./superblock.ts";
 import type { ThinDevices } from "./thin_devices.ts";
 import { SUPERBLOCK, ThinMetadata } from "./thin_metadata.ts";
@@ -75,17 +75,6 @@ function withMetadata<T>(pool: Pool, use: (metadata: ThinMetadata) => T): T {
   } finally {
     release();
   }
-}
-
-/**
- * The node of a block device. Without udev, the nodes of device-mapper's devices have only their
- * names.
- */
-function blockDevice(numbers: string): string {
-  const system = `/sys/dev/block/${numbers}`;
-  const name = readSystemFile(`${system}/dm/name`)?.trim();
-  if (name !== undefined) return `${deviceDirectory()}/${name}`;
-  return `/dev/${Deno.realPathSync(system).split("/").at(-1)!.replaceAll("!", "/")}`;
 }
 
 function usedInodes(set: DeviceSet, devices: ThinDevices, hash: string): number {

@@ -7,8 +7,8 @@
  *
  * @module
  */
-import { EEXIST, ENOENT } from "../../ffi/errno.ts";
-import { withFd } from "../../ffi/files.ts";
+import { EEXIST, ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { diskUsage } from "../union/disk_usage.ts";
 import { readSomeEntries } from "../../ffi/directory.ts";
 import { RENAME_EXCHANGE, RENAME_NOREPLACE } from "../../ffi/names.ts";
@@ -16,12 +16,12 @@ import {
   birthOf,
   type ConfinedPath,
   exists,
-  isDirectory,
   list,
   openDirectory,
   removeTree,
   rename,
   tryLchown,
+  tryOpen,
   trySymlink,
   tryUnlink,
   unwrapConfined,
@@ -48,7 +48,8 @@ import { checkKnown } from "../../lib/base/options.ts";
 import { disposeProbe, isProbe } from "../union/probe_directory.ts";
 import { ProjectQuotas } from "./project_quota.ts";
 import { isLimited } from "../../lib/snapshots/limits.ts";
-import { type LayerMarks, stateOfUpper } from "../../lib/mount/uses.ts";
+import { stateOfUpper } from "../../lib/mount/upper_state.ts";
+import type { LayerMarks } from "../../lib/mount/uses.ts";
 import {
   isLinkName,
   Layout,
@@ -325,7 +326,9 @@ export class Overlay2 implements LayerBackend {
 
   isUpperInUse(id: string): boolean {
     const diff = this.#layout.diff(id);
-    return isDirectory(diff) && withFd(openDirectory(diff), stateOfUpper) === "in use";
+    const fd = tryOpen(diff, O_RDONLY | O_DIRECTORY);
+    if ([-ENOENT, -ENOTDIR, -ELOOP].includes(fd)) return false;
+    return withFd(unwrapConfined(fd, "open", diff), stateOfUpper) === "in use";
   }
 
   checkMapped(): void {
@@ -349,12 +352,14 @@ export class Overlay2 implements LayerBackend {
     }
     const mount = this.#mount(id, lowers, options);
     const path = this.#mountPoint(id);
+    const { uids: { root: uid }, gids: { root: gid } } = this.#idMapsOf(id);
     const steps: MountStep[] = [
       this.#checkLinks(mount),
-      this.#mountDirectory(id, path),
+      mountDirectory(path, uid, gid),
       this.#mountStep(mount, options.readOnly ?? false),
     ];
-    if (mount.upper) steps.push(this.#ownWork(id));
+    // Overlay makes it as the real root's.
+    if (mount.upper && (uid || gid)) steps.push(this.#ownWork(id, uid, gid));
     return { path: path.text, steps };
   }
 
@@ -363,16 +368,12 @@ export class Overlay2 implements LayerBackend {
    */
   #boundBase(id: string, readOnly: boolean): MountPlan {
     const path = this.#mountPoint(id);
+    const { uids: { root: uid }, gids: { root: gid } } = this.#idMapsOf(id);
     const [bind, ...remount] = bindReadOnly(this.#layout.diff(id).text, path.text);
     return {
       path: path.text,
-      steps: [this.#mountDirectory(id, path), bind, ...readOnly ? remount : []],
+      steps: [mountDirectory(path, uid, gid), bind, ...readOnly ? remount : []],
     };
-  }
-
-  #mountDirectory(id: string, path: ConfinedPath): MountStep {
-    const { uids, gids } = this.#idMapsOf(id);
-    return { kind: "directory", path, mode: 0o700, uid: uids.root, gid: gids.root };
   }
 
   /**
@@ -383,6 +384,7 @@ export class Overlay2 implements LayerBackend {
     const explain = () => {
       this.#layout.requireDiff(mount.id);
       this.#layout.ancestors(mount.id);
+      if (!readOnly) this.#layout.requireWork(mount.id);
     };
     return overlayStep(mount, this.#environment.api, readOnly, explain);
   }
@@ -405,18 +407,14 @@ export class Overlay2 implements LayerBackend {
     };
   }
 
-  /**
-   * Gives `work/work` to container root, like the rest of the layer: overlay makes it as the real
-   * root's.
-   */
-  #ownWork(id: string): MountStep {
+  /** Gives `work/work`, which overlay makes, to container root, like the rest of the layer. */
+  #ownWork(id: string, uid: number, gid: number): MountStep {
     const path = this.#layout.work(id).join("work");
-    const { uids, gids } = this.#idMapsOf(id);
     return {
       kind: "prepare",
       name: "own the work directory",
       perform: () => {
-        const result = tryLchown(path, uids.root, gids.root);
+        const result = tryLchown(path, uid, gid);
         if (result !== -ENOENT) unwrapConfined(result, "chown", path);
       },
       undo: () => {},
@@ -497,3 +495,7 @@ function readRecord(path: ConfinedPath): string | undefined {
     return "";
   }
 }
+
+const mountDirectory = (path: ConfinedPath, uid: number, gid: number): MountStep => (
+  { kind: "directory", path, mode: 0o700, uid, gid }
+);

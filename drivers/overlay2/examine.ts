@@ -4,7 +4,7 @@
  * @module
  */
 import { lackingSettings } from "../../lib/base/kernel_config.ts";
-import { EXT_MAGIC, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
+import { EXT_MAGIC, type FileSystem, statfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import { type Finding, missing } from "../definition.ts";
 import type { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem, inUserNamespace } from "../../lib/base/kernel.ts";
@@ -12,7 +12,7 @@ import { quotaLacking } from "./project_quota.ts";
 import { moduleDefault, takesLowersOneByOne } from "./kernel.ts";
 import { MAX_LOWERS, MAX_LOWERS_OLD } from "./mount_data.ts";
 import { parseDriverOptions } from "./options.ts";
-import { checkBacking, checkEntryTypes, checkKernelVersion, checkOverlay } from "./support.ts";
+import { checkBacking, checkKernelVersion, checkOverlay, findEntryTypes } from "./support.ts";
 import { nearestExisting } from "../../lib/store/home.ts";
 
 export function examine(root: string): Finding[] {
@@ -24,7 +24,7 @@ export function examine(root: string): Finding[] {
     need("the kernel has overlay", checkOverlay()),
     need(`kernel ${release} is recent enough`, checkKernelVersion(release, options)),
     need(`${below} is on ${backing.name}`, checkBacking(below, backing, options)),
-    need(`${backing.name} stores the types of directory entries`, checkEntryTypes(below, backing)),
+    types(below, backing),
   ];
   if (hasFileSystem("overlay")) findings.push(depth(below), nativeDiff());
   findings.push(quota(below));
@@ -34,6 +34,17 @@ export function examine(root: string): Finding[] {
 /** The finding about a requirement, from the problem with it, if there is one. */
 function need(what: string, problem: VeneerError | undefined): Finding {
   return problem === undefined ? { state: "ok", what } : missing(problem);
+}
+
+function types(below: string, backing: FileSystem): Finding {
+  const problem = findEntryTypes(below, backing);
+  if (problem !== "unknown") {
+    return need(`${backing.name} stores the types of directory entries`, problem);
+  }
+  return {
+    state: "ok",
+    what: `${backing.name} is empty: the first command tells if it stores the types of entries`,
+  };
 }
 
 function depth(below: string): Finding {

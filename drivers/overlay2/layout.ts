@@ -17,12 +17,17 @@
  *
  * @module
  */
-import { EINVAL, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { decode } from "../../ffi/cstring.ts";
+import { entryName } from "../../ffi/entry_name.ts";
+import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
+import { close, O_DIRECTORY, O_PATH, withFd } from "../../ffi/files.ts";
+import { tryReadlinkat } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
   exists,
   isDirectory,
   list,
+  tryOpen,
   tryReadlink,
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
@@ -31,7 +36,7 @@ import type { Home } from "../../lib/store/home.ts";
 import type { IdMaps } from "../../lib/base/id_maps.ts";
 import { isId } from "../../lib/base/ids.ts";
 import { readMetadata } from "../../lib/store/metadata.ts";
-import { mountsBeside } from "../../lib/store/run_state.ts";
+import { mountsBeside } from "../../lib/store/run_root.ts";
 import { makeOwned } from "../union/layer_root.ts";
 
 /** The directory of short names; no layer can have this id. */
@@ -162,8 +167,12 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` if the link is missing or does not lead to a layer
    */
   resolve(entry: string, from: string): string {
+    return this.#resolved(entry, from, tryReadlink(this.home.join(entry)));
+  }
+
+  /** @param text the target of the entry's link, or `-errno` */
+  #resolved(entry: string, from: string, text: string | number): string {
     const path = this.home.join(entry);
-    const text = tryReadlink(path);
     if (typeof text === "number") {
       if (text === -ENOENT) {
         throw corrupt(this.lower(from), `names ${entry}, and ${path} does not exist`);
@@ -185,11 +194,32 @@ export class Layout {
    * files are missing
    */
   ancestors(id: string): string[] {
-    const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
-    if (ancestors.includes(id)) throw this.#ownAncestor(id);
-    const gone = ancestors.find((ancestor) => !isDirectory(this.diff(ancestor)));
-    if (gone === undefined) return ancestors;
-    throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
+    return this.home.root.hold(() => {
+      const ancestors = this.#resolveAll(this.lowers(id), id);
+      if (ancestors.includes(id)) throw this.#ownAncestor(id);
+      const gone = ancestors.find((ancestor) => !this.#hasDiff(ancestor));
+      if (gone === undefined) return ancestors;
+      throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
+    });
+  }
+
+  /** Whether a layer has the directory of its files; with the fewest calls, for many layers. */
+  #hasDiff(id: string): boolean {
+    const path = this.diff(id), fd = tryOpen(path, O_PATH | O_DIRECTORY);
+    if (fd === -ENOENT || fd === -ENOTDIR || fd === -ELOOP) return false;
+    close(unwrapConfined(fd, "open", path));
+    return true;
+  }
+
+  /** As {@linkcode resolve}, with the directory of links opened once for all. */
+  #resolveAll(entries: readonly string[], from: string): string[] {
+    const links = entries.length < 2 ? -ENOENT : tryOpen(this.links(), O_PATH | O_DIRECTORY);
+    if (links < 0) return entries.map((entry) => this.resolve(entry, from));
+    return withFd(links, () =>
+      entries.map((entry) => {
+        const target = tryReadlinkat(links, entryName(entry.slice(`${LINKS}/`.length)));
+        return this.#resolved(entry, from, typeof target === "number" ? target : decode(target));
+      }));
   }
 
   /**
@@ -217,6 +247,14 @@ export class Layout {
     if (isDirectory(path)) return;
     const what = exists(path) ? "is not a directory" : "is missing";
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
+  }
+
+  /** @throws {VeneerError} `corrupt store` if the directory that overlay works in is missing */
+  requireWork(id: string): void {
+    const path = this.work(id);
+    if (isDirectory(path)) return;
+    const what = exists(path) ? "is not a directory; replace it by" : "is missing; make";
+    throw corrupt(path, `${what} an empty directory of the layer's root`);
   }
 
   /** The target of a link in `l/`; `undefined` if it is missing or not a link. */

@@ -33,7 +33,7 @@ import { EXT_MAGIC, fstatfs, XFS_MAGIC } from "../../ffi/statfs.ts";
 import { type ConfinedPath, list, openDirectory, tryOpen } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import type { Home } from "../../lib/store/home.ts";
-import { lockProjects } from "../../lib/store/run_state.ts";
+import { lockProjects } from "../../lib/store/run_root.ts";
 import { readMountInfo } from "../../lib/mount/mountinfo.ts";
 
 const DIRECTORY = O_RDONLY | O_DIRECTORY | O_NOFOLLOW;

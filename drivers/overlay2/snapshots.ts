@@ -35,7 +35,8 @@ import {
   mountsOfDirectory,
   refuseUses,
 } from "../../lib/snapshots/layer_mounts.ts";
-import { holdersOfDetached, stateOfUpper } from "../../lib/mount/uses.ts";
+import { stateOfUpper } from "../../lib/mount/upper_state.ts";
+import { holdersOfDetached } from "../../lib/mount/uses.ts";
 import { checkIdmappedLayers } from "./kernel.ts";
 import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
@@ -97,11 +98,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
       if (isLimited(limits)) this.#quotas.assignToSnapshot(directory, limits);
       else if (isCounted) this.#quotas.tryCountSnapshot(directory);
     };
-    this.home.root.hold(() => {
-      if (parent !== undefined) this.#layers.endWork(parent);
-      const options = { work, lower, begin, remap };
-      this.#layers.make(layer, parent, options);
-    });
+    this.#layers.make(layer, parent, { work, lower, endsWork: true, begin, remap });
   }
 
   /**
@@ -189,11 +186,12 @@ export class Overlay2Snapshots implements SnapshotBackend {
     return isOverNothing ? undefined : boundLayer(chain);
   }
 
-  mounts(chain: LayerChain, remap?: IdMaps): Mount[] {
+  mounts(chain: LayerChain, remap?: IdMaps, isNew = false): Mount[] {
     if (remap !== undefined && chain.parents.length > 0) return [this.#remapped(chain, remap)];
     const bind = bindMount(this.#layers, chain, this.#bound(chain));
     if (bind !== undefined) return [bind];
-    this.#layers.refuseLinks(chain);
+    if (isNew) this.#layers.refuseLinksBelow(chain);
+    else this.#layers.refuseLinks(chain);
     return [triple(this.#overlay(chain, ""))];
   }
 

@@ -19,6 +19,8 @@ import {
   OVERLAY_MAGIC,
   ZFS_MAGIC,
 } from "../../ffi/statfs.ts";
+import { tryOpenParentDirectory } from "../../ffi/quiet_open.ts";
+import { fstat } from "../../ffi/stat.ts";
 import { AT_REMOVEDIR, mkdirat, unlinkat } from "../../ffi/names.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { hasFileSystem } from "../../lib/base/kernel.ts";
@@ -100,10 +102,32 @@ export function checkBacking(
  * Checks that directories store the types of their entries. Without them overlay shows whiteouts as
  * files.
  *
- * @param path a directory; if it is empty, a directory is made in it for a moment
+ * @param path a directory of which nothing changes
+ * @returns the problem; "unknown" if no directory shows it, as on a new file system
+ */
+export function findEntryTypes(
+  path: string,
+  backing: FileSystem,
+): VeneerError | "unknown" | undefined {
+  const found = withFd(open(path, O_RDONLY | O_DIRECTORY), storedTypes);
+  if (found === undefined) return "unknown";
+  return found ? undefined : withoutTypes(path, backing);
+}
+
+/**
+ * Checks the same for sure: if no directory shows it, one is made in this one for a moment.
+ *
+ * @returns the problem
  */
 export function checkEntryTypes(path: string, backing: FileSystem): VeneerError | undefined {
-  if (withFd(open(path, O_RDONLY | O_DIRECTORY), hasEntryTypes)) return undefined;
+  const found = withFd(
+    open(path, O_RDONLY | O_DIRECTORY),
+    (directory) => storedTypes(directory) ?? probeTypes(directory),
+  );
+  return found ? undefined : withoutTypes(path, backing);
+}
+
+function withoutTypes(path: string, backing: FileSystem): VeneerError {
   const remedy = backing.name === "xfs"
     ? "make it again with `mkfs.xfs -n ftype=1`"
     : "put the store on ext4 or on xfs made with ftype=1";
@@ -113,17 +137,36 @@ export function checkEntryTypes(path: string, backing: FileSystem): VeneerError 
   );
 }
 
-function hasEntryTypes(directory: number): boolean {
-  let found = readSomeEntries(directory);
-  if (found.length === 0) {
-    const probe = entryName(`.veneer-probe-${crypto.randomUUID()}`);
-    mkdirat(directory, probe, 0o700);
-    try {
-      lseek(directory, 0n, SEEK_SET);
-      found = readSomeEntries(directory);
-    } finally {
-      unlinkat(directory, probe, AT_REMOVEDIR);
-    }
+/**
+ * Whether an open directory stores types, by its entries. An empty one is itself an entry of the
+ * directory above, which shows it unless it is on another file system.
+ */
+function storedTypes(directory: number): boolean | undefined {
+  const own = typesIn(directory);
+  if (own !== undefined) return own;
+  const above = tryOpenParentDirectory(directory);
+  if (above < 0) return undefined;
+  return withFd(above, () => isOnSameFileSystem(directory, above) ? typesIn(above) : undefined);
+}
+
+function typesIn(directory: number): boolean | undefined {
+  const found = readSomeEntries(directory);
+  return found.length === 0 ? undefined : found.every(({ type }) => type !== DT_UNKNOWN);
+}
+
+function isOnSameFileSystem(one: number, other: number): boolean {
+  const a = fstat(one), b = fstat(other);
+  // The directory above a root is the root itself.
+  return a.devMajor === b.devMajor && a.devMinor === b.devMinor && a.inode !== b.inode;
+}
+
+function probeTypes(directory: number): boolean {
+  const probe = entryName(`.veneer-probe-${crypto.randomUUID()}`);
+  mkdirat(directory, probe, 0o700);
+  try {
+    lseek(directory, 0n, SEEK_SET);
+    return typesIn(directory) ?? false;
+  } finally {
+    unlinkat(directory, probe, AT_REMOVEDIR);
   }
-  return found.every(({ type }) => type !== DT_UNKNOWN);
 }

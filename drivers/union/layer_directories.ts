@@ -18,11 +18,12 @@
  * @module
  */
 import { EBUSY, EEXIST, ENOENT, ENOTEMPTY } from "../../ffi/errno.ts";
-import { withFd } from "../../ffi/files.ts";
+import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { AT_REMOVEDIR, RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { fstat, S_BLKSIZE, Stat } from "../../ffi/stat.ts";
 import {
   type ConfinedPath,
+  ConfinedRoot,
   exists,
   isDirectory,
   list,
@@ -30,9 +31,11 @@ import {
   openDirectory,
   refuseLinks,
   removeTree,
+  tryOpen,
   tryRename,
   tryUnlink,
   unwrapConfined,
+  within,
 } from "../../lib/tree/confined.ts";
 import { storeTree } from "../../lib/tree/store_tree.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
@@ -50,6 +53,7 @@ const LAYERS = "snapshots";
 export interface MakeOptions {
   readonly work: boolean;
   readonly lower?: boolean;
+  readonly endsWork?: boolean;
   readonly begin?: (directory: ConfinedPath) => void;
   readonly remap?: IdMaps;
 }
@@ -96,28 +100,53 @@ export class LayerDirectories {
    *
    * @param options.work whether to make the directory `work`, too
    * @param options.lower whether to make the empty directory `lower`, too
+   * @param options.endsWork whether to remove the parent's `work` and `lower`, if they are unused:
+   * the parent is no longer mounted for writing
    * @param options.begin called with the layer's directory while it is still empty
    * @param options.remap the maps with which the parents are mounted below it
    */
   make(layer: string, parent: string | undefined, options: MakeOptions): void {
-    const { work, lower, begin, remap } = options;
     // Each of these calls would open the home by itself, which takes longer than the call.
     this.home.root.hold(() => {
-      if (parent !== undefined) this.require(parent);
-      const staged = this.home.staging(layer);
-      if (!makeDirectory(staged, 0o700)) {
-        removeTree(staged);
-        makeDirectory(staged, 0o700);
-      }
-      begin?.(staged);
-      const parentRoot = parent === undefined ? undefined : this.path(parent);
-      makeLayerRoot(staged.join("fs"), parentRoot, this.idMaps, remap);
-      const { uids, gids } = this.idMaps;
-      if (work) makeOwned(staged.join("work"), 0o700, uids.root, gids.root);
-      if (lower) makeOwned(staged.join("lower"), 0o755, uids.root, gids.root);
-      const place = this.directory(layer);
-      unwrapConfined(tryMove(staged, place), "rename", place);
+      if (parent === undefined) return this.#make(layer, undefined, options);
+      this.#inLayer(parent, (directory) => {
+        if (options.endsWork) endWork(directory);
+        this.#make(layer, directory.join("fs"), options);
+      });
     });
+  }
+
+  /** Runs `use` on the directory of a layer. @throws {VeneerError} as {@linkcode require} */
+  #inLayer(layer: string, use: (directory: ConfinedRoot) => void): void {
+    const directory = tryOpen(this.directory(layer), O_RDONLY | O_DIRECTORY);
+    if (directory < 0) this.require(layer);
+    const fd = unwrapConfined(directory, "open", this.directory(layer));
+    withFd(fd, () => {
+      const root = ConfinedRoot.through(this.directory(layer).text, fd);
+      if (!isDirectory(root.join("fs"))) this.require(layer);
+      use(root);
+    });
+  }
+
+  #make(
+    layer: string,
+    parentRoot: ConfinedPath | undefined,
+    { work, lower, begin, remap }: MakeOptions,
+  ): void {
+    const staged = this.home.staging(layer);
+    if (!makeDirectory(staged, 0o700)) {
+      removeTree(staged);
+      makeDirectory(staged, 0o700);
+    }
+    begin?.(staged);
+    const { uids, gids } = this.idMaps;
+    within(staged, (made) => {
+      makeLayerRoot(made.join("fs"), parentRoot, this.idMaps, remap);
+      if (work) makeOwned(made.join("work"), 0o700, uids.root, gids.root);
+      if (lower) makeOwned(made.join("lower"), 0o755, uids.root, gids.root);
+    });
+    const place = this.directory(layer);
+    unwrapConfined(tryMove(staged, place), "rename", place);
   }
 
   /** @throws {VeneerError} `corrupt store` if the directory of a layer's content is missing */
@@ -143,6 +172,13 @@ export class LayerDirectories {
       for (const id of [layer, ...parents]) refuseLinks(this.path(id));
       for (const own of [this.work(layer), this.lower(layer)]) refuseLinks(this.home.join(own));
     });
+  }
+
+  /** The same for a layer that was just made, by which it and its parent were checked. */
+  refuseLinksBelow({ parents }: LayerChain): void {
+    const rest = parents.slice(1);
+    if (rest.length === 0) return;
+    this.home.root.hold(() => rest.forEach((id) => refuseLinks(this.path(id))));
   }
 
   /**
@@ -214,22 +250,23 @@ export class LayerDirectories {
     }
   }
 
-  /**
-   * Removes the `work` and `lower` of a layer that is no longer mounted for writing. In `work`, a
-   * mount leaves only an empty directory `work`; anything else there is deleted with the layer.
-   */
-  endWork(layer: string): void {
-    const work = this.home.join(this.work(layer));
-    const remove = (path: ConfinedPath) => tryUnlink(path, AT_REMOVEDIR);
-    remove(this.home.join(this.lower(layer)));
-    if (remove(work) !== -ENOTEMPTY) return;
-    remove(work.join("work"));
-    remove(work);
-  }
-
   directory(layer: string): ConfinedPath {
     return this.home.join(LAYERS, layer);
   }
+}
+
+/**
+ * Removes the `work` and `lower` in the directory of a layer that is no longer mounted for writing.
+ * In `work`, a mount leaves only an empty directory `work`; anything else there is deleted with the
+ * layer.
+ */
+function endWork(directory: ConfinedRoot): void {
+  const work = directory.join("work");
+  const remove = (path: ConfinedPath) => tryUnlink(path, AT_REMOVEDIR);
+  remove(directory.join("lower"));
+  if (remove(work) !== -ENOTEMPTY) return;
+  remove(work.join("work"));
+  remove(work);
 }
 
 /** Renames a directory; returns the raw result. An existing entry of the new name is deleted. */

@@ -7,12 +7,19 @@ import { VeneerError } from "./errors.ts";
 
 const ID = /^[A-Za-z0-9][A-Za-z0-9_.-]*$/;
 
+const DOCKER_ID = /^[0-9a-f]{64}$/;
+
 /** In bytes, so that suffixes and prefixes of drivers still fit a file name of 255. */
 const MAX_ID_LENGTH = 200;
 
 /** Whether a text could be a layer's id. */
 export function isId(text: string): boolean {
   return text.length <= MAX_ID_LENGTH && ID.test(text);
+}
+
+/** Whether a text has the form of Docker's ids of images and containers, and of its digests. */
+export function isDockerId(text: string): boolean {
+  return DOCKER_ID.test(text);
 }
 
 /** @throws {VeneerError} `invalid argument` with the rule that a text breaks */

@@ -112,6 +112,11 @@ export function describe(pid: string): string {
   return name === undefined ? `pid ${pid}` : `${name} (pid ${pid})`;
 }
 
+/** Whether a process runs a program. A thread of the kernel's does not, nor does one that has ended. */
+export function runsProgram(pid: string): boolean {
+  return readLink(`/proc/${pid}/exe`) !== "";
+}
+
 /** The name of a process's program, of 15 bytes at most; `undefined` if the process is gone. */
 export function nameOf(pid: string): string | undefined {
   try {

@@ -11,8 +11,8 @@
 export type Remedy =
   /** Look up which layers, snapshots or images there are. */
   | { readonly kind: "list"; readonly of: "layers" | "snapshots" | "images" }
-  /** Make a store, by its first layer or snapshot, or open one elsewhere. */
-  | { readonly kind: "make store"; readonly of: "layers" | "snapshots" }
+  /** Make a store, by its first layer, snapshot or image, or open one elsewhere. */
+  | { readonly kind: "make store"; readonly of: "layers" | "snapshots" | "images" }
   /** Look up which options drivers have. */
   | { readonly kind: "list options" }
   /** Undo a mount of the layer before anything else. */
@@ -47,6 +47,8 @@ export type Remedy =
   | { readonly kind: "other name" }
   /** Name the pool of the Docker store, which is on devices. */
   | { readonly kind: "docker pool" }
+  /** Undo all mounts, and take the pool down. */
+  | { readonly kind: "cleanup"; readonly of: "layers" | "snapshots" }
   /** Import what expands more than a thousandfold all the same. */
   | { readonly kind: "allow expansion" }
   /** Have the engine of the service that holds the store make the change, or end the service. */

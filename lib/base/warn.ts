@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { VeneerError } from "./errors.ts";
 import type { Remedy } from "./remedy.ts";
 
 /**
@@ -12,3 +13,7 @@ import type { Remedy } from "./remedy.ts";
  * @param remedy an act that helps, for the command line to word
  */
 export type Warn = (message: string, remedy?: Remedy) => void;
+
+/** Tells of an error as a warning. */
+export const warningOf = (warn: Warn) => ({ message, remedy }: VeneerError): void =>
+  warn(message, remedy);

@@ -17,9 +17,9 @@ import { Affected } from "./affected.ts";
 import { checkContents, type ComparedLayers } from "./content.ts";
 import { type DockerRecords, dockersMending, readDockerRecords } from "./docker_records.ts";
 import { type Finding, type Found, identityOf, type Report } from "./finding.ts";
-import { checkOwnRecords, withOwnParents } from "./own_records.ts";
+import { checkOwnRecords, checkPlaces, withOwnParents } from "./own_records.ts";
 import { readSnapshotRows } from "./snapshot_rows.ts";
-import { StoreView } from "./store_view.ts";
+import { homeOf, StoreView } from "./store_view.ts";
 import type { DriverChecks, Parents, SnapshotRows } from "./structure.ts";
 
 /** A store to check. */
@@ -30,6 +30,8 @@ export interface CheckedStore {
   readonly of: "layers" | "snapshots";
   /** Missing for drivers without checks: then only Veneer's own records are checked. */
   readonly checks?: DriverChecks;
+  /** The driver's own options, `-o`, such as the names of devices. */
+  readonly options?: ReadonlyMap<string, string>;
   /** Compare the content of layers with the records of their applies. */
   readonly deep?: boolean;
 }
@@ -78,8 +80,8 @@ interface Look {
  * @param pause between two passes, in milliseconds
  */
 export function checkStore(store: CheckedStore, pause = PAUSE): Checked | undefined {
-  const { root, driver, of } = store;
-  using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`);
+  const { root, driver, of, options } = store;
+  using view = StoreView.open(root, homeOf(store), options);
   if (view === undefined) return undefined;
   let look = lookAt(view, store), seen = look.found;
   const end = performance.now() + PATIENCE;
@@ -153,6 +155,8 @@ function lookAtSnapshots(
   // The database is read before the layers: a new layer has a row of intents before it is on disk.
   const rows = readSnapshotRows(view, hasLayers, report);
   if (rows !== undefined) checks?.checkSnapshots(view, rows, report);
+  // The mount points of `MountedSnapshots`.
+  checkPlaces(view, { mounts: 0o711 }, report);
   checkOwnRecords(view, new Map(), report);
   const parents = new Map(rows?.snapshots.map(({ layer, parent }) => [layer, parent ?? ""]));
   const compared = deep ? checkContents(view, committedLayers(rows), checks, report) : 0;

@@ -7,17 +7,20 @@
  *
  * @module
  */
+import { SyscallError } from "../../ffi/errno.ts";
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
-import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
+import { withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
+import { messageOf, VeneerError } from "../base/errors.ts";
 import { CONTENT } from "../store/content_records.ts";
-import { type ConfinedPath, exists, tryLstat, tryOpen } from "../tree/confined.ts";
+import { type ConfinedPath, exists, tryLstat } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { readEntries } from "../../ffi/directory.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
 import { FileHash } from "../graph/file_hash.ts";
 import { readContent, type RecordedContent, type RecordedEntry } from "./content_record.ts";
 import type { Report } from "./finding.ts";
+import { openTrees } from "./layer_trees.ts";
 import { removeEntry } from "./mending.ts";
 import type { StoreView } from "./store_view.ts";
 import type { DriverChecks } from "./structure.ts";
@@ -57,7 +60,8 @@ export function checkContents(
   checks: DriverChecks | undefined,
   report: Report,
 ): number {
-  if (checks?.contentOf === undefined) return 0;
+  using trees = openTrees(view, checks, of);
+  if (trees === undefined) return 0;
   let compared = 0;
   for (const id of ids) {
     // Its apply failed, or is running.
@@ -72,14 +76,20 @@ export function checkContents(
       report({ kind: `content-record-${content}`, layer: id, file: record.text, what, ...mending });
       continue;
     }
-    const { path, isWhole } = checks.contentOf(view, id, of);
-    const fd = tryOpen(path, O_RDONLY | O_DIRECTORY);
-    if (fd < 0) continue; // The check of the structure reports it.
-    compared++;
-    withFd(fd, () => {
-      using comparison = new ContentComparison(id, path, content, isWhole, report);
-      comparison.run(fd);
-    });
+    const path = trees.path(id);
+    try {
+      using scope = new DisposableStack();
+      const root = trees.open(id, scope);
+      if (root === undefined) continue; // The check of the structure reports it.
+      compared++;
+      using comparison = new ContentComparison(id, path, content, trees.isWhole, report);
+      comparison.run(root);
+    } catch (error) {
+      if (!(error instanceof VeneerError) && !(error instanceof SyscallError)) throw error;
+      const what = `cannot be read: ${messageOf(error).replace(/; .*/, "")}`;
+      const remedy = `remove layer ${id} and make it again`;
+      report({ kind: "content-unreadable", layer: id, file: path.text, what, remedy });
+    }
   }
   return compared;
 }

@@ -9,7 +9,6 @@
  */
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { readEntries } from "../../ffi/directory.ts";
-import { withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { attempt, codeOf, type VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
@@ -18,13 +17,13 @@ import { ContentLog } from "../graph/content_log.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";
 import { holdToChange } from "../store/service_hold.ts";
-import { openDirectory } from "../tree/confined.ts";
 import { DirectoryStack } from "../tree/directory_stack.ts";
 import { type Checked, type CheckedStore, committedLayers } from "./check.ts";
 import { type ComparedLayers, isRecordOf } from "./content.ts";
 import { readDockerRecords } from "./docker_records.ts";
+import { openTrees } from "./layer_trees.ts";
 import { requireUnmounted } from "./layer_uses.ts";
-import { StoreView } from "./store_view.ts";
+import { homeOf, StoreView } from "./store_view.ts";
 
 /**
  * Records the layers of a store that have no record.
@@ -40,14 +39,15 @@ export function recordContents(
   isWanted: (id: string) => boolean,
   failed: (error: VeneerError) => void,
 ): string[] {
-  const { root, driver, of, checks } = store, contentOf = checks?.contentOf;
-  if (contentOf === undefined) return [];
-  const name = of === "layers" ? driver : `snapshots/${driver}`;
+  const { root, of, checks, options } = store;
+  const name = homeOf(store);
   const home = Home.open(root, name, IDENTITY);
   home.requireWritable();
   const state = new RunState(home);
   using _hold = holdToChange(state, home.path);
-  using view = StoreView.open(root, name)!;
+  using view = StoreView.open(root, name, options)!;
+  using trees = openTrees(view, checks, of);
+  if (trees === undefined) return [];
   const { ids, createdAt = () => 0 } = of === "layers"
     ? imageLayers(store, checked)
     : committedLayers(checked.rows);
@@ -56,11 +56,12 @@ export function recordContents(
     using lock = state.tryLockLayer(id);
     if (lock === undefined || lock.references.count > 0) return false;
     if (of === "layers" && isMounted(id, home, checks!.pathsOf(view, id, of))) return false;
+    using scope = new DisposableStack();
+    const directory = trees.open(id, scope);
+    if (directory === undefined) return false;
     using log = new ContentLog(home, id);
-    withFd(openDirectory(home.join(contentOf(view, id, of).path.relative)), (directory) => {
-      recordTree(directory, log);
-      log.addSums(directory, undefined);
-    });
+    recordTree(directory, log);
+    log.addSums(directory, undefined);
     log.finish();
     return true;
   };

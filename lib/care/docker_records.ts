@@ -11,8 +11,10 @@
  *
  * @module
  */
-import { isId } from "../base/ids.ts";
+import { isDockerId, isId } from "../base/ids.ts";
 import { chainIds } from "../images/digest.ts";
+import { tryLstat as tryLstatByPath } from "../../ffi/stat.ts";
+import { tryLstat } from "../tree/confined.ts";
 import { StoreView } from "./store_view.ts";
 import type { Report } from "./finding.ts";
 import { removeDockers } from "./mending.ts";
@@ -72,14 +74,41 @@ export function readDockerRecords(
     }
   };
   // A directory that is being made or removed has a suffix, and is left out.
-  for (const chain of view.names(view.join("layerdb/sha256")).filter(isSha256)) {
+  for (const chain of view.names(view.join("layerdb/sha256")).filter(isDockerId)) {
     use({ chain }, "sha256", chain, "cache-id");
   }
   for (const container of view.names(view.join("layerdb/mounts"))) {
     use({ container }, "mounts", container, "mount-id");
     use({ container }, "mounts", container, "init-id");
   }
+  reportUnseen(view, report);
   return { uses, images: imagesOf(view) };
+}
+
+/** Reports directories of records whose content is not known. */
+function reportUnseen(view: StoreView, report: Report): void {
+  for (const { path, reason } of view.unread) {
+    report({
+      kind: "docker-records-unreadable",
+      file: path,
+      what: `cannot be listed: ${reason}`,
+      remedy: "restore it, or stop Docker and move it aside",
+    });
+  }
+  for (const name of ["layerdb", "layerdb/sha256", "layerdb/mounts"]) {
+    const path = view.join(name);
+    const visible = tryLstatByPath(path.text), seen = tryLstat(path);
+    const isSeen = visible === undefined
+      ? seen === undefined
+      : seen !== undefined && visible.isSameInode(seen);
+    if (isSeen) continue;
+    report({
+      kind: "docker-records-hidden",
+      file: path.text,
+      what: "is mounted over, and the content of that mount is not examined",
+      remedy: "unmount it there, and mount Docker's whole directory instead",
+    });
+  }
 }
 
 /**
@@ -110,12 +139,12 @@ export function dockersParents(root: string, driver: string): Map<string, string
     readRecord(view.join("layerdb", ...parts), { most: 512 }).text ?? "";
   const ofChain = (text: string) => {
     const chain = text.replace(/^sha256:/, "");
-    return isSha256(chain) ? read("sha256", chain, "cache-id") : "";
+    return isDockerId(chain) ? read("sha256", chain, "cache-id") : "";
   };
   const add = (layer: string, parent: string) => {
     if (isId(layer) && isId(parent)) parents.set(layer, parent);
   };
-  for (const chain of view.names(view.join("layerdb/sha256")).filter(isSha256)) {
+  for (const chain of view.names(view.join("layerdb/sha256")).filter(isDockerId)) {
     add(read("sha256", chain, "cache-id"), ofChain(read("sha256", chain, "parent")));
   }
   for (const container of view.names(view.join("layerdb/mounts"))) {
@@ -126,8 +155,6 @@ export function dockersParents(root: string, driver: string): Map<string, string
   }
   return parents;
 }
-
-const isSha256 = (name: string) => /^[0-9a-f]{64}$/.test(name);
 
 /** Images by the chain ids of their layers. */
 function imagesOf(view: StoreView): Map<string, string[]> {

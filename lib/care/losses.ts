@@ -14,7 +14,7 @@ import { exists } from "../tree/confined.ts";
 import type { Checked, CheckedStore } from "./check.ts";
 import { requireUnmounted } from "./layer_uses.ts";
 import type { Mender } from "./mender.ts";
-import { StoreView } from "./store_view.ts";
+import { homeOf, StoreView } from "./store_view.ts";
 
 /** The directories of Veneer's records in which a layer may have a record. */
 const RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CONTENT];
@@ -60,8 +60,8 @@ export class Losses {
     mender: Mender,
     failed: (layer: string, error: VeneerError) => void,
   ): void {
-    const { driver, root, of } = store;
-    using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`)!;
+    const { root, of } = store;
+    using view = StoreView.open(root, homeOf(store))!;
     using locks = new DisposableStack();
     const plans = layers.flatMap((layer) => {
       if (this.#lost.has(layer)) return [];

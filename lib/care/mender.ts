@@ -44,14 +44,14 @@ export class Mender {
   perform(step: FileStep): void {
     switch (step.do) {
       case "record":
-        return this.#replace(
+        return this.replace(
           step.path,
           (path) => writeFile(path, step.text, { mode: step.mode, reach: "disk" }),
         );
       case "directory":
-        return this.#replace(step.path, (path) => this.#makeDirectory(path, step));
+        return this.replace(step.path, (path) => this.#makeDirectory(path, step));
       case "link":
-        return this.#replace(
+        return this.replace(
           step.path,
           (path) => unwrapConfined(trySymlink(step.target, path), "symlink", path),
         );
@@ -59,6 +59,8 @@ export class Mender {
         return this.#adopt(step.path);
       case "close":
         return close(this.home.join(step.path));
+      case "seal":
+        return withFd(openDirectory(this.home.join(step.path)), (fd) => setReadOnly(fd, true));
       case "aside":
         return void this.moveAside(step.path);
       case "docker aside":
@@ -77,11 +79,11 @@ export class Mender {
     const text = readWhole(path);
     if (text === undefined) return;
     const mode = lstat(path).mode & RECORD_BITS | 0o600;
-    this.#replace(at, (place) => writeFile(place, text, { mode, reach: "disk" }));
+    this.replace(at, (place) => writeFile(place, text, { mode, reach: "disk" }));
   }
 
   /** Has something made in the quarantine, and exchanges it with the present entry of a path. */
-  #replace(at: string, make: (path: ConfinedPath) => void): void {
+  replace(at: string, make: (path: ConfinedPath) => void): void {
     const path = this.home.join(at), place = this.quarantine.place(at);
     make(place);
     let result = tryRename(place, path, RENAME_NOREPLACE);

@@ -26,6 +26,8 @@ export type Step =
   | { readonly do: "adopt"; readonly path: string }
   /** Group and others lose the write permission. */
   | { readonly do: "close"; readonly path: string }
+  /** A subvolume becomes read-only. */
+  | { readonly do: "seal"; readonly path: string }
   /** The entry is moved into the quarantine. */
   | { readonly do: "aside"; readonly path: string }
   /** An entry of Docker's records, below `image/<driver>`, is moved into a quarantine there. */
@@ -86,6 +88,14 @@ export function closeToOthers(path: ConfinedPath): Mending {
   return {
     remedy: `chmod go-w ${path}, after a look at what others may have changed`,
     repair: [{ do: "close", path: path.relative }],
+  };
+}
+
+/** Makes the subvolume of a committed snapshot read-only. */
+export function sealSubvolume(path: ConfinedPath): Mending {
+  return {
+    remedy: `btrfs property set -ts ${path} ro true`,
+    repair: [{ do: "seal", path: path.relative }],
   };
 }
 

@@ -16,7 +16,7 @@ import type { MeasuredOrphan, Orphan } from "./orphan.ts";
 import { withOwnParents } from "./own_records.ts";
 import { QUARANTINE } from "./quarantine.ts";
 import { readSnapshotRows } from "./snapshot_rows.ts";
-import { StoreView } from "./store_view.ts";
+import { homeOf, StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
 
 /** Returns the bytes of disk space below an open directory. */
@@ -33,10 +33,25 @@ const OWN_RECORDS = [...OWN_DIRECTORIES.filter((name) => name !== "staging"), CO
 /** Returns the orphans of a store; none if the store does not exist. */
 export function findOrphans(store: CheckedStore, count: CountBytes): MeasuredOrphan[] {
   const { root, driver, of } = store;
-  using view = StoreView.open(root, of === "layers" ? driver : `snapshots/${driver}`);
+  using view = StoreView.open(root, homeOf(store));
   if (view === undefined) return [];
   const found = of === "layers" ? orphansOfLayers(view, store) : orphansOfSnapshots(view, store);
-  return found.map((orphan) => ({ ...orphan, driver, of, ...measure(view, orphan.file, count) }));
+  return deletable(view, found).map((orphan) => ({
+    ...orphan,
+    driver,
+    of,
+    ...measure(view, orphan.file, count),
+  }));
+}
+
+/** What is in a directory that cannot be listed may need any of the orphans. */
+function deletable(view: StoreView, orphans: readonly Orphan[]): readonly Orphan[] {
+  const [unread] = view.unread;
+  if (unread === undefined) return orphans;
+  const remedy = `it stays, since ${unread.path} cannot be listed (${unread.reason})`;
+  return orphans.map((orphan) =>
+    orphan.deletion === "none" ? orphan : { ...orphan, deletion: "none", remedy }
+  );
 }
 
 function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore): Orphan[] {
@@ -44,6 +59,11 @@ function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore
   const found: Found[] = [];
   const layers: Parents = checks?.checkLayers(view, (one) => found.push(one)) ?? new Map();
   const staged = view.staged();
+  // If there is no layer at all, all of them may be elsewhere, such as on a disk that is missing.
+  const records = layers.size > 0 ? { deletion: "in place" } as const : {
+    deletion: "none",
+    remedy: "bring the layers back if they are elsewhere, otherwise delete the store",
+  } as const;
   for (const directory of OWN_RECORDS) {
     for (const id of view.names(view.own(directory))) {
       if (layers.has(id) || staged.has(id)) continue;
@@ -52,7 +72,7 @@ function orphansOfLayers(view: StoreView, { root, driver, checks }: CheckedStore
         layer: id,
         file: view.own(directory, id).text,
         what: `is a record of layer ${id}, which does not exist`,
-        deletion: "in place",
+        ...records,
       });
     }
   }
@@ -113,22 +133,28 @@ function dockersOrphans(
   }
   // A damaged record may belong to any layer.
   if (damaged > 0) return orphans;
+  // Docker makes no records of Veneer's: a layer that has one may be of a command of the user's.
+  const recorded = new Set(OWN_RECORDS.flatMap((directory) => view.names(view.own(directory))));
+  const strays = [...layers.keys()].filter((id) => DOCKERS.test(id) && !needed.has(id));
   // The ancestors of layers of other programs are needed as well.
   for (const id of layers.keys()) {
-    if (DOCKERS.test(id)) continue;
+    if (DOCKERS.test(id) && !recorded.has(id)) continue;
     for (let at: string | undefined = id; at && !needed.has(at); at = layers.get(at)) {
       needed.add(at);
     }
   }
-  for (const id of layers.keys()) {
-    if (needed.has(id)) continue;
-    orphans.push({
-      kind: "docker-layer",
-      layer: id,
-      file: view.join(id).text,
-      what: "is the layer of no image and no container of Docker's",
-      deletion: "layer",
-    });
+  const what = "is the layer of no image and no container of Docker's";
+  for (const id of strays) {
+    const orphan = { kind: "docker-layer", layer: id, file: view.join(id).text };
+    if (!needed.has(id)) orphans.push({ ...orphan, what, deletion: "layer" });
+    else if (recorded.has(id)) {
+      orphans.push({
+        ...orphan,
+        what: `${what}, and Veneer has a record of it`,
+        deletion: "none",
+        remedy: "a command may have made it for you; remove it by its id if nobody needs it",
+      });
+    }
   }
   return orphans;
 }

@@ -10,6 +10,8 @@
 import { Stat } from "../../ffi/stat.ts";
 import { IdMap } from "../base/id_maps.ts";
 import { isId } from "../base/ids.ts";
+import { TARS } from "../images/tar_records.ts";
+import { CONTENT } from "../store/content_records.ts";
 import { OWN_DIRECTORIES } from "../store/home.ts";
 import { tryLstat } from "../tree/confined.ts";
 import type { Report } from "./finding.ts";
@@ -21,6 +23,7 @@ import {
   removeEntry,
   writeRecord,
 } from "./mending.ts";
+import { QUARANTINE } from "./quarantine.ts";
 import { quote, readRecord, typeWords } from "./record_file.ts";
 import type { StoreView } from "./store_view.ts";
 import type { Parents } from "./structure.ts";
@@ -78,7 +81,7 @@ export function withOwnParents(view: StoreView, layers: Parents): Map<string, st
 
 function checkDirectories(view: StoreView, report: Report): void {
   const stat = new Stat();
-  for (const name of [undefined, ...OWN_DIRECTORIES]) {
+  for (const name of [undefined, ...OWN_DIRECTORIES, CONTENT, TARS, QUARANTINE]) {
     const path = name === undefined ? view.own() : view.own(name);
     if (tryLstat(path, stat) === undefined) continue;
     const file = path.text, kind = name ?? "own-records";

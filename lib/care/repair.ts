@@ -123,7 +123,7 @@ function planned(store: CheckedStore, checked: Checked, { isWanted }: RepairOpti
 /**
  * Throws if Docker's daemon runs on the store: it knows layers and containers without a record yet.
  */
-function requireNoDocker(root: string, home: string): void {
+export function requireNoDocker(root: string, home: string): void {
   const dockerd = dockerOn({ root, home, isRecorded: () => true });
   if (dockerd === undefined) return;
   throw new VeneerError("in use", `${dockerd} runs on ${home}; stop it before a repair`);

@@ -16,17 +16,30 @@ import {
   O_RDONLY,
   tryOpen as tryOpenTrusted,
 } from "../../ffi/files.ts";
-import { tryCloneMount, tryProtectMount } from "../../ffi/fsmount.ts";
+import { tryCloneProtected } from "../../ffi/fsmount.ts";
+import { messageOf } from "../base/errors.ts";
 import { OWN } from "../store/home.ts";
 import { type ConfinedPath, ConfinedRoot, list, tryLstat } from "../tree/confined.ts";
 
+/** A directory that exists, and cannot be listed. */
+export interface Unread {
+  readonly path: string;
+  /** An error's message. */
+  readonly reason: string;
+}
+
 /** A home that is open for reading. The caller disposes of it. */
 export class StoreView implements Disposable {
+  /** The directories that could not be listed, and why: their names are not known. */
+  readonly unread: Unread[] = [];
+
   private constructor(
     /** The store's root, `--root`. */
     readonly root: string,
     readonly home: ConfinedRoot,
     readonly descriptor: number,
+    /** The driver's own options, `-o`. */
+    readonly options: ReadonlyMap<string, string>,
   ) {}
 
   /**
@@ -35,17 +48,18 @@ export class StoreView implements Disposable {
    * @param store its path relative to `root`: a driver's name; for snapshots with `snapshots/`
    * before it
    */
-  static open(root: string, store: string): StoreView | undefined {
+  static open(
+    root: string,
+    store: string,
+    options: ReadonlyMap<string, string> = new Map(),
+  ): StoreView | undefined {
     const path = join(root, store);
     const directory = tryOpenTrusted(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     if (directory < 0) return undefined;
-    const copy = tryCloneMount(directory);
-    const isProtected = copy >= 0 && tryProtectMount(copy) === 0;
-    if (isProtected) close(directory);
-    else if (copy >= 0) close(copy);
-    const held = isProtected ? copy : directory;
+    const copy = tryCloneProtected(directory), held = copy < 0 ? directory : copy;
+    if (copy >= 0) close(directory);
     const real = Deno.realPathSync(path);
-    return new StoreView(root, ConfinedRoot.through(real, held), held);
+    return new StoreView(root, ConfinedRoot.through(real, held), held, options);
   }
 
   get path(): string {
@@ -76,11 +90,12 @@ export class StoreView implements Disposable {
     return !layer.includes("/") && tryLstat(this.own("incomplete", layer)) !== undefined;
   }
 
-  /** The names in a directory; none if it is not a directory. */
+  /** The names in a directory; none if it does not exist, or joins {@linkcode unread}. */
   names(path: ConfinedPath): string[] {
     try {
       return list(path);
-    } catch {
+    } catch (error) {
+      this.unread.push({ path: path.text, reason: messageOf(error) });
       return [];
     }
   }
@@ -89,3 +104,8 @@ export class StoreView implements Disposable {
     close(this.descriptor);
   }
 }
+
+/** A store's home below its root. */
+export const homeOf = (
+  { of, driver }: { readonly of: "layers" | "snapshots"; readonly driver: string },
+): string => of === "layers" ? driver : `snapshots/${driver}`;

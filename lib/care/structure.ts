@@ -11,6 +11,7 @@
 import type { Found, Report } from "./finding.ts";
 import type { Step } from "./mending.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
+import type { DumpFit, PoolDump, PoolRestoration, RestoredPool } from "./restored_pool.ts";
 import type { Orphan } from "./orphan.ts";
 import type { StoreView } from "./store_view.ts";
 
@@ -22,6 +23,23 @@ export interface Content {
   readonly path: ConfinedPath;
   /** Whether the directory also shows the files of the layers below. */
   readonly isWhole: boolean;
+  /** Whether it is a subvolume that is read-only. */
+  readonly isSealed?: boolean;
+}
+
+/** The trees of layers, until it is disposed of. */
+export interface LayerTrees extends Disposable {
+  /** Whether a tree also shows the files of the layers below. */
+  readonly isWhole: boolean;
+  /** The path of a layer's root in messages. */
+  path(id: string): ConfinedPath;
+  /**
+   * Opens a layer's root for reading; `undefined` if it is missing or cannot be opened here.
+   *
+   * @param scope closes it
+   * @throws {VeneerError} or {SyscallError} if its file system is damaged
+   */
+  open(id: string, scope: DisposableStack): number | undefined;
 }
 
 /** A snapshot in the database. */
@@ -55,6 +73,8 @@ export interface DriverChecks {
    * shows the files of the layers below.
    */
   contentOf?(view: StoreView, id: string, of?: "layers" | "snapshots"): Content;
+  /** Opens the trees of layers that are devices, in the place of {@linkcode contentOf}. */
+  openTrees?(view: StoreView, of: "layers" | "snapshots"): LayerTrees;
   /** The paths, relative to the home, of all parts of a layer or of a snapshot's layer. */
   pathsOf(view: StoreView, id: string, of: "layers" | "snapshots"): Iterable<string>;
   /** The steps for a layer after its last child was given up. */
@@ -77,4 +97,15 @@ export interface DriverChecks {
    * @returns the layers on disk
    */
   checkSnapshots(view: StoreView, rows: SnapshotRows, report: Report): Iterable<string>;
+  /** Makes the metadata of the store's pool again, if layers are devices of one. */
+  restorePool?(restoration: PoolRestoration): RestoredPool;
+  /**
+   * Reads what tells the pool of a dump.
+   *
+   * @param dump open for reading
+   * @throws {VeneerError} `invalid argument` if it is not a dump
+   */
+  readPoolDump?(dump: number): PoolDump;
+  /** Compares a dump with the pool of a store. */
+  fitOfDump?(view: StoreView, dump: PoolDump): DumpFit;
 }

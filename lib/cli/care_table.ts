@@ -22,7 +22,7 @@ export const CHECK: CommandSpec = {
     "nothing, waits for no lock and works while the store is in use. With IDs, of layers or snapshots, it shows\n" +
     "only the findings that break these. A finding is one line: its kind, the file and its fault, the layers that\n" +
     "it breaks, and a remedy. A deep check finds files that are missing, added, emptied, shortened or changed in\n" +
-    "layers that were applied with -o record=sizes or hash and not mounted for writing since; with hashes, also\n" +
+    "layers that were not mounted for writing since their apply; with hashes (-o record=hash), also\n" +
     "flipped bits. --record makes such records of layers and committed snapshots that have none. Ends with status\n" +
     "12 if there is damage; a note, of a leftover that a cleanup deletes, is none. `repair` mends what is found,\n" +
     "`doctor` examines the machine, `gc` lists orphans.",
@@ -42,10 +42,17 @@ export const REPAIR: CommandSpec = {
   options: [
     {
       name: "from",
-      value: "TAR|DIR|IMAGE",
+      value: "TAR|DIR|IMAGE|DUMP",
       kind: "file",
       summary:
-        "restore the files of the layer ID from its tar (- for standard input), a copy, or an image",
+        "restore the files of the layer or committed snapshot ID from its tar (- for standard input), " +
+        "a copy, or an image; without ID, a pool's metadata from a dump of thin_dump",
+    },
+    {
+      name: "of",
+      value: "KIND",
+      choices: ["layers", "snapshots"],
+      summary: "the pool that a dump is of, if it cannot be told from the dump",
     },
     { name: "dry-run", summary: "only show what would be done" },
     SERVICE,
@@ -57,13 +64,17 @@ export const REPAIR: CommandSpec = {
     "breaks these is mended. A lost database of snapshots is made again from what can be read of it and from the\n" +
     "layers on disk. Mounted layers are never moved. Refused while a service or Docker has the store. Ends with\n" +
     "status 12 if damage is left. `check` shows beforehand what is damaged, and --dry-run what would be done.\n" +
-    "With --from, the files of one layer are compared with those of its tar, plain, gzip or zstd, or of a copy of\n" +
-    "its directory, such as the layer's in another store, or of an image: an archive or OCI layout, or one in the\n" +
-    "store. Damaged ones are replaced, in place and without a change to the layers on it.",
+    "With --from, the files of one layer, or of one committed snapshot, given by its whole name, are compared with\n" +
+    "those of its tar, or of a copy of its directory, such as the layer's in another store, or of an image: an\n" +
+    "archive or OCI layout, or one in the store. Tars and archives may be plain, gzip or zstd. Damaged files are\n" +
+    "replaced, in place and without a change to the layers on it. Without ID, --from makes the metadata of a\n" +
+    "devicemapper store's pool again, from a dump that thin_dump made of it; the pool must not be active. If\n" +
+    "both layers and snapshots have a pool, it takes the one that the dump fits, or the one that --of names.",
   examples: [
     ["veneer repair --dry-run", "what it would do"],
     ["veneer repair app", "only what breaks layer app"],
     ["veneer repair app --from app.tar.gz", "its damaged files"],
+    ["veneer repair --from pool.xml", "the pool's metadata, from a dump"],
     ["veneer --root /var/lib/docker repair", "after a stop of Docker"],
   ],
 };

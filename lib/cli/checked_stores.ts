@@ -8,6 +8,7 @@ import { join } from "@std/path";
 import { AUTO, DRIVERS } from "../../drivers/names.ts";
 import { tryLstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
+import { parseOptions } from "../base/options.ts";
 import type { CheckedStore } from "../care/check.ts";
 import type { CommandContext } from "./commands/context.ts";
 import { hasStore, requireStore } from "./existing_store.ts";
@@ -30,12 +31,19 @@ export async function checkedStores(
   const driver = options.value("driver") ?? AUTO;
   const kinds = service === undefined ? ["layers", "snapshots"] as const : ["snapshots"] as const;
   const stores: CheckedStore[] = [];
-  for (const { name, loadChecks } of DRIVERS) {
+  const given = parseOptions(options.values("option"));
+  for (const { name, loadChecks, optionKeys } of DRIVERS) {
     if (driver !== AUTO && driver !== name) continue;
     for (const of of kinds) {
       const home = of === "layers" ? join(below, name) : join(below, "snapshots", name);
       if (tryLstat(home)?.isDirectory !== true) continue;
-      stores.push({ root: below, driver: name, of, checks: await loadChecks?.() });
+      stores.push({
+        root: below,
+        driver: name,
+        of,
+        checks: await loadChecks?.(),
+        options: new Map([...given].filter(([key]) => optionKeys.includes(key))),
+      });
     }
   }
   if (stores.length > 0) return stores;

@@ -18,8 +18,16 @@ export function hasStore(root: string, kind: StoreKind): boolean {
   return DRIVERS.some(({ name }) => tryLstat(join(directory, name))?.isDirectory);
 }
 
-/** @throws {VeneerError} `not found` if it does not exist; the message names the nearest store */
-export function requireStore(root: string, kind: StoreKind): void {
+/**
+ * @param sought the things that the command works on, if they are not those that the store is named
+ * after: images are in a store of snapshots
+ * @throws {VeneerError} `not found` if it does not exist; the message names the nearest store
+ */
+export function requireStore(
+  root: string,
+  kind: StoreKind,
+  sought: StoreKind | "images" = kind,
+): void {
   if (hasStore(root, kind)) return;
   if (tryLstat(`${root}/.`) === undefined && tryLstat(root) !== undefined) {
     throw new VeneerError("invalid argument", `${root} is not a directory; name one by --root`);
@@ -34,6 +42,6 @@ export function requireStore(root: string, kind: StoreKind): void {
   const other: StoreKind = kind === "layers" ? "snapshots" : "layers";
   const besides = hasStore(root, other) ? `, only one of ${other}` : "";
   throw new VeneerError("not found", `there is no store of ${kind} at ${root}${besides}`, {
-    remedy: { kind: "make store", of: kind },
+    remedy: { kind: "make store", of: sought },
   });
 }

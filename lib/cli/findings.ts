@@ -62,6 +62,12 @@ export function findingLine({ kind, file, what, breaks, remedy, isNote }: Findin
   return escapePath(`${isNote ? "note: " : ""}${kind}: ${file} ${what}; ${effect}; ${remedy}`);
 }
 
+/** A finding that was mended, or would be, on one line. */
+export const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean): string =>
+  escapePath(
+    isDry ? `would mend ${kind}: ${file} ${what}; ${remedy}` : `${kind}: ${file} ${what}: done`,
+  );
+
 /** A finding in JSON. */
 export function findingObject(found: Finding) {
   const { layer = null, isNote = false, repair, ...finding } = found;

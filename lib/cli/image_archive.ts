@@ -6,6 +6,7 @@
  */
 import { pread } from "../../ffi/files.ts";
 import { VeneerError } from "../base/errors.ts";
+import { openTarInput } from "../tar/read/input.ts";
 import { BLOCK, checksumAgrees, NAME, number, padding, SIZE, textLength } from "../tar/header.ts";
 
 /** The most entries that are read: an image has some hundreds at most. */
@@ -38,11 +39,34 @@ export function refuseImageArchive(input: number, file: string): void {
  * @param input open for reading at its start; its position is not changed
  */
 export function imageArchiveKind(input: number): string | undefined {
-  const seen = new Set<string>();
   const header = new Uint8Array(BLOCK);
+  return kindOf((at) => pread(input, header, BLOCK, BigInt(at)) < BLOCK ? undefined : header);
+}
+
+/**
+ * The same for a file that may be compressed with gzip or zstd. That of an image is decompressed to
+ * its end, any other to its first entry.
+ *
+ * @param input open for reading at its start; its position changes
+ * @throws {VeneerError} `invalid argument` if it is not a tar, `not supported` for another
+ * compression
+ */
+export function inflatedArchiveKind(input: number): string | undefined {
+  using tar = openTarInput(input, { isBounded: true });
+  const { window } = tar;
+  return kindOf((at) => {
+    if (!window.skip(at - window.position) || !window.fill(BLOCK)) return undefined;
+    return window.bytes.subarray(window.at, window.at + BLOCK);
+  });
+}
+
+/** @param read returns the block at an offset of the plain tar, in bytes; each is behind the last */
+function kindOf(read: (at: number) => Uint8Array | undefined): string | undefined {
+  const seen = new Set<string>();
   let at = 0;
   for (let entries = 0; entries < MOST_ENTRIES; entries++) {
-    if (pread(input, header, BLOCK, BigInt(at)) < BLOCK || !checksumAgrees(header, 0)) break;
+    const header = read(at);
+    if (header === undefined || !checksumAgrees(header, 0)) break;
     const name = nameOf(header);
     if (!OF_IMAGES.test(name)) return undefined;
     seen.add(name.startsWith("blobs") ? "blobs" : /^[0-9a-f]{64}/.test(name) ? "layer" : name);

@@ -17,6 +17,13 @@ export interface StoreFlags {
 /** The commands that list things. */
 const LISTS = { layers: ["ls"], snapshots: ["snapshot", "ls"], images: ["image", "ls"] } as const;
 
+/** The commands that make a store by its first thing. */
+const MAKERS = {
+  layers: ["create", "ID"],
+  snapshots: ["snapshot", "prepare", "KEY"],
+  images: ["image", "import", "FILE"],
+} as const;
+
 /** A remedy as the part of a message after its last `; `. */
 export function inWords(remedy: Remedy, store: StoreFlags): string {
   const command = (...words: string[]) => commandOn(store, words);
@@ -26,10 +33,7 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
     case "list options":
       return `${command("help", "options")} lists them`;
     case "make store": {
-      const made = remedy.of === "layers"
-        ? command("create", "ID")
-        : command("snapshot", "prepare", "KEY");
-      return `${made} makes one, or use another --root`;
+      return `${command(...MAKERS[remedy.of])} makes one, or use another --root`;
     }
     case "umount":
       return `${command("umount", remedy.id)} first`;
@@ -72,6 +76,12 @@ export function inWords(remedy: Remedy, store: StoreFlags): string {
       return "end that first, or choose another --name";
     case "docker pool":
       return "name it with --docker-pool NAME, or for migrate with -o dm.thinpooldev=NAME";
+    case "cleanup":
+      return remedy.of === "layers"
+        ? `${command("cleanup")} takes it down`
+        : `${
+          command("snapshot", "cleanup")
+        } takes it down if no snapshot is active, a reboot always`;
     case "allow expansion":
       return "--allow-expansion imports it";
     case "ask engine":

@@ -6,19 +6,17 @@
  */
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { fstat, tryLstat } from "../../ffi/stat.ts";
-import { IDENTITY } from "../base/id_maps.ts";
 import { type ChooseLayer, layerTarOf } from "../images/layer_tar.ts";
 import { LAYOUT } from "../images/layout.ts";
-import { Home } from "../store/home.ts";
+import type { Home } from "../store/home.ts";
 import { ConfinedRoot } from "../tree/confined.ts";
 import type { CommandContext } from "./commands/context.ts";
-import { imageArchiveKind } from "./image_archive.ts";
+import { inflatedArchiveKind } from "./image_archive.ts";
 import { inputSize, withTarInput } from "./tar_input.ts";
 
-/** A store of layers, and the way to find the wanted one in an image. */
+/** The home of a store, and the way to find the wanted one in an image. */
 interface Wanted {
-  readonly root: string;
-  readonly driver: string;
+  readonly home: Home;
   readonly choose: ChooseLayer;
 }
 
@@ -31,7 +29,7 @@ interface Wanted {
 export async function withRepairSource<T>(
   context: CommandContext,
   from: string,
-  { root, driver, choose }: Wanted,
+  { home, choose }: Wanted,
   use: (source: number | ConfinedRoot) => T,
 ): Promise<T> {
   if (from === "-") return withTarInput(from, use);
@@ -40,7 +38,7 @@ export async function withRepairSource<T>(
     return withFd(await context.readImages((images) => images.layerTar(from, choose)), use);
   }
   if (isImage(from)) {
-    return withFd(layerTarOf(from, Home.open(root, driver, IDENTITY), choose), use);
+    return withFd(layerTarOf(from, home, choose), use);
   }
   if (!stat.isDirectory) {
     return withTarInput(from, (input) => {
@@ -52,12 +50,12 @@ export async function withRepairSource<T>(
   return use(withFd(open(path, O_RDONLY | O_DIRECTORY), (fd) => ConfinedRoot.of(path, fd)));
 }
 
-/** Whether a path is that of an OCI layout or of an image's archive that is not compressed. */
+/** Whether a path is that of an OCI layout or of an image's archive, which may be compressed. */
 function isImage(path: string): boolean {
   const layout = tryLstat(`${path}/${LAYOUT}`);
   if (layout !== undefined) return layout.isFile && tryLstat(`${path}/blobs`)?.isDirectory === true;
   return withFd(
     open(path, O_RDONLY),
-    (fd) => fstat(fd).isFile && imageArchiveKind(fd) !== undefined,
+    (fd) => fstat(fd).isFile && inflatedArchiveKind(fd) !== undefined,
   );
 }

@@ -13,7 +13,7 @@ import { escapeControls } from "../base/printable.ts";
 /**
  * The descriptors that commands need. An apply with the help of a Worker needs the most: 256
  * directories with one file each for the Worker, 64 that are kept open, and about 25 of the
- * runtime. Only changes against more than 200 layers need more: two for each of these layers.
+ * runtime. Only changes over more than 400 layers need more: one for each of these layers.
  */
 const DESCRIPTORS = 512n;
 

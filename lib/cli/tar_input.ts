@@ -9,7 +9,7 @@ import { VeneerError } from "../base/errors.ts";
 import { BLOCK } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
 import { refuseImageArchive } from "./image_archive.ts";
-import { namingInput } from "../tar/read/window.ts";
+import { namingInput } from "../tar/read/descriptor_window.ts";
 
 /**
  * Runs `use` on the open tar.

@@ -176,6 +176,12 @@ export interface LayerBackend {
   applyTarget(id: string): ApplyTarget | undefined;
 
   /**
+   * Whether an apply to the mounted tree can be recorded: the tree is the layer's alone, and the
+   * kernel changes nothing of it.
+   */
+  readonly isTreeOwn?: boolean;
+
+  /**
    * Called after a tar was applied and before the layer counts as complete: writes the data
    * that the layer's form needs and a tar does not contain.
    */
@@ -196,6 +202,9 @@ export interface LayerBackend {
    * @param scratch returns a name for temporary files of the read
    */
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined;
+
+  /** See `GraphDriver.openFiles`. Left out by drivers whose layers are directories. */
+  openFiles?(id: string, scope: DisposableStack, isRead: boolean): number;
 
   /** Called by `cleanup`, when no layer is in use. */
   release(): void;

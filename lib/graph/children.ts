@@ -13,7 +13,7 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
+import { cstring, decode } from "../../ffi/cstring.ts";
 import { type NumberedName, readNumberedNames } from "../../ffi/directory.ts";
 import { ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import {
@@ -31,7 +31,7 @@ import { isId } from "../base/ids.ts";
 import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
 import { Ancestry } from "./ancestry.ts";
-import { ChildrenIndex } from "./children_index.ts";
+import { ChildrenIndex, versionOf } from "./children_index.ts";
 
 /** The most bytes of a record that are read: more than any name of a parent has. */
 const START = 512;
@@ -41,6 +41,9 @@ const START = 512;
  * system's clock.
  */
 const TICK = 2;
+
+/** The number of layers up to which no path is forgotten. */
+const FEW = 32;
 
 const NONE: readonly string[] = [];
 
@@ -55,6 +58,8 @@ export class Children {
   readonly #index: ChildrenIndex;
   readonly #stat = new Stat();
   readonly #buffer = new Uint8Array(START);
+  /** The paths of records, as calls take them: of the layers of the last look, and some others. */
+  readonly #paths = new Map<string, Uint8Array<ArrayBuffer>>();
 
   constructor(readonly backend: LayerBackend, state: RunState, warn: Warn) {
     this.#index = new ChildrenIndex(backend.home, state, warn);
@@ -65,29 +70,42 @@ export class Children {
     const { home, parentRecords } = this.backend;
     return home.root.hold(() => {
       const layers = withFd(openDirectory(parentRecords.layers), readNumberedNames)
-        .filter(({ name }) => isId(name));
+        .filter(({ name }) => this.#paths.has(name) || isId(name));
+      if (this.#paths.size > 2 * layers.length + FEW) this.#paths.clear();
       this.#index.load(layers.length);
       const links = withFd(
         openDirectory(parentRecords.directory),
         (directory) => layers.map((layer) => this.#link(directory, layer)),
       );
-      this.#index.save(new Set(layers.map(({ name }) => name)));
+      this.#index.save(layers.map(({ name }) => name));
       return new FoundChildren(this.backend, links);
     });
   }
 
   #link(directory: number, { name: id, inode }: NumberedName): Link {
-    const path = this.backend.parentRecords.path(id), stat = this.#stat;
+    const path = this.#path(id), stat = this.#stat;
     const result = tryStatRelative(directory, path, stat);
     if (result === -ENOENT || result === -ENOTDIR) return { id, parents: this.#origin(id, inode) };
     if (result < 0) return { id, parents: undefined };
     if (!stat.isFile) return { id, parents: NONE };
-    const known = this.#index.parents(id, versionOf(stat));
+    const known = this.#index.parentsAt(id, stat);
     return { id, parents: known ?? this.#read(directory, path, id) };
   }
 
+  #path(id: string): Uint8Array<ArrayBuffer> {
+    let path = this.#paths.get(id);
+    if (path === undefined) {
+      this.#paths.set(id, path = cstring(this.backend.parentRecords.path(id)));
+    }
+    return path;
+  }
+
   /** The parent that a record names; kept if a later change will be noticed. */
-  #read(directory: number, path: string, id: string): readonly string[] | undefined {
+  #read(
+    directory: number,
+    path: Uint8Array<ArrayBuffer>,
+    id: string,
+  ): readonly string[] | undefined {
     const fd = tryOpenat2(directory, path, O_RDONLY | O_NONBLOCK, RESOLVE_INSIDE);
     if (fd < 0) return undefined;
     return withFd(fd, () => {
@@ -119,9 +137,6 @@ export class Children {
     return parents;
   }
 }
-
-const versionOf = ({ inode, changeSeconds, changeNanos }: Stat) =>
-  `${inode}-${changeSeconds}.${changeNanos}`;
 
 /** The result of one look at the layers. */
 export class FoundChildren {

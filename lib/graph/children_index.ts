@@ -62,7 +62,24 @@ const HASH = 9;
 interface Known {
   readonly version: string;
   readonly parents: readonly string[];
+  /** The version as it was seen last. */
+  seen?: SeenVersion;
 }
+
+/**
+ * A version of a layer's record: the record's inode, and when it was changed last. A look at a
+ * store compares one for each layer, and making their texts would take longer than the calls.
+ */
+interface SeenVersion {
+  readonly inodeLow: number;
+  readonly inodeHigh: number;
+  readonly changeSeconds: number;
+  readonly changeNanos: number;
+}
+
+/** The text of a version. */
+export const versionOf = ({ inode, changeSeconds, changeNanos }: Stat): string =>
+  `${inode}-${changeSeconds}.${changeNanos}`;
 
 /** The index of one store, as far as this process knows it. */
 export class ChildrenIndex {
@@ -92,6 +109,17 @@ export class ChildrenIndex {
   parents(id: string, version: string): readonly string[] | undefined {
     const known = this.#known.get(id);
     return known?.version === version ? known.parents : undefined;
+  }
+
+  /** The same by the state of the record. */
+  parentsAt(id: string, stat: Stat): readonly string[] | undefined {
+    const known = this.#known.get(id);
+    if (known === undefined) return undefined;
+    if (known.seen !== undefined && isSame(known.seen, stat)) return known.parents;
+    if (known.version !== versionOf(stat)) return undefined;
+    const { inodeLow, inodeHigh, changeSeconds, changeNanos } = stat;
+    known.seen = { inodeLow, inodeHigh, changeSeconds, changeNanos };
+    return known.parents;
   }
 
   /**
@@ -163,11 +191,12 @@ export class ChildrenIndex {
    * Appends the new lines, or rewrites the whole index if the file is damaged or mostly about
    * removed layers. If writing fails, the records concerned are read again next time.
    *
-   * @param present the ids of the store's layers
+   * @param ids of the store's layers
    */
-  save(present: ReadonlySet<string>): void {
-    const isDue = this.#added.length > 0 || this.#known.size > 0 && !this.#isSound(present.size);
+  save(ids: readonly string[]): void {
+    const isDue = this.#added.length > 0 || this.#known.size > 0 && !this.#isSound(ids.length);
     if (!isDue) return;
+    const present = new Set(ids);
     using lock = this.state.tryLockNamed("children");
     if (lock === undefined) return; // Another process is writing it; the rest is written next time.
     this.load(present.size);
@@ -225,6 +254,10 @@ export class ChildrenIndex {
     );
   }
 }
+
+const isSame = (one: SeenVersion, other: SeenVersion): boolean =>
+  one.inodeLow === other.inodeLow && one.inodeHigh === other.inodeHigh &&
+  one.changeSeconds === other.changeSeconds && one.changeNanos === other.changeNanos;
 
 /**
  * Whether an open file is a regular one with a single name: writing to a second name would change

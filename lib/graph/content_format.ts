@@ -24,6 +24,12 @@
 /** The facts that an apply records of a layer's content. */
 export type RecordKind = "none" | "sizes" | "hash";
 
+/**
+ * The facts that are recorded without an option. A file that a power cut emptied or shortened is
+ * then found, also in a layer whose owner never thought of it; hashes would cost a second reading.
+ */
+export const DEFAULT_RECORD: RecordKind = "sizes";
+
 /** How a record begins; the last byte is its form. */
 export const MAGIC = "VnrCont1";
 

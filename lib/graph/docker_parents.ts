@@ -28,15 +28,13 @@ import {
   withFd,
 } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { isId } from "../base/ids.ts";
+import { isDockerId, isId } from "../base/ids.ts";
 
 /** The most layers of each kind whose records are read. */
 const MOST_LAYERS = 100_000;
 
 /** The most bytes of a record that are read: more than a digest or an id has. */
 const LONGEST = 256;
-
-const HEX = /^[0-9a-f]{64}$/;
 
 /**
  * Reads the parents of all layers that Docker has records of.
@@ -75,7 +73,7 @@ class DockerRecords {
   constructor(readonly root: number, readonly directory: string) {}
 
   read(parents: Map<string, string>): void {
-    const chains = this.#names("sha256").filter((name) => HEX.test(name));
+    const chains = this.#names("sha256").filter(isDockerId);
     const layers = new Map(chains.map((chain) => [chain, this.#id(`sha256/${chain}/cache-id`)]));
     for (const [chain, layer] of layers) {
       const parent = this.#parent(`sha256/${chain}/parent`, layers);

@@ -184,6 +184,23 @@ export interface GraphDriver extends OpenStore {
   createdAt(id: string): number | undefined;
 
   /**
+   * The same of several layers at once, without those for which it is unknown, which are missing, or
+   * which are damaged.
+   */
+  creationTimes(ids: readonly string[]): ReadonlyMap<string, number>;
+
+  /**
+   * Opens the root of a layer's files for a repair, if layers are devices: through a mount that is
+   * attached nowhere and may write even if others stand on it. Otherwise `undefined`: then the files
+   * are in a directory of the home. The caller keeps the layer from being used.
+   *
+   * @param scope unmounts it
+   * @param isRead whether it is only read; false by default
+   * @throws `in use` if it is mounted
+   */
+  openFiles(id: string, scope: DisposableStack, isRead?: boolean): number | undefined;
+
+  /**
    * The mounts by which another program mounts the layer.
    *
    * @throws `limit exceeded` if mount options cannot express it

@@ -6,7 +6,7 @@
  */
 import { VeneerError } from "../base/errors.ts";
 import type { LayerBackend } from "./backend.ts";
-import { mountNamespace } from "../store/run_state.ts";
+import { mountNamespace } from "../store/mount_namespace.ts";
 import { describeUse, type LayerMarks, type LayerUse, usesOf } from "../mount/uses.ts";
 
 /**

@@ -17,21 +17,21 @@ import { attempt, messageOf, VeneerError } from "../base/errors.ts";
 import { beginApply } from "./applying.ts";
 import { incompleteError } from "../tar/apply/incomplete.ts";
 import { Children } from "./children.ts";
-import type { RecordKind } from "./content_format.ts";
+import { DEFAULT_RECORD } from "./content_format.ts";
 import { ContentLog } from "./content_log.ts";
 import { sizeOf } from "../tar/export/delta.ts";
+import type { GraphContext } from "./graph_context.ts";
 import { Layers } from "./layers.ts";
 import { LayerListing } from "./listing.ts";
 import { MountedLayers } from "./mounted_layers.ts";
 import { Reading } from "./reading.ts";
 import { Staged } from "./staged.ts";
 import { type Transfer, Transfers } from "./transfers.ts";
-import { type ForeignUses, storeClosed } from "../base/opened.ts";
+import { storeClosed } from "../base/opened.ts";
 import type { StatusLine } from "../base/status.ts";
 import type { LayerBackend } from "./backend.ts";
 import type { EngineApplyOptions, EngineStore, RemoveOptions } from "./engine_store.ts";
 import type { CreateOptions, GetOptions, LayerInfo, ParentArgument, PutOptions } from "./driver.ts";
-import type { SyncMode } from "../base/sync_mode.ts";
 import type { TransferOptions } from "../base/transfer_options.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import { forgetContent } from "../store/content_records.ts";
@@ -41,39 +41,20 @@ import { type FileArgument, withInput, withOutput } from "../base/descriptors.ts
 import { formatIdMap, IDENTITY } from "../base/id_maps.ts";
 import { checkId, layerNotFound } from "../base/ids.ts";
 import { requireNothingMountedIn } from "../mount/inner_mounts.ts";
-import type { Mount, MountPort } from "../mount/plan.ts";
+import type { Mount } from "../mount/plan.ts";
 import { IdmappedPort, refuseMappedTwice } from "../mount/idmapped_port.ts";
 import { isMountPoint, mountsBelow } from "../mount/mountinfo.ts";
+import { endAsking } from "../mount/upper_state.ts";
 import { usersOf } from "../base/processes.ts";
 import { openDirectory } from "../tree/confined.ts";
-import type { Warn } from "../base/warn.ts";
 import { isHomeMountOurs, releaseHome, releaseHomeNow } from "../store/private_home.ts";
-import { pruneRunStates, RunState, UNUSED } from "../store/run_state.ts";
+import { pruneRunStates } from "../store/prune_run_states.ts";
+import { warningOf } from "../base/warn.ts";
+import { RunState } from "../store/run_state.ts";
+import { UNUSED } from "../store/mount_record.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 import { storeTree } from "../tree/store_tree.ts";
 import { applyMarked } from "../tar/apply/marked.ts";
-
-/** The parts and settings of a graph. */
-export interface GraphContext {
-  readonly backend: LayerBackend;
-  readonly port: MountPort;
-  /** Gets warnings of one line each. */
-  readonly warn: Warn;
-  /** The data that is on disk before a layer counts as applied. */
-  readonly sync: SyncMode;
-  /** How many Workers help an apply: none or one, which is the default. */
-  readonly workers?: number;
-  /**
-   * The facts about files that an apply records: none; types, sizes and attributes; or also hashes,
-   * and the digest of the tar.
-   */
-  readonly record?: RecordKind;
-  /**
-   * The treatment of mounts of layers that are not Veneer's: operations that they obstruct are
-   * refused (the default); or they count as Veneer's, for a service that has the store to itself.
-   */
-  readonly foreignUses?: ForeignUses;
-}
 
 /** {@linkcode GraphDriver} over a {@linkcode LayerBackend}. */
 export class Graph implements EngineStore {
@@ -126,6 +107,7 @@ export class Graph implements EngineStore {
     if (this.#opened === undefined) return;
     this.#opened = undefined;
     releaseHomeNow(this.#state);
+    endAsking();
   }
 
   [Symbol.dispose](): void {
@@ -146,11 +128,11 @@ export class Graph implements EngineStore {
   }
 
   create(id: string, options: CreateOptions = {}): void {
-    this.#create(id, options, false);
+    this.#layers.hold(() => this.#create(id, options, false));
   }
 
   createReadWrite(id: string, options: CreateOptions = {}): void {
-    this.#create(id, options, true);
+    this.#layers.hold(() => this.#create(id, options, true));
   }
 
   #create(id: string, options: CreateOptions, readWrite: boolean): void {
@@ -219,25 +201,29 @@ export class Graph implements EngineStore {
     checkId(id);
     const { idMaps } = options;
     using mapped = idMaps && new IdmappedPort(this.#backend, idMaps);
-    using lock = this.#layers.lock(id);
-    const hasChildren = this.#home.root.hold(() => {
-      this.#layers.require(id);
-      this.#layers.requireComplete(id);
-      const own = this.#layers.idMaps(id);
-      if (mapped !== undefined) refuseMappedTwice(`layer ${id}`, own);
-      this.#backend.requireSole?.();
-      const hasChildren = !options.readOnly && this.#hasChildren(id);
-      if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
-      return hasChildren;
+    return this.#state.hold(() => {
+      using lock = this.#layers.lock(id);
+      const hasChildren = this.#home.root.hold(() => {
+        this.#layers.require(id);
+        this.#layers.requireComplete(id);
+        const own = this.#layers.idMaps(id);
+        if (mapped !== undefined) refuseMappedTwice(`layer ${id}`, own);
+        this.#backend.requireSole?.();
+        const hasChildren = !options.readOnly && this.#hasChildren(id);
+        if (!options.readOnly && !hasChildren) forgetContent(this.#home, id);
+        return hasChildren;
+      });
+      return this.#mounted.get(id, lock, options, hasChildren, mapped);
     });
-    return this.#mounted.get(id, lock, options, hasChildren, mapped);
   }
 
   put(id: string, options?: PutOptions): void {
     checkId(id);
-    using lock = this.#layers.lock(id);
-    this.#layers.require(id);
-    this.#mounted.put(id, lock, options);
+    this.#state.hold(() => {
+      using lock = this.#layers.lock(id);
+      this.#layers.require(id);
+      this.#mounted.put(id, lock, options);
+    });
   }
 
   recount(): void {
@@ -265,9 +251,14 @@ export class Graph implements EngineStore {
     return new LayerListing(this.#layers, this.#mounted, this.#context.warn);
   }
 
+  openFiles(id: string, scope: DisposableStack, isRead = false): number | undefined {
+    this.#layers.require(id);
+    return this.#backend.openFiles?.(id, scope, isRead);
+  }
+
   cleanup(failed?: (error: VeneerError) => void): string[] {
     const { warn } = this.#context;
-    const tell = failed ?? (({ message, remedy }: VeneerError) => warn(message, remedy));
+    const tell = failed ?? warningOf(warn);
     this.#backend.requireSole?.();
     const done = this.#staged.sweep(tell);
     this.#transfers.sweep();
@@ -358,7 +349,8 @@ export class Graph implements EngineStore {
     const base = this.#layers.parent(id, parent, this.#layers.recordedAncestry());
     if (base !== "") this.#layers.idMaps(base);
     using scope = new DisposableStack();
-    const open = () => scope.use(openTarInput(input, onWaiting));
+    const { inflater } = this.#context;
+    const open = () => scope.use(openTarInput(input, { onWaiting, inflater }));
     // Reads from the client, so it comes before any lock.
     const opened = marksFirst ? undefined : open();
     using transfer = this.#transfers.begin(id, "exclusive");
@@ -368,10 +360,12 @@ export class Graph implements EngineStore {
       using mounted = new DisposableStack();
       const backend = this.#backend, { sync, workers, warn } = this.#context;
       const idMaps = hostIds ? IDENTITY : this.#layers.idMaps(id);
-      const native = base === backend.parent(id) ? backend.applyTarget(id) : undefined;
+      const isOnParent = base === backend.parent(id);
+      const native = isOnParent ? backend.applyTarget(id) : undefined;
       // A record of content that something else was in before would not be whole.
-      const { record = "none" } = this.#context;
-      const isRecorded = native !== undefined && pristine && record !== "none";
+      const { record = DEFAULT_RECORD } = this.#context;
+      const canRecord = native !== undefined || isOnParent && backend.isTreeOwn === true;
+      const isRecorded = canRecord && pristine && record !== "none";
       const diffId = isRecorded && record === "hash" ? tar.beginDigest() : undefined;
       const log = isRecorded ? mounted.use(new ContentLog(this.#home, id)) : undefined;
       return applyMarked(tar, {
@@ -444,6 +438,25 @@ export class Graph implements EngineStore {
       this.#layers.require(id);
       return this.#backend.createdAt(id);
     });
+  }
+
+  creationTimes(ids: readonly string[]): ReadonlyMap<string, number> {
+    const times = new Map<string, number>();
+    this.#layers.hold(() => {
+      for (const id of ids) {
+        const time = this.#tryCreatedAt(id);
+        if (time !== undefined) times.set(id, time);
+      }
+    });
+    return times;
+  }
+
+  #tryCreatedAt(id: string): number | undefined {
+    try {
+      return this.#backend.createdAt(id);
+    } catch {
+      return undefined;
+    }
   }
 
   mounts(id: string, options: GetOptions = {}): Mount[] {

@@ -8,7 +8,8 @@ import type { IdMaps } from "../base/id_maps.ts";
 import { checkId, layerNotFound } from "../base/ids.ts";
 import type { Home } from "../store/home.ts";
 import { reconcile, recordedIdMaps } from "../store/id_map_records.ts";
-import type { LayerLock, RunState } from "../store/run_state.ts";
+import type { LayerLock } from "../store/layer_lock.ts";
+import type { RunState } from "../store/run_state.ts";
 import { Ancestry } from "./ancestry.ts";
 import type { LayerBackend } from "./backend.ts";
 import { parentsByDocker } from "./docker_parents.ts";
@@ -25,6 +26,11 @@ export class Layers {
 
   get home(): Home {
     return this.backend.home;
+  }
+
+  /** Runs `use` with the home and its run-time state opened once for all calls in it. */
+  hold<T>(use: () => T): T {
+    return this.home.root.hold(() => this.state.hold(use));
   }
 
   /** Locks a layer, and finishes a creation or removal of this id that was killed. */

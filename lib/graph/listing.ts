@@ -4,10 +4,11 @@
  * @module
  */
 import { attempt, messageOf } from "../base/errors.ts";
-import type { Warn } from "../base/warn.ts";
+import { type Warn, warningOf } from "../base/warn.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";
 import type { LayerInfo } from "./driver.ts";
 import type { Layers } from "./layers.ts";
+import { UNUSED } from "../store/mount_record.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
 
 /** Describes the layers of one store. Nothing is locked, so it may be a moment old. */
@@ -20,27 +21,34 @@ export class LayerListing {
 
   /** All layers, by their ids. A damaged one is a warning. */
   all(): LayerInfo[] {
-    const { home, state } = this.layers;
-    return home.root.hold(() => state.hold(() => this.#all()));
+    return this.layers.hold(() => this.#all());
   }
 
   #all(): LayerInfo[] {
     const { layers, warn } = this, { backend, home } = layers;
     const ancestry = layers.ancestry();
     const incomplete = attempt(
-      ({ message, remedy }) => warn(message, remedy),
+      warningOf(warn),
       "marks of layers that are incomplete",
       () => home.incomplete(),
     ) ?? new Set();
+    // Most layers have no such file; each would be looked for in vain.
+    const counted = attempt(
+      warningOf(warn),
+      "counts of the uses of layers",
+      () => new Set(layers.state.lockedLayers()),
+    );
+    const describe = (id: string, parent: string | undefined) =>
+      this.#describe(id, parent, incomplete.has(id), counted?.has(id));
     return backend.list().sort().flatMap((id) => {
       try {
-        return this.#describe(id, ancestry.parent(id), incomplete.has(id));
+        return describe(id, ancestry.parent(id));
       } catch (error) {
         // The layer was removed after it was listed, and its parent after it; or it is damaged, and
         // the others are still listed.
         if (!backend.exists(id)) return [];
         warn(`the parent of layer ${id} cannot be determined: ${messageOf(error)}`);
-        return this.#describe(id, undefined, incomplete.has(id));
+        return describe(id, undefined);
       }
     });
   }
@@ -52,13 +60,20 @@ export class LayerListing {
     return this.#describe(id, layers.ancestry().parent(id), layers.home.isIncomplete(id));
   }
 
-  #describe(id: string, parent: string | undefined, incomplete: boolean): LayerInfo {
+  /** @param isCounted whether it may have references */
+  #describe(
+    id: string,
+    parent: string | undefined,
+    incomplete: boolean,
+    isCounted = true,
+  ): LayerInfo {
     const { backend, state } = this.layers, mountPoint = backend.mountPoint(id);
+    const references = isCounted ? state.references(id) : UNUSED;
     return {
       id,
       parent,
       incomplete,
-      references: this.mounted.confirmed(id, state.references(id)).count,
+      references: this.mounted.confirmed(id, references).count,
       mountPoint: isMountPoint(mountPoint) ? mountPoint : undefined,
     };
   }

@@ -33,16 +33,12 @@ import {
   performPlan,
   undoPlan,
 } from "../mount/plan.ts";
-import { checkRecordable } from "../store/mount_record.ts";
 import { isMountPoint, mountAt, mountedDevice, mountsBelow } from "../mount/mountinfo.ts";
 import { releaseHomeAtEnd, withPrivateHome } from "../store/private_home.ts";
-import {
-  type LayerLock,
-  mountNamespace,
-  type References,
-  type RunState,
-  UNUSED,
-} from "../store/run_state.ts";
+import type { LayerLock } from "../store/layer_lock.ts";
+import { mountNamespace } from "../store/mount_namespace.ts";
+import { checkRecordable, type References, UNUSED } from "../store/mount_record.ts";
+import type { RunState } from "../store/run_state.ts";
 import { explainLabel } from "../mount/selinux.ts";
 import { describeUse, usesOf } from "../mount/uses.ts";
 import { foreignMount, refuseForeignUses, refuseSecondWriter } from "./foreign_uses.ts";
@@ -148,17 +144,23 @@ export class MountedLayers {
     use: Terms & Pick<References, "count">,
     port = this.port,
   ): string {
-    const plan = this.backend.plan(id, options);
+    const { home } = this.backend;
+    const plan = home.root.hold(() => {
+      const plan = this.backend.plan(id, options);
+      if (mountsSomething(plan) && !use.readOnly) {
+        home.requireWritable();
+        refuseSecondWriter(id, this.backend);
+      }
+      return plan;
+    });
     if (!mountsSomething(plan)) {
-      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, this.port));
+      withPrivateHome(home, this.state, () => performPlan(plan, this.port));
       if (use.count > 0) lock.references = { ...UNUSED, ...use };
       return plan.path;
     }
-    if (!use.readOnly) this.backend.home.requireWritable();
-    if (!use.readOnly) refuseSecondWriter(id, this.backend);
     lock.references = { ...use, ...this.#here(id), device: "" };
     try {
-      withPrivateHome(this.backend.home, this.state, () => performPlan(plan, port));
+      withPrivateHome(home, this.state, () => home.root.hold(() => performPlan(plan, port)));
     } catch (error) {
       lock.references = UNUSED;
       this.#releaseHome();
@@ -212,7 +214,7 @@ export class MountedLayers {
       this.#requireHere(id, current);
       const detach = !lazy ? "never" : this.isAlone ? "told" : "silent";
       // A base layer may need no mount of its own, and was still below the home's.
-      if (this.#isOurs(id, current)) this.#unmount(id, current.readOnly, detach);
+      if (current.namespace !== "") this.#unmount(id, current.readOnly, detach);
       else this.#releaseHome();
       lock.references = UNUSED;
     } else if (current.namespace !== "") {
@@ -349,10 +351,12 @@ export class MountedLayers {
    * @throws {VeneerError} `in use` if it is busy and not detached
    */
   #unmount(id: string, readOnly: boolean, detach: "never" | "silent" | "told"): void {
-    undoPlan(this.backend.plan(id, { readOnly }), this.port, (target, error) => {
-      if (detach === "never") throw error.errno === EBUSY ? busy(id, target) : error;
-      if (detach === "told") this.#warnBusy(target, error);
-    });
+    this.backend.home.root.hold(() =>
+      undoPlan(this.backend.plan(id, { readOnly }), this.port, (target, error) => {
+        if (detach === "never") throw error.errno === EBUSY ? busy(id, target) : error;
+        if (detach === "told") this.#warnBusy(target, error);
+      })
+    );
     this.#releaseHome();
   }
 

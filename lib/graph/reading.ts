@@ -4,7 +4,13 @@
  * @module
  */
 import { checkId } from "../base/ids.ts";
-import { type Delta, nativeDelta, OpenChanges, treeDelta } from "../tar/export/delta.ts";
+import {
+  type Delta,
+  nativeDelta,
+  type NativeDiff,
+  OpenChanges,
+  treeDelta,
+} from "../tar/export/delta.ts";
 import type { ParentArgument } from "./driver.ts";
 import type { Layers } from "./layers.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
@@ -21,20 +27,31 @@ export class Reading {
   /** Opens a layer's changes against a parent; `scope` releases all that this takes. */
   open(id: string, parent: ParentArgument, scope: DisposableStack): Delta {
     const { layers, transfers } = this;
-    const { backend } = layers;
     checkId(id);
     scope.use(transfers.begin(id, "shared"));
+    const { base, native } = layers.hold(() => this.#find(id, parent, scope));
+    if (native !== undefined) return nativeDelta(native);
+    if (base !== "") scope.use(transfers.begin(base, "shared"));
+    const parentRoot = base === "" ? undefined : this.#mount(base);
+    return treeDelta(this.#mount(id), parentRoot);
+  }
+
+  /** Checks a layer, and finds its parent and the driver's own way to read its changes. */
+  #find(
+    id: string,
+    parent: ParentArgument,
+    scope: DisposableStack,
+  ): { readonly base: string; readonly native: NativeDiff | undefined } {
+    const { layers } = this;
+    const { backend } = layers;
     layers.require(id);
     layers.requireComplete(id);
     layers.idMaps(id);
     const base = layers.parent(id, parent);
-    if (base === backend.parent(id)) {
-      const native = backend.nativeDiff(id, () => this.#scratch(scope));
-      if (native !== undefined) return nativeDelta(native);
-    }
-    if (base !== "") scope.use(transfers.begin(base, "shared"));
-    const parentRoot = base === "" ? undefined : this.#mount(base);
-    return treeDelta(this.#mount(id), parentRoot);
+    const native = base === backend.parent(id)
+      ? backend.nativeDiff(id, () => this.#scratch(scope))
+      : undefined;
+    return { base, native };
   }
 
   /** Opens them to be read one by one. @throws as {@linkcode open} */

@@ -11,7 +11,8 @@
 import type { LockMode } from "../../ffi/flock.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
-import type { RunState, Use } from "../store/run_state.ts";
+import type { RunState } from "../store/run_state.ts";
+import type { Use } from "../store/layer_lock.ts";
 import type { MountedLayers } from "./mounted_layers.ts";
 
 /** The transfers of one store. */

@@ -8,7 +8,7 @@ import { close, lseek, SEEK_SET } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { DIRECTORY, HARD_LINK, REGULAR, SYMBOLIC_LINK } from "../tar/header.ts";
 import { TarReader } from "../tar/read/reader.ts";
-import { Window } from "../tar/read/window.ts";
+import { DescriptorWindow } from "../tar/read/descriptor_window.ts";
 import { badImage } from "./json.ts";
 import type { ImageFile, ImageSource } from "./source.ts";
 
@@ -37,7 +37,7 @@ export class ArchiveSource implements ImageSource {
     lseek(fd, 0n, SEEK_SET);
     // The image names the files that it needs, so the end-of-archive marker is not needed as a
     // proof.
-    const reader = new TarReader(Window.over(fd), () => {});
+    const reader = new TarReader(DescriptorWindow.over(fd), () => {});
     for (let entries = 0; reader.next(); entries++) {
       if (entries === MOST_ENTRIES) {
         throw badImage(`${name} has more than ${MOST_ENTRIES} entries: it is not an image`);

@@ -4,6 +4,8 @@
  * @module
  */
 import type { Snapshotter } from "../snapshots/snapshotter.ts";
+import { attempt } from "../base/errors.ts";
+import { type Warn, warningOf } from "../base/warn.ts";
 import { type ImageConfig, parseConfig } from "./config.ts";
 import { digest } from "./digest.ts";
 import type { ImageInfo } from "./images.ts";
@@ -60,12 +62,21 @@ export interface DescribedImage extends DescribedConfig {
   readonly manifest: unknown;
 }
 
-/** Describes an image. */
-export function describeImage(image: ImageInfo, snapshotter: Snapshotter): DescribedImage {
+/**
+ * Describes an image.
+ *
+ * @param warn gets a line about each part that cannot be read, and is left out
+ */
+export function describeImage(
+  image: ImageInfo,
+  snapshotter: Snapshotter,
+  warn: Warn,
+): DescribedImage {
   const { id, config: bytes, manifest, names, imported } = image;
   const { layers, history, config, ...described } = describeConfig(
     parseConfig(bytes, id),
     (chain) => snapshotter.usage(chain).bytes,
+    warn,
   );
   return {
     id,
@@ -76,29 +87,40 @@ export function describeImage(image: ImageInfo, snapshotter: Snapshotter): Descr
     layers,
     history,
     config,
-    manifest: manifest === null ? null : parseJson(manifest, id),
+    manifest: manifest === null
+      ? null
+      : attempt(warningOf(warn), `image ${id}`, () => parseJson(manifest, "its manifest")) ?? null,
   };
 }
 
 /**
- * Describes an image by its config.
+ * Describes an image by its config. Nothing but what is needed of it was checked at its import: the
+ * rest may have any form.
  *
  * @param sizeOf returns the size of a layer, in bytes
+ * @param warn gets a line about each part that cannot be read, and is left out; a layer then has
+ * the size 0
  */
 export function describeConfig(
   { id, bytes, chains, diffIds, platform }: ImageConfig,
   sizeOf: (chain: string) => number,
+  warn: Warn,
 ): DescribedConfig {
-  const config = parseJson(bytes, id), fields = new JsonFields(config, id);
-  const run = fields.object("config");
-  const layers = chains.map((chain, i) => ({ diffId: diffIds[i], chain, size: sizeOf(chain) }));
+  const config = parseJson(bytes, id), fields = new JsonFields(config, "its config");
+  const part = <T>(read: () => T): T | undefined => attempt(warningOf(warn), `image ${id}`, read);
+  const words = (name: string) => part(() => fields.object("config")?.texts(name)) ?? [];
+  const layers = chains.map((chain, i) => ({
+    diffId: diffIds[i],
+    chain,
+    size: part(() => sizeOf(chain)) ?? 0,
+  }));
   return {
     platform: formatPlatform(platform),
-    created: fields.text("created") ?? null,
+    created: part(() => fields.text("created")) ?? null,
     size: layers.reduce((sum, { size }) => sum + size, 0),
-    command: [...run?.texts("Entrypoint") ?? [], ...run?.texts("Cmd") ?? []],
+    command: [...words("Entrypoint"), ...words("Cmd")],
     layers,
-    history: historyOf(fields, layers),
+    history: part(() => historyOf(fields, layers)) ?? [],
     config,
   };
 }

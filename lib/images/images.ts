@@ -10,13 +10,15 @@
 import { writeAll } from "../../ffi/files.ts";
 import { codeOf, messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
-import type { RecordKind } from "../graph/content_format.ts";
+import type { Inflater } from "../base/inflater.ts";
+import { DEFAULT_RECORD, type RecordKind } from "../graph/content_format.ts";
 import type { Warn } from "../base/warn.ts";
 import { shown } from "../snapshots/keys.ts";
 import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import type { Home } from "../store/home.ts";
 import type { RunState } from "../store/run_state.ts";
+import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { bareImage, diffIdsOf, isChainId } from "./chain.ts";
 import { commitImage, type CommitImageOptions } from "./commit.ts";
 import type { Exported, ExportOptions, WrittenImage } from "./export.ts";
@@ -104,12 +106,14 @@ export class Images implements Disposable {
    * @param snapshots the open store; this object closes it
    * @param isServed whether a service offers the layers to containerd: see `offer.ts`
    * @param content the facts about their files that an import of layers records
+   * @param inflater what decompresses layers
    */
   constructor(
     readonly snapshots: Snapshots,
     readonly warn: Warn,
     readonly isServed: boolean = false,
-    readonly content: RecordKind = "none",
+    readonly content: RecordKind = DEFAULT_RECORD,
+    readonly inflater: Inflater = "auto",
   ) {
     const { home, state } = storeHome(snapshots.home, IDENTITY);
     this.#home = home;
@@ -144,8 +148,12 @@ export class Images implements Disposable {
    */
   import(path: string, options: ImportOptions = {}): Imported[] {
     const { platform = HOST, all = false, allowExpansion = false } = options;
-    using source = openSource(path, this.#home, !allowExpansion);
+    using source = openSource(path, this.#home, this.#how(allowExpansion));
     return this.importFound(findImages(source, { platform, all }), source.name, options);
+  }
+
+  #how(allowExpansion: boolean): DecompressOptions {
+    return { isBounded: !allowExpansion, inflater: this.inflater };
   }
 
   /** Opens an empty file without a name on the store's disk; the caller closes it. */
@@ -173,7 +181,7 @@ export class Images implements Disposable {
       content: this.content,
       records: this.#tars,
       report,
-      isBounded: !allowExpansion,
+      how: this.#how(allowExpansion),
       isOffered: this.isServed,
     };
     using _lock = this.#lock();

@@ -12,14 +12,21 @@ import { VeneerError } from "../base/errors.ts";
 import { START_TIMEOUT, WorkerMemory } from "../base/worker_memory.ts";
 import { BLOCK } from "../tar/header.ts";
 import { type Compression, compressionOf } from "../tar/read/compression.ts";
+import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { EXPANDS } from "../tar/read/expansion.ts";
 import { type Algorithm, parseDigest } from "./digest.ts";
 import type { FoundLayer } from "./found_image.ts";
 import { badImage } from "./json.ts";
 import type { ImageFile } from "./source.ts";
 
+/** How a layer is read. */
+export interface LayerStreamOptions extends DecompressOptions {
+  /** Whether the record keeps the content of all files; false by default. */
+  readonly keepsAll?: boolean;
+}
+
 /** The Worker's first message. */
-export interface LayerJob {
+export interface LayerJob extends LayerStreamOptions {
   readonly compression: Compression | undefined;
   /** The algorithm of the digest of the file in the source. */
   readonly algorithm: Algorithm;
@@ -31,10 +38,6 @@ export interface LayerJob {
   readonly output: number;
   /** The file for the record of the tar. */
   readonly record: number;
-  /** Whether a layer that expands more than a thousandfold is refused: see `expansion.ts`. */
-  readonly isBounded: boolean;
-  /** Whether the record keeps the content of all files. */
-  readonly keepsAll: boolean;
   /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -72,11 +75,10 @@ export class LayerStream implements Disposable {
    * Starts to read a layer.
    *
    * @param record an empty file; this object closes it
-   * @param isBounded see {@linkcode LayerJob}, like `keepsAll`
    * @throws {VeneerError} `invalid argument` if it is missing, `not supported` for an unknown
    * compression
    */
-  constructor(layer: FoundLayer, record: number, isBounded: boolean, keepsAll = false) {
+  constructor(layer: FoundLayer, record: number, options: LayerStreamOptions) {
     this.record = record;
     this.#layer = layer;
     using scope = new DisposableStack();
@@ -91,6 +93,7 @@ export class LayerStream implements Disposable {
     const { fd, offset, size } = file;
     const { digest, what } = layer;
     const job: LayerJob = {
+      ...options,
       compression,
       algorithm: digest === undefined ? "sha256" : parseDigest(digest, what).algorithm,
       fd,
@@ -98,8 +101,6 @@ export class LayerStream implements Disposable {
       size,
       output: writable,
       record,
-      isBounded,
-      keepsAll,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);

@@ -9,6 +9,7 @@ import { VeneerError } from "../base/errors.ts";
 import type { Home } from "../store/home.ts";
 import { findImages } from "./find.ts";
 import { LayerStream } from "./layer_stream.ts";
+import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { openSource } from "./open_source.ts";
 import { HOST } from "./platform.ts";
 import { openStaged } from "./spool.ts";
@@ -21,6 +22,8 @@ export interface LayerNames {
   readonly diffIds: readonly string[];
   readonly chains: readonly string[];
 }
+
+const HOW: DecompressOptions = { isBounded: true, inflater: "auto" };
 
 /** Returns the index of the wanted layer; `undefined` if the image does not have it. */
 export type ChooseLayer = (layers: LayerNames) => number | undefined;
@@ -42,12 +45,12 @@ export function chosen(choose: ChooseLayer, layers: LayerNames, image: string): 
  * if the image is damaged
  */
 export function layerTarOf(path: string, home: Home, choose: ChooseLayer): number {
-  using source = openSource(path, home, true);
+  using source = openSource(path, home, HOW);
   const images = findImages(source, { platform: HOST, all: false });
   for (const { config, layers } of images) {
     const index = choose(config);
     if (index === undefined) continue;
-    using stream = new LayerStream(layers[index], openStaged(home), true);
+    using stream = new LayerStream(layers[index], openStaged(home), HOW);
     return spooled(home, (output) => {
       const piece = new Uint8Array(PIECE);
       for (let got; (got = unwrap(tryRead(stream.output, piece), "read", path)) > 0;) {

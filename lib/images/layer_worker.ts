@@ -10,8 +10,9 @@ import { EPIPE } from "../../ffi/errno.ts";
 import { close, ftruncate, lseek, pread, SEEK_SET, tryWrite } from "../../ffi/files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { reasonOf, WorkerMemory } from "../base/worker_memory.ts";
-import { CHUNK, decompress } from "../tar/read/decompression.ts";
+import { CHUNK, decompress, type Read } from "../tar/read/decompression.ts";
 import { Expansion } from "../tar/read/expansion.ts";
+import { WritingSink } from "../tar/read/sink.ts";
 import { digestOf, newHash } from "./digest.ts";
 import { LostPaths } from "./path_conflicts.ts";
 import { RecordWriter } from "./tar_record.ts";
@@ -40,13 +41,13 @@ self.onmessage = ({ data }: MessageEvent<LayerJob>) => {
 
 /** Reads the file to its end. */
 async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> {
-  const { compression, algorithm, output, isBounded } = job;
+  const { compression, algorithm, output, isBounded, inflater } = job;
   const file = newHash(algorithm), plain = newHash("sha256");
   const pieces = reader(job, isStopped);
-  const read = () => {
-    const bytes = pieces();
-    file.update(bytes);
-    return bytes;
+  const read: Read = (memory) => {
+    const got = pieces(memory);
+    file.update(memory.subarray(0, got));
+    return got;
   };
   const write = writer(output, isStopped);
   const record = new RecordWriter(job.record);
@@ -58,19 +59,20 @@ async function run(job: LayerJob, isStopped: () => boolean): Promise<LayerSums> 
     splitter.push(bytes);
     write(bytes);
   };
+  const sink = new WritingSink(new Uint8Array(CHUNK), pass);
   let failure: string | undefined;
   try {
     if (compression !== undefined && isBounded) {
       const expansion = new Expansion();
-      await decompress(compression, expansion.reading(read), expansion.writing(pass));
-    } else if (compression !== undefined) await decompress(compression, read, pass);
-    else for (let bytes = read(); bytes.length > 0; bytes = read()) pass(bytes);
+      await decompress(compression, expansion.reading(read), expansion.bounding(sink), inflater);
+    } else if (compression !== undefined) await decompress(compression, read, sink, inflater);
+    else readAll(read, pass);
   } catch (error) {
     if (error instanceof Stopped) throw error;
     failure = reasonOf(error);
   }
   // The bytes that the decompressor did not read are part of the digest as well.
-  while (read().length > 0);
+  readAll(read, () => {});
   splitter.end();
   record.end();
   if (failure === undefined && !splitter.lost.isEmpty && !job.keepsAll) {
@@ -95,8 +97,10 @@ async function recordAgain(
   lseek(job.record, 0n, SEEK_SET);
   const record = new RecordWriter(job.record), splitter = new TarSplitter(record, lost);
   const read = reader(job, isStopped), pass = (bytes: Bytes) => splitter.push(bytes);
-  if (job.compression !== undefined) await decompress(job.compression, read, pass);
-  else for (let bytes = read(); bytes.length > 0; bytes = read()) pass(bytes);
+  const { compression, inflater } = job;
+  const sink = new WritingSink(new Uint8Array(CHUNK), pass);
+  if (compression !== undefined) await decompress(compression, read, sink, inflater);
+  else readAll(read, pass);
   splitter.end();
   record.end();
 }
@@ -104,20 +108,24 @@ async function recordAgain(
 /** The thread that started this Worker does not need its results any more. */
 class Stopped extends Error {}
 
-/**
- * Returns a function that reads the next piece of the job's file; the piece is empty at the end.
- */
-function reader({ fd, offset, size }: LayerJob, isStopped: () => boolean): () => Bytes {
+/** Returns a function that reads the job's file. */
+function reader({ fd, offset, size }: LayerJob, isStopped: () => boolean): Read {
   let at = 0;
-  return () => {
+  return (memory) => {
     if (isStopped()) throw new Stopped("it was stopped");
-    const chunk = new Uint8Array(Math.min(CHUNK, size - at));
-    if (chunk.length === 0) return chunk;
-    const got = pread(fd, chunk, chunk.length, BigInt(offset + at));
+    const ask = Math.min(memory.length, size - at);
+    if (ask === 0) return 0;
+    const got = pread(fd, memory, ask, BigInt(offset + at));
     if (got === 0) throw new Error(`it ends after ${at} of ${size} bytes`);
     at += got;
-    return chunk.subarray(0, got);
+    return got;
   };
+}
+
+/** Passes on all bytes that are left. */
+function readAll(read: Read, pass: (bytes: Bytes) => void): void {
+  const memory = new Uint8Array(CHUNK);
+  for (let got; (got = read(memory)) > 0;) pass(memory.subarray(0, got));
 }
 
 /** Returns a function that writes to a pipe as long as the pipe has a reader. */

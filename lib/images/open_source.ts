@@ -19,8 +19,9 @@ import { fstat } from "../../ffi/stat.ts";
 import type { Home } from "../store/home.ts";
 import { BLOCK, isZeroBlock } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
+import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { openTarInput } from "../tar/read/input.ts";
-import { namingInput } from "../tar/read/window.ts";
+import { namingInput } from "../tar/read/descriptor_window.ts";
 import { ArchiveSource } from "./archive.ts";
 import { badImage } from "./json.ts";
 import { openStaged } from "./spool.ts";
@@ -34,19 +35,19 @@ const PIECE = 64 << 20;
  *
  * @param path the path of a directory or a tar, plain, gzip or zstd; `-` for standard input
  * @param home the store's home; a stream or a compressed tar is kept on its disk meanwhile
- * @param isBounded whether a compressed tar that expands more than a thousandfold is refused
+ * @param how how a compressed tar is decompressed
  * @throws {VeneerError} `limit exceeded` if that disk is too small; `invalid argument` if it is
  * neither a directory nor a tar
  */
-export function openSource(path: string, home: Home, isBounded: boolean): ImageSource {
+export function openSource(path: string, home: Home, how: DecompressOptions): ImageSource {
   if (path === "-") {
-    return opened(() => spool(STDIN_FILENO, "the input", home, isBounded), "the input");
+    return opened(() => spool(STDIN_FILENO, "the input", home, how), "the input");
   }
   const fd = open(path, O_RDONLY);
   const stat = fstat(fd);
   if (stat.isDirectory) return new DirectorySource(path, fd);
   if (stat.isFile && !isCompressed(fd)) return opened(() => fd, path);
-  return opened(() => withFd(fd, () => spool(fd, path, home, isBounded)), path);
+  return opened(() => withFd(fd, () => spool(fd, path, home, how)), path);
 }
 
 function opened(open: () => number, name: string): ImageSource {
@@ -72,10 +73,10 @@ function isCompressed(fd: number): boolean {
 }
 
 /** Copies a tar, decompressed, to a file without a name; returns its descriptor. */
-function spool(input: number, name: string, home: Home, isBounded: boolean): number {
+function spool(input: number, name: string, home: Home, how: DecompressOptions): number {
   const staging = home.own("staging"), fd = openStaged(home);
   try {
-    using tar = openTarInput(input, undefined, isBounded);
+    using tar = openTarInput(input, how);
     const { text } = staging, { bytes, at } = tar.window;
     // An endless stream of zeros begins like an empty tar.
     if (isZeroBlock(bytes, at)) throw badImage(`${name} is a tar without entries`);

@@ -3,20 +3,9 @@
  *
  * @module
  */
-import {
-  close,
-  lseek,
-  O_RDWR,
-  O_TMPFILE,
-  pread,
-  SEEK_CUR,
-  tryReopen,
-  withFd,
-  writeAll,
-} from "../../ffi/files.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import { close, lseek, pread, SEEK_CUR, writeAll } from "../../ffi/files.ts";
 import type { Home } from "../store/home.ts";
-import { openDirectory } from "../tree/confined.ts";
+import { openUnnamed } from "../tree/unnamed_file.ts";
 import { digestOf, newHash } from "./digest.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -37,11 +26,7 @@ const PIECE = 256 << 10;
  * closes it.
  */
 export function openStaged(home: Home): number {
-  const staging = home.own("staging");
-  return withFd(
-    openDirectory(staging),
-    (directory) => unwrap(tryReopen(directory, O_TMPFILE | O_RDWR, 0o600), "open", staging.text),
-  );
+  return openUnnamed(home.own("staging"));
 }
 
 /** The bytes of a file from its beginning. The caller may keep each piece. */

@@ -5,7 +5,7 @@
  */
 import { entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, ENOENT, EXDEV } from "../../ffi/errno.ts";
-import { O_RDONLY, O_RDWR, O_TMPFILE, tryReopen, withFd, writeAll } from "../../ffi/files.ts";
+import { O_RDONLY, withFd, writeAll } from "../../ffi/files.ts";
 import { tryLinkFile } from "../../ffi/names.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import type { Home } from "../store/home.ts";
@@ -20,15 +20,19 @@ import {
   tryUnlink,
   unwrapConfined,
 } from "../tree/confined.ts";
+import { openUnnamed } from "../tree/unnamed_file.ts";
 import { parseDigest } from "./digest.ts";
 import { piecesOf } from "./spool.ts";
+
+/** Their directory among Veneer's own records. */
+export const TARS = "tars";
 
 /** The records of one store. */
 export class TarRecords {
   readonly #directory: ConfinedPath;
 
   constructor(home: Home) {
-    this.#directory = home.own("tars");
+    this.#directory = home.own(TARS);
   }
 
   #path(diffId: string): ConfinedPath {
@@ -38,11 +42,7 @@ export class TarRecords {
   /** Opens a new file without a name for a record; the caller closes it. */
   create(): number {
     makeDirectory(this.#directory, 0o700);
-    return inParent(
-      this.#directory.join("new"),
-      (directory) =>
-        unwrap(tryReopen(directory, O_TMPFILE | O_RDWR, 0o600), "open", this.#directory.text),
-    );
+    return openUnnamed(this.#directory);
   }
 
   /** Gives a complete record its name, unless there is one. */

@@ -24,6 +24,7 @@ import type { Snapshots } from "../snapshots/snapshots.ts";
 import { contentRecord } from "../store/content_records.ts";
 import type { Home } from "../store/home.ts";
 import { openWithoutLinks } from "../tree/confined.ts";
+import type { DecompressOptions } from "../tar/read/decompress.ts";
 import type { FoundImage, FoundLayer } from "./found_image.ts";
 import { LayerStream, type LayerSums } from "./layer_stream.ts";
 import { partsOf, rebuilt } from "./rebuild.ts";
@@ -65,8 +66,8 @@ export interface UnpackContext {
   readonly content: RecordKind;
   readonly records: TarRecords;
   readonly report: UnpackReport;
-  /** Whether a layer that expands more than a thousandfold is refused. */
-  readonly isBounded: boolean;
+  /** How layers are decompressed. */
+  readonly how: DecompressOptions;
   /** Whether new layers are offered to containerd. */
   readonly isOffered: boolean;
 }
@@ -78,7 +79,7 @@ export interface UnpackContext {
  * @throws {VeneerError} `invalid argument` if a layer is damaged or has another digest
  */
 export function unpack({ config, layers }: FoundImage, context: UnpackContext): number {
-  const { chains, diffIds } = config, { snapshotter, records, report, isBounded } = context;
+  const { chains, diffIds } = config, { snapshotter, records, report, how } = context;
   const steps = layers.map((layer, i): Step => ({
     layer,
     diffId: diffIds[i],
@@ -89,11 +90,11 @@ export function unpack({ config, layers }: FoundImage, context: UnpackContext): 
   let next: LayerStream | undefined;
   try {
     for (const [i, step] of steps.entries()) {
-      using stream = next ?? new LayerStream(step.layer, records.create(), isBounded);
+      using stream = next ?? new LayerStream(step.layer, records.create(), how);
       next = undefined;
       // The next layer is decompressed ahead until the pipe is full.
       if (i + 1 < steps.length) {
-        next = new LayerStream(steps[i + 1].layer, records.create(), isBounded);
+        next = new LayerStream(steps[i + 1].layer, records.create(), how);
       }
       using progress = report.layer(step.chain, step.number, layers.length);
       unpackLayer(step, stream, context, progress);
@@ -199,7 +200,7 @@ function keepRecord(
   { layer, diffId, chain, parent }: Step,
   sums: LayerSums,
   record: number,
-  { snapshotter, records, isBounded }: UnpackContext,
+  { snapshotter, records, how }: UnpackContext,
 ): void {
   const isSure = parent === "" ||
     withTree(
@@ -208,7 +209,7 @@ function keepRecord(
       (root) => areDirectories(root, sums) || isRebuilt(record, root),
     );
   if (isSure) return records.keep(record, diffId);
-  using whole = new LayerStream(layer, records.create(), isBounded, true);
+  using whole = new LayerStream(layer, records.create(), { ...how, keepsAll: true });
   whole.verify(diffId);
   records.replace(whole.record, diffId);
 }

@@ -7,7 +7,7 @@
 import { O_DIRECTORY, O_RDONLY, withFd } from "../../ffi/files.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY } from "../base/id_maps.ts";
-import { isId } from "../base/ids.ts";
+import { isDockerId, isId } from "../base/ids.ts";
 import type { Warn } from "../base/warn.ts";
 import { deltaOf } from "../images/docker/delta.ts";
 import { FrozenDirectory } from "../images/docker/frozen.ts";
@@ -75,7 +75,7 @@ export class DockerSource extends End {
     for (const name of images.list(MOUNTS)) {
       const record = `${MOUNTS}/${name}`;
       this.#trying(record, () => {
-        if (!/^[0-9a-f]{64}$/.test(name)) {
+        if (!isDockerId(name)) {
           throw new VeneerError("corrupt store", "is no container's");
         }
         const own = this.#nameIn(`${record}/mount-id`);

@@ -19,6 +19,7 @@ import { fsync, O_DIRECTORY, O_RDONLY, reopen, syncfs, withFd } from "../../ffi/
 import { RENAME_NOREPLACE } from "../../ffi/names.ts";
 import { messageOf, VeneerError } from "../base/errors.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
+import { isDockerId } from "../base/ids.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Graph } from "../graph/graph.ts";
 import { JsonFields, parseJson } from "../images/json.ts";
@@ -115,7 +116,7 @@ export class DockerRoot {
   containersOf(driver: string, warn: Warn): string[] {
     const directory = this.#join("containers");
     if (!isDirectory(directory)) return [];
-    return list(directory).filter((id) => /^[0-9a-f]{64}$/.test(id)).filter((id) => {
+    return list(directory).filter(isDockerId).filter((id) => {
       try {
         return this.#driverOf(id) === driver;
       } catch (error) {

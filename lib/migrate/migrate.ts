@@ -1,11 +1,11 @@
 /**
  * Migration: making the layers or snapshots of one store again in another one, of any driver.
  *
- * Both stores are open in lanes. A member's changes go through a pipe from the source's lane, which
- * writes them as a tar, to the target's, which applies it: one pass, and both work at once. Parents
- * come first. A member that cannot be migrated is left out with those above it, and the others go
- * on; if the target has no room, all end there. Another migration goes on after the last member
- * that is done.
+ * Both stores are open in lanes, of which the target's may be on this thread. A member's changes go
+ * through a pipe from the source's lane, which writes them as a tar, to the target's, which applies
+ * it: one pass, and both work at once. Parents come first. A member that cannot be migrated is left
+ * out with those above it, and the others go on; if the target has no room, all end there. Another
+ * migration goes on after the last member that is done.
  *
  * @module
  */

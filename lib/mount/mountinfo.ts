@@ -6,7 +6,7 @@
 import { decode, encode } from "../../ffi/cstring.ts";
 import { close, O_RDONLY, open, readFile, readToEnd } from "../../ffi/files.ts";
 import { hasChanged } from "../../ffi/poll.ts";
-import { tryLstatMount } from "../../ffi/stat.ts";
+import { type Stat, tryLstatMount } from "../../ffi/stat.ts";
 
 const MOUNTINFO = "/proc/self/mountinfo";
 
@@ -126,9 +126,15 @@ export function unescapeOctal(text: string): string {
  * are, and reads mountinfo only on kernels before 5.8.
  */
 export function isMountPoint(path: string): boolean {
+  return mountRoot(path) !== undefined;
+}
+
+/** The root of the mount on a path; `undefined` if there is none. */
+function mountRoot(path: string): Stat | undefined {
   const stat = tryLstatMount(path);
-  if (stat === undefined) return false;
-  return stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
+  if (stat === undefined) return undefined;
+  const isRoot = stat.isMountRoot ?? readMountInfo().some((mount) => mount.mountPoint === path);
+  return isRoot ? stat : undefined;
 }
 
 /**
@@ -136,8 +142,7 @@ export function isMountPoint(path: string): boolean {
  * is no mount.
  */
 export function mountedDevice(path: string): string | undefined {
-  if (!isMountPoint(path)) return undefined;
-  const root = tryLstatMount(path);
+  const root = mountRoot(path);
   return root && `${root.devMajor}:${root.devMinor}`;
 }
 

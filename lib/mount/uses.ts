@@ -1,31 +1,24 @@
 /**
- * The uses of a layer by any program: the mounts of every mount namespace, and the state that
- * overlay itself keeps.
+ * The uses of a layer by any program: the mounts of every mount namespace.
  *
  * mountinfo of one process of each namespace shows the mounts that are attached somewhere. A mount
  * that was detached and is still held by a process is in none; for an overlay's upper directory the
- * kernel answers that, too ({@linkcode stateOfUpper}).
+ * kernel answers that, too (`upper_state.ts`).
  *
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import { entryName, nameText } from "../../ffi/entry_name.ts";
-import { EBUSY, EINVAL, ENOENT, ESRCH, SyscallError } from "../../ffi/errno.ts";
+import { EINVAL, ENOENT, ESRCH, SyscallError } from "../../ffi/errno.ts";
 import { close, O_PATH, O_RDONLY, readToEnd, tryOpen, withFd } from "../../ffi/files.ts";
-import {
-  FSCONFIG_CMD_CREATE,
-  fsconfigString,
-  fsopen,
-  tryFsconfig,
-  tryFsmount,
-  tryFsopen,
-} from "../../ffi/fsmount.ts";
 import { fstat } from "../../ffi/stat.ts";
-import { BTRFS_MAGIC, EXT_MAGIC, fstatfs, OVERLAY_MAGIC, XFS_MAGIC } from "../../ffi/statfs.ts";
-import { mkdirat } from "../../ffi/names.ts";
-import { descriptorPath } from "../../ffi/xattr.ts";
-import { isKernelAtLeast } from "../base/kernel.ts";
-import { describe, namespacedProcesses, pathsOf, processes } from "../base/processes.ts";
+import { fstatfs, OVERLAY_MAGIC } from "../../ffi/statfs.ts";
+import {
+  describe,
+  namespacedProcesses,
+  pathsOf,
+  processes,
+  runsProgram,
+} from "../base/processes.ts";
 import { type MountInfo, parseMountInfo } from "./mountinfo.ts";
 
 /** The marks of a layer's mounts. A mount with any of them is the layer's. */
@@ -51,9 +44,10 @@ export interface LayerUse {
   readonly pid: string;
 }
 
-/** A use in words, for messages: the mount point, the namespace, and a process in it. */
+/** A use in words, for messages: the mount point, the namespace, and a process in it that one could end. */
 export function describeUse({ mount, namespace, pid }: LayerUse): string {
-  return `${mount.mountPoint} (mount namespace ${namespace}, ${describe(pid)})`;
+  const process = runsProgram(pid) ? `, ${describe(pid)}` : "";
+  return `${mount.mountPoint} (mount namespace ${namespace}${process})`;
 }
 
 /** The mounts of a layer in all mount namespaces, in the order in which they were made in each. */
@@ -149,97 +143,4 @@ function hasBranch({ type, superOptions }: MountInfo, branch: string): boolean {
     }
   }
   return false;
-}
-
-/** The result of {@linkcode stateOfUpper}; `unknown` on kernels that cannot tell. */
-export type UpperState = "in use" | "free" | "unknown";
-
-/**
- * Asks overlay whether a directory is the upper one of a mount, anywhere: in another mount
- * namespace, or detached and still held. The directory is not written to.
- *
- * An upper that is in use is a line in the kernel's log: overlay writes one before it refuses. So
- * is a free one if the kernel cannot be asked by {@linkcode askAsLower}.
- *
- * @param upper an open directory
- */
-export function stateOfUpper(upper: number): UpperState {
-  const scratch = detachedTmpfs();
-  if (scratch === undefined) return "unknown";
-  try {
-    for (const name of [LOWER, UPPER, WORK]) mkdirat(scratch, name, 0o700);
-    const answer = canAskAsLower(upper) ? askAsLower(upper, scratch) : "unknown";
-    return answer === "unknown" ? askAsUpper(upper, scratch) : answer;
-  } catch (error) {
-    if (error instanceof SyscallError) return "unknown";
-    throw error;
-  } finally {
-    close(scratch);
-  }
-}
-
-const LOWER = entryName("lower"), UPPER = entryName("upper"), WORK = entryName("work");
-
-/**
- * Whether {@linkcode askAsLower} can be believed. Overlay takes directories of a mount that is
- * attached nowhere since Linux 6.15 (`clone_private_mount` of `fs/namespace.c`). If a lower's file
- * system has no file handles, it takes a lower that is in use with a warning (`ovl_lower_dir` of
- * `fs/overlayfs/super.c`).
- */
-function canAskAsLower(upper: number): boolean {
-  return isKernelAtLeast(6, 15) && HAVE_HANDLES.has(fstatfs(upper).type);
-}
-
-const HAVE_HANDLES: ReadonlySet<number> = new Set([BTRFS_MAGIC, EXT_MAGIC, XFS_MAGIC]);
-
-/**
- * Makes an overlay with the directory as its lower one, and drops it again. With `index=on` a lower
- * that is the upper of another mount is refused (EBUSY: `ovl_get_layers` of
- * `fs/overlayfs/super.c`); a free one is taken without a word.
- */
-function askAsLower(directory: number, scratch: number): UpperState {
-  const result = tryOverlay({
-    lowerdir: descriptorPath(directory),
-    upperdir: descriptorPath(scratch, nameText(UPPER)),
-    workdir: descriptorPath(scratch, nameText(WORK)),
-    // Features that the module's parameters may turn on, which would add a line to the log.
-    nfs_export: "off",
-    metacopy: "off",
-    xino: "off",
-  });
-  return result === -EBUSY ? "in use" : result === 0 ? "free" : "unknown";
-}
-
-/**
- * Asks for a mount with this upper and a working directory on another mount, which cannot come to
- * be. The kernel looks first whether the upper is in use (EBUSY), then whether both lie on one
- * mount (EINVAL): `ovl_get_upper` and `ovl_get_workdir` of `fs/overlayfs/super.c`.
- */
-function askAsUpper(upper: number, scratch: number): UpperState {
-  const result = tryOverlay({
-    lowerdir: descriptorPath(scratch, nameText(LOWER)),
-    upperdir: descriptorPath(upper),
-    workdir: descriptorPath(scratch, nameText(WORK)),
-  });
-  return result === -EBUSY ? "in use" : result === -EINVAL ? "free" : "unknown";
-}
-
-/** Makes an overlay that is attached nowhere and drops it again, raw: 0 or `-errno`. */
-function tryOverlay(options: Readonly<Record<string, string>>): number {
-  return withFd(fsopen("overlay"), (context) => {
-    fsconfigString(context, "index", "on");
-    for (const [key, value] of Object.entries(options)) fsconfigString(context, key, value);
-    return tryFsconfig(context, FSCONFIG_CMD_CREATE, null, null);
-  });
-}
-
-/** An empty file system that is attached nowhere and goes with its descriptor; Linux 5.2. */
-function detachedTmpfs(): number | undefined {
-  const context = tryFsopen("tmpfs");
-  if (context < 0) return undefined;
-  return withFd(context, () => {
-    if (tryFsconfig(context, FSCONFIG_CMD_CREATE, null, null) < 0) return undefined;
-    const fd = tryFsmount(context);
-    return fd < 0 ? undefined : fd;
-  });
 }

@@ -159,8 +159,10 @@ export interface SnapshotBackend {
    * The mounts of an active layer or a view. Devices that they need are activated first.
    *
    * @param remap the id maps with which the client mounts it; those of {@linkcode prepare}
+   * @param isNew whether {@linkcode prepare} has just made the layer, and so has opened it and its
+   * parent without following links
    */
-  mounts(chain: LayerChain, remap?: IdMaps): Mount[];
+  mounts(chain: LayerChain, remap?: IdMaps, isNew?: boolean): Mount[];
 
   /** See {@linkcode Mappable}. */
   checkMapped?(): void;
@@ -179,6 +181,9 @@ export interface SnapshotBackend {
    * left out or `undefined`, the tar is applied to the mounted tree.
    */
   applyTarget?(chain: LayerChain): ApplyTarget | undefined;
+
+  /** See `LayerBackend.isTreeOwn`. */
+  readonly isTreeOwn?: boolean;
 
   /**
    * Called after a tar was applied and before the layer counts as complete: writes the data that
@@ -207,6 +212,9 @@ export interface SnapshotBackend {
    * read it.
    */
   tree?(layer: string): string;
+
+  /** See `Snapshotter.openFiles`. Left out by drivers whose layers are directories. */
+  openFiles?(layer: string, scope: DisposableStack, isRead: boolean): number;
 
   /**
    * The disk space in bytes and the inodes that a layer adds to its parent. Unlike the other

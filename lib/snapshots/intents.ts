@@ -8,7 +8,8 @@ import { forgetContent } from "../store/content_records.ts";
 import { codeOf, messageOf, reworded, type VeneerError } from "../base/errors.ts";
 import type { Warn } from "../base/warn.ts";
 import type { RunState } from "../store/run_state.ts";
-import type { SnapshotBackend } from "./backend.ts";
+import type { LayerChain, SnapshotBackend } from "./backend.ts";
+import type { NewSnapshot } from "./records.ts";
 import type { Leftovers } from "./snapshotter.ts";
 import { beingMade, type Store } from "./store.ts";
 
@@ -62,19 +63,57 @@ export class Intents {
   }
 
   /**
-   * Reserves a layer and a name, which are usually free. Only if one is not, intents of dead
-   * processes are finished first.
+   * The same without an intent, in one transaction instead of two. If the process is killed, the
+   * file of the layer's lock remains and tells of the layer ({@linkcode doomLost}).
+   *
+   * Nothing is reserved meanwhile: `make` fails if the name is taken or the parent removed before
+   * it records the snapshot.
+   *
+   * @param make gets the chain of the snapshot's layer; creates the layer and then its record
    */
-  #reserve(layer: string, name: string, parent: string): void {
-    const { store } = this.#context;
+  makeByLock<T>(snapshot: NewSnapshot, make: (chain: LayerChain) => T): T {
+    const { store } = this.#context, { layer, name, parent } = snapshot;
+    const chain = this.#claiming(layer, name, () => store.chainOfNew(snapshot));
     try {
-      return store.reserve(layer, name, parent);
+      return make(chain);
+    } catch (error) {
+      if (!this.#attempt(layer, () => this.#remove(layer))) store.doom(layer);
+      store.checkParent(parent); // Its removal may be the reason.
+      throw error;
+    }
+  }
+
+  #reserve(layer: string, name: string, parent: string): void {
+    this.#claiming(layer, name, () => this.#context.store.reserve(layer, name, parent));
+  }
+
+  /**
+   * Does something with a layer and a name, which are usually free. Only if one is not, intents of
+   * dead processes are finished first.
+   */
+  #claiming<T>(layer: string, name: string, use: () => T): T {
+    try {
+      return use();
     } catch (error) {
       if (codeOf(error) !== "already exists") throw error;
     }
     this.claim(name);
     this.#finish(layer);
-    store.reserve(layer, name, parent);
+    return use();
+  }
+
+  /**
+   * Marks layers for deletion that killed processes were making by {@linkcode makeByLock}. Only a
+   * boot in between forgets them; then they belong to nothing, and `cleanup` deletes them.
+   */
+  doomLost(): void {
+    const { store, state } = this.#context;
+    for (const layer of state.lockedLayers().filter((layer) => !store.hasLayer(layer))) {
+      this.#attempt(layer, () => {
+        using lock = state.tryLockLayer(layer);
+        if (lock?.references.count === 0) store.doom(layer);
+      });
+    }
   }
 
   /**
@@ -97,6 +136,7 @@ export class Intents {
    */
   sweep(failed?: Failed): string[] {
     if (this.#context.backend.home.isReadOnly) return [];
+    this.doomLost();
     return this.#context.store.intents().filter((layer) => this.finishDead(layer, failed))
       .map((layer) => `deleted layer ${layer} of a snapshot that was removed or never finished`);
   }
@@ -128,6 +168,7 @@ export class Intents {
   abandonDead(): boolean {
     const { store, state, backend } = this.#context;
     if (backend.home.isReadOnly) return false;
+    this.doomLost();
     const doomed = new Set(store.doomed());
     for (const layer of store.intents().filter((layer) => !doomed.has(layer))) {
       using lock = state.tryLockLayer(layer);

@@ -6,7 +6,7 @@
 import { tryLstatMount } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
 import { type MountInfo, readMountInfo } from "../mount/mountinfo.ts";
-import { mountNamespace } from "../store/run_state.ts";
+import { mountNamespace } from "../store/mount_namespace.ts";
 import type { IsNoUse } from "./backend.ts";
 import { describeUse, type LayerUse, mountsEverywhere } from "../mount/uses.ts";
 

@@ -15,6 +15,8 @@ import { DATABASE } from "./open_store.ts";
 export class LogFile implements Disposable {
   readonly #path: string;
   #file: Deno.FsFile | undefined;
+  /** The open log's inode; `undefined` if the log was replaced while it was being opened. */
+  #inode: bigint | undefined;
 
   /**
    * @param home the store's home, which only root can write to, so no other user can replace the
@@ -32,9 +34,11 @@ export class LogFile implements Disposable {
     const log = tryLstat(this.#path);
     if (log === undefined) return; // Without a log, SQLite syncs each change itself.
     // When the last thread closes the store, the log ends; the next thread begins another one.
-    if (this.#file === undefined || BigInt(this.#file.statSync().ino ?? 0) !== log.inode) {
+    // The runtime's own numbers of inodes are inexact from 2^53 on.
+    if (this.#file === undefined || this.#inode !== log.inode) {
       this[Symbol.dispose]();
       this.#file = await Deno.open(this.#path, { read: true });
+      this.#inode = tryLstat(this.#path)?.inode === log.inode ? log.inode : undefined;
     }
     await this.#file.syncData();
   }

@@ -7,7 +7,7 @@
 import type { IdMaps } from "../base/id_maps.ts";
 import type { Mount } from "../mount/plan.ts";
 import type { RunState } from "../store/run_state.ts";
-import type { PrepareOptions, SnapshotBackend } from "./backend.ts";
+import type { LayerChain, PrepareOptions, SnapshotBackend } from "./backend.ts";
 import { checkKey, checkLabels, REFERENCE, shown } from "./keys.ts";
 import {
   isLimited,
@@ -30,6 +30,8 @@ export class Making {
     readonly limits: SnapshotLimits,
     /** Whether the labels with id maps have an effect. */
     readonly isRemapped: boolean,
+    /** Whether an intent is recorded before a layer is made; see `Intents.makeByLock`. */
+    readonly reserves: boolean,
   ) {}
 
   /**
@@ -54,13 +56,17 @@ export class Making {
     const layer = this.backend.layerFor(kind, key) ?? store.newLayer();
     using _lock = this.state.lockLayer(layer);
     using _home = this.state.holdHome();
-    return intents.make(layer, key, parent, () => {
-      const chain = store.chainOn(layer, kind, parent);
+    const snapshot = { layer, name: key, kind, parent, labels };
+    const make = (chain: LayerChain) => {
       this.backend.prepare(chain, made);
-      const mounts = this.backend.mounts(chain, made.remap);
-      store.adopt({ layer, name: key, kind, parent, labels });
+      const mounts = this.backend.mounts(chain, made.remap, true);
+      if (this.reserves) store.adopt(snapshot);
+      else store.add(snapshot);
       return mounts;
-    });
+    };
+    return this.reserves
+      ? intents.make(layer, key, parent, () => make(store.chainOn(layer, kind, parent)))
+      : intents.makeByLock(snapshot, make);
   }
 
   /**

@@ -22,7 +22,8 @@ import {
   writeMetadata,
 } from "../store/metadata.ts";
 import type { MountInfo } from "../mount/mountinfo.ts";
-import { mountNamespace, type RunState } from "../store/run_state.ts";
+import { mountNamespace } from "../store/mount_namespace.ts";
+import type { RunState } from "../store/run_state.ts";
 import type { IsNoUse } from "./backend.ts";
 import { mountsEverywhere } from "../mount/uses.ts";
 

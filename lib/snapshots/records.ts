@@ -82,13 +82,26 @@ export interface Ancestor {
   readonly layer: string;
 }
 
-/** The query for a snapshot, found by a column, and its ancestors. */
-const lineageFrom = (column: "id" | "name") => `
-  WITH RECURSIVE lineage (id, parent, layer) AS (
-    SELECT id, parent, layer FROM snapshots WHERE ${column} = ?
+/** The parent of a new snapshot, or one of the parent's ancestors. */
+export interface AncestorOfNew extends Ancestor {
+  readonly kind: SnapshotKind;
+  /** 1 if the new snapshot's name or layer is another one's; the same in each row. */
+  readonly isTaken: 0 | 1;
+}
+
+/** The query for a snapshot and its ancestors. */
+const lineageFrom = (condition: string, more = "") => `
+  WITH RECURSIVE lineage (id, parent, layer, kind) AS (
+    SELECT id, parent, layer, kind FROM snapshots WHERE ${condition}
     UNION
-    SELECT s.id, s.parent, s.layer FROM snapshots s JOIN lineage l ON s.id = l.parent
-  ) SELECT id, parent, layer FROM lineage`;
+    SELECT s.id, s.parent, s.layer, s.kind FROM snapshots s JOIN lineage l ON s.id = l.parent
+  ) SELECT id, parent, layer${more} FROM lineage`;
+
+/** The query for a user of a name or layer. */
+const OCCUPIED = `
+  SELECT 1 FROM snapshots WHERE name = ?1 UNION ALL SELECT 1 FROM intents WHERE name = ?1
+  UNION ALL SELECT 1 FROM snapshots WHERE layer = ?2
+  UNION ALL SELECT 1 FROM intents WHERE layer = ?2`;
 
 /** The statements of a store. */
 export type Statements = ReturnType<typeof prepareAll>;
@@ -105,6 +118,7 @@ export function prepareAll(database: Database) {
       `SELECT 'snapshot' FROM snapshots WHERE name = ?
        UNION ALL SELECT 'intent' FROM intents WHERE name = ? LIMIT 1`,
     ),
+    occupied: database.prepareRows<readonly [1]>(`${OCCUPIED} LIMIT 1`),
     info: database.prepareRows<ListedRow>(`${LISTED} WHERE s.name = ?`),
     name: database.prepare<Name>("SELECT name FROM snapshots WHERE id = ?"),
     active: database.prepare<Name>(
@@ -112,8 +126,11 @@ export function prepareAll(database: Database) {
     ),
     // UNION instead of UNION ALL: if damaged records form a circle, the query ends at the first
     // repeated row.
-    lineage: database.prepare<Ancestor>(lineageFrom("id")),
-    lineageOf: database.prepare<Ancestor>(lineageFrom("name")),
+    lineage: database.prepare<Ancestor>(lineageFrom("id = ?")),
+    lineageOf: database.prepare<Ancestor>(lineageFrom("name = ?")),
+    lineageOfNew: database.prepare<AncestorOfNew>(
+      lineageFrom("name = ?3", `, kind, EXISTS (${OCCUPIED}) AS isTaken`),
+    ),
     // A child that is also an ancestor is left out: their records form a circle.
     children: database.prepare<Name>(
       `WITH RECURSIVE below (id, parent) AS (
@@ -143,6 +160,12 @@ export function prepareAll(database: Database) {
     insert: database.prepare<{ id: number }>(
       `INSERT INTO snapshots (name, kind, parent, layer, created, updated)
        VALUES (?, ?, ?, ?, ?, ?) RETURNING id`,
+    ),
+    // Inserts nothing if the name or layer is taken, or the parent is not committed.
+    insertOn: database.prepare<{ id: number }>(
+      `INSERT INTO snapshots (name, kind, parent, layer, created, updated)
+       SELECT ?1, ?4, id, ?2, ?5, ?5 FROM snapshots
+       WHERE name = ?3 AND kind = 'committed' AND NOT EXISTS (${OCCUPIED}) RETURNING id`,
     ),
     commit: database.prepare(
       `UPDATE snapshots SET kind = 'committed', name = ?, parent = ?, layer = ?, created = ?, updated = ?

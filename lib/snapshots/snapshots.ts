@@ -3,17 +3,19 @@
  *
  * Names, kinds, parents and labels are in a database (`snapshots/store.ts`), and layers in the
  * backend. A process may be killed between the changes of the two, so every creation and deletion
- * is first recorded as an *intent*.
+ * is first recorded as an *intent*. Only a service makes snapshots without one, in half the
+ * transactions: until a snapshot is recorded, the file of its layer's lock tells of the layer.
  *
  * Invariants:
- * - Every layer on disk belongs to a snapshot or to an intent, never to both. Only a power failure
- *   can leave a layer with neither, because records of intents reach the disk with the next
- *   snapshot's record. `cleanup` deletes such layers.
+ * - Every layer on disk belongs to a snapshot or to an intent, never to both, or has a lock's file.
+ *   Only a power failure, or a kill before a boot, can leave a layer with none, because records of
+ *   intents reach the disk with the next snapshot's record. `cleanup` deletes such layers.
  * - A snapshot's record is made after its layer, and removed before it.
  * - Every change of a layer is made under its lock. So an intent whose layer is not locked was left
  *   by a dead process or by a failed deletion: it reserves nothing, and the layer is deleted. That
  *   is done for all such layers when a store is opened, and for a layer whose name is needed.
- * - An intent reserves its name, and keeps its parent from being removed.
+ * - An intent reserves its name, and keeps its parent from being removed. Without one, the record
+ *   fails if either has changed, and the layer is deleted.
  *
  * Locks are those of `run_state.ts`, taken in this order: that of an active layer, then that of the
  * committed layer made from it, then the home's. Those of other layers are only tried. A
@@ -24,19 +26,22 @@
  * @module
  */
 import { attempt, type VeneerError } from "../base/errors.ts";
-import { type ForeignUses, storeClosed } from "../base/opened.ts";
+import { storeClosed } from "../base/opened.ts";
 import { type FileArgument, withInput } from "../base/descriptors.ts";
 import { IDENTITY, type IdMaps } from "../base/id_maps.ts";
+import type { Inflater } from "../base/inflater.ts";
 import type { SyncMode } from "../base/sync_mode.ts";
 import { openTarInput } from "../tar/apply/apply.ts";
 import type { ChangeIterator } from "../tree/changes.ts";
 import type { StatusLine } from "../base/status.ts";
-import type { Warn } from "../base/warn.ts";
+import { type Warn, warningOf } from "../base/warn.ts";
 import { IdmappedPort, refuseMappedTwice } from "../mount/idmapped_port.ts";
 import { endWatch } from "../mount/mountinfo.ts";
-import type { Mount, MountPlan, MountPort } from "../mount/plan.ts";
+import { endAsking } from "../mount/upper_state.ts";
+import type { Mount, MountPlan } from "../mount/plan.ts";
 import { isHomeMountOurs, releaseHome } from "../store/private_home.ts";
-import { pruneRunStates, RunState } from "../store/run_state.ts";
+import { pruneRunStates } from "../store/prune_run_states.ts";
+import { RunState } from "../store/run_state.ts";
 import { holdToChange } from "../store/service_hold.ts";
 import type { SnapshotBackend } from "./backend.ts";
 import { Committing } from "./committing.ts";
@@ -45,7 +50,7 @@ import { compile } from "./filter.ts";
 import type { Intents } from "./intents.ts";
 import { checkField, checkKey, checkLabels, relabelled, shown } from "./keys.ts";
 import { checkCommitted, checkMountable } from "./kinds.ts";
-import { isLimited, LIMIT_OPTIONS, NO_LIMITS, type SnapshotLimits } from "./limits.ts";
+import { isLimited, LIMIT_OPTIONS, NO_LIMITS } from "./limits.ts";
 import { Making } from "./making.ts";
 import { type MountableSnapshots, MountedSnapshots } from "./mounted_snapshots.ts";
 import { PublishedLabels } from "./published_labels.ts";
@@ -69,52 +74,9 @@ import type { Store } from "./store.ts";
 import { type Begun, type LoggedOptions, SnapshotTransfers } from "./transfers.ts";
 import { agedUsageOf, usageOf } from "./usage.ts";
 import { USAGE_AGE } from "./usage_age.ts";
+import type { SnapshotsContext } from "./snapshots_context.ts";
 import { SnapshotUses } from "./uses.ts";
-
-/** The parts and settings of a snapshotter. */
-export interface SnapshotsContext {
-  readonly backend: SnapshotBackend;
-  readonly port: MountPort;
-  /** Gets warnings of one line each. */
-  readonly warn: Warn;
-  /**
-   * The data that is on disk before a snapshot counts as committed; `none` by default. With
-   * {@linkcode later}, records are on disk when a call returns only if this is `filesystem`.
-   */
-  readonly sync?: SyncMode;
-  /** The maps between ids in tars and on disk; {@linkcode IDENTITY} by default. */
-  readonly idMaps?: IdMaps;
-  /** The number of Workers that help an apply: 0 or 1, which is the default. */
-  readonly workers?: number;
-  /**
-   * Whether commits and removals refuse mounted snapshots, which is the default. A service alone
-   * uses its store, and the mounts are those of the engine that calls it.
-   */
-  readonly foreignUses?: ForeignUses;
-  /**
-   * Called when a layer waits for deletion. If it is given, only
-   * {@linkcode Snapshots.deleteRemoved} deletes layers; opening the store and removing snapshots do
-   * not. This is for a service, whose callers should wait neither for deletions nor for records to
-   * be on disk.
-   */
-  readonly later?: () => void;
-  /** The purpose of opening the store; `change` by default. */
-  readonly purpose?: Purpose;
-  /**
-   * The limits of containers' snapshots whose labels ask for none; {@linkcode NO_LIMITS} by
-   * default.
-   */
-  readonly limits?: SnapshotLimits;
-  /**
-   * The least time for which a count of {@linkcode Snapshots.agedUsage} may be used again, in
-   * seconds.
-   */
-  readonly usageAge?: number;
-  /**
-   * Whether clients map the ids of their mounts as labels ask for (`remap.ts`); false by default.
-   */
-  readonly isRemapped?: boolean;
-}
+import type { Listed } from "./walker.ts";
 
 /** {@linkcode Snapshotter}, implemented on a {@linkcode SnapshotBackend}. */
 export class Snapshots implements Snapshotter, MountableSnapshots {
@@ -133,6 +95,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   readonly #making: Making;
   readonly #usageAge: number;
   readonly #idMaps: IdMaps;
+  readonly #inflater: Inflater | undefined;
   /** Keeps services from holding the store; `undefined` if it is not opened for changes. */
   #claim: Disposable | undefined;
   /** The open database; `undefined` after a release of the home, until it is needed again. */
@@ -156,6 +119,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
       sync = "none",
       idMaps = IDENTITY,
       workers,
+      inflater,
       foreignUses = "refuse",
       later,
       purpose = "change",
@@ -170,6 +134,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     if (isRemapped && purpose !== "read") requireRemap(backend, idMaps);
     this.#usageAge = usageAge;
     this.#idMaps = idMaps;
+    this.#inflater = inflater;
     this.#backend = backend;
     this.#warn = warn;
     this.#later = later;
@@ -179,7 +144,13 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#state = RunState.of(backend.home);
     this.#uses = new SnapshotUses(backend, this.#state, foreignUses);
     const state = this.#state, uses = this.#uses;
-    const making = this.#making = new Making(backend, state, limits, isRemapped);
+    const making = this.#making = new Making(
+      backend,
+      state,
+      limits,
+      isRemapped,
+      later === undefined,
+    );
     this.#transfers = new SnapshotTransfers(
       { backend, state, uses, port, idMaps, sync, workers, making, warn },
     );
@@ -353,7 +324,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     this.#hasUnmounted = true;
     return withInput(input, (fd) => {
       // This reads from the client, so it comes before all locks.
-      using tar = openTarInput(fd, options.onWaiting);
+      using tar = openTarInput(fd, { onWaiting: options.onWaiting, inflater: this.#inflater });
       using begun = this.#begin(session, key);
       return this.#transfers.apply(begun, tar, options);
     });
@@ -378,6 +349,10 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   commit(name: string, key: string, options: CommitOptions = {}): void {
+    this.#state.hold(() => this.#commit(name, key, options));
+  }
+
+  #commit(name: string, key: string, options: CommitOptions): void {
     checkKey(name);
     checkKey(key);
     const labels = checkLabels(options.labels);
@@ -393,11 +368,12 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
 
   remove(key: string): void {
     checkKey(key);
-    this.#whileUnmounted(key, () => {
+    const remove = () => {
       const session = this.#session;
       using held = session.hold(key);
       this.#removing.remove(session, held.snapshot);
-    });
+    };
+    this.#whileUnmounted(key, () => this.#state.hold(remove));
   }
 
   deleteRemoved(isEnough: () => boolean = () => false): Leftovers {
@@ -412,6 +388,11 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   isMountedAt(key: string, target: string): boolean {
     using held = this.#session.hold(key);
     return this.#uses.isMountedAt(this.#store.chain(held.snapshot), target);
+  }
+
+  openFiles(name: string, scope: DisposableStack, isRead = false): number | undefined {
+    checkKey(name);
+    return this.#backend.openFiles?.(this.#store.info(name).layer, scope, isRead);
   }
 
   stat(key: string): SnapshotInfo {
@@ -450,6 +431,17 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
         if (fits(info)) yield withState(info);
       }
     })();
+  }
+
+  /**
+   * All snapshots but those with a label, in the order of {@linkcode walk}. Only the records that
+   * the caller asks for are read.
+   */
+  *listed(without: string): Generator<Listed> {
+    for (const { layer, updated, info } of this.#store.listed(without)) {
+      const whole = () => this.#withState(this.#published.addedTo(info()));
+      yield { layer, updated, info: whole };
+    }
   }
 
   get version(): string {
@@ -525,11 +517,12 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#endSession();
-    const tell = ({ message, remedy }: VeneerError) => this.#warn(message, remedy);
+    const tell = warningOf(this.#warn);
     if (this.#hasUnmounted) this.#releaseHome(tell);
     this.#claim?.[Symbol.dispose]();
     this.#claim = undefined;
     endWatch();
+    endAsking();
   }
 
   [Symbol.dispose](): void {

@@ -239,6 +239,17 @@ export interface Snapshotter extends OpenStore {
    */
   remove(key: string): void;
 
+  /**
+   * Opens the root of a committed snapshot's files for a repair, if layers are devices: through a mount that is
+   * attached nowhere and may write even if others stand on it. Otherwise `undefined`: then the files
+   * are in a directory of the home. The caller keeps the snapshot from being used.
+   *
+   * @param scope unmounts it
+   * @param isRead whether it is only read; false by default
+   * @throws `in use` if it is mounted
+   */
+  openFiles(name: string, scope: DisposableStack, isRead?: boolean): number | undefined;
+
   /** The properties of a snapshot. */
   stat(key: string): SnapshotInfo;
 

@@ -16,7 +16,7 @@ import type { Warn } from "../base/warn.ts";
 import type { LayerChain } from "./backend.ts";
 import type { Labels, SnapshotInfo, SnapshotKind, Usage } from "./snapshotter.ts";
 import type { ConfinedPath } from "../tree/confined.ts";
-import { Database, type Durability, type Statement } from "./database.ts";
+import { Database, type Durability } from "./database.ts";
 import { shown } from "./keys.ts";
 import { takeRoom } from "./log_reserve.ts";
 import {
@@ -24,62 +24,13 @@ import {
   type Commit,
   infoOf,
   type Intent,
-  LISTED,
-  type ListedRow,
   type NewSnapshot,
   prepareAll,
   type Snapshot,
   type Statements,
 } from "./records.ts";
 import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.ts";
-
-/**
- * The number of snapshots that a walk reads at a time. Reading one by one takes three times as
- * long.
- */
-const PAGE = 200;
-
-/** The number of walkers so far: SQLite's version of the data is different for each connection. */
-let walkers = 0;
-
-/** A connection that reads all snapshots in the state of one moment. */
-class Walker implements Disposable {
-  readonly #begin: Statement;
-  readonly #end: Statement;
-  readonly #page: Statement<ListedRow>;
-  readonly #version: Statement<readonly [number]>;
-  readonly #serial = ++walkers;
-
-  constructor(readonly database: Database) {
-    this.#begin = database.prepare("BEGIN");
-    this.#end = database.prepare("COMMIT");
-    this.#page = database.prepareRows(`${LISTED} WHERE s.name > ? ORDER BY s.name LIMIT ?`);
-    this.#version = database.prepareRows("PRAGMA data_version");
-  }
-
-  /** Changes with every transaction of another connection. */
-  get version(): string {
-    return `${this.#serial} ${this.#version.get()![0]}`;
-  }
-
-  *walk(): Generator<SnapshotInfo> {
-    this.#begin.run();
-    try {
-      let last: string | undefined = "";
-      while (last !== undefined) {
-        const rows: ListedRow[] = this.#page.all(last, PAGE);
-        yield* rows.map(infoOf);
-        last = rows.at(PAGE - 1)?.[0];
-      }
-    } finally {
-      this.#end.run();
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.database[Symbol.dispose]();
-  }
-}
+import { type Listed, Walker } from "./walker.ts";
 
 export class Store implements Disposable {
   readonly #database: Database;
@@ -160,11 +111,20 @@ export class Store implements Disposable {
   }
 
   /** All snapshots, sorted by the bytes of their names, in the state at the start of the walk. */
-  *walk(): Generator<SnapshotInfo> {
+  walk(): Generator<SnapshotInfo> {
+    return this.#walkBy((walker) => walker.walk());
+  }
+
+  /** All snapshots but those with a label, in the same order, to be read only if they are new. */
+  listed(without: string): Generator<Listed> {
+    return this.#walkBy((walker) => walker.listed(without));
+  }
+
+  *#walkBy<T>(walk: (walker: Walker) => Generator<T>): Generator<T> {
     const walker = this.#idleWalker ?? this.#newWalker();
     this.#idleWalker = undefined;
     try {
-      yield* walker.walk();
+      yield* walk(walker);
     } finally {
       // The walker is kept for the next walk, unless another one is already kept or the store is
       // closed.
@@ -305,15 +265,57 @@ export class Store implements Disposable {
   reserve(layer: string, name: string, parent: string): void {
     requireSpare(this.#database);
     this.#database.transaction("in order", () => {
-      const on = this.#parentId(parent, "invalid argument");
-      this.checkFree(name);
-      if (this.hasLayer(layer)) {
-        throw new VeneerError(
-          "already exists",
-          `layer ${layer} of snapshot ${shown(name)} is another snapshot's; choose another name`,
-        );
-      }
-      this.#statements.reserve.run(layer, name, on);
+      this.#statements.reserve.run(layer, name, this.#checkNew(layer, name, parent));
+    });
+  }
+
+  /**
+   * Checks that a snapshot could be recorded now; returns the chain of its layer.
+   *
+   * @throws {VeneerError} as {@linkcode reserve}, and as {@linkcode chain}
+   */
+  chainOfNew({ layer, name, kind, parent }: NewSnapshot): LayerChain {
+    requireSpare(this.#database);
+    // All of it by one query. If that shows a fault, further ones tell which.
+    const below = this.#statements.lineageOfNew.all(name, layer, parent);
+    const [nearest] = below, isGood = nearest?.kind === "committed" && nearest.isTaken === 0;
+    if (isGood) return { layer, kind, parents: this.#layersOf(below, parent) };
+    this.#checkNew(layer, name, parent);
+    return this.chainOn(layer, kind, parent);
+  }
+
+  /** Returns the parent's id. */
+  #checkNew(layer: string, name: string, parent: string): number | null {
+    const on = this.#parentId(parent, "invalid argument");
+    const [found] = this.#statements.occupied.get(name, layer) ?? [];
+    if (found === undefined) return on;
+    this.checkFree(name);
+    throw new VeneerError(
+      "already exists",
+      `layer ${layer} of snapshot ${shown(name)} is another snapshot's; choose another name`,
+    );
+  }
+
+  /**
+   * Records a snapshot whose layer was created without an intent.
+   *
+   * @throws {VeneerError} as {@linkcode reserve}
+   */
+  add(snapshot: NewSnapshot): void {
+    const { layer, name, kind, parent, labels, created = microsecondsNow() } = snapshot;
+    this.#database.transaction(this.durability, () => {
+      const inserted = parent === ""
+        ? undefined
+        : this.#statements.insertOn.get(name, layer, parent, kind, created);
+      if (inserted !== undefined) this.#insertLabels(inserted.id, labels);
+      else this.#insert(snapshot, this.#checkNew(layer, name, parent));
+    });
+  }
+
+  /** Records that a layer which belongs to nothing is to be deleted. */
+  doom(layer: string): void {
+    this.#database.transaction("in order", () => {
+      if (!this.hasLayer(layer)) this.#statements.reserve.run(layer, null, null);
     });
   }
 
@@ -328,8 +330,10 @@ export class Store implements Disposable {
     });
   }
 
-  #insert({ layer, name, kind, parent, labels, created = microsecondsNow() }: NewSnapshot): void {
-    const on = this.#parentId(parent, "invalid argument");
+  #insert(
+    { layer, name, kind, parent, labels, created = microsecondsNow() }: NewSnapshot,
+    on = this.#parentId(parent, "invalid argument"),
+  ): void {
     const { id } = this.#statements.insert.get(name, kind, on, layer, created, created)!;
     this.#insertLabels(id, labels);
   }
@@ -489,6 +493,11 @@ export class Store implements Disposable {
       );
     }
     throw beingMade(name);
+  }
+
+  /** @throws {VeneerError} `not found`, or `invalid argument` if the parent is not committed */
+  checkParent(parent: string): void {
+    this.#parentId(parent, "invalid argument");
   }
 
   /** @throws {VeneerError} `not found`, or `code` if the parent is not committed */

@@ -182,7 +182,7 @@ export class SnapshotTransfers {
       onProgress,
       provenWhole,
       beforeComplete,
-      log: native && log,
+      log: native !== undefined || backend.isTreeOwn ? log : undefined,
     });
   }
 

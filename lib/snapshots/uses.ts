@@ -5,7 +5,8 @@
  */
 import { codeOf, reworded, VeneerError } from "../base/errors.ts";
 import type { ForeignUses } from "../base/opened.ts";
-import { mountNamespace, type RunState } from "../store/run_state.ts";
+import { mountNamespace } from "../store/mount_namespace.ts";
+import type { RunState } from "../store/run_state.ts";
 import { type LayerChain, NO_MOUNT, type SnapshotBackend } from "./backend.ts";
 import { shown } from "./keys.ts";
 import { MountRecords } from "./mount_records.ts";

@@ -11,7 +11,8 @@
 import { type ConfinedPath, exists } from "../tree/confined.ts";
 import { isMountPoint } from "../mount/mountinfo.ts";
 import type { Home } from "./home.ts";
-import { mountsBeside, type RunState } from "./run_state.ts";
+import { mountsBeside } from "./run_root.ts";
+import type { RunState } from "./run_state.ts";
 
 /** The places of one home's layers. */
 export class MountPlaces {

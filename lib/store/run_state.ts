@@ -42,105 +42,33 @@
  *
  * @module
  */
-import {
-  close,
-  O_CREAT,
-  O_DIRECTORY,
-  O_NOFOLLOW,
-  O_RDONLY,
-  O_RDWR,
-  open as openTrusted,
-  pread,
-  pwriteAll,
-  withFd,
-} from "../../ffi/files.ts";
+import { close, O_CREAT, O_RDWR, withFd } from "../../ffi/files.ts";
 import { type LockMode, tryLock } from "../../ffi/flock.ts";
-import { readlink, tryMkdir } from "../../ffi/paths.ts";
-import { EEXIST, ENOENT } from "../../ffi/errno.ts";
-import { fstat, Stat, tryLstat as lstatTrusted, tryLstatMount } from "../../ffi/stat.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import { ENOENT } from "../../ffi/errno.ts";
+import { tryLstatMount } from "../../ffi/stat.ts";
 import {
   type ConfinedPath,
-  ConfinedRoot,
-  isDirectory,
   list,
   makeDirectory,
   open,
   removeTree,
-  tryLstat,
   tryOpen,
   tryUnlink,
-  unlink,
   unwrapConfined,
 } from "../tree/confined.ts";
-import { messageOf, VeneerError } from "../base/errors.ts";
+import { VeneerError } from "../base/errors.ts";
 import type { Home } from "./home.ts";
 import { holdersOf, isNamespaceAlive } from "../base/processes.ts";
+import { isCurrent, LayerLock, Use } from "./layer_lock.ts";
+import { by, waitForLock } from "./lock_wait.ts";
 import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
-import {
-  decodeReferences,
-  encodeReferences,
-  RECORD_LENGTH,
-  type References,
-  UNUSED,
-} from "./mount_record.ts";
+import { mountNamespace } from "./mount_namespace.ts";
+import { decodeReferences, type References, UNUSED } from "./mount_record.ts";
+import { RUN_ROOT, RunRoot, stateName } from "./run_root.ts";
 import { sleep } from "../base/sleep.ts";
-import type { Warn } from "../base/warn.ts";
-import { requireTrustedOwner } from "./trusted_owner.ts";
-
-export { type References, UNUSED };
-
-/** The directory of the state of all homes. */
-export const RUN_ROOT = "/run/veneer";
-
-/** How long an operation waits for another one's lock before it gives up, in milliseconds. */
-const PATIENCE = 120_000;
 
 /** How long a `use` lock is tried for, in milliseconds. */
 const MOMENT = 100;
-
-/**
- * The directory of mount points for layers that are not mounted in their home. It exists when this
- * returns.
- */
-export function mountsBeside(home: Home): ConfinedPath {
-  using run = new RunRoot();
-  waitForLock(run.fd, "shared", RUN_ROOT);
-  const state = run.root.join(stateName(home.device, home.inode));
-  makeDirectory(state, 0o700);
-  const mounts = state.join("mounts");
-  makeDirectory(mounts, 0o700);
-  return mounts;
-}
-
-/** The directory of records that a service keeps until the next boot. */
-export function serviceRecords(): ConfinedPath {
-  using run = new RunRoot();
-  const records = run.root.join("services");
-  makeDirectory(records, 0o700);
-  return records;
-}
-
-/**
- * Holds the giving out of a file system's project ids, until disposed of: all stores on it choose
- * from the same ids.
- *
- * @param device of the file system, as `major:minor`
- */
-export function lockProjects(device: string): Disposable {
-  using run = new RunRoot();
-  const locks = run.root.join("projects");
-  makeDirectory(locks, 0o700);
-  const file = locks.join(device.replace(":", "."));
-  const fd = open(file, O_RDWR | O_CREAT, 0o600);
-  try {
-    waitForLock(fd, "exclusive", file.text);
-  } catch (error) {
-    close(fd);
-    throw error;
-  }
-  return { [Symbol.dispose]: () => close(fd) };
-}
 
 /** The states of open homes: a driver and what is built on it share one. */
 const states = new WeakMap<Home, RunState>();
@@ -247,7 +175,7 @@ export class RunState {
       const lock = LayerLock.open(path);
       try {
         waitForLock(lock.fd, "exclusive", `layer ${id}`);
-        if (lock.isCurrent()) return lock;
+        if (lock.look()) return lock;
       } catch (error) {
         close(lock.fd);
         throw error;
@@ -259,16 +187,19 @@ export class RunState {
   /** Locks a layer unless another process works on it. */
   tryLockLayer(id: string): LayerLock | undefined {
     const lock = LayerLock.open(this.#directory.join("layers", id));
-    if (tryLock(lock.fd, "exclusive", lock.path.text) && lock.isCurrent()) return lock;
+    if (tryLock(lock.fd, "exclusive", lock.path.text) && lock.look()) return lock;
     close(lock.fd);
     return undefined;
   }
 
+  /** The layers with a file of a lock: held, left by a killed process, or with a mount count. */
+  lockedLayers(): string[] {
+    return list(this.#directory.join("layers"));
+  }
+
   /** Removes lock files of layers that killed processes left, unless they contain a mount count. */
   forgetLocks(): void {
-    for (const id of list(this.#directory.join("layers"))) {
-      this.tryLockLayer(id)?.[Symbol.dispose]();
-    }
+    for (const id of this.lockedLayers()) this.tryLockLayer(id)?.[Symbol.dispose]();
   }
 
   /**
@@ -282,7 +213,7 @@ export class RunState {
     for (;;) {
       const fd = open(path, O_RDWR | O_CREAT, 0o600);
       if (tryLock(fd, mode, path.text)) {
-        if (isCurrent(fd, path)) return new Use(fd, path);
+        if (isCurrent(fd)) return new Use(fd, path);
       } else if (performance.now() > deadline) {
         const holders = holdersOf(fd);
         close(fd);
@@ -359,164 +290,3 @@ export class RunState {
     return this.#directory.join("home-mounts");
   }
 }
-
-/**
- * The form of a home's {@linkcode stateName}. Other names there are not states, such as a socket.
- */
-const STATE_NAME = /^\d+\.\d+-\d+$/;
-
-/**
- * Removes the run-time state of homes that are gone. No mount can exist of such a home, so its
- * state is useless. Only homes of this mount namespace are checked: those of another, such as a
- * container's that shares `/run`, are not visible here. Does nothing if another process is doing
- * it.
- *
- * @param warn gets a line about each state that cannot be read or removed; the others are still
- * removed
- */
-export function pruneRunStates(warn: Warn): void {
-  using run = new RunRoot();
-  if (!tryLock(run.fd, "exclusive", RUN_ROOT)) return;
-  for (const name of list(run.root.join()).filter((name) => STATE_NAME.test(name))) {
-    const state = run.root.join(name);
-    try {
-      if (isDirectory(state) && isOfGoneHome(state)) removeTree(state);
-    } catch (error) {
-      warn(`${state} is not removed: ${messageOf(error)}`);
-    }
-  }
-}
-
-/** The directory of all state, open; it is made if it is missing. */
-class RunRoot implements Disposable {
-  readonly fd: number;
-  readonly root: ConfinedRoot;
-
-  /** @throws {VeneerError} `incompatible` if it is not a directory of root's alone */
-  constructor() {
-    const made = tryMkdir(RUN_ROOT, 0o711);
-    if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);
-    this.fd = openTrusted(RUN_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
-    try {
-      requireTrustedOwner(this.fd, RUN_ROOT);
-      this.root = ConfinedRoot.of(RUN_ROOT, this.fd);
-    } catch (error) {
-      close(this.fd);
-      throw error;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    close(this.fd);
-  }
-}
-
-function isOfGoneHome(state: ConfinedPath): boolean {
-  const birth = readMetadata(state.join("birth"));
-  const [, namespace, path] = /^\d+ (\d+) (.*)$/s.exec(birth ?? "") ?? [];
-  if (namespace !== mountNamespace()) return false;
-  const home = lstatTrusted(path);
-  return home === undefined ||
-    stateName(`${home.devMajor}:${home.devMinor}`, home.inode) !== state.name;
-}
-
-/** The directory of a home's state; only root can enter it. */
-export function runDirectory({ device, inode }: Home): string {
-  return `${RUN_ROOT}/${stateName(device, inode)}`;
-}
-
-function stateName(device: string, inode: bigint): string {
-  return `${device.replace(":", ".")}-${inode}`;
-}
-
-/** A hold on a layer's content, for the time of a transfer. */
-export class Use implements Disposable {
-  constructor(readonly fd: number, readonly path: ConfinedPath) {}
-
-  /**
-   * Whether this is the layer's only transfer. The caller holds the layer's lock. The hold may be
-   * lost, so call this at the end of the transfer.
-   */
-  isLast(): boolean {
-    // Held shared again at once: others may begin, and wait for the layer's lock.
-    return tryLock(this.fd, "exclusive", this.path.text) &&
-      tryLock(this.fd, "shared", this.path.text);
-  }
-
-  [Symbol.dispose](): void {
-    // Only the last holder may remove the name, the one that gets the lock exclusively. Another may
-    // have done so while this one changed its lock.
-    if (tryLock(this.fd, "exclusive") && isCurrent(this.fd, this.path)) tryUnlink(this.path);
-    close(this.fd);
-  }
-}
-
-/** An exclusive hold on a layer, and its reference count. */
-export class LayerLock implements Disposable {
-  #record: References | undefined;
-
-  private constructor(readonly fd: number, readonly path: ConfinedPath) {}
-
-  /** Opens the lock file, not locked yet. */
-  static open(path: ConfinedPath): LayerLock {
-    return new LayerLock(open(path, O_RDWR | O_CREAT, 0o600), path);
-  }
-
-  /** Whether the name still leads to this file: its last holder may have removed it. */
-  isCurrent(): boolean {
-    return isCurrent(this.fd, this.path);
-  }
-
-  /** How often `get` was called without a `put`. */
-  get references(): References {
-    if (this.#record) return this.#record;
-    const buffer = new Uint8Array(RECORD_LENGTH);
-    const length = pread(this.fd, buffer, RECORD_LENGTH, 0n);
-    return this.#record = decodeReferences(buffer.subarray(0, length));
-  }
-
-  /** Recorded at once and as a whole. */
-  set references(references: References) {
-    this.#record = references;
-    pwriteAll(this.fd, encodeReferences(references), 0n);
-  }
-
-  /** Unlocks; a layer without references or a mount of transfers leaves no file behind. */
-  [Symbol.dispose](): void {
-    const { count, namespace } = this.references;
-    if (count === 0 && namespace === "") unlink(this.path);
-    close(this.fd);
-  }
-}
-
-let ownNamespace: string | undefined;
-
-/** This process's mount namespace, by the inode that `/proc/self/ns/mnt` shows. */
-export function mountNamespace(): string {
-  return ownNamespace ??= /\d+/.exec(readlink("/proc/self/ns/mnt"))?.[0] ?? "";
-}
-
-const opened = new Stat(), named = new Stat();
-
-function isCurrent(fd: number, path: ConfinedPath): boolean {
-  return fstat(fd, opened).links > 0 && tryLstat(path, named)?.inode === opened.inode;
-}
-
-/** Waits for a lock, with growing pauses, until it has it or {@linkcode PATIENCE} is at its end. */
-function waitForLock(fd: number, mode: LockMode, what: string): true {
-  const deadline = performance.now() + PATIENCE;
-  for (let pause = 0.2;; pause = Math.min(pause * 1.5, 20)) {
-    if (tryLock(fd, mode, what)) return true;
-    if (performance.now() > deadline) {
-      throw new VeneerError(
-        "in use",
-        `${what} has been locked for ${PATIENCE / 1000} s${
-          by(holdersOf(fd))
-        }; end that process or wait`,
-      );
-    }
-    sleep(pause * (0.5 + Math.random()));
-  }
-}
-
-const by = (holders: readonly string[]) => holders.length > 0 ? ` by ${holders.join(", ")}` : "";

@@ -220,6 +220,15 @@ export function tryInParent<T>(
   });
 }
 
+/**
+ * Runs `use` on a directory as a root that is opened once for all calls in it.
+ *
+ * @throws {VeneerError} `corrupt store` if it is no directory
+ */
+export function within<T>(path: ConfinedPath, use: (directory: ConfinedRoot) => T): T {
+  return withFd(openDirectory(path), (fd) => use(ConfinedRoot.through(path.text, fd)));
+}
+
 /** Runs `use` on the open directory that a path's last name is in, and the name. */
 export function inParent<T>(
   path: ConfinedPath,

@@ -12,6 +12,7 @@
  */
 import type { EntryName } from "../../ffi/entry_name.ts";
 import { ENOTDIR } from "../../ffi/errno.ts";
+import { withFd } from "../../ffi/files.ts";
 import { Stat, tryStatat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { BRANCH_FORMS, type BranchEntry, type BranchForm } from "./branch.ts";
@@ -28,20 +29,21 @@ const OPEN_LOWERS = 256;
  * The changes, in the order of `comparePaths`.
  *
  * @param upper  a directory, open for reading; stays the caller's, until the iteration ends
- * @param lowers the same, uppermost first
+ * @param lowers functions that open the lowers for reading, uppermost first. The descriptors are
+ * closed here: there may be hundreds, and only one for each lower is kept
  * @param form   how all of them write deletions down
  * @throws {SyscallError}
  */
 export function* upperChanges(
   upper: number,
-  lowers: readonly number[],
+  lowers: readonly (() => number)[],
   form: "overlay" | "aufs",
 ): Generator<Change> {
   using stacks = new DisposableStack();
   const limit = Math.max(1, Math.floor(OPEN_LOWERS / lowers.length));
   const walk = new UpperWalk(
     stacks.use(new DirectoryStack(upper)),
-    lowers.map((lower) => stacks.use(new DirectoryStack(lower, limit))),
+    lowers.map((open) => withFd(open(), (lower) => stacks.use(new DirectoryStack(lower, limit)))),
     BRANCH_FORMS[form],
   );
   while (walk.advance()) yield* walk.changes.take();

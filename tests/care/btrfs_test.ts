@@ -3,6 +3,7 @@
 import { join } from "@std/path";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
 import { must, needs, TEST_FS } from "../support/cases.ts";
+import { isThere } from "../support/files.ts";
 import { storeDir } from "../support/store_dir.ts";
 import { assertEquals } from "@std/assert";
 import { assertFound, check, RECORD_DAMAGES, RECORD_FAULTS, repair } from "./support.ts";
@@ -70,6 +71,32 @@ needs(lacking, "check: btrfs: damaged layers and sizes are found, and named righ
   const kept = Deno.readTextFileSync(join(quarantine!, "home/subvolumes/top/file"));
   assertEquals(kept, "content");
   assertFound(check(root, "btrfs"), []);
+});
+
+needs(lacking, "repair: btrfs: a lost size is read back from the layer's qgroup", () => {
+  using dir = storeDir();
+  const root = join(dir.path, "root"), record = join(root, "btrfs/quotas/app");
+  {
+    using layers = openDriver({ root, driver: "btrfs" });
+    layers.createReadWrite("app", { storageOptions: new Map([["size", "64M"]]) });
+  }
+  const size = Deno.readTextFileSync(record);
+  assertEquals(size, `${64 << 20}`);
+  for (const [text, kind] of [["", "empty"], ["64 MiB?", "invalid"]]) {
+    Deno.writeTextFileSync(record, text);
+    assertFound(check(root, "btrfs"), [`quota-${kind} quotas/app`]);
+    repair(root, "btrfs");
+    assertEquals(Deno.readTextFileSync(record), size);
+    assertFound(check(root, "btrfs"), []);
+  }
+  // Without the limit nothing tells it.
+  must("btrfs", "qgroup", "limit", "none", join(root, "btrfs/subvolumes/app"));
+  Deno.writeTextFileSync(record, "");
+  repair(root, "btrfs");
+  assertEquals(isThere(record), false);
+  using layers = openDriver({ root, driver: "btrfs" });
+  layers.remove("app");
+  layers.cleanup();
 });
 
 needs(lacking, "check: btrfs: damaged layers of snapshots are found", () => {

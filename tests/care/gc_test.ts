@@ -66,6 +66,26 @@ needs(lacking, "cli: gc lists what no layer has, and deletes it", () => {
   assertEquals(store.must("ls", "-q"), "app\nbase\n");
 });
 
+needs(lacking, "cli: gc leaves the records of layers that are all elsewhere", () => {
+  using store = new TestStore("--driver", "overlay2");
+  const home = join(store.root, "overlay2"), layer = join(home, "base");
+  store.must("create", "base");
+  const record = ".veneer/id-maps/base";
+  Deno.writeTextFileSync(join(home, record), "0:1:10\n0:1:10");
+  Deno.renameSync(layer, store.path("base"));
+  assertEquals(
+    listed(store, store.json<Listed>("gc")).filter((line) => line.startsWith("own-record")),
+    [`own-record overlay2/${record}`],
+  );
+  store.must("gc", "--delete");
+  assertEquals(isThere(join(home, record)), true);
+  assertMatch(store.must("gc"), /; bring the layers back if they are elsewhere/);
+  // With another layer, this one alone is gone.
+  store.must("create", "other");
+  store.must("gc", "--delete");
+  assertEquals(isThere(join(home, record)), false);
+});
+
 needs(lacking, "cli: gc finds the layers that Docker's records do not know", () => {
   using store = new TestStore("--driver", "overlay2");
   const hex = (digit: string) => digit.repeat(64);
@@ -98,6 +118,23 @@ needs(lacking, "cli: gc finds the layers that Docker's records do not know", () 
   record(`sha256/${hex("3")}/cache-id`, "");
   assertEquals(listed(store, store.json<Listed>("gc")), found.slice(2));
   record(`sha256/${hex("3")}/cache-id`, app);
+  // Docker follows a link and sees a mount, where its records are not examined.
+  const records = join(store.root, "image/overlay2/layerdb/sha256");
+  Deno.renameSync(records, store.path("moved"));
+  Deno.symlinkSync(store.path("moved"), records);
+  assertEquals(listed(store, store.json<Listed>("gc")), found.slice(2));
+  assertMatch(store.run("check").stdout, /^docker-records-unreadable: .*layerdb\/sha256 /m);
+  Deno.removeSync(records);
+  Deno.mkdirSync(records);
+  must("mount", "--bind", store.path("moved"), records);
+  try {
+    assertEquals(listed(store, store.json<Listed>("gc")), found.slice(2));
+    assertMatch(store.run("check").stdout, /^docker-records-hidden: .*layerdb\/sha256 /m);
+  } finally {
+    must("umount", records);
+  }
+  Deno.removeSync(records);
+  Deno.renameSync(store.path("moved"), records);
   // One that is mounted stays, and so does the one below it.
   store.must("mount", above);
   const used = store.run("gc", "--delete");
@@ -108,6 +145,20 @@ needs(lacking, "cli: gc finds the layers that Docker's records do not know", () 
   assertMatch(store.must("gc", "--delete"), /^2 deleted, /m);
   assertEquals(store.must("ls", "-q").trim().split("\n"), [base, app, box, mine]);
   assertEquals(listed(store, store.json<Listed>("gc")), found.slice(2));
+  // A user's own layer may have such an id: it has a record of its apply, and is not deleted.
+  store.must("create", lost, "--parent", base);
+  store.must("create", above, "--parent", lost);
+  store.must("apply", above, store.tar("a.tar", { file: "text" }));
+  assertEquals(listed(store, store.json<Listed>("gc")), [
+    `docker-layer overlay2/${above}`,
+    found[2],
+  ]);
+  assertMatch(
+    store.must("gc"),
+    /and Veneer has a record of it; a command may have made it for you/,
+  );
+  store.must("gc", "--delete");
+  assertEquals(store.must("ls", "-q").trim().split("\n"), [base, app, box, lost, above, mine]);
 });
 
 needs(lacking, "cli: gc lists snapshots without a layer and leaves the rest to cleanup", () => {

@@ -5,7 +5,7 @@ import { join } from "@std/path";
 import { openDriver } from "../support/drivers.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
 import type { Repaired } from "../../lib/care/repair.ts";
-import { names, read } from "../support/files.ts";
+import { isThere, names, read } from "../support/files.ts";
 import {
   assertFound,
   check,
@@ -254,10 +254,12 @@ const OTHERS: Case[] = [
     found: ["layer-owner app"],
     breaks: APP,
   },
-  ...["staging", "incomplete", "parents", "id-maps"].map((name): Case => ({
+  ...["staging", "incomplete", "parents", "id-maps", "content", "tars"].map((name): Case => ({
     name: `Veneer's ${name} replaced by a file`,
     damage: (home) => {
-      Deno.removeSync(join(home, ".veneer", name), { recursive: true });
+      if (isThere(join(home, ".veneer", name))) {
+        Deno.removeSync(join(home, ".veneer", name), { recursive: true });
+      }
       set(join(home, ".veneer", name), "");
     },
     found: [`${name}-not-a-directory .veneer/${name}`],

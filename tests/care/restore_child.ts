@@ -6,6 +6,7 @@
 import { O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { DRIVERS } from "../../drivers/names.ts";
 import { restoreLayer } from "../../lib/care/restore.ts";
+import { restoredLayers } from "../../lib/care/restored_store.ts";
 import { untilKilled } from "../drivers/kill/point.ts";
 import { openDriver } from "../support/drivers.ts";
 
@@ -18,7 +19,7 @@ export async function restorer(): Promise<(root: string, tar: string) => void> {
     using driver = openDriver({ root, driver: "overlay2", warn: () => {} });
     withFd(
       open(tar, O_RDONLY),
-      (source) => restoreLayer({ store, driver, id: "app", source }),
+      (source) => restoreLayer({ store, layers: restoredLayers(driver), id: "app", source }),
     );
   };
 }

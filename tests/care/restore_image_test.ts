@@ -47,8 +47,13 @@ needs(lacking, "cli: repair --from takes a layer's files from an image", () => {
     const { layout, own } = makeStore(store, record);
     const archive = store.path("image.tar");
     must("tar", "-C", layout, "-cf", archive, "oci-layout", "index.json", "blobs");
+    const packed = ["gzip", "zstd"].map((program) => {
+      const file = `${archive}.${program}`;
+      must("sh", "-c", `${program} -c "$0" > "$1"`, archive, file);
+      return file;
+    });
     store.must("image", "import", layout);
-    for (const from of [layout, archive, "app:latest"]) {
+    for (const from of [layout, archive, ...packed, "app:latest"]) {
       Deno.writeTextFileSync(join(own, "etc/app"), "");
       Deno.removeSync(join(own, "lib/two"));
       const { restored, left } = store.json<Restored>("repair", "app", "--from", from);

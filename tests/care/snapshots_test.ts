@@ -36,6 +36,16 @@ function alone(home: string): string {
 }
 
 const CASES: Case[] = [
+  {
+    name: "mount points in a link's target",
+    damage: (home) => {
+      Deno.mkdirSync(join(home, "mounts"), { recursive: true });
+      Deno.removeSync(join(home, "mounts"));
+      Deno.symlinkSync("/tmp", join(home, "mounts"));
+    },
+    found: ["mounts-not-a-directory mounts"],
+    breaks: [],
+  },
   ...Object.entries(DIRECTORY_DAMAGES).map(([name, damage]): Case => ({
     name: `files ${name}`,
     damage: (home, { app }) => damage(join(home, "snapshots", app, "fs")),

@@ -56,7 +56,10 @@ needs(lacking, "exec: a program has the tree as its root, and little else", () =
 });
 
 needs(lacking, "exec: the status is the program's, and nothing stays mounted", () => {
-  using store = sample((root) => Deno.writeTextFileSync(`${root}/etc/text`, "no program"));
+  using store = sample((root) => {
+    Deno.writeTextFileSync(`${root}/etc/text`, "no program");
+    Deno.writeTextFileSync(`${root}/bin/script`, "#!/opt/\x1b[1m\n", { mode: 0o755 });
+  });
   const status = (...args: string[]) => store.run(...args).code;
   for (const words of [["exec", "app"], ["snapshot", "exec", "work"]]) {
     assertEquals(status(...words, "--", "sh", "-c", "exit 7"), 7);
@@ -67,6 +70,12 @@ needs(lacking, "exec: the status is the program's, and nothing stays mounted", (
     const missing = store.run(...words, "--", "missing");
     assertEquals(missing.code, NOT_FOUND);
     assertEquals(missing.stderr, 'veneer: program "missing" is not in the tree\n');
+    const script = store.run(...words, "--", "script");
+    assertEquals(script.code, NOT_FOUND);
+    assertEquals(
+      script.stderr,
+      'veneer: program "script" needs the interpreter "/opt/\\u001b[1m", which is not in the tree\n',
+    );
     const text = store.run(...words, "--", "/etc/text");
     assertEquals(text.code, CANNOT_RUN);
     assertMatch(text.stderr, /^veneer: program "\/etc\/text" cannot be run: .*EACCES.*\n$/);

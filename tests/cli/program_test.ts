@@ -206,7 +206,7 @@ needs(
     const package_ = await makeDeb(dir.path, "quick");
     const field = (name: string) => must("dpkg-deb", "--field", package_, name).trim();
     assertEquals([field("Package"), field("Version")], ["veneer", VERSION]);
-    assertEquals(field("Recommends"), "libdevmapper1.02.1, e2fsprogs | xfsprogs");
+    assertEquals(field("Recommends"), "libdevmapper1.02.1, libisal2, e2fsprogs | xfsprogs");
     const root = `${dir.path}/root`;
     must("dpkg-deb", "--raw-extract", package_, root);
     // Stripped, it would be a runtime without a program.

@@ -363,6 +363,12 @@ needs(lacking, "refused: what reads or changes a store makes none", () => {
       `there is no store of snapshots at ${typo}; \`veneer --root ${typo} snapshot prepare KEY\` makes one`,
     );
   }
+  for (const command of [["ls"], ["inspect", "x"], ["rm", "x"], ["mount", "x", "y"]]) {
+    assertStringIncludes(
+      refusal("not found", veneer("--root", typo, "image", ...command)),
+      `there is no store of snapshots at ${typo}; \`veneer --root ${typo} image import FILE\` makes one`,
+    );
+  }
   const { code, stdout, stderr } = veneer("--root", typo, "exists", "x");
   assertEquals([code, stdout, stderr], [3, "", ""]);
   assert(!isThere(`${store.root}-typo`));

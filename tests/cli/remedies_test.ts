@@ -10,7 +10,11 @@ const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { 
   {
     "list": [{ kind: "list", of: "layers" }, { kind: "list", of: "snapshots" }],
     "list options": [{ kind: "list options" }],
-    "make store": [{ kind: "make store", of: "layers" }, { kind: "make store", of: "snapshots" }],
+    "make store": [
+      { kind: "make store", of: "layers" },
+      { kind: "make store", of: "snapshots" },
+      { kind: "make store", of: "images" },
+    ],
     "umount": [{ kind: "umount", id: "app" }],
     "detach": [{ kind: "detach", id: "app" }],
     "umount foreign": [
@@ -36,6 +40,7 @@ const REMEDIES: { readonly [Kind in Remedy["kind"]]: readonly Extract<Remedy, { 
     "other address": [{ kind: "other address" }],
     "other name": [{ kind: "other name" }],
     "docker pool": [{ kind: "docker pool" }],
+    "cleanup": [{ kind: "cleanup", of: "layers" }, { kind: "cleanup", of: "snapshots" }],
     "allow expansion": [{ kind: "allow expansion" }],
     "ask engine": [{ kind: "ask engine" }],
   };
@@ -56,5 +61,5 @@ Deno.test("remedies: each is one line, and its command names the store in use", 
     if (remedy.kind === "umount snapshot") assertEquals(operands, [remedy.key]);
     assert(inWords(remedy, {}).includes(`\`veneer ${args[4]}`), "no option that was not given");
   }
-  assertEquals(commands, 14);
+  assertEquals(commands, 17);
 });

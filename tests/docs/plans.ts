@@ -42,6 +42,7 @@ const NOT_HERE: readonly (readonly [line: RegExp, reason: string])[] = [
   [/^veneer migrate --docker /, "a Docker: tests/migrate, tests/peers"],
   [/--driver btrfs/, "btrfs: tests/services"],
   [/--storage-opt size/, "a file system that limits directories: tests/drivers"],
+  [/^veneer repair --from pool/, "device-mapper: tests/care/restore_pool_test.ts"],
   [/\| dot /, "Graphviz"],
 ];
 

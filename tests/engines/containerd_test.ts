@@ -138,7 +138,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
         containerd.ctr("tasks", "rm", "stays").success, "the task to end");
       // The collector may take it at once, since nothing refers to it.
       containerd.must("snapshots", ...V, "commit", "image-of-stays", "stays");
-      containerd.must("images", "export", path("out.tar"), NAME);
+      containerd.export(NAME, path("out.tar"));
       assertStringIncludes(must("tar", "-tf", path("out.tar")), "manifest.json");
     }
     // The service ends and comes again, and so does containerd.

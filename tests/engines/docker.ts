@@ -5,7 +5,7 @@
  * @module
  */
 import { join } from "@std/path";
-import { must, type Ran, run, unmountBelow } from "../support/cases.ts";
+import { IN_TIME, must, type Ran, run, unmountBelow } from "../support/cases.ts";
 import { Process, until } from "../services/service_support.ts";
 import { fetched } from "./engines.ts";
 
@@ -57,14 +57,20 @@ export class ContainerdDocker implements AsyncDisposable {
     return docker;
   }
 
+  #words(args: readonly string[]): string[] {
+    return [...IN_TIME, "env", ...this.#env, "docker", ...args];
+  }
+
   /** Runs a command of the client. */
   try(...args: string[]): Ran {
-    return run("env", ...this.#env, "docker", ...args);
+    const [program, ...words] = this.#words(args);
+    return run(program, ...words);
   }
 
   /** Runs a command of the client that must succeed; returns what it prints. */
   must(...args: string[]): string {
-    return must("env", ...this.#env, "docker", ...args).trim();
+    const [program, ...words] = this.#words(args);
+    return must(program, ...words).trim();
   }
 
   /** Waits until a command of the client succeeds. */

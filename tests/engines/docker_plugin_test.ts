@@ -55,7 +55,7 @@ for (const [release, settings] of Object.entries(DOCKERS)) {
       await using both = await PluginDocker.start(driver, settings);
       both.importBase();
       await killed(both, ROUNDS, randomOf(16));
-      both.assertForgotten();
+      await both.assertForgotten();
     },
   );
 

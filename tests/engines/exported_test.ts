@@ -39,7 +39,7 @@ for (const [release, engine] of Object.entries(CONTAINERDS)) {
       store.must("image", "export", name, ...way, "--output", out);
       containerd.must("images", "import", ...OVERLAY, out);
       assertEquals(containerd.told(...OVERLAY, NAME, packing), "hello\nmotd\n");
-      containerd.must("images", "export", `${out}.2`, NAME);
+      containerd.export(NAME, `${out}.2`);
       containerd.must("images", "rm", "--sync", NAME);
       assertEquals(back.must("image", "import", `${out}.2`), `${name} ${id}\n`, packing);
       back.must("image", "rm", name);

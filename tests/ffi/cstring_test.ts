@@ -1,5 +1,6 @@
 /** File names are any bytes: none may be lost on the way through JavaScript's strings. */
-import { assertEquals, assertNotEquals, assertThrows } from "@std/assert";
+import { assertEquals, assertLess, assertNotEquals, assertThrows } from "@std/assert";
+import { randomOf } from "../support/random.ts";
 import { cstring, decode, encode, pathText } from "../../ffi/cstring.ts";
 import { readNames } from "../../ffi/directory.ts";
 import { entryName, nameText } from "../../ffi/entry_name.ts";
@@ -69,4 +70,41 @@ Deno.test("a file of every possible one-byte name is made, listed and found", ()
   assertEquals(readNames(dirfd), names.toSorted());
   for (const name of names) assertEquals(lstat(`${dir.path}/${name}`).isFile, true);
   close(dirfd);
+});
+
+/** Decodes one sequence after the other with the platform's decoder. */
+function slowly(bytes: Uint8Array): string {
+  const strict = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  let text = "";
+  for (let at = 0; at < bytes.length;) {
+    const tried = [1, 2, 3, 4].filter((length) => at + length <= bytes.length).flatMap((length) => {
+      try {
+        return [{ length, sequence: strict.decode(bytes.subarray(at, at + length)) }];
+      } catch {
+        return [];
+      }
+    });
+    text += tried.at(0)?.sequence ?? String.fromCharCode(0xdc00 + bytes[at]);
+    at += tried.at(0)?.length ?? 1;
+  }
+  return text;
+}
+
+Deno.test("decode: escapes exactly the bytes that the platform's decoder refuses", () => {
+  const edges = [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0];
+  edges.push(0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff);
+  for (let seed = 0; seed < 3000; seed++) {
+    const random = randomOf(seed);
+    const bytes = new Uint8Array(random(12)).map(() => edges[random(edges.length)]);
+    assertEquals(decode(bytes), slowly(bytes), bytes.toHex());
+    roundTrip(bytes);
+  }
+});
+
+Deno.test("decode: long names that are not UTF-8 take no longer than other work on a file", () => {
+  const bytes = new Uint8Array(4095).fill(0xff);
+  const start = performance.now();
+  for (let turn = 0; turn < 200; turn++) roundTrip(bytes);
+  // An exception for each byte takes 20 to 30 s.
+  assertLess(performance.now() - start, 5000);
 });

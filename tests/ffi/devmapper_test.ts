@@ -130,11 +130,12 @@ needs(
       }
       const long = "x".repeat(128);
       assertThrows(() => createDevice(long, linear("/dev/null", 0, 8)), SyscallError, "EINVAL");
-      assertThrows(
+      // The reason depends on the kernel.
+      const { message } = assertThrows(
         () => createDevice(NAME, linear("/dev/nix", 0, 8)),
         SyscallError,
-        "No such device",
       );
+      assertMatch(message, /No such (device|file or directory)/);
       assertEquals(
         deviceInfo(NAME),
         undefined,

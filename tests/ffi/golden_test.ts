@@ -167,6 +167,10 @@ const LITERALS: Record<string, number | bigint> = {
   JOB_SIZE: 401, // zstd.h, ZSTD_c_jobSize
   END_CONTINUE: 0, // zstd.h, ZSTD_e_continue
   END_END: 2, // zstd.h, ZSTD_e_end
+  STATE_SIZE: 87368, // igzip_lib.h 2.30 of libisal-dev, sizeof(struct inflate_state)
+  ISAL_BLOCK_FINISH: 5, // igzip_lib.h
+  ISAL_GZIP_NO_HDR: 2, // igzip_lib.h
+  OK: 0, // igzip_lib.h, ISAL_DECOMP_OK
   BASIC_BLOCK: 512, // linux/dqblk_xfs.h, in words: "512 byte blocks (BBs)"
 };
 
@@ -177,16 +181,22 @@ const GLIBC_TYPES = new Set(["struct statfs64", "struct file_handle"]);
 const OURS = new Set([
   "ATTEMPTS",
   "DOT",
+  "ESCAPE",
+  "HEADROOM",
+  "KNOWN_SUM",
   "LARGEST_PIPE",
   "LARGEST_WINDOW_LOG",
   "WINDOW",
   "JOB_BYTES",
   "LONGEST",
+  "MOST_ARGUMENTS",
   "MOST_RESOLUTIONS",
   "USUAL_LIST_SIZE",
   "RESOLVE_INSIDE",
   "SLASH",
   "STACK",
+  "TRIAL_INPUT",
+  "TRIAL_OUTPUT",
 ]);
 
 Deno.test("every constant of ffi/ has the value of its header", async () => {

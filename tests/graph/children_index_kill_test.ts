@@ -18,7 +18,7 @@ function open({ path }: TempDir): ChildrenIndex {
 function add(index: ChildrenIndex, from: number, to: number): void {
   index.load(400);
   for (let i = from; i < to; i++) index.add(`layer-${i}`, `${i}-1.1`, [`parent-${i}`]);
-  index.save(new Set(Array.from({ length: to }, (_, i) => `layer-${i}`)));
+  index.save(Array.from({ length: to }, (_, i) => `layer-${i}`));
 }
 
 /** How many of the layers are known; what is known of them must be right. */

@@ -1,10 +1,12 @@
 /** The index of children, whatever happened to its file: a line is as it was written, or costs a reading. */
 import { assert, assertEquals } from "@std/assert";
 import { mount } from "../../ffi/mount.ts";
-import { ChildrenIndex } from "../../lib/graph/children_index.ts";
+import { lstat } from "../../ffi/stat.ts";
+import { ChildrenIndex, versionOf as version } from "../../lib/graph/children_index.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { runDirectory, RunState } from "../../lib/store/run_state.ts";
+import { runDirectory } from "../../lib/store/run_root.ts";
+import { RunState } from "../../lib/store/run_state.ts";
 import { needs, tempDir } from "../support/cases.ts";
 
 const lacking = Deno.uid() === 0 ? undefined : "it needs root";
@@ -43,7 +45,7 @@ const idOf = (i: number) => "layer".padEnd(5 + i % 7, "x") + i;
 const versionOf = (i: number) => `${i}-17.${i}`;
 const parentsOf = (i: number) => [`parent${i * 11}`, `l/LINK${i * 11}`];
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => from + i);
-const idsOf = (to: number) => new Set(numbers(0, to).map(idOf));
+const idsOf = (to: number) => numbers(0, to).map(idOf);
 
 function write(store: Store, from: number, to: number): void {
   const index = store.open();
@@ -122,13 +124,38 @@ indexCase("several lines about a layer: each version has its own", (store) => {
   index.add("a", "1", ["old"]);
   index.add("a", "2", ["new"]);
   index.add("a", "2", ["newer"]);
-  index.save(new Set(["a"]));
+  index.save(["a"]);
   for (const opened of [index, store.open()]) {
     opened.load(1);
     assertEquals(opened.parents("a", "2"), ["new", "newer"]);
     assertEquals(opened.parents("a", "1"), undefined);
   }
 });
+
+indexCase(
+  "the state of a record is as good as the text of its version, until it changes",
+  (store) => {
+    const index = store.open(), path = `${store.path}/record`;
+    const look = () => index.parentsAt("a", lstat(path));
+    for (const content of ["one", "two"]) {
+      Deno.writeTextFileSync(path, content);
+      assertEquals([look(), look()], [undefined, undefined]);
+      index.add("a", version(lstat(path)), [content]);
+      assertEquals([look(), look()], [[content], [content]]);
+      // What another process has found, too, is told at once.
+      index.add("a", version(lstat(path)), [`${content} again`]);
+      assertEquals(look(), [content, `${content} again`]);
+      const before = lstat(path);
+      while (lstat(path).changeNanos === before.changeNanos) Deno.chmodSync(path, 0o600);
+      assertEquals([look(), look()], [undefined, undefined]);
+    }
+    Deno.writeTextFileSync(`${path}-new`, "three");
+    index.add("a", version(lstat(path)), ["two"]);
+    assertEquals(look(), ["two"]);
+    Deno.renameSync(`${path}-new`, path);
+    assertEquals(look(), undefined);
+  },
+);
 
 indexCase("it is written anew when most of it is about layers that are gone", (store) => {
   write(store, 0, 500);

@@ -1,7 +1,7 @@
 /**
  * The commands on images as a user runs them.
  */
-import { assertEquals, assertMatch } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
 import { refusal, TestStore } from "../support/commands.ts";
@@ -56,6 +56,48 @@ needs(lacking, "image: a life: import, ls, mount, change, umount, history, exec,
   store.must("image", "rm", "app");
   assertEquals([store.must("image", "ls", "-q"), store.json("snapshot", "ls")], ["", []]);
 });
+
+needs(
+  lacking,
+  "image: one that is odd or damaged is listed with a warning, and so are all others",
+  () => {
+    using store = new TestStore();
+    const put = (name: string, more: Record<string, unknown>) => {
+      const tar = store.path(`${name}.tar`);
+      const built = image([layer([file(name, name)])], more);
+      Deno.writeFileSync(tar, tarOf(oneImage(built, `docker.io/library/${name}:latest`)));
+      store.must("image", "import", tar);
+      return built.id;
+    };
+    put("plain", {});
+    const odd = put("odd", { config: { Cmd: "no list", Entrypoint: 5 }, history: [5], created: 7 });
+    const list = store.run("image", "ls", "--json");
+    const listed: { names: string[]; command: string[]; created: string | null }[] = JSON.parse(
+      list.stdout,
+    );
+    assertEquals(
+      listed.map(({ names, command, created }) => [names, command, created]).sort(),
+      [[["odd:latest"], [], null], [["plain:latest"], ["/bin/sh"], "2020-01-01T00:00:00Z"]],
+    );
+    for (const part of ["config: Cmd ", "config: Entrypoint ", "created ", "history[0] "]) {
+      assertStringIncludes(list.stderr, `{"message":"image ${odd}: its config: ${part}`);
+    }
+    assertEquals(list.code, 0);
+    assertMatch(
+      store.run("image", "tree").stdout,
+      /odd:latest[^]*plain:latest|plain[^]*odd:latest/,
+    );
+    assertMatch(store.run("image", "inspect", "odd").stdout, /^Names: +odd:latest$/m);
+    // A layer whose directory is gone has no size that could be told.
+    const layers = join(store.root, "snapshots/overlay2/snapshots");
+    for (const { name } of Deno.readDirSync(layers)) {
+      Deno.removeSync(join(layers, name), { recursive: true });
+    }
+    const damaged = store.run("image", "ls");
+    assertEquals([damaged.code, damaged.stdout.trim().split("\n").length], [0, 3]);
+    assertStringIncludes(damaged.stderr, "warning: image ");
+  },
+);
 
 needs(lacking, "image: what cannot be done is one line", () => {
   using store = new TestStore();

@@ -3,8 +3,10 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../ffi/files.ts";
 import { MNT_DETACH, mount, umount } from "../../ffi/mount.ts";
 import { isKernelAtLeast } from "../../lib/base/kernel.ts";
-import { describeUse, stateOfUpper, usesOf } from "../../lib/mount/uses.ts";
-import { mountNamespace } from "../../lib/store/run_state.ts";
+import { endAsking, stateOfUpper } from "../../lib/mount/upper_state.ts";
+import { parseMountInfo } from "../../lib/mount/mountinfo.ts";
+import { describeUse, usesOf } from "../../lib/mount/uses.ts";
+import { mountNamespace } from "../../lib/store/mount_namespace.ts";
 import { must, needs, tempDir } from "../support/cases.ts";
 
 /** An overlay in a directory of its own, mounted here while `use` runs. */
@@ -34,6 +36,19 @@ Deno.test("overlay says whether an upper is in use: attached, detached and held,
     assertEquals([...Deno.readDirSync(`${dir}/upper`)], []);
     mount({ source: dir, target: merged, flags: 4096 }); // for the umount that follows
   });
+});
+
+Deno.test("questions about uppers, however many, keep one descriptor, until they end", () => {
+  using dir = tempDir();
+  const open = () => [...Deno.readDirSync("/proc/self/fd")].length;
+  endAsking();
+  const before = open();
+  for (let i = 0; i < 100; i++) {
+    assertEquals(state(dir.path), "free");
+    assertEquals(open(), before + 1);
+  }
+  endAsking();
+  assertEquals(open(), before);
 });
 
 needs(
@@ -92,5 +107,25 @@ Deno.test("a mount is found by its place and by its branches, here and in anothe
     reader.releaseLock();
     await child.stdout.cancel();
     await child.status;
+  }
+});
+
+Deno.test("uses: a use names a process that runs a program, and no other", async () => {
+  const mount = parseMountInfo("1 1 0:1 / /mnt rw - tmpfs none rw");
+  const own = describeUse({ mount, namespace: "7", pid: `${Deno.pid}` });
+  assertEquals(own, `/mnt (mount namespace 7, deno (pid ${Deno.pid}))`);
+  // Like a thread of the kernel's, a process that ended has none: this one's parent never waits for it.
+  const parent = new Deno.Command("sh", { args: ["-c", "true & exec sleep 60"] }).spawn();
+  try {
+    const text = (path: string) => Deno.readTextFileSync(`/proc/${path}`);
+    let pid = "";
+    while (pid === "" || !text(`${pid}/stat`).includes(") Z ")) {
+      await new Promise((resolve) => setTimeout(resolve, 5));
+      pid = text(`${parent.pid}/task/${parent.pid}/children`).trim();
+    }
+    assertEquals(describeUse({ mount, namespace: "7", pid }), "/mnt (mount namespace 7)");
+  } finally {
+    parent.kill();
+    await parent.status;
   }
 });

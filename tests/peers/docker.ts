@@ -6,6 +6,7 @@
 import { join } from "@std/path";
 import { veneer } from "../support/commands.ts";
 import {
+  IN_TIME,
   lacksFileSystem,
   lacksProgram,
   must,
@@ -114,7 +115,7 @@ export class Docker implements AsyncDisposable {
       if (!run("kill", "-0", `${this.#daemon.pid}`).success) break;
       run("sleep", "0.1");
     }
-    return Deno.readTextFileSync(log).trim().split("\n").at(-1) ?? "it said nothing";
+    return Deno.readTextFileSync(log).trim().split("\n").slice(-10).join("\n") || "it said nothing";
   }
 
   get #socket(): string {
@@ -167,7 +168,7 @@ export class Docker implements AsyncDisposable {
     const builder = `DOCKER_BUILDKIT=${buildx === undefined ? 0 : 1}`;
     const client = path === undefined ? CLIENT : "docker";
     const words = [config, builder, `PATH=${this.#env.PATH}`, client, "-H", this.#socket];
-    return ["env", ...words, ...args];
+    return [...IN_TIME, "env", ...words, ...args];
   }
 
   /** Runs a command of the client. */

@@ -7,6 +7,7 @@ import { mountPoints, must } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
 import { Process } from "../services/service_support.ts";
 import { TestPlugin } from "../services/docker_support.ts";
+import { LayerLedger } from "./layer_ledger.ts";
 import { type DaemonSettings, Docker, type Driver, makeSystem, parentsByDocker } from "./docker.ts";
 
 const PROGRAMS = ["sh", "cat", "ls", "rm", "mkdir", "chmod", "stat", "sleep", "dd"];
@@ -75,6 +76,18 @@ export class PluginDocker implements AsyncDisposable {
     return this.docker.must("run", "--rm", ...NO_NETWORK, image, ...command);
   }
 
+  /**
+   * Reads a file of an image. A container's output would not do: the daemon waits 2 s for it when the
+   * container has ended, and then drops it.
+   */
+  read(image: string, path: string): string {
+    const { docker } = this, file = this.path("read");
+    const container = docker.must("create", ...NO_NETWORK, image);
+    docker.must("cp", `${container}:${path}`, file);
+    docker.must("rm", container);
+    return Deno.readTextFileSync(file).trimEnd();
+  }
+
   build(tag: string, dockerfile: string, files: Readonly<Record<string, string>> = {}): string[] {
     const context = this.path(`context-${tag}`);
     Deno.mkdirSync(context, { recursive: true });
@@ -136,14 +149,51 @@ export class PluginDocker implements AsyncDisposable {
     assertEquals(left.filter((point) => !isCounted(point)), []);
   }
 
+  /** When a layer was made, in milliseconds since 1970, by a file that is made with it. */
+  #madeAt(id: string): number {
+    const file = this.docker.driver === "overlay2" ? join(id, "link") : join(".veneer/parents", id);
+    const path = join(this.store, file);
+    return isThere(path) ? Deno.statSync(path).mtime!.getTime() : 0;
+  }
+
+  get #ledger(): LayerLedger {
+    return new LayerLedger(this.plugin.log(), this.plugin.kills);
+  }
+
+  /** The layers that Docker has records of; none of those that only BuildKit has. */
+  #recorded(): Set<string> {
+    const { images, containers } = parentsByDocker(this.#root, this.plugin.name);
+    return new Set([...Object.keys(images), ...Object.keys(containers)].filter((id) => id !== ""));
+  }
+
+  /**
+   * No layer is lost after kills: neither one that the plugin reported made, nor one that Docker has a
+   * record of. Only a layer that Docker was just removing may have a record and be gone.
+   */
+  async assertKept(): Promise<void> {
+    await this.plugin.isHeard();
+    const ledger = this.#ledger, there = new Set(this.layers());
+    assertEquals(ledger.kept().filter((id) => !there.has(id)), []);
+    const gone = [...this.#recorded()].filter((id) => !there.has(id));
+    assertEquals(gone.filter((id) => !ledger.isRemoved(id)), []);
+  }
+
   /**
    * All is removed, by a daemon that was killed: it forgets layers that it was about to use, as with its
-   * own drivers. Of these none is mounted but what it got and never put: a container's start mounts a
-   * layer before it is recorded, and a plugin cannot tell that from a container that goes on to run.
+   * own drivers. Of these none is mounted but what it got and never put, or was getting when the plugin
+   * was killed: a container's start mounts a layer before it is recorded, and a plugin cannot tell that
+   * from a container that goes on to run. No other layer is left.
    */
-  assertForgotten(): void {
+  async assertForgotten(): Promise<void> {
     this.removeAll();
-    this.assertUnmounted(this.plugin.counted());
+    await this.assertKept();
+    const ledger = this.#ledger, recorded = this.#recorded();
+    const cutOff = this.layers().filter((id) => ledger.isCutOff(id));
+    this.assertUnmounted(new Set([...this.plugin.counted(), ...cutOff]));
+    const forgotten = this.layers().filter((id) => !recorded.has(id));
+    const madeAt = (id: string) => this.#madeAt(id);
+    assertEquals(forgotten.filter((id) => !ledger.isOfKill(id, madeAt)), []);
+    console.log(`${forgotten.length} layers were forgotten by kills`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -240,8 +290,7 @@ export async function killed(
     const build = new Process(docker.words(...both.build(`kill${round}`, dockerfile)));
     await new Promise((resolve) => setTimeout(resolve, random(1500)));
     if (round % 2 === 0) {
-      await plugin.process.end("SIGKILL");
-      await plugin.restart();
+      await plugin.kill();
     } else {
       await docker.kill();
       docker.start();
@@ -249,8 +298,9 @@ export async function killed(
     if (await build.ended() === 0) reported.push(round);
   }
   for (const round of reported) {
-    assertEquals(both.run(`kill${round}`), `${round}\n${round}`, `of ${reported}`);
+    assertEquals(both.read(`kill${round}`, "/a"), `${round}\n${round}`, `of ${reported}`);
   }
+  await both.assertKept();
   console.log(`${reported.length} of ${rounds} builds were done`);
 }
 

@@ -4,6 +4,7 @@
  */
 import { join } from "@std/path";
 import {
+  IN_TIME,
   lacksFileSystem,
   lacksProgram,
   must,
@@ -37,7 +38,12 @@ export class TestContainerd implements AsyncDisposable {
   readonly address: string;
   readonly #env: string[];
 
-  private constructor(readonly directory: string, config: string, address: string, engine: Engine) {
+  private constructor(
+    readonly directory: string,
+    config: string,
+    address: string,
+    private readonly engine: Engine,
+  ) {
     this.address = address;
     this.#env = [`PATH=${engine.path ?? ""}${Deno.env.get("PATH")}`];
     this.#process = new Process(["env", ...this.#env, "containerd", "--config", config]);
@@ -80,7 +86,7 @@ ${lines.join("\n")}`,
 
   /** The command that runs `ctr`. */
   command(...args: string[]): string[] {
-    return ["env", ...this.#env, "ctr", "--address", this.address, ...args];
+    return [...IN_TIME, "env", ...this.#env, "ctr", "--address", this.address, ...args];
   }
 
   /** Runs `ctr`. */
@@ -91,7 +97,17 @@ ${lines.join("\n")}`,
 
   /** Runs `ctr`, which must succeed; returns its output. */
   must(...args: string[]): string {
-    return must("env", ...this.#env, "ctr", "--address", this.address, ...args);
+    const [program, ...rest] = this.command(...args);
+    return must(program, ...rest);
+  }
+
+  /**
+   * Writes an image to an archive. The client of 2.x may end before it has written all that the daemon
+   * sends, one time in 20, and says nothing; only if it writes by itself, the archive is whole.
+   */
+  export(name: string, archive: string): void {
+    const bySelf = this.engine.release === "2.x" ? ["--local"] : [];
+    this.must("images", "export", ...bySelf, archive, name);
   }
 
   /**

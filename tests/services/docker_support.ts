@@ -20,6 +20,8 @@ export class TestPlugin implements AsyncDisposable {
   /** The home for `Init`. */
   readonly home = join(this.directory.path, "data/veneer");
   process: Process;
+  /** When it was killed by {@linkcode kill}, in milliseconds since 1970. */
+  readonly kills: number[] = [];
   /** The logs of the processes before this one. */
   #saidBefore = "";
   readonly #client: Deno.HttpClient;
@@ -71,6 +73,13 @@ export class TestPlugin implements AsyncDisposable {
     await this.process.until(() => isThere(this.address), "the socket");
   }
 
+  /** Kills it, and starts it again. */
+  async kill(): Promise<void> {
+    this.kills.push(Date.now());
+    await this.process.end("SIGKILL");
+    await this.restart();
+  }
+
   /** Starts it again, after its end. */
   async restart(): Promise<void> {
     this.#saidBefore += this.process.log;
@@ -85,13 +94,25 @@ export class TestPlugin implements AsyncDisposable {
   counted(): Set<string> {
     const counts = new Map<string, number>();
     const calls = /method=GraphDriver\.(Init|Get|Put|Remove) id=(\S+) status=200/g;
-    for (const [, method, id] of `${this.#saidBefore}${this.process.log}`.matchAll(calls)) {
+    for (const [, method, id] of this.log().matchAll(calls)) {
       if (method === "Init") counts.forEach((_, mounted) => counts.set(mounted, 1));
       else if (method === "Get") counts.set(id, (counts.get(id) ?? 0) + 1);
       else if (method === "Remove" || counts.get(id) === 1) counts.delete(id);
       else if (counts.has(id)) counts.set(id, counts.get(id)! - 1);
     }
     return new Set(counts.keys());
+  }
+
+  /** The logs of all its processes. */
+  log(): string {
+    return this.#saidBefore + this.process.log;
+  }
+
+  /** Waits until its log is read, with all that it said before. */
+  async isHeard(): Promise<void> {
+    const mark = `mark-${crypto.randomUUID()}`;
+    await this.call("Exists", { ID: mark });
+    await this.process.said(new RegExp(mark));
   }
 
   /** The directory of the driver's store. */

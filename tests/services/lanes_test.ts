@@ -3,7 +3,11 @@ import { assert, assertEquals } from "@std/assert";
 import type { OpenStore } from "../../lib/base/opened.ts";
 import { GrpcError } from "../../lib/services/grpc/status.ts";
 import { type Job, Lanes } from "../../lib/services/lanes/lanes.ts";
+import { VeneerError } from "../../lib/base/errors.ts";
+import { sleep } from "../../lib/base/sleep.ts";
+import { laneHere } from "../../lib/services/lanes/here.ts";
 import { serveLane } from "../../lib/services/lanes/lane.ts";
+import { Lane } from "../../lib/services/lanes/thread.ts";
 import type { FromLane } from "../../lib/services/lanes/protocol.ts";
 import { join } from "@std/path";
 import { lacksFileSystem, must, needs, unmountBelow } from "../support/cases.ts";
@@ -263,4 +267,40 @@ Deno.test("lanes: the messages of an answer come with its end, those of a long o
   assertEquals(heard, ["opened", "done 1 2", "done", ...long, ...failed]);
   service.close();
   lane.close();
+});
+
+Deno.test("lanes: on the calling thread; a slow call's messages do not wait for its end", async () => {
+  const heard: string[] = [], done: string[] = [];
+  const store = {
+    home: "/h",
+    name: "n",
+    status: () => [],
+    close: () => void done.push("closed"),
+    [Symbol.dispose]: () => {},
+  };
+  const port = laneHere((scope) =>
+    serveLane<number, OpenStore>(scope, {
+      open: () => Promise.resolve(store),
+      perform: (_store, milliseconds, emit) => {
+        for (let n = 1; n <= 3; n++) {
+          emit(new Uint8Array([n]));
+          sleep(milliseconds);
+          done.push(`${n}`);
+        }
+        if (milliseconds === 0) throw new VeneerError("in use", "the call fails");
+      },
+    })
+  );
+  const lane = new Lane<number>(port, { warn() {}, leftover() {}, lost() {} });
+  await lane.open({ root: "/", driver: "n", options: [], uidmap: [], gidmap: [] });
+  assertEquals([lane.home, lane.driver], ["/h", "n"]);
+  const call = lane.run(120, ([n]) => heard.push(`${n} after ${done.at(-1)}`));
+  await Promise.resolve();
+  assertEquals(done, [], "what the caller does next comes before the call");
+  await call;
+  assertEquals(heard, ["1 after 1", "2 after 1", "3 after 2"]);
+  const error = await lane.run(0, () => {}).catch((error) => error);
+  assert(error instanceof VeneerError && error.code === "in use", `${error}`);
+  await lane.close();
+  assertEquals(done.at(-1), "closed");
 });

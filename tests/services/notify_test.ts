@@ -4,7 +4,7 @@
  */
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, needs, tempDir } from "../support/cases.ts";
+import { lacksFileSystem, needs, type TempDir, tempDir } from "../support/cases.ts";
 import { PROGRAM } from "../support/commands.ts";
 import { isThere } from "../support/files.ts";
 import { Process, until } from "./service_support.ts";
@@ -21,6 +21,14 @@ print("listening", file=sys.stderr, flush=True)
 while True: print(s.recv(4096).decode(), file=sys.stderr, flush=True)
 `;
 
+/** Starts a service whose manager is to be told at an address. */
+function serve(dir: TempDir, address: string): { service: Process; socket: string } {
+  const socket = join(dir.path, "v");
+  const store = ["--root", join(dir.path, "root"), "--driver", "overlay2"];
+  const words = [...PROGRAM, ...store, "serve", "containerd", "--address", socket];
+  return { service: new Process(words, { NOTIFY_SOCKET: address }), socket };
+}
+
 for (const kind of ["path", "abstract name"]) {
   needs(
     lacking,
@@ -31,24 +39,11 @@ for (const kind of ["path", "abstract name"]) {
       const manager = new Process(["python3", "-c", MANAGER, address]);
       try {
         await manager.said(/listening/);
-        const socket = join(dir.path, "v");
-        const service = new Process(
-          [
-            ...PROGRAM,
-            "--root",
-            join(dir.path, "root"),
-            "--driver",
-            "overlay2",
-            "serve",
-            "containerd",
-            "--address",
-            socket,
-          ],
-          { NOTIFY_SOCKET: address },
-        );
+        const { service, socket } = serve(dir, address);
         await manager.said(/READY=1/);
         assertEquals(isThere(socket), true, "the socket is there when it is said to be");
         assertEquals(await service.end("SIGTERM"), 0);
+        await manager.said(/STOPPING=1/);
         assertEquals(manager.log, "listening\nREADY=1\nSTOPPING=1\n");
       } finally {
         await manager.end("SIGKILL");
@@ -65,21 +60,7 @@ needs(lacking, "service: a manager that cannot be notified is a warning", async 
       "neither a path",
     ], [`@${"x".repeat(200)}`, "bytes"]]
   ) {
-    const socket = join(dir.path, "v");
-    const service = new Process(
-      [
-        ...PROGRAM,
-        "--root",
-        join(dir.path, "root"),
-        "--driver",
-        "overlay2",
-        "serve",
-        "containerd",
-        "--address",
-        socket,
-      ],
-      { NOTIFY_SOCKET: address },
-    );
+    const { service, socket } = serve(dir, address);
     await until(() => isThere(socket), "the service to listen");
     assertEquals(await service.end("SIGTERM"), 0);
     assertStringIncludes(service.log, "the service manager was not told READY=1");

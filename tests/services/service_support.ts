@@ -3,6 +3,7 @@
  * case's directory.
  */
 import { join } from "@std/path";
+import { close, memfd, pread } from "../../ffi/files.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { storeHome } from "../../lib/snapshots/store_home.ts";
 import { PROGRAM } from "../support/commands.ts";
@@ -13,39 +14,59 @@ import { GrpcClient } from "./grpc_client.ts";
 /** The longest wait before a case fails, in milliseconds. */
 const PATIENCE = 30_000;
 
-/** A process whose standard error is kept. */
+/**
+ * Runs a command whose standard error is appended to a file. That of another process cannot be opened
+ * by a descriptor, only by its path in `/proc`.
+ */
+const WITH_LOG = ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh"];
+
+/**
+ * A process whose standard error is kept: in a file, since a process waits for the reader of a full
+ * pipe, and a case that waits for another process reads nothing.
+ */
 export class Process {
   readonly #child: Deno.ChildProcess;
-  readonly #reading: Promise<void>;
+  readonly #file = memfd("stderr");
+  readonly #decoder = new TextDecoder();
+  #read = 0n;
+  #log = "";
   #ended = false;
-  /** Its output on standard error. */
-  log = "";
 
   constructor(readonly words: readonly string[], env: Record<string, string> = {}) {
-    const [program, ...args] = words;
+    const [program, ...args] = [...WITH_LOG, `/proc/${Deno.pid}/fd/${this.#file}`, ...words];
     this.#child = new Deno.Command(program, {
       args,
       env,
       stdin: "null",
       stdout: "null",
-      stderr: "piped",
+      stderr: "null",
     })
       .spawn();
-    this.#reading = this.#read();
   }
 
   get pid(): number {
     return this.#child.pid;
   }
 
-  async #read(): Promise<void> {
-    const text = new TextDecoder();
-    for await (const chunk of this.#child.stderr) this.log += text.decode(chunk, { stream: true });
+  /** Its output on standard error so far. */
+  get log(): string {
+    if (!this.#ended) this.#readOn();
+    return this.#log;
+  }
+
+  #readOn(): void {
+    const chunk = new Uint8Array(64 * 1024);
+    for (;;) {
+      const length = pread(this.#file, chunk, chunk.length, this.#read);
+      if (length === 0) return;
+      this.#read += BigInt(length);
+      this.#log += this.#decoder.decode(chunk.subarray(0, length), { stream: true });
+    }
   }
 
   /** Waits until a condition holds; fails at once if the process ends. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    this.#child.status.then(() => this.#ended = true);
+    this.ended();
     await until(() => {
       if (this.#ended) throw new Error(`${this.words.join(" ")} ended: ${this.log}`);
       return condition();
@@ -58,23 +79,23 @@ export class Process {
   }
 
   /** Sends a signal and waits for the end; returns the exit status. */
-  async end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
+  end(signal: Deno.Signal = "SIGTERM"): Promise<number> {
     if (!this.#ended) this.#child.kill(signal);
-    const { code } = await this.#child.status;
-    this.#ended = true;
-    await this.#reading;
-    return code;
+    return this.ended();
   }
 
   signal(signal: Deno.Signal): void {
     this.#child.kill(signal);
   }
 
-  /** Waits for the end. */
+  /** Waits for the end; returns the exit status. */
   async ended(): Promise<number> {
     const { code } = await this.#child.status;
-    this.#ended = true;
-    await this.#reading;
+    if (!this.#ended) {
+      this.#readOn();
+      this.#ended = true;
+      close(this.#file);
+    }
     return code;
   }
 }

@@ -7,10 +7,13 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { RunState } from "../../lib/store/run_state.ts";
+import type { SnapshotBackend } from "../../lib/snapshots/backend.ts";
 import { Database } from "../../lib/snapshots/database.ts";
+import { Intents } from "../../lib/snapshots/intents.ts";
+import type { Snapshots } from "../../lib/snapshots/snapshots.ts";
 import { VERSION } from "../../lib/snapshots/schema.ts";
 import { Store } from "../../lib/snapshots/store.ts";
-import type { Snapshotter } from "../../lib/snapshots/snapshotter.ts";
+import type { Labels, Snapshotter } from "../../lib/snapshots/snapshotter.ts";
 import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
 import { refuses } from "../support/errors.ts";
 
@@ -43,6 +46,26 @@ class Subject implements Disposable {
     });
     this.#open.push(snapshots);
     return snapshots;
+  }
+
+  /** Opens it as a service does. */
+  serve(later: () => void = () => {}): Snapshots {
+    const snapshots = openSnapshotter({
+      root: this.root,
+      driver: "overlay2",
+      options: [],
+      idMaps: IDENTITY,
+      warn: (message) => this.warnings.push(message),
+      foreignUses: "ignore",
+      purpose: "serve",
+      later,
+    });
+    this.#open.push(snapshots);
+    return snapshots;
+  }
+
+  layerOf(key: string): string {
+    return this.records((store) => store.require(key).layer);
   }
 
   get database(): ConfinedPath {
@@ -134,6 +157,82 @@ recoveryCase("what a process is at work on is left to it", (subject) => {
   snapshots.remove("base");
   assertEquals(subject.layers(), []);
   assertEquals(subject.records((store) => store.intents()), []);
+});
+
+recoveryCase("layers that a killed service was making are deleted at the next open", (subject) => {
+  withBase(subject).close();
+  const [base] = subject.layers();
+  const left = () => [...Deno.readDirSync(subject.state.path("layers").text)].map((at) => at.name);
+  for (const layer of ["made", "staged", "alive"]) {
+    Deno.writeTextFileSync(subject.state.path(`layers/${layer}`).text, "");
+  }
+  for (const layer of ["made", "alive"]) subject.makeLayer(layer);
+  Deno.mkdirSync(`${subject.home.staging("staged")}/fs`, { recursive: true });
+  {
+    using _lock = subject.state.lockLayer("alive");
+    subject.open();
+    assertEquals(subject.layers(), ["alive", base].sort());
+    assertEquals([subject.home.staged(), left()], [[], ["alive"]]);
+    Deno.writeTextFileSync(subject.state.path("layers/alive").text, "");
+  }
+  // It died as well, and a service comes next.
+  Deno.writeTextFileSync(subject.state.path("layers/alive").text, "");
+  let isTold = false;
+  const snapshots = subject.serve(() => isTold = true);
+  assertEquals([isTold, left()], [true, []]);
+  assertEquals(snapshots.deleteRemoved(), "none");
+  assertEquals([subject.layers(), subject.warnings], [[base], []]);
+  assertEquals(subject.records((store) => store.intents()), []);
+});
+
+recoveryCase("what a service cannot make leaves nothing", (subject) => {
+  withBase(subject).close();
+  const snapshots = subject.serve();
+  snapshots.prepare("key", "base");
+  const layers = subject.layers(), { layer } = snapshots.stat("key");
+  refuses("already exists", () => snapshots.prepare("key", "base"), '"key"');
+  refuses("not found", () => snapshots.prepare("new", "missing"), 'parent "missing"');
+  refuses("invalid argument", () => snapshots.view("new", "key"), "not committed");
+  // A mount of the parent that is not committed would need it.
+  assert(Deno.statSync(subject.home.join("snapshots", layer, "work").text).isDirectory);
+  Deno.removeSync(subject.home.join("snapshots").text + `/${subject.layerOf("base")}/fs`);
+  refuses("corrupt store", () => snapshots.prepare("new", "base"), "is missing");
+  assertEquals([subject.layers(), subject.home.staged()], [layers, []]);
+  assertEquals([...Deno.readDirSync(subject.state.path("layers").text)], []);
+  assertEquals(subject.records((store) => store.intents()), []);
+});
+
+recoveryCase("a parent that is removed meanwhile is missing to a layer on it", (subject) => {
+  withBase(subject).close();
+  subject.records((store) => {
+    const removed: string[] = [];
+    const backend = { home: subject.home, remove: (layer: string) => void removed.push(layer) };
+    const { state } = subject, warn = (message: string) => subject.warnings.push(message);
+    const intents = new Intents(
+      { store, state, warn, backend: backend as unknown as SnapshotBackend },
+    );
+    const make = () => {
+      store.remove(store.require("base"));
+      throw new Error("it is not there");
+    };
+    const snapshot = { layer: "layer", name: "key", kind: "active", parent: "base" } as const;
+    const labels: Labels = new Map();
+    refuses("not found", () => intents.makeByLock({ ...snapshot, labels }, make), 'parent "base"');
+    assertEquals([removed, store.hasLayer("layer")], [["layer"], false]);
+    // If the layer cannot be deleted, that is recorded.
+    backend.remove = () => {
+      throw new Error("it stays");
+    };
+    assertThrows(
+      () =>
+        intents.makeByLock({ ...snapshot, layer: "other", parent: "", labels }, () => {
+          throw new Error("it failed");
+        }),
+      "it failed",
+    );
+    assertEquals(store.intent("other"), { layer: "other", name: null, parent: null });
+    assertEquals(subject.warnings.length, 1);
+  });
 });
 
 recoveryCase("a name that a dead process reserved is free", (subject) => {

@@ -6,6 +6,7 @@ import { microsecondsNow } from "../../ffi/clock.ts";
 import { Database } from "../../lib/snapshots/database.ts";
 import type { ConfinedPath } from "../../lib/tree/confined.ts";
 import { VERSION } from "../../lib/snapshots/schema.ts";
+import type { NewSnapshot } from "../../lib/snapshots/records.ts";
 import { Store } from "../../lib/snapshots/store.ts";
 import type { Labels, SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
 import { tempDir } from "../support/cases.ts";
@@ -193,6 +194,59 @@ storeCase("CreateActiveExist", (store) => {
   refuses("already exists", () => create(store, "view", "active-1"));
   assertEquals(store.intents(), []);
 });
+
+storeCase(
+  "a snapshot that is recorded without a reservation is checked by one query, twice",
+  (store) => {
+    populate(store);
+    store.reserve("layer-half", "half", "committed-1");
+    const like = (change: Partial<NewSnapshot>): NewSnapshot => {
+      return {
+        layer: "new",
+        name: "new",
+        kind: "active",
+        parent: "committed-2",
+        labels: NONE,
+        ...change,
+      };
+    };
+    const faults: readonly [Partial<NewSnapshot>, ErrorCode, string][] = [
+      [{ name: "active-1" }, "already exists", 'snapshot "active-1" exists'],
+      [{ name: "committed-1" }, "already exists", "exists"],
+      [{ name: "half" }, "already exists", "is being made"],
+      [{ layer: "layer-active-1" }, "already exists", "is another snapshot's"],
+      [{ layer: "layer-half" }, "already exists", "is another snapshot's"],
+      [{ parent: "nothing" }, "not found", 'parent "nothing"'],
+      [{ parent: "active-1" }, "invalid argument", "not committed"],
+      [{ parent: "view-1" }, "invalid argument", "not committed"],
+    ];
+    const before = [...store.walk()];
+    for (const [change, code, text] of faults) {
+      for (const parent of [change.parent ?? "committed-2", change.parent ?? ""]) {
+        const snapshot = like({ ...change, parent });
+        refuses(code, () => store.chainOfNew(snapshot), text);
+        refuses(code, () => store.add(snapshot), text);
+      }
+    }
+    assertEquals([...store.walk()], before);
+    const labels = new Map([["a", "b"]]), snapshot = like({ labels });
+    assertEquals(store.chainOfNew(snapshot), {
+      layer: "new",
+      kind: "active",
+      parents: ["layer-committed-tmp-2", "layer-committed-tmp-1"],
+    });
+    store.add(snapshot);
+    const { created, updated, ...info } = store.info("new");
+    assertEquals(info, {
+      name: "new",
+      kind: "active",
+      parent: "committed-2",
+      layer: "new",
+      labels,
+    });
+    assertEquals(updated, created);
+  },
+);
 
 storeCase("CreateActiveFromActive", (store) => {
   populate(store);

@@ -27,6 +27,7 @@ const ENTRIES = [
   "drivers/lanes.ts",
   "drivers/lane_worker.ts",
   "drivers/docker_lane_worker.ts",
+  "drivers/migrate_lane.ts",
   "drivers/migrate_lane_worker.ts",
 ];
 

@@ -5,7 +5,10 @@ import { mount, MS_BIND, umount } from "../../ffi/mount.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { mountsBeside, pruneRunStates, RunState, UNUSED } from "../../lib/store/run_state.ts";
+import { mountsBeside } from "../../lib/store/run_root.ts";
+import { pruneRunStates } from "../../lib/store/prune_run_states.ts";
+import { RunState } from "../../lib/store/run_state.ts";
+import { UNUSED } from "../../lib/store/mount_record.ts";
 
 const WORKER = new URL("./run_state_worker.ts", import.meta.url).pathname;
 

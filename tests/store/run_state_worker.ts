@@ -4,7 +4,9 @@
  */
 import { Home } from "../../lib/store/home.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
-import { pruneRunStates, RunState, UNUSED } from "../../lib/store/run_state.ts";
+import { pruneRunStates } from "../../lib/store/prune_run_states.ts";
+import { RunState } from "../../lib/store/run_state.ts";
+import { UNUSED } from "../../lib/store/mount_record.ts";
 
 const [root, rounds, final] = Deno.args;
 const state = new RunState(Home.open(root, "test", IDENTITY));

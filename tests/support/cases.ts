@@ -117,6 +117,12 @@ export interface Ran {
   readonly stderr: string;
 }
 
+/**
+ * Runs the command that follows for at most 5 minutes: one that waits for a program under test must
+ * not take the time of all other cases.
+ */
+export const IN_TIME: readonly string[] = ["timeout", "--signal", "KILL", "300"];
+
 /** Runs a program to its end. */
 export function run(program: string, ...args: string[]): Ran {
   const { success, code, stdout, stderr } = new Deno.Command(program, { args, stdin: "null" })

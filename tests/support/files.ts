@@ -27,6 +27,34 @@ export function ownership(path: string): string {
 /** The number of this process's descriptors, including the one from which the list is read. */
 export const openDescriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
 
+/**
+ * The number of this process's descriptors that are not the runtime's own (event queues and sockets, of which it keeps
+ * some for good at its first Worker), once those of Workers that have ended are gone: a thread closes its copies of
+ * the standard streams some time after that. They are waited for, for 10 s at most.
+ *
+ * @param most the count that is waited for; by default, one that stays for 200 ms
+ */
+export async function settledDescriptors(most?: number): Promise<number> {
+  const count = () => {
+    return names("/proc/self/fd").filter((name) => {
+      try {
+        return !/^(socket|anon_inode):/.test(Deno.readLinkSync(`/proc/self/fd/${name}`));
+      } catch {
+        return false;
+      }
+    }).length;
+  };
+  let last = count();
+  for (let turn = 0, same = 0; turn < 500; turn++) {
+    if (most === undefined ? same === 10 : last <= most) break;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+    const now = count();
+    same = now === last ? same + 1 : 0;
+    last = now;
+  }
+  return last;
+}
+
 /** The open files of this process below a directory. */
 export function openFilesBelow(directory: string): string[] {
   return names("/proc/self/fd").flatMap((name) => {

@@ -21,7 +21,7 @@ import {
   type TarEntry,
 } from "./support/tar_builder.ts";
 import { makeTempDir, run, Sandbox } from "./support/tar_layers.ts";
-import { names, openDescriptors } from "../support/files.ts";
+import { names, settledDescriptors } from "../support/files.ts";
 
 type Part = TarEntry | Uint8Array;
 
@@ -166,15 +166,15 @@ Deno.test("worker: an error in it reaches the caller as the same error", () => {
   }
 });
 
-Deno.test("worker: a truncated file is refused like without one, and no descriptor is left open", () => {
+Deno.test("worker: a truncated file is refused like without one, and no descriptor is left open", async () => {
   const archive = tar(file("ballast", BALLAST), ...crowd("a", 100, 20));
-  const before = openDescriptors();
+  const before = await settledDescriptors();
   for (const workers of [0, 1]) {
     using sandbox = new Sandbox();
     const message = sandbox.refuse(archive.slice(0, archive.length - 30_000), { workers });
     assertStringIncludes(message, "cut short");
   }
-  assertEquals(openDescriptors(), before);
+  assertEquals(await settledDescriptors(before), before);
 });
 
 Deno.test("apply: a full file system names the entry and has the code of a limit", () => {
@@ -198,11 +198,11 @@ Deno.test("apply: a full file system names the entry and has the code of a limit
   }
 });
 
-Deno.test("apply: leaves the process's umask and descriptors as they were", () => {
-  const before = openDescriptors(), mask = Deno.umask();
+Deno.test("apply: leaves the process's umask and descriptors as they were", async () => {
+  const before = await settledDescriptors(), mask = Deno.umask();
   using sandbox = new Sandbox();
   sandbox.apply(tar(...crowd("a", 100, 2)));
-  assertEquals(openDescriptors(), before);
+  assertEquals(await settledDescriptors(before), before);
   assertEquals(Deno.umask(), mask);
   const { readable, writable } = pipe();
   close(readable);

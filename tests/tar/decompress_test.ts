@@ -6,7 +6,7 @@
  */
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { constants, gzipSync, zstdCompressSync } from "node:zlib";
-import { close, O_DIRECTORY, O_RDONLY, open } from "../../ffi/files.ts";
+import { close, lseek, O_DIRECTORY, O_RDONLY, open, SEEK_CUR } from "../../ffi/files.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { applyTar, openTarInput } from "../../lib/tar/apply/apply.ts";
@@ -53,6 +53,22 @@ for (const [name, compress] of [["gzip", gzip], ["zstd", zstd]] as const) {
       await apply(sandbox, compress(ARCHIVE));
       assertEquals(sandbox.tree({ attributes: false }), TREE);
       assertEquals(Deno.readFileSync(`${sandbox.root}/d/noise`), NOISE);
+    }
+  });
+
+  Deno.test(`decompress: ${name}, given up, reads nothing more, whatever gets the descriptor's number`, async () => {
+    const path = `${makeTempDir()}/data`;
+    // What follows gives no output, so no write to the closed pipe ends the reading.
+    const silent = concat(Array<Bytes>(100_000).fill(compress(new Uint8Array())));
+    Deno.writeFileSync(path, concat([compress(ARCHIVE.subarray(0, 1024)), silent]));
+    for (let turn = 0; turn < 4; turn++) {
+      const given = open(path, O_RDONLY);
+      openTarInput(given).close();
+      close(given);
+      const next = open(path, O_RDONLY);
+      await new Promise((resolve) => setTimeout(resolve, 50));
+      assertEquals([next, lseek(next, 0n, SEEK_CUR)], [given, 0n]);
+      close(next);
     }
   });
 

@@ -10,7 +10,7 @@ import { mount, MS_BIND, umount } from "../../ffi/mount.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { sizeOf, treeDelta } from "../../lib/tar/export/delta.ts";
 import { TarReader } from "../../lib/tar/read/reader.ts";
-import { Window } from "../../lib/tar/read/window.ts";
+import { DescriptorWindow } from "../../lib/tar/read/descriptor_window.ts";
 import { tempDir } from "../support/cases.ts";
 
 Deno.test("what is mounted below a layer is in no diff, no changes and no size, and what it hides is", () => {
@@ -36,7 +36,7 @@ Deno.test("what is mounted below a layer is in no diff, no changes and no size, 
       withFd(memfd("diff"), (output) => {
         delta.export(output, { idMaps: IDENTITY, warn: () => {} });
         const names: string[] = [];
-        const reader = new TarReader(new Window(output, 0));
+        const reader = new TarReader(new DescriptorWindow(output, 0));
         while (reader.next()) names.push(`${reader.entry.text} ${reader.entry.size}`);
         assertEquals(names, ["file 3", "volume 0", "volume/hidden 3"]);
         lseek(output, 0n, SEEK_SET);

@@ -18,6 +18,7 @@ import { WORTH_A_WORKER } from "../../lib/tar/export/worker_runs.ts";
 import { RunEncoder, RunMemory } from "../../lib/tar/export/export_runs.ts";
 import { sleep } from "../../lib/base/sleep.ts";
 import { must, tempDir } from "../support/cases.ts";
+import { settledDescriptors } from "../support/files.ts";
 import { DEFAULTS, everything, treeTar } from "./support/exports.ts";
 import { chown, makeNode, put, setTime, withDirectories } from "../support/tree_entries.ts";
 
@@ -157,21 +158,12 @@ Deno.test("worker: files that go or turn into something else are left out, with 
   ]);
 });
 
-/** How many descriptors are open, once threads that have ended are gone. */
-async function openDescriptors(most: number): Promise<number> {
-  for (let i = 0;; i++) {
-    const count = [...Deno.readDirSync("/proc/self/fd")].length;
-    if (count <= most || i === 100) return count;
-    await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
 Deno.test("worker: an owner outside the map and an output that fails are the same errors, and nothing stays open", async () => {
   using dir = tempDir();
   ballast(dir.path);
   for (let i = 0; i < 2000; i++) put(`${dir.path}/f${1000 + i}`, "x".repeat(3000));
   chown(`${dir.path}/f2500`, 70_000, 0);
-  const before = await openDescriptors(0);
+  const before = await settledDescriptors();
   const idMaps = { uids: IdMap.parse(["0:0:65536"]), gids: new IdMap() };
   for (const workers of [0, 1]) {
     const error = assertThrows(
@@ -202,7 +194,7 @@ Deno.test("worker: an owner outside the map and an output that fails are the sam
     close(writable);
     await reader.status;
   }
-  assertEquals(await openDescriptors(before), before);
+  assertEquals(await settledDescriptors(before), before);
 });
 
 Deno.test("runs: what is not plain is left; what does not fit is not offered", () => {

@@ -10,7 +10,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY, IdMap, type IdMaps } from "../../lib/base/id_maps.ts";
 import { exportTree } from "../../lib/tar/export/export.ts";
 import { TarReader } from "../../lib/tar/read/reader.ts";
-import { Window } from "../../lib/tar/read/window.ts";
+import { DescriptorWindow } from "../../lib/tar/read/descriptor_window.ts";
 import { dir, file, pax, tar } from "./support/tar_builder.ts";
 import { Sandbox } from "./support/tar_layers.ts";
 
@@ -54,7 +54,7 @@ function exported(root: string, idMaps: IdMaps): Record<string, Bytes> {
     (directory) =>
       withFd(memfd("tar"), (output) => {
         exportTree(directory, output, "none", { idMaps, workers: 0, warn: () => {} });
-        const reader = new TarReader(new Window(output, 0));
+        const reader = new TarReader(new DescriptorWindow(output, 0));
         assertEquals(reader.next(), true);
         return Object.fromEntries(reader.entry.xattrs);
       }),

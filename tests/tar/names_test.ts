@@ -27,7 +27,7 @@ import { Placement } from "../../lib/tar/apply/placement.ts";
 import { TarReader } from "../../lib/tar/read/reader.ts";
 import { refused } from "../../lib/tar/apply/refused.ts";
 import { tryMakeRegular } from "../../lib/tar/apply/regular_file.ts";
-import { Window } from "../../lib/tar/read/window.ts";
+import { DescriptorWindow } from "../../lib/tar/read/descriptor_window.ts";
 import { bytes, dir, file, pax, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
 import { makeTempDir, Sandbox } from "./support/tar_layers.ts";
 import { needs } from "../support/cases.ts";
@@ -84,7 +84,7 @@ function withForged<T>(name: string, use: (reader: TarReader, root: number) => T
   const input = memfd("tar");
   try {
     pwriteAll(input, tar(file("x".repeat(name.length), "owned")), 0n);
-    const reader = new TarReader(Window.over(input));
+    const reader = new TarReader(DescriptorWindow.over(input));
     reader.next();
     reader.entry.path.set(bytes(name));
     return withFd(open(`${top}/layer`, O_RDONLY | O_DIRECTORY), (root) => use(reader, root));

@@ -9,7 +9,7 @@ import { close, memfd, pwriteAll } from "../../ffi/files.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { number } from "../../lib/tar/header.ts";
 import { TarReader } from "../../lib/tar/read/reader.ts";
-import { Window } from "../../lib/tar/read/window.ts";
+import { DescriptorWindow } from "../../lib/tar/read/descriptor_window.ts";
 import {
   bytes,
   concat,
@@ -29,7 +29,7 @@ function read(archive: Uint8Array<ArrayBuffer>): string[] {
   const fd = memfd("tar");
   try {
     pwriteAll(fd, archive, 0n);
-    const reader = new TarReader(Window.over(fd));
+    const reader = new TarReader(DescriptorWindow.over(fd));
     const lines: string[] = [];
     while (reader.next()) {
       const { entry } = reader;

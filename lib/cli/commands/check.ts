@@ -54,7 +54,11 @@ export const run: Run = async (context) => {
       ...findings.map(findingLine),
       summary(checked, findings),
       ...isRecorded ? [`${recorded.length} recorded`] : [],
-      ...repairHint(findings, output.command("repair")),
+      // Without the names of a pool's devices, less could be mended.
+      ...repairHint(
+        findings,
+        output.command(...options.values("option").flatMap((one) => ["-o", one]), "repair"),
+      ),
     ],
   );
   return status || (findings.some(({ isNote }) => !isNote) ? DAMAGE_FOUND : 0);

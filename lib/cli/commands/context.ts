@@ -37,6 +37,14 @@ export interface StoreOptions {
   readonly warn: Warn;
 }
 
+/** The lanes of the ends of a migration. */
+export interface MigrationLanes {
+  /** Starts a thread. */
+  start(): LanePort;
+  /** Uses the calling thread. */
+  here(): Promise<LanePort>;
+}
+
 /** The drivers. Each is loaded when it is first needed. */
 export interface Drivers {
   open(options: StoreOptions): Promise<GraphDriver>;
@@ -53,8 +61,7 @@ export interface Drivers {
   snapshotsAt(root: string): Promise<string[]>;
   /** Returns a function that starts a thread with a store of snapshots, for a service. */
   laneStarter(): Promise<() => LanePort>;
-  /** Returns a function that starts a thread with the source or target of a migration. */
-  migrationLaneStarter(): Promise<() => LanePort>;
+  migrationLanes(): Promise<MigrationLanes>;
   /** Returns a function that starts a thread with a store of layers, for Docker. */
   dockerLaneStarter(): Promise<() => LanePort>;
 }
@@ -124,7 +131,7 @@ export class CommandContext {
    *
    * @throws as {@linkcode open}, `in use` if a service holds the store; also the errors of `use`
    */
-  changeSnapshots<T>(use: (snapshotter: Snapshotter) => T): Promise<T> {
+  changeSnapshots<T>(use: (snapshotter: Snapshotter) => T | Promise<T>): Promise<T> {
     return this.#withSnapshots("change", use);
   }
 
@@ -140,13 +147,13 @@ export class CommandContext {
 
   async #withSnapshots<T>(
     purpose: "change" | "read",
-    use: (snapshotter: Snapshotter) => T,
+    use: (snapshotter: Snapshotter) => T | Promise<T>,
     { isMade = false } = {},
   ): Promise<T> {
-    const options = this.#snapshotOptions(isMade);
+    const options = this.#snapshotOptions("snapshots", isMade);
     using snapshotter = await this.drivers.openSnapshots({ ...options, purpose });
     this.output.info(`opened ${snapshotter.home} with ${snapshotter.name}`);
-    return use(snapshotter);
+    return await use(snapshotter);
   }
 
   /**
@@ -173,7 +180,7 @@ export class CommandContext {
     use: (images: Images) => T | Promise<T>,
     { isMade = false } = {},
   ): Promise<T> {
-    const options = isMade ? this.#optionsToPreload() : this.#snapshotOptions(false);
+    const options = isMade ? this.#optionsToPreload() : this.#snapshotOptions("images");
     const isServed = this.options.value("service") !== undefined;
     using images = await this.drivers.openImages({ ...options, purpose, isServed });
     const { home, name } = images.snapshots;
@@ -232,10 +239,10 @@ export class CommandContext {
     return { ...options, root: openStoresDirectory(this.root, [SERVICES, name], this.idMaps) };
   }
 
-  #snapshotOptions(isMade: boolean): StoreOptions {
+  #snapshotOptions(sought: "snapshots" | "images", isMade = false): StoreOptions {
     const options = this.#storeOptions();
     const root = this.rootOfSnapshots;
-    if (!isMade) requireStore(root, "snapshots");
+    if (!isMade) requireStore(root, "snapshots", sought);
     return { ...options, root };
   }
 

@@ -14,7 +14,7 @@ import type { Driver } from "../../../drivers/registry.ts";
 import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
-import { RUN_ROOT } from "../../store/run_state.ts";
+import { RUN_ROOT } from "../../store/run_root.ts";
 import { DEFAULT_ADDRESS, DEFAULT_NAME } from "../../services/configuration/service.ts";
 import { serviceName } from "../service_name.ts";
 import type { Run } from "./context.ts";

@@ -16,28 +16,37 @@ export const run: Run = async (context) => {
   const line = await context.template(FIELDS);
   const driver = await context.open();
   const layers = driver.layers();
+  const times = timesOf(driver, layers);
   if (line !== undefined) {
-    output.list(layers, () => "", (layer) => line(fieldsOf(driver, layer)));
+    output.list(layers, () => "", (layer) => line(fieldsOf(driver, layer, times)));
   } else if (options.flag("quiet")) {
     output.list(layers, ({ id }) => id, ({ id }) => id);
   } else if (output.json) {
     output.list(
       layers,
-      (layer) => ({ ...layerToJson(layer), created: createdIn(driver, layer) }),
+      (layer) => ({ ...layerToJson(layer), created: inJson(times().get(layer.id)) }),
       String,
     );
   } else {
     const header = ["ID", "PARENT", "STATE", "USES", "CREATED", "MOUNTED AT"];
     const rows = layers.map((layer) => {
-      const { id, parent, state, uses, created, mounted } = fieldsOf(driver, layer);
+      const { id, parent, state, uses, created, mounted } = fieldsOf(driver, layer, times);
       return [id, parent, state, uses, created, mounted].map((field) => field());
     });
     await output.listTable([header, ...rows], options.flag("no-trunc"));
   }
 };
 
+/** The creation times of layers, read when the first one is needed. */
+type Times = () => ReadonlyMap<string, number>;
+
+function timesOf(driver: GraphDriver, layers: readonly LayerInfo[]): Times {
+  let times: ReadonlyMap<string, number> | undefined;
+  return () => times ??= driver.creationTimes(layers.map(({ id }) => id));
+}
+
 /** All fields of a layer, as text. */
-function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
+function fieldsOf(driver: GraphDriver, layer: LayerInfo, times: Times) {
   const { id, parent, references, mountPoint } = layer;
   return {
     id: () => id,
@@ -45,7 +54,7 @@ function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
     state: () => stateOf(layer),
     uses: () => String(references),
     created: () => {
-      const created = tryCreatedAt(driver, id);
+      const created = times().get(id);
       return created === undefined ? "?" : secondTime(created);
     },
     mounted: () => mountPoint ?? "",
@@ -56,18 +65,10 @@ function fieldsOf(driver: GraphDriver, layer: LayerInfo) {
 
 /** The creation time of a layer, for JSON. */
 export function createdIn(driver: GraphDriver, { id }: LayerInfo): string | null {
-  const created = tryCreatedAt(driver, id);
-  return created === undefined ? null : microsecondTime(created);
+  return inJson(driver.creationTimes([id]).get(id));
 }
 
-/** The creation time of a layer; `undefined` if it was removed meanwhile or is damaged. */
-function tryCreatedAt(driver: GraphDriver, id: string): number | undefined {
-  try {
-    return driver.createdAt(id);
-  } catch {
-    return undefined;
-  }
-}
+const inJson = (time: number | undefined) => time === undefined ? null : microsecondTime(time);
 
 /** All fields of a layer, for JSON: an unknown parent and a missing mount are null. */
 export function layerToJson({ id, parent, incomplete, references, mountPoint }: LayerInfo) {

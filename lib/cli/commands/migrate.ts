@@ -9,16 +9,10 @@ import { resolveId } from "../../base/ids.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { escapePath } from "../../base/printable.ts";
 import { formatSize } from "../../base/sizes.ts";
-import {
-  ask,
-  type Call,
-  type EndStore,
-  type MovedImage,
-  type StoreKind,
-} from "../../migrate/calls.ts";
+import { ask, type EndStore, type MovedImage, type StoreKind } from "../../migrate/calls.ts";
 import { type Member, planOf } from "../../migrate/member.ts";
 import { type EndLane, migrate, type Outcome } from "../../migrate/migrate.ts";
-import { Lane } from "../../services/lanes/thread.ts";
+import { MigrationEnds } from "../migration_ends.ts";
 import { counted, optionsFor } from "../migrate_words.ts";
 import { PLUGIN } from "../migrate_table.ts";
 import { requireStore } from "../existing_store.ts";
@@ -60,32 +54,19 @@ export const run: Run = async (context) => {
       "give --dry-run or --verify: nothing is migrated to be compared",
     );
   }
+  await using ends = await MigrationEnds.start(context);
   const moves = await movesOf(context);
-  const start = await context.drivers.migrationLaneStarter();
-  const open: Lane<Call>[] = [];
-  const openLane = async (store: EndStore): Promise<EndLane> => {
-    const warn = (message: string) => context.output.warn(message);
-    const lane = new Lane<Call>(start(), { warn, leftover() {}, lost() {} });
-    open.push(lane);
-    await lane.open(store);
-    context.output.info(`opened ${lane.home} with ${lane.driver}`);
-    return lane;
-  };
-  try {
-    const isMeasured = isDry || hasControlSequences(Deno.stderr);
-    const listed: Listed[] = [];
-    for (const move of moves) {
-      const lane = await openLane(move.source);
-      listed.push({ ...move, lane, members: await ask(lane, { kind: "list", isMeasured }) });
-    }
-    const wanted = wantedOf(context, listed.flatMap(({ members }) => members));
-    if (isDry) return await showPlans(context, listed, wanted);
-    const done: Done[] = [];
-    for (const move of listed) done.push(await take(context, move, wanted, openLane));
-    return show(context, done);
-  } finally {
-    await Promise.all(open.map((lane) => lane.close()));
+  const isMeasured = isDry || hasControlSequences(Deno.stderr);
+  const listed: Listed[] = [];
+  for (const move of moves) {
+    const lane = await ends.open(move.source);
+    listed.push({ ...move, lane, members: await ask(lane, { kind: "list", isMeasured }) });
   }
+  const wanted = wantedOf(context, listed.flatMap(({ members }) => members));
+  if (isDry) return await showPlans(context, listed, wanted);
+  const done: Done[] = [];
+  for (const move of listed) done.push(await take(context, move, wanted, ends));
+  return show(context, done);
 };
 
 /** The stores to migrate, and their targets. @throws {VeneerError} if there are none */
@@ -204,11 +185,11 @@ async function take(
   { output, options }: CommandContext,
   { of, members, lane, target }: Listed,
   wanted: ReadonlySet<string> | undefined,
-  openLane: (store: EndStore) => Promise<EndLane>,
+  ends: MigrationEnds,
 ): Promise<Done> {
   const plan = planOf(members, wanted);
   const images = of === "snapshots" ? await ask<MovedImage[]>(lane, { kind: "images" }) : [];
-  const targetLane = await openLane(target);
+  const targetLane = await ends.open(target);
   const total = plan.members.reduce((sum, { bytes = 0 }) => sum + bytes, 0);
   using progress = openProgress(`${plan.members.length} ${of}`, total);
   const outcome = await migrate({

@@ -10,13 +10,13 @@ import { codeOf, VeneerError } from "../../base/errors.ts";
 import { isId } from "../../base/ids.ts";
 import { escapePath } from "../../base/printable.ts";
 import type { GraphDriver } from "../../graph/driver.ts";
-import { ask, type Call, type EndStore } from "../../migrate/calls.ts";
+import { ask, type EndStore } from "../../migrate/calls.ts";
 import { type DockerOutcome, migrateDocker } from "../../migrate/docker.ts";
 import { DockerRoot } from "../../migrate/docker_target.ts";
 import { type Member, planOf } from "../../migrate/member.ts";
 import type { EndLane } from "../../migrate/migrate.ts";
-import { Lane } from "../../services/lanes/thread.ts";
 import { EXIT_STATUS } from "../exit_status.ts";
+import { MigrationEnds } from "../migration_ends.ts";
 import { counted, optionsFor } from "../migrate_words.ts";
 import { PLUGIN } from "../migrate_table.ts";
 import { openProgress } from "../progress.ts";
@@ -70,20 +70,16 @@ async function migrateRoot(
   records: DockerRoot,
   to: string,
 ): Promise<number> {
-  const { options, output, drivers } = context, root = records.path;
+  const { options } = context, root = records.path;
   const state = records.state();
   const named = options.value("driver") ?? AUTO;
   const old = named !== AUTO ? named : state.records === "migrated" ? state.from : undefined;
   const from = old ?? await onlyDriver(context, root, to);
   if (from === to) throw new VeneerError("usage", `${root} is of ${to} already`);
   records.requireIdle(from);
-  const start = await drivers.migrationLaneStarter();
-  const open: Lane<Call>[] = [];
-  const openLane = async (role: EndStore["role"], place: string, driver: string) => {
-    const warn = (message: string) => output.warn(escapePath(message));
-    const lane = new Lane<Call>(start(), { warn, leftover() {}, lost() {} });
-    open.push(lane);
-    const store: EndStore = {
+  await using ends = await MigrationEnds.start(context);
+  const openLane = (role: EndStore["role"], place: string, driver: string) =>
+    ends.open({
       of: "layers",
       role,
       root: place,
@@ -92,22 +88,15 @@ async function migrateRoot(
       uidmap: options.values("uidmap"),
       gidmap: options.values("gidmap"),
       docker: { root, driver: to },
-    };
-    await lane.open(store);
-    return lane;
-  };
-  try {
-    const source = await openLane("source", root, from);
-    const members = await ask<Member[]>(source, { kind: "list", isMeasured: true });
-    // A plugin's layers are in the directory that Docker names after it.
-    const target = options.value("to") === PLUGIN
-      ? await openLane("target", join(root, to), AUTO)
-      : await openLane("target", root, to);
-    const outcome = await takeAll(context, { source, target, members, from, to });
-    return show(context, { root, from, to, home: target.home }, outcome);
-  } finally {
-    await Promise.all(open.map((lane) => lane.close()));
-  }
+    });
+  const source = await openLane("source", root, from);
+  const members = await ask<Member[]>(source, { kind: "list", isMeasured: true });
+  // A plugin's layers are in the directory that Docker names after it.
+  const target = options.value("to") === PLUGIN
+    ? await openLane("target", join(root, to), AUTO)
+    : await openLane("target", root, to);
+  const outcome = await takeAll(context, { source, target, members, from, to });
+  return show(context, { root, from, to, home: target.home }, outcome);
 }
 
 async function takeAll(

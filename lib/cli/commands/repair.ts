@@ -6,22 +6,24 @@
 import { escapePath } from "../../base/printable.ts";
 import { VeneerError } from "../../base/errors.ts";
 import { checkStore } from "../../care/check.ts";
-import type { Finding } from "../../care/finding.ts";
-import { placeOf } from "../../care/layer_place.ts";
-import { isLoss } from "../../care/mending.ts";
 import { type Repaired, repairStore } from "../../care/repair.ts";
-import { restoreLayer } from "../../care/restore.ts";
 import { checkedStores } from "../checked_stores.ts";
 import { DAMAGE_FOUND } from "../exit_status.ts";
-import { aboutOperands, findingLine, findingObject } from "../findings.ts";
-import { withRepairSource } from "../repair_source.ts";
-import { type CommandContext, requireRoot, type Run } from "./context.ts";
+import { aboutOperands, findingLine, findingObject, mendedLine } from "../findings.ts";
+import { repairFrom } from "../repair_from.ts";
+import { repairPool } from "../repair_pool.ts";
+import { requireRoot, type Run } from "./context.ts";
 
 export const run: Run = async (context) => {
   requireRoot();
   const { output, operands, options } = context;
   const from = options.value("from");
-  if (from !== undefined) return await restore(context, from);
+  if (options.value("of") !== undefined && (from === undefined || operands.length > 0)) {
+    throw new VeneerError("usage", "--of is for --from DUMP, without ID");
+  }
+  if (from !== undefined) {
+    return await (operands.length === 0 ? repairPool(context, from) : repairFrom(context, from));
+  }
   const isDry = options.flag("dry-run");
   const stores = await checkedStores(context);
   const names = operands.length === 0
@@ -68,54 +70,6 @@ export const run: Run = async (context) => {
   const isDamaged = left.some(({ isNote }) => !isNote) || isDry && mended.length > 0;
   return status || (isDamaged ? DAMAGE_FOUND : 0);
 };
-
-/** Restores the files of one layer from its tar, a copy or an image, after the mending of its records. */
-async function restore(context: CommandContext, from: string): Promise<number> {
-  const { output, operands, options } = context;
-  if (operands.length !== 1) {
-    throw new VeneerError("usage", "with --from, name the one layer whose files these are");
-  }
-  const isDry = options.flag("dry-run");
-  const driver = await context.openToChange();
-  const id = context.layerId(driver);
-  const store = (await checkedStores(context)).find((store) =>
-    store.of === "layers" && store.driver === driver.name
-  )!;
-  let status = 0;
-  const failed = (error: VeneerError) => {
-    const failure = output.error(error);
-    status ||= failure;
-  };
-  const isMendable = (finding: Finding) => finding.layer === id && !isLoss(finding);
-  const mended = repairStore(store, { isWanted: isMendable, failed, isDry })?.mended ?? [];
-  const choose = placeOf(store, driver, id);
-  const { restored, quarantine = null } = await withRepairSource(
-    context,
-    from,
-    { root: store.root, driver: driver.name, choose },
-    (source) => restoreLayer({ store, driver, id, source, isDry }),
-  );
-  const left = (checkStore(store)?.findings ?? []).filter(({ layer }) => layer === id);
-  output.result(
-    { id, mended: mended.map(findingObject), restored, quarantine, left: left.map(findingObject) },
-    () => [
-      ...mended.map((finding) => mendedLine(finding, isDry)),
-      ...restored.map(({ path, fault }) =>
-        escapePath(`${isDry ? "would restore " : ""}${path} of layer ${id}, which was ${fault}`)
-      ),
-      ...left.map(findingLine),
-      `${restored.length} ${isDry ? "to restore" : "restored"}` +
-      (quarantine === null ? "" : `; what they replace is in ${quarantine}`),
-    ],
-  );
-  const isDamaged = left.some(({ isNote }) => !isNote) || isDry && restored.length > 0;
-  return status || (isDamaged ? DAMAGE_FOUND : 0);
-}
-
-const mendedLine = ({ kind, file, what, remedy }: Finding, isDry: boolean) =>
-  escapePath(
-    isDry ? `would mend ${kind}: ${file} ${what}; ${remedy}` : `${kind}: ${file} ${what}: done`,
-  );
 
 /** The lines about lost and renamed layers and snapshots. */
 function lines({ lost, renamed, quarantine }: Repaired, isDry: boolean): string[] {

@@ -10,6 +10,7 @@
  */
 import { VeneerError } from "../../base/errors.ts";
 import { IDENTITY } from "../../base/id_maps.ts";
+import { isDockerId } from "../../base/ids.ts";
 import type { Warn } from "../../base/warn.ts";
 import { type Delta, sizeOf } from "../../tar/export/delta.ts";
 import { exportTree } from "../../tar/export/export.ts";
@@ -31,8 +32,6 @@ export interface DockerContainer {
   readonly imageId: string;
   readonly created: string | null;
 }
-
-const ID = /^[0-9a-f]{64}$/;
 
 const RECORD = "config.v2.json";
 
@@ -83,7 +82,7 @@ export class DockerContainers {
   }
 
   #ids(): string[] {
-    return this.#directory?.list(".").filter((name) => ID.test(name)) ?? [];
+    return this.#directory?.list(".").filter(isDockerId) ?? [];
   }
 
   /** `undefined` for a container of another driver. */

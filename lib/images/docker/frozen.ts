@@ -4,7 +4,7 @@
  *
  * @module
  */
-import { ELOOP, ENOENT, ENOTDIR } from "../../../ffi/errno.ts";
+import { ELOOP, ENOENT, ENOSYS, ENOTDIR } from "../../../ffi/errno.ts";
 import { readNames } from "../../../ffi/directory.ts";
 import {
   close,
@@ -19,7 +19,7 @@ import {
   tryOpenat2,
   withFd,
 } from "../../../ffi/files.ts";
-import { tryCloneMount, tryProtectMount } from "../../../ffi/fsmount.ts";
+import { tryCloneProtected } from "../../../ffi/fsmount.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
 import { VeneerError } from "../../base/errors.ts";
@@ -45,9 +45,10 @@ export class FrozenDirectory implements Disposable {
     const fd = tryOpen(path, O_PATH | O_DIRECTORY | O_NOFOLLOW);
     if (fd === -ENOENT || fd === -ENOTDIR) return undefined;
     return withFd(unwrap(fd, "open", path), (fd) => {
-      const copy = unwrap(tryCloneMount(fd), "open_tree", path);
-      if (tryProtectMount(copy) === 0) return new FrozenDirectory(path, copy);
-      close(copy);
+      const copy = tryCloneProtected(fd);
+      if (copy !== -ENOSYS) {
+        return new FrozenDirectory(path, unwrap(copy, "open_tree", path));
+      }
       throw new VeneerError(
         "not supported",
         `${path} cannot be read without a trace: this needs Linux 5.12 or later`,

@@ -12,6 +12,7 @@
 import { close, writeAll } from "../../../ffi/files.ts";
 import { codeOf, VeneerError } from "../../base/errors.ts";
 import { IDENTITY } from "../../base/id_maps.ts";
+import { isDockerId } from "../../base/ids.ts";
 import { bareImage, isChainId } from "../chain.ts";
 import { type ImageConfig, parseConfig } from "../config.ts";
 import { digest } from "../digest.ts";
@@ -42,8 +43,6 @@ export interface DockerImage {
   readonly size: number;
 }
 
-const ID = /^[0-9a-f]{64}$/;
-
 /** The images of one store. */
 export class DockerImages {
   readonly #layers: DockerLayers;
@@ -61,7 +60,7 @@ export class DockerImages {
    */
   list(warn: (message: string) => void): DockerImage[] {
     const { images } = this.#layers, names = this.#namesOrWarn(warn);
-    const ids = images.list("imagedb/content/sha256").filter((name) => ID.test(name));
+    const ids = images.list("imagedb/content/sha256").filter(isDockerId);
     const parents = new Set(
       ids.map((hex) => images.text(`imagedb/metadata/sha256/${hex}/parent`)),
     );

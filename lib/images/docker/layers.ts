@@ -40,8 +40,6 @@ export interface ContainerLayers {
   readonly parent: string | undefined;
 }
 
-const DIGEST = /^sha256:[0-9a-f]{64}$/;
-
 /** The records of one driver's layers. */
 export class DockerLayers {
   /** @param images the directory `image/<driver>` */
@@ -64,7 +62,7 @@ export class DockerLayers {
 
   #digest(path: string): string | undefined {
     const text = this.images.text(path);
-    if (text === undefined || text === "" || DIGEST.test(text)) return text || undefined;
+    if (text === undefined || text === "" || isChainId(text)) return text || undefined;
     throw this.#corrupt(path, `holds ${JSON.stringify(text.slice(0, 80))}, not a digest`);
   }
 

@@ -5,7 +5,8 @@
  * @module
  */
 import { Decompressor } from "../../tar/read/decompress.ts";
-import { Window } from "../../tar/read/window.ts";
+import { RingWindow } from "../../tar/read/ring_window.ts";
+import type { Window } from "../../tar/read/window.ts";
 import { encode } from "../../../ffi/cstring.ts";
 import { VeneerError } from "../../base/errors.ts";
 import type { ContentCheck, RebuildPart } from "../rebuild.ts";
@@ -38,7 +39,7 @@ export function* readTarSplit(
 ): Generator<RebuildPart> {
   const decompressor = new Decompressor("gzip", fd, new Uint8Array());
   try {
-    const window = new Window(decompressor.output, undefined, () => {
+    const window = new RingWindow(decompressor.ring, () => {
       try {
         decompressor.check();
       } catch (error) {

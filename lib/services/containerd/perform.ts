@@ -8,6 +8,7 @@ import { isOffered, offersOf, publicOf, withoutPrivate } from "../../images/offe
 import type { Snapshots } from "../../snapshots/snapshots.ts";
 import type { AgedUsage, Leftovers, SnapshotInfo } from "../../snapshots/snapshotter.ts";
 import type { Bytes } from "../bytes.ts";
+import { KnownList } from "./known_list.ts";
 import {
   type SnapshotCall,
   writeEmpty,
@@ -70,33 +71,22 @@ export function perform(
   }
 }
 
-/** The size of the largest list that is kept, in bytes. */
-const LONGEST_LIST = 1 << 20;
+/** Each store's last list of all snapshots. */
+const lists = new WeakMap<Snapshots, KnownList>();
 
-/** Each store's last list of all records, with the version of the records. */
-const lists = new WeakMap<Snapshots, { version: string; messages: readonly Bytes[] }>();
-
-/** Lists snapshots. A copy of a list of all snapshots is kept, because engines often ask for it. */
+/** Lists snapshots. */
 function emitList(
   snapshotter: Snapshots,
   filters: readonly string[],
   emit: (message: Bytes) => void,
 ): void {
-  const { version } = snapshotter, isWhole = filters.length === 0;
-  const known = isWhole ? lists.get(snapshotter) : undefined;
-  if (known?.version === version) {
-    for (const message of known.messages) emit(message.slice());
+  if (filters.length > 0) {
+    for (const message of writeList(listed(snapshotter, filters))) emit(message);
     return;
   }
-  lists.delete(snapshotter);
-  const messages: Bytes[] = [];
-  let room = isWhole ? LONGEST_LIST : -1;
-  for (const message of writeList(listed(snapshotter, filters))) {
-    room -= message.length;
-    if (room >= 0) messages.push(message.slice());
-    emit(message);
-  }
-  if (room >= 0) lists.set(snapshotter, { version, messages });
+  let list = lists.get(snapshotter);
+  if (list === undefined) lists.set(snapshotter, list = new KnownList());
+  list.emit(snapshotter, emit);
 }
 
 /** The snapshots of a list, without the layers that are only offered. */

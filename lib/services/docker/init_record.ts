@@ -10,7 +10,7 @@
 import { codeOf, messageOf } from "../../base/errors.ts";
 import type { Warn } from "../../base/warn.ts";
 import { readWhole, writeMetadata } from "../../store/metadata.ts";
-import { serviceRecords } from "../../store/run_state.ts";
+import { serviceRecords } from "../../store/run_root.ts";
 import { type InitRequest, parseFields, readInit } from "./requests.ts";
 
 /** The record of the service at an address. */

@@ -14,6 +14,9 @@ import type { FromLane, LaneStore, ToLane } from "./protocol.ts";
  */
 const POSTED = 64 << 10;
 
+/** Messages wait no longer than this for others, in milliseconds, as long as any come. */
+const LONGEST_WAIT = 100;
+
 /** The Worker's global scope, which connects it with the service. */
 export interface LaneScope {
   postMessage(message: unknown, transfer: Transferable[]): void;
@@ -58,17 +61,18 @@ export function serveLane<Call, Store extends StoreOfLane>(
   const post = (message: FromLane, transfer: Transferable[] = []) =>
     scope.postMessage(message, transfer);
   /** The answer's messages that are not posted yet, and their bytes. */
-  let waiting: Bytes[] = [], size = 0;
+  let waiting: Bytes[] = [], size = 0, postedAt = 0;
   const postAll = (type: "messages" | "done") => {
     const messages = waiting;
     waiting = [];
     size = 0;
+    postedAt = performance.now();
     post({ type, messages }, messages.map(({ buffer }) => buffer));
   };
   const emit = (bytes: Bytes) => {
     waiting.push(bytes);
     size += bytes.length;
-    if (size >= POSTED) postAll("messages");
+    if (size >= POSTED || performance.now() - postedAt >= LONGEST_WAIT) postAll("messages");
   };
   const voice: LaneVoice = {
     warn: (message) => post({ type: "warning", message }),
@@ -83,6 +87,7 @@ export function serveLane<Call, Store extends StoreOfLane>(
         return post({ type: "opened", home, driver: name, mountsStay });
       }
       case "call":
+        postedAt = performance.now();
         perform(store!, message.call, emit);
         return postAll("done");
       case "close":

@@ -56,7 +56,10 @@ export type FromLane =
   /** A layer waits for deletion. */
   | { readonly type: "leftover" };
 
-/** A lane for a service: a `Worker`. The service does not import the Worker's module. */
+/**
+ * A lane for a service: a `Worker`, or what `here.ts` makes. The service does not import the Worker's
+ * module.
+ */
 export interface LanePort {
   postMessage(message: unknown): void;
   onmessage: ((event: MessageEvent) => void) | null;

@@ -59,7 +59,8 @@ import { childPath, Placement } from "./placement.ts";
 import { refuseUnmarkedEnd, TarReader } from "../read/reader.ts";
 import { refused } from "./refused.ts";
 import { tryMakeRegular } from "./regular_file.ts";
-import { PROGRESS_PART, Window } from "../read/window.ts";
+import { DescriptorWindow } from "../read/descriptor_window.ts";
+import { PROGRESS_PART } from "../read/window.ts";
 import { WorkerJobs } from "./worker_jobs.ts";
 
 /** The interval of progress reports, in bytes. */
@@ -128,8 +129,8 @@ export class Applier {
   /** Applies once more the entry at an offset, which the Worker found something in the way of. */
   #redo(offset: number): void {
     const reader = this.#reader;
-    const { fd, base } = this.#source.window;
-    this.#reader = new TarReader(new Window(fd, base));
+    const { fd, base } = this.#source.window.file!;
+    this.#reader = new TarReader(new DescriptorWindow(fd, base));
     try {
       this.#reader.seek(offset);
       this.#reader.next();

@@ -12,7 +12,7 @@ import type { ApplyJob } from "./worker_jobs.ts";
 import { JobMemory, RING } from "./job_memory.ts";
 import { TarReader } from "../read/reader.ts";
 import { tryMakeRegular } from "./regular_file.ts";
-import { Window } from "../read/window.ts";
+import { DescriptorWindow } from "../read/descriptor_window.ts";
 
 self.onmessage = ({ data }: MessageEvent<ApplyJob>) => {
   const memory = new JobMemory(data.buffer);
@@ -36,7 +36,7 @@ function work(memory: JobMemory, { input, base, uids, gids }: ApplyJob): void {
     idMaps,
     (message, kind) => memory.addWarning(kind, message),
   );
-  const reader = new TarReader(new Window(input, base));
+  const reader = new TarReader(new DescriptorWindow(input, base));
   const { control, offsets, directories, inherits, answers } = memory;
   for (let done = 0; control.waitForJob(done);) {
     const place = done % RING;

@@ -21,7 +21,7 @@ import { JobMemory, RING } from "./job_memory.ts";
 import type { Entry } from "../read/entry.ts";
 import { hash } from "./entry_set.ts";
 import type { Directory } from "./known_directories.ts";
-import type { Window } from "../read/window.ts";
+import type { TarFile, Window } from "../read/window.ts";
 
 /** The Worker's first message. */
 export interface ApplyJob {
@@ -75,18 +75,17 @@ export class WorkerJobs {
    * @param redo applies the entry at an offset on the calling thread
    */
   static start(
-    { fd, base }: Window,
+    { file }: Window,
     idMaps: IdMaps,
     attributes: Attributes,
     redo: (offset: number) => void,
   ): WorkerJobs | undefined {
-    if (base === undefined || fstat(fd).size - base < WORTH_A_WORKER) return undefined;
-    return new WorkerJobs(fd, base, idMaps, attributes, redo);
+    if (file === undefined || fstat(file.fd).size - file.base < WORTH_A_WORKER) return undefined;
+    return new WorkerJobs(file, idMaps, attributes, redo);
   }
 
   private constructor(
-    input: number,
-    base: number,
+    { fd, base }: TarFile,
     { uids, gids }: IdMaps,
     attributes: Attributes,
     redo: (offset: number) => void,
@@ -96,7 +95,7 @@ export class WorkerJobs {
     this.#worker = new Worker(new URL("./apply_worker.ts", import.meta.url), { type: "module" });
     const job: ApplyJob = {
       buffer: this.#memory.buffer,
-      input,
+      input: fd,
       base,
       uids: uids.ranges,
       gids: gids.ranges,

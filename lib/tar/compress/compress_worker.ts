@@ -79,7 +79,8 @@ function put(turns: Turns, { number, parts }: Packed, output: number): boolean {
 /** Compresses all blocks in one frame, by threads of libzstd. */
 function stream(turns: Turns, { compression, output, threads }: CompressJob): void {
   const room = new Uint8Array(BLOCK_BYTES[compression]), packed = new Uint8Array(PACKED);
-  using packer = new ZstdPacker(room, packed, threads);
+  using packer = ZstdPacker.open(room, packed, threads);
+  if (packer === undefined) throw new Error("libzstd is not there any more");
   for (let block; (block = turns.read(room, () => 0)) !== undefined;) {
     const { number, bytes, isLast } = block;
     if (number === 0 && isLast) {

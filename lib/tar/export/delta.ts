@@ -60,7 +60,7 @@ function upperDelta({ upper, lowers, form }: NativeDiff & { kind: "upper" }): De
       using directories = new Directories();
       yield* upperChanges(
         directories.open(upper),
-        lowers.map((lower) => directories.open(lower)),
+        lowers.map((lower) => () => openRoot(lower)),
         form,
       );
     },
@@ -133,6 +133,8 @@ export function sizeOf(delta: Delta): number {
   return size;
 }
 
+const READ = O_RDONLY | O_DIRECTORY;
+
 /** The default of a layer's root: 0755, owned by root, without attributes. */
 const PLAIN_ROOT = "755 0 0";
 
@@ -145,7 +147,7 @@ function rootDiffers(root: TreePlace, parent: TreePlace | undefined): boolean {
 }
 
 function describeRoot(place: TreePlace): string {
-  return withFd(openTree(place, O_RDONLY | O_DIRECTORY), (fd) => {
+  return withFd(openTree(place, READ), (fd) => {
     const { mode, uid, gid } = fstat(fd);
     const xattrs = xattrNames(fd).names.filter(isOfLayer)
       .map((name) => `${name}=${fgetxattr(fd, name)}`);
@@ -196,19 +198,9 @@ export class OpenChanges extends Iterator<Change, undefined, unknown> implements
 class Directories implements Disposable {
   readonly #fds: number[] = [];
 
-  /**
-   * Opens a layer's root by a copy of its mount without the mounts below: a running container's
-   * volumes are not part of its layer, and the files that they hide are.
-   *
-   * If the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
-   */
+  /** Opens a layer's root; see {@linkcode openRoot}. */
   open(place: TreePlace): number {
-    const fd = this.#keep(openTree(place, O_RDONLY | O_DIRECTORY));
-    const copy = tryCloneMount(fd);
-    return copy < 0 ? fd : this.#keep(reopen(this.#keep(copy), O_RDONLY | O_DIRECTORY));
-  }
-
-  #keep(fd: number): number {
+    const fd = openRoot(place);
     this.#fds.push(fd);
     return fd;
   }
@@ -216,4 +208,20 @@ class Directories implements Disposable {
   [Symbol.dispose](): void {
     for (const fd of this.#fds.reverse()) close(fd);
   }
+}
+
+/**
+ * Opens a layer's root by a copy of its mount without the mounts below: a running container's
+ * volumes are not part of its layer, and the files that they hide are.
+ *
+ * If the kernel grants no copy, {@linkcode DirectoryStack} refuses to go into a mount.
+ *
+ * @returns one descriptor, which keeps the copy as long as it is open; the caller closes it
+ */
+function openRoot(place: TreePlace): number {
+  const fd = openTree(place, READ);
+  const copy = tryCloneMount(fd);
+  if (copy < 0) return fd;
+  close(fd);
+  return withFd(copy, () => reopen(copy, READ));
 }

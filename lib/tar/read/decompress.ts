@@ -1,30 +1,38 @@
 /**
- * Decompression beside the apply: a Worker reads the input, decompresses, and writes into a pipe,
- * which the applying thread reads like any other stream. Both block in system calls; no thread
- * waits for an event.
+ * Decompression beside the apply: a Worker reads the input and decompresses it into a ring, which
+ * the applying thread reads. Both block in calls; no thread waits for an event.
  *
- * An error in the Worker is written to shared memory before the pipe is closed, so that the reader
- * knows at the end of the pipe whether the input ended there.
+ * An error in the Worker is written to shared memory before the ring ends, so that the reader knows
+ * at its end whether the input ended there.
  *
  * @module
  */
-import { close, LARGEST_PIPE, pipe, trySetPipeSize } from "../../../ffi/files.ts";
+import { close, duplicate } from "../../../ffi/files.ts";
+import { fstat } from "../../../ffi/stat.ts";
+import { ByteRing } from "../../base/byte_ring.ts";
 import { VeneerError } from "../../base/errors.ts";
+import type { Inflater } from "../../base/inflater.ts";
 import { START_TIMEOUT, WorkerMemory } from "../../base/worker_memory.ts";
 import type { Compression } from "./compression.ts";
 import { EXPANDS } from "./expansion.ts";
 
-/** The Worker's first message. */
-export interface DecompressJob {
-  readonly compression: Compression;
-  /** Read from its current position. */
-  readonly input: number;
-  /** The pipe's end to write to, which the Worker closes. */
-  readonly output: number;
-  /** The bytes that were read of a stream already. */
-  readonly head: Uint8Array<ArrayBuffer>;
+/** How an input is decompressed. */
+export interface DecompressOptions {
   /** Whether input that expands more than a thousandfold is refused: see `expansion.ts`. */
   readonly isBounded: boolean;
+  /** See {@linkcode Inflater}. */
+  readonly inflater: Inflater;
+}
+
+/** The Worker's first message. */
+export interface DecompressJob extends DecompressOptions {
+  readonly compression: Compression;
+  /** Read from its current position; the Worker closes it. */
+  readonly input: number;
+  /** The memory of a {@linkcode ByteRing}. */
+  readonly output: SharedArrayBuffer;
+  /** The bytes that were read of a stream already. */
+  readonly head: Uint8Array<ArrayBuffer>;
   /** See {@linkcode WorkerMemory}. */
   readonly memory: SharedArrayBuffer;
 }
@@ -32,11 +40,13 @@ export interface DecompressJob {
 /** A running decompression. */
 export class Decompressor {
   readonly compression: Compression;
-  /** The descriptor to read the plain bytes from; this object closes it. */
-  readonly output: number;
+  /** The plain bytes, which the caller reads. */
+  readonly ring: ByteRing = new ByteRing();
   readonly #worker: Worker;
-  /** The pipe's end to write to: the Worker's from its beginning on. */
+  /** A copy of the input, which is the Worker's from its beginning on. */
   readonly #input: number;
+  /** Whether the input is a file, so that no read of it waits for long. */
+  readonly #isFile: boolean;
   readonly #memory = new WorkerMemory();
   #reason: string | undefined;
   #closed = false;
@@ -44,28 +54,29 @@ export class Decompressor {
   /**
    * @param input a descriptor open for reading, which stays the caller's
    * @param head  the bytes read of it already
-   * @param isBounded see {@linkcode DecompressJob}
+   * @param options unbounded and `auto` by default
    */
   constructor(
     compression: Compression,
     input: number,
     head: Uint8Array<ArrayBuffer>,
-    isBounded = false,
+    { isBounded = false, inflater = "auto" }: Partial<DecompressOptions> = {},
   ) {
     this.compression = compression;
-    const { readable, writable } = pipe();
-    trySetPipeSize(readable, LARGEST_PIPE);
-    this.output = readable;
-    this.#input = writable;
+    // The caller closes its own descriptor, and another file may get the number while the Worker
+    // still reads.
+    this.#input = duplicate(input);
+    this.#isFile = fstat(this.#input).isFile;
     this.#worker = new Worker(new URL("./decompress_worker.ts", import.meta.url), {
       type: "module",
     });
     const job: DecompressJob = {
       compression,
-      input,
-      output: writable,
+      input: this.#input,
+      output: this.ring.buffer,
       head,
       isBounded,
+      inflater,
       memory: this.#memory.buffer,
     };
     this.#worker.postMessage(job);
@@ -98,9 +109,13 @@ export class Decompressor {
   close(): void {
     if (this.#closed) return;
     this.#closed = true;
-    // A Worker that is blocked in a write to the pipe gets EPIPE, and comes to its end.
-    close(this.output);
-    if (this.#memory.control.cancel()) close(this.#input);
+    const { control } = this.#memory;
+    control.stop();
+    // A Worker that waits for room comes to its end.
+    this.ring.close();
+    if (control.cancel()) close(this.#input);
+    // Afterwards the position of the caller's file does not move any more.
+    else if (this.#isFile) control.waitForEnd();
     this.#worker.terminate();
   }
 }

@@ -1,22 +1,27 @@
 /**
  * Decompressing a stream, piece by piece, in a Worker.
  *
- * Without libzstd, zstd is left to the runtime, which is slower and takes a new decompressor for
- * each frame.
+ * Libraries of the host do it if they are installed, in memory that serves for the whole stream.
+ * Otherwise the runtime does, which is slower, takes new memory for each piece, and for zstd a new
+ * decompressor for each frame.
  *
  * @module
  */
 import type { Buffer } from "node:buffer";
 import type { Transform } from "node:stream";
 import { createGunzip, createZstdDecompress } from "node:zlib";
+import { DeflateStream, HEADROOM } from "../../../ffi/isal.ts";
 import { ZstdStream } from "../../../ffi/zstd.ts";
+import type { Inflater } from "../../base/inflater.ts";
 import type { Compression } from "./compression.ts";
+import { GzipMembers } from "./gzip_members.ts";
+import type { Sink } from "./sink.ts";
 import { ZstdFrames } from "./zstd_frames.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-/** Takes a piece of the plain bytes, which are its own only until it returns. */
-type Write = (bytes: Bytes) => void;
+/** Puts the next bytes into some memory, and returns how many: 0 at the end. */
+export type Read = (memory: Bytes) => number;
 
 /**
  * How much is read and how much is decompressed at a time, in bytes: not less than a window holds.
@@ -26,41 +31,56 @@ export const CHUNK = 256 << 10;
 /**
  * Decompresses until the input ends or something fails.
  *
- * @param read returns the next bytes, at most {@linkcode CHUNK}; none at the end
- * @param write gets the plain bytes
+ * @param read is never asked for more than {@linkcode CHUNK}
+ * @param inflater see {@linkcode Inflater}
  */
 export async function decompress(
   compression: Compression,
-  read: () => Bytes,
-  write: Write,
+  read: Read,
+  sink: Sink,
+  inflater: Inflater,
 ): Promise<void> {
+  const isDone = inflater === "auto" &&
+    (compression === "gzip" ? inflateGzip(read, sink) : inflateZstd(read, sink));
+  if (isDone) return;
+  const next = pieces(read);
   if (compression === "gzip") {
-    await pump(createGunzip({ chunkSize: CHUNK }), chunks(read), write);
-    return;
+    return await pump(createGunzip({ chunkSize: CHUNK }), chunks(next), sink);
   }
-  const chunk = new Uint8Array(CHUNK), plain = new Uint8Array(CHUNK);
-  using stream = ZstdStream.open(chunk, plain);
-  if (stream !== undefined) return inflate(stream, chunk, plain, read, write);
-  const frames = new ZstdFrames(read);
+  const frames = new ZstdFrames(next);
   while (frames.next()) {
-    await pump(createZstdDecompress({ chunkSize: CHUNK }), frames.frame(), write);
+    await pump(createZstdDecompress({ chunkSize: CHUNK }), frames.frame(), sink);
   }
 }
 
-/** Feeds libzstd, and passes its output on. */
-function inflate(
-  stream: ZstdStream,
-  chunk: Bytes,
-  plain: Bytes,
-  read: () => Bytes,
-  write: Write,
-): void {
-  for (let some = read(); some.length > 0; some = read()) {
-    chunk.set(some);
-    stream.feed(some.length);
-    for (let size; (size = stream.next()) > 0;) write(plain.subarray(0, size));
+/** Decompresses gzip by ISA-L; false if that cannot be used. */
+function inflateGzip(read: Read, sink: Sink): boolean {
+  const input = new Uint8Array(HEADROOM + CHUNK);
+  const deflate = DeflateStream.open(input, sink.memory);
+  if (deflate === undefined) return false;
+  new GzipMembers(deflate, input, read, sink).run();
+  return true;
+}
+
+/** Decompresses zstd by libzstd; false if that is not installed. */
+function inflateZstd(read: Read, sink: Sink): boolean {
+  const input = new Uint8Array(CHUNK);
+  using stream = ZstdStream.open(input, sink.memory);
+  if (stream === undefined) return false;
+  for (let got; (got = read(input)) > 0;) {
+    stream.feed(got);
+    for (let end; (end = stream.next(sink.at, sink.room())) > sink.at;) sink.put(end);
   }
   if (stream.isInFrame) throw new Error("it ends inside a frame");
+  return true;
+}
+
+/** Returns a function that reads into new memory each time. */
+function pieces(read: Read): () => Bytes {
+  return () => {
+    const memory = new Uint8Array(CHUNK);
+    return memory.subarray(0, read(memory));
+  };
 }
 
 function* chunks(read: () => Bytes): Generator<Bytes> {
@@ -68,7 +88,7 @@ function* chunks(read: () => Bytes): Generator<Bytes> {
 }
 
 /** Feeds a decompressor, and passes its output on. */
-function pump(inflate: Transform, input: Iterator<Bytes>, write: Write): Promise<void> {
+function pump(inflate: Transform, input: Iterator<Bytes>, sink: Sink): Promise<void> {
   return new Promise((resolve, reject) => {
     /** No caller would catch an exception of these steps. */
     const guarded = <A>(step: (argument: A) => void) => (argument: A) => {
@@ -82,7 +102,7 @@ function pump(inflate: Transform, input: Iterator<Bytes>, write: Write): Promise
     inflate.on(
       "data",
       guarded(({ buffer, byteOffset, length }: Buffer) => {
-        write(new Uint8Array(buffer as ArrayBuffer, byteOffset, length));
+        sink.write(new Uint8Array(buffer as ArrayBuffer, byteOffset, length));
       }),
     );
     inflate.on("end", resolve);

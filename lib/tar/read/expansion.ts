@@ -3,6 +3,7 @@
  *
  * @module
  */
+import type { Sink } from "./sink.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -20,21 +21,37 @@ export class Expansion {
   #read = 0;
   #written = 0;
 
-  /** Counts the bytes that `read` returns. */
-  reading(read: () => Bytes): () => Bytes {
-    return () => {
-      const bytes = read();
-      this.#read += bytes.length;
-      return bytes;
+  /** Counts the bytes that `read` reads. */
+  reading(read: (memory: Bytes) => number): (memory: Bytes) => number {
+    return (memory) => {
+      const got = read(memory);
+      this.#read += got;
+      return got;
     };
   }
 
-  /** Counts the bytes for `write`, which gets none beyond the bound. */
-  writing(write: (bytes: Bytes) => void): (bytes: Bytes) => void {
-    return (bytes) => {
-      this.#written += bytes.length;
-      if (this.#written > FREE + MOST * this.#read) throw new Error(EXPANDS);
-      write(bytes);
+  /** Counts the bytes for a sink, which gets none beyond the bound. */
+  bounding(sink: Sink): Sink {
+    const count = (bytes: number) => this.#count(bytes);
+    return {
+      memory: sink.memory,
+      get at() {
+        return sink.at;
+      },
+      room: () => sink.room(),
+      put(end) {
+        count(end - sink.at);
+        sink.put(end);
+      },
+      write(bytes) {
+        count(bytes.length);
+        sink.write(bytes);
+      },
     };
+  }
+
+  #count(bytes: number): void {
+    this.#written += bytes;
+    if (this.#written > FREE + MOST * this.#read) throw new Error(EXPANDS);
   }
 }

@@ -10,9 +10,11 @@
 import { VeneerError } from "../../base/errors.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { type Compression, compressionOf } from "./compression.ts";
-import { Decompressor } from "./decompress.ts";
+import { type DecompressOptions, Decompressor } from "./decompress.ts";
 import { BLOCK, checksumAgrees, isZeroBlock } from "../header.ts";
-import { Window } from "./window.ts";
+import { DescriptorWindow } from "./descriptor_window.ts";
+import { RingWindow } from "./ring_window.ts";
+import type { Window } from "./window.ts";
 
 /** An opened tar. The descriptor it was opened on stays the caller's. */
 export class TarInput implements Disposable {
@@ -48,29 +50,32 @@ export class TarInput implements Disposable {
   }
 }
 
+/** The settings of {@linkcode openTarInput}. */
+export interface TarInputOptions extends Partial<DecompressOptions> {
+  /** See `TransferOptions`. */
+  readonly onWaiting?: (bytes: number) => void;
+}
+
 /**
  * Opens a tar and checks its first header.
  *
  * @param fd any descriptor open for reading, which is read from its current position
- * @param onWaiting see `TransferOptions`
- * @param isBounded whether one that expands more than a thousandfold is refused
  * @throws {VeneerError} `invalid argument` if it is not a tar, `not supported` for another
  * compression
  */
 export function openTarInput(
   fd: number,
-  onWaiting?: (bytes: number) => void,
-  isBounded?: boolean,
+  { onWaiting, ...options }: TarInputOptions = {},
 ): TarInput {
-  const window = Window.over(fd, onWaiting);
+  const window = DescriptorWindow.over(fd, onWaiting);
   window.fill(BLOCK);
   const compression = detect(fd, window.bytes.subarray(0, window.end));
   let input = new TarInput(window);
   if (compression !== undefined) {
     // A file is read again from its position, which the window has left alone.
-    const head = window.base === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
-    const decompressor = new Decompressor(compression, fd, head, isBounded);
-    const plain = new Window(decompressor.output, undefined, () => decompressor.check(), onWaiting);
+    const head = window.file === undefined ? window.bytes.slice(0, window.end) : new Uint8Array();
+    const decompressor = new Decompressor(compression, fd, head, options);
+    const plain = new RingWindow(decompressor.ring, () => decompressor.check(), onWaiting);
     input = new TarInput(plain, decompressor);
   }
   try {

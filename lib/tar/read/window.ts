@@ -1,37 +1,23 @@
 /**
  * A window over the bytes of a tar: the bytes read ahead of the parser.
  *
- * The input is a regular file, which is read by offset (its own file position is neither used nor
- * moved, so that two threads can share the descriptor), or a stream, which is read in order. Small
- * data is parsed and written from the window; large data goes from file to file inside the kernel.
+ * Small data is parsed and written from the window. Large data of a descriptor goes from file to
+ * file inside the kernel: see `descriptor_window.ts`, and `ring_window.ts` for what another thread
+ * decompresses.
  *
  * @module
  */
-import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
-import { pread, read, SEEK_CUR, tryLseek, tryWrite } from "../../../ffi/files.ts";
-import { waitReadable } from "../../../ffi/poll.ts";
-import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
-import { fstat } from "../../../ffi/stat.ts";
+import { tryWrite } from "../../../ffi/files.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { openFileName } from "../../base/open_files.ts";
 
-/** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */
-const CAPACITY = 256 << 10;
-/**
- * After a jump as little as this is read, and twice as much each time: a header may be all that is
- * wanted.
- */
-const FIRST_READ = 16 << 10;
-/** From here up data is moved inside the kernel, in bytes. */
-export const KERNEL_COPY = 128 << 10;
-/** The most bytes that one call is asked to move, since results are 32-bit. */
-const LARGEST_MOVE = 1 << 30;
+/** Data of at least so many bytes is large. */
+export const LARGE = 128 << 10;
 
 /** The most bytes that one call moves if each is reported: so that a progress bar moves. */
 export const PROGRESS_PART = 16 << 20;
 
 /** How long a stream may give nothing before that is reported, in milliseconds. */
-const WAITING_STEP = 1000;
+export const WAITING_STEP = 1000;
 
 /**
  * How much is read behind an archive's end: the largest record that writers pad to is half of it,
@@ -39,12 +25,24 @@ const WAITING_STEP = 1000;
  */
 export const MOST_PADDING = 1 << 20;
 
+/** What the data of an entry is for, as far as messages say it. */
+interface Named {
+  readonly text: string;
+}
+
+/** A tar in a regular file. */
+export interface TarFile {
+  readonly fd: number;
+  /** The offset of the tar in it, in bytes. */
+  readonly base: number;
+}
+
 /** A buffered input. */
-export class Window {
+export abstract class Window {
   /**
    * Bytes `[at, end)` are read and not yet consumed; at least 8-byte aligned to the tar's start.
    */
-  readonly bytes: Uint8Array<ArrayBuffer> = new Uint8Array(CAPACITY);
+  readonly bytes: Uint8Array<ArrayBuffer>;
   at = 0;
   end = 0;
   /** The offset of {@linkcode at} in the tar, in bytes. */
@@ -53,118 +51,35 @@ export class Window {
   /** Called with the bytes of tar so far after each part of an entry that was moved. */
   onMoved?: (position: number) => void;
 
-  readonly #fd: number;
-  /** The offset of the tar in a regular file; `undefined` for a stream. */
-  readonly #base: number | undefined;
-  readonly #onEnd: () => void;
-  readonly #onWaiting: ((position: number) => void) | undefined;
-  #nextRead = CAPACITY;
-  #canMove = true;
-  #hash: ((bytes: Uint8Array<ArrayBuffer>) => void) | undefined;
-  #hasEnded = false;
+  /** @param bytes the memory of the window */
+  constructor(bytes: Uint8Array<ArrayBuffer>) {
+    this.bytes = bytes;
+  }
+
+  /** The tar, if it is in a regular file, which can be read by offset. */
+  get file(): TarFile | undefined {
+    return undefined;
+  }
+
+  /** Reads on, if possible until `count` bytes are available; false at the input's end. */
+  protected abstract readMore(count: number): boolean;
 
   /**
-   * @param fd the input, which stays the caller's
-   * @param base the offset of the tar in a regular file; for a stream, `undefined`
-   * @param onEnd called when the input ends: throws if that is not its true end
-   * @param onWaiting called each second in which a stream gives nothing, with the bytes so far
-   */
-  constructor(
-    fd: number,
-    base: number | undefined,
-    onEnd: () => void = () => {},
-    onWaiting?: (position: number) => void,
-  ) {
-    this.#fd = fd;
-    this.#base = base;
-    this.#onEnd = onEnd;
-    this.#onWaiting = onWaiting;
-  }
-
-  /** A window over any descriptor, from its file position on. */
-  static over(fd: number, onWaiting?: (position: number) => void): Window {
-    if (!fstat(fd).isFile) return new Window(fd, undefined, undefined, onWaiting);
-    const position = tryLseek(fd, 0n, SEEK_CUR);
-    return new Window(fd, position < 0n ? undefined : Number(position));
-  }
-
-  /** For a regular file: the offset of the tar in it, in bytes. */
-  get base(): number | undefined {
-    return this.#base;
-  }
-
-  get fd(): number {
-    return this.#fd;
-  }
-
-  /**
-   * Makes at least `count` (at most the window's capacity) bytes available, unless the input ends.
-   */
-  fill(count: number): boolean {
-    while (this.end - this.at < count) if (!this.#readMore(count)) return false;
-    return true;
-  }
-
-  #readMore(count: number): boolean {
-    const have = this.end - this.at;
-    if (have === 0) this.at = this.end = 0;
-    else if (this.at + count > CAPACITY || CAPACITY - this.end < FIRST_READ) {
-      this.bytes.copyWithin(0, this.at, this.end);
-      this.at = 0;
-      this.end = have;
-    }
-    const room = this.end === 0 ? this.bytes : this.bytes.subarray(this.end);
-    const ask = Math.min(room.length, Math.max(this.#nextRead, count - have));
-    this.#nextRead = Math.min(this.#nextRead * 2, CAPACITY);
-    this.#await();
-    const got = namingInput(
-      this.#fd,
-      () =>
-        this.#base === undefined
-          ? read(this.#fd, room, ask)
-          : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have)),
-    );
-    this.end += got;
-    if (this.#base === undefined) this.#hash?.(room.subarray(0, got));
-    if (got === 0) {
-      this.#hasEnded = true;
-      this.#onEnd();
-    }
-    return got > 0;
-  }
-
-  /**
-   * Gives all bytes of the tar to a hash. The bytes of a stream are hashed when they are read, so
-   * none of them are moved inside the kernel. A file is hashed at the end, when most of it is in
-   * memory.
+   * Gives all bytes of the tar to a hash.
    *
    * @returns a function to be called after the tar was applied; it returns `false` if the input has
    * bytes that were not read
    */
-  hashing(update: (bytes: Uint8Array<ArrayBuffer>) => void): () => boolean {
-    const base = this.#base;
-    if (base === undefined) {
-      this.#hash = update;
-      this.#canMove = false;
-      update(this.bytes.subarray(this.at, this.end));
-      return () => this.#hasEnded;
-    }
-    return () => {
-      for (let at = base, got; (got = pread(this.#fd, this.bytes, CAPACITY, BigInt(at))) > 0;) {
-        update(this.bytes.subarray(0, got));
-        at += got;
-      }
-      return true;
-    };
+  abstract hashing(update: (bytes: Uint8Array<ArrayBuffer>) => void): () => boolean;
+
+  /** Makes at least `count` bytes available, at most 512, unless the input ends. */
+  fill(count: number): boolean {
+    while (this.end - this.at < count) if (!this.readMore(count)) return false;
+    return true;
   }
 
-  /** Waits for a stream, if the caller wants reports of the wait. */
-  #await(): void {
-    if (this.#onWaiting === undefined || this.#base !== undefined) return;
-    while (!waitReadable(this.#fd, performance.now() + WAITING_STEP)) {
-      this.#onWaiting(this.position + this.end - this.at);
-    }
-  }
+  /** Continues at another offset of a regular file's tar, in bytes. */
+  abstract seek(position: number): void;
 
   /** Moves on over bytes that are available. */
   take(count: number): void {
@@ -172,21 +87,8 @@ export class Window {
     this.position += count;
   }
 
-  /** Continues at another offset of a regular file's tar, in bytes. */
-  seek(position: number): void {
-    const ahead = position - this.position;
-    if (ahead >= 0 && ahead <= this.end - this.at) return this.take(ahead);
-    this.at = this.end = 0;
-    this.position = position;
-    this.#nextRead = FIRST_READ;
-  }
-
   /** Skips `count` bytes; false if a stream ends before (a file's end shows at the next read). */
   skip(count: number): boolean {
-    if (this.#base !== undefined) {
-      this.seek(this.position + count);
-      return true;
-    }
     while (count > this.end - this.at) {
       count -= this.end - this.at;
       this.take(this.end - this.at);
@@ -202,12 +104,10 @@ export class Window {
    * @returns how many there were: fewer than `count` if the input ends
    * @throws {SyscallError} naming `what` if writing fails
    */
-  copyTo(out: number, count: number, what: { readonly text: string }): number {
+  copyTo(out: number, count: number, what: Named): number {
     let left = count;
     while (left > 0) {
-      const done = left >= KERNEL_COPY && this.#canMove
-        ? this.#move(out, left, what)
-        : this.#put(out, left, what);
+      const done = left >= LARGE ? this.move(out, left, what) : this.put(out, left, what);
       if (done === 0) break;
       left -= done;
     }
@@ -215,7 +115,7 @@ export class Window {
   }
 
   /** Writes at most `left` bytes from the window; returns how many, 0 at the input's end. */
-  #put(out: number, left: number, what: { readonly text: string }): number {
+  protected put(out: number, left: number, what: Named): number {
     if (this.at === this.end && !this.fill(1)) return 0;
     const part = Math.min(left, this.end - this.at);
     writeAll(out, this.bytes.subarray(this.at, this.at + part), what);
@@ -223,37 +123,16 @@ export class Window {
     return part;
   }
 
-  /** Moves at most `left` bytes inside the kernel; returns how many, 0 at the input's end. */
-  #move(out: number, left: number, what: { readonly text: string }): number {
-    const ask = Math.min(left, this.onMoved === undefined ? LARGEST_MOVE : PROGRESS_PART);
-    let moved: number;
-    if (this.#base !== undefined) {
-      moved = trySendfileAt(out, this.#fd, this.#base + this.position, ask);
-    } else {
-      // A stream's bytes that are in the window already cannot be read again.
-      if (this.at < this.end) return this.#put(out, left, what);
-      this.#await();
-      do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
-    }
-    if (moved < 0) {
-      if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
-        unwrap(moved, "write", what.text);
-      }
-      // Not between these two files (a socket, say), or one of them has an error: copy by hand from
-      // now on, which shows which file an error is about.
-      this.#canMove = false;
-      return this.#put(out, left, what);
-    }
-    if (moved === 0) this.#onEnd();
-    if (this.#base !== undefined) this.seek(this.position + moved);
-    else this.position += moved;
+  /** Writes at most `left` bytes of large data; returns how many, 0 at the input's end. */
+  protected move(out: number, left: number, what: Named): number {
+    const moved = this.put(out, left, what);
     this.onMoved?.(this.position);
     return moved;
   }
 
   /** Whether the input goes on to its {@linkcode position}: a file's end shows only at a read. */
   reachesPosition(): boolean {
-    return this.#base === undefined || fstat(this.#fd).size >= this.#base + this.position;
+    return true;
   }
 
   /**
@@ -262,19 +141,8 @@ export class Window {
    * writer.
    */
   drain(): void {
-    if (this.#base !== undefined) return;
     const end = this.position + MOST_PADDING;
     do this.take(this.end - this.at); while (this.position < end && this.fill(1));
-  }
-}
-
-/** Runs a read of a tar's input; if it fails, the error names the file, or the input. */
-export function namingInput<T>(fd: number, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    throw new SyscallError(error.syscall, error.errno, openFileName(fd) ?? "of the input");
   }
 }
 

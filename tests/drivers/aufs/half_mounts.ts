@@ -14,7 +14,7 @@ import type { MountPort } from "../../../lib/mount/plan.ts";
 import { kernelMountPort } from "../../../lib/mount/port.ts";
 import { Snapshots } from "../../../lib/snapshots/snapshots.ts";
 import { Home } from "../../../lib/store/home.ts";
-import { mountNamespace } from "../../../lib/store/run_state.ts";
+import { mountNamespace } from "../../../lib/store/mount_namespace.ts";
 import { ABLE, Recorder } from "./support.ts";
 
 /** A store at a root, whose mounts of aufs are made up. */

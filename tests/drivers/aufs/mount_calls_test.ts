@@ -5,7 +5,8 @@
 // @runs on ext4, xfs, btrfs
 import { isRunInMemory, xinoDirectory } from "../../../drivers/aufs/xino.ts";
 import { lstat } from "../../../ffi/stat.ts";
-import { runDirectory, RunState } from "../../../lib/store/run_state.ts";
+import { runDirectory } from "../../../lib/store/run_root.ts";
+import { RunState } from "../../../lib/store/run_state.ts";
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { checkHome } from "../../../drivers/aufs/mount_data.ts";

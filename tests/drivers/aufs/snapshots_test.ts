@@ -22,7 +22,7 @@ import { active, committed, view } from "../../support/layer_chains.ts";
 import { names, ownership } from "../../support/files.ts";
 import { HalfMounts } from "./half_mounts.ts";
 import { assertFails } from "../../support/errors.ts";
-import { mountNamespace } from "../../../lib/store/run_state.ts";
+import { mountNamespace } from "../../../lib/store/mount_namespace.ts";
 import type { LayerUse } from "../../../lib/mount/uses.ts";
 
 function mountedHere(mount: MountInfo): LayerUse {

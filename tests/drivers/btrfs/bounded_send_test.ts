@@ -162,8 +162,15 @@ storeCase("names of one file in many directories count on the stream's time", (s
     Deno.linkSync(`${child}/a`, `${child}/far/b`);
   });
   withFd(openDirectory(store.backend().mountPoint("child")), (child) => {
-    assertEquals(new FileNames(child, later()).of("/a", true).sort(), ["/a", "/far/b"]);
-    assertThrows(() => new FileNames(child, 0).of("/a", true), SendStreamError);
+    const all = ["/a", "/far/b"];
+    using names = new FileNames(child, later()), others = new FileNames(child, later());
+    assertEquals(names.of("/a", true).sort(), all);
+    // By the other name, after an entry of another directory.
+    assertEquals(others.of("/far", false), []);
+    assertEquals(others.of("/far/b", false).sort(), all);
+    assertEquals(others.of("/a", true).sort(), all);
+    using late = new FileNames(child, 0);
+    assertThrows(() => late.of("/a", true), SendStreamError);
   });
 });
 

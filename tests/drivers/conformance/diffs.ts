@@ -64,6 +64,8 @@ export function diffs(suite: Suite): void {
       driver.create("copy", { parent: "bottom" });
       apply(driver, "copy", diff(driver, "child", undefined, scratch));
       assertEquals(driver.createdAt("child"), filled);
+      const times = driver.creationTimes(["bottom", "missing", "child"]);
+      assertEquals([...times], [["bottom", created], ["child", filled]]);
     },
   );
 

@@ -19,7 +19,7 @@ needs(lacking, "docker plugin: Docker 20.10 lives on devicemapper", async () => 
   everyday(both, { hasSizes: true });
   await restarts(both);
   await killed(both, ROUNDS, randomOf(16));
-  both.assertForgotten();
+  await both.assertForgotten();
   await both.docker.stop();
   await both.plugin.call("Cleanup");
 });

@@ -8,17 +8,23 @@ import { OPERATIONS, prepareStore, verifyStore } from "../kill/snapshotter.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { needs } from "../../support/cases.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles } from "./support.ts";
+import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles } from "./support.ts";
 import { counts, killBefore, points } from "../kill/killer.ts";
 
 const lacks = lacking ??
   (FILE_SYSTEM === "xfs" && !Deno.env.has("VENEER_TEST_LONG") ? "it ran on ext4" : undefined);
 
 /** Kills an operation on a fresh store, and looks at what it left; how many calls it made. */
-function killAt(at: number, operation: string): number {
+function killAt(at: number, operation: string, isOnDevices = false): number {
   using dir = storeDir();
   const root = `${dir.path}/root`;
-  const open = () => openSnapshots(root, () => {});
+  using devices = new DisposableStack();
+  const device = (name: string, size: number) =>
+    devices.use(loopDevice(`${dir.path}/${name}`, size)).path;
+  const options = isOnDevices
+    ? [`dm.datadev=${device("data", 512 << 20)}`, `dm.metadatadev=${device("meta", 8 << 20)}`]
+    : [];
+  const open = () => openSnapshots(root, () => {}, options);
   const before = prepareStore(open, dir.path, operation);
   const child = `${import.meta.dirname}/snapshotter_kill_child.ts`;
   const { killed, calls } = killBefore(
@@ -33,6 +39,7 @@ function killAt(at: number, operation: string): number {
       "killer",
       root,
       operation,
+      ...options,
     ],
     counts,
   );
@@ -48,23 +55,34 @@ function killAt(at: number, operation: string): number {
   return calls.length;
 }
 
+function killEach(operation: string, isOnDevices: boolean): void {
+  const count = killAt(Infinity, operation, isOnDevices);
+  // Calls of the runtime vary: one of the last might not be reached.
+  const taken = points(count - 5);
+  for (const at of taken) {
+    try {
+      killAt(at, operation, isOnDevices);
+    } catch (cause) {
+      throw new Error(`${operation} killed before call ${at} of ${count}`, { cause });
+    }
+  }
+  assert(taken.length > 0);
+  console.log(`${operation}: ${count} points, killed at ${taken.length}`);
+}
+
 for (const operation of Object.keys(OPERATIONS)) {
   needs(
     lacks,
     `devicemapper snapshots with ${FILE_SYSTEM}: killed before every system call of ${operation}`,
-    () => {
-      const count = killAt(Infinity, operation);
-      // Calls of the runtime vary: one of the last might not be reached.
-      const taken = points(count - 5);
-      for (const at of taken) {
-        try {
-          killAt(at, operation);
-        } catch (cause) {
-          throw new Error(`${operation} killed before call ${at} of ${count}`, { cause });
-        }
-      }
-      assert(taken.length > 0);
-      console.log(`${operation}: ${count} points, killed at ${taken.length}`);
-    },
+    () => killEach(operation, false),
+  );
+}
+
+// What differs on given devices is the pool's way up and down, which each operation has.
+for (const operation of ["commit", "remove"]) {
+  needs(
+    lacks,
+    `devicemapper snapshots on given devices: killed before every system call of ${operation}`,
+    () => killEach(operation, true),
   );
 }

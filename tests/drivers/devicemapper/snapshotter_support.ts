@@ -6,15 +6,16 @@ import { runState } from "../../support/store_dir.ts";
 import { namesIn } from "../snapshotter/store.ts";
 import { deviceNames, SMALL } from "./support.ts";
 
-/** Opens a store of a small size. */
+/** Opens a store of a small size; options after these win. */
 export function openSnapshots(
   root: string,
   warn: (message: string) => void = (message) => console.error(message),
+  options: readonly string[] = [],
 ): Snapshotter {
   return openSnapshotter({
     root,
     driver: "devicemapper",
-    options: SMALL,
+    options: [...SMALL, ...options],
     idMaps: IDENTITY,
     warn,
   });

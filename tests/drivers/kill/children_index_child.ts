@@ -20,6 +20,6 @@ if (import.meta.main) {
   untilKilled(() => {
     index.load(400);
     for (let i = 200; i < 400; i++) index.add(`layer-${i}`, `${i}-1.1`, [`parent-${i}`]);
-    index.save(new Set([...present, "layer-0"]));
+    index.save([...present, "layer-0"]);
   });
 }

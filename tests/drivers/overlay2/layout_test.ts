@@ -177,6 +177,24 @@ test("layout: the directory of links is no layer", (dir) => {
   assertEquals(backend.list(), []);
 });
 
+test("a work directory that is none is named by the mount that fails", (dir) => {
+  const backend = open(dir.path);
+  chain(backend, 2);
+  const path = backend.home.join("2/work").text;
+  const refused = () => assertFails("corrupt store", () => withMount(backend, "2", () => {}));
+  for (
+    const place of [() => Deno.symlinkSync("/tmp", path), () => Deno.writeTextFileSync(path, "")]
+  ) {
+    Deno.removeSync(path, { recursive: true });
+    place();
+    assert(refused().message.startsWith(`${path} is not a directory; `), refused().message);
+  }
+  Deno.removeSync(path);
+  assert(refused().message.startsWith(`${path} is missing; `), refused().message);
+  Deno.mkdirSync(path);
+  withMount(backend, "2", () => {});
+});
+
 test("a damaged store is named by file", (dir) => {
   const backend = open(dir.path);
   chain(backend, 2);

@@ -1,18 +1,21 @@
 /** What overlay2 runs on, what it refuses, its options, and what it probes. */
 // @runs on ext4, xfs, btrfs, guest ext4, guest xfs
-import { assert, assertEquals, assertMatch } from "@std/assert";
+import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import {
   checkBacking,
   checkEntryTypes,
   checkKernelVersion,
+  findEntryTypes,
 } from "../../../drivers/overlay2/support.ts";
 import { parseDriverOptions } from "../../../drivers/overlay2/options.ts";
 import { O_DIRECTORY, O_RDONLY, open as openFile, withFd } from "../../../ffi/files.ts";
 import { tryLock } from "../../../ffi/flock.ts";
 import { attach } from "../../../ffi/loop.ts";
 import { mount } from "../../../ffi/mount.ts";
+import { lstat } from "../../../ffi/stat.ts";
 import { statfs } from "../../../ffi/statfs.ts";
+import { VeneerError } from "../../../lib/base/errors.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
 import { mountImage } from "../../runner/images.ts";
@@ -148,6 +151,20 @@ test("is refused where directories do not say types, with nothing changed", (dir
     assert(error.message.includes("d_type"), error.message);
   }
   assertEquals(names(target), []);
+  // The empty root of a file system shows nothing, and is not written to in order to find out.
+  const changed = () => {
+    const { changeSeconds, changeNanos } = lstat(target);
+    return [changeSeconds, changeNanos];
+  };
+  const before = changed();
+  assertEquals(findEntryTypes(target, statfs(target)), "unknown");
+  assert(overlay2.examine(target).some(({ what }) => what.includes("the first command tells")));
+  assertEquals(changed(), before);
+  // An empty directory below it is seen in the root.
+  Deno.mkdirSync(`${target}/empty`);
+  assertInstanceOf(findEntryTypes(`${target}/empty`, statfs(target)), VeneerError);
+  assert(overlay2.examine(`${target}/empty`).some(({ state }) => state === "missing"));
+  Deno.removeSync(`${target}/empty`);
   const xfs = { ...statfs(target), name: "xfs" };
   assert(checkEntryTypes(target, xfs)?.message.includes("mkfs.xfs -n ftype=1"));
 }, lacking ?? lacksProgram("mkfs.ext4"));

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { mountNamespace } from "../../../lib/store/run_state.ts";
+import { mountNamespace } from "../../../lib/store/mount_namespace.ts";
 import {
   lacksFileSystem,
   mountPoints,

@@ -65,12 +65,16 @@ export class Arena implements Disposable {
   readonly #driver: GraphDriver;
   readonly #content: string;
   readonly #home: string;
+  /** The driver's own: the mark of the layer, the record of its files, and the index of children. */
+  readonly #own: readonly string[];
 
   constructor(driver: Driver) {
     this.#surround();
     const root = `${this.#dir.path}/root`;
     this.#home = `${root}/${driver}`;
     this.#content = `${root}/${CONTENT[driver](LAYER)}`;
+    this.#own = [`incomplete/${LAYER}`, `content/${LAYER}`, "children"]
+      .map((name) => `${this.#home}/.veneer/${name}`);
     const options = driver === "btrfs" ? ["btrfs.quota=off"] : [];
     this.#driver = openDriver({ root, driver, options, idMaps: IDENTITY, warn: () => {} });
     this.#driver.create("parent", {});
@@ -111,7 +115,8 @@ export class Arena implements Disposable {
     const cpu = cpuTime() - started;
     compare(before, this.#manifest());
     this.#driver.remove(LAYER);
-    if (isThere(this.#content)) {
+    const [mark, record] = this.#own;
+    if ([this.#content, mark, record].some(isThere)) {
       throw new Error("the layer is still there after its removal");
     }
     if (cpu > MOST_CPU) throw new Error(`it took ${Math.round(cpu)} ms of processor time`);
@@ -123,9 +128,7 @@ export class Arena implements Disposable {
     const lines = new Map<string, string>();
     const todo = [this.#dir.path];
     for (let path; (path = todo.pop()) !== undefined;) {
-      // The driver's own: the mark of this layer, and its index of children.
-      const own = [`${this.#home}/.veneer/incomplete/${LAYER}`, `${this.#home}/.veneer/children`];
-      if (path === this.#content || own.includes(path)) continue;
+      if (path === this.#content || this.#own.includes(path)) continue;
       const stat = lstat(path);
       const words = [stat.type, stat.mode.toString(8), stat.uid, stat.gid];
       if (!this.#isBook(path)) {

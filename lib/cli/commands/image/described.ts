@@ -18,13 +18,14 @@ export interface Described extends DescribedConfig {
 
 /** @throws {VeneerError} `not found`; also the errors of opening */
 export function described(context: CommandContext): Promise<Described> {
-  const { options, operands: [text] } = context;
+  const { options, operands: [text], output } = context;
+  const warn = (message: string) => output.warn(message);
   if (options.value("docker") === undefined) {
-    return context.readImages((images) => describeImage(images.find(text), images.snapshots));
+    return context.readImages((images) => describeImage(images.find(text), images.snapshots, warn));
   }
   return context.readDocker(({ images, layers }) => {
     const { id, names, digests, config } = images.find(text);
-    const described = describeConfig(config, (chain) => layers.layer(chain).size);
+    const described = describeConfig(config, (chain) => layers.layer(chain).size, warn);
     return { id, names: names.map(familiar), digests, ...described };
   });
 }

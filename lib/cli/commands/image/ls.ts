@@ -20,7 +20,9 @@ export const run: Run = async (context) => {
       output.list(words, (word) => word, (word) => word);
       return [];
     }
-    const described = all.map((image) => describeImage(image, images.snapshots));
+    const described = all.map((image) =>
+      describeImage(image, images.snapshots, (message) => output.warn(message))
+    );
     if (output.json) {
       output.list(described, ({ config: _, manifest: __, ...rest }) => rest, String);
       return [];

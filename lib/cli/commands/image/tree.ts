@@ -24,7 +24,11 @@ interface Node {
 export const run: Run = async (context) => {
   const { options, output } = context;
   const nodes = await context.readImages((images) =>
-    nodesOf(images.list().map((image) => describeImage(image, images.snapshots)))
+    nodesOf(
+      images.list().map((image) =>
+        describeImage(image, images.snapshots, (message) => output.warn(message))
+      ),
+    )
   );
   const { shorten } = screenFor(nodes.map(({ id }) => id), options.flag("no-trunc"));
   output.list(
