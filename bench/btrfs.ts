@@ -2,7 +2,7 @@
  * The btrfs driver against the comparison of trees, its peer and the kernel's floor, on the btrfs that
  * `VENEER_TEST_DIR` lies on.
  *
- * A delta of 200 files on a base of 200,000 and on one of 2,000: inside one process the kernel's stream is
+ * A delta of 200 files on a base of 200,000 and on one of 2,000: inside one process the driver's search is
  * compared with the comparison of the trees; `veneer changes` and `diff` are compared with those of
  * `containers-storage` as whole commands. How many directory reads a command makes is counted by a trace of
  * its system calls. Making and removing layers is compared with the bare ioctls.

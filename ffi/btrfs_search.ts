@@ -10,7 +10,7 @@ import { decode } from "./cstring.ts";
 import { BTRFS_FIRST_FREE_OBJECTID, BTRFS_IOCTL_MAGIC } from "./btrfs_subvolume.ts";
 import { ENOENT, EOVERFLOW, ESTALE } from "./errno.ts";
 import { O_DIRECTORY, O_RDONLY, tryOpenByHandle } from "./files.ts";
-import { ioctl, iowr, tryIoctl } from "./ioctl.ts";
+import { iowr, tryIoctl } from "./ioctl.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 
@@ -87,6 +87,13 @@ const SMALL_PAGE = 1 << 10;
 
 /** The items of a tree, in the order of their keys; empty if the tree does not exist. */
 export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem> {
+  for (const page of searchPages(fd, search)) {
+    for (let at = page.first; at !== page.end; at = page.after(at)) yield page.item(at);
+  }
+}
+
+/** The pages of a search: for a search of many items, only a few of which are to be read whole. */
+export function* searchPages(fd: number, search: TreeSearch): Generator<TreePage> {
   const { tree, types: [type, lastType], offset, since = 0n } = search;
   const page = offset === undefined ? PAGE : SMALL_PAGE;
   let args = new Struct(SEARCH_ARGS_V2, SEARCH_ARGS_V2.size + page);
@@ -107,11 +114,11 @@ export function* searchTree(fd: number, search: TreeSearch): Generator<TreeItem>
       continue;
     }
     unwrap(result, "ioctl BTRFS_IOC_TREE_SEARCH_V2");
-    next = undefined;
-    for (const item of readItems(args.bytes, args.get("key.nr_items"))) {
-      yield item;
-      next = keyAfter(item);
-    }
+    const count = args.get("key.nr_items");
+    if (count === 0) return;
+    const found = new TreePage(args.bytes, count);
+    yield found;
+    next = keyAfter(found.item(found.last));
   }
 }
 
@@ -123,20 +130,51 @@ function keyAfter({ objectId, type, offset }: TreeKey): TreeKey | undefined {
   return undefined;
 }
 
-function* readItems(bytes: Uint8Array<ArrayBuffer>, count: number): Generator<TreeItem> {
-  const view = new DataView(bytes.buffer);
-  const at = (name: keyof typeof SEARCH_HEADER.fields) => header + SEARCH_HEADER.fields[name][1];
-  let header = SEARCH_ARGS_V2.size;
-  for (let i = 0; i < count; i++) {
-    const start = header + SEARCH_HEADER.size;
-    const end = start + view.getUint32(at("len"), true);
-    yield {
-      objectId: view.getBigUint64(at("objectid"), true),
-      type: view.getUint32(at("type"), true),
-      offset: view.getBigUint64(at("offset"), true),
-      data: bytes.subarray(start, end),
+const HEADER = SEARCH_HEADER.fields;
+
+/** Items that the kernel gave at once. An item is known by the place of its header. */
+export class TreePage {
+  readonly first = SEARCH_ARGS_V2.size;
+  /** The last item. */
+  readonly last: number;
+  /** The place after it. */
+  readonly end: number;
+  readonly #bytes: Uint8Array<ArrayBuffer>;
+  readonly #view: DataView;
+
+  /** @param count the number of items, at least 1 */
+  constructor(bytes: Uint8Array<ArrayBuffer>, count: number) {
+    this.#bytes = bytes;
+    this.#view = new DataView(bytes.buffer);
+    let last = this.first;
+    for (let i = 1; i < count; i++) last = this.after(last);
+    this.last = last;
+    this.end = this.after(last);
+  }
+
+  after(at: number): number {
+    return at + SEARCH_HEADER.size + this.#view.getUint32(at + HEADER.len[1], true);
+  }
+
+  type(at: number): number {
+    return this.#view.getUint32(at + HEADER.type[1], true);
+  }
+
+  /** A 64-bit number in an item's data, as far as a number can hold it. */
+  number(at: number, offset: number): number {
+    const place = at + SEARCH_HEADER.size + offset;
+    return this.#view.getUint32(place, true) + this.#view.getUint32(place + 4, true) * 2 ** 32;
+  }
+
+  /** The item, whose data is valid until the next page is asked for. */
+  item(at: number): TreeItem {
+    const view = this.#view;
+    return {
+      objectId: view.getBigUint64(at + HEADER.objectid[1], true),
+      type: this.type(at),
+      offset: view.getBigUint64(at + HEADER.offset[1], true),
+      data: this.#bytes.subarray(at + SEARCH_HEADER.size, this.after(at)),
     };
-    header = end;
   }
 }
 
@@ -180,25 +218,11 @@ export const INODE_ITEM = layout("struct btrfs_inode_item", 160, {
   generation: ["u64", 0],
   transid: ["u64", 8],
   size: ["u64", 16],
+  nlink: ["u32", 40],
+  mode: ["u32", 52],
   atime: ["u8", 112],
   ctime: ["u8", 124],
 });
-
-/** Whether the subvolume that `fd` lies in has an inode that was made after a transaction. */
-export function hasInodeAfter(fd: number, transaction: bigint): boolean {
-  const search = {
-    tree: 0n,
-    objectId: BTRFS_FIRST_FREE_OBJECTID,
-    lastObjectId: MAX_U64,
-    types: [BTRFS_INODE_ITEM_KEY, BTRFS_INODE_ITEM_KEY] as const,
-    since: transaction + 1n,
-  };
-  for (const item of searchTree(fd, search)) {
-    if (item.type !== BTRFS_INODE_ITEM_KEY) continue;
-    if (itemStruct(INODE_ITEM, item).big("generation") > transaction) return true;
-  }
-  return false;
-}
 
 /** The type of a handle that names an inode and its subvolume: `linux/exportfs.h` of the kernel. */
 const FILEID_BTRFS_WITHOUT_PARENT = 0x4d;
@@ -250,43 +274,20 @@ export interface InodeName {
 
 /** All names of an inode of the subvolume that `fd` lies in. */
 export function* inodeNames(fd: number, inode: bigint): Generator<InodeName> {
-  const search = {
-    tree: 0n,
-    objectId: inode,
-    types: [BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY] as const,
-  };
-  for (const { type, offset, data } of searchTree(fd, search)) {
-    const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
-    const extended = type === BTRFS_INODE_EXTREF_KEY;
-    const { size, fields } = extended ? INODE_EXTREF : INODE_REF;
-    for (let at = 0; at + size <= data.length;) {
-      const start = at + size;
-      const end = start + view.getUint16(at + fields.name_len[1], true);
-      const directory = extended ? view.getBigUint64(at, true) : offset;
-      yield { directory, name: decode(data.subarray(start, end)) };
-      at = end;
-    }
-  }
+  const types = [BTRFS_INODE_REF_KEY, BTRFS_INODE_EXTREF_KEY] as const;
+  for (const item of searchTree(fd, { tree: 0n, objectId: inode, types })) yield* itemNames(item);
 }
 
-/** `struct btrfs_ioctl_ino_lookup_args`. */
-export const INO_LOOKUP_ARGS = layout("struct btrfs_ioctl_ino_lookup_args", 4096, {
-  treeid: ["u64", 0],
-  objectid: ["u64", 8],
-  name: ["u8", 16],
-});
-
-export const BTRFS_IOC_INO_LOOKUP = iowr(BTRFS_IOCTL_MAGIC, 18, INO_LOOKUP_ARGS.size);
-
-/**
- * The path of a directory's inode below the root of the subvolume that `fd` lies in: `""` for the
- * root itself, else with a trailing slash.
- *
- * @throws {SyscallError} also ENAMETOOLONG, if the path has 4080 bytes or more
- */
-export function directoryPath(fd: number, inode: bigint): string {
-  const args = new Struct(INO_LOOKUP_ARGS).set("treeid", 0n).set("objectid", inode);
-  ioctl(fd, BTRFS_IOC_INO_LOOKUP, args.bytes, "BTRFS_IOC_INO_LOOKUP");
-  const start = INO_LOOKUP_ARGS.fields.name[1];
-  return decode(args.bytes.subarray(start, args.bytes.indexOf(0, start)));
+/** The names in an item of one of these two types. */
+export function* itemNames({ type, offset, data }: TreeItem): Generator<InodeName> {
+  const view = new DataView(data.buffer, data.byteOffset, data.byteLength);
+  const extended = type === BTRFS_INODE_EXTREF_KEY;
+  const { size, fields } = extended ? INODE_EXTREF : INODE_REF;
+  for (let at = 0; at + size <= data.length;) {
+    const start = at + size;
+    const end = start + view.getUint16(at + fields.name_len[1], true);
+    const directory = extended ? view.getBigUint64(at, true) : offset;
+    yield { directory, name: decode(data.subarray(start, end)) };
+    at = end;
+  }
 }

@@ -356,14 +356,20 @@ export class Btrfs implements LayerBackend {
 
   nativeDiff(id: string, scratch: Scratch): NativeDiff | undefined {
     const parent = this.parent(id);
-    // The kernel compares read-only snapshots, which must be created.
+    // A snapshot must be made.
     if (!parent || !this.exists(parent) || this.home.isReadOnly) return undefined;
     return this.#layout.withLayer(
       id,
       (child) =>
         this.#layout.withLayer(
           parent,
-          (base) => nativeDiff(child, base, () => this.home.staging(scratch())),
+          (base) =>
+            nativeDiff(
+              child,
+              base,
+              this.#layout.layer(parent),
+              () => this.home.staging(scratch()),
+            ),
         ),
     );
   }

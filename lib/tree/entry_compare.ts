@@ -30,8 +30,8 @@ export interface Pair {
   readonly name: EntryName;
   readonly parent: Stat;
   readonly child: Stat;
-  /** A file is known to hold the same bytes, which need not be read. */
-  readonly sameData?: boolean;
+  /** Tells whether a file is known to hold the same bytes, which then need not be read. */
+  readonly hasSameData?: () => boolean;
 }
 
 /**
@@ -53,7 +53,7 @@ export function isSameEntry(pair: Pair): boolean {
   }
   if (isUntouched(parent, child)) return true;
   if (!hasSameXattrs(pair)) return false;
-  if (child.isFile) return child.size === 0 || pair.sameData || hasSameBytes(pair);
+  if (child.isFile) return child.size === 0 || pair.hasSameData?.() || hasSameBytes(pair);
   return !child.isSymlink || hasSameTarget(pair);
 }
 
