@@ -155,6 +155,11 @@ export class Control {
     }
   }
 
+  /** How many jobs were handed over, ever. */
+  get pushed(): number {
+    return Atomics.load(this.#words, PUSHED);
+  }
+
   /** Tells that so many jobs are done, ever. */
   complete(jobs: number): void {
     Atomics.store(this.#words, DONE, jobs);

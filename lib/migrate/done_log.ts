@@ -21,13 +21,9 @@ import {
   fdatasync,
   O_APPEND,
   O_CREAT,
-  O_DIRECTORY,
-  O_RDONLY,
   O_RDWR,
   readToEnd,
-  reopen,
   syncfs,
-  withFd,
   writeAll,
 } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
@@ -35,7 +31,8 @@ import { VeneerError } from "../base/errors.ts";
 import { readSystemFile } from "../base/system_files.ts";
 import type { Warn } from "../base/warn.ts";
 import type { Home } from "../store/home.ts";
-import { type ConfinedPath, open, openDirectory } from "../tree/confined.ts";
+import { type ConfinedPath, open } from "../tree/confined.ts";
+import { openToSync } from "./write_behind.ts";
 
 const NAME = "migrated";
 
@@ -66,19 +63,20 @@ export type Known =
 export class DoneLog implements Disposable {
   readonly #path: ConfinedPath;
   readonly #fd: number;
+  /** The home, opened before anything is written: so the sync tells of all writes that failed. */
+  readonly #directory: number;
+  readonly #opened: DisposableStack;
   readonly #known = new Map<string, Known>();
   #from = "";
 
   /** Opens the record, making it if it is missing. @param warn gets a line if some is damaged */
   constructor(readonly home: Home, warn: Warn) {
     this.#path = home.own(NAME);
-    this.#fd = open(this.#path, O_RDWR | O_CREAT | O_APPEND, 0o600);
-    try {
-      this.#read(warn);
-    } catch (error) {
-      close(this.#fd);
-      throw error;
-    }
+    using opened = new DisposableStack();
+    this.#fd = opened.adopt(open(this.#path, O_RDWR | O_CREAT | O_APPEND, 0o600), close);
+    this.#directory = opened.adopt(openToSync(home.join()), close);
+    this.#read(warn);
+    this.#opened = opened.move();
   }
 
   #read(warn: Warn): void {
@@ -149,9 +147,7 @@ export class DoneLog implements Disposable {
 
   /** Writes the file system of the home out, and records that. */
   sync(): void {
-    withFd(openDirectory(this.home.join()), (directory) => {
-      withFd(reopen(directory, O_RDONLY | O_DIRECTORY), (fd) => syncfs(fd, this.home.path));
-    });
+    syncfs(this.#directory, this.home.path);
     this.#append({ synced: true });
     fdatasync(this.#fd, this.#path.text);
   }
@@ -161,7 +157,7 @@ export class DoneLog implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    close(this.#fd);
+    this.#opened.dispose();
   }
 }
 

@@ -25,10 +25,12 @@ import { DoneLog } from "./done_log.ts";
 import { MovedImages } from "./images.ts";
 import type { Member } from "./member.ts";
 import { End, strayCall, writeTar } from "./source.ts";
+import { WriteBehind } from "./write_behind.ts";
 
 /** What is open from the beginning of a migration to its end. */
 interface Work {
   readonly log: DoneLog;
+  readonly writing: WriteBehind;
   readonly from: string;
 }
 
@@ -112,7 +114,7 @@ abstract class Target extends End {
       }
     }
     const log = this.#scope.use(new DoneLog(home, this.warn));
-    this.#work = { log, from };
+    this.#work = { log, writing: this.#scope.use(new WriteBehind(home.join())), from };
     const done: string[] = [];
     // Children come after their parents.
     for (const [id, known] of [...log.known].reverse()) {
@@ -140,7 +142,7 @@ abstract class Target extends End {
     input: number | undefined,
     onProgress: (bytes: number) => void,
   ): Made {
-    const { log, from } = this.#begun, { id } = member;
+    const { log, writing, from } = this.#begun, { id } = member;
     if (this.markOf(id) !== undefined) {
       const known = log.known.get(id);
       const origin = known?.state === "done" && known.from !== from ? `, from ${known.from}` : "";
@@ -150,12 +152,16 @@ abstract class Target extends End {
       );
     }
     log.begin(id);
+    writing.begin();
     let isFilled = false;
     try {
       this.create(member);
       log.made(id, this.markOf(id) ?? "");
       isFilled = true;
-      this.fill(member, input, onProgress);
+      this.fill(member, input, (bytes) => {
+        writing.progress(bytes);
+        onProgress(bytes);
+      });
     } catch (error) {
       if (this.markOf(id) !== undefined) this.#trying(id, () => this.remove(id));
       // Before that it may be too deep, which others need not be.
