@@ -53,10 +53,10 @@ export class Committing {
     using held = session.holdForCommit(name, key);
     const { snapshot } = held;
     if (parent !== "") {
-      store.checkFree(name);
-      this.#checkRebase(snapshot, store.parentName(snapshot), parent);
+      store.rules.checkFree(name);
+      this.#checkRebase(snapshot, store.rules.parentName(snapshot), parent);
     }
-    store.checkCommit(snapshot, name, parent); // Before the layer is changed.
+    store.rules.checkCommit(snapshot, name, parent); // Before the layer is changed.
     this.check(snapshot);
     const chain = store.chain(snapshot);
     this.uses.checkUnused(snapshot, chain);

@@ -11,7 +11,8 @@ import type { RunState } from "../store/run_state.ts";
 import type { LayerChain, SnapshotBackend } from "./backend.ts";
 import type { NewSnapshot } from "./records.ts";
 import type { Leftovers } from "./snapshotter.ts";
-import { beingMade, type Store } from "./store.ts";
+import { beingMade } from "./rules.ts";
+import type { Store } from "./store.ts";
 
 /** The parts of a store that intents need. */
 export interface IntentsContext {
@@ -78,7 +79,7 @@ export class Intents {
       return make(chain);
     } catch (error) {
       if (!this.#attempt(layer, () => this.#remove(layer))) store.doom(layer);
-      store.checkParent(parent); // Its removal may be the reason.
+      store.rules.checkParent(parent); // Its removal may be the reason.
       throw error;
     }
   }

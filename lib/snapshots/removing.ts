@@ -30,7 +30,7 @@ export class Removing {
     const { store, intents } = session;
     this.check(snapshot);
     for (const layer of store.reservedOn(snapshot)) intents.finishDead(layer);
-    store.checkChildless(snapshot);
+    store.rules.checkChildless(snapshot);
     this.uses.checkUnused(snapshot, store.chainToRemove(snapshot));
     try {
       // A service's layers are deleted later, after a sync of all removals until then.

@@ -104,7 +104,7 @@ export class Session implements Disposable {
     try {
       return this.hold(key);
     } catch (error) {
-      this.store.checkFree(name);
+      this.store.rules.checkFree(name);
       throw error;
     }
   }

@@ -530,7 +530,7 @@ export class Snapshots implements Snapshotter, MountableSnapshots {
   }
 
   parent(name: string): string {
-    return this.#store.parentName(this.#committed(name));
+    return this.#store.rules.parentName(this.#committed(name));
   }
 
   exists(name: string): boolean {

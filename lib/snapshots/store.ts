@@ -1,10 +1,9 @@
 /**
- * The records of a store of snapshots: the transactions on them, and the rules for names, kinds and
- * parents.
+ * The records of a store of snapshots, and the transactions on them.
  *
- * Each method that changes records is one transaction, and checks its preconditions inside it: that
- * a name is free, that a parent is committed, that a removed snapshot has no children. If the
- * comment of a method says that the change is on disk when it returns, that holds unless
+ * Each method that changes records is one transaction, and checks its preconditions inside it
+ * (`rules.ts`): that a name is free, that a parent is committed, that a removed snapshot has no
+ * children. If the comment of a method says that the change is on disk when it returns, that holds unless
  * {@linkcode Store.durability} is `in order`. A power failure may undo other changes, the latest
  * first.
  *
@@ -29,12 +28,14 @@ import {
   type Snapshot,
   type Statements,
 } from "./records.ts";
+import { notFound, Rules } from "./rules.ts";
 import { keepSpare, migrate, requireSpare, VERSION, versionOf } from "./schema.ts";
 import { type Listed, Walker } from "./walker.ts";
 
 export class Store implements Disposable {
   readonly #database: Database;
   readonly #statements: Statements;
+  readonly rules: Rules;
   /** The durability of changes that are documented to be on disk when they return. */
   durability: Durability = "on disk";
   #idleWalker: Walker | undefined;
@@ -43,6 +44,7 @@ export class Store implements Disposable {
   private constructor(database: Database) {
     this.#database = database;
     this.#statements = prepareAll(database);
+    this.rules = new Rules(this.#statements);
   }
 
   /**
@@ -156,11 +158,6 @@ export class Store implements Disposable {
     return this.#statements.active.all().map(({ name }) => name);
   }
 
-  /** The name of a snapshot's parent; `""` for none. */
-  parentName({ parent }: Snapshot): string {
-    return parent === null ? "" : this.#statements.name.get(parent)!.name;
-  }
-
   /**
    * A snapshot's layer and the layers below it.
    *
@@ -265,7 +262,7 @@ export class Store implements Disposable {
   reserve(layer: string, name: string, parent: string): void {
     requireSpare(this.#database);
     this.#database.transaction("in order", () => {
-      this.#statements.reserve.run(layer, name, this.#checkNew(layer, name, parent));
+      this.#statements.reserve.run(layer, name, this.rules.checkNew(layer, name, parent));
     });
   }
 
@@ -280,20 +277,8 @@ export class Store implements Disposable {
     const below = this.#statements.lineageOfNew.all(name, layer, parent);
     const [nearest] = below, isGood = nearest?.kind === "committed" && nearest.isTaken === 0;
     if (isGood) return { layer, kind, parents: this.#layersOf(below, parent) };
-    this.#checkNew(layer, name, parent);
+    this.rules.checkNew(layer, name, parent);
     return this.chainOn(layer, kind, parent);
-  }
-
-  /** Returns the parent's id. */
-  #checkNew(layer: string, name: string, parent: string): number | null {
-    const on = this.#parentId(parent, "invalid argument");
-    const [found] = this.#statements.occupied.get(name, layer) ?? [];
-    if (found === undefined) return on;
-    this.checkFree(name);
-    throw new VeneerError(
-      "already exists",
-      `layer ${layer} of snapshot ${shown(name)} is another snapshot's; choose another name`,
-    );
   }
 
   /**
@@ -308,7 +293,7 @@ export class Store implements Disposable {
         ? undefined
         : this.#statements.insertOn.get(name, layer, parent, kind, created);
       if (inserted !== undefined) this.#insertLabels(inserted.id, labels);
-      else this.#insert(snapshot, this.#checkNew(layer, name, parent));
+      else this.#insert(snapshot, this.rules.checkNew(layer, name, parent));
     });
   }
 
@@ -332,7 +317,7 @@ export class Store implements Disposable {
 
   #insert(
     { layer, name, kind, parent, labels, created = microsecondsNow() }: NewSnapshot,
-    on = this.#parentId(parent, "invalid argument"),
+    on = this.rules.parentId(parent, "invalid argument"),
   ): void {
     const { id } = this.#statements.insert.get(name, kind, on, layer, created, created)!;
     this.#insertLabels(id, labels);
@@ -349,33 +334,13 @@ export class Store implements Disposable {
     this.#database.transaction(this.durability, () => {
       if (layer !== undefined) this.#statements.forget.run(layer);
       const active = this.require(key);
-      const on = this.checkCommit(active, name, parent);
+      const on = this.rules.checkCommit(active, name, parent);
       const time = Math.max(microsecondsNow(), active.updated + 1);
       this.#statements.commit.run(name, on, layer ?? active.layer, time, time, id);
       this.#statements.clearLabels.run(id);
       this.#insertLabels(id, labels);
       if (layer !== undefined) this.#statements.reserve.run(active.layer, null, null);
     });
-  }
-
-  /**
-   * Checks that a snapshot can be committed, on another parent if one is given.
-   *
-   * @returns the parent's id
-   * @throws {VeneerError} as {@linkcode commit}
-   */
-  checkCommit(active: Snapshot, name: string, parent: string): number | null {
-    this.checkFree(name);
-    checkActive(active);
-    const own = this.parentName(active);
-    if (parent === "" || parent === own) return active.parent;
-    if (own === "") return this.#parentId(parent, "failed precondition");
-    throw new VeneerError(
-      "invalid argument",
-      `snapshot ${shown(active.name)} was prepared on ${shown(own)}: it cannot be committed on ${
-        shown(parent)
-      }`,
-    );
   }
 
   /**
@@ -388,7 +353,7 @@ export class Store implements Disposable {
    */
   remove(snapshot: Snapshot, durability: Durability = "on disk", makeRoom = () => {}): void {
     this.#database.transaction(durability, () => {
-      this.checkChildless(snapshot);
+      this.rules.checkChildless(snapshot);
       makeRoom();
       // If a child remains, its records form a circle with this snapshot's; it stays damaged.
       this.#statements.isolate.run(snapshot.id);
@@ -400,31 +365,6 @@ export class Store implements Disposable {
   /** Returns when all earlier changes are on disk, including those by other processes. */
   sync(): void {
     this.#database.sync();
-  }
-
-  /**
-   * @throws {VeneerError} `failed precondition` with the names of a snapshot's children, or of the
-   * images whose uppermost layer it is
-   */
-  checkChildless({ id, name }: Snapshot): void {
-    const some = (found: readonly { name: string }[]) =>
-      [...found.slice(0, 3).map(({ name }) => shown(name)), ...found.slice(3).map(() => "…")]
-        .join(", ");
-    const children = this.#statements.children.all(id);
-    if (children.length > 0) {
-      throw new VeneerError(
-        "failed precondition",
-        `snapshot ${shown(name)} has children: ${some(children)}; remove them first`,
-      );
-    }
-    const images = this.#statements.images().all(id);
-    if (images.length === 0) return;
-    throw new VeneerError(
-      "failed precondition",
-      `snapshot ${shown(name)} is the uppermost layer of an image: ${
-        some(images)
-      }; remove the image first`,
-    );
   }
 
   /**
@@ -481,56 +421,4 @@ export class Store implements Disposable {
   keepUsage(layer: string, { bytes, inodes }: Usage): void {
     this.#database.transaction("in order", () => this.#statements.count.run(bytes, inodes, layer));
   }
-
-  /** @throws {VeneerError} `already exists` if a snapshot has the name, or is being made for it */
-  checkFree(name: string): void {
-    const [found] = this.#statements.taken.get(name, name) ?? [];
-    if (found === undefined) return;
-    if (found === "snapshot") {
-      throw new VeneerError(
-        "already exists",
-        `snapshot ${shown(name)} exists; choose another name`,
-      );
-    }
-    throw beingMade(name);
-  }
-
-  /** @throws {VeneerError} `not found`, or `invalid argument` if the parent is not committed */
-  checkParent(parent: string): void {
-    this.#parentId(parent, "invalid argument");
-  }
-
-  /** @throws {VeneerError} `not found`, or `code` if the parent is not committed */
-  #parentId(parent: string, code: "invalid argument" | "failed precondition"): number | null {
-    if (parent === "") return null;
-    const row = this.#statements.parent.get(parent);
-    if (row === undefined) throw notFound(parent, "parent");
-    const [id, kind] = row;
-    if (kind === "committed") return id;
-    throw new VeneerError(code, `parent ${shown(parent)} is not committed: commit it first`);
-  }
-}
-
-function notFound(name: string, what = "snapshot"): VeneerError {
-  return new VeneerError("not found", `${what} ${shown(name)} does not exist`, {
-    remedy: { kind: "list", of: "snapshots" },
-  });
-}
-
-/** The error for a name for which another process is making a snapshot. */
-export function beingMade(name: string): VeneerError {
-  return new VeneerError(
-    "already exists",
-    `snapshot ${shown(name)} is being made by another process; choose another name`,
-  );
-}
-
-/** @throws {VeneerError} `failed precondition` if it is not active */
-function checkActive({ name, kind }: Snapshot): void {
-  if (kind === "active") return;
-  const what = kind === "view" ? "a view" : "committed";
-  throw new VeneerError(
-    "failed precondition",
-    `snapshot ${shown(name)} is ${what}: only an active one can be committed`,
-  );
 }

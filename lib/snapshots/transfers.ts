@@ -207,7 +207,7 @@ export class SnapshotTransfers {
   open(session: Session, key: string, parent: string | undefined, scope: DisposableStack): Delta {
     const { backend } = this.#context, { store } = session;
     const snapshot = this.#hold(session, key, scope), chain = store.chain(snapshot);
-    const own = store.parentName(snapshot);
+    const own = store.rules.parentName(snapshot);
     if (parent === undefined || parent === own) {
       const native = backend.nativeDiff?.(chain);
       if (native !== undefined) return nativeDelta(native);

@@ -342,7 +342,7 @@ storeCase("Rebase", (store) => {
     create(store, "active", key, from);
     if (code !== undefined) {
       refuses(code, () => commit(store, key, name, to));
-      assertEquals(store.parentName(store.require(key)), from);
+      assertEquals(store.rules.parentName(store.require(key)), from);
       continue;
     }
     const layer = commit(store, key, name, to);
