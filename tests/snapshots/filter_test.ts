@@ -4,6 +4,7 @@ import { VeneerError } from "../../lib/base/errors.ts";
 import { checkNames, compile } from "../../lib/snapshots/filter.ts";
 import { compilePattern } from "../../lib/snapshots/pattern.ts";
 import type { SnapshotInfo, SnapshotKind } from "../../lib/snapshots/snapshotter.ts";
+import { cpuTime, limitHere } from "../support/cpu_time.ts";
 
 const info = (
   name: string,
@@ -313,7 +314,7 @@ Deno.test("what is no regular expression is refused, also what only others have"
 
 Deno.test("no regular expression takes long", () => {
   const text = "a".repeat(4000) + "!";
-  const start = performance.now();
+  const start = cpuTime();
   for (
     const pattern of [
       "^(a+)+$",
@@ -326,8 +327,8 @@ Deno.test("no regular expression takes long", () => {
   ) {
     assertEquals(compilePattern(pattern)(text), false, pattern);
   }
-  const took = performance.now() - start;
-  assertEquals(took < 10_000, true, `${took} ms`);
+  const took = cpuTime() - start;
+  assertEquals(took < limitHere(10_000), true, `${took} ms`);
 });
 
 Deno.test("filters of a person name fields and kinds that exist", () => {

@@ -13,6 +13,7 @@ import { applyTar, openTarInput } from "../../lib/tar/apply/apply.ts";
 import { ZstdFrames } from "../../lib/tar/read/zstd_frames.ts";
 import { bytes, concat, dir, file, tar } from "./support/tar_builder.ts";
 import { makeTempDir, Sandbox } from "./support/tar_layers.ts";
+import { cpuTime, limitHere } from "../support/cpu_time.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -147,7 +148,7 @@ for (const [name, compress] of [["gzip", gzip], ["zstd", zstd]] as const) {
     input.close();
     input.close();
     close(fd);
-    assertEquals(performance.now() - started < 5000, true);
+    assertLess(performance.now() - started, 60_000);
   });
 }
 
@@ -184,9 +185,9 @@ Deno.test("decompress: zstd of a hundred thousand empty and skippable frames tak
   using sandbox = new Sandbox();
   const skippable = bytes("\x51\x2a\x4d\x18\x04\0\0\0skip");
   const frames = repeated(concat([EMPTY_FRAME, skippable]), 100_000);
-  const started = performance.now(), before = Deno.memoryUsage().rss;
+  const started = cpuTime(), before = Deno.memoryUsage().rss;
   sandbox.apply(concat([frames, zstd(ARCHIVE), frames]));
-  assertLess(performance.now() - started, 10_000);
+  assertLess(cpuTime() - started, limitHere(10_000));
   assertLess(Deno.memoryUsage().rss - before, 100 << 20);
   assertEquals(sandbox.tree({ attributes: false }), TREE);
 });
@@ -221,9 +222,9 @@ Deno.test("decompress: zeros without an end behind the archive are not read to t
   const header = Uint8Array.of(0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3);
   const zeros = repeated(Uint8Array.of(2 | 0, 0, 0x10, 0), 500_000);
   using sandbox = new Sandbox();
-  const started = performance.now();
+  const started = cpuTime();
   sandbox.apply(concat([zstd(ARCHIVE), header, zeros]));
-  assertLess(performance.now() - started, 10_000);
+  assertLess(cpuTime() - started, limitHere(10_000));
   assertEquals(sandbox.tree({ attributes: false }), TREE);
 });
 
@@ -242,9 +243,9 @@ Deno.test("apply: a stream of zeros without an end is an empty layer", () => {
 Deno.test("decompress: gzip of many empty members takes little time and memory", () => {
   using sandbox = new Sandbox();
   const members = repeated(gzip(new Uint8Array()), 100_000);
-  const started = performance.now(), before = Deno.memoryUsage().rss;
+  const started = cpuTime(), before = Deno.memoryUsage().rss;
   sandbox.apply(concat([members, gzip(ARCHIVE), members]));
-  assertLess(performance.now() - started, 10_000);
+  assertLess(cpuTime() - started, limitHere(10_000));
   assertLess(Deno.memoryUsage().rss - before, 100 << 20);
   assertEquals(sandbox.tree({ attributes: false }), TREE);
 });

@@ -6,6 +6,7 @@
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { dir, file, hardlink, pax, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
 import { Sandbox } from "./support/tar_layers.ts";
+import { cpuTime } from "../support/cpu_time.ts";
 
 /** `count` directories, one in the other. */
 const deep = (count: number, name = "a") => Array(count).fill(name).join("/");
@@ -161,12 +162,15 @@ Deno.test("paths: below a link an entry costs about what it costs without one", 
   const time = (...parts: readonly (TarEntry | Uint8Array)[]) => {
     using sandbox = new Sandbox();
     const input = tar(...parts);
-    const start = performance.now();
+    const start = cpuTime();
     sandbox.apply(input);
-    const elapsed = performance.now() - start;
-    return elapsed;
+    return cpuTime() - start;
   };
-  const plain = time(...entries(""));
-  const linked = time(symlink(".", "s"), ...entries("s/"));
+  // The least of some times: other programs may slow any of them.
+  let plain = Infinity, linked = Infinity;
+  for (let tries = 0; tries < 5 && !(linked < 3 * plain + 100); tries++) {
+    plain = Math.min(plain, time(...entries("")));
+    linked = Math.min(linked, time(symlink(".", "s"), ...entries("s/")));
+  }
   assertLess(linked, 3 * plain + 100, `${linked} ms against ${plain}`);
 });

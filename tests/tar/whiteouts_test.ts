@@ -6,6 +6,7 @@
 import { assertEquals } from "@std/assert";
 import { dir, file, hardlink, pax, symlink, tar, type TarEntry } from "./support/tar_builder.ts";
 import { Sandbox } from "./support/tar_layers.ts";
+import { cpuTime, limitHere } from "../support/cpu_time.ts";
 
 type Part = TarEntry | Uint8Array;
 
@@ -219,9 +220,9 @@ Deno.test("whiteouts as none: many of a directory of many entries cost as many s
   sandbox.apply(tar(...PARENT));
   const files = Array.from({ length: 6000 }, (_, i) => file(`foo/${i}`));
   const whiteouts = Array.from({ length: 4000 }, () => [file("foo/.wh..wh..opq"), file(".wh.foo")]);
-  const started = performance.now();
+  const started = cpuTime();
   sandbox.apply(tar(...files, ...whiteouts.flat()), { whiteouts: "none" });
-  assertEquals(performance.now() - started < 15_000, true);
+  assertEquals(cpuTime() - started < limitHere(15_000), true);
   assertEquals(sandbox.tree({ attributes: false }).length, 6000 + ["foo", "bar", "ln"].length);
 });
 
