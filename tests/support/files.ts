@@ -24,13 +24,26 @@ export function ownership(path: string): string {
   return `${(mode! & 0o7777).toString(8)} ${uid}:${gid}`;
 }
 
-/** The number of this process's descriptors, including the one from which the list is read. */
-export const openDescriptors = (): number => [...Deno.readDirSync("/proc/self/fd")].length;
+/**
+ * The number of this process's descriptors, except events, sockets, and copies of the standard streams: threads of
+ * Workers that have ended close theirs at any time after that.
+ */
+export function openDescriptors(): number {
+  const standard = [0, 1, 2].map((fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`));
+  return names("/proc/self/fd").filter((name) => {
+    try {
+      const target = Deno.readLinkSync(`/proc/self/fd/${name}`);
+      return !/^(socket|anon_inode):/.test(target) && !standard.includes(target);
+    } catch {
+      return false; // The descriptor from which the list was read.
+    }
+  }).length;
+}
 
 /**
  * The number of this process's descriptors that are not the runtime's own (event queues and sockets, of which it keeps
  * some for good at its first Worker), once those of Workers that have ended are gone: a thread closes its copies of
- * the standard streams some time after that. They are waited for, for 10 s at most.
+ * the standard streams some time after that. They are waited for, for 60 s at most.
  *
  * @param most the count that is waited for; by default, one that stays for 200 ms
  */
@@ -45,7 +58,7 @@ export async function settledDescriptors(most?: number): Promise<number> {
     }).length;
   };
   let last = count();
-  for (let turn = 0, same = 0; turn < 500; turn++) {
+  for (let turn = 0, same = 0; turn < 3000; turn++) {
     if (most === undefined ? same === 10 : last <= most) break;
     await new Promise((resolve) => setTimeout(resolve, 20));
     const now = count();
