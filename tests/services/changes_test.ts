@@ -112,15 +112,22 @@ function fill(directory: string, count = 20_000): void {
 needs(lacking, "calls: Remove returns at once, and the layer is deleted afterwards", async () => {
   await using service = await TestService.start();
   using client = await service.connect();
-  fill(await prepare(client, "large"));
-  const began = performance.now();
-  await succeed(client, "Remove", ofKey("large"));
-  const removing = performance.now() - began;
-  assertEquals((await client.call("Stat", ofKey("large"))).status, NOT_FOUND);
-  assertEquals(layersOf(service).length, 1, "it is still there");
-  await until(() => layersOf(service).length === 0, "the layer to be deleted");
-  const deleting = performance.now() - began;
-  assert(removing * 3 < deleting, `Remove took ${removing} ms, the deletion ${deleting} ms`);
+  // On a busy machine this process may look too late, but not each time.
+  for (let tries = 1;; tries++) {
+    fill(await prepare(client, "large"));
+    const began = performance.now();
+    await succeed(client, "Remove", ofKey("large"));
+    const removing = performance.now() - began;
+    assertEquals((await client.call("Stat", ofKey("large"))).status, NOT_FOUND);
+    const isLeft = layersOf(service).length === 1;
+    await until(() => layersOf(service).length === 0, "the layer to be deleted");
+    const deleting = performance.now() - began;
+    if (isLeft && removing * 3 < deleting) break;
+    assert(
+      tries < 8,
+      `Remove took ${removing} ms, the deletion ${deleting} ms, still there: ${isLeft}`,
+    );
+  }
 });
 
 for (const signal of ["SIGKILL", "SIGTERM"] as const) {
@@ -150,13 +157,17 @@ needs(lacking, "calls: after Cleanup no layer removed before is left", async () 
   await using service = await TestService.start();
   using client = await service.connect();
   const keys = ["a", "b", "c", "d"];
-  for (const key of keys) fill(await prepare(client, key), 3000);
-  for (const key of keys) await succeed(client, "Remove", ofKey(key));
-  // A layer without a record, which a power failure can bring back.
-  Deno.mkdirSync(join(service.home, "snapshots/orphan/fs"), { recursive: true });
-  assert(layersOf(service).length > 1);
-  await succeed(client, "Cleanup", cleanup());
-  assertEquals(layersOf(service), []);
+  // On a busy machine all may be deleted before this process goes on, but not each time.
+  for (let tries = 1, left = 0; left <= 1; tries++) {
+    assert(tries < 8, "each time there was nothing for Cleanup");
+    for (const key of keys) fill(await prepare(client, key), 3000);
+    for (const key of keys) await succeed(client, "Remove", ofKey(key));
+    // A layer without a record, which a power failure can bring back.
+    Deno.mkdirSync(join(service.home, "snapshots/orphan/fs"), { recursive: true });
+    left = layersOf(service).length;
+    await succeed(client, "Cleanup", cleanup());
+    assertEquals(layersOf(service), []);
+  }
 });
 
 needs(lacking, "calls: Cleanup reports what it cannot delete, and deletes the rest", async () => {

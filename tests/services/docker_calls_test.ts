@@ -26,10 +26,11 @@ async function processIn(directory: string): Promise<Process> {
   const process = new Process([
     "sh",
     "-c",
-    'cd "$0" && echo there >&2 && exec sleep 100',
+    'cd "$0" && echo there >&2 && exec sleep 600',
     directory,
   ]);
   await process.said(/there/);
+  await process.until(() => read(`/proc/${process.pid}/comm`) === "sleep\n", "it to be sleep");
   return process;
 }
 

@@ -19,13 +19,21 @@ function findings(address: string, ...options: string[]): [string, string][] {
   return containerd.map(({ state, what }) => [state, what]);
 }
 
+/** The same once the service has answered, for which it has two seconds: on a busy machine not each time. */
+function answering(address: string, ...options: string[]): [string, string][] {
+  for (let tries = 1;; tries++) {
+    const found = findings(address, ...options);
+    if (found[0][0] === "ok" || tries === 5) return found;
+  }
+}
+
 needs(lacking, "doctor: a service answers, or was killed, or hangs", async () => {
   await using service = await TestService.start();
   const { address } = service;
   const noEngine: [string, string] = ["limited", "containerd does not run"];
   const answers: [string, string] = ["ok", `the service at ${address} answers`];
-  assertEquals(findings(address), [answers, noEngine]);
-  assertEquals(findings(`unix://${address}`, "--name", "other"), [answers, noEngine]);
+  assertEquals(answering(address), [answers, noEngine]);
+  assertEquals(answering(`unix://${address}`, "--name", "other"), [answers, noEngine]);
   service.process.signal("SIGSTOP");
   assertEquals(findings(address), [
     ["limited", `the service at ${address} does not answer`],

@@ -78,11 +78,12 @@ needs(lacking, "grpc: a call ends when the client's time is over", async () => {
     ]);
     assertEquals(statuses, [DEADLINE_EXCEEDED, DEADLINE_EXCEEDED]);
     const time = performance.now() - began;
-    assert(time >= 99 && time < 5000, `${time} ms`);
+    // Without the client's time they would wait for the layer for two minutes.
+    assert(time >= 99 && time < 60_000, `${time} ms`);
   }
   assertEquals((await client.call("Mounts", ofKey("a"))).status, OK);
   assertEquals(await timed("Stat", ofKey("a"), "1n"), DEADLINE_EXCEEDED);
-  for (const timeout of ["10S", "1M", "99999999H"]) {
+  for (const timeout of ["100S", "2M", "99999999H"]) {
     assertEquals(await timed("Stat", ofKey("a"), timeout), OK, timeout);
   }
   for (const malformed of ["", "5", "S", "100000000S", "5x", "-5S", "1.5S"]) {

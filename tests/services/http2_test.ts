@@ -487,14 +487,15 @@ needs(
 
 needs(lacking, "http2: a silent client is disconnected after ten seconds", async () => {
   await using service = await TestService.start();
+  const started = performance.now();
   using silent = await RawClient.connect(service.address);
   using halfway = await RawClient.greet(service.address);
   await halfway.send(headers(1, 0));
-  const started = performance.now();
   while (await silent.next() !== undefined);
   while (await halfway.next() !== undefined);
   const seconds = (performance.now() - started) / 1000;
-  assert(seconds > 8 && seconds < 20, `${seconds}`);
+  // A request may take a minute.
+  assert(seconds > 8 && seconds < 55, `${seconds}`);
   await checkServed(service);
 });
 
@@ -529,6 +530,8 @@ Deno.test("http2: a client that reads no answer is disconnected after a minute",
   // First the socket is full, then the window.
   for (const [bytes, settings] of [[10 << 20, window(2 ** 31 - 1)], [10, window(0)]] as const) {
     const { onStream, asked, gone } = answering(bytes);
+    // The client reads nothing for less than from here on, however long this process is held up.
+    const began = performance.now();
     const { client, connection, ended } = await pair(onStream, settings);
     using _client = client;
     await client.send(frame(WINDOW_UPDATE, 0, 0, u32(2 ** 31 - 1 - 65535)));
@@ -536,7 +539,7 @@ Deno.test("http2: a client that reads no answer is disconnected after a minute",
     await asked;
     await new Promise((resolve) => setTimeout(resolve, 50));
     assert(!connection.isIdle || bytes === 10 << 20);
-    connection.checkTime(performance.now() + 59_000);
+    connection.checkTime(began + 59_000);
     assertEquals(connection.isClosed, false);
     connection.checkTime(performance.now() + 61_000);
     assertEquals(connection.isClosed, true);

@@ -10,7 +10,7 @@ function refused(code: ErrorCode, ...options: string[]): string {
   using directory = tempDir();
   const store = ["--root", directory.path, "--driver", "overlay2", ...options];
   const serve = ["serve", "containerd", "--address", join(directory.path, "v.sock")];
-  return refusal(code, run("timeout", "60", ...PROGRAM, ...store, ...serve));
+  return refusal(code, run("timeout", "300", ...PROGRAM, ...store, ...serve));
 }
 
 const lacking = lacksFileSystem("overlay");

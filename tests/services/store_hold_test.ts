@@ -98,10 +98,21 @@ needs(
     await using service = await TestService.start();
     const words = ["--root", service.root, "--driver", "overlay2", "serve", "containerd"];
     const address = join(service.directory.path, "other.sock");
-    const began = performance.now();
-    const message = refusal("in use", veneer(...words, "--address", address));
-    assert(performance.now() - began < 4000, "at once");
-    assertMatch(message, /^the store at .* is in use \(.*\(pid \d+\)\)/);
+    const timed = (run: () => void) => {
+      const began = performance.now();
+      run();
+      return performance.now() - began;
+    };
+    const refused = () => {
+      const message = refusal("in use", veneer(...words, "--address", address));
+      assertMatch(message, /^the store at .* is in use \(.*\(pid \d+\)\)/);
+    };
+    // At once: not after the five seconds for commands. A busy machine may need them for the start.
+    for (let tries = 1;; tries++) {
+      const start = timed(() => refusal("usage", veneer("serve"))), all = timed(refused);
+      if (all - start < 4000) break;
+      assert(tries < 5, `it took ${all} ms, a start ${start} ms`);
+    }
     await service.process.end();
     const state = stateOf(service);
     const command = holdToChange(state, "");
