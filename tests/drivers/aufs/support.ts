@@ -30,12 +30,12 @@ export const lacking = lacksFileSystem("aufs") ?? refused;
 /** Registers a case that needs no mount of aufs; `lacks` is null where it needs nothing at all. */
 export function test(
   name: string,
-  body: (dir: TempDir) => void,
+  body: (dir: TempDir) => void | Promise<void>,
   lacks: string | null | undefined = refused,
 ): void {
-  needs(lacks ?? undefined, `aufs ${name}`, () => {
+  needs(lacks ?? undefined, `aufs ${name}`, async () => {
     using dir = storeDir();
-    body(dir);
+    await body(dir);
   });
 }
 

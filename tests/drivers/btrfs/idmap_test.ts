@@ -82,7 +82,7 @@ needs(
       const [call, when] = point.split(":");
       const inject = ["strace", "-o", "/dev/null", "-e", `inject=${call}:signal=KILL:${when}`];
       const words = [...PROGRAM, ...store.options, "mount", "--idmap", MAPS[1][0], "app"];
-      if (run("timeout", "60", ...inject, ...words).success) store.must("umount", "app");
+      if (run("timeout", "300", ...inject, ...words).success) store.must("umount", "app");
       const path = store.must("mount", "--idmap", MAPS[0][0], "app").trimEnd();
       assertEquals(owners(path, "."), ["100000:100000"], point);
       store.must("umount", "app");

@@ -72,6 +72,19 @@ function writeUntilFull(root: string, most = 100): number {
 
 const records = (driver: GraphDriver) => names(`${driver.home}/.veneer/qgroups`);
 
+/**
+ * A cleanup that leaves no record of a qgroup: again if the kernel's cleaner, on a busy machine, takes longer than the
+ * five seconds that a cleanup waits for it.
+ */
+function cleanUp(driver: GraphDriver): void {
+  for (let tries = 1;; tries++) {
+    const began = performance.now();
+    driver.cleanup();
+    if (records(driver).length === 0) return;
+    assert(performance.now() - began >= 5000 && tries < 20, `${records(driver)} are left`);
+  }
+}
+
 storeCase("a stray file among the records of qgroups is in nobody's way", (store) => {
   using driver = store.driver();
   driver.create("a");
@@ -169,7 +182,7 @@ storeCase("space comes back to the file system after a removal", (store) => {
     assert(before - free() > 80 * MIB, "it takes space");
     driver.remove("big");
     driver.cleanup();
-    for (let i = 0; i < 100 && before - free() > 20 * MIB; i++) {
+    for (let i = 0; i < 1200 && before - free() > 20 * MIB; i++) {
       onVolume(commit);
       sleep(50);
     }
@@ -183,7 +196,7 @@ storeCase("quotas that Veneer turned on go off when no layer has a size", (store
   driver.cleanup();
   assertEquals(mode(), "qgroup", "a layer has a size");
   driver.remove("limited");
-  driver.cleanup();
+  cleanUp(driver);
   assertEquals(mode(), "off");
   assertEquals(records(driver), []);
 });
@@ -225,8 +238,7 @@ storeCase("no qgroup is left of layers, of what lay in them, or of diffs", (stor
     driver.remove(`layer-${i}`);
     driver.remove(`base-${i}`);
   }
-  driver.cleanup();
-  assertEquals(records(driver), []);
+  cleanUp(driver);
   assertEquals(settledQgroups().filter((id) => !before.has(id)), []);
 });
 
@@ -250,9 +262,9 @@ storeCase("a qgroup that is busy goes with a later operation", (store) => {
   driver.create("busy-still");
   assertEquals(records(driver), [id]);
   _held.close();
-  for (let i = 0; i < 100 && records(driver).length > 0; i++) {
+  for (let i = 0; i < 1200 && records(driver).length > 0; i++) {
     onVolume(commit);
-    sleep(20);
+    sleep(i < 100 ? 20 : 60);
     driver.create(`try-${i}`);
   }
   assertEquals(records(driver), []);

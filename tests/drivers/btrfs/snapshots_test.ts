@@ -345,7 +345,7 @@ snapshotCase(
       makeSubvolume(path, "nested");
       backend.remove(chain.layer);
       backend.remove(store.chain("committed", "base").layer);
-      for (let i = 0; i < 100 && names(`${store.home}/.veneer/qgroups`).length > 0; i++) {
+      for (let i = 0; i < 3000 && names(`${store.home}/.veneer/qgroups`).length > 0; i++) {
         backend.release();
         sleep(20);
       }

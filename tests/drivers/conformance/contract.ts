@@ -289,8 +289,9 @@ export function contract(suite: Suite): void {
       driver.create("bottom");
       driver.create("layer", { parent: "bottom" });
       const root = driver.get("layer", { readOnly: true });
-      const start = `cd '${root}' && { sleep 60 >/dev/null 2>&1 & echo $!; }`;
+      const start = `cd '${root}' && { sleep 600 >/dev/null 2>&1 & echo $!; }`;
       const pid = Number(must("sh", "-c", start));
+      must("sh", "-c", `until grep -qx sleep /proc/${pid}/comm; do sleep 0.01; done`);
       try {
         const { message, remedy } = assertFails("in use", () => driver.put("layer"));
         assert(message.includes(`is being used by sleep (pid ${pid})`), message);

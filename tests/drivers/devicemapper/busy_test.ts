@@ -24,14 +24,12 @@ function test(name: string, body: (root: string) => void | Promise<void>): void 
 /** A process that has a file or directory open until disposed of. */
 async function holder(path: string): Promise<AsyncDisposable & { readonly pid: number }> {
   const child = new Deno.Command("sh", {
-    args: ["-c", 'exec 3<"$0"; echo ready; exec sleep 60', path],
+    args: ["-c", 'exec 3<"$0"; echo ready; exec sleep 600', path],
     stdout: "piped",
   }).spawn();
   const reader = child.stdout.getReader();
   await reader.read();
-  while (Deno.readTextFileSync(`/proc/${child.pid}/comm`) !== "sleep\n") {
-    await pause();
-  }
+  await sleeps(child);
   return {
     pid: child.pid,
     async [Symbol.asyncDispose]() {
@@ -40,6 +38,11 @@ async function holder(path: string): Promise<AsyncDisposable & { readonly pid: n
       await reader.cancel();
     },
   };
+}
+
+/** Waits until a process runs the program by which messages name it. */
+async function sleeps({ pid }: Deno.ChildProcess): Promise<void> {
+  while (Deno.readTextFileSync(`/proc/${pid}/comm`) !== "sleep\n") await pause();
 }
 
 /** Without deferral a busy device is an error. */
@@ -74,11 +77,12 @@ test("a mount in another namespace is named", async (root) => {
   set.add("layer", "");
   const device = set.activate("layer");
   const child = new Deno.Command("unshare", {
-    args: ["-m", "sh", "-c", 'mount "$0" /mnt && echo ready && exec sleep 60', device],
+    args: ["-m", "sh", "-c", 'mount "$0" /mnt && echo ready && exec sleep 600', device],
     stdout: "piped",
   }).spawn();
   const reader = child.stdout.getReader();
   await reader.read();
+  await sleeps(child);
   const error = assertThrows(() => set.deactivate("layer"), VeneerError);
   assertMatch(error.message, /in use by a mount at \/mnt \(seen by sleep \(pid \d+\)\)/);
   child.kill("SIGKILL");

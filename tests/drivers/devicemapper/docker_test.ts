@@ -31,7 +31,7 @@ async function docker(root: string, directory: string) {
   }).spawn();
   const client = (...words: string[]) => must("docker", "--host", socket, ...words).trim();
   for (let attempt = 0; !run("docker", "--host", socket, "version").success; attempt++) {
-    if (attempt === 100) throw new Error(`dockerd: ${Deno.readTextFileSync(log)}`);
+    if (attempt === 600) throw new Error(`dockerd: ${Deno.readTextFileSync(log)}`);
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   return {

@@ -172,18 +172,22 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
       );
       const tasks = calls.filter(isTask);
       const taken = points(calls.length);
-      for (const at of taken) {
-        begin();
-        const { killed } = killBefore(at, child("killer", root, operation), counts);
-        // One that makes fewer calls is whole, which is looked at all the same.
-        assert(killed || isNear(at, calls.length), `${operation} ended before its call ${at}`);
-        try {
-          end();
-        } catch (cause) {
-          throw new Error(
-            `${operation} killed before call ${at} of ${calls.length} (${names[at]})`,
-            { cause },
-          );
+      for (const point of taken) {
+        // One that makes fewer calls, as it does if it waits for less, is whole, which is looked at all the same. It is
+        // killed earlier the next time.
+        for (let at = point, isOver = false; !isOver; at = Math.floor(0.9 * at)) {
+          assert(at >= point / 2, `${operation} ended before its call ${at}, and later ones`);
+          begin();
+          const { killed } = killBefore(at, child("killer", root, operation), counts);
+          isOver = killed || isNear(at, calls.length);
+          try {
+            end();
+          } catch (cause) {
+            throw new Error(
+              `${operation} killed before call ${at} of ${calls.length} (${names[at]})`,
+              { cause },
+            );
+          }
         }
       }
       console.log(

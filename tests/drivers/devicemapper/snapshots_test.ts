@@ -185,7 +185,7 @@ test(
     backend.prepare(chain);
     const [{ source }] = backend.mounts(chain);
     const child = new Deno.Command("unshare", {
-      args: ["-m", "sh", "-c", 'mount "$0" /mnt && echo ready && exec sleep 60', source],
+      args: ["-m", "sh", "-c", 'mount "$0" /mnt && echo ready && exec sleep 600', source],
       stdout: "piped",
     }).spawn();
     const reader = child.stdout.getReader();

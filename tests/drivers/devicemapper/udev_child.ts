@@ -34,7 +34,7 @@ if (import.meta.main) {
   while (deviceInfo(name) !== undefined) sleep(5);
   driver.remove("layer");
   driver.cleanup();
-  must("udevadm", "settle", "--timeout=20"); // the device that went later had no waiter
+  must("udevadm", "settle", "--timeout=120"); // the device that went later had no waiter
   const left = names("/dev/mapper");
   const found = { synced: isUdevSynced(), status, isLink: node.isSymlink, deferred, kept, left };
 

@@ -27,7 +27,7 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
   }).spawn();
   try {
     while (!isThere("/run/udev/control")) await new Promise((resolve) => setTimeout(resolve, 20));
-    must("udevadm", "settle", "--timeout=20");
+    must("udevadm", "settle", "--timeout=120");
     const env = Deno.env.toObject();
     delete env.DM_DISABLE_UDEV;
     const { success, stdout, stderr } = new Deno.Command(Deno.execPath(), {
@@ -59,7 +59,7 @@ needs(lacks, "devicemapper waits for udev by cookie", async () => {
     // Every cookie is a semaphore, and every one was freed.
     assertEquals(Deno.readTextFileSync("/proc/sysvipc/sem").trim().split("\n").length, 1);
     // Nobody waits for the events of the devices that the child took down last.
-    must("udevadm", "settle", "--timeout=20");
+    must("udevadm", "settle", "--timeout=120");
   } finally {
     // Killed, it would leave workers behind.
     daemon.kill("SIGTERM");

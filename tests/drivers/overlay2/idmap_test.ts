@@ -141,7 +141,7 @@ needs(
       const [call, when] = point.split(":");
       const inject = ["strace", "-o", "/dev/null", "-e", `inject=${call}:signal=KILL:${when}`];
       const words = [...PROGRAM, ...store.options, "mount", "--idmap", MAP, "app"];
-      if (run("timeout", "60", ...inject, ...words).success) store.must("umount", "app");
+      if (run("timeout", "300", ...inject, ...words).success) store.must("umount", "app");
       else killed++;
       const path = store.must("mount", "app").trimEnd();
       assertEquals(owners(path, "etc/motd"), ["0:0"], point);

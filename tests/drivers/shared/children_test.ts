@@ -139,7 +139,7 @@ childrenCases("a damaged index is no reason for a wrong answer", async (layers) 
     const opened = layers.open();
     refused(opened, "base", "child");
     opened.remove(`free-${i}`);
-    assert(performance.now() - started < 10_000, name);
+    assert(performance.now() - started < 60_000, name);
     assertEquals(Deno.readTextFileSync(outside), start, name);
     // It is made anew.
     assert(Deno.lstatSync(layers.index).isFile, name);

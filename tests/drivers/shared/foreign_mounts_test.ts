@@ -38,11 +38,15 @@ function open(dir: TempDir, driver = "overlay2", foreignUses?: "refuse" | "ignor
 /** A process that lives on until it is disposed of, in a mount namespace of its own where `unshared` is set. */
 function holder(script: string, { unshared = false, cwd = "/" } = {}) {
   const shell = unshared ? "unshare --mount --propagation private sh" : "sh";
-  const held = `(${script}) && echo ready >"$1" && exec sleep 100`;
+  const held = `(${script}) && echo ready >"$1" && exec sleep 600`;
   const ready = Deno.makeTempFileSync();
   const started = `cd "$0" && { ${shell} -c '${held}' sh ${ready} >/dev/null 2>&1 & echo $!; }`;
   const pid = Number(must("sh", "-c", started, cwd));
-  must("sh", "-c", `until [ -s ${ready} ]; do sleep 0.01; done`);
+  must(
+    "sh",
+    "-c",
+    `until [ -s ${ready} ] && grep -qx sleep /proc/${pid}/comm; do sleep 0.01; done`,
+  );
   Deno.removeSync(ready);
   return {
     pid,
