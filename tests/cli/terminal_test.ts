@@ -67,10 +67,13 @@ needs(lacking, "terminal: apply says of a pipe that gives nothing that it is sta
   const { store, tar } = sample();
   using _store = store;
   const apply = shellWords([...PROGRAM, ...store.options, "apply", "big"]);
-  // The wait begins when the program has read what there is.
-  const pipe = `(head -c 5000000 '${tar}'; sleep 4; tail -c +5000001 '${tar}') | ${apply}`;
-  const { stdout } = run("script", "-qec", pipe, "/dev/null");
-  assertMatch(stdout, /apply big . 4\.\d+ MiB {2}nothing came for 0:0\d/);
+  // The wait begins when the program has read what there is, and ends when it has said so, two minutes later at most.
+  const shown = store.path("shown");
+  const said =
+    `for i in $(seq 1200); do sleep 0.1; ! grep -q 'nothing came for [0-9]' '${shown}' || break; done`;
+  const pipe = `(head -c 5000000 '${tar}'; ${said}; tail -c +5000001 '${tar}') | ${apply}`;
+  const { stdout } = run("script", "--flush", "-qec", pipe, shown);
+  assertMatch(stdout, /apply big . 4\.\d+ MiB {2}nothing came for \d:\d\d/);
   assert(stdout.trimEnd().endsWith("8388608"), JSON.stringify(stdout));
 });
 
@@ -139,8 +142,10 @@ needs(lacksFileSystem("overlay"), "a reader that goes away ends the program with
   // As with a program that SIGPIPE ends: 128 + 13.
   const diff = store.shell("veneer diff big | head -c 100 | wc -c");
   assertEquals(diff, { success: false, code: 141, stdout: "100\n", stderr: "" });
-  const help = store.shell("{ sleep 0.3; veneer ls; } | true");
-  assertEquals(help, { success: false, code: 141, stdout: "", stderr: "" });
+  // Nobody has the pipe's other end any more when the program starts.
+  const gone = `mkfifo '${store.path("gone")}' && exec 3<>'${store.path("gone")}' 4>&3 &&
+    exec 5>'${store.path("gone")}' 3>&- 4>&-; veneer ls >&5`;
+  assertEquals(store.shell(gone), { success: false, code: 141, stdout: "", stderr: "" });
 });
 
 needs(lacking, "terminal: a bar moves within one large file, too", () => {
