@@ -85,7 +85,7 @@ needs(
       [...lines.map((line) => `veneer ${line}\n`), "exit\n"].join(""),
     );
     const typed = `cd '${store.path("")}' && script -qec 'bash --rcfile rc -i' /dev/null <typed`;
-    const shown = must("timeout", "30", "sh", "-c", typed);
+    const shown = must("timeout", "300", "sh", "-c", typed);
     assertEquals(shown.match(/<.*>/g), [
       "<--driver=btrfs>",
       "<--driver><btrfs>",
@@ -302,7 +302,7 @@ needs(
       "env",
       `PATH=${bin}`,
       "timeout",
-      "30",
+      "300",
       "zsh",
       "-f",
       "-c",

@@ -169,7 +169,7 @@ needs(lacking, "whose: cleanup names who keeps the store's home", () => {
 function daemon(store: TestStore, { redirection = "</dev/null", before = "" } = {}) {
   const program = store.path("dockerd");
   Deno.copyFileSync(must("sh", "-c", "command -v sleep").trim(), program);
-  const started = `${before} exec '${program}' 100 ${redirection}`;
+  const started = `${before} exec '${program}' 1000 ${redirection}`;
   const shell = before === "" ? "sh" : "unshare --mount --propagation private sh";
   const pid = Number(
     must("sh", "-c", `${shell} -c "$0" >/dev/null 2>&1 & echo $!`, started),
