@@ -17,7 +17,7 @@ import {
 } from "../support/cases.ts";
 
 /** How long the daemon may take to start or end, in milliseconds. */
-const PATIENCE = 30_000;
+const PATIENCE = 120_000;
 
 /** The client that came with the daemon, where another one stands before it in `PATH`. */
 const CLIENT = run("test", "-x", "/usr/bin/docker").success ? "/usr/bin/docker" : "docker";

@@ -16,14 +16,21 @@ interface Event {
  */
 const NEAR = 4;
 
-/** The longest time between the making of a layer and a kill in the middle of that, in milliseconds. */
+/**
+ * The longest time between the making of a layer and a kill in the middle of that, in milliseconds, on a machine that
+ * makes none slower than a tenth of it.
+ */
 const MAKING = 2000;
+
+/** How long a layer took that was made. */
+const MADE = / msg=call method=GraphDriver\.Create\w* id=\S+ status=200 ms=([\d.]+)/g;
 
 const CALL = / msg=(?:serving|call method=GraphDriver\.(\w+) id=(\S+) status=(\d+)) /g;
 
 /** The calls of a plugin on its layers, in the order of their ends. */
 export class LayerLedger {
   readonly #events: readonly Event[];
+  readonly #making: number;
 
   /**
    * @param log of all processes of the plugin, one after the other
@@ -31,6 +38,8 @@ export class LayerLedger {
    */
   constructor(log: string, private readonly kills: readonly number[]) {
     if (/ lost=\d/.test(log)) throw new Error("lines of the log are lost");
+    const slowest = Math.max(0, ...Array.from(log.matchAll(MADE), ([, ms]) => Number(ms)));
+    this.#making = Math.max(MAKING, 10 * slowest);
     this.#events = Array.from(
       log.matchAll(CALL),
       ([, method = "serving", id = "", status]) => ({ method, id, status: Number(status) }),
@@ -79,7 +88,10 @@ export class LayerLedger {
    */
   isOfKill(id: string, madeAt: (id: string) => number): boolean {
     const last = this.#events.findLastIndex((event) => event.id === id);
-    if (last < 0) return this.kills.some((kill) => kill - MAKING < madeAt(id) && madeAt(id) < kill);
+    if (last < 0) {
+      const made = madeAt(id);
+      return this.kills.some((kill) => kill - this.#making < made && made < kill);
+    }
     if (this.isRemoved(id)) return false;
     if (this.#after(last).some(({ method }) => method === "Init" || method === "serving")) {
       return true;
