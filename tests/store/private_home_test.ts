@@ -25,15 +25,19 @@ const use = (home: Home, seconds: number) =>
 
 Deno.test("private home: what is busy for some milliseconds is waited for", () =>
   withMountedHome(async (home, state) => {
-    const child = use(home, 0.01);
-    assert(releaseHome(home, state), "it goes when its user has ended");
-    await child.status;
+    // On a busy machine a user may end later than is waited for, but not each time.
+    for (let tries = 1, isReleased = false; !isReleased; tries++) {
+      const child = use(home, 0.01);
+      isReleased = releaseHome(home, state);
+      await child.status;
+      assert(isReleased || tries < 10, "it goes when its user has ended");
+    }
     withPrivateHome(home, state, () => {});
   }));
 
 Deno.test("private home: it stays where something is mounted below it or somebody uses it", () =>
   withMountedHome(async (home, state) => {
-    const child = use(home, 60);
+    const child = use(home, 600);
     try {
       assert(!releaseHome(home, state));
     } finally {

@@ -146,9 +146,9 @@ export async function end(child: Deno.ChildProcess) {
 
 /** Waits until a condition holds. */
 export async function until(what: string, isSo: () => boolean): Promise<void> {
-  const deadline = performance.now() + 30_000;
+  const deadline = performance.now() + 120_000;
   while (!isSo()) {
-    assert(performance.now() < deadline, `waited 30 s for: ${what}`);
+    assert(performance.now() < deadline, `waited 120 s for: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 10));
   }
 }
