@@ -61,7 +61,7 @@ export interface AddedName extends InodeName {
 
 /**
  * The inodes and names that were made or changed after a transaction, in the subvolume that `fd`
- * lies in. That changed since, but was not committed, may be missing; a snapshot has it all.
+ * lies in. Changes that are not committed yet may be missing; a snapshot has them all.
  */
 export function* changedSince(
   fd: number,

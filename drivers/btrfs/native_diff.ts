@@ -23,7 +23,7 @@ import type { Change } from "../../lib/tree/changes.ts";
 import { compareTrees } from "../../lib/tree/compare.ts";
 import { type ConfinedPath, mkdir, openDirectory } from "../../lib/tree/confined.ts";
 import type { NativeDiff } from "../../lib/tar/export/delta.ts";
-import { SUSPECTS_LIMIT, suspectsOf } from "./changed_inodes.ts";
+import { MARKS_LIMIT, suspectsOf } from "./changed_inodes.ts";
 import { compareSuspects } from "./suspects.ts";
 
 /**
@@ -31,14 +31,14 @@ import { compareSuspects } from "./suspects.ts";
  *
  * @param parentPath the path of the open `parent`
  * @param scratch returns the path of a directory to make for the snapshot
- * @param limit of the entries to compare; if more may differ, the trees are compared
+ * @param limit of the marks of changes; beyond it the trees are compared
  */
 export function nativeDiff(
   child: number,
   parent: number,
   parentPath: ConfinedPath,
   scratch: () => ConfinedPath,
-  limit = SUSPECTS_LIMIT,
+  limit = MARKS_LIMIT,
 ): NativeDiff | undefined {
   const { parentUuid, created } = subvolumeInfo(child);
   if (parentUuid !== subvolumeInfo(parent).uuid) return undefined;

@@ -68,7 +68,7 @@ function changesOf(store: TestStore, limit?: number): [found: string[], expected
   return [found, lines(treeDelta(child, parent).changes())];
 }
 
-storeCase("beyond the limit of suspects the trees are compared", (store) => {
+storeCase("beyond the limit of marks the trees are compared", (store) => {
   makeLayers(store, (child) => {
     for (let i = 0; i < 300; i++) Deno.writeTextFileSync(`${child}/${i}`, "");
   });
