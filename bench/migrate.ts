@@ -23,12 +23,15 @@ const layer = driver === "btrfs"
   ? join(from, "btrfs/subvolumes/base")
   : join(from, "overlay2/base/diff");
 
-/** Removes what a turn made. */
+/** Removes what a turn made, and writes that to disk: the next turn's sync would do it otherwise. */
 function empty(): void {
   run("rm", "-rf", copy);
-  if (driver !== "btrfs") return run("rm", "-rf", to);
-  using store = openDriver({ root: to, driver });
-  for (const { id } of store.layers()) store.remove(id);
+  if (driver !== "btrfs") run("rm", "-rf", to);
+  else {
+    using store = openDriver({ root: to, driver });
+    for (const { id } of store.layers()) store.remove(id);
+  }
+  run("sync", "-f", DIRECTORY);
 }
 
 const copied = (then: string): Contender => ({
