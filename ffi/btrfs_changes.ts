@@ -2,12 +2,12 @@
  * The inodes and names of a subvolume that were made or changed since a transaction, and the
  * extents of its files.
  *
- * Every block of a btrfs tree bears the transaction that wrote it, and so do the blocks above it.
- * So the kernel's search passes over all that is older, and its time grows with the changes, not
- * with the tree. A block holds many items: which of them are new is told by the items themselves.
+ * The search passes over blocks that are older (`btrfs_files.ts`). A block holds many items: which of
+ * them are new is told by the items themselves.
  *
  * @module
  */
+import { BTRFS_EXTENT_DATA_KEY, FILE_EXTENT_ITEM, inodesSince } from "./btrfs_files.ts";
 import { decode } from "./cstring.ts";
 import {
   BTRFS_INODE_EXTREF_KEY,
@@ -22,25 +22,17 @@ import {
   searchTree,
   type TreeItem,
 } from "./btrfs_search.ts";
-import { BTRFS_FIRST_FREE_OBJECTID } from "./btrfs_subvolume.ts";
 import { isSameMemory } from "./memory.ts";
 import { S_IFDIR, S_IFMT } from "./names.ts";
 import { layout } from "./struct.ts";
 
 // `linux/btrfs_tree.h`.
 export const BTRFS_DIR_INDEX_KEY = 96;
-export const BTRFS_EXTENT_DATA_KEY = 108;
-export const BTRFS_LAST_FREE_OBJECTID = BigInt.asUintN(64, -256n);
 
 /** `struct btrfs_dir_item`, packed; the name follows. */
 export const DIR_ITEM = layout("struct btrfs_dir_item", 30, {
   transid: ["u64", 17],
   name_len: ["u16", 27],
-});
-
-/** The beginning of `struct btrfs_file_extent_item`, packed: its place on disk or its data follows. */
-export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
-  ram_bytes: ["u64", 8],
 });
 
 /** An inode that was made or changed. */
@@ -67,17 +59,10 @@ export function* changedSince(
   fd: number,
   transaction: bigint,
 ): Generator<ChangedInode | AddedName> {
-  const search = {
-    tree: 0n,
-    objectId: BTRFS_FIRST_FREE_OBJECTID,
-    lastObjectId: BTRFS_LAST_FREE_OBJECTID,
-    types: [BTRFS_INODE_ITEM_KEY, BTRFS_EXTENT_DATA_KEY] as const,
-    since: transaction + 1n,
-  };
   const newest = Number(transaction);
   /** The inode whose names are being read. */
   let open: OpenInode | undefined;
-  for (const page of searchPages(fd, search)) {
+  for (const page of searchPages(fd, inodesSince(transaction + 1n))) {
     for (let at = page.first; at !== page.end; at = page.after(at)) {
       const type = page.type(at);
       if (open !== undefined && !NAME_TYPES.includes(type)) {

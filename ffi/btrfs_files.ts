@@ -7,7 +7,13 @@
  *
  * @module
  */
-import { BTRFS_INODE_ITEM_KEY, INODE_ITEM, searchTree, type TreeItem } from "./btrfs_search.ts";
+import {
+  BTRFS_INODE_ITEM_KEY,
+  INODE_ITEM,
+  searchTree,
+  type TreeItem,
+  type TreeSearch,
+} from "./btrfs_search.ts";
 import { BTRFS_FIRST_FREE_OBJECTID } from "./btrfs_subvolume.ts";
 import { layout } from "./struct.ts";
 
@@ -24,6 +30,7 @@ export const BTRFS_FILE_EXTENT_INLINE = 0;
  */
 export const FILE_EXTENT_ITEM = layout("struct btrfs_file_extent_item", 53, {
   generation: ["u64", 0],
+  ram_bytes: ["u64", 8],
   type: ["u8", 20],
   disk_bytenr: ["u64", 21],
   disk_num_bytes: ["u64", 29],
@@ -53,6 +60,18 @@ export interface DataRecord {
 }
 
 /**
+ * The search for all inodes of a subvolume and what belongs to them, in blocks written in a
+ * transaction or later.
+ */
+export const inodesSince = (since: bigint): TreeSearch => ({
+  tree: 0n,
+  objectId: BTRFS_FIRST_FREE_OBJECTID,
+  lastObjectId: BigInt.asUintN(64, BTRFS_LAST_FREE_OBJECTID),
+  types: [BTRFS_INODE_ITEM_KEY, BTRFS_EXTENT_DATA_KEY],
+  since,
+});
+
+/**
  * The records of files in the tree of an open subvolume, from blocks written in a transaction or
  * later; each inode comes before its data. Changes that only the kernel's memory has are not in the
  * tree yet: a commit of the file system, or a snapshot, writes them there.
@@ -63,14 +82,7 @@ export function* fileRecords(
   subvolume: number,
   since: bigint,
 ): Generator<InodeRecord | DataRecord> {
-  const search = {
-    tree: 0n,
-    objectId: BTRFS_FIRST_FREE_OBJECTID,
-    lastObjectId: BigInt.asUintN(64, BTRFS_LAST_FREE_OBJECTID),
-    types: [BTRFS_INODE_ITEM_KEY, BTRFS_EXTENT_DATA_KEY] as const,
-    since,
-  };
-  for (const item of searchTree(subvolume, search)) {
+  for (const item of searchTree(subvolume, inodesSince(since))) {
     if (item.type === BTRFS_INODE_ITEM_KEY) yield inodeRecord(item);
     else if (item.type === BTRFS_EXTENT_DATA_KEY) {
       const record = dataRecord(item);

@@ -1,5 +1,5 @@
 /**
- * btrfs's own trees: searching them by key, finding the path of an inode, opening it by its number.
+ * btrfs's own trees: searching them by key, finding the names of an inode, opening it by its number.
  *
  * A tree is a sorted map from keys (object id, type, offset) to items. The calls need
  * CAP_SYS_ADMIN.

@@ -30,15 +30,22 @@ export function ownership(path: string): string {
  */
 export function openDescriptors(): number {
   const standard = [0, 1, 2].map((fd) => Deno.readLinkSync(`/proc/self/fd/${fd}`));
-  return names("/proc/self/fd").filter((name) => {
-    try {
-      const target = Deno.readLinkSync(`/proc/self/fd/${name}`);
-      return !/^(socket|anon_inode):/.test(target) && !standard.includes(target);
-    } catch {
-      return false; // The descriptor from which the list was read.
-    }
-  }).length;
+  return ownTargets().filter((target) => !standard.includes(target)).length;
 }
+
+/** What this process's descriptors are open on. */
+function openTargets(): string[] {
+  return names("/proc/self/fd").flatMap((name) => {
+    try {
+      return [Deno.readLinkSync(`/proc/self/fd/${name}`)];
+    } catch {
+      return []; // The descriptor from which the list was read.
+    }
+  });
+}
+
+/** The same, except events and sockets. */
+const ownTargets = () => openTargets().filter((target) => !/^(socket|anon_inode):/.test(target));
 
 /**
  * The number of this process's descriptors that are not the runtime's own (event queues and sockets, of which it keeps
@@ -48,15 +55,7 @@ export function openDescriptors(): number {
  * @param most the count that is waited for; by default, one that stays for 200 ms
  */
 export async function settledDescriptors(most?: number): Promise<number> {
-  const count = () => {
-    return names("/proc/self/fd").filter((name) => {
-      try {
-        return !/^(socket|anon_inode):/.test(Deno.readLinkSync(`/proc/self/fd/${name}`));
-      } catch {
-        return false;
-      }
-    }).length;
-  };
+  const count = () => ownTargets().length;
   let last = count();
   for (let turn = 0, same = 0; turn < 3000; turn++) {
     if (most === undefined ? same === 10 : last <= most) break;
@@ -69,14 +68,5 @@ export async function settledDescriptors(most?: number): Promise<number> {
 }
 
 /** The open files of this process below a directory. */
-export function openFilesBelow(directory: string): string[] {
-  return names("/proc/self/fd").flatMap((name) => {
-    try {
-      const path = Deno.readLinkSync(`/proc/self/fd/${name}`);
-      return path.startsWith(directory) ? [path] : [];
-    } catch {
-      // This is the descriptor from which the list was read.
-      return [];
-    }
-  });
-}
+export const openFilesBelow = (directory: string): string[] =>
+  openTargets().filter((path) => path.startsWith(directory));
