@@ -4,7 +4,7 @@
  * @module
  */
 import { decode, DOT } from "./cstring.ts";
-import { type EntryName, entryName, nameText } from "./entry_name.ts";
+import { type EntryName, entryNameIn, nameText } from "./entry_name.ts";
 import { ENOENT } from "./errno.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
@@ -67,7 +67,7 @@ export function readSomeEntries(fd: number): Entry[] {
       const end = buffer.indexOf(0, start) + 1;
       if (!isDots(start, end - start)) {
         entries.push({
-          name: entryName(buffer.subarray(start, end - 1)),
+          name: entryNameIn(buffer, start, end - 1),
           type: buffer[at + TYPE],
         });
       }
@@ -98,7 +98,7 @@ export function readSubdirectories(fd: number, name: EntryName): Subdirectories 
       has ||= isName(start, name);
       if (type !== DT_DIR && type !== DT_UNKNOWN) continue;
       const end = buffer.indexOf(0, start);
-      if (!isDots(start, end + 1 - start)) names.push(entryName(buffer.subarray(start, end)));
+      if (!isDots(start, end + 1 - start)) names.push(entryNameIn(buffer, start, end));
     }
   }
   return { names, has };
@@ -182,7 +182,7 @@ export class Listing {
   /** The name at a position, checked. */
   name(index: number): EntryName {
     const at = this.#order[index];
-    return entryName(this.#block.subarray(this.#starts[at], this.#starts[at + 1] - 1));
+    return entryNameIn(this.#block, this.#starts[at], this.#starts[at + 1] - 1);
   }
 
   /** `DT_REG` …, or `DT_UNKNOWN` if the file system stores no types. */

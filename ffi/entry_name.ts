@@ -29,24 +29,30 @@ export class NameError extends RangeError {}
  */
 export function entryName(name: string | Uint8Array): EntryName {
   const bytes = typeof name === "string" ? encode(name) : name;
-  const reason = defect(bytes);
+  return entryNameIn(bytes, 0, bytes.length);
+}
+
+/** The same, from the bytes between two places. For many names, this saves a view of each. */
+export function entryNameIn(bytes: Uint8Array, start: number, end: number): EntryName {
+  const reason = defect(bytes, start, end);
   if (reason !== undefined) {
-    throw new NameError(`${shown(bytes)} is not a name in a directory: it ${reason}`);
+    const name = shown(bytes.subarray(start, end));
+    throw new NameError(`${name} is not a name in a directory: it ${reason}`);
   }
-  const terminated = new Uint8Array(bytes.length + 1);
-  terminated.set(bytes);
+  const terminated = new Uint8Array(end - start + 1);
+  for (let i = start; i < end; i++) terminated[i - start] = bytes[i];
   return terminated as EntryName;
 }
 
 /** The rule that a name breaks; `undefined` if it is valid. */
-function defect(bytes: Uint8Array): string | undefined {
-  const { length } = bytes;
+function defect(bytes: Uint8Array, start: number, end: number): string | undefined {
+  const length = end - start;
   if (length === 0) return "is empty";
   if (length > NAME_MAX) return `has ${length} bytes, ${NAME_MAX} are allowed`;
-  if (bytes[0] === DOT && (length === 1 || length === 2 && bytes[1] === DOT)) {
+  if (bytes[start] === DOT && (length === 1 || length === 2 && bytes[start + 1] === DOT)) {
     return "stands for a directory itself or the one above it";
   }
-  for (let i = 0; i < length; i++) {
+  for (let i = start; i < end; i++) {
     if (bytes[i] === SLASH) return "holds a slash";
     if (bytes[i] === 0) return "holds a NUL byte";
   }

@@ -9,16 +9,19 @@
 import { type Path, pathText } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
 
+/** The subject of a call, whose text is only made for an error. */
+export interface Subject {
+  readonly text: string;
+}
+
 /** Returns `result`, or throws if it is a negated error number. */
-export function unwrap(result: number, syscall: string, path?: Path): number {
-  if (result < 0) {
-    throw new SyscallError(
-      syscall,
-      -result,
-      path === undefined ? undefined : pathText(path),
-    );
-  }
+export function unwrap(result: number, syscall: string, path?: Path | Subject): number {
+  if (result < 0) throw new SyscallError(syscall, -result, path && textOf(path));
   return result;
+}
+
+function textOf(path: Path | Subject): string {
+  return typeof path === "string" || path instanceof Uint8Array ? pathText(path) : path.text;
 }
 
 /** Throws unless `[offset, offset + length)` lies in `buffer` and below 2 GiB: C checks neither. */

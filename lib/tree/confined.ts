@@ -203,7 +203,7 @@ export function unwrapConfined(result: number, syscall: string, path: ConfinedPa
       `${path.root.path} is another directory than when it was opened; open the store again`,
     );
   }
-  return unwrap(result, syscall, path.text);
+  return unwrap(result, syscall, path);
 }
 
 /** Runs `use` on the open directory that a path's last name is in; raw: its result, or `-errno`. */

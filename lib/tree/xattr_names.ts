@@ -11,7 +11,7 @@
 import { decode } from "../../ffi/cstring.ts";
 import { type EntryName, nameText } from "../../ffi/entry_name.ts";
 import { E2BIG, ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
+import { type Subject, unwrap } from "../../ffi/unwrap.ts";
 import {
   entryPath,
   fgetxattr,
@@ -66,7 +66,7 @@ export function isOfLayer(name: string): boolean {
  * @param shown how a message names the file
  * @throws {SyscallError}
  */
-export function removeAttribute(fd: number, name: string, shown?: string): void {
+export function removeAttribute(fd: number, name: string, shown?: string | Subject): void {
   removed(tryFremovexattr(fd, name), `fremovexattr ${name}`, shown);
 }
 
@@ -76,7 +76,7 @@ export function removeAttributeAt(dirfd: number, name: EntryName, key: string): 
   removed(result, `lremovexattr ${key}`, nameText(name));
 }
 
-function removed(result: number, syscall: string, shown: string | undefined): void {
+function removed(result: number, syscall: string, shown: string | Subject | undefined): void {
   if (result !== -ENODATA && result !== -EOPNOTSUPP) unwrap(result, syscall, shown);
 }
 

@@ -1,7 +1,7 @@
 /** The names that calls on directories take: what can be one, and that nothing else can be passed. */
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { cstring } from "../../ffi/cstring.ts";
-import { entryName, nameText } from "../../ffi/entry_name.ts";
+import { entryName, entryNameIn, nameText } from "../../ffi/entry_name.ts";
 import { openat2, RESOLVE_NO_SYMLINKS, tryOpenat2 } from "../../ffi/files.ts";
 
 Deno.test("whatever a directory can hold is a name, NUL-terminated and a copy", () => {
@@ -34,6 +34,15 @@ Deno.test("what leads elsewhere, or ends early for C, is no name, as text and as
       assertMatch(assertThrows(() => entryName(form), RangeError).message, reason);
     }
   }
+});
+
+Deno.test("a name between two places of a buffer is checked like one by itself", () => {
+  const bytes = new TextEncoder().encode("d/../name/.");
+  assertEquals([...entryNameIn(bytes, 5, 9)], [...entryName("name")]);
+  assertThrows(() => entryNameIn(bytes, 2, 4), RangeError, '".." is not a name');
+  assertThrows(() => entryNameIn(bytes, 10, 11), RangeError, '"." is not a name');
+  assertThrows(() => entryNameIn(bytes, 5, 10), RangeError, '"name/" is not a name');
+  assertThrows(() => entryNameIn(bytes, 5, 5), RangeError, "it is empty");
 });
 
 Deno.test("C strings end at their only NUL, bytes too", () => {

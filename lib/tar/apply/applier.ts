@@ -283,7 +283,7 @@ export class Applier {
       parent = this.#clear();
       result = liftingProtection(parent.fd, () => make(parent));
     }
-    unwrap(result, syscall, this.#entry.text);
+    unwrap(result, syscall, this.#entry);
     this.#made(parent);
     return parent;
   }
@@ -323,7 +323,7 @@ export class Applier {
     const { name } = this.#entry;
     const found = tryStatat(parent.fd, name, this.#stat);
     if (found === -ENOENT) return parent;
-    unwrap(found, "statx", this.#entry.text);
+    unwrap(found, "statx", this.#entry);
     const leads = this.#stat.isDirectory || this.#stat.isSymlink;
     removeEntry(parent.fd, name);
     if (!leads) return parent;
@@ -358,9 +358,9 @@ export class Applier {
       if (found < 0 || !this.#stat.isDirectory) {
         isReplaced ||= found === 0;
         parent = this.#clear();
-        made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry.text);
+        made = unwrap(liftingProtection(parent.fd, make), "mkdirat", entry);
       }
-    } else unwrap(made, "mkdirat", entry.text);
+    } else unwrap(made, "mkdirat", entry);
     this.#made(parent);
     const fd = openat(parent.fd, entry.name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     const name = nameText(entry.name);

@@ -84,10 +84,10 @@ export class Attributes {
     const foreign = uid !== this.#ownUid || gid !== this.#ownGid;
     if (foreign || inherits) this.#owner(fd, entry, uid, gid);
     // It got an access list from its directory's default one.
-    if (inherits) removeAttribute(fd, ACL_ACCESS, entry.text);
+    if (inherits) removeAttribute(fd, ACL_ACCESS, entry);
     if (inherits || entry.mode & SPECIAL_BITS) this.#mode(fd, entry);
     if (entry.xattrs.length > 0) this.#xattrs(fd, entry);
-    unwrap(tryFutimens(fd, this.#timesOf(entry)), "futimens", entry.text);
+    unwrap(tryFutimens(fd, this.#timesOf(entry)), "futimens", entry);
   }
 
   /**
@@ -109,12 +109,12 @@ export class Attributes {
     const { name } = entry;
     const uid = this.uid(entry), gid = this.gid(entry);
     if (uid !== this.#ownUid || gid !== this.#ownGid || inherits) {
-      unwrap(tryLchownat(dirfd, name, uid, gid), "fchownat", entry.text);
+      unwrap(tryLchownat(dirfd, name, uid, gid), "fchownat", entry);
     }
     // A link has no mode; and fchmodat would follow it.
     if (entry.type !== SYMBOLIC_LINK && (inherits || entry.mode & SPECIAL_BITS)) {
       if (inherits) removeAttributeAt(dirfd, name, ACL_ACCESS);
-      unwrap(tryFchmodat(dirfd, name, entry.mode), "fchmodat", entry.text);
+      unwrap(tryFchmodat(dirfd, name, entry.mode), "fchmodat", entry);
     }
     if (entry.xattrs.length > 0) {
       const path = entryPath(dirfd, name);
@@ -122,15 +122,15 @@ export class Attributes {
         this.#xattr(entry, key, value, (mapped) => tryLsetxattr(path, key, mapped));
       }
     }
-    unwrap(tryLutimensat(dirfd, name, this.#timesOf(entry)), "utimensat", entry.text);
+    unwrap(tryLutimensat(dirfd, name, this.#timesOf(entry)), "utimensat", entry);
   }
 
   #owner(fd: number, entry: Entry, uid: number, gid: number): void {
-    unwrap(tryFchown(fd, uid, gid), "fchown", entry.text);
+    unwrap(tryFchown(fd, uid, gid), "fchown", entry);
   }
 
   #mode(fd: number, entry: Entry): void {
-    unwrap(tryFchmod(fd, entry.mode), "fchmod", entry.text);
+    unwrap(tryFchmod(fd, entry.mode), "fchmod", entry);
   }
 
   #timesOf(entry: Entry): Times {
@@ -166,7 +166,7 @@ export class Attributes {
           `the file system does not store them`,
       );
     }
-    unwrap(result, `fsetxattr ${key}`, entry.text);
+    unwrap(result, `fsetxattr ${key}`, entry);
   }
 
   #mapped(entry: Entry, key: string, value: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -201,7 +201,7 @@ export class Attributes {
       );
     }
     for (const key of names) {
-      if (isOfLayer(key)) removeAttribute(fd, key, entry.text);
+      if (isOfLayer(key)) removeAttribute(fd, key, entry);
     }
   }
 }

@@ -9,7 +9,7 @@
  * @module
  */
 import type { Listing } from "../../../ffi/directory.ts";
-import { type EntryName, entryName } from "../../../ffi/entry_name.ts";
+import { type EntryName, entryNameIn } from "../../../ffi/entry_name.ts";
 import type { IdMaps } from "../../base/id_maps.ts";
 import { Control, CONTROL_BYTES } from "../../base/worker_control.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
@@ -144,7 +144,7 @@ export class Run {
     const parent = path.length;
     for (let i = 0, at = parent; i < this.count; i++) {
       const end = input.indexOf(0, at) + 1;
-      const name = entryName(input.subarray(at, end - 1));
+      const name = entryNameIn(input, at, end - 1);
       path.length = parent;
       path.push(name, false);
       use(name, path.view, i);

@@ -155,7 +155,7 @@ export class DescriptorWindow extends Window {
     }
     if (moved < 0) {
       if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
-        unwrap(moved, "write", what.text);
+        unwrap(moved, "write", what);
       }
       // Not between these two files (a socket, say), or one of them has an error: copy by hand from
       // now on, which shows which file an error is about.

@@ -10,7 +10,7 @@
  * @module
  */
 import { decode, DOT, SLASH } from "../../../ffi/cstring.ts";
-import { type EntryName, entryName, NAME_MAX } from "../../../ffi/entry_name.ts";
+import { type EntryName, entryNameIn, NAME_MAX } from "../../../ffi/entry_name.ts";
 import { PATH_MAX } from "../../../ffi/names.ts";
 
 /** In bytes; the NUL counts in `PATH_MAX`. */
@@ -58,7 +58,7 @@ export class LayerPath {
 
   /** The last component. Throws RangeError for the layer's root, which has no name. */
   get name(): EntryName {
-    return this.#name ??= entryName(this.#bytes.subarray(this.#nameStart, this.#length));
+    return this.#name ??= entryNameIn(this.#bytes, this.#nameStart, this.#length);
   }
 
   /** The directory's path: a view. */

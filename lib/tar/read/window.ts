@@ -153,7 +153,7 @@ function writeAll(
 ): void {
   for (let rest = bytes; rest.byteLength > 0;) {
     const put = tryWrite(out, rest);
-    if (put < 0) unwrap(put, "write", what.text);
+    unwrap(put, "write", what);
     if (put === rest.byteLength) return;
     rest = rest.subarray(put);
   }
