@@ -38,7 +38,7 @@ import { VeneerError } from "../base/errors.ts";
 import type { IdMaps } from "../base/id_maps.ts";
 import { isKernelAtLeast } from "../base/kernel.ts";
 import type { Warn } from "../base/warn.ts";
-import { readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
+import { makeMark, readMetadata, removeMetadata, writeFile, writeMetadata } from "./metadata.ts";
 import { requireTrustedOwner } from "./trusted_owner.ts";
 
 /** The directory of Veneer's own records in a home; no layer id begins with a dot. */
@@ -175,7 +175,7 @@ export class Home {
 
   /** Sets the mark of an apply that begins; it is on disk when this returns. */
   markIncomplete(id: string): void {
-    writeMetadata(this.#incomplete(id), "");
+    makeMark(this.#incomplete(id));
   }
 
   /**

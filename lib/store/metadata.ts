@@ -15,6 +15,7 @@ import { decode, encode } from "../../ffi/cstring.ts";
 import { type EntryName, entryName } from "../../ffi/entry_name.ts";
 import { EEXIST, EISDIR, ENODEV, ENOENT, ENXIO } from "../../ffi/errno.ts";
 import {
+  close,
   fsync,
   O_CREAT,
   O_EXCL,
@@ -58,6 +59,18 @@ export function writeMetadata(path: ConfinedPath, content: string, mode = 0o600)
       fsync(fd, temporary.text);
     });
     unwrapConfined(tryRenameat(directory, beside, directory, name), "rename", temporary);
+    fsync(directory, path.parent.text);
+  });
+}
+
+/**
+ * Makes a mark: an empty file that says something by its name, so that it needs no temporary one.
+ * Whatever has the name already is the mark. It is on disk when this returns.
+ */
+export function makeMark(path: ConfinedPath): void {
+  inParent(path, (directory, name) => {
+    const fd = tryOpenat(directory, name, O_WRONLY | O_CREAT | O_EXCL, 0o600);
+    if (fd !== -EEXIST) close(unwrapConfined(fd, "open", path));
     fsync(directory, path.parent.text);
   });
 }

@@ -1,6 +1,7 @@
 import { confinedAt } from "../support/confined_at.ts";
 import { assertEquals, assertFalse } from "@std/assert";
 import {
+  makeMark,
   readMetadata,
   removeMetadata,
   TEMPORARY_SUFFIX,
@@ -39,6 +40,20 @@ Deno.test("metadata: what a killed writer left beside the file is neither read n
     assertEquals(readMetadata(confinedAt(path, "parent")), undefined);
     writeMetadata(confinedAt(path, "parent"), "whole");
     assertEquals([...Deno.readDirSync(path)].map((entry) => entry.name), ["parent"]);
+  }));
+
+Deno.test("metadata: a mark that is there already stays, whatever it is", () =>
+  withDirectory((path) => {
+    const mark = confinedAt(path, "mark");
+    makeMark(mark);
+    const { ino, size, mode } = Deno.statSync(mark.text);
+    assertEquals([size, mode! & 0o777], [0, 0o600]);
+    makeMark(mark);
+    assertEquals(Deno.statSync(mark.text).ino, ino);
+    Deno.mkdirSync(`${path}/other`);
+    makeMark(confinedAt(path, "other"));
+    assertEquals(Deno.statSync(`${path}/other`).isDirectory, true);
+    assertEquals([...Deno.readDirSync(path)].map((entry) => entry.name).sort(), ["mark", "other"]);
   }));
 
 Deno.test("metadata: removing says whether there was anything", () =>
