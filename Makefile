@@ -65,7 +65,7 @@ bench: root setup ## measure against GNU tar and other tools, as ratios
 	@tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts
 
 bench-quick: root setup ## the same in under three minutes, once each, for a look
-	@VENEER_BENCH_QUICK=1 tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts overlay2 growth btrfs ext4 btrfs
+	@VENEER_BENCH_QUICK=1 tools/isolated $(DENO) run --quiet --allow-all --no-check bench/main.ts overlay2 growth subvolumes ext4 btrfs
 
 build: dist/veneer ## make the binary dist/veneer
 

@@ -2,7 +2,7 @@
  * Runs the benches: each on loopback images of the file systems it is for, in a process of its own. What they measured
  * goes into `results.md`; a quick run, which is for a look while one works, leaves that alone.
  *
- *     bench/main.ts [overlay2|growth|btrfs|devicemapper|snapshots|services|services_containerd|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
+ *     bench/main.ts [overlay2|growth|subvolumes|devicemapper|snapshots|services|services_containerd|import|docker|migrate]… [ext4|xfs|btrfs]…      # all, where none is named
  *
  * @module
  */
@@ -17,7 +17,7 @@ import { formatResults, merged, parseResults, RESULTS, type Row, type Section } 
 const BENCHES: Readonly<Record<string, readonly ImageKind[]>> = {
   overlay2: ["ext4", "xfs"],
   growth: ["ext4"],
-  btrfs: ["btrfs"],
+  subvolumes: ["btrfs"],
   // In the memory of a guest, where this machine's kernel has no device-mapper.
   devicemapper: ["ext4"],
   snapshots: ["btrfs", "ext4"],
@@ -43,19 +43,18 @@ const chosen = (name: string, among: readonly string[]) =>
 const load = () => Deno.loadavg()[0].toFixed(2);
 
 const workspace = openWorkspace("veneer-bench.");
-const sections: Section[] = [];
+const isQuick = Deno.env.has("VENEER_BENCH_QUICK");
 try {
   for (const [name, kinds] of Object.entries(BENCHES)) {
     if (!chosen(name, Object.keys(BENCHES))) continue;
     for (const kind of kinds) {
-      if (chosen(kind, Object.values(BENCHES).flat())) sections.push(measured(name, kind));
+      if (!chosen(kind, Object.values(BENCHES).flat())) continue;
+      const section = measured(name, kind);
+      if (!isQuick && section.rows.length > 0) await write(section);
     }
   }
 } finally {
   workspace[Symbol.dispose]();
-}
-if (!Deno.env.has("VENEER_BENCH_QUICK")) {
-  await write(sections.filter(({ rows }) => rows.length > 0));
 }
 
 /** Runs a bench on an image of a file system. */
@@ -92,11 +91,11 @@ function measured(name: string, kind: ImageKind): Section {
   };
 }
 
-/** Puts sections into the file of results. */
-async function write(sections: readonly Section[]): Promise<void> {
+/** Puts a section into the file of results. */
+async function write(section: Section): Promise<void> {
   const top = dirname(import.meta.dirname!), path = join(top, RESULTS);
   const earlier = parseResults(await Deno.readTextFile(path).catch(() => ""));
-  const text = formatResults(merged(earlier, sections));
+  const text = formatResults(merged(earlier, [section]));
   await Deno.writeTextFile(path, text);
   await $`${Deno.execPath()} fmt --quiet ${path}`.cwd(top);
 }
