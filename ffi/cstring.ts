@@ -24,13 +24,33 @@ const ESCAPE = 0xdc00;
 /** A call takes so many arguments at least in any engine. */
 const MOST_ARGUMENTS = 4096;
 
+/**
+ * The most bytes of which the text is put together here. The runtime's decoder takes three to six
+ * times as long for a name of 12 bytes, and as long for one of 64.
+ */
+const SHORT = 32;
+
 /** The text of a file name's bytes (without the terminating NUL). */
 export function decode(bytes: Uint8Array): string {
+  if (bytes.length <= SHORT) {
+    const text = decodeAscii(bytes);
+    if (text !== undefined) return text;
+  }
   try {
     return strictUtf8.decode(bytes);
   } catch {
     return decodeEscaping(bytes);
   }
+}
+
+/** The text of bytes that are all ASCII; else `undefined`. */
+function decodeAscii(bytes: Uint8Array): string | undefined {
+  let text = "";
+  for (let i = 0; i < bytes.length; i++) {
+    if (bytes[i] >= 0x80) return undefined;
+    text += String.fromCharCode(bytes[i]);
+  }
+  return text;
 }
 
 /**

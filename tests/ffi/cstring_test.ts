@@ -94,9 +94,9 @@ function slowly(bytes: Uint8Array): string {
 Deno.test("decode: escapes exactly the bytes that the platform's decoder refuses", () => {
   const edges = [0, 0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0];
   edges.push(0xed, 0xef, 0xf0, 0xf4, 0xf5, 0xff);
-  for (let seed = 0; seed < 3000; seed++) {
+  for (let seed = 0; seed < 1500; seed++) {
     const random = randomOf(seed);
-    const bytes = new Uint8Array(random(12)).map(() => edges[random(edges.length)]);
+    const bytes = new Uint8Array(random(48)).map(() => edges[random(edges.length)]);
     assertEquals(decode(bytes), slowly(bytes), bytes.toHex());
     roundTrip(bytes);
   }
