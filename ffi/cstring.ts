@@ -28,11 +28,11 @@ const MOST_ARGUMENTS = 4096;
  * The most bytes of which the text is put together here. The runtime's decoder takes three to six
  * times as long for a name of 12 bytes, and as long for one of 64.
  */
-const SHORT = 32;
+const SHORT_NAME = 32;
 
 /** The text of a file name's bytes (without the terminating NUL). */
 export function decode(bytes: Uint8Array): string {
-  if (bytes.length <= SHORT) {
+  if (bytes.length <= SHORT_NAME) {
     const text = decodeAscii(bytes);
     if (text !== undefined) return text;
   }
