@@ -2,9 +2,9 @@
  * libdevmapper: every function this project calls in it, under its C prototype.
  *
  * The library keeps its state (the control device, the log function, udev's settings) in global
- * variables and is not made for threads. Callers hold a lock across tasks; the log function is set
- * for the length of one task (`devmapper_log.ts`), so that no callback of an ended Worker is left
- * behind.
+ * variables and is not made for threads. So each call that may log or change that state is made in
+ * its thread's turn (`devmapper_turn.ts`), with the log function set for its length
+ * (`devmapper_log.ts`): no callback of an ended Worker is left behind.
  *
  * @module
  */

@@ -10,6 +10,7 @@
  * @module
  */
 import { library } from "./devmapper_library.ts";
+import { inTurn } from "./devmapper_turn.ts";
 
 // Levels of the library's messages: LVM2, libdm/misc/dm-logging.h and lib/log/log.h.
 export const LOG_LEVEL_MASK = 0x07;
@@ -38,18 +39,20 @@ export function setLogSink(to: LogSink): void {
 }
 
 /**
- * Runs `use` and collects the library's messages of this thread; `errors` are the texts of those at
- * the level of errors.
+ * Runs `use` in this thread's turn ({@linkcode inTurn}) and collects the library's messages;
+ * `errors` are the texts of those at the level of errors.
  */
 export function withLog<T>(use: (errors: readonly string[]) => T): T {
-  errors = [];
   const listener = callback ??= new Deno.UnsafeCallback(LOG_SIGNATURE, receive);
-  library().dm_log_with_errno_init(listener.pointer);
-  try {
-    return use(errors);
-  } finally {
-    library().dm_log_with_errno_init(null);
-  }
+  return inTurn(() => {
+    errors = [];
+    library().dm_log_with_errno_init(listener.pointer);
+    try {
+      return use(errors);
+    } finally {
+      library().dm_log_with_errno_init(null);
+    }
+  });
 }
 
 /** Runs `use` and drops the library's log messages. */

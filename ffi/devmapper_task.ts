@@ -70,7 +70,7 @@ export class Task implements Disposable {
   constructor(type: number, name?: string) {
     this.#type = type;
     this.#name = name;
-    const pointer = this.#library.dm_task_create(type);
+    const pointer = withLog(() => this.#library.dm_task_create(type));
     if (pointer === null) throw this.#error(ENOMEM);
     this.pointer = pointer;
     if (name === undefined) return;

@@ -268,6 +268,16 @@ export const library = group({
   gnu_get_libc_version: { parameters: [], result: "pointer" },
 });
 
+/** The locks of the library's streams. */
+export const streams = group({
+  // extern FILE *stdin; the value is the address of the variable
+  stdin: { type: "pointer" },
+  // void flockfile(FILE *filehandle);
+  flockfile: { parameters: ["pointer"], result: "void" },
+  // void funlockfile(FILE *filehandle);
+  funlockfile: { parameters: ["pointer"], result: "void" },
+});
+
 /** Mounting, by the old calls. */
 export const mounts = group({
   // int mount(const char *source, const char *target, const char *fstype, unsigned long flags,
