@@ -7,6 +7,7 @@
  *
  * @module
  */
+import { asciiText } from "../../ffi/cstring.ts";
 import { VeneerError } from "../base/errors.ts";
 import type { Bytes } from "./bytes.ts";
 
@@ -201,23 +202,13 @@ export function* readFields(message: Bytes): Generator<WireField> {
 
 /** The text in a field's bytes. @throws {VeneerError} `invalid argument` if it is not UTF-8 */
 export function text(bytes: Bytes): string {
-  const short = bytes.length < SHORT ? ascii(bytes) : undefined;
+  const short = bytes.length < SHORT ? asciiText(bytes) : undefined;
   if (short !== undefined) return short;
   try {
     return decoder.decode(bytes);
   } catch {
     throw new VeneerError("invalid argument", "the request has a text that is not UTF-8");
   }
-}
-
-/** The text of ASCII characters; `undefined` if there are others. */
-function ascii(bytes: Bytes): string | undefined {
-  let text = "";
-  for (let i = 0; i < bytes.length; i++) {
-    if (bytes[i] >= 0x80) return undefined;
-    text += String.fromCharCode(bytes[i]);
-  }
-  return text;
 }
 
 function malformed(): VeneerError {

@@ -8,8 +8,8 @@
  *
  * @module
  */
-import { decode } from "../../ffi/cstring.ts";
-import { type EntryName, nameText } from "../../ffi/entry_name.ts";
+import { decode, type Path } from "../../ffi/cstring.ts";
+import type { EntryName } from "../../ffi/entry_name.ts";
 import { E2BIG, ENODATA, ENOENT, EOPNOTSUPP } from "../../ffi/errno.ts";
 import { type Subject, unwrap } from "../../ffi/unwrap.ts";
 import {
@@ -73,10 +73,10 @@ export function removeAttribute(fd: number, name: string, shown?: string | Subje
 /** The same from the entry `name` itself, which is not opened. */
 export function removeAttributeAt(dirfd: number, name: EntryName, key: string): void {
   const result = tryLremovexattr(entryPath(dirfd, name), key);
-  removed(result, `lremovexattr ${key}`, nameText(name));
+  removed(result, `lremovexattr ${key}`, name);
 }
 
-function removed(result: number, syscall: string, shown: string | Subject | undefined): void {
+function removed(result: number, syscall: string, shown: Path | Subject | undefined): void {
   if (result !== -ENODATA && result !== -EOPNOTSUPP) unwrap(result, syscall, shown);
 }
 

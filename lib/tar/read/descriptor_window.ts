@@ -12,7 +12,7 @@ import { pread, read, SEEK_CUR, tryLseek } from "../../../ffi/files.ts";
 import { waitReadable } from "../../../ffi/poll.ts";
 import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
 import { fstat } from "../../../ffi/stat.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
+import { type Subject, unwrap } from "../../../ffi/unwrap.ts";
 import { openFileName } from "../../base/open_files.ts";
 import { PROGRESS_PART, type TarFile, WAITING_STEP, Window } from "./window.ts";
 
@@ -141,7 +141,7 @@ export class DescriptorWindow extends Window {
   }
 
   /** Moves at most `left` bytes inside the kernel; returns how many, 0 at the input's end. */
-  protected override move(out: number, left: number, what: { readonly text: string }): number {
+  protected override move(out: number, left: number, what: Subject): number {
     if (!this.#canMove) return this.put(out, left, what);
     const ask = Math.min(left, this.onMoved === undefined ? LARGEST_MOVE : PROGRESS_PART);
     let moved: number;

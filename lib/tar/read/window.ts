@@ -8,7 +8,7 @@
  * @module
  */
 import { tryWrite } from "../../../ffi/files.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
+import { type Subject, unwrap } from "../../../ffi/unwrap.ts";
 
 /** Data of at least so many bytes is large. */
 export const LARGE = 128 << 10;
@@ -24,11 +24,6 @@ export const WAITING_STEP = 1000;
  * in bytes.
  */
 export const MOST_PADDING = 1 << 20;
-
-/** What the data of an entry is for, as far as messages say it. */
-interface Named {
-  readonly text: string;
-}
 
 /** A tar in a regular file. */
 export interface TarFile {
@@ -104,7 +99,7 @@ export abstract class Window {
    * @returns how many there were: fewer than `count` if the input ends
    * @throws {SyscallError} naming `what` if writing fails
    */
-  copyTo(out: number, count: number, what: Named): number {
+  copyTo(out: number, count: number, what: Subject): number {
     let left = count;
     while (left > 0) {
       const done = left >= LARGE ? this.move(out, left, what) : this.put(out, left, what);
@@ -115,7 +110,7 @@ export abstract class Window {
   }
 
   /** Writes at most `left` bytes from the window; returns how many, 0 at the input's end. */
-  protected put(out: number, left: number, what: Named): number {
+  protected put(out: number, left: number, what: Subject): number {
     if (this.at === this.end && !this.fill(1)) return 0;
     const part = Math.min(left, this.end - this.at);
     writeAll(out, this.bytes.subarray(this.at, this.at + part), what);
@@ -124,7 +119,7 @@ export abstract class Window {
   }
 
   /** Writes at most `left` bytes of large data; returns how many, 0 at the input's end. */
-  protected move(out: number, left: number, what: Named): number {
+  protected move(out: number, left: number, what: Subject): number {
     const moved = this.put(out, left, what);
     this.onMoved?.(this.position);
     return moved;
@@ -149,7 +144,7 @@ export abstract class Window {
 function writeAll(
   out: number,
   bytes: Uint8Array<ArrayBuffer>,
-  what: { readonly text: string },
+  what: Subject,
 ): void {
   for (let rest = bytes; rest.byteLength > 0;) {
     const put = tryWrite(out, rest);
