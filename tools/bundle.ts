@@ -12,7 +12,7 @@
  * stay as they are: the minifier puts a value in place of the variable that is used once, also if `using` declares it,
  * and a lock of that kind would never be freed.
  *
- * With `run`, the modules are for `deno run`, which reads all modules that it sees imported before it starts the
+ * With `run`, the modules are for the tests: the server of cases is one of them, and they are for `deno run`, which reads all modules that it sees imported before it starts the
  * first: what a command may load later is hidden from it, and saves it 5 of 40 ms. `deno compile` has to see them.
  */
 import { expandGlobSync, walkSync } from "@std/fs";
@@ -30,6 +30,9 @@ function workers(): string[] {
     ({ path }) => path.slice(TOP.length + 1),
   ).sort();
 }
+
+/** The program in a server, for cases. */
+const SERVER = "tests/support/program_server.ts";
 
 /** The modules at the top of the bundle. */
 function topModules(bundle: string): string[] {
@@ -101,7 +104,8 @@ if (import.meta.main) {
   const isRun = Deno.args[1] === "run";
   const options = ["--quiet", "--platform", "deno", "--code-splitting", "--outdir", out];
   if (!isRun) options.push("--sourcemap=inline");
-  await $`${Deno.execPath()} bundle ${options} main.ts ${modules}`.cwd(TOP);
+  const programs = isRun ? ["main.ts", SERVER] : ["main.ts"];
+  await $`${Deno.execPath()} bundle ${options} ${programs} ${modules}`.cwd(TOP);
   const idle = modules.filter((worker) => !redirect(worker, out));
   if (idle.length > 0) {
     console.error(`bundle: nothing starts ${idle.join(", ")}`);

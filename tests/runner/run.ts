@@ -368,15 +368,11 @@ async function main(parts: string[]): Promise<number> {
   const { alone, together } = separate(plans);
   const first = [runPrograms(builds(built)), runAll(alone, places, 1)];
   const stages = (await Promise.all(first)).flat();
-  const program = [
-    Deno.execPath(),
-    "run",
-    "--allow-all",
-    "--no-config",
-    V8_FLAGS,
-    join(built.bundle, "main.js"),
-  ];
-  Deno.env.set("VENEER_TEST_PROGRAM", program.join(" "));
+  const words = (module: string) =>
+    [Deno.execPath(), "run", "--allow-all", "--no-config", V8_FLAGS, join(built.bundle, module)]
+      .join(" ");
+  Deno.env.set("VENEER_TEST_PROGRAM", words("main.js"));
+  Deno.env.set("VENEER_TEST_SERVER", words("tests/support/program_server.js"));
   for (const { suite, path } of built.suites) Deno.env.set(suite.variable, path);
   // The inner loop has few stages: all begin at once, so that they end together.
   const atOnce = isQuick ? together.length : navigator.hardwareConcurrency;

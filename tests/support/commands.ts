@@ -4,6 +4,7 @@ import { join } from "@std/path";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { must, type Ran, run, type TempDir, tempDir, TEST_FS } from "./cases.ts";
+import { runInServer } from "./program_client.ts";
 
 /**
  * The V8 flags of `tools/veneer` and of the compiled program, which limit the memory of services.
@@ -23,8 +24,23 @@ export const PROGRAM: readonly string[] = words?.split(" ") ?? [
   new URL("../../main.ts", import.meta.url).pathname,
 ];
 
-/** Runs the program without a store. */
+/** The words that start a server which runs commands, if the runner has bundled it. */
+const SERVER = Deno.env.get("VENEER") ? undefined : Deno.env.get("VENEER_TEST_SERVER")?.split(" ");
+
+/** Words of commands that need a process of their own: they run programs, and get signals. */
+const WITH_PROCESS = ["exec", "shell", "serve"];
+
+/**
+ * Runs the program without a store: in a server, if there is one and the command needs no process
+ * of its own.
+ */
 export function veneer(...args: string[]): Ran {
+  const isServed = SERVER !== undefined && !args.some((word) => WITH_PROCESS.includes(word));
+  return isServed ? runInServer(SERVER, args) : runAlone(...args);
+}
+
+/** Runs the program in a process of its own. */
+export function runAlone(...args: string[]): Ran {
   const [program, ...first] = PROGRAM;
   return run(program, ...first, ...args);
 }
