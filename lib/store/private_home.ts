@@ -98,10 +98,13 @@ export function releaseHomeAtEnd(
     }
   };
   if ("WorkerGlobalScope" in globalThis) return release();
-  if (kept.size === 0) {
-    globalThis.addEventListener("unload", () => kept.forEach((release) => release()));
-  }
+  globalThis.addEventListener("unload", releaseKept, { once: true });
   kept.set(recordsOf(state), release);
+}
+
+function releaseKept(): void {
+  for (const release of kept.values()) release();
+  kept.clear();
 }
 
 /** Releases at once a home that {@linkcode releaseHomeAtEnd} left for the end of this process. */

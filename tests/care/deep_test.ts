@@ -1,5 +1,6 @@
 /** `check --deep`: content against the record of the apply. */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { GraphDriver } from "../../lib/graph/driver.ts";

@@ -1,5 +1,6 @@
 /** Hashes in the records of layers' content, and records that a check makes. */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { entryName } from "../../ffi/entry_name.ts";

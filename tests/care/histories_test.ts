@@ -1,5 +1,6 @@
 /** Random histories of healthy stores, each ended by a kill: a check finds nothing. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { DRIVERS } from "../../drivers/names.ts";

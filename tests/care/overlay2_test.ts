@@ -1,5 +1,6 @@
 /** `check` on layers of overlay2: every record, link and file of the layout, damaged in every way. */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { openDriver } from "../support/drivers.ts";

@@ -1,5 +1,6 @@
 /** `repair`: what it refuses, shows and keeps; the tables of damages say what it mends. */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { DAMAGE_FOUND, EXIT_STATUS } from "../../lib/cli/exit_status.ts";

@@ -1,5 +1,6 @@
 /** `repair --from` of committed snapshots. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assertEquals, assertMatch, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { VeneerError } from "../../lib/base/errors.ts";

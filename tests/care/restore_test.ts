@@ -1,5 +1,6 @@
 /** `repair --from`: the files of a layer from its tar, in place. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { DAMAGE_FOUND, EXIT_STATUS } from "../../lib/cli/exit_status.ts";

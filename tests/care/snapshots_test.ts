@@ -1,5 +1,6 @@
 /** `check` on stores of snapshots: the database, and the layers that it names. */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { openSnapshotter } from "../support/drivers.ts";

@@ -1,5 +1,6 @@
 /** libdevmapper's tasks, by what the kernel does and what dmsetup sees. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertMatch, assertThrows } from "@std/assert";
 import {
   cancelDeferredRemoval,

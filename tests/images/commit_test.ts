@@ -1,7 +1,8 @@
 /**
  * Making images of snapshots.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, needs, TEST_FS } from "../support/cases.ts";

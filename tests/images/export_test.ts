@@ -1,7 +1,8 @@
 /**
  * Exporting images: the very layers that came in, in every form, or an error that names the file.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { gunzipSync, gzipSync, zstdDecompressSync } from "node:zlib";

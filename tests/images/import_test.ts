@@ -1,7 +1,8 @@
 /**
  * Importing images: of every form, and of those that are not as they should be, which change nothing.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { gzipSync, zstdCompressSync } from "node:zlib";

@@ -37,6 +37,9 @@ const TOP = dirname(dirname(import.meta.dirname!));
  */
 const MARGIN_SECONDS = 120;
 
+/** Whether this is the long run (`make test-long`). */
+const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
+
 /** Files whose cases change the whole machine's kernel: the parameters of a module. */
 const KERNEL_WIDE = ["tests/drivers/overlay2/references_test.ts"];
 
@@ -154,7 +157,8 @@ function suiteOf(file: string, { kernel, fs }: Environment): string {
 function allStages(): Weighted[] {
   const stages = new Map<string, Weighted & { files: string[] }>();
   for (const file of testFiles()) {
-    for (const environment of environmentsOf(Deno.readTextFileSync(join(TOP, file)), file)) {
+    const text = Deno.readTextFileSync(join(TOP, file));
+    for (const environment of environmentsOf(text, file, IS_LONG)) {
       const { kernel, fs } = environment;
       const suite = suiteOf(file, environment);
       const name = title({ kernel, suite, fs });

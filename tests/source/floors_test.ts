@@ -24,6 +24,7 @@ const FLOORS: readonly (readonly string[])[] = [
 const ENTRIES = [
   "main.ts",
   "mod.ts",
+  "drivers/program.ts",
   "drivers/lanes.ts",
   "drivers/lane_worker.ts",
   "drivers/docker_lane_worker.ts",

@@ -14,6 +14,12 @@ export const TEST_FS = Deno.env.get("VENEER_TEST_FS") ?? "";
 /** Whether this is the inner loop (`make test-quick`), which leaves out long cases. */
 export const IS_QUICK: boolean = Deno.env.has("VENEER_TEST_QUICK");
 
+/**
+ * Whether this is the long run (`make test-long`), which has more rounds and more environments of
+ * the same cases.
+ */
+export const IS_LONG: boolean = Deno.env.has("VENEER_TEST_LONG");
+
 /** The reason with which the inner loop skips a case; `undefined` in a whole run. */
 export const notQuick: string | undefined = IS_QUICK ? "the whole run has it" : undefined;
 

@@ -27,8 +27,11 @@ export const PROGRAM: readonly string[] = words?.split(" ") ?? [
 /** The words that start a server which runs commands, if the runner has bundled it. */
 const SERVER = Deno.env.get("VENEER") ? undefined : Deno.env.get("VENEER_TEST_SERVER")?.split(" ");
 
-/** Words of commands that need a process of their own: they run programs, and get signals. */
-const WITH_PROCESS = ["exec", "shell", "serve"];
+/**
+ * Words of commands that need a process of their own: they run programs and get signals, trace all
+ * further calls of the process, or are answered before a command is looked for.
+ */
+const WITH_PROCESS = ["exec", "shell", "serve", "debug", "--version"];
 
 /**
  * Runs the program without a store: in a server, if there is one and the command needs no process

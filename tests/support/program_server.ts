@@ -49,6 +49,7 @@ if (import.meta.main) {
     setEnvironment(env);
     Deno.chdir(directory);
     const status = await runProgram(args);
+    dispatchEvent(new Event("unload")); // The program ends.
     Deno.chdir("/");
     replies.writeSync(new TextEncoder().encode(`${status}\n`));
   }

@@ -2,7 +2,8 @@
  * aufs through the conformance suite, and what only a kernel with aufs shows of its own. Few kernels have it;
  * where this one lacks it, that is said once.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { statSync } from "node:fs";
 import { openDriver } from "../../support/drivers.ts";

@@ -2,7 +2,8 @@
  * aufs killed at any point: no part of a layer stays without the others. On a kernel without aufs, what needs
  * no mount is killed, and a layer's own directory is looked at for its tree.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { TEMPORARY_SUFFIX } from "../../../lib/store/metadata.ts";

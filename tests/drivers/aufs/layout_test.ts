@@ -2,7 +2,8 @@
  * aufs's layout, which is Docker's, and all that is done to layers without mounting them. Cases that begin with
  * `Test` are those of Docker's own suite for this driver.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import * as aufs from "../../../drivers/aufs/driver.ts";

@@ -3,7 +3,8 @@
  * if a process was killed or the layer was unmounted by another program. The calls of a mount go to
  * a port that writes them down, and a directory stands for aufs's sysfs.
  */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import type { AufsEnvironment } from "../../../drivers/aufs/environment.ts";
 import { AufsSnapshots } from "../../../drivers/aufs/snapshots.ts";

@@ -2,7 +2,8 @@
  * A store that Docker's aufs driver left, on a kernel without aufs: it is read, and its layers go to overlay2.
  * The store is made of literal files; the program does the rest as a user has it do.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { chmodSync, lchownSync, linkSync, mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { lacksFileSystem, must, type TempDir, TEST_FS } from "../../support/cases.ts";

@@ -2,7 +2,8 @@
  * The very calls by which aufs layers are mounted and unmounted, through the port that the driver is given.
  * What is expected is text, here and in `testdata/`; nothing of it is made by the driver's code.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { isRunInMemory, xinoDirectory } from "../../../drivers/aufs/xino.ts";
 import { lstat } from "../../../ffi/stat.ts";
 import { runDirectory } from "../../../lib/store/run_root.ts";

@@ -2,7 +2,8 @@
  * Directories that aufs shows wrong, by a model of its lookup (`shown.ts`), and the marks and
  * whiteouts with which it shows them right.
  */
-// @runs on ext4, xfs
+// @runs on ext4
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { mendBranch, type MendOptions } from "../../../drivers/aufs/opaque.ts";
 import { O_DIRECTORY, O_RDONLY, open as openFile, withFd } from "../../../ffi/files.ts";

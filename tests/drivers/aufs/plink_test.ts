@@ -6,7 +6,8 @@
  * descriptor is closed, or that touching a name makes it a link to the copy. `aufs_conformance_test.ts` shows
  * that, on a kernel that has aufs.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { flushPseudoLinks, forgetPseudoLinks } from "../../../drivers/aufs/plink.ts";
 import { SyscallError } from "../../../ffi/errno.ts";

@@ -1,5 +1,6 @@
 /** The same layers, the same tree: aufs, where the kernel has it. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { openDriver } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { lacking } from "./support.ts";

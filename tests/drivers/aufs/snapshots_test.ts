@@ -2,7 +2,8 @@
  * aufs's snapshots: the very mounts, what counts as mounted, what is counted, and what a kernel without aufs
  * does with a store. Calls of aufs go to a port that writes them down; what is expected of them is text.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import type { AufsEnvironment } from "../../../drivers/aufs/environment.ts";
 import { AufsSnapshots } from "../../../drivers/aufs/snapshots.ts";

@@ -1,5 +1,6 @@
 /** aufs's snapshots through the conformance suite, where the kernel has aufs. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { branchLimit } from "../../../drivers/aufs/branch_limit.ts";
 import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";

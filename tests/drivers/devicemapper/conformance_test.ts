@@ -1,5 +1,6 @@
 /** The devicemapper driver through the conformance suite: ext4 on ext4, xfs on xfs. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { conformance } from "../conformance/mod.ts";
 import { FILE_SYSTEM, lacking, openStore } from "./support.ts";
 

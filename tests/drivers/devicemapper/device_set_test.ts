@@ -1,5 +1,6 @@
 /** The devices of a store, without layers: every public function, and what is in the kernel and on disk. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import type { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { EEXIST, ENODATA } from "../../../ffi/errno.ts";

@@ -1,5 +1,6 @@
 /** Thin devices as a program opens them: the contract of `openDeviceSet`. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals } from "@std/assert";
 import { openDeviceSet, openDriver } from "../../../mod.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";

@@ -1,5 +1,6 @@
 /** Layers and snapshots that are mounted with ids mapped: each has a file system of its own that does so. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assertEquals } from "@std/assert";
 import { isKernelAtLeast } from "../../../lib/base/kernel.ts";
 import { mountPoints, needs } from "../../support/cases.ts";

@@ -1,5 +1,6 @@
 /** Whole images on devicemapper: in, changed, made anew, and out as they came. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { gzipSync } from "node:zlib";

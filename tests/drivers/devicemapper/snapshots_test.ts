@@ -2,7 +2,8 @@
  * devicemapper's layers of snapshots, without the store above them: what they hold, how they are mounted, what
  * they add, and who is told that something is in use.
  */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import * as devicemapper from "../../../drivers/devicemapper/driver.ts";
 import { sendMessage } from "../../../ffi/devmapper.ts";

@@ -1,5 +1,6 @@
 /** devicemapper's snapshots through the conformance suite: ext4 on ext4, xfs on xfs. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { snapshotterConformance } from "../snapshotter/mod.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
 import { FILE_SYSTEM, lacking } from "./support.ts";

@@ -1,5 +1,6 @@
 /** An apply to a devicemapper layer that reports success has stored what it read, also where the pool fills up. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { close, O_RDONLY, open } from "../../../ffi/files.ts";
 import { FILE_SYSTEM, lacking, loopFiles, openStore, writeZeros } from "./support.ts";

@@ -1,5 +1,6 @@
 /** The overlay2 driver through the conformance suite, by both kinds of mount calls where the kernel has both. */
-// @runs on ext4, xfs, btrfs, guest ext4
+// @runs on ext4, xfs, guest ext4
+// @runs long on btrfs
 import { openDriver } from "../../support/drivers.ts";
 import { quotaLacking } from "../../../drivers/overlay2/project_quota.ts";
 import { notQuick, TEST_FS } from "../../support/cases.ts";

@@ -1,5 +1,6 @@
 /** A container's size, as Docker on the plugin asks for it: on xfs with pquota and ext4 with prjquota. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { lacksProgram, needs, TEST_FS } from "../../support/cases.ts";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { assertSize, PluginDocker } from "../../peers/docker_plugin.ts";

@@ -1,5 +1,6 @@
 /** overlay2 killed at any point: nothing half-made is used, nothing is left. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { lacksFileSystem, TEST_FS } from "../../support/cases.ts";
 import { names } from "../../support/files.ts";
 import { killCases } from "../kill/graph.ts";

@@ -1,5 +1,6 @@
 /** overlay2 on a kernel whose overlay takes no `lowerdir+`, and with the module's defaults changed. */
-// @runs on guest ext4, guest xfs
+// @runs on guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import { takesLowersOneByOne } from "../../../drivers/overlay2/kernel.ts";

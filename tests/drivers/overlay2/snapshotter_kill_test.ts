@@ -1,5 +1,6 @@
 /** overlay2's snapshots killed at any point. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { TEST_FS } from "../../support/cases.ts";
 import { lacking } from "./support.ts";
 import { layersOnDisk } from "./snapshotter_support.ts";

@@ -1,5 +1,6 @@
 /** Thousands of snapshots in one store, every one with its layer. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4
+// @runs long on xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
 import { needs, TEST_FS } from "../../support/cases.ts";
 import { layersOnDisk } from "./snapshotter_support.ts";

@@ -1,5 +1,6 @@
 /** overlay2's snapshots through the conformance suite, by both kinds of mount calls where the kernel has both. */
-// @runs on ext4, xfs, btrfs, guest ext4
+// @runs on ext4, xfs, guest ext4
+// @runs long on btrfs
 import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { notQuick, TEST_FS } from "../../support/cases.ts";

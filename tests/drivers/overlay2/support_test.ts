@@ -1,5 +1,6 @@
 /** What overlay2 runs on, what it refuses, its options, and what it probes. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertInstanceOf, assertMatch } from "@std/assert";
 import * as overlay2 from "../../../drivers/overlay2/driver.ts";
 import {

@@ -1,5 +1,6 @@
 /** Mounts of layers that Veneer did not make, or that it made and others hold: real ones, in namespaces of their own. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";

@@ -1,5 +1,6 @@
 /** Records that are none, and such as make layers their own ancestors: the trouble of their layers alone. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type {} from "../../../lib/snapshots/snapshotter.ts";

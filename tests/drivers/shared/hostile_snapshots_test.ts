@@ -1,5 +1,6 @@
 /** Stores of snapshots in which something was planted: no command is led out of them. */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { dirname } from "@std/path";
 import { chownSync } from "node:fs";

@@ -4,7 +4,8 @@
  * than the layer it is in. Each is tried without the other: the first on stores without anything planted, the
  * second on stores of root's.
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { dirname } from "@std/path";
 import { chownSync } from "node:fs";

@@ -6,7 +6,8 @@
  *
  * @module
  */
-// @runs on ext4, xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assertEquals } from "@std/assert";
 import { BTRFS_MAGIC, EXT_MAGIC, statfs } from "../../../ffi/statfs.ts";
 import { Arena, type Driver } from "../../tar/hostile/arena.ts";

@@ -1,5 +1,6 @@
 /** What cannot be deleted, or read, keeps no other layer from anything. */
-// @runs on ext4, xfs, btrfs, guest ext4, guest xfs
+// @runs on ext4, xfs, btrfs, guest ext4
+// @runs long on guest xfs
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { openDriver } from "../../support/drivers.ts";
