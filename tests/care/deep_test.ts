@@ -7,7 +7,7 @@ import type { GraphDriver } from "../../lib/graph/driver.ts";
 import { DRIVERS } from "../../drivers/names.ts";
 import { type Checked, checkStore } from "../../lib/care/check.ts";
 import { parseContent } from "../../lib/care/content_record.ts";
-import { lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, must, needs, tempDir } from "../support/cases.ts";
 import { openDriver } from "../support/drivers.ts";
 import { isThere } from "../support/files.ts";
 import { randomOf } from "../support/random.ts";
@@ -20,7 +20,6 @@ import { hostileTars, sampleOf } from "../tar/hostile/mod.ts";
 import { assertFound } from "./support.ts";
 
 const lacking = lacksFileSystem("overlay");
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 
 const { loadChecks } = DRIVERS.find(({ name }) => name === "overlay2")!;
 const checks = await loadChecks!();

@@ -5,14 +5,14 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { DRIVERS } from "../../drivers/names.ts";
 import { checkStore } from "../../lib/care/check.ts";
-import { lacksFileSystem, must, needs, TEST_FS } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, must, needs, TEST_FS } from "../support/cases.ts";
 import { openDriver, openSnapshotter } from "../support/drivers.ts";
 import { randomOf } from "../support/random.ts";
 import { storeDir } from "../support/store_dir.ts";
 import { check } from "./support.ts";
 
 /** How many histories there are, and how many follow each other on one store. */
-const HISTORIES = Deno.env.has("VENEER_TEST_LONG") ? 1000 : 6, ON_ONE_STORE = 3;
+const HISTORIES = IS_LONG ? 1000 : 6, ON_ONE_STORE = 3;
 
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 

@@ -9,14 +9,14 @@ import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { refusal, TestStore } from "../support/commands.ts";
 import { assertNothingLeft, end, home, SIZE, start, startApply } from "../support/processes.ts";
-import { lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
 import { names } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 
 // Many at once: two hundred in a long run.
 
-const TIMES = Deno.env.has("VENEER_TEST_LONG") ? 4 : 1;
+const TIMES = IS_LONG ? 4 : 1;
 const OWN = 30 * TIMES, CONTESTED = 2 * TIMES, FIGHTERS = 8 * CONTESTED, LOOKERS = 4 * TIMES;
 
 /**

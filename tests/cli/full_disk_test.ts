@@ -6,14 +6,14 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import type { ImageKind } from "../runner/images.ts";
 import { ImageStore } from "../support/processes.ts";
-import { lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, lacksProgram, must, needs, run } from "../support/cases.ts";
 import { names } from "../support/files.ts";
 import { RoomTrial } from "../support/room.ts";
 
 const KIB = 1024, MIB = 1024 * KIB;
 
 /** Bytes that are left free: all of them in a long run, else some. */
-const LEVELS = Deno.env.has("VENEER_TEST_LONG")
+const LEVELS = IS_LONG
   ? [0, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096].map((size) => size * KIB)
   : [0, 64 * KIB, 512 * KIB];
 

@@ -21,14 +21,14 @@ import {
   stateOf,
   until,
 } from "../support/processes.ts";
-import { lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, lacksProgram, must, needs, tempDir } from "../support/cases.ts";
 import { killAtRandom } from "../support/random_kills.ts";
 import { isThere, names } from "../support/files.ts";
 
 const lacking = lacksFileSystem("overlay");
 
 /** How many commands are killed at random moments, for each driver. */
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 12;
+const KILLS = IS_LONG ? 250 : 12;
 
 needs(
   lacking,
@@ -95,7 +95,7 @@ needs(lacking, "killed: commands killed at any moment keep no other from working
   using store = new TestStore();
   store.must("create", "base");
   const program = shellWords([...PROGRAM, ...store.options]);
-  const rounds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 5;
+  const rounds = IS_LONG ? 100 : 5;
   const killed = 128 + 9;
   const { stdout, stderr } = store.shell(`
     job() {

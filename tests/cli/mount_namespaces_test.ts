@@ -7,11 +7,11 @@ import { join } from "@std/path";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
 import { PROGRAM, shellWords, TestStore } from "../support/commands.ts";
 import { assertNothingLeft, home } from "../support/processes.ts";
-import { lacksFileSystem, lacksProgram, mountPoints, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, lacksProgram, mountPoints, needs } from "../support/cases.ts";
 import { names } from "../support/files.ts";
 
 const NAMESPACES = 3, PROCESSES = 20;
-const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 10 : 2;
+const ROUNDS = IS_LONG ? 10 : 2;
 
 /**
  * What the processes may take at most, in milliseconds: a deadlock takes longer. A busy machine is given what so many

@@ -2,7 +2,7 @@
  * Debian 12's and Debian 13's Docker on the plugin: builds at once, user namespaces, kills at random moments.
  */
 // @runs on ext4, xfs, btrfs
-import { needs, TEST_FS } from "../support/cases.ts";
+import { IS_LONG, needs, TEST_FS } from "../support/cases.ts";
 import { randomOf } from "../support/random.ts";
 import type { DaemonSettings } from "../peers/docker.ts";
 import {
@@ -18,7 +18,6 @@ import { fetched, lacksEngines } from "./engines.ts";
 const lacking = lacksEngines();
 const driver = TEST_FS === "btrfs" ? "btrfs" : "overlay2";
 
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 const lacksTime = IS_LONG ? undefined : "it is in the long run";
 const ROUNDS = 100;
 

@@ -9,7 +9,7 @@ import { join } from "@std/path";
 import { gzipSync } from "node:zlib";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
-import { lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, mountPoints, needs } from "../support/cases.ts";
 import { TestStore } from "../support/commands.ts";
 import { isThere, names } from "../support/files.ts";
 import { end, start } from "../support/processes.ts";
@@ -18,7 +18,7 @@ import { dir, file } from "../tar/support/tar_builder.ts";
 import { type Built, image, layer, oneImage, writeFiles } from "./builder.ts";
 
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 150 : 6;
+const KILLS = IS_LONG ? 150 : 6;
 
 const ALLOWED: ErrorCode[] = ["not found", "already exists", "in use", "failed precondition"];
 

@@ -1,7 +1,7 @@
 /** `migrate` killed at random moments: run again, it ends with all that the source shows. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, needs, run } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, needs, run } from "../support/cases.ts";
 import { PROGRAM } from "../support/commands.ts";
 import { randomOf } from "../support/random.ts";
 import { mountImage } from "../runner/images.ts";
@@ -12,7 +12,7 @@ import { isThere, names, read } from "../support/files.ts";
 import { assertSame } from "../drivers/same_tree/suite.ts";
 import { factsOf, makeStores, outcomeOf, type Place, words } from "./support.ts";
 
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 6;
+const KILLS = IS_LONG ? 100 : 6;
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 const lacking = lacksFileSystem("overlay") ?? lacksFileSystem("btrfs");
 

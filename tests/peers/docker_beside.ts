@@ -9,12 +9,11 @@ import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import type { ErrorCode } from "../../lib/base/errors.ts";
 import { EXIT_STATUS } from "../../lib/cli/exit_status.ts";
-import { mountPoints, must, type Ran } from "../support/cases.ts";
+import { IS_LONG, mountPoints, must, type Ran } from "../support/cases.ts";
 import { randomOf } from "../support/random.ts";
 import { type Docker, type Driver, makeSystem, parentsByDocker, veneerBeside } from "./docker.ts";
 import { namesIn } from "./trees.ts";
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 
 /** What a layer is to Docker, and so what a command may do with it. */
@@ -348,7 +347,7 @@ export function runBeside(docker: Docker, scratch: string, rounds: number): Stor
     for (let round = 0; round < rounds; round++) store.check(round, store.runAny(random));
     store.checkReading();
   } finally {
-    if (isLong) console.log(store.table());
+    if (IS_LONG) console.log(store.table());
   }
   return store;
 }

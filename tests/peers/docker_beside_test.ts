@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { mountImage } from "../runner/images.ts";
 import {
+  IS_LONG,
   lacksFileSystem,
   lacksProgram,
   mountPoints,
@@ -14,7 +15,7 @@ import { Docker, type Driver, lacksDocker, veneerBeside } from "./docker.ts";
 import { assertAlone, fill, goesOn, runBeside, Store } from "./docker_beside.ts";
 
 const lacking = await lacksDocker();
-const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 30;
+const ROUNDS = IS_LONG ? 100 : 30;
 
 /** A daemon with containers, on a file system that its driver works on. */
 async function withDocker(

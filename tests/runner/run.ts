@@ -112,15 +112,18 @@ interface Weighted extends Plan {
 
 /** The approximate CPU times of stages in seconds, if they exceed {@linkcode USUAL_COST}. */
 const COSTS: Readonly<Record<string, number>> = {
-  "native commands ext4": 170,
-  "native drivers btrfs": 135,
-  "uml shared ext4+prjquota": 90,
-  "native drivers ext4": 115,
-  "native general ext4": 115,
-  "uml peers ext4+prjquota": 110,
-  "uml devicemapper ext4+prjquota": 90,
+  "native general ext4": 700,
+  "uml kills ext4+prjquota": 480,
+  "uml peers ext4+prjquota": 410,
+  "native commands ext4": 390,
+  "native drivers ext4": 380,
+  "uml devicemapper ext4+prjquota": 350,
+  "native drivers btrfs": 330,
+  "uml drivers ext4+prjquota": 330,
+  "uml shared ext4+prjquota": 300,
+  "uml beside ext4+prjquota": 230,
 };
-const USUAL_COST = 70;
+const USUAL_COST = 100;
 
 /** The folders whose cases start engines, and mostly wait for them. */
 const ENGINES = ["engines", "peers", "services"];

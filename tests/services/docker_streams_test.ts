@@ -3,7 +3,7 @@
  */
 import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, needs } from "../support/cases.ts";
 import { randomOf } from "../support/random.ts";
 import { until } from "./service_support.ts";
 import { tarOf, TestPlugin } from "./docker_support.ts";
@@ -172,7 +172,7 @@ needs(
     const tar = tarOf({ a: "a".repeat(3000), b: "b".repeat(700), c: "c" });
     const end = tar.findLastIndex((byte) => byte !== 0) + 1;
     const random = randomOf(16);
-    const rounds = Deno.env.get("VENEER_TEST_LONG") === undefined ? 60 : 300;
+    const rounds = IS_LONG ? 300 : 60;
     for (let round = 0; round < rounds; round++) {
       // Some cuts are inside a header.
       const id = `cut${round}`, at = round < 4 ? round * 100 : random(end);

@@ -4,7 +4,7 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { mountPoints, needs } from "../support/cases.ts";
+import { IS_LONG, mountPoints, needs } from "../support/cases.ts";
 import {
   lacksBusybox,
   lacksContainerd,
@@ -17,7 +17,7 @@ import { Process, TestService, until } from "./service_support.ts";
 
 const lacking = lacksContainerd() ?? lacksBusybox();
 
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 200 : 10;
+const KILLS = IS_LONG ? 200 : 10;
 
 const NAME = "docker.io/library/case:1";
 

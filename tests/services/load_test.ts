@@ -1,19 +1,18 @@
 /** The service under h2load, which uses another implementation of HTTP/2. */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, lacksProgram, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, lacksProgram, needs } from "../support/cases.ts";
 import { framed } from "./grpc_client.ts";
 import { commit, list, make, ofKey } from "./snapshots_client.ts";
 import { TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay") ?? lacksProgram("h2load");
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
-const REQUESTS = isLong ? 50_000 : 2000;
+const REQUESTS = IS_LONG ? 50_000 : 2000;
 /**
  * The rounds of the mixed load. Fewer do not show the memory of V8 if its heaps are not limited.
  */
-const TIMES = isLong ? 20 : 1;
+const TIMES = IS_LONG ? 20 : 1;
 
 /** The most memory of the service under load, in MiB. */
 const MEMORY = 250;
@@ -68,7 +67,7 @@ needs(lacking, "load: every request of h2load is answered", async () => {
     for (const clients of [1, 16]) {
       const rate = await load(service, { method, message, clients });
       assert(rate > 0);
-      if (isLong) console.log(`${method}, ${clients} clients: ${rate} requests a second`);
+      if (IS_LONG) console.log(`${method}, ${clients} clients: ${rate} requests a second`);
     }
   }
   assertEquals(service.process.log.match(/level=(warn|error)/g), null, service.process.log);

@@ -4,26 +4,24 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { lacksFileSystem, needs } from "../support/cases.ts";
+import { IS_LONG, lacksFileSystem, needs } from "../support/cases.ts";
 import type { GrpcClient } from "./grpc_client.ts";
 import { cleanup, commit, list, make, ofKey, readInfos, readMounts } from "./snapshots_client.ts";
 import { TestService } from "./service_support.ts";
 
 const lacking = lacksFileSystem("overlay");
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
-
 /**
  * The number of clients, each with its own connection, and of the snapshots that they make
  * together.
  */
-const CLIENTS = 32, SNAPSHOTS = isLong ? 10_000 : 640;
+const CLIENTS = 32, SNAPSHOTS = IS_LONG ? 10_000 : 640;
 
 /**
  * The most memory that the second half may take in addition to the first, in MiB. The garbage that
  * V8 has not collected yet varies.
  */
-const GROWTH = isLong ? 48 : 96;
+const GROWTH = IS_LONG ? 48 : 96;
 
 const OK = 0;
 
@@ -143,7 +141,7 @@ needs(lacking, "soak: many clients prepare, commit and remove at once", async ()
   for (const directory of ["snapshots", ".veneer/staging"]) {
     assertEquals([...Deno.readDirSync(join(service.home, directory))], [], "nothing is left");
   }
-  if (isLong) {
+  if (IS_LONG) {
     const end = memoryOf(service.process.pid), seconds = (performance.now() - began) / 1000;
     const figures = [half, whole, end].map((mib) => `${mib.toFixed(0)} MiB`).join(", ");
     console.log(

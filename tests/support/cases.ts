@@ -32,6 +32,12 @@ export const IN_GUEST: boolean = /^vendor_id\s*: User Mode Linux$/m.test(
 );
 
 /**
+ * The depth of the deepest chains of layers in a guest, where one of 128 takes a minute;
+ * `undefined` on this machine and in the long run.
+ */
+export const GUEST_DEPTH: number | undefined = IN_GUEST && !IS_LONG ? 24 : undefined;
+
+/**
  * Marks a skipped case's name. The text after it, up to `]`, is the reason, which the runner lists.
  */
 const SKIP_MARK = " [skipped: ";

@@ -11,10 +11,8 @@ import { openDriver } from "./drivers.ts";
 import { fill } from "./layers.ts";
 import { mountImage } from "../runner/images.ts";
 import { until } from "./processes.ts";
-import { IN_GUEST, mountPoints, must, needs, tempDir } from "./cases.ts";
+import { IN_GUEST, IS_LONG, mountPoints, must, needs, tempDir } from "./cases.ts";
 import { names } from "./files.ts";
-
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 
 /** A driver whose commands are interrupted. */
 export interface Interrupted {

@@ -11,13 +11,13 @@ import { CHUNK, decompress } from "../../lib/tar/read/decompression.ts";
 import { WritingSink } from "../../lib/tar/read/sink.ts";
 import { GzipMembers } from "../../lib/tar/read/gzip_members.ts";
 import type { Inflater } from "../../lib/base/inflater.ts";
-import { needs, tempDir } from "../support/cases.ts";
+import { IS_LONG, needs, tempDir } from "../support/cases.ts";
 import { anyStream, header, member, Numbers } from "./support/gzip_streams.ts";
 import { bytes, concat } from "./support/tar_builder.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
-const STREAMS = Deno.env.has("VENEER_TEST_LONG") ? 100_000 : 2000;
+const STREAMS = IS_LONG ? 100_000 : 2000;
 const memory = { input: new Uint8Array(HEADROOM + 4096), output: new Uint8Array(5000) };
 const deflate = DeflateStream.open(memory.input, memory.output);
 const lacking = deflate === undefined ? "libisal.so.2" : undefined;

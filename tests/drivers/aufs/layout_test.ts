@@ -2,8 +2,8 @@
  * aufs's layout, which is Docker's, and all that is done to layers without mounting them. Cases that begin with
  * `Test` are those of Docker's own suite for this driver.
  */
-// @runs on ext4
-// @runs long on xfs, btrfs
+// @runs on ext4, btrfs
+// @runs long on xfs
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { lchownSync } from "node:fs";
 import * as aufs from "../../../drivers/aufs/driver.ts";

@@ -8,7 +8,7 @@ import { assert, assertEquals } from "@std/assert";
 import { mendBranch, type MendOptions } from "../../../drivers/aufs/opaque.ts";
 import { O_DIRECTORY, O_RDONLY, open as openFile, withFd } from "../../../ffi/files.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
-import { lacksFileSystem, must, type TempDir } from "../../support/cases.ts";
+import { IS_LONG, lacksFileSystem, must, type TempDir } from "../../support/cases.ts";
 import { openDriver } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import { assertFails } from "../../support/errors.ts";
@@ -243,7 +243,7 @@ test(
       warn: () => {},
     });
     const aufs = openGraph(dir), raw = unmendingGraph(`${dir.path}/raw`);
-    const rounds = Deno.env.has("VENEER_TEST_LONG") ? 120 : 6, depth = 8;
+    const rounds = IS_LONG ? 120 : 6, depth = 8;
     let differing = 0;
     for (let seed = 1; seed <= rounds; seed++) {
       const pick = randomOf(seed), chain: string[] = [], unmended: string[] = [];

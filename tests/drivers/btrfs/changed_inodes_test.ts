@@ -1,5 +1,6 @@
 /** The search for changed inodes: its limit, deep trees, and changes of the parent. */
 // @runs on btrfs
+import { IS_LONG } from "../../support/cases.ts";
 import { assert, assertEquals } from "@std/assert";
 import { suspectsOf } from "../../../drivers/btrfs/changed_inodes.ts";
 import { nativeDiff } from "../../../drivers/btrfs/native_diff.ts";
@@ -22,8 +23,6 @@ import { nativeDelta, treeDelta } from "../../../lib/tar/export/delta.ts";
 import { storeCase, type TestStore } from "./support.ts";
 import { lines } from "../../support/trees.ts";
 import { cpuTime, limitHere } from "../../support/cpu_time.ts";
-
-const LONG = Deno.env.has("VENEER_TEST_LONG");
 
 /** Directories below each other, the innermost with a file: their path may be longer than the kernel takes. */
 function makeDeep(at: string, depth: number): void {
@@ -188,7 +187,7 @@ storeCase(
   },
 );
 
-const DEPTH = LONG ? 10_000 : 2_500;
+const DEPTH = IS_LONG ? 10_000 : 2_500;
 
 storeCase(`${DEPTH} directories inside each other take seconds`, (store) => {
   const driver = store.driver();

@@ -8,13 +8,13 @@ import type { LayerBackend } from "../../../lib/graph/backend.ts";
 import { type Delta, nativeDelta, treeDelta } from "../../../lib/tar/export/delta.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import * as btrfs from "../../../drivers/btrfs/driver.ts";
-import { needs, tempDir } from "../../support/cases.ts";
+import { IS_LONG, needs, tempDir } from "../../support/cases.ts";
 import { lacking } from "./support.ts";
 import { operate } from "./operations.ts";
 import { describeTree, lines, modelChanges } from "../../support/trees.ts";
 import { randomOf } from "../../support/random.ts";
 
-const TREES = Deno.env.has("VENEER_TEST_LONG") ? 2000 : 100;
+const TREES = IS_LONG ? 2000 : 100;
 const FIRST_SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
 
 const spec = (parent?: string) => ({

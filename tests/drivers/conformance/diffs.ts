@@ -1,4 +1,5 @@
 /** Changes, diffs and applying them: what a model says, what trees say, and what travels. */
+import { IS_LONG } from "../../support/cases.ts";
 import { assert, assertEquals } from "@std/assert";
 import { lchownSync } from "node:fs";
 import { lsetxattr } from "../../../ffi/xattr.ts";
@@ -194,7 +195,7 @@ export function diffs(suite: Suite): void {
 
   suite.case("random changes are what a model says, what trees say, and travel", (store) => {
     const { driver, scratch } = store;
-    const seeds = Deno.env.has("VENEER_TEST_LONG") ? 300 : 12;
+    const seeds = IS_LONG ? 300 : 12;
     for (let seed = 1; seed <= seeds; seed++) {
       const pick = randomOf(seed);
       const [bottom, base, twin, child, copy] = ["bottom", "base", "twin", "child", "copy"]

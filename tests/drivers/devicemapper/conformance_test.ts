@@ -1,6 +1,6 @@
 /** The devicemapper driver through the conformance suite: ext4 on ext4, xfs on xfs. */
-// @runs on guest ext4
-// @runs long on guest xfs
+// @runs on guest ext4, guest xfs
+import { GUEST_DEPTH } from "../../support/cases.ts";
 import { conformance } from "../conformance/mod.ts";
 import { FILE_SYSTEM, lacking, openStore } from "./support.ts";
 
@@ -9,7 +9,7 @@ conformance({
   open: (root, idMaps) => openStore(root, { idMaps }),
   lacking,
   // A layer has all of its files, so depth has no limit; but every layer of a chain is mounted here.
-  maxDepth: Deno.env.has("VENEER_TEST_LONG") ? 128 : 24,
+  maxDepth: GUEST_DEPTH ?? 128,
   lackingQuota: lacking,
   // A layer is as large as the base device at least.
   quota: 80,

@@ -5,11 +5,11 @@ import { storeDir } from "../../support/store_dir.ts";
 import { Docker, mountControlGroups, veneerBeside } from "../../peers/docker.ts";
 import { assertAlone, fill, goesOn, runBeside, Store } from "../../peers/docker_beside.ts";
 import { PROGRAM } from "../../support/commands.ts";
-import { lacksProgram, needs } from "../../support/cases.ts";
+import { IS_LONG, lacksProgram, needs } from "../../support/cases.ts";
 import { deviceNames, lacking, loopFiles } from "./support.ts";
 
 /** Each takes some seconds in a guest; what could take something from a container comes first. */
-const ROUNDS = Deno.env.has("VENEER_TEST_LONG") ? 100 : 10;
+const ROUNDS = IS_LONG ? 100 : 10;
 
 const OPTIONS = [
   "dm.basesize=96M",

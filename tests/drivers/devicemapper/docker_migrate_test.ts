@@ -3,7 +3,7 @@
 import { assertEquals } from "@std/assert";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { checkMigration } from "../../peers/docker_migrate.ts";
-import { lacksProgram, needs } from "../../support/cases.ts";
+import { IS_LONG, lacksProgram, needs } from "../../support/cases.ts";
 import { devicePool, lacksPool } from "./device_pool.ts";
 import { deviceNames, lacking, loopFiles } from "./support.ts";
 
@@ -11,7 +11,7 @@ const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ?? la
 
 const OPTIONS = ["dm.basesize=96M", "dm.fs=ext4", "dm.override_udev_sync_check=true"];
 
-const shortRun = Deno.env.has("VENEER_TEST_LONG") ? undefined : "it is in the long run";
+const shortRun = IS_LONG ? undefined : "it is in the long run";
 
 needs(
   lacks ?? shortRun,

@@ -1,15 +1,13 @@
 /** Debian 12's Docker on the plugin, with devicemapper. */
 // @runs on guest ext4
-import { lacksProgram, needs } from "../../support/cases.ts";
+import { IS_LONG, lacksProgram, needs } from "../../support/cases.ts";
 import { randomOf } from "../../support/random.ts";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { everyday, killed, PluginDocker, restarts } from "../../peers/docker_plugin.ts";
 import { lacking as lacksDevices, SMALL } from "./support.ts";
 
-/** It takes some minutes in a guest; Docker's suite through the plugin is in every run. */
-const isLong = Deno.env.has("VENEER_TEST_LONG");
 const lacking = lacksDevices ?? lacksProgram("dockerd") ?? lacksProgram("docker") ??
-  lacksProgram("runc") ?? (isLong ? undefined : "it is in the long run");
+  lacksProgram("runc") ?? (IS_LONG ? undefined : "it is in the long run");
 const ROUNDS = 20;
 
 needs(lacking, "docker plugin: Docker 20.10 lives on devicemapper", async () => {

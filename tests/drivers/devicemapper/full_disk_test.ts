@@ -5,15 +5,13 @@
 // @runs on guest ext4
 import { assert, assertEquals } from "@std/assert";
 import { StoreCommands } from "../../support/commands.ts";
-import { must, needs, run, type TempDir } from "../../support/cases.ts";
+import { IS_LONG, must, needs, run, type TempDir } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { RoomTrial } from "../../support/room.ts";
 import { deviceNames, lacking, loopFiles, SMALL } from "./support.ts";
 
 /** Blocks of 64 KiB that are left free: all of them in a long run, else some. */
-const LEVELS = Deno.env.has("VENEER_TEST_LONG")
-  ? [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64]
-  : [0, 2, 16];
+const LEVELS = IS_LONG ? [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64] : [0, 2, 16];
 
 const KIB = 1024, BLOCK = 64 * KIB;
 

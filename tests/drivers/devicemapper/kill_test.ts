@@ -13,9 +13,9 @@ import { EEXIST } from "../../../ffi/errno.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { fill } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { lacksProgram, mountPoints, needs } from "../../support/cases.ts";
+import { IS_LONG, lacksProgram, mountPoints, needs } from "../../support/cases.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
-import { type Call, counts, IS_LONG, killBefore, points, RUNTIME, strace } from "../kill/killer.ts";
+import { type Call, counts, killBefore, points, RUNTIME, strace } from "../kill/killer.ts";
 
 const IOCTL = 16;
 /** `DM_IOCTL` of linux/dm-ioctl.h: the type of all of device-mapper's requests. */

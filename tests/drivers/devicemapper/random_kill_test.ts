@@ -1,12 +1,12 @@
 /** devicemapper's commands killed at random moments, those of layers and of snapshots. */
 // @runs on guest ext4
 import { assertEquals } from "@std/assert";
-import { needs } from "../../support/cases.ts";
+import { IS_LONG, needs } from "../../support/cases.ts";
 import { ImageStore } from "../../support/processes.ts";
 import { killAtRandom } from "../../support/random_kills.ts";
 import { deviceNames, lacking, SMALL } from "./support.ts";
 
-const KILLS = Deno.env.has("VENEER_TEST_LONG") ? 250 : 5;
+const KILLS = IS_LONG ? 250 : 5;
 
 needs(
   lacking,

@@ -6,13 +6,13 @@
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS, prepareStore, verifyStore } from "../kill/snapshotter.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { needs } from "../../support/cases.ts";
+import { IS_LONG, needs } from "../../support/cases.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles } from "./support.ts";
 import { counts, killBefore, points } from "../kill/killer.ts";
 
 const lacks = lacking ??
-  (FILE_SYSTEM === "xfs" && !Deno.env.has("VENEER_TEST_LONG") ? "it ran on ext4" : undefined);
+  (FILE_SYSTEM === "xfs" && !IS_LONG ? "it ran on ext4" : undefined);
 
 /**
  * Kills an operation on a fresh store, and looks at what it left; how many calls it made, and whether it was killed.

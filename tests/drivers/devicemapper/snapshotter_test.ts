@@ -1,6 +1,7 @@
 /** devicemapper's snapshots through the conformance suite: ext4 on ext4, xfs on xfs. */
 // @runs on guest ext4
 // @runs long on guest xfs
+import { GUEST_DEPTH } from "../../support/cases.ts";
 import { snapshotterConformance } from "../snapshotter/mod.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
 import { FILE_SYSTEM, lacking } from "./support.ts";
@@ -11,7 +12,7 @@ snapshotterConformance({
   lacking,
   layers: layersOnDisk,
   // Depth has no limit, and takes its time here: the layers themselves have a case 128 deep.
-  maxDepth: Deno.env.has("VENEER_TEST_LONG") ? 128 : 24,
+  maxDepth: GUEST_DEPTH ?? 128,
   viewsAreParents: false,
   renamesDirectories: true,
   rebases: false,

@@ -2,6 +2,7 @@
  * Killing a program at each of its system calls: it is started here, asks to be traced when it begins what
  * counts, and is killed before the call of choice. What libdevmapper calls in between is seen as well.
  */
+import { IS_LONG } from "../../support/cases.ts";
 import { cstring } from "../../../ffi/cstring.ts";
 import { SyscallError } from "../../../ffi/errno.ts";
 import { E } from "../../../ffi/libc.ts";
@@ -62,8 +63,6 @@ const RUNTIME_NUMBERS = new Set(RUNTIME.values());
 /** Whether a call, by its number, is one of the program's own. */
 export const counts = (call: number): boolean => !RUNTIME_NUMBERS.has(call);
 
-/** Whether every point is taken. */
-export const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 /** How many points of an operation `make test` takes. */
 const SAMPLE = 2;
 

@@ -5,6 +5,7 @@
  * fresh process is killed, on a fresh store. `make test` takes a sample of the points, every one of them is
  * taken where `VENEER_TEST_LONG` is set.
  */
+import { IS_LONG } from "../../support/cases.ts";
 import { assert } from "@std/assert";
 import { join } from "@std/path";
 import type { TempDir } from "../../support/cases.ts";
@@ -80,7 +81,7 @@ async function killNear<Before>(
 }
 
 function sample(points: Point[]): Point[] {
-  if (Deno.env.has("VENEER_TEST_LONG") || points.length <= SAMPLE) return points;
+  if (IS_LONG || points.length <= SAMPLE) return points;
   // Spread over the operation, others at each run.
   const step = points.length / SAMPLE;
   return Array.from({ length: SAMPLE }, (_, i) => points[Math.floor((i + Math.random()) * step)]);

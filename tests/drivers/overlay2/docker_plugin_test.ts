@@ -1,13 +1,11 @@
 /** A container's size, as Docker on the plugin asks for it: on xfs with pquota and ext4 with prjquota. */
-// @runs on guest ext4
-// @runs long on guest xfs
-import { lacksProgram, needs, TEST_FS } from "../../support/cases.ts";
+// @runs on guest xfs
+// @runs long on guest ext4
+import { lacksProgram, needs } from "../../support/cases.ts";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { assertSize, PluginDocker } from "../../peers/docker_plugin.ts";
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
-const lacking = lacksProgram("dockerd") ?? lacksProgram("docker") ?? lacksProgram("runc") ??
-  (isLong || TEST_FS === "xfs+pquota" ? undefined : "it ran on xfs");
+const lacking = lacksProgram("dockerd") ?? lacksProgram("docker") ?? lacksProgram("runc");
 
 needs(lacking, "docker plugin: a container's size is kept to on overlay2", async () => {
   mountControlGroups();

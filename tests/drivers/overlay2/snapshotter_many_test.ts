@@ -2,14 +2,14 @@
 // @runs on ext4
 // @runs long on xfs, btrfs
 import { assert, assertEquals } from "@std/assert";
-import { needs, TEST_FS } from "../../support/cases.ts";
+import { IS_LONG, needs, TEST_FS } from "../../support/cases.ts";
 import { layersOnDisk } from "./snapshotter_support.ts";
 import { openStore } from "../kill/snapshotter.ts";
 import { assertConsistent } from "../snapshotter/store.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { lacking } from "./support.ts";
 
-const COUNT = Deno.env.has("VENEER_TEST_LONG") ? 10_000 : 2_000;
+const COUNT = IS_LONG ? 10_000 : 2_000;
 
 const ran = TEST_FS === "" || TEST_FS === "ext4" ? undefined : "it ran on ext4";
 

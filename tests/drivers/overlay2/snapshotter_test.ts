@@ -3,7 +3,7 @@
 // @runs long on btrfs
 import { openSnapshotter } from "../../support/drivers.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
-import { notQuick, TEST_FS } from "../../support/cases.ts";
+import { GUEST_DEPTH, notQuick, TEST_FS } from "../../support/cases.ts";
 import { lacking, lackingNew } from "./support.ts";
 import { layersOnDisk, OPTIONS } from "./snapshotter_support.ts";
 import { snapshotterConformance } from "../snapshotter/mod.ts";
@@ -38,4 +38,4 @@ const ran =
   lackingNew === undefined && ["xfs", "btrfs"].includes(TEST_FS) || TEST_FS === "xfs+pquota"
     ? "it ran on ext4"
     : undefined;
-run("overlay2 by mount(2)", "old", 128, lacking ?? ran ?? notQuick);
+run("overlay2 by mount(2)", "old", GUEST_DEPTH ?? 128, lacking ?? ran ?? notQuick);

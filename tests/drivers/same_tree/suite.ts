@@ -10,7 +10,7 @@
  */
 import { assertEquals } from "@std/assert";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
-import { IN_GUEST, mountPoints, must, needs } from "../../support/cases.ts";
+import { IN_GUEST, IS_LONG, mountPoints, must, needs } from "../../support/cases.ts";
 import { apply } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { tar } from "../../tar/support/tar_builder.ts";
@@ -30,7 +30,6 @@ export interface Subject {
 }
 
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 0);
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 const TOTAL = IS_LONG ? 2000 : IN_GUEST ? 40 : 200;
 const ASKS_GNU_TAR = IS_LONG || !IN_GUEST;
 

@@ -12,11 +12,10 @@ import { O_DIRECTORY, O_RDONLY, open, withFd } from "../../../ffi/files.ts";
 import { BTRFS_MAGIC, statfs } from "../../../ffi/statfs.ts";
 import { TestService } from "../../services/service_support.ts";
 import { commit, make, readMounts } from "../../services/snapshots_client.ts";
-import { lacksFileSystem, must, needs, unmountBelow } from "../../support/cases.ts";
+import { IS_LONG, lacksFileSystem, must, needs, unmountBelow } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
-const CONTAINERS = isLong ? 200 : 12, FULL = isLong ? 5 : 2;
+const CONTAINERS = IS_LONG ? 200 : 12, FULL = IS_LONG ? 5 : 2;
 const MIB = 1 << 20, LIMIT = 8 * MIB;
 
 const directory = Deno.env.get("VENEER_TEST_DIR") ?? "/tmp";

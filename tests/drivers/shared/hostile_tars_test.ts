@@ -12,11 +12,10 @@ import { assertEquals } from "@std/assert";
 import { BTRFS_MAGIC, EXT_MAGIC, statfs } from "../../../ffi/statfs.ts";
 import { Arena, type Driver } from "../../tar/hostile/arena.ts";
 import { type HostileTar, hostileTars, sampleOf } from "../../tar/hostile/mod.ts";
-import { lacksFileSystem, needs } from "../../support/cases.ts";
+import { IS_LONG, lacksFileSystem, needs } from "../../support/cases.ts";
 
 const SEED = Number(Deno.env.get("VENEER_HOSTILE_SEED") ?? 20240607);
 const MIXTURES = Number(Deno.env.get("VENEER_HOSTILE_MIXTURES") ?? 400);
-const isLong = Deno.env.has("VENEER_TEST_LONG");
 const SAMPLE = 150;
 
 const { type, name } = statfs(Deno.env.get("VENEER_TEST_DIR") ?? "/tmp");
@@ -48,7 +47,7 @@ class Campaign implements Disposable {
         throw new Error(`it must be ${hostile.expected}, and was ${result} ${message}`);
       }
       // In a short run one store serves as long as it holds.
-      if (isLong) this.leave();
+      if (IS_LONG) this.leave();
     } catch (error) {
       tally.broke.push(`${hostile.class}: ${hostile.name}: ${(error as Error).message}`);
       this.leave();
@@ -86,7 +85,7 @@ function run(driver: Driver, lacking: string | undefined): void {
     const all = [...hostileTars(SEED, MIXTURES)];
     assertEquals(all.length > 1000 + MIXTURES, true, `${all.length}`);
     using campaign = new Campaign(driver);
-    for (const hostile of isLong ? all : sampleOf(all, SAMPLE)) campaign.try(hostile);
+    for (const hostile of IS_LONG ? all : sampleOf(all, SAMPLE)) campaign.try(hostile);
     assertEquals(campaign.report(), []);
   });
 }

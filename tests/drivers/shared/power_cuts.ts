@@ -8,18 +8,17 @@
 import { assert, assertEquals } from "@std/assert";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import type { ImageKind } from "../../runner/images.ts";
-import { lacksFileSystem, needs, run, tempDir } from "../../support/cases.ts";
+import { IS_LONG, lacksFileSystem, needs, run, tempDir } from "../../support/cases.ts";
 import { PROGRAM } from "../../support/commands.ts";
 import { type Random, randomOf } from "../../support/random.ts";
 import { lacking as lacksDevices, SMALL } from "../devicemapper/support.ts";
 import { lacksWriteLog, LoggedDisk } from "../../support/write_log.ts";
 
-const isLong = Deno.env.has("VENEER_TEST_LONG");
 const SEED = Number(Deno.env.get("VENEER_TEST_SEED") ?? 1);
-const CUTS = isLong ? 200 : 3;
+const CUTS = IS_LONG ? 200 : 3;
 
 /** How many layers a history has. */
-export const LAYERS = isLong ? 40 : 6;
+export const LAYERS = IS_LONG ? 40 : 6;
 
 /** Mebibytes: xfs wants 300 at least. */
 const DISKS: readonly [kind: ImageKind, mebibytes: number, driver: string][] = [

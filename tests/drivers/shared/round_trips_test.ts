@@ -8,6 +8,7 @@ import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { IDENTITY } from "../../../lib/base/id_maps.ts";
 import {
   IN_GUEST,
+  IS_LONG,
   lacksFileSystem,
   lacksProgram,
   must,
@@ -126,7 +127,7 @@ function assertSameTrees(
 const lacking = lacksFileSystem("overlay") ?? lacksFileSystem("btrfs") ??
   lacksProgram("mkfs.btrfs");
 
-const seeds = Deno.env.has("VENEER_TEST_LONG") ? [1, 2, 3, 4, 5, 6] : [1];
+const seeds = IS_LONG ? [1, 2, 3, 4, 5, 6] : [1];
 
 for (const seed of seeds) {
   const flavour = flavourOf(seed);

@@ -1,4 +1,5 @@
 /** Random operations, held to a model: a map of what each snapshot should be. */
+import { IS_LONG } from "../../support/cases.ts";
 import { assert, assertEquals } from "@std/assert";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type { SnapshotKind, Snapshotter } from "../../../lib/snapshots/snapshotter.ts";
@@ -18,7 +19,7 @@ interface Expected {
 const OPERATIONS = 60;
 
 export function model(suite: SnapshotterSuite): void {
-  const seeds = Deno.env.has("VENEER_TEST_LONG") ? 100 : 4;
+  const seeds = IS_LONG ? 100 : 4;
   suite.case("random operations do what a model says", (store) => {
     for (let seed = 1; seed <= seeds; seed++) {
       const model = new Model(store, randomOf(seed));

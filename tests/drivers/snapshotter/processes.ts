@@ -4,14 +4,14 @@
  */
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { mountPoints, needs } from "../../support/cases.ts";
+import { IS_LONG, mountPoints, needs } from "../../support/cases.ts";
 import { openStore } from "../kill/snapshotter.ts";
 import { commitChanged, treeOf, write } from "./mounting.ts";
 import { assertConsistent, type LayersOnDisk, removeAll } from "./store.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import type { Said } from "./worker.ts";
 
-const PROCESSES = Deno.env.has("VENEER_TEST_LONG") ? 50 : 24;
+const PROCESSES = IS_LONG ? 50 : 24;
 
 const COMMIT_LOST = ["not found", "already exists"];
 
