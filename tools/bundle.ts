@@ -12,8 +12,9 @@
  * stay as they are: the minifier puts a value in place of the variable that is used once, also if `using` declares it,
  * and a lock of that kind would never be freed.
  *
- * With `run`, the modules are for the tests: the server of cases is one of them, and they are for `deno run`, which reads all modules that it sees imported before it starts the
- * first: what a command may load later is hidden from it, and saves it 5 of 40 ms. `deno compile` has to see them.
+ * With `run`, the modules are for tests: with the server that runs commands, and for `deno run`, which reads all modules
+ * that it sees imported before it starts the first: what a command may load later is hidden from it, and saves it 5 of
+ * 40 ms. `deno compile` has to see them.
  */
 import { expandGlobSync, walkSync } from "@std/fs";
 import { basename, dirname, resolve } from "@std/path";

@@ -85,11 +85,26 @@ class Server {
 
 let server: Server | undefined;
 
-/** Runs a command in the server, which starts with the first one. */
+/**
+ * Runs a command in the server, which starts with the first one. A server that failed gets no
+ * further command: its answer could come late, to another one.
+ *
+ * @throws {Error} if it ends, or does not answer
+ */
 export function runInServer(words: readonly string[], args: readonly string[]): Ran {
   if (server === undefined) {
     server = new Server(words);
-    addEventListener("unload", () => server!.close());
+    addEventListener("unload", closeServer, { once: true });
   }
-  return server.run(args);
+  try {
+    return server.run(args);
+  } catch (error) {
+    closeServer();
+    throw error;
+  }
+}
+
+function closeServer(): void {
+  server?.close();
+  server = undefined;
 }
