@@ -25,6 +25,7 @@ import {
   SUITE_PROGRAMS,
   type SuiteProgram,
 } from "../services/suite_programs.ts";
+import { IS_LONG } from "../support/cases.ts";
 import { V8_FLAGS } from "../support/commands.ts";
 import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
@@ -36,9 +37,6 @@ const TOP = dirname(dirname(import.meta.dirname!));
  * guest boots.
  */
 const MARGIN_SECONDS = 120;
-
-/** Whether this is the long run (`make test-long`). */
-const IS_LONG = Deno.env.has("VENEER_TEST_LONG");
 
 /** Files whose cases change the whole machine's kernel: the parameters of a module. */
 const KERNEL_WIDE = ["tests/drivers/overlay2/references_test.ts"];

@@ -10,13 +10,13 @@
 import { join } from "@std/path";
 import { type ImageKind, mountImage } from "./images.ts";
 import { type Case, parseJunit, type Stage } from "./report.ts";
-import { mountPoints } from "../support/cases.ts";
+import { IS_LONG, mountPoints } from "../support/cases.ts";
 
 /**
  * The most seconds for a stage. A stage that takes longer hangs: a slow machine takes 1200 for the largest, and more if
  * others work on it.
  */
-export const STAGE_SECONDS = Deno.env.has("VENEER_TEST_LONG") ? 14_400 : 3600;
+export const STAGE_SECONDS = IS_LONG ? 14_400 : 3600;
 
 /** The files of a stage and its environment. */
 export interface Plan {

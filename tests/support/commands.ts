@@ -38,12 +38,8 @@ const WITH_PROCESS = ["exec", "shell", "serve", "debug", "--version"];
  * of its own.
  */
 export function veneer(...args: string[]): Ran {
-  const isServed = SERVER !== undefined && !args.some((word) => WITH_PROCESS.includes(word));
-  return isServed ? runInServer(SERVER, args) : runAlone(...args);
-}
-
-/** Runs the program in a process of its own. */
-export function runAlone(...args: string[]): Ran {
+  const needsProcess = args.some((word) => WITH_PROCESS.includes(word));
+  if (SERVER !== undefined && !needsProcess) return runInServer(SERVER, args);
   const [program, ...first] = PROGRAM;
   return run(program, ...first, ...args);
 }

@@ -21,11 +21,8 @@ import {
   writeAll,
 } from "../../ffi/files.ts";
 import { waitReadable } from "../../ffi/poll.ts";
-import { must, type Ran } from "./cases.ts";
+import { COMMAND_SECONDS, must, type Ran } from "./cases.ts";
 import { REPLIES, type Request, REQUESTS, STDERR, STDOUT } from "./program_server.ts";
-
-/** The longest time of a command in milliseconds, as of `IN_TIME`. */
-const PATIENCE = 300_000;
 
 /** The longest line of a reply: a status. */
 const REPLY_BYTES = 16;
@@ -60,7 +57,7 @@ class Server {
 
   #reply(): number {
     const buffer = new Uint8Array(REPLY_BYTES);
-    if (!waitReadable(this.#replies, performance.now() + PATIENCE)) {
+    if (!waitReadable(this.#replies, performance.now() + COMMAND_SECONDS * 1000)) {
       throw new Error("the program's server does not answer");
     }
     const bytes = read(this.#replies, buffer);

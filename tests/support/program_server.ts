@@ -7,7 +7,6 @@
  * @module
  */
 import { join } from "@std/path";
-import { runProgram } from "../../drivers/program.ts";
 
 /** One command: a line of JSON in the pipe of requests. */
 export interface Request {
@@ -41,6 +40,8 @@ async function* linesOf(pipe: Deno.FsFile): AsyncGenerator<string> {
 }
 
 if (import.meta.main) {
+  // Loaded here, because the client imports this module, and cases need not load the program.
+  const { runProgram } = await import("../../drivers/program.ts");
   const [directory] = Deno.args;
   const requests = await Deno.open(join(directory, REQUESTS));
   using replies = await Deno.open(join(directory, REPLIES), { write: true });
@@ -50,7 +51,7 @@ if (import.meta.main) {
     Deno.chdir(directory);
     const status = await runProgram(args);
     dispatchEvent(new Event("unload")); // The program ends.
-    Deno.chdir("/");
+    Deno.chdir("/"); // The case may unmount its directory.
     replies.writeSync(new TextEncoder().encode(`${status}\n`));
   }
   Deno.exit();

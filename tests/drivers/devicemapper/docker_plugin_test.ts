@@ -6,6 +6,7 @@ import { mountControlGroups } from "../../peers/docker.ts";
 import { everyday, killed, PluginDocker, restarts } from "../../peers/docker_plugin.ts";
 import { lacking as lacksDevices, SMALL } from "./support.ts";
 
+// It takes some minutes in a guest; Docker's suite through the plugin is in every run.
 const lacking = lacksDevices ?? lacksProgram("dockerd") ?? lacksProgram("docker") ??
   lacksProgram("runc") ?? (IS_LONG ? undefined : "it is in the long run");
 const ROUNDS = 20;

@@ -6,13 +6,10 @@
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS, prepareStore, verifyStore } from "../kill/snapshotter.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { IS_LONG, needs } from "../../support/cases.ts";
+import { needs } from "../../support/cases.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
 import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles } from "./support.ts";
 import { counts, killBefore, points } from "../kill/killer.ts";
-
-const lacks = lacking ??
-  (FILE_SYSTEM === "xfs" && !IS_LONG ? "it ran on ext4" : undefined);
 
 /**
  * Kills an operation on a fresh store, and looks at what it left; how many calls it made, and whether it was killed.
@@ -78,7 +75,7 @@ function killEach(operation: string, isOnDevices: boolean): void {
 
 for (const operation of Object.keys(OPERATIONS)) {
   needs(
-    lacks,
+    lacking,
     `devicemapper snapshots with ${FILE_SYSTEM}: killed before every system call of ${operation}`,
     () => killEach(operation, false),
   );
@@ -87,7 +84,7 @@ for (const operation of Object.keys(OPERATIONS)) {
 // What differs on given devices is the pool's way up and down, which each operation has.
 for (const operation of ["commit", "remove"]) {
   needs(
-    lacks,
+    lacking,
     `devicemapper snapshots on given devices: killed before every system call of ${operation}`,
     () => killEach(operation, true),
   );
