@@ -63,6 +63,17 @@ export function join(...parts: Uint8Array[]): Bytes {
   return whole;
 }
 
+/** The whole frames that bytes begin with. */
+export function* framesOf(bytes: Bytes): Generator<Frame, undefined> {
+  for (let at = 0, end; at + 9 <= bytes.length; at = end) {
+    const [high, middle, low, type, flags, ...id] = bytes.subarray(at, at + 9);
+    end = at + 9 + (high << 16 | middle << 8 | low);
+    if (end > bytes.length) return;
+    const stream = (id[0] & 127) << 24 | id[1] << 16 | id[2] << 8 | id[3];
+    yield { type, flags, stream, payload: bytes.slice(at + 9, end) };
+  }
+}
+
 /** A header block of literals without an index (RFC 7541, 6.2.2). */
 export function block(fields: readonly (readonly [string, string])[]): number[] {
   const string = (text: string) => {
@@ -122,14 +133,10 @@ export class RawClient implements Disposable {
   /** The next frame; `undefined` when the server has closed the connection. */
   async next(): Promise<Frame | undefined> {
     for (;;) {
-      const buffer = this.#buffer;
-      if (buffer.length >= 9) {
-        const end = 9 + (buffer[0] << 16 | buffer[1] << 8 | buffer[2]);
-        if (buffer.length >= end) {
-          this.#buffer = buffer.subarray(end);
-          const stream = (buffer[5] & 127) << 24 | buffer[6] << 16 | buffer[7] << 8 | buffer[8];
-          return { type: buffer[3], flags: buffer[4], stream, payload: buffer.slice(9, end) };
-        }
+      const { value } = framesOf(this.#buffer).next();
+      if (value !== undefined) {
+        this.#buffer = this.#buffer.subarray(9 + value.payload.length);
+        return value;
       }
       const chunk = new Uint8Array(64 << 10);
       const count = await this.#conn.read(chunk).catch(() => null);

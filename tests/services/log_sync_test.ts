@@ -6,6 +6,7 @@ import { assert } from "@std/assert";
 import { join } from "@std/path";
 import { lacksFileSystem, lacksProgram, needs } from "../support/cases.ts";
 import { isThere } from "../support/files.ts";
+import { END_STREAM, framesOf, HEADERS } from "./grpc_client.ts";
 import { commit, make } from "./snapshots_client.ts";
 import { Process, TestService, until } from "./service_support.ts";
 
@@ -14,6 +15,73 @@ const lacking = lacksFileSystem("overlay");
 const PREPARE = { method: "Prepare", request: make("other") };
 const COMMIT = { method: "Commit", request: commit("name", "key") };
 
+/** A trace of the calls of a service that answer clients and write records. */
+class Trace {
+  readonly #file: string;
+  readonly #strace: Process;
+
+  private constructor(service: TestService) {
+    this.#file = join(service.directory.path, "trace");
+    this.#strace = new Process([
+      ...["strace", "-f", "-y", "-x", "-s", "4096", "-e", "trace=fdatasync,sendto,pwrite64"],
+      ...["-o", this.#file, "-p", `${service.process.pid}`],
+    ]);
+  }
+
+  static async of(service: TestService): Promise<Trace> {
+    const trace = new Trace(service);
+    await trace.#strace.said(/attached/);
+    return trace;
+  }
+
+  /** The whole lines so far. A line may be written later than a client has the bytes it tells of. */
+  get lines(): string[] {
+    if (!isThere(this.#file)) return [];
+    return Deno.readTextFileSync(this.#file).split("\n").slice(0, -1);
+  }
+
+  /** Waits for the answers on streams; returns the line of the last. */
+  async answered(...streams: number[]): Promise<number> {
+    const find = () => {
+      const sent = this.lines.map((line) => new Set(streamsEnded(line)));
+      return streams.map((stream) => sent.findIndex((streams) => streams.has(stream)));
+    };
+    await until(() => !find().includes(-1), `answers on ${streams}`);
+    return Math.max(...find());
+  }
+
+  /** Waits for the first sync of the log at or after a line; returns its line. */
+  async synced(from: number): Promise<number> {
+    const find = () => this.lines.findIndex((line, at) => at >= from && isSync(line));
+    await until(() => find() >= 0, "a sync of the log");
+    return find();
+  }
+
+  async end(): Promise<void> {
+    await this.#strace.end("SIGTERM");
+  }
+}
+
+/**
+ * The end of a sync of the log. Of a call that others interrupt, the trace has two lines, and only
+ * the first names the file; but no other file is synced.
+ */
+const isSync = (line: string) => /fdatasync(\(.*metadata\.db-wal>\)| resumed).* = 0$/.test(line);
+
+/**
+ * The streams whose trailers are in the data that a line of a trace sends. Headers and messages may
+ * be sent before a sync: a call's answer is its trailers.
+ */
+function streamsEnded(line: string): number[] {
+  const [, hex] = /sendto\([^"]*"((?:\\x[0-9a-f]{2})*)"/.exec(line) ?? [];
+  const bytes = Uint8Array.from(hex?.split("\\x").slice(1) ?? [], (byte) => parseInt(byte, 16));
+  const streams = [];
+  for (const { type, flags, stream } of framesOf(bytes)) {
+    if (type === HEADERS && flags & END_STREAM) streams.push(stream);
+  }
+  return streams;
+}
+
 /** The order of a call's answer and the first sync of the log after the call began. */
 async function traced(
   { method, request }: { method: string; request: number[] },
@@ -21,29 +89,16 @@ async function traced(
 ): Promise<{ answer: number; sync: number }> {
   await using service = await TestService.start(...options);
   using client = await service.connect();
-  const file = join(service.directory.path, "trace");
-  const strace = new Process([
-    ...["strace", "-f", "-y", "-e", "trace=fdatasync,sendto", "-o", file],
-    ...["-p", `${service.process.pid}`],
-  ]);
-  await strace.said(/attached/);
-  /** The whole lines of the trace. */
-  const calls = () => isThere(file) ? Deno.readTextFileSync(file).split("\n").slice(0, -1) : [];
-  const isAnswer = (call: string) => /sendto\(/.test(call);
-  const isSync = (call: string) => /fdatasync\(.*metadata\.db-wal>/.test(call);
+  const trace = await Trace.of(service);
+  // A client's streams have odd numbers (RFC 9113, 5.1.1).
   assert((await client.call("Prepare", make("key"))).status === 0);
-  // Until the sync of that call is over: it comes behind its answer, unless it is asked for before.
-  await until(() => {
-    const answer = calls().findIndex(isAnswer);
-    return answer >= 0 && calls().findLastIndex(isSync) > (options.length > 0 ? -1 : answer);
-  }, "the first answer and its sync");
-  const from = calls().length;
+  const first = await trace.answered(1);
+  // Its sync comes behind its answer, unless it is asked for before.
+  const from = Math.max(first, await trace.synced(options.length > 0 ? 0 : first)) + 1;
   assert((await client.call(method, request)).status === 0);
-  const answer = () => calls().findIndex((call, at) => at >= from && isAnswer(call));
-  const sync = () => calls().findIndex((call, at) => at >= from && isSync(call));
-  await until(() => answer() >= 0 && sync() >= 0, "an answer and a sync");
-  await strace.end("SIGTERM");
-  return { answer: answer(), sync: sync() };
+  const order = { answer: await trace.answered(3), sync: await trace.synced(from) };
+  await trace.end();
+  return order;
 }
 
 needs(
@@ -73,20 +128,14 @@ needs(
     const keys = Array.from({ length: 8 }, (_, n) => `key ${n}`);
     for (const key of keys) assert((await client.call("Prepare", make(key))).status === 0);
     await new Promise((resolve) => setTimeout(resolve, 1000));
-    const file = join(service.directory.path, "trace");
-    const strace = new Process([
-      ...["strace", "-f", "-y", "-e", "trace=fdatasync,sendto,pwrite64", "-o", file],
-      ...["-p", `${service.process.pid}`],
-    ]);
-    await strace.said(/attached/);
+    const trace = await Trace.of(service);
     const replies = keys.map((key) => client.call("Commit", commit(`name of ${key}`, key)));
     for (const { status } of await Promise.all(replies)) assert(status === 0);
-    await strace.end("SIGTERM");
-    const calls = Deno.readTextFileSync(file).split("\n");
-    const answered = calls.findLastIndex((call) => /sendto\(/.test(call));
+    const answered = await trace.answered(...keys.map((_, n) => 2 * (keys.length + n) + 1));
+    await trace.end();
+    const calls = trace.lines.slice(0, answered);
     const written = calls.findLastIndex((call) => /pwrite64\(.*metadata\.db-wal>/.test(call));
-    const synced = calls.slice(written, answered).some((call) => /fdatasync/.test(call));
-    assert(0 <= written && synced, calls.slice(written).join("\n"));
+    assert(0 <= written && calls.slice(written).some(isSync), calls.slice(written).join("\n"));
   },
 );
 
