@@ -8,8 +8,10 @@
  */
 import { cstring, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
-import { EAGAIN, EINTR, SyscallError } from "./errno.ts";
+import { EAGAIN, EINTR } from "./errno.ts";
 import { E, io } from "./libc.ts";
+import { unwrapOpen } from "./open_files.ts";
+import { waitWritable } from "./poll.ts";
 import { layout, Struct } from "./struct.ts";
 import { assertRange, unwrap } from "./unwrap.ts";
 
@@ -224,16 +226,16 @@ export function tryRead(
   }
 }
 
-/** `read(2)`. */
+/** `read(2)`; an error names the file. */
 export function read(
   fd: number,
-  buffer: Uint8Array<ArrayBuffer>,
+  buffer: Uint8Array,
   count: number = buffer.byteLength,
 ): number {
-  return unwrap(tryRead(fd, buffer, count), "read");
+  return unwrapOpen(tryRead(fd, buffer, count), "read", fd);
 }
 
-/** `pread(2)`: bytes read at `offset` (in bytes), 0 at the end. */
+/** `pread(2)`: bytes read at `offset` (in bytes), 0 at the end. An error names the file. */
 export function pread(
   fd: number,
   buffer: Uint8Array<ArrayBuffer>,
@@ -244,7 +246,7 @@ export function pread(
   for (;;) {
     const got = io.pread64()(fd, buffer, count, offset);
     const result = got < 0 ? -E[0] : got;
-    if (result !== -EINTR) return unwrap(result, "pread");
+    if (result !== -EINTR) return unwrapOpen(result, "pread", fd);
   }
 }
 
@@ -262,11 +264,16 @@ export function tryWrite(
   }
 }
 
-/** Writes all of `buffer`. */
-export function writeAll(fd: number, buffer: Uint8Array<ArrayBuffer>): void {
-  let rest = buffer;
-  while (rest.byteLength > 0) {
-    rest = rest.subarray(unwrap(tryWrite(fd, rest), "write"));
+/**
+ * Writes all of `buffer`, and waits where a descriptor that does not block takes none.
+ *
+ * @throws {SyscallError} that names the file
+ */
+export function writeAll(fd: number, buffer: Uint8Array): void {
+  for (let rest = buffer; rest.byteLength > 0;) {
+    const put = tryWrite(fd, rest);
+    if (put === -EAGAIN) waitWritable(fd);
+    else rest = rest.subarray(unwrapOpen(put, "write", fd));
   }
 }
 
@@ -281,7 +288,7 @@ export function pwriteAll(
     const put = io.pwrite64()(fd, rest, rest.byteLength, offset);
     const result = put < 0 ? -E[0] : put;
     if (result === -EINTR) continue;
-    unwrap(result, "pwrite");
+    unwrapOpen(result, "pwrite", fd);
     rest = rest.subarray(result);
     offset += BigInt(result);
   }
@@ -326,7 +333,7 @@ export function tryLseek(fd: number, offset: bigint, whence: number): bigint {
 /** `lseek(2)`: the new offset in bytes. */
 export function lseek(fd: number, offset: bigint, whence: number): bigint {
   const result = tryLseek(fd, offset, whence);
-  if (result < 0n) throw new SyscallError("lseek", Number(-result));
+  unwrapOpen(Number(result), "lseek", fd);
   return result;
 }
 

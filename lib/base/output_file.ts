@@ -42,9 +42,9 @@ import {
   tryRenameat,
   tryUnlinkat,
 } from "../../ffi/names.ts";
+import { openFileName } from "../../ffi/open_files.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "./errors.ts";
-import { openFileName } from "./open_files.ts";
 
 /** Opens a directory for its names to be reached. */
 const REACH = O_PATH | O_DIRECTORY;

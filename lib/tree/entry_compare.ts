@@ -11,14 +11,12 @@
  * @module
  */
 import type { EntryName } from "../../ffi/entry_name.ts";
-import { close, tryRead } from "../../ffi/files.ts";
+import { close, read } from "../../ffi/files.ts";
 import { isSameMemory } from "../../ffi/memory.ts";
 import { tryOpenToRead } from "../../ffi/quiet_open.ts";
 import type { Stat } from "../../ffi/stat.ts";
 import { tryReadlinkat } from "../../ffi/names.ts";
-import { unwrap } from "../../ffi/unwrap.ts";
 import { entryPath, lgetxattr } from "../../ffi/xattr.ts";
-import { openFileName } from "../base/open_files.ts";
 import { isGone } from "./gone.ts";
 import { isOfLayer, type XattrNames, xattrNamesAt } from "./xattr_names.ts";
 
@@ -127,8 +125,7 @@ function fill(fd: number, buffer: Uint8Array<ArrayBuffer>): number {
   let length = 0;
   while (length < buffer.length) {
     const rest = length === 0 ? buffer : buffer.subarray(length);
-    const got = tryRead(fd, rest);
-    if (got < 0) unwrap(got, "read", openFileName(fd));
+    const got = read(fd, rest);
     if (got === 0) break;
     length += got;
   }

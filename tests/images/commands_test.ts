@@ -175,6 +175,33 @@ needs(lacking, "image: no control character of an image's config reaches a termi
   assertEquals(store.json<{ created: string }>("image", "inspect", "app").created, title);
 });
 
+needs(
+  lacking,
+  "image export: an output that is full is named, and one that does not block is waited for",
+  () => {
+    using store = new TestStore();
+    const built = image([layer([file("large", "x".repeat(300_000))])]);
+    Deno.writeFileSync(store.path("app.tar"), tarOf(oneImage(built)));
+    store.must("image", "import", store.path("app.tar"));
+    const words = "image export app --compress none";
+    assertEquals(
+      refusal("limit exceeded", store.run(...words.split(" "), "-o", "/dev/full")),
+      "write /dev/full: no space left on device (ENOSPC)",
+    );
+    store.must(...words.split(" "), "-o", store.path("out.tar"));
+    // The mode is the pipe's, for every process that has it.
+    const mode = `python3 -c 'import os; os.set_blocking(1, False)'`;
+    const slow = store.shell(
+      `{ ${mode}; veneer ${words} -o -; } | { sleep 0.3; cat >'${store.path("read.tar")}'; }`,
+    );
+    assertEquals([slow.code, slow.stderr], [0, ""]);
+    assertEquals(
+      Deno.readFileSync(store.path("read.tar")),
+      Deno.readFileSync(store.path("out.tar")),
+    );
+  },
+);
+
 needs(lacking, "image tree: layers once, with the images on them", () => {
   using store = new TestStore();
   const [base, one, two] = ["base", "one", "two"].map((name) => layer([file(name, name)]));

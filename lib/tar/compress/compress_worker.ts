@@ -7,8 +7,8 @@
 /// <reference lib="deno.worker" />
 import { crc32 } from "node:zlib";
 import { SyscallError } from "../../../ffi/errno.ts";
+import { writeAll } from "../../../ffi/files.ts";
 import { ZstdPacker } from "../../../ffi/zstd.ts";
-import { putAll } from "../../base/put_all.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
 import { compressBlock, release, streamHead, streamTail } from "./block.ts";
 import type { CompressJob, Failure } from "./compress.ts";
@@ -69,7 +69,7 @@ function work(turns: Turns, { compression, output }: CompressJob): void {
 function put(turns: Turns, { number, parts }: Packed, output: number): boolean {
   if (!turns.waitFor(number)) return false;
   for (const part of parts) {
-    putAll(output, part);
+    writeAll(output, part);
     release(part);
   }
   turns.pass(number);
@@ -85,10 +85,10 @@ function stream(turns: Turns, { compression, output, threads }: CompressJob): vo
     const { number, bytes, isLast } = block;
     if (number === 0 && isLast) {
       // As without Workers.
-      return putAll(output, compressBlock(compression, { ...block, isFirst: true }));
+      return writeAll(output, compressBlock(compression, { ...block, isFirst: true }));
     }
     packer.feed(bytes.length, isLast);
-    for (let size; (size = packer.next()) > 0;) putAll(output, packed.subarray(0, size));
+    for (let size; (size = packer.next()) > 0;) writeAll(output, packed.subarray(0, size));
   }
 }
 

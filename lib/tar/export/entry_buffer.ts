@@ -4,9 +4,7 @@
  *
  * @module
  */
-import { tryRead } from "../../../ffi/files.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
-import { openFileName } from "../../base/open_files.ts";
+import { read } from "../../../ffi/files.ts";
 import { padding } from "../header.ts";
 
 /**
@@ -64,8 +62,7 @@ export abstract class EntryBuffer {
     while (found < size) {
       const count = Math.min(size - found, SENDFILE_MIN);
       const at = this.reserve(count);
-      const got = tryRead(fd, this.buffer.subarray(at, at + count));
-      if (got < 0) unwrap(got, "read", openFileName(fd));
+      const got = read(fd, this.buffer.subarray(at, at + count));
       if (got < count) this.giveBack(count - got);
       if (got === 0) break;
       found += got;

@@ -8,12 +8,11 @@
  * @module
  */
 import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../../ffi/errno.ts";
-import { LARGEST_PIPE, trySetPipeSize } from "../../../ffi/files.ts";
+import { LARGEST_PIPE, trySetPipeSize, writeAll } from "../../../ffi/files.ts";
+import { openFileName } from "../../../ffi/open_files.ts";
 import { waitWritable } from "../../../ffi/poll.ts";
 import { trySendfile } from "../../../ffi/sendfile.ts";
 import { unwrap } from "../../../ffi/unwrap.ts";
-import { openFileName } from "../../base/open_files.ts";
-import { putAll } from "../../base/put_all.ts";
 import { EntryBuffer, SENDFILE_MIN } from "./entry_buffer.ts";
 
 const CAPACITY = 512 << 10;
@@ -123,7 +122,7 @@ export class TarOutput extends EntryBuffer {
 
   /** For a piece that is being finished: writes bytes of it. */
   put(bytes: Uint8Array): void {
-    putAll(this.fd, bytes);
+    writeAll(this.fd, bytes);
     if (bytes.length > 0) this.#count(bytes.length);
   }
 

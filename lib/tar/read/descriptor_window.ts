@@ -9,11 +9,11 @@
  */
 import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek } from "../../../ffi/files.ts";
+import { openFileName } from "../../../ffi/open_files.ts";
 import { waitReadable } from "../../../ffi/poll.ts";
 import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
 import { fstat } from "../../../ffi/stat.ts";
 import { type Subject, unwrap } from "../../../ffi/unwrap.ts";
-import { openFileName } from "../../base/open_files.ts";
 import { PROGRESS_PART, type TarFile, WAITING_STEP, Window } from "./window.ts";
 
 /** 256 KiB; measured: 1 MiB gains nothing, and less costs a tenth. */

@@ -7,8 +7,8 @@
  *
  * @module
  */
+import { openFileName } from "../../../ffi/open_files.ts";
 import { VeneerError } from "../../base/errors.ts";
-import { openFileName } from "../../base/open_files.ts";
 import { type Compression, compressionOf } from "./compression.ts";
 import { type DecompressOptions, Decompressor } from "./decompress.ts";
 import { BLOCK, checksumAgrees, isZeroBlock } from "../header.ts";
