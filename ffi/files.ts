@@ -11,7 +11,7 @@ import type { EntryName } from "./entry_name.ts";
 import { EAGAIN, EINTR } from "./errno.ts";
 import { E, io } from "./libc.ts";
 import { unwrapOpen } from "./open_files.ts";
-import { waitWritable } from "./poll.ts";
+import { waitReadable, waitWritable } from "./poll.ts";
 import { layout, Struct } from "./struct.ts";
 import { assertRange, unwrap } from "./unwrap.ts";
 
@@ -226,13 +226,17 @@ export function tryRead(
   }
 }
 
-/** `read(2)`; an error names the file. */
+/** `read(2)`, which waits also if the descriptor does not block. An error names the file. */
 export function read(
   fd: number,
   buffer: Uint8Array,
   count: number = buffer.byteLength,
 ): number {
-  return unwrapOpen(tryRead(fd, buffer, count), "read", fd);
+  for (;;) {
+    const got = tryRead(fd, buffer, count);
+    if (got !== -EAGAIN) return unwrapOpen(got, "read", fd);
+    waitReadable(fd);
+  }
 }
 
 /** `pread(2)`: bytes read at `offset` (in bytes), 0 at the end. An error names the file. */

@@ -40,13 +40,14 @@ export function isWritable(fd: number, milliseconds: number): boolean {
 /**
  * Blocks until a read of `fd` returns at once: with data, at the end, or with a failure.
  *
- * @param deadline in milliseconds, as `performance.now()` counts them
+ * @param deadline in milliseconds, as `performance.now()` counts them; without one, it waits without
+ * end
  * @returns false if the deadline passed
  */
-export function waitReadable(fd: number, deadline: number): boolean {
+export function waitReadable(fd: number, deadline = Infinity): boolean {
   for (;;) {
     const rest = Math.ceil(deadline - performance.now());
-    if (poll(fd, POLLIN, Math.max(0, rest))) return true;
+    if (poll(fd, POLLIN, rest === Infinity ? -1 : Math.max(0, rest))) return true;
     if (rest <= 0) return false;
   }
 }

@@ -6,7 +6,16 @@
  */
 import { assertEquals, assertLess, assertStringIncludes } from "@std/assert";
 import { constants, gzipSync, zstdCompressSync } from "node:zlib";
-import { close, lseek, O_DIRECTORY, O_RDONLY, open, SEEK_CUR } from "../../ffi/files.ts";
+import {
+  close,
+  lseek,
+  O_DIRECTORY,
+  O_NONBLOCK,
+  O_RDONLY,
+  open,
+  SEEK_CUR,
+  withFd,
+} from "../../ffi/files.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { IDENTITY } from "../../lib/base/id_maps.ts";
 import { applyTar, openTarInput } from "../../lib/tar/apply/apply.ts";
@@ -26,17 +35,28 @@ const NOISE = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 2654435761) 
 const ARCHIVE = tar(dir("d"), file("d/noise", NOISE), file("d/small", "x"));
 const TREE = ["d dir", "d/noise file <3000000 bytes>", 'd/small file "x"'];
 
-/** Applies from a pipe that a program writes to. */
-async function applyFromPipe(sandbox: Sandbox, data: Bytes): Promise<void> {
+/** Writes a file to a pipe. */
+const WHOLE = `cat <"$0" >"$1"`;
+/** The same in three parts, with pauses. */
+const PARTS = `{ head -c 300; sleep 0.2; head -c 50000; sleep 0.2; cat; } <"$0" >"$1"`;
+
+/** Applies from a pipe that a shell's script writes to. `mode` is a flag of open(2). */
+async function applyFromPipe(
+  sandbox: Sandbox,
+  data: Bytes,
+  { script = WHOLE, mode = 0 } = {},
+): Promise<void> {
   const top = makeTempDir(), path = `${top}/data`, fifo = `${top}/fifo`;
   Deno.writeFileSync(path, data);
   new Deno.Command("mkfifo", { args: [fifo] }).outputSync();
   const writer = new Deno.Command("sh", {
-    args: ["-c", 'cat "$0" > "$1"', path, fifo],
+    args: ["-c", script, path, fifo],
     stderr: "null",
   })
     .spawn();
-  const input = open(fifo, O_RDONLY), directory = open(sandbox.root, O_RDONLY | O_DIRECTORY);
+  // Opened to block at first, which waits for the writer.
+  const input = withFd(open(fifo, O_RDONLY), (fd) => open(`/proc/self/fd/${fd}`, O_RDONLY | mode));
+  const directory = open(sandbox.root, O_RDONLY | O_DIRECTORY);
   try {
     applyTar(input, directory, { whiteouts: "none", idMaps: IDENTITY });
   } finally {
@@ -45,6 +65,17 @@ async function applyFromPipe(sandbox: Sandbox, data: Bytes): Promise<void> {
     await writer.status;
     Deno.removeSync(top, { recursive: true });
   }
+}
+
+for (
+  const [name, compress] of [["no", (tar: Bytes) => tar], ["gzip", gzip], ["zstd", zstd]] as const
+) {
+  Deno.test(`apply: a pipe that does not block is waited for, with ${name} compression`, async () => {
+    using sandbox = new Sandbox();
+    await applyFromPipe(sandbox, compress(ARCHIVE), { script: PARTS, mode: O_NONBLOCK });
+    assertEquals(sandbox.tree({ attributes: false }), TREE);
+    assertEquals(Deno.readFileSync(`${sandbox.root}/d/noise`), NOISE);
+  });
 }
 
 for (const [name, compress] of [["gzip", gzip], ["zstd", zstd]] as const) {

@@ -6,8 +6,7 @@
  *
  * @module
  */
-import { close, tryRead } from "../../../ffi/files.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
+import { close, read } from "../../../ffi/files.ts";
 import { DICTIONARY } from "./sizes.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
@@ -72,7 +71,7 @@ export class Turns {
       if (words[CLOSED] === 1) return undefined;
       let size = 0;
       while (size < room.length) {
-        const got = unwrap(tryRead(this.input, room.subarray(size)), "read");
+        const got = read(this.input, room.subarray(size));
         if (got === 0) break;
         size += got;
       }

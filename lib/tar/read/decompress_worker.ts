@@ -5,8 +5,7 @@
  */
 /// <reference no-default-lib="true" />
 /// <reference lib="deno.worker" />
-import { close, tryRead } from "../../../ffi/files.ts";
-import { unwrap } from "../../../ffi/unwrap.ts";
+import { close, read as readInput } from "../../../ffi/files.ts";
 import { ByteRing } from "../../base/byte_ring.ts";
 import { reasonOf, WorkerMemory } from "../../base/worker_memory.ts";
 import type { DecompressJob } from "./decompress.ts";
@@ -37,7 +36,7 @@ function run(job: DecompressJob, sink: Sink, isStopped: () => boolean): Promise<
   let { head } = job;
   const read: Read = (memory) => {
     if (isStopped()) throw new Error("it was stopped");
-    if (head.length === 0) return unwrap(tryRead(input, memory), "read");
+    if (head.length === 0) return readInput(input, memory);
     const part = head.subarray(0, memory.length);
     memory.set(part);
     head = head.subarray(part.length);

@@ -7,7 +7,15 @@
  *
  * @module
  */
-import { EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP, SyscallError } from "../../../ffi/errno.ts";
+import {
+  EAGAIN,
+  EINTR,
+  EINVAL,
+  EIO,
+  ENOSYS,
+  EOPNOTSUPP,
+  SyscallError,
+} from "../../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek } from "../../../ffi/files.ts";
 import { openFileName } from "../../../ffi/open_files.ts";
 import { waitReadable } from "../../../ffi/poll.ts";
@@ -151,7 +159,11 @@ export class DescriptorWindow extends Window {
       // A stream's bytes that are in the window already cannot be read again.
       if (this.at < this.end) return this.put(out, left, what);
       this.#await();
-      do moved = trySplice(this.#fd, out, ask); while (moved === -EINTR);
+      for (;;) {
+        moved = trySplice(this.#fd, out, ask);
+        if (moved === -EAGAIN) waitReadable(this.#fd);
+        else if (moved !== -EINTR) break;
+      }
     }
     if (moved < 0) {
       if (moved !== -EINVAL && moved !== -ENOSYS && moved !== -EOPNOTSUPP && moved !== -EIO) {
