@@ -214,9 +214,12 @@ export class Overlay2Snapshots implements SnapshotBackend {
   plan(chain: LayerChain, target: string): MountPlan {
     const bind = bindPlan(this.#layers, chain, target, this.#bound(chain));
     if (bind !== undefined) return bind;
-    const explain = () => [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
     const readOnly = chain.kind !== "active";
     const mount = this.#overlay(chain, target);
+    const explain = () => {
+      [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
+      if (!readOnly) this.#layers.requireWork(chain.layer);
+    };
     return {
       path: target,
       steps: [

@@ -541,6 +541,21 @@ test("snapshots: a layer that is gone is named", (dir) => {
   assertEquals(mountPoints(dir.path), []);
 });
 
+test("snapshots: a missing directory for the kernel's work is named", (dir) => {
+  const backend = open(dir.path), target = makeTarget(dir);
+  commitChain(backend, "a");
+  const chain = active("b", "a");
+  backend.prepare(chain);
+  const work = backend.home.join("snapshots/b/work").text;
+  Deno.removeSync(work);
+  assertEquals(
+    assertFails("corrupt store", () => withPlan(backend.plan(chain, target), () => {})).message,
+    `${work} is missing; make an empty directory of the layer's root`,
+  );
+  Deno.mkdirSync(work, { mode: 0o700 });
+  withPlan(backend.plan(chain, target), () => assertEquals(names(target), ["file-a"]));
+});
+
 test("snapshots: limits, which only layers of a graph have, are refused before anything is made", (dir) => {
   for (const option of ["overlay2.size", "overlay2.inodes"]) {
     const error = assertFails("not supported", () => open(dir.path, { [option]: "1000" }));
