@@ -45,6 +45,13 @@ export interface ComparedLayers {
   createdAt?(id: string): number;
 }
 
+/** The faults of records, as clauses about the file. */
+const FAULTS = {
+  invalid: "is damaged",
+  future: "is of a newer form",
+  "not-a-file": "is not a file",
+};
+
 /** Whether a record belongs to the layer that has the id now. */
 export function isRecordOf(record: ConfinedPath, createdAt = 0): boolean {
   const stat = tryLstat(record);
@@ -71,9 +78,14 @@ export function checkContents(
     const content = readContent(record);
     if (content === "missing") continue;
     if (typeof content === "string") {
-      const what = content === "future" ? "is of a newer form" : "is damaged";
       const mending = content === "future" ? { remedy: "use a newer veneer" } : removeEntry(record);
-      report({ kind: `content-record-${content}`, layer: id, file: record.text, what, ...mending });
+      report({
+        kind: `content-record-${content}`,
+        layer: id,
+        file: record.text,
+        what: FAULTS[content],
+        ...mending,
+      });
       continue;
     }
     const path = trees.path(id);

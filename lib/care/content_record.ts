@@ -5,6 +5,7 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
+import { ELOOP, ENODEV, ENXIO } from "../../ffi/errno.ts";
 import { O_NONBLOCK, O_RDONLY, tryRead, withFd } from "../../ffi/files.ts";
 import { Stat, tryFstat } from "../../ffi/stat.ts";
 import { ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "../graph/content_format.ts";
@@ -74,10 +75,13 @@ const ANY: RecordedEntry = {
   hasAttributes: false,
 };
 
+/** The errors of opening a link, a socket or a device. */
+const NO_FILES: ReadonlySet<number> = new Set([ELOOP, ENXIO, ENODEV]);
+
 /** Reads a record. */
 export function readContent(path: ConfinedPath): RecordedContent | NoContent {
   const fd = tryOpen(path, O_RDONLY | O_NONBLOCK);
-  if (fd < 0) return "missing";
+  if (fd < 0) return NO_FILES.has(-fd) ? "not-a-file" : "missing";
   return withFd(fd, () => {
     const stat = new Stat();
     if (tryFstat(fd, stat) < 0 || !stat.isFile) return "not-a-file";

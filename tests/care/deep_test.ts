@@ -3,6 +3,7 @@
 // @runs long on xfs
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { S_IFIFO } from "../../ffi/names.ts";
 import type { GraphDriver } from "../../lib/graph/driver.ts";
 import { DRIVERS } from "../../drivers/names.ts";
 import { type Checked, checkStore } from "../../lib/care/check.ts";
@@ -12,6 +13,7 @@ import { openDriver } from "../support/drivers.ts";
 import { isThere } from "../support/files.ts";
 import { randomOf } from "../support/random.ts";
 import { TestStore } from "../support/commands.ts";
+import { makeNode } from "../support/tree_entries.ts";
 import { layersOf } from "../drivers/same_tree/layers.ts";
 import { flavourOf } from "../drivers/same_tree/suite.ts";
 import { partsOf } from "../drivers/same_tree/tars.ts";
@@ -203,9 +205,19 @@ needs(lacking, "check: deep: damaged records are found, and never believed", () 
     new DataView(mutant.buffer).setUint32(end, crc32(mutant.subarray(0, end)), true);
     parseContent(mutant);
   }
-  Deno.removeSync(record);
-  Deno.mkdirSync(record);
-  assertEquals(deepCheck(root).findings.map(({ kind }) => kind), ["content-record-not-a-file"]);
+  const replacements = [
+    () => Deno.mkdirSync(record),
+    () => Deno.symlinkSync("/etc/passwd", record),
+    () => makeNode(record, S_IFIFO | 0o600),
+  ];
+  for (const replace of replacements) {
+    Deno.removeSync(record);
+    replace();
+    assertEquals(
+      deepCheck(root).findings.map(({ kind, what }) => `${kind}: ${what}`),
+      ["content-record-not-a-file: is not a file"],
+    );
+  }
 });
 
 needs(lacking, "check: deep: no false alarm of generated layers and of hostile tars", () => {
