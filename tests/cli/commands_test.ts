@@ -3,8 +3,8 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { TestStore, veneer } from "../support/commands.ts";
-import { lacksFileSystem, mountPoints, must, needs } from "../support/cases.ts";
+import { PROGRAM, TestStore, veneer } from "../support/commands.ts";
+import { lacksFileSystem, mountPoints, must, needs, run } from "../support/cases.ts";
 
 const lacking = lacksFileSystem("overlay");
 
@@ -404,6 +404,23 @@ needs(lacking, "cli: doctor says what is wrong where nothing can run, and what h
   assertEquals(code, 6, stdout);
   assertMatch(stdout, /^ {2}✗ .*overlay.*; /m);
   assertStringIncludes(stdout, `No driver can run at ${onOverlay}.\n`);
+});
+
+needs(lacking, "cli: root without CAP_SYS_ADMIN, as in containers, is told so", () => {
+  using store = sample();
+  const without = ["--bounding-set", "-sys_admin", "--inh-caps", "-sys_admin"];
+  const limited = (...words: string[]) =>
+    run("setpriv", ...without, ...PROGRAM, ...store.options, ...words);
+  assertEquals(
+    limited("mount", "app").stderr,
+    `veneer: mount ${store.root}/overlay2: operation not permitted (EPERM); ` +
+      "this process lacks CAP_SYS_ADMIN; in a container, run it with --privileged\n",
+  );
+  const { code, stdout } = limited("doctor");
+  assertEquals(code, 6, stdout);
+  assertMatch(stdout, /^ {2}✗ run by root without CAP_SYS_ADMIN, .*; in a container, /m);
+  assertMatch(stdout, /^No driver can run at /m);
+  assertEquals(limited("ls", "-q").stdout.split("\n").includes("app"), true);
 });
 
 needs(lacking, "cli: id maps: what is made belongs to container root", () => {

@@ -93,7 +93,7 @@ export class TestStore extends StoreCommands implements Disposable {
     this.options = ["--root", this.root, ...backing, ...options];
   }
 
-  /** Runs shell text in which `$VENEER` is the program with the store's options. */
+  /** Runs shell text in which `veneer` is the program with the store's options. */
   shell(script: string, env: Readonly<Record<string, string>> = {}): Ran {
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
     const define = `veneer() { ${shellWords([...PROGRAM, ...this.options])} "$@"; }`;

@@ -11,6 +11,7 @@ import type { Style } from "../style.ts";
 import { outputColumns, wrapWords } from "../wrap.ts";
 import type { Finding } from "../../../drivers/definition.ts";
 import type { Driver } from "../../../drivers/registry.ts";
+import { lacksSysAdmin } from "../../base/capabilities.ts";
 import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
@@ -73,13 +74,25 @@ function examineHost(): Finding[] {
         what: `kernel ${Deno.osRelease()} has no openat2`,
         remedy: "use Linux 5.6 or later",
       },
-    Deno.uid() === 0
-      ? { state: "ok", what: "run by root" }
-      : { state: "missing", what: `run by user ${Deno.uid()}, not root`, remedy: "use sudo" },
+    examineUser(),
     examineRun(),
     examineLibc(),
     { state: "ok", what: `Deno ${Deno.version.deno}` },
   ];
+}
+
+function examineUser(): Finding {
+  const uid = Deno.uid();
+  if (uid !== 0) {
+    return { state: "missing", what: `run by user ${uid}, not root`, remedy: "use sudo" };
+  }
+  return lacksSysAdmin()
+    ? {
+      state: "missing",
+      what: "run by root without CAP_SYS_ADMIN, so nothing can be mounted",
+      remedy: "in a container, run it with --privileged",
+    }
+    : { state: "ok", what: "run by root" };
 }
 
 /** Examines `/run`, which has the locks and the counts of mounts. */
