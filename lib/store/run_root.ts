@@ -13,8 +13,9 @@ import {
   open as openTrusted,
 } from "../../ffi/files.ts";
 import { tryMkdir } from "../../ffi/paths.ts";
-import { EEXIST } from "../../ffi/errno.ts";
+import { EEXIST, ENOENT, EROFS } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
+import { VeneerError } from "../base/errors.ts";
 import { type ConfinedPath, ConfinedRoot, makeDirectory, open } from "../tree/confined.ts";
 import type { Home } from "./home.ts";
 import { waitForLock } from "./lock_wait.ts";
@@ -28,9 +29,20 @@ export class RunRoot implements Disposable {
   readonly fd: number;
   readonly root: ConfinedRoot;
 
-  /** @throws {VeneerError} `incompatible` if it is not a directory of root's alone */
+  /**
+   * @throws {VeneerError} `incompatible` if it is not a directory of root's alone,
+   * `failed precondition` if it cannot be made
+   */
   constructor() {
     const made = tryMkdir(RUN_ROOT, 0o711);
+    if (made === -EROFS || made === -ENOENT) {
+      throw new VeneerError(
+        "failed precondition",
+        `${RUN_ROOT}, which has the locks of all stores, cannot be made: /run ${
+          made === -EROFS ? "is read-only" : "does not exist"
+        }; mount a tmpfs there`,
+      );
+    }
     if (made !== -EEXIST) unwrap(made, "mkdir", RUN_ROOT);
     this.fd = openTrusted(RUN_ROOT, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
     try {

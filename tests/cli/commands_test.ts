@@ -423,6 +423,21 @@ needs(lacking, "cli: root without CAP_SYS_ADMIN, as in containers, is told so", 
   assertEquals(limited("ls", "-q").stdout.split("\n").includes("app"), true);
 });
 
+needs(lacking, "cli: a /run that cannot be written to is told, with its remedy", () => {
+  using store = sample();
+  const listed = (options: string) => {
+    const script = `mount -t tmpfs -o ${options} run /run && exec "$@"`;
+    return run("unshare", "-m", "sh", "-c", script, "sh", ...PROGRAM, ...store.options, "ls", "-q");
+  };
+  assertEquals(listed("size=1m").stdout, "app\nbase\n");
+  const { code, stderr } = listed("ro");
+  assertEquals({ code, stderr }, {
+    code: 8,
+    stderr: "veneer: /run/veneer, which has the locks of all stores, cannot be made: " +
+      "/run is read-only; mount a tmpfs there\n",
+  });
+});
+
 needs(lacking, "cli: id maps: what is made belongs to container root", () => {
   using store = new TestStore("--uidmap", "0:100000:65536", "--gidmap", "0:200000:65536");
   store.must("create", "mapped");
