@@ -15,7 +15,7 @@ import { compare, type Contender, report } from "./measure.ts";
 import { QUICK } from "./subject.ts";
 
 /** Calls of one kind in a turn: of those that change something, and of those that only ask. */
-export const CHANGES = 128, QUESTIONS = 640;
+export const CHANGES = 128, QUESTIONS = 3_200;
 
 /** Snapshots in a list. */
 const LISTED = 1000;
