@@ -84,12 +84,11 @@ export async function listenAt<Listener>(
       [Symbol.dispose]() {
         if (tryLstat(path)?.inode === inode) tryUnlink(path);
         listening.end(listener);
-        tryUnlink(lockPath(path));
-        close(lock);
+        unlock(path, lock);
       },
     };
   } catch (error) {
-    close(lock);
+    unlock(path, lock);
     throw error;
   }
 }
@@ -153,11 +152,17 @@ function checkDirectories(lowest: string, parent: string): void {
 
 const lockPath = (path: string) => `${path}.lock`;
 
-/** @throws {VeneerError} `in use` */
+/** @throws {VeneerError} `in use`; `already exists` if the file is another program's */
 function lockSocket(path: string): number {
   for (;;) {
     const lock = lockPath(path);
     const fd = open(lock, O_RDWR | O_CREAT | O_NOFOLLOW, 0o600);
+    if (fstat(fd).size > 0) {
+      close(fd);
+      throw new VeneerError("already exists", `${lock} is not a lock; move it elsewhere`, {
+        remedy: { kind: "other address" },
+      });
+    }
     if (!tryLock(fd, "exclusive", lock)) {
       close(fd);
       throw inUse(path);
@@ -167,6 +172,12 @@ function lockSocket(path: string): number {
     if (isNameOf(fd, lock)) return fd;
     close(fd);
   }
+}
+
+/** Removes the file while it is locked, so that it is not another service's. */
+function unlock(path: string, lock: number): void {
+  tryUnlink(lockPath(path));
+  close(lock);
 }
 
 function isNameOf(fd: number, path: string): boolean {

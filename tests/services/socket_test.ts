@@ -141,6 +141,18 @@ needs(lacking, "socket: a file that is not a socket stays, and the service is re
   assert(!names(at.path).includes("elsewhere"));
 });
 
+needs(lacking, "socket: a refused service leaves no lock, and another program's file stays", () => {
+  using at = place();
+  const address = join(at.path, "v.sock"), lock = `${address}.lock`;
+  Deno.writeTextFileSync(address, "file");
+  at.refused("already exists", address);
+  assertEquals(names(at.path).filter((name) => name.startsWith("v.sock")), ["v.sock"]);
+  Deno.removeSync(address);
+  Deno.writeTextFileSync(lock, "another program's");
+  assertMatch(at.refused("already exists", address), /v\.sock\.lock is not a lock; move it/);
+  assertEquals(Deno.readTextFileSync(lock), "another program's");
+});
+
 needs(lacking, "socket: it is refused in a directory where others could replace it", () => {
   using at = place();
   const make = (name: string, mode: number, uid = 0, gid = 0) => {
