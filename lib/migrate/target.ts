@@ -20,6 +20,7 @@ import type { Snapshots } from "../snapshots/snapshots.ts";
 import { storeHome } from "../snapshots/store_home.ts";
 import { Home } from "../store/home.ts";
 import { RunState } from "../store/run_state.ts";
+import { reasonOfFailure } from "../tar/apply/incomplete.ts";
 import { type Call, type Made, sendProgress, sendResult } from "./calls.ts";
 import { DoneLog } from "./done_log.ts";
 import { MovedImages } from "./images.ts";
@@ -162,8 +163,9 @@ abstract class Target extends End {
         writing.progress(bytes);
         onProgress(bytes);
       });
-    } catch (error) {
+    } catch (failure) {
       if (this.markOf(id) !== undefined) this.#trying(id, () => this.remove(id));
+      const error = reasonOfFailure(failure);
       // Before that it may be too deep, which others need not be.
       const isFull = hasNoSpace(error) || isFilled && codeOf(error) === "limit exceeded";
       if (isFull && !this.hasLimit(member)) return { outOfRoom: messageOf(error) };
