@@ -27,7 +27,15 @@ import {
 } from "../services/suite_programs.ts";
 import { IS_LONG } from "../support/cases.ts";
 import { V8_FLAGS } from "../support/commands.ts";
-import { keep, type Plan, readStage, STAGE_SECONDS, title } from "./stage.ts";
+import {
+  forgetStage,
+  hasCrashed,
+  keep,
+  type Plan,
+  readStage,
+  STAGE_SECONDS,
+  title,
+} from "./stage.ts";
 import { openWorkspace } from "./workspace.ts";
 import { newerKernel } from "../../tools/guest_kernel.ts";
 
@@ -290,7 +298,15 @@ async function runPlan(plan: Plan, { images, results }: Places): Promise<Stage> 
     const kernel = needsOldKernel(plan) ? [] : newerKernel();
     const uml = ["tools/uml", "-C", TOP, ...kernel, "-m", "4G", "-t", `${seconds}`];
     const args = [...uml, ...stage, JSON.stringify(plan), "/tmp", results];
-    return readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
+    const run = async () => readStage(plan, results, await keep(args, seconds + MARGIN_SECONDS));
+    const first = await run();
+    if (!hasCrashed(first)) return first;
+    // The runtime has crashed in a guest ("unreachable code"), and never natively, where a fault of
+    // the project's own calls would show as well.
+    console.log(`${title(plan)}: the runtime crashed in the guest, and the stage is run again:`);
+    console.log(first.log.trimEnd());
+    forgetStage(plan, results);
+    return run();
   }
   // A short name, because tests make Unix sockets below it, whose paths have at most 107 bytes
   // (unix(7)).

@@ -7,6 +7,7 @@
  * on it, removes it, and writes the output and results of `deno test` to `RESULTS`, where the
  * runner reads them.
  */
+import { existsSync } from "@std/fs";
 import { join } from "@std/path";
 import { type ImageKind, mountImage } from "./images.ts";
 import { type Case, parseJunit, type Stage } from "./report.ts";
@@ -128,6 +129,18 @@ export function readStage(plan: Plan, results: string, program: Kept): Stage {
     log: (ending?.log ?? "") + program.log,
     cases: [...cases, ...failed],
   };
+}
+
+/** Whether the runtime itself crashed, so that cases were not run to their end. */
+export const hasCrashed = ({ cases, log }: Pick<Stage, "cases" | "log">): boolean =>
+  log.includes("Deno has panicked") && cases.some(({ outcome }) => outcome === "failed");
+
+/** Removes the results of a stage that is run again. */
+export function forgetStage(plan: Plan, results: string): void {
+  for (const extension of ["json", "xml"]) {
+    const path = join(results, `${title(plan)}.${extension}`);
+    if (existsSync(path)) Deno.removeSync(path);
+  }
 }
 
 /** The errors of a stage besides failed cases. */

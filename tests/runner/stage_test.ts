@@ -2,8 +2,9 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { addUp } from "./report.ts";
-import { type Kept, type Plan, readStage } from "./stage.ts";
+import { forgetStage, hasCrashed, type Kept, type Plan, readStage } from "./stage.ts";
 import { tempDir } from "../support/cases.ts";
+import { names } from "../support/files.ts";
 
 const PLAN: Plan = { kernel: "uml", suite: "drivers", fs: "xfs", files: ["a_test.ts"] };
 const ENDED: Kept = { code: 0, seconds: 2, log: "" };
@@ -48,4 +49,19 @@ Deno.test("a stage without cases, with left-over mounts, or with a bad end has f
   assertEquals(failures(PASSED, {}, { code: 1 }), [
     "the stage does not come to its end (exit 1)",
   ]);
+});
+
+Deno.test("a crash of the runtime is told from a failed case, and its results are forgotten", () => {
+  const panic = { log: "Deno has panicked. This is a bug in Deno." };
+  assertEquals(hasCrashed(read(undefined, undefined, { code: 1, ...panic })), true);
+  assertEquals(hasCrashed(read(PASSED, { code: 134, ...panic })), true);
+  assertEquals(hasCrashed(read(PASSED + FAILED, { code: 1 })), false);
+  assertEquals(hasCrashed(read(PASSED, panic)), false);
+  using dir = tempDir();
+  for (const name of ["uml drivers xfs.xml", "uml drivers xfs.json", "uml drivers ext4.xml"]) {
+    Deno.writeTextFileSync(join(dir.path, name), "");
+  }
+  forgetStage(PLAN, dir.path);
+  forgetStage(PLAN, dir.path);
+  assertEquals(names(dir.path), ["uml drivers ext4.xml"]);
 });
