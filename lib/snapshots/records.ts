@@ -167,10 +167,12 @@ export function prepareAll(database: Database) {
        SELECT ?1, ?4, id, ?2, ?5, ?5 FROM snapshots
        WHERE name = ?3 AND kind = 'committed' AND NOT EXISTS (${OCCUPIED}) RETURNING id`,
     ),
+    // A column that is set is written to its index again, also if it stays as it is. So this sets no
+    // more than every commit changes.
     commit: database.prepare(
-      `UPDATE snapshots SET kind = 'committed', name = ?, parent = ?, layer = ?, created = ?, updated = ?
-       WHERE id = ?`,
+      "UPDATE snapshots SET kind = 'committed', name = ?, created = ?, updated = ? WHERE id = ?",
     ),
+    rebase: database.prepare("UPDATE snapshots SET parent = ?, layer = ? WHERE id = ?"),
     remove: database.prepare("DELETE FROM snapshots WHERE id = ?"),
     touch: database.prepare("UPDATE snapshots SET updated = ? WHERE id = ?"),
     setTimes: database.prepare("UPDATE snapshots SET created = ?, updated = ? WHERE id = ?"),

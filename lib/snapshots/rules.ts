@@ -79,8 +79,9 @@ export class Rules {
   checkCommit(active: Snapshot, name: string, parent: string): number | null {
     this.checkFree(name);
     checkActive(active);
+    if (parent === "") return active.parent;
     const own = this.parentName(active);
-    if (parent === "" || parent === own) return active.parent;
+    if (parent === own) return active.parent;
     if (own === "") return this.parentId(parent, "failed precondition");
     throw new VeneerError(
       "invalid argument",

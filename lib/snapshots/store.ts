@@ -336,11 +336,16 @@ export class Store implements Disposable {
       const active = this.require(key);
       const on = this.rules.checkCommit(active, name, parent);
       const time = Math.max(microsecondsNow(), active.updated + 1);
-      this.#statements.commit.run(name, on, layer ?? active.layer, time, time, id);
+      this.#statements.commit.run(name, time, time, id);
+      if (on !== active.parent || layer !== undefined) {
+        this.#statements.rebase.run(on, layer ?? active.layer, id);
+      }
       this.#statements.clearLabels.run(id);
       this.#insertLabels(id, labels);
       if (layer !== undefined) this.#statements.reserve.run(active.layer, null, null);
     });
+    // A service syncs it in a moment, and does other work before.
+    if (this.durability === "in order") this.#database.beginSync();
   }
 
   /**
