@@ -10,13 +10,11 @@ import { cstring, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
 import { EAGAIN, EINTR } from "./errno.ts";
 import { E, io } from "./libc.ts";
+import { AT_FDCWD } from "./names.ts";
 import { unwrapOpen } from "./open_files.ts";
 import { waitReadable, waitWritable } from "./poll.ts";
 import { layout, Struct } from "./struct.ts";
 import { assertRange, unwrap } from "./unwrap.ts";
-
-/** Resolve relative paths from the working directory (`AT_FDCWD`, `linux/fcntl.h`). */
-export const AT_FDCWD = -100;
 
 // Open flags: `asm-generic/fcntl.h`. O_DIRECTORY and O_NOFOLLOW differ between x86_64 and aarch64.
 const ARM = Deno.build.arch === "aarch64";
@@ -207,6 +205,9 @@ export function withFd<T>(fd: number, use: (fd: number) => T): T {
   }
 }
 
+/** What errors call a pipe or a socket, which has no name. */
+const INPUT = "of the input", OUTPUT = "to the output";
+
 /** Views of shared memory are passed like others; only the runtime's types exclude them. */
 const passable = (buffer: Uint8Array) => buffer as Uint8Array<ArrayBuffer>;
 
@@ -234,7 +235,7 @@ export function read(
 ): number {
   for (;;) {
     const got = tryRead(fd, buffer, count);
-    if (got !== -EAGAIN) return unwrapOpen(got, "read", fd);
+    if (got !== -EAGAIN) return unwrapOpen(got, "read", fd, INPUT);
     waitReadable(fd);
   }
 }
@@ -250,7 +251,7 @@ export function pread(
   for (;;) {
     const got = io.pread64()(fd, buffer, count, offset);
     const result = got < 0 ? -E[0] : got;
-    if (result !== -EINTR) return unwrapOpen(result, "pread", fd);
+    if (result !== -EINTR) return unwrapOpen(result, "pread", fd, INPUT);
   }
 }
 
@@ -277,7 +278,7 @@ export function writeAll(fd: number, buffer: Uint8Array): void {
   for (let rest = buffer; rest.byteLength > 0;) {
     const put = tryWrite(fd, rest);
     if (put === -EAGAIN) waitWritable(fd);
-    else rest = rest.subarray(unwrapOpen(put, "write", fd));
+    else rest = rest.subarray(unwrapOpen(put, "write", fd, OUTPUT));
   }
 }
 

@@ -11,9 +11,9 @@
  */
 import { cstring, type Path, pathText } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
-import { AT_FDCWD, close, tryRead } from "./files.ts";
+import { close, tryRead } from "./files.ts";
 import { E, newMounts } from "./libc.ts";
-import { AT_EMPTY_PATH } from "./names.ts";
+import { AT_EMPTY_PATH, AT_FDCWD } from "./names.ts";
 import { layout, Struct } from "./struct.ts";
 import { unwrap } from "./unwrap.ts";
 

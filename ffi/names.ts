@@ -9,11 +9,12 @@
  */
 import { cstring, decode, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
-import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { unwrap } from "./unwrap.ts";
 
 // `linux/fcntl.h`.
+/** Resolve relative paths from the working directory. */
+export const AT_FDCWD = -100;
 export const AT_SYMLINK_NOFOLLOW = 0x100;
 export const AT_REMOVEDIR = 0x200;
 export const AT_SYMLINK_FOLLOW = 0x400;

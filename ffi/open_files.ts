@@ -3,27 +3,32 @@
  *
  * @module
  */
-import { cstring, decode } from "./cstring.ts";
+import { decode } from "./cstring.ts";
 import { SyscallError } from "./errno.ts";
-import { tree } from "./libc.ts";
-
-/** `PATH_MAX` of `linux/limits.h`. */
-const PATH_MAX = 4096;
+import { tryReadlink } from "./paths.ts";
 
 /**
  * The path of an open file as `/proc` has it (proc(5)); `undefined` for a pipe or a socket, or
  * without `/proc`.
  */
 export function openFileName(fd: number): string | undefined {
-  const link = cstring(`/proc/self/fd/${fd}`), target = new Uint8Array(PATH_MAX);
-  // No directory is needed for an absolute path.
-  const length = tree.readlinkat()(-1, link, target, target.length);
-  const file = decode(target.subarray(0, Math.max(0, length)));
+  const target = tryReadlink(`/proc/self/fd/${fd}`);
+  if (typeof target === "number") return undefined;
+  const file = decode(target);
   return file.startsWith("/") ? file : undefined;
 }
 
-/** Returns `result`, or throws about an open file if it is a negated error number. */
-export function unwrapOpen(result: number, syscall: string, fd: number): number {
-  if (result < 0) throw new SyscallError(syscall, -result, openFileName(fd));
+/**
+ * Returns `result`, or throws about an open file if it is a negated error number.
+ *
+ * @param otherwise words for a pipe or a socket, which have no name
+ */
+export function unwrapOpen(
+  result: number,
+  syscall: string,
+  fd: number,
+  otherwise?: string,
+): number {
+  if (result < 0) throw new SyscallError(syscall, -result, openFileName(fd) ?? otherwise);
   return result;
 }

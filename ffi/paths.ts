@@ -8,9 +8,8 @@
  * @module
  */
 import { cstring, decode, type Path } from "./cstring.ts";
-import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
-import { AT_SYMLINK_NOFOLLOW, PATH_MAX } from "./names.ts";
+import { AT_FDCWD, AT_SYMLINK_NOFOLLOW, PATH_MAX } from "./names.ts";
 import { unwrap } from "./unwrap.ts";
 
 /** `mkdir(2)`, raw. */

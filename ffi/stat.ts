@@ -6,11 +6,11 @@
 import { cstring, type Path } from "./cstring.ts";
 import type { EntryName } from "./entry_name.ts";
 import { ENOENT, ENOTDIR } from "./errno.ts";
-import { AT_FDCWD } from "./files.ts";
 import { E, tree } from "./libc.ts";
 import { layout } from "./struct.ts";
 import {
   AT_EMPTY_PATH,
+  AT_FDCWD,
   AT_SYMLINK_NOFOLLOW,
   S_IFBLK,
   S_IFCHR,

@@ -58,6 +58,7 @@ import {
   makeLayerDirectory,
   makeWork,
   newLinkName,
+  requireWork,
 } from "./layout.ts";
 import {
   checkDepth,
@@ -384,7 +385,7 @@ export class Overlay2 implements LayerBackend {
     const explain = () => {
       this.#layout.requireDiff(mount.id);
       this.#layout.ancestors(mount.id);
-      if (!readOnly) this.#layout.requireWork(mount.id);
+      if (!readOnly) requireWork(this.#layout.work(mount.id));
     };
     return overlayStep(mount, this.#environment.api, readOnly, explain);
   }

@@ -249,14 +249,6 @@ export class Layout {
     throw corrupt(path, `${what}; remove layer ${id} and create it again`);
   }
 
-  /** @throws {VeneerError} `corrupt store` if the directory that overlay works in is missing */
-  requireWork(id: string): void {
-    const path = this.work(id);
-    if (isDirectory(path)) return;
-    const what = exists(path) ? "is not a directory; replace it by" : "is missing; make";
-    throw corrupt(path, `${what} an empty directory of the layer's root`);
-  }
-
   /** The target of a link in `l/`; `undefined` if it is missing or not a link. */
   linkTarget(name: string): string | undefined {
     const path = this.links().join(name);
@@ -286,6 +278,13 @@ export const isEntry = (text: string): boolean => ENTRY.test(text);
 
 /** Whether a text could be the name of a link. */
 export const isLinkName = (text: string): boolean => NAME.test(text);
+
+/** @throws {VeneerError} `corrupt store` if a directory that overlay works in is missing */
+export function requireWork(path: ConfinedPath): void {
+  if (isDirectory(path)) return;
+  const what = exists(path) ? "is not a directory; replace it by" : "is missing; make";
+  throw corrupt(path, `${what} an empty directory of the layer's root`);
+}
 
 function corrupt(path: ConfinedPath, what: string): VeneerError {
   return new VeneerError("corrupt store", `${path} ${what}`);

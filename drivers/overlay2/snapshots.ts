@@ -39,6 +39,7 @@ import { stateOfUpper } from "../../lib/mount/upper_state.ts";
 import { holdersOfDetached } from "../../lib/mount/uses.ts";
 import { checkIdmappedLayers } from "./kernel.ts";
 import { hasUserXattrs, type Overlay2Environment, statusOf } from "./environment.ts";
+import { requireWork } from "./layout.ts";
 import { checkDepth, type OverlayMount, overlayStep, triple } from "./mount_data.ts";
 import { hasDirectory, isTopOfView } from "./mounted.ts";
 
@@ -218,7 +219,7 @@ export class Overlay2Snapshots implements SnapshotBackend {
     const mount = this.#overlay(chain, target);
     const explain = () => {
       [chain.layer, ...chain.parents].forEach((id) => this.#layers.require(id));
-      if (!readOnly) this.#layers.requireWork(chain.layer);
+      if (!readOnly) requireWork(this.home.join(this.#layers.work(chain.layer)));
     };
     return {
       path: target,

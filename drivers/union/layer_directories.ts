@@ -161,16 +161,6 @@ export class LayerDirectories {
     );
   }
 
-  /** @throws {VeneerError} `corrupt store` if the directory `work` of a layer is missing */
-  requireWork(layer: string): void {
-    const path = this.home.join(this.work(layer));
-    if (isDirectory(path)) return;
-    throw new VeneerError(
-      "corrupt store",
-      `${path} is missing; make an empty directory of the layer's root`,
-    );
-  }
-
   /**
    * Refuses links in the paths of a mount's options, which the kernel would follow. Missing layers
    * are refused by the mount.

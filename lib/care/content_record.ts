@@ -5,12 +5,12 @@
  * @module
  */
 import { decode } from "../../ffi/cstring.ts";
-import { ELOOP, ENODEV, ENXIO } from "../../ffi/errno.ts";
 import { O_NONBLOCK, O_RDONLY, tryRead, withFd } from "../../ffi/files.ts";
 import { Stat, tryFstat } from "../../ffi/stat.ts";
 import { ENTRY_LENGTH, LINE, MAGIC, NO_MODE } from "../graph/content_format.ts";
 import { HASH_LENGTHS, HASHES, type HashName } from "../graph/file_hash.ts";
 import { type ConfinedPath, tryOpen } from "../tree/confined.ts";
+import { openFault } from "./record_file.ts";
 
 /**
  * The type of an entry. For a hard link only the existence of a file is recorded; `any` stands for
@@ -75,13 +75,10 @@ const ANY: RecordedEntry = {
   hasAttributes: false,
 };
 
-/** The errors of opening a link, a socket or a device. */
-const NO_FILES: ReadonlySet<number> = new Set([ELOOP, ENXIO, ENODEV]);
-
 /** Reads a record. */
 export function readContent(path: ConfinedPath): RecordedContent | NoContent {
   const fd = tryOpen(path, O_RDONLY | O_NONBLOCK);
-  if (fd < 0) return NO_FILES.has(-fd) ? "not-a-file" : "missing";
+  if (fd < 0) return openFault(fd).fault === "not-a-file" ? "not-a-file" : "missing";
   return withFd(fd, () => {
     const stat = new Stat();
     if (tryFstat(fd, stat) < 0 || !stat.isFile) return "not-a-file";

@@ -115,7 +115,8 @@ function textOf(fd: number, size: number): RecordText {
   return { text: decode(read.slice()).replace(/\n$/, "") };
 }
 
-function openFault(result: number): Fault {
+/** The fault of a record that opening it shows: of a negated error number. */
+export function openFault(result: number): Fault {
   switch (-result) {
     case ENOENT:
       return { fault: "missing", what: "is missing" };

@@ -11,7 +11,7 @@ import { encode } from "../../ffi/cstring.ts";
 import { EAGAIN, EMFILE, EPERM, EPIPE, SyscallError } from "../../ffi/errno.ts";
 import { STDERR_FILENO, STDOUT_FILENO, tryWrite } from "../../ffi/files.ts";
 import { formatColumns, type Rows } from "./columns.ts";
-import { lacksSysAdmin } from "../base/capabilities.ts";
+import { lacksSysAdmin, PRIVILEGED } from "../base/capabilities.ts";
 import { codeOf, messageOf, remedyOf, VeneerError } from "../base/errors.ts";
 import { escapeControls } from "../base/printable.ts";
 import type { Remedy } from "../base/remedy.ts";
@@ -172,15 +172,14 @@ export class Output {
   }
 }
 
-const LACKS_SYS_ADMIN =
-  "this process lacks CAP_SYS_ADMIN; in a container, run it with --privileged";
-
 /** The message of an error; an unexpected error is marked as internal. */
 function describe(error: unknown): string {
   const message = messageOf(error);
   if (error instanceof SyscallError) {
     if (error.errno === EMFILE) return `${message}; raise the limit (ulimit -n)`;
-    if (error.errno === EPERM && lacksSysAdmin()) return `${message}; ${LACKS_SYS_ADMIN}`;
+    if (error.errno === EPERM && lacksSysAdmin()) {
+      return `${message}; this process lacks CAP_SYS_ADMIN; ${PRIVILEGED}`;
+    }
   }
   return isForeseen(error)
     ? message

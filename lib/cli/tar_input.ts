@@ -9,7 +9,6 @@ import { VeneerError } from "../base/errors.ts";
 import { BLOCK } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
 import { refuseImageArchive } from "./image_archive.ts";
-import { namingInput } from "../tar/read/descriptor_window.ts";
 
 /**
  * Runs `use` on the open tar.
@@ -42,6 +41,6 @@ export function inputSize(input: number, file: string): number | undefined {
 
 function isCompressed(input: number): boolean {
   const head = new Uint8Array(BLOCK);
-  const length = namingInput(input, () => pread(input, head, head.length, 0n));
+  const length = pread(input, head, head.length, 0n);
   return compressionOf(head.subarray(0, length)) !== undefined;
 }

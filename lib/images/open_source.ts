@@ -21,7 +21,6 @@ import { BLOCK, isZeroBlock } from "../tar/header.ts";
 import { compressionOf } from "../tar/read/compression.ts";
 import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { openTarInput } from "../tar/read/input.ts";
-import { namingInput } from "../tar/read/descriptor_window.ts";
 import { ArchiveSource } from "./archive.ts";
 import { badImage } from "./json.ts";
 import { openStaged } from "./spool.ts";
@@ -68,7 +67,7 @@ function opened(open: () => number, name: string): ImageSource {
 
 function isCompressed(fd: number): boolean {
   const head = new Uint8Array(BLOCK);
-  const length = namingInput(fd, () => pread(fd, head, head.length, 0n));
+  const length = pread(fd, head, head.length, 0n);
   return compressionOf(head.subarray(0, length)) !== undefined;
 }
 

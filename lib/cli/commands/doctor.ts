@@ -11,7 +11,7 @@ import type { Style } from "../style.ts";
 import { outputColumns, wrapWords } from "../wrap.ts";
 import type { Finding } from "../../../drivers/definition.ts";
 import type { Driver } from "../../../drivers/registry.ts";
-import { lacksSysAdmin } from "../../base/capabilities.ts";
+import { lacksSysAdmin, PRIVILEGED } from "../../base/capabilities.ts";
 import { messageOf } from "../../base/errors.ts";
 import { nearestExisting } from "../../store/home.ts";
 import { isKernelAtLeast } from "../../base/kernel.ts";
@@ -90,7 +90,7 @@ function examineUser(): Finding {
     ? {
       state: "missing",
       what: "run by root without CAP_SYS_ADMIN, so nothing can be mounted",
-      remedy: "in a container, run it with --privileged",
+      remedy: PRIVILEGED,
     }
     : { state: "ok", what: "run by root" };
 }

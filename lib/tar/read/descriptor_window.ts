@@ -7,17 +7,8 @@
  *
  * @module
  */
-import {
-  EAGAIN,
-  EINTR,
-  EINVAL,
-  EIO,
-  ENOSYS,
-  EOPNOTSUPP,
-  SyscallError,
-} from "../../../ffi/errno.ts";
+import { EAGAIN, EINTR, EINVAL, EIO, ENOSYS, EOPNOTSUPP } from "../../../ffi/errno.ts";
 import { pread, read, SEEK_CUR, tryLseek } from "../../../ffi/files.ts";
-import { openFileName } from "../../../ffi/open_files.ts";
 import { waitReadable } from "../../../ffi/poll.ts";
 import { trySendfileAt, trySplice } from "../../../ffi/sendfile.ts";
 import { fstat } from "../../../ffi/stat.ts";
@@ -89,13 +80,9 @@ export class DescriptorWindow extends Window {
     const ask = Math.min(room.length, Math.max(this.#nextRead, count - have));
     this.#nextRead = Math.min(this.#nextRead * 2, CAPACITY);
     this.#await();
-    const got = namingInput(
-      this.#fd,
-      () =>
-        this.#base === undefined
-          ? read(this.#fd, room, ask)
-          : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have)),
-    );
+    const got = this.#base === undefined
+      ? read(this.#fd, room, ask)
+      : pread(this.#fd, room, ask, BigInt(this.#base + this.position + have));
     this.end += got;
     if (this.#base === undefined) this.#hash?.(room.subarray(0, got));
     if (got === 0) {
@@ -187,15 +174,5 @@ export class DescriptorWindow extends Window {
 
   override drain(): void {
     if (this.#base === undefined) super.drain();
-  }
-}
-
-/** Runs a read of a tar's input; if it fails, the error names the file, or the input. */
-export function namingInput<T>(fd: number, read: () => T): T {
-  try {
-    return read();
-  } catch (error) {
-    if (!(error instanceof SyscallError)) throw error;
-    throw new SyscallError(error.syscall, error.errno, openFileName(fd) ?? "of the input");
   }
 }
