@@ -22,7 +22,7 @@ import { growFileSystem, unmountBelow } from "./file_systems.ts";
 import { BASE } from "./names.ts";
 import type { DeviceMapperOptions } from "./options.ts";
 import type { Warn } from "../../lib/base/warn.ts";
-import { BRIEF_PATIENCE } from "./patience.ts";
+import { BRIEF_PATIENCE, retryBusy } from "./patience.ts";
 import type { Pool, PoolStatus } from "./pool.ts";
 import { type DeviceRecord, MAX_DEVICE_ID, type Records } from "./records.ts";
 import type { ThinDevices } from "./thin_devices.ts";
@@ -224,7 +224,8 @@ export class DeviceChanges {
     this.#devices.deactivateNamed(name, patience);
     if (options.discard && !isDiscarded) this.#discard(hash, record);
     this.#transactions.run(hash, record.deviceId, () => {
-      const result = this.#pool.tryDelete(record.deviceId);
+      // A check of the content may be closing the device, which it opens under another name.
+      const result = retryBusy(patience, () => this.#pool.tryDelete(record.deviceId));
       if (result === -EBUSY) {
         throw new VeneerError("in use", `device ${name} is busy in the pool`);
       }

@@ -14,11 +14,14 @@
  */
 import { blockDeviceSize } from "../../ffi/block.ts";
 import { deviceInfo, SECTOR_SIZE, table } from "../../ffi/devmapper.ts";
+import { EBUSY } from "../../ffi/errno.ts";
 import { close, pread } from "../../ffi/files.ts";
 import { attachOpen } from "../../ffi/loop.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import { requireDetached } from "./loopback.ts";
 import { openRootfs } from "./mounted_thin.ts";
+import { BRIEF_PATIENCE, retryBusy } from "./patience.ts";
 import { METADATA_BLOCK_SIZE, target as poolTarget } from "./pool.ts";
 import { numberOf, TemporaryDevices } from "./temporary_devices.ts";
 import type { Thin } from "./thin_devices.ts";
@@ -97,7 +100,10 @@ export abstract class FrozenPool implements Disposable {
 export class PoolOfFiles extends FrozenPool {
   protected readonly pool: string;
 
-  /** @throws {VeneerError} `corrupt store` if the metadata is not that of a pool */
+  /**
+   * @throws {VeneerError} `corrupt store` if the metadata is not that of a pool; `in use` if a file
+   * can be written to through a loop device
+   */
   constructor(metadata: PoolFile, data: PoolFile, temporary: string) {
     super(temporary);
     using scope = new DisposableStack();
@@ -115,8 +121,10 @@ export class PoolOfFiles extends FrozenPool {
   #snapshot(name: string, file: PoolFile): string {
     const { fd, path } = file;
     using attached = new DisposableStack();
+    const isDevice = fstat(fd).isDevice;
+    if (!isDevice) requireDetached(fd, path);
     const origin = numberOf(
-      fstat(fd).isDevice
+      isDevice
         ? fd
         : attached.adopt(attachOpen(fd, path, { readOnly: true, autoclear: true }).fd, close),
     );
@@ -157,7 +165,7 @@ export class ActivePool extends FrozenPool {
     if (table(name).at(0)?.type !== "thin-pool") {
       throw new VeneerError("invalid argument", `device ${name} is not a thin pool`);
     }
-    if (info.openCount > 0 && !isShared) {
+    if (!isShared && !waitUntilClosed(name)) {
       throw new VeneerError("in use", `devices of pool ${name} are active: end what uses them`);
     }
     super(temporary);
@@ -175,6 +183,13 @@ export class ActivePool extends FrozenPool {
     this.devices.snapshot(name, { origin, sectors }, scope, use);
   }
 }
+
+/**
+ * Waits until no device uses a pool any more: those of a command that was killed a moment ago may
+ * be in removal (`removal.ts`).
+ */
+const waitUntilClosed = (name: string): boolean =>
+  retryBusy(BRIEF_PATIENCE, () => deviceInfo(name)?.openCount === 0 ? 0 : -EBUSY) === 0;
 
 /** The size of a file or device, in bytes. */
 const sizeOf = ({ fd, path }: PoolFile): number =>

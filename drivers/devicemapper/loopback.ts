@@ -15,8 +15,10 @@ import {
   O_RDONLY,
   O_RDWR,
   open as openNode,
+  tryOpen,
   withFd,
 } from "../../ffi/files.ts";
+import { EBUSY } from "../../ffi/errno.ts";
 import {
   attachOpen,
   LOOP_MAJOR,
@@ -27,8 +29,10 @@ import { fstat } from "../../ffi/stat.ts";
 import { makedev } from "../../ffi/names.ts";
 import { type ConfinedPath, exists, open, tryLstat } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
+import { names } from "../../lib/base/processes.ts";
 import type { Warn } from "../../lib/base/warn.ts";
 import { syncDirectory } from "../../lib/store/metadata.ts";
+import { PATIENCE, retryBusy } from "./patience.ts";
 
 /** An open device for a pool, to be closed when the pool uses it. */
 export interface Backing extends Disposable {
@@ -64,9 +68,41 @@ export function ensureImage(
 export function attachImage(image: ConfinedPath): Backing {
   const { path, fd } = withFd(
     open(image, O_RDWR | O_NONBLOCK),
-    (file) => attachOpen(file, image.text, { autoclear: true }),
+    (file) => {
+      requireDetached(file, image.text);
+      return attachOpen(file, image.text, { autoclear: true });
+    },
   );
   return { path, image: image.text, [Symbol.dispose]: () => close(fd) };
+}
+
+/**
+ * Waits until no loop device writes to a file: a pool whose name is gone may still be writing its
+ * metadata (`removal.ts`), and two pools on one file would destroy it.
+ *
+ * @param file the open file
+ * @param path its path in messages
+ * @throws {VeneerError} `in use` if one is still attached after the wait
+ */
+export function requireDetached(file: number, path: string): void {
+  let writer: string | undefined;
+  retryBusy(PATIENCE, () => (writer = writerOf(file)) === undefined ? 0 : -EBUSY);
+  if (writer === undefined) return;
+  throw new VeneerError(
+    "in use",
+    `${path} is attached to ${writer}: end what uses it, then run losetup --detach ${writer}`,
+  );
+}
+
+/** The path of a loop device through which a file may be written to, if there is one. */
+function writerOf(file: number): string | undefined {
+  const { devMajor, devMinor, inode } = fstat(file);
+  return names("/sys/block").filter((name) => /^loop\d+$/.test(name)).map((name) => `/dev/${name}`)
+    .find((path) => {
+      const fd = tryOpen(path, O_RDONLY), status = fd < 0 ? undefined : withFd(fd, loopStatus);
+      return status?.readOnly === false && status.inode === inode &&
+        status.device === makedev(devMajor, devMinor);
+    });
 }
 
 /** The number of a loop device; `undefined` for any other device. */

@@ -26,10 +26,11 @@ import {
   trySendMessage,
   trySendQuietly,
 } from "../../ffi/devmapper.ts";
-import { EBUSY, EEXIST, ENODATA, ENXIO, SyscallError } from "../../ffi/errno.ts";
+import { EEXIST, ENODATA, ENXIO, SyscallError } from "../../ffi/errno.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { PATIENCE, retryBusy } from "./patience.ts";
+import { PATIENCE } from "./patience.ts";
+import { waitUntilRemoved } from "./removal.ts";
 
 /** The devices and the settings of a pool. */
 export interface PoolTable {
@@ -97,9 +98,9 @@ export class Pool {
     return info !== undefined && this.#keep(info);
   }
 
-  #keep({ deferredRemove }: DeviceInfo): boolean {
-    if (!deferredRemove || cancelDeferredRemoval(this.name)) return true;
-    retryBusy(PATIENCE, () => deviceInfo(this.name) === undefined ? 0 : -EBUSY);
+  #keep(info: DeviceInfo): boolean {
+    if (!info.deferredRemove || cancelDeferredRemoval(this.name)) return true;
+    waitUntilRemoved(this.name, info, PATIENCE);
     return false;
   }
 

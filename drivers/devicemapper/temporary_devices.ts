@@ -19,6 +19,7 @@ import { fstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { openTemporaryFile } from "../../lib/base/temporary_file.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
+import { type Numbers, waitUntilRemoved } from "./removal.ts";
 
 /** The size of the sparse file for writes, such as the replay of journals, in bytes: 1 GiB. */
 const EXCEPTIONS = 1 << 30;
@@ -29,7 +30,7 @@ const CHUNK = 16;
 /** The devices of one process. */
 export class TemporaryDevices implements Disposable {
   readonly #prefix = `veneer-docker-${crypto.randomUUID()}`;
-  readonly #names: string[] = [];
+  readonly #made: { readonly name: string; readonly numbers: Numbers }[] = [];
 
   /** @param directory the directory for the files of writes */
   constructor(private readonly directory: string) {}
@@ -43,9 +44,9 @@ export class TemporaryDevices implements Disposable {
   make(name: string, target: Target, scope: DisposableStack, use = (_node: string) => {}): string {
     const whole = `${this.#prefix}-${name}`, node = `${deviceDirectory()}/${whole}`;
     createDevice(whole, target);
-    this.#names.push(whole);
     try {
       const fd = scope.adopt(open(node, O_RDONLY), close);
+      this.#made.push({ name: whole, numbers: numbersOf(fd) });
       use(node);
       return numberOf(fd);
     } finally {
@@ -79,15 +80,22 @@ export class TemporaryDevices implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const name of this.#names.toReversed()) {
+    for (const { name, numbers } of this.#made.toReversed()) {
       const removed = retryBusy(PATIENCE, () => tryRemoveDevice(name));
-      if (removed !== -ENXIO) unwrap(removed, "DM_DEV_REMOVE", name);
+      // The next command finds the pool free, which may be another program's.
+      if (removed === -ENXIO) waitUntilRemoved(name, numbers, PATIENCE);
+      else unwrap(removed, "DM_DEV_REMOVE", name);
     }
   }
 }
 
 /** `major:minor` of an open device. */
 export function numberOf(fd: number): string {
+  const { major, minor } = numbersOf(fd);
+  return `${major}:${minor}`;
+}
+
+function numbersOf(fd: number): Numbers {
   const { rdevMajor, rdevMinor } = fstat(fd);
-  return `${rdevMajor}:${rdevMinor}`;
+  return { major: rdevMajor, minor: rdevMinor };
 }

@@ -31,6 +31,7 @@ import { holdersOfDevice } from "./holders.ts";
 import type { DeviceNames } from "./names.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
 import type { Pool } from "./pool.ts";
+import { type Numbers, waitUntilRemoved } from "./removal.ts";
 
 /** A device's number in the pool, and its size in bytes. */
 export interface Thin {
@@ -89,7 +90,7 @@ export class ThinDevices {
     const info = deviceInfo(name);
     if (info === undefined) return false;
     if (!info.deferredRemove || cancelDeferredRemoval(name)) return true;
-    this.#waitUntilGone(name);
+    this.#waitUntilGone(name, info);
     return false;
   }
 
@@ -98,7 +99,7 @@ export class ThinDevices {
     const info = deviceInfo(name);
     if (info === undefined) return false;
     if (info.deferredRemove && !cancelDeferredRemoval(name)) {
-      this.#waitUntilGone(name);
+      this.#waitUntilGone(name, info);
       return false;
     }
     const wanted = this.#target(thin);
@@ -164,9 +165,8 @@ export class ThinDevices {
     if (result !== -ENXIO) unwrap(result, "device-mapper remove", name);
   }
 
-  #waitUntilGone(name: string): void {
-    const isGone = () => deviceInfo(name) === undefined ? 0 : -EBUSY;
-    if (retryBusy(this.patience, isGone) < 0) throw this.#busy(name, this.patience);
+  #waitUntilGone(name: string, numbers: Numbers): void {
+    if (!waitUntilRemoved(name, numbers, this.patience)) throw this.#busy(name, this.patience);
   }
 
   #busy(name: string, patience: number): VeneerError {
