@@ -13,10 +13,10 @@ import { image, layer, oneImage, sha256, writeFiles } from "../images/builder.ts
 import { imageStore } from "../images/support.ts";
 import { openSnapshotter } from "../support/drivers.ts";
 import {
+  assertNoDevices,
   deviceNames,
   lacking,
   loopDevice,
-  loopFiles,
   openSet,
   openStore,
   SMALL,
@@ -84,13 +84,13 @@ needs(lacking, "check: deep: devicemapper: changes in a device are told apart", 
   using dir = tempDir();
   const { path } = dir, root = join(path, "root");
   fill(root, path, ["record=hash"]);
-  assertEquals(deviceNames(), []);
+  assertNoDevices();
   const file = (name: string) => `mnt/app/rootfs/${name}`;
   // The pool is not active, and is not left so.
   const whole = deepCheck(root);
   assertFound(whole, []);
   assertEquals(whole.untold, 0);
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
   const cases: [act: (root: string) => void, found: string[]][] = [
     [(root) => flip(join(root, "large")), [`content-flipped ${file("large")}`]],
     [(root) => Deno.truncateSync(join(root, "etc/passwd")), [
@@ -116,7 +116,7 @@ needs(lacking, "check: deep: devicemapper: changes in a device are told apart", 
   layers.put("child");
   assertEquals(deepCheck(root).untold, 1);
   layers.cleanup();
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
 });
 
 needs(lacking, "check: deep: devicemapper: a device without its file system is found", () => {
@@ -149,7 +149,7 @@ needs(lacking, "check: deep: devicemapper: layers on given devices, and their re
   assertFound(deepCheck(root, "layers", options), []);
   tamper(root, "child", path, (root) => flip(join(root, "large")), options);
   assertFound(deepCheck(root, "layers", options), ["content-flipped mnt/child/rootfs/large"]);
-  assertEquals(deviceNames(), []);
+  assertNoDevices();
 });
 
 needs(lacking, "check: deep: devicemapper: committed snapshots are recorded, and compared", () => {

@@ -8,7 +8,7 @@ import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
 import { assertFails } from "../../support/errors.ts";
 import { examine } from "../../../drivers/devicemapper/examine.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
+import { assertNoDevices, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
 
 const once = lacking ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined);
 
@@ -16,8 +16,7 @@ function test(name: string, body: (root: string) => void | Promise<void>): void 
   needs(once, `devicemapper in use: ${name}`, async () => {
     using dir = storeDir();
     await body(`${dir.path}/root`);
-    assertEquals(deviceNames(), []);
-    assertEquals(loopFiles(dir.path), []);
+    assertNoDevices(dir.path);
   });
 }
 
@@ -167,7 +166,7 @@ test("shutdown: a busy device goes with its last user, its pool and their images
     assertEquals(deviceInfo(set.pool.name)?.deferredRemove, true);
   }
   await gone(set.pool.name);
-  assertEquals(deviceNames(), []);
+  assertNoDevices();
   while (loopFiles(root).length > 0) await pause();
   set.add("more", "child");
   assertEquals(set.list(), ["child", "layer", "more"]);

@@ -24,7 +24,7 @@ export function devicePool(name: string): DevicePool & Disposable {
   const [metadata, data] = files.map(({ loop }) => loop);
   const table = `0 ${SIZES.data * 2048} thin-pool ${metadata} ${data} 128 0`;
   must("dmsetup", "create", name, "--noudevsync", "--table", table);
-  scope.defer(() => void must("dmsetup", "remove", "--noudevsync", name));
+  scope.defer(() => void must("dmsetup", "remove", "--noudevsync", "--retry", name));
   const owned = scope.move();
   return {
     name,

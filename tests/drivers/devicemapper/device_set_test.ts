@@ -8,7 +8,7 @@ import { VeneerError } from "../../../lib/base/errors.ts";
 import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 import { must, needs } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openSet } from "./support.ts";
+import { assertNoDevices, deviceNames, FILE_SYSTEM, lacking, openSet } from "./support.ts";
 
 /** A device set of a case's own. */
 interface Case {
@@ -31,8 +31,7 @@ function test(name: string, body: (store: Case) => void, options: string[] = [])
       read: (file) => Deno.readTextFileSync(`${root}/devicemapper/metadata/${file}`),
     });
     set.shutdown();
-    assertEquals(deviceNames().filter((device) => device.startsWith(set.names.prefix)), []);
-    assertEquals(loopFiles(root), []);
+    assertNoDevices(root);
   });
 }
 
@@ -137,8 +136,7 @@ test("shutdown leaves nothing active and loses nothing; another set goes on", ({
   Deno.writeTextFileSync(`${mnt}/file`, "content");
   set.unmount("one", mnt, { keepActive: true });
   set.shutdown();
-  assertEquals(deviceNames(), []);
-  assertEquals(loopFiles(root), []);
+  assertNoDevices(root);
 
   const other = openSet(root);
   assertEquals([other.list(), other.has("one")], [["one"], true]);
@@ -243,5 +241,5 @@ test("beside Docker's daemon a pool is not brought up", ({ root }) => {
   const { code, message } = assertThrows(() => beside.start(), VeneerError);
   assertEquals(code, "in use");
   assertStringIncludes(message, "is not up yet");
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
 });

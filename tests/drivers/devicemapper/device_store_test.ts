@@ -7,7 +7,7 @@ import { isMountPoint } from "../../../lib/mount/mountinfo.ts";
 import { mountPoints, needs } from "../../support/cases.ts";
 import { assertFails } from "../../support/errors.ts";
 import { storeDir } from "../../support/store_dir.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, SMALL } from "./support.ts";
+import { assertNoDevices, deviceNames, FILE_SYSTEM, lacking, SMALL } from "./support.ts";
 
 /** A busy device is refused then, and not removed later. */
 const OPTIONS = [...SMALL, "dm.use_deferred_removal=false"];
@@ -48,7 +48,8 @@ needs(lacking, `devices with ${FILE_SYSTEM}: made of each other, mounted, remove
   assert(devices.status().some(([name]) => name === "Pool Name"));
 
   devices.shutdown();
-  assertEquals([deviceNames(), loopFiles(root), mountPoints(dir.path)], [[], [], []]);
+  assertNoDevices(root);
+  assertEquals(mountPoints(dir.path), []);
   assertEquals(devices.list(), ["copy"], "the store goes on");
   devices.remove("copy");
   devices.shutdown();

@@ -6,7 +6,7 @@ import { Docker, mountControlGroups, veneerBeside } from "../../peers/docker.ts"
 import { assertAlone, fill, goesOn, runBeside, Store } from "../../peers/docker_beside.ts";
 import { PROGRAM } from "../../support/commands.ts";
 import { IS_LONG, lacksProgram, needs } from "../../support/cases.ts";
-import { deviceNames, lacking, loopFiles } from "./support.ts";
+import { assertNoDevices, lacking } from "./support.ts";
 
 /** Each takes some seconds in a guest; what could take something from a container comes first. */
 const ROUNDS = IS_LONG ? 100 : 10;
@@ -76,6 +76,6 @@ needs(
     goesOn(docker);
     await docker.stop();
     assertAlone(store);
-    assertEquals([deviceNames(), loopFiles(dir.path)], [[], []]);
+    assertNoDevices(dir.path);
   },
 );

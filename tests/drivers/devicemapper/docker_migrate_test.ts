@@ -1,11 +1,11 @@
 /** A Docker root goes from devicemapper to overlay2: with VENEER_TEST_LONG=1, since it takes minutes in a guest. */
 // @runs on guest ext4
-import { assertEquals } from "@std/assert";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { checkMigration } from "../../peers/docker_migrate.ts";
 import { IS_LONG, lacksProgram, needs } from "../../support/cases.ts";
+import { until } from "../../support/processes.ts";
 import { devicePool, lacksPool } from "./device_pool.ts";
-import { deviceNames, lacking, loopFiles } from "./support.ts";
+import { assertNoDevices, lacking, loopFiles } from "./support.ts";
 
 const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ?? lacksProgram("runc");
 
@@ -20,10 +20,9 @@ needs(
     mountControlGroups();
     const options = [...OPTIONS, "dm.loopdatasize=512M", "dm.loopmetadatasize=8M"];
     await checkMigration({ disk: "ext4", from: "devicemapper", to: "overlay2", options });
-    assertEquals([deviceNames(), loopFiles("/").filter((file) => /devicemapper/.test(file))], [
-      [],
-      [],
-    ]);
+    assertNoDevices();
+    const left = () => loopFiles("/").filter((file) => /devicemapper/.test(file));
+    await until("the end of its loop devices", () => left().length === 0);
   },
 );
 
@@ -35,6 +34,6 @@ needs(
     using pool = devicePool("vg-thinpool");
     const ours = [`dm.thinpooldev=/dev/mapper/${pool.name}`], options = [...OPTIONS, ...ours];
     await checkMigration({ disk: "ext4", from: "devicemapper", to: "overlay2", options, ours });
-    assertEquals(deviceNames(), [pool.name]);
+    assertNoDevices(undefined, [pool.name]);
   },
 );

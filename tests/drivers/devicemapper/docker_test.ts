@@ -6,7 +6,7 @@ import type { StatusLine } from "../../../lib/base/status.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { mountControlGroups } from "../../peers/docker.ts";
 import { lacksProgram, must, needs, run } from "../../support/cases.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openStore } from "./support.ts";
+import { assertNoDevices, FILE_SYSTEM, lacking, openStore } from "./support.ts";
 
 const lacks = lacking ?? lacksProgram("dockerd") ?? lacksProgram("docker") ??
   lacksProgram("containerd") ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined);
@@ -60,7 +60,7 @@ needs(lacks, "devicemapper: Docker and Veneer use one store in turns", async () 
     first.client("info", "--format", "{{json .DriverStatus}}"),
   );
   await first.stop();
-  assertEquals(deviceNames(), []);
+  assertNoDevices();
 
   const veneer = openStore(root, { options: OPTIONS });
   const own = veneer.status().slice(0, lines.length);
@@ -87,7 +87,7 @@ needs(lacks, "devicemapper: Docker and Veneer use one store in turns", async () 
   veneer.remove("removed");
   const tree = treeOf(veneer, "from-veneer");
   veneer.cleanup();
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
 
   const second = await docker(root, dir.path);
   assertEquals(second.client("images", "--quiet").split("\n").length, 1);

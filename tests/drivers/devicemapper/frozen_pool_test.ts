@@ -9,7 +9,7 @@ import { must, needs, tempDir } from "../../support/cases.ts";
 import { assertFails } from "../../support/errors.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { devicePool, lacksPool } from "./device_pool.ts";
-import { deviceNames, lacking, loopFiles, openSet } from "./support.ts";
+import { assertNoDevices, deviceNames, lacking, openSet } from "./support.ts";
 
 const SIZE = 64 << 20;
 
@@ -120,7 +120,7 @@ needs(lacks, "a pool's files are opened once nobody else writes to them", async 
     must("losetup", "--detach", loop);
   }
   openBoth.forEach((open) => open());
-  assertEquals([deviceNames(), loopFiles(dir.path)], [[], []]);
+  assertNoDevices(dir.path);
 });
 
 needs(lacks, "a device that is open under another name is deleted when it is closed", async () => {

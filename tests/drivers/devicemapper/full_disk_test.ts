@@ -8,7 +8,7 @@ import { StoreCommands } from "../../support/commands.ts";
 import { IS_LONG, must, needs, run, type TempDir } from "../../support/cases.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { RoomTrial } from "../../support/room.ts";
-import { deviceNames, lacking, loopFiles, SMALL } from "./support.ts";
+import { assertNoDevices, deviceNames, lacking, SMALL } from "./support.ts";
 
 /** Blocks of 64 KiB that are left free: all of them in a long run, else some. */
 const LEVELS = IS_LONG ? [0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64] : [0, 2, 16];
@@ -122,6 +122,6 @@ needs(
     }
     for (const id of ["app", "bottom"]) store.must("rm", id);
     store.must("cleanup");
-    assertEquals([deviceNames(), loopFiles(store.root)], [[], []]);
+    assertNoDevices(store.root);
   },
 );

@@ -14,7 +14,14 @@ import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { fill } from "../../support/layers.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { IS_LONG, lacksProgram, mountPoints, needs } from "../../support/cases.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
+import {
+  assertNoDevices,
+  deviceNames,
+  FILE_SYSTEM,
+  lacking,
+  openSet,
+  openStore,
+} from "./support.ts";
 import { type Call, counts, killBefore, points, RUNTIME, strace } from "../kill/killer.ts";
 
 const IOCTL = 16;
@@ -106,7 +113,7 @@ function restore(driver: GraphDriver, root: string): void {
   for (const id of ["new", "victim"]) if (driver.exists(id)) driver.remove(id);
   fill(driver, "victim", (path) => Deno.writeTextFileSync(`${path}/own`, "victim"), "bottom");
   driver.cleanup();
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
 }
 
 const lacks = lacking ?? lacksProgram("strace");
@@ -132,7 +139,7 @@ for (const operation of ["create", "remove", "grow", "reset", "mount", "unmount"
         if (operation !== "start") return restore(driver, root);
         driver.create("again", driver.exists("new") ? { parent: "new" } : {});
         driver.cleanup();
-        assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+        assertNoDevices(root);
         Deno.removeSync(root, { recursive: true });
       };
 

@@ -6,11 +6,10 @@ import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
 import { refuses } from "../../support/errors.ts";
 import {
-  deviceNames,
+  assertNoDevices,
   FILE_SYSTEM,
   lacking,
   loopDevice,
-  loopFiles,
   openStore,
   writeZeros,
 } from "./support.ts";
@@ -24,7 +23,7 @@ function test(name: string, body: (root: string) => void, where: Where = "ext4")
   needs(lacking ?? elsewhere, `devicemapper with ${FILE_SYSTEM}: ${name}`, () => {
     using dir = storeDir();
     body(`${dir.path}/root`);
-    assertEquals(loopFiles(`${dir.path}/root`), []);
+    assertNoDevices(`${dir.path}/root`);
   });
 }
 
@@ -167,7 +166,7 @@ test("a given pool is used and left as it is; one in use by others is refused", 
     fill(driver, "layer", (path) => Deno.writeTextFileSync(`${path}/file`, "x"));
     assertEquals(statusOf(driver).get("Pool Name"), name);
     driver.cleanup();
-    assertEquals(deviceNames(), [name]);
+    assertNoDevices(root, [name]);
     assert(treeOf(openStore(root, { options }), "layer").has("/file"));
     openStore(root, { options }).cleanup();
 

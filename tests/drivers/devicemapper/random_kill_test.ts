@@ -1,10 +1,10 @@
 /** devicemapper's commands killed at random moments, those of layers and of snapshots. */
 // @runs on guest ext4
-import { assertEquals } from "@std/assert";
+import {} from "@std/assert";
 import { IS_LONG, needs } from "../../support/cases.ts";
 import { ImageStore } from "../../support/processes.ts";
 import { killAtRandom } from "../../support/random_kills.ts";
-import { deviceNames, lacking, SMALL } from "./support.ts";
+import { assertNoDevices, lacking, SMALL } from "./support.ts";
 
 const KILLS = IS_LONG ? 250 : 5;
 
@@ -15,6 +15,6 @@ needs(
     using store = new ImageStore("devicemapper", "ext4", undefined, SMALL);
     // A guest has one processor.
     await killAtRandom(store, KILLS, [["ls"], ["snapshot", "ls"]]);
-    assertEquals(deviceNames(), []);
+    assertNoDevices();
   },
 );

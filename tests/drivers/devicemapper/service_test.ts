@@ -8,7 +8,7 @@ import { TestService, until } from "../../services/service_support.ts";
 import { cleanup, commit, make, ofKey, readMounts } from "../../services/snapshots_client.ts";
 import { must, needs, run } from "../../support/cases.ts";
 import { veneer } from "../../support/commands.ts";
-import { deviceNames, lacking, SMALL } from "./support.ts";
+import { assertNoDevices, deviceNames, lacking, SMALL } from "./support.ts";
 
 const OK = 0, NOT_FOUND = 5, RESOURCE_EXHAUSTED = 8, FAILED_PRECONDITION = 9;
 
@@ -142,5 +142,5 @@ async function release(service: TestService, options: readonly string[] = []): P
     ...["--service", "veneer", ...[...SMALL, ...options].flatMap((option) => ["-o", option])],
   );
   assertEquals([code, stderr], [0, ""]);
-  assertEquals(deviceNames(), []);
+  assertNoDevices();
 }

@@ -17,11 +17,11 @@ import { storeDir } from "../../support/store_dir.ts";
 import { mountPoints, must, needs } from "../../support/cases.ts";
 import { names } from "../../support/files.ts";
 import {
+  assertNoDevices,
   deviceNames,
   FILE_SYSTEM,
   lacking,
   loopDevice,
-  loopFiles,
   openStore,
   SMALL,
 } from "./support.ts";
@@ -52,7 +52,7 @@ function test(
     await body(root, mnt);
     open(root).release();
     assertEquals(mountPoints(dir.path), []);
-    assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+    assertNoDevices(root);
   });
 }
 
@@ -332,7 +332,7 @@ test("close takes the pool down, and what comes next brings it up", (root, mnt) 
   const backend = open(root);
   commit(backend, active("one"), mnt, () => Deno.writeTextFileSync(`${mnt}/file`, "kept"));
   backend.release();
-  assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+  assertNoDevices(root);
   backend.release();
   backend.prepare(view("two", "one"));
   mounted(backend, view("two", "one"), mnt, () => {

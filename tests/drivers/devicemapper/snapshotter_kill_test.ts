@@ -8,7 +8,7 @@ import { OPERATIONS, prepareStore, verifyStore } from "../kill/snapshotter.ts";
 import { storeDir } from "../../support/store_dir.ts";
 import { needs } from "../../support/cases.ts";
 import { layersOnDisk, openSnapshots } from "./snapshotter_support.ts";
-import { deviceNames, FILE_SYSTEM, lacking, loopDevice, loopFiles } from "./support.ts";
+import { assertNoDevices, FILE_SYSTEM, lacking, loopDevice } from "./support.ts";
 import { counts, killBefore, points } from "../kill/killer.ts";
 
 /**
@@ -46,7 +46,7 @@ function killAt(at: number, operation: string, isOnDevices = false) {
   snapshots.mounts("view"); // The base device, where it was left active, is put aside by the first use.
   try {
     verifyStore(snapshots, dir, { operation, before, done: !killed, layers: layersOnDisk });
-    assertEquals([deviceNames(), loopFiles(root)], [[], []]);
+    assertNoDevices(root);
   } finally {
     snapshots.close();
   }

@@ -3,7 +3,7 @@
 // @runs long on guest xfs
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { close, O_RDONLY, open } from "../../../ffi/files.ts";
-import { FILE_SYSTEM, lacking, loopFiles, openStore, writeZeros } from "./support.ts";
+import { assertNoDevices, FILE_SYSTEM, lacking, openStore, writeZeros } from "./support.ts";
 import { VeneerError } from "../../../lib/base/errors.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { writeOut } from "../../../drivers/devicemapper/write_out.ts";
@@ -18,7 +18,7 @@ function test(name: string, body: (root: string) => void): void {
   needs(lacking, `devicemapper with ${FILE_SYSTEM}: ${name}`, () => {
     using dir = storeDir();
     body(`${dir.path}/root`);
-    assertEquals(loopFiles(`${dir.path}/root`), []);
+    assertNoDevices(`${dir.path}/root`);
   });
 }
 

@@ -8,6 +8,9 @@ import { Home } from "../../../lib/store/home.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { parseOptions } from "../../../lib/base/options.ts";
 import { RunState } from "../../../lib/store/run_state.ts";
+import { assertEquals } from "@std/assert";
+import { EBUSY } from "../../../ffi/errno.ts";
+import { PATIENCE, retryBusy } from "../../../drivers/devicemapper/patience.ts";
 import { must, run, TEST_FS } from "../../support/cases.ts";
 
 /** Why device-mapper cannot be used here, if it cannot. */
@@ -81,6 +84,21 @@ export function loopFiles(below: string): string[] {
 export function deviceNames(): string[] {
   const text = run("dmsetup", "ls").stdout.trim();
   return text.startsWith("No devices") ? [] : text.split("\n").map((line) => line.split("\t")[0]);
+}
+
+/**
+ * Fails if there is a device-mapper device, or a loop device of a file below a directory. The kernel
+ * removes either a moment after its last user closed it, so this waits a while.
+ *
+ * @param but the names of devices that are another program's
+ */
+export function assertNoDevices(below?: string, but: readonly string[] = []): void {
+  const left = () => [
+    ...deviceNames().filter((name) => !but.includes(name)),
+    ...below === undefined ? [] : loopFiles(below),
+  ];
+  retryBusy(PATIENCE, () => left().length > 0 ? -EBUSY : 0);
+  assertEquals(left(), []);
 }
 
 /** A file as a loop device of its own, until disposed of. */
