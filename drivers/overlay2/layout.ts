@@ -20,7 +20,7 @@
 import { decode } from "../../ffi/cstring.ts";
 import { entryName } from "../../ffi/entry_name.ts";
 import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { close, O_DIRECTORY, O_PATH, withFd } from "../../ffi/files.ts";
+import { close, O_DIRECTORY, O_PATH } from "../../ffi/files.ts";
 import { tryReadlinkat } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
@@ -167,12 +167,7 @@ export class Layout {
    * @throws {VeneerError} `corrupt store` if the link is missing or does not lead to a layer
    */
   resolve(entry: string, from: string): string {
-    return this.#resolved(entry, from, tryReadlink(this.home.join(entry)));
-  }
-
-  /** @param text the target of the entry's link, or `-errno` */
-  #resolved(entry: string, from: string, text: string | number): string {
-    const path = this.home.join(entry);
+    const path = this.home.join(entry), text = this.#readlink(path);
     if (typeof text === "number") {
       if (text === -ENOENT) {
         throw corrupt(this.lower(from), `names ${entry}, and ${path} does not exist`);
@@ -187,6 +182,14 @@ export class Layout {
     return id;
   }
 
+  /** The target of a link in `l/`, which is opened once if the home is held. */
+  #readlink(path: ConfinedPath): string | number {
+    const links = this.home.root.tryKeep(LINKS);
+    if (links === undefined || links < 0) return tryReadlink(path);
+    const target = tryReadlinkat(links, entryName(path.name));
+    return typeof target === "number" ? target : decode(target);
+  }
+
   /**
    * The ids of the layers below a layer, its parent first.
    *
@@ -195,7 +198,7 @@ export class Layout {
    */
   ancestors(id: string): string[] {
     return this.home.root.hold(() => {
-      const ancestors = this.#resolveAll(this.lowers(id), id);
+      const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
       if (ancestors.includes(id)) throw this.#ownAncestor(id);
       const gone = ancestors.find((ancestor) => !this.#hasDiff(ancestor));
       if (gone === undefined) return ancestors;
@@ -209,17 +212,6 @@ export class Layout {
     if (fd === -ENOENT || fd === -ENOTDIR || fd === -ELOOP) return false;
     close(unwrapConfined(fd, "open", path));
     return true;
-  }
-
-  /** As {@linkcode resolve}, with the directory of links opened once for all. */
-  #resolveAll(entries: readonly string[], from: string): string[] {
-    const links = entries.length < 2 ? -ENOENT : tryOpen(this.links(), O_PATH | O_DIRECTORY);
-    if (links < 0) return entries.map((entry) => this.resolve(entry, from));
-    return withFd(links, () =>
-      entries.map((entry) => {
-        const target = tryReadlinkat(links, entryName(entry.slice(`${LINKS}/`.length)));
-        return this.#resolved(entry, from, typeof target === "number" ? target : decode(target));
-      }));
   }
 
   /**

@@ -52,6 +52,8 @@ const READ = O_RDONLY | O_DIRECTORY;
 /** A trusted directory with untrusted content. */
 export class ConfinedRoot {
   #held: number | undefined;
+  /** Directories that stay open as long as the root does, or `-errno`. */
+  readonly #kept = new Map<string, number>();
   #through: number | undefined;
 
   private constructor(
@@ -98,8 +100,24 @@ export class ConfinedRoot {
       return use();
     } finally {
       this.#held = undefined;
+      for (const kept of this.#kept.values()) if (kept >= 0) close(kept);
+      this.#kept.clear();
       close(fd);
     }
+  }
+
+  /**
+   * Opens a directory below the root for reaching names in it: once in each {@linkcode hold}, which
+   * closes it. Nothing may replace the directory meanwhile.
+   *
+   * @returns the descriptor, or `-errno`; `undefined` outside of a hold
+   */
+  tryKeep(relative: string): number | undefined {
+    if (this.#held === undefined) return undefined;
+    const kept = this.#kept.get(relative) ??
+      tryOpenat2(this.#held, relative, REACH, RESOLVE_INSIDE);
+    this.#kept.set(relative, kept);
+    return kept;
   }
 
   /**
@@ -336,7 +354,10 @@ export function birthOf(path: ConfinedPath): number | undefined {
 
 /** Whether there is anything at a path, be it a link. */
 export function exists(path: ConfinedPath): boolean {
-  return tryLstat(path, scratchStat) !== undefined;
+  const fd = tryOpen(path, O_PATH | O_NOFOLLOW);
+  if (fd === -ENOENT || fd === -ENOTDIR || fd === -ELOOP) return false;
+  close(unwrapConfined(fd, "open", path));
+  return true;
 }
 
 /** Whether a directory is at a path. */
