@@ -90,7 +90,7 @@ export function requireDetached(file: number, path: string): void {
   if (writer === undefined) return;
   throw new VeneerError(
     "in use",
-    `${path} is attached to ${writer}: end what uses it, then run losetup --detach ${writer}`,
+    `${path} is attached to ${writer}; end what uses it, then run losetup --detach ${writer}`,
   );
 }
 

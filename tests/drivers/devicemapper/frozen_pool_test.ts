@@ -113,7 +113,7 @@ needs(lacks, "a pool's files are opened once nobody else writes to them", async 
       const { message } = assertFails("in use", open);
       assertEquals(
         message,
-        `${metadata.path} is attached to ${loop}: end what uses it, then run losetup --detach ${loop}`,
+        `${metadata.path} is attached to ${loop}; end what uses it, then run losetup --detach ${loop}`,
       );
     }
   } finally {
