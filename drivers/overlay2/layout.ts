@@ -19,15 +19,13 @@
  */
 import { decode } from "../../ffi/cstring.ts";
 import { entryName } from "../../ffi/entry_name.ts";
-import { EINVAL, ELOOP, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
-import { close, O_DIRECTORY, O_PATH } from "../../ffi/files.ts";
+import { EINVAL, ENOENT, ENOTDIR } from "../../ffi/errno.ts";
 import { tryReadlinkat } from "../../ffi/names.ts";
 import {
   type ConfinedPath,
   exists,
   isDirectory,
   list,
-  tryOpen,
   tryReadlink,
   unwrapConfined,
 } from "../../lib/tree/confined.ts";
@@ -200,18 +198,10 @@ export class Layout {
     return this.home.root.hold(() => {
       const ancestors = this.lowers(id).map((entry) => this.resolve(entry, id));
       if (ancestors.includes(id)) throw this.#ownAncestor(id);
-      const gone = ancestors.find((ancestor) => !this.#hasDiff(ancestor));
+      const gone = ancestors.find((ancestor) => !isDirectory(this.diff(ancestor)));
       if (gone === undefined) return ancestors;
       throw corrupt(this.lower(id), `names layer ${gone}, and ${this.diff(gone)} does not exist`);
     });
-  }
-
-  /** Whether a layer has the directory of its files; with the fewest calls, for many layers. */
-  #hasDiff(id: string): boolean {
-    const path = this.diff(id), fd = tryOpen(path, O_PATH | O_DIRECTORY);
-    if (fd === -ENOENT || fd === -ENOTDIR || fd === -ELOOP) return false;
-    close(unwrapConfined(fd, "open", path));
-    return true;
   }
 
   /**
