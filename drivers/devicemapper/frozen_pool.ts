@@ -21,7 +21,7 @@ import { fstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
 import { requireDetached } from "./loopback.ts";
 import { openRootfs } from "./mounted_thin.ts";
-import { BRIEF_PATIENCE, retryBusy } from "./patience.ts";
+import { BRIEF_PATIENCE, PATIENCE, retryBusy } from "./patience.ts";
 import { METADATA_BLOCK_SIZE, target as poolTarget } from "./pool.ts";
 import { numberOf, TemporaryDevices } from "./temporary_devices.ts";
 import type { Thin } from "./thin_devices.ts";
@@ -148,6 +148,8 @@ export class PoolOfFiles extends FrozenPool {
  */
 export class ActivePool extends FrozenPool {
   protected readonly pool: string;
+  readonly #name: string;
+  readonly #isShared: boolean;
 
   /**
    * @param name the name of the pool's device
@@ -165,11 +167,13 @@ export class ActivePool extends FrozenPool {
     if (table(name).at(0)?.type !== "thin-pool") {
       throw new VeneerError("invalid argument", `device ${name} is not a thin pool`);
     }
-    if (!isShared && !waitUntilClosed(name)) {
+    if (!isShared && !waitUntilClosed(name, BRIEF_PATIENCE)) {
       throw new VeneerError("in use", `devices of pool ${name} are active: end what uses them`);
     }
     super(temporary);
     this.pool = `${info.major}:${info.minor}`;
+    this.#name = name;
+    this.#isShared = isShared;
   }
 
   protected override open(
@@ -182,14 +186,20 @@ export class ActivePool extends FrozenPool {
     const origin = this.thin(`${name}-thin`, thin, below), sectors = thin.size / SECTOR_SIZE;
     this.devices.snapshot(name, { origin, sectors }, scope, use);
   }
+
+  override [Symbol.dispose](): void {
+    super[Symbol.dispose]();
+    // So that the next command finds it free.
+    if (!this.#isShared) waitUntilClosed(this.#name, PATIENCE);
+  }
 }
 
 /**
- * Waits until no device uses a pool any more: those of a command that was killed a moment ago may
- * be in removal (`removal.ts`).
+ * Waits until no device uses a pool: of devices that are gone, the kernel lets go of the pool a
+ * moment later (`removal.ts`), also of those of a command that was killed.
  */
-const waitUntilClosed = (name: string): boolean =>
-  retryBusy(BRIEF_PATIENCE, () => deviceInfo(name)?.openCount === 0 ? 0 : -EBUSY) === 0;
+const waitUntilClosed = (name: string, patience: number): boolean =>
+  retryBusy(patience, () => deviceInfo(name)?.openCount === 0 ? 0 : -EBUSY) === 0;
 
 /** The size of a file or device, in bytes. */
 const sizeOf = ({ fd, path }: PoolFile): number =>

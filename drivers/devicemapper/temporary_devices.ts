@@ -19,7 +19,6 @@ import { fstat } from "../../ffi/stat.ts";
 import { unwrap } from "../../ffi/unwrap.ts";
 import { openTemporaryFile } from "../../lib/base/temporary_file.ts";
 import { PATIENCE, retryBusy } from "./patience.ts";
-import { type Numbers, waitUntilRemoved } from "./removal.ts";
 
 /** The size of the sparse file for writes, such as the replay of journals, in bytes: 1 GiB. */
 const EXCEPTIONS = 1 << 30;
@@ -30,7 +29,7 @@ const CHUNK = 16;
 /** The devices of one process. */
 export class TemporaryDevices implements Disposable {
   readonly #prefix = `veneer-docker-${crypto.randomUUID()}`;
-  readonly #made: { readonly name: string; readonly numbers: Numbers }[] = [];
+  readonly #names: string[] = [];
 
   /** @param directory the directory for the files of writes */
   constructor(private readonly directory: string) {}
@@ -44,9 +43,9 @@ export class TemporaryDevices implements Disposable {
   make(name: string, target: Target, scope: DisposableStack, use = (_node: string) => {}): string {
     const whole = `${this.#prefix}-${name}`, node = `${deviceDirectory()}/${whole}`;
     createDevice(whole, target);
+    this.#names.push(whole);
     try {
       const fd = scope.adopt(open(node, O_RDONLY), close);
-      this.#made.push({ name: whole, numbers: numbersOf(fd) });
       use(node);
       return numberOf(fd);
     } finally {
@@ -80,22 +79,15 @@ export class TemporaryDevices implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    for (const { name, numbers } of this.#made.toReversed()) {
+    for (const name of this.#names.toReversed()) {
       const removed = retryBusy(PATIENCE, () => tryRemoveDevice(name));
-      // The next command finds the pool free, which may be another program's.
-      if (removed === -ENXIO) waitUntilRemoved(name, numbers, PATIENCE);
-      else unwrap(removed, "DM_DEV_REMOVE", name);
+      if (removed !== -ENXIO) unwrap(removed, "DM_DEV_REMOVE", name);
     }
   }
 }
 
 /** `major:minor` of an open device. */
 export function numberOf(fd: number): string {
-  const { major, minor } = numbersOf(fd);
-  return `${major}:${minor}`;
-}
-
-function numbersOf(fd: number): Numbers {
   const { rdevMajor, rdevMinor } = fstat(fd);
-  return { major: rdevMajor, minor: rdevMinor };
+  return `${rdevMajor}:${rdevMinor}`;
 }
