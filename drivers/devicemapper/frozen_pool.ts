@@ -16,10 +16,9 @@ import { blockDeviceSize } from "../../ffi/block.ts";
 import { deviceInfo, SECTOR_SIZE, table } from "../../ffi/devmapper.ts";
 import { EBUSY } from "../../ffi/errno.ts";
 import { close, pread } from "../../ffi/files.ts";
-import { attachOpen } from "../../ffi/loop.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
-import { requireDetached } from "./loopback.ts";
+import { attachAlone } from "./loopback.ts";
 import { openRootfs } from "./mounted_thin.ts";
 import { BRIEF_PATIENCE, PATIENCE, retryBusy } from "./patience.ts";
 import { METADATA_BLOCK_SIZE, target as poolTarget } from "./pool.ts";
@@ -121,12 +120,8 @@ export class PoolOfFiles extends FrozenPool {
   #snapshot(name: string, file: PoolFile): string {
     const { fd, path } = file;
     using attached = new DisposableStack();
-    const isDevice = fstat(fd).isDevice;
-    if (!isDevice) requireDetached(fd, path);
     const origin = numberOf(
-      isDevice
-        ? fd
-        : attached.adopt(attachOpen(fd, path, { readOnly: true, autoclear: true }).fd, close),
+      fstat(fd).isDevice ? fd : attached.adopt(attachAlone(fd, path, { readOnly: true }).fd, close),
     );
     const sectors = Math.floor(sizeOf(file) / SECTOR_SIZE);
     return this.devices.snapshot(name, { origin, sectors }, this.scope);

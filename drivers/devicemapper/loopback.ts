@@ -22,10 +22,12 @@ import { EBUSY } from "../../ffi/errno.ts";
 import {
   attachOpen,
   LOOP_MAJOR,
+  type LoopDevice,
+  type LoopStatus,
   loopStatus,
   refreshCapacity as refreshFd,
 } from "../../ffi/loop.ts";
-import { fstat } from "../../ffi/stat.ts";
+import { fstat, type Stat } from "../../ffi/stat.ts";
 import { makedev } from "../../ffi/names.ts";
 import { type ConfinedPath, exists, open, tryLstat } from "../../lib/tree/confined.ts";
 import { VeneerError } from "../../lib/base/errors.ts";
@@ -68,23 +70,25 @@ export function ensureImage(
 export function attachImage(image: ConfinedPath): Backing {
   const { path, fd } = withFd(
     open(image, O_RDWR | O_NONBLOCK),
-    (file) => {
-      requireDetached(file, image.text);
-      return attachOpen(file, image.text, { autoclear: true });
-    },
+    (file) => attachAlone(file, image.text),
   );
   return { path, image: image.text, [Symbol.dispose]: () => close(fd) };
 }
 
 /**
- * Waits until no loop device writes to a file: a pool whose name is gone may still be writing its
- * metadata (`removal.ts`), and two pools on one file would destroy it.
+ * Attaches a file of a pool once no other loop device writes to it: a pool whose name is gone may
+ * still be writing its metadata (`removal.ts`), and two pools on one file would destroy it.
  *
- * @param file the open file
+ * @param file the open file, which the caller closes
  * @param path its path in messages
- * @throws {VeneerError} `in use` if one is still attached after the wait
+ * @throws {VeneerError} `in use` if another one is still attached after a wait
  */
-export function requireDetached(file: number, path: string): void {
+export function attachAlone(file: number, path: string, { readOnly = false } = {}): LoopDevice {
+  requireDetached(file, path);
+  return attachOpen(file, path, { readOnly, autoclear: true });
+}
+
+function requireDetached(file: number, path: string): void {
   let writer: string | undefined;
   retryBusy(PATIENCE, () => (writer = writerOf(file)) === undefined ? 0 : -EBUSY);
   if (writer === undefined) return;
@@ -96,12 +100,11 @@ export function requireDetached(file: number, path: string): void {
 
 /** The path of a loop device through which a file may be written to, if there is one. */
 function writerOf(file: number): string | undefined {
-  const { devMajor, devMinor, inode } = fstat(file);
+  const stat = fstat(file);
   return names("/sys/block").filter((name) => /^loop\d+$/.test(name)).map((name) => `/dev/${name}`)
     .find((path) => {
       const fd = tryOpen(path, O_RDONLY), status = fd < 0 ? undefined : withFd(fd, loopStatus);
-      return status?.readOnly === false && status.inode === inode &&
-        status.device === makedev(devMajor, devMinor);
+      return status?.readOnly === false && isOf(status, stat);
     });
 }
 
@@ -115,12 +118,12 @@ export function loopNumber(device: bigint): number | undefined {
 export function isAttachedTo(number: number, image: ConfinedPath): boolean {
   const file = tryLstat(image);
   if (file === undefined) return false;
-  return withFd(openNode(`/dev/loop${number}`, O_RDONLY), (fd) => {
-    const status = loopStatus(fd);
-    return status !== undefined && status.inode === file.inode &&
-      status.device === makedev(file.devMajor, file.devMinor);
-  });
+  const status = withFd(openNode(`/dev/loop${number}`, O_RDONLY), loopStatus);
+  return status !== undefined && isOf(status, file);
 }
+
+const isOf = (loop: LoopStatus, { inode, devMajor, devMinor }: Stat): boolean =>
+  loop.inode === inode && loop.device === makedev(devMajor, devMinor);
 
 /** Gives a loop device the size to which its file has grown. */
 export function refreshCapacity(number: number): void {

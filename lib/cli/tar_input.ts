@@ -3,11 +3,10 @@
  *
  * @module
  */
-import { O_RDONLY, open, pread, STDIN_FILENO, withFd } from "../../ffi/files.ts";
+import { O_RDONLY, open, STDIN_FILENO, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import { VeneerError } from "../base/errors.ts";
-import { BLOCK } from "../tar/header.ts";
-import { compressionOf } from "../tar/read/compression.ts";
+import { isCompressed } from "../tar/read/compression.ts";
 import { refuseImageArchive } from "./image_archive.ts";
 
 /**
@@ -37,10 +36,4 @@ export function inputSize(input: number, file: string): number | undefined {
   if (!stat.isFile || isCompressed(input)) return undefined;
   refuseImageArchive(input, file === "-" ? "the input" : file);
   return stat.size;
-}
-
-function isCompressed(input: number): boolean {
-  const head = new Uint8Array(BLOCK);
-  const length = pread(input, head, head.length, 0n);
-  return compressionOf(head.subarray(0, length)) !== undefined;
 }

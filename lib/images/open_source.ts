@@ -5,20 +5,11 @@
  * @module
  */
 import { codeOf, messageOf, reworded, VeneerError } from "../base/errors.ts";
-import {
-  close,
-  lseek,
-  O_RDONLY,
-  open,
-  pread,
-  SEEK_SET,
-  STDIN_FILENO,
-  withFd,
-} from "../../ffi/files.ts";
+import { close, lseek, O_RDONLY, open, SEEK_SET, STDIN_FILENO, withFd } from "../../ffi/files.ts";
 import { fstat } from "../../ffi/stat.ts";
 import type { Home } from "../store/home.ts";
-import { BLOCK, isZeroBlock } from "../tar/header.ts";
-import { compressionOf } from "../tar/read/compression.ts";
+import { isZeroBlock } from "../tar/header.ts";
+import { isCompressed } from "../tar/read/compression.ts";
 import type { DecompressOptions } from "../tar/read/decompress.ts";
 import { openTarInput } from "../tar/read/input.ts";
 import { ArchiveSource } from "./archive.ts";
@@ -63,12 +54,6 @@ function opened(open: () => number, name: string): ImageSource {
       ? reworded(error, `${name}: ${messageOf(error)}`)
       : error;
   }
-}
-
-function isCompressed(fd: number): boolean {
-  const head = new Uint8Array(BLOCK);
-  const length = pread(fd, head, head.length, 0n);
-  return compressionOf(head.subarray(0, length)) !== undefined;
 }
 
 /** Copies a tar, decompressed, to a file without a name; returns its descriptor. */

@@ -3,6 +3,7 @@
  *
  * @module
  */
+import { pread } from "../../../ffi/files.ts";
 import { BLOCK, checksumAgrees } from "../header.ts";
 
 /** The compressions that are decompressed on the way. */
@@ -25,6 +26,13 @@ export function compressionOf(head: Uint8Array): Compression | "xz" | "bzip2" | 
   if (head.length >= BLOCK && checksumAgrees(head, 0)) return undefined;
   if (isSkippableFrame(head)) return "zstd";
   return MAGICS.find(([magic]) => magic.every((byte, i) => head[i] === byte))?.[1];
+}
+
+/** Whether an open file is compressed, in any way that is known. Its position stays. */
+export function isCompressed(fd: number): boolean {
+  const head = new Uint8Array(BLOCK);
+  const length = pread(fd, head, head.length, 0n);
+  return compressionOf(head.subarray(0, length)) !== undefined;
 }
 
 /** A frame of zstd that a decompressor skips: magic 0x184D2A50 to 0x184D2A5F, little-endian. */

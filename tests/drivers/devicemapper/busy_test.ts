@@ -8,7 +8,7 @@ import { storeDir } from "../../support/store_dir.ts";
 import { must, needs, run } from "../../support/cases.ts";
 import { assertFails } from "../../support/errors.ts";
 import { examine } from "../../../drivers/devicemapper/examine.ts";
-import { assertNoDevices, FILE_SYSTEM, lacking, loopFiles, openSet, openStore } from "./support.ts";
+import { assertNoDevices, FILE_SYSTEM, lacking, openSet, openStore } from "./support.ts";
 
 const once = lacking ?? (FILE_SYSTEM === "xfs" ? "it ran on ext4" : undefined);
 
@@ -166,8 +166,7 @@ test("shutdown: a busy device goes with its last user, its pool and their images
     assertEquals(deviceInfo(set.pool.name)?.deferredRemove, true);
   }
   await gone(set.pool.name);
-  assertNoDevices();
-  while (loopFiles(root).length > 0) await pause();
+  assertNoDevices(root);
   set.add("more", "child");
   assertEquals(set.list(), ["child", "layer", "more"]);
   set.shutdown();

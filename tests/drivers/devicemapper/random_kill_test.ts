@@ -1,6 +1,5 @@
 /** devicemapper's commands killed at random moments, those of layers and of snapshots. */
 // @runs on guest ext4
-import {} from "@std/assert";
 import { IS_LONG, needs } from "../../support/cases.ts";
 import { ImageStore } from "../../support/processes.ts";
 import { killAtRandom } from "../../support/random_kills.ts";

@@ -1,16 +1,16 @@
 /** What cases about devicemapper share: stores of a small size, and what lacks here. */
+import { assertEquals } from "@std/assert";
 import { openDriver } from "../../support/drivers.ts";
 import { DeviceSet } from "../../../drivers/devicemapper/device_set.ts";
 import { parseDriverOptions } from "../../../drivers/devicemapper/options.ts";
+import { PATIENCE, retryBusy } from "../../../drivers/devicemapper/patience.ts";
 import { checkSupport, decideDeferral } from "../../../drivers/devicemapper/support.ts";
+import { EBUSY } from "../../../ffi/errno.ts";
 import type { GraphDriver } from "../../../lib/graph/driver.ts";
 import { Home } from "../../../lib/store/home.ts";
 import { IDENTITY, type IdMaps } from "../../../lib/base/id_maps.ts";
 import { parseOptions } from "../../../lib/base/options.ts";
 import { RunState } from "../../../lib/store/run_state.ts";
-import { assertEquals } from "@std/assert";
-import { EBUSY } from "../../../ffi/errno.ts";
-import { PATIENCE, retryBusy } from "../../../drivers/devicemapper/patience.ts";
 import { must, run, TEST_FS } from "../../support/cases.ts";
 
 /** Why device-mapper cannot be used here, if it cannot. */
